@@ -1,0 +1,37 @@
+"""Errors a user can act on: one line each, and an exit code on the class."""
+
+
+class ReproError(Exception):
+    """Base of every error the command line reports as a single line."""
+
+    exit_code = 1
+
+
+class ConfigError(ReproError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class MissingDataError(ReproError):
+    """Something that must exist does not; the message names the command that brings it."""
+
+    exit_code = 3
+
+
+class OutOfMemoryError_(ReproError):
+    """The device ran out of memory; the message names the largest batch that fitted."""
+
+    exit_code = 4
+
+
+class DivergedError(ReproError):
+    """A command whose only run diverged; the run itself is kept as a record."""
+
+    exit_code = 5
+
+
+class IntegrityError(ReproError):
+    """A stored file does not match its recorded hash."""
+
+    exit_code = 6

@@ -1,0 +1,62 @@
+"""How a run came to be: code version, package versions, device, time. Never part of its identity, never a path."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("numpy", "scipy", "numba", "torch", "torchvision", "scikit-learn", "pandas")
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Return the commit of this checkout and whether tracked files differ from it; nulls outside a checkout."""
+    here = Path(__file__).parent
+    commit = _git(here, "rev-parse", "HEAD")
+    changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changed is None else bool(changed)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def collect(*, study: str = "", device: str = "cpu", seconds: float | None = None, **extra: Any) -> dict[str, Any]:
+    """Return the provenance of a run that ends now.
+
+    Args:
+        study: the recipe or study the run belongs to.
+        device: the device's name, such as `cpu` or `NVIDIA H100 80GB HBM3`.
+        seconds: wall time of the run, in seconds.
+        **extra: further JSON values.
+    """
+    return {
+        "study": study,
+        "device": device,
+        "seconds": seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "versions": versions(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        **extra,
+    }
