@@ -1,0 +1,70 @@
+"""What this machine has, what is missing, and the command that brings it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+REQUIRED = (
+    "numpy", "scipy", "numba", "torch", "torchvision", "matplotlib", "seaborn", "pandas", "pyarrow", "scikit-learn",
+    "safetensors", "typer", "rich", "filelock",
+)  # fmt: skip
+# Optional package -> (extra that brings it, what it is for).
+OPTIONAL = {
+    "umap-learn": ("figures", "fig-umap"),
+    "POT": ("networks", "exact optimal transport"),
+    "timm": ("networks", "ViT-S"),
+    "submitit": ("slurm", "grids on a SLURM cluster"),
+}
+
+
+def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
+    """Return one row a check: what was looked at, what was found, and the remedy where something is missing."""
+    rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 or 3.12")]
+    rows += [_package(name, "pip install -e .") for name in REQUIRED]
+    rows += [
+        _package(name, f"pip install -e '.[{extra}]' ({why})", optional=True) for name, (extra, why) in OPTIONAL.items()
+    ]
+    return [*rows, _device(), _data(data_root), _browser()]
+
+
+def _row(check: str, found: str, ok: bool, remedy: str, optional: bool = False) -> dict[str, Any]:
+    state = "ok" if ok else ("optional" if optional else "missing")
+    return {"check": check, "state": state, "found": found, "remedy": "" if ok else remedy}
+
+
+def _supported() -> bool:
+    return platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}
+
+
+def _package(name: str, remedy: str, optional: bool = False) -> dict[str, Any]:
+    try:
+        return _row(name, importlib.metadata.version(name), True, remedy)
+    except importlib.metadata.PackageNotFoundError:
+        return _row(name, "not installed", False, remedy, optional)
+
+
+def _device() -> dict[str, Any]:
+    if importlib.util.find_spec("torch") is None:
+        return _row("device", "unknown without torch", False, "pip install -e .")
+    import torch
+
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores"
+    return _row("device", name, True, "")
+
+
+def _data(root: Path | None) -> dict[str, Any]:
+    folder = root or (Path(os.environ["REPRO_DATA"]) if os.environ.get("REPRO_DATA") else None)
+    files = sorted(path.name for path in folder.glob("*.parquet")) if folder and folder.is_dir() else []
+    found = ", ".join(["digits (embedded)", "signal-noise (drawn)", *files])
+    remedy = "set REPRO_DATA to a folder of Parquet files, or pass --allow-download for CIFAR"
+    return _row("data", found, bool(files), remedy, optional=True)
+
+
+def _browser() -> dict[str, Any]:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    remedy = "apt-get install chromium chromium-driver (browser tests only)"
+    return _row("browser", "found" if found else "not found", bool(found), remedy, optional=True)

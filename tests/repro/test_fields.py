@@ -1,0 +1,74 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro.errors import ConfigError
+from repro.fields import build, check, nearest, setting
+
+
+@dataclass(frozen=True)
+class Rule:
+    rho: float = setting(0.1, "radius", low=0.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Config:
+    alpha: float = setting(0.9, "retain weight", low=0.0, high=1.0)
+    d: int = setting(10, "dimension", low=2)
+    eta: float = setting(0.1, "step size", low=0.0, open_low=True)
+    method: str = setting("neggrad", "method", choices=("neggrad", "random_label"))
+    epochs: tuple[int, ...] = setting((1, 2), "checkpoints", low=0)
+    norm: float | None = setting(None, "signal norm", low=0.0)
+    rule: Rule = setting(Rule(), "rule")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def test_a_whole_number_given_for_a_float_becomes_one_so_that_identities_agree() -> None:
+    assert Config(alpha=1) == Config(alpha=1.0)
+    assert isinstance(Config(alpha=1).alpha, float)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"alpha": 1.5}, ["alpha", "1.5", "[0.0, 1.0]"]),
+        ({"alpha": float("nan")}, ["alpha", "finite"]),
+        ({"eta": 0}, ["eta", "> 0"]),
+        ({"d": 1}, ["d", "1", ">= 2"]),
+        ({"d": True}, ["d", "int"]),
+        ({"d": "many"}, ["d", "many", "int"]),
+        ({"method": "neg_grad"}, ["method", "neg_grad", "did you mean 'neggrad'"]),
+        ({"epochs": 3}, ["epochs", "a list"]),
+        ({"epochs": [1, -1]}, ["epochs", "-1"]),
+        ({"norm": "x"}, ["norm", "float or nothing"]),
+        ({"alfa": 0.5}, ["alfa", "did you mean 'alpha'"]),
+        ({"rule": {"rho": -1}}, ["rule", "rho", "-1"]),
+    ],
+)
+def test_a_bad_setting_is_one_line_naming_field_value_and_range(mapping: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(Config, mapping, where="recipe.toml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("recipe.toml: ")
+    assert all(word in message for word in words), message
+
+
+def test_a_table_becomes_a_nested_dataclass() -> None:
+    assert build(Config, {"rule": {"rho": 1}}).rule == Rule(1.0)
+
+
+@given(st.floats(0, 1), st.integers(2, 10**9))
+def test_every_value_in_range_is_accepted(alpha: float, d: int) -> None:
+    assert build(Config, {"alpha": alpha, "d": d}) == Config(alpha=alpha, d=d)
+
+
+def test_nearest_is_silent_when_nothing_is_close() -> None:
+    assert nearest("zzz", ["neggrad"]) == ""

@@ -1,0 +1,78 @@
+"""The arrows of the architecture, read from the import statements."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("repro", "theory", "empirical", "figures")
+FLOOR = {"errors", "fields", "identity", "store", "pack", "provenance", "progress"}
+FORBIDDEN = {
+    "theory": {"empirical", "figures", "torch", "torchvision", "matplotlib", "seaborn"},
+    "empirical": {"theory", "figures", "matplotlib", "seaborn"},
+    "figures": {"theory", "empirical", "torch", "torchvision", "numba"},
+}
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        members = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [name if name in MODULES else node.module for name in members]
+    return []
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else ast.walk(tree)
+    return {name for node in nodes for name in imported_names(node)}
+
+
+def internal(path: Path, **options: bool) -> set[str]:
+    return {name for name in imports(path, **options) if name.split(".")[0] in PACKAGES} - {module_name(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
+def test_imports_go_downwards_only(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert not roots & FORBIDDEN.get(package, set())
+    if package != "repro":
+        floor = {name.split(".")[1] for name in imports(path) if name.startswith("repro.")}
+        assert floor <= FLOOR
+
+
+@pytest.mark.parametrize("name", sorted(FLOOR))
+def test_the_floor_imports_nothing_above_it(name: str) -> None:
+    assert internal(ROOT / "repro" / f"{name}.py") <= {f"repro.{module}" for module in FLOOR}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
+def test_no_module_leans_on_more_than_eight_others(path: Path) -> None:
+    assert len(internal(path)) <= 8
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = {name: internal(path, top_level=True) & set(MODULES) for name, path in MODULES.items()}
+    while graph:
+        leaves = {name for name, targets in graph.items() if not targets & set(graph)}
+        assert leaves, f"cycle among {sorted(graph)}"
+        graph = {name: targets for name, targets in graph.items() if name not in leaves}
+
+
+def test_product_code_prints_nothing_outside_the_command_line() -> None:
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert not prints or path.name.startswith("cli"), path
