@@ -19,9 +19,8 @@ def plain(obj: Any) -> Any:
         return {str(key): plain(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
         return [plain(item) for item in obj]
-    if hasattr(obj, "tolist"):  # numpy scalars and arrays, without importing numpy
-        return obj.tolist()
-    return obj
+    to_list = getattr(obj, "tolist", None)  # numpy scalars and arrays, without importing numpy
+    return to_list() if callable(to_list) else obj
 
 
 def canonical_json(obj: Any) -> str:

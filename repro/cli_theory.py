@@ -1,0 +1,126 @@
+"""`repro theory`: exact theory at one setting, the paper's claims, and sweeps."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.options import with_settings
+from repro.store import Record, Store
+from theory.config import TheoryConfig
+
+app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
+CELL = ("signal_strength", "pretrain", "unlearn")
+STRENGTH_HELP = (
+    "Signal strength s, dimensionless: |phi| in units of (P-1) sigma_p (d/n)^(1/4), default 0.5; "
+    "SGD's boundary lies near 0.93. Give this or --signal-norm."
+)
+Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENGTH_HELP)]
+Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself, in input units, > 0.")]
+
+
+@app.callback(invoke_without_command=True)
+@with_settings(TheoryConfig, skip=CELL)
+def theory(
+    config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
+    store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
+    if context.invoked_subcommand is not None:
+        return
+    config = _at_signal(config, signal_strength, signal_norm)
+    records = _study(config, Store(store))
+    _show_study(config, records, as_json=json)
+    _draw(["fig-theory-trajectories"], Store(store), records, quiet=json)
+
+
+def _at_signal(config: TheoryConfig, strength: float | None, norm: float | None) -> TheoryConfig:
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    fields.pop("signal_strength")
+    return TheoryConfig.with_signal(signal_strength=strength, signal_norm=norm, **fields)
+
+
+def _study(config: TheoryConfig, store: Store) -> list[Record]:
+    store.ensure_writable()
+    from theory.study import run_study
+
+    return run_study(config, store)
+
+
+def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: bool) -> None:
+    from theory.study import summarize
+
+    rows = summarize(records)
+    if as_json:
+        emit_json({"records": [record.run_id for record in records], "rows": rows})
+        return
+    say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.seeds} seeds")
+    emit([_pretty(row) for row in rows])
+    say("records: " + " ".join(record.run_id for record in records))
+
+
+def _pretty(row: dict[str, Any]) -> dict[str, Any]:
+    """Merge each metric with its standard error into one cell."""
+    merged = {}
+    for key, value in row.items():
+        if key.endswith("_se"):
+            continue
+        error = row.get(f"{key}_se")
+        merged[key] = value if error is None else f"{value:.3f}±{error:.3f}"
+    return merged
+
+
+def _draw(names: list[str], store: Store, records: Sequence[Record], *, quiet: bool) -> None:
+    from figures.catalogue import draw
+
+    for drawn in draw(names, [Selection(records)], store.root / "figures"):
+        if not quiet:
+            say("figure: " + ", ".join(str(path) for path in drawn.files))
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """A few records, read like a store: a figure of one command shows that command's runs only."""
+
+    chosen: Sequence[Record]
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        """Return the chosen records, of one kind if named."""
+        return [record for record in self.chosen if kind in (None, record.kind)]
+
+    def verify(self) -> list[str]:
+        """Return no problems: these records were written by this very process."""
+        return []
+
+
+@app.command()
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
+    seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 20,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Check the paper's theoretical claims and print a verdict, an effect size and its interval for each."""
+    Store(store).ensure_writable()
+    from theory.claims import run_claims
+
+    records = run_claims(Store(store), seeds=seeds, names=names or None)
+    emit([claim_row(record) for record in records], as_json=json)
+
+
+def claim_row(record: Record) -> dict[str, Any]:
+    """Return one line of a verdict table."""
+    result = record.result
+    low, high = result["interval"]
+    return {
+        "claim": result["title"],
+        "verdict": result["verdict"],
+        "estimate": result["estimate"],
+        "interval": f"[{low:.3g}, {high:.3g}]" if low is not None else "-",
+        "seeds": result["seeds"],
+        "regime": result["regime"],
+        "run": f"{record.source}/{record.run_id}",
+    }
