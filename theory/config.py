@@ -1,0 +1,146 @@
+"""The settings of a theory run: signal-noise data, a two-layer ReLU CNN, pretraining and unlearning."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from repro.errors import ConfigError
+from repro.fields import check, reject, setting
+
+PRETRAIN_RULES = ("sgd", "sam")
+UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
+METHODS = ("neggrad", "random_label")
+NOISES = ("orthogonal", "plain")
+DRAWS = ("bartlett", "dense")
+# Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
+UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
+                  "mask_fraction", "mask_refresh", "stop_forget_error", "checkpoint_every")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """One cell of the theory study: a pretraining rule, an unlearning method and its rule, and the seeds to run.
+
+    The data follow Chen et al. 2023 (arXiv 2310.07269): one patch carries `y phi`, the other `P - 1` patches one noise
+    vector `xi ~ N(0, sigma_p^2 I)`, orthogonal to `phi` unless `noise` is "plain". The first `n - n_forget` samples are
+    the retain set. Every field states its symbol, unit and range in its metadata.
+
+    Raises:
+        ConfigError: naming the field, its value and the allowed range.
+    """
+
+    signal_strength: float = setting(
+        0.5, "Signal strength: |phi| in units of (P-1) sigma_p (d/n)^(1/4); about 0.93 is the boundary of SGD",
+        symbol="s", unit="dimensionless", low=0.0, open_low=True)  # fmt: skip
+    d: int = setting(4000, "Dimension of a patch", symbol="d", unit="count", low=2, high=10**12)
+    n: int = setting(40, "Training samples, retain and forget together", symbol="n", unit="count", low=2, high=5000)
+    n_forget: int = setting(8, "Samples to forget", symbol="n_F", unit="count", low=1)
+    m: int = setting(10, "Neurons of each sign; the network has 2m", symbol="m", unit="count", low=1, high=1000)
+    patches: int = setting(2, "Patches of a sample: one signal patch and P-1 noise patches", symbol="P", unit="count",
+                           low=2)  # fmt: skip
+    sigma_p: float = setting(1.0, "Standard deviation of a noise coordinate", symbol="sigma_p", unit="input units",
+                             low=0.0, open_low=True)  # fmt: skip
+    noise: str = setting("orthogonal", "Noise model: orthogonal to the signal, or plain", choices=NOISES)
+    draw: str = setting("bartlett", "How inner products are drawn: Bartlett decomposition, or explicit d-dim vectors",
+                        choices=DRAWS)  # fmt: skip
+    sigma_0_scale: float = setting(0.1, "Initial weights have standard deviation sigma_0 = scale / sqrt(d)",
+                                   symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True)  # fmt: skip
+    eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)
+    batch_size: int = setting(10, "Batch size of pretraining; it also enters rho_th", symbol="B", unit="count", low=1)
+    retain_batch: int = setting(8, "Retain samples of an unlearning batch", symbol="B_R", unit="count", low=1)
+    forget_batch: int = setting(4, "Forget samples of an unlearning batch", symbol="B_F", unit="count", low=1)
+    alpha: float = setting(0.9, "Weight of the retain loss; the forget loss has 1 - alpha", symbol="alpha",
+                           unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
+    pretrain: str = setting("sgd", "Rule of pretraining", choices=PRETRAIN_RULES)
+    pretrain_epochs: int = setting(100, "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
+    pretrain_rho_scale: float = setting(1.0, "SAM radius of pretraining in units of rho_th", symbol="rho_0 / rho_th",
+                                        unit="dimensionless", low=0.0)  # fmt: skip
+    unlearn: str = setting("sgd", "Rule of unlearning", choices=UNLEARN_RULES)
+    method: str = setting("neggrad", "Unlearning method", choices=METHODS)
+    epochs: int = setting(200, "Epochs of unlearning, in passes over the retain set", symbol="E", unit="epochs", low=0)
+    rho_scale: float = setting(0.1, "SAM radius of unlearning in units of rho_th = m sqrt(B) / (P sigma_p sqrt(d))",
+                               symbol="rho / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
+    probe_rho_scale: float = setting(1.0, "Radius, in units of rho_th, at which perturbed activations are measured",
+                                     symbol="rho_probe / rho_th", unit="dimensionless", low=0.0)  # fmt: skip
+    mask_fraction: float = setting(0.5, "Share of neurons, by forget gradient, that Sharp MinMax gives to forgetting",
+                                   unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
+    mask_refresh: int = setting(5, "Epochs between two neuron masks of Sharp MinMax; 0 keeps the first", unit="epochs",
+                                low=0)  # fmt: skip
+    stop_forget_error: float | None = setting(None, "Stop at the first checkpoint with this forget error", unit="share",
+                                              low=0.0, high=1.0)  # fmt: skip
+    checkpoint_every: int = setting(5, "Checkpoint spacing up to epoch 100; 4x that to 500, then 10x", unit="epochs",
+                                    low=1)  # fmt: skip
+    directions: int = setting(512, "Sobol directions of the test error, a power of two", unit="count", low=2)
+    seeds: int = setting(20, "Independent seeds", unit="count", low=1)
+    first_seed: int = setting(0, "First seed", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.n_forget >= self.n:
+            raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
+        if self.directions & (self.directions - 1):
+            raise reject("directions", self.directions, "a power of two", "512 or 1024 is enough")
+        if self.draw == "dense" and self.d > 10**6:
+            raise reject("draw", self.draw, "'bartlett' when d > 1000000", "explicit vectors would not fit in memory")
+
+    @classmethod
+    def with_signal(
+        cls, *, signal_strength: float | None = None, signal_norm: float | None = None, **fields: Any
+    ) -> "TheoryConfig":
+        """Build a config from the dimensionless strength or from |phi| itself, whichever is given.
+
+        `s = |phi| / ((P - 1) sigma_p (d / n)^(1/4))`.
+
+        Raises:
+            ConfigError: if both are given, or |phi| is not positive.
+        """
+        if signal_norm is None:
+            return cls(**fields) if signal_strength is None else cls(signal_strength=signal_strength, **fields)
+        if signal_strength is not None:
+            both = f"signal_strength = {signal_strength} and signal_norm = {signal_norm}"
+            raise ConfigError(f"{both}: give one of the two; signal_norm is |phi|, signal_strength its scaled form")
+        if not signal_norm > 0:
+            raise reject("signal_norm", signal_norm, "> 0")
+        return cls(signal_strength=signal_norm / cls(**fields).signal_unit, **fields)
+
+    @property
+    def signal_unit(self) -> float:
+        """Return `(P - 1) sigma_p (d / n)^(1/4)`, the unit of the signal strength."""
+        return (self.patches - 1) * self.sigma_p * (self.d / self.n) ** 0.25
+
+    @property
+    def signal_norm(self) -> float:
+        """Return |phi|."""
+        return self.signal_strength * self.signal_unit
+
+    @property
+    def sigma_0(self) -> float:
+        """Return the standard deviation of an initial weight."""
+        return self.sigma_0_scale / self.d**0.5
+
+    @property
+    def eta(self) -> float:
+        """Return the learning rate."""
+        return self.eta_scale / self.d
+
+    @property
+    def rho_th(self) -> float:
+        """Return the radius of Chen et al. 2023, `m sqrt(B) / (P sigma_p sqrt(d))`; the papers call it tau."""
+        return self.m * self.batch_size**0.5 / (self.patches * self.sigma_p * self.d**0.5)
+
+    @property
+    def n_retain(self) -> int:
+        """Return the number of retain samples."""
+        return self.n - self.n_forget
+
+    def pretrain_key(self) -> "TheoryConfig":
+        """Return this config with every unlearning field at its default: equal keys share their pretraining."""
+        fields = {name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS}
+        return TheoryConfig(**fields)
+
+
+def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
+    """Return the measured epochs: 0, each `every` to 100, each `4 every` to 500, then each `10 every`, and the last."""
+    dense = range(0, min(epochs, 100) + 1, every)
+    middle = range(100, min(epochs, 500) + 1, 4 * every)
+    sparse = range(500, epochs + 1, 10 * every)
+    return sorted({*dense, *middle, *sparse, epochs})

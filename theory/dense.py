@@ -1,0 +1,85 @@
+"""The same training with explicit weights `(2m, d)` in plain numpy: the oracle the compiled engine is tested against.
+
+It shares only the draw, the schedule and the names of the rules with the engine, and computes forward pass, gradient,
+norm and perturbation from the vectors themselves.
+"""
+
+import numpy as np
+
+from theory.config import TheoryConfig
+from theory.gram import Draw
+from theory.schedule import Schedule
+
+Part = tuple[np.ndarray, np.ndarray]  # sample indices and their signed weights
+
+
+class DenseNetwork:
+    """A two-layer ReLU CNN with explicit weights, trained step by step.
+
+    `f(x) = (1/m) sum_a j_a [relu(<w_a, y phi>) + (P - 1) relu(<w_a, xi>)]`.
+
+    Args:
+        config: the run's settings.
+        draw: an explicit draw (`config.draw == "dense"`).
+    """
+
+    def __init__(self, config: TheoryConfig, draw: Draw) -> None:
+        if draw.vectors is None:
+            raise ValueError("draw has no vectors: use TheoryConfig(draw='dense')")
+        self.config, self.labels = config, draw.problem.labels
+        self.phi, self.xi, weights = draw.vectors
+        self.weights = weights.copy()
+        self.signs = np.repeat([1.0, -1.0], config.m)
+        self.mask = np.zeros(2 * config.m, bool)
+
+    def gradient(self, weights: np.ndarray, part: Part, loss_labels: np.ndarray) -> np.ndarray:
+        """Return the gradient of `sum_b c_b log(1 + exp(-yl_b f_b))`, shape `(2m, d)`."""
+        index, c = part
+        patches = [(self.labels[index, None] * self.phi, 1.0), (self.xi[index], self.config.patches - 1.0)]
+        hidden = [inputs @ weights.T for inputs, _ in patches]
+        scores = [count * np.maximum(h, 0) @ self.signs for h, (_, count) in zip(hidden, patches, strict=True)]
+        label, output = loss_labels[index], sum(scores) / self.config.m
+        slope = -c * label / (1.0 + np.exp(np.minimum(label * output, 700.0))) / self.config.m
+        pairs = zip(hidden, patches, strict=True)
+        return self.signs[:, None] * sum(n * ((h > 0) * slope[:, None]).T @ inputs for h, (inputs, n) in pairs)
+
+    def step(self, schedule: Schedule, t: int, rule: str, rho: float) -> None:
+        """Take step `t` of the schedule with the named rule and absolute radius."""
+        size, cut = schedule.size[t], schedule.retain[t]
+        index, c = schedule.samples[t, :size], schedule.weights[t, :size]
+        whole, retain, forget = (index, c), (index[:cut], c[:cut]), (index[cut:], c[cut:])
+        refresh = self.config.mask_refresh * schedule.per_epoch
+        if rule == "minmax" and (t == 0 or (refresh and t % refresh == 0)):
+            self.refresh_mask(schedule.loss_labels)
+        steps = {
+            "sgd": lambda: self._move(whole, schedule, rho=0.0),
+            "sam": lambda: self._move(whole, schedule, rho=rho),
+            "sharpen": lambda: self._reflect(whole, schedule, rho=rho),
+            "retain_sam": lambda: self._move(retain, schedule, rho=rho) + self._move(forget, schedule, rho=0.0),
+            "minmax": lambda: (
+                self._move(retain, schedule, rho=rho, own=~self.mask)
+                + self._reflect(forget, schedule, rho=rho, own=self.mask)
+            ),
+        }
+        self.weights = self.weights - self.config.eta * steps[rule]()
+
+    def refresh_mask(self, loss_labels: np.ndarray) -> None:
+        """Give the neurons with the largest forget gradient to the forget part of Sharp MinMax."""
+        index = np.arange(self.config.n_retain, self.config.n)
+        gradient = self.gradient(self.weights, (index, np.ones(len(index))), loss_labels)
+        order = np.argsort(-np.sum(gradient**2, axis=1), kind="stable")
+        self.mask = np.isin(np.arange(len(order)), order[: round(self.config.mask_fraction * len(order))])
+
+    def _move(self, part: Part, schedule: Schedule, *, rho: float, own: np.ndarray | None = None) -> np.ndarray:
+        """Return the gradient at `W + rho g / |g|`, all of it restricted to the neurons `own`."""
+        keep = np.ones((len(self.signs), 1)) if own is None else own[:, None]
+        gradient = keep * self.gradient(self.weights, part, schedule.loss_labels)
+        norm = np.linalg.norm(gradient)
+        if norm == 0.0 or rho == 0.0:
+            return gradient
+        return keep * self.gradient(self.weights + rho * gradient / norm, part, schedule.loss_labels)
+
+    def _reflect(self, part: Part, schedule: Schedule, *, rho: float, own: np.ndarray | None = None) -> np.ndarray:
+        """Return `2 g(W) - g(W + rho g / |g|)`, the gradient of `L - [max_eps L(W + eps) - L]`."""
+        plain = self._move(part, schedule, rho=0.0, own=own)
+        return 2.0 * plain - self._move(part, schedule, rho=rho, own=own)

@@ -1,0 +1,136 @@
+"""Runs cells: draw, pretrain, retrain on R, unlearn, measuring at checkpoints; seeds and cells run in parallel."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from repro.progress import track
+from theory.coefficients import METRICS, TRAINING_METRICS, Probe, measure
+from theory.config import TheoryConfig, checkpoint_epochs
+from theory.dynamics import State, advance, copy_state, start_state
+from theory.gram import Draw, draw, generator
+from theory.rules import Rule, make_rule
+from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
+from theory.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training phase of one seed: values per checkpoint, and how it ended."""
+
+    state: State
+    values: np.ndarray  # (metrics, checkpoints)
+    stopped_at: int = -1
+    diverged_at: int = -1
+
+
+def simulate(config: TheoryConfig, *, description: str = "simulating") -> Trajectory:
+    """Run one cell for all its seeds.
+
+    Args:
+        config: the cell.
+        description: text of the progress bar.
+    """
+    return simulate_many([config], description=description)[0]
+
+
+def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "simulating") -> list[Trajectory]:
+    """Run several cells; those that differ only in unlearning share their draw, pretraining and retraining.
+
+    Each job is one seed of one pretraining. A job's numbers depend on its config and seed alone: neither the number of
+    threads nor the other jobs can change them. The compiled step releases the interpreter lock, so threads suffice.
+    """
+    groups: dict[TheoryConfig, list[int]] = {}
+    for place, config in enumerate(configs):
+        groups.setdefault(config.pretrain_key(), []).append(place)
+    jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
+    run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1])  # noqa: E731
+    rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {place: [] for place in range(len(configs))}
+    with ThreadPoolExecutor(thread_count()) as pool:
+        for (key, _), found in zip(jobs, track(pool.map(run, jobs), description, total=len(jobs)), strict=True):
+            for place, phases in zip(groups[key], found, strict=True):
+                rows[place].append(phases)
+    return [_assemble(config, rows[place]) for place, config in enumerate(configs)]
+
+
+def thread_count() -> int:
+    """Return the threads to use: `NUMBA_NUM_THREADS` if set, else the cores this process may run on."""
+    allowed = os.environ.get("NUMBA_NUM_THREADS")
+    return int(allowed) if allowed else len(os.sched_getaffinity(0))
+
+
+def _run_seed(key: TheoryConfig, configs: list[TheoryConfig], seed: int) -> list[tuple[Phase, Phase, Phase]]:
+    """Return (pretrained, retrained, unlearned) of each config for one seed."""
+    drawn = draw(key, seed)
+    everyone, retain = np.arange(key.n), np.arange(key.n_retain)
+    pretrained = _pretrain(key, drawn, seed, everyone)
+    retrained = _pretrain(key, drawn, seed, retain, endpoints=True)
+    return [(pretrained, retrained, _unlearn(config, drawn, seed, pretrained)) for config in configs]
+
+
+def _pretrain(
+    config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False
+) -> Phase:
+    """Train on `members` from the draw's initial weights."""
+    schedule = pretrain_schedule(config, drawn.problem.labels, generator(seed, "pretrain"), members=members)
+    rule = make_rule(config.pretrain, config, rho=config.pretrain_rho_scale * config.rho_th)
+    epochs = [0, config.pretrain_epochs] if endpoints else checkpoint_epochs(config.pretrain_epochs)
+    return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
+
+
+def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase) -> Phase:
+    """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
+    schedule = unlearn_schedule(config, drawn.problem.labels, generator(seed, "unlearn"))
+    rule = make_rule(config.unlearn, config, rho=config.rho_scale * config.rho_th)
+    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    if pretrained.diverged_at >= 0:
+        return Phase(pretrained.state, np.full((len(METRICS), len(epochs)), np.nan), -1, pretrained.diverged_at)
+    once = unlearn_schedule(replace(config, epochs=1), drawn.problem.labels, generator(seed, "probe"))
+    probing = Probe(once, config.probe_rho_scale * config.rho_th)
+    phase = _train(config, drawn, copy_state(pretrained.state), (schedule, rule, epochs), probing)
+    before = config.pretrain_epochs * -(-config.n // config.batch_size)
+    return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
+
+
+def _train(
+    config: TheoryConfig, drawn: Draw, state: State, plan: tuple[Schedule, Rule, list[int]], probing: Probe | None = None
+) -> Phase:
+    """Advance from checkpoint to checkpoint, until the end, the forget level or divergence."""
+    schedule, rule, epochs = plan
+    names = TRAINING_METRICS if probing is None else METRICS
+    values = np.full((len(names), len(epochs)), np.nan)
+    for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
+        steps = before * schedule.per_epoch, epoch * schedule.per_epoch
+        diverged_at = advance(drawn.problem, state, schedule, rule, *steps) if epoch else -1
+        if diverged_at >= 0:
+            return Phase(state, values, -1, diverged_at)
+        found = measure(config, drawn, state, probing)
+        values[:, column] = [found[name] for name in names]
+        if probing is not None and config.stop_forget_error is not None:
+            if found["forget_error"] >= config.stop_forget_error:
+                values[:, column:] = values[:, column : column + 1]
+                return Phase(state, values, epoch)
+    return Phase(state, values)
+
+
+def _assemble(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:
+    pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
+    oracle = {name: values[:, -1] for name, values in _stack(retrained, TRAINING_METRICS).items()}
+    return Trajectory(
+        config,
+        seeds=np.arange(config.first_seed, config.first_seed + config.seeds),
+        epochs=np.array(checkpoint_epochs(config.epochs, config.checkpoint_every)),
+        metrics=_stack(unlearned, METRICS),
+        pretrain_epochs=np.array(checkpoint_epochs(config.pretrain_epochs)),
+        pretrain=_stack(pretrained, TRAINING_METRICS),
+        retrained=oracle,
+        stopped_at=np.array([phase.stopped_at for phase in unlearned]),
+        diverged_at=np.array([phase.diverged_at for phase in unlearned]),
+    )
+
+
+def _stack(phases: list[Phase], names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: np.stack([phase.values[row] for phase in phases]) for row, name in enumerate(names)}

@@ -1,0 +1,73 @@
+"""Which samples each step reads, and with what weight: the whole run's mini-batches, fixed by one seed."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.config import TheoryConfig
+
+
+class Schedule(NamedTuple):
+    """The mini-batches of a phase; in each, retain samples stand before forget samples, and padding last.
+
+    Attributes:
+        samples: sample indices, shape `(steps, B)`.
+        weights: signed loss weights `c_b`, shape `(steps, B)`; zero on padding.
+        retain: number of retain samples in each batch, shape `(steps,)`.
+        size: number of samples in each batch, shape `(steps,)`; the rest of the row is padding.
+        loss_labels: the label each sample's loss sees, shape `(n,)`; flipped on F under random labels.
+        per_epoch: steps an epoch.
+    """
+
+    samples: np.ndarray
+    weights: np.ndarray
+    retain: np.ndarray
+    size: np.ndarray
+    loss_labels: np.ndarray
+    per_epoch: int
+
+
+def pretrain_schedule(
+    config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator, *, members: np.ndarray
+) -> Schedule:
+    """Return plain mini-batch training on `members`, without replacement within an epoch: `c_b = 1 / B`."""
+    per_epoch = -(-len(members) // config.batch_size)
+    rows = np.sort(_batches(members, config.batch_size, config.pretrain_epochs * per_epoch, rng, pad=config.n), axis=1)
+    weights = (rows < config.n) / np.maximum(1, np.sum(rows < config.n, axis=1, keepdims=True))
+    return _pack(config, rows, weights, labels, per_epoch=per_epoch)
+
+
+def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
+    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
+
+    NegGrad, `L = alpha mean_R - (1 - alpha) mean_F`: `c = alpha / B_R` and `-(1 - alpha) / B_F`. Random labels: the
+    forget weight is positive and the forget loss sees `-y`, while the signal patch stays `y phi`.
+    """
+    sign = -1.0 if config.method == "neggrad" else 1.0
+    loss_labels = labels.copy()
+    if config.method == "random_label":
+        loss_labels[config.n_retain :] *= -1.0
+    per_epoch = -(-config.n_retain // config.retain_batch)
+    steps = config.epochs * per_epoch
+    retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
+    forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
+    rows = np.sort(np.hstack([retain, forget]), axis=1)
+    in_retain, in_forget = rows < config.n_retain, (rows >= config.n_retain) & (rows < config.n)
+    weights = in_retain * config.alpha / np.maximum(1, in_retain.sum(axis=1, keepdims=True))
+    weights = weights + in_forget * sign * (1 - config.alpha) / np.maximum(1, in_forget.sum(axis=1, keepdims=True))
+    return _pack(config, rows, weights, loss_labels, per_epoch=per_epoch)
+
+
+def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generator, *, pad: int) -> np.ndarray:
+    """Return `steps` batches, shape `(steps, size)`: fresh random orders cut up, a short batch padded with `pad`."""
+    per_pass = -(-len(members) // size)
+    orders = rng.permuted(np.tile(members, (-(-steps // per_pass), 1)), axis=1)
+    padded = np.pad(orders, ((0, 0), (0, per_pass * size - len(members))), constant_values=pad)
+    return padded.reshape(-1, size)[:steps]
+
+
+def _pack(
+    config: TheoryConfig, rows: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray, *, per_epoch: int
+) -> Schedule:
+    size, retain = np.sum(rows < config.n, axis=1), np.sum(rows < config.n_retain, axis=1)
+    return Schedule(np.where(rows < config.n, rows, 0), weights, retain, size, loss_labels, per_epoch)

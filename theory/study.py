@@ -1,0 +1,96 @@
+"""The theory study: pretraining {SGD, SAM} x unlearning {SGD, SAM} as records, and the table that sums them up."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from repro.provenance import collect
+from repro.store import Record, Store
+from theory.config import TheoryConfig
+from theory.trajectory import Trajectory
+
+KIND = "theory"
+CELLS = tuple((pretrain, unlearn) for pretrain in ("sgd", "sam") for unlearn in ("sgd", "sam"))
+DIGITS = 7  # of the per-seed numbers in a record's result; its arrays keep every digit
+
+
+def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, str]] = CELLS) -> list[Record]:
+    """Return the record of every cell, running those the store does not have yet.
+
+    Args:
+        config: settings of all cells; its `pretrain` and `unlearn` are replaced by those of each cell.
+        store: where records are kept.
+        cells: (pretraining rule, unlearning rule) pairs.
+    """
+    configs = [replace(config, pretrain=pretrain, unlearn=unlearn) for pretrain, unlearn in cells]
+    missing = [cell for cell in configs if store.find(KIND, cell) is None]
+    if missing:
+        store.ensure_writable()
+        save_cells(missing, store)
+    return [record for cell in configs if (record := store.find(KIND, cell))]
+
+
+def save_cells(configs: Sequence[TheoryConfig], store: Store, *, study: str = "theory") -> list[Record]:
+    """Run cells together, so that they share pretraining, and write one record each."""
+    from theory.engine import simulate_many
+
+    begin = time.perf_counter()
+    trajectories = simulate_many(configs, description="theory cells")
+    seconds = round((time.perf_counter() - begin) / len(configs), 3)
+    return [_save(trajectory, store, collect(study=study, seconds=seconds)) for trajectory in trajectories]
+
+
+def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return one row a cell: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
+
+    A seed that diverged is left out of means and counted in `diverged`.
+    """
+    return [_summary(record) for record in records]
+
+
+def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return mean and standard error of the finite values; None where there are too few."""
+    finite = np.array([value for value in values if value is not None and np.isfinite(value)])
+    if not len(finite):
+        return None, None
+    error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else None
+    return float(finite.mean()), error
+
+
+def _summary(record: Record) -> dict[str, Any]:
+    labels = ("pretrain", "unlearn", "method", "signal_strength", "alpha", "rho_scale", "epochs")
+    row: dict[str, Any] = {name: record.config[name] for name in labels}
+    row |= {"seeds": len(record.result["seeds"]), "status": record.status}
+    row["diverged"] = sum(step is not None for step in record.result["diverged_at"])
+    for name, values in record.result["final"].items():
+        row[name], row[f"{name}_se"] = mean_and_error(values)
+    return row | {"run_id": record.run_id, "source": record.source}
+
+
+def _save(trajectory: Trajectory, store: Store, provenance: dict[str, Any]) -> Record:
+    arrays = {f"trajectory_{name}": values for name, values in trajectory.metrics.items()}
+    arrays |= {f"pretrain_trajectory_{name}": values for name, values in trajectory.pretrain.items()}
+    arrays["pretrain_epochs"] = trajectory.pretrain_epochs
+    result = {
+        "seeds": trajectory.seeds.tolist(),
+        "epochs": trajectory.epochs.tolist(),
+        "final": {name: _values(values[:, -1]) for name, values in trajectory.metrics.items()},
+        "pretrained": {name: _values(values[:, -1]) for name, values in trajectory.pretrain.items()},
+        "retrained": {name: _values(values) for name, values in trajectory.retrained.items()},
+        "stopped_at": _steps(trajectory.stopped_at),
+        "diverged_at": _steps(trajectory.diverged_at),
+    }
+    return store.save(
+        KIND, trajectory.config, result=result, status=trajectory.status, arrays=arrays, provenance=provenance
+    )
+
+
+def _values(values: np.ndarray) -> list[float | None]:
+    return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]
+
+
+def _steps(values: np.ndarray) -> list[int | None]:
+    return [int(value) if value >= 0 else None for value in values]
