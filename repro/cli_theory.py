@@ -14,6 +14,8 @@ from theory.config import TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
 CELL = ("signal_strength", "pretrain", "unlearn")
+# Forget error always stands beside test error: the model that forgot nothing has the best test error.
+COLUMNS = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget")
 STRENGTH_HELP = (
     "Signal strength s, dimensionless: |phi| in units of (P-1) sigma_p (d/n)^(1/4), default 0.5; "
     "SGD's boundary lies near 0.93. Give this or --signal-norm."
@@ -63,14 +65,15 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
 
 
 def _pretty(row: dict[str, Any]) -> dict[str, Any]:
-    """Merge each metric with its standard error into one cell."""
-    merged = {}
-    for key, value in row.items():
-        if key.endswith("_se"):
-            continue
-        error = row.get(f"{key}_se")
-        merged[key] = value if error is None else f"{value:.3f}±{error:.3f}"
-    return merged
+    """Return the table's columns, each metric as mean ± standard error over seeds."""
+    shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
+    return shown | {name: _with_error(row[name], row[f"{name}_se"]) for name in COLUMNS}
+
+
+def _with_error(mean: float | None, error: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
 
 
 def _draw(names: list[str], store: Store, records: Sequence[Record], *, quiet: bool) -> None:
