@@ -1,0 +1,129 @@
+"""Image sets as one tensor each: decoded once, kept as uint8 (or float where the data is real-valued)."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.config import RunConfig, Runtime
+from empirical.registry import load
+from empirical.spec import parse_options
+from repro.fields import reject
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set in memory.
+
+    Attributes:
+        name: registered name.
+        train_images: `(n, c, h, w)`, uint8 in [0, 255] or float; train_labels: `(n,)` int64.
+        test_images, test_labels: the same for the held-out set.
+        classes: number of classes.
+        mean, std: per-channel statistics of images scaled to [0, 1], `c` numbers each.
+        digest: sha256 of images and labels, 16 hex digits.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for side in ("train", "test"):
+            check_labels(getattr(self, f"{side}_labels"), self.classes, f"{self.name} {side}")
+        if not self.digest:
+            object.__setattr__(self, "digest", _digest(self))
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """`(channels, height, width)` of one image."""
+        return tuple(self.train_images.shape[1:])
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """Return the same set with its tensors on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
+        return replace(self, **moved)
+
+
+_TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def check_labels(labels: Tensor, classes: int, where: str) -> None:
+    """Raise `ConfigError` naming the first row whose label is outside [0, classes)."""
+    bad = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise reject(f"{where} label of row {row}", int(labels[row]), f"in [0, {classes - 1}]", "repair the file")
+
+
+def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
+    """Load the data set a config names, cut to its stratified subset of `n_train` images.
+
+    Raises:
+        MissingDataError: when its files are not there, with the way to bring them.
+    """
+    options = parse_options(config.dataset_options, "dataset_options")
+    images: ImageSet = load("datasets", config.dataset)(options, runtime)
+    if not config.n_train:
+        return images
+    if config.n_train > len(images.train_labels):
+        raise reject("n_train", config.n_train, f"at most {len(images.train_labels)} on {config.dataset}")
+    keep = stratified_subset(images.train_labels.numpy(), config.n_train, np.random.default_rng(0))
+    kept = {"train_images": images.train_images[keep], "train_labels": images.train_labels[keep]}
+    return replace(images, **kept, digest=f"{images.digest}-{config.n_train}")
+
+
+def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `count` ascending row numbers with every class in its share (largest remainders rounded up)."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    exact = sizes * count / len(labels)
+    take = np.floor(exact).astype(int)
+    for place in np.argsort(take - exact, kind="stable")[: count - take.sum()]:
+        take[place] += 1
+    rows = [generator.permutation(np.flatnonzero(labels == c))[:k] for c, k in zip(classes, take, strict=True)]
+    return np.sort(np.concatenate(rows))
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the per-channel mean and standard deviation of uint8 images scaled to [0, 1]."""
+    scaled = images.double() / 255
+    std, mean = torch.std_mean(scaled, dim=(0, 2, 3), correction=0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def load_digits(options: dict[str, Any], runtime: Runtime) -> ImageSet:
+    """Return scikit-learn's 1,797 scanned digits (8x8, 10 classes), every class split 80/20 into train and test."""
+    from sklearn.datasets import load_digits as scans
+
+    no_options("digits", options)
+    bunch = scans()
+    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    labels = bunch.target.astype(np.int64)
+    test = stratified_subset(labels, 360, np.random.default_rng(0))
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    sides = [torch.from_numpy(part) for part in (pixels[train], labels[train], pixels[test], labels[test])]
+    return ImageSet("digits", *sides, 10, *channel_statistics(sides[0]))
+
+
+def no_options(name: str, options: dict[str, Any]) -> None:
+    """Raise `ConfigError` when a data set without settings was given some."""
+    if options:
+        raise reject("dataset_options", ", ".join(options), f"empty: {name} has none")
+
+
+def _digest(images: ImageSet) -> str:
+    total = hashlib.sha256()
+    for name in _TENSORS:
+        tensor: Tensor = getattr(images, name)
+        total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,45 @@
+"""Run the metrics a config names on a finished experiment."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from empirical.evaluation import Evaluation, ModelOutputs, model_outputs
+from empirical.experiment import Experiment
+from empirical.registry import load
+from empirical.stages import Trained
+from repro.identity import derive_seed
+
+
+def evaluate(experiment: Experiment) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the numbers and the arrays of all metrics, in the order the config names them; NaN becomes None."""
+    evaluation = make_evaluation(experiment)
+    numbers: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name in experiment.config.metrics:
+        for key, value in load("metrics", name)(evaluation).items():
+            (arrays if isinstance(value, np.ndarray) else numbers)[key] = value
+        evaluation.result.update(numbers)
+    return finite(numbers), arrays
+
+
+def make_evaluation(experiment: Experiment) -> Evaluation:
+    """Return what metrics see; the outputs of original and retrained model are shared between runs."""
+    stages = {"original": experiment.original, "retrained": experiment.retrained, "unlearned": experiment.unlearned}
+    networks = {role: (lambda stage=stage: stage.network) for role, stage in stages.items()}
+    outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
+    seed = derive_seed(experiment.config.seed, "evaluate", experiment.config.unlearn_seed)
+    return Evaluation(experiment.config, experiment.images, experiment.split, outputs, networks, seed)
+
+
+def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:
+    if not shared:
+        return model_outputs(stage.network, experiment.images)
+    key = ("outputs", stage.stage_id)
+    return experiment.workspace.remember(key, lambda: model_outputs(stage.network, experiment.images))
+
+
+def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers with None in place of NaN and infinities, which JSON cannot hold."""
+    return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in numbers.items()}

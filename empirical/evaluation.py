@@ -1,0 +1,74 @@
+"""What a metric sees: scores and features of the three models, computed once, and how to reach the models."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from empirical.config import RunConfig
+from empirical.data import ImageSet
+from empirical.forget import Split
+from empirical.network import Network, predict
+
+ROLES = ("original", "retrained", "unlearned")
+
+
+class Outputs(NamedTuple):
+    """Scores `(n, classes)` and features `(n, f)` of a model in evaluation mode, float64."""
+
+    logits: np.ndarray
+    features: np.ndarray
+
+
+class ModelOutputs(NamedTuple):
+    """A model's outputs on all training images and on all test images, without augmentation."""
+
+    train: Outputs
+    test: Outputs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One finished run, as metrics see it.
+
+    Attributes:
+        config: the run's config.
+        images: its data, clean; split: its rows.
+        outputs: by role (original, retrained, unlearned).
+        networks: by role, functions that return the model.
+        seed: root of whatever a metric draws.
+        result: the numbers of the metrics before this one.
+    """
+
+    config: RunConfig
+    images: ImageSet = field(repr=False)
+    split: Split = field(repr=False)
+    outputs: dict[str, ModelOutputs] = field(repr=False)
+    networks: dict[str, Callable[[], Network]] = field(repr=False)
+    seed: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
+        """Yield (name, outputs, labels) of the retain, forget and test set of a model."""
+        train, test = self.outputs[role]
+        labels = self.images.train_labels.numpy()
+        for name in ("retain", "forget"):
+            rows = getattr(self.split, name)
+            yield name, Outputs(train.logits[rows], train.features[rows]), labels[rows]
+        yield "test", test, self.images.test_labels.numpy()
+
+    def on(self, role: str, name: str) -> tuple[Outputs, np.ndarray]:
+        """Return the outputs and labels of one set of one model."""
+        return next((outputs, labels) for found, outputs, labels in self.sets(role) if found == name)
+
+
+def model_outputs(network: Network, images: ImageSet) -> ModelOutputs:
+    """Compute a model's scores and features on all training and test images."""
+    sides = (predict(network, side) for side in (images.train_images, images.test_images))
+    return ModelOutputs(*(Outputs(*(part.double().cpu().numpy() for part in side)) for side in sides))
+
+
+def prefix(role: str) -> str:
+    """Return how a role's numbers are named: the unlearned model carries no prefix."""
+    return "" if role == "unlearned" else f"{role}_"

@@ -1,0 +1,40 @@
+"""From a run's config to its method: options, the shared alpha, and the discrepancy switches that concern methods."""
+
+from dataclasses import fields
+from typing import Any
+
+from empirical.config import RunConfig
+from empirical.registry import load
+from empirical.spec import parse_options
+from empirical.train import Method
+from repro.fields import build, reject
+
+
+def build_method(config: RunConfig) -> Method:
+    """Return the method of a run.
+
+    Raises:
+        ConfigError: for an option the method does not have, with the nearest name.
+    """
+    method: Any = load("methods", config.method)
+    options = parse_options(config.method_options, "method_options")
+    return build(method, _from_run(config, method) | options, where="method_options")
+
+
+def _from_run(config: RunConfig, method: Any) -> dict[str, Any]:
+    """Return the fields a method takes from the run itself."""
+    fidelity = config.fidelity
+    known = {
+        "alpha": config.alpha,
+        "cached": fidelity.forget_cycle == "cached",
+        "relabel": fidelity.relabel_all or config.dataset not in ("tiny-imagenet", "tinyimagenet100"),
+        "one_more": fidelity.scrub_max_epochs == "plus-one",
+    }
+    return {field.name: known[field.name] for field in fields(method) if field.name in known}
+
+
+def require_parts(config: RunConfig, method: Method, wanted: tuple[str, ...]) -> None:
+    """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart."""
+    if not set(wanted) <= set(method.parts):
+        allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
+        raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")

@@ -1,0 +1,51 @@
+"""Random labels: train on the retain set and a relabelled forget set, shuffled together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.batches import Examples, Rows, Segment, Sets
+from empirical.train import Scores
+from repro.fields import check, setting
+
+
+@dataclass(frozen=True)
+class RandomLabel:
+    """`L = mean CE` over both sets, forget labels uniform over all classes and new in every epoch.
+
+    The parts split the mean of a mixed batch by row: `retain` and `forget` add up to `all`.
+    """
+
+    relabel: bool = setting(True, "False keeps the true labels, as the released code does on Tiny ImageNet (D19)")
+    parts = ("all", "retain", "forget")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return one pass over both sets, mixed."""
+        forget = sets.forget
+        if self.relabel:
+            labels = torch.randint(sets.classes, (len(forget),), generator=generator).to(forget.labels.device)
+            forget = replace(forget, labels=labels)
+        return [Segment({"mixed": join(forget, sets.retain)})]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return the mean over the batch of the rows that belong to `part`."""
+        mixed = batch["mixed"]
+        losses = F.cross_entropy(scores(mixed.images), mixed.labels, reduction="none")
+        if part == "all":
+            return losses.mean()
+        rows = mixed.forget if part == "forget" else ~mixed.forget
+        return torch.where(rows, losses, torch.zeros_like(losses)).sum() / len(losses)
+
+
+def join(forget: Rows, retain: Rows) -> Rows:
+    """Return both sets as one, with the retain batch size."""
+    both = [torch.cat(pair) for pair in zip(
+        (forget.index, forget.labels, forget.forget), (retain.index, retain.labels, retain.forget), strict=True
+    )]  # fmt: skip
+    return Rows(both[0], both[1], both[2], retain.batch_size)

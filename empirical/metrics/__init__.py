@@ -1,0 +1,1 @@
+"""Metrics: each a function from one evaluation to named numbers."""

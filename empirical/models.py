@@ -1,0 +1,79 @@
+"""Residual networks with `features(x)` and `head`, small ones for CPU runs and memorization."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """A feature extractor and a linear head: `forward(x) = head(features(x))`.
+
+    Args:
+        body: maps images `(b, c, h, w)` to features `(b, f)`.
+        width: f.
+        classes: outputs of the head.
+    """
+
+    def __init__(self, body: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(width, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the pooled features `(b, f)`."""
+        return self.body(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the class scores `(b, classes)`."""
+        return self.head(self.features(images))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a residual connection (He et al. 2016); 1x1 where the shape changes."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            *convolution(inputs, outputs, 3, stride), nn.ReLU(inplace=True), *convolution(outputs, outputs, 3, 1)
+        )
+        self.skip = shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, inputs, h, w)` to `(b, outputs, h / stride, w / stride)`."""
+        return torch.relu(self.path(x) + self.skip(x))
+
+
+def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
+    """Return a convolution without bias and its BatchNorm."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return [layer, nn.BatchNorm2d(outputs)]
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Return the identity where shapes agree, else a strided 1x1 projection."""
+    same = stride == 1 and inputs == outputs
+    return nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
+
+
+def small_resnet(shape: Sequence[int], classes: int, widths: Sequence[int]) -> Classifier:
+    """Return a ResNet with one basic block a stage; every stage after the first halves the image."""
+    layers = [*convolution(shape[0], widths[0], 3, 1), nn.ReLU(inplace=True)]
+    previous = widths[0]
+    for place, width in enumerate(widths):
+        layers.append(BasicBlock(previous, width, 1 if place == 0 else 2))
+        previous = width
+    return Classifier(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), previous, classes)
+
+
+def resnet8(shape: Sequence[int], classes: int) -> Classifier:
+    """Return a ResNet-8: stages of 16, 32, 64 channels."""
+    return small_resnet(shape, classes, (16, 32, 64))
+
+
+def resnet8_narrow(shape: Sequence[int], classes: int) -> Classifier:
+    """Return a ResNet-8 of half the width: stages of 8, 16, 32 channels."""
+    return small_resnet(shape, classes, (8, 16, 32))

@@ -1,0 +1,86 @@
+"""A model together with how images enter it: scaling, normalization, arithmetic."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+class Network:
+    """A model that takes raw images.
+
+    Args:
+        model: has `features(x)` of shape `(b, f)` and `head`, so that `model(x) = head(features(x))`.
+        mean, std: per-channel statistics of images scaled to [0, 1].
+        precision: `fp32`, `fp64`, or `bf16` (autocast over fp32 weights).
+        normalize_twice: the released code's slip on ImageNet-like sets (D16).
+    """
+
+    def __init__(
+        self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], *,
+        precision: str = "fp32", normalize_twice: bool = False,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.precision = precision
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.mean = torch.tensor(mean, dtype=self.dtype, device=self.device)[:, None, None]
+        self.std = torch.tensor(std, dtype=self.dtype, device=self.device)[:, None, None]
+        self.repeats = 2 if normalize_twice else 1
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Return images as the model expects them: uint8 is scaled to [0, 1] first, then `(x - mean) / std`."""
+        scaled = images.to(self.dtype)
+        if images.dtype == torch.uint8:
+            scaled = scaled / 255
+        for _ in range(self.repeats):
+            scaled = (scaled - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last) if self.device.type == "cuda" else scaled
+
+    def logits(self, prepared: Tensor) -> Tensor:
+        """Return the class scores `(b, classes)` of prepared images."""
+        with self._autocast():
+            return self.model(prepared).to(self.dtype)
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores `(b, classes)` and the features `(b, f)` of raw images."""
+        with self._autocast():
+            features = self.model.features(self.prepare(images))
+            return self.model.head(features).to(self.dtype), features.to(self.dtype)
+
+    def parameters(self) -> list[Tensor]:
+        """Return the trainable parameters."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _autocast(self):
+        if self.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Keep BatchNorm's running statistics (and batch count) still while batches still normalize themselves."""
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+@torch.no_grad()
+def predict(network: Network, images: Tensor, *, batch_size: int = 512) -> tuple[Tensor, Tensor]:
+    """Return scores `(n, classes)` and features `(n, f)` of raw images, in evaluation mode."""
+    was_training = network.model.training
+    network.model.eval()
+    parts = [network.outputs(chunk.to(network.device)) for chunk in images.split(batch_size)]
+    network.model.train(was_training)
+    logits, features = zip(*parts, strict=True)
+    return torch.cat(logits), torch.cat(features)
