@@ -1,10 +1,103 @@
 """`repro empirical`: one network cell, or a grid of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit
+from empirical.config import RunConfig, Runtime
+from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.errors import DivergedError, ReproError
+from repro.options import with_settings
+from repro.store import Record, Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
+SETS = ("retain", "forget", "test")
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DataRoot = Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")]
+Download = Annotated[bool, typer.Option("--allow-download", help="Let torchvision fetch a missing data set.")]
+Engine = Annotated[str, typer.Option(help="eager or graph: how steps run on a GPU.")]
+
+
+@app.command()
+@with_settings(RunConfig)
+def run(
+    config: RunConfig, device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False,
+    engine: Engine = "eager", store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record."""
+    Store(store).ensure_writable()
+    from empirical.pipeline import run as run_cell
+
+    runtime = Runtime(device, data_root, allow_download, engine)
+    record = run_cell(config, Store(store), runtime)
+    if json:
+        emit_json({"run": record.run_id, "status": record.status, **record.result})
+    else:
+        _show(record)
+    if record.status == "diverged":
+        raise DivergedError(f"run {record.run_id} diverged at {record.result['diverged_at']}; try a smaller --lr")
+
+
+def _show(record: Record) -> None:
+    if record.status == "ok":
+        emit([_accuracies(record.result, model, prefix) for model, prefix in _MODELS.items()])
+        say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
+    say(f"record: {record.run_id}")
+
+
+_MODELS = {"original (do nothing)": "original_", "unlearned": "", "retrained (the goal)": "retrained_"}
+
+
+def _accuracies(result: dict[str, Any], model: str, prefix: str) -> dict[str, Any]:
+    return {"model": model} | {f"{name} accuracy": f"{result[f'{prefix}{name}_accuracy']:.4f}" for name in SETS}
+
+
+@app.command()
+def grid(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes, >= 1; results do not depend on it.")] = 0,
+    device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False, engine: Engine = "eager",
+    store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
+    from empirical.grid import load_recipe, plan, run_grid
+
+    study = load_recipe(recipe)
+    if dry_run:
+        emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
+        return
+    runtime = Runtime(device, data_root, allow_download, engine)
+    report = run_grid(study, Store(store), max_seconds=max_seconds, runtime=runtime, workers=workers or _workers(device))
+    _show_grid(report, json)
+
+
+def _workers(device: str) -> int:
+    """Return one process for each core on a CPU, a single one on a GPU."""
+    import os
+
+    import torch
+
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return 1 if on_gpu else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plan_row(row: Any) -> dict[str, Any]:
+    names = ("dataset", "model", "pretrain", "method", "rule", "difficulty", "seed")
+    shown = {name: getattr(row.cell, name) for name in names}
+    return shown | {"run": row.run_id, "state": "done" if row.done else "missing", "passes": row.passes}
+
+
+def _show_grid(report: Any, as_json: bool) -> None:
+    if as_json:
+        emit_json(report)
+    else:
+        counts = f"{len(report.done)} computed, {len(report.found)} found, {len(report.diverged)} diverged"
+        say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
+    if report.failed:
+        identity, message = next(iter(report.failed.items()))
+        raise ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
+    if report.interrupted and not as_json:
+        say("stopped early: run the same command again for the rest")
