@@ -70,7 +70,9 @@ def grid(
         emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
         return
     runtime = Runtime(device, data_root, allow_download, engine)
-    report = run_grid(study, Store(store), max_seconds=max_seconds, runtime=runtime, workers=workers or _workers(device))
+    report = run_grid(
+        study, Store(store), max_seconds=max_seconds, runtime=runtime, workers=workers or _workers(device)
+    )
     _show_grid(report, json)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.identity import plain
+from repro.store import Reader
 
 StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -38,6 +39,20 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
 def emit_json(value: Any) -> None:
     """Print one JSON document; a NaN becomes null, which every reader of JSON accepts."""
     say(json.dumps(_without_nan(plain(value)), indent=1, sort_keys=False))
+
+
+def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path) -> None:
+    """Draw figures from the given records and name the files."""
+    from figures.catalogue import draw
+
+    for drawn in draw(list(names), list(sources), out):
+        say(f"figure: {main_file(drawn.files)} (also .pdf and .csv)")
+
+
+def main_file(files: Sequence[Path]) -> Path | None:
+    """Return the file a person would open: the picture, or the Markdown of a table."""
+    shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
+    return shown[0] if shown else None
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, main_file, say
 from repro.errors import IntegrityError, MissingDataError
 from repro.pack import readers, results_folder, write_pack
 from repro.store import Record, Store, pick, read_records
@@ -93,6 +93,8 @@ def figures(
     drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
     emit([_drawn_row(item) for item in drawn], as_json=json)
     missing = [item.name for item in drawn if item.missing]
+    for item in (item for item in drawn if item.missing and not json):
+        say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
     if missing and strict:
         raise MissingDataError(f"not run for: {', '.join(missing)}; the commands are listed above")
 
@@ -101,21 +103,19 @@ def _drawn_row(drawn: Any) -> dict[str, Any]:
     return {
         "figure": drawn.name,
         "runs": len(drawn.run_ids),
-        "file": next((str(path) for path in drawn.files if path.suffix in (".png", ".md")), ""),
-        "missing": "; ".join(drawn.missing),
+        "missing": len(drawn.missing),
+        "file": str(main_file(drawn.files) or ""),
     }
 
 
 def compare(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Put the theory's test error beside that of networks trained on the same signal-noise data."""
-    from figures.catalogue import draw
     from figures.fig_theory_vs_empirical import rows
 
     sources = readers(Store(store))
     emit(rows(sources), as_json=json, empty="no runs to compare; `repro theory` and `repro empirical grid` make them")
-    for drawn in draw(["fig-theory-vs-empirical"], sources, store / "figures"):
-        if not json:
-            say("figure: " + ", ".join(str(path) for path in drawn.files))
+    if not json:
+        draw_figures(["fig-theory-vs-empirical"], sources, store / "figures")
 
 
 def claims(

@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from repro.options import with_settings
 from repro.store import Record, Store
 from theory.config import TheoryConfig
@@ -36,7 +35,11 @@ def theory(
     config = _at_signal(config, signal_strength, signal_norm)
     records = _study(config, Store(store))
     _show_study(config, records, as_json=json)
-    _draw(["fig-theory-trajectories"], Store(store), records, quiet=json)
+    if not json:
+        # A folder of its own, so that the figures of two settings stand side by side.
+        draw_figures(
+            ["fig-theory-trajectories"], [Selection(records)], store / "figures" / f"theory-{records[0].run_id}"
+        )
 
 
 def _at_signal(config: TheoryConfig, strength: float | None, norm: float | None) -> TheoryConfig:
@@ -74,14 +77,6 @@ def _with_error(mean: float | None, error: float | None) -> str:
     if mean is None:
         return "-"
     return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
-
-
-def _draw(names: list[str], store: Store, records: Sequence[Record], *, quiet: bool) -> None:
-    from figures.catalogue import draw
-
-    for drawn in draw(names, [Selection(records)], store.root / "figures"):
-        if not quiet:
-            say("figure: " + ", ".join(str(path) for path in drawn.files))
 
 
 @dataclasses.dataclass(frozen=True)

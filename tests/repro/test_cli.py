@@ -1,0 +1,175 @@
+"""The command line as a user meets it: in a process of its own, in an empty folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from repro.store import Store
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
+SMALL += ["--pretrain-epochs", "5", "--batch-size", "5"]
+RECIPE = """
+[defaults]
+pretrain_epochs = 1
+epochs = 1
+n_train = 200
+seed = [0, 1, 2, 3, 4, 5, 6, 7]
+
+[[cells]]
+method = "neggrad"
+rule = ["sgd", "sam-0.1"]
+"""
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from repro.cli import main; main()", *words]
+
+
+def environment() -> dict[str, str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
+    return clean | {"PYTHONPATH": str(ROOT)}
+
+
+def repro(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = command(*words)
+    return subprocess.run(done, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    shown = repro(tmp_path, "--help").stdout
+    for name in ("theory", "empirical", "figures", "compare", "list", "show", "verify", "doctor", "report", "claims"):
+        assert name in shown
+
+
+def test_help_loads_neither_torch_numba_nor_pyplot(tmp_path: Path) -> None:
+    code = "import sys; from repro.cli import run, app; run(lambda: app(['--help'], standalone_mode=False));"
+    code += (
+        "print([m for m in ('torch', 'numba', 'matplotlib', 'pandas', 'numpy') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "[]"
+
+
+def test_figures_are_drawn_without_torch(tmp_path: Path) -> None:
+    code = "import sys; from repro.cli import run, app;"
+    code += "code = run(lambda: app(['figures', 'all'], standalone_mode=False));"
+    code += (
+        "print(code, [m for m in ('torch', 'theory.engine', 'empirical.train') if m in sys.modules], file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=170)
+    assert done.stderr.strip().splitlines()[-1] == "0 []"
+    assert list((tmp_path / "runs" / "figures").glob("fig-*.png"))
+
+
+def test_theory_prints_forget_error_beside_test_error_and_names_its_records(tmp_path: Path) -> None:
+    done = repro(tmp_path, "theory", "--signal-strength", "0.5", *SMALL)
+    assert done.returncode == 0, done.stderr
+    header = next(line for line in done.stdout.splitlines() if line.startswith("pretrain"))
+    assert header.index("test error") < header.index("forget error") < header.index("retain error")
+    names = {record.run_id for record in Store(tmp_path / "runs").records("theory")}
+    assert len(names) == 4
+    assert all(name in done.stdout for name in names)
+    assert "fig-theory-trajectories.png" in done.stdout
+
+
+def test_a_second_theory_command_finds_its_records(tmp_path: Path) -> None:
+    repro(tmp_path, "theory", *SMALL, "--json")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").rglob("*")}
+    done = repro(tmp_path, "theory", *SMALL, "--json")
+    assert len(json.loads(done.stdout)["rows"]) == 4
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["theory", "--signal-strength", "-1"], "signal_strength = -1.0: must be > 0"),
+        (["theory", "--signal-strength", "1", "--signal-norm", "2"], "give one of the two"),
+        (["theory", "--n-forget", "40"], "n_forget = 40: must be in [1, n - 1 = 39]"),
+        (["theory", "--alpha", "1.5"], "alpha = 1.5: must be in [0.0, 1.0]"),
+        (["theory", "--alhpa", "0.5"], "--alpha"),
+        (["theory", "--alpha", "much"], "--alpha"),
+        (["empirical", "run", "--method", "neg_grad"], "did you mean 'neggrad'"),
+        (["empirical", "run", "--rule", "smm-0.1"], "did you mean"),
+        (["empirical", "grid", "recipe.toml"], "unknown setting 'methd' (did you mean 'method'?)"),
+        (["empirical", "grid", "types.toml"], "epochs = 'many': must be of type int"),
+        (["empirical", "grid", "broken.toml"], "not readable as TOML"),
+        (["figures", "fig-toww"], "did you mean 'fig-tow'"),
+        (["theory", *SMALL, "--store", "blocked/runs"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(
+    tmp_path: Path, words: list[str], expected: str
+) -> None:
+    (tmp_path / "recipe.toml").write_text('[[cells]]\nmethd = "neggrad"\n')
+    (tmp_path / "types.toml").write_text('[[cells]]\nepochs = "many"\n')
+    (tmp_path / "broken.toml").write_text("[[cells\n")
+    (tmp_path / "blocked").write_text("")
+    done = repro(tmp_path, *words)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert expected in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [["show", "abc"], ["pack", "nothing"], ["empirical", "grid", "no.toml"]])
+def test_what_is_missing_exits_with_3(tmp_path: Path, words: list[str]) -> None:
+    assert repro(tmp_path, *words).returncode == 3
+
+
+def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    record = store.save("theory", {"a": 1}, result={"x": 1})
+    assert repro(tmp_path, "verify").returncode == 0
+    (store.root / "runs" / record.run_id / "provenance.json").write_text("{}")
+    done = repro(tmp_path, "verify")
+    assert done.returncode == 6
+    assert f"{record.run_id}/provenance.json" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["list"], ["claims"], ["compare"], ["verify"], ["doctor"]])
+def test_every_reader_speaks_json(tmp_path: Path, words: list[str]) -> None:
+    Store(tmp_path / "runs").save("theory_claim", {"a": 1}, result={"claim": "x"})
+    rows = json.loads(repro(tmp_path, *words, "--json").stdout)
+    assert isinstance(rows, list)
+
+
+def test_show_gives_the_whole_record(tmp_path: Path) -> None:
+    record = Store(tmp_path / "runs").save("benchmark", {"a": 1}, result={"ratio": 2.5})
+    shown = json.loads(repro(tmp_path, "show", record.run_id[:6], "--json").stdout)
+    assert (shown["config"], shown["result"], shown["source"]) == ({"a": 1}, {"ratio": 2.5}, "runs")
+    assert "2.5" in repro(tmp_path, "show", record.run_id[:6]).stdout
+
+
+def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
+    Store(tmp_path / "elsewhere").save("benchmark", {"a": 1}, result={})
+    words = command("list", "--kind", "benchmark", "--json")
+    env = environment() | {"REPRO_STORE": "elsewhere"}
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert [row["store"] for row in json.loads(done.stdout)].count("runs") == 1
+
+
+def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(RECIPE)
+    words = ["empirical", "grid", "small.toml", "--workers", "1", "--json"]
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("runs/runs/*/result.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    store = Store(tmp_path / "runs")
+    finished = {record.run_id for record in store.records("unlearn")}
+    assert store.verify() == []
+    assert 0 < len(finished) < 16
+    report = json.loads(repro(tmp_path, *words).stdout)
+    assert set(report["found"]) == finished
+    assert len(report["done"]) == 16 - len(finished)
