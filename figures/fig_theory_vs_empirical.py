@@ -1,0 +1,157 @@
+"""Test error against signal strength: the exact theory beside networks trained on the same signal-noise data."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from figures.commands import SIGNAL, THEORY
+from figures.drawing import Drawing, frame
+from figures.networks import label
+from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run
+from figures.records import Records, comparable, describe_theory, theory_cells
+from figures.style import WIDE, Theme, rule_label
+from figures.table import Table, summarize, theory_table, unlearn_table
+from repro.store import Reader, Record
+
+COLUMNS = {"theory": "exact theory", "two-layer": "two-layer network", "resnet": "ResNet"}
+ROWS = {
+    ("before", "test_error"): "test error\nbefore unlearning",
+    ("after", "test_error"): "test error\nafter unlearning",
+    ("after", "forget_error"): "forget error\nafter unlearning",
+}
+KEYS = ["column", "stage", "metric", "pretrain", "unlearn", "signal_strength"]
+# Network result names of each stage; errors are one minus these.
+ACCURACIES = {"before": "original_", "after": ""}
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw test and forget error against signal strength, before and after unlearning, theory beside networks."""
+    cells, runs = _theory(records), _networks(records)
+    if not cells and not runs:
+        return frame(theme, missing=f"theory cells: {THEORY}")
+    data = summary(records)
+    figure, axes = panel_grid(3, 3, width=WIDE, height=5.6, sharex=True, sharey=True)
+    missing = []
+    for row, (stage, metric) in zip(axes, ROWS, strict=True):
+        row[0].set_ylabel(ROWS[stage, metric])
+        for panel, column in zip(row, COLUMNS, strict=True):
+            chosen = data[(data["column"] == column) & (data["stage"] == stage) & (data["metric"] == metric)]
+            missing.append(_panel(panel, column, chosen, theme))
+    for panel, column in zip(axes[0], COLUMNS, strict=True):
+        panel.set_title(COLUMNS[column])
+    for panel in axes[-1]:
+        panel.set_xlabel("signal strength $s$")
+    outside_legend(figure, _fullest(axes[1]), columns=4, seeds=_seeds(data))
+    notes = tuple(dict.fromkeys(filter(None, missing)))
+    return Drawing(data, _caption(cells, runs, data), _alt(data), (*cells, *runs), notes, figure)
+
+
+def summary(records: Records) -> Table:
+    """Return mean, deviation, interval and seeds of every point drawn."""
+    return summarize(_points(_theory(records), _networks(records)), KEYS)
+
+
+def rows(readers: Iterable[Reader]) -> list[dict[str, Any]]:
+    """Return the figure's numbers, one row a signal strength and cell, theory and networks side by side."""
+    data = summary(Records(readers))
+    if data.empty:
+        return []
+    data["value"] = [
+        f"{row.mean:.3f}" + ("" if pd.isna(row.sd) else f" ± {row.sd:.3f}") + f" ({row.seeds})"
+        for row in data.itertuples()
+    ]
+    index = ["stage", "metric", "pretrain", "unlearn", "signal_strength"]
+    wide = data.pivot(index=index, columns="column", values="value").reindex(columns=pd.Index(list(COLUMNS)))
+    wide = wide.fillna("not run").rename(columns=COLUMNS).reset_index()
+    return wide.to_dict("records")
+
+
+def _theory(records: Records) -> list[Record]:
+    return [cell for cell in theory_cells(records) if cell.config["unlearn"] in ("sgd", "sam")]
+
+
+def _networks(records: Records) -> list[Record]:
+    """Return comparable runs on signal-noise data, of each model."""
+    found = [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise" and run.status == "ok"]
+    models = sorted({str(label(run, "model")) for run in found})
+    vary = ("rule", "pretrain", "dataset_options", "metrics")
+    return [run for model in models for run in comparable([r for r in found if label(r, "model") == model], vary)]
+
+
+def _points(cells: list[Record], runs: list[Record]) -> Table:
+    parts = [_theory_points(cells), *(_network_points(runs, stage, metric) for stage, metric in ROWS)]
+    return pd.concat([part for part in parts if not part.empty], ignore_index=True)
+
+
+def _theory_points(cells: list[Record]) -> Table:
+    table = theory_table(cells)
+    table = table[table["metric"].isin(["test_error", "forget_error"])].assign(column="theory")
+    table["stage"] = table["stage"].map({"pretrained": "before", "final": "after"})
+    return _once_before(table.dropna(subset=["stage"]))
+
+
+def _network_points(runs: list[Record], stage: str, metric: str) -> Table:
+    if not runs:
+        return pd.DataFrame()
+    table = unlearn_table(runs)
+    accuracy = ACCURACIES[stage] + metric.replace("error", "accuracy")
+    column = ["two-layer" if "two" in str(model) else "resnet" for model in table["model"]]
+    table = table.assign(column=column, stage=stage, metric=metric, value=1.0 - table[accuracy], unlearn=table["rule"])
+    return _once_before(table)
+
+
+def _once_before(table: Table) -> Table:
+    """Before unlearning the unlearning rule does not matter: keep one row a pretraining, seed and strength."""
+    before = table[table["stage"] == "before"].assign(unlearn="")
+    before = before.drop_duplicates(["column", "metric", "pretrain", "signal_strength", "seed"])
+    return pd.concat([before, table[table["stage"] == "after"]], ignore_index=True)
+
+
+def _panel(axes: Any, column: str, data: Table, theme: Theme) -> str:
+    if data.empty:
+        command = THEORY if column == "theory" else SIGNAL
+        missing = f"{COLUMNS[column]}: {command}"
+        say_not_run(axes, missing, theme)
+        return missing
+    for (pretrain, unlearn), line in data.groupby(["pretrain", "unlearn"], sort=False):
+        line = line.sort_values("signal_strength")
+        look = theme.lines(str(unlearn or pretrain)) | {"fillstyle": fill_style(str(pretrain))}
+        name = f"{rule_label(str(pretrain))} → {rule_label(str(unlearn))}" if unlearn else rule_label(str(pretrain))
+        band(axes, line["signal_strength"], line, label=name, linewidth=0.9 if pretrain == "sgd" else 1.6, **look)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(-0.03, 1.03)
+    strengths = sorted(data["signal_strength"].unique())
+    axes.set_xticks(strengths, [f"{value:g}" for value in strengths])
+    axes.minorticks_off()
+    return ""
+
+
+def _fullest(panels: Any) -> Any:
+    return max(panels, key=lambda panel: len(panel.get_legend_handles_labels()[1]))
+
+
+def _caption(cells: list[Record], runs: list[Record], data: Table) -> str:
+    theory = f" Theory: {describe_theory(cells[0])}." if cells else ""
+    models = sorted({f"{label(run, 'model')} (n = {label(run, 'n')})" for run in runs})
+    networks = f" Networks: {', '.join(models)}." if models else ""
+    return (
+        "Test error and forget error against the dimensionless signal strength s = |phi| / ((P-1) sigma_p "
+        "(d/n)^(1/4)), before and after unlearning. Legend: pretraining rule → unlearning rule; before unlearning "
+        "colours name the pretraining rule; open markers start from SGD. Lines are means and bands 95 % t-intervals "
+        f"over {_seeds(data)} seeds.{theory}{networks}"
+    )
+
+
+def _seeds(data: Table) -> str:
+    low, high = data["seeds"].min(), data["seeds"].max()
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _alt(data: Table) -> str:
+    after = data[(data["stage"] == "after") & (data["metric"] == "test_error") & (data["column"] == "theory")]
+    parts = [f"{rule_label(row.pretrain)} to {rule_label(row.unlearn)} at s = {row.signal_strength:g}: {row.mean:.2f}"
+             for row in after.itertuples()]  # fmt: skip
+    return (
+        "Error against signal strength in nine panels. Theory, test error after unlearning: " + "; ".join(parts) + "."
+    )

@@ -1,0 +1,55 @@
+"""Differences between two rules in the same cell and seed: what a claim about SAM against SGD rests on."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from figures.style import family
+from figures.table import Table, interval
+
+SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "seed", "unlearn_seed")
+
+
+def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
+    """Return `metric` under each rule minus `metric` under `against`, one row a shared cell and seed.
+
+    Args:
+        table: rows of `figures.table.unlearn_table`.
+        metric: the number compared.
+        rules: families such as "sam" and "asam".
+        against: the family subtracted.
+    """
+    return _differences(table, metric, column="rule", wanted=(tuple(rules), against))
+
+
+def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
+    """Return `metric` after pretraining with each rule minus after pretraining with `against`, unlearned alike."""
+    return _differences(table, metric, column="pretrain", wanted=(tuple(rules), against))
+
+
+def _differences(table: Table, metric: str, *, column: str, wanted: tuple[tuple[str, ...], str]) -> Table:
+    other = {"rule": "pretrain", "pretrain": "rule"}[column]
+    keys = [name for name in (*SAME, other) if name in table and name != column]
+    keys = list(dict.fromkeys(keys))
+    empty = pd.DataFrame(columns=pd.Index([*keys, column, "difference"]))
+    if table.empty or metric not in table:
+        return empty
+    names = table[column].map(lambda rule: family(str(rule)))
+    base = table[names == wanted[1]][[*keys, metric]].rename(columns={metric: "base"})
+    rows = table[names.isin(wanted[0])][[*keys, column, metric]].merge(base, on=keys)
+    rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
+    return rows.dropna(subset=["difference"])
+
+
+def by_cell(differences: Table, keys: Sequence[str]) -> Table:
+    """Return mean difference and 95 % t-interval over training seeds, one row a value of `keys`.
+
+    Cells that a key does not tell apart (other forget sets, say) are averaged within a seed first.
+    """
+    columns = pd.Index([*keys, "mean", "sd", "low", "high", "seeds"])
+    if differences.empty:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for key, cell in differences.groupby(list(keys), sort=False):
+        rows.append(dict(zip(keys, key, strict=True)) | interval(cell.groupby("seed")["difference"].mean()))
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,128 @@
+"""The marks that figures share: panels, means with 95 % intervals and seed dots, bands, reference lines, "not run"."""
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from figures.style import Theme
+from figures.table import Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# How the rule of pretraining is told apart where colour already names the rule of unlearning.
+FILLS = {"sgd": "none", "sam": "full", "asam": "left"}
+
+
+def panel_grid(rows: int, columns: int, *, width: float, height: float, **options: Any) -> "tuple[Figure, np.ndarray]":
+    """Return a figure and its axes, shape `(rows, columns)`, laid out so that no label is cut.
+
+    Args:
+        rows, columns: panels.
+        width, height: size of the page area, in inches.
+        **options: passed to `Figure.subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **options))
+
+
+def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
+    """Fill an empty panel with "not run" and the command that fills it."""
+    what, _, command = missing.partition(": ")
+    # Not by removing ticks: panels that share an axis would lose theirs too.
+    axes.tick_params(length=0, labelbottom=False, labelleft=False)
+    axes.grid(False)
+    axes.set_facecolor(theme.faint)
+    size = axes.get_window_extent()
+    width = max(14, int(size.width / 100 * 72 / 4.6))
+    parts = [line for part in (what, command) for line in textwrap.wrap(part, width, break_on_hyphens=False)]
+    lines = ["not run", *parts]
+    axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
+
+
+def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
+    """Draw a mean as a line and its 95 % interval as a band of the same colour.
+
+    Args:
+        axes: the panel.
+        x: positions, shape `(points,)`.
+        summary: rows of `figures.table.summarize`, in the order of `x`.
+        label: entry of the legend.
+        **look: line properties.
+    """
+    line = axes.plot(x, summary["mean"], label=label, markevery=max(1, len(summary) // 6), **look)[0]
+    axes.fill_between(x, summary["low"], summary["high"], color=line.get_color(), alpha=0.18, linewidth=0)
+
+
+def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) -> None:
+    """Draw one mean with its 95 % interval, and each seed as a small dot beside it.
+
+    Args:
+        axes: the panel.
+        x: position.
+        row: one row of `figures.table.summarize`.
+        seeds: the seeds' own values, shape `(seeds,)`.
+        **look: marker properties.
+    """
+    look = {key: value for key, value in look.items() if key != "linestyle"}
+    values = np.asarray(seeds, dtype=float)
+    if len(values):
+        axes.scatter(np.full(len(values), x), values, s=5, color=look["color"], alpha=0.35, linewidths=0, zorder=2)
+    if not np.isfinite(row["mean"]):
+        return
+    error = None if np.isnan(row["sd"]) else [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+    axes.errorbar([x], [row["mean"]], yerr=error, capsize=1.6, elinewidth=0.9, linestyle="none", zorder=3, **look)
+
+
+def fill_style(pretrain: str) -> str:
+    """Return the marker filling that stands for a pretraining rule: open SGD, full SAM, half ASAM."""
+    return FILLS.get(pretrain.split("-")[0], "full")
+
+
+def spread_note(seeds: Any) -> str:
+    """Return what a mark and its bar mean, with the number of seeds, for the head of a legend."""
+    return f"mean and 95 % t-interval, {seeds} seeds"
+
+
+def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, seeds: Any) -> None:
+    """Put the legend of one panel below all panels, where it can cover nothing, headed by the number of seeds."""
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if unique:
+        _legend(figure, list(unique.values()), columns=columns, labels=list(unique), seeds=seeds)
+
+
+def rule_key(figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrains: Any = (), notes: Any = ()) -> None:
+    """Put a key below the panels: rules by colour and shape, pretraining rules by filling, and further marks.
+
+    Args:
+        figure: the drawing.
+        theme: its page.
+        rules: labels of the rules shown.
+        seeds: number of seeds, as text.
+        pretrains: labels of the pretraining rules shown.
+        notes: pairs (text, line properties) of further marks.
+    """
+    from figures.style import rule_label
+
+    marks = [(rule_label(rule), theme.lines(rule) | {"linestyle": "none"}) for rule in rules]
+    plain = {"color": theme.ink, "marker": "o", "linestyle": "none"}
+    marks += [(f"pretrained {rule_label(rule)}", plain | {"fillstyle": fill_style(rule)}) for rule in pretrains]
+    marks += [(text, plain | look) for text, look in notes]
+    _legend(figure, [_handle(text, look) for text, look in marks], columns=min(len(marks), 5), seeds=seeds)
+
+
+def _handle(text: str, look: dict[str, Any]) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=text, **look)
+
+
+def _legend(figure: "Figure", handles: list[Any], *, columns: int, seeds: Any, labels: Any = None) -> None:
+    names = {} if labels is None else {"labels": labels}
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=spread_note(seeds),
+                  title_fontsize=7, **names)  # fmt: skip

@@ -1,0 +1,102 @@
+"""The paper item by item: what it claims, what our records say, and the page `paper_repro.md` written from them."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from figures.drawing import markdown
+from figures.findings import Finding
+from figures.items import ITEMS, Item
+from figures.records import Records
+from repro.store import Reader, Record
+
+HEAD = """# The paper, item by item
+
+Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand.
+
+Verdicts: **holds** (every 95 % interval lies on the claimed side), **holds in a regime** (some do; the regime is
+named), **contradicted** (none do and at least one lies wholly on the other side), **undecided** (the intervals contain
+zero: these runs cannot tell), **not run** (the command brings the record). Theory verdicts come from `theory_claim`
+records, network verdicts from paired differences within a cell and training seed. A figure or table takes the verdict
+of the claim it supports. "Record" is store/run id; a figure's JSON lists every run behind it.
+"""
+SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
+            "ask": "What the reviewers asked for"}  # fmt: skip
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the page.
+
+    Attributes:
+        item: the paper's item.
+        finding: what the records say.
+    """
+
+    item: Item
+    finding: Finding
+
+    def row(self) -> dict[str, str]:
+        """Return the row as text, column by column."""
+        return {
+            "item": self.item.title,
+            "claim": self.item.statement,
+            "verdict": self.finding.verdict,
+            "our number": self.finding.number,
+            "regime": self.finding.regime or "—",
+            "record": cite(self.finding.records),
+            "command": f"`{self.item.command}`",
+        }
+
+
+def assess(records: Records) -> list[Verdict]:
+    """Return the verdict on every item of the paper, in its order, each assessor run once."""
+    known: dict[Any, Finding] = {}
+    for item in ITEMS:
+        if item.assess not in known:
+            known[item.assess] = item.assess(records)
+    return [Verdict(item, known[item.assess]) for item in ITEMS]
+
+
+def verdicts(readers: Iterable[Reader]) -> list[dict[str, str]]:
+    """Return one row an item: item, claim, verdict, our number, regime, record, command."""
+    return [verdict.row() for verdict in assess(Records(readers))]
+
+
+def write_page(readers: Iterable[Reader], path: Path) -> Path:
+    """Write the Markdown page; the same records give the same bytes."""
+    found = assess(Records(readers))
+    parts = [HEAD, _tally(found)]
+    for section, title in SECTIONS.items():
+        parts.append(
+            f"\n## {title}\n\n{_table([verdict.row() for verdict in found if verdict.item.section == section])}"
+        )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text("".join(parts))
+    os.replace(temporary, path)
+    return path
+
+
+def cite(records: Iterable[Record]) -> str:
+    """Return the store and run id of the first records and the count of the rest."""
+    names = [f"{record.source}/{record.run_id}" for record in sorted(records, key=lambda one: (one.source, one.run_id))]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more if names else "—"
+
+
+def _tally(found: list[Verdict]) -> str:
+    counts: dict[str, int] = {}
+    for verdict in found:
+        counts[verdict.finding.verdict] = counts.get(verdict.finding.verdict, 0) + 1
+    return "\n" + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + ".\n"
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    return markdown(pd.DataFrame(rows))

@@ -1,0 +1,116 @@
+"""Drawing: files, numbers, missing runs, repeatability, and what may not be imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from figures.catalogue import FIGURES, draw, figure_names
+from figures.table import Table
+from repro.errors import ConfigError, MissingDataError
+from repro.store import Store
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    draw(list(FIGURES), [golden], folder)
+    return folder
+
+
+def numbers(folder: Path, name: str) -> Table:
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_item_writes_its_drawing_its_numbers_and_their_origin(drawn_folder: Path, name: str) -> None:
+    origin = json.loads((drawn_folder / f"{name}.json").read_text())
+    assert origin["caption"]
+    assert origin["alt"]
+    kinds = {path.suffix for path in drawn_folder.glob(f"{name}.*")}
+    assert kinds in ({".pdf", ".png", ".csv", ".json"}, {".md", ".tex", ".csv", ".json"})
+    assert (".png" in kinds) == (drawn_folder / f"{name}-dark.png").exists()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_path: Path, name: str) -> None:
+    (drawn,) = draw([name], [empty], tmp_path / "out")
+    assert drawn.missing
+    assert all(": repro " in line for line in drawn.missing)
+    assert drawn.run_ids == []
+
+
+def test_strict_raises_after_everything_is_written(empty: Store, tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="repro theory") as caught:
+        draw(["fig-theory-trajectories", "fig-tow"], [empty], tmp_path, strict=True)
+    assert caught.value.exit_code == 3
+    assert (tmp_path / "fig-tow.pdf").exists()
+
+
+def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_drawn(
+    empty: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'fig-tow'"):
+        draw(["fig-theory-trajectories", "fig-two"], [empty], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> None:
+    names = ["fig-tow", "fig-theory-trajectories"]
+    contents = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        draw(names, [golden], folder)
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    assert contents[0] == contents[1]
+
+
+def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: Path) -> None:
+    (first,) = draw(["fig-tow"], [golden], tmp_path)
+    before = (tmp_path / "fig-tow.png").stat().st_mtime_ns
+    assert draw(["fig-tow"], [golden], tmp_path) == [first]
+    assert (tmp_path / "fig-tow.png").stat().st_mtime_ns == before
+    draw(["fig-tow"], [Store(tmp_path / "nothing")], tmp_path)
+    assert (tmp_path / "fig-tow.png").stat().st_mtime_ns != before
+
+
+def test_tow_is_drawn_from_the_records_mean_and_interval(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "fig-tow")
+    cell = data[(data["metric"] == "tow") & (data["rule"] == "sam-0.1") & (data["pretrain"] == "sgd")
+                & (data["difficulty"] == "mid")]  # fmt: skip
+    half = 4.302652729911275 * 0.01 / np.sqrt(3)
+    assert cell[["mean", "sd", "low", "high", "seeds"]].iloc[0].tolist() == pytest.approx(
+        [0.71, 0.01, 0.71 - half, 0.71 + half, 3]
+    )
+    retrained = data[(data["method"] == "retrained_test_accuracy")]
+    assert retrained["mean"].tolist() == pytest.approx([0.7] * 3)
+
+
+def test_theory_curves_are_those_of_the_records(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "fig-theory-trajectories")
+    last = data[(data["epoch"] == 200) & (data["metric"] == "test_error")].set_index(["pretrain", "unlearn"])["mean"]
+    expected = {("sgd", "sgd"): 0.41, ("sgd", "sam"): 0.31, ("sam", "sgd"): 0.21, ("sam", "sam"): 0.11}
+    assert last.to_dict() == pytest.approx(expected)
+
+
+def test_missing_cells_are_listed(golden: Store, drawn_folder: Path) -> None:
+    origin = json.loads((drawn_folder / "fig-theory-vs-empirical.json").read_text())
+    assert any("ResNet: repro empirical grid" in line for line in origin["missing"])
+    assert len(origin["runs"]) == 12
+
+
+def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from repro.store import Store; from figures.catalogue import draw;"
+        f"draw(['fig-tow', 'fig-theory-trajectories'], [Store({str(golden.root)!r})], Path({str(tmp_path)!r}));"
+        "print([name for name in ('torch', 'numba', 'theory', 'empirical') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names_of_installed_packages_join_the_built_in_ones() -> None:
+    assert figure_names()[: len(FIGURES)] == list(FIGURES)

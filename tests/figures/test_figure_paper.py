@@ -1,0 +1,81 @@
+"""Verdicts follow from records by rule, and the page is written from them byte for byte."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from figures.findings import judge
+from figures.items import ITEMS
+from figures.paper import verdicts, write_page
+from figures.table import Table
+from repro.store import Store
+
+
+def effects(*intervals: tuple[float, float]) -> Table:
+    return pd.DataFrame([{"low": low, "high": high} for low, high in intervals])
+
+
+@pytest.mark.parametrize(("intervals", "verdict"), [
+    ([(0.1, 0.2), (0.3, 0.4)], "holds"),
+    ([(0.1, 0.2), (-0.1, 0.4)], "holds in a regime"),
+    ([(0.1, 0.2), (-0.4, -0.1)], "holds in a regime"),
+    ([(-0.2, -0.1), (-0.1, 0.4)], "contradicted"),
+    ([(-0.2, 0.1)], "undecided"),
+    ([], "not run"),
+])  # fmt: skip
+def test_the_verdict_follows_from_the_intervals(intervals: Any, verdict: str) -> None:
+    table = effects(*intervals) if intervals else pd.DataFrame(columns=pd.Index(["low", "high"]))
+    assert judge(table) == verdict
+
+
+def test_a_claim_of_smaller_mirrors_the_intervals() -> None:
+    assert judge(effects((-0.2, -0.1)), sign=-1) == "holds"
+    assert judge(effects((0.1, 0.2)), sign=-1) == "contradicted"
+
+
+def rows(store: Store) -> dict[str, dict[str, str]]:
+    return {row["item"]: row for row in verdicts([store])}
+
+
+def test_an_empty_store_has_run_nothing(empty: Store) -> None:
+    found = rows(empty)
+    assert {row["verdict"] for row in found.values()} == {"not run"}
+    assert all(row["command"].startswith("`repro ") for row in found.values())
+
+
+def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
+    found = rows(golden)
+    assert list(found) == [item.title for item in ITEMS]
+
+
+def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
+    row = rows(golden)["Finding 1"]
+    # Synthetic ToW: SAM is exactly 0.1 above SGD in unlearning, and pretraining makes no difference at all.
+    assert row["verdict"] == "holds in a regime"
+    assert "+0.100 [+0.100, +0.100] (3 seeds)" in row["our number"]
+    assert row["record"].startswith("runs/")
+
+
+def test_finding_2_compares_minmax_with_its_own_inner_rule(golden: Store) -> None:
+    row = rows(golden)["Finding 2"]
+    assert row["verdict"] == "holds"
+    assert "minmax-sam-0.1 − sam-0.1" in row["regime"]
+
+
+def test_a_theory_verdict_is_taken_from_its_claim_record(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    result = {"claim": "lemma-3.1-activation", "title": "activation", "verdict": "contradicted",
+              "regime": "s = 0.5", "estimate": 0.25, "interval": [0.2, 0.3], "seeds": 7, "rows": []}  # fmt: skip
+    record = store.save("theory_claim", {"claim": "lemma-3.1-activation"}, result=result)
+    row = rows(store)["Lemma 3.1"]
+    assert row["verdict"] == "contradicted"
+    assert "0.25 [0.2, 0.3] (7 seeds" in row["our number"]
+    assert row["record"] == f"runs/{record.run_id}"
+
+
+def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> None:
+    first = write_page([golden], tmp_path / "one.md").read_bytes()
+    assert write_page([golden], tmp_path / "two.md").read_bytes() == first
+    assert all(item.title in first.decode() for item in ITEMS)
