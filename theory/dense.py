@@ -45,8 +45,8 @@ class DenseNetwork:
 
     def step(self, schedule: Schedule, t: int, rule: str, rho: float) -> None:
         """Take step `t` of the schedule with the named rule and absolute radius."""
-        size, cut = schedule.size[t], schedule.retain[t]
-        index, c = schedule.samples[t, :size], schedule.weights[t, :size]
+        index, c = schedule.samples[t, : schedule.size[t]], schedule.weights[t, : schedule.size[t]]
+        cut = int(np.sum(index < self.config.n_retain))
         whole, retain, forget = (index, c), (index[:cut], c[:cut]), (index[cut:], c[cut:])
         refresh = self.config.mask_refresh * schedule.per_epoch
         if rule == "minmax" and (t == 0 or (refresh and t % refresh == 0)):

@@ -18,12 +18,14 @@ import numpy as np
 from numba import njit
 
 from theory.gram import Problem, Start
-from theory.rules import ALL, FORGET, RETAIN, Rule
-from theory.schedule import Schedule
+from theory.rules import ALL, FORGET, Rule
+from theory.schedule import LANES, Schedule
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+
 
 
 class State(NamedTuple):
@@ -44,6 +46,30 @@ class State(NamedTuple):
     mask: np.ndarray
 
 
+class Work(NamedTuple):
+    """Scratch arrays of one step; B is the padded batch width, N = 2m. Allocated once a call, filled every step."""
+
+    u: np.ndarray  # (N,) signal preactivations before the step
+    V: np.ndarray  # (N, B) noise preactivations of the batch before the step
+    u_near: np.ndarray
+    V_near: np.ndarray
+    gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples
+    gq: np.ndarray  # (N, B) noise gradient
+    gp_near: np.ndarray
+    gq_near: np.ndarray
+    G: np.ndarray  # (B, B) Gram matrix of the batch
+    h: np.ndarray  # (B,) overlaps of the batch
+    y: np.ndarray  # (B,) labels
+    label: np.ndarray  # (B,) labels the loss sees
+    c: np.ndarray  # (B,) weights; zero outside the group
+    part: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
+    f: np.ndarray  # (B,) outputs, then residuals
+    own: np.ndarray  # (N,) 1.0 for neurons the group may move
+    order: np.ndarray  # (B,) 0, 1, ..., B - 1
+    rows: np.ndarray  # (B,) scratch
+    moves: np.ndarray  # (B,) scratch
+
+
 def start_state(start: Start) -> State:
     """Return the state at initialization: `p = q = 0`."""
     neurons, n = start.V.shape
@@ -62,37 +88,21 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
     Returns:
         The step whose output left the finite range, or -1.
     """
-    neurons, width = state.V.shape[0], schedule.samples.shape[1]
-    V_batch, V_near = np.empty((neurons, width)), np.empty((neurons, width))
-    G_batch, u_near = np.empty((width, width)), np.empty(neurons)
-    near = (np.empty((2, neurons)), np.empty((neurons, width)))
-    base = (np.empty((2, neurons)), np.empty((neurons, width)))
-    total = (np.empty((2, neurons)), np.empty((neurons, width)))
-    own = np.ones(neurons)
+    work = _workspace(state.u.size, schedule.samples.shape[1])
     for t in range(first, last):
         if rule.mask_size > 0 and _mask_is_due(t, schedule.per_epoch, rule.mask_epochs):
             _refresh_mask(problem, state, schedule, rule.mask_size)
-        batch = (schedule.samples[t], schedule.weights[t], schedule.retain[t], schedule.size[t])
-        _gather(problem, state.V, batch, V_batch, G_batch)
-        total[0][:], total[1][:] = 0.0, 0.0
+        _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         for group in range(rule.samples.size):
-            low = batch[2] if rule.samples[group] == FORGET else 0
-            high = batch[2] if rule.samples[group] == RETAIN else batch[3]
-            if rule.neurons[group] != ALL:
-                own[:] = state.mask if rule.neurons[group] == FORGET else 1.0 - state.mask
-            output = _gradient(problem, schedule, batch, (low, high), (state.u, V_batch, own), base)
+            _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
+            output = _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+            if rule.rho[group] > 0.0:
+                _perturb(problem, rule.rho[group], work)
+                output += _gradient(problem, work.u_near, work.V_near, work, work.gp_near, work.gq_near)
+                _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
                 return t
-            step = base
-            if rule.rho[group] > 0.0:
-                place = (state.u, V_batch, u_near, V_near)
-                _perturb(problem, batch, (low, high), G_batch, base, place, rule.rho[group])
-                output = _gradient(problem, schedule, batch, (low, high), (u_near, V_near, own), near)
-                if not np.isfinite(output):
-                    return t
-                step = near
-            _accumulate(total, base, step, rule.sharpness[group], (low, high))
-        _apply(problem, state, batch, total, rule.eta)
+            _apply(problem, state, schedule.samples[t], rule.eta, work)
     return -1 if np.isfinite(np.sum(state.u)) and np.isfinite(np.sum(state.V)) else last - 1
 
 
@@ -109,151 +119,210 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
     Returns:
         Shape `(2, 2, 3)`: retain or forget, `j = y` or `j = -y`, (active at W, active at W + eps, all pairs).
     """
-    neurons, width = state.V.shape[0], schedule.samples.shape[1]
-    V_batch, V_near = np.empty((neurons, width)), np.empty((neurons, width))
-    G_batch, u_near, own = np.empty((width, width)), np.empty(neurons), np.ones(neurons)
-    base = (np.empty((2, neurons)), np.empty((neurons, width)))
+    neurons = state.u.size
+    work = _workspace(neurons, schedule.samples.shape[1])
     counts = np.zeros((2, 2, 3))
     for t in range(schedule.samples.shape[0]):
-        batch = (schedule.samples[t], schedule.weights[t], schedule.retain[t], schedule.size[t])
-        _gather(problem, state.V, batch, V_batch, G_batch)
-        _gradient(problem, schedule, batch, (0, batch[3]), (state.u, V_batch, own), base)
-        _perturb(problem, batch, (0, batch[3]), G_batch, base, (state.u, V_batch, u_near, V_near), rho)
+        _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
+        _select(schedule.weights[t], ALL, ALL, state.mask, work)
+        _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+        _perturb(problem, rho, work)
         for a in range(neurons):
-            for b in range(batch[3]):
-                part = counts[0 if b < batch[2] else 1, 0 if _sign(a, neurons) == problem.labels[batch[0][b]] else 1]
-                part[0] += V_batch[a, b] > 0.0
-                part[1] += V_near[a, b] > 0.0
-                part[2] += 1.0
+            for b in range(schedule.size[t]):
+                oppose = 1 if (2 * a < neurons) != (work.y[b] > 0.0) else 0
+                counts[work.part[b], oppose, 0] += work.V[a, b] > 0.0
+                counts[work.part[b], oppose, 1] += work.V_near[a, b] > 0.0
+                counts[work.part[b], oppose, 2] += 1.0
     return counts
 
 
-@compiled
-def _sign(a, neurons):
-    return 1.0 if 2 * a < neurons else -1.0
+@inlined
+def _workspace(N, B):
+    vectors = (np.empty(B), np.empty(B), np.empty(B), np.empty(B))
+    pair = (np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)))
+    near = (np.empty(N), np.empty((N, B)), np.empty(N), np.empty((N, B)))
+    indices = np.empty(B, np.int64), np.empty(B, np.int64)
+    return Work(near[0], near[1], near[2], near[3], pair[0], pair[1], pair[2], pair[3], np.empty((B, B)), vectors[0],
+                vectors[1], vectors[2], vectors[3], indices[0], np.empty(B), np.empty(N), np.arange(B),
+                indices[1], np.empty(B))  # fmt: skip
 
 
-@compiled
+@inlined
 def _mask_is_due(t, per_epoch, mask_epochs):
     return t == 0 or (mask_epochs > 0 and t % (mask_epochs * per_epoch) == 0)
 
 
-@compiled
-def _gather(problem, V, batch, V_batch, G_batch):
-    samples, size = batch[0], batch[3]
-    for a in range(V.shape[0]):
-        for b in range(size):
-            V_batch[a, b] = V[a, samples[b]]
-    for b in range(size):
-        for k in range(size):
-            G_batch[b, k] = problem.gram[samples[b], samples[k]]
+@inlined
+def _gather(problem, state, samples, loss_labels, work):
+    for b in range(samples.size):
+        work.h[b] = problem.overlap[samples[b]]
+        work.y[b] = problem.labels[samples[b]]
+        work.label[b] = loss_labels[samples[b]]
+        work.part[b] = 0 if samples[b] < problem.n_retain else 1
+        for k in range(samples.size):
+            work.G[b, k] = problem.gram[samples[b], samples[k]]
+    for a in range(state.u.size):
+        work.u[a] = state.u[a]
+        for b in range(samples.size):
+            work.V[a, b] = state.V[a, samples[b]]
 
 
-@compiled
-def _gradient(problem, schedule, batch, window, weights, out):
-    """Write (gp, gq) of the samples in `window`, restricted to own neurons; return the sum of outputs."""
-    (samples, c, n_retain, _), (low, high), (u, V, own), (gp, gq) = batch, window, weights, out
-    neurons = u.size
+@inlined
+def _select(weights, samples, neurons, mask, work):
+    """Restrict the step to the samples and neurons of a group."""
+    for b in range(weights.size):
+        work.c[b] = weights[b] if samples == ALL or work.part[b] == samples - 1 else 0.0
+    for a in range(mask.size):
+        work.own[a] = 1.0 if neurons == ALL or (mask[a] > 0.0) == (neurons == FORGET) else 0.0
+
+
+@inlined
+def _gradient(problem, u, V, work, gp, gq):
+    """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which is how divergence is seen."""
+    neurons, width, f = u.size, work.f.size, work.f
     m = neurons // 2
-    f = np.zeros(high)
-    signal = np.zeros(2)
+    f[:] = 0.0
+    plus, minus = 0.0, 0.0
     for a in range(neurons):
-        sign = _sign(a, neurons)
-        signal[0] += sign * (0.0 if u[a] <= 0.0 else u[a])  # so written, NaN passes through and is seen
-        signal[1] += sign * (0.0 if u[a] >= 0.0 else -u[a])
-        for b in range(low, high):
-            f[b] += sign * (0.0 if V[a, b] <= 0.0 else V[a, b])
-    output, pull = 0.0, np.zeros((2, 2))
-    for b in range(low, high):
-        y, label = problem.labels[samples[b]], schedule.loss_labels[samples[b]]
-        f[b] = (signal[0 if y > 0.0 else 1] + problem.noise_patches * f[b]) / m
-        output += f[b]
-        f[b] = -c[b] * label / (m * (1.0 + np.exp(min(label * f[b], EXPONENT_LIMIT))))
-        pull[0 if b < n_retain else 1, 0 if y > 0.0 else 1] += f[b]
-        f[b] *= problem.noise_patches
+        sign = 1.0 if a < m else -1.0
+        plus += sign * (0.0 if u[a] <= 0.0 else u[a])  # so written, NaN passes through and is seen
+        minus += sign * (0.0 if u[a] >= 0.0 else -u[a])
+        for block in range(0, width, LANES):
+            for b in range(block, block + LANES):
+                f[b] += sign * (0.0 if V[a, b] <= 0.0 else V[a, b])
+    output, retain_plus, retain_minus, forget_plus, forget_minus = 0.0, 0.0, 0.0, 0.0, 0.0
+    for b in range(width):
+        value = ((plus if work.y[b] > 0.0 else minus) + problem.noise_patches * f[b]) / m
+        output += value
+        label = work.label[b]
+        residual = -work.c[b] * label / (m * (1.0 + np.exp(min(label * value, EXPONENT_LIMIT))))
+        f[b] = problem.noise_patches * residual
+        retain, positive = work.part[b] == 0, work.y[b] > 0.0
+        retain_plus += residual if retain and positive else 0.0
+        retain_minus += residual if retain and not positive else 0.0
+        forget_plus += residual if not retain and positive else 0.0
+        forget_minus += residual if not retain and not positive else 0.0
     for a in range(neurons):
-        scale = _sign(a, neurons) * own[a]
-        for part in range(2):
-            gp[part, a] = scale * ((u[a] > 0.0) * pull[part, 0] - (u[a] < 0.0) * pull[part, 1])
-        for b in range(low, high):
-            gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
+        scale = work.own[a] if a < m else -work.own[a]
+        gp[0, a] = scale * (retain_plus if u[a] > 0.0 else (-retain_minus if u[a] < 0.0 else 0.0))
+        gp[1, a] = scale * (forget_plus if u[a] > 0.0 else (-forget_minus if u[a] < 0.0 else 0.0))
+        for block in range(0, width, LANES):
+            for b in range(block, block + LANES):
+                gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
     return output
 
 
-@compiled
-def _perturb(problem, batch, window, G, gradient, place, rho):
-    """Write `(u, V) + rho (du, dV) / |g|` into the near arrays of `place`; a zero gradient perturbs nothing."""
-    (u, V, u_near, V_near), (gp, gq), (low, high) = place, gradient, window
+@inlined
+def _perturb(problem, rho, work):
+    """Write `(u, V) + rho (du, dV) / |g|`; a zero gradient perturbs nothing."""
+    gp, gq, h, u_near, V_near = work.gp, work.gq, work.h, work.u_near, work.V_near
+    V_near[:] = 0.0
+    _add_product(V_near, 1.0, gq, work.G, work.order, work.rows, work.moves)
     norm2 = 0.0
-    for a in range(u.size):
+    for a in range(u_near.size):
         g = gp[0, a] + gp[1, a]
         u_near[a] = g * problem.signal2
-        for k in range(low, high):
-            V_near[a, k] = g * problem.overlap[batch[0][k]]
-        for b in range(low, high):
-            if gq[a, b] != 0.0:
-                u_near[a] += gq[a, b] * problem.overlap[batch[0][b]]
-                for k in range(low, high):
-                    V_near[a, k] += gq[a, b] * G[b, k]
-        norm2 += g * u_near[a]
-        for b in range(low, high):
-            norm2 += gq[a, b] * V_near[a, b]
-    scale = rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
-    for a in range(u.size):
-        u_near[a] = u[a] + scale * u_near[a]
-        for k in range(low, high):
-            V_near[a, k] = V[a, k] + scale * V_near[a, k]
-
-
-@compiled
-def _accumulate(total, base, near, sharpness, window):
-    """Add `(1 - s) g0 + s g1`, exactly g1 for s = 1."""
-    for a in range(base[0].shape[1]):
-        for part in range(2):
-            total[0][part, a] += (1.0 - sharpness) * base[0][part, a] + sharpness * near[0][part, a]
-        for b in range(window[0], window[1]):
-            total[1][a, b] += (1.0 - sharpness) * base[1][a, b] + sharpness * near[1][a, b]
-
-
-@compiled
-def _apply(problem, state, batch, gradient, eta):
-    """Move p, q, u and V by `-eta` times the gradient and its image; inactive neurons cost nothing."""
-    (samples, _, _, size), (gp, gq) = batch, gradient
-    for a in range(state.u.size):
-        g = gp[0, a] + gp[1, a]
-        state.p[0, a] -= eta * gp[0, a]
-        state.p[1, a] -= eta * gp[1, a]
-        state.u[a] -= eta * g * problem.signal2
-        row = state.V[a]
         if not problem.orthogonal:
-            for k in range(row.size):
-                row[k] -= eta * g * problem.overlap[k]
-        for b in range(size):
-            if gq[a, b] != 0.0:
-                move = eta * gq[a, b]
-                state.q[a, samples[b]] -= move
-                state.u[a] -= move * problem.overlap[samples[b]]
-                other = problem.gram[samples[b]]
-                for k in range(row.size):
-                    row[k] -= move * other[k]
+            for b in range(h.size):
+                u_near[a] += gq[a, b] * h[b]
+                V_near[a, b] += g * h[b]
+        norm2 += g * u_near[a] + _dot4(gq, V_near, a)
+    scale = rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
+    for a in range(u_near.size):
+        u_near[a] = work.u[a] + scale * u_near[a]
+        for b in range(h.size):
+            V_near[a, b] = work.V[a, b] + scale * V_near[a, b]
+
+
+@inlined
+def _dot4(left, right, a):
+    """Return `<left_a, right_a>` over whole registers: four sums hide the latency of the addition."""
+    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+    for b in range(0, left.shape[1], LANES):
+        s0 += left[a, b] * right[a, b]
+        s1 += left[a, b + 1] * right[a, b + 1]
+        s2 += left[a, b + 2] * right[a, b + 2]
+        s3 += left[a, b + 3] * right[a, b + 3]
+    return (s0 + s1) + (s2 + s3)
+
+
+@inlined
+def _add_product(target, scale, left, right, index, rows, moves):
+    """Add `scale * left @ right[index]` to `target`, skipping zeros of `left`: inactive neurons cost nothing.
+
+    Four rows at a time, so that the sum stays in registers; `rows` and `moves` are scratch for the nonzero columns.
+    """
+    for a in range(target.shape[0]):
+        count, done = 0, 0
+        for b in range(left.shape[1]):
+            rows[count], moves[count] = index[b], scale * left[a, b]
+            count += left[a, b] != 0.0
+        while done + 3 < count:
+            r0, r1, r2, r3 = rows[done], rows[done + 1], rows[done + 2], rows[done + 3]
+            c0, c1, c2, c3 = moves[done], moves[done + 1], moves[done + 2], moves[done + 3]
+            for k in range(target.shape[1]):
+                target[a, k] += c0 * right[r0, k] + c1 * right[r1, k] + c2 * right[r2, k] + c3 * right[r3, k]
+            done += 4
+        if done + 1 < count:
+            r0, r1, c0, c1 = rows[done], rows[done + 1], moves[done], moves[done + 1]
+            for k in range(target.shape[1]):
+                target[a, k] += c0 * right[r0, k] + c1 * right[r1, k]
+            done += 2
+        if done < count:
+            r0, c0 = rows[done], moves[done]
+            for k in range(target.shape[1]):
+                target[a, k] += c0 * right[r0, k]
+
+
+@inlined
+def _reflect(sharpness, work):
+    """Replace g0 by `(1 - s) g0 + s g1`, exactly g1 for s = 1."""
+    for a in range(work.own.size):
+        for part in range(2):
+            work.gp[part, a] = (1.0 - sharpness) * work.gp[part, a] + sharpness * work.gp_near[part, a]
+        for b in range(work.f.size):
+            work.gq[a, b] = (1.0 - sharpness) * work.gq[a, b] + sharpness * work.gq_near[a, b]
+
+
+@inlined
+def _apply(problem, state, samples, eta, work):
+    """Move p, q, u and V by `-eta` times the gradient and its image."""
+    u, V, p, q, gp, gq, overlap = state.u, state.V, state.p, state.q, work.gp, work.gq, problem.overlap
+    _add_product(V, -eta, gq, problem.gram, samples, work.rows, work.moves)
+    for a in range(u.size):
+        g = gp[0, a] + gp[1, a]
+        p[0, a] -= eta * gp[0, a]
+        p[1, a] -= eta * gp[1, a]
+        u[a] -= eta * g * problem.signal2
+        for b in range(samples.size):
+            q[a, samples[b]] -= eta * gq[a, b]
+        if not problem.orthogonal:
+            for b in range(samples.size):
+                u[a] -= eta * gq[a, b] * overlap[samples[b]]
+            for k in range(overlap.size):
+                V[a, k] -= eta * g * overlap[k]
 
 
 @compiled
 def _refresh_mask(problem, state, schedule, size):
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
-    n_retain, neurons = problem.n_retain, state.u.size
-    count = state.V.shape[1] - n_retain
-    batch = (np.arange(n_retain, n_retain + count), np.ones(count), 0, count)
-    weights = (state.u, np.ascontiguousarray(state.V[:, n_retain:]), np.ones(neurons))
-    gp, gq = np.empty((2, neurons)), np.empty((neurons, count))
-    _gradient(problem, schedule, batch, (0, count), weights, (gp, gq))
+    first, neurons, n = problem.n_retain, state.u.size, state.V.shape[1]
+    samples = np.full(-(-(n - first) // LANES) * LANES, first)
+    samples[: n - first] = np.arange(first, n)
+    work = _workspace(neurons, samples.size)
+    _gather(problem, state, samples, schedule.loss_labels, work)
+    work.own[:] = 1.0
+    work.c[:] = 0.0
+    work.c[: n - first] = 1.0
+    _gradient(problem, work.u, work.V, work, work.gp, work.gq)
     score = np.zeros(neurons)
     for a in range(neurons):
-        score[a] = gp[1, a] ** 2 * problem.signal2
-        for b in range(count):
-            score[a] += 2.0 * gp[1, a] * gq[a, b] * problem.overlap[n_retain + b]
-            for k in range(count):
-                score[a] += gq[a, b] * gq[a, k] * problem.gram[n_retain + b, n_retain + k]
+        g = work.gp[1, a]
+        score[a] = g * g * problem.signal2
+        for b in range(samples.size):
+            score[a] += 2.0 * g * work.gq[a, b] * work.h[b]
+            for k in range(samples.size):
+                score[a] += work.gq[a, b] * work.gq[a, k] * work.G[b, k]
     for a in range(neurons):
         rank = np.sum(score > score[a]) + np.sum(score[:a] == score[a])
         state.mask[a] = 1.0 if rank < size else 0.0

@@ -6,22 +6,22 @@ import numpy as np
 
 from theory.config import TheoryConfig
 
+LANES = 4  # doubles of a 256-bit register: batches are padded to whole registers
+
 
 class Schedule(NamedTuple):
     """The mini-batches of a phase; in each, retain samples stand before forget samples, and padding last.
 
     Attributes:
-        samples: sample indices, shape `(steps, B)`.
-        weights: signed loss weights `c_b`, shape `(steps, B)`; zero on padding.
-        retain: number of retain samples in each batch, shape `(steps,)`.
-        size: number of samples in each batch, shape `(steps,)`; the rest of the row is padding.
+        samples: sample indices, shape `(steps, width)`; width is B rounded up to a multiple of `LANES`.
+        weights: signed loss weights `c_b`, shape `(steps, width)`; zero on padding, which therefore changes nothing.
+        size: samples in each batch without padding, shape `(steps,)`.
         loss_labels: the label each sample's loss sees, shape `(n,)`; flipped on F under random labels.
         per_epoch: steps an epoch.
     """
 
     samples: np.ndarray
     weights: np.ndarray
-    retain: np.ndarray
     size: np.ndarray
     loss_labels: np.ndarray
     per_epoch: int
@@ -69,5 +69,6 @@ def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generato
 def _pack(
     config: TheoryConfig, rows: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray, *, per_epoch: int
 ) -> Schedule:
-    size, retain = np.sum(rows < config.n, axis=1), np.sum(rows < config.n_retain, axis=1)
-    return Schedule(np.where(rows < config.n, rows, 0), weights, retain, size, loss_labels, per_epoch)
+    extra = ((0, 0), (0, -rows.shape[1] % LANES))
+    samples = np.pad(np.where(rows < config.n, rows, 0), extra)
+    return Schedule(samples, np.pad(weights, extra), np.sum(rows < config.n, axis=1), loss_labels, per_epoch)
