@@ -105,6 +105,11 @@ class RunConfig:
     augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
     corruption: str = setting("none", "corruption of the training images, such as gaussian_noise-3")
     precision: str = setting("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp64"))
+    attack_size: int = setting(
+        1000, "members and non-members the SVC attack learns from; 0 is the size of the test set", low=0
+    )
+    landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3)
+    landscape_radius: float = setting(1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True)
     metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute")
     preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")
     switches: str = setting("", "single discrepancy switches that override the preset, such as mask_polarity=low")

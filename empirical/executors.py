@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
+from empirical.cells import check_cell
 from empirical.config import RunConfig, Runtime
 from empirical.grid import KIND, GridReport
-from empirical.pipeline import check_cell, run
+from empirical.pipeline import run
 from empirical.workspace import Workspace
 from repro.errors import ReproError
 from repro.progress import track

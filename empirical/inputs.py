@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from empirical.config import RunConfig
-from empirical.memorization import config_for, filled, memorization
+from empirical.memorization import config_for, filled
+from empirical.subset_models import SubsetModels
 from empirical.workspace import Workspace
 from repro.errors import ConfigError, MissingDataError
 from repro.identity import digest
@@ -16,7 +17,7 @@ from repro.store import Record, Store
 def forget_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
     if not config.scores:
-        return filled(memorization(config_for(config), workspace).arrays()["scores"])
+        return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
     scores = workspace.store.load(config.scores).arrays()["scores"]
     expected = len(workspace.dataset(config).train_labels)
     if len(scores) != expected:

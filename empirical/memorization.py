@@ -1,23 +1,13 @@
-"""Memorization scores by the subset estimator of Feldman and Zhang (2020), kept as records."""
+"""Memorization scores by the subset estimator of Feldman and Zhang (2020): settings and arithmetic."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from empirical.batches import Sets
 from empirical.config import RunConfig
-from empirical.methods.finetune import Retrain
-from empirical.network import predict
-from empirical.rules import Plain
-from empirical.stages import augmentation, build_network, rows
-from empirical.train import Stage, fit
-from empirical.workspace import Workspace
 from repro.fields import check, setting
 from repro.identity import derive_seed
-from repro.progress import track
-from repro.provenance import collect
-from repro.store import Record
 
 
 @dataclass(frozen=True)
@@ -30,10 +20,10 @@ class MemorizationConfig:
     model: str = setting("resnet8-narrow", "architecture of the subset models")
     subsets: int = setting(24, "subset models", low=4)
     fraction: float = setting(0.7, "share of the images in a subset", low=0, high=1, open_low=True, open_high=True)
-    epochs: int = setting(5, "epochs of a subset model", low=1)
+    epochs: int = setting(10, "epochs of a subset model", low=1)
     lr: float = setting(0.1, "learning rate", low=0, open_low=True)
     batch_size: int = setting(64, "batch size", low=1)
-    augment: str = setting("shift", "augmentation")
+    augment: str = setting("none", "augmentation; none, so that every image inside a subset is fitted")
     seed: int = setting(0, "seed of subsets and models", low=0)
 
     def __post_init__(self) -> None:
@@ -48,40 +38,12 @@ class MemorizationConfig:
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
-    """Return the estimate a run uses: a third of its pretraining epochs on its own data."""
-    same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "augment", "subsets")}
+    """Return the estimate a run uses: small models on its own data, trained as long as its original."""
+    same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets")}
     small = "resnet8-narrow" if config.model == "resnet8-narrow" else "resnet8"
-    epochs = max(3, config.pretrain_epochs // 3)
-    return MemorizationConfig(**same, model=small, epochs=epochs, batch_size=config.pretrain_batch_size)
-
-
-def memorization(config: MemorizationConfig, workspace: Workspace) -> Record:
-    """Return the record of an estimate, trained now if the store lacks it; arrays `scores`, `errors`, `correct`, `inside`."""
-    store = workspace.store
-    with store.lock(f"memorization-{config.dataset}"):
-        found = store.find("memorization", config)
-        if found:
-            return found
-        inside, correct, labels = train_subsets(config, workspace)
-        scores, errors = estimate(inside, correct)
-        arrays = {"scores": scores, "errors": errors, "inside": inside, "correct": correct, "labels": labels}
-        result = describe(scores, errors) | {"rank_agreement": rank_agreement(inside, correct)}
-        provenance = collect(study=workspace.runtime.study, device=workspace.device_name)
-        return store.save("memorization", config, result=result, arrays=arrays, provenance=provenance)
-
-
-def train_subsets(config: MemorizationConfig, workspace: Workspace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (inside, correct), both `(subsets, n)` boolean, and the labels `(n,)`."""
-    training = config.training()
-    images = workspace.dataset(training)
-    labels = images.train_labels.numpy()
-    held = images.train_images.to(workspace.device)
-    inside = draw_subsets(config, len(labels))
-    correct = [
-        _correct(config, workspace, held, subset, number)
-        for number, subset in enumerate(track(inside, "memorization: subset models"))
-    ]
-    return inside, np.array(correct), labels
+    return MemorizationConfig(
+        **same, model=small, epochs=config.pretrain_epochs, batch_size=config.pretrain_batch_size
+    )
 
 
 def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
@@ -93,19 +55,12 @@ def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
     return inside
 
 
-def _correct(
-    config: MemorizationConfig, workspace: Workspace, held: Tensor, subset: np.ndarray, number: int
-) -> np.ndarray:
-    training = config.training()
-    images = workspace.dataset(training)
-    seed = derive_seed(config.seed, "subset", number)
-    network = build_network(training, images, seed=seed, device=workspace.device)
-    recipe = training.pretrain_recipe()
-    kept = rows(np.flatnonzero(subset), images, recipe.batch_size, forget=False, device=workspace.device)
-    sets = Sets(kept, replace(kept, index=kept.index[:0]), images.classes)
-    fit(network, Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed))
-    logits, _ = predict(network, held)
-    return (logits.argmax(1).cpu() == images.train_labels).numpy()
+def summarize_subsets(inside: np.ndarray, correct: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the numbers and the arrays of an estimate's record."""
+    scores, errors = estimate(inside, correct)
+    accuracy = {"inside_accuracy": float(correct[inside].mean()), "outside_accuracy": float(correct[~inside].mean())}
+    result = describe(scores, errors) | accuracy | {"rank_agreement": rank_agreement(inside, correct)}
+    return result, {"scores": scores, "errors": errors, "inside": inside, "correct": correct}
 
 
 def estimate(inside: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

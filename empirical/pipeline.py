@@ -5,14 +5,12 @@ from typing import Any
 
 import torch
 
+from empirical.cells import check_cell
 from empirical.config import RunConfig, Runtime
 from empirical.evaluate import evaluate
 from empirical.experiment import Experiment
-from empirical.methods.build import build_method, require_parts
-from empirical.rule_builders import RuleContext, build_rule
 from empirical.workspace import Workspace, use_one_thread
 from repro.errors import OutOfMemoryError_
-from repro.provenance import collect
 from repro.store import Record, Store, run_id
 
 KIND = "unlearn"
@@ -43,12 +41,6 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
         return store.find(KIND, config) or _compute(config, workspace)
 
 
-def check_cell(config: RunConfig) -> None:
-    """Raise `ConfigError` when the rule needs loss parts that the method does not have."""
-    rule = build_rule(config.rule, RuleContext(lambda: []))
-    require_parts(config, build_method(config), rule.parts)
-
-
 def _compute(config: RunConfig, workspace: Workspace) -> Record:
     try:
         experiment = Experiment(config, workspace)
@@ -57,10 +49,7 @@ def _compute(config: RunConfig, workspace: Workspace) -> Record:
         message = f"batch_size = {config.batch_size}: the device ran out of memory; try a smaller batch ({error})"
         raise OutOfMemoryError_(message.splitlines()[0]) from error
     facts = experiment.unlearned.facts
-    provenance = collect(
-        study=workspace.runtime.study, device=workspace.device_name, seconds=facts["seconds"],
-        peak_memory_bytes=facts["peak_memory_bytes"], data_digest=experiment.images.digest,
-    )  # fmt: skip
+    provenance = workspace.provenance(seconds=facts["seconds"], peak_memory_bytes=facts["peak_memory_bytes"])
     return workspace.store.save(
         KIND, config, result=outcome.result, status=outcome.status, arrays=outcome.arrays, epochs=facts["epochs"],
         provenance=provenance,
@@ -86,7 +75,7 @@ def _outcome(config: RunConfig, experiment: Experiment) -> Outcome:
         "data_digest": experiment.images.digest,
         "seconds_unlearn": facts["seconds"],
         "seconds_retrain": experiment.retrained.facts["seconds"],
-        "seconds_mask": experiment.mask_seconds,
+        "seconds_mask": experiment.unlearning.mask_seconds,
         "gradient_evaluations": facts["gradient_evaluations"],
         "retrain_gradient_evaluations": experiment.retrained.facts["gradient_evaluations"],
         "peak_memory_bytes": facts["peak_memory_bytes"],

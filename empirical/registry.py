@@ -10,26 +10,56 @@ from repro.fields import choose
 
 METHODS = {
     "retrain": "empirical.methods.finetune:Retrain",
+    "finetune": "empirical.methods.finetune:Finetune",
+    "l1_sparse": "empirical.methods.l1_sparse:L1Sparse",
+    "gradient_ascent": "empirical.methods.gradient_ascent:GradientAscent",
     "neggrad": "empirical.methods.neggrad:NegGrad",
     "random_label": "empirical.methods.random_label:RandomLabel",
+    "salun": "empirical.methods.salun:SalUn",
+    "scrub": "empirical.methods.scrub:Scrub",
 }
 RULES = {
     "sgd": "empirical.rule_builders:build_plain",
     "sam": "empirical.rule_builders:build_sam",
     "asam": "empirical.rule_builders:build_asam",
     "minmax": "empirical.rule_builders:build_minmax",
+    "retain-sam": "empirical.rule_builders:build_retain_sam",
+    "masked": "empirical.rule_builders:build_masked",
 }
 METRICS = {
     "accuracy": "empirical.metrics.accuracy:accuracies",
     "tow": "empirical.metrics.accuracy:tug_of_war",
+    "mia": "empirical.metrics.svc_attack:svc_attack",
+    "attacks": "empirical.metrics.threshold_attack:threshold_attack",
+    "gap": "empirical.metrics.gap:gaps",
+    "entanglement": "empirical.metrics.entanglement:entanglement",
+    "distances": "empirical.metrics.distances:distances",
+    "landscape": "empirical.metrics.landscape:landscape",
+    "hessian": "empirical.metrics.hessian:top_eigenvalues",
+    "relearning": "empirical.metrics.relearning:relearning",
 }
 DATASETS = {
     "digits": "empirical.data:load_digits",
     "signal-noise": "empirical.signal_noise:load_signal_noise",
+    "cifar10": "empirical.sources:load_cifar10",
+    "cifar100": "empirical.sources:load_cifar100",
+    "tinyimagenet100": "empirical.sources:load_tinyimagenet100",
+    "tiny-imagenet": "empirical.folders:load_tiny_imagenet",
+    "imagenet": "empirical.folders:load_imagenet",
+    "folder": "empirical.folders:load_folder",
 }
 MODELS = {
     "resnet8": "empirical.models:resnet8",
     "resnet8-narrow": "empirical.models:resnet8_narrow",
+    "resnet18": "empirical.resnets:resnet18",
+    "resnet34": "empirical.resnets:resnet34",
+    "resnet50": "empirical.resnets:resnet50",
+    "resnet18-imagenet": "empirical.resnets:resnet18_imagenet",
+    "resnet34-imagenet": "empirical.resnets:resnet34_imagenet",
+    "resnet50-imagenet": "empirical.resnets:resnet50_imagenet",
+    "vgg16-bn": "empirical.other_models:vgg16_bn",
+    "vit-s": "empirical.other_models:vit_s",
+    "patch-cnn": "empirical.other_models:patch_cnn",
 }
 BUILT_IN = {"methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS}
 

@@ -88,3 +88,8 @@ def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
     """
     double = fidelity.minmax_update == "double" and isinstance(rule, Branches) and rule.retain.scope.mask is not None
     return (rule.retain, rule.forget) if double else (rule,)
+
+
+def method_rule(method: object, rule: Rule, context: RuleContext) -> Rule:
+    """Return the rule a method runs under: a method marked `masked` (SalUn) moves salient weights only."""
+    return mask_rule(rule, context.saliency()) if getattr(method, "masked", False) else rule

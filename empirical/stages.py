@@ -1,25 +1,20 @@
-"""Trained stages: build a network, train it, keep its weights; the same stage is never trained twice."""
+"""Trained stages: train a network, keep its weights; the same stage is never trained twice."""
 
+import json
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from empirical.augment import PLANS, Augment
-from empirical.batches import Rows
-from empirical.config import RunConfig
-from empirical.data import ImageSet
 from empirical.network import Network
-from empirical.registry import load
 from empirical.train import Log, Stage, fit
 from empirical.workspace import Workspace
 from repro.errors import IntegrityError
-from repro.provenance import collect
 from repro.store import run_id
 
 
@@ -36,34 +31,6 @@ class Trained:
     stage_id: str
     network: Network
     facts: dict[str, Any]
-
-
-def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:
-    """Return a freshly initialized network; the same seed gives the same weights on every device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = load("models", config.model)(images.image_shape, images.classes)
-    if config.precision == "fp64":
-        model = model.double()
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
-    twice = config.fidelity.double_normalize and config.dataset in ("tiny-imagenet", "imagenet", "tinyimagenet100")
-    return Network(
-        model.to(device), images.mean, images.std, precision=config.precision, normalize_twice=twice
-    )
-
-
-def augmentation(config: RunConfig) -> Augment:
-    """Return the training augmentation; D2 adds RandAugment."""
-    plan = PLANS[config.augment]
-    return Augment(plan.padding, plan.flip, (2, 15)) if config.fidelity.randaugment else plan
-
-
-def rows(index: np.ndarray, images: ImageSet, batch_size: int, *, forget: bool, device: torch.device) -> Rows:
-    """Return training rows with their true labels, on the device."""
-    where = torch.from_numpy(np.ascontiguousarray(index))
-    flags = torch.full((len(index),), forget)
-    return Rows(where.to(device), images.train_labels[where].to(device), flags.to(device), batch_size)
 
 
 def trained(
@@ -83,7 +50,7 @@ def trained(
             return Trained(stage_id, restore(network, folder), read_facts(folder))
         facts = summarize(fit(network, stage(network)), workspace)
         if keep:
-            provenance = {**collect(study=workspace.runtime.study, device=workspace.device_name), **facts}
+            provenance = {**workspace.provenance(), **facts}
             store.save_model(identity, save(weights(network)), provenance)
     return Trained(stage_id, network, facts)
 
@@ -126,15 +93,11 @@ def peak_memory(device: torch.device) -> int:
     """Return the most memory in use so far: allocated on a GPU, resident on a CPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """Return the stored facts of a stage."""
-    import json
-
     provenance = json.loads((folder / "provenance.json").read_text())
     names = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
     return {name: provenance[name] for name in names}

@@ -9,6 +9,7 @@ import torch
 from empirical.config import RunConfig, Runtime
 from empirical.data import ImageSet, load_dataset
 from repro.errors import MissingDataError
+from repro.provenance import collect
 from repro.store import Store
 
 T = TypeVar("T")
@@ -45,10 +46,19 @@ class Workspace:
         """The device as a person would call it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
+    def provenance(self, **extra: Any) -> dict[str, Any]:
+        """Return the provenance of something that ends now."""
+        return collect(study=self.runtime.study, device=self.device_name, **extra)
+
     def dataset(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""
         key = ("data", config.dataset, config.dataset_options, config.n_train)
         return self.remember(key, lambda: load_dataset(config, self.runtime))
+
+    def train_images(self, config: RunConfig) -> torch.Tensor:
+        """Return the training images of a config on the device, `(n, c, h, w)`."""
+        images = self.dataset(config)
+        return self.remember(("train images", images.digest), lambda: images.train_images.to(self.device))
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
         """Return the value of a key, made at most once while it is among the last few used."""

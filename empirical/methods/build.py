@@ -7,7 +7,7 @@ from empirical.config import RunConfig
 from empirical.registry import load
 from empirical.spec import parse_options
 from empirical.train import Method
-from repro.fields import build, reject
+from repro.fields import build
 
 
 def build_method(config: RunConfig) -> Method:
@@ -26,15 +26,9 @@ def _from_run(config: RunConfig, method: Any) -> dict[str, Any]:
     fidelity = config.fidelity
     known = {
         "alpha": config.alpha,
+        "epochs": config.epochs,
         "cached": fidelity.forget_cycle == "cached",
         "relabel": fidelity.relabel_all or config.dataset not in ("tiny-imagenet", "tinyimagenet100"),
         "one_more": fidelity.scrub_max_epochs == "plus-one",
     }
     return {field.name: known[field.name] for field in fields(method) if field.name in known}
-
-
-def require_parts(config: RunConfig, method: Method, wanted: tuple[str, ...]) -> None:
-    """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart."""
-    if not set(wanted) <= set(method.parts):
-        allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
-        raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")

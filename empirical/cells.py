@@ -1,0 +1,15 @@
+"""Whether a method and a rule go together, asked before any work."""
+
+from empirical.config import RunConfig
+from empirical.methods.build import build_method
+from empirical.rule_builders import RuleContext, build_rule
+from repro.fields import reject
+
+
+def check_cell(config: RunConfig) -> None:
+    """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart."""
+    method = build_method(config)
+    wanted = build_rule(config.rule, RuleContext(list, config.fidelity)).parts
+    if not set(wanted) <= set(method.parts):
+        allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
+        raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")

@@ -1,0 +1,93 @@
+"""How entangled retain and forget features are: a variance ratio, and exact optimal transport."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from empirical.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.transport import transport_cost
+
+RELEASED_DIVISOR = 1300.0
+SAMPLE = 1000
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def entanglement(evaluation: Evaluation) -> dict[str, float]:
+    """Return E_Var (raw and scaled) and E_Wp of each model, over all images and class by class.
+
+    Features are scaled to unit length. Class values are means over the classes present in both sets, weighted by
+    their images.
+    """
+    scale = "max" if evaluation.config.fidelity.entanglement_scale == "released" else "diameter"
+    found = {}
+    for role in ROLES:
+        retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
+        pair = (unit_rows(retain[0].features), unit_rows(forget[0].features))
+        draw = np.random.default_rng(evaluation.seed)
+        by_class = class_pairs(pair, (retain[1], forget[1]))
+        classwise = _weighted(variance_ratio, by_class)
+        start = prefix(role)
+        found |= {
+            f"{start}entanglement_var_raw": variance_ratio(*pair),
+            f"{start}entanglement_var_scaled": scaled_ratio(variance_ratio(*pair)),
+            f"{start}entanglement_var_class_raw": classwise,
+            f"{start}entanglement_var_class_scaled": scaled_ratio(classwise),
+            f"{start}entanglement_wp": overlap(*pair, generator=draw, scale=scale),
+            f"{start}entanglement_wp_class": _weighted(
+                lambda r, f, draw=draw: overlap(r, f, generator=draw, scale=scale), by_class
+            ),
+        }
+    return found
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Return rows `(n, f)` scaled to length 1; a zero row stays zero."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1)
+
+
+def variance_ratio(retain: np.ndarray, forget: np.ndarray) -> float:
+    """Return E_Var: `(V_R + V_F) / (0.5 (|mu_R - mu|^2 + |mu_F - mu|^2))`; 0 when the means agree.
+
+    V is the mean squared distance to the set's mean, mu the mean of both sets together. Higher is more entangled.
+    """
+    means = [side.mean(0) for side in (retain, forget)]
+    spread = sum(((side - mean) ** 2).sum(1).mean() for side, mean in zip((retain, forget), means, strict=True))
+    middle = np.concatenate([retain, forget]).mean(0)
+    apart = 0.5 * sum(((mean - middle) ** 2).sum() for mean in means)
+    return float(spread / apart) if apart > 0 else 0.0
+
+
+def scaled_ratio(raw: float) -> float:
+    """Return E_Var as the released code reports it: divided by 1300 and clipped to [0, 1] (D22)."""
+    return float(np.clip(raw / RELEASED_DIVISOR, 0, 1))
+
+
+def overlap(retain: np.ndarray, forget: np.ndarray, *, generator: np.random.Generator, scale: str) -> float:
+    """Return E_Wp: `max(0, 1 - W_1)` between at most 1,000 points of each set.
+
+    Args:
+        retain, forget: unit features `(n, f)`.
+        generator: draws the points.
+        scale: distances are divided by 2, the diameter of the unit sphere (`diameter`), so that models share a scale,
+            or by the largest one (`max`), as released (D22).
+    """
+    sides = [side[generator.permutation(len(side))[:SAMPLE]] for side in (retain, forget)]
+    squared = (sides[0] ** 2).sum(1)[:, None] + (sides[1] ** 2).sum(1) - 2 * sides[0] @ sides[1].T
+    cost = np.sqrt(np.maximum(squared, 0))
+    unit = cost.max() if scale == "max" else 2.0
+    return max(0.0, 1 - transport_cost(cost / unit)) if unit > 0 else 1.0
+
+
+def class_pairs(pair: Pair, labels: Pair) -> list[Pair]:
+    """Return (retain, forget) of every class with at least two images in both sets."""
+    shared = np.intersect1d(*labels)
+    pairs = [(pair[0][labels[0] == c], pair[1][labels[1] == c]) for c in shared]
+    return [both for both in pairs if min(map(len, both)) >= 2]
+
+
+def _weighted(measure: Callable[[np.ndarray, np.ndarray], float], pairs: list[Pair]) -> float:
+    if not pairs:
+        return float("nan")
+    weights = [len(retain) + len(forget) for retain, forget in pairs]
+    return float(np.average([measure(*pair) for pair in pairs], weights=weights))

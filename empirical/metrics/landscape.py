@@ -1,0 +1,110 @@
+"""The loss around a model on a plane of two random directions, filter-normalized (Li et al. 2018), and its flatness."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.evaluation import ROLES, Evaluation, prefix
+from empirical.network import Network, predict
+from repro.identity import derive_seed
+
+LARGEST = 512
+BASIN = 0.5
+
+
+def landscape(evaluation: Evaluation) -> dict[str, Any]:
+    """Return loss grids on F and on test around the three models, and four numbers of each.
+
+    All models share one pair of directions, scaled by the original's filters, so panels compare. The grid spans
+    [-radius, radius]^2 in units of a filter's own length. At most 512 images of each set are used.
+    """
+    config = evaluation.config
+    norm = config.fidelity.landscape_norm
+    axis = np.linspace(-config.landscape_radius, config.landscape_radius, config.landscape_points)
+    generator = torch.Generator().manual_seed(derive_seed(0, "landscape", config.model))
+    pair = directions(evaluation.networks["original"](), generator, norm=norm)
+    found: dict[str, Any] = {"landscape_axis": axis}
+    for role in ROLES:
+        network = evaluation.networks[role]()
+        for name, images, labels in _samples(evaluation):
+            grid = loss_grid(network, pair, axis, images=images, labels=labels)
+            found[f"landscape_{role}_{name}"] = grid
+            found |= {f"{prefix(role)}landscape_{name}_{key}": v for key, v in flatness(grid).items()}
+    return found
+
+
+def directions(network: Network, generator: torch.Generator, *, norm: str = "filter") -> list[list[Tensor]]:
+    """Return two Gaussian directions with each filter (or, D23 `layer`, each tensor) as long as the network's own.
+
+    Biases and BatchNorm weights, which have one dimension, are left out of filter-normalized directions; under
+    `layer` they keep a step of the Gaussian scaled to global unit length, as in the released code.
+    """
+    weights = [weight.detach() for weight in network.parameters()]
+    return [_direction(weights, generator, norm) for _ in range(2)]
+
+
+def _direction(weights: Sequence[Tensor], generator: torch.Generator, norm: str) -> list[Tensor]:
+    raw = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in weights]
+    if norm == "filter":
+        return [_by_filter(d, w) if w.dim() > 1 else torch.zeros_like(w) for d, w in zip(raw, weights, strict=True)]
+    total = torch.stack([d.norm() for d in raw]).norm()
+    return [d * w.norm() / d.norm() if w.dim() > 1 else d / total for d, w in zip(raw, weights, strict=True)]
+
+
+def _by_filter(direction: Tensor, weight: Tensor) -> Tensor:
+    lengths = [t.flatten(1).norm(dim=1).clamp(min=1e-12) for t in (weight, direction)]
+    return direction * (lengths[0] / lengths[1]).view(-1, *[1] * (weight.dim() - 1))
+
+
+def loss_grid(
+    network: Network, pair: Sequence[Sequence[Tensor]], axis: np.ndarray, *, images: Tensor, labels: Tensor
+) -> np.ndarray:
+    """Return the mean cross entropy at `w + a d_1 + b d_2`, `(points, points)`, rows along a."""
+    grid = np.empty((len(axis), len(axis)))
+    for i, a in enumerate(axis):
+        for j, b in enumerate(axis):
+            with moved(network, [a * first + b * second for first, second in zip(*pair, strict=True)]):
+                logits, _ = predict(network, images)
+            grid[i, j] = float(F.cross_entropy(logits.cpu().double(), labels))
+    return grid
+
+
+@contextmanager
+def moved(network: Network, shift: Sequence[Tensor]) -> Iterator[None]:
+    """Move the weights inside the block and put the saved ones back after it."""
+    weights = [weight.detach() for weight in network.parameters()]
+    saved = [weight.clone() for weight in weights]
+    torch._foreach_add_(weights, list(shift))
+    try:
+        yield
+    finally:
+        torch._foreach_copy_(weights, saved)
+
+
+def flatness(grid: np.ndarray) -> dict[str, float]:
+    """Return the numbers of a loss grid.
+
+    `variability` is its standard deviation; `slope` the mean length of its gradient in grid steps; `basin_ratio` the
+    share (in [0, 1]) of points within half a standard deviation of the centre; `rise` the mean minus the centre.
+    """
+    centre = grid[grid.shape[0] // 2, grid.shape[1] // 2]
+    slopes = np.hypot(*np.gradient(grid))
+    inside = np.abs(grid - centre) <= BASIN * grid.std()
+    return {
+        "variability": float(grid.std()), "slope": float(slopes.mean()), "basin_ratio": float(inside.mean()),
+        "rise": float(grid.mean() - centre),
+    }  # fmt: skip
+
+
+def _samples(evaluation: Evaluation) -> Iterator[tuple[str, Tensor, Tensor]]:
+    generator = np.random.default_rng(evaluation.seed)
+    images, rows = evaluation.images, evaluation.split.forget
+    forget = torch.from_numpy(np.sort(generator.permutation(rows)[:LARGEST]))
+    test = torch.from_numpy(np.sort(generator.permutation(len(images.test_labels))[:LARGEST]))
+    yield "forget", images.train_images[forget], images.train_labels[forget]
+    yield "test", images.test_images[test], images.test_labels[test]

@@ -1,0 +1,60 @@
+"""Relearning: how fast forget accuracy comes back when a model is fine-tuned on the retain set alone."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from empirical.batches import Arranger, Segment
+from empirical.build import row_sets
+from empirical.evaluation import Evaluation, prefix
+from empirical.methods.finetune import Finetune
+from empirical.network import Network, predict
+from empirical.rules import Plain
+from empirical.train import Stage, Step
+
+STEPS = (0, 1, 2, 4, 8, 16, 32)
+
+
+def relearning(evaluation: Evaluation) -> dict[str, Any]:
+    """Return forget accuracy after 0, 1, 2, ..., 32 steps of plain SGD on R, for the unlearned and retrained model.
+
+    A model that has forgotten follows the retrained model's curve; one that only hid F climbs back above it.
+    `relearning_excess` is the mean of the difference over the steps.
+    """
+    curves = {role: relearn(evaluation, evaluation.networks[role]()) for role in ("unlearned", "retrained")}
+    found: dict[str, Any] = {f"{prefix(role)}relearning_forget": curve for role, curve in curves.items()}
+    excess = float(np.mean(np.subtract(curves["unlearned"], curves["retrained"])))
+    return found | {"relearning_steps": list(STEPS), "relearning_excess": excess}
+
+
+def relearn(evaluation: Evaluation, network: Network) -> list[float]:
+    """Return the forget accuracies of a copy of the network along its fine-tuning."""
+    copied = copy.copy(network)
+    copied.model = copy.deepcopy(network.model)
+    for weight in copied.model.parameters():
+        weight.requires_grad_(True)
+    config, images, split = evaluation.config, evaluation.images, evaluation.split
+    recipe = replace(config.unlearn_recipe(), optimizer="sgd", warmup_epochs=0)
+    sets = row_sets(images, recipe, split.retain, split.forget, device=copied.device)
+    step = Step(copied, Stage(Finetune(), Plain(), sets, recipe, images.train_images, seed=evaluation.seed))
+    segment = Segment({"retain": sets.retain})
+    forget = torch.from_numpy(split.forget)
+    curve = [forget_accuracy(copied, evaluation, forget)]
+    for number in range(max(STEPS)):
+        epoch, place = divmod(number, segment.steps)
+        if place == 0:
+            orders = Arranger(evaluation.seed, 3, copied.device).arrange(segment, "relearning", epoch)
+        copied.model.train()
+        step({"retain": orders["retain"].batch(images.train_images, place)})
+        if number + 1 in STEPS:
+            curve.append(forget_accuracy(copied, evaluation, forget))
+    return curve
+
+
+def forget_accuracy(network: Network, evaluation: Evaluation, rows: torch.Tensor) -> float:
+    """Return the accuracy on the forget rows, in [0, 1]."""
+    logits, _ = predict(network, evaluation.images.train_images[rows])
+    return float((logits.argmax(1).cpu() == evaluation.images.train_labels[rows]).float().mean())

@@ -1,0 +1,158 @@
+"""RandAugment (Cubuk et al. 2020) for a whole batch on the device, without a choice that waits for the device.
+
+Every image takes its own operation. All operations run on the whole batch and `torch.where` keeps the chosen one, so
+a step stays a fixed sequence of kernels. Images are float in [0, 255].
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BINS = 30
+
+
+def randaugment(images: Tensor, draws: Tensor, magnitude: int) -> Tensor:
+    """Apply random operations in a row.
+
+    Args:
+        images: `(b, c, h, w)` uint8 or float in [0, 255].
+        draws: `(b, 2 k)` uniform numbers: for each of k operations which one, and the sign of its strength.
+        magnitude: strength, 0 to 30.
+    """
+    result = images.float()
+    for place in range(0, draws.shape[1], 2):
+        chosen = (draws[:, place] * len(OPERATIONS)).long()
+        sign = torch.where(draws[:, place + 1] < 0.5, 1.0, -1.0)
+        changed = [operation(result, sign * (magnitude / BINS)) for operation in OPERATIONS.values()]
+        stacked = torch.stack(changed)
+        result = stacked.gather(0, chosen.view(1, -1, 1, 1, 1).expand(1, *result.shape))[0]
+    return result.round().clamp(0, 255).to(images.dtype)
+
+
+def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    """Resample with an affine map `(b, 2, 3)` from output to input pixels about the centre; nearest, zeros outside."""
+    height, width = images.shape[-2:]
+    aspect = torch.tensor([[1.0, height / width], [width / height, 1.0]], device=images.device)
+    shift = torch.tensor([2 / width, 2 / height], device=images.device)
+    theta = torch.cat([matrix[:, :, :2] * aspect, (matrix[:, :, 2] * shift)[:, :, None]], dim=2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="nearest", align_corners=False)
+
+
+def _affine(strength: Tensor, a: Tensor | float, b: Tensor | float, c: Tensor | float, d: Tensor | float) -> Tensor:
+    one = torch.ones_like(strength)
+    rows = [torch.stack([one * a, one * b, one * 0], 1), torch.stack([one * c, one * d, one * 0], 1)]
+    return torch.stack(rows, 1)
+
+
+def shear_x(images: Tensor, strength: Tensor) -> Tensor:
+    """Shear rows sideways by up to 0.3 pixels a row."""
+    return _warp(images, _affine(strength, 1.0, 0.3 * strength, 0.0, 1.0))
+
+
+def shear_y(images: Tensor, strength: Tensor) -> Tensor:
+    """Shear columns upwards by up to 0.3 pixels a column."""
+    return _warp(images, _affine(strength, 1.0, 0.0, 0.3 * strength, 1.0))
+
+
+def rotate(images: Tensor, strength: Tensor) -> Tensor:
+    """Rotate by up to 30 degrees."""
+    angle = strength * (math.pi / 6)
+    return _warp(images, _affine(strength, angle.cos(), -angle.sin(), angle.sin(), angle.cos()))
+
+
+def translate_x(images: Tensor, strength: Tensor) -> Tensor:
+    """Move sideways by up to 150/331 of the width."""
+    matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
+    matrix[:, 0, 2] = -(strength * (150 / 331 * images.shape[-1])).trunc()
+    return _warp(images, matrix)
+
+
+def translate_y(images: Tensor, strength: Tensor) -> Tensor:
+    """Move up or down by up to 150/331 of the height."""
+    matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
+    matrix[:, 1, 2] = -(strength * (150 / 331 * images.shape[-2])).trunc()
+    return _warp(images, matrix)
+
+
+def _blend(images: Tensor, base: Tensor, strength: Tensor) -> Tensor:
+    factor = (1 + 0.9 * strength).view(-1, 1, 1, 1)
+    return (factor * images + (1 - factor) * base).clamp(0, 255)
+
+
+def _grey(images: Tensor) -> Tensor:
+    if images.shape[1] == 1:
+        return images
+    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
+def brightness(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with black."""
+    return _blend(images, torch.zeros_like(images), strength)
+
+
+def color(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with the grey image."""
+    return _blend(images, _grey(images).expand_as(images), strength)
+
+
+def contrast(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with the mean grey."""
+    return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True).expand_as(images), strength)
+
+
+def sharpness(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with a smoothed image; the border stays."""
+    channels = images.shape[1]
+    kernel = torch.ones(3, 3, device=images.device)
+    kernel[1, 1] = 5
+    smooth = images.clone()
+    weight = (kernel / 13).expand(channels, 1, 3, 3)
+    smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, weight, groups=channels)
+    return _blend(images, smooth, strength)
+
+
+def posterize(images: Tensor, strength: Tensor) -> Tensor:
+    """Keep the upper 8 to 4 bits."""
+    step = 2.0 ** (strength.abs() * BINS / ((BINS) / 4)).round()
+    return (images / step.view(-1, 1, 1, 1)).floor() * step.view(-1, 1, 1, 1)
+
+
+def solarize(images: Tensor, strength: Tensor) -> Tensor:
+    """Invert what is at least as bright as a threshold, 255 down to 0."""
+    threshold = (255 * (1 - strength.abs())).view(-1, 1, 1, 1)
+    return torch.where(images >= threshold, 255 - images, images)
+
+
+def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
+    """Stretch every channel to the full range; a constant channel stays."""
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    stretched = (images - low) * (255 / (high - low).clamp(min=1))
+    return torch.where(high > low, stretched.clamp(0, 255), images)
+
+
+def equalize(images: Tensor, strength: Tensor) -> Tensor:
+    """Flatten the histogram of every channel, as PIL does."""
+    shape = images.shape
+    flat = images.round().clamp(0, 255).long().reshape(-1, shape[2] * shape[3])
+    counts = torch.zeros(len(flat), 256, device=images.device).scatter_add_(1, flat, torch.ones_like(flat).float())
+    last = counts.gather(1, flat.amax(1, keepdim=True))
+    step = ((counts.sum(1, keepdim=True) - last) / 255).floor()
+    table = ((counts.cumsum(1) - counts + (step / 2).floor()) / step.clamp(min=1)).floor().clamp(0, 255)
+    return torch.where(step > 0, table.gather(1, flat), flat.float()).view(shape)
+
+
+def identity(images: Tensor, strength: Tensor) -> Tensor:
+    """Leave the image."""
+    return images
+
+
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Identity": identity, "ShearX": shear_x, "ShearY": shear_y, "TranslateX": translate_x, "TranslateY": translate_y,
+    "Rotate": rotate, "Brightness": brightness, "Color": color, "Contrast": contrast, "Sharpness": sharpness,
+    "Posterize": posterize, "Solarize": solarize, "AutoContrast": autocontrast, "Equalize": equalize,
+}  # fmt: skip

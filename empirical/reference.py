@@ -1,0 +1,47 @@
+"""Models trained from fresh weights: the original, and the retrained one every unlearned model is measured against."""
+
+import numpy as np
+
+from empirical.build import augmentation, build_network, row_sets
+from empirical.config import Recipe, RunConfig
+from empirical.methods.finetune import Retrain
+from empirical.network import Network
+from empirical.rule_builders import RuleContext, build_rule
+from empirical.stages import Trained, Workspace, trained
+from empirical.train import Stage
+from repro.identity import derive_seed, digest, plain
+
+
+def train_original(config: RunConfig, workspace: Workspace, rows: np.ndarray) -> Trained:
+    """Return the model trained on all training rows."""
+    return _train(config, workspace, rows, name="pretrain", rule=config.pretrain, recipe=config.pretrain_recipe())
+
+
+def train_retrained(config: RunConfig, workspace: Workspace, rows: np.ndarray) -> Trained:
+    """Return the model trained on the retain rows alone."""
+    recipe = config.retrain_recipe()
+    return _train(config, workspace, rows, name="retrain", rule=config.retrain_rule, recipe=recipe)
+
+
+def _train(
+    config: RunConfig, workspace: Workspace, rows: np.ndarray, *, name: str, rule: str, recipe: Recipe
+) -> Trained:
+    images = workspace.dataset(config)
+    seed = derive_seed(config.seed, name)
+    identity = {
+        "stage": name, "data": images.digest, "rows": digest(rows), "model": config.model, "rule": rule,
+        "recipe": plain(recipe), "augment": plain(augmentation(config)), "seed": config.seed,
+        "precision": config.precision, "double_normalize": config.fidelity.double_normalize,
+    }  # fmt: skip
+
+    def stage(network: Network) -> Stage:
+        sets = row_sets(images, recipe, rows, rows[:0], device=workspace.device)
+        built = build_rule(rule, RuleContext(list))
+        held = workspace.train_images(config)
+        return Stage(Retrain(), built, sets, recipe, held, augmentation(config), seed)
+
+    def start() -> Network:
+        return build_network(config, images, seed=seed, device=workspace.device)
+
+    key = digest(identity)
+    return workspace.remember(key, lambda: trained(workspace, identity, start=start, stage=stage))
