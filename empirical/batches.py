@@ -89,12 +89,16 @@ class Order:
     draws: Tensor
     batch_size: int
 
+    def rows(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return row numbers, labels, forget flags and draws of a step."""
+        cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
+
     def batch(self, images: Tensor, step: int) -> Examples:
         """Return the raw batch of a step."""
-        rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        index = self.index[rows]
+        index, *rest = self.rows(step)
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
-        return Examples(picked, self.labels[rows], self.forget[rows], self.draws[rows])
+        return Examples(picked, *rest)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A model together with how images enter it: scaling, normalization, arithmetic."""
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -31,6 +32,21 @@ class Network:
         self.mean = torch.tensor(mean, dtype=self.dtype, device=self.device)[:, None, None]
         self.std = torch.tensor(std, dtype=self.dtype, device=self.device)[:, None, None]
         self.repeats = 2 if normalize_twice else 1
+        self._forward: Callable[[Tensor], Tensor] = model
+
+    def compile(self) -> None:
+        """Generate code for training on full batches, where torch can; evaluation keeps the plain model."""
+        if importlib.util.find_spec("triton") is not None:
+            self._forward = torch.compile(self.model, dynamic=False)
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Run the plain model inside the block."""
+        compiled, self._forward = self._forward, self.model
+        try:
+            yield
+        finally:
+            self._forward = compiled
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return images as the model expects them: uint8 is scaled to [0, 1] first, then `(x - mean) / std`."""
@@ -44,7 +60,7 @@ class Network:
     def logits(self, prepared: Tensor) -> Tensor:
         """Return the class scores `(b, classes)` of prepared images."""
         with self._autocast():
-            return self.model(prepared).to(self.dtype)
+            return self._forward(prepared).to(self.dtype)
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores `(b, classes)` and the features `(b, f)` of raw images."""

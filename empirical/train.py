@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from empirical.augment import Augment
-from empirical.batches import Arranger, Examples, Segment, Sets
+from empirical.batches import Arranger, Examples, Order, Segment, Sets
+from empirical.captured import GraphRunner, can_capture
 from empirical.config import Recipe
 from empirical.fidelity import Fidelity
 from empirical.network import Network, frozen_statistics
 from empirical.rule_builders import phases
 from empirical.rules import Masked, Rule
+
+Runner = Callable[[Mapping[str, Order], int], Tensor]
 
 
 class Method(Protocol):
@@ -176,7 +179,8 @@ def make_optimizer(recipe: Recipe, weights: list[Tensor]) -> torch.optim.Optimiz
     device = weights[0].device
     capturable = device.type == "cuda"
     lr = torch.tensor(recipe.lr, device=device) if capturable else recipe.lr
-    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay, "foreach": True}
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay}
+    shared["fused" if capturable else "foreach"] = True
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(weights, momentum=recipe.momentum, **shared)
     adaptive = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
@@ -200,26 +204,46 @@ def learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
     return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
 
 
-def fit(network: Network, stage: Stage) -> Log:
-    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite."""
+def make_runner(step: Step, engine: str) -> Runner:
+    """Return what takes the steps of a segment: CUDA graphs where asked for and possible, otherwise Python."""
+    images = step.stage.images
+    if engine == "graph" and can_capture(images):
+        step.network.compile()
+        return GraphRunner(step, step.network, images)
+    return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
+
+
+def fit(network: Network, stage: Stage, engine: str = "eager") -> Log:
+    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
+
+    Args:
+        network: the model to train.
+        stage: what to train on and how.
+        engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
+    """
     log = Log()
     step = Step(network, stage)
+    runner = make_runner(step, engine)
     arranger = Arranger(stage.seed, stage.augment.columns, network.device)
     network.model.train()
     started = time.perf_counter()
     for epoch in range(stage.recipe.epochs):
-        losses = _epoch(step, arranger, epoch, log)
-        log.epochs.append({"epoch": epoch + 1, "loss": float(losses.mean()), "lr": learning_rate(stage.recipe, epoch, 0)})
+        losses = _epoch(step, runner, arranger, epoch=epoch, log=log)
+        log.epochs.append(
+            {"epoch": epoch + 1, "loss": float(losses.mean()), "lr": learning_rate(stage.recipe, epoch, 0)}
+        )
         broken = (~torch.isfinite(losses)).nonzero()
         if len(broken):
             log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
             log.epochs[-1]["loss"] = None
             break
     log.seconds = time.perf_counter() - started
+    for weight in step.weights:
+        weight.grad = None  # the gradients of a captured step live in the graph's own memory
     return log
 
 
-def _epoch(step: Step, arranger: Arranger, epoch: int, log: Log) -> Tensor:
+def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, log: Log) -> Tensor:
     """Run one epoch and return its step losses, `(steps,)`."""
     stage = step.stage
     step.epoch.fill_(epoch)
@@ -230,7 +254,7 @@ def _epoch(step: Step, arranger: Arranger, epoch: int, log: Log) -> Tensor:
         orders = arranger.arrange(segment, "epoch", epoch, place)
         for number in range(segment.steps):
             step.set_rate(learning_rate(stage.recipe, epoch, len(losses) / total))
-            losses.append(step({name: order.batch(stage.images, number) for name, order in orders.items()}))
+            losses.append(runner(orders, number))
     log.gradient_evaluations = step.scores.evaluated
     return torch.stack(losses)
 
