@@ -1,0 +1,128 @@
+"""Time a whole epoch end to end, data loading included, and check that speed costs no accuracy.
+
+python benchmarks/epoch.py [--json] [--device cuda] [--accuracy tinyimagenet100 --epochs 10 --seeds 3]
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from released_path import Trainer, epoch, loader
+from training_cases import CPU_CASES, GPU_CASES, Case, build_stage, random_images, random_mask
+
+from empirical.build import augmentation, build_network, row_sets
+from empirical.config import RunConfig, Runtime
+from empirical.data import load_dataset
+from empirical.methods.finetune import Retrain
+from empirical.network import predict
+from empirical.rule_builders import RuleContext, build_rule
+from empirical.train import Stage, fit
+from repro.provenance import collect
+from repro.store import Store
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device is idle."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def engine_seconds(case: Case, device: torch.device) -> float:
+    """Return the time of one more epoch of the engine: three epochs less one, halved, after a warm-up."""
+    gpu = device.type == "cuda"
+    times = []
+    for epochs in (1, 1, 3):
+        network, stage = build_stage(case, device, "bf16" if gpu else "fp32")
+        stage = replace(stage, recipe=replace(stage.recipe, epochs=epochs))
+        times.append(fit(network, stage, "graph" if gpu else "eager").seconds)
+    return (times[2] - times[1]) / 2
+
+
+def released_seconds(case: Case, device: torch.device, steps: int) -> float:
+    """Return the time of an epoch on the released path, from `steps` steps after the workers have started."""
+    network, _ = build_stage(case, device, "fp32")
+    trainer = Trainer(network.model.to(memory_format=torch.contiguous_format), random_mask(network))
+    images, labels = random_images(case)
+    forget = loader(images[case.images :], labels[case.images :], case.batch_size) if case.forget else None
+    retain = loader(images[: case.images], labels[: case.images], case.batch_size)
+    losses = epoch(trainer, case.rule, retain, forget)
+    for _ in range(3):
+        next(losses)
+    synchronize(device)
+    started = time.perf_counter()
+    done = sum(1 for _, _ in zip(range(steps), losses, strict=False))
+    synchronize(device)
+    return (time.perf_counter() - started) / done * (case.images / case.batch_size)
+
+
+def measure(case: Case, device: torch.device) -> dict[str, Any]:
+    """Return one row: seconds an epoch of both paths, and their ratio."""
+    ours = engine_seconds(case, device)
+    base = released_seconds(case, device, steps=60 if device.type == "cuda" else 12)
+    return {
+        "case": case.name, "images": case.images, "seconds": ours, "released_seconds": base,
+        "images_per_second": case.images / ours, "ratio": base / ours,
+    }  # fmt: skip
+
+
+def accuracy(dataset: str, epochs: int, seeds: int, device: torch.device) -> list[dict[str, Any]]:
+    """Return test accuracy of both engines on real images, one row a seed."""
+    rows = []
+    for seed in range(seeds):
+        fast, slow = (test_accuracy(dataset, epochs, seed, device, fast=fast) for fast in (True, False))
+        rows.append({"dataset": dataset, "epochs": epochs, "seed": seed, "bf16_graph": fast, "fp32_eager": slow})
+    return rows
+
+
+def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *, fast: bool) -> float:
+    """Train a ResNet-18 (ResNet-8 on a CPU) and return its test accuracy in [0, 1]."""
+    gpu = device.type == "cuda"
+    size = {"model": "resnet18", "batch_size": 256, "augment": "crop-flip"} if gpu else {}
+    config = RunConfig(dataset=dataset, seed=seed, precision="bf16" if fast and gpu else "fp32", **size)
+    images = load_dataset(config, Runtime()).to(device)
+    network = build_network(config, images, seed=seed, device=device)
+    recipe = replace(config.pretrain_recipe(), epochs=epochs, batch_size=config.batch_size)
+    everything = torch.arange(len(images.train_labels)).numpy()
+    sets = row_sets(images, recipe, everything, everything[:0], device=device)
+    rule = build_rule("sgd", RuleContext(list))
+    stage = Stage(Retrain(), rule, sets, recipe, images.train_images, augmentation(config), seed)
+    fit(network, stage, "graph" if fast else "eager")
+    scores, _ = predict(network, images.test_images)
+    return float((scores.argmax(1).cpu() == images.test_labels.cpu()).float().mean())
+
+
+def main() -> None:
+    """Measure every case, print a table or JSON, and write a record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--store", default="runs", help="store of the record")
+    parser.add_argument("--only", default="", help="only cases whose name contains this text")
+    parser.add_argument("--accuracy", default="", help="also compare accuracy on this data set")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    chosen = parser.parse_args()
+    device = torch.device(chosen.device)
+    torch.backends.cudnn.benchmark = True
+    cases = [case for case in (GPU_CASES if device.type == "cuda" else CPU_CASES) if chosen.only in case.name]
+    rows = [measure(case, device) for case in cases]
+    checked = accuracy(chosen.accuracy, chosen.epochs, chosen.seeds, device) if chosen.accuracy else []
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    result = {"benchmark": "epoch", "rows": rows, "accuracy": checked, "ratios": {r["case"]: r["ratio"] for r in rows}}
+    config = {"benchmark": "epoch", "device": name, "cases": [case.name for case in cases], "accuracy": chosen.accuracy}
+    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed", device=name))
+    if chosen.json:
+        print(json.dumps(result, indent=1))
+        return
+    for row in rows:
+        print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s end to end, ratio {row['ratio']:.2f}")
+    for row in checked:
+        print(f"seed {row['seed']}: bf16 graph {row['bf16_graph']:.4f}, fp32 eager {row['fp32_eager']:.4f}")
+
+
+if __name__ == "__main__":
+    main()
