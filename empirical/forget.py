@@ -70,33 +70,43 @@ def choose_forget(
         pool, _ = hold_out(labels, RELEASED_VALIDATION, config.seed)
     count = max(1, round(config.forget_fraction * len(train)))
     generator = np.random.default_rng(derive_seed(config.seed, "forget"))
-    forget = np.sort(_pick(config, labels, pool, count, generator, scores=scores, index=index))
+    if config.difficulty == "index" and index is not None:
+        forget = check_index(index, pool, len(labels))
+    elif scores is not None:
+        forget = by_score(scores[pool], count, config.difficulty, generator, pool)
+    else:
+        rows = pool if config.difficulty == "random" else _of_class(config, labels, pool)
+        size = {"class": len(rows), "class-part": min(count, len(rows) - 1)}.get(config.difficulty, count)
+        forget = generator.permutation(rows)[:size]
+    forget = np.sort(forget)
     if not 0 < len(forget) < len(pool):
         raise reject("forget_fraction", config.forget_fraction, "such that 1 to n - 1 images are forgotten")
     return Split(train, np.setdiff1d(pool, forget), forget, validation)
 
 
-def _pick(config, labels, pool, count, generator, *, scores, index):  # noqa: ANN001, ANN202
-    if config.difficulty == "random":
-        return generator.permutation(pool)[:count]
-    if config.difficulty == "index":
-        return check_index(index, pool, len(labels))
-    if config.difficulty in ("class", "class-part"):
-        rows = pool[labels[pool] == config.forget_class]
-        if not len(rows):
-            raise reject("forget_class", config.forget_class, f"a label in [0, {labels.max()}]")
-        part = min(count, len(rows) - 1)
-        return rows if config.difficulty == "class" else generator.permutation(rows)[:part]
-    return by_score(scores[pool], count, config.difficulty, generator, pool)
+def _of_class(config: RunConfig, labels: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    rows = pool[labels[pool] == config.forget_class]
+    if not len(rows):
+        raise reject("forget_class", config.forget_class, f"a label in [0, {labels.max()}]")
+    return rows
 
 
 def by_score(
     scores: np.ndarray, count: int, level: str, generator: np.random.Generator, rows: np.ndarray
 ) -> np.ndarray:
-    """Return `count` rows of the lowest, the middle (nearest 0.5) or the highest scores; ties in random order."""
-    key = {"low": scores, "mid": np.abs(scores - 0.5), "high": -scores}[level]
+    """Return `count` rows of the lowest, the middle or the highest scores; ties in random order.
+
+    The middle rows are those nearest 0.5, as in the paper, but never any that are also among the lowest or the highest:
+    where few images are memorized, as on an easy set, nearest 0.5 would otherwise mean the highest once more.
+    """
     shuffled = generator.permutation(len(rows))
-    return rows[shuffled[np.argsort(key[shuffled], kind="stable")[:count]]]
+    ranked = shuffled[np.argsort(scores[shuffled], kind="stable")]
+    if level == "low":
+        return rows[ranked[:count]]
+    if level == "high":
+        return rows[ranked[::-1][:count]]
+    between = ranked[count:-count] if 3 * count <= len(rows) else ranked
+    return rows[between[np.argsort(np.abs(scores[between] - 0.5), kind="stable")[:count]]]
 
 
 def check_index(index: np.ndarray, pool: np.ndarray, total: int) -> np.ndarray:
