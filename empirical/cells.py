@@ -3,12 +3,15 @@
 from empirical.config import RunConfig
 from empirical.methods.build import build_method
 from empirical.rule_builders import RuleContext, build_rule
+from empirical.spec import parse_rule
 from repro.fields import reject
 
 
 def check_cell(config: RunConfig) -> None:
     """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart."""
     method = build_method(config)
+    if config.method == "retrain" and parse_rule(config.rule).name in ("masked", "minmax", "retain-sam"):
+        raise reject("rule", config.rule, "a rule of one loss (sgd, sam-..., asam-...)", "retraining has no forget set")
     wanted = build_rule(config.rule, RuleContext(list, config.fidelity)).parts
     if not set(wanted) <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"

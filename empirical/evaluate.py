@@ -1,12 +1,14 @@
 """Run the metrics a config names on a finished experiment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from empirical.build import build_network
 from empirical.evaluation import Evaluation, ModelOutputs, model_outputs
 from empirical.experiment import Experiment
+from empirical.network import Network
 from empirical.registry import load
 from empirical.stages import Trained
 from repro.identity import derive_seed
@@ -27,10 +29,16 @@ def evaluate(experiment: Experiment) -> tuple[dict[str, Any], dict[str, np.ndarr
 def make_evaluation(experiment: Experiment) -> Evaluation:
     """Return what metrics see; the outputs of original and retrained model are shared between runs."""
     stages = {"original": experiment.original, "retrained": experiment.retrained, "unlearned": experiment.unlearned}
-    networks = {role: (lambda stage=stage: stage.network) for role, stage in stages.items()}
+    networks: dict[str, Callable[[], Network]] = {role: _getter(stage.network) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
-    seed = derive_seed(experiment.config.seed, "evaluate", experiment.config.unlearn_seed)
-    return Evaluation(experiment.config, experiment.images, experiment.split, outputs, networks, seed)
+    config, workspace, images = experiment.config, experiment.workspace, experiment.images
+    seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
+    networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
+    return Evaluation(config, images, experiment.split, outputs, networks, workspace.train_images(config), seed)
+
+
+def _getter(network: Network) -> Callable[[], Network]:
+    return lambda: network
 
 
 def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:

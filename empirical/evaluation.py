@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from empirical.config import RunConfig
 from empirical.data import ImageSet
@@ -36,7 +37,8 @@ class Evaluation:
         config: the run's config.
         images: its data, clean; split: its rows.
         outputs: by role (original, retrained, unlearned).
-        networks: by role, functions that return the model.
+        networks: by role (and `random`, a fresh model), functions that return the model.
+        trained_on: the images the models were trained on, corrupted if the config says so.
         seed: root of whatever a metric draws.
         result: the numbers of the metrics before this one.
     """
@@ -46,6 +48,7 @@ class Evaluation:
     split: Split = field(repr=False)
     outputs: dict[str, ModelOutputs] = field(repr=False)
     networks: dict[str, Callable[[], Network]] = field(repr=False)
+    trained_on: Tensor = field(repr=False)
     seed: int = 0
     result: dict[str, Any] = field(default_factory=dict)
 

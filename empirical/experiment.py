@@ -56,7 +56,9 @@ class Experiment:
 
     @cached_property
     def unlearned(self) -> Trained:
-        """The original after unlearning."""
+        """The original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
+        if self.config.method == "retrain":
+            return train_retrained(self.config, self.workspace, self.split.retain, rule=self.config.rule)
         return self.unlearning.run()
 
     def parents(self) -> dict[str, str]:

@@ -17,10 +17,10 @@ def train_original(config: RunConfig, workspace: Workspace, rows: np.ndarray) ->
     return _train(config, workspace, rows, name="pretrain", rule=config.pretrain, recipe=config.pretrain_recipe())
 
 
-def train_retrained(config: RunConfig, workspace: Workspace, rows: np.ndarray) -> Trained:
-    """Return the model trained on the retain rows alone."""
+def train_retrained(config: RunConfig, workspace: Workspace, rows: np.ndarray, *, rule: str = "") -> Trained:
+    """Return the model trained on the retain rows alone, under the config's retraining rule or another one."""
     recipe = config.retrain_recipe()
-    return _train(config, workspace, rows, name="retrain", rule=config.retrain_rule, recipe=recipe)
+    return _train(config, workspace, rows, name="retrain", rule=rule or config.retrain_rule, recipe=recipe)
 
 
 def _train(
@@ -31,7 +31,7 @@ def _train(
     identity = {
         "stage": name, "data": images.digest, "rows": digest(rows), "model": config.model, "rule": rule,
         "recipe": plain(recipe), "augment": plain(augmentation(config)), "seed": config.seed,
-        "precision": config.precision, "double_normalize": config.fidelity.double_normalize,
+        "precision": config.precision, "corruption": noise(config), "double_normalize": config.fidelity.double_normalize,
     }  # fmt: skip
 
     def stage(network: Network) -> Stage:
@@ -45,3 +45,8 @@ def _train(
 
     key = digest(identity)
     return workspace.remember(key, lambda: trained(workspace, identity, start=start, stage=stage))
+
+
+def noise(config: RunConfig) -> str:
+    """Return what identifies the corruption of the training images."""
+    return f"{config.corruption} {config.fidelity.glass_blur}" if config.corruption != "none" else "none"

@@ -48,7 +48,7 @@ def trained(
         folder = store.find_model(identity)
         if folder is not None:
             return Trained(stage_id, restore(network, folder), read_facts(folder))
-        facts = summarize(fit(network, stage(network)), workspace)
+        facts = summarize(fit(network, stage(network), workspace.runtime.engine), workspace)
         if keep:
             provenance = {**workspace.provenance(), **facts}
             store.save_model(identity, save(weights(network)), provenance)

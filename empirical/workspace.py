@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from empirical.config import RunConfig, Runtime
 from empirical.data import ImageSet, load_dataset
 from repro.errors import MissingDataError
+from repro.fields import reject
+from repro.identity import derive_seed
 from repro.provenance import collect
 from repro.store import Store
 
@@ -56,9 +59,10 @@ class Workspace:
         return self.remember(key, lambda: load_dataset(config, self.runtime))
 
     def train_images(self, config: RunConfig) -> torch.Tensor:
-        """Return the training images of a config on the device, `(n, c, h, w)`."""
+        """Return the images a config trains on, on the device, `(n, c, h, w)`: corrupted once, if it says so."""
         images = self.dataset(config)
-        return self.remember(("train images", images.digest), lambda: images.train_images.to(self.device))
+        key = ("train images", images.digest, config.corruption, config.fidelity.glass_blur)
+        return self.remember(key, lambda: corrupted_images(config, images).to(self.device))
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
         """Return the value of a key, made at most once while it is among the last few used."""
@@ -67,6 +71,24 @@ class Workspace:
         while len(self._kept) > KEPT:
             self._kept.pop(next(iter(self._kept)))
         return value
+
+
+def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
+    """Return the training images with the corruption of a config, on the CPU; the same ones in every run.
+
+    Raises:
+        ConfigError: when the images are not uint8 images in memory.
+    """
+    if config.corruption == "none":
+        return images.train_images
+    if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
+        raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
+    from empirical.corruptions import corrupt
+
+    generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
+    swap = config.fidelity.glass_blur == "swap"
+    noisy = corrupt(images.train_images.numpy(), config.corruption, generator=generator, swap=swap)
+    return torch.from_numpy(noisy)
 
 
 def use_one_thread() -> None:

@@ -4,19 +4,61 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
+from empirical.build import augmentation
 from empirical.evaluation import ROLES, Evaluation, prefix
+from empirical.network import predict
 
 SETS = ("retain", "forget", "test")
 
 
 def accuracies(evaluation: Evaluation) -> dict[str, float]:
-    """Return the share of correct answers on retain, forget and test, in [0, 1], for each model."""
-    return {
-        f"{prefix(role)}{name}_accuracy": float(np.mean(outputs.logits.argmax(1) == labels))
+    """Return the share of correct answers on retain, forget and test, in [0, 1], for each model.
+
+    Models trained on corrupted images are also scored on those (`corrupted_*`), unless D18 says clean only. Where rows
+    were held out for validation, the original is scored on them too (D17: with or without augmentation).
+    """
+    found = {
+        f"{prefix(role)}{name}_accuracy": share_correct(outputs.logits, labels)
         for role in ROLES
         for name, outputs, labels in evaluation.sets(role)
     }
+    if evaluation.config.corruption != "none" and evaluation.config.fidelity.corrupted_evaluation:
+        found |= corrupted_accuracies(evaluation)
+    if len(evaluation.split.validation):
+        found["original_validation_accuracy"] = validation_accuracy(evaluation)
+    return found
+
+
+def share_correct(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the accuracy of scores `(n, classes)`, in [0, 1]."""
+    return float(np.mean(logits.argmax(1) == labels))
+
+
+def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
+    """Return retain and forget accuracy of each model on the corrupted images it was trained on."""
+    labels = evaluation.images.train_labels.numpy()
+    found = {}
+    for role in ROLES:
+        logits = predict(evaluation.networks[role](), evaluation.trained_on)[0].cpu().numpy()
+        for name in ("retain", "forget"):
+            rows = getattr(evaluation.split, name)
+            found[f"{prefix(role)}corrupted_{name}_accuracy"] = share_correct(logits[rows], labels[rows])
+    return found
+
+
+def validation_accuracy(evaluation: Evaluation) -> float:
+    """Return the original's accuracy on the held-out rows, on test images or (D17 "train") on augmented ones."""
+    rows = evaluation.split.validation
+    logits = evaluation.outputs["original"].train.logits[rows]
+    if evaluation.config.fidelity.validation_images == "train":
+        augment = augmentation(evaluation.config)
+        images = evaluation.trained_on[torch.from_numpy(rows).to(evaluation.trained_on.device)]
+        generator = torch.Generator().manual_seed(evaluation.seed)
+        draws = torch.rand(len(rows), augment.columns, generator=generator).to(images.device)
+        logits = predict(evaluation.networks["original"](), augment(images, draws))[0].cpu().numpy()
+    return share_correct(logits, evaluation.images.train_labels.numpy()[rows])
 
 
 def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed: bool = False) -> float:

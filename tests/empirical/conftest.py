@@ -1,0 +1,47 @@
+"""Shared by the network tests: one thread, small runs, and a workspace whose trained stages are reused."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from empirical.config import RunConfig, Runtime
+from empirical.workspace import Workspace
+from repro.store import Store
+
+SMALL = RunConfig(
+    dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,
+    pretrain_epochs=2, epochs=1, batch_size=16, pretrain_batch_size=16, augment="none", pretrain_lr=0.05, subsets=4,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def workspace(store: Store) -> Workspace:
+    return Workspace(store, Runtime(device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace for tests that only read results: equal stages are trained once in the whole session."""
+    return Workspace(Store(Path(tmp_path_factory.mktemp("shared"))), Runtime(device="cpu"))
+
+
+@pytest.fixture
+def small() -> Callable[..., RunConfig]:
+    """Return a run on 48 tiny two-class images, with settings changed."""
+
+    def make(**changes: Any) -> RunConfig:
+        return replace(SMALL, **changes)
+
+    return make

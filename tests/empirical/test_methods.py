@@ -1,0 +1,201 @@
+"""One step of every method against an update written out by hand, in float64."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from empirical.batches import Arranger, Examples, Order, Rows, Sets
+from empirical.config import Recipe
+from empirical.methods.finetune import Finetune, Retrain
+from empirical.methods.gradient_ascent import GradientAscent
+from empirical.methods.l1_sparse import L1Sparse
+from empirical.methods.neggrad import NegGrad
+from empirical.methods.random_label import RandomLabel
+from empirical.methods.salun import SalUn
+from empirical.methods.scrub import Scrub
+from empirical.models import Classifier
+from empirical.network import Network, frozen_statistics
+from empirical.rules import Masked, Plain, Sam
+from empirical.train import Stage, Step
+
+RECIPE = Recipe(3, 0.1, 4, 2, "sgd", 0.9, 0.01, "constant", 0, 0.0)
+COUNT = 10
+
+
+def network(seed: int) -> Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Tanh(), nn.Flatten())
+        return Network(Classifier(body, 8, 3).double(), (0.5,), (2.0,))
+
+
+def rows(index: list[int], labels: Tensor, *, forget: bool, batch_size: int) -> Rows:
+    chosen = torch.tensor(index)
+    return Rows(chosen, labels[chosen], torch.full((len(index),), forget), batch_size)
+
+
+class Case:
+    """A tiny problem: ten 4x4 images, three classes, the last four to forget; and one step of a method on it."""
+
+    def __init__(self, method: Any, rule: Any = Plain(), epoch: int = 0, segment: int = 0) -> None:  # noqa: B008
+        generator = torch.Generator().manual_seed(1)
+        self.images = torch.randn(COUNT, 1, 4, 4, generator=generator, dtype=torch.float64)
+        self.labels = torch.arange(COUNT) % 3
+        retain = rows(list(range(6)), self.labels, forget=False, batch_size=4)
+        forget = rows([6, 7, 8, 9], self.labels, forget=True, batch_size=2)
+        self.network, self.teacher = network(0), network(5)
+        self.teacher.model.eval()
+        self.before = [w.detach().clone() for w in self.network.parameters()]
+        sets = Sets(retain, forget, 3, 3)
+        self.stage = Stage(method, rule, sets, RECIPE, self.images, teacher=self.teacher)
+        self.step = Step(self.network, self.stage)
+        self.step.epoch.fill_(epoch)
+        chosen = method.segments(sets, epoch, torch.Generator().manual_seed(2))[segment]
+        orders: dict[str, Order] = Arranger(7, 3).arrange(chosen, "epoch", epoch)
+        self.batch = {name: order.batch(self.images, 0) for name, order in orders.items()}
+        self.epoch = epoch
+
+    def run(self) -> list[Tensor]:
+        """Take the step and return the new weights."""
+        self.step(self.batch)
+        return [w.detach() for w in self.network.parameters()]
+
+    def by_hand(self, loss: Callable[["Case", Network], Tensor]) -> list[Tensor]:
+        """Return `w - lr (grad L + decay w)`, the first SGD step with momentum."""
+        fresh = network(0)
+        grads = torch.autograd.grad(loss(self, fresh), fresh.parameters())
+        return [w - 0.1 * (g + 0.01 * w) for w, g in zip(self.before, grads, strict=True)]
+
+    def scores(self, model: Network, name: str) -> Tensor:
+        return model.model((self.batch[name].images - 0.5) / 2.0)
+
+
+def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    return -F.log_softmax(scores, 1)[torch.arange(len(labels)), labels].mean()
+
+
+def on_retain(case: Case, model: Network) -> Tensor:
+    return cross_entropy(case.scores(model, "retain"), case.batch["retain"].labels)
+
+
+def on_forget(case: Case, model: Network) -> Tensor:
+    return cross_entropy(case.scores(model, "forget"), case.batch["forget"].labels)
+
+
+def negated(case: Case, model: Network) -> Tensor:
+    return 0.8 * on_retain(case, model) - 0.2 * on_forget(case, model)
+
+
+def sparse(case: Case, model: Network) -> Tensor:
+    penalty = sum(w.abs().sum() for w in model.parameters())
+    return on_retain(case, model) + 0.01 * (1 - case.epoch / 2) * penalty
+
+
+def mixed(case: Case, model: Network) -> Tensor:
+    return cross_entropy(case.scores(model, "mixed"), case.batch["mixed"].labels)
+
+
+def distance(case: Case, model: Network, name: str) -> Tensor:
+    with torch.no_grad():
+        theirs = torch.softmax(case.scores(case.teacher, name) / 4, 1)
+    ours = torch.softmax(case.scores(model, name) / 4, 1)
+    return 16 * (theirs * (theirs.log() - ours.log())).sum(1).mean()
+
+
+def scrub_ascent(case: Case, model: Network) -> Tensor:
+    return -distance(case, model, "forget")
+
+
+def scrub_descent(case: Case, model: Network) -> Tensor:
+    return 0.99 * on_retain(case, model) + 0.5 * distance(case, model, "retain")
+
+
+CASES = {
+    "retrain": (Case(Retrain()), on_retain),
+    "finetune": (Case(Finetune()), on_retain),
+    "l1_sparse": (Case(L1Sparse(0.01, 1, 3), epoch=1), sparse),
+    "l1_sparse, dense epoch": (Case(L1Sparse(0.01, 1, 3), epoch=2), on_retain),
+    "gradient_ascent": (Case(GradientAscent()), lambda case, model: -on_forget(case, model)),
+    "neggrad": (Case(NegGrad(0.8)), negated),
+    "random_label": (Case(RandomLabel()), mixed),
+    "salun": (Case(SalUn()), mixed),
+    "scrub, ascent": (Case(Scrub()), scrub_ascent),
+    "scrub, descent": (Case(Scrub(), segment=1), scrub_descent),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_equals_the_update_written_out(name: str) -> None:
+    case, loss = CASES[name]
+    for found, expected in zip(case.run(), case.by_hand(loss), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+def test_neggrad_with_sam_perturbs_along_the_joint_gradient() -> None:
+    case = Case(NegGrad(0.8), Sam(0.2))
+    fresh = network(0)
+    grads = torch.autograd.grad(negated(case, fresh), fresh.parameters())
+    norm = math.sqrt(sum(float((g**2).sum()) for g in grads))
+    with torch.no_grad():
+        for weight, grad in zip(fresh.parameters(), grads, strict=True):
+            weight += 0.2 * grad / norm
+    with frozen_statistics(fresh.model):
+        second = torch.autograd.grad(negated(case, fresh), fresh.parameters())
+    for found, before, grad in zip(case.run(), case.before, second, strict=True):
+        torch.testing.assert_close(found, before - 0.1 * (grad + 0.01 * before), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", [NegGrad(0.8), RandomLabel()])
+def test_the_parts_of_a_loss_add_up(method: Any) -> None:
+    case = Case(method)
+    ready = {name: examples._replace(images=(examples.images - 0.5) / 2) for name, examples in case.batch.items()}
+    whole, retain, forget = (method.loss(part, ready, case.step.scores) for part in ("all", "retain", "forget"))
+    torch.testing.assert_close(whole, retain + forget, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_frozen_weight_never_moves_whatever_the_optimizer(optimizer: str) -> None:
+    case = Case(NegGrad(0.8))
+    mask = [torch.rand(w.shape, generator=torch.Generator().manual_seed(3)) < 0.5 for w in case.before]
+    stage = replace(case.stage, rule=Masked(Sam(0.1), mask), recipe=replace(RECIPE, optimizer=optimizer))
+    step = Step(case.network, stage)
+    for _ in range(5):
+        step(case.batch)
+    for weight, before, movable in zip(case.network.parameters(), case.before, mask, strict=True):
+        assert torch.equal(weight[~movable], before[~movable])
+        assert not torch.equal(weight[movable], before[movable])
+
+
+def test_random_labels_are_uniform_over_all_classes_and_new_in_every_epoch() -> None:
+    forget = Rows(torch.arange(3000), torch.zeros(3000, dtype=torch.long), torch.ones(3000, dtype=torch.bool), 10)
+    sets = Sets(replace(forget, forget=~forget.forget), forget, 3)
+    draws = [RandomLabel().segments(sets, epoch, torch.Generator().manual_seed(epoch))[0] for epoch in (0, 1)]
+    labels = [segment.streams["mixed"].labels[:3000] for segment in draws]
+    assert not torch.equal(labels[0], labels[1])
+    assert all(abs(int((labels[0] == c).sum()) - 1000) < 100 for c in range(3))
+
+
+def test_scrub_ascends_in_its_first_epochs_only() -> None:
+    sets = Case(Scrub()).stage.sets
+    generator = torch.Generator()
+    assert [len(Scrub().segments(sets, epoch, generator)) for epoch in range(4)] == [2, 2, 1, 1]
+
+
+def test_a_method_that_needs_the_original_says_so() -> None:
+    case = Case(Scrub())
+    step = Step(case.network, replace(case.stage, teacher=None))
+    with pytest.raises(ValueError, match="needs the original"):
+        step(case.batch)
+
+
+def test_examples_carry_raw_images_until_the_step_prepares_them() -> None:
+    case = Case(Finetune())
+    first: Examples = case.batch["retain"]
+    assert torch.equal(first.images, case.images[Arranger(7, 3).arrange(
+        Finetune().segments(case.stage.sets, 0, torch.Generator())[0], "epoch", 0)["retain"].index[:4]])  # fmt: skip

@@ -1,0 +1,100 @@
+"""The loop: schedules, order of data, determinism, divergence."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from empirical.batches import Arranger, Rows, Segment
+from empirical.config import Recipe, RunConfig
+from empirical.pipeline import run
+from empirical.train import learning_rate
+from empirical.workspace import Workspace
+
+RECIPE = Recipe(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
+
+
+def rows(count: int, batch_size: int) -> Rows:
+    return Rows(torch.arange(count), torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool), batch_size)
+
+
+def test_cosine_falls_from_the_peak_to_zero() -> None:
+    assert learning_rate(RECIPE, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(RECIPE, 5, 0.0) == pytest.approx(0.05)
+    assert learning_rate(RECIPE, 9, 0.999) < 1e-6
+
+
+def test_warm_up_ramps_to_its_own_rate_and_constant_stays() -> None:
+    recipe = replace(RECIPE, schedule="constant", warmup_epochs=2, warmup_lr=0.1)
+    rates = [learning_rate(recipe, epoch, 0.5) for epoch in range(4)]
+    assert rates[0] < rates[1] < rates[2] == rates[3] == pytest.approx(0.1)
+
+
+def test_multistep_drops_at_the_released_milestones() -> None:
+    recipe = replace(RECIPE, schedule="multistep", epochs=200)
+    assert [round(learning_rate(recipe, epoch, 0) / 0.1, 6) for epoch in (90, 91, 136)] == [1, 0.2, 0.04]
+
+
+def test_every_row_of_the_leading_stream_is_read_once_and_the_other_starts_over() -> None:
+    orders = Arranger(0, 3).arrange(Segment({"retain": rows(10, 4), "forget": rows(3, 2)}), "epoch", 0)
+    assert sorted(orders["retain"].index.tolist()) == list(range(10))
+    forget = orders["forget"].index.tolist()
+    assert len(forget) == 6
+    assert sorted(forget[:3]) == sorted(forget[3:]) == [0, 1, 2]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    segment = Segment({"retain": rows(50, 4)})
+    index = {key: Arranger(key[0], 3).arrange(segment, "epoch", key[1])["retain"].index for key in ((0, 0), (0, 1), (1, 0))}
+    assert torch.equal(index[0, 0], Arranger(0, 3).arrange(segment, "epoch", 0)["retain"].index)
+    assert not torch.equal(index[0, 0], index[0, 1])
+    assert not torch.equal(index[0, 0], index[1, 0])
+
+
+def test_cached_streams_repeat_order_and_augmentation() -> None:
+    streams = {"retain": rows(12, 3), "forget": rows(3, 3)}
+    fresh, cached = (Arranger(0, 3).arrange(Segment(streams, flag), "epoch", 0)["forget"] for flag in (False, True))
+    assert torch.equal(cached.index[:3], cached.index[9:])
+    assert torch.equal(cached.draws[:3], cached.draws[9:])
+    assert not torch.equal(fresh.draws[:3], fresh.draws[9:])
+
+
+def test_the_same_run_gives_the_same_numbers(small: Callable[..., RunConfig], tmp_path) -> None:
+    from repro.store import Store
+
+    results = []
+    for folder in ("a", "b"):
+        store = Store(tmp_path / folder)
+        record = run(small(rule="minmax-sam-0.1"), store)
+        results.append({k: v for k, v in record.result.items() if not k.startswith(("seconds", "peak"))})
+    assert results[0] == results[1]
+
+
+def test_training_and_unlearning_seeds_are_nested(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    base, unlearn, train = (run(small(**change), shared.store, workspace=shared).result["parents"] for change in (
+        {}, {"unlearn_seed": 1}, {"seed": 1}
+    ))  # fmt: skip
+    assert base["pretrain"] == unlearn["pretrain"] != train["pretrain"]
+    assert base["forget_set"] == unlearn["forget_set"]
+    assert len({parents["unlearn"] for parents in (base, unlearn, train)}) == 3
+
+
+def test_a_diverged_run_is_a_row_that_names_the_step(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    record = run(small(method="gradient_ascent", lr=1e30, epochs=3), shared.store, workspace=shared)
+    assert record.status == "diverged"
+    assert record.result["diverged_at"]["epoch"] >= 1
+    assert "tow" not in record.result
+    assert record.epochs()[-1]["loss"] is None
+
+
+def test_gradient_evaluations_count_every_example_of_every_pass(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    counts = {
+        rule: run(small(rule=rule, forget_batch_size=4), shared.store, workspace=shared).result["gradient_evaluations"]
+        for rule in ("sgd", "sam-0.1", "retain-sam-0.1", "minmax-sam-0.1")
+    }
+    retain, forget = 36, 3 * 4
+    assert counts == {
+        "sgd": retain + forget, "sam-0.1": 2 * (retain + forget), "retain-sam-0.1": 2 * retain + forget,
+        "minmax-sam-0.1": 2 * (retain + forget),
+    }  # fmt: skip
