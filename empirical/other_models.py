@@ -61,8 +61,8 @@ class PatchCNN(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the summed activations `(b, 2 m)`, those of j = -1 first."""
-        patches = images.unfold(3, self.side, self.side).transpose(2, 3)[:, 0].transpose(1, 2)
-        return torch.relu(patches.reshape(len(images), -1, self.side, self.side).flatten(2) @ self.weight.T).sum(1)
+        patches = images[:, 0].unfold(2, self.side, self.side).transpose(1, 2).flatten(2)
+        return torch.relu(patches @ self.weight.T).sum(1)
 
     def head(self, features: Tensor) -> Tensor:
         """Return `(F_-1, F_+1)`, shape `(b, 2)`."""
