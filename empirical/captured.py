@@ -6,6 +6,7 @@ time, the warm-up that capture needs. After that a step copies its rows into fix
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,12 +28,20 @@ class Captured:
         loss: where the graph leaves its loss.
         graph: None until it is captured.
         eager_steps: steps taken so far without it.
+        examples: gradients of single examples that one replay computes.
     """
 
     buffers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     loss: Tensor | None = None
     graph: torch.cuda.CUDAGraph | None = None
     eager_steps: int = 0
+    examples: int = 0
+
+
+class Counter(Protocol):
+    """What counts gradients of single examples."""
+
+    evaluated: int
 
 
 class GraphRunner:
@@ -45,10 +54,12 @@ class GraphRunner:
         step: the update to capture.
         network: the model being trained; compiled where a compiler is installed.
         images: all training images `(n, c, h, w)` on the network's device.
+        counter: counts gradients while Python runs the step; replays are added to it.
     """
 
-    def __init__(self, step: Step, network: Network, images: Tensor) -> None:
+    def __init__(self, step: Step, network: Network, images: Tensor, counter: Counter) -> None:
         self.step = step
+        self.counter = counter
         self.network = network
         self.images = images
         self.captured: dict[tuple[str, ...], Captured] = {}
@@ -80,8 +91,10 @@ class GraphRunner:
         """Record the step; recording executes nothing."""
         captured.buffers = {name: tuple(part.clone() for part in row) for name, row in rows.items()}
         graph = torch.cuda.CUDAGraph()
+        counted = self.counter.evaluated
         with torch.cuda.graph(graph, stream=self.stream):
             captured.loss = self.step(self._batch(captured.buffers))
+        captured.examples, self.counter.evaluated = self.counter.evaluated - counted, counted
         captured.graph = graph
 
     def _replay(self, captured: Captured, rows: Rows) -> Tensor:
@@ -90,6 +103,7 @@ class GraphRunner:
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
         torch._foreach_copy_(targets, [part for row in rows.values() for part in row])
         captured.graph.replay()
+        self.counter.evaluated += captured.examples
         return captured.loss.clone()
 
     def _batch(self, rows: Rows) -> dict[str, Examples]:

@@ -209,7 +209,7 @@ def make_runner(step: Step, engine: str) -> Runner:
     images = step.stage.images
     if engine == "graph" and can_capture(images):
         step.network.compile()
-        return GraphRunner(step, step.network, images)
+        return GraphRunner(step, step.network, images, step.scores)
     return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
 
 
@@ -229,13 +229,11 @@ def fit(network: Network, stage: Stage, engine: str = "eager") -> Log:
     started = time.perf_counter()
     for epoch in range(stage.recipe.epochs):
         losses = _epoch(step, runner, arranger, epoch=epoch, log=log)
-        log.epochs.append(
-            {"epoch": epoch + 1, "loss": float(losses.mean()), "lr": learning_rate(stage.recipe, epoch, 0)}
-        )
         broken = (~torch.isfinite(losses)).nonzero()
+        mean = None if len(broken) else float(losses.mean())
+        log.epochs.append({"epoch": epoch + 1, "loss": mean, "lr": learning_rate(stage.recipe, epoch, 0)})
         if len(broken):
             log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
-            log.epochs[-1]["loss"] = None
             break
     log.seconds = time.perf_counter() - started
     for weight in step.weights:

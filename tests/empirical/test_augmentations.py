@@ -1,0 +1,77 @@
+"""RandAugment operation by operation against torchvision, and corruptions by their statistics."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tv
+
+from empirical.corruptions import CORRUPTIONS, corrupt
+from empirical.randaugment import OPERATIONS, randaugment
+
+IMAGES = torch.randint(0, 256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+SMOOTH = (torch.arange(16)[:, None] * 9 + torch.arange(16) * 6).to(torch.uint8).expand(2, 3, 16, 16)
+NEAREST = {"interpolation": InterpolationMode.NEAREST}
+REFERENCE = {
+    "Identity": lambda x: x,
+    "Brightness": lambda x: tv.adjust_brightness(x, 1.45),
+    "Color": lambda x: tv.adjust_saturation(x, 1.45),
+    "Contrast": lambda x: tv.adjust_contrast(x, 1.45),
+    "Sharpness": lambda x: tv.adjust_sharpness(x, 1.45),
+    "Posterize": lambda x: tv.posterize(x, 6),
+    "Solarize": lambda x: tv.solarize(x, 127.5),
+    "AutoContrast": tv.autocontrast,
+    "Equalize": tv.equalize,
+    "Rotate": lambda x: tv.rotate(x, 15.0, **NEAREST),
+    "TranslateX": lambda x: tv.affine(x, 0.0, [3, 0], 1.0, [0.0, 0.0], **NEAREST),
+    "TranslateY": lambda x: tv.affine(x, 0.0, [0, 3], 1.0, [0.0, 0.0], **NEAREST),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_an_operation_agrees_with_torchvision(name: str) -> None:
+    images = SMOOTH if name in ("Rotate",) else IMAGES
+    ours = OPERATIONS[name](images.float(), torch.full((len(images),), 0.5)).round()
+    theirs = REFERENCE[name](images).float()
+    off = (ours - theirs).abs()
+    assert float((off > 1).float().mean()) <= (0.03 if name == "Rotate" else 0.0)
+
+
+def test_every_operation_is_covered_or_a_shear() -> None:
+    assert set(OPERATIONS) - set(REFERENCE) == {"ShearX", "ShearY"}
+
+
+def test_shear_moves_rows_about_the_centre_and_mirrors_with_its_sign() -> None:
+    column = torch.zeros(1, 1, 16, 16)
+    column[..., 8] = 255
+    right, left = (OPERATIONS["ShearX"](column, torch.tensor([s])) for s in (1.0, -1.0))
+    assert torch.equal(right[0, 0].flip(0), left[0, 0])
+    assert not torch.equal(right, left)
+
+
+def test_each_image_takes_its_own_operation_from_its_draws() -> None:
+    place = {name: (i + 0.5) / len(OPERATIONS) for i, name in enumerate(OPERATIONS)}
+    draws = torch.tensor([[place["Identity"], 0.1], [place["Solarize"], 0.1], [place["Identity"], 0.9], [place["Equalize"], 0.1]])
+    changed = randaugment(IMAGES, draws, 15)
+    assert changed.dtype == torch.uint8
+    assert torch.equal(changed[[0, 2]], IMAGES[[0, 2]])
+    assert torch.equal(changed[1], tv.solarize(IMAGES[1], 127.5))
+    assert torch.equal(changed[3], tv.equalize(IMAGES[3]))
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_severity_moves_images_further_and_the_seed_decides(kind: str) -> None:
+    images = np.ascontiguousarray(SMOOTH.numpy().repeat(4, 0))
+    images = np.kron(images, np.ones((1, 1, 2, 2), np.uint8))
+    change = []
+    for severity in (1, 5):
+        noisy = [corrupt(images, f"{kind}-{severity}", generator=np.random.default_rng(0)) for _ in range(2)]
+        assert np.array_equal(*noisy)
+        change.append(np.abs(noisy[0].astype(int) - images).mean())
+    assert 0 < change[0] < change[1]
+
+
+def test_gaussian_noise_has_the_stated_deviation() -> None:
+    grey = np.full((20, 1, 32, 32), 128, np.uint8)
+    noisy = corrupt(grey, "gaussian_noise-3", generator=np.random.default_rng(0))
+    assert noisy.std() / 255 == pytest.approx(0.08, rel=0.03)

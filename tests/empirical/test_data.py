@@ -1,0 +1,163 @@
+"""Data sets: contents, the patch model's statistics, file formats, and files that are broken."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from empirical.augment import Augment, crop_and_flip
+from empirical.config import RunConfig, Runtime
+from empirical.data import ImageSet, load_dataset, stratified_subset
+from empirical.folders import StreamedImages
+from empirical.network import Network
+from empirical.signal_noise import SignalNoise
+from repro.errors import ConfigError, IntegrityError, MissingDataError
+
+
+def jpeg(seed: int, size: int = 32) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def parquet(path: Path, count: int, broken: int | None = None, label: int | None = None) -> None:
+    rows = [{"bytes": b"nonsense" if i == broken else jpeg(i), "path": None} for i in range(count)]
+    labels = [i % 10 for i in range(count)]
+    if label is not None:
+        labels[3] = label
+    pq.write_table(pa.table({"img": rows, "label": labels}), path)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    parquet(tmp_path / "cifar10-train.parquet", 20)
+    parquet(tmp_path / "cifar10-test.parquet", 10)
+    return tmp_path
+
+
+def load(root: Path, name: str = "cifar10", **settings: object) -> ImageSet:
+    return load_dataset(RunConfig(dataset=name, **settings), Runtime(data_root=str(root)))  # type: ignore[arg-type]
+
+
+def test_digits_are_the_1797_scans_with_every_class_in_both_parts() -> None:
+    images = load_dataset(RunConfig(), Runtime())
+    assert len(images.train_labels) + len(images.test_labels) == 1797
+    assert images.train_images.dtype == torch.uint8
+    shares = [torch.bincount(labels).double() / len(labels) for labels in (images.train_labels, images.test_labels)]
+    assert torch.allclose(shares[0], shares[1], atol=0.01)
+
+
+def test_signal_noise_has_the_strength_and_the_noise_it_states() -> None:
+    options = SignalNoise(signal_strength=1.5, side=16, n=400)
+    images = load_dataset(
+        RunConfig(dataset="signal-noise", dataset_options="signal_strength=1.5, side=16, n=400"), Runtime()
+    )
+    patches = images.train_images.double()[:, 0].reshape(400, 16, 2, 16).transpose(1, 2).flatten(2)
+    sign = (2 * images.train_labels - 1).double()
+    signal = patches[:, 0] * sign[:, None]
+    assert options.signal_norm == pytest.approx(1.5 * (256 / 400) ** 0.25)
+    torch.testing.assert_close(signal[0].norm().item(), options.signal_norm, rtol=1e-6, atol=0)
+    assert torch.allclose(signal, signal[0].expand_as(signal))
+    assert float((patches[:, 1] @ signal[0]).abs().max()) < 1e-5
+    assert float(patches[:, 1].pow(2).sum(1).mean()) == pytest.approx(255, rel=0.02)
+    assert int(images.train_labels.sum()) == 200
+
+
+def test_a_stratified_subset_has_every_class_in_its_share() -> None:
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    rows = stratified_subset(labels, 33, np.random.default_rng(0))
+    assert np.bincount(labels[rows]).tolist() == [16, 10, 7]
+    assert len(np.unique(rows)) == 33
+
+
+def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) -> None:
+    first = load(root)
+    assert first.train_images.shape == (20, 3, 32, 32)
+    expected = np.asarray(Image.open(io.BytesIO(jpeg(4)))).transpose(2, 0, 1)
+    assert np.array_equal(first.train_images[4].numpy(), expected)
+    assert len(list((root / "cache").iterdir())) == 2
+    assert load(root).digest == first.digest
+    assert load(root, n_train=10).train_images.shape[0] == 10
+
+
+def test_a_corrupt_image_is_named_by_file_and_row(root: Path) -> None:
+    parquet(root / "cifar10-train.parquet", 20, broken=13)
+    with pytest.raises(IntegrityError, match=r"cifar10-train.parquet row 13"):
+        load(root)
+
+
+def test_a_label_outside_the_classes_is_named_by_row(root: Path) -> None:
+    parquet(root / "cifar10-train.parquet", 20, label=10)
+    with pytest.raises(ConfigError, match=r"label of row 3 = 10: must be in \[0, 9\]"):
+        load(root)
+
+
+def test_a_truncated_parquet_file_is_named(root: Path) -> None:
+    path = root / "cifar10-train.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match="cifar10-train.parquet"):
+        load(root)
+
+
+def test_missing_data_names_the_ways_to_bring_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"cifar10-train.parquet.*--allow-download"):
+        load(tmp_path)
+    with pytest.raises(MissingDataError, match=r"train/<class>"):
+        load(tmp_path, "tiny-imagenet")
+
+
+def folder(root: Path) -> None:
+    for side, count in (("train", 3), ("val", 2)):
+        for name in ("cat", "dog"):
+            (root / "pets" / side / name).mkdir(parents=True)
+            for number in range(count):
+                (root / "pets" / side / name / f"{number}.png").write_bytes(jpeg(number, 24))
+
+
+def test_a_folder_reads_the_same_in_memory_and_streamed(tmp_path: Path) -> None:
+    folder(tmp_path)
+    held = load(tmp_path, "folder", dataset_options="folder=pets, size=16")
+    streamed = load(tmp_path, "folder", dataset_options="folder=pets, size=16, memory=0")
+    assert isinstance(streamed.train_images, StreamedImages)
+    assert held.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    index = torch.tensor([4, 0])
+    assert torch.equal(held.train_images[index], streamed.train_images[index])
+    assert [len(chunk) for chunk in streamed.train_images.split(4)] == [4, 2]
+
+
+def test_a_corrupt_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "pets" / "train" / "dog" / "1.png").write_bytes(b"nonsense")
+    with pytest.raises(IntegrityError, match=r"dog/1.png"):
+        load(tmp_path, "folder", dataset_options="folder=pets, size=16")
+
+
+def test_crops_and_flips_move_pixels_as_the_draws_say() -> None:
+    images = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3).expand(3, 1, 3, 3)
+    draws = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.9], [0.0, 0.5, 0.0]])
+    plain, flipped, down = crop_and_flip(images, draws, padding=1, flip=True)
+    assert torch.equal(plain, images[0])
+    assert torch.equal(flipped, images[0].flip(2))
+    assert torch.equal(down[0, 1:], images[0, 0, :2])
+    assert int(down[0, 0].sum()) == 0
+
+
+def test_no_augmentation_leaves_the_batch() -> None:
+    images = torch.rand(2, 1, 4, 4)
+    assert Augment()(images, torch.rand(2, 3)) is images
+
+
+def test_images_are_scaled_and_normalized_once_unless_asked() -> None:
+    model = torch.nn.Linear(1, 1)
+    image = torch.full((1, 1, 2, 2), 51, dtype=torch.uint8)
+    once = Network(model, (0.1,), (0.5,)).prepare(image)
+    twice = Network(model, (0.1,), (0.5,), normalize_twice=True).prepare(image)
+    assert once.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5])
+    assert twice.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5 / 0.5 - 0.1 / 0.5])

@@ -1,0 +1,129 @@
+"""Forget sets: sizes, disjointness, memorization levels, imported files and their mistakes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from empirical.config import RunConfig
+from empirical.forget import by_score, choose_forget
+from empirical.inputs import import_index, import_scores
+from empirical.memorization import MemorizationConfig, agreement, draw_subsets, estimate
+from empirical.pipeline import run
+from empirical.subset_models import SubsetModels
+from empirical.workspace import Workspace
+from repro.errors import ConfigError, MissingDataError
+from repro.store import Store
+
+LABELS = np.repeat(np.arange(5), 20)
+
+
+@pytest.mark.parametrize("difficulty", ["random", "low", "mid", "high", "class", "class-part"])
+def test_retain_and_forget_share_out_the_training_rows(difficulty: str) -> None:
+    config = RunConfig(difficulty=difficulty, forget_fraction=0.1, forget_class=2)
+    scores = np.linspace(0, 1, 100) if difficulty in ("low", "mid", "high") else None
+    split = choose_forget(config, LABELS, scores=scores)
+    assert len(split.forget) == (20 if difficulty == "class" else 10)
+    assert np.array_equal(np.sort(np.concatenate([split.retain, split.forget])), np.arange(100))
+    if difficulty.startswith("class"):
+        assert set(LABELS[split.forget]) == {2}
+
+
+def test_levels_take_the_lowest_the_middle_and_the_highest_scores() -> None:
+    scores = np.linspace(0, 1, 101)
+    generator = np.random.default_rng(0)
+    picked = {k: sorted(by_score(scores, 5, k, generator, np.arange(101))) for k in ("low", "mid", "high")}
+    assert picked == {"low": [0, 1, 2, 3, 4], "mid": [48, 49, 50, 51, 52], "high": [96, 97, 98, 99, 100]}
+
+
+def test_memorization_is_the_difference_of_two_shares() -> None:
+    inside = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
+    correct = np.array([[1, 1], [1, 1], [0, 1], [0, 0]], bool)
+    scores, errors = estimate(inside, correct)
+    assert scores.tolist() == [1.0, 0.5]
+    assert errors.tolist() == [0.0, np.sqrt(0.25 / 2)]
+
+
+def test_an_image_that_is_never_outside_has_no_score() -> None:
+    scores, _ = estimate(np.array([[True], [True]]), np.array([[True], [True]]))
+    assert np.isnan(scores[0])
+
+
+def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> None:
+    assert agreement(np.array([1.0, 2.0, 3.0, np.nan]), np.array([10.0, 20.0, 25.0, 0.0])) == pytest.approx(1.0)
+    assert agreement(np.ones(3), np.arange(3.0)) is None
+
+
+def test_subsets_hold_the_stated_share() -> None:
+    inside = draw_subsets(MemorizationConfig(subsets=6), 50)
+    assert inside.sum(1).tolist() == [35] * 6
+
+
+def test_subset_models_score_a_mislabelled_image_higher(shared: Workspace) -> None:
+    config = MemorizationConfig(
+        dataset="signal-noise", dataset_options="side=8, n=40, n_test=10, signal_strength=4.0", subsets=8, epochs=6,
+        batch_size=8,
+    )  # fmt: skip
+    record = SubsetModels(config, shared).record()
+    assert record.arrays()["scores"].shape == (40,)
+    assert record.result["inside_accuracy"] >= record.result["outside_accuracy"]
+    assert SubsetModels(config, shared).record().run_id == record.run_id
+
+
+def test_an_index_file_becomes_a_forget_set(
+    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("3\n5\n8\n")
+    record = import_index(path, workspace.store)
+    done = run(small(difficulty="index", forget_index=record.run_id), workspace.store, workspace=workspace)
+    assert done.result["n_forget"] == 3
+
+
+@pytest.mark.parametrize(
+    ("index", "message"), [([1, 100], r"100.*\[0, 99\]"), ([-1, 2], r"-1"), ([4, 4], "4 is doubled")]
+)
+def test_a_bad_index_is_named(index: list[int], message: str) -> None:
+    config = RunConfig(difficulty="index", forget_index="x")
+    with pytest.raises(ConfigError, match=message):
+        choose_forget(config, LABELS, index=np.array(index))
+
+
+def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("3\nfive\n")
+    with pytest.raises(ConfigError, match=r"mine.txt line 2: 'five'"):
+        import_index(path, store)
+    with pytest.raises(MissingDataError, match="absent.txt"):
+        import_index(tmp_path / "absent.txt", store)
+
+
+def score_file(path: Path, labels: np.ndarray) -> Path:
+    np.savez(path, tr_mem=np.linspace(0, 1, len(labels)), tr_labels=labels)
+    return path
+
+
+def test_published_scores_are_used_after_their_labels_agree(
+    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    labels = workspace.dataset(small()).train_labels.numpy()
+    record = import_scores(score_file(tmp_path / "good.npz", labels), small(), workspace)
+    config = small(difficulty="high", scores=record.run_id)
+    assert run(config, workspace.store, workspace=workspace).result["n_forget"] == 12
+
+
+def test_scores_made_for_another_order_are_refused(
+    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    labels = workspace.dataset(small()).train_labels.numpy().copy()
+    labels[7] = 1 - labels[7]
+    with pytest.raises(ConfigError, match="row 7.*another order"):
+        import_scores(score_file(tmp_path / "bad.npz", labels), small(), workspace)
+    with pytest.raises(ConfigError, match="10 rows"):
+        import_scores(score_file(tmp_path / "short.npz", labels[:10]), small(), workspace)
+
+
+def test_a_class_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"forget_class = 9.*\[0, 4\]"):
+        choose_forget(RunConfig(difficulty="class", forget_class=9), LABELS)
