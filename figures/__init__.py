@@ -3,12 +3,11 @@
 What the figures read, by record kind (see `repro.store.Record`):
 
 - `theory`, `theory_claim`, `theory_sweep`: cells, verdicts and grids of the exact theory.
-- `unlearn`: one network cell and seed; `result` is flat. Optional arrays, one value a sample of the forget set unless
-  said otherwise: `margin_<model>` for `<model>` in original, retrained, unlearned; `mia_member_scores`,
-  `mia_nonmember_scores` (attack scores, larger = more like a member); `relearn_epochs`, `relearn_forget_accuracy`,
-  `relearn_retrained_forget_accuracy` (one value a relearning epoch).
-- `embedding`: arrays `features_<model>` (samples, dims), `labels` (samples,), `is_forget` (samples,) boolean; the same
-  samples in the same order for every model; result numbers `<model>_<measure>` such as `unlearned_entanglement_wp`.
-- `landscape`: arrays `loss_<model>_<set>` (k, k) over `[-radius, radius]^2`; result `radius` and
-  `<model>_<set>_curvature`, `<model>_<set>_basin_ratio`.
+- `unlearn`: one network cell and seed; `result` is flat, and a number of the original or retrained model carries that
+  name in front (`mia_correctness`, `retrained_mia_correctness`). Arrays, with `<model>` in original, retrained,
+  unlearned: `landscape_<model>_<set>` (k, k) over `landscape_axis` (k,), set in forget, test;
+  `attack_roc_tpr_<model>` over `attack_roc_fpr`; `margin_<model>`, one value a forget sample;
+  `features_<model>` (samples, dims) with `labels` (samples,) and `is_forget` (samples,) boolean, the same samples in
+  the same order for every model. Such a run says so in the `metrics` of its config: landscape, threshold_attack,
+  margins, features. Records of kind `embedding` may hold the feature arrays instead.
 """

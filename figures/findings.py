@@ -14,6 +14,8 @@ from figures.table import Row, Table, interval, summarize, unlearn_table
 from repro.store import Record
 
 HOLDS, REGIME, CONTRADICTED = "holds", "holds in a regime", "contradicted"
+# Numbers that are larger for sharper models, in order of preference.
+FLATNESS = ("hessian_top", "landscape_test_rise")
 UNDECIDED, NOT_RUN = "undecided", "not run"
 
 
@@ -107,7 +109,7 @@ def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
 
 def sgd_collapses_first(records: Records, *, level: float = 0.5) -> Finding:
     """Judge finding (4): the largest alpha at which mean ToW is below `level`, a rule; SGD's is claimed largest."""
-    runs = main_runs(records, (*CELL, "alpha"))
+    runs = main_runs(records, (*CELL, "alpha"), swept="alpha")
     table = unlearn_table(runs)
     if table.empty or "tow" not in table or table["alpha"].nunique() < 3:
         return Finding()
@@ -142,6 +144,37 @@ def sam_lowers(records: Records, prefixes: Sequence[str]) -> Finding:
         return Finding()
     names = [f"{row.rule}, {method_label(row.method)}" for row in effects.itertuples()]
     return _from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
+
+
+def sam_models_are_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
+    """Judge finding (6a): sharpness of the SAM-pretrained original model minus that of the SGD-pretrained one."""
+    runs, table = _study(records)
+    metric = next((f"original_{name}" for name in names if f"original_{name}" in table), "")
+    effects = by_cell(_once(pretrain_differences(table, metric, rules=("sam", "asam"))), ["pretrain"])
+    if effects.empty:
+        return Finding()
+    names = [f"pretrained {row.pretrain}" for row in effects.itertuples()]
+    return _from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
+
+
+def sgd_models_get_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
+    """Judge finding (6b): sharpness after unlearning minus before, SGD-pretrained and SGD-unlearned."""
+    runs, table = _study(records)
+    metric = next((name for name in names if {name, f"original_{name}"} <= set(table)), "")
+    if not metric:
+        return Finding()
+    table = table[(table["pretrain"] == "sgd") & (table["rule"] == "sgd")]
+    table = table.assign(difference=table[metric] - table[f"original_{metric}"])
+    effects = by_cell(table.dropna(subset=["difference"]), ["method"])
+    if effects.empty:
+        return Finding()
+    names = [method_label(row.method) for row in effects.itertuples()]
+    return _from_effects(effects, names, f"{metric} after minus before", runs, sign=-1)
+
+
+def _once(differences: Table) -> Table:
+    """The original model does not depend on how it is unlearned later: keep one row a pretraining and seed."""
+    return differences.drop_duplicates(["pretrain", "difficulty", "seed"])
 
 
 def _study(records: Records) -> tuple[list[Record], Table]:

@@ -1,5 +1,6 @@
 """Which network runs a figure shows: one data set, one model, one recipe, every cell of its study."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from figures.records import Records, comparable
@@ -11,16 +12,16 @@ DIFFICULTIES = ("low", "mid", "high", "random", "class", "class-part", "index")
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 
 
-def main_runs(records: Records, vary: Sequence[str], *, dataset: str = "") -> list[Record]:
+def main_runs(records: Records, vary: Sequence[str], *, swept: str = "") -> list[Record]:
     """Return the finished and diverged runs of the largest comparable network study.
 
     Args:
         records: what there is.
         vary: config fields that the figure shows.
-        dataset: take this data set only; empty takes any but the synthetic `signal-noise`.
+        swept: the field of a sweep; the study with most of its values is taken.
     """
-    found = [record for record in records.of("unlearn") if record.status != "failed" and _wanted(record, dataset)]
-    return comparable(found, vary)
+    found = [record for record in records.of("unlearn") if record.status != "failed" and _real(record)]
+    return comparable(found, vary, swept=swept)
 
 
 def label(record: Record, name: str) -> object:
@@ -33,7 +34,24 @@ def run_caption(runs: Sequence[Record], table: Table) -> str:
     first = runs[0]
     names = ("dataset", "model", "alpha", "epochs", "preset")
     setting = ", ".join(f"{name} {label(first, name)}" for name in names if label(first, name) is not None)
-    return f"Setting: {setting}; {seed_range(table)} training seeds a cell."
+    return f"Setting: {setting}; {seed_range(table)} training seeds a cell.{_same_sets(runs)}"
+
+
+def _same_sets(runs: Sequence[Record]) -> str:
+    """Say so when two forget sets hold the same samples: their columns are then not two experiments."""
+    sets: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        digest = (run.result.get("parents") or {}).get("forget_set")
+        if digest:
+            sets[digest].add(str(label(run, "difficulty")))
+    same = sorted({" and ".join(sorted(names)) for names in sets.values() if len(names) > 1})
+    return f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
+
+
+def numbers_with(runs: Sequence[Record], prefix: str) -> list[str]:
+    """Return the numeric results of the runs whose name starts with `prefix`, ordered."""
+    found = {name for run in runs for name, value in run.result.items() if isinstance(value, float)}
+    return sorted(name for name in found if name.startswith(prefix))
 
 
 def seed_range(table: Table) -> str:
@@ -42,6 +60,6 @@ def seed_range(table: Table) -> str:
     return str(counts.min()) if counts.min() == counts.max() else f"{counts.min()}-{counts.max()}"
 
 
-def _wanted(record: Record, dataset: str) -> bool:
-    name = label(record, "dataset")
-    return name == dataset if dataset else name != "signal-noise"
+def _real(record: Record) -> bool:
+    """The synthetic patch images belong to the comparison with the theory, not to the study of real images."""
+    return label(record, "dataset") != "signal-noise"

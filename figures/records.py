@@ -35,7 +35,7 @@ class Records:
         return sorted((record for record in self.all if record.kind == kind), key=lambda record: record.run_id)
 
 
-def comparable(records: Sequence[Record], vary: Sequence[str]) -> list[Record]:
+def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:
     """Return the largest set of records that differ in nothing but `vary` and their seeds.
 
     Curves of different settings must not share an axis unnoticed; of several sets the one with most cells is taken,
@@ -44,13 +44,15 @@ def comparable(records: Sequence[Record], vary: Sequence[str]) -> list[Record]:
     Args:
         records: runs of one kind.
         vary: names of the config fields that the figure shows.
+        swept: a field of `vary`; the set with most of its values is taken, before any other criterion.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[setting_key(record, vary)].append(record)
     if not groups:
         return []
-    return max(groups.items(), key=lambda group: (_cells(group[1], vary), _seeds(group[1]), group[0]))[1]
+    rank = lambda key: (_cells(groups[key], (swept,)), _cells(groups[key], vary), _seeds(groups[key]), key)  # noqa: E731
+    return groups[max(groups, key=rank)]
 
 
 def setting_key(record: Record, vary: Sequence[str]) -> str:

@@ -131,7 +131,7 @@ def settings(theme: Theme) -> dict[str, Any]:
         "lines.markersize": 4.0,
         "axes.linewidth": 0.6,
         "figure.dpi": 100,
-        "savefig.dpi": 300,
+        "savefig.dpi": 200,
         "pdf.fonttype": 42,
         "ps.fonttype": 42,
         "svg.fonttype": "none",

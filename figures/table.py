@@ -70,8 +70,12 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     """Return one row a network run: its labels, every number of its result, `status`, `run_id`, `source`, `study`."""
     rows = []
     for record in records:
-        numbers = {key: value for key, value in record.result.items() if isinstance(value, int | float | str | bool)}
+        numbers: dict[str, Any] = {
+            key: value for key, value in record.result.items() if isinstance(value, int | float | str | bool)
+        }
         labels = record.result.get("labels") or record.config
+        forget_set = (record.result.get("parents") or {}).get("forget_set", labels.get("difficulty"))
+        numbers |= {"forget_set": forget_set}
         rows.append(numbers | {key: value for key, value in labels.items() if key != "type"} | origin(record)
                     | {"status": record.status, "study": record.provenance.get("study", "")})  # fmt: skip
     found = list(dict.fromkeys(name for row in rows for name in row))

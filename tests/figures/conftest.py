@@ -39,16 +39,53 @@ def network_config(**settings: Any) -> dict[str, Any]:
     return base | settings
 
 
-def save_network(store: Store, tow: float, *, status: str = "ok", extra: Any = None, **settings: Any) -> Record:
+def save_network(
+    store: Store, tow: float, *, status: str = "ok", extra: Any = None, arrays: Any = None, **settings: Any
+) -> Record:
     config = network_config(**settings)
     names = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "epochs")
-    labels = {name: config[name] for name in names}
+    labels = {name: config[name] for name in (*names, *({"mask_fraction", "switches"} & set(config)))}
     levels = {"": 0.8, "retrained_": 0.7, "original_": 0.9}
     accuracies = {f"{role}{name}_accuracy": level for role, level in levels.items()
                   for name in ("retain", "forget", "test")}  # fmt: skip
     numbers = accuracies | {"tow": tow + 0.01 * config["seed"], "original_tow": 0.5} | (extra or {})
     result = {"labels": labels} | (numbers if status == "ok" else {"diverged_at": 1})
-    return store.save("unlearn", config, result=result, status=status, provenance={"study": "golden"})
+    return store.save("unlearn", config, result=result, status=status, arrays=arrays, provenance={"study": "golden"})
+
+
+def attack_arrays(seed: int, shift: float) -> dict[str, np.ndarray]:
+    """Return synthetic arrays of a run: margins, ROC, landscapes, and features whose forget part moves by `shift`."""
+    generator = np.random.default_rng(seed)
+    axis = np.linspace(-1.0, 1.0, 5)
+    bowl = axis[:, None] ** 2 + axis[None, :] ** 2
+    arrays = {"landscape_axis": axis, "attack_roc_fpr": np.array([0.001, 0.01, 0.1, 1.0])}
+    labels, is_forget = np.arange(60) % 3, np.arange(60) % 5 == 0
+    arrays |= {"labels": labels, "is_forget": is_forget}
+    centres = 3.0 * np.eye(3, 8)[labels] + 0.3 * generator.standard_normal((60, 8))
+    for place, model in enumerate(("original", "retrained", "unlearned")):
+        arrays |= {f"landscape_{model}_{name}": (1.0 + place) * bowl for name in ("forget", "test")}
+        arrays[f"attack_roc_tpr_{model}"] = np.array([0.01, 0.05, 0.3, 1.0]) / (1 + place * shift)
+        arrays[f"margin_{model}"] = generator.standard_normal(50) - place
+        arrays[f"features_{model}"] = centres + shift * place * is_forget[:, None]
+    return arrays
+
+
+EXTRA = {"mia_correctness": 0.5, "retrained_mia_correctness": 0.4, "entanglement_wp": 0.6, "original_entanglement_wp": 0.8,
+         "hessian_top": 2.0, "original_hessian_top": 3.0, "seconds_unlearn": 1.0, "seconds_retrain": 10.0,
+         "gradient_evaluations": 200, "retrain_gradient_evaluations": 1000, "attack_loss_auc": 0.6,
+         "relearning_steps": [0, 1, 2], "relearning_forget": [0.2, 0.5, 0.8],
+         "retrained_relearning_forget": [0.2, 0.3, 0.4]}  # fmt: skip
+RUN_METRICS = ["accuracy", "tow", "mia", "attacks", "entanglement", "landscape", "hessian", "relearning", "features"]
+
+
+def save_sweeps(store: Store) -> None:
+    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value."""
+    for rule, value, seed in itertools.product(("sgd", "sam-0.1"), (0.3, 0.6, 0.8), range(2)):
+        tow = value if rule == "sgd" else value + 0.25
+        save_network(store, tow, rule=rule, alpha=value, seed=seed, difficulty="random", model="swept")
+    for switches, value, seed in itertools.product(("", "mask_polarity=low"), (0.1, 0.3, 0.5), range(2)):
+        save_network(store, value, rule="minmax-sam-0.1", mask_fraction=value, switches=switches, seed=seed,
+                     difficulty="random", model="masked")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +96,9 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
         save_theory(store, pretrain, unlearn, strength)
     cells = itertools.product(TOW, ("sgd", "sam-0.1"), ("low", "mid", "high"), range(SEEDS))
     for rule, pretrain, difficulty, seed in cells:
-        save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed)
+        save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed,
+                     extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS)  # fmt: skip
+    save_sweeps(store)
     return store
 
 

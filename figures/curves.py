@@ -1,0 +1,77 @@
+"""Curves over a swept setting: a line a rule, with its 95 % band over training seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from figures.cells import method_order
+from figures.networks import DIFFICULTIES
+from figures.panels import band, fill_style, outside_legend, panel_grid
+from figures.style import WIDE, Theme, method_label, rule_label
+from figures.table import Table, summarize
+
+
+def draw_curves(
+    table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
+) -> tuple[Any, Table]:
+    """Draw `metrics` against `x`: a column a metric, a row a forget set, a line a pretraining and unlearning rule.
+
+    Args:
+        table: rows of `figures.table.unlearn_table`, or any with its label columns.
+        x: the swept column.
+        metrics: column to axis label.
+        theme: the page.
+        x_label: label of the horizontal axis.
+        references: roles ("retrained", "original") whose value of the metric is drawn in ink.
+
+    Returns:
+        The figure and the numbers drawn.
+    """
+    rows = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
+    height = 0.9 + 1.5 * len(rows)
+    figure, axes = panel_grid(len(rows), len(metrics), width=WIDE, height=height, sharex=True, sharey="col")
+    parts = []
+    for line, difficulty in zip(axes, rows, strict=True):
+        cell = table[table["difficulty"] == difficulty]
+        for panel, metric in zip(line, metrics, strict=True):
+            parts += [
+                _lines(panel, cell, (x, metric), theme),
+                *_references(panel, cell, (x, metric), theme, references),
+            ]
+        line[0].annotate(f"F {difficulty}", (0.04, 0.06), xycoords="axes fraction", fontsize=7)
+    for panel, name in zip(axes[0], metrics.values(), strict=True):
+        panel.set_title(name)
+    for panel in axes[-1]:
+        panel.set_xlabel(x_label)
+    data = pd.concat(parts, ignore_index=True)
+    low, high = data["seeds"].min(), data["seeds"].max()
+    seeds = f"{low}-{high}" if low < high else str(high)
+    outside_legend(figure, axes[0, 0], columns=4, seeds=seeds)
+    return figure, data
+
+
+def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> Table:
+    x, metric = columns
+    keys = ["method", "pretrain", "rule", "difficulty", x]
+    summary = summarize(table, keys, metric).assign(metric=metric).sort_values(x)
+    several: bool = len(method_order(table)) > 1
+    for (method, pretrain, rule), line in summary.groupby(["method", "pretrain", "rule"], sort=True):
+        look = theme.lines(str(rule)) | {"fillstyle": fill_style(str(pretrain))}
+        name = f"{rule_label(str(pretrain))} → {rule_label(str(rule))}"
+        band(axes, line[x], line, label=f"{method_label(str(method))}: {name}" if several else name, **look)
+    return summary
+
+
+def _references(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, roles: Sequence[str]) -> list[Table]:
+    x, metric = columns
+    looks = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
+    found = []
+    for role in roles:
+        name = f"{role}_{metric}"
+        if name in table and table[name].notna().any():
+            line = summarize(table, [x, "difficulty"], name).assign(metric=metric, method=role).sort_values(x)
+            style, text = looks[role]
+            band(axes, line[x], line, label=text, color=theme.ink, linestyle=style, linewidth=0.9)
+            found.append(line)
+    return found

@@ -1,0 +1,81 @@
+"""Margins of forget samples: the unlearned model's distribution against the retrained model's."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.commands import STUDY
+from figures.drawing import Drawing, frame
+from figures.networks import CELL, label, main_runs, run_caption, seed_range
+from figures.panels import outside_legend, panel_grid, say_not_run
+from figures.records import Records
+from figures.style import MODELS, WIDE, Theme, rule_label
+from figures.table import Table, interval, unlearn_table
+from repro.store import Record
+
+BINS = 40
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw the density of margins on F of the original, retrained and unlearned model, a panel a NegGrad rule."""
+    runs = [run for run in main_runs(records, CELL) if _shown(run)]
+    if not runs:
+        return frame(theme, missing=f"runs with margins: {STUDY}")
+    rules = list(dict.fromkeys(str(label(run, "rule")) for run in runs))
+    figure, axes = panel_grid(1, max(len(rules), 2), width=WIDE, height=2.4, sharex=True, sharey=True)
+    edges = _edges(runs)
+    parts = [_panel(panel, rule, [run for run in runs if label(run, "rule") == rule], edges, theme)
+             for panel, rule in zip(axes[0], rules, strict=False)]  # fmt: skip
+    for panel in axes[0][len(rules) :]:
+        say_not_run(panel, f"another rule with margins: {STUDY}", theme)
+    table = unlearn_table(runs)
+    outside_legend(figure, axes[0, 0], columns=3, seeds=seed_range(table))
+    axes[0, 0].set_ylabel("density")
+    caption = (
+        "Margins (true-class score minus the largest other) of forget samples before unlearning, after NegGrad and in "
+        "the model retrained on R; the aim is the retrained model's distribution. Steps: mean density over training "
+        "seeds; band: 95 % t-interval. W1: Wasserstein distance from unlearned to retrained margins, mean ± standard "
+        f"deviation over seeds. {run_caption(runs, table)}"
+    )
+    alt = "Histograms of margins, a panel a rule, three models each."
+    return Drawing(pd.concat(parts, ignore_index=True), caption, alt, tuple(runs), (), figure)
+
+
+def _shown(run: Record) -> bool:
+    """Keep NegGrad on one forget set from one pretraining: F_high, or the only one there is."""
+    return label(run, "method") == "neggrad" and label(run, "pretrain") == "sgd" and (
+        label(run, "difficulty") in ("high", "random") and {"margin_unlearned", "margin_retrained"} <= set(run.arrays())
+    )  # fmt: skip
+
+
+def _edges(runs: list[Record]) -> np.ndarray:
+    values = np.concatenate([run.arrays()[f"margin_{model}"] for run in runs for model in ("unlearned", "retrained")])
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.linspace(low, high + 1e-9, BINS + 1)
+
+
+def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: Theme) -> Table:
+    looks = {"original": (":", theme.ink), "retrained": ("-", theme.ink), "unlearned": ("-", theme.color(rule))}
+    centres, parts = (edges[1:] + edges[:-1]) / 2, []
+    for model, (line, color) in looks.items():
+        densities = [np.histogram(found, edges, density=True)[0] for run in runs
+                     if (found := run.arrays().get(f"margin_{model}")) is not None]  # fmt: skip
+        if not densities:
+            continue
+        table = pd.DataFrame([interval(column) for column in np.transpose(densities)])
+        axes.step(centres, table["mean"], where="mid", color=color, linestyle=line, label=MODELS[model])
+        axes.fill_between(centres, table["low"], table["high"], step="mid", color=color, alpha=0.15, linewidth=0)
+        parts.append(table.assign(margin=centres, model=model, rule=rule))
+    distance = interval([_wasserstein(run) for run in runs])
+    axes.set_title(f"NegGrad, {rule_label(rule)}")
+    axes.set_xlabel("margin on F")
+    note = f"W1 = {distance['mean']:.2f} ± {distance['sd']:.2f} ({distance['seeds']})"
+    axes.annotate(note, (0.03, 0.95), xycoords="axes fraction", va="top", fontsize=7)
+    return pd.concat(parts, ignore_index=True).assign(w1_mean=distance["mean"], w1_sd=distance["sd"])
+
+
+def _wasserstein(run: Record) -> float:
+    """Return W1 of two samples of equal size: the mean gap of their sorted values."""
+    arrays = run.arrays()
+    return float(np.abs(np.sort(arrays["margin_unlearned"]) - np.sort(arrays["margin_retrained"])).mean())
