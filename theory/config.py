@@ -1,6 +1,6 @@
 """The settings of a theory run: signal-noise data, a two-layer ReLU CNN, pretraining and unlearning."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from repro.errors import ConfigError
@@ -13,7 +13,7 @@ NOISES = ("orthogonal", "plain")
 DRAWS = ("bartlett", "dense")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
-                  "mask_fraction", "mask_refresh", "stop_forget_error", "checkpoint_every")  # fmt: skip
+                  "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,10 @@ class TheoryConfig:
         if not signal_norm > 0:
             raise reject("signal_norm", signal_norm, "> 0")
         return cls(signal_strength=signal_norm / cls(**fields).signal_unit, **fields)
+
+    def changed(self, **fields: Any) -> "TheoryConfig":
+        """Return a copy with some settings changed and every check repeated."""
+        return replace(self, **fields)
 
     @property
     def signal_unit(self) -> float:

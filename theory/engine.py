@@ -77,7 +77,7 @@ def _pretrain(
     """Train on `members` from the draw's initial weights."""
     schedule = pretrain_schedule(config, drawn.problem.labels, generator(seed, "pretrain"), members=members)
     rule = make_rule(config.pretrain, config, rho=config.pretrain_rho_scale * config.rho_th)
-    epochs = [0, config.pretrain_epochs] if endpoints else checkpoint_epochs(config.pretrain_epochs)
+    epochs = [0, config.pretrain_epochs] if endpoints else checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
     return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
 
 
@@ -124,7 +124,7 @@ def _assemble(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> T
         seeds=np.arange(config.first_seed, config.first_seed + config.seeds),
         epochs=np.array(checkpoint_epochs(config.epochs, config.checkpoint_every)),
         metrics=_stack(unlearned, METRICS),
-        pretrain_epochs=np.array(checkpoint_epochs(config.pretrain_epochs)),
+        pretrain_epochs=np.array(checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)),
         pretrain=_stack(pretrained, TRAINING_METRICS),
         retrained=oracle,
         stopped_at=np.array([phase.stopped_at for phase in unlearned]),

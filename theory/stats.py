@@ -1,0 +1,95 @@
+"""Intervals, fits and thresholds over seeds, free of any plotting or simulation."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % confidence interval; None where too few values are finite."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def excludes(self, value: float) -> bool:
+        """Return whether the interval exists and does not contain `value`."""
+        return self.low is not None and self.high is not None and not self.low <= value <= self.high
+
+    def below(self, value: float) -> bool:
+        """Return whether the whole interval lies below `value`."""
+        return self.high is not None and self.high < value
+
+    def above(self, value: float) -> bool:
+        """Return whether the whole interval lies above `value`."""
+        return self.low is not None and self.low > value
+
+
+NOTHING = Estimate(None, None, None)
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Estimate:
+    """Return the mean of the finite values and its Student t interval.
+
+    Args:
+        values: one value a seed; NaN is left out.
+        level: confidence level in (0, 1).
+    """
+    from scipy.stats import t
+
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < 2:
+        return Estimate(float(finite[0]), None, None) if len(finite) else NOTHING
+    half = t.ppf(0.5 + level / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
+    return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half))
+
+
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int = 1000
+) -> Estimate:
+    """Return a statistic over seeds and its percentile bootstrap interval.
+
+    Args:
+        statistic: from an index array, shape `(seeds,)`, to the statistic of those seeds; NaN where undefined.
+        seeds: number of seeds.
+        rng: source of resampling.
+        repeats: bootstrap samples; those with an undefined statistic are left out.
+    """
+    value = statistic(np.arange(seeds))
+    drawn = np.array([statistic(rng.integers(seeds, size=seeds)) for _ in range(repeats)])
+    drawn = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or len(drawn) < repeats / 2:
+        return NOTHING
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(float(value), float(low), float(high))
+
+
+def slope(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
+    """Return the least-squares slope of y on x over finite pairs; NaN with fewer than three."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    keep = np.isfinite(x) & np.isfinite(y)
+    if keep.sum() < 3:
+        return float("nan")
+    centered = x[keep] - x[keep].mean()
+    return float(centered @ y[keep] / (centered @ centered))
+
+
+def crossing(strengths: np.ndarray, errors: np.ndarray, level: float = 0.1) -> float:
+    """Return the smallest strength at which the error falls below `level`, interpolated in the log of the strength.
+
+    Args:
+        strengths: increasing, shape `(S,)`.
+        errors: test errors there, shape `(S,)`.
+        level: the boundary's error.
+
+    Returns:
+        NaN when the boundary lies outside the grid.
+    """
+    below = np.flatnonzero(errors < level)
+    if not len(below) or below[0] == 0:
+        return float("nan")
+    i = below[0]
+    share = (errors[i - 1] - level) / (errors[i - 1] - errors[i])
+    return float(np.exp(np.log(strengths[i - 1]) + share * np.log(strengths[i] / strengths[i - 1])))
