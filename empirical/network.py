@@ -1,5 +1,6 @@
 """A model together with how images enter it: scaling, normalization, arithmetic."""
 
+import copy
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,13 @@ class Network:
         self.std = torch.tensor(std, dtype=self.dtype, device=self.device)[:, None, None]
         self.repeats = 2 if normalize_twice else 1
         self._forward: Callable[[Tensor], Tensor] = model
+
+    def copy(self) -> "Network":
+        """Return the network over a copy of the model, not compiled."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        other._forward = other.model
+        return other
 
     def compile(self) -> None:
         """Generate code for training on full batches, where torch can; evaluation keeps the plain model."""

@@ -1,6 +1,5 @@
 """Relearning: how fast forget accuracy comes back when a model is fine-tuned on the retain set alone."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +31,7 @@ def relearning(evaluation: Evaluation) -> dict[str, Any]:
 
 def relearn(evaluation: Evaluation, network: Network) -> list[float]:
     """Return the forget accuracies of a copy of the network along its fine-tuning."""
-    copied = copy.copy(network)
-    copied.model = copy.deepcopy(network.model)
+    copied = network.copy()
     for weight in copied.model.parameters():
         weight.requires_grad_(True)
     config, images, split = evaluation.config, evaluation.images, evaluation.split

@@ -1,0 +1,38 @@
+"""The contract of every registered method, rule and metric, those of installed plug-ins included."""
+
+import pytest
+
+from empirical.contract import check_method, check_metric, check_rule
+from empirical.registry import names
+from empirical.workspace import Workspace
+from repro.errors import ConfigError
+
+BRANCHED = ("neggrad", "random_label", "salun")
+RULES = names("rules")
+PAIRS = [
+    (method, rule) for method in names("methods") for rule in RULES
+    if rule not in ("minmax", "retain-sam") or method in BRANCHED
+    if (method, rule) != ("retrain", "masked")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "rule"), PAIRS)
+def test_every_method_runs_with_every_rule_it_can(method: str, rule: str, shared: Workspace) -> None:
+    check_method(method, rule, shared)
+
+
+@pytest.mark.parametrize("method", [m for m in names("methods") if m not in BRANCHED])
+@pytest.mark.parametrize("rule", ["minmax", "retain-sam"])
+def test_a_rule_of_two_losses_is_refused_by_a_method_of_one(method: str, rule: str, shared: Workspace) -> None:
+    with pytest.raises(ConfigError, match=f"rule = '{rule}'"):
+        check_method(method, rule, shared)
+
+
+@pytest.mark.parametrize("rule", [*RULES, "sam-0", "minmax-sam-0.5", "masked-asam-0.5"])
+def test_every_rule_leaves_the_weights_and_returns_their_gradients(rule: str) -> None:
+    check_rule(rule)
+
+
+@pytest.mark.parametrize("metric", names("metrics"))
+def test_every_metric_is_repeatable_and_leaves_the_models_alone(metric: str, shared: Workspace) -> None:
+    assert check_metric(metric, shared)

@@ -1,0 +1,52 @@
+"""The example plug-in, installed as a user would and run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import json, sys
+from empirical.config import RunConfig
+from empirical.contract import check_method, check_metric, check_rule
+from empirical.pipeline import run
+from empirical.workspace import Workspace
+from repro.store import Store
+
+store = Store(sys.argv[1])
+check_rule("sign")
+check_method("forget_uniform", "retain-sam", Workspace(store))
+check_metric("forget_margin", Workspace(store))
+config = RunConfig(dataset="digits-upside-down", method="forget_uniform", rule="sign", pretrain_epochs=1, epochs=1,
+                   metrics=("accuracy", "tow", "forget_margin"))
+print(json.dumps(run(config, store).result))
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    import shutil
+
+    source, target = tmp_path / "source", tmp_path / "site"
+    shutil.copytree(ROOT / "examples" / "plugin", source)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", target, source], check=True)
+    return target
+
+
+def test_a_users_package_adds_a_method_a_rule_a_metric_and_a_data_set(installed: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)])}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "runs")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["labels"]["method"] == "forget_uniform"
+    assert result["forget_margin"] > 0
+
+
+def test_the_example_is_as_short_as_the_documentation_says() -> None:
+    lines = (ROOT / "examples" / "plugin" / "my_unlearning.py").read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 45
