@@ -70,6 +70,7 @@ class RunConfig:
     dataset: str = setting("digits", "data set")
     dataset_options: str = setting("", "settings of the data set, such as signal_strength=0.5")
     n_train: int = setting(0, "stratified subset of the training images; 0 is all", low=0, unit="images")
+    n_test: int = setting(0, "stratified subset of the test images; 0 is all", low=0, unit="images")
     model: str = setting("resnet8-narrow", "architecture")
     method: str = setting("neggrad", "unlearning method")
     method_options: str = setting("", "further settings of the method, such as beta=0.5, temperature=4")

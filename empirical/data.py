@@ -66,20 +66,30 @@ def check_labels(labels: Tensor, classes: int, where: str) -> None:
 
 
 def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
-    """Load the data set a config names, cut to its stratified subset of `n_train` images.
+    """Load the data set a config names, cut to its stratified subsets of `n_train` and `n_test` images.
 
     Raises:
         MissingDataError: when its files are not there, with the way to bring them.
     """
     options = parse_options(config.dataset_options, "dataset_options")
     images: ImageSet = load("datasets", config.dataset)(options, runtime)
-    if not config.n_train:
-        return images
-    if config.n_train > len(images.train_labels):
-        raise reject("n_train", config.n_train, f"at most {len(images.train_labels)} on {config.dataset}")
-    keep = stratified_subset(images.train_labels.numpy(), config.n_train, np.random.default_rng(0))
-    kept = {"train_images": images.train_images[keep], "train_labels": images.train_labels[keep]}
-    return replace(images, **kept, digest=f"{images.digest}-{config.n_train}")
+    for side, count in (("train", config.n_train), ("test", config.n_test)):
+        images = subset(images, side, count) if count else images
+    return images
+
+
+def subset(images: ImageSet, side: str, count: int) -> ImageSet:
+    """Return the set with a stratified subset of one side; always the same one.
+
+    Raises:
+        ConfigError: when there are fewer images.
+    """
+    labels: Tensor = getattr(images, f"{side}_labels")
+    if count > len(labels):
+        raise reject(f"n_{side}", count, f"at most {len(labels)} on {images.name}")
+    keep = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
+    kept = {f"{side}_images": getattr(images, f"{side}_images")[keep], f"{side}_labels": labels[keep]}
+    return replace(images, **kept, digest=f"{images.digest}-{side}{count}")
 
 
 def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -59,9 +59,16 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
 
 
-def small_resnet(shape: Sequence[int], classes: int, widths: Sequence[int]) -> Classifier:
-    """Return a ResNet with one basic block a stage; every stage after the first halves the image."""
-    layers = [*convolution(shape[0], widths[0], 3, 1), nn.ReLU(inplace=True)]
+def small_resnet(shape: Sequence[int], classes: int, widths: Sequence[int], *, stride: int = 1) -> Classifier:
+    """Return a ResNet with one basic block a stage; every stage after the first halves the image.
+
+    Args:
+        shape: `(c, h, w)` of an image.
+        classes: outputs.
+        widths: channels of the stages.
+        stride: of the first convolution.
+    """
+    layers = [*convolution(shape[0], widths[0], 3, stride), nn.ReLU(inplace=True)]
     previous = widths[0]
     for place, width in enumerate(widths):
         layers.append(BasicBlock(previous, width, 1 if place == 0 else 2))
@@ -77,3 +84,8 @@ def resnet8(shape: Sequence[int], classes: int) -> Classifier:
 def resnet8_narrow(shape: Sequence[int], classes: int) -> Classifier:
     """Return a ResNet-8 of half the width: stages of 8, 16, 32 channels."""
     return small_resnet(shape, classes, (8, 16, 32))
+
+
+def resnet8_strided(shape: Sequence[int], classes: int) -> Classifier:
+    """Return a ResNet-8 that halves the image at once, a quarter of the work: for 32-pixel images on a CPU."""
+    return small_resnet(shape, classes, (16, 32, 64), stride=2)

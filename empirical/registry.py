@@ -51,6 +51,7 @@ DATASETS = {
 MODELS = {
     "resnet8": "empirical.models:resnet8",
     "resnet8-narrow": "empirical.models:resnet8_narrow",
+    "resnet8-strided": "empirical.models:resnet8_strided",
     "resnet18": "empirical.resnets:resnet18",
     "resnet34": "empirical.resnets:resnet34",
     "resnet50": "empirical.resnets:resnet50",

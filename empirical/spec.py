@@ -6,7 +6,7 @@ from typing import Any
 
 from empirical.registry import names
 from repro.errors import ConfigError
-from repro.fields import choose, reject
+from repro.fields import nearest, reject
 
 DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
 DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}
@@ -38,7 +38,7 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     known = [*names("rules")]
     name = max((rule for rule in known if label == rule or label.startswith(f"{rule}-")), key=len, default="")
     if not name:
-        choose(field, label, known)
+        raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{nearest(label.split('-')[0], known)}")
     rest = label[len(name) + 1 :]
     if name in DEFAULT_INNER:
         inner = rest or DEFAULT_INNER[name]

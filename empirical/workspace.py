@@ -55,7 +55,7 @@ class Workspace:
 
     def dataset(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""
-        key = ("data", config.dataset, config.dataset_options, config.n_train)
+        key = ("data", config.dataset, config.dataset_options, config.n_train, config.n_test)
         return self.remember(key, lambda: load_dataset(config, self.runtime))
 
     def train_images(self, config: RunConfig) -> torch.Tensor:

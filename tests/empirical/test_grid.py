@@ -1,0 +1,186 @@
+"""Studies: cells of a recipe, dry runs, resuming, time limits, failures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from empirical.compare import check_study, diff_runs
+from empirical.config import RunConfig, Runtime
+from empirical.grid import Recipe, load_recipe, plan, run_grid
+from empirical.pipeline import run
+from empirical.stages import restore
+from empirical.workspace import Workspace
+from repro.errors import ConfigError, IntegrityError, MissingDataError
+from repro.identity import plain
+from repro.store import Store
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+CPU = Runtime(device="cpu")
+
+
+@pytest.fixture
+def recipe(small: Callable[..., RunConfig]) -> Recipe:
+    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "method")}
+    blocks = ({"method": "neggrad", "rule": ["sgd", "sam-0.1"]}, {"method": "random_label", "seed": [0, 1]})
+    return Recipe("tiny", defaults=defaults, blocks=blocks)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_we_ship_is_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert recipe.title
+    cells = recipe.cells()
+    assert len(cells) == len(set(cells)) > 0
+
+
+def test_lists_are_multiplied_and_blocks_are_added(recipe: Recipe) -> None:
+    cells = recipe.cells()
+    assert [(cell.seed, cell.method, cell.rule) for cell in cells] == [
+        (0, "neggrad", "sgd"), (0, "neggrad", "sam-0.1"), (0, "random_label", "sgd"), (1, "random_label", "sgd")
+    ]  # fmt: skip
+
+
+def test_a_dry_run_computes_nothing(recipe: Recipe, store: Store) -> None:
+    rows = plan(recipe, store)
+    assert not any(row.done for row in rows)
+    assert rows[0].passes == 1 + 2 + 2
+    assert rows[1].passes == 2
+    assert not (store.root / "runs").exists()
+
+
+def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store) -> None:
+    first = run_grid(recipe, store, runtime=CPU)
+    second = run_grid(recipe, store, runtime=CPU)
+    assert (len(first.done), len(first.found)) == (4, 0)
+    assert (len(second.done), len(second.found)) == (0, 4)
+    assert {record.provenance["study"] for record in store.records("unlearn")} == {"tiny"}
+    assert store.verify() == []
+    assert all(row.done and not row.passes for row in plan(recipe, store))
+
+
+def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe, store: Store) -> None:
+    cut = run_grid(recipe, store, runtime=CPU, max_seconds=1e-6)
+    assert cut.interrupted
+    assert cut.remaining == 4
+    assert run_grid(recipe, store, runtime=CPU).remaining == 0
+
+
+def test_an_interrupt_keeps_finished_cells(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from empirical import executors
+
+    real = executors.run
+    seen: list[RunConfig] = []
+
+    def interrupted(cell: RunConfig, *arguments: object, **options: object) -> object:
+        seen.append(cell)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return real(cell, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(executors, "run", interrupted)
+    report = run_grid(recipe, store, runtime=CPU)
+    assert report.interrupted
+    assert (len(report.done), report.remaining) == (1, 3)
+    monkeypatch.undo()
+    assert len(run_grid(recipe, store, runtime=CPU).found) == 1
+
+
+@pytest.mark.slow
+def test_processes_give_the_records_of_one_process(recipe: Recipe, tmp_path: Path) -> None:
+    stores = [Store(tmp_path / name) for name in ("one", "two")]
+    for workers, store in enumerate(stores, 1):
+        assert run_grid(recipe, store, runtime=CPU, workers=workers).remaining == 0
+    timed = ("seconds", "peak")
+    results = [
+        {r.run_id: {k: v for k, v in r.result.items() if not k.startswith(timed)} for r in store.records("unlearn")}
+        for store in stores
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[defaults]\nmethd = 'neggrad'\n[[cells]]\n", "unknown setting 'methd'.*did you mean 'method'"),
+    ("[[cells]]\nepochs = 'many'\n", "epochs = 'many': must be of type int"),
+    ("[[cells]\n", "not readable as TOML"),
+    ("[defaults]\n", "must name at least one cell"),
+    ("cell = []\n", "unknown setting 'cell'"),
+])  # fmt: skip
+def test_a_bad_recipe_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"(?s)mine.*{message}"):
+        load_recipe(path)
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"mine\.toml"):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_a_cell_whose_method_and_rule_disagree_stops_the_grid_before_any_work(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    recipe = Recipe("bad", blocks=({"method": "finetune", "rule": "minmax"},))
+    with pytest.raises(ConfigError, match="rule = 'minmax'"):
+        run_grid(recipe, store, runtime=CPU)
+    assert not store.records()
+
+
+def test_the_same_run_is_not_computed_twice(small: Callable[..., RunConfig], store: Store) -> None:
+    first, second = (run(small(), store, CPU) for _ in range(2))
+    assert first.provenance == second.provenance
+
+
+def test_cells_share_their_trained_stages(small: Callable[..., RunConfig], store: Store) -> None:
+    for rule in ("sgd", "sam-0.1"):
+        run(small(rule=rule), store, CPU)
+    assert len(list((store.root / "models").iterdir())) == 2
+
+
+def test_unlearned_weights_are_kept_on_demand(small: Callable[..., RunConfig], store: Store) -> None:
+    record = run(small(), store, Runtime(device="cpu", keep_models=True))
+    assert (store.root / "models" / record.result["parents"]["unlearn"] / "weights.safetensors").exists()
+
+
+def test_weights_of_another_architecture_are_refused(
+    small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    from empirical.experiment import Experiment
+
+    experiment = Experiment(small(), workspace)
+    folder = workspace.store.root / "models" / experiment.original.stage_id
+    other = Experiment(small(model="patch-cnn"), workspace).original.network
+    with pytest.raises(IntegrityError, match=f"{experiment.original.stage_id}.*do not fit"):
+        restore(other, folder)
+    (folder / "weights.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(IntegrityError, match="damaged"):
+        restore(other, folder)
+
+
+def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    left, right = (run(small(**c), shared.store, workspace=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
+    assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow", "forget set"}
+    assert diff_runs(left, left) == []
+
+
+def test_check_compares_means_with_expected_values(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    record = run(small(), shared.store, workspace=shared)
+    where = {"method": "neggrad", "seed": 0}
+    entries = [
+        {"metric": "tow", "value": record.result["tow"], "tolerance": 1e-9, "where": where},
+        {"metric": "tow", "value": record.result["tow"] + 0.1, "where": where},
+        {"metric": "tow", "value": 1.0, "where": {"method": "scrub"}},
+    ]
+    rows = check_study(entries, [record])
+    assert [row.passes for row in rows] == [True, False, False]
+    assert [row.runs for row in rows] == [1, 1, 0]
+
+
+def test_a_record_is_small(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    record = run(small(), shared.store, workspace=shared)
+    folder = shared.store.root / "runs" / record.run_id
+    assert sum(path.stat().st_size for path in folder.iterdir() if path.name != "arrays.npz") < 50_000
