@@ -38,6 +38,10 @@ FIGURES = {
     "tab-minmax": "figures.tab_networks:draw_minmax",
     "fig-theory-trajectories": "figures.fig_theory_trajectories:draw",
     "fig-theory-activation": "figures.fig_theory_activation:draw",
+    "fig-theory-phase": "figures.fig_theory_phase:draw",
+    "fig-theory-surplus": "figures.fig_theory_surplus:draw",
+    "fig-theory-alpha": "figures.fig_theory_alpha:draw",
+    "fig-theory-matched": "figures.fig_theory_matched:draw",
     "fig-theory-vs-empirical": "figures.fig_theory_vs_empirical:draw",
 }
 

@@ -18,7 +18,7 @@ def draw_curves(
     """Draw `metrics` against `x`: a column a metric, a row a forget set, a line a pretraining and unlearning rule.
 
     Args:
-        table: rows of `figures.table.unlearn_table`, or any with its label columns.
+        table: rows of `figures.table.unlearn_table`; a column `line` names the curves in place of their rules.
         x: the swept column.
         metrics: column to axis label.
         theme: the page.
@@ -29,8 +29,7 @@ def draw_curves(
         The figure and the numbers drawn.
     """
     rows = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
-    height = 0.9 + 1.5 * len(rows)
-    figure, axes = panel_grid(len(rows), len(metrics), width=WIDE, height=height, sharex=True, sharey="col")
+    figure, axes = _grid(len(rows), len(metrics))
     parts = []
     for line, difficulty in zip(axes, rows, strict=True):
         cell = table[table["difficulty"] == difficulty]
@@ -39,26 +38,33 @@ def draw_curves(
                 _lines(panel, cell, (x, metric), theme),
                 *_references(panel, cell, (x, metric), theme, references),
             ]
-        line[0].annotate(f"F {difficulty}", (0.04, 0.06), xycoords="axes fraction", fontsize=7)
+        line[0].set_ylabel(f"F {difficulty}")
     for panel, name in zip(axes[0], metrics.values(), strict=True):
         panel.set_title(name)
     for panel in axes[-1]:
         panel.set_xlabel(x_label)
-    data = pd.concat(parts, ignore_index=True)
-    low, high = data["seeds"].min(), data["seeds"].max()
+    data: Table = pd.concat(parts, ignore_index=True)
+    low, high = int(data["seeds"].min()), int(data["seeds"].max())
     seeds = f"{low}-{high}" if low < high else str(high)
     outside_legend(figure, axes[0, 0], columns=4, seeds=seeds)
     return figure, data
+
+
+def _grid(rows: int, columns: int) -> tuple[Any, Any]:
+    """Return panels for rows of forget sets; a single metric is narrow, so that its panels stay near square."""
+    width = WIDE if columns > 2 else 4.2
+    return panel_grid(rows, columns, width=width, height=0.9 + 1.5 * rows, sharex=True, sharey="col")
 
 
 def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> Table:
     x, metric = columns
     keys = ["method", "pretrain", "rule", "difficulty", x]
     summary = summarize(table, keys, metric).assign(metric=metric).sort_values(x)
+    names = None if "line" not in table else dict(zip(table["rule"], table["line"], strict=True))
     several: bool = len(method_order(table)) > 1
     for (method, pretrain, rule), line in summary.groupby(["method", "pretrain", "rule"], sort=True):
         look = theme.lines(str(rule)) | {"fillstyle": fill_style(str(pretrain))}
-        name = f"{rule_label(str(pretrain))} → {rule_label(str(rule))}"
+        name = names[rule] if names else f"{rule_label(str(pretrain))} → {rule_label(str(rule))}"
         band(axes, line[x], line, label=f"{method_label(str(method))}: {name}" if several else name, **look)
     return summary
 

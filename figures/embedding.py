@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 SEED = 42
 NEIGHBOURS = 10
+FEWEST = 100
 
 
 def umap_installed() -> bool:
@@ -22,12 +23,18 @@ def umap_installed() -> bool:
     return True
 
 
+def uses_umap(count: int) -> bool:
+    """Return whether so many samples are mapped by UMAP; its neighbourhoods mean nothing among a handful."""
+    return count >= FEWEST and umap_installed()
+
+
 def embed(
     reference: np.ndarray, others: Sequence[np.ndarray], *, neighbours: int, cache: Path | None
 ) -> list[np.ndarray]:
     """Fit a map to two dimensions on `reference` and send `others` through the same map.
 
-    UMAP (McInnes et al. 2018, arXiv 1802.03426) with a fixed seed; principal components where umap-learn is missing.
+    UMAP (McInnes et al. 2018, arXiv 1802.03426) with a fixed seed; principal components for fewer
+    than 100 samples or without umap-learn.
 
     Args:
         reference: features of the reference model, shape `(n, f)`.
@@ -42,7 +49,7 @@ def embed(
     if path is not None and path.exists():
         with np.load(path, allow_pickle=False) as kept:
             return [kept[name] for name in kept.files]
-    method = _umap if umap_installed() else _principal_components
+    method = _umap if uses_umap(len(reference)) else _principal_components
     found = method(reference, others, neighbours)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +119,7 @@ def _principal_components(reference: np.ndarray, others: Sequence[np.ndarray], _
 
 
 def _key(reference: np.ndarray, others: Sequence[np.ndarray], neighbours: int) -> str:
-    version = metadata.version("umap-learn") if umap_installed() else "pca"
+    version = metadata.version("umap-learn") if uses_umap(len(reference)) else "pca"
     content = hashlib.sha256(f"{version} {neighbours} {SEED}".encode())
     for part in (reference, *others):
         content.update(str(part.shape).encode() + np.ascontiguousarray(part).tobytes())

@@ -107,7 +107,7 @@ def _numbers_text(numbers: dict[str, float]) -> str:
     lines = []
     for key, text in (("curvature", "curvature"), ("basin_ratio", "basin")):
         sd, seeds = numbers[f"{key}_sd"], int(numbers[f"{key}_seeds"])
-        lines.append(f"{text} {numbers[key]:.3g}" + ("" if np.isnan(sd) else f" ± {sd:.2g}") + f" ({seeds})")
+        lines.append(f"{text} {numbers[key]:.2f}" + ("" if np.isnan(sd) else f" ± {sd:.2f}") + f" ({seeds})")
     return "\n".join(lines)
 
 

@@ -65,7 +65,9 @@ def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: T
             continue
         table = pd.DataFrame([interval(column) for column in np.transpose(densities)])
         axes.step(centres, table["mean"], where="mid", color=color, linestyle=line, label=MODELS[model])
-        axes.fill_between(centres, table["low"], table["high"], step="mid", color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(
+            centres, table["low"].clip(0), table["high"], step="mid", color=color, alpha=0.15, linewidth=0
+        )
         parts.append(table.assign(margin=centres, model=model, rule=rule))
     distance = interval([_wasserstein(run) for run in runs])
     axes.set_title(f"NegGrad, {rule_label(rule)}")

@@ -26,9 +26,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
     figure, data = draw_curves(_by_polarity(table), "mask_fraction", METRICS, theme, x_label="mask cutoff (share)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
-        "Sharp MinMax against the cutoff of its mask: the share of weights given to forgetting. In the legend Sharp "
-        "MinMax (purple) gives the weights of large forget gradient to forgetting, as the paper does; the blue line "
-        f"gives it those of small gradient. Lines: means; bands: 95 % t-intervals. {run_caption(runs, table)}"
+        "Sharp MinMax against the cutoff of its mask: the share of weights given to forgetting. Two "
+        "polarities: the weights of large forget gradient forget, as in the paper, or those of small gradient. "
+        f"Lines: means; bands: 95 % t-intervals. {run_caption(runs, table)}"
     )
     ids = set(table["run_id"])
     alt = "Curves of ToW and three accuracies over the mask cutoff, a line a polarity."
@@ -36,5 +36,6 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def _by_polarity(table: Table) -> Table:
-    names = {polarity: f"{rule}-{polarity} side forgets" for polarity, rule in POLARITY.items()}
-    return table.assign(rule=table["polarity"].map(names))
+    """Give each polarity the look of its own rule and a name in the legend."""
+    sides = {"high": "large forget gradient forgets (paper)", "low": "small forget gradient forgets"}
+    return table.assign(rule=table["polarity"].map(POLARITY), line=table["polarity"].map(sides))

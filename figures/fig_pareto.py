@@ -62,6 +62,8 @@ def _dominated(row: Any, others: Table) -> bool:
 
 
 def _panel(axes: Any, data: Table, theme: Theme) -> None:
+    from matplotlib.ticker import LogLocator
+
     for _, row in data.iterrows():
         look = {"color": theme.color(row["rule"]), "marker": METHODS.get(row["method"], ("o", ""))[0]}
         fill = "none" if row["pretrain"] == "sgd" else "full"
@@ -72,6 +74,9 @@ def _panel(axes: Any, data: Table, theme: Theme) -> None:
                       alpha=0.35 if row["dominated"] else 1.0, **look, **bars)  # fmt: skip
     axes.plot([1.0], [1.0], color=theme.ink, marker="*", markersize=9, linestyle="none")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def _caption(runs: list, table: Table) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.commands import EMBEDDING
 from figures.drawing import Drawing, frame
-from figures.embedding import embed, entanglement_wp, forget_purity, normalize, trust, umap_installed
+from figures.embedding import embed, entanglement_wp, forget_purity, normalize, trust, umap_installed, uses_umap
 from figures.networks import label
 from figures.panels import panel_grid
 from figures.records import Records
@@ -36,7 +36,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         chosen = members[name]
         pictures = embed(features[0][chosen], [part[chosen] for part in features[1:]], neighbours=neighbours,
                          cache=records.cache)  # fmt: skip
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(f"{name}\n({'UMAP' if uses_umap(int(chosen.sum())) else 'principal components'})")
         for panel, one, part, picture in zip(row, shown, features, pictures, strict=True):
             view = View(part[chosen], picture, labels[chosen], is_forget[chosen])
             start = pictures[0] if name == "all classes" and panel is not row[0] else None
@@ -119,13 +119,13 @@ def _key(figure: Any, theme: Theme) -> None:
 
 
 def _caption(shown: list[Snapshot], count: int) -> str:
-    method = "UMAP (seed 42)" if umap_installed() else "principal components (umap-learn is not installed)"
     first = shown[0].record
     spread = "; ".join(f"{one.title} {text}" for one in shown if (text := one.number("entanglement_wp")))
     seeds = f" E_Wp over seeds, mean ± standard deviation (seeds): {spread}." if spread else ""
     return (
-        f"Penultimate features of {count} samples of {label(first, 'dataset')} by {method}, fitted on the original "
-        "model's features; the other models' features go through the same map, with the same limits and colours. Top: "
+        f"Penultimate features of {count} samples of {label(first, 'dataset')} in two "
+        "dimensions by UMAP (seed 42), or by principal components in a row of under 100 samples; fitted on the "
+        "original model's features; the other models' features go through the same map, with the same limits and colours. Top: "
         "all classes; arrows move the mean of each class's forget samples. Bottom: the largest class of F. Numbers are "
         "from the feature space: E_Wp (1: R and F indistinguishable), the share of the 10 nearest neighbours of forget "
         f"samples that are in F, and the picture's trustworthiness. Distances in such maps mean little.{seeds} "

@@ -88,15 +88,18 @@ def spread_note(seeds: Any) -> str:
     return f"mean and 95 % t-interval, {seeds} seeds"
 
 
-def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, seeds: Any) -> None:
+def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, seeds: Any, note: str = "") -> None:
     """Put the legend of one panel below all panels, where it can cover nothing, headed by the number of seeds."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        _legend(figure, list(unique.values()), columns=columns, labels=list(unique), seeds=seeds)
+        title = note or spread_note(seeds)
+        _legend(figure, list(unique.values()), columns=columns, labels=list(unique), title=title)
 
 
-def rule_key(figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrains: Any = (), notes: Any = ()) -> None:
+def rule_key(
+    figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrains: Any = (), notes: Any = (), title: str = ""
+) -> None:
     """Put a key below the panels: rules by colour and shape, pretraining rules by filling, and further marks.
 
     Args:
@@ -106,6 +109,7 @@ def rule_key(figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrain
         seeds: number of seeds, as text.
         pretrains: labels of the pretraining rules shown.
         notes: pairs (text, line properties) of further marks.
+        title: head of the key; by default what a mark and its bar mean.
     """
     from figures.style import rule_label
 
@@ -113,7 +117,12 @@ def rule_key(figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrain
     plain = {"color": theme.ink, "marker": "o", "linestyle": "none"}
     marks += [(f"pretrained {rule_label(rule)}", plain | {"fillstyle": fill_style(rule)}) for rule in pretrains]
     marks += [(text, plain | look) for text, look in notes]
-    _legend(figure, [_handle(text, look) for text, look in marks], columns=min(len(marks), 5), seeds=seeds)
+    _legend(
+        figure,
+        [_handle(text, look) for text, look in marks],
+        columns=min(len(marks), 5),
+        title=title or spread_note(seeds),
+    )
 
 
 def _handle(text: str, look: dict[str, Any]) -> Any:
@@ -122,7 +131,7 @@ def _handle(text: str, look: dict[str, Any]) -> Any:
     return Line2D([], [], label=text, **look)
 
 
-def _legend(figure: "Figure", handles: list[Any], *, columns: int, seeds: Any, labels: Any = None) -> None:
+def _legend(figure: "Figure", handles: list[Any], *, columns: int, title: str, labels: Any = None) -> None:
     names = {} if labels is None else {"labels": labels}
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=spread_note(seeds),
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title,
                   title_fontsize=7, **names)  # fmt: skip

@@ -58,7 +58,7 @@ def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]
     if not cells:
         return []
     first = next(iter(cells.values()))
-    found = [Snapshot(f"before ({rule_label(_text(first[0], 'pretrain'))})", "original", first[0], tuple(first))]
+    found = [Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", first[0], tuple(first))]
     found += [Snapshot(_title(key), "unlearned", group[0], tuple(group)) for key, group in cells.items()]
     return found[:most]
 
@@ -71,7 +71,7 @@ def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:
 def _title(key: tuple[str, str, str]) -> str:
     pretrain, method, rule = key
     start = "" if family(pretrain) in ("", "sgd") else f"{rule_label(pretrain)} → "
-    return f"{start}{method_label(method)} {rule_label(rule)}"
+    return f"{start}{method_label(method)}\n{rule_label(rule)}"
 
 
 def _place(run: Record) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from repro.store import Record
 Table = Any
 Row = Any
 
+SCALAR = (int, float, str, bool)
 THEORY_CELL = ("signal_strength", "pretrain", "unlearn", "method", "alpha", "rho_scale", "d", "n", "n_forget", "m")
 STAGES = ("pretrained", "final", "retrained")
 NETWORK_CELL = (
@@ -70,9 +71,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     """Return one row a network run: its labels, every number of its result, `status`, `run_id`, `source`, `study`."""
     rows = []
     for record in records:
-        numbers: dict[str, Any] = {
-            key: value for key, value in record.result.items() if isinstance(value, int | float | str | bool)
-        }
+        numbers: dict[str, Any] = {key: value for key, value in record.result.items() if isinstance(value, SCALAR)}
         labels = record.result.get("labels") or record.config
         forget_set = (record.result.get("parents") or {}).get("forget_set", labels.get("difficulty"))
         numbers |= {"forget_set": forget_set}

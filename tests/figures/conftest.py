@@ -70,11 +70,12 @@ def attack_arrays(seed: int, shift: float) -> dict[str, np.ndarray]:
     return arrays
 
 
-EXTRA = {"mia_correctness": 0.5, "retrained_mia_correctness": 0.4, "entanglement_wp": 0.6, "original_entanglement_wp": 0.8,
-         "hessian_top": 2.0, "original_hessian_top": 3.0, "seconds_unlearn": 1.0, "seconds_retrain": 10.0,
-         "gradient_evaluations": 200, "retrain_gradient_evaluations": 1000, "attack_loss_auc": 0.6,
-         "relearning_steps": [0, 1, 2], "relearning_forget": [0.2, 0.5, 0.8],
-         "retrained_relearning_forget": [0.2, 0.3, 0.4]}  # fmt: skip
+EXTRA = {
+    "mia_correctness": 0.5, "retrained_mia_correctness": 0.4, "attack_loss_auc": 0.6,
+    "entanglement_wp": 0.6, "original_entanglement_wp": 0.8, "hessian_top": 2.0, "original_hessian_top": 3.0,
+    "seconds_unlearn": 1.0, "seconds_retrain": 10.0, "gradient_evaluations": 200, "retrain_gradient_evaluations": 1000,
+    "relearning_steps": [0, 1, 2], "relearning_forget": [0.2, 0.5, 0.8], "retrained_relearning_forget": [0.2, 0.3, 0.4],
+}  # fmt: skip
 RUN_METRICS = ["accuracy", "tow", "mia", "attacks", "entanglement", "landscape", "hessian", "relearning", "features"]
 
 

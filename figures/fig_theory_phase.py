@@ -1,0 +1,100 @@
+"""Where overfitting turns benign: the signal at which test error crosses 0.1, against dimension and sample size."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.drawing import Drawing, frame
+from figures.panels import panel_grid, say_not_run
+from figures.records import Records
+from figures.style import WIDE, Theme
+from figures.table import Table
+from figures.theory_claims import claim_command, claim_records
+
+CLAIMS = {"theorem-3.2-sgd-boundary": "SGD-pretrained", "theorem-3.3-sam-boundary": "SAM-pretrained"}
+# The stage that each claim is about comes first; the line of a stage is fixed by its place.
+LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 3)), (0, (8, 2))]
+MARKERS = "osD^vPX*"
+THRESHOLD = 0.93  # of SGD, in units of (P-1) sigma_p (d/n)^(1/4), measured with sigma_0 ~ d^(-1/2)
+SAMPLES = 40  # n along d in the claims' sweeps, with P = 2 and sigma_p = 1
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw the measured boundary of each stage with its fitted exponent, beside the exponent of the theorem."""
+    found = {name: record for name, record in claim_records(records).items() if name in CLAIMS}
+    missing = [f"{CLAIMS[name]} boundary: {claim_command(name)}" for name in CLAIMS if name not in found]
+    if not found:
+        return frame(theme, missing=missing[0])
+    data = pd.concat([_rows(name, record.result["rows"]) for name, record in found.items()], ignore_index=True)
+    figure, axes = panel_grid(1, 3, width=WIDE, height=3.6)
+    places = [("theorem-3.2-sgd-boundary", "d"), ("theorem-3.3-sam-boundary", "d"), ("theorem-3.2-sgd-boundary", "n")]
+    for panel, (name, axis) in zip(axes[0], places, strict=True):
+        rows = data[(data["claim"] == name) & (data["axis"] == axis)]
+        panel.set_title(f"{CLAIMS[name]}, along {axis}")
+        if rows.empty:
+            say_not_run(panel, f"{CLAIMS[name]}: {claim_command(name)}", theme)
+            continue
+        _panel(panel, rows, theme, sgd=name.startswith("theorem-3.2"))
+        panel.set_xlabel("dimension $d$" if axis == "d" else "samples $n$")
+    axes[0, 0].set_ylabel(r"$|\phi|$ at test error 0.1")
+    seeds = sorted({record.result["seeds"] for record in found.values()})
+    return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), tuple(missing), figure)
+
+
+def _rows(name: str, rows: list[dict]) -> Table:
+    """Return one row a stage and point of the boundary, with the fitted exponent and its interval."""
+    parts = []
+    for row in rows:
+        points = pd.DataFrame(
+            {"at": row["axis"], "boundary": row["boundary"], "forget_error": row["forget_error_there"]}
+        )
+        names = {"claim": name, "stage": row["stage"], "axis": row["along"][0]}
+        parts.append(points.assign(**names, **{key: row[key] for key in ("exponent", "exponent_low", "exponent_high")}))
+    return pd.concat(parts, ignore_index=True).astype({"boundary": float, "forget_error": float})
+
+
+def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
+    rule = "sgd" if sgd else "sam"
+    for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
+        look = {"color": theme.color(rule) if place == 0 else theme.ink, "linestyle": LINES[place % len(LINES)]}
+        fit = line.iloc[0]
+        text = f"{_short(str(stage))}: {fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
+        axes.plot(line["at"], line["boundary"], marker=MARKERS[place % len(MARKERS)], label=text,
+                  linewidth=1.6 if place == 0 else 0.8, markersize=4 if place == 0 else 3, **look)  # fmt: skip
+    span = np.array([rows["at"].min(), rows["at"].max()], dtype=float)
+    _theory(axes, rows, span, theme, sgd=sgd)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), title="fitted exponent [95 %]", title_fontsize=7)
+
+
+def _theory(axes: Any, rows: Table, span: np.ndarray, theme: Theme, *, sgd: bool) -> None:
+    """Draw the theorem's own power through the first point of the main stage: 1/4 in d, -1/4 in n, or constant."""
+    first = rows.dropna(subset=["boundary"]).iloc[0]
+    power = {"d": 0.25, "n": -0.25}[first["axis"]] if sgd else 0.0
+    line = first["boundary"] * (span / first["at"]) ** power
+    axes.plot(span, line, color=theme.faint, linewidth=5, alpha=0.7, zorder=0, label=f"theorem: {power:g}")
+
+
+def _short(stage: str) -> str:
+    return stage.replace("unlearned, ", "after ").replace(" epochs", " ep.").replace("pretrained", "before")
+
+
+def _caption(seeds: list[int]) -> str:
+    return (
+        "Boundary of benign overfitting: the signal norm |phi| at which the mean test error crosses 0.1, against the "
+        "dimension d and the number of samples n, before and after unlearning with NegGrad, from the exact simulation. "
+        "The broad line has the exponent of the theorem (3.2 for SGD: d^(1/4) n^(-1/4); 3.3 for SAM: constant) and "
+        "passes through the first point. Legend: fitted exponent with a 95 % bootstrap interval over "
+        f"{'/'.join(map(str, seeds))} seeds. The forget error at each boundary is in the CSV: a boundary where nothing "
+        "was forgotten says little about unlearning."
+    )
+
+
+def _alt(data: Table) -> str:
+    fits = data.drop_duplicates(["claim", "stage", "axis"])
+    parts = [f"{CLAIMS[row.claim]}, {row.stage}, along {row.axis}: {row.exponent:.2f}" for row in fits.itertuples()]
+    return "Boundary curves on log axes. Fitted exponents: " + "; ".join(parts) + "."
