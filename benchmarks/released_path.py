@@ -6,6 +6,7 @@ PIL transforms for every sample in DataLoader workers, float32, eager kernels, p
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 
 import torch
@@ -16,6 +17,18 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 WORKERS = min(12, os.cpu_count() or 1)
+
+
+@contextmanager
+def released_flags() -> Iterator[None]:
+    """Set cuDNN as the released code does inside the block: deterministic kernels, no search for the fastest."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):

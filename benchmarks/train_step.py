@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 
 import torch
-from released_path import Trainer
+from released_path import Trainer, released_flags
 from training_cases import (
     CPU_CASES,
     GPU_CASES,
@@ -33,7 +33,8 @@ def baseline_seconds(case: Case, device: torch.device, *, warm_up: int, steps: i
     parts = zip(images.split(case.batch_size)[:8], labels.split(case.batch_size)[:8], strict=True)
     ready = [(part.float() / 255, label) for part, label in parts]
     batches = cycle([{"retain": batch, "forget": batch} for batch in ready])
-    return median_seconds(lambda _: trainer.step(case.rule, next(batches)), device, warm_up=warm_up, steps=steps)
+    with released_flags():
+        return median_seconds(lambda _: trainer.step(case.rule, next(batches)), device, warm_up=warm_up, steps=steps)
 
 
 def measure(case: Case, device: torch.device) -> dict[str, object]:
