@@ -28,7 +28,8 @@ class Method(Protocol):
         parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.
     """
 
-    parts: tuple[str, ...]
+    @property
+    def parts(self) -> tuple[str, ...]: ...
 
     def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
 
@@ -163,7 +164,8 @@ class Step:
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
         for weight, grad in zip(self.weights, grads, strict=True):
-            weight.grad = grad
+            # Fused optimizers need a gradient laid out like its weight, and a mask may have changed the layout.
+            weight.grad = grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
         if not isinstance(rule, Masked):
             optimizer.step()
             return
