@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.config import TheoryConfig
-from theory.dynamics import State, probe
+from theory.dynamics import probe
 from theory.gram import Draw
 from theory.risk import sphere_directions, test_error
 from theory.schedule import Schedule
+from theory.state import State
 
 SIDES = ("retain", "forget")
 TRAINING_METRICS = (

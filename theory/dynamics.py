@@ -5,80 +5,25 @@ Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_
 
     f_b  = (1/m) sum_a j_a [relu(y_b u_a) + (P-1) relu(V_ab)]
     r_b  = -c_b yl_b / (m (1 + exp(yl_b f_b)))
-    gp_a = j_a sum_b r_b y_b 1[y_b u_a > 0],   gq_ab = j_a (P-1) r_b 1[V_ab > 0]       gradient = gp phi + sum_b gq_ab xi_b
-    du_a = gp_a |phi|^2 + sum_b gq_ab h_b,     dV_ak = gp_a h_k + sum_b gq_ab G_bk     its image in (u, V)
+    gp_a = j_a sum_b r_b y_b 1[y_b u_a > 0],   gq_ab = j_a (P-1) r_b 1[V_ab > 0]     gradient gp phi + sum_b gq_ab xi_b
+    du_a = gp_a |phi|^2 + sum_b gq_ab h_b,     dV_ak = gp_a h_k + sum_b gq_ab G_bk    its image in (u, V)
 
 A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group moves by `g0 + s (g1 - g0)`, where g1
 is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from theory.gram import Problem, Start
+from theory.gram import Problem
 from theory.rules import ALL, FORGET, Rule
 from theory.schedule import LANES, Schedule
+from theory.state import State, Work
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
-
-
-
-class State(NamedTuple):
-    """Where a network stands; arrays are updated in place.
-
-    Attributes:
-        u: `<w_a, phi>`, shape `(2m,)`.
-        V: `<w_a, xi_i>`, shape `(2m, n)`.
-        p: signal coefficients that retain (row 0) and forget samples (row 1) have contributed, shape `(2, 2m)`.
-        q: noise coefficients, shape `(2m, n)`.
-        mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(2m,)`.
-    """
-
-    u: np.ndarray
-    V: np.ndarray
-    p: np.ndarray
-    q: np.ndarray
-    mask: np.ndarray
-
-
-class Work(NamedTuple):
-    """Scratch arrays of one step; B is the padded batch width, N = 2m. Allocated once a call, filled every step."""
-
-    u: np.ndarray  # (N,) signal preactivations before the step
-    V: np.ndarray  # (N, B) noise preactivations of the batch before the step
-    u_near: np.ndarray
-    V_near: np.ndarray
-    gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples
-    gq: np.ndarray  # (N, B) noise gradient
-    gp_near: np.ndarray
-    gq_near: np.ndarray
-    G: np.ndarray  # (B, B) Gram matrix of the batch
-    h: np.ndarray  # (B,) overlaps of the batch
-    y: np.ndarray  # (B,) labels
-    label: np.ndarray  # (B,) labels the loss sees
-    c: np.ndarray  # (B,) weights; zero outside the group
-    part: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
-    f: np.ndarray  # (B,) outputs, then residuals
-    own: np.ndarray  # (N,) 1.0 for neurons the group may move
-    order: np.ndarray  # (B,) 0, 1, ..., B - 1
-    rows: np.ndarray  # (B,) scratch
-    moves: np.ndarray  # (B,) scratch
-
-
-def start_state(start: Start) -> State:
-    """Return the state at initialization: `p = q = 0`."""
-    neurons, n = start.V.shape
-    return State(start.u.copy(), start.V.copy(), np.zeros((2, neurons)), np.zeros((neurons, n)), np.zeros(neurons))
-
-
-def copy_state(state: State) -> State:
-    """Return an independent copy."""
-    return State(*(array.copy() for array in state))
 
 
 @compiled

@@ -10,10 +10,11 @@ import numpy as np
 from repro.progress import track
 from theory.coefficients import METRICS, TRAINING_METRICS, Probe, measure
 from theory.config import TheoryConfig, checkpoint_epochs
-from theory.dynamics import State, advance, copy_state, start_state
+from theory.dynamics import advance
 from theory.gram import Draw, draw, generator
 from theory.rules import Rule, make_rule
 from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
+from theory.state import State, copy_state, start_state
 from theory.trajectory import Trajectory
 
 
@@ -37,11 +38,12 @@ def simulate(config: TheoryConfig, *, description: str = "simulating") -> Trajec
     return simulate_many([config], description=description)[0]
 
 
-def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "simulating") -> list[Trajectory]:
+def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "") -> list[Trajectory]:
     """Run several cells; those that differ only in unlearning share their draw, pretraining and retraining.
 
-    Each job is one seed of one pretraining. A job's numbers depend on its config and seed alone: neither the number of
-    threads nor the other jobs can change them. The compiled step releases the interpreter lock, so threads suffice.
+    A progress bar appears if it has a description. Each job is one seed of one pretraining, and its numbers depend on
+    its config and seed alone: neither the number of threads nor the other jobs can change them. The compiled step
+    releases the interpreter lock, so threads suffice.
     """
     groups: dict[TheoryConfig, list[int]] = {}
     for place, config in enumerate(configs):
@@ -50,7 +52,9 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "simula
     run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1])  # noqa: E731
     rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {place: [] for place in range(len(configs))}
     with ThreadPoolExecutor(thread_count()) as pool:
-        for (key, _), found in zip(jobs, track(pool.map(run, jobs), description, total=len(jobs)), strict=True):
+        done = pool.map(run, jobs)
+        shown = track(done, description, total=len(jobs)) if description else done
+        for (key, _), found in zip(jobs, shown, strict=True):
             for place, phases in zip(groups[key], found, strict=True):
                 rows[place].append(phases)
     return [_assemble(config, rows[place]) for place, config in enumerate(configs)]
@@ -71,13 +75,13 @@ def _run_seed(key: TheoryConfig, configs: list[TheoryConfig], seed: int) -> list
     return [(pretrained, retrained, _unlearn(config, drawn, seed, pretrained)) for config in configs]
 
 
-def _pretrain(
-    config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False
-) -> Phase:
+def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False) -> Phase:
     """Train on `members` from the draw's initial weights."""
-    schedule = pretrain_schedule(config, drawn.problem.labels, generator(seed, "pretrain"), members=members)
+    rng = generator(seed, "pretrain")
+    schedule = pretrain_schedule(config, drawn.problem.labels, rng, members=members)
     rule = make_rule(config.pretrain, config, rho=config.pretrain_rho_scale * config.rho_th)
-    epochs = [0, config.pretrain_epochs] if endpoints else checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
+    measured = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
+    epochs = sorted({0, config.pretrain_epochs}) if endpoints else measured
     return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
 
 
@@ -95,9 +99,10 @@ def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase) ->
     return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
 
 
-def _train(
-    config: TheoryConfig, drawn: Draw, state: State, plan: tuple[Schedule, Rule, list[int]], probing: Probe | None = None
-) -> Phase:
+Plan = tuple[Schedule, Rule, list[int]]  # batches, rule, measured epochs
+
+
+def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
     """Advance from checkpoint to checkpoint, until the end, the forget level or divergence."""
     schedule, rule, epochs = plan
     names = TRAINING_METRICS if probing is None else METRICS
@@ -109,10 +114,10 @@ def _train(
             return Phase(state, values, -1, diverged_at)
         found = measure(config, drawn, state, probing)
         values[:, column] = [found[name] for name in names]
-        if probing is not None and config.stop_forget_error is not None:
-            if found["forget_error"] >= config.stop_forget_error:
-                values[:, column:] = values[:, column : column + 1]
-                return Phase(state, values, epoch)
+        level = config.stop_forget_error if probing is not None else None
+        if level is not None and found["forget_error"] >= level:
+            values[:, column:] = values[:, column : column + 1]
+            return Phase(state, values, epoch)
     return Phase(state, values)
 
 

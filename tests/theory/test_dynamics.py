@@ -8,10 +8,11 @@ import pytest
 from theory.coefficients import weight_gram
 from theory.config import TheoryConfig
 from theory.dense import DenseNetwork
-from theory.dynamics import State, advance, start_state
+from theory.dynamics import advance
 from theory.gram import Draw, draw, generator
 from theory.rules import make_rule
 from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
+from theory.state import State, start_state
 
 ORACLE = TheoryConfig(d=1000, n=40, n_forget=10, retain_batch=10, draw="dense", epochs=100, alpha=0.7, rho_scale=0.5)
 

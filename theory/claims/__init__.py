@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from repro.fields import choose
-from repro.progress import track
 from repro.provenance import collect
 from repro.store import Record, Store
 from theory.claims.finding import ClaimConfig
@@ -48,7 +47,7 @@ def run_claims(
     chosen = [choose("claim", name, CLAIMS) for name in names or CLAIMS]
     configs = [ClaimConfig(claim=name, seeds=seeds, first_seed=first_seed) for name in chosen]
     store.ensure_writable()
-    return [store.find(KIND, config) or _check(config, store) for config in track(configs, "checking claims")]
+    return [store.find(KIND, config) or _check(config, store) for config in configs]
 
 
 def load_claim(name: str) -> "Claim":

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from theory.claims.boundary import SPARSE, fixed_clock, scaled_clock
+from theory.bounds import HARMFUL_TEST_ERROR
+from theory.claims.boundary import SPARSE
 from theory.claims.finding import ClaimConfig
+from theory.clocks import fixed_clock, scaled_clock
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import Estimate, bootstrap, slope
 
-ALPHAS = np.round(np.arange(0.05, 1.001, 0.05), 2)
+ALPHAS = np.concatenate([[0.005, 0.01, 0.02], np.round(np.arange(0.05, 1.001, 0.05), 2)])
 RATIOS = (12.5, 50.0, 200.0, 800.0)  # d / n at n = 40
 RULES = {"sgd": {"unlearn": "sgd"}, "sam": {"unlearn": "sam", "rho_scale": 1.0}}
-BENIGN = 0.1  # test error up to which overfitting counts as benign
 # (signal strength, pretraining rule): those where both rules overfit benignly for some alpha at every d / n
 SETTINGS = ((2.0, "sgd"), (1.0, "sam"), (2.0, "sam"))
 CLOCKS: dict[str, Callable[[TheoryConfig], TheoryConfig]] = {"fixed eta": fixed_clock, "eta ~ 1/d": scaled_clock}
@@ -35,8 +37,8 @@ class Thresholds:
     forget: dict[str, np.ndarray]
 
     def alpha(self, rule: str, seeds: np.ndarray) -> np.ndarray:
-        """Return the smallest alpha from which on the mean test error is at most 0.1, shape `(ratios,)`; NaN if none."""
-        good = self.test[rule][:, :, seeds].mean(axis=2) <= BENIGN
+        """Return the smallest alpha from which on the mean test error is at most 0.1, else NaN, shape `(ratios,)`."""
+        good = self.test[rule][:, :, seeds].mean(axis=2) <= HARMFUL_TEST_ERROR
         lasting = np.logical_and.accumulate(good[:, ::-1], axis=1)[:, ::-1]
         return np.where(lasting.any(axis=1), ALPHAS[lasting.argmax(axis=1)], np.nan)
 
@@ -58,6 +60,11 @@ class Thresholds:
 
         return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed), repeats=400)
 
+    @property
+    def setting(self) -> str:
+        """Return the setting in words."""
+        return f"s = {self.label['signal_strength']:g}, pretrained {self.label['pretrain']}, {self.label['clock']}"
+
     def rows(self) -> list[dict]:
         """Return one row a d/n: both thresholds, the gap, and the forget error each rule has at its threshold."""
         seeds = np.arange(self.test["sgd"].shape[2])
@@ -75,18 +82,20 @@ class Thresholds:
         return rows
 
 
-def measure_thresholds(config: ClaimConfig) -> list[Thresholds]:
-    """Run NegGrad for 100 epochs over the grid of alpha and d/n, under both clocks."""
-    return [_thresholds(config, strength, pretrain, clock) for strength, pretrain in SETTINGS for clock in CLOCKS]
+@cache
+def measure_thresholds(seeds: int, first_seed: int) -> list[Thresholds]:
+    """Run NegGrad for 100 epochs over the grid of alpha and d/n, under both clocks; two claims read the result."""
+    base = TheoryConfig(epochs=100, checkpoint_every=SPARSE, directions=256, seeds=seeds, first_seed=first_seed)
+    return [_thresholds(base.changed(signal_strength=strength, pretrain=pretrain), clock)
+            for strength, pretrain in SETTINGS for clock in CLOCKS]  # fmt: skip
 
 
-def _thresholds(config: ClaimConfig, strength: float, pretrain: str, clock: str) -> Thresholds:
-    base = TheoryConfig(signal_strength=strength, pretrain=pretrain, epochs=100, checkpoint_every=SPARSE, directions=256,
-                        seeds=config.seeds, first_seed=config.first_seed)  # fmt: skip
+def _thresholds(base: TheoryConfig, clock: str) -> Thresholds:
     cells = [CLOCKS[clock](base.changed(d=round(ratio * base.n), alpha=float(alpha), **change))
              for change in RULES.values() for ratio in RATIOS for alpha in ALPHAS]  # fmt: skip
     runs = simulate_many(cells, description="alpha thresholds")
-    shape = (len(RULES), len(RATIOS), len(ALPHAS), config.seeds)
-    errors = {name: np.array([run.final(name) for run in runs]).reshape(shape) for name in ("test_error", "forget_error")}
-    label = {"signal_strength": strength, "pretrain": pretrain, "clock": clock}
-    return Thresholds(label, *(dict(zip(RULES, errors[name], strict=True)) for name in ("test_error", "forget_error")))
+    shape = (len(RULES), len(RATIOS), len(ALPHAS), base.seeds)
+    label = {"signal_strength": base.signal_strength, "pretrain": base.pretrain, "clock": clock}
+    names = "test_error", "forget_error"
+    test, forget = (np.array([run.final(name) for run in runs]).reshape(shape) for name in names)
+    return Thresholds(label, dict(zip(RULES, test, strict=True)), dict(zip(RULES, forget, strict=True)))

@@ -1,6 +1,6 @@
 """Lemma 3.4, consequence: SAM tolerates a smaller retain weight alpha than SGD."""
 
-from theory.claims import matching
+from theory import matching
 from theory.claims.alpha import measure_thresholds
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge, spread
 from theory.config import TheoryConfig
@@ -9,12 +9,11 @@ from theory.config import TheoryConfig
 def check(config: ClaimConfig) -> Finding:
     """Compare the smallest benign alpha after 100 epochs; beside it, small alphas at matched forgetting."""
     rows, parts, gaps = [], {}, []
-    for found in measure_thresholds(config):
+    for found in measure_thresholds(config.seeds, config.first_seed):
         gap = found.mean_gap(config)
         gaps.append(gap)
         rows += [row | spread("mean_gap", gap) for row in found.rows()]
-        setting = f"s = {found.label['signal_strength']:g}, pretrained {found.label['pretrain']}, {found.label['clock']}"
-        parts[f"matched epochs, {setting}"] = gap.above(0.0)
+        parts[f"matched epochs, {found.setting}"] = gap.above(0.0)
     for alpha in (0.5, 0.9):
         cell = TheoryConfig(alpha=alpha, pretrain="sam", seeds=config.seeds, first_seed=config.first_seed)
         compared = matching.compare(cell, ("SGD", "SAM 0.1"))

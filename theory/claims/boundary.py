@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from theory.claims.finding import ClaimConfig
+from theory.clocks import fixed_clock
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import Estimate, bootstrap, crossing, slope
@@ -14,7 +15,6 @@ from theory.trajectory import Trajectory
 
 DIMENSIONS = (1000, 2000, 4000, 8000, 16000)
 STRENGTHS = tuple(float(s) for s in np.round(np.geomspace(0.04, 3.6, 14), 4))
-LEARNING_RATE = 0.01  # fixed as in Chen et al. 2023: beyond d = 16000 a step then overshoots, eta d / (m B) > 1
 SPARSE = 1000  # checkpoints are the two ends only
 D_AXIS = [{"d": d} for d in DIMENSIONS]
 WIDE_AXIS = [{"d": d} for d in (1000, 4000, 16000, 64000)]
@@ -63,17 +63,6 @@ def base_config(config: ClaimConfig, **changes) -> TheoryConfig:
     common = TheoryConfig(alpha=0.7, epochs=100, checkpoint_every=SPARSE, seeds=config.seeds,
                           first_seed=config.first_seed, directions=256)  # fmt: skip
     return common.changed(**changes)
-
-
-def fixed_clock(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell at the learning rate of Chen et al. 2023, whatever d is."""
-    return cell.changed(eta_scale=LEARNING_RATE * cell.d)
-
-
-def scaled_clock(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell at a learning rate proportional to 1/d, trained longer in proportion to sqrt(d)."""
-    longer = (cell.d / 4000) ** 0.5
-    return cell.changed(pretrain_epochs=round(cell.pretrain_epochs * longer), epochs=round(cell.epochs * longer))
 
 
 def along(

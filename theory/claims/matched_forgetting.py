@@ -1,6 +1,6 @@
 """Is SAM the better unlearning rule? Test error after the same epochs, and at the same forget error, side by side."""
 
-from theory.claims import matching
+from theory import matching
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge
 from theory.config import TheoryConfig
 

@@ -1,6 +1,6 @@
 """The same analysis with forget labels flipped instead of the loss ascended."""
 
-from theory.claims import matching
+from theory import matching
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
@@ -20,8 +20,8 @@ def check(config: ClaimConfig) -> Finding:
     main = {(row["pretrain"], row["signal_strength"], row["rule"], row["matched"]): row for row in rows}
     for pretrain in ("sam", "sgd"):
         for matched in ("epochs", "forgetting"):
-            row = main[pretrain, 0.5, "SAM 0.1", matched]
-            parts[f"SAM 0.1 has lower test error than SGD, matched {matched}, pretrained {pretrain}"] = matching.lower(row)
+            better = matching.lower(main[pretrain, 0.5, "SAM 0.1", matched])
+            parts[f"SAM 0.1 has lower test error than SGD, matched {matched}, pretrained {pretrain}"] = better
     late = {method: simulate_many([base.changed(method=method, epochs=LATE)], description="random labels")[0]
             for method in ("random_label", "neggrad")}  # fmt: skip
     losses = {method: mean_interval(run.final("forget_loss")) for method, run in late.items()}

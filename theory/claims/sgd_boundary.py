@@ -1,5 +1,6 @@
 """Theorem 3.2: SGD overfits benignly iff the signal exceeds a multiple of d^(1/4) n^(-1/4) P sigma_p."""
 
+from theory.bounds import SGD_BOUNDARY_IN_D, SGD_BOUNDARY_IN_N
 from theory.claims.boundary import D_AXIS, along, base_config
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge, spread
 from theory.stats import Estimate
@@ -18,8 +19,9 @@ def check(config: ClaimConfig) -> Finding:
     in_n = counts.exponent(config)
     rows = [found[stage].row(stage=stage, along="d") | spread("exponent", exponents[stage]) for stage in cells]
     rows.append(counts.row(stage="pretrained", along="n", d=16000) | spread("exponent", in_n))
-    parts = {f"exponent of d is 1/4, {stage} ({_text(value)})": _near(value, 0.25) for stage, value in exponents.items()}
-    parts[f"exponent of n is -1/4, pretrained ({_text(in_n)})"] = _near(in_n, -0.25)
+    parts = {f"exponent of d is 1/4, {stage} ({_text(value)})": _near(value, SGD_BOUNDARY_IN_D)
+             for stage, value in exponents.items()}  # fmt: skip
+    parts[f"exponent of n is -1/4, pretrained ({_text(in_n)})"] = _near(in_n, SGD_BOUNDARY_IN_N)
     return judge(parts, exponents["pretrained"], rows)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claims import matching
+from theory import matching
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge, spread
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
@@ -30,8 +30,9 @@ def check(config: ClaimConfig) -> Finding:
         for rule, run in runs.items():
             ratio = _speed_ratio(run, runs["SGD"])
             speeds[pretrain, rule] = ratio
-            rows.append({"measured": "epochs to forget error 0.5, relative to SGD", "start": f"pretrained {pretrain}",
-                         "rule": rule, "reached": float(matching.reached(run).mean())} | spread("value", ratio))  # fmt: skip
+            row = {"measured": "epochs to forget error 0.5, relative to SGD", "start": f"pretrained {pretrain}"}
+            row |= {"rule": rule, "reached": float(matching.reached(run).mean())}
+            rows.append(row | spread("value", ratio))
         for rule in RULES[1:]:
             same = speeds[pretrain, rule].below(SAME_SPEED) and speeds[pretrain, rule].above(1 / SAME_SPEED)
             parts[f"{rule} forgets as fast as SGD (pretrained {pretrain})"] = same

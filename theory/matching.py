@@ -50,8 +50,9 @@ def _compare_row(run: Trajectory, reference: Trajectory, *, matched: bool) -> di
     test, forget = mean_interval(pick(run, "test_error")), mean_interval(pick(run, "forget_error"))
     gap = np.abs(pick(run, "forget_error") - run.retrained["forget_error"])
     paired = difference(run, reference, matched=matched)
-    row = {"matched": "forgetting" if matched else "epochs", "test_error": test.value, "test_error_low": test.low,
-           "test_error_high": test.high, "forget_error": forget.value, "oracle_gap": mean_interval(gap).value}  # fmt: skip
+    row = {"matched": "forgetting" if matched else "epochs"}
+    row |= {"test_error": test.value, "test_error_low": test.low, "test_error_high": test.high}
+    row |= {"forget_error": forget.value, "oracle_gap": mean_interval(gap).value}
     row |= {"minus_sgd": paired.value, "minus_sgd_low": paired.low, "minus_sgd_high": paired.high}
     if matched:
         row |= {"reached": float(reached(run).mean()), "epochs": mean_interval(at_epoch(run)).value}
