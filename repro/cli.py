@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from repro import __version__, cli_empirical, cli_records, cli_theory
+from repro import __version__, cli_empirical, cli_figures, cli_records, cli_theory
 from repro.cli_output import say
 from repro.errors import ReproError
 
@@ -16,7 +16,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(cli_theory.app, name="theory")
 app.add_typer(cli_empirical.app, name="empirical")
-for name, command in cli_records.COMMANDS.items():
+for name, command in {**cli_figures.COMMANDS, **cli_records.COMMANDS}.items():
     app.command(name)(command)
 
 # The base of every usage error, wherever this version of typer keeps it.

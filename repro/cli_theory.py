@@ -10,6 +10,7 @@ from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, draw_figure
 from repro.options import with_settings
 from repro.store import Record, Store
 from theory.config import TheoryConfig
+from theory.sweep_config import SWEEP_NAMES, SweepConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
 CELL = ("signal_strength", "pretrain", "unlearn")
@@ -122,3 +123,30 @@ def claim_row(record: Record) -> dict[str, Any]:
         "regime": result["regime"],
         "run": f"{record.source}/{record.run_id}",
     }
+
+
+@app.command()
+@with_settings(SweepConfig, skip=("sweep",))
+def sweep(
+    config: SweepConfig,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(SWEEP_NAMES)}.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Run one sweep, cell by cell; a second call continues where the first stopped. Repeat an option for its values."""
+    chosen = dataclasses.replace(config, sweep=name)
+    Store(store).ensure_writable()
+    from theory.sweep import run_sweep
+
+    record = run_sweep(name, chosen, Store(store))
+    emit(_sweep_rows(record, everything=json), as_json=json)
+    if not json:
+        say(f"record: {record.run_id}; every column: {store / 'sweeps' / f'{record.run_id}.parquet'}")
+
+
+def _sweep_rows(record: Record, *, everything: bool) -> list[dict[str, Any]]:
+    """Return one row a cell: the axes and the errors, or every column."""
+    table = record.arrays()
+    shown = [*record.result["axes"], "pretrain", "unlearn", "test_error", "test_error_se", "forget_error"]
+    names = list(table) if everything else [name for name in dict.fromkeys(shown) if name in table]
+    return [dict(zip(names, values, strict=True)) for values in zip(*(table[n].tolist() for n in names), strict=True)]
