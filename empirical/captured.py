@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from empirical import tensors
 from empirical.batches import Examples, Order
 from empirical.network import Network
 
@@ -101,7 +102,7 @@ class GraphRunner:
         if captured.graph is None or captured.loss is None:
             raise RuntimeError("replay before capture")
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
-        torch._foreach_copy_(targets, [part for row in rows.values() for part in row])
+        tensors.copy_(targets, [part for row in rows.values() for part in row])
         captured.graph.replay()
         self.counter.evaluated += captured.examples
         return captured.loss.clone()

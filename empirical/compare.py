@@ -25,7 +25,7 @@ class Difference:
 def settings(record: Record) -> dict[str, Any]:
     """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set."""
     if record.kind != "unlearn":
-        raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs (unlearn) can be compared")
+        raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs can be compared")
     config = build(RunConfig, record.config)
     switches = {f"switch {name}": value for name, value in plain(config.fidelity).items() if name != "type"}
     found = {"data": record.result.get("data_digest"), "forget set": record.result["parents"]["forget_set"]}

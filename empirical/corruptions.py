@@ -41,7 +41,7 @@ def gaussian_noise(images: np.ndarray, level: int, generator: np.random.Generato
 def glass_blur(
     images: np.ndarray, level: int, generator: np.random.Generator, *, swap: bool = True
 ) -> np.ndarray:
-    """Blur, exchange each pixel with one at most `reach` away, from the bottom right to the top left, and blur again."""
+    """Blur, exchange each pixel with one at most `reach` away, from bottom right to top left, and blur again."""
     sigma, reach, rounds = GLASS[level]
     blurred = _blur(images, sigma)
     count, _, height, width = images.shape
@@ -73,7 +73,7 @@ def snow(images: np.ndarray, level: int, generator: np.random.Generator) -> np.n
 
 def _streaks(layer: np.ndarray, scale: float, threshold: float, length: int, angle: float) -> np.ndarray:
     height, width = layer.shape
-    large = zoom(layer, scale, order=1)
+    large = np.asarray(zoom(layer, scale, order=1))
     top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
     cut = large[top : top + height, left : left + width]
     cut = np.where(cut < threshold, 0, np.clip(cut, 0, 1))

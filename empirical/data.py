@@ -115,13 +115,15 @@ def load_digits(options: dict[str, Any], runtime: Runtime) -> ImageSet:
     from sklearn.datasets import load_digits as scans
 
     no_options("digits", options)
-    bunch = scans()
+    bunch: Any = scans()
     pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = bunch.target.astype(np.int64)
     test = stratified_subset(labels, 360, np.random.default_rng(0))
     train = np.setdiff1d(np.arange(len(labels)), test)
-    sides = [torch.from_numpy(part) for part in (pixels[train], labels[train], pixels[test], labels[test])]
-    return ImageSet("digits", *sides, 10, *channel_statistics(sides[0]))
+    images, tests = torch.from_numpy(pixels[train]), torch.from_numpy(pixels[test])
+    mean, std = channel_statistics(images)
+    answers = (torch.from_numpy(labels[rows]) for rows in (train, test))
+    return ImageSet("digits", images, next(answers), tests, next(answers), 10, mean, std)
 
 
 def no_options(name: str, options: dict[str, Any]) -> None:

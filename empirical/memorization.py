@@ -95,7 +95,8 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float | None:
     known = np.isfinite(first) & np.isfinite(second)
     if np.ptp(first[known]) == 0 or np.ptp(second[known]) == 0:
         return None
-    return float(spearmanr(first[known], second[known]).statistic)
+    found: Any = spearmanr(first[known], second[known])
+    return float(found.statistic)
 
 
 def describe(scores: np.ndarray, errors: np.ndarray) -> dict[str, float | int]:

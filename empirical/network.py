@@ -4,6 +4,7 @@ import copy
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +74,9 @@ class Network:
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores `(b, classes)` and the features `(b, f)` of raw images."""
         with self._autocast():
-            features = self.model.features(self.prepare(images))
-            return self.model.head(features).to(self.dtype), features.to(self.dtype)
+            model: Any = self.model
+            features = model.features(self.prepare(images))
+            return model.head(features).to(self.dtype), features.to(self.dtype)
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable parameters."""

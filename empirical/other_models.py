@@ -37,7 +37,7 @@ def vit_s(shape: Sequence[int], classes: int) -> Classifier:
         raise MissingDataError("model vit-s: needs timm; install the extra: pip install '.[vit]'") from error
     patch = max(1, shape[1] // 8)
     body = VisionTransformer(
-        img_size=tuple(shape[1:]), patch_size=patch, in_chans=shape[0], num_classes=0, embed_dim=384, depth=12,
+        img_size=(shape[1], shape[2]), patch_size=patch, in_chans=shape[0], num_classes=0, embed_dim=384, depth=12,
         num_heads=6,
     )  # fmt: skip
     return Classifier(body, 384, classes)

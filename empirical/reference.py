@@ -31,7 +31,8 @@ def _train(
     identity = {
         "stage": name, "data": images.digest, "rows": digest(rows), "model": config.model, "rule": rule,
         "recipe": plain(recipe), "augment": plain(augmentation(config)), "seed": config.seed,
-        "precision": config.precision, "corruption": noise(config), "double_normalize": config.fidelity.double_normalize,
+        "precision": config.precision, "corruption": noise(config),
+        "double_normalize": config.fidelity.double_normalize,
     }  # fmt: skip
 
     def stage(network: Network) -> Stage:

@@ -9,6 +9,7 @@ from empirical.fidelity import Fidelity
 from empirical.registry import load
 from empirical.rules import Branches, Mask, Masked, Plain, Rule, Sam, Scope, restrict
 from empirical.spec import RuleSpec, parse_rule
+from repro.fields import reject
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     mask = context.saliency()
     rest = [~m for m in mask]
     base = build_rule(spec.inner, context)
+    if not isinstance(base, Plain | Sam):
+        raise reject("rule", f"minmax-{spec.inner}", "sgd, sam-... or asam-... inside minmax")
     retain = replace(base, part="retain", scope=Scope(rest, fidelity.mask_stage))
     forget = replace(base, part="forget", scope=Scope(mask, fidelity.mask_stage))
     if isinstance(forget, Sam):
@@ -86,8 +89,9 @@ def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
 
     One, except for branches under D5 "double": the released code steps on retain, then on forget at the moved weights.
     """
-    double = fidelity.minmax_update == "double" and isinstance(rule, Branches) and rule.retain.scope.mask is not None
-    return (rule.retain, rule.forget) if double else (rule,)
+    if fidelity.minmax_update == "owned" or not isinstance(rule, Branches) or rule.retain.scope.mask is None:
+        return (rule,)
+    return (rule.retain, rule.forget)
 
 
 def method_rule(method: object, rule: Rule, context: RuleContext) -> Rule:

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from empirical import tensors
 from empirical.network import frozen_statistics
 
 Loss = Callable[[str], Tensor]
@@ -108,8 +109,7 @@ class Sam:
         shift = perturbation(weights, first, rho=self.ascent * self.rho, adaptive=self.adaptive)
         with shifted(weights, shift), frozen_statistics(model):
             second = self.scope.clip(gradient(model, loss(self.part)), "always")
-        rise = torch._foreach_sub(list(second), list(first))
-        return list(torch._foreach_add(list(first), list(rise), alpha=self.sharpness))
+        return tensors.add(first, tensors.add(second, first, -1), self.sharpness)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Branches:
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
         """Return the sum of the two branch gradients."""
-        return list(torch._foreach_add(self.retain(model, loss), self.forget(model, loss)))
+        return tensors.add(self.retain(model, loss), self.forget(model, loss))
 
 
 @dataclass(frozen=True)
@@ -191,12 +191,12 @@ def gradient(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
 def perturbation(weights: Sequence[Tensor], grads: Sequence[Tensor], *, rho: float, adaptive: bool) -> list[Tensor]:
     """Return eps; zero where the gradient is zero, without asking the device for the norm."""
     size = [w.abs() for w in weights] if adaptive else None
-    scaled = torch._foreach_mul(list(grads), size) if size else list(grads)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled)))
+    scaled = tensors.multiply(grads, size) if size else list(grads)
+    norm = tensors.norm(scaled)
     factor = torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
     if size:
-        scaled = torch._foreach_mul(scaled, size)
-    return list(torch._foreach_mul(list(scaled), factor))
+        scaled = tensors.multiply(scaled, size)
+    return tensors.multiply(scaled, factor)
 
 
 @contextmanager
@@ -204,8 +204,8 @@ def shifted(weights: Sequence[Tensor], shift: Sequence[Tensor]) -> Iterator[None
     """Move the weights by `shift` inside the block and put the saved ones back after it."""
     weights = [w.detach() for w in weights]
     saved = [w.clone() for w in weights]
-    torch._foreach_add_(weights, list(shift))
+    tensors.add_(weights, shift)
     try:
         yield
     finally:
-        torch._foreach_copy_(weights, saved)
+        tensors.copy_(weights, saved)

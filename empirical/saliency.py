@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from empirical import tensors
 from empirical.network import Network
 
 
@@ -21,7 +22,7 @@ def forget_gradient(network: Network, images: Tensor, labels: Tensor, *, batch_s
     for chunk, target in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         scores = network.logits(network.prepare(chunk.to(network.device)))
         loss = F.cross_entropy(scores, target.to(network.device), reduction="sum")
-        torch._foreach_add_(total, torch.autograd.grad(loss, weights, materialize_grads=True))
+        tensors.add_(total, torch.autograd.grad(loss, weights, materialize_grads=True))
     network.model.train()
     return [gradient.abs() for gradient in total]
 

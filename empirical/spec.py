@@ -38,7 +38,8 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     known = [*names("rules")]
     name = max((rule for rule in known if label == rule or label.startswith(f"{rule}-")), key=len, default="")
     if not name:
-        raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{nearest(label.split('-')[0], known)}")
+        likely = nearest(label.split("-")[0], known)
+        raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{likely}")
     rest = label[len(name) + 1 :]
     if name in DEFAULT_INNER:
         inner = rest or DEFAULT_INNER[name]

@@ -34,7 +34,8 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return the Jensen-Shannon divergence of rows `(n, classes)`, in bits, in [0, 1]."""
     middle = (p + q) / 2
-    return 0.5 * sum((side * np.log2(np.maximum(side, TINY) / np.maximum(middle, TINY))).sum(1) for side in (p, q))
+    ratios = [np.log2(np.maximum(side, TINY) / np.maximum(middle, TINY)) for side in (p, q)]
+    return 0.5 * (p * ratios[0] + q * ratios[1]).sum(1)
 
 
 def weight_distances(ours: Network, theirs: Network) -> dict[str, float]:

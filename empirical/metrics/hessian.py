@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from empirical import tensors
 from empirical.evaluation import ROLES, Evaluation, prefix
 from empirical.rules import trainable
 from repro.identity import derive_seed
@@ -46,12 +47,15 @@ def top_eigenvalue(loss: Callable[[], Tensor], weights: Sequence[Tensor], genera
     vector = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in weights]
     value = 0.0
     for _ in range(STEPS):
-        length = torch.stack(torch._foreach_norm(vector)).norm()
+        length = tensors.norm(vector)
         vector = [v / length for v in vector]
-        product = sum((g * v).sum() for g, v in zip(first, vector, strict=True))
-        image = torch.autograd.grad(product, weights, retain_graph=True, materialize_grads=True)  # type: ignore[arg-type]
-        previous, value = value, float(sum((v * h).sum() for v, h in zip(vector, image, strict=True)))
+        image = torch.autograd.grad(_dot(first, vector), weights, retain_graph=True, materialize_grads=True)
+        previous, value = value, float(_dot(vector, image))
         vector = list(image)
         if abs(value - previous) <= TOLERANCE * abs(value):
             break
     return value
+
+
+def _dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(left, right, strict=True)]).sum()

@@ -1,7 +1,6 @@
 """The loss around a model on a plane of two random directions, filter-normalized (Li et al. 2018), and its flatness."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from empirical.evaluation import ROLES, Evaluation, prefix
 from empirical.network import Network, predict
+from empirical.rules import shifted
 from repro.identity import derive_seed
 
 LARGEST = 512
@@ -65,25 +65,13 @@ def loss_grid(
     network: Network, pair: Sequence[Sequence[Tensor]], axis: np.ndarray, *, images: Tensor, labels: Tensor
 ) -> np.ndarray:
     """Return the mean cross entropy at `w + a d_1 + b d_2`, `(points, points)`, rows along a."""
-    grid = np.empty((len(axis), len(axis)))
+    grid, weights = np.empty((len(axis), len(axis))), network.parameters()
     for i, a in enumerate(axis):
         for j, b in enumerate(axis):
-            with moved(network, [a * first + b * second for first, second in zip(*pair, strict=True)]):
+            with shifted(weights, [a * first + b * second for first, second in zip(*pair, strict=True)]):
                 logits, _ = predict(network, images)
             grid[i, j] = float(F.cross_entropy(logits.cpu().double(), labels))
     return grid
-
-
-@contextmanager
-def moved(network: Network, shift: Sequence[Tensor]) -> Iterator[None]:
-    """Move the weights inside the block and put the saved ones back after it."""
-    weights = [weight.detach() for weight in network.parameters()]
-    saved = [weight.clone() for weight in weights]
-    torch._foreach_add_(weights, list(shift))
-    try:
-        yield
-    finally:
-        torch._foreach_copy_(weights, saved)
 
 
 def flatness(grid: np.ndarray) -> dict[str, float]:

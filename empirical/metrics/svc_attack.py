@@ -31,8 +31,8 @@ def svc_attack(evaluation: Evaluation) -> dict[str, float]:
     found: dict[str, float] = {}
     for role in ROLES:
         sides = {name: (outputs, labels) for name, outputs, labels in evaluation.sets(role)}
-        learned = [_take(sides["retain"], members), _take(sides["test"], others)]
-        shares = {name: forgotten_share(score, *learned, sides["forget"]) for name, score in SCORES.items()}
+        inside, outside = _take(sides["retain"], members), _take(sides["test"], others)
+        shares = {name: forgotten_share(score, inside, outside, sides["forget"]) for name, score in SCORES.items()}
         shares["m_entropy"] = shares[f"m_entropy_{evaluation.config.fidelity.m_entropy.replace('-', '_')}"]
         found |= {f"{prefix(role)}mia_{name}": share for name, share in shares.items()}
     return found

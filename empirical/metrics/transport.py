@@ -14,7 +14,7 @@ def transport_cost(cost: np.ndarray) -> float:
     except ImportError:
         return transport_by_program(cost)
     n, m = cost.shape
-    return float(ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=1_000_000))
+    return float(np.asarray(ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=1_000_000)))
 
 
 def transport_by_program(cost: np.ndarray) -> float:

@@ -102,7 +102,7 @@ def test_a_label_outside_the_classes_is_named_by_row(root: Path) -> None:
 def test_a_truncated_parquet_file_is_named(root: Path) -> None:
     path = root / "cifar10-train.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(IntegrityError, match="cifar10-train.parquet"):
+    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet"):
         load(root)
 
 

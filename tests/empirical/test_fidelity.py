@@ -16,8 +16,8 @@ from empirical.evaluate import evaluate
 from empirical.experiment import Experiment
 from empirical.fidelity import PRESETS, Fidelity, resolve, single, switch_names
 from empirical.forget import choose_forget
-from empirical.metrics.landscape import directions
 from empirical.methods.build import build_method
+from empirical.metrics.landscape import directions
 from empirical.network import Network
 from empirical.pipeline import run
 from empirical.published import published_reference
@@ -254,7 +254,9 @@ def test_d22_entanglement_scale(small: Small, shared: Workspace) -> None:
 def test_d23_landscape_norm() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     network = Network(model, (0.0,), (1.0,))
-    by_filter, by_layer = (directions(network, torch.Generator().manual_seed(0), norm=n)[0] for n in ("filter", "layer"))
+    by_filter, by_layer = (
+        directions(network, torch.Generator().manual_seed(0), norm=norm)[0] for norm in ("filter", "layer")
+    )
     weight = model[0].weight
     filters = [d[0].flatten(1).norm(dim=1) / weight.flatten(1).norm(dim=1) for d in (by_filter, by_layer)]  # type: ignore[union-attr,operator]
     assert torch.allclose(filters[0], torch.ones(2))

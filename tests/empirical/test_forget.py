@@ -95,7 +95,7 @@ def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> N
     path.write_text("3\nfive\n")
     with pytest.raises(ConfigError, match=r"mine.txt line 2: 'five'"):
         import_index(path, store)
-    with pytest.raises(MissingDataError, match="absent.txt"):
+    with pytest.raises(MissingDataError, match=r"absent\.txt"):
         import_index(tmp_path / "absent.txt", store)
 
 
@@ -118,7 +118,7 @@ def test_scores_made_for_another_order_are_refused(
 ) -> None:
     labels = workspace.dataset(small()).train_labels.numpy().copy()
     labels[7] = 1 - labels[7]
-    with pytest.raises(ConfigError, match="row 7.*another order"):
+    with pytest.raises(ConfigError, match=r"row 7.*another order"):
         import_scores(score_file(tmp_path / "bad.npz", labels), small(), workspace)
     with pytest.raises(ConfigError, match="10 rows"):
         import_scores(score_file(tmp_path / "short.npz", labels[:10]), small(), workspace)

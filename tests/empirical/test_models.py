@@ -42,6 +42,6 @@ def test_the_patch_network_is_the_theorys_formula() -> None:
     model = load("models", "patch-cnn")((1, 4, 12), 2)
     images = torch.randn(3, 1, 4, 12)
     patches = [images[:, 0, :, 4 * p : 4 * (p + 1)].reshape(3, 16) for p in range(3)]
-    activations = sum(torch.relu(patch @ model.weight.T) for patch in patches)
+    activations = torch.stack([torch.relu(patch @ model.weight.T) for patch in patches]).sum(0)
     expected = torch.stack([activations[:, :10].mean(1), activations[:, 10:].mean(1)], 1)
     torch.testing.assert_close(model(images), expected)

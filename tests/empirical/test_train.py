@@ -16,7 +16,8 @@ RECIPE = Recipe(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
 
 
 def rows(count: int, batch_size: int) -> Rows:
-    return Rows(torch.arange(count), torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool), batch_size)
+    labels, forget = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool)
+    return Rows(torch.arange(count), labels, forget, batch_size)
 
 
 def test_cosine_falls_from_the_peak_to_zero() -> None:
@@ -46,7 +47,8 @@ def test_every_row_of_the_leading_stream_is_read_once_and_the_other_starts_over(
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     segment = Segment({"retain": rows(50, 4)})
-    index = {key: Arranger(key[0], 3).arrange(segment, "epoch", key[1])["retain"].index for key in ((0, 0), (0, 1), (1, 0))}
+    keys = ((0, 0), (0, 1), (1, 0))
+    index = {(s, e): Arranger(s, 3).arrange(segment, "epoch", e)["retain"].index for s, e in keys}
     assert torch.equal(index[0, 0], Arranger(0, 3).arrange(segment, "epoch", 0)["retain"].index)
     assert not torch.equal(index[0, 0], index[0, 1])
     assert not torch.equal(index[0, 0], index[1, 0])
@@ -88,7 +90,9 @@ def test_a_diverged_run_is_a_row_that_names_the_step(small: Callable[..., RunCon
     assert record.epochs()[-1]["loss"] is None
 
 
-def test_gradient_evaluations_count_every_example_of_every_pass(small: Callable[..., RunConfig], shared: Workspace) -> None:
+def test_gradient_evaluations_count_every_example_of_every_pass(
+    small: Callable[..., RunConfig], shared: Workspace
+) -> None:
     counts = {
         rule: run(small(rule=rule, forget_batch_size=4), shared.store, workspace=shared).result["gradient_evaluations"]
         for rule in ("sgd", "sam-0.1", "retain-sam-0.1", "minmax-sam-0.1")
