@@ -26,11 +26,11 @@ lint: .venv/tested
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[figures]'
+	$(PIP) -c constraints.txt -e '.[figures,networks]'
 	@touch $@
 
 .venv/tested: .venv/installed
-	$(PIP) -c constraints.txt -e '.[figures,test]'
+	$(PIP) -c constraints.txt -e '.[figures,networks,test]'
 	@touch $@
 
 clean:
