@@ -8,7 +8,7 @@ from figures.cells import method_order, rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, main_runs, run_caption, seed_range
-from figures.panels import panel_grid, rule_key
+from figures.panels import log_axis, panel_grid, rule_key
 from figures.records import Records
 from figures.style import METHODS, WIDE, Theme, method_label, rule_label
 from figures.table import Table, summarize, unlearn_table
@@ -62,8 +62,6 @@ def _dominated(row: Any, others: Table) -> bool:
 
 
 def _panel(axes: Any, data: Table, theme: Theme) -> None:
-    from matplotlib.ticker import LogLocator
-
     for _, row in data.iterrows():
         look = {"color": theme.color(row["rule"]), "marker": METHODS.get(row["method"], ("o", ""))[0]}
         fill = "none" if row["pretrain"] == "sgd" else "full"
@@ -73,10 +71,7 @@ def _panel(axes: Any, data: Table, theme: Theme) -> None:
         axes.errorbar([row["ratio"]], [row["mean"]], linestyle="none", elinewidth=0.7, fillstyle=fill,
                       alpha=0.35 if row["dominated"] else 1.0, **look, **bars)  # fmt: skip
     axes.plot([1.0], [1.0], color=theme.ink, marker="*", markersize=9, linestyle="none")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    log_axis(axes, "x")
 
 
 def _caption(runs: list, table: Table) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from figures.drawing import Drawing, frame
-from figures.panels import panel_grid, rule_key
+from figures.panels import data_ticks, log_axis, panel_grid, rule_key
 from figures.records import Records
 from figures.style import WIDE, Theme
 from figures.table import Table
@@ -48,7 +48,8 @@ def _column(axes: Any, rows: Table, theme: Theme) -> None:
             for floor, points in rows.groupby(f"at_grid_floor_{rule}"):
                 panel.plot(points["d_over_n"], points[f"{name}_{rule}"],
                            **(look | {"linestyle": "none", "fillstyle": "none" if floor else "full"}))  # fmt: skip
-            panel.set_xscale("log")
+            log_axis(panel, "x")
+            data_ticks(panel, rows["d_over_n"])
             panel.set_ylim(-0.05, 1.05)
 
 

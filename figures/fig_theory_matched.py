@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from figures.drawing import Drawing, frame
-from figures.panels import outside_legend, panel_grid
+from figures.panels import log_axis, outside_legend, panel_grid
 from figures.records import Records
 from figures.style import WIDE, Theme
 from figures.table import Table
@@ -63,8 +63,7 @@ def _column(axes: Any, rows: Table, theme: Theme) -> None:
                              color=look["color"], alpha=0.12, linewidth=0)  # fmt: skip
         axes[1].plot(line["signal_strength"], line["forget_error"], **look)
     for panel in axes:
-        panel.set_xscale("log", base=2)
-        panel.xaxis.set_major_formatter("{x:g}")
+        log_axis(panel, "x", base=2)
         panel.set_ylim(-0.03, 1.03)
     axes[0].set_ylim(-0.02, 0.62)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from figures.drawing import Drawing, frame
-from figures.panels import panel_grid, say_not_run
+from figures.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.records import Records
 from figures.style import WIDE, Theme
 from figures.table import Table
@@ -16,8 +16,13 @@ CLAIMS = {"theorem-3.2-sgd-boundary": "SGD-pretrained", "theorem-3.3-sam-boundar
 # The stage that each claim is about comes first; the line of a stage is fixed by its place.
 LINES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 3)), (0, (8, 2))]
 MARKERS = "osD^vPX*"
-THRESHOLD = 0.93  # of SGD, in units of (P-1) sigma_p (d/n)^(1/4), measured with sigma_0 ~ d^(-1/2)
-SAMPLES = 40  # n along d in the claims' sweeps, with P = 2 and sigma_p = 1
+SGD, SAM = CLAIMS
+PANELS = [  # claim, title, which rows
+    (SGD, "SGD-pretrained, along d", lambda data: data["axis"] == "d"),
+    (SAM, "SAM-pretrained, along d", lambda data: ~data["stage"].str.startswith("pretrained,")),
+    (SGD, "SGD-pretrained, along n", lambda data: data["axis"] == "n"),
+    (SAM, "SAM, training longer or shorter", lambda data: data["stage"].str.startswith("pretrained")),
+]
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
@@ -26,18 +31,17 @@ def draw(records: Records, theme: Theme) -> Drawing:
     missing = [f"{CLAIMS[name]} boundary: {claim_command(name)}" for name in CLAIMS if name not in found]
     if not found:
         return frame(theme, missing=missing[0])
-    data = pd.concat([_rows(name, record.result["rows"]) for name, record in found.items()], ignore_index=True)
-    figure, axes = panel_grid(1, 3, width=WIDE, height=3.6)
-    places = [("theorem-3.2-sgd-boundary", "d"), ("theorem-3.3-sam-boundary", "d"), ("theorem-3.2-sgd-boundary", "n")]
-    for panel, (name, axis) in zip(axes[0], places, strict=True):
-        rows = data[(data["claim"] == name) & (data["axis"] == axis)]
-        panel.set_title(f"{CLAIMS[name]}, along {axis}")
+    data: Table = pd.concat([_rows(name, record.result["rows"]) for name, record in found.items()], ignore_index=True)
+    figure, axes = panel_grid(2, 2, width=WIDE, height=4.6)
+    for panel, (name, title, keep) in zip(axes.flat, PANELS, strict=True):
+        rows = data[(data["claim"] == name) & keep(data)]
+        panel.set_title(title)
         if rows.empty:
             say_not_run(panel, f"{CLAIMS[name]}: {claim_command(name)}", theme)
             continue
         _panel(panel, rows, theme, sgd=name.startswith("theorem-3.2"))
-        panel.set_xlabel("dimension $d$" if axis == "d" else "samples $n$")
-    axes[0, 0].set_ylabel(r"$|\phi|$ at test error 0.1")
+        panel.set_xlabel("samples $n$" if rows["axis"].iloc[0] == "n" else "dimension $d$")
+        panel.set_ylabel(r"$|\phi|$ at test error 0.1")
     seeds = sorted({record.result["seeds"] for record in found.values()})
     return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), tuple(missing), figure)
 
@@ -59,16 +63,15 @@ def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
     for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
         look = {"color": theme.color(rule) if place == 0 else theme.ink, "linestyle": LINES[place % len(LINES)]}
         fit = line.iloc[0]
-        text = f"{_short(str(stage))}: {fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
+        text = f"{_short(str(stage))}\n{fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
         axes.plot(line["at"], line["boundary"], marker=MARKERS[place % len(MARKERS)], label=text,
                   linewidth=1.6 if place == 0 else 0.8, markersize=4 if place == 0 else 3, **look)  # fmt: skip
     span = np.array([rows["at"].min(), rows["at"].max()], dtype=float)
     _theory(axes, rows, span, theme, sgd=sgd)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), title="fitted exponent [95 %]", title_fontsize=7)
+    log_axis(axes, "x")
+    data_ticks(axes, rows["at"])
+    log_axis(axes, "y")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="fitted exponent\n[95 %]", title_fontsize=7)
 
 
 def _theory(axes: Any, rows: Table, span: np.ndarray, theme: Theme, *, sgd: bool) -> None:
@@ -80,7 +83,12 @@ def _theory(axes: Any, rows: Table, span: np.ndarray, theme: Theme, *, sgd: bool
 
 
 def _short(stage: str) -> str:
-    return stage.replace("unlearned, ", "after ").replace(" epochs", " ep.").replace("pretrained", "before")
+    return (
+        stage.replace("unlearned, ", "after ")
+        .replace(" epochs", " ep.")
+        .replace("pretrained", "before")
+        .replace(", d to", ",\nd to")
+    )
 
 
 def _caption(seeds: list[int]) -> str:

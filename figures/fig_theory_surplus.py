@@ -36,7 +36,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         used.append(found[name])
         parts.append(_panel(panel, how, found[name].result["rows"], theme))
     data = pd.concat(parts, ignore_index=True)
-    seeds = "/".join(str(record.result["seeds"]) for record in used)
+    seeds = "/".join(sorted({str(record.result["seeds"]) for record in used}))
     outside_legend(figure, axes[0, 0] if parts[0]["reading"].iloc[0] == "ratio" else axes[0, 1], columns=4, seeds=seeds,
                    note=f"means over {seeds} seeds; exponents with 95 % intervals in the caption")  # fmt: skip
     return Drawing(data, _caption(data, seeds), _alt(data), tuple(used), tuple(missing), figure)

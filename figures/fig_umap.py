@@ -123,12 +123,12 @@ def _caption(shown: list[Snapshot], count: int) -> str:
     spread = "; ".join(f"{one.title} {text}" for one in shown if (text := one.number("entanglement_wp")))
     seeds = f" E_Wp over seeds, mean ± standard deviation (seeds): {spread}." if spread else ""
     return (
-        f"Penultimate features of {count} samples of {label(first, 'dataset')} in two "
-        "dimensions by UMAP (seed 42), or by principal components in a row of under 100 samples; fitted on the "
-        "original model's features; the other models' features go through the same map, with the same limits and colours. Top: "
-        "all classes; arrows move the mean of each class's forget samples. Bottom: the largest class of F. Numbers are "
-        "from the feature space: E_Wp (1: R and F indistinguishable), the share of the 10 nearest neighbours of forget "
-        f"samples that are in F, and the picture's trustworthiness. Distances in such maps mean little.{seeds} "
+        f"Penultimate features of {count} samples of {label(first, 'dataset')} in two dimensions by UMAP (seed 42), or "
+        "by principal components in a row of under 100 samples; fitted on the original model's features; the others go "
+        "through the same map, with the same limits and colours. Top: all classes; arrows move each class mean of "
+        "forget samples. Bottom: the largest class of F. Numbers are from the feature space: E_Wp (1: R and F "
+        "indistinguishable), the share of the 10 nearest neighbours of forget samples that are in F, and the picture's "
+        f"trustworthiness. Distances in such maps mean little.{seeds} "
         f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed {label(first, 'seed')}."
     )
 

@@ -83,6 +83,25 @@ def fill_style(pretrain: str) -> str:
     return FILLS.get(pretrain.split("-")[0], "full")
 
 
+def log_axis(axes: "Axes", which: str, *, base: int = 10) -> None:
+    """Make the `x` or `y` axis logarithmic, with plain numbers at 1, 2 and 5 (or powers of 2) and nowhere else."""
+    from matplotlib.ticker import LogLocator
+
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    {"x": axes.set_xscale, "y": axes.set_yscale}[which]("log", base=base)
+    axis.set_major_locator(LogLocator(base, subs=(1.0, 2.0, 5.0) if base == 10 else (1.0,), numticks=12))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def data_ticks(axes: "Axes", values: Any, *, most: int = 3) -> None:
+    """Put ticks of the horizontal axis at measured values: the ends and, evenly between, at most `most` in all."""
+    found = np.unique(np.asarray(values, dtype=float))
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))]
+    axes.set_xticks(chosen, [f"{value:g}" for value in chosen])
+    axes.set_xticks([], minor=True)
+
+
 def spread_note(seeds: Any) -> str:
     """Return what a mark and its bar mean, with the number of seeds, for the head of a legend."""
     return f"mean and 95 % t-interval, {seeds} seeds"

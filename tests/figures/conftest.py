@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from figures.catalogue import FIGURES, draw
 from repro.store import Record, Store
 
 SEEDS = 3
@@ -101,6 +102,14 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
                      extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS)  # fmt: skip
     save_sweeps(store)
     return store
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every figure and table of the golden store, drawn once."""
+    folder = tmp_path_factory.mktemp("figures")
+    draw(list(FIGURES), [golden], folder)
+    return folder
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ from repro.errors import ConfigError, MissingDataError
 from repro.store import Store
 
 
-@pytest.fixture(scope="session")
-def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("figures")
-    draw(list(FIGURES), [golden], folder)
-    return folder
-
-
 def numbers(folder: Path, name: str) -> Table:
     return pd.read_csv(folder / f"{name}.csv")
 
@@ -60,7 +53,7 @@ def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_d
 
 
 def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> None:
-    names = ["fig-tow", "fig-theory-trajectories"]
+    names = ["fig-mia", "tab-minmax"]
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):
         draw(names, [golden], folder)
@@ -69,12 +62,12 @@ def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> 
 
 
 def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: Path) -> None:
-    (first,) = draw(["fig-tow"], [golden], tmp_path)
-    before = (tmp_path / "fig-tow.png").stat().st_mtime_ns
-    assert draw(["fig-tow"], [golden], tmp_path) == [first]
-    assert (tmp_path / "fig-tow.png").stat().st_mtime_ns == before
-    draw(["fig-tow"], [Store(tmp_path / "nothing")], tmp_path)
-    assert (tmp_path / "fig-tow.png").stat().st_mtime_ns != before
+    (first,) = draw(["fig-published"], [golden], tmp_path)
+    before = (tmp_path / "fig-published.png").stat().st_mtime_ns
+    assert draw(["fig-published"], [golden], tmp_path) == [first]
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns == before
+    draw(["fig-published"], [Store(tmp_path / "nothing")], tmp_path)
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns != before
 
 
 def test_tow_is_drawn_from_the_records_mean_and_interval(drawn_folder: Path) -> None:
@@ -85,7 +78,7 @@ def test_tow_is_drawn_from_the_records_mean_and_interval(drawn_folder: Path) -> 
     assert cell[["mean", "sd", "low", "high", "seeds"]].iloc[0].tolist() == pytest.approx(
         [0.71, 0.01, 0.71 - half, 0.71 + half, 3]
     )
-    retrained = data[(data["method"] == "retrained_test_accuracy")]
+    retrained = data[(data["method"] == "retrained") & (data["metric"] == "test_accuracy")]
     assert retrained["mean"].tolist() == pytest.approx([0.7] * 3)
 
 
