@@ -112,7 +112,10 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
         diverged_at = advance(drawn.problem, state, schedule, rule, *steps) if epoch else -1
         if diverged_at >= 0:
             return Phase(state, values, -1, diverged_at)
-        found = measure(config, drawn, state, probing)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = measure(config, drawn, state, probing)
+        if not np.all(np.isfinite(list(found.values()))):  # the state is finite still, its products are not
+            return Phase(state, values, -1, max(steps[1] - 1, 0))
         values[:, column] = [found[name] for name in names]
         level = config.stop_forget_error if probing is not None else None
         if level is not None and found["forget_error"] >= level:

@@ -15,8 +15,8 @@ from repro.progress import track
 from repro.provenance import collect
 from repro.store import Record, Store, run_id
 from theory import matching
-from theory.coefficients import METRICS
 from theory.clocks import default_clock, fixed_clock
+from theory.coefficients import METRICS
 from theory.config import TheoryConfig
 from theory.engine import simulate_many, thread_count
 from theory.stats import crossing, slope
@@ -112,7 +112,7 @@ def cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
     points = [dict(zip(sweep.axes, values, strict=True)) for values in product(*sweep.axes.values())]
     cells = [sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
              for pretrain in sweep.pretrains for point in points for rule in sweep.rules]  # fmt: skip
-    unique = {cell: None for cell in cells}
+    unique = dict.fromkeys(cells)
     return sorted(unique, key=lambda cell: run_id("key", cell.pretrain_key()))
 
 

@@ -4,17 +4,38 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from theory.coefficients import weight_gram
+from theory.coefficients import noise_coefficients, signal_coefficients, weight_gram
 from theory.config import TheoryConfig
 from theory.dense import DenseNetwork
 from theory.dynamics import advance
 from theory.gram import Draw, draw, generator
 from theory.rules import make_rule
 from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
-from theory.state import State, start_state
+from theory.state import State, copy_state, start_state
 
-ORACLE = TheoryConfig(d=1000, n=40, n_forget=10, retain_batch=10, draw="dense", epochs=100, alpha=0.7, rho_scale=0.5)
+ORACLE = TheoryConfig(d=300, n=40, n_forget=10, retain_batch=10, draw="dense", epochs=100, alpha=0.7, rho_scale=0.5)
+SMALL = TheoryConfig(d=60, n=12, n_forget=4, m=3, draw="dense", pretrain_epochs=8, epochs=8, retain_batch=3)
+ANY_CONFIG = st.builds(
+    SMALL.changed,
+    n=st.integers(6, 14),
+    n_forget=st.integers(1, 5),
+    m=st.integers(1, 5),
+    patches=st.integers(2, 4),
+    noise=st.sampled_from(["orthogonal", "plain"]),
+    batch_size=st.integers(1, 9),
+    retain_batch=st.integers(1, 9),
+    forget_batch=st.integers(1, 5),
+    alpha=st.floats(0.0, 1.0),
+    signal_strength=st.floats(0.1, 3.0),
+    rho_scale=st.floats(0.0, 2.0),
+    mask_refresh=st.integers(0, 3),
+    pretrain=st.sampled_from(["sgd", "sam"]),
+    unlearn=st.sampled_from(["sgd", "sam", "sharpen", "minmax", "retain_sam"]),
+    method=st.sampled_from(["neggrad", "random_label"]),
+)
 
 
 def phases(config: TheoryConfig, drawn: Draw) -> list[tuple[Schedule, str, float]]:
@@ -48,21 +69,135 @@ def rebuild(drawn: Draw, state: State) -> np.ndarray:
     return weights + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
 
 
-@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
-@pytest.mark.parametrize("pretrain, unlearn, method", [
-    ("sgd", "sgd", "neggrad"), ("sam", "sam", "neggrad"), ("sgd", "sam", "random_label"),
-    ("sam", "minmax", "neggrad"), ("sgd", "retain_sam", "neggrad"), ("sgd", "sharpen", "neggrad"),
-])  # fmt: skip
-def test_gram_engine_equals_explicit_weights_over_700_steps(noise: str, pretrain: str, unlearn: str, method: str):
-    patches = 3 if noise == "plain" else 2
-    config = replace(ORACLE, noise=noise, pretrain=pretrain, unlearn=unlearn, method=method, patches=patches)
+def assert_same_network(config: TheoryConfig, tolerance: float) -> None:
     drawn = draw(config, 0)
     state, network = run_gram(config, drawn), run_dense(config, drawn)
-    assert sum(len(schedule.size) for schedule, _, _ in phases(config, drawn)) == 700
     assert drawn.vectors is not None
     phi, xi, _ = drawn.vectors
-    scale = np.abs(state.V).max()
-    np.testing.assert_allclose(state.u / scale, network.weights @ phi / scale, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(state.V / scale, network.weights @ xi.T / scale, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(rebuild(drawn, state), network.weights, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(weight_gram(drawn, state), network.weights @ network.weights.T, rtol=1e-10, atol=1e-10)
+    scale = max(np.abs(state.V).max(), np.abs(state.u).max())
+    np.testing.assert_allclose(state.u / scale, network.weights @ phi / scale, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(state.V / scale, network.weights @ xi.T / scale, rtol=0, atol=tolerance)
+    size = np.abs(network.weights).max()
+    np.testing.assert_allclose(rebuild(drawn, state) / size, network.weights / size, rtol=0, atol=tolerance)
+    product = network.weights @ network.weights.T
+    np.testing.assert_allclose(weight_gram(drawn, state), product, rtol=0, atol=tolerance * np.abs(product).max())
+
+
+@pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])
+@pytest.mark.parametrize(
+    "pretrain, unlearn, method",
+    [
+        ("sgd", "sgd", "neggrad"),
+        ("sam", "sam", "neggrad"),
+        ("sgd", "sam", "random_label"),
+        ("sam", "minmax", "neggrad"),
+        ("sgd", "retain_sam", "neggrad"),
+        ("sgd", "sharpen", "neggrad"),
+    ],
+)
+def test_gram_engine_equals_explicit_weights_over_700_steps(noise, patches, pretrain, unlearn, method):
+    config = replace(ORACLE, noise=noise, pretrain=pretrain, unlearn=unlearn, method=method, patches=patches)
+    assert sum(len(schedule.size) for schedule, _, _ in phases(config, draw(config, 0))) == 700
+    assert_same_network(config, 1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=ANY_CONFIG)
+def test_gram_engine_equals_explicit_weights_for_any_short_configuration(config):
+    assert_same_network(config, 1e-10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(config=ANY_CONFIG)
+def test_kappa_and_zeta_rebuild_the_weights(config):
+    """`w = w0 + j kappa phi / |phi|^2 + (1 / (P-1)) sum_i zeta_i xi_i / |xi_i|^2` to 1e-12."""
+    drawn = draw(config, 0)
+    state = run_gram(config, drawn)
+    assert drawn.vectors is not None
+    phi, xi, start = drawn.vectors
+    signs = np.repeat([1.0, -1.0], config.m)
+    kappa = signal_coefficients(drawn, state).sum(axis=0)
+    directions = xi / np.sum(xi**2, axis=1, keepdims=True) / (config.patches - 1)
+    weights = start + np.outer(signs * kappa, phi / (phi @ phi)) + noise_coefficients(drawn, state) @ directions
+    np.testing.assert_allclose(weights, rebuild(drawn, state), rtol=0, atol=1e-12 * np.abs(weights).max())
+
+
+@settings(max_examples=25, deadline=None)
+@given(config=ANY_CONFIG, unlearn=st.sampled_from(["sam", "retain_sam", "sharpen"]))
+def test_radius_zero_is_bitwise_sgd(config, unlearn):
+    drawn = draw(config, 0)
+    flat = run_gram(replace(config, unlearn=unlearn, rho_scale=0.0), drawn)
+    plain = run_gram(replace(config, unlearn="sgd"), drawn)
+    tolerance = 0.0 if unlearn != "retain_sam" else 1e-13  # its two groups are added in another order
+    for left, right in zip(flat[:4], plain[:4], strict=True):
+        np.testing.assert_allclose(left, right, rtol=0, atol=tolerance * max(1.0, np.abs(right).max()))
+
+
+@settings(max_examples=25, deadline=None)
+@given(config=ANY_CONFIG.filter(lambda config: config.unlearn != "minmax"))  # ties in a mask go by index
+def test_flipping_every_label_mirrors_the_network(config):
+    """With `y -> -y` and the two signs of neurons exchanged, u changes sign and V does not."""
+    drawn = draw(config, 0)
+    problem, start = drawn.problem, drawn.start
+    swap = np.roll(np.arange(2 * config.m), config.m)
+    mirrored = problem._replace(labels=-problem.labels, overlap=-problem.overlap)
+    other = Draw(mirrored, start._replace(u=-start.u[swap], V=start.V[swap], K=start.K[swap][:, swap]))
+    state, image = run_gram(config, drawn), run_gram(config, other)
+    scale = max(np.abs(state.V).max(), np.abs(state.u).max())
+    np.testing.assert_allclose(image.V / scale, state.V[swap] / scale, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(image.u / scale, -state.u[swap] / scale, rtol=0, atol=1e-9)
+
+
+def one_step(state: State, rule: str, rho: float, config: TheoryConfig = SMALL) -> State:
+    drawn = draw(config, 0)
+    moved = copy_state(state)
+    schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
+    assert advance(drawn.problem, moved, schedule, make_rule(rule, config, rho=rho), 0, 1) == -1
+    return moved
+
+
+@pytest.mark.parametrize("rule", ["sgd", "sam", "sharpen", "minmax", "retain_sam"])
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_dead_neurons_get_no_gradient_and_a_zero_gradient_perturbs_nothing(rule, level):
+    """ReLU'(0) = 0: at exactly zero preactivations nothing moves, and no norm is divided by."""
+    state = start_state(draw(SMALL, 0).start)
+    state.u[:], state.V[:] = 0.0, level
+    moved = one_step(state, rule, rho=1.0)
+    for before, after in zip(state[:4], moved[:4], strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e8])
+def test_logistic_does_not_overflow_for_huge_outputs(size):
+    state = start_state(draw(SMALL, 0).start)
+    state.V[:3], state.V[3:] = size, -size
+    moved = one_step(state, "sam", rho=1.0)
+    assert all(np.all(np.isfinite(array)) for array in moved)
+
+
+def test_minmax_never_lets_a_forget_sample_move_a_retain_neuron():
+    config = replace(SMALL, unlearn="minmax", mask_refresh=0)
+    drawn = draw(config, 0)
+    state = start_state(drawn.start)
+    schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
+    advance(drawn.problem, state, schedule, make_rule("minmax", config, rho=config.rho_th), 0, len(schedule.size))
+    retain_neurons, forget_samples = state.mask == 0.0, np.arange(config.n) >= config.n_retain
+    assert retain_neurons.sum() == config.m
+    assert np.all(state.q[retain_neurons][:, forget_samples] == 0.0)
+    assert np.all(state.q[~retain_neurons][:, ~forget_samples] == 0.0)
+
+
+def test_mask_is_refreshed_only_when_asked():
+    masks = {}
+    for refresh in (0, 1):
+        config = replace(SMALL, unlearn="minmax", mask_refresh=refresh, epochs=40, eta_scale=20.0)
+        drawn = draw(config, 1)
+        state = start_state(drawn.start)
+        schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
+        rule, seen = make_rule("minmax", config, rho=config.rho_th), []
+        for epoch in range(config.epochs):
+            advance(drawn.problem, state, schedule, rule, epoch * schedule.per_epoch, (epoch + 1) * schedule.per_epoch)
+            seen.append(tuple(state.mask))
+        masks[refresh] = set(seen)
+    assert len(masks[0]) == 1
+    assert len(masks[1]) > 1

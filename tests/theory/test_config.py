@@ -1,0 +1,67 @@
+"""Settings: defaults, derived quantities, refusals."""
+
+from dataclasses import fields
+
+import pytest
+
+from repro.errors import ConfigError
+from theory.config import TheoryConfig, checkpoint_epochs
+
+
+def test_defaults_are_those_of_the_specification():
+    config = TheoryConfig()
+    assert config.eta == pytest.approx(0.01)
+    assert config.rho_th == pytest.approx(0.25)
+    assert config.sigma_0 == pytest.approx(0.1 / 4000**0.5)
+    assert config.signal_norm == pytest.approx(0.5 * (4000 / 40) ** 0.25)
+
+
+def test_every_setting_says_what_it_is():
+    assert all(field.metadata.get("help") for field in fields(TheoryConfig))
+
+
+def test_signal_norm_is_the_same_setting_in_input_units():
+    config = TheoryConfig.with_signal(signal_norm=2.0, d=1000, patches=3)
+    assert config.signal_norm == pytest.approx(2.0)
+    assert TheoryConfig.with_signal(signal_strength=0.7).signal_strength == 0.7
+    assert TheoryConfig.with_signal(n=50).n == 50
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"signal_strength": -1.0}, ["signal_strength", "-1.0", "> 0"]),
+        ({"n_forget": 40}, ["n_forget", "40", "n - 1 = 39"]),
+        ({"alpha": 1.5}, ["alpha", "1.5", "[0.0, 1.0]"]),
+        ({"unlearn": "minmix"}, ["unlearn", "minmix", "minmax"]),
+        ({"directions": 500}, ["directions", "500", "power of two"]),
+        ({"draw": "dense", "d": 10**7}, ["draw", "bartlett"]),
+        ({"d": 2.5}, ["d", "2.5", "int"]),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_value_and_range(change, words):
+    with pytest.raises(ConfigError) as error:
+        TheoryConfig(**change)
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize("given", [{"signal_strength": 0.5, "signal_norm": 1.0}, {"signal_norm": 0.0}])
+def test_contradicting_or_empty_signals_are_refused(given):
+    with pytest.raises(ConfigError, match="signal_norm"):
+        TheoryConfig.with_signal(**given)
+
+
+def test_cells_that_differ_in_unlearning_only_share_their_pretraining():
+    config = TheoryConfig()
+    assert config.changed(unlearn="sam", alpha=0.5, epochs=3).pretrain_key() == config.pretrain_key()
+    assert config.changed(pretrain="sam").pretrain_key() != config.pretrain_key()
+    assert config.changed(signal_strength=1.0).pretrain_key() != config.pretrain_key()
+
+
+def test_checkpoints_thin_out():
+    epochs = checkpoint_epochs(1000)
+    assert epochs[:3] == [0, 5, 10]
+    assert {100, 120, 500, 550, 1000} <= set(epochs)
+    assert 105 not in epochs
+    assert checkpoint_epochs(0) == [0]
+    assert checkpoint_epochs(7) == [0, 5, 7]

@@ -1,0 +1,106 @@
+"""Simulations: independent of threads and neighbours, stopped at a forget level, honest about divergence."""
+
+import numpy as np
+import pytest
+
+from theory.config import TheoryConfig
+from theory.engine import simulate, simulate_many
+from theory.trajectory import Trajectory
+
+QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=4, directions=64)
+
+
+def assert_equal(one: Trajectory, two: Trajectory) -> None:
+    for name, values in one.metrics.items():
+        np.testing.assert_array_equal(values, two.metrics[name], err_msg=name)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    runs = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+        runs.append(simulate(QUICK.changed(unlearn="sam")))
+    assert_equal(*runs)
+
+
+def test_a_seed_does_not_depend_on_the_seeds_and_cells_beside_it():
+    together = simulate_many([QUICK, QUICK.changed(unlearn="minmax"), QUICK.changed(pretrain="sam")])[1]
+    alone = simulate(QUICK.changed(unlearn="minmax", seeds=1, first_seed=2))
+    for name, values in alone.metrics.items():
+        np.testing.assert_array_equal(values[0], together.metrics[name][2], err_msg=name)
+
+
+def test_axes_are_seed_then_epoch():
+    run = simulate(QUICK)
+    assert run.seeds.tolist() == [0, 1, 2, 3]
+    assert all(values.shape == (4, len(run.epochs)) for values in run.metrics.values())
+    assert all(values.shape == (4, len(run.pretrain_epochs)) for values in run.pretrain.values())
+    assert all(values.shape == (4,) for values in run.retrained.values())
+    for name, values in run.pretrain.items():
+        np.testing.assert_array_equal(values[:, -1], run.metrics[name][:, 0], err_msg=name)
+
+
+def test_frame_has_a_row_for_every_seed_phase_and_epoch():
+    run = simulate(QUICK)
+    frame = run.to_frame()
+    assert len(frame) == 4 * (len(run.epochs) + len(run.pretrain_epochs))
+    row = frame[(frame.phase == "unlearn") & (frame.seed == 2) & (frame.epoch == 20)]
+    assert row.test_error.item() == run.metrics["test_error"][2, -1]
+
+
+def test_a_run_stops_at_the_first_checkpoint_with_the_forget_level_and_stays_there():
+    run = simulate(QUICK.changed(alpha=0.2, epochs=200, stop_forget_error=0.5))
+    assert np.all(run.stopped_at > 0)
+    free = simulate(QUICK.changed(alpha=0.2, epochs=200))
+    first = free.matched(0.5)
+    np.testing.assert_array_equal(run.stopped_at, free.epochs[first])
+    for name, values in free.metrics.items():
+        np.testing.assert_array_equal(run.final(name), values[np.arange(4), first], err_msg=name)
+
+
+def test_matched_values_are_missing_where_the_level_is_not_reached():
+    run = simulate(QUICK.changed(alpha=1.0))
+    assert np.all(run.matched(0.9) == -1)
+    assert np.all(np.isnan(run.at("test_error", run.matched(0.9))))
+
+
+def test_without_pretraining_unlearning_starts_at_initialization():
+    run = simulate(QUICK.changed(pretrain_epochs=0, epochs=0))
+    assert run.epochs.tolist() == [0]
+    assert np.all(run.metrics["kappa_retain"] == 0.0)
+
+
+def test_forget_everything_weight_leaves_the_retain_coefficients_alone():
+    run = simulate(QUICK.changed(alpha=0.0))
+    np.testing.assert_array_equal(run.metrics["zeta_retain"][:, 0], run.metrics["zeta_retain"][:, -1])
+    np.testing.assert_array_equal(run.metrics["kappa_retain"][:, 0], run.metrics["kappa_retain"][:, -1])
+    assert np.all(run.metrics["forget_loss"][:, -1] > run.metrics["forget_loss"][:, 0])
+
+
+def test_oracle_never_learned_the_forget_samples():
+    run = simulate(QUICK)
+    assert np.all(run.retrained["zeta_forget"] == 0.0)
+    assert np.all(run.retrained["kappa_forget"] == 0.0)
+    assert np.all(run.oracle_gap("forget_error") >= 0.0)
+
+
+def test_perturbed_activation_equals_plain_activation_at_radius_zero():
+    run = simulate(QUICK.changed(probe_rho_scale=0.0))
+    for side in ("retain", "forget"):
+        for sign in ("match", "oppose"):
+            name = f"active_{side}_{sign}"
+            np.testing.assert_array_equal(run.metrics[name], run.metrics[f"{name}_perturbed"])
+
+
+@pytest.mark.parametrize("pretrain_epochs, first_step", [(20, 0), (0, 0)])
+def test_leaving_the_finite_range_is_a_row_with_its_step(pretrain_epochs, first_step):
+    run = simulate(QUICK.changed(eta_scale=1e308, pretrain_epochs=pretrain_epochs))
+    assert run.status == "diverged"
+    assert np.all(run.diverged_at >= first_step)
+    assert np.all(run.diverged_at < 200)
+    assert np.all(np.isnan(run.final("test_error")))
+
+
+def test_stronger_signal_lowers_the_test_error():
+    weak, strong = simulate_many([QUICK.changed(signal_strength=s) for s in (0.25, 2.0)])
+    assert strong.pretrain["test_error"][:, -1].mean() < weak.pretrain["test_error"][:, -1].mean() - 0.2

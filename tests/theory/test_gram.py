@@ -1,0 +1,79 @@
+"""The two draws have one law, and inner products are those of vectors."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from theory.config import TheoryConfig
+from theory.engine import simulate
+from theory.gram import bartlett_factor, draw
+
+SMALL = TheoryConfig(d=120, n=10, n_forget=2, m=3, pretrain_epochs=10, epochs=10, retain_batch=4, checkpoint_every=100)
+LEVEL = 1e-3  # with about thirty comparisons, a false alarm in three percent of all seeds; these seeds are fixed
+
+
+def same_law(one: Sequence[float], two: Sequence[float]) -> bool:
+    """Return whether a two-sample Kolmogorov-Smirnov test finds no difference."""
+    _, p_value = ks_2samp(one, two)
+    return p_value > LEVEL
+
+
+@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
+def test_bartlett_and_explicit_draws_have_the_same_gram_entries(noise):
+    samples = {}
+    for kind, first in (("bartlett", 0), ("dense", 1000)):
+        draws = [draw(replace(SMALL, draw=kind, noise=noise), first + seed) for seed in range(300)]
+        samples[kind] = {
+            "norm": [d.problem.gram[0, 0] for d in draws],
+            "product": [d.problem.gram[0, 9] for d in draws],
+            "largest eigenvalue": [np.linalg.eigvalsh(d.problem.gram)[-1] for d in draws],
+            "smallest eigenvalue": [np.linalg.eigvalsh(d.problem.gram)[0] for d in draws],
+            "initial noise": [d.start.V[2, 3] for d in draws],
+            "initial signal": [d.start.u[1] for d in draws],
+            "initial weights": [d.start.K[0, 5] for d in draws],
+        }
+    for name, values in samples["bartlett"].items():
+        assert same_law(values, samples["dense"][name]), name
+
+
+@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
+def test_bartlett_and_explicit_draws_train_to_the_same_law(noise):
+    config = replace(SMALL, noise=noise, unlearn="sam", signal_strength=1.0)
+    one = simulate(replace(config, draw="bartlett", seeds=150))
+    two = simulate(replace(config, draw="dense", seeds=150, first_seed=5000))
+    for name in ("test_error", "kappa_retain", "zeta_retain", "zeta_forget", "forget_loss", "weight_norm"):
+        assert same_law(one.final(name), two.final(name)), name
+
+
+@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
+def test_inner_products_are_those_of_the_vectors(noise):
+    found = draw(replace(SMALL, draw="dense", noise=noise), 3)
+    assert found.vectors is not None
+    phi, xi, weights = found.vectors
+    np.testing.assert_allclose(found.problem.gram, xi @ xi.T, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(found.problem.overlap, xi @ phi, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(found.start.V, weights @ xi.T, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(found.start.u, weights @ phi, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(found.start.K, weights @ weights.T, rtol=1e-12, atol=1e-10)
+    assert phi @ phi == pytest.approx(found.problem.signal2)
+
+
+def test_dimensions_below_the_number_of_vectors_are_drawn_explicitly():
+    assert bartlett_factor(8, 3, np.random.default_rng(0)).shape == (8, 3)
+    config = TheoryConfig(d=10, n=20, n_forget=4)
+    assert np.linalg.matrix_rank(draw(config, 0).problem.gram) == 9
+
+
+def test_a_billion_dimensions_cost_no_more_than_a_thousand():
+    found = draw(TheoryConfig(d=10**9), 0)
+    assert found.problem.gram.shape == (40, 40)
+    np.testing.assert_allclose(np.diag(found.problem.gram) / 1e9, 1.0, atol=1e-3)
+
+
+def test_one_seed_gives_the_same_geometry_at_every_strength():
+    weak, strong = (draw(TheoryConfig(signal_strength=s), 4) for s in (0.5, 2.0))
+    np.testing.assert_array_equal(weak.problem.gram, strong.problem.gram)
+    np.testing.assert_allclose(4 * weak.start.u, strong.start.u, rtol=1e-12)

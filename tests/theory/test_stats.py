@@ -1,0 +1,46 @@
+"""Intervals, fits and thresholds against closed forms."""
+
+import numpy as np
+import pytest
+
+from theory.stats import Estimate, bootstrap, crossing, mean_interval, slope
+
+
+def test_t_interval_of_two_values_is_the_textbook_one():
+    found = mean_interval([1.0, 3.0, float("nan")])
+    assert found.value == 2.0
+    assert found.high is not None
+    assert found.high - 2.0 == pytest.approx(12.706204736, rel=1e-8)  # t_{0.975, 1} times sqrt(2) / sqrt(2)
+
+
+def test_t_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    missed = sum(mean_interval(rng.normal(size=8)).excludes(0.0) for _ in range(2000))
+    assert missed / 2000 == pytest.approx(0.05, abs=0.015)
+
+
+def test_too_few_values_give_no_interval():
+    assert mean_interval([]) == Estimate(None, None, None)
+    assert mean_interval([4.0]) == Estimate(4.0, None, None)
+
+
+def test_slope_of_a_power_law_is_its_exponent():
+    x = np.array([1.0, 2.0, 4.0, 8.0])
+    assert slope(np.log(x), np.log(3 * x**0.25)) == pytest.approx(0.25, rel=1e-12)
+    assert slope(np.log(x), np.log([1.0, np.nan, 2.0, np.nan])) != slope(x, x)
+    assert np.isnan(slope([1.0, 2.0], [1.0, 2.0]))
+
+
+def test_crossing_interpolates_in_the_log_of_the_strength():
+    strengths = np.array([1.0, 4.0, 16.0])
+    assert crossing(strengths, np.array([0.3, 0.2, 0.0])) == pytest.approx(8.0)
+    assert np.isnan(crossing(strengths, np.array([0.05, 0.0, 0.0])))
+    assert np.isnan(crossing(strengths, np.array([0.3, 0.3, 0.3])))
+
+
+def test_bootstrap_brackets_the_mean_and_needs_a_defined_statistic():
+    values = np.random.default_rng(1).normal(5.0, 1.0, size=50)
+    found = bootstrap(lambda seeds: float(values[seeds].mean()), 50, np.random.default_rng(0))
+    assert found.above(4.0)
+    assert found.below(6.0)
+    assert bootstrap(lambda seeds: float("nan"), 5, np.random.default_rng(0), repeats=20).value is None

@@ -1,0 +1,64 @@
+"""The study's records: contract, cache, table."""
+
+import json
+
+import numpy as np
+import pytest
+
+from theory.coefficients import METRICS
+from theory.config import TheoryConfig
+from theory.study import CELLS, mean_and_error, run_study, summarize
+
+QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
+
+
+def test_a_study_writes_one_record_a_cell_and_runs_it_once(store):
+    records = run_study(QUICK, store)
+    assert [(r.config["pretrain"], r.config["unlearn"]) for r in records] == list(CELLS)
+    written = {path: path.stat().st_mtime_ns for path in store.root.rglob("result.json")}
+    again = run_study(QUICK, store)
+    assert [r.run_id for r in again] == [r.run_id for r in records]
+    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("result.json")} == written
+    assert store.verify() == []
+
+
+def test_a_record_keeps_the_contract_of_the_figures(store):
+    record = run_study(QUICK, store, cells=[("sgd", "sam")])[0]
+    result, arrays = record.result, record.arrays()
+    assert record.kind == "theory"
+    assert result["seeds"] == [0, 1, 2]
+    assert result["epochs"][0] == 0
+    assert set(METRICS) == set(result["final"])
+    for name in METRICS:
+        assert arrays[f"trajectory_{name}"].shape == (3, len(result["epochs"]))
+        np.testing.assert_allclose(arrays[f"trajectory_{name}"][:, -1], result["final"][name], rtol=1e-6, atol=1e-300)
+    assert arrays["pretrain_trajectory_test_error"].shape == (3, len(arrays["pretrain_epochs"]))
+    assert set(result["pretrained"]) == set(result["retrained"])
+    assert result["diverged_at"] == [None, None, None]
+
+
+def test_a_record_of_forty_seeds_stays_below_fifty_kilobytes(store):
+    record = run_study(QUICK.changed(seeds=40), store, cells=[("sgd", "sgd")])[0]
+    assert len(json.dumps(record.result, indent=1)) < 50_000
+
+
+def test_the_table_has_forget_error_beside_test_error_with_errors(store):
+    row = summarize(run_study(QUICK, store, cells=[("sam", "sam")]))[0]
+    names = list(row)
+    assert names.index("forget_error") - names.index("test_error") <= 4
+    assert row["test_error_se"] >= 0.0
+    assert row["seeds"] == 3
+    assert row["diverged"] == 0
+
+
+def test_a_diverged_cell_is_a_record_and_a_row(store):
+    records = run_study(QUICK.changed(eta_scale=1e308), store, cells=[("sgd", "sgd")])
+    assert records[0].status == "diverged"
+    row = summarize(records)[0]
+    assert row["diverged"] == 3
+    assert row["test_error"] is None
+
+
+@pytest.mark.parametrize("values, expected", [([1.0, 3.0], (2.0, 1.0)), ([2.0, None], (2.0, None)), ([], (None, None))])
+def test_mean_and_standard_error_skip_missing_values(values, expected):
+    assert mean_and_error(values) == pytest.approx(expected)
