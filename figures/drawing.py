@@ -124,5 +124,5 @@ def frame(theme: Theme, *, missing: str, data: Table | None = None, caption: str
     figure, axes = panel_grid(1, 1, width=3.4, height=1.9)
     say_not_run(axes[0, 0], missing, theme)
     table = pd.DataFrame(columns=pd.Index(["not_run"])) if data is None else data
-    return Drawing(table, caption or f"Not run. {missing}", f"An empty frame: not run. {missing}",
+    return Drawing(table, caption or "Not run.", f"An empty frame: not run. {missing}",
                    missing=(missing,), figure=figure)  # fmt: skip

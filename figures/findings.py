@@ -24,7 +24,8 @@ class Finding:
     """What the records say about one item.
 
     Attributes:
-        verdict: holds, holds in a regime, contradicted, undecided (the intervals contain zero) or not run.
+        verdict: holds, holds in a regime, contradicted, undecided (the intervals contain zero), reported (a number was
+            asked for, nothing was claimed) or not run.
         number: our number, with its interval and number of seeds.
         regime: where it holds.
         records: the runs behind it.
@@ -69,7 +70,7 @@ def sam_improves_every_method(records: Records) -> Finding:
         return Finding()
     names = [f"{row.role} {row.rule if row.role == 'unlearn' else row.pretrain}, {method_label(row.method)}"
              for row in effects.itertuples()]  # fmt: skip
-    return _from_effects(effects, names, "ToW minus ToW of SGD", runs)
+    return from_effects(effects, names, "ToW minus ToW of SGD", runs)
 
 
 def overfitting_helps(records: Records) -> Finding:
@@ -87,7 +88,7 @@ def overfitting_helps(records: Records) -> Finding:
         return Finding()
     effects: Table = pd.concat(parts, ignore_index=True)
     names = [f"{row.name}, pretrained {row.pretrain}, F {row.difficulty}" for row in effects.itertuples(index=False)]
-    return _from_effects(effects, names, "ToW difference", runs)
+    return from_effects(effects, names, "ToW difference", runs)
 
 
 def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
@@ -143,7 +144,7 @@ def sam_lowers(records: Records, prefixes: Sequence[str]) -> Finding:
     if effects.empty:
         return Finding()
     names = [f"{row.rule}, {method_label(row.method)}" for row in effects.itertuples()]
-    return _from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
+    return from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
 
 
 def sam_models_are_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
@@ -154,7 +155,7 @@ def sam_models_are_flatter(records: Records, names: Sequence[str] = FLATNESS) ->
     if effects.empty:
         return Finding()
     names = [f"pretrained {row.pretrain}" for row in effects.itertuples()]
-    return _from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
+    return from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=-1)
 
 
 def sgd_models_get_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
@@ -169,7 +170,7 @@ def sgd_models_get_flatter(records: Records, names: Sequence[str] = FLATNESS) ->
     if effects.empty:
         return Finding()
     names = [method_label(row.method) for row in effects.itertuples()]
-    return _from_effects(effects, names, f"{metric} after minus before", runs, sign=-1)
+    return from_effects(effects, names, f"{metric} after minus before", runs, sign=-1)
 
 
 def _once(differences: Table) -> Table:
@@ -182,14 +183,15 @@ def _study(records: Records) -> tuple[list[Record], Table]:
     return runs, unlearn_table(runs)
 
 
-def _from_effects(effects: Table, names: Sequence[str], what: str, runs: Sequence[Record], *, sign: int = 1) -> Finding:
+def from_effects(effects: Table, names: Sequence[str], what: str, runs: Sequence[Record], *, sign: int = 1) -> Finding:
     low = effects["low"] if sign > 0 else -effects["high"]
     regime = "; ".join(name for name, bound in zip(names, low, strict=True) if bound > 0)
     overall = interval(effects["mean"])
     best, worst = effects.loc[effects["mean"].idxmin()], effects.loc[effects["mean"].idxmax()]
-    number = (
-        f"{what}: {overall['mean']:+.3f} on average over {len(effects)} cells; from {_effect(best)} to {_effect(worst)}"
-    )
+    number = f"{what}: {_effect(best)}"
+    if len(effects) > 1:
+        ends = f"from {_effect(best)} to {_effect(worst)}"
+        number = f"{what}: {overall['mean']:+.3f} on average over {len(effects)} cells; {ends}"
     return Finding(judge(effects, sign=sign), number, regime, tuple(runs))
 
 

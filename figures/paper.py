@@ -20,9 +20,10 @@ Written by `repro claims --write paper_repro.md` from the committed records; do 
 
 Verdicts: **holds** (every 95 % interval lies on the claimed side), **holds in a regime** (some do; the regime is
 named), **contradicted** (none do and at least one lies wholly on the other side), **undecided** (the intervals contain
-zero: these runs cannot tell), **not run** (the command brings the record). Theory verdicts come from `theory_claim`
-records, network verdicts from paired differences within a cell and training seed. A figure or table takes the verdict
-of the claim it supports. "Record" is store/run id; a figure's JSON lists every run behind it.
+zero: these runs cannot tell), **reported** (a number was asked for, nothing was claimed), **not run** (the command
+brings the record). Theory verdicts come from `theory_claim` records, network verdicts from paired differences within a
+cell and training seed. A figure or table takes the verdict of the claim it supports. "Record" is store/run id; a
+figure's JSON lists every run behind it.
 """
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip

@@ -18,7 +18,7 @@ from repro.store import Reader, Record
 TITLE = "Sharpness-aware machine unlearning: what the records say"
 LEAD = (
     "Theory, networks and figures for Tang and Khanna, Sharpness-Aware Machine Unlearning (ICLR 2026). "
-    "This page is one file, needs no network, and was written from records by `repro report`."
+    "This page is one file, needs no network, and was written from records by the command repro report."
 )
 GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
 SECTIONS = [("verdicts", "Verdicts"), *((anchor, name) for anchor, name in GROUPS.items()),
@@ -90,7 +90,7 @@ def _item(name: str, folder: Path) -> dict[str, Any]:
     if image.exists():
         content = image.read_bytes()
         width, height = struct.unpack(">II", content[16:24])  # of the PNG header
-        item |= {"light": _inline(content), "width": width // 2, "height": height // 2}
+        item |= {"light": _inline(content), "width": int(0.7 * width), "height": int(0.7 * height)}
         item["dark"] = _inline((folder / f"{name}-dark.png").read_bytes())
         item["numbers"] = _numbers(folder / f"{name}.csv")
     else:
@@ -124,9 +124,14 @@ def _markdown_rows(text: str) -> list[list[str]]:
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     item, finding = verdict.item, verdict.finding
-    runs = [record.run_id for record in finding.records]
-    return {"item": item.title, "claim": item.statement, "verdict": finding.verdict, "number": finding.number,
-            "regime": finding.regime or "—", "runs": runs, "command": item.command}  # fmt: skip
+    row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict, "number": finding.number}
+    row |= {"regime": finding.regime or "—", "short": _short(finding.regime), "command": item.command}
+    return row | {"runs": [record.run_id for record in finding.records]}
+
+
+def _short(text: str, most: int = 110) -> str:
+    """Return the start of a long text, or nothing when it is short enough to stand as it is."""
+    return text[:most].rsplit(" ", 1)[0] + " …" if len(text) > most else ""
 
 
 def _shown_runs(records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict]) -> dict[str, Any]:

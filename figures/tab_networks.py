@@ -51,6 +51,7 @@ def draw(records: Records, theme: Theme, *, keep: Callable[[Table], Table], what
 def _numbers(table: Table, accuracies: bool) -> Table:
     """Return summary rows: every cell, its mean over the graded sets, and the two reference models."""
     metrics = ["tow", *(ACCURACIES if accuracies else ())]
+    table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
     mean = table[table["difficulty"].isin(HARD)].assign(difficulty="mean")
     parts = []
     for metric in metrics:
@@ -68,7 +69,7 @@ def _as_references(table: Table, metric: str) -> Table:
         # The retrained model is its own reference: its ToW is 1 by definition, and it has no column of its own.
         value = 1.0 if (role, metric) == ("retrained", "tow") else table.get(f"{role}_{metric}")
         rows = table.assign(method=role, rule="", value=value)
-        parts.append(rows.drop_duplicates(["pretrain", "difficulty", "forget_set", "seed"]))
+        parts.append(rows.drop_duplicates(["pretrain", "difficulty", "graded", "seed"]))
     return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
 
 

@@ -73,8 +73,6 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     for record in records:
         numbers: dict[str, Any] = {key: value for key, value in record.result.items() if isinstance(value, SCALAR)}
         labels = record.result.get("labels") or record.config
-        forget_set = (record.result.get("parents") or {}).get("forget_set", labels.get("difficulty"))
-        numbers |= {"forget_set": forget_set}
         rows.append(numbers | {key: value for key, value in labels.items() if key != "type"} | origin(record)
                     | {"status": record.status, "study": record.provenance.get("study", "")})  # fmt: skip
     found = list(dict.fromkeys(name for row in rows for name in row))

@@ -71,7 +71,7 @@ def test_a_theory_verdict_is_taken_from_its_claim_record(tmp_path: Path) -> None
     record = store.save("theory_claim", {"claim": "lemma-3.1-activation"}, result=result)
     row = rows(store)["Lemma 3.1"]
     assert row["verdict"] == "contradicted"
-    assert "0.25 [0.2, 0.3] (7 seeds" in row["our number"]
+    assert "0.25 [0.2, 0.3] (7 seeds)" in row["our number"]
     assert row["record"] == f"runs/{record.run_id}"
 
 
