@@ -41,13 +41,16 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
         for group in range(rule.samples.size):
             _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
             output = _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+            gp, gq = work.gp, work.gq
             if rule.rho[group] > 0.0:
                 _perturb(problem, rule.rho[group], work)
-                output += _gradient(problem, work.u_near, work.V_near, work, work.gp_near, work.gq_near)
-                _reflect(rule.sharpness[group], work)
+                gp, gq = work.gp_near, work.gq_near
+                output += _gradient(problem, work.u_near, work.V_near, work, gp, gq)
+                if rule.sharpness[group] != 1.0:
+                    _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
                 return t
-            _apply(problem, state, schedule.samples[t], rule.eta, work)
+            _apply(problem, state, schedule.samples[t], rule.eta, gp, gq, work)
     return -1 if np.isfinite(np.sum(state.u)) and np.isfinite(np.sum(state.V)) else last - 1
 
 
@@ -221,18 +224,18 @@ def _add_product(target, scale, left, right, index, rows, moves):
 
 @inlined
 def _reflect(sharpness, work):
-    """Replace g0 by `(1 - s) g0 + s g1`, exactly g1 for s = 1."""
+    """Replace g1 by `(1 - s) g0 + s g1`, which for s = 1 is g1 itself."""
     for a in range(work.own.size):
         for part in range(2):
-            work.gp[part, a] = (1.0 - sharpness) * work.gp[part, a] + sharpness * work.gp_near[part, a]
+            work.gp_near[part, a] = (1.0 - sharpness) * work.gp[part, a] + sharpness * work.gp_near[part, a]
         for b in range(work.f.size):
-            work.gq[a, b] = (1.0 - sharpness) * work.gq[a, b] + sharpness * work.gq_near[a, b]
+            work.gq_near[a, b] = (1.0 - sharpness) * work.gq[a, b] + sharpness * work.gq_near[a, b]
 
 
 @inlined
-def _apply(problem, state, samples, eta, work):
+def _apply(problem, state, samples, eta, gp, gq, work):
     """Move p, q, u and V by `-eta` times the gradient and its image."""
-    u, V, p, q, gp, gq, overlap = state.u, state.V, state.p, state.q, work.gp, work.gq, problem.overlap
+    u, V, p, q, overlap = state.u, state.V, state.p, state.q, problem.overlap
     _add_product(V, -eta, gq, problem.gram, samples, work.rows, work.moves)
     for a in range(u.size):
         g = gp[0, a] + gp[1, a]

@@ -47,10 +47,12 @@ class Boundary:
         return bootstrap(fit, self.errors.shape[2], np.random.default_rng(config.first_seed), repeats=400)
 
     def row(self, **labels) -> dict:
-        """Return a table row: the boundary at each value of the axis, and the mean forget error next to it."""
+        """Return a table row: |phi*| at each value of the axis, in units of strength too, and forget error there."""
         found = self.thresholds(np.arange(self.errors.shape[2]))
         near = [self._forget_near(i, norm) for i, norm in enumerate(found)]
-        return labels | {"axis": self.axis.tolist(), "boundary": _plain(found), "forget_error_there": _plain(near)}
+        unit = self.norms[:, 0] / STRENGTHS[0]
+        row = labels | {"axis": self.axis.tolist(), "boundary": _plain(found), "forget_error_there": _plain(near)}
+        return row | {"boundary_strength": _plain(found / unit)}
 
     def _forget_near(self, i: int, norm: float) -> float:
         if not np.isfinite(norm):
