@@ -106,6 +106,16 @@ class TheoryConfig:
         """Return a copy with some settings changed and every check repeated."""
         return replace(self, **fields)
 
+    def at_radius(self, rho: float, pretrain_rho: float | None = None) -> "TheoryConfig":
+        """Return a copy with SAM radii given in absolute units, those of a weight, instead of multiples of rho_th.
+
+        Args:
+            rho: radius of unlearning, >= 0.
+            pretrain_rho: radius of pretraining, >= 0; unchanged by default.
+        """
+        before = self.pretrain_rho_scale if pretrain_rho is None else pretrain_rho / self.rho_th
+        return self.changed(rho_scale=rho / self.rho_th, pretrain_rho_scale=before)
+
     @property
     def signal_unit(self) -> float:
         """Return `(P - 1) sigma_p (d / n)^(1/4)`, the unit of the signal strength."""
@@ -130,6 +140,16 @@ class TheoryConfig:
     def rho_th(self) -> float:
         """Return the radius of Chen et al. 2023, `m sqrt(B) / (P sigma_p sqrt(d))`; the papers call it tau."""
         return self.m * self.batch_size**0.5 / (self.patches * self.sigma_p * self.d**0.5)
+
+    @property
+    def rho(self) -> float:
+        """Return the SAM radius of unlearning, in the units of a weight."""
+        return self.rho_scale * self.rho_th
+
+    @property
+    def pretrain_rho(self) -> float:
+        """Return the SAM radius of pretraining, in the units of a weight."""
+        return self.pretrain_rho_scale * self.rho_th
 
     @property
     def n_retain(self) -> int:

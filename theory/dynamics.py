@@ -41,16 +41,16 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
         for group in range(rule.samples.size):
             _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
             output = _gradient(problem, work.u, work.V, work, work.gp, work.gq)
-            gp, gq = work.gp, work.gq
+            step = (work.gp, work.gq)
             if rule.rho[group] > 0.0:
                 _perturb(problem, rule.rho[group], work)
-                gp, gq = work.gp_near, work.gq_near
-                output += _gradient(problem, work.u_near, work.V_near, work, gp, gq)
+                step = (work.gp_near, work.gq_near)
+                output += _gradient(problem, work.u_near, work.V_near, work, step[0], step[1])
                 if rule.sharpness[group] != 1.0:
                     _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
                 return t
-            _apply(problem, state, schedule.samples[t], rule.eta, gp, gq, work)
+            _apply(problem, state, schedule.samples[t], rule.eta, step, work)
     return -1 if np.isfinite(np.sum(state.u)) and np.isfinite(np.sum(state.V)) else last - 1
 
 
@@ -165,7 +165,7 @@ def _perturb(problem, rho, work):
     """Write `(u, V) + rho (du, dV) / |g|`; a zero gradient perturbs nothing."""
     gp, gq, h, u_near, V_near = work.gp, work.gq, work.h, work.u_near, work.V_near
     V_near[:] = 0.0
-    _add_product(V_near, 1.0, gq, work.G, work.order, work.rows, work.moves)
+    _add_product(V_near, 1.0, gq, work.G, work.order, (work.rows, work.moves))
     norm2 = 0.0
     for a in range(u_near.size):
         g = gp[0, a] + gp[1, a]
@@ -195,11 +195,12 @@ def _dot4(left, right, a):
 
 
 @inlined
-def _add_product(target, scale, left, right, index, rows, moves):
+def _add_product(target, scale, left, right, index, scratch):
     """Add `scale * left @ right[index]` to `target`, skipping zeros of `left`: inactive neurons cost nothing.
 
-    Four rows at a time, so that the sum stays in registers; `rows` and `moves` are scratch for the nonzero columns.
+    Four rows at a time, so that the sum stays in registers; `scratch` takes rows and factors of the nonzero columns.
     """
+    rows, moves = scratch
     for a in range(target.shape[0]):
         count, done = 0, 0
         for b in range(left.shape[1]):
@@ -233,10 +234,10 @@ def _reflect(sharpness, work):
 
 
 @inlined
-def _apply(problem, state, samples, eta, gp, gq, work):
+def _apply(problem, state, samples, eta, step, work):
     """Move p, q, u and V by `-eta` times the gradient and its image."""
-    u, V, p, q, overlap = state.u, state.V, state.p, state.q, problem.overlap
-    _add_product(V, -eta, gq, problem.gram, samples, work.rows, work.moves)
+    (u, V, p, q, _), (gp, gq), overlap = state, step, problem.overlap
+    _add_product(V, -eta, gq, problem.gram, samples, (work.rows, work.moves))
     for a in range(u.size):
         g = gp[0, a] + gp[1, a]
         p[0, a] -= eta * gp[0, a]

@@ -63,7 +63,8 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "") -> 
 def thread_count() -> int:
     """Return the threads to use: `NUMBA_NUM_THREADS` if set, else the cores this process may run on."""
     allowed = os.environ.get("NUMBA_NUM_THREADS")
-    return int(allowed) if allowed else len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(allowed) if allowed else cores
 
 
 def _run_seed(key: TheoryConfig, configs: list[TheoryConfig], seed: int) -> list[tuple[Phase, Phase, Phase]]:
@@ -79,7 +80,7 @@ def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray,
     """Train on `members` from the draw's initial weights."""
     rng = generator(seed, "pretrain")
     schedule = pretrain_schedule(config, drawn.problem.labels, rng, members=members)
-    rule = make_rule(config.pretrain, config, rho=config.pretrain_rho_scale * config.rho_th)
+    rule = make_rule(config.pretrain, config, rho=config.pretrain_rho)
     measured = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
     epochs = sorted({0, config.pretrain_epochs}) if endpoints else measured
     return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
@@ -88,7 +89,7 @@ def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray,
 def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase) -> Phase:
     """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
     schedule = unlearn_schedule(config, drawn.problem.labels, generator(seed, "unlearn"))
-    rule = make_rule(config.unlearn, config, rho=config.rho_scale * config.rho_th)
+    rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:
         return Phase(pretrained.state, np.full((len(METRICS), len(epochs)), np.nan), -1, pretrained.diverged_at)

@@ -27,6 +27,13 @@ def test_signal_norm_is_the_same_setting_in_input_units():
     assert TheoryConfig.with_signal(n=50).n == 50
 
 
+def test_radii_may_be_given_in_absolute_units():
+    config = TheoryConfig(d=1000).at_radius(0.05)
+    assert config.rho == pytest.approx(0.05)
+    assert config.pretrain_rho == pytest.approx(config.rho_th)
+    assert config.at_radius(0.1, 0.2).pretrain_rho == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
