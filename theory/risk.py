@@ -61,16 +61,29 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
 
 
 @compiled
+def radial_tail(m: int, x: float) -> float:
+    """Return `P(r^2 > 2 x) = exp(-x) sum_{k<m} x^k / k!` for `r^2 ~ chi^2_{2m}`; in logs where `exp(-x)` underflows."""
+    if x < 700.0:
+        term = np.exp(-x)
+        tail = term
+        for k in range(1, m):
+            term *= x / k
+            tail += term
+        return tail
+    exponent = -x
+    tail = 0.0
+    for k in range(1, m):
+        exponent += np.log(x / k)
+        tail += np.exp(exponent)
+    return min(tail, 1.0)
+
+
+@compiled
 def _wrong(signal, slope, m):
     """Return `P(signal + slope r < 0)` for `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
     if signal == 0.0 or signal * slope >= 0.0:
         return 0.5 if signal == 0.0 and slope == 0.0 else 1.0 * (signal < 0.0 or (signal == 0.0 and slope < 0.0))
-    x = 0.5 * (signal / slope) ** 2
-    term = np.exp(-x)
-    tail = term
-    for k in range(1, m):
-        term *= x / k
-        tail += term
+    tail = radial_tail(m, 0.5 * (signal / slope) ** 2)
     return tail if signal > 0.0 else 1.0 - tail
 
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import gammaincc
 
 from theory.coefficients import weight_gram
 from theory.config import TheoryConfig
 from theory.gram import draw
-from theory.risk import sphere_directions
+from theory.risk import radial_tail, sphere_directions
 from theory.risk import test_error as exact_error
 from theory.state import start_state
 
@@ -73,6 +74,11 @@ def test_quadrature_converges_in_the_number_of_directions():
     args = (weight_gram(found, state), state.u, 0.0, 0.25)
     coarse, fine = (exact_error(*args, sphere_directions(8, count)) for count in (512, 16384))
     assert coarse == pytest.approx(fine, rel=0.05)
+
+
+@pytest.mark.parametrize("m, x", [(1, 0.3), (10, 4.0), (10, 2000.0), (1000, 900.0), (1000, 1100.0), (1000, 0.0)])
+def test_radial_tail_is_that_of_a_chi_square(m, x):
+    assert radial_tail(m, x) == pytest.approx(gammaincc(m, x), rel=1e-9, abs=1e-300)
 
 
 def test_directions_are_on_the_sphere():
