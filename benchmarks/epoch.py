@@ -49,7 +49,7 @@ def released_seconds(case: Case, device: torch.device) -> float:
     the baseline.
     """
     network, _ = build_stage(case, device, "fp32")
-    trainer = Trainer(network.model.to(memory_format=torch.contiguous_format), random_mask(network))
+    trainer = Trainer(network.model, random_mask(network))
     images, labels = random_images(case)
     forget = loader(images[case.images :], labels[case.images :], case.batch_size) if case.forget else None
     retain = loader(images[: case.images], labels[: case.images], case.batch_size)

@@ -43,13 +43,14 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         self.labels = labels.tolist()
         size = images.shape[-1]
         steps = [transforms.RandomCrop(size, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-        self.transform = transforms.Compose(steps)
+        self.transform: Callable[[Image.Image], Tensor] = transforms.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
+        pixels: Tensor = self.transform(Image.fromarray(self.pixels[index]))
+        return pixels, self.labels[index]
 
 
 def loader(images: Tensor, labels: Tensor, batch_size: int, workers: int = WORKERS) -> DataLoader[tuple[Tensor, int]]:
@@ -67,6 +68,9 @@ class Trainer:
     """
 
     def __init__(self, model: nn.Module, mask: list[Tensor] | None = None) -> None:
+        # The released code leaves the layout alone, so the weights lie channels first.
+        for weight in model.parameters():
+            weight.data = weight.data.contiguous()
         self.model = model
         self.mask = mask
         self.weights = list(model.parameters())

@@ -28,7 +28,7 @@ from repro.store import Store
 def baseline_seconds(case: Case, device: torch.device, *, warm_up: int, steps: int) -> float:
     """Return the median time of the released code's step on batches that are ready in memory, float32."""
     network, _ = build_stage(case, device, "fp32")
-    trainer = Trainer(network.model.to(memory_format=torch.contiguous_format), random_mask(network))
+    trainer = Trainer(network.model, random_mask(network))
     images, labels = random_images(case)
     parts = zip(images.split(case.batch_size)[:8], labels.split(case.batch_size)[:8], strict=True)
     ready = [(part.float() / 255, label) for part, label in parts]

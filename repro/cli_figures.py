@@ -60,10 +60,18 @@ def claims(
     """Print the verdict on every claim, figure and table of the paper, from records."""
     from figures.paper import verdicts, write_page
 
-    emit(verdicts(readers(Store(store))), as_json=json)
+    rows = verdicts(readers(Store(store)))
+    emit(rows if json else [_short(row) for row in rows], as_json=json)
     if write:
         # The page is committed, so it may rest on committed records only.
         say(f"wrote {write_page(readers(Store(store))[1:], write)}")
+
+
+def _short(row: dict[str, str]) -> dict[str, str]:
+    """Return what fits a terminal: the page and the JSON have every column in full."""
+    number = row["our number"]
+    shown = {"item": row["item"], "verdict": row["verdict"], "record": row["record"].split(",")[0].strip("`")}
+    return shown | {"our number": number if len(number) <= 100 else number[:97] + "..."}
 
 
 def report(store: StoreOption = DEFAULT_STORE) -> None:
