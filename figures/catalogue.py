@@ -39,6 +39,7 @@ FIGURES = {
     "fig-theory-trajectories": "figures.fig_theory_trajectories:draw",
     "fig-theory-activation": "figures.fig_theory_activation:draw",
     "fig-theory-phase": "figures.fig_theory_phase:draw",
+    "fig-theory-map": "figures.fig_theory_map:draw",
     "fig-theory-surplus": "figures.fig_theory_surplus:draw",
     "fig-theory-alpha": "figures.fig_theory_alpha:draw",
     "fig-theory-matched": "figures.fig_theory_matched:draw",

@@ -123,6 +123,7 @@ FIGURE_ITEMS = [
     ("fig-theory-trajectories", "kappa and zeta on R and F while unlearning", SURPLUS),
     ("fig-theory-activation", "activation fractions at W and W + eps", LEMMA_31),
     ("fig-theory-phase", "boundary of benign overfitting, fitted and theoretical", BOUNDARIES),
+    ("fig-theory-map", "phase diagrams of test error over d and |phi|", BOUNDARIES),
     ("fig-theory-surplus", "signal surplus against |phi|", SURPLUS),
     ("fig-theory-alpha", "alpha thresholds against d/n", ALPHA_GAP),
     ("fig-theory-matched", "SAM against SGD at matched epochs and matched forgetting", MATCHED),

@@ -34,7 +34,7 @@ RULES = {
     "sam": Look("#D55E00", "#E8702A", "s", "--", "SAM"),
     "asam": Look("#005F45", "#35E0B0", "^", "-.", "ASAM"),
     "minmax": Look("#6B1F62", "#C75BA1", "D", ":", "MinMax"),
-    "retain-sam": Look("#919191", "#F5EE9A", "v", (0, (5, 1, 1, 1, 1, 1)), "SAM on R only"),
+    "retain-sam": Look("#919191", "#E5D95A", "v", (0, (5, 1, 1, 1, 1, 1)), "SAM on R only"),
     "sharpen": Look("#1A1A1A", "#F2F2F2", "P", (0, (1, 1)), "sharpen F"),
 }
 OTHER = Look("#1A1A1A", "#F2F2F2", "X", (0, (3, 2)), "other")
