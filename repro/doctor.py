@@ -17,7 +17,6 @@ OPTIONAL = {
     "umap-learn": ("figures", "fig-umap"),
     "POT": ("networks", "exact optimal transport"),
     "timm": ("networks", "ViT-S"),
-    "submitit": ("slurm", "grids on a SLURM cluster"),
 }
 
 
