@@ -1,5 +1,7 @@
 """Image corruptions of Hendrycks and Dietterich (2019) at CIFAR strength, severities 1-5, for the noisy-data study."""
 
+import itertools
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate, zoom
 
@@ -46,15 +48,14 @@ def glass_blur(
     blurred = _blur(images, sigma)
     count, _, height, width = images.shape
     every = np.arange(count)
-    for _ in range(rounds):
-        for row in range(height - reach - 1, reach - 1, -1):
-            for column in range(width - reach - 1, reach - 1, -1):
-                dy, dx = generator.integers(-reach, reach, (2, count), endpoint=True)
-                other = (every, slice(None), row + dy, column + dx)
-                here = blurred[:, :, row, column].copy()
-                blurred[:, :, row, column] = blurred[other]
-                if swap:
-                    blurred[other] = here
+    inner = (range(edge - reach - 1, reach - 1, -1) for edge in (height, width))
+    for _, row, column in itertools.product(range(rounds), *inner):
+        dy, dx = generator.integers(-reach, reach, (2, count), endpoint=True)
+        other = (every, slice(None), row + dy, column + dx)
+        here = blurred[:, :, row, column].copy()
+        blurred[:, :, row, column] = blurred[other]
+        if swap:
+            blurred[other] = here
     return _blur(blurred, sigma)
 
 

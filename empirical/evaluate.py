@@ -34,7 +34,17 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
-    return Evaluation(config, images, experiment.split, outputs, networks, workspace.train_images(config), seed)
+    return Evaluation(
+        config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
+        key=_shared_key(experiment, seed), shared=workspace.remember,
+    )  # fmt: skip
+
+
+def _shared_key(experiment: Experiment, seed: int) -> tuple[Any, ...]:
+    """Return all that a metric of the original or the retrained model depends on."""
+    config = experiment.config
+    stages = (experiment.original.stage_id, experiment.retrained.stage_id, experiment.split.identity)
+    return (*stages, seed, config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
 
 
 def _getter(network: Network) -> Callable[[], Network]:

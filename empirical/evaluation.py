@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,7 @@ from empirical.data import ImageSet
 from empirical.forget import Split
 from empirical.network import Network, predict
 
+T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")
 
 
@@ -41,6 +42,8 @@ class Evaluation:
         trained_on: the images the models were trained on, corrupted if the config says so.
         seed: root of whatever a metric draws.
         result: the numbers of the metrics before this one.
+        key: everything that numbers of the original and the retrained model depend on.
+        shared: keeps such numbers for the next run with the same key.
     """
 
     config: RunConfig
@@ -51,6 +54,8 @@ class Evaluation:
     trained_on: Tensor = field(repr=False)
     seed: int = 0
     result: dict[str, Any] = field(default_factory=dict)
+    key: tuple[Any, ...] = ()
+    shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
 
     def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
         """Yield (name, outputs, labels) of the retain, forget and test set of a model."""
@@ -60,6 +65,12 @@ class Evaluation:
             rows = getattr(self.split, name)
             yield name, Outputs(train.logits[rows], train.features[rows]), labels[rows]
         yield "test", test, self.images.test_labels.numpy()
+
+    def once(self, role: str, name: str, make: Callable[[], T]) -> T:
+        """Return `make()`; for the original and the retrained model, which many runs share, only the first time."""
+        if self.shared is None or role == "unlearned":
+            return make()
+        return self.shared((name, role, *self.key), make)
 
     def on(self, role: str, name: str) -> tuple[Outputs, np.ndarray]:
         """Return the outputs and labels of one set of one model."""

@@ -34,6 +34,8 @@ METRICS = {
     "gap": "empirical.metrics.gap:gaps",
     "entanglement": "empirical.metrics.entanglement:entanglement",
     "distances": "empirical.metrics.distances:distances",
+    "margins": "empirical.metrics.samples:margins",
+    "features": "empirical.metrics.samples:features",
     "landscape": "empirical.metrics.landscape:landscape",
     "hessian": "empirical.metrics.hessian:top_eigenvalues",
     "relearning": "empirical.metrics.relearning:relearning",

@@ -16,7 +16,7 @@ from repro.provenance import collect
 from repro.store import Store
 
 T = TypeVar("T")
-KEPT = 12
+KEPT = 40
 
 
 @dataclass

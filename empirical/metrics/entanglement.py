@@ -1,6 +1,7 @@
 """How entangled retain and forget features are: a variance ratio, and exact optimal transport."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -18,26 +19,25 @@ def entanglement(evaluation: Evaluation) -> dict[str, float]:
     Features are scaled to unit length. Class values are means over the classes present in both sets, weighted by
     their images.
     """
-    scale = "max" if evaluation.config.fidelity.entanglement_scale == "released" else "diameter"
     found = {}
     for role in ROLES:
-        retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
-        pair = (unit_rows(retain[0].features), unit_rows(forget[0].features))
-        draw = np.random.default_rng(evaluation.seed)
-        by_class = class_pairs(pair, (retain[1], forget[1]))
-        classwise = _weighted(variance_ratio, by_class)
-        start = prefix(role)
-        found |= {
-            f"{start}entanglement_var_raw": variance_ratio(*pair),
-            f"{start}entanglement_var_scaled": scaled_ratio(variance_ratio(*pair)),
-            f"{start}entanglement_var_class_raw": classwise,
-            f"{start}entanglement_var_class_scaled": scaled_ratio(classwise),
-            f"{start}entanglement_wp": overlap(*pair, generator=draw, scale=scale),
-            f"{start}entanglement_wp_class": _weighted(
-                lambda r, f, draw=draw: overlap(r, f, generator=draw, scale=scale), by_class
-            ),
-        }
+        scores = evaluation.once(role, "entanglement", lambda role=role: entangle(evaluation, role))
+        found |= {f"{prefix(role)}entanglement_{name}": value for name, value in scores.items()}
     return found
+
+
+def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
+    """Return the scores of one model by name."""
+    scale = "max" if evaluation.config.fidelity.entanglement_scale == "released" else "diameter"
+    retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
+    pair = (unit_rows(retain[0].features), unit_rows(forget[0].features))
+    by_class = class_pairs(pair, (retain[1], forget[1]))
+    measure = partial(overlap, generator=np.random.default_rng(evaluation.seed), scale=scale)
+    ratio, classwise = variance_ratio(*pair), _weighted(variance_ratio, by_class)
+    return {
+        "var_raw": ratio, "var_scaled": scaled_ratio(ratio), "var_class_raw": classwise,
+        "var_class_scaled": scaled_ratio(classwise), "wp": measure(*pair), "wp_class": _weighted(measure, by_class),
+    }  # fmt: skip
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:

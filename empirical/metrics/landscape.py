@@ -1,6 +1,7 @@
 """The loss around a model on a plane of two random directions, filter-normalized (Li et al. 2018), and its flatness."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,21 @@ def landscape(evaluation: Evaluation) -> dict[str, Any]:
     pair = directions(evaluation.networks["original"](), generator, norm=norm)
     found: dict[str, Any] = {"landscape_axis": axis}
     for role in ROLES:
-        network = evaluation.networks[role]()
-        for name, images, labels in _samples(evaluation):
-            grid = loss_grid(network, pair, axis, images=images, labels=labels)
+        grids = evaluation.once(role, "landscape", partial(_grids, evaluation, role, pair, axis))
+        for name, grid in grids.items():
             found[f"landscape_{role}_{name}"] = grid
             found |= {f"{prefix(role)}landscape_{name}_{key}": v for key, v in flatness(grid).items()}
     return found
+
+
+def _grids(
+    evaluation: Evaluation, role: str, pair: Sequence[Sequence[Tensor]], axis: np.ndarray
+) -> dict[str, np.ndarray]:
+    network = evaluation.networks[role]()
+    return {
+        name: loss_grid(network, pair, axis, images=images, labels=labels)
+        for name, images, labels in _samples(evaluation)
+    }
 
 
 def directions(network: Network, generator: torch.Generator, *, norm: str = "filter") -> list[list[Tensor]]:

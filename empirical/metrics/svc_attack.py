@@ -28,14 +28,22 @@ def svc_attack(evaluation: Evaluation) -> dict[str, float]:
     """
     generator = np.random.default_rng(evaluation.seed)
     members, others = attack_rows(evaluation, generator)
+    chosen = f"m_entropy_{evaluation.config.fidelity.m_entropy.replace('-', '_')}"
     found: dict[str, float] = {}
     for role in ROLES:
-        sides = {name: (outputs, labels) for name, outputs, labels in evaluation.sets(role)}
-        inside, outside = _take(sides["retain"], members), _take(sides["test"], others)
-        shares = {name: forgotten_share(score, inside, outside, sides["forget"]) for name, score in SCORES.items()}
-        shares["m_entropy"] = shares[f"m_entropy_{evaluation.config.fidelity.m_entropy.replace('-', '_')}"]
-        found |= {f"{prefix(role)}mia_{name}": share for name, share in shares.items()}
+        shares = evaluation.once(role, "mia", lambda role=role: attack_model(evaluation, role, members, others))
+        named = shares | {"m_entropy": shares[chosen]}
+        found |= {f"{prefix(role)}mia_{name}": share for name, share in named.items()}
     return found
+
+
+def attack_model(
+    evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray
+) -> dict[str, float]:
+    """Return the share of F called non-members by the attack of each score on one model."""
+    sides = {name: (outputs, labels) for name, outputs, labels in evaluation.sets(role)}
+    inside, outside = _take(sides["retain"], members), _take(sides["test"], others)
+    return {name: forgotten_share(score, inside, outside, sides["forget"]) for name, score in SCORES.items()}
 
 
 def attack_rows(evaluation: Evaluation, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from empirical.metrics.distances import jensen_shannon, weight_distances
 from empirical.metrics.entanglement import class_pairs, overlap, scaled_ratio, unit_rows, variance_ratio
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.landscape import directions, flatness, loss_grid
+from empirical.metrics.samples import margin
 from empirical.metrics.scores import entropy, losses, modified_entropy, probabilities, released_modified_entropy
 from empirical.metrics.threshold_attack import auc, auc_interval, roc, threshold_numbers
 from empirical.metrics.transport import transport_by_program, transport_cost
@@ -197,3 +198,23 @@ def test_original_retrained_and_unlearned_stand_in_one_record(
 
 def test_the_method_retrain_reaches_tow_one(small: Callable[..., RunConfig], shared: Workspace) -> None:
     assert run(small(method="retrain"), shared.store, workspace=shared).result["tow"] == 1
+
+
+def test_a_margin_is_the_true_score_less_the_best_other() -> None:
+    logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
+    assert margin(logits, np.array([0, 2])).tolist() == [1.0, -4.0]
+
+
+def test_features_of_all_models_belong_to_the_same_images(evaluation: Evaluation) -> None:
+    found = load("metrics", "features")(evaluation)
+    assert found["is_forget"].sum() == 12
+    for role in ("original", "retrained", "unlearned"):
+        assert len(found[f"features_{role}"]) == len(found["labels"]) == 48
+
+
+def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation) -> None:
+    calls: list[str] = []
+    for _ in range(2):
+        for role in ("original", "retrained", "unlearned"):
+            evaluation.once(role, "probe", lambda role=role: calls.append(role))
+    assert calls == ["original", "retrained", "unlearned", "unlearned"]
