@@ -38,18 +38,19 @@ def simulate(config: TheoryConfig, *, description: str = "simulating") -> Trajec
     return simulate_many([config], description=description)[0]
 
 
-def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "") -> list[Trajectory]:
+def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", oracle: bool = True) -> list[Trajectory]:
     """Run several cells; those that differ only in unlearning share their draw, pretraining and retraining.
 
     A progress bar appears if it has a description. Each job is one seed of one pretraining, and its numbers depend on
     its config and seed alone: neither the number of threads nor the other jobs can change them. The compiled step
-    releases the interpreter lock, so threads suffice.
+    releases the interpreter lock, so threads suffice. Without `oracle` nothing is retrained on R, and `retrained` is
+    NaN.
     """
     groups: dict[TheoryConfig, list[int]] = {}
     for place, config in enumerate(configs):
         groups.setdefault(config.pretrain_key(), []).append(place)
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
-    run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1])  # noqa: E731
+    run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1], oracle)  # noqa: E731
     rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {place: [] for place in range(len(configs))}
     with ThreadPoolExecutor(thread_count()) as pool:
         done = pool.map(run, jobs)
@@ -67,12 +68,16 @@ def thread_count() -> int:
     return int(allowed) if allowed else cores
 
 
-def _run_seed(key: TheoryConfig, configs: list[TheoryConfig], seed: int) -> list[tuple[Phase, Phase, Phase]]:
+def _run_seed(
+    key: TheoryConfig, configs: list[TheoryConfig], seed: int, oracle: bool
+) -> list[tuple[Phase, Phase, Phase]]:
     """Return (pretrained, retrained, unlearned) of each config for one seed."""
     drawn = draw(key, seed)
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
-    retrained = _pretrain(key, drawn, seed, retain, endpoints=True)
+    retrained = Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
+    if oracle:
+        retrained = _pretrain(key, drawn, seed, retain, endpoints=True)
     return [(pretrained, retrained, _unlearn(config, drawn, seed, pretrained)) for config in configs]
 
 

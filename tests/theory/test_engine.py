@@ -77,6 +77,12 @@ def test_forget_everything_weight_leaves_the_retain_coefficients_alone():
     assert np.all(run.metrics["forget_loss"][:, -1] > run.metrics["forget_loss"][:, 0])
 
 
+def test_without_an_oracle_nothing_else_changes():
+    with_oracle, without = (simulate_many([QUICK], oracle=oracle)[0] for oracle in (True, False))
+    assert_equal(with_oracle, without)
+    assert np.all(np.isnan(without.retrained["test_error"]))
+
+
 def test_oracle_never_learned_the_forget_samples():
     run = simulate(QUICK)
     assert np.all(run.retrained["zeta_forget"] == 0.0)

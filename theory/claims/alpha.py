@@ -93,7 +93,7 @@ def measure_thresholds(seeds: int, first_seed: int) -> list[Thresholds]:
 def _thresholds(base: TheoryConfig, clock: str) -> Thresholds:
     cells = [CLOCKS[clock](base.changed(d=round(ratio * base.n), alpha=float(alpha), **change))
              for change in RULES.values() for ratio in RATIOS for alpha in ALPHAS]  # fmt: skip
-    runs = simulate_many(cells, description="alpha thresholds")
+    runs = simulate_many(cells, description="alpha thresholds", oracle=False)
     shape = (len(RULES), len(RATIOS), len(ALPHAS), base.seeds)
     label = {"signal_strength": base.signal_strength, "pretrain": base.pretrain, "clock": clock}
     names = "test_error", "forget_error"

@@ -80,7 +80,7 @@ def along(
     """
     rows = [[base.changed(signal_strength=s, **point) for s in STRENGTHS] for point in axis]
     flat = [clock(row.changed(**cell)) for line in rows for row in line for cell in cells]
-    runs = iter(simulate_many(flat, description="boundary"))
+    runs = iter(simulate_many(flat, description="boundary", oracle=False))
     grid: list[list[list[Trajectory]]] = [[[next(runs) for _ in cells] for _ in STRENGTHS] for _ in axis]
     norms = np.array([[row.signal_norm for row in line] for line in rows])
     values = np.array([next(iter(point.values())) for point in axis])

@@ -51,7 +51,9 @@ def measure_surplus(seeds: int, first_seed: int) -> list[Surplus]:
         for unlearn in ("sgd", "sam"):
             cells = [base.changed(signal_strength=norm / base.signal_unit, pretrain=pretrain, pretrain_epochs=epochs,
                                   unlearn=unlearn) for norm in NORMS]  # fmt: skip
-            growth[unlearn] = np.array([_growth(run) for run in simulate_many(cells, description="surplus")])
+            growth[unlearn] = np.array(
+                [_growth(run) for run in simulate_many(cells, description="surplus", oracle=False)]
+            )
         found.append(Surplus(start, growth["sgd"], growth["sam"]))
     return found
 
