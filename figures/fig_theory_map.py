@@ -76,6 +76,8 @@ def phase_table(record: Record) -> Table:
 
 
 def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
+    from matplotlib.patheffects import withStroke
+
     wide = rows.pivot(index="signal_strength", columns="d", values="error")
     norms = rows.pivot(index="signal_strength", columns="d", values="norm").to_numpy()
     dimensions = np.tile(wide.columns.to_numpy(dtype=float), (len(wide), 1))
@@ -83,8 +85,9 @@ def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
     axes.contour(dimensions, norms, wide.to_numpy(), levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
     span = np.array([dimensions.min(), dimensions.max()])
     sgd = SGD_THRESHOLD * np.interp(span, *_unit(rows))
-    axes.plot(span, sgd, color="white", linestyle="--", linewidth=1.2)
-    axes.plot(span, [sgd[0], sgd[0]], color="white", linestyle=":", linewidth=1.2)
+    edge = {"path_effects": [withStroke(linewidth=2.6, foreground="#1A1A1A")]}  # or it would vanish on yellow
+    axes.plot(span, sgd, color="white", linestyle="--", linewidth=1.2, **edge)
+    axes.plot(span, [sgd[0], sgd[0]], color="white", linestyle=":", linewidth=1.2, **edge)
     log_axis(axes, "x")
     log_axis(axes, "y")
     data_ticks(axes, rows["d"])

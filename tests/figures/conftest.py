@@ -90,6 +90,59 @@ def save_sweeps(store: Store) -> None:
                      difficulty="random", model="masked")  # fmt: skip
 
 
+def claim_rows() -> dict[str, list[dict[str, Any]]]:
+    """Return the tables of synthetic claims: boundaries that follow exact powers, and made-up thresholds."""
+    dimensions = [100, 400, 1600]
+    power = {"axis": dimensions, "along": "d", "forget_error_there": [0.1, 0.2, 0.3], "stage": "pretrained"}
+    quarter = power | {"boundary": [float(d**0.25) for d in dimensions]} | exponent(0.25)
+    flat = power | {"boundary": [1.0, 1.0, 1.0]} | exponent(0.0)
+    norms = {"norms": [1.0, 2.0, 4.0], "start": "initialization", "epochs": 10}
+    threshold = {"signal_strength": 2.0, "pretrain": "sgd", "clock": "fixed eta", "at_grid_floor_sgd": False,
+                 "at_grid_floor_sam": True, "forget_error_sgd": 0.5, "forget_error_sam": 0.1}  # fmt: skip
+    gaps = [threshold | exponent(0.5) | {"d_over_n": ratio, "alpha_sgd": 0.1 * place, "alpha_sam": 0.05}
+            for place, ratio in enumerate((10.0, 100.0, 1000.0), start=2)]  # fmt: skip
+    compared = [{"pretrain": pretrain, "matched": matched, "rule": rule, "signal_strength": strength, "alpha": 0.9,
+                 "method": "neggrad", "test_error": 0.2, "test_error_low": 0.1, "test_error_high": 0.3,
+                 "forget_error": 0.5}
+                for pretrain, matched, rule, strength in itertools.product(
+                    ("sgd", "sam"), ("epochs", "forgetting"), ("SGD", "SAM 0.1"), (0.5, 1.0))]  # fmt: skip
+    return {
+        "theorem-3.2-sgd-boundary": [quarter],
+        "theorem-3.3-sam-boundary": [flat],
+        "lemma-3.4-surplus-ratio": [norms | {"ratio": [2.0, 2.0, 2.0]} | exponent(0.0)],
+        "lemma-3.4-surplus-difference": [norms | {"difference": [1.0, 4.0, 16.0]} | exponent(2.0)],
+        "lemma-3.4-alpha-gap": gaps,
+        "theorem-3.3-matched-forgetting": compared,
+    }
+
+
+def exponent(value: float) -> dict[str, float]:
+    return {"exponent": value, "exponent_low": value - 0.01, "exponent_high": value + 0.01}
+
+
+def save_claims(store: Store) -> None:
+    for name, rows in claim_rows().items():
+        for seeds, verdict in ((2, "contradicted"), (5, "holds")):
+            result = {"claim": name, "title": name, "verdict": verdict, "regime": "everywhere", "estimate": 0.25,
+                      "interval": [0.2, 0.3], "seeds": seeds, "rows": rows}  # fmt: skip
+            store.save("theory_claim", {"claim": name, "seeds": seeds, "first_seed": 0}, result=result)
+
+
+def save_phase(store: Store) -> None:
+    """Save a phase sweep whose test error is 0.05 above strength 1 and 0.5 below."""
+    cells = list(itertools.product((100, 400), (0.5, 1.5), ("sgd", "sam"), (("sgd", 0.1), ("sam", 0.1), ("sam", 1.0))))
+    error = np.array([0.05 if strength > 1 else 0.5 for _, strength, _, _ in cells])
+    table = {"d": [cell[0] for cell in cells], "n": [4] * len(cells), "signal_strength": [cell[1] for cell in cells],
+             "pretrain": [cell[2] for cell in cells], "unlearn": [cell[3][0] for cell in cells],
+             "rho_scale": [cell[3][1] for cell in cells]}  # fmt: skip
+    names = ("test_error", "pretrained_test_error", "forget_error")
+    arrays = {key: np.array(values) for key, values in table.items()} | dict.fromkeys(names, error)
+    arrays |= {f"{name}_se": 0.01 * error for name in names}
+    base = {"n": 4, "patches": 2, "sigma_p": 1.0, "m": 2, "seeds": 3}
+    result = {"sweep": "phase", "rows": len(cells), "boundaries": []}
+    store.save("theory_sweep", {"sweep": "phase", "base": base}, result=result, arrays=arrays)
+
+
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store of synthetic theory cells and network runs."""
@@ -101,6 +154,8 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
         save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed,
                      extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS)  # fmt: skip
     save_sweeps(store)
+    save_claims(store)
+    save_phase(store)
     return store
 
 

@@ -89,6 +89,55 @@ def test_theory_curves_are_those_of_the_records(drawn_folder: Path) -> None:
     assert last.to_dict() == pytest.approx(expected)
 
 
+def test_boundaries_are_drawn_from_the_claim_with_most_seeds(drawn_folder: Path) -> None:
+    origin = json.loads((drawn_folder / "fig-theory-phase.json").read_text())
+    assert len(origin["runs"]) == 2
+    assert "over 5 seeds" in origin["caption"]
+    data = numbers(drawn_folder, "fig-theory-phase")
+    sgd = data[data["claim"] == "theorem-3.2-sgd-boundary"]
+    np.testing.assert_allclose(sgd["boundary"], sgd["at"] ** 0.25)
+
+
+def test_phase_cells_carry_their_signal_norm(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "fig-theory-map")
+    # |phi| = s (P - 1) sigma_p (d / n)^(1/4), with P = 2 and sigma_p = 1
+    np.testing.assert_allclose(data["norm"], data["signal_strength"] * (data["d"] / data["n"]) ** 0.25)
+    assert len(data) == 2 * 2 * 2 * 4
+    np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.5))
+
+
+def test_sweeps_are_drawn_from_the_study_that_swept(drawn_folder: Path) -> None:
+    alpha = numbers(drawn_folder, "fig-alpha")
+    tow = alpha[(alpha["metric"] == "tow") & (alpha["rule"] == "sam-0.1")].set_index("alpha")["mean"]
+    assert tow.to_dict() == pytest.approx({0.3: 0.555, 0.6: 0.855, 0.8: 1.055})
+    mask = numbers(drawn_folder, "fig-mask")
+    assert set(mask["mask_fraction"]) == {0.1, 0.3, 0.5}
+
+
+def test_dominated_points_are_those_another_beats_in_quality_and_cost(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "fig-pareto")
+    best = data[~data["dominated"]]
+    assert set(best["rule"]) == {"minmax-sam-0.1"}  # all cost the same here, and it has the largest synthetic ToW
+    assert best["ratio"].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
+
+
+def test_tables_put_the_paper_beside_our_mean_spread_and_seeds(drawn_folder: Path) -> None:
+    text = (drawn_folder / "tab-neggrad.md").read_text()
+    assert "| NegGrad | SGD | SAM 0.1 | 71.00 ± 1.00 (3) |" in text
+    assert "ImageNet 83.68, CIFAR-100 72.78" in text
+    assert "| do nothing | SGD | — | 50.00 ± 0.00 (3) |" in text
+    assert "100 by definition" in text
+    latex = (drawn_folder / "tab-neggrad.tex").read_text()
+    assert latex.count(" \\\\\n") == len(text.splitlines()) - 1
+    assert "71.00 $\\pm$ 1.00 (3)" in latex
+
+
+def test_landscape_numbers_are_those_of_the_bowl(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "fig-landscape").drop_duplicates(["title", "set"])
+    # L = c (x^2 + y^2) has second derivative 2 c: c = 1 for the original model, 3 for the unlearned ones.
+    assert sorted(set(data["curvature"])) == pytest.approx([2.0, 6.0])
+
+
 def test_missing_cells_are_listed(golden: Store, drawn_folder: Path) -> None:
     origin = json.loads((drawn_folder / "fig-theory-vs-empirical.json").read_text())
     assert any("ResNet: repro empirical grid" in line for line in origin["missing"])
