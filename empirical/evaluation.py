@@ -17,7 +17,7 @@ ROLES = ("original", "retrained", "unlearned")
 
 
 class Outputs(NamedTuple):
-    """Scores `(n, classes)` and features `(n, f)` of a model in evaluation mode, float64."""
+    """Scores `(n, classes)`, float64, and features `(n, f)`, float32, of a model in evaluation mode."""
 
     logits: np.ndarray
     features: np.ndarray
@@ -79,8 +79,12 @@ class Evaluation:
 
 def model_outputs(network: Network, images: ImageSet) -> ModelOutputs:
     """Compute a model's scores and features on all training and test images."""
-    sides = (predict(network, side) for side in (images.train_images, images.test_images))
-    return ModelOutputs(*(Outputs(*(part.double().cpu().numpy() for part in side)) for side in sides))
+    return ModelOutputs(_outputs(network, images.train_images), _outputs(network, images.test_images))
+
+
+def _outputs(network: Network, images: Tensor) -> Outputs:
+    logits, features = predict(network, images)
+    return Outputs(logits.double().cpu().numpy(), features.float().cpu().numpy())
 
 
 def prefix(role: str) -> str:

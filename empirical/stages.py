@@ -48,6 +48,8 @@ def trained(
         folder = store.find_model(identity)
         if folder is not None:
             return Trained(stage_id, restore(network, folder), read_facts(folder))
+        if workspace.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(workspace.device)
         facts = summarize(fit(network, stage(network), workspace.runtime.engine), workspace)
         if keep:
             provenance = {**workspace.provenance(), **facts}
@@ -90,7 +92,7 @@ def summarize(log: Log, workspace: Workspace) -> dict[str, Any]:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most memory in use so far: allocated on a GPU, resident on a CPU, in bytes."""
+    """Return the most memory in use: allocated by the stage on a GPU, resident in the process on a CPU, in bytes."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -16,7 +16,7 @@ from repro.provenance import collect
 from repro.store import Store
 
 T = TypeVar("T")
-KEPT = 40
+KEPT = 24
 
 
 @dataclass

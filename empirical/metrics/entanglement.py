@@ -30,7 +30,7 @@ def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
     """Return the scores of one model by name."""
     scale = "max" if evaluation.config.fidelity.entanglement_scale == "released" else "diameter"
     retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
-    pair = (unit_rows(retain[0].features), unit_rows(forget[0].features))
+    pair = (unit_rows(retain[0].features.astype(float)), unit_rows(forget[0].features.astype(float)))
     by_class = class_pairs(pair, (retain[1], forget[1]))
     measure = partial(overlap, generator=np.random.default_rng(evaluation.seed), scale=scale)
     ratio, classwise = variance_ratio(*pair), _weighted(variance_ratio, by_class)

@@ -2,7 +2,9 @@
 
 import pytest
 
+from empirical.config import RunConfig
 from empirical.contract import check_method, check_metric, check_rule
+from empirical.pipeline import run
 from empirical.registry import names
 from empirical.workspace import Workspace
 from repro.errors import ConfigError
@@ -19,6 +21,20 @@ PAIRS = [
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_runs_with_every_rule_it_can(method: str, rule: str, shared: Workspace) -> None:
     check_method(method, rule, shared)
+
+
+@pytest.mark.parametrize("preset", ["official-paper", "official-release"])
+@pytest.mark.parametrize(("method", "rule"), PAIRS)
+def test_every_method_and_rule_runs_under_the_official_presets(
+    method: str, rule: str, preset: str, shared: Workspace
+) -> None:
+    config = RunConfig(
+        n_train=120, n_test=60, method=method, rule=rule, preset=preset, pretrain_epochs=1, epochs=1, lr=1e-3,
+        batch_size=60, pretrain_batch_size=60, forget_fraction=0.1, metrics=("accuracy",),
+    )  # fmt: skip
+    record = run(config, shared.store, workspace=shared)
+    assert record.status == "ok"
+    assert record.result["labels"]["preset"] == preset
 
 
 @pytest.mark.parametrize("method", [m for m in names("methods") if m not in BRANCHED])
