@@ -108,11 +108,12 @@ def _gather(problem, state, samples, loss_labels, work):
         work.label[b] = loss_labels[samples[b]]
         work.part[b] = 0 if samples[b] < problem.n_retain else 1
         for k in range(samples.size):
-            work.G[b, k] = problem.gram[samples[b], samples[k]]
+            # an unsigned index needs no test for a negative one
+            work.G[b, k] = problem.gram[np.uint64(samples[b]), np.uint64(samples[k])]
     for a in range(state.u.size):
         work.u[a] = state.u[a]
         for b in range(samples.size):
-            work.V[a, b] = state.V[a, samples[b]]
+            work.V[a, b] = state.V[a, np.uint64(samples[b])]
 
 
 @inlined
@@ -244,7 +245,7 @@ def _apply(problem, state, samples, eta, step, work):
         p[1, a] -= eta * gp[1, a]
         u[a] -= eta * g * problem.signal2
         for b in range(samples.size):
-            q[a, samples[b]] -= eta * gq[a, b]
+            q[a, np.uint64(samples[b])] -= eta * gq[a, b]
         if not problem.orthogonal:
             for b in range(samples.size):
                 u[a] -= eta * gq[a, b] * overlap[samples[b]]
