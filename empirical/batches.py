@@ -1,6 +1,6 @@
 """What an epoch reads: streams of rows, ordered by (seed, epoch) before the epoch starts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -140,9 +140,3 @@ class Arranger:
         draws = (draws.repeat(rounds, 1) if cached else draws)[:total].to(self.device)
         batch_size = min(rows.batch_size, count)
         return Order(rows.index[picked], rows.labels[picked], rows.forget[picked], draws, batch_size)
-
-
-def steps_of(orders: Mapping[str, Order]) -> Iterator[int]:
-    """Yield the step numbers of a segment."""
-    lead = next(iter(orders.values()))
-    return iter(range(-(-len(lead.index) // lead.batch_size)))

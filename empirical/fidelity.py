@@ -1,6 +1,6 @@
 """Switches for the discrepancies D1-D25 of the paper's released code, and the presets that set them together."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 from empirical.spec import parse_options
@@ -80,13 +80,3 @@ def resolve(preset: str, switches: str = "") -> Fidelity:
     """
     choose("preset", preset, PRESETS)
     return build(Fidelity, {**PRESETS[preset], **parse_options(switches, "switches")}, where="switches")
-
-
-def single(name: str, value: Any) -> Fidelity:
-    """Return the correct behaviour with one switch moved."""
-    return replace(Fidelity(), **{name: value})
-
-
-def switch_names() -> list[str]:
-    """Return the names of all switches, in the order of the discrepancies."""
-    return [field.name for field in fields(Fidelity)]

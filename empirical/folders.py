@@ -47,6 +47,7 @@ class StreamedImages:
     size: int
     dtype = torch.uint8
     device = torch.device("cpu")
+    is_cuda = False
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -36,6 +36,11 @@ class Network:
         self.repeats = 2 if normalize_twice else 1
         self._forward: Callable[[Tensor], Tensor] = model
 
+    @property
+    def size(self) -> int:
+        """The number of trainable weights."""
+        return count_parameters(self.model)
+
     def copy(self) -> "Network":
         """Return the network over a copy of the model, not compiled."""
         other = copy.copy(self)
@@ -86,6 +91,11 @@ class Network:
         if self.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable weights."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 @contextmanager

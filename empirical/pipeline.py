@@ -73,6 +73,7 @@ def _outcome(config: RunConfig, experiment: Experiment) -> Outcome:
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
         "data_digest": experiment.images.digest,
+        "parameters": experiment.original.network.size,
         "seconds_unlearn": facts["seconds"],
         "seconds_retrain": experiment.retrained.facts["seconds"],
         "seconds_mask": experiment.unlearning.mask_seconds,

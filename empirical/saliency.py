@@ -8,20 +8,23 @@ from empirical import tensors
 from empirical.network import Network
 
 
-def forget_gradient(network: Network, images: Tensor, labels: Tensor, *, batch_size: int = 256) -> list[Tensor]:
+def forget_gradient(
+    network: Network, images: Tensor, labels: Tensor, rows: Tensor, *, batch_size: int = 256
+) -> list[Tensor]:
     """Return `|sum over F of grad CE|`, one tensor per parameter, with the model in evaluation mode.
 
     Args:
         network: the original model.
-        images: `(n, c, h, w)` raw forget images; labels: `(n,)`.
+        images: `(n, c, h, w)` raw training images; labels: `(n,)`.
+        rows: row numbers of the forget set.
         batch_size: images a pass.
     """
     weights = network.parameters()
     total = [torch.zeros_like(weight) for weight in weights]
     network.model.eval()
-    for chunk, target in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        scores = network.logits(network.prepare(chunk.to(network.device)))
-        loss = F.cross_entropy(scores, target.to(network.device), reduction="sum")
+    for chunk in rows.split(batch_size):
+        scores = network.logits(network.prepare(images[chunk.to(images.device)].to(network.device)))
+        loss = F.cross_entropy(scores, labels[chunk].to(network.device), reduction="sum")
         tensors.add_(total, torch.autograd.grad(loss, weights, materialize_grads=True))
     network.model.train()
     return [gradient.abs() for gradient in total]

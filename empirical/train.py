@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from empirical.augment import Augment
 from empirical.batches import Arranger, Examples, Order, Segment, Sets
@@ -265,8 +265,3 @@ def frozen_copy(network: Network) -> Network:
         parameter.requires_grad_(False)
     network.model.eval()
     return network
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable weights."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

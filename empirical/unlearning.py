@@ -76,9 +76,8 @@ class Unlearning:
         """Return the saliency mask of the original model, True on the forget side."""
         started = time.perf_counter()
         config, rows = self.config, torch.from_numpy(self.forget)
-        labels = self.workspace.dataset(config).train_labels[rows]
-        held = self.workspace.train_images(config)
-        gradient = forget_gradient(network, held[rows.to(held.device)], labels)
+        labels = self.workspace.dataset(config).train_labels
+        gradient = forget_gradient(network, self.workspace.train_images(config), labels, rows)
         mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
         self.mask_seconds += time.perf_counter() - started
         return mask

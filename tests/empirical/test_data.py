@@ -15,8 +15,10 @@ from empirical.config import RunConfig, Runtime
 from empirical.data import ImageSet, load_dataset, stratified_subset
 from empirical.folders import StreamedImages
 from empirical.network import Network
+from empirical.pipeline import run
 from empirical.signal_noise import SignalNoise
 from repro.errors import ConfigError, IntegrityError, MissingDataError
+from repro.store import Store
 
 
 def jpeg(seed: int, size: int = 32) -> bytes:
@@ -130,6 +132,17 @@ def test_a_folder_reads_the_same_in_memory_and_streamed(tmp_path: Path) -> None:
     index = torch.tensor([4, 0])
     assert torch.equal(held.train_images[index], streamed.train_images[index])
     assert [len(chunk) for chunk in streamed.train_images.split(4)] == [4, 2]
+
+
+def test_a_run_reads_its_images_from_disk(tmp_path: Path, store: Store) -> None:
+    folder(tmp_path)
+    config = RunConfig(
+        dataset="folder", dataset_options="folder=pets, size=16, memory=0", rule="minmax-sam-0.1", pretrain_epochs=1,
+        epochs=1, batch_size=2, pretrain_batch_size=2, forget_fraction=0.3, metrics=("accuracy", "relearning"),
+    )  # fmt: skip
+    record = run(config, store, Runtime(device="cpu", data_root=str(tmp_path), engine="graph"))
+    assert record.status == "ok"
+    assert record.result["n_retain"] == 4
 
 
 def test_a_corrupt_file_of_a_folder_is_named(tmp_path: Path) -> None:

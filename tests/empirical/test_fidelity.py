@@ -1,7 +1,7 @@
 """Every discrepancy switch shows both behaviours, and the presets set what they say."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from empirical.config import RunConfig
 from empirical.corruptions import corrupt
 from empirical.evaluate import evaluate
 from empirical.experiment import Experiment
-from empirical.fidelity import PRESETS, Fidelity, resolve, single, switch_names
+from empirical.fidelity import PRESETS, Fidelity, resolve
 from empirical.forget import choose_forget
 from empirical.methods.build import build_method
 from empirical.metrics.landscape import directions
@@ -29,6 +29,14 @@ from empirical.workspace import Workspace
 Small = Callable[..., RunConfig]
 LABELS = np.repeat(np.arange(10), 40)
 MASK = [torch.tensor([True, False])]
+
+
+def single(name: str, value: Any) -> Fidelity:
+    return replace(Fidelity(), **{name: value})
+
+
+def switch_names() -> list[str]:
+    return [field.name for field in fields(Fidelity)]
 
 
 def context(name: str, value: Any) -> RuleContext:

@@ -60,7 +60,7 @@ def test_subsets_hold_the_stated_share() -> None:
     assert inside.sum(1).tolist() == [35] * 6
 
 
-def test_subset_models_score_a_mislabelled_image_higher(shared: Workspace) -> None:
+def test_subset_models_fit_what_they_saw_and_are_kept(shared: Workspace) -> None:
     config = MemorizationConfig(
         dataset="signal-noise", dataset_options="side=8, n=40, n_test=10, signal_strength=4.0", subsets=8, epochs=6,
         batch_size=8,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from empirical.network import count_parameters
 from empirical.registry import load, names
-from empirical.train import count_parameters
 
 COUNTS = {
     "resnet18": 11_220_132, "resnet34": 21_328_292, "resnet50": 23_705_252, "vgg16-bn": 15_334_948, "vit-s": 21_376_996
