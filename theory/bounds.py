@@ -1,6 +1,6 @@
 """What each theorem states, as expressions.
 
-The constants of the paper are not known here (paper.md words the theorems without them), so each function takes its
+Public notes word the theorems without their constants, so each function takes its
 constant as an argument; claims fit exponents, which need none.
 """
 

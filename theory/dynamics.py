@@ -1,7 +1,7 @@
 """The compiled training step in Gram space: SGD, SAM, sharpness maximization, Sharp MinMax, retain-only SAM.
 
-Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`
-(theory.md section 1). For a batch with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `j_a`:
+Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`.
+For a batch with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `j_a`:
 
     f_b  = (1/m) sum_a j_a [relu(y_b u_a) + (P-1) relu(V_ab)]
     r_b  = -c_b yl_b / (m (1 + exp(yl_b f_b)))
@@ -86,13 +86,13 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
 
 @inlined
 def _workspace(N, B):
-    vectors = (np.empty(B), np.empty(B), np.empty(B), np.empty(B))
-    pair = (np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)))
-    near = (np.empty(N), np.empty((N, B)), np.empty(N), np.empty((N, B)))
-    indices = np.empty(B, np.int64), np.empty(B, np.int64)
-    return Work(near[0], near[1], near[2], near[3], pair[0], pair[1], pair[2], pair[3], np.empty((B, B)), vectors[0],
-                vectors[1], vectors[2], vectors[3], indices[0], np.empty(B), np.empty(N), np.arange(B),
-                indices[1], np.empty(B))  # fmt: skip
+    return Work(
+        np.empty(N), np.empty((N, B)), np.empty(N), np.empty((N, B)),  # u, V and their perturbed values
+        np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # gp, gq and theirs
+        np.empty((B, B)), np.empty(B), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c
+        np.empty(B, np.int64), np.empty(B), np.empty(N),  # part, f, own
+        np.arange(B), np.empty(B, np.int64), np.empty(B),  # order, rows, moves
+    )  # fmt: skip
 
 
 @inlined

@@ -1,7 +1,7 @@
 """The draw of data and initial weights, as inner products: Bartlett decomposition, or explicit vectors.
 
 Only inner products enter the dynamics, so a run in dimension d needs the Gram matrix of n noise vectors and 2m initial
-weights, never the vectors (theory.md section 1). The Bartlett decomposition draws that Gram matrix directly, at a cost
+weights, never the vectors. The Bartlett decomposition draws that Gram matrix directly, at a cost
 that does not depend on d.
 """
 

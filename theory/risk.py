@@ -7,7 +7,7 @@ and `c = (P-1) sigma_p / m` the margin is `S_y + y c r t`, and r integrates in c
     P(S + y c r t < 0 | theta) = Q(m, (S / (c t))^2 / 2)        where S > 0 > y t
     Q(m, x) = exp(-x) sum_{k<m} x^k / k!
 
-and its complement for S < 0 (theory.md section 1). Directions are Sobol points with their antipodes.
+and its complement for S < 0. Directions are Sobol points with their antipodes.
 """
 
 from functools import cache

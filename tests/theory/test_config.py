@@ -8,7 +8,7 @@ from repro.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
 
 
-def test_defaults_are_those_of_the_specification():
+def test_defaults_give_the_derived_quantities_of_the_base_setting():
     config = TheoryConfig()
     assert config.eta == pytest.approx(0.01)
     assert config.rho_th == pytest.approx(0.25)

@@ -49,7 +49,7 @@ class Claim:
 
     Attributes:
         title: short name.
-        statement: what the paper says, as paper.md words it.
+        statement: what the paper says, as far as public notes word it.
         quantity: what the estimate is.
         check: from a config to a finding.
     """
