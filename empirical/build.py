@@ -32,9 +32,7 @@ def augmentation(config: RunConfig) -> Augment:
     return Augment(plan.padding, plan.flip, (2, 15)) if config.fidelity.randaugment else plan
 
 
-def row_sets(
-    images: ImageSet, recipe: Recipe, retain: np.ndarray, forget: np.ndarray, *, device: torch.device
-) -> Sets:
+def row_sets(images: ImageSet, recipe: Recipe, retain: np.ndarray, forget: np.ndarray, *, device: torch.device) -> Sets:
     """Return the retain and forget rows with their true labels and a recipe's batch sizes, on the device."""
     sizes = (recipe.batch_size, recipe.forget_batch_size or recipe.batch_size)
     pair = [

@@ -40,9 +40,7 @@ def gaussian_noise(images: np.ndarray, level: int, generator: np.random.Generato
     return images + GAUSSIAN[level] * generator.standard_normal(images.shape)
 
 
-def glass_blur(
-    images: np.ndarray, level: int, generator: np.random.Generator, *, swap: bool = True
-) -> np.ndarray:
+def glass_blur(images: np.ndarray, level: int, generator: np.random.Generator, *, swap: bool = True) -> np.ndarray:
     """Blur, exchange each pixel with one at most `reach` away, from bottom right to top left, and blur again."""
     sigma, reach, rounds = GLASS[level]
     blurred = _blur(images, sigma)

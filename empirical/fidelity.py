@@ -23,9 +23,7 @@ class Fidelity:
     forget_split: str = setting(
         "shared", "D8: split that random and class forget sets come from", choices=("shared", "reseeded")
     )
-    m_entropy: str = setting(
-        "per-row", "D9: modified entropy of the SVC attack", choices=("per-row", "released")
-    )
+    m_entropy: str = setting("per-row", "D9: modified entropy of the SVC attack", choices=("per-row", "released"))
     mia_members: str = setting("stratified", "D10: how attack members are drawn", choices=("stratified", "first"))
     forget_cycle: str = setting("fresh", "D11: forget batches after the first pass", choices=("fresh", "cached"))
     forget_statistics: str = setting(
@@ -34,14 +32,10 @@ class Fidelity:
     minmax_sign: str = setting(
         "negated-loss", "D13: loss whose sharpness MinMax maximizes", choices=("negated-loss", "cross-entropy")
     )
-    retrain_schedule: str = setting(
-        "same", "D14: learning-rate schedule of retraining", choices=("same", "multistep")
-    )
+    retrain_schedule: str = setting("same", "D14: learning-rate schedule of retraining", choices=("same", "multistep"))
     warmup_target: str = setting("own", "D15: rate the warm-up ramps to", choices=("own", "pretrain"))
     double_normalize: bool = setting(False, "D16: normalize the images twice")
-    validation_images: str = setting(
-        "test", "D17: transform of the validation images", choices=("test", "train")
-    )
+    validation_images: str = setting("test", "D17: transform of the validation images", choices=("test", "train"))
     corrupted_evaluation: bool = setting(True, "D18: also evaluate on corrupted images when training on them")
     relabel_all: bool = setting(True, "D19: random labels on every data set, not on all but Tiny ImageNet")
     joint_mask: str = setting(

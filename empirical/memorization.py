@@ -9,7 +9,6 @@ from empirical.config import RunConfig
 from repro.fields import check, setting
 from repro.identity import derive_seed
 
-
 # Small models without augmentation fit their subset well before the original's epochs are over.
 LONGEST = 20
 
@@ -36,9 +35,7 @@ class MemorizationConfig:
     def training(self) -> RunConfig:
         """Return how one subset model is trained, as the pretraining of a run."""
         same = {name: getattr(self, name) for name in ("dataset", "dataset_options", "n_train", "model", "augment")}
-        return RunConfig(
-            **same, pretrain_epochs=self.epochs, pretrain_lr=self.lr, pretrain_batch_size=self.batch_size
-        )
+        return RunConfig(**same, pretrain_epochs=self.epochs, pretrain_lr=self.lr, pretrain_batch_size=self.batch_size)
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
@@ -115,4 +112,3 @@ def describe(scores: np.ndarray, errors: np.ndarray) -> dict[str, float | int]:
 def filled(scores: np.ndarray) -> np.ndarray:
     """Return scores with unknown ones at the median, so that they are neither the lowest nor the highest."""
     return np.where(np.isnan(scores), np.nanmedian(scores), scores)
-

@@ -33,9 +33,7 @@ def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
         network.model.eval()
         return top_eigenvalue(partial(mean_loss, network, images, labels), trainable(network.model), generator)
 
-    return {
-        f"{prefix(role)}hessian_top": evaluation.once(role, "hessian", partial(curvature, role)) for role in ROLES
-    }
+    return {f"{prefix(role)}hessian_top": evaluation.once(role, "hessian", partial(curvature, role)) for role in ROLES}
 
 
 def mean_loss(network: Network, images: Tensor, labels: Tensor) -> Tensor:

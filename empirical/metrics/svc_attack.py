@@ -37,9 +37,7 @@ def svc_attack(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def attack_model(
-    evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray
-) -> dict[str, float]:
+def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Return the share of F called non-members by the attack of each score on one model."""
     sides = {name: (outputs, labels) for name, outputs, labels in evaluation.sets(role)}
     inside, outside = _take(sides["retain"], members), _take(sides["test"], others)

@@ -1,4 +1,5 @@
 """A method, a rule, a metric and a data set from outside the toolkit; the entry points stand in pyproject.toml."""
+
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
@@ -12,12 +13,16 @@ from repro.fields import check, setting
 @dataclass(frozen=True)
 class ForgetUniform:
     """`L = alpha CE_R + (1 - alpha) KL(uniform || model)_F`: forgotten images should get no answer."""
+
     alpha: float = setting(0.9, "weight of the retain loss", low=0, high=1)
     parts = ("all", "retain", "forget")
+
     def __post_init__(self):
         check(self)
+
     def segments(self, sets, epoch, generator):
         return [Segment({"retain": sets.retain, "forget": sets.forget})]
+
     def loss(self, part, batch, scores):
         if part == "all":
             return self.loss("retain", batch, scores) + self.loss("forget", batch, scores)
@@ -25,19 +30,25 @@ class ForgetUniform:
             return self.alpha * F.cross_entropy(scores(batch[part].images), batch[part].labels)
         return -(1 - self.alpha) * F.log_softmax(scores.forget(batch[part].images), dim=1).mean()
 
+
 @dataclass(frozen=True)
 class Sign:
     """`g = sign(grad L)`, scaled by 0.01."""
+
     passes, parts = 1, ("all",)
+
     def __call__(self, model, loss):
         return [0.01 * g.sign() for g in gradient(model, loss("all"))]
+
 
 def build_sign(spec, context):
     return Sign()
 
+
 def forget_margin(evaluation):
     logits = evaluation.on("unlearned", "forget")[0].logits
     return {"forget_margin": float((logits.max(1) - logits.mean(1)).mean())}
+
 
 def load_upside_down(options, runtime):
     images = load_digits(options, runtime)

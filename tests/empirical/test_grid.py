@@ -67,9 +67,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
     assert run_grid(recipe, store, runtime=CPU).remaining == 0
 
 
-def test_an_interrupt_keeps_finished_cells(
-    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical import executors
 
     real = executors.run
@@ -146,9 +144,7 @@ def test_unlearned_weights_are_kept_on_demand(small: Callable[..., RunConfig], s
     assert (store.root / "models" / record.result["parents"]["unlearn"] / "weights.safetensors").exists()
 
 
-def test_weights_of_another_architecture_are_refused(
-    small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
+def test_weights_of_another_architecture_are_refused(small: Callable[..., RunConfig], workspace: Workspace) -> None:
     from empirical.experiment import Experiment
 
     experiment = Experiment(small(), workspace)
