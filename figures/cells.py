@@ -8,7 +8,7 @@ import pandas as pd
 from figures.commands import STUDY
 from figures.drawing import Drawing
 from figures.networks import DIFFICULTIES, run_caption, seed_range
-from figures.panels import estimate, fill_style, panel_grid, rule_key
+from figures.panels import estimate, fill_style, panel_grid, rule_key, spread_note
 from figures.style import METHODS, WIDE, Theme, family, method_label
 from figures.table import Table, summarize, unlearn_table
 from repro.store import Record
@@ -114,7 +114,7 @@ def _references(axes: Any, metric: str, table: Table, theme: Theme) -> Table:
 def _key(figure: Any, table: Table, theme: Theme) -> None:
     lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
     pretrains = sorted(set(table["pretrain"]), reverse=True)
-    rule_key(figure, theme, rule_order(table), pretrains=pretrains, notes=lines, seeds=seed_range(table))
+    rule_key(figure, theme, rule_order(table), pretrains=pretrains, notes=lines, head=spread_note(seed_range(table)))
 
 
 def _alt(data: Table, metric: str) -> str:

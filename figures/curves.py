@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.cells import method_order
 from figures.networks import DIFFICULTIES
-from figures.panels import band, fill_style, outside_legend, panel_grid
+from figures.panels import band, fill_style, outside_legend, panel_grid, spread_note
 from figures.style import WIDE, Theme, method_label, rule_label
 from figures.table import Table, summarize
 
@@ -46,7 +46,7 @@ def draw_curves(
     data: Table = pd.concat(parts, ignore_index=True)
     low, high = int(data["seeds"].min()), int(data["seeds"].max())
     seeds = f"{low}-{high}" if low < high else str(high)
-    outside_legend(figure, axes[0, 0], columns=4, seeds=seeds)
+    outside_legend(figure, axes[0, 0], columns=4 if len(metrics) > 2 else 2, head=spread_note(seeds))
     return figure, data
 
 

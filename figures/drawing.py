@@ -60,7 +60,9 @@ def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Pat
     folder.mkdir(parents=True, exist_ok=True)
     contents = {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
     if drawing.figure is not None:
-        contents |= {suffix: render(drawing.figure, suffix) for suffix in ("pdf", "png")}
+        contents["pdf"] = render(drawing.figure, "pdf")
+        drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
+        contents["png"] = render(drawing.figure, "png")
     if drawing.display is not None:
         contents |= {"md": markdown(drawing.display).encode(), "tex": latex(drawing.display).encode()}
     files = {suffix: folder / f"{name}.{suffix}" for suffix in (*contents, "json")}

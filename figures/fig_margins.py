@@ -8,7 +8,7 @@ import pandas as pd
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, label, main_runs, run_caption, seed_range
-from figures.panels import outside_legend, panel_grid, say_not_run
+from figures.panels import outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records
 from figures.style import MODELS, WIDE, Theme, rule_label
 from figures.table import Table, interval, unlearn_table
@@ -30,7 +30,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     for panel in axes[0][len(rules) :]:
         say_not_run(panel, f"another rule with margins: {STUDY}", theme)
     table = unlearn_table(runs)
-    outside_legend(figure, axes[0, 0], columns=3, seeds=seed_range(table))
+    outside_legend(figure, axes[0, 0], columns=3, head=spread_note(seed_range(table)))
     axes[0, 0].set_ylabel("density")
     caption = (
         "Margins (true-class score minus the largest other) of forget samples before unlearning, after NegGrad and in "

@@ -8,7 +8,7 @@ from figures.cells import method_order, rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, main_runs, run_caption, seed_range
-from figures.panels import log_axis, panel_grid, rule_key
+from figures.panels import log_axis, panel_grid, rule_key, spread_note
 from figures.records import Records
 from figures.style import METHODS, WIDE, Theme, method_label, rule_label
 from figures.table import Table, summarize, unlearn_table
@@ -36,7 +36,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     axes[0, 0].set_ylabel("ToW, mean over forget sets")
     methods = [(method_label(name), {"marker": METHODS.get(name, ("o", ""))[0]}) for name in method_order(table)]
     anchors = [("retrain", {"marker": "*"}), ("do nothing", {"marker": "", "linestyle": ":"})]
-    rule_key(figure, theme, [], notes=_rules(table, theme) + methods + anchors, seeds=seed_range(table))
+    rule_key(figure, theme, [], notes=_rules(table, theme) + methods + anchors, head=spread_note(seed_range(table)))
     return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, label, main_runs, run_caption, seed_range
-from figures.panels import estimate, panel_grid, rule_key
+from figures.panels import estimate, panel_grid, rule_key, spread_note
 from figures.published import SAME_DATA, TOW, published
 from figures.records import Records
 from figures.style import Theme, family, rule_label
@@ -29,8 +29,16 @@ def draw(records: Records, theme: Theme) -> Drawing:
     theirs = [_draw_rule(axes[0, 0], place, rule, table, theme) for place, rule in enumerate(rules)]
     axes[0, 0].set_xticks(range(len(rules)), [rule_label(rule) for rule in rules])
     axes[0, 0].set(ylabel="ToW, mean over F low, mid, high", xlim=(-0.5, len(rules) - 0.5))
-    notes = [(f"paper, {name}", {"marker": mark, "fillstyle": "none"}) for name, mark in MARKS.items()]
-    rule_key(figure, theme, [], notes=[*notes, (f"ours, {label(runs[0], 'dataset')}", {})], seeds=seed_range(table))
+    notes: list[tuple[str, dict[str, Any]]] = [
+        (f"paper, {name}", {"marker": mark, "fillstyle": "none"}) for name, mark in MARKS.items()
+    ]
+    rule_key(
+        figure,
+        theme,
+        [],
+        notes=[*notes, (f"ours, {label(runs[0], 'dataset')}", {})],
+        head=spread_note(seed_range(table)),
+    )
     data = pd.concat([ours, *theirs], ignore_index=True)
     return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
 

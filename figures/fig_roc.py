@@ -8,7 +8,7 @@ import pandas as pd
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, label, main_runs, run_caption, seed_range
-from figures.panels import band, outside_legend, panel_grid
+from figures.panels import band, outside_legend, panel_grid, spread_note
 from figures.records import Records
 from figures.style import Theme, rule_label
 from figures.table import Table, interval, unlearn_table
@@ -34,7 +34,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     axes[0, 0].set(xscale="log", yscale="log", xlabel="false positive rate", ylabel="true positive rate",
                    xlim=(LOW, 1), ylim=(LOW, 1.05))  # fmt: skip
     table = unlearn_table(runs)
-    outside_legend(figure, axes[0, 0], columns=3, seeds=seed_range(table))
+    outside_legend(figure, axes[0, 0], columns=3, head=spread_note(seed_range(table)))
     caption = (
         "ROC of the membership attack that tells forget samples of the unlearned model from test samples, both axes "
         "logarithmic; the target is the retrained model's curve; the dotted diagonal is chance. "

@@ -6,7 +6,7 @@ import pandas as pd
 
 from figures.commands import THEORY
 from figures.drawing import Drawing, frame
-from figures.panels import estimate, panel_grid, rule_key, say_not_run
+from figures.panels import estimate, panel_grid, rule_key, say_not_run, spread_note
 from figures.records import Records, describe_theory, middle_strength, seed_counts, theory_cells
 from figures.style import WIDE, Theme, rule_label
 from figures.table import Table, summarize, trajectory_table
@@ -43,7 +43,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_xlabel("epoch of unlearning")
     ends = [("at W", {"fillstyle": "none"}), ("at W + eps", {"fillstyle": "full"})]
     rules = sorted({cell.config["unlearn"] for cell in cells}, reverse=True)
-    rule_key(figure, theme, rules, notes=ends, seeds=seed_counts(cells))
+    rule_key(figure, theme, rules, notes=ends, head=spread_note(seed_counts(cells)))
     return Drawing(data, _caption(cells), _alt(data), tuple(cells), tuple(filter(None, missing)), figure)
 
 

@@ -35,8 +35,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     for row, name in zip(axes, ROWS.values(), strict=True):
         row[0].set_ylabel(name)
     floor = [("at the grid's floor", {"marker": "o", "fillstyle": "none"})]
-    rule_key(figure, theme, ["sgd", "sam"], notes=floor, seeds=record.result["seeds"],
-             title=f"thresholds of mean errors over {record.result['seeds']} seeds")  # fmt: skip
+    rule_key(figure, theme, ["sgd", "sam"], notes=floor,
+             head=f"thresholds of mean errors over {record.result['seeds']} seeds")  # fmt: skip
     return Drawing(data, _caption(record.result["seeds"]), _alt(data), (record,), (), figure)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from figures.drawing import Drawing, frame
-from figures.panels import log_axis, outside_legend, panel_grid
+from figures.panels import log_axis, outside_legend, panel_grid, spread_note
 from figures.records import Records
 from figures.style import WIDE, Theme
 from figures.table import Table
@@ -40,7 +40,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     axes[0, 0].set_ylabel("test error")
     axes[1, 0].set_ylabel("forget error")
     seeds = "/".join(sorted({str(record.result["seeds"]) for record in found.values()}))
-    outside_legend(figure, axes[0, 0], columns=3, seeds=seeds)
+    outside_legend(figure, axes[0, 0], columns=3, head=spread_note(seeds))
     return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), tuple(missing), figure)
 
 

@@ -37,8 +37,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
         parts.append(_panel(panel, how, found[name].result["rows"], theme))
     data = pd.concat(parts, ignore_index=True)
     seeds = "/".join(sorted({str(record.result["seeds"]) for record in used}))
-    outside_legend(figure, axes[0, 0] if parts[0]["reading"].iloc[0] == "ratio" else axes[0, 1], columns=4, seeds=seeds,
-                   note=f"means over {seeds} seeds; exponents with 95 % intervals in the caption")  # fmt: skip
+    labelled = axes[0, 0] if parts[0]["reading"].iloc[0] == "ratio" else axes[0, 1]
+    head = f"means over {seeds} seeds; exponents with 95 % intervals in the caption"
+    outside_legend(figure, labelled, columns=4, head=head)
     return Drawing(data, _caption(data, seeds), _alt(data), tuple(used), tuple(missing), figure)
 
 

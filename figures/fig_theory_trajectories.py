@@ -6,7 +6,7 @@ import pandas as pd
 
 from figures.commands import THEORY
 from figures.drawing import Drawing, frame
-from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run
+from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records, describe_theory, middle_strength, seed_counts, theory_cells
 from figures.style import WIDE, Theme, rule_label
 from figures.table import Table, summarize, trajectory_table
@@ -34,7 +34,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     missing = [_panel(panel, metric, data, theme) for panel, metric in zip(axes.flat, PANELS, strict=True)]
     for panel in axes[1]:
         panel.set_xlabel("epoch of unlearning")
-    outside_legend(figure, axes[0, 0], columns=4, seeds=seed_counts(cells))
+    outside_legend(figure, axes[0, 0], columns=4, head=spread_note(seed_counts(cells)))
     return Drawing(data, _caption(cells), _alt(data), tuple(cells), tuple(filter(None, missing)), figure)
 
 

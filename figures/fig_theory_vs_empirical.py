@@ -8,7 +8,7 @@ import pandas as pd
 from figures.commands import SIGNAL, THEORY
 from figures.drawing import Drawing, frame
 from figures.networks import label
-from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run
+from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records, comparable, describe_theory, theory_cells
 from figures.style import WIDE, Theme, rule_label
 from figures.table import Table, summarize, theory_table, unlearn_table
@@ -42,7 +42,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_title(COLUMNS[column])
     for panel in axes[-1]:
         panel.set_xlabel("signal strength $s$")
-    outside_legend(figure, _fullest(axes[1]), columns=4, seeds=_seeds(data))
+    outside_legend(figure, _fullest(axes[1]), columns=4, head=spread_note(_seeds(data)))
     notes = tuple(dict.fromkeys(filter(None, missing)))
     return Drawing(data, _caption(cells, runs, data), _alt(data), (*cells, *runs), notes, figure)
 

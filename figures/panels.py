@@ -107,28 +107,24 @@ def spread_note(seeds: Any) -> str:
     return f"mean and 95 % t-interval, {seeds} seeds"
 
 
-def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, seeds: Any, note: str = "") -> None:
-    """Put the legend of one panel below all panels, where it can cover nothing, headed by the number of seeds."""
+def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, head: str) -> None:
+    """Put the legend of one panel below all panels, where it can cover nothing, under a head that names the seeds."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        title = note or spread_note(seeds)
-        _legend(figure, list(unique.values()), columns=columns, labels=list(unique), title=title)
+        _legend(figure, list(unique.values()), columns=columns, head=head, labels=list(unique))
 
 
-def rule_key(
-    figure: "Figure", theme: Theme, rules: Any, *, seeds: Any, pretrains: Any = (), notes: Any = (), title: str = ""
-) -> None:
+def rule_key(figure: "Figure", theme: Theme, rules: Any, *, head: str, pretrains: Any = (), notes: Any = ()) -> None:
     """Put a key below the panels: rules by colour and shape, pretraining rules by filling, and further marks.
 
     Args:
         figure: the drawing.
         theme: its page.
         rules: labels of the rules shown.
-        seeds: number of seeds, as text.
+        head: what a mark and its bar mean, with the number of seeds.
         pretrains: labels of the pretraining rules shown.
         notes: pairs (text, line properties) of further marks.
-        title: head of the key; by default what a mark and its bar mean.
     """
     from figures.style import rule_label
 
@@ -136,12 +132,7 @@ def rule_key(
     plain = {"color": theme.ink, "marker": "o", "linestyle": "none"}
     marks += [(f"pretrained {rule_label(rule)}", plain | {"fillstyle": fill_style(rule)}) for rule in pretrains]
     marks += [(text, plain | look) for text, look in notes]
-    _legend(
-        figure,
-        [_handle(text, look) for text, look in marks],
-        columns=min(len(marks), 5),
-        title=title or spread_note(seeds),
-    )
+    _legend(figure, [_handle(text, look) for text, look in marks], columns=min(len(marks), 5), head=head)
 
 
 def _handle(text: str, look: dict[str, Any]) -> Any:
@@ -150,7 +141,7 @@ def _handle(text: str, look: dict[str, Any]) -> Any:
     return Line2D([], [], label=text, **look)
 
 
-def _legend(figure: "Figure", handles: list[Any], *, columns: int, title: str, labels: Any = None) -> None:
+def _legend(figure: "Figure", handles: list[Any], *, columns: int, head: str, labels: Any = None) -> None:
     names = {} if labels is None else {"labels": labels}
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title,
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=head,
                   title_fontsize=7, **names)  # fmt: skip

@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -106,20 +105,3 @@ def test_pdf_fonts_are_embedded_truetype(golden: Store, drawn_folder: Path) -> N
     assert b"/FontFile2" in content
     assert b"/Type3" not in content
     assert b"CreationDate" not in content
-
-
-def sizes_of_text(figure: Any) -> list[float]:
-    from matplotlib.text import Text
-
-    return [text.get_fontsize() for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
-
-
-@pytest.mark.parametrize("name", ["fig-umap", "fig-landscape"])
-def test_drawn_text_keeps_to_seven_points(golden: Store, name: str) -> None:
-    from figures.catalogue import find
-    from figures.records import Records
-    from figures.style import themed
-
-    with themed(Theme()):
-        figure = find(name)(Records([golden]), Theme()).figure
-        assert min(sizes_of_text(figure)) >= 7.0
