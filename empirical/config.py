@@ -127,6 +127,8 @@ class RunConfig:
             parse_options(getattr(self, field), field)
         resolve(self.preset, self.switches)
         _check_corruption(self.corruption)
+        if self.dataset == "signal-noise" and self.augment != "none":
+            raise reject("augment", self.augment, "none on signal-noise", "a shift would mix its patches")
         if self.difficulty == "index" and not self.forget_index:
             raise ConfigError("forget_index = '': must name an imported index file when difficulty = 'index'")
 

@@ -52,12 +52,23 @@ def image_set(name: str, sides: tuple[Side, Side], classes: int) -> ImageSet:
 
 
 def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
-    """Return (train, test) of `<name>-{train,test}.parquet`, or None where the files are not there."""
-    paths = [root / f"{name}-{side}.parquet" for side in ("train", "test")]
-    if not all(path.is_file() for path in paths):
+    """Return (train, test) of local Parquet files, or None where they are not there."""
+    shards = [parquet_files(name, root, side) for side in ("train", "test")]
+    if not all(shards):
         return None
-    train, test = (decoded(path) for path in paths)
+    train, test = (_joined([decoded(path) for path in side]) for side in shards)
     return train, test
+
+
+def parquet_files(name: str, root: Path, side: str) -> list[Path]:
+    """Return the files of a side: `<name>-<side>.parquet`, or the shards `<name>/**/<side>-*.parquet` of a hub."""
+    whole = root / f"{name}-{side}.parquet"
+    return [whole] if whole.is_file() else sorted((root / name).rglob(f"{side}-*.parquet"))
+
+
+def _joined(parts: list[Side]) -> Side:
+    images, labels = zip(*parts, strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
 def missing(name: str, root: Path, remedy: str = "") -> MissingDataError:
@@ -84,6 +95,8 @@ def _archive_sides(archive: str, root: Path, runtime: Runtime) -> tuple[Side, Si
         pair = [kind(str(root), train=train, download=runtime.allow_download) for train in (True, False)]
     except RuntimeError:
         return None
+    except OSError as error:
+        raise MissingDataError(f"dataset {archive}: the download failed ({error}); put the files in {root}") from error
     sides = [
         (torch.from_numpy(side.data).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.array(side.targets)))
         for side in pair

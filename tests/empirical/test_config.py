@@ -35,6 +35,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"switches": "mask_polarty=low"}, r"unknown setting 'mask_polarty'.*did you mean 'mask_polarity'"),
     ({"switches": "mask_polarity=lower"}, r"mask_polarity = 'lower'"),
     ({"switches": "mask_polarity"}, r"must be name=value"),
+    ({"dataset": "signal-noise"}, r"augment = 'shift': must be none on signal-noise"),
     ({"corruption": "snow-6"}, r"severity 1-5"),
     ({"corruption": "snow"}, r"severity 1-5"),
 ]

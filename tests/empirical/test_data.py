@@ -58,9 +58,8 @@ def test_digits_are_the_1797_scans_with_every_class_in_both_parts() -> None:
 
 def test_signal_noise_has_the_strength_and_the_noise_it_states() -> None:
     options = SignalNoise(signal_strength=1.5, side=16, n=400)
-    images = load_dataset(
-        RunConfig(dataset="signal-noise", dataset_options="signal_strength=1.5, side=16, n=400"), Runtime()
-    )
+    text = "signal_strength=1.5, side=16, n=400"
+    images = load_dataset(RunConfig(dataset="signal-noise", dataset_options=text, augment="none"), Runtime())
     patches = images.train_images.double()[:, 0].reshape(400, 16, 2, 16).transpose(1, 2).flatten(2)
     sign = (2 * images.train_labels - 1).double()
     signal = patches[:, 0] * sign[:, None]
@@ -87,6 +86,17 @@ def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) ->
     assert len(list((root / "cache").iterdir())) == 2
     assert load(root).digest == first.digest
     assert load(root, n_train=10).train_images.shape[0] == 10
+
+
+def test_shards_of_a_hub_are_joined_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cifar10" / "data"
+    folder.mkdir(parents=True)
+    for name, count in (("train-00000-of-00002", 12), ("train-00001-of-00002", 5), ("test-00000-of-00001", 4)):
+        parquet(folder / f"{name}.parquet", count)
+    images = load(tmp_path)
+    assert images.train_labels.tolist() == [*range(10), 0, 1, *range(5)]
+    assert len(images.test_labels) == 4
 
 
 def test_a_corrupt_image_is_named_by_file_and_row(root: Path) -> None:
