@@ -8,7 +8,7 @@ import pandas as pd
 from figures.commands import STUDY
 from figures.drawing import Drawing
 from figures.networks import DIFFICULTIES, run_caption, seed_range
-from figures.panels import estimate, fill_style, panel_grid, rule_key, spread_note
+from figures.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
 from figures.style import METHODS, WIDE, Theme, family, method_label
 from figures.table import Table, summarize, unlearn_table
 from repro.store import Record
@@ -17,7 +17,7 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 MARKS = (
     "Marker: mean; bar: 95 % t-interval; dots: training seeds. Colour and shape: unlearning rule; filling: pretraining "
     "rule (open SGD, full SAM, half ASAM). Solid line and band: the model retrained on R; dotted line: the original "
-    "model, which does nothing."
+    "model, which does nothing. Panels span the seeds' values; a wider interval is cut."
 )
 # The paper crosses each of these methods with SGD, SAM and ASAM; Sharp MinMax belongs to NegGrad alone.
 CROSSED = ("sgd", "sam", "asam")
@@ -45,6 +45,7 @@ def draw_cells(
         row[0].set_ylabel(name)
         for panel, difficulty in zip(row, columns, strict=True):
             summaries.append(_panel(panel, metric, table, difficulty, theme))
+        fit_to_values(row[0], [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")])
     for panel, difficulty in zip(axes[0], columns, strict=True):
         panel.set_title(f"forget set: {difficulty}")
     _key(figure, table, theme)
@@ -106,7 +107,8 @@ def _references(axes: Any, metric: str, table: Table, theme: Theme) -> Table:
             continue
         summary = summarize(table, ["difficulty"], name).assign(method=role)
         axes.axhline(summary["mean"].iloc[0], color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
-        axes.axhspan(summary["low"].iloc[0], summary["high"].iloc[0], color=theme.ink, alpha=0.08, linewidth=0)
+        if role == "retrained":
+            axes.axhspan(summary["low"].iloc[0], summary["high"].iloc[0], color=theme.ink, alpha=0.08, linewidth=0)
         parts.append(summary)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

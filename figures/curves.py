@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.cells import method_order
 from figures.networks import DIFFICULTIES
-from figures.panels import band, fill_style, outside_legend, panel_grid, spread_note
+from figures.panels import band, fill_style, fit_to_values, outside_legend, panel_grid, spread_note
 from figures.style import WIDE, Theme, method_label, rule_label
 from figures.table import Table, summarize
 
@@ -39,8 +39,9 @@ def draw_curves(
                 *_references(panel, cell, (x, metric), theme, references),
             ]
         line[0].set_ylabel(f"F {difficulty}")
-    for panel, name in zip(axes[0], metrics.values(), strict=True):
+    for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
         panel.set_title(name)
+        fit_to_values(panel, [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))])
     for panel in axes[-1]:
         panel.set_xlabel(x_label)
     data: Table = pd.concat(parts, ignore_index=True)

@@ -31,7 +31,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         limits = _limits(grids)
         for column, (one, grid) in enumerate(zip(shown, grids, strict=True)):
             places = [(2 * len(sets), len(shown), (2 * row + half) * len(shown) + column + 1) for half in (0, 1)]
-            parts.append(_panel(figure, places, one, name, grid, limits))
+            title = f"{one.title}\nloss on {SETS[name]}" if row == 0 else f"loss on {SETS[name]}"
+            parts.append(_panel(figure, places, (one, name, title), grid, limits))
     data = pd.concat(parts, ignore_index=True)
     return Drawing(data, _caption(shown), _alt(data), used_records(shown), (), figure)
 
@@ -64,8 +65,9 @@ def _limits(grids: list[np.ndarray]) -> tuple[float, float]:
 
 
 def _panel(
-    figure: Any, places: list[Any], one: Snapshot, name: str, grid: np.ndarray, limits: tuple[float, float]
+    figure: Any, places: list[Any], what: tuple[Snapshot, str, str], grid: np.ndarray, limits: tuple[float, float]
 ) -> Table:
+    one, name, title = what
     line = np.asarray(one.record.arrays()["landscape_axis"], dtype=float)
     radius = float(line[-1])
     across, along = np.meshgrid(line, line)
@@ -74,7 +76,7 @@ def _panel(
     surface.plot_surface(across, along, shown, cmap="cividis", vmin=limits[0], vmax=limits[1], linewidth=0, rcount=40,
                          ccount=40, rasterized=True)  # fmt: skip
     surface.set(zlim=limits, xticks=[-radius, 0, radius], yticks=[-radius, 0, radius])
-    surface.set_title(f"{one.title}\nloss on {SETS[name]}")
+    surface.set_title(title)
     surface.set_box_aspect((1, 1, 0.7), zoom=1.05)
     surface.tick_params(pad=-2)
     contour = figure.add_subplot(*places[1])

@@ -9,7 +9,7 @@ from figures.drawing import Drawing, frame
 from figures.networks import CELL, main_runs, run_caption
 from figures.records import Records
 from figures.style import Theme
-from figures.table import Table, unlearn_table
+from figures.table import NETWORK_CELL, Table, unlearn_table
 from repro.store import Record
 
 METRIC = "relearning_forget"
@@ -35,6 +35,6 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _curve(run: Record) -> Table:
     steps = run.result["relearning_steps"]
     retrained = run.result.get(f"retrained_{METRIC}", [np.nan] * len(steps))
-    head = unlearn_table([run]).iloc[0].to_dict()
+    head = unlearn_table([run])[list(NETWORK_CELL)].iloc[0].to_dict()
     columns = {"relearning_step": steps, METRIC: run.result[METRIC], f"retrained_{METRIC}": retrained}
     return pd.DataFrame(columns).assign(**head)

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from figures.cells import rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
-from figures.networks import CELL, label, main_runs, run_caption, seed_range
+from figures.networks import CELL, label, main_runs, one_forget_set, run_caption, seed_range
 from figures.panels import band, outside_legend, panel_grid, spread_note
 from figures.records import Records
 from figures.style import Theme, rule_label
@@ -19,13 +20,11 @@ LOW = 1e-3  # the smallest rate on the axes
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw true against false positive rate, a line a NegGrad rule and one for the retrained model."""
-    runs = [run for run in main_runs(records, CELL) if _shown(run)]
+    runs = one_forget_set([run for run in main_runs(records, CELL) if _shown(run)])
     if not runs:
         return frame(theme, missing=f"runs with attack scores: {STUDY}")
     figure, axes = panel_grid(1, 1, width=4.2, height=3.6)
-    by_rule = {
-        str(label(run, "rule")): [one for one in runs if label(one, "rule") == label(run, "rule")] for run in runs
-    }
+    by_rule = {rule: [run for run in runs if label(run, "rule") == rule] for rule in rule_order(unlearn_table(runs))}
     parts = [_line(axes[0, 0], _rates(group, "unlearned"), theme.lines(rule), rule_label(rule))
              for rule, group in by_rule.items()]  # fmt: skip
     ink = {"color": theme.ink, "linewidth": 0.9}
@@ -44,10 +43,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def _shown(run: Record) -> bool:
-    """Keep NegGrad on one forget set from one pretraining: F_high, or the random set."""
-    return (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd") and (
-        label(run, "difficulty") in ("high", "random") and "attack_loss_auc" in run.result
-    )
+    """Keep NegGrad from the SGD-pretrained model, where the attack was run."""
+    return (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd") and "attack_loss_auc" in run.result
 
 
 def _line(axes: Any, rates: list[tuple[Any, Any]], look: dict[str, Any], name: str) -> Table:

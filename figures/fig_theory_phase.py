@@ -71,7 +71,7 @@ def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
     log_axis(axes, "x")
     data_ticks(axes, rows["at"])
     log_axis(axes, "y")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="fitted exponent\n[95 %]", title_fontsize=7)
+    axes.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title="fitted exponent\n[95 %]", title_fontsize=7)
 
 
 def _theory(axes: Any, rows: Table, span: np.ndarray, theme: Theme, *, sgd: bool) -> None:

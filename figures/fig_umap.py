@@ -70,8 +70,8 @@ class View:
         colors = colormaps["viridis"](0.05 + 0.85 * place)
         kept = ~self.is_forget
         axes.scatter(*self.picture[kept].T, s=4, c=colors[kept], alpha=0.45, linewidths=0, rasterized=True)
-        axes.scatter(*self.picture[~kept].T, s=14, c=colors[~kept], marker="X", edgecolors=theme.ink, linewidths=0.4,
-                     rasterized=True)  # fmt: skip
+        edge = {"edgecolors": theme.ink, "linewidths": 0.25}
+        axes.scatter(*self.picture[~kept].T, s=10, c=colors[~kept], marker="X", alpha=0.8, rasterized=True, **edge)
         if start is not None:
             self._arrows(axes, start, theme)
         axes.grid(False)

@@ -54,6 +54,15 @@ def numbers_with(runs: Sequence[Record], prefix: str) -> list[str]:
     return sorted(name for name in found if name.startswith(prefix))
 
 
+def one_forget_set(runs: Sequence[Record]) -> list[Record]:
+    """Return the runs of one forget set: the hardest there is, so that samples of different sets are never pooled."""
+    for name in ("high", "random", "mid", "low"):
+        found = [run for run in runs if label(run, "difficulty") == name]
+        if found:
+            return found
+    return list(runs)
+
+
 def seed_range(table: Table) -> str:
     """Return "3" or "3-5": the training seeds of the cells."""
     counts = table.groupby([name for name in CELL if name in table])["seed"].nunique()

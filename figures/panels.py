@@ -78,6 +78,21 @@ def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) 
     axes.errorbar([x], [row["mean"]], yerr=error, capsize=1.6, elinewidth=0.9, linestyle="none", zorder=3, **look)
 
 
+def fit_to_values(axes: "Axes", columns: Any) -> None:
+    """Limit the vertical axis to measured values with a margin: an interval from two seeds may be absurdly wide.
+
+    Args:
+        axes: the panel; those that share its axis follow.
+        columns: value columns; None stands for a column that is not there.
+    """
+    parts = [np.asarray(column, dtype=float) for column in columns if column is not None]
+    values = np.concatenate(parts)
+    values = values[np.isfinite(values)]
+    if len(values):
+        margin = 0.15 * float(np.ptp(values)) or 0.05
+        axes.set_ylim(values.min() - margin, values.max() + margin)
+
+
 def fill_style(pretrain: str) -> str:
     """Return the marker filling that stands for a pretraining rule: open SGD, full SAM, half ASAM."""
     return FILLS.get(pretrain.split("-")[0], "full")
@@ -104,7 +119,7 @@ def data_ticks(axes: "Axes", values: Any, *, most: int = 3) -> None:
 
 def spread_note(seeds: Any) -> str:
     """Return what a mark and its bar mean, with the number of seeds, for the head of a legend."""
-    return f"mean and 95 % t-interval, {seeds} seeds"
+    return "one training seed: no interval" if str(seeds) == "1" else f"mean and 95 % t-interval, {seeds} seeds"
 
 
 def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, head: str) -> None:

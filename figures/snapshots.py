@@ -60,7 +60,19 @@ def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]
     first = next(iter(cells.values()))
     found = [Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", first[0], tuple(first))]
     found += [Snapshot(_title(key), "unlearned", group[0], tuple(group)) for key, group in cells.items()]
-    return found[:most]
+    return [found[0], *_most_telling(found[1:], most - 1)]
+
+
+def _most_telling(shown: Sequence[Snapshot], most: int) -> list[Snapshot]:
+    """Keep `most` panels in their order: NegGrad before other methods, and SGD, ASAM, MinMax before other rules."""
+    chosen = sorted(shown, key=lambda one: _telling(one.record))[:most]
+    return [one for one in shown if one in chosen]
+
+
+def _telling(run: Record) -> tuple[bool, bool, int]:
+    rank = {"sgd": 0, "asam": 1, "minmax": 2, "sam": 3}
+    other_start = family(_text(run, "pretrain")) != "sgd"
+    return other_start, _text(run, "method") != "neggrad", rank.get(family(_text(run, "rule")), len(rank))
 
 
 def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:

@@ -77,7 +77,9 @@ EXTRA = {
     "seconds_unlearn": 1.0, "seconds_retrain": 10.0, "gradient_evaluations": 200, "retrain_gradient_evaluations": 1000,
     "relearning_steps": [0, 1, 2], "relearning_forget": [0.2, 0.5, 0.8], "retrained_relearning_forget": [0.2, 0.3, 0.4],
 }  # fmt: skip
-RUN_METRICS = ["accuracy", "tow", "mia", "attacks", "entanglement", "landscape", "hessian", "relearning", "features"]
+RUN_METRICS = [
+    "accuracy", "tow", "mia", "attacks", "entanglement", "margins", "landscape", "hessian", "relearning", "features"
+]  # fmt: skip
 
 
 def save_sweeps(store: Store) -> None:
