@@ -79,16 +79,17 @@ def doctor(
 
 
 def pack(
-    study: Annotated[str, typer.Argument(help="The study's name: letters, digits, dots, dashes.")],
-    kind: KindOption = None,
+    name: Annotated[str, typer.Argument(help="Name of the pack: results/NAME.parquet.")],
+    study: Annotated[list[str] | None, typer.Option(help="Studies to pack; default: the one called NAME.")] = None,
     attach: Annotated[bool, typer.Option(help="Keep arrays and per-epoch rows.")] = True,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Pack the runs of one study into results/STUDY.parquet, to be committed."""
-    records = [record for record in Store(store).records(kind) if record.provenance.get("study") == study]
+    """Pack the runs of one or more studies into one file under results/, to be committed."""
+    studies = study or [name]
+    records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
-        raise MissingDataError(f"study = {study!r}: no runs in {store}; `repro list` names the studies")
-    path = write_pack(records, results_folder() / f"{study}.parquet", attach=attach)
+        raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
+    path = write_pack(records, results_folder() / f"{name}.parquet", attach=attach)
     say(f"packed {len(records)} runs into {path}")
 
 

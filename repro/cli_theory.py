@@ -24,16 +24,23 @@ Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENG
 Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself, in input units, > 0.")]
 
 
+Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
+PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, >= 0.")]
+
+
 @app.callback(invoke_without_command=True)
 @with_settings(TheoryConfig, skip=CELL)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
+    rho: Rho = None, pretrain_rho: PretrainRho = None,
     store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
     if context.invoked_subcommand is not None:
         return
     config = _at_signal(config, signal_strength, signal_norm)
+    if rho is not None or pretrain_rho is not None:
+        config = config.at_radius(config.rho_scale * config.rho_th if rho is None else rho, pretrain_rho)
     records = _study(config, Store(store))
     _show_study(config, records, as_json=json)
     if not json:
