@@ -113,6 +113,9 @@ class TheoryConfig:
             rho: radius of unlearning, >= 0.
             pretrain_rho: radius of pretraining, >= 0; unchanged by default.
         """
+        for name, radius in (("rho", rho), ("pretrain_rho", pretrain_rho)):
+            if radius is not None and not radius >= 0:
+                raise reject(name, radius, ">= 0")
         before = self.pretrain_rho_scale if pretrain_rho is None else pretrain_rho / self.rho_th
         return self.changed(rho_scale=rho / self.rho_th, pretrain_rho_scale=before)
 

@@ -95,6 +95,7 @@ def test_a_second_theory_command_finds_its_records(tmp_path: Path) -> None:
         (["theory", "--signal-strength", "1", "--signal-norm", "2"], "give one of the two"),
         (["theory", "--n-forget", "40"], "n_forget = 40: must be in [1, n - 1 = 39]"),
         (["theory", "--alpha", "1.5"], "alpha = 1.5: must be in [0.0, 1.0]"),
+        (["theory", "--rho", "-1"], "rho = -1.0: must be >= 0"),
         (["theory", "--alhpa", "0.5"], "--alpha"),
         (["theory", "--alpha", "much"], "--alpha"),
         (["empirical", "run", "--method", "neg_grad"], "did you mean 'neggrad'"),
