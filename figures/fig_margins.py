@@ -8,7 +8,7 @@ import pandas as pd
 from figures.cells import rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
-from figures.networks import CELL, label, main_runs, one_forget_set, run_caption, seed_range
+from figures.networks import CELL, has_arrays, label, main_runs, one_forget_set, run_caption, seed_range
 from figures.panels import outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records
 from figures.style import MODELS, WIDE, Theme, rule_label
@@ -46,7 +46,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _shown(run: Record) -> bool:
     """Keep NegGrad from the SGD-pretrained model, where margins were recorded."""
     cell = label(run, "method"), label(run, "pretrain")
-    return cell == ("neggrad", "sgd") and "margins" in run.config.get("metrics", ()) and run.status == "ok"
+    return cell == ("neggrad", "sgd") and "margins" in run.config.get("metrics", ()) and has_arrays(run)
 
 
 def _edges(runs: list[Record]) -> np.ndarray:

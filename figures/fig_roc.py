@@ -8,7 +8,7 @@ import pandas as pd
 from figures.cells import rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
-from figures.networks import CELL, label, main_runs, one_forget_set, run_caption, seed_range
+from figures.networks import CELL, has_arrays, label, main_runs, one_forget_set, run_caption, seed_range
 from figures.panels import band, outside_legend, panel_grid, spread_note
 from figures.records import Records
 from figures.style import Theme, rule_label
@@ -44,7 +44,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def _shown(run: Record) -> bool:
     """Keep NegGrad from the SGD-pretrained model, where the attack was run."""
-    return (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd") and "attack_loss_auc" in run.result
+    cell = label(run, "method"), label(run, "pretrain")
+    return cell == ("neggrad", "sgd") and "attack_loss_auc" in run.result and has_arrays(run)
 
 
 def _line(axes: Any, rates: list[tuple[Any, Any]], look: dict[str, Any], name: str) -> Table:

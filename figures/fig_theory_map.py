@@ -50,7 +50,11 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def phase_record(records: Records) -> Record | None:
     """Return the phase sweep with most cells, then most seeds."""
-    found = [record for record in records.of("theory_sweep") if record.result["sweep"] == "phase"]
+    found = [
+        record
+        for record in records.of("theory_sweep")
+        if record.result["sweep"] == "phase" and "arrays.npz" in record.files
+    ]
     return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
 
 

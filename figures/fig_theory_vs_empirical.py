@@ -8,9 +8,9 @@ import pandas as pd
 from figures.commands import SIGNAL, THEORY
 from figures.drawing import Drawing, frame
 from figures.networks import label
-from figures.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
+from figures.panels import band, data_ticks, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records, comparable, describe_theory, theory_cells
-from figures.style import WIDE, Theme, rule_label
+from figures.style import WIDE, Theme, family, rule_label
 from figures.table import Table, summarize, theory_table, unlearn_table
 from repro.store import Reader, Record
 
@@ -42,6 +42,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_title(COLUMNS[column])
     for panel in axes[-1]:
         panel.set_xlabel("signal strength $s$")
+        data_ticks(panel, data["signal_strength"], most=6)
     outside_legend(figure, _fullest(axes[1]), columns=4, head=spread_note(_seeds(data)))
     notes = tuple(dict.fromkeys(filter(None, missing)))
     return Drawing(data, _caption(cells, runs, data), _alt(data), (*cells, *runs), notes, figure)
@@ -81,7 +82,8 @@ def _networks(records: Records) -> list[Record]:
 
 def _points(cells: list[Record], runs: list[Record]) -> Table:
     parts = [_theory_points(cells), *(_network_points(runs, stage, metric) for stage, metric in ROWS)]
-    return pd.concat([part for part in parts if not part.empty], ignore_index=True)
+    found = [part for part in parts if not part.empty]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=pd.Index([*KEYS, "seed", "value"]))
 
 
 def _theory_points(cells: list[Record]) -> Table:
@@ -96,8 +98,12 @@ def _network_points(runs: list[Record], stage: str, metric: str) -> Table:
         return pd.DataFrame()
     table = unlearn_table(runs)
     accuracy = ACCURACIES[stage] + metric.replace("error", "accuracy")
-    column = ["two-layer" if "two" in str(model) else "resnet" for model in table["model"]]
-    table = table.assign(column=column, stage=stage, metric=metric, value=1.0 - table[accuracy], unlearn=table["rule"])
+    column = ["resnet" if str(model).startswith("resnet") else "two-layer" for model in table["model"]]
+    # Families, not labels: the radius of SAM has another scale in each column, and the caption states it.
+    rules = {name: table[source].map(lambda rule: family(str(rule)))
+             for name, source in (("pretrain", "pretrain"), ("unlearn", "rule"))}  # fmt: skip
+    value = 1.0 - table[accuracy].astype(float)
+    table = table.assign(column=column, stage=stage, metric=metric, value=value, **rules)
     return _once_before(table)
 
 
@@ -121,9 +127,6 @@ def _panel(axes: Any, column: str, data: Table, theme: Theme) -> str:
         band(axes, line["signal_strength"], line, label=name, linewidth=0.9 if pretrain == "sgd" else 1.6, **look)
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 1.03)
-    strengths = sorted(data["signal_strength"].unique())
-    axes.set_xticks(strengths, [f"{value:g}" for value in strengths])
-    axes.minorticks_off()
     return ""
 
 
@@ -133,7 +136,8 @@ def _fullest(panels: Any) -> Any:
 
 def _caption(cells: list[Record], runs: list[Record], data: Table) -> str:
     theory = f" Theory: {describe_theory(cells[0])}." if cells else ""
-    models = sorted({f"{label(run, 'model')} (n = {label(run, 'n')})" for run in runs})
+    models = sorted({f"{label(run, 'model')} (n = {label(run, 'n')}, from {label(run, 'pretrain')}, "
+                     f"unlearned with {label(run, 'rule')})" for run in runs})  # fmt: skip
     networks = f" Networks: {', '.join(models)}." if models else ""
     return (
         "Test error and forget error against the dimensionless signal strength s = |phi| / ((P-1) sigma_p "

@@ -54,6 +54,11 @@ def numbers_with(runs: Sequence[Record], prefix: str) -> list[str]:
     return sorted(name for name in found if name.startswith(prefix))
 
 
+def has_arrays(run: Record) -> bool:
+    """Return whether a run's arrays are there: a committed study may have been packed without them."""
+    return "arrays.npz" in run.files
+
+
 def one_forget_set(runs: Sequence[Record]) -> list[Record]:
     """Return the runs of one forget set: the hardest there is, so that samples of different sets are never pooled."""
     for name in ("high", "random", "mid", "low"):

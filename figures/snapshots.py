@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from figures.networks import label
+from figures.networks import has_arrays, label
 from figures.records import Records, comparable
 from figures.style import family, method_label, rule_label
 from figures.table import interval
@@ -49,7 +49,7 @@ def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]
         metric: "features" or "landscape", named in the `metrics` of the run's config.
         most: panels at most.
     """
-    having = [run for run in records.of("unlearn") if metric in run.config.get("metrics", ()) and run.status == "ok"]
+    having = [run for run in records.of("unlearn") if metric in run.config.get("metrics", ()) and has_arrays(run)]
     # A set of one difficulty only: panels of different forget sets would not be one comparison.
     runs = comparable(having + records.of("embedding") * (metric == "features"), VARY)
     cells: dict[tuple[str, str, str], list[Record]] = {}

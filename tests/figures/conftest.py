@@ -118,6 +118,18 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def save_signal_noise(store: Store) -> None:
+    """Save a two-layer network and a ResNet on patch images, whose test error is 0.5 at strength 0.5 and 0 at 1."""
+    models = {"patch-cnn": "sam-0.05", "resnet8-narrow": "sam-0.1"}
+    for (model, sam), strength, seed in itertools.product(models.items(), (0.5, 1.0), range(2)):
+        for pretrain, rule in itertools.product(("sgd", sam), repeat=2):
+            accuracy = 0.5 if strength < 1 else 1.0
+            found = {f"{role}{name}_accuracy": accuracy for role in ("", "original_") for name in ("test", "forget")}
+            save_network(store, 0.5, dataset="signal-noise", model=model, pretrain=pretrain, rule=rule, seed=seed,
+                         dataset_options=f"signal_strength={strength}, draw={seed}",
+                         extra=found | {"signal_strength": strength})  # fmt: skip
+
+
 def exponent(value: float) -> dict[str, float]:
     return {"exponent": value, "exponent_low": value - 0.01, "exponent_high": value + 0.01}
 
@@ -158,6 +170,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     save_sweeps(store)
     save_claims(store)
     save_phase(store)
+    save_signal_noise(store)
     return store
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from figures.catalogue import FIGURES, draw, figure_names
+from figures.fig_theory_vs_empirical import rows
 from figures.table import Table
 from repro.errors import ConfigError, MissingDataError
 from repro.store import Store
@@ -138,10 +139,20 @@ def test_landscape_numbers_are_those_of_the_bowl(drawn_folder: Path) -> None:
     assert sorted(set(data["curvature"])) == pytest.approx([2.0, 6.0])
 
 
-def test_missing_cells_are_listed(golden: Store, drawn_folder: Path) -> None:
-    origin = json.loads((drawn_folder / "fig-theory-vs-empirical.json").read_text())
-    assert any("ResNet: repro empirical grid" in line for line in origin["missing"])
-    assert len(origin["runs"]) == 12
+def test_missing_methods_are_listed_with_their_command(drawn_folder: Path) -> None:
+    origin = json.loads((drawn_folder / "fig-tow.json").read_text())
+    assert "SCRUB: repro empirical grid recipes/digits.toml" in origin["missing"]
+    assert len(origin["runs"]) == 54
+
+
+def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Store) -> None:
+    found = rows([golden])
+    key = {"stage": "after", "metric": "test_error", "pretrain": "sgd", "unlearn": "sam", "signal_strength": 0.5}
+    (row,) = [row for row in found if key.items() <= row.items()]
+    assert row["exact theory"] == "0.310 ± 0.010 (3)"
+    assert row["two-layer network"] == "0.500 ± 0.000 (2)"
+    assert row["ResNet"] == "0.500 ± 0.000 (2)"
+    assert rows([Store(golden.root / "nothing")]) == []
 
 
 def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
