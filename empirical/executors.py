@@ -4,8 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from empirical.cells import check_cell
@@ -68,18 +67,25 @@ def _run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None
 def _in_processes(
     groups: Groups, store: Store, runtime: Runtime, *, deadline: float | None, workers: int
 ) -> GridReport:
+    """Hand a group to each idle process; none waits inside the pool, so that Ctrl-C leaves nothing behind to start."""
     report = GridReport()
+    left, running = list(reversed(groups)), dict[Future[GridReport], int]()
+    count = min(workers, len(groups))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=context) as pool:
-        futures = [pool.submit(_run_group, group, store.root, runtime, deadline) for group in groups]
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_listen_to_parent) as pool:
         try:
-            for future in track(futures, runtime.study or "groups"):
-                report.merge(future.result())
+            while left or running:
+                while left and len(running) < count:
+                    group = left.pop()
+                    running[pool.submit(_run_group, group, store.root, runtime, deadline)] = len(group)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    running.pop(future)
+                    report.merge(future.result())
         except KeyboardInterrupt:
-            _stop(futures)
-            report = GridReport(interrupted=True)
-            for future, group in zip(futures, groups, strict=True):
-                report.merge(GridReport(remaining=len(group)) if future.cancelled() else future.result())
+            _interrupt_children()
+            for future, cells in running.items():
+                report.merge(_last_words(future, cells))
+            report.merge(GridReport(remaining=sum(map(len, left)), interrupted=True))
     return report
 
 
@@ -87,10 +93,22 @@ def _run_group(group: list[RunConfig], root: Path, runtime: Runtime, deadline: f
     return run_cells(group, Store(root), runtime, deadline)
 
 
-def _stop(futures: Iterable[Future[GridReport]]) -> None:
-    """Cancel what has not started and interrupt what has; a finished record is never touched."""
-    for future in futures:
-        future.cancel()
+def _listen_to_parent() -> None:
+    """Leave Ctrl-C to the parent, which passes it on once, as SIGTERM: a second one would hit the clean-up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _last_words(future: Future[GridReport], cells: int) -> GridReport:
+    """Return the report of an interrupted group; when its process died first, all its cells count as not reached."""
+    try:
+        return future.result()
+    except BrokenExecutor:
+        return GridReport(remaining=cells)
+
+
+def _interrupt_children() -> None:
+    """Interrupt the processes of the pool; a finished record is never touched."""
     for child in multiprocessing.active_children():
         if child.pid:
-            os.kill(child.pid, signal.SIGINT)
+            os.kill(child.pid, signal.SIGTERM)
