@@ -11,6 +11,9 @@ DIFFICULTIES = ("low", "mid", "high", "random", "class", "class-part", "index")
 # Settings a figure of the main study may vary; everything else is one and the same.
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 
+# Settings a study tunes for each method; within one method they are one and the same.
+TUNED = ("lr", "epochs")
+
 
 def main_runs(records: Records, vary: Sequence[str], *, swept: str = "") -> list[Record]:
     """Return the finished and diverged runs of the largest comparable network study.
@@ -21,7 +24,10 @@ def main_runs(records: Records, vary: Sequence[str], *, swept: str = "") -> list
         swept: the field of a sweep; the study with most of its values is taken.
     """
     found = [record for record in records.of("unlearn") if record.status != "failed" and _real(record)]
-    return comparable(found, vary, swept=swept)
+    study = comparable(found, (*vary, *TUNED), swept=swept)
+    methods = dict.fromkeys(record.config.get("method") for record in study)
+    of_method = [[record for record in study if record.config.get("method") == method] for method in methods]
+    return [record for runs in of_method for record in comparable(runs, vary, swept=swept)]
 
 
 def label(record: Record, name: str) -> object:
