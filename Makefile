@@ -14,7 +14,7 @@ repro: .venv/installed
 	@$(BIN)/repro report
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # The same commands as pre-commit and CI.
 lint: .venv/tested

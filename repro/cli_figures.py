@@ -21,9 +21,9 @@ def figures(
     json: JsonOption = False,
 ) -> None:
     """Draw figures and tables (PDF, PNG, CSV) from records alone."""
-    from figures.catalogue import FIGURES, draw
+    from figures.catalogue import draw, figure_names
 
-    chosen = list(FIGURES) if names == ["all"] else names
+    chosen = figure_names() if names == ["all"] else names
     drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
     emit([_drawn_row(item) for item in drawn], as_json=json)
     missing = [item.name for item in drawn if item.missing]
