@@ -15,6 +15,7 @@ from empirical.rules import Plain
 from empirical.train import Stage, Step
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
+RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate
 
 
 def relearning(evaluation: Evaluation) -> dict[str, Any]:
@@ -23,7 +24,10 @@ def relearning(evaluation: Evaluation) -> dict[str, Any]:
     A model that has forgotten follows the retrained model's curve; one that only hid F climbs back above it.
     `relearning_excess` is the mean of the difference over the steps.
     """
-    curves = {role: relearn(evaluation, evaluation.networks[role]()) for role in ("unlearned", "retrained")}
+    curves = {
+        role: evaluation.once(role, "relearning", lambda role=role: relearn(evaluation, evaluation.networks[role]()))
+        for role in ("unlearned", "retrained")
+    }
     found: dict[str, Any] = {f"{prefix(role)}relearning_forget": curve for role, curve in curves.items()}
     excess = float(np.mean(np.subtract(curves["unlearned"], curves["retrained"])))
     return found | {"relearning_steps": list(STEPS), "relearning_excess": excess}
@@ -35,7 +39,7 @@ def relearn(evaluation: Evaluation, network: Network) -> list[float]:
     for weight in copied.model.parameters():
         weight.requires_grad_(True)
     config, images, split = evaluation.config, evaluation.images, evaluation.split
-    recipe = replace(config.unlearn_recipe(), optimizer="sgd", warmup_epochs=0)
+    recipe = replace(config.pretrain_recipe(), optimizer="sgd", lr=RATE * config.pretrain_lr)
     sets = row_sets(images, recipe, split.retain, split.forget, device=copied.device)
     step = Step(copied, Stage(Finetune(), Plain(), sets, recipe, images.train_images, seed=evaluation.seed))
     segment = Segment({"retain": sets.retain})
