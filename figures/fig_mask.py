@@ -3,8 +3,7 @@
 from figures.commands import MASK
 from figures.curves import draw_curves
 from figures.drawing import Drawing, frame
-from figures.fig_alpha import swept
-from figures.fig_tow import METRICS
+from figures.fig_alpha import METRICS, swept
 from figures.networks import CELL, main_runs, run_caption
 from figures.records import Records
 from figures.style import Theme, family

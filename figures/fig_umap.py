@@ -13,7 +13,6 @@ from figures.panels import panel_grid
 from figures.records import Records
 from figures.snapshots import Snapshot, snapshots, used_records
 from figures.style import WIDE, Theme
-from figures.table import Table
 
 MOST = 1500  # samples drawn; more would only cover each other
 ROWS = {"all classes": 40, "largest forget class": 5}  # and UMAP's neighbours, as in the released code
@@ -61,7 +60,7 @@ class View:
     def __init__(self, features: np.ndarray, picture: np.ndarray, labels: np.ndarray, is_forget: np.ndarray) -> None:
         self.features, self.picture, self.labels, self.is_forget = features, picture, labels, is_forget
 
-    def draw(self, axes: Any, theme: Theme, *, start: np.ndarray | None) -> Table:
+    def draw(self, axes: Any, theme: Theme, *, start: np.ndarray | None) -> Any:
         """Draw the samples, the numbers, and an arrow from each class mean in `start`; return the numbers drawn."""
         from matplotlib import colormaps
 
@@ -133,7 +132,7 @@ def _caption(shown: list[Snapshot], count: int) -> str:
     )
 
 
-def _alt(data: Table) -> str:
+def _alt(data: Any) -> str:
     rows = data.drop_duplicates(["row", "title"])
     parts = [f"{row.title}, {row.row}: E_Wp {row.entanglement_wp:.2f}, kNN purity of F {row.forget_purity:.2f}"
              for row in rows.itertuples()]  # fmt: skip

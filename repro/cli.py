@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from repro import __version__, cli_empirical, cli_figures, cli_records, cli_theory
+from repro import __version__, cli_figures, cli_records, cli_studies, cli_theory
 from repro.cli_output import say
 from repro.errors import ReproError
 
@@ -15,7 +15,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.add_typer(cli_theory.app, name="theory")
-app.add_typer(cli_empirical.app, name="empirical")
+app.add_typer(cli_studies.app, name="empirical")
+cli_studies.app.command("diff")(cli_records.diff)
 for name, command in {**cli_figures.COMMANDS, **cli_records.COMMANDS}.items():
     app.command(name)(command)
 

@@ -6,12 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from empirical.config import RunConfig, Runtime
-from empirical.memorization import MemorizationConfig
 from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.errors import DivergedError, IntegrityError, ReproError
+from repro.errors import DivergedError, ReproError
 from repro.options import with_settings
-from repro.pack import readers
-from repro.store import Record, Store, pick, read_records
+from repro.store import Record, Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
@@ -105,94 +103,3 @@ def _show_grid(report: Any, as_json: bool) -> None:
         raise ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
     if report.interrupted and not as_json:
         say("stopped early: run the same command again for the rest")
-
-
-@app.command()
-@with_settings(MemorizationConfig)
-def memorization(
-    config: MemorizationConfig, device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False,
-    engine: Engine = "eager", store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Estimate memorization scores with standard errors from models trained on random subsets."""
-    Store(store).ensure_writable()
-    from empirical.subset_models import SubsetModels
-    from empirical.workspace import Workspace
-
-    record = SubsetModels(config, Workspace(Store(store), Runtime(device, data_root, allow_download, engine))).record()
-    emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
-    if not json:
-        say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
-
-
-@app.command()
-def import_index(
-    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
-    Store(store).ensure_writable()
-    from empirical.inputs import import_index as keep
-
-    record = keep(path, Store(store))
-    say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
-
-
-@app.command()
-def import_scores(
-    path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
-    dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
-    data_root: DataRoot = "", allow_download: Download = False, store: StoreOption = DEFAULT_STORE,
-) -> None:  # fmt: skip
-    """Keep published memorization scores in the store, for --difficulty high --scores ID."""
-    Store(store).ensure_writable()
-    from empirical.inputs import import_scores as keep
-    from empirical.workspace import Workspace
-
-    runtime = Runtime(data_root=data_root, allow_download=allow_download)
-    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
-    say(f"kept {record.result['n']} scores: --scores {record.run_id}")
-
-
-@app.command()
-def diff(
-    left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
-    right: Annotated[str, typer.Argument(help="Another one.")],
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Name every setting in which two network runs differ."""
-    from empirical.compare import diff_runs
-
-    records = read_records(readers(Store(store)))
-    found = diff_runs(pick(records, left), pick(records, right))
-    emit([vars(item) for item in found], as_json=json, empty="no setting differs")
-
-
-@app.command()
-def check(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
-    from empirical.compare import check_study
-    from empirical.grid import load_recipe
-
-    study = load_recipe(recipe)
-    chosen = [record for record in read_records(readers(Store(store)), "unlearn") if _belongs(record, study.name)]
-    rows = check_study(study.expected, chosen)
-    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
-    failing = [row for row in rows if not row.passes]
-    if failing:
-        raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
-
-
-def _belongs(record: Record, study: str) -> bool:
-    return record.provenance.get("study") == study
-
-
-def _check_row(row: Any) -> dict[str, Any]:
-    expected = row.expected
-    where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
-    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
-    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}

@@ -93,10 +93,54 @@ def pack(
     say(f"packed {len(records)} runs into {path}")
 
 
+def diff(
+    left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
+    right: Annotated[str, typer.Argument(help="Another one.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Name every setting in which two network runs differ."""
+    from empirical.compare import diff_runs
+
+    records = read_records(readers(Store(store)))
+    found = diff_runs(pick(records, left), pick(records, right))
+    emit([vars(item) for item in found], as_json=json, empty="no setting differs")
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
+    from empirical.compare import check_study
+    from empirical.grid import load_recipe
+
+    study = load_recipe(recipe)
+    chosen = [record for record in read_records(readers(Store(store)), "unlearn") if _belongs(record, study.name)]
+    rows = check_study(study.expected, chosen)
+    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    failing = [row for row in rows if not row.passes]
+    if failing:
+        raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
+
+
+def _belongs(record: Record, study: str) -> bool:
+    return record.provenance.get("study") == study
+
+
+def _check_row(row: Any) -> dict[str, Any]:
+    expected = row.expected
+    where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
+    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
+    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_runs,
     "show": show,
     "verify": verify,
     "doctor": doctor,
     "pack": pack,
+    "check": check,
 }

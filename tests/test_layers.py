@@ -60,7 +60,9 @@ def test_the_floor_imports_nothing_above_it(name: str) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: module_name(path))
 def test_no_module_leans_on_more_than_eight_others(path: Path) -> None:
-    assert len(internal(path)) <= 8
+    """The floor does not count: it is the vocabulary everything is written in."""
+    floor = {f"repro.{name}" for name in FLOOR}
+    assert len(internal(path) - floor) <= 8
 
 
 def test_there_are_no_import_cycles() -> None:

@@ -14,15 +14,12 @@ from repro.identity import plain
 from repro.progress import track
 from repro.provenance import collect
 from repro.store import Record, Store, run_id
-from theory import matching
+from theory.boundary import boundaries
 from theory.clocks import default_clock, fixed_clock
-from theory.coefficients import METRICS
 from theory.config import TheoryConfig
-from theory.engine import simulate_many, thread_count
-from theory.stats import crossing, slope
-from theory.study import mean_and_error
+from theory.engine import thread_count
+from theory.sweep_cells import measure
 from theory.sweep_config import SweepConfig
-from theory.trajectory import Trajectory
 
 KIND, CELL_KIND = "theory_sweep", "theory_cell"
 PRETRAINS = ({"pretrain": "sgd"}, {"pretrain": "sam"})
@@ -101,7 +98,7 @@ def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfi
         store.ensure_writable()
         table = _table(_run_cells(sweep, base, store, name), sweep)
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
-        result["boundaries"] = _boundaries(table) if name == "phase" else []
+        result["boundaries"] = boundaries(table) if name == "phase" else []
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
     _write_parquet(found, store)
     return found
@@ -138,7 +135,7 @@ def _run_cells(sweep: Sweep, base: TheoryConfig, store: Store, name: str) -> lis
     missing = [cell for cell in cells if store.find(CELL_KIND, identities[cell]) is None]
     batches = list(_batches(missing))
     for batch in track(batches, f"sweep {name}"):
-        for cell, values in zip(batch, _measure(batch, matched=sweep.matched), strict=True):
+        for cell, values in zip(batch, measure(batch, matched=sweep.matched), strict=True):
             store.save(CELL_KIND, identities[cell], result=values, provenance=collect(study=f"sweep-{name}"))
     return [record for cell in cells if (record := store.find(CELL_KIND, identities[cell]))]
 
@@ -151,34 +148,6 @@ def _batches(cells: Sequence[TheoryConfig]) -> Iterator[list[TheoryConfig]]:
         yield [cell for group in groups[i : i + size] for cell in group]
 
 
-def _measure(cells: Sequence[TheoryConfig], *, matched: bool) -> list[dict[str, Any]]:
-    """Return mean and standard error of every metric of each cell and, if asked, at the forget level."""
-    stopped = [matching.until_forgotten(cell) for cell in cells] if matched else []
-    runs = simulate_many([*cells, *stopped])
-    found = [_cell_values(run) for run in runs[: len(cells)]]
-    for values, run in zip(found, runs[len(cells) :], strict=False):
-        values["matched_reached"] = float(matching.reached(run).mean())
-        for name in ("test_error", "forget_error"):
-            values |= _with_error(f"matched_{name}", matching.at_forget_level(run, name))
-        values |= _with_error("matched_epochs", matching.at_epoch(run))
-    return found
-
-
-def _cell_values(run: Trajectory) -> dict[str, Any]:
-    values: dict[str, Any] = {"status": run.status, "diverged": int(np.sum(run.diverged_at >= 0))}
-    for name in METRICS:
-        values |= _with_error(name, run.final(name))
-    for name in ("test_error", "forget_error", "kappa_retain"):
-        values |= _with_error(f"pretrained_{name}", run.pretrain[name][:, -1])
-        values |= _with_error(f"retrained_{name}", run.retrained[name])
-    return values | _with_error("oracle_gap", run.oracle_gap("forget_error")[:, -1])
-
-
-def _with_error(name: str, values: np.ndarray) -> dict[str, float | None]:
-    mean, error = mean_and_error(values.tolist())
-    return {name: mean, f"{name}_se": error}
-
-
 def _table(records: Sequence[Record], sweep: Sweep) -> dict[str, np.ndarray]:
     """Return columns: what each cell varies, then what it measured; NaN where a cell has no value."""
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
@@ -188,35 +157,6 @@ def _table(records: Sequence[Record], sweep: Sweep) -> dict[str, np.ndarray]:
         values = [record.result[name] for record in records]
         columns[name] = np.array([np.nan if value is None else value for value in values])
     return columns
-
-
-def _boundaries(table: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Return |phi*| against d and its exponent, before and after unlearning, for each pretraining and rule."""
-    rows = []
-    keys = sorted(set(zip(table["pretrain"].tolist(), table["unlearn"].tolist(), table["rho_scale"].tolist(),
-                          strict=True)))  # fmt: skip
-    for stage, metric in {"pretrained": "pretrained_test_error", "unlearned": "test_error"}.items():
-        for pretrain, unlearn, rho in keys:
-            chosen = (table["pretrain"] == pretrain) & (table["unlearn"] == unlearn) & (table["rho_scale"] == rho)
-            row = {"stage": stage, "pretrain": pretrain, "unlearn": unlearn, "rho_scale": rho}
-            rows.append(row | _boundary({name: column[chosen] for name, column in table.items()}, metric))
-    return rows
-
-
-def _boundary(cells: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
-    sizes = np.unique(cells["d"])
-    norms = np.array([_crossing_norm({name: column[cells["d"] == d] for name, column in cells.items()}, metric)
-                      for d in sizes])  # fmt: skip
-    exponent = slope(np.log(sizes), np.log(norms))
-    return {"d": sizes.tolist(), "boundary": [float(x) if np.isfinite(x) else None for x in norms],
-            "exponent": exponent if np.isfinite(exponent) else None}  # fmt: skip
-
-
-def _crossing_norm(cells: dict[str, np.ndarray], metric: str) -> float:
-    order = np.argsort(cells["signal_strength"])
-    strength = crossing(cells["signal_strength"][order], cells[metric][order])
-    config = TheoryConfig(d=int(cells["d"][0]), n=int(cells["n"][0]), n_forget=1)
-    return strength * config.signal_unit
 
 
 def _write_parquet(record: Record, store: Store) -> None:

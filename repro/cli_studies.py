@@ -1,0 +1,59 @@
+"""More of `repro empirical`: memorization scores, and files a user brings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from empirical.config import RunConfig, Runtime
+from empirical.memorization import MemorizationConfig
+from repro.cli_empirical import DataRoot, Device, Download, Engine, app
+from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
+from repro.options import with_settings
+from repro.store import Store
+
+
+@app.command()
+@with_settings(MemorizationConfig)
+def memorization(
+    config: MemorizationConfig, device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False,
+    engine: Engine = "eager", store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Estimate memorization scores with standard errors from models trained on random subsets."""
+    Store(store).ensure_writable()
+    from empirical.subset_models import SubsetModels
+    from empirical.workspace import Workspace
+
+    record = SubsetModels(config, Workspace(Store(store), Runtime(device, data_root, allow_download, engine))).record()
+    emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
+    if not json:
+        say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
+
+
+@app.command()
+def import_index(
+    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
+    Store(store).ensure_writable()
+    from empirical.inputs import import_index as keep
+
+    record = keep(path, Store(store))
+    say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
+
+
+@app.command()
+def import_scores(
+    path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
+    dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
+    data_root: DataRoot = "", allow_download: Download = False, store: StoreOption = DEFAULT_STORE,
+) -> None:  # fmt: skip
+    """Keep published memorization scores in the store, for --difficulty high --scores ID."""
+    Store(store).ensure_writable()
+    from empirical.inputs import import_scores as keep
+    from empirical.workspace import Workspace
+
+    runtime = Runtime(data_root=data_root, allow_download=allow_download)
+    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
+    say(f"kept {record.result['n']} scores: --scores {record.run_id}")
