@@ -86,7 +86,7 @@ def mask_ablation(records: Records) -> Finding:
 
 
 def _difference(records: Records, metric: str, rules: tuple[str, ...], *, sign: int) -> Finding:
-    runs = main_runs(records, CELL)
+    runs = main_runs(records, CELL, having=metric)
     effects = by_cell(rule_differences(unlearn_table(runs), metric, rules=rules), ["method", "pretrain"])
     if effects.empty:
         return Finding(NOT_RUN)

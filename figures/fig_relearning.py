@@ -17,7 +17,7 @@ METRIC = "relearning_forget"
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
-    runs = [run for run in main_runs(records, CELL) if METRIC in run.result]
+    runs = main_runs(records, CELL, having=METRIC)
     if not runs:
         return frame(theme, missing=f"runs with the relearning metric: {STUDY}")
     table = pd.concat([_curve(run) for run in runs], ignore_index=True)

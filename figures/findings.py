@@ -119,14 +119,16 @@ def sgd_collapses_first(records: Records, *, level: float = 0.5) -> Finding:
     collapse = {str(name): _collapse(rows, level) for name, rows in table.groupby("family")}
     if "sgd" not in collapse or not {"sam", "asam"} & set(collapse):
         return Finding()
-    others = [value for name, value in collapse.items() if name in ("sam", "asam")]
-    if all(collapse["sgd"] > value for value in others):
-        verdict = HOLDS
+    margins = {name: collapse["sgd"] - value for name, value in collapse.items() if name in ("sam", "asam")}
+    later = [name for name, margin in margins.items() if margin > 0]
+    if any(margin < 0 for margin in margins.values()):
+        verdict = CONTRADICTED
     else:
-        verdict = UNDECIDED if all(collapse["sgd"] == value for value in others) else CONTRADICTED
+        verdict = HOLDS if len(later) == len(margins) else REGIME if later else UNDECIDED
+    regime = f"against {' and '.join(later)}; the others collapse with SGD" if verdict == REGIME else ""
     number = "; ".join(f"{name}: {_alpha(value)}" for name, value in sorted(collapse.items()))
     seeds = summarize(table, ["family", "alpha"], "tow")["seeds"].min()
-    return Finding(verdict, f"largest alpha with mean ToW < {level:g}: {number} ({seeds} seeds)", "", tuple(runs))
+    return Finding(verdict, f"largest alpha with mean ToW < {level:g}: {number} ({seeds} seeds)", regime, tuple(runs))
 
 
 def sam_lowers(records: Records, prefixes: Sequence[str]) -> Finding:
@@ -136,7 +138,7 @@ def sam_lowers(records: Records, prefixes: Sequence[str]) -> Finding:
         records: what there is.
         prefixes: names of the metrics, in order of preference; the first one present is judged.
     """
-    runs, table = _study(records)
+    runs, table = _study(records, prefixes)
     metric = next((name for name in prefixes if name in table), "")
     if not metric:
         return Finding()
@@ -149,7 +151,7 @@ def sam_lowers(records: Records, prefixes: Sequence[str]) -> Finding:
 
 def sam_models_are_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
     """Judge finding (6a): sharpness of the SAM-pretrained original model minus that of the SGD-pretrained one."""
-    runs, table = _study(records)
+    runs, table = _study(records, [f"original_{name}" for name in names])
     metric = next((f"original_{name}" for name in names if f"original_{name}" in table), "")
     effects = by_cell(_once(pretrain_differences(table, metric, rules=("sam", "asam"))), ["pretrain"])
     if effects.empty:
@@ -160,7 +162,7 @@ def sam_models_are_flatter(records: Records, names: Sequence[str] = FLATNESS) ->
 
 def sgd_models_get_flatter(records: Records, names: Sequence[str] = FLATNESS) -> Finding:
     """Judge finding (6b): sharpness after unlearning minus before, SGD-pretrained and SGD-unlearned."""
-    runs, table = _study(records)
+    runs, table = _study(records, names)
     metric = next((name for name in names if {name, f"original_{name}"} <= set(table)), "")
     if not metric:
         return Finding()
@@ -178,8 +180,10 @@ def _once(differences: Table) -> Table:
     return differences.drop_duplicates(["pretrain", "difficulty", "seed"])
 
 
-def _study(records: Records) -> tuple[list[Record], Table]:
-    runs = main_runs(records, CELL)
+def _study(records: Records, having: Sequence[str] = ()) -> tuple[list[Record], Table]:
+    """Return the runs and the table of the main study, or of the largest that measured one of the named numbers."""
+    measured = [name for name in having if any(name in record.result for record in records.of("unlearn"))]
+    runs = main_runs(records, CELL, having=measured[0] if measured else "")
     return runs, unlearn_table(runs)
 
 

@@ -15,15 +15,17 @@ CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 TUNED = ("lr", "epochs")
 
 
-def main_runs(records: Records, vary: Sequence[str], *, swept: str = "") -> list[Record]:
+def main_runs(records: Records, vary: Sequence[str], *, swept: str = "", having: str = "") -> list[Record]:
     """Return the finished and diverged runs of the largest comparable network study.
 
     Args:
         records: what there is.
         vary: config fields that the figure shows.
         swept: the field of a sweep; the study with most of its values is taken.
+        having: a number the runs must have measured; studies without it are passed over.
     """
     found = [record for record in records.of("unlearn") if record.status != "failed" and _real(record)]
+    found = [record for record in found if not having or having in record.result]
     study = comparable(found, (*vary, *TUNED), swept=swept)
     methods = dict.fromkeys(record.config.get("method") for record in study)
     of_method = [[record for record in study if record.config.get("method") == method] for method in methods]

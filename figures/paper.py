@@ -24,6 +24,10 @@ zero: these runs cannot tell), **reported** (a number was asked for, nothing was
 brings the record). Theory verdicts come from `theory_claim` records, network verdicts from paired differences within a
 cell and training seed. A figure or table takes the verdict of the claim it supports. "Record" is store/run id; a
 figure's JSON lists every run behind it.
+
+Network numbers come from small studies on data the paper did not use: `digits` (scanned 8x8 digits) and `cifar10-small`
+(2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8), with three training seeds. Order and sign of an effect can be held
+against the paper; its size cannot.
 """
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip
@@ -51,8 +55,15 @@ class Verdict:
             "our number": self.finding.number,
             "regime": self.finding.regime or "—",
             "record": cite(self.finding.records),
-            "command": f"`{self.item.command}`",
+            "command": f"`{self.command()}`",
         }
+
+    def command(self) -> str:
+        """Return what makes the records: the study they came from where there are any, else the item's own."""
+        studies = {record.provenance.get("study") for record in self.finding.records if record.kind == "unlearn"}
+        if self.item.section != "finding" or len(studies) != 1:
+            return self.item.command
+        return f"repro empirical grid recipes/{studies.pop()}.toml"
 
 
 def assess(records: Records) -> list[Verdict]:
