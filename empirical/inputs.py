@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from empirical.config import RunConfig
-from empirical.memorization import config_for, filled
+from empirical.memorization import filled
+from empirical.memorization_config import config_for
 from empirical.subset_models import SubsetModels
 from empirical.workspace import Workspace
 from repro.errors import ConfigError, MissingDataError

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from empirical.build import augmentation, build_network, row_sets
-from empirical.memorization import MemorizationConfig, draw_subsets, summarize_subsets
+from empirical.memorization import draw_subsets, summarize_subsets
+from empirical.memorization_config import MemorizationConfig
 from empirical.network import predict
 from empirical.reference import Retrain, Workspace, derive_seed
 from empirical.rules import Plain

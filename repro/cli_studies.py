@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from empirical.config import RunConfig, Runtime
-from empirical.memorization import MemorizationConfig
+from empirical.memorization_config import MemorizationConfig
 from repro.cli_empirical import DataRoot, Device, Download, Engine, app
 from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
 from repro.options import with_settings

@@ -9,7 +9,8 @@ import pytest
 from empirical.config import RunConfig
 from empirical.forget import by_score, choose_forget
 from empirical.inputs import import_index, import_scores
-from empirical.memorization import MemorizationConfig, agreement, draw_subsets, estimate
+from empirical.memorization import agreement, draw_subsets, estimate
+from empirical.memorization_config import MemorizationConfig
 from empirical.pipeline import run
 from empirical.subset_models import SubsetModels
 from empirical.workspace import Workspace

@@ -138,7 +138,7 @@ def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["list"], ["claims"], ["compare"], ["verify"], ["doctor"]])
 def test_every_reader_speaks_json(tmp_path: Path, words: list[str]) -> None:
-    Store(tmp_path / "runs").save("theory_claim", {"a": 1}, result={"claim": "x"})
+    Store(tmp_path / "runs").save("benchmark", {"a": 1}, result={"ratio": 2.0})
     rows = json.loads(repro(tmp_path, *words, "--json").stdout)
     assert isinstance(rows, list)
 

@@ -27,7 +27,7 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
 
 def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    measure, calls = sweeps._measure, []
+    measure, calls = sweeps.measure, []
 
     def interrupted(cells, *, matched):
         if len(calls) == 2:
@@ -35,13 +35,13 @@ def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
         calls.append(len(cells))
         return measure(cells, matched=matched)
 
-    monkeypatch.setattr(sweeps, "_measure", interrupted)
+    monkeypatch.setattr(sweeps, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep("surplus", TINY, store, base=BASE)
     kept = len(list((store.root / "cells" / "runs").iterdir()))
     assert kept == sum(calls) > 0
     calls.clear()
-    monkeypatch.setattr(sweeps, "_measure", lambda cells, *, matched: calls.append(len(cells)) or measure(
+    monkeypatch.setattr(sweeps, "measure", lambda cells, *, matched: calls.append(len(cells)) or measure(
         cells, matched=matched))  # fmt: skip
     record = run_sweep("surplus", TINY, store, base=BASE)
     assert sum(calls) == record.result["rows"] - kept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from repro.fields import choose
 from repro.provenance import collect
-from repro.store import Record, Store
+from repro.store import Record, Store, run_id
 from theory.claims.finding import ClaimConfig
 
 if TYPE_CHECKING:
@@ -31,15 +31,17 @@ CLAIMS = {
 
 
 def run_claims(
-    store: Store, *, seeds: int = 20, names: Sequence[str] | None = None, first_seed: int = 0
-) -> list[Record]:
-    """Return the record of every claim, checking those the store does not have yet.
+    store: Store, *, seeds: int = 40, names: Sequence[str] | None = None, first_seed: int = 0,
+    known: Sequence[Record] = (),
+) -> list[Record]:  # fmt: skip
+    """Return the record of every claim, checking those that neither the store nor `known` has.
 
     Args:
-        store: where records are kept.
+        store: where new records are kept.
         seeds: independent seeds of every cell.
         names: claims to check; all by default.
         first_seed: first seed; another one repeats every check on fresh draws.
+        known: records from elsewhere, such as committed ones; the same identity is not checked again.
 
     Raises:
         ConfigError: for an unknown claim, with the nearest name.
@@ -47,7 +49,8 @@ def run_claims(
     chosen = [choose("claim", name, CLAIMS) for name in names or CLAIMS]
     configs = [ClaimConfig(claim=name, seeds=seeds, first_seed=first_seed) for name in chosen]
     store.ensure_writable()
-    return [store.find(KIND, config) or _check(config, store) for config in configs]
+    found = {record.run_id: record for record in known}
+    return [store.find(KIND, config) or found.get(run_id(KIND, config)) or _check(config, store) for config in configs]
 
 
 def load_claim(name: str) -> "Claim":
