@@ -71,7 +71,7 @@ def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: T
         parts.append(table.assign(margin=centres, model=model, rule=rule))
     axes.set_ylim(0, max(1.9 * part["mean"].max() for part in parts))
     distance = interval([_wasserstein(run) for run in runs])
-    axes.set_title(f"NegGrad, {rule_label(rule)}")
+    axes.set_title(f"NegGrad\n{rule_label(rule)}")
     axes.set_xlabel("margin on F")
     spread = f" ± {distance['sd']:.2f}" if distance["seeds"] > 1 else ""
     note = f"W1 = {distance['mean']:.2f}{spread} ({distance['seeds']})"
