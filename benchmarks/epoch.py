@@ -3,16 +3,15 @@
 python benchmarks/epoch.py [--json] [--device cuda] [--accuracy tinyimagenet100 --epochs 10 --seeds 3]
 """
 
-import argparse
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from released_path import Trainer, epoch, loader, released_flags
-from training_cases import CPU_CASES, GPU_CASES, Case, build_stage, random_images, random_mask
+from training_cases import Case, build_stage, random_images, random_mask
+from training_command import arguments, keep, prepare
 
 from empirical.build import augmentation, build_network, row_sets
 from empirical.config import RunConfig, Runtime
@@ -21,8 +20,6 @@ from empirical.methods.finetune import Retrain
 from empirical.network import predict
 from empirical.rule_builders import RuleContext, build_rule
 from empirical.train import Stage, fit
-from repro.provenance import collect
-from repro.store import Store
 
 
 def synchronize(device: torch.device) -> None:
@@ -102,24 +99,16 @@ def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *,
 
 def main() -> None:
     """Measure every case, print a table or JSON, and write a record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--store", default="runs", help="store of the record")
-    parser.add_argument("--only", default="", help="only cases whose name contains this text")
+    parser = arguments(__doc__)
     parser.add_argument("--accuracy", default="", help="also compare accuracy on this data set")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
-    device = torch.device(chosen.device)
-    torch.backends.cudnn.benchmark = True
-    cases = [case for case in (GPU_CASES if device.type == "cuda" else CPU_CASES) if chosen.only in case.name]
+    device, cases = prepare(chosen)
     rows = [measure(case, device) for case in cases]
     checked = accuracy(chosen.accuracy, chosen.epochs, chosen.seeds, device) if chosen.accuracy else []
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    result = {"benchmark": "epoch", "rows": rows, "accuracy": checked, "ratios": {r["case"]: r["ratio"] for r in rows}}
-    config = {"benchmark": "epoch", "device": name, "cases": [case.name for case in cases], "accuracy": chosen.accuracy}
-    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed", device=name))
+    result = {"benchmark": "epoch", "rows": rows, "accuracy": checked}
+    result = keep(chosen, result, accuracy=chosen.accuracy)
     if chosen.json:
         print(json.dumps(result, indent=1))
         return

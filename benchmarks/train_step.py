@@ -3,26 +3,13 @@
 python benchmarks/train_step.py [--json] [--device cuda] [--store runs]
 """
 
-import argparse
 import json
 from itertools import cycle
-from pathlib import Path
 
 import torch
 from released_path import Trainer, released_flags
-from training_cases import (
-    CPU_CASES,
-    GPU_CASES,
-    Case,
-    build_stage,
-    engine_steps,
-    median_seconds,
-    random_images,
-    random_mask,
-)
-
-from repro.provenance import collect
-from repro.store import Store
+from training_cases import Case, build_stage, engine_steps, median_seconds, random_images, random_mask
+from training_command import arguments, keep, prepare
 
 
 def baseline_seconds(case: Case, device: torch.device, *, warm_up: int, steps: int) -> float:
@@ -53,15 +40,8 @@ def measure(case: Case, device: torch.device) -> dict[str, object]:
 
 def main() -> None:
     """Measure every case, print a table or JSON, and write a record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--store", default="runs", help="store of the record")
-    parser.add_argument("--only", default="", help="only cases whose name contains this text")
-    chosen = parser.parse_args()
-    device = torch.device(chosen.device)
-    torch.backends.cudnn.benchmark = True
-    cases = [case for case in (GPU_CASES if device.type == "cuda" else CPU_CASES) if chosen.only in case.name]
+    chosen = arguments(__doc__).parse_args()
+    device, cases = prepare(chosen)
     rows = []
     for case in cases:
         rows.append(measure(case, device))
@@ -69,10 +49,7 @@ def main() -> None:
             row = rows[-1]
             print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s, released path "
                   f"{row['released_images_per_second']:9.0f}, ratio {row['ratio']:.2f}", flush=True)  # fmt: skip
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    result = {"benchmark": "train_step", "rows": rows, "ratios": {str(row["case"]): row["ratio"] for row in rows}}
-    config = {"benchmark": "train_step", "device": name, "cases": [case.name for case in cases]}
-    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed", device=name))
+    result = keep(chosen, {"benchmark": "train_step", "rows": rows})
     if chosen.json:
         print(json.dumps(result, indent=1))
 

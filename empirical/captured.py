@@ -109,8 +109,3 @@ class GraphRunner:
 
     def _batch(self, rows: Rows) -> dict[str, Examples]:
         return {name: Examples(self.images[index], *rest) for name, (index, *rest) in rows.items()}
-
-
-def can_capture(images: Tensor) -> bool:
-    """Return whether steps over these images can run as CUDA graphs."""
-    return images.is_cuda

@@ -58,6 +58,7 @@ def _run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None
         record = run(cell, workspace.store, workspace=workspace)
     except ReproError as error:
         report.failed[identity] = str(error)
+        report.failure_code = report.failure_code or error.exit_code
         return
     report.done.append(identity)
     if record.status == "diverged":

@@ -72,7 +72,7 @@ class GridReport:
 
     Attributes:
         done: run ids computed now; found: run ids that were there; diverged: those of `done` that diverged.
-        failed: message by run id; remaining: cells not reached.
+        failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
         seconds: wall time; interrupted: whether Ctrl-C or the time limit ended it.
     """
 
@@ -80,6 +80,7 @@ class GridReport:
     found: list[str] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    failure_code: int = 0
     remaining: int = 0
     seconds: float = 0.0
     interrupted: bool = False
@@ -89,6 +90,7 @@ class GridReport:
         for name in ("done", "found", "diverged"):
             getattr(self, name).extend(getattr(other, name))
         self.failed.update(other.failed)
+        self.failure_code = self.failure_code or other.failure_code
         self.remaining += other.remaining
         self.interrupted |= other.interrupted
 

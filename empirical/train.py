@@ -11,7 +11,7 @@ from torch import Tensor
 
 from empirical.augment import Augment
 from empirical.batches import Arranger, Examples, Order, Segment, Sets
-from empirical.captured import GraphRunner, can_capture
+from empirical.captured import GraphRunner
 from empirical.config import Recipe
 from empirical.fidelity import Fidelity
 from empirical.network import Network, frozen_statistics
@@ -209,7 +209,7 @@ def learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
 def make_runner(step: Step, engine: str) -> Runner:
     """Return what takes the steps of a segment: CUDA graphs where asked for and possible, otherwise Python."""
     images = step.stage.images
-    if engine == "graph" and can_capture(images):
+    if engine == "graph" and images.is_cuda:
         step.network.compile()
         return GraphRunner(step, step.network, images, step.scores)
     return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-COLUMN, WIDE = 3.4, 7.0  # inches: one column and the full width of a two-column page
+WIDE = 7.0  # inches: the full width of a two-column page
 FONT = 8.0  # points; the smallest text anywhere is 7
 
 

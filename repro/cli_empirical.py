@@ -13,23 +13,17 @@ from repro.store import Record, Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-DataRoot = Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")]
-Download = Annotated[bool, typer.Option("--allow-download", help="Let torchvision fetch a missing data set.")]
-Engine = Annotated[str, typer.Option(help="eager or graph: how steps run on a GPU.")]
+with_runtime = with_settings(Runtime, skip=("study",))
 
 
 @app.command()
 @with_settings(RunConfig)
-def run(
-    config: RunConfig, device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False,
-    engine: Engine = "eager", store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
-) -> None:  # fmt: skip
+@with_runtime
+def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record."""
     Store(store).ensure_writable()
     from empirical.pipeline import run as run_cell
 
-    runtime = Runtime(device, data_root, allow_download, engine)
     record = run_cell(config, Store(store), runtime)
     if json:
         emit_json({"run": record.run_id, "status": record.status, **record.result})
@@ -54,14 +48,16 @@ def _accuracies(result: dict[str, Any], model: str, prefix: str) -> dict[str, An
 
 
 @app.command()
+@with_runtime
 def grid(
+    runtime: Runtime,
     recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes, >= 1; results do not depend on it.")] = 0,
-    device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False, engine: Engine = "eager",
-    store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
-) -> None:  # fmt: skip
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.grid import load_recipe, plan, run_grid
 
@@ -69,10 +65,8 @@ def grid(
     if dry_run:
         emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
         return
-    runtime = Runtime(device, data_root, allow_download, engine)
-    report = run_grid(
-        study, Store(store), max_seconds=max_seconds, runtime=runtime, workers=workers or _workers(device)
-    )
+    limits = {"max_seconds": max_seconds, "workers": workers or _workers(runtime.device)}
+    report = run_grid(study, Store(store), runtime=runtime, **limits)
     _show_grid(report, json)
 
 
@@ -100,6 +94,8 @@ def _show_grid(report: Any, as_json: bool) -> None:
         say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
     if report.failed:
         identity, message = next(iter(report.failed.items()))
-        raise ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
+        failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
+        failure.exit_code = report.failure_code
+        raise failure
     if report.interrupted and not as_json:
         say("stopped early: run the same command again for the rest")

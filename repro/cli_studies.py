@@ -7,7 +7,7 @@ import typer
 
 from empirical.config import RunConfig, Runtime
 from empirical.memorization_config import MemorizationConfig
-from repro.cli_empirical import DataRoot, Device, Download, Engine, app
+from repro.cli_empirical import app, with_runtime
 from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
 from repro.options import with_settings
 from repro.store import Store
@@ -15,16 +15,16 @@ from repro.store import Store
 
 @app.command()
 @with_settings(MemorizationConfig)
+@with_runtime
 def memorization(
-    config: MemorizationConfig, device: Device = "auto", data_root: DataRoot = "", allow_download: Download = False,
-    engine: Engine = "eager", store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
-) -> None:  # fmt: skip
+    runtime: Runtime, config: MemorizationConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
     """Estimate memorization scores with standard errors from models trained on random subsets."""
     Store(store).ensure_writable()
     from empirical.subset_models import SubsetModels
     from empirical.workspace import Workspace
 
-    record = SubsetModels(config, Workspace(Store(store), Runtime(device, data_root, allow_download, engine))).record()
+    record = SubsetModels(config, Workspace(Store(store), runtime)).record()
     emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
     if not json:
         say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
@@ -44,16 +44,17 @@ def import_index(
 
 
 @app.command()
+@with_settings(Runtime, skip=("device", "engine", "keep_models", "study"))
 def import_scores(
+    runtime: Runtime,
     path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
     dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
-    data_root: DataRoot = "", allow_download: Download = False, store: StoreOption = DEFAULT_STORE,
-) -> None:  # fmt: skip
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
     """Keep published memorization scores in the store, for --difficulty high --scores ID."""
     Store(store).ensure_writable()
     from empirical.inputs import import_scores as keep
     from empirical.workspace import Workspace
 
-    runtime = Runtime(data_root=data_root, allow_download=allow_download)
     record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
     say(f"kept {record.result['n']} scores: --scores {record.run_id}")

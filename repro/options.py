@@ -16,6 +16,8 @@ from repro.fields import build, hints, range_text
 def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Replace a command's first parameter, a config of type `cls`, by one option for each of its settings.
 
+    Decorators stack: the upper one replaces the first parameter that the lower one left.
+
     Args:
         cls: a frozen dataclass whose fields were declared with `repro.fields.setting`.
         skip: settings that get no option and keep their default.
@@ -23,12 +25,12 @@ def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callabl
     fields = [field for field in dataclasses.fields(cls) if field.name not in skip]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = list(inspect.signature(function).parameters.values())[1:]
+        config, *own = inspect.signature(function).parameters.values()
 
         @wraps(function)
         def command(**values: Any) -> Any:
             given = {field.name: values.pop(field.name) for field in fields}
-            return function(build(cls, given), **values)
+            return function(**{config.name: build(cls, given)}, **values)
 
         parameters = [_parameter(cls, field) for field in fields]
         command.__signature__ = inspect.Signature([*_keyword_only(own), *parameters])  # type: ignore[attr-defined]

@@ -126,6 +126,13 @@ def test_what_is_missing_exits_with_3(tmp_path: Path, words: list[str]) -> None:
     assert repro(tmp_path, *words).returncode == 3
 
 
+def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_path: Path) -> None:
+    (tmp_path / "data.toml").write_text('[[cells]]\ndataset = "cifar10"\n')
+    done = repro(tmp_path, "empirical", "grid", "data.toml")
+    assert done.returncode == 3
+    assert "cifar10-train.parquet" in done.stderr
+
+
 def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     record = store.save("theory", {"a": 1}, result={"x": 1})

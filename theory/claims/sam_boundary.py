@@ -1,5 +1,6 @@
 """Theorem 3.3: with SAM the test error is low already for a signal of order one, whatever d is."""
 
+from theory.bounds import SAM_BOUNDARY_IN_D
 from theory.claims.boundary import D_AXIS, WIDE_AXIS, along, base_config
 from theory.claims.finding import Claim, ClaimConfig, Finding, judge, spread
 from theory.clocks import linear_clock, scaled_clock
@@ -33,7 +34,7 @@ def check(config: ClaimConfig) -> Finding:
 
 
 def _flat(exponent: Estimate) -> bool:
-    return exponent.value is not None and exponent.value <= FLAT
+    return exponent.value is not None and exponent.value <= SAM_BOUNDARY_IN_D + FLAT
 
 
 def _text(exponent: Estimate) -> str:

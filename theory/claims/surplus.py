@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from theory.bounds import SURPLUS_IN_NORM
-from theory.claims.finding import ClaimConfig
+from theory.claims.finding import ClaimConfig, Finding, judge
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import Estimate, bootstrap, slope
@@ -88,3 +88,20 @@ def rows_of(found: list[Surplus], how: str, exponents: dict[tuple[str, int], Est
                 row[f"exponent_{rule}"] = slope(np.log(NORMS), np.log(surplus.combine(rule, epoch, seeds)))
             rows.append(row)
     return rows
+
+
+def check_surplus(config: ClaimConfig, how: str, headline: tuple[str, int]) -> Finding:
+    """Fit the exponent of the growth `how` ("ratio" or "difference") in |phi| from 0.25 to 16, from three starts.
+
+    Args:
+        config: seeds.
+        how: which reading of the lemma.
+        headline: start and epochs of the number that stands for the claim.
+    """
+    found = measure_surplus(config.seeds, config.first_seed)
+    exponents = {(s.start, epoch): s.exponent(how, epoch, config) for s in found for epoch in EPOCHS}
+    parts = {
+        f"{how} ~ |phi|^2, {start}, {epoch} epochs ({exponent_text(value.value)})": near_square(value.value)
+        for (start, epoch), value in exponents.items()
+    }
+    return judge(parts, exponents[headline], rows_of(found, how, exponents))
