@@ -8,7 +8,7 @@ from itertools import cycle
 
 import torch
 from released_path import Trainer, released_flags
-from training_cases import Case, build_stage, engine_steps, median_seconds, random_images, random_mask
+from training_cases import Case, build_stage, engine_steps, fast_precision, median_seconds, random_images, random_mask
 from training_command import arguments, keep, prepare
 
 
@@ -28,7 +28,7 @@ def measure(case: Case, device: torch.device) -> dict[str, object]:
     """Return one row: images a second of both, and their ratio."""
     gpu = device.type == "cuda"
     count = {"warm_up": 8 if gpu else 3, "steps": 60 if gpu else 15}
-    precision, engine = ("bf16", "graph") if gpu else ("fp32", "eager")
+    precision, engine = fast_precision(device), "graph" if gpu else "eager"
     ours = median_seconds(engine_steps(case, device, precision=precision, engine=engine), device, **count)
     base = baseline_seconds(case, device, **count)
     return {

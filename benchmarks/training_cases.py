@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +53,13 @@ GPU_CASES = [Case(model, rule, 256, 45_000, 3_000 if rule in ("neggrad", "minmax
 CPU_CASES = [Case("resnet8", rule, 64, 2_048, 256 if rule in ("neggrad", "minmax") else 0) for rule in RULES]
 
 
+def fast_precision(device: torch.device) -> str:
+    """Return `bf16` where the device multiplies it in hardware (a GPU; AMX or AVX-512 BF16 on a CPU), else `fp32`."""
+    cpu: Any = torch.cpu
+    native = device.type == "cuda" or cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
 def random_images(case: Case) -> tuple[Tensor, Tensor]:
     """Return noise images `(n, 3, size, size)` uint8 and labels `(n,)`: speed does not depend on the content."""
     generator = torch.Generator().manual_seed(0)
@@ -69,8 +77,7 @@ def build_stage(case: Case, device: torch.device, precision: str) -> tuple[Netwo
     """Return a network and the stage that trains it, on the device."""
     images, labels = random_images(case)
     model = load("models", case.model)((3, case.size, case.size), CLASSES).to(device)
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
     network = Network(model, (0.5,) * 3, (0.25,) * 3, precision=precision)
     rule = build_rule(RULES[case.rule], RuleContext(lambda: random_mask(network)))
     flags = torch.arange(len(labels)) >= case.images

@@ -20,10 +20,9 @@ def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: tor
         model = load("models", config.model)(images.image_shape, images.classes)
     if config.precision == "fp64":
         model = model.double()
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
     twice = config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED
-    return Network(model.to(device), images.mean, images.std, precision=config.precision, normalize_twice=twice)
+    model = model.to(device).to(memory_format=torch.channels_last)  # the layout tensor cores and oneDNN compute in
+    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=twice)
 
 
 def augmentation(config: RunConfig) -> Augment:

@@ -67,7 +67,7 @@ class Network:
             scaled = scaled / 255
         for _ in range(self.repeats):
             scaled = (scaled - self.mean) / self.std
-        return scaled.contiguous(memory_format=torch.channels_last) if self.device.type == "cuda" else scaled
+        return scaled.contiguous(memory_format=torch.channels_last)
 
     def logits(self, prepared: Tensor) -> Tensor:
         """Return the class scores `(b, classes)` of prepared images."""
