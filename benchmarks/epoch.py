@@ -67,8 +67,8 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     ours = engine_seconds(case, device)
     base = released_seconds(case, device)
     return {
-        "case": case.name, "images": case.images, "precision": fast_precision(device), "seconds": ours, "released_seconds": base,
-        "images_per_second": case.images / ours, "ratio": base / ours,
+        "case": case.name, "images": case.images, "precision": fast_precision(device),
+        "seconds": ours, "released_seconds": base, "images_per_second": case.images / ours, "ratio": base / ours,
     }  # fmt: skip
 
 

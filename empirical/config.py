@@ -9,6 +9,7 @@ from empirical.spec import parse_options, parse_rule
 from repro.errors import ConfigError
 from repro.fields import check, choose, reject, setting
 
+KIND = "unlearn"
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
 DIFFICULTIES = ("random", "low", "mid", "high", "class", "class-part", "index")
@@ -49,7 +50,7 @@ class Runtime:
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         keep_models: whether unlearned weights are stored too.
-        study: the recipe a run belongs to, for its provenance.
+        study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
     device: str = setting("auto", "device to compute on", choices=("auto", "cpu", "cuda"))
@@ -58,6 +59,7 @@ class Runtime:
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     keep_models: bool = setting(False, "also store the weights of unlearned models")
     study: str = setting("", "name of the study the run belongs to")
+    kind: str = setting(KIND, "kind of the record")
 
     def __post_init__(self) -> None:
         check(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from empirical.cells import check_cell
 from empirical.config import RunConfig, Runtime
-from empirical.grid import KIND, GridReport
+from empirical.grid import GridReport
 from empirical.pipeline import run
 from empirical.workspace import Workspace
 from repro.errors import ReproError
@@ -23,12 +23,22 @@ def run_groups(
     groups: Groups, store: Store, runtime: Runtime, *, deadline: float | None = None, workers: int = 1
 ) -> GridReport:
     """Compute every group and return the joint report; all cells are checked before the first starts."""
-    for cell in (cell for group in groups for cell in group):
+    cells = [cell for group in groups for cell in group]
+    for cell in cells:
         check_cell(cell)
-    if workers <= 1 or len(groups) == 1:
-        cells = [cell for group in groups for cell in group]
+    if workers <= 1 or len(cells) <= 1:
         return run_cells(cells, store, runtime, deadline)
-    return _in_processes(groups, store, runtime, deadline=deadline, workers=workers)
+    return _in_processes(spread(groups, workers), store, runtime, deadline=deadline, workers=workers)
+
+
+def spread(groups: Groups, workers: int) -> Groups:
+    """Return the groups with the largest halved until every process has one; a shared stage is then waited for."""
+    groups = list(groups)
+    while groups and len(groups) < workers and max(map(len, groups)) > 1:
+        groups.sort(key=len)
+        last = groups.pop()
+        groups += [last[: len(last) // 2], last[len(last) // 2 :]]
+    return groups
 
 
 def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: float | None) -> GridReport:
@@ -38,7 +48,7 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
     reached = 0
     try:
         for cell in track(cells, runtime.study or "cells"):
-            if deadline is not None and time.time() >= deadline and store.find(KIND, cell) is None:
+            if deadline is not None and time.time() >= deadline and store.find(runtime.kind, cell) is None:
                 break
             _run_cell(cell, workspace, report)
             reached += 1
@@ -50,8 +60,9 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
 
 
 def _run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
-    identity = run_id(KIND, cell)
-    if workspace.store.find(KIND, cell) is not None:
+    kind = workspace.runtime.kind
+    identity = run_id(kind, cell)
+    if workspace.store.find(kind, cell) is not None:
         report.found.append(identity)
         return
     try:

@@ -13,8 +13,6 @@ from empirical.workspace import Workspace, use_one_thread
 from repro.errors import OutOfMemoryError_
 from repro.store import Record, Store, run_id
 
-KIND = "unlearn"
-
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspace: Workspace | None = None) -> Record:
     """Return the record of a run: from the store if it is there, otherwise computed and kept.
@@ -30,15 +28,16 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
         MissingDataError: when the data set is not there.
         OutOfMemoryError_: when the device has too little memory.
     """
-    found = store.find(KIND, config)
+    workspace = workspace or Workspace(store, runtime or Runtime())
+    kind = workspace.runtime.kind
+    found = store.find(kind, config)
     if found:
         return found
     check_cell(config)
     store.ensure_writable()
-    workspace = workspace or Workspace(store, runtime or Runtime())
     use_one_thread()
-    with store.lock(run_id(KIND, config)):
-        return store.find(KIND, config) or _compute(config, workspace)
+    with store.lock(run_id(kind, config)):
+        return store.find(kind, config) or _compute(config, workspace)
 
 
 def _compute(config: RunConfig, workspace: Workspace) -> Record:
@@ -49,10 +48,10 @@ def _compute(config: RunConfig, workspace: Workspace) -> Record:
         message = f"batch_size = {config.batch_size}: the device ran out of memory; try a smaller batch ({error})"
         raise OutOfMemoryError_(message.splitlines()[0]) from error
     facts = experiment.unlearned.facts
-    provenance = workspace.provenance(seconds=facts["seconds"], peak_memory_bytes=facts["peak_memory_bytes"])
+    kind, cost = workspace.runtime.kind, {name: facts[name] for name in ("seconds", "peak_memory_bytes")}
     return workspace.store.save(
-        KIND, config, result=outcome.result, status=outcome.status, arrays=outcome.arrays, epochs=facts["epochs"],
-        provenance=provenance,
+        kind, config, result=outcome.result, status=outcome.status, arrays=outcome.arrays, epochs=facts["epochs"],
+        provenance=workspace.provenance(**cost),
     )  # fmt: skip
 
 

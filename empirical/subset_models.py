@@ -57,6 +57,7 @@ class SubsetModels:
         recipe = training.pretrain_recipe()
         inside = np.flatnonzero(subset)
         sets = row_sets(images, recipe, inside, inside[:0], device=device)
-        fit(network, Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed))
+        stage = Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed)
+        fit(network, stage, self.workspace.runtime.engine)
         logits, _ = predict(network, held)
         return (logits.argmax(1).cpu() == images.train_labels).numpy()

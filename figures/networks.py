@@ -11,7 +11,7 @@ DIFFICULTIES = ("low", "mid", "high", "random", "class", "class-part", "index")
 # Settings a figure of the main study may vary; everything else is one and the same.
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 
-# Settings a study tunes for each method; within one method they are one and the same.
+# Settings a study tunes for each method and rule; within one of them they are one and the same.
 TUNED = ("lr", "epochs")
 
 
@@ -27,9 +27,10 @@ def main_runs(records: Records, vary: Sequence[str], *, swept: str = "", having:
     found = [record for record in records.of("unlearn") if record.status != "failed" and _real(record)]
     found = [record for record in found if not having or having in record.result]
     study = comparable(found, (*vary, *TUNED), swept=swept)
-    methods = dict.fromkeys(record.config.get("method") for record in study)
-    of_method = [[record for record in study if record.config.get("method") == method] for method in methods]
-    return [record for runs in of_method for record in comparable(runs, vary, swept=swept)]
+    tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+    for record in study:
+        tuned[record.config.get("method"), record.config.get("rule")].append(record)
+    return [record for runs in tuned.values() for record in comparable(runs, vary, swept=swept)]
 
 
 def label(record: Record, name: str) -> object:

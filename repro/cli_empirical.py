@@ -13,7 +13,7 @@ from repro.store import Record, Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
-with_runtime = with_settings(Runtime, skip=("study",))
+with_runtime = with_settings(Runtime, skip=("study", "kind"))
 
 
 @app.command()
@@ -83,7 +83,12 @@ def _workers(device: str) -> int:
 def _plan_row(row: Any) -> dict[str, Any]:
     names = ("dataset", "model", "pretrain", "method", "rule", "difficulty", "seed")
     shown = {name: getattr(row.cell, name) for name in names}
-    return shown | {"run": row.run_id, "state": "done" if row.done else "missing", "passes": row.passes}
+    return shown | {
+        "lr": row.cell.lr if row.run_id else "to choose",
+        "run": row.run_id,
+        "state": "done" if row.done else "missing",
+        "passes": row.passes,
+    }
 
 
 def _show_grid(report: Any, as_json: bool) -> None:

@@ -1,12 +1,15 @@
 """Studies: cells of a recipe, dry runs, resuming, time limits, failures."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from empirical.choice import best
 from empirical.compare import check_study, diff_runs
 from empirical.config import RunConfig, Runtime
+from empirical.executors import spread
 from empirical.grid import Recipe, load_recipe, plan, run_grid
 from empirical.pipeline import run
 from empirical.stages import restore
@@ -85,6 +88,57 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
     assert (len(report.done), report.remaining) == (1, 3)
     monkeypatch.undo()
     assert len(run_grid(recipe, store, runtime=CPU).found) == 1
+
+
+@pytest.fixture
+def choosing(recipe: Recipe) -> Recipe:
+    """The tiny study with its rate left open, and a block that names its own."""
+    defaults = {name: value for name, value in recipe.defaults.items() if name != "lr"}
+    fixed = {"method": "gradient_ascent", "lr": 0.004}
+    choose = {"values": [0.01, 0.1], "seed": 5, "difficulty": ["random"]}
+    return replace(recipe, defaults=defaults, blocks=(recipe.blocks[0], fixed), choose=choose)
+
+
+def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe, store: Store) -> None:
+    assert [(row.run_id == "", row.cell.lr) for row in plan(choosing, store)[4:]] == [(True, 0.02)] * 2 + [
+        (True, 0.004)
+    ]
+    report = run_grid(choosing, store, runtime=CPU)
+    assert (len(report.done), report.failed) == (4 + 3, {})
+    tow = {(run.config["rule"], run.config["lr"]): run.result["tow"] for run in store.records("choice")}
+    winners = {rule: max((0.01, 0.1), key=lambda lr: tow[rule, lr]) for rule in ("sgd", "sam-0.1")}
+    lrs = {(run.config["method"], run.config["rule"]): run.config["lr"] for run in store.records("unlearn")}
+    assert lrs == {("neggrad", rule): lr for rule, lr in winners.items()} | {("gradient_ascent", "sgd"): 0.004}
+    assert {run.config["seed"] for run in store.records("unlearn")} == {0}
+    assert all(row.done for row in plan(choosing, store))
+    assert len(run_grid(choosing, store, runtime=CPU).found) == 3
+
+
+def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Store) -> None:
+    cut = run_grid(choosing, store, runtime=CPU, max_seconds=1e-6)
+    assert cut.interrupted
+    assert cut.remaining == 4 + 3
+    assert not store.records("unlearn")
+
+
+def test_the_study_must_not_see_the_seed_that_chose(choosing: Recipe) -> None:
+    with pytest.raises(ConfigError, match=r"choose\.seed = 0"):
+        replace(choosing, choose={"seed": 0}).candidates()
+    with pytest.raises(ConfigError, match="tiny, choose: values"):
+        replace(choosing, choose={"values": []}).candidates()
+
+
+def test_a_candidate_that_diverged_loses_and_of_two_equal_ones_the_smaller_wins() -> None:
+    assert best({0.1: [0.9, float("-inf")], 0.01: [0.2, 0.3]}) == 0.01
+    assert best({0.1: [0.5], 0.01: [0.5]}) == 0.01
+
+
+def test_groups_are_halved_until_every_process_has_one(small: Callable[..., RunConfig]) -> None:
+    cells = [small(seed=seed) for seed in range(5)]
+    parts = spread([cells], 4)
+    assert sorted(len(part) for part in parts) == [1, 1, 1, 2]
+    assert sorted(cell.seed for part in parts for cell in part) == [0, 1, 2, 3, 4]
+    assert len(spread([[cells[0]]], 4)) == 1
 
 
 @pytest.mark.slow

@@ -41,17 +41,18 @@ def network_config(**settings: Any) -> dict[str, Any]:
 
 
 def save_network(
-    store: Store, tow: float, *, status: str = "ok", extra: Any = None, arrays: Any = None, **settings: Any
-) -> Record:
+    store: Store, tow: float, *, kind: str = "unlearn", status: str = "ok", extra: Any = None, arrays: Any = None,
+    **settings: Any,
+) -> Record:  # fmt: skip
     config = network_config(**settings)
     names = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "epochs")
-    labels = {name: config[name] for name in (*names, *({"mask_fraction", "switches"} & set(config)))}
+    labels = {name: config[name] for name in (*names, *({"mask_fraction", "switches", "lr"} & set(config)))}
     levels = {"": 0.8, "retrained_": 0.7, "original_": 0.9}
     accuracies = {f"{role}{name}_accuracy": level for role, level in levels.items()
                   for name in ("retain", "forget", "test")}  # fmt: skip
     numbers = accuracies | {"tow": tow + 0.01 * config["seed"], "original_tow": 0.5} | (extra or {})
     result = {"labels": labels} | (numbers if status == "ok" else {"diverged_at": 1})
-    return store.save("unlearn", config, result=result, status=status, arrays=arrays, provenance={"study": "golden"})
+    return store.save(kind, config, result=result, status=status, arrays=arrays, provenance={"study": "golden"})
 
 
 def attack_arrays(seed: int, shift: float) -> dict[str, np.ndarray]:
@@ -90,6 +91,15 @@ def save_sweeps(store: Store) -> None:
     for switches, value, seed in itertools.product(("", "mask_polarity=low"), (0.1, 0.3, 0.5), range(2)):
         save_network(store, value, rule="minmax-sam-0.1", mask_fraction=value, switches=switches, seed=seed,
                      difficulty="random", model="masked")  # fmt: skip
+
+
+def save_choice(store: Store) -> None:
+    """Save runs that choose a rate: 0.03 is best for SGD; for SAM 0.1 would be, but it diverged once."""
+    levels = {("sgd", 0.01): 0.6, ("sgd", 0.03): 0.7, ("sgd", 0.1): 0.5, ("sam-0.1", 0.01): 0.8, ("sam-0.1", 0.1): 0.9}
+    for ((rule, lr), tow), difficulty in itertools.product(levels.items(), ("low", "high")):
+        broken = (rule, lr, difficulty) == ("sam-0.1", 0.1, "high")
+        status = "diverged" if broken else "ok"
+        save_network(store, tow - 0.09, kind="choice", status=status, rule=rule, lr=lr, seed=9, difficulty=difficulty)
 
 
 def claim_rows() -> dict[str, list[dict[str, Any]]]:
@@ -168,6 +178,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
         save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed,
                      extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS)  # fmt: skip
     save_sweeps(store)
+    save_choice(store)
     save_claims(store)
     save_phase(store)
     save_signal_noise(store)

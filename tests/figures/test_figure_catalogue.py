@@ -167,3 +167,19 @@ def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path
 
 def test_names_of_installed_packages_join_the_built_in_ones() -> None:
     assert figure_names()[: len(FIGURES)] == list(FIGURES)
+
+
+def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "tab-choice")
+    chosen = data[data["chosen"]].set_index("rule")
+    assert chosen["candidate"].to_dict() == {"sgd": 0.03, "sam-0.1": 0.01}
+    assert chosen["tow"].tolist() == pytest.approx([0.8, 0.7])
+    assert data["tow"].isna().sum() == 1
+    text = (drawn_folder / "tab-choice.md").read_text()
+    assert "70.00 *" in text
+    assert "diverged" in text
+
+
+def test_runs_that_choose_are_not_part_of_the_study(drawn_folder: Path) -> None:
+    cells = numbers(drawn_folder, "tab-neggrad")
+    assert set(cells[cells["method"] == "neggrad"]["seeds"]) == {3}

@@ -1,0 +1,68 @@
+"""How a study's hyper-parameter was chosen: mean ToW of every candidate, a row a method and rule."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from figures.cells import method_order, rule_order
+from figures.commands import CHOICE
+from figures.drawing import Drawing
+from figures.networks import TUNED
+from figures.records import Records, comparable
+from figures.style import Theme, method_label, rule_label
+from figures.table import Table, unlearn_table
+from repro.store import Record
+
+ROW = ["method", "rule"]
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Write mean ToW in percent of every candidate over the runs that chose, the chosen one marked."""
+    runs = comparable(records.of("choice"), (*ROW, "method_options", "difficulty", *TUNED))
+    table = unlearn_table(runs)
+    if table.empty:
+        missing = (f"runs that choose: {CHOICE}",)
+        status = pd.DataFrame([{"status": "not run", "command": CHOICE}])
+        columns = pd.Index([*ROW, "candidate", "tow", "runs", "chosen"])
+        return Drawing(pd.DataFrame(columns=columns), "Not run.", "An empty table.", missing=missing, display=status)
+    name = max(TUNED, key=lambda field: table[field].nunique())
+    data = _scores(table, name)
+    caption = f"Mean ToW in percent of every candidate for {name}; the highest, marked *, is the one the study uses. "
+    alt = f"A table of {len(data[ROW].drop_duplicates())} rows, a method and rule each: ToW by {name}."
+    return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name))
+
+
+def _scores(table: Table, name: str) -> Table:
+    """Return one row a method, rule and candidate; a candidate with a run that diverged has no ToW."""
+    table = table.assign(tow=table["tow"].where(table["status"] == "ok"), candidate=table[name])
+    found = table.groupby([*ROW, "candidate"])["tow"].agg(["mean", "size", "count"]).reset_index()
+    found["tow"] = found["mean"].where(found["size"] == found["count"])
+    highest = found.groupby(ROW)["tow"].idxmax().dropna()
+    found = found.assign(runs=found["size"], chosen=found.index.isin(highest))
+    return found[[*ROW, "candidate", "tow", "runs", "chosen"]]
+
+
+def _display(data: Table, name: str) -> Table:
+    rows = []
+    methods, rules = method_order(data), rule_order(data)
+    keys = sorted(set(data[ROW].itertuples(index=False, name=None)),
+                  key=lambda key: (methods.index(key[0]), rules.index(key[1])))  # fmt: skip
+    for method, rule in keys:
+        cells = data[(data["method"] == method) & (data["rule"] == rule)]
+        texts = {f"{name} {row.candidate:g}": _text(row.tow, row.chosen) for row in cells.itertuples()}
+        rows.append({"method": method_label(method), "unlearn": rule_label(rule)} | texts)
+    return pd.DataFrame(rows)
+
+
+def _text(tow: float, chosen: bool) -> str:
+    return "diverged" if pd.isna(tow) else f"{100 * tow:.2f}{' *' if chosen else ''}"
+
+
+def _setting(runs: Sequence[Record], table: Table) -> str:
+    sets = ", ".join(sorted(map(str, table["difficulty"].unique())))
+    first = runs[0].config
+    seeds = ", ".join(map(str, sorted(table["seed"].unique())))
+    return (
+        f"Setting: {first.get('dataset')}, {first.get('model')}, pretraining rule {first.get('pretrain')}, forget sets "
+        f"{sets}, training seed {seeds}, which the study does not use."
+    )
