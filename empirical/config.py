@@ -88,7 +88,7 @@ class RunConfig:
     forget_index: str = setting("", "id of an imported index file when difficulty is index")
     scores: str = setting("", "id of imported memorization scores; empty estimates them here")
     subsets: int = setting(24, "subset models of the memorization estimate", low=4)
-    seed: int = setting(0, "training seed: data order, weights, forget set", low=0)
+    seed: int = setting(0, "training seed: data order, weights, random forget set", low=0)
     unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
     pretrain_epochs: int = setting(15, "epochs of pretraining and retraining", low=1)
     pretrain_lr: float = setting(0.1, "learning rate of pretraining", low=0, open_low=True)

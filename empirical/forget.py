@@ -69,7 +69,8 @@ def choose_forget(
     if config.fidelity.forget_split == "reseeded" and config.difficulty in ("random", "class", "class-part"):
         pool, _ = hold_out(labels, RELEASED_VALIDATION, config.seed)
     count = max(1, round(config.forget_fraction * len(train)))
-    generator = np.random.default_rng(derive_seed(config.seed, "forget"))
+    # Graded sets are one and the same for all training seeds, as the paper's are: ties too are broken alike.
+    generator = np.random.default_rng(derive_seed(0 if scores is not None else config.seed, "forget"))
     if config.difficulty == "index" and index is not None:
         forget = check_index(index, pool, len(labels))
     elif scores is not None:

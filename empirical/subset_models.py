@@ -1,16 +1,21 @@
-"""The subset models behind memorization scores: trained once, kept as a record."""
+"""The subset models behind memorization scores: each trained once, kept like any stage, shared by all processes."""
 
+import os
+import random
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from empirical.build import augmentation, build_network, row_sets
 from empirical.memorization import draw_subsets, summarize_subsets
 from empirical.memorization_config import MemorizationConfig
-from empirical.network import predict
-from empirical.reference import Retrain, Workspace, derive_seed
+from empirical.methods.finetune import Retrain
+from empirical.network import Network, predict
 from empirical.rules import Plain
-from empirical.train import Stage, fit
+from empirical.stages import Workspace, trained
+from empirical.train import Stage
+from repro.identity import derive_seed, plain
 from repro.progress import track
 from repro.store import Record
 
@@ -32,32 +37,44 @@ class SubsetModels:
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
         store = self.workspace.store
+        found = store.find("memorization", self.config)
+        if found:
+            return found
+        inside, correct = self.train()
         with store.lock(f"memorization-{self.config.dataset}"):
             found = store.find("memorization", self.config)
             if found:
                 return found
-            inside, correct = self.train()
             result, arrays = summarize_subsets(inside, correct)
             provenance = self.workspace.provenance()
             return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean."""
+        """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
+
+        Every process goes through the models in an order of its own, so that several rarely want the same one.
+        """
         labels = self.workspace.dataset(self.config.training()).train_labels
         inside = draw_subsets(self.config, len(labels))
-        described = track(list(enumerate(inside)), "memorization: subset models")
-        return inside, np.array([self.correct(number, subset) for number, subset in described])
+        correct = np.zeros_like(inside)
+        order = random.Random(os.getpid()).sample(range(len(inside)), len(inside))
+        for number in track(order, "memorization: subset models"):
+            correct[number] = self.correct(number, inside[number])
+        return inside, correct
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
         """Train one subset model and return which of all images it classifies correctly, `(n,)` boolean."""
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
+        recipe, inside = training.pretrain_recipe(), np.flatnonzero(subset)
         seed = derive_seed(self.config.seed, "subset", number)
-        network = build_network(training, images, seed=seed, device=device)
-        recipe = training.pretrain_recipe()
-        inside = np.flatnonzero(subset)
-        sets = row_sets(images, recipe, inside, inside[:0], device=device)
-        stage = Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed)
-        fit(network, stage, self.workspace.runtime.engine)
-        logits, _ = predict(network, held)
+
+        def stage(_: Network) -> Stage:
+            sets = row_sets(images, recipe, inside, inside[:0], device=device)
+            return Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed)
+
+        identity = {"stage": "subset", "data": images.digest, "config": plain(self.config), "number": number}
+        start = partial(build_network, training, images, seed=seed, device=device)
+        model = trained(self.workspace, identity, start=start, stage=stage)
+        logits, _ = predict(model.network, held)
         return (logits.argmax(1).cpu() == images.train_labels).numpy()

@@ -128,3 +128,36 @@ def test_scores_made_for_another_order_are_refused(
 def test_a_class_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"forget_class = 9.*\[0, 4\]"):
         choose_forget(RunConfig(difficulty="class", forget_class=9), LABELS)
+
+
+def test_a_graded_set_is_the_same_for_every_training_seed_even_among_ties() -> None:
+    scores = np.repeat([0.0, 1.0], 50)
+    for level in ("low", "mid", "high"):
+        sets = [choose_forget(RunConfig(difficulty=level, seed=s), LABELS, scores=scores).identity for s in range(3)]
+        assert len(set(sets)) == 1
+    drawn = [choose_forget(RunConfig(seed=seed), LABELS).identity for seed in range(3)]
+    assert len(set(drawn)) == 3
+
+
+def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from empirical import stages
+
+    trained: list[object] = []
+    real = stages.fit
+
+    def counting(*arguments: object) -> object:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(arguments)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    estimate_ = SubsetModels(MemorizationConfig("signal-noise", "n=40", subsets=4, epochs=1), workspace)
+    monkeypatch.setattr(stages, "fit", counting)
+    with pytest.raises(KeyboardInterrupt):
+        estimate_.record()
+    monkeypatch.setattr(stages, "fit", lambda *arguments: trained.append(arguments) or real(*arguments))
+    record = estimate_.record()
+    assert len(trained) == 4
+    assert np.array_equal(record.arrays()["correct"], estimate_.train()[1])
