@@ -35,6 +35,7 @@ METRICS = {
     "entanglement": "empirical.metrics.entanglement:entanglement",
     "distances": "empirical.metrics.distances:distances",
     "margins": "empirical.metrics.samples:margins",
+    "klom": "empirical.metrics.klom:klom_margins",
     "features": "empirical.metrics.samples:features",
     "landscape": "empirical.metrics.landscape:landscape",
     "hessian": "empirical.metrics.hessian:top_eigenvalues",

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from figures.findings import NOT_RUN, UNDECIDED, Finding, from_effects
+from figures.klom import cells, klom_differences
 from figures.networks import CELL, main_runs
 from figures.paired import by_cell, rule_differences
 from figures.records import Records
@@ -31,6 +32,18 @@ def cost_of_sharpness(records: Records) -> Finding:
 def relearning_of_minmax(records: Records) -> Finding:
     """Answer ask 5: mean excess of the relearning curve over the retrained model's, MinMax minus SGD."""
     return _difference(records, "relearning_excess", ("minmax",), sign=1)
+
+
+def klom_of_sam(records: Records) -> Finding:
+    """Answer ask 8: mean KLoM on F of SAM minus that of SGD, same pretraining and same models."""
+    found = cells(records)
+    effects = klom_differences(found)
+    effects = effects[effects["rule"].map(family).isin(["sam", "asam"])] if len(effects) else effects
+    if not len(effects):
+        return Finding()
+    names = [f"{row.rule}, pretrained {row.pretrain}" for row in effects.itertuples()]
+    runs = [run for cell in found for run in cell.runs]
+    return from_effects(effects, names, "mean KLoM on F minus that of SGD", runs, sign=-1)
 
 
 def retain_only_sam(records: Records) -> Finding:

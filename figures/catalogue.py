@@ -31,6 +31,7 @@ FIGURES = {
     "fig-pareto": "figures.fig_pareto:draw",
     "fig-relearning": "figures.fig_relearning:draw",
     "fig-margins": "figures.fig_margins:draw",
+    "fig-klom": "figures.fig_klom:draw",
     "fig-roc": "figures.fig_roc:draw",
     "fig-published": "figures.fig_published:draw",
     "tab-neggrad": "figures.tab_networks:draw_neggrad",

@@ -16,6 +16,7 @@ from empirical.metrics.accuracy import tow
 from empirical.metrics.distances import jensen_shannon, weight_distances
 from empirical.metrics.entanglement import class_pairs, overlap, scaled_ratio, unit_rows, variance_ratio
 from empirical.metrics.hessian import top_eigenvalue
+from empirical.metrics.klom import fixed_rows, logit_margin
 from empirical.metrics.landscape import directions, flatness, loss_grid
 from empirical.metrics.samples import margin
 from empirical.metrics.scores import entropy, losses, modified_entropy, probabilities, released_modified_entropy
@@ -218,3 +219,16 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation) -> N
         for role in ("original", "retrained", "unlearned"):
             evaluation.once(role, "probe", lambda role=role: calls.append(role))
     assert calls == ["original", "retrained", "unlearned", "unlearned"]
+
+
+def test_the_klom_margin_is_the_log_odds_of_the_true_class() -> None:
+    logits = np.random.default_rng(0).standard_normal((6, 4))
+    labels = np.arange(6) % 4
+    p = probabilities(logits)[np.arange(6), labels]
+    assert logit_margin(logits, labels) == pytest.approx(np.log(p / (1 - p)))
+
+
+def test_klom_looks_at_the_same_images_in_every_run() -> None:
+    assert np.array_equal(fixed_rows(500), fixed_rows(500))
+    assert len(fixed_rows(500)) == 100
+    assert fixed_rows(7).tolist() == list(range(7))

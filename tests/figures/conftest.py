@@ -93,6 +93,18 @@ def save_sweeps(store: Store) -> None:
                      difficulty="random", model="masked")  # fmt: skip
 
 
+def save_klom(store: Store) -> None:
+    """Save 12 seeds whose unlearned margins are the retrained ones (SAM), or lie far from them (SGD)."""
+    for rule, seed in itertools.product(("sgd", "sam-0.1"), range(12)):
+        generator = np.random.default_rng(seed)
+        found = {f"klom_retrained_{name}": generator.standard_normal(5) for name in ("retain", "forget", "test")}
+        found |= {key.replace("retrained", "original"): value + 50 for key, value in found.items()}
+        found |= {key.replace("retrained", "unlearned"): value + (50 if rule == "sgd" else 0)
+                  for key, value in found.items() if "retrained" in key}  # fmt: skip
+        save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high",
+                     extra={"klom_images": 5, "parents": {"forget_set": "same"}})  # fmt: skip
+
+
 def save_choice(store: Store) -> None:
     """Save runs that choose a rate: 0.03 is best for SGD; for SAM 0.1 would be, but it diverged once."""
     levels = {("sgd", 0.01): 0.6, ("sgd", 0.03): 0.7, ("sgd", 0.1): 0.5, ("sam-0.1", 0.01): 0.8, ("sam-0.1", 0.1): 0.9}
@@ -179,6 +191,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
                      extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS)  # fmt: skip
     save_sweeps(store)
     save_choice(store)
+    save_klom(store)
     save_claims(store)
     save_phase(store)
     save_signal_noise(store)
