@@ -34,7 +34,7 @@ def engine_seconds(case: Case, device: torch.device) -> float:
     """Return the time of one more epoch of the engine: three epochs less one, halved, after a warm-up."""
     times = []
     for epochs in (1, 1, 3):
-        network, stage = build_stage(case, device, fast_precision(device))
+        network, stage = build_stage(case, device, fast_precision())
         stage = replace(stage, recipe=replace(stage.recipe, epochs=epochs))
         times.append(fit(network, stage, "graph").seconds)
     return (times[2] - times[1]) / 2
@@ -67,7 +67,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     ours = engine_seconds(case, device)
     base = released_seconds(case, device)
     return {
-        "case": case.name, "images": case.images, "precision": fast_precision(device),
+        "case": case.name, "images": case.images, "precision": fast_precision(),
         "seconds": ours, "released_seconds": base, "images_per_second": case.images / ours, "ratio": base / ours,
     }  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *,
     """Train a ResNet-18 (on a CPU a ResNet-8 on at most 5,000 images) and return its test accuracy in [0, 1]."""
     gpu = device.type == "cuda"
     size = {"model": "resnet18", "batch_size": 256} if gpu else {"model": "resnet8", "n_train": SMALL, "n_test": SMALL}
-    precision = fast_precision(device) if fast else "fp32"
+    precision = fast_precision() if fast else "fp32"
     config = RunConfig(dataset=dataset, seed=seed, precision=precision, augment="crop-flip", **size)
     images = load_dataset(config, Runtime()).to(device)
     network = build_network(config, images, seed=seed, device=device)

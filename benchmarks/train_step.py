@@ -28,7 +28,7 @@ def measure(case: Case, device: torch.device) -> dict[str, object]:
     """Return one row: images a second of both, and their ratio."""
     gpu = device.type == "cuda"
     count = {"warm_up": 8 if gpu else 3, "steps": 60 if gpu else 15}
-    precision, engine = fast_precision(device), "graph" if gpu else "eager"
+    precision, engine = fast_precision(), "graph" if gpu else "eager"
     ours = median_seconds(engine_steps(case, device, precision=precision, engine=engine), device, **count)
     base = baseline_seconds(case, device, **count)
     return {

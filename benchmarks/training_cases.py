@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from empirical.network import Network
 from empirical.registry import load
 from empirical.rule_builders import RuleContext, build_rule
 from empirical.train import Runner, Stage, Step, make_runner
+from repro.doctor import multiplies_bf16
 
 CLASSES = 100
 RULES = {"sgd": "sgd", "asam": "asam-1.0", "neggrad": "sgd", "minmax": "minmax-asam-1.0"}
@@ -53,11 +53,9 @@ GPU_CASES = [Case(model, rule, 256, 45_000, 3_000 if rule in ("neggrad", "minmax
 CPU_CASES = [Case("resnet8", rule, 64, 2_048, 256 if rule in ("neggrad", "minmax") else 0) for rule in RULES]
 
 
-def fast_precision(device: torch.device) -> str:
-    """Return `bf16` where the device multiplies it in hardware (a GPU; AMX or AVX-512 BF16 on a CPU), else `fp32`."""
-    cpu: Any = torch.cpu
-    native = device.type == "cuda" or cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported()
-    return "bf16" if native else "fp32"
+def fast_precision() -> str:
+    """Return the arithmetic of the fastest training this machine can do."""
+    return "bf16" if multiplies_bf16() else "fp32"
 
 
 def random_images(case: Case) -> tuple[Tensor, Tensor]:

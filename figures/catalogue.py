@@ -37,6 +37,7 @@ FIGURES = {
     "tab-neggrad": "figures.tab_networks:draw_neggrad",
     "tab-methods": "figures.tab_networks:draw_methods",
     "tab-minmax": "figures.tab_networks:draw_minmax",
+    "tab-differences": "figures.tab_differences:draw",
     "tab-choice": "figures.tab_choice:draw",
     "fig-theory-trajectories": "figures.fig_theory_trajectories:draw",
     "fig-theory-activation": "figures.fig_theory_activation:draw",

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import find
 from figures.drawing import markdown
 from figures.findings import Finding
 from figures.items import ITEMS, Item
 from figures.records import Records
+from figures.style import Theme
 from repro.store import Reader, Record
 
 HEAD = """# The paper, item by item
@@ -31,6 +33,8 @@ against the paper; its size cannot.
 """
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip
+# Tables the page carries whole: what the one line of a verdict is drawn from.
+TABLES = {"tab-differences": "SAM against SGD, cell by cell", "tab-choice": "How the learning rates were chosen"}
 SHOWN = 3
 
 
@@ -82,18 +86,26 @@ def verdicts(readers: Iterable[Reader]) -> list[dict[str, str]]:
 
 def write_page(readers: Iterable[Reader], path: Path) -> Path:
     """Write the Markdown page; the same records give the same bytes."""
-    found = assess(Records(readers))
+    records = Records(readers)
+    found = assess(records)
     parts = [HEAD, _tally(found)]
     for section, title in SECTIONS.items():
         parts.append(
             f"\n## {title}\n\n{_table([verdict.row() for verdict in found if verdict.item.section == section])}"
         )
+    parts += [_whole_table(name, title, records) for name, title in TABLES.items()]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text("".join(parts))
     os.replace(temporary, path)
     return path
+
+
+def _whole_table(name: str, title: str, records: Records) -> str:
+    drawing = find(name)(records, Theme("light"))
+    source = f"{drawing.caption} Records: {cite(drawing.records)}; `repro figures {name}`."
+    return f"\n## {title}\n\n{source}\n\n{markdown(drawing.display)}"
 
 
 def cite(records: Iterable[Record]) -> str:

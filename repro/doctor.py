@@ -52,7 +52,16 @@ def _device() -> dict[str, Any]:
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores"
-    return _row("device", name, True, "")
+    advice = "bf16 in hardware" if multiplies_bf16() else "no bf16 in hardware: keep --precision fp32"
+    return _row("device", f"{name}, {advice}", True, "")
+
+
+def multiplies_bf16() -> bool:
+    """Return whether the device has bf16 arithmetic of its own: any supported GPU; AMX or AVX-512 BF16 on a CPU."""
+    import torch
+
+    cpu: Any = torch.cpu
+    return torch.cuda.is_available() or cpu._is_amx_tile_supported() or cpu._is_avx512_bf16_supported()
 
 
 def _data(root: Path | None) -> dict[str, Any]:

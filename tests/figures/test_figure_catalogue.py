@@ -183,3 +183,19 @@ def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(d
 def test_runs_that_choose_are_not_part_of_the_study(drawn_folder: Path) -> None:
     cells = numbers(drawn_folder, "tab-neggrad")
     assert set(cells[cells["method"] == "neggrad"]["seeds"]) == {3}
+
+
+def test_differences_from_sgd_stand_per_method_and_forget_set_with_their_intervals(drawn_folder: Path) -> None:
+    data = numbers(drawn_folder, "tab-differences")
+    tow = data[(data["metric"] == "tow") & (data["role"] == "unlearning")].set_index(["rule", "difficulty"])
+    assert tow["mean"].to_dict() == pytest.approx(
+        {
+            (rule, name): gain
+            for rule, gain in (("sam-0.1", 0.1), ("minmax-sam-0.1", 0.2))
+            for name in ("low", "mid", "high")
+        }
+    )
+    assert set(tow["seeds"]) == {3}
+    text = (drawn_folder / "tab-differences.md").read_text()
+    assert "| unlearning | NegGrad | SAM 0.1 | low | +10.0 [+10.0, +10.0] * | +0.0 [+0.0, +0.0] |" in text
+    assert "| pretraining | NegGrad | SAM 0.1 | high | +0.0 [+0.0, +0.0] |" in text

@@ -79,3 +79,9 @@ def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> 
     first = write_page([golden], tmp_path / "one.md").read_bytes()
     assert write_page([golden], tmp_path / "two.md").read_bytes() == first
     assert all(item.title in first.decode() for item in ITEMS)
+
+
+def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden: Store, tmp_path: Path) -> None:
+    text = write_page([golden], tmp_path / "page.md").read_text()
+    assert "## SAM against SGD, cell by cell" in text
+    assert "| NegGrad | SGD | 60.00 | 70.00 * | 50.00 |" in text
