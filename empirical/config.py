@@ -49,6 +49,7 @@ class Runtime:
         data_root: folder of local image files; empty means the environment variable `REPRO_DATA`.
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
+        threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
         keep_models: whether unlearned weights are stored too.
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
@@ -57,6 +58,7 @@ class Runtime:
     data_root: str = setting("", "folder of local image files (default: the REPRO_DATA variable)")
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
+    threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
     keep_models: bool = setting(False, "also store the weights of unlearned models")
     study: str = setting("", "name of the study the run belongs to")
     kind: str = setting(KIND, "kind of the record")

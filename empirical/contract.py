@@ -12,7 +12,7 @@ from empirical.evaluate import evaluate, finite
 from empirical.experiment import Experiment
 from empirical.registry import load
 from empirical.rule_builders import RuleContext, build_rule
-from empirical.workspace import Workspace, use_one_thread
+from empirical.workspace import Workspace, use_threads
 
 TINY = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,
@@ -28,7 +28,7 @@ def check_method(name: str, rule: str, workspace: Workspace) -> None:
     Raises:
         ConfigError: when method and rule do not go together, or a promise is broken.
     """
-    use_one_thread()
+    use_threads(1)
     config = replace(TINY, method=name, rule=rule)
     check_cell(config)
     method = build_method(config)
@@ -80,7 +80,7 @@ def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
     Raises:
         ConfigError: when a promise is broken.
     """
-    use_one_thread()
+    use_threads(1)
     base = ("accuracy", "tow") if name not in ("accuracy", "tow") else ("accuracy",)
     config = replace(TINY, metrics=tuple(dict.fromkeys((*base, name))), landscape_points=3)
     experiment = Experiment(config, workspace)

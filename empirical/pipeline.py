@@ -9,7 +9,7 @@ from empirical.cells import check_cell
 from empirical.config import RunConfig, Runtime
 from empirical.evaluate import evaluate
 from empirical.experiment import Experiment
-from empirical.workspace import Workspace, use_one_thread
+from empirical.workspace import Workspace, use_threads
 from repro.errors import OutOfMemoryError_
 from repro.store import Record, Store, run_id
 
@@ -35,7 +35,7 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
         return found
     check_cell(config)
     store.ensure_writable()
-    use_one_thread()
+    use_threads(workspace.runtime.threads)
     with store.lock(run_id(kind, config)):
         return store.find(kind, config) or _compute(config, workspace)
 

@@ -1,5 +1,6 @@
 """What the cells of one process share: the store, the device, and the data sets already loaded."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -91,6 +92,9 @@ def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
     return torch.from_numpy(noisy)
 
 
-def use_one_thread() -> None:
-    """Give each process one thread, so that sums are taken in one order whatever the machine; processes scale out."""
-    torch.set_num_threads(1)
+def use_threads(count: int) -> None:
+    """Give this process `count` threads, 0 for one a core.
+
+    One is the default: sums are then taken in one order whatever the machine, and processes scale out.
+    """
+    torch.set_num_threads(count or os.cpu_count() or 1)

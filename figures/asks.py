@@ -1,9 +1,11 @@
 """What the paper's reviewers asked for, answered from network records."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from figures.findings import NOT_RUN, UNDECIDED, Finding, from_effects
-from figures.klom import cells, klom_differences
+from figures.klom import ORIGINAL, cells, klom_differences
 from figures.networks import CELL, main_runs
 from figures.paired import by_cell, rule_differences
 from figures.records import Records
@@ -35,15 +37,18 @@ def relearning_of_minmax(records: Records) -> Finding:
 
 
 def klom_of_sam(records: Records) -> Finding:
-    """Answer ask 8: mean KLoM on F of SAM minus that of SGD, same pretraining and same models."""
+    """Answer ask 8: mean KLoM on F of SAM minus that of SGD, same pretraining and same models; and of doing nothing."""
     found = cells(records)
     effects = klom_differences(found)
-    effects = effects[effects["rule"].map(family).isin(["sam", "asam"])] if len(effects) else effects
     if not len(effects):
         return Finding()
-    names = [f"{row.rule}, pretrained {row.pretrain}" for row in effects.itertuples()]
+    sam = effects[effects["rule"].map(family).isin(["sam", "asam"])].reset_index(drop=True)
+    names = [f"{row.rule}, pretrained {row.pretrain}" for row in sam.itertuples()]
     runs = [run for cell in found for run in cell.runs]
-    return from_effects(effects, names, "mean KLoM on F minus that of SGD", runs, sign=-1)
+    finding = from_effects(sam, names, "mean KLoM on F minus that of SGD", runs, sign=-1)
+    rest = "; ".join(f"doing nothing, pretrained {row.pretrain}: {row.mean:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+                     for row in effects[effects["rule"] == ORIGINAL].itertuples())  # fmt: skip
+    return replace(finding, number=f"{finding.number}; {rest}")
 
 
 def retain_only_sam(records: Records) -> Finding:

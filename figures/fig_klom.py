@@ -4,7 +4,7 @@ from typing import Any
 
 from figures.commands import KLOM
 from figures.drawing import Drawing, frame
-from figures.klom import HALVES, ORIGINAL, SETS, STATISTICS, cells, klom_table
+from figures.klom import ORIGINAL, RETRAINED, SETS, STATISTICS, cells, klom_table
 from figures.networks import label, run_caption
 from figures.panels import estimate, panel_grid, rule_key
 from figures.records import Records
@@ -16,7 +16,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the mean and the 95th percentile of KLoM over images, a column a set, a group a pretraining rule."""
     found = cells(records)
     if not found:
-        return frame(theme, missing=f"at least 10 retrained models: {KLOM}")
+        return frame(theme, missing=f"at least 20 retrained models: {KLOM}")
     table = klom_table(found)
     runs = [run for cell in found for run in cell.runs]
     figure, axes = panel_grid(len(STATISTICS), len(SETS), width=WIDE, height=4.2, sharex=True, sharey="row")
@@ -24,17 +24,21 @@ def draw(records: Records, theme: Theme) -> Drawing:
         row[0].set_ylabel(f"KLoM, {statistic}\nover images (nats)")
         for panel, name in zip(row, SETS, strict=True):
             _panel(panel, table[(table["set"] == name) & (table["statistic"] == statistic)], theme)
+        row[0].set_ylim(bottom=0)
     for panel, name in zip(axes[0], SETS, strict=True):
         panel.set_title(f"{name} set")
     rules = list(dict.fromkeys(cell.rule for cell in found))
-    notes = [(name, _look(name, theme) | {"linestyle": "none"}) for name in (ORIGINAL, HALVES)]
-    models = len(found[0].runs)
-    rule_key(figure, theme, rules, notes=notes, head=f"estimate and 95 % bootstrap interval, {models} models a side")
+    notes = [(name, _look(name, theme) | {"linestyle": "none"}) for name in (ORIGINAL, RETRAINED)]
+    models = len(found[0].runs) // 2
+    rule_key(
+        figure, theme, rules, notes=notes, head=f"estimate and 95 % bootstrap interval, {models} models on each side"
+    )
     caption = (
         "KLoM: KL divergence of each image's margin (log-odds of its true class) under retrained models from that "
         "under unlearned models, histograms of 20 bins; lower is nearer to retraining. Dots: mean or 95th percentile "
         "over at most 100 images; bars: 95 % intervals from 200 resamples of the models. Cross: the original models. "
-        f"Dash: {HALVES}, which is what the measure gives for equal models at half their number, not 0. "
+        "Dash: retrained models of other seeds, what the measure gives where there is nothing to find. Each value is "
+        f"the mean of {models} even against {models} odd seeds and the reverse. "
         f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(runs, unlearn_table(runs))}"
     )
     return Drawing(table, caption, _alt(table), tuple(runs), (), figure)
@@ -43,13 +47,16 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _panel(axes: Any, table: Table, theme: Theme) -> None:
     pretrains = list(dict.fromkeys(table["pretrain"]))
     for place, pretrain in enumerate(pretrains):
-        rows = table[table["pretrain"] == pretrain]
+        rows = table[table["pretrain"] == pretrain].sort_values("model", key=_references_last, kind="stable")
         for number, (_, row) in enumerate(rows.iterrows()):
             offset = 0.7 * ((number + 0.5) / len(rows) - 0.5)
             estimate(axes, place + offset, _as_estimate(row), **_look(row["model"], theme))
     axes.set_xticks(range(len(pretrains)), [f"pretrained\n{rule_label(name)}" for name in pretrains])
     axes.set_xlim(-0.5, len(pretrains) - 0.5)
-    axes.set_ylim(bottom=0)
+
+
+def _references_last(models: Table) -> Table:
+    return models.isin([ORIGINAL, RETRAINED])
 
 
 def _as_estimate(row: Row) -> dict[str, float]:
@@ -57,7 +64,7 @@ def _as_estimate(row: Row) -> dict[str, float]:
 
 
 def _look(model: str, theme: Theme) -> dict[str, Any]:
-    marks = {ORIGINAL: "x", HALVES: "_"}
+    marks = {ORIGINAL: "x", RETRAINED: "_"}
     return {"color": theme.ink, "marker": marks[model]} if model in marks else theme.lines(model)
 
 

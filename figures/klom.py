@@ -16,9 +16,9 @@ from repro.store import Record
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
 RESAMPLES = 200
 SETS = ("forget", "retain", "test")
-FEWEST = 10
+FEWEST = 20
 # What stands beside the unlearning rules: doing nothing, and what the measure gives where there is nothing to find.
-ORIGINAL, HALVES = "do nothing", "retrained, half against half"
+ORIGINAL, RETRAINED = "do nothing", "other retrained models"
 
 
 @dataclass(frozen=True)
@@ -76,38 +76,54 @@ def _shares(scaled: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     return np.tensordot(weights / weights.sum(1, keepdims=True), hits.astype(float), 1)
 
 
+def halves(reference: np.ndarray, model: np.ndarray, *, weighted: bool = False) -> np.ndarray:
+    """Return KLoM of each image, `(..., images)`: the even reference models against the odd others, and the reverse.
+
+    No model meets itself or one of its seed, so that retrained models can be compared with other retrained ones: few
+    models give a KLoM above 0 even then, and that floor has the same number of models as every other value.
+
+    Args:
+        reference, model: margins `(models, images)`, in the order of the seeds.
+        weighted: resample the models of each half 200 times, which gives a leading axis.
+    """
+    even = len(reference) // 2 * 2
+    weights = resamples(even // 2) if weighted else None
+    sides = ((slice(0, even, 2), slice(1, even, 2)), (slice(1, even, 2), slice(0, even, 2)))
+    return np.mean([klom(reference[a], model[b], weights) for a, b in sides], axis=0)
+
+
 def klom_table(found: Sequence[Cell]) -> Table:
     """Return one row a pretraining rule, model, set and statistic, with a 95 % interval by resampling models.
 
     Columns: `pretrain`, `model` (an unlearning rule, or what it is compared with), `set`, `statistic` (mean or 95th
-    percentile over images), `value`, `reverse` (the same with the two samples exchanged), `low`, `high`, `models`.
+    percentile over images), `value`, `reverse` (the same with the two samples exchanged), `low`, `high`, `models` on
+    either side.
     """
-    return pd.DataFrame([row for cell in found for row in _cell_rows(cell, first=cell is _first(found, cell.pretrain))])
+    seen: set[str] = set()
+    rows = []
+    for cell in found:
+        rows += _cell_rows(cell, references=cell.pretrain not in seen)
+        seen.add(cell.pretrain)
+    return pd.DataFrame(rows)
 
 
-def _first(found: Sequence[Cell], pretrain: str) -> Cell:
-    return next(cell for cell in found if cell.pretrain == pretrain)
-
-
-def _cell_rows(cell: Cell, *, first: bool) -> list[dict[str, Any]]:
-    """Return the rows of a cell; the first cell of a pretraining rule carries those of its references too."""
+def _cell_rows(cell: Cell, *, references: bool) -> list[dict[str, Any]]:
+    """Return the rows of a cell, with those of what its pretraining rule is compared with."""
     rows = []
     for name in SETS:
         retrained = cell.margins("retrained", name)
-        pairs = {cell.rule: (retrained, cell.margins("unlearned", name))}
-        if first:
-            even = len(retrained) // 2 * 2
-            pairs[ORIGINAL] = retrained, cell.margins("original", name)
-            pairs[HALVES] = retrained[0:even:2], retrained[1:even:2]
-        for model, (reference, other) in pairs.items():
-            rows += [{"pretrain": cell.pretrain, "model": model, "set": name, "models": len(reference)} | row
-                     for row in _statistics(reference, other)]  # fmt: skip
+        models = {cell.rule: cell.margins("unlearned", name)}
+        if references:
+            models |= {ORIGINAL: cell.margins("original", name), RETRAINED: retrained}
+        for model, margins in models.items():
+            head = {"pretrain": cell.pretrain, "model": model, "set": name, "models": len(retrained) // 2}
+            rows += [head | row for row in _statistics(retrained, margins)]
     return rows
 
 
 def _statistics(reference: np.ndarray, other: np.ndarray) -> list[dict[str, Any]]:
-    resampled, reverse = klom(reference, other, resamples(len(reference))), klom(other, reference)
-    forward = klom(reference, other)
+    forward, reverse = halves(reference, other), halves(other, reference)
+    resampled = halves(reference, other, weighted=True)
     return [{"statistic": name, "value": float(value(forward)), "reverse": float(value(reverse))}
             | _interval(float(value(forward)), value(resampled)) for name, value in STATISTICS.items()]  # fmt: skip
 
@@ -127,16 +143,19 @@ def _interval(value: float, resampled: np.ndarray) -> dict[str, float]:
 
 
 def klom_differences(found: Sequence[Cell], *, against: str = "sgd") -> Table:
-    """Return mean KLoM on F of each rule minus that of `against`, same pretraining and same models, with intervals."""
+    """Return mean KLoM on F of each rule, and of doing nothing, minus that of `against`, with intervals.
+
+    Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference are resampled alike.
+    """
     rows = []
-    for cell in found:
-        base = next((other for other in found if (other.pretrain, other.rule) == (cell.pretrain, against)), None)
-        if base is None or cell is base:
-            continue
-        weights = resamples(len(cell.runs))
-        pairs = [(one.margins("retrained", "forget"), one.margins("unlearned", "forget")) for one in (cell, base)]
-        value = float(np.subtract(*(klom(*pair).mean() for pair in pairs)))
-        spread = np.subtract(*(klom(*pair, weights).mean(-1) for pair in pairs))
-        rows.append({"pretrain": cell.pretrain, "rule": cell.rule, "mean": value, "seeds": len(cell.runs)}
-                    | _interval(value, spread))  # fmt: skip
+    for base in (cell for cell in found if cell.rule == against):
+        retrained = base.margins("retrained", "forget")
+        models = {cell.rule: cell.margins("unlearned", "forget") for cell in found if cell.pretrain == base.pretrain}
+        models |= {ORIGINAL: base.margins("original", "forget")}
+        subtracted = models.pop(against)
+        for rule, margins in models.items():
+            value = float((halves(retrained, margins) - halves(retrained, subtracted)).mean())
+            spread = halves(retrained, margins, weighted=True) - halves(retrained, subtracted, weighted=True)
+            rows.append({"pretrain": base.pretrain, "rule": rule, "mean": value, "seeds": len(base.runs)}
+                        | _interval(value, spread.mean(-1)))  # fmt: skip
     return pd.DataFrame(rows)

@@ -65,19 +65,20 @@ def grid(
     if dry_run:
         emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
         return
-    limits = {"max_seconds": max_seconds, "workers": workers or _workers(runtime.device)}
+    limits = {"max_seconds": max_seconds, "workers": workers or _workers(runtime)}
     report = run_grid(study, Store(store), runtime=runtime, **limits)
     _show_grid(report, json)
 
 
-def _workers(device: str) -> int:
-    """Return one process for each core on a CPU, a single one on a GPU."""
+def _workers(runtime: Runtime) -> int:
+    """Return as many processes as the cores have threads for on a CPU, a single one on a GPU."""
     import os
 
     import torch
 
-    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    return 1 if on_gpu else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_gpu = runtime.device == "cuda" or (runtime.device == "auto" and torch.cuda.is_available())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if on_gpu else max(1, cores // (runtime.threads or cores))
 
 
 def _plan_row(row: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from empirical.choice import best
 from empirical.compare import check_study, diff_runs
@@ -234,3 +235,18 @@ def test_a_record_is_small(small: Callable[..., RunConfig], shared: Workspace) -
     record = run(small(), shared.store, workspace=shared)
     folder = shared.store.root / "runs" / record.run_id
     assert sum(path.stat().st_size for path in folder.iterdir() if path.name != "arrays.npz") < 50_000
+
+
+def test_a_process_takes_one_thread_unless_told_otherwise(small: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(small(), Store(tmp_path / "one"), CPU)
+    assert torch.get_num_threads() == 1
+    run(small(), Store(tmp_path / "two"), Runtime(device="cpu", threads=2))
+    assert torch.get_num_threads() == 2
+
+
+def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    from repro.cli_empirical import _workers
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    counts = {threads: _workers(Runtime(device="cpu", threads=threads)) for threads in (1, 2, 3, 8, 16, 0)}
+    assert counts == {1: 8, 2: 4, 3: 2, 8: 1, 16: 1, 0: 1}

@@ -94,8 +94,8 @@ def save_sweeps(store: Store) -> None:
 
 
 def save_klom(store: Store) -> None:
-    """Save 12 seeds whose unlearned margins are the retrained ones (SAM), or lie far from them (SGD)."""
-    for rule, seed in itertools.product(("sgd", "sam-0.1"), range(12)):
+    """Save 24 seeds whose unlearned margins are the retrained ones (SAM), or lie far from them (SGD)."""
+    for rule, seed in itertools.product(("sgd", "sam-0.1"), range(24)):
         generator = np.random.default_rng(seed)
         found = {f"klom_retrained_{name}": generator.standard_normal(5) for name in ("retain", "forget", "test")}
         found |= {key.replace("retrained", "original"): value + 50 for key, value in found.items()}
