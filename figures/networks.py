@@ -11,7 +11,7 @@ DIFFICULTIES = ("low", "mid", "high", "random", "class", "class-part", "index")
 # Settings a figure of the main study may vary; everything else is one and the same.
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 
-# Settings a study tunes for each method and rule; within one of them they are one and the same.
+# Settings a study tunes for each method, rule and forget set; within one of them they are one and the same.
 TUNED = ("lr", "epochs")
 
 
@@ -29,7 +29,7 @@ def main_runs(records: Records, vary: Sequence[str], *, swept: str = "", having:
     study = comparable(found, (*vary, *TUNED), swept=swept)
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in study:
-        tuned[record.config.get("method"), record.config.get("rule")].append(record)
+        tuned[tuple(record.config.get(name) for name in ("method", "rule", "difficulty"))].append(record)
     return [record for runs in tuned.values() for record in comparable(runs, vary, swept=swept)]
 
 

@@ -29,8 +29,8 @@ figure's JSON lists every run behind it.
 
 Network numbers come from small studies on data the paper did not use: `digits` (scanned 8x8 digits) and `cifar10-small`
 (2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8), with three training seeds and a learning rate chosen for every
-method and rule on a fourth; `klom` with 100 seeds. Order and sign of an effect can be held against the paper; its size
-cannot, and neither can anything that needs a large network or many classes.
+method, rule and forget set on a fourth; `klom` with 100 seeds. Order and sign of an effect can be held against the
+paper; its size cannot, and neither can anything that needs a large network or many classes.
 """
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a study's hyper-parameter was chosen: mean ToW of every candidate, a row a method and rule."""
+"""How a study's hyper-parameter was chosen: ToW of every candidate, a row a method, rule and forget set."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ import pandas as pd
 from figures.cells import method_order, rule_order
 from figures.commands import CHOICE
 from figures.drawing import Drawing
-from figures.networks import TUNED
+from figures.networks import DIFFICULTIES, TUNED
 from figures.records import Records, comparable
 from figures.style import Theme, method_label, rule_label
 from figures.table import Table, unlearn_table
 from repro.store import Record
 
-ROW = ["method", "rule"]
+ROW = ["method", "rule", "difficulty"]
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Write mean ToW in percent of every candidate over the runs that chose, the chosen one marked."""
-    runs = comparable(records.of("choice"), (*ROW, "method_options", "difficulty", *TUNED))
+    """Write ToW in percent of every candidate, the chosen one marked."""
+    runs = comparable(records.of("choice"), (*ROW, "method_options", *TUNED))
     table = unlearn_table(runs)
     if table.empty:
         missing = (f"runs that choose: {CHOICE}",)
@@ -27,8 +27,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return Drawing(pd.DataFrame(columns=columns), "Not run.", "An empty table.", missing=missing, display=status)
     name = max(TUNED, key=lambda field: table[field].nunique())
     data = _scores(table, name)
-    caption = f"Mean ToW in percent of every candidate for {name}; the highest, marked *, is the one the study uses. "
-    alt = f"A table of {len(data[ROW].drop_duplicates())} rows, a method and rule each: ToW by {name}."
+    caption = f"ToW in percent of every candidate for {name}; the highest, marked *, is the one the study uses. "
+    alt = f"A table of {len(data[ROW].drop_duplicates())} rows, a method, rule and forget set each: ToW by {name}."
     return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name))
 
 
@@ -44,13 +44,13 @@ def _scores(table: Table, name: str) -> Table:
 
 def _display(data: Table, name: str) -> Table:
     rows = []
-    methods, rules = method_order(data), rule_order(data)
-    keys = sorted(set(data[ROW].itertuples(index=False, name=None)),
-                  key=lambda key: (methods.index(key[0]), rules.index(key[1])))  # fmt: skip
-    for method, rule in keys:
-        cells = data[(data["method"] == method) & (data["rule"] == rule)]
-        texts = {f"{name} {row.candidate:g}": _text(row.tow, row.chosen) for row in cells.itertuples()}
-        rows.append({"method": method_label(method), "unlearn": rule_label(rule)} | texts)
+    orders = method_order(data), rule_order(data), list(DIFFICULTIES)
+    place = lambda key: [order.index(part) for order, part in zip(orders, key, strict=True)]  # noqa: E731
+    groups = dict(iter(data.groupby(ROW, sort=False)))
+    for key in sorted(groups, key=place):
+        texts = {f"{name} {row.candidate:g}": _text(row.tow, row.chosen) for row in groups[key].itertuples()}
+        head = {"method": method_label(key[0]), "unlearn": rule_label(key[1]), "forget set": key[2]}
+        rows.append(head | texts)
     return pd.DataFrame(rows)
 
 
@@ -59,10 +59,9 @@ def _text(tow: float, chosen: bool) -> str:
 
 
 def _setting(runs: Sequence[Record], table: Table) -> str:
-    sets = ", ".join(sorted(map(str, table["difficulty"].unique())))
     first = runs[0].config
     seeds = ", ".join(map(str, sorted(table["seed"].unique())))
     return (
-        f"Setting: {first.get('dataset')}, {first.get('model')}, pretraining rule {first.get('pretrain')}, forget sets "
-        f"{sets}, training seed {seeds}, which the study does not use."
+        f"Setting: {first.get('dataset')}, {first.get('model')}, pretraining rule {first.get('pretrain')}, training "
+        f"seed {seeds}, which the study does not use."
     )

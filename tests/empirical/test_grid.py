@@ -17,7 +17,7 @@ from empirical.stages import restore
 from empirical.workspace import Workspace
 from repro.errors import ConfigError, IntegrityError, MissingDataError
 from repro.identity import plain
-from repro.store import Store
+from repro.store import Record, Store, run_id
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 CPU = Runtime(device="cpu")
@@ -96,7 +96,7 @@ def choosing(recipe: Recipe) -> Recipe:
     """The tiny study with its rate left open, and a block that names its own."""
     defaults = {name: value for name, value in recipe.defaults.items() if name != "lr"}
     fixed = {"method": "gradient_ascent", "lr": 0.004}
-    choose = {"values": [0.01, 0.1], "seed": 5, "difficulty": ["random"]}
+    choose = {"values": [0.01, 0.1], "seed": 5}
     return replace(recipe, defaults=defaults, blocks=(recipe.blocks[0], fixed), choose=choose)
 
 
@@ -113,6 +113,17 @@ def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe
     assert {run.config["seed"] for run in store.records("unlearn")} == {0}
     assert all(row.done for row in plan(choosing, store))
     assert len(run_grid(choosing, store, runtime=CPU).found) == 3
+
+
+def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe) -> None:
+    open_block = {**choosing.blocks[0], "rule": "sgd", "difficulty": ["class", "random"]}
+    recipe = replace(choosing, blocks=(open_block,))
+    tow = {("class", 0.01): 0.1, ("class", 0.1): 0.2, ("random", 0.01): 0.4, ("random", 0.1): 0.3}
+    records = [
+        Record(run_id("choice", cell), "choice", "ok", {}, {"tow": tow[cell.difficulty, cell.lr]}, {})
+        for cell in recipe.candidates()
+    ]
+    assert {cell.difficulty: cell.lr for cell in recipe.settled(records)} == {"class": 0.1, "random": 0.01}
 
 
 def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Store) -> None:

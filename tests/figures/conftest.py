@@ -106,7 +106,7 @@ def save_klom(store: Store) -> None:
 
 
 def save_choice(store: Store) -> None:
-    """Save runs that choose a rate: 0.03 is best for SGD; for SAM 0.1 would be, but it diverged once."""
+    """Save runs that choose a rate: 0.03 is best for SGD; for SAM 0.1 is, but on the high set it diverged."""
     levels = {("sgd", 0.01): 0.6, ("sgd", 0.03): 0.7, ("sgd", 0.1): 0.5, ("sam-0.1", 0.01): 0.8, ("sam-0.1", 0.1): 0.9}
     for ((rule, lr), tow), difficulty in itertools.product(levels.items(), ("low", "high")):
         broken = (rule, lr, difficulty) == ("sam-0.1", 0.1, "high")

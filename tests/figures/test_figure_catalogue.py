@@ -171,12 +171,16 @@ def test_names_of_installed_packages_join_the_built_in_ones() -> None:
 
 def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(drawn_folder: Path) -> None:
     data = numbers(drawn_folder, "tab-choice")
-    chosen = data[data["chosen"]].set_index("rule")
-    assert chosen["candidate"].to_dict() == {"sgd": 0.03, "sam-0.1": 0.01}
-    assert chosen["tow"].tolist() == pytest.approx([0.8, 0.7])
+    chosen = data[data["chosen"]].set_index(["rule", "difficulty"])
+    assert chosen["candidate"].to_dict() == {
+        ("sgd", "low"): 0.03, ("sgd", "high"): 0.03, ("sam-0.1", "low"): 0.1, ("sam-0.1", "high"): 0.01
+    }  # fmt: skip
+    assert chosen["tow"].to_dict() == pytest.approx(
+        {("sgd", "low"): 0.7, ("sgd", "high"): 0.7, ("sam-0.1", "low"): 0.9, ("sam-0.1", "high"): 0.8}
+    )
     assert data["tow"].isna().sum() == 1
     text = (drawn_folder / "tab-choice.md").read_text()
-    assert "70.00 *" in text
+    assert "| NegGrad | SGD | high | 60.00 | 70.00 * | 50.00 |" in text
     assert "diverged" in text
 
 

@@ -84,4 +84,4 @@ def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> 
 def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden: Store, tmp_path: Path) -> None:
     text = write_page([golden], tmp_path / "page.md").read_text()
     assert "## SAM against SGD, cell by cell" in text
-    assert "| NegGrad | SGD | 60.00 | 70.00 * | 50.00 |" in text
+    assert "| NegGrad | SGD | high | 60.00 | 70.00 * | 50.00 |" in text
