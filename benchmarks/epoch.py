@@ -30,11 +30,11 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def engine_seconds(case: Case, device: torch.device) -> float:
+def engine_seconds(case: Case, device: torch.device, precision: str) -> float:
     """Return the time of one more epoch of the engine: three epochs less one, halved, after a warm-up."""
     times = []
     for epochs in (1, 1, 3):
-        network, stage = build_stage(case, device, fast_precision())
+        network, stage = build_stage(case, device, precision)
         stage = replace(stage, recipe=replace(stage.recipe, epochs=epochs))
         times.append(fit(network, stage, "graph").seconds)
     return (times[2] - times[1]) / 2
@@ -62,12 +62,12 @@ def released_seconds(case: Case, device: torch.device) -> float:
         return (time.perf_counter() - started) / done * (case.images / case.batch_size)
 
 
-def measure(case: Case, device: torch.device) -> dict[str, Any]:
+def measure(case: Case, device: torch.device, precision: str) -> dict[str, Any]:
     """Return one row: seconds an epoch of both paths, and their ratio."""
-    ours = engine_seconds(case, device)
+    ours = engine_seconds(case, device, precision)
     base = released_seconds(case, device)
     return {
-        "case": case.name, "images": case.images, "precision": fast_precision(),
+        "case": case.name, "images": case.images, "precision": precision,
         "seconds": ours, "released_seconds": base, "images_per_second": case.images / ours, "ratio": base / ours,
     }  # fmt: skip
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     device, cases = prepare(chosen)
-    rows = [measure(case, device) for case in cases]
+    rows = [measure(case, device, chosen.precision) for case in cases]
     checked = accuracy(chosen.accuracy, chosen.epochs, chosen.seeds, device) if chosen.accuracy else []
     result = {"benchmark": "epoch", "rows": rows, "accuracy": checked}
     result = keep(chosen, result, accuracy=chosen.accuracy)

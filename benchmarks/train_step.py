@@ -8,7 +8,7 @@ from itertools import cycle
 
 import torch
 from released_path import Trainer, released_flags
-from training_cases import Case, build_stage, engine_steps, fast_precision, median_seconds, random_images, random_mask
+from training_cases import Case, build_stage, engine_steps, median_seconds, random_images, random_mask
 from training_command import arguments, keep, prepare
 
 
@@ -24,11 +24,11 @@ def baseline_seconds(case: Case, device: torch.device, *, warm_up: int, steps: i
         return median_seconds(lambda _: trainer.step(case.rule, next(batches)), device, warm_up=warm_up, steps=steps)
 
 
-def measure(case: Case, device: torch.device) -> dict[str, object]:
+def measure(case: Case, device: torch.device, precision: str) -> dict[str, object]:
     """Return one row: images a second of both, and their ratio."""
     gpu = device.type == "cuda"
     count = {"warm_up": 8 if gpu else 3, "steps": 60 if gpu else 15}
-    precision, engine = fast_precision(), "graph" if gpu else "eager"
+    engine = "graph" if gpu else "eager"
     ours = median_seconds(engine_steps(case, device, precision=precision, engine=engine), device, **count)
     base = baseline_seconds(case, device, **count)
     return {
@@ -44,7 +44,7 @@ def main() -> None:
     device, cases = prepare(chosen)
     rows = []
     for case in cases:
-        rows.append(measure(case, device))
+        rows.append(measure(case, device, chosen.precision))
         if not chosen.json:
             row = rows[-1]
             print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s, released path "

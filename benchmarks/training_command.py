@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from training_cases import CPU_CASES, GPU_CASES, Case
+from training_cases import CPU_CASES, GPU_CASES, Case, fast_precision
 
 from repro.provenance import collect
 from repro.store import Store
@@ -17,6 +17,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--store", default="runs", help="store of the record")
+    parser.add_argument(
+        "--precision", default=fast_precision(), choices=("fp32", "bf16"), help="the engine's arithmetic"
+    )
     parser.add_argument("--only", default="", help="only cases whose name contains this text")
     return parser
 
@@ -33,7 +36,13 @@ def keep(chosen: argparse.Namespace, result: dict[str, Any], **identity: Any) ->
     """Write the record of a benchmark and return its result, with the `ratios` map added."""
     ratios = {str(row["case"]): row["ratio"] for row in result["rows"]}
     name = torch.cuda.get_device_name() if torch.device(chosen.device).type == "cuda" else "cpu"
-    config = {"benchmark": result["benchmark"], "device": name, "cases": list(ratios), **identity}
+    config: dict[str, Any] = {
+        "benchmark": result["benchmark"],
+        "device": name,
+        "cases": list(ratios),
+        "precision": chosen.precision,
+    }
+    config |= identity
     result = result | {"ratios": ratios}
     Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed", device=name))
     return result
