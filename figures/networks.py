@@ -26,6 +26,8 @@ def main_runs(records: Records, vary: Sequence[str], *, swept: str = "", having:
     """
     found = [record for record in records.of("unlearn") if record.status != "failed" and _real(record)]
     found = [record for record in found if not having or having in record.result]
+    # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
+    vary = [name for name in vary if not swept or name != "metrics"]
     study = comparable(found, (*vary, *TUNED), swept=swept)
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for record in study:
