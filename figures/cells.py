@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from figures.commands import STUDY
+from figures.commands import ALL_METHODS
 from figures.drawing import Drawing
 from figures.networks import DIFFICULTIES, run_caption, seed_range
 from figures.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
@@ -20,6 +20,7 @@ MARKS = (
     "model, which does nothing. Panels span the seeds' values; a wider interval is cut."
 )
 # The paper crosses each of these methods with SGD, SAM and ASAM; Sharp MinMax belongs to NegGrad alone.
+PAPER_METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
 CROSSED = ("sgd", "sam", "asam")
 
 
@@ -58,12 +59,12 @@ def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return one line for each wanted method, forget set or cell that has no run, `what: command`."""
     have = set(table[["method", "pretrain", "rule", "difficulty"]].itertuples(index=False, name=None))
     sets = set(table["difficulty"])
-    lines = [f"forget set {name}: {STUDY}" for name in ("low", "mid", "high") if name not in sets]
-    lines += [f"{method_label(name)}: {STUDY}" for name in wanted if name not in set(table["method"])]
+    lines = [f"forget set {name}: {ALL_METHODS}" for name in ("low", "mid", "high") if name not in sets]
+    lines += [f"{method_label(name)}: {ALL_METHODS}" for name in wanted if name not in set(table["method"])]
     crossed = sorted({cell[1:3] for cell in have if family(str(cell[2])) in CROSSED})
-    gaps = [(method, *pair, name) for method in sorted({cell[0] for cell in have}) for pair in crossed
-            for name in sorted(sets)]  # fmt: skip
-    return tuple(lines + [f"{' / '.join(map(str, gap))}: {STUDY}" for gap in gaps if gap not in have])
+    methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
+    gaps = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
+    return tuple(lines + [f"{' / '.join(map(str, gap))}: {ALL_METHODS}" for gap in gaps if gap not in have])
 
 
 def method_order(table: Table) -> list[str]:

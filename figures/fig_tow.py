@@ -1,6 +1,6 @@
 """ToW of every method, rule and forget set, with the three accuracies it is the product of."""
 
-from figures.cells import draw_cells
+from figures.cells import PAPER_METHODS, draw_cells
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
 from figures.networks import CELL, main_runs
@@ -13,7 +13,6 @@ METRICS = {
     "forget_accuracy": "forget acc.",
     "test_accuracy": "test acc.",
 }
-PAPER_METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
 WHAT = (
     "Tug-of-war (ToW, product of one minus the absolute gaps of the three accuracies to the model retrained on R; 1 is "
     "best) and the three accuracies."

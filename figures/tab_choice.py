@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from figures.cells import method_order, rule_order
-from figures.commands import CHOICE
+from figures.commands import ALL_METHODS
 from figures.drawing import Drawing
 from figures.networks import DIFFICULTIES, TUNED
 from figures.records import Records, comparable
@@ -21,8 +21,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     runs = comparable(records.of("choice"), (*ROW, "method_options", *TUNED))
     table = unlearn_table(runs)
     if table.empty:
-        missing = (f"runs that choose: {CHOICE}",)
-        status = pd.DataFrame([{"status": "not run", "command": CHOICE}])
+        missing = (f"runs that choose: {ALL_METHODS}",)
+        status = pd.DataFrame([{"status": "not run", "command": ALL_METHODS}])
         columns = pd.Index([*ROW, "candidate", "tow", "runs", "chosen"])
         return Drawing(pd.DataFrame(columns=columns), "Not run.", "An empty table.", missing=missing, display=status)
     name = max(TUNED, key=lambda field: table[field].nunique())

@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from figures.cells import method_order, missing_cells, rule_order
+from figures.cells import PAPER_METHODS, method_order, missing_cells, rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing
 from figures.networks import CELL, DIFFICULTIES, main_runs, run_caption
@@ -135,7 +135,7 @@ def _minmax(table: Table) -> Table:
 draw_neggrad = partial(draw, keep=_neggrad, what="ToW of NegGrad for each pretraining and unlearning rule.")
 draw_methods = partial(
     draw, keep=_crossed, what="ToW of every method for each pretraining and unlearning rule.",
-    wanted=("neggrad", "random_label", "salun", "l1_sparse", "scrub"),
+    wanted=PAPER_METHODS,
 )  # fmt: skip
 draw_minmax = partial(
     draw, keep=_minmax, accuracies=True,

@@ -141,7 +141,7 @@ def test_landscape_numbers_are_those_of_the_bowl(drawn_folder: Path) -> None:
 
 def test_missing_methods_are_listed_with_their_command(drawn_folder: Path) -> None:
     origin = json.loads((drawn_folder / "fig-tow.json").read_text())
-    assert "SCRUB: repro empirical grid recipes/digits.toml" in origin["missing"]
+    assert "SCRUB: repro empirical grid recipes/cifar10-small.toml" in origin["missing"]
     assert len(origin["runs"]) == 54
 
 
