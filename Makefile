@@ -14,7 +14,7 @@ repro: .venv/installed
 	@$(BIN)/repro report
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The same commands as pre-commit and CI.
 lint: .venv/tested
