@@ -2,6 +2,8 @@
 
 import copy
 import importlib.util
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -48,7 +50,7 @@ class Network:
 
     def compile(self) -> None:
         """Generate code for training on full batches, where torch can; evaluation keeps the plain model."""
-        if importlib.util.find_spec("triton") is not None:
+        if can_generate_code():
             self._forward = torch.compile(self.model, dynamic=False)
 
     @contextmanager
@@ -89,6 +91,12 @@ class Network:
         if self.precision != "bf16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def can_generate_code() -> bool:
+    """Return whether torch can compile for a GPU here: Triton, and the C compiler that builds its launchers."""
+    compilers = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
+    return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -74,7 +74,7 @@ def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: T
     axes.set_title(f"NegGrad\n{rule_label(rule)}")
     axes.set_xlabel("margin on F")
     spread = f" ± {distance['sd']:.2f}" if distance["seeds"] > 1 else ""
-    note = f"W1 = {distance['mean']:.2f}{spread} ({distance['seeds']})"
+    note = f"W1 =\n{distance['mean']:.2f}{spread} ({distance['seeds']})"
     axes.annotate(note, (0.03, 0.95), xycoords="axes fraction", va="top", fontsize=7)
     return pd.concat(parts, ignore_index=True).assign(w1_mean=distance["mean"], w1_sd=distance["sd"])
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from empirical.batches import Arranger, Rows, Segment
-from empirical.config import Recipe, RunConfig
+from empirical.config import Recipe, RunConfig, Runtime
+from empirical.network import Network, can_generate_code
 from empirical.pipeline import run
 from empirical.train import learning_rate
 from empirical.workspace import Workspace
+from repro.store import Store
 
 RECIPE = Recipe(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
 
@@ -102,3 +105,24 @@ def test_gradient_evaluations_count_every_example_of_every_pass(
         "sgd": retain + forget, "sam-0.1": 2 * (retain + forget), "retain-sam-0.1": 2 * retain + forget,
         "minmax-sam-0.1": 2 * (retain + forget),
     }  # fmt: skip
+
+
+def test_without_triton_or_a_c_compiler_the_plain_model_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    for triton, compiler in ((None, "/usr/bin/gcc"), (object(), None)):
+        monkeypatch.setattr("importlib.util.find_spec", lambda _, found=triton: found)
+        monkeypatch.setattr("shutil.which", lambda _, found=compiler: found)
+        assert not can_generate_code()
+        network = Network(torch.nn.Conv2d(1, 1, 1), (0.0,), (1.0,))
+        network.compile()
+        assert network._forward is network.model
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/gcc")
+    assert can_generate_code()
+
+
+def test_the_graph_engine_on_a_cpu_is_the_eager_one(small: Callable[..., RunConfig], tmp_path: Path) -> None:
+    records = [
+        run(small(), Store(tmp_path / engine), Runtime(device="cpu", engine=engine)) for engine in ("eager", "graph")
+    ]
+    eager, graph = ({k: v for k, v in r.result.items() if not k.startswith(("seconds", "peak"))} for r in records)
+    assert eager == graph
