@@ -44,5 +44,10 @@ def keep(chosen: argparse.Namespace, result: dict[str, Any], **identity: Any) ->
     }
     config |= identity
     result = result | {"ratios": ratios}
-    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed", device=name))
+    Store(Path(chosen.store)).save(
+        "benchmark",
+        config,
+        result=result,
+        provenance=collect(study="speed", device=name, threads=torch.get_num_threads()),
+    )
     return result

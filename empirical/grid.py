@@ -1,82 +1,18 @@
-"""A study as a TOML recipe: its cells, what is missing, and a run that can be stopped and resumed at any time."""
+"""The run of a study: what is missing, and a grid that can be stopped and resumed at any time."""
 
 import itertools
 import time
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from empirical import choice
-from empirical.choice import Choice
 from empirical.config import KIND, RunConfig, Runtime
+from empirical.recipe import Recipe
 from empirical.spec import parse_rule
-from repro.errors import ConfigError, MissingDataError
-from repro.fields import build, check, reject
+from repro.fields import reject
 from repro.pack import readers
 from repro.store import Record, Store, read_records, run_id
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A study.
-
-    Attributes:
-        name: the study's name, kept in the provenance of its records.
-        title: one line for people.
-        defaults: settings of every cell.
-        blocks: groups of settings; a list stands for one cell per entry, several lists for their product.
-        choose: how a setting that the recipe leaves open is chosen, see `empirical.choice.Choice`; empty: not at all.
-        expected: values that `repro check` compares with, see `empirical.compare.Expected`.
-    """
-
-    name: str
-    title: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    blocks: tuple[Mapping[str, Any], ...] = ()
-    choose: Mapping[str, Any] = field(default_factory=dict)
-    expected: tuple[Mapping[str, Any], ...] = ()
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def choice(self) -> Choice | None:
-        """How the open setting is chosen."""
-        return build(Choice, self.choose, where=f"{self.name}, choose") if self.choose else None
-
-    def cells(self) -> list[RunConfig]:
-        """Return every cell once, an open setting at its default, those that share trained stages next to each other.
-
-        Raises:
-            ConfigError: naming the block whose setting is unknown, of the wrong type or out of range.
-        """
-        return _ordered(self._cells(self.blocks))
-
-    def candidates(self) -> list[RunConfig]:
-        """Return the runs that choose the open setting, those that share trained stages next to each other."""
-        return self.choice.candidates(self._cells(self._open())) if self.choice else []
-
-    def settled(self, records: Iterable[Record]) -> list[RunConfig]:
-        """Return the cells with the open setting as the records of the candidates say."""
-        if self.choice is None:
-            return self.cells()
-        rest = self._cells(block for block in self.blocks if block not in self._open())
-        return _ordered([*self.choice.apply(self._cells(self._open()), records), *rest])
-
-    def _open(self) -> list[Mapping[str, Any]]:
-        """Return the blocks that do not name the setting that is chosen."""
-        chosen = self.choice.name if self.choice else ""
-        return [block for block in self.blocks if chosen not in {**self.defaults, **block}]
-
-    def _cells(self, blocks: Iterable[Mapping[str, Any]]) -> list[RunConfig]:
-        found: dict[RunConfig, None] = {}
-        for block in blocks:
-            where = f"{self.name}, block {self.blocks.index(block) + 1}"
-            for settings in _product({**self.defaults, **block}):
-                found[build(RunConfig, settings, where=where)] = None
-        return list(found)
 
 
 @dataclass(frozen=True)
@@ -122,30 +58,6 @@ class GridReport:
         self.failure_code = self.failure_code or other.failure_code
         self.remaining += other.remaining
         self.interrupted |= other.interrupted
-
-
-def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file and check every cell.
-
-    Raises:
-        MissingDataError: when there is no such file.
-        ConfigError: naming the file and the unknown key, wrong type, or line TOML cannot read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"recipe {path}: no such file; see the folder recipes/")
-    try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {path}: not readable as TOML ({error})") from None
-    content = {"name": path.stem, **content}
-    if "cells" in content:
-        content["blocks"] = content.pop("cells")
-    recipe = build(Recipe, content, where=f"recipe {path}")
-    if not recipe.cells():
-        raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
-    recipe.candidates()
-    return recipe
 
 
 def plan(recipe: Recipe, store: Store) -> list[PlanRow]:
@@ -214,21 +126,9 @@ def _run(cells: list[RunConfig], store: Store, runtime: Runtime, limits: dict[st
     return run_groups(list(_groups(cells)), store, runtime, **limits)
 
 
-def _ordered(cells: Iterable[RunConfig]) -> list[RunConfig]:
-    return sorted(dict.fromkeys(cells), key=lambda cell: (cell.seed, cell.pretrain, cell.difficulty))
-
-
 def _groups(cells: Iterable[RunConfig]) -> Iterable[list[RunConfig]]:
     for _, group in itertools.groupby(cells, key=lambda cell: (cell.seed, cell.pretrain)):
         yield list(group)
-
-
-def _product(settings: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yield one mapping per combination of the listed values; settings that are lists themselves stay whole."""
-    whole = {f.name for f in fields(RunConfig) if isinstance(f.default, tuple)}
-    axes = {name: value for name, value in settings.items() if isinstance(value, list) and name not in whole}
-    for values in itertools.product(*axes.values()):
-        yield {**settings, **dict(zip(axes, values, strict=True))}
 
 
 def _plan_row(cell: RunConfig, identity: str, done: bool, seen: set[tuple[Any, ...]]) -> PlanRow:

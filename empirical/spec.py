@@ -70,11 +70,12 @@ def parse_options(text: str, field: str) -> dict[str, Any]:
         name, equals, value = (part.strip() for part in piece.partition("="))
         if not equals or not name or not value:
             raise ConfigError(f"{field} = {text!r}: {piece!r} must be name=value")
-        options[name.replace("-", "_")] = _value(value)
+        options[name.replace("-", "_")] = parse_value(value)
     return options
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Return a value written as in TOML; a bare word is text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -52,7 +52,7 @@ class Workspace:
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
-        return collect(study=self.runtime.study, device=self.device_name, **extra)
+        return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
 
     def dataset(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""

@@ -9,6 +9,7 @@ from empirical.config import RunConfig, Runtime
 from repro.cli_output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.errors import DivergedError, ReproError
 from repro.options import with_settings
+from repro.pack import shipped
 from repro.store import Record, Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
@@ -52,6 +53,9 @@ def _accuracies(result: dict[str, Any], model: str, prefix: str) -> dict[str, An
 def grid(
     runtime: Runtime,
     recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
@@ -59,15 +63,35 @@ def grid(
     json: JsonOption = False,
 ) -> None:
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
-    from empirical.grid import load_recipe, plan, run_grid
+    from empirical.grid import plan, run_grid
+    from empirical.recipe import load_recipe
 
-    study = load_recipe(recipe)
+    study = load_recipe(recipe).select(where or [])
     if dry_run:
         emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
         return
     limits = {"max_seconds": max_seconds, "workers": workers or _workers(runtime)}
     report = run_grid(study, Store(store), runtime=runtime, **limits)
     _show_grid(report, json)
+
+
+@app.command()
+def recipes(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the studies that are ready to run, how many cells each has, and which of its settings are guesses."""
+    from empirical.recipe import load_recipe
+
+    paths = sorted((folder or shipped("recipes")).glob("*.toml"))
+    emit([_recipe_row(path, load_recipe(path)) for path in paths], as_json=json, empty="no recipe there")
+
+
+def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
+    cells, first = study.cells(), study.cells()[0]
+    counts = {"cells": len(cells), "runs that choose": len(study.candidates())}
+    names = {"dataset": first.dataset, "model": first.model, "guessed": ", ".join(study.guessed) or "-"}
+    return {"recipe": path.name, "title": study.title, **names, **counts}
 
 
 def _workers(runtime: Runtime) -> int:

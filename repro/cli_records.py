@@ -114,7 +114,7 @@ def check(
 ) -> None:
     """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
     from empirical.compare import check_study
-    from empirical.grid import load_recipe
+    from empirical.recipe import load_recipe
 
     study = load_recipe(recipe)
     chosen = [record for record in read_records(readers(Store(store)), "unlearn") if _belongs(record, study.name)]

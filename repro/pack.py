@@ -93,10 +93,15 @@ def _record(row: dict[str, Any], source: str) -> Record:
     return Record(**head, **texts, source=source, files=files)
 
 
+def shipped(name: str) -> Path:
+    """Return a folder of the project, `results` or `recipes`: the working directory's, else that of this checkout."""
+    here = Path(name)
+    return here if here.is_dir() else Path(__file__).parent.parent / name
+
+
 def results_folder() -> Path:
-    """Return the committed study records: `results/` of the working directory, else of this checkout."""
-    here = Path("results")
-    return here if here.is_dir() else Path(__file__).parent.parent / "results"
+    """Return the folder of the committed study records."""
+    return shipped("results")
 
 
 def readers(store: Store, results: Path | None = None) -> list[Reader]:

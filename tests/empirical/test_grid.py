@@ -14,8 +14,9 @@ from empirical.choice import best
 from empirical.compare import check_study, diff_runs
 from empirical.config import RunConfig, Runtime
 from empirical.executors import spread
-from empirical.grid import Recipe, load_recipe, plan, run_grid
+from empirical.grid import plan, run_grid
 from empirical.pipeline import run
+from empirical.recipe import Recipe, load_recipe
 from empirical.stages import restore
 from empirical.workspace import Workspace
 from repro.errors import ConfigError, IntegrityError, MissingDataError
@@ -282,3 +283,44 @@ def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     counts = {threads: _workers(Runtime(device="cpu", threads=threads)) for threads in (1, 2, 3, 8, 16, 0)}
     assert counts == {1: 8, 2: 4, 3: 2, 8: 1, 16: 1, 0: 1}
+
+
+def test_a_recipe_takes_from_the_one_it_extends_what_it_does_not_state(tmp_path: Path) -> None:
+    choose = "[choose]\nvalues = [0.01, 0.1]\nseed = 5\n"
+    settings = "guessed = ['lr']\n[defaults]\nalpha = 0.7\nn_train = 100\n[[cells]]\nmethod = 'scrub'\n"
+    (tmp_path / "base.toml").write_text(settings + choose + "[[expected]]\nvalue = 1.0\n")
+    (tmp_path / "more.toml").write_text("extends = 'base.toml'\n[defaults]\nalpha = 0.8\nseed = [1, 2]\n")
+    base, more = (load_recipe(tmp_path / f"{name}.toml") for name in ("base", "more"))
+    assert (more.name, more.guessed, more.expected, more.choose) == ("more", ("lr",), (), base.choose)
+    assert [(c.method, c.alpha, c.n_train, c.seed) for c in more.cells()] == [("scrub", 0.8, 100, s) for s in (1, 2)]
+    (tmp_path / "own.toml").write_text("extends = 'base.toml'\n[[cells]]\nmethod = 'salun'\n")
+    assert [cell.method for cell in load_recipe(tmp_path / "own.toml").cells()] == ["salun"]
+
+
+@pytest.mark.parametrize("name", ["../base.toml", "mine.toml", "3"])
+def test_a_recipe_extends_another_one_beside_it_only(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f"extends = {name if name == '3' else repr(name)}\n[[cells]]\n")
+    with pytest.raises(ConfigError, match="must name another recipe file beside it"):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recipe) -> None:
+    part = recipe.select(["method=random_label", "seed=1"])
+    assert [(cell.method, cell.seed) for cell in part.cells()] == [("random_label", 1)]
+    assert len(choosing.select(["rule=sam-0.1"]).candidates()) == 2
+    assert recipe.select([]).cells() == recipe.cells()
+
+
+@pytest.mark.parametrize(("condition", "message"), [
+    ("rul=sgd", "did you mean 'rule'"),
+    ("rule", "must be SETTING=VALUE"),
+    ("rule=asam-1.0", "must fit a cell of tiny"),
+])  # fmt: skip
+def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match=rf"where = .*{message}"):
+        recipe.select([condition])
+
+
+def test_a_guessed_setting_must_exist() -> None:
+    with pytest.raises(ConfigError, match=r"guessed = 'lrr'.*did you mean 'lr'"):
+        Recipe("mine", guessed=("lrr",))
