@@ -12,7 +12,8 @@ from repro.fields import check, choose, reject, setting
 KIND = "unlearn"
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
-DIFFICULTIES = ("random", "low", "mid", "high", "class", "class-part", "index")
+GRADED = ("low", "mid", "high")
+DIFFICULTIES = ("random", *GRADED, "class", "class-part", "index")
 AUGMENTS = ("none", "shift", "crop-flip")
 
 

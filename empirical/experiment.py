@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from empirical.config import RunConfig
+from empirical.config import GRADED, RunConfig
 from empirical.data import ImageSet
 from empirical.forget import Split, choose_forget, train_rows
 from empirical.inputs import forget_index, forget_scores
@@ -34,7 +34,7 @@ class Experiment:
     def split(self) -> Split:
         """Which rows are retained and forgotten."""
         config = self.config
-        scores = forget_scores(config, self.workspace) if config.difficulty in ("low", "mid", "high") else None
+        scores = forget_scores(config, self.workspace) if config.difficulty in GRADED else None
         index = forget_index(config, self.workspace.store) if config.difficulty == "index" else None
         return choose_forget(config, self.images.train_labels.numpy(), scores=scores, index=index)
 

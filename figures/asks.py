@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from figures.findings import NOT_RUN, UNDECIDED, Finding, from_effects
+from figures.effects import UNDECIDED, Finding, from_differences, from_effects
 from figures.klom import ORIGINAL, cells, klom_differences
 from figures.networks import CELL, main_runs
 from figures.paired import by_cell, rule_differences
@@ -93,7 +93,9 @@ def mask_ablation(records: Records) -> Finding:
     if "mask_fraction" not in table or table["mask_fraction"].nunique() < 3 or "tow" not in table:
         return Finding()
     best = summarize(table, ["mask_fraction"], "tow").sort_values("mean").iloc[-1]
-    text = f"best cutoff {best['mask_fraction']:g}: ToW {best['mean']:.3f} ± {best['sd']:.3f} ({best['seeds']} seeds)"
+    text = (
+        f"best cutoff {best['mask_fraction']:g}: ToW {best['mean']:.3f} ± {best['sd']:.3f} ({int(best['seeds'])} seeds)"
+    )
     low = table["switches"].astype(str).str.contains("mask_polarity=low")
     keys = ["mask_fraction", "seed", "pretrain", "difficulty"]
     both = table[~low].merge(table[low], on=keys, suffixes=("", "_low"))
@@ -105,11 +107,10 @@ def mask_ablation(records: Records) -> Finding:
 
 def _difference(records: Records, metric: str, rules: tuple[str, ...], *, sign: int) -> Finding:
     runs = main_runs(records, CELL, having=metric)
-    effects = by_cell(rule_differences(unlearn_table(runs), metric, rules=rules), ["method", "pretrain"])
-    if effects.empty:
-        return Finding(NOT_RUN)
-    names = [f"{method_label(row.method)}, pretrained {row.pretrain}" for row in effects.itertuples()]
-    return from_effects(effects, names, f"{metric} minus that of SGD", runs, sign=sign)
+    differences = rule_differences(unlearn_table(runs), metric, rules=rules)
+    name = lambda row: f"{method_label(row.method)}, pretrained {row.pretrain}"  # noqa: E731
+    what = f"{metric} minus that of SGD"
+    return from_differences(differences, ["method", "pretrain"], name, what=what, runs=runs, sign=sign)
 
 
 def _ratios(table: Table, metric: str) -> Table:

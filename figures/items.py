@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from figures import asks, commands
+from figures.effects import Finding
 from figures.findings import (
     Assess,
-    Finding,
     overfitting_helps,
     sam_improves_every_method,
     sam_lowers,

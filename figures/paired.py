@@ -1,6 +1,7 @@
 """Differences between two rules in the same cell and seed: what a claim about SAM against SGD rests on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -49,7 +50,13 @@ def by_cell(differences: Table, keys: Sequence[str]) -> Table:
     columns = pd.Index([*keys, "mean", "sd", "low", "high", "seeds"])
     if differences.empty:
         return pd.DataFrame(columns=columns)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key, cell in differences.groupby(list(keys), sort=False):
         rows.append(dict(zip(keys, key, strict=True)) | interval(cell.groupby("seed")["difference"].mean()))
     return pd.DataFrame(rows, columns=columns)
+
+
+def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
+    """Return the mean over cells, each counting once in a seed, and its 95 % t-interval over training seeds."""
+    cells = differences.groupby([*keys, "seed"])["difference"].mean()
+    return interval(cells.groupby("seed").mean())

@@ -216,6 +216,12 @@ def test_a_cell_whose_method_and_rule_disagree_stops_the_grid_before_any_work(
     assert not store.records()
 
 
+def test_imagenet_without_scores_is_refused_before_any_work(store: Store) -> None:
+    recipe = Recipe("graded", blocks=({"dataset": "imagenet", "difficulty": "high", "subsets": 64},))
+    with pytest.raises(ConfigError, match=r"scores = ''.*import-scores.*64 models"):
+        run_grid(recipe, store, runtime=CPU)
+
+
 def test_the_same_run_is_not_computed_twice(small: Callable[..., RunConfig], store: Store) -> None:
     first, second = (run(small(), store, CPU) for _ in range(2))
     assert first.provenance == second.provenance
