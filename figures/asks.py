@@ -6,13 +6,11 @@ import pandas as pd
 
 from figures.effects import UNDECIDED, Finding, from_differences, from_effects
 from figures.klom import ORIGINAL, cells, klom_differences
-from figures.networks import CELL, main_runs
+from figures.networks import CELL, GRADED, main_runs
 from figures.paired import by_cell, rule_differences
 from figures.records import Records
 from figures.style import family, method_label
 from figures.table import Table, interval, summarize, unlearn_table
-
-GRADES = ["low", "mid", "high"]
 
 
 def cost_of_sharpness(records: Records) -> Finding:
@@ -60,7 +58,7 @@ def memorization_grades(records: Records) -> Finding:
     """Answer ask 9: is ToW of NegGrad with SGD monotone in the memorization grade? Low minus mid, mid minus high."""
     runs = main_runs(records, CELL)
     table = unlearn_table(runs)
-    table = table[(table["method"] == "neggrad") & (table["rule"] == "sgd") & table["difficulty"].isin(GRADES)]
+    table = table[(table["method"] == "neggrad") & (table["rule"] == "sgd") & table["difficulty"].isin(GRADED)]
     if table["difficulty"].nunique() < 3 or "tow" not in table:
         return Finding()
     wide = table.groupby(["seed", "difficulty"])["tow"].mean().unstack("difficulty")

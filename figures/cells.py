@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.commands import ALL_METHODS
 from figures.drawing import Drawing
-from figures.networks import DIFFICULTIES, run_caption, seed_range
+from figures.networks import DIFFICULTIES, GRADED, run_caption, seed_range
 from figures.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
 from figures.style import METHODS, WIDE, Theme, family, method_label
 from figures.table import Table, summarize, unlearn_table
@@ -59,7 +59,7 @@ def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
     """Return one line for each wanted method, forget set or cell that has no run, `what: command`."""
     have = set(table[["method", "pretrain", "rule", "difficulty"]].itertuples(index=False, name=None))
     sets = set(table["difficulty"])
-    lines = [f"forget set {name}: {ALL_METHODS}" for name in ("low", "mid", "high") if name not in sets]
+    lines = [f"forget set {name}: {ALL_METHODS}" for name in GRADED if name not in sets]
     lines += [f"{method_label(name)}: {ALL_METHODS}" for name in wanted if name not in set(table["method"])]
     crossed = sorted({cell[1:3] for cell in have if family(str(cell[2])) in CROSSED})
     methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))

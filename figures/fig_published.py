@@ -6,7 +6,7 @@ import pandas as pd
 
 from figures.commands import STUDY
 from figures.drawing import Drawing, frame
-from figures.networks import CELL, label, main_runs, run_caption, seed_range
+from figures.networks import CELL, GRADED, label, main_runs, run_caption, seed_range
 from figures.panels import estimate, panel_grid, rule_key, spread_note
 from figures.published import SAME_DATA, TOW, published
 from figures.records import Records
@@ -20,7 +20,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as crosses and ours with seeds and interval."""
     runs = [run for run in main_runs(records, CELL) if (label(run, "method"), family(str(label(run, "rule")))) in TOW]
     table = unlearn_table(runs)
-    table = table[table["difficulty"].isin(["low", "mid", "high"])]
+    table = table[table["difficulty"].isin(GRADED)]
     if table.empty:
         return frame(theme, missing=f"NegGrad on F_low, F_mid, F_high: {STUDY}")
     ours = summarize(table, ["rule"], "tow").assign(source=f"ours, {label(runs[0], 'dataset')}")

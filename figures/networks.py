@@ -7,7 +7,9 @@ from figures.records import Records, comparable
 from figures.table import Table
 from repro.store import Record
 
-DIFFICULTIES = ("low", "mid", "high", "random", "class", "class-part", "index")
+# Forget sets by memorization score, and all others.
+GRADED = ("low", "mid", "high")
+DIFFICULTIES = (*GRADED, "random", "class", "class-part", "index")
 # Settings a figure of the main study may vary; everything else is one and the same.
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 

@@ -8,14 +8,13 @@ import pandas as pd
 from figures.cells import PAPER_METHODS, method_order, missing_cells, rule_order
 from figures.commands import STUDY
 from figures.drawing import Drawing
-from figures.networks import CELL, DIFFICULTIES, main_runs, run_caption
+from figures.networks import CELL, DIFFICULTIES, GRADED, main_runs, run_caption
 from figures.published import published_text
 from figures.records import Records
 from figures.style import Theme, family, method_label, rule_label
 from figures.table import Row, Table, format_cell, summarize, unlearn_table
 
 ROW = ["method", "pretrain", "rule"]
-HARD = ("low", "mid", "high")
 REFERENCES = ("original", "retrained")
 ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
 
@@ -52,7 +51,7 @@ def _numbers(table: Table, accuracies: bool) -> Table:
     """Return summary rows: every cell, its mean over the graded sets, and the two reference models."""
     metrics = ["tow", *(ACCURACIES if accuracies else ())]
     table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
-    mean = table[table["difficulty"].isin(HARD)].assign(difficulty="mean")
+    mean = table[table["difficulty"].isin(GRADED)].assign(difficulty="mean")
     parts = []
     for metric in metrics:
         for rows, roles in ((table, False), (mean, False), (table, True), (mean, True)):
