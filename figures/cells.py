@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from figures.commands import ALL_METHODS
+from figures.commands import ALL_METHODS, ALL_RULES
 from figures.drawing import Drawing
 from figures.networks import DIFFICULTIES, GRADED, run_caption, seed_range
 from figures.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
@@ -64,7 +64,7 @@ def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
     crossed = sorted({cell[1:3] for cell in have if family(str(cell[2])) in CROSSED})
     methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
     gaps = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
-    return tuple(lines + [f"{' / '.join(map(str, gap))}: {ALL_METHODS}" for gap in gaps if gap not in have])
+    return tuple(lines + [f"{' / '.join(map(str, gap))}: {ALL_RULES}" for gap in gaps if gap not in have])
 
 
 def method_order(table: Table) -> list[str]:
