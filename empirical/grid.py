@@ -112,6 +112,15 @@ def chosen_already(recipe: Recipe, store: Store) -> dict[str, Record]:
     return {record.run_id: record for record in found if record.run_id in wanted}
 
 
+def finished(recipe: Recipe, store: Store) -> list[Record]:
+    """Return the finished cells of a recipe, from the store or the committed studies, whichever study ran them."""
+    known = chosen_already(recipe, store)
+    if len(known) < len(recipe.candidates()):
+        return []
+    wanted = {run_id(KIND, cell) for cell in recipe.settled(known.values())}
+    return [record for record in read_records(readers(store), KIND) if record.run_id in wanted]
+
+
 def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any]) -> GridReport:
     known = chosen_already(recipe, store)
     missing = [cell for cell in recipe.candidates() if run_id(choice.KIND, cell) not in known]

@@ -114,19 +114,15 @@ def check(
 ) -> None:
     """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
     from empirical.compare import check_study
+    from empirical.grid import finished
     from empirical.recipe import load_recipe
 
     study = load_recipe(recipe)
-    chosen = [record for record in read_records(readers(Store(store)), "unlearn") if _belongs(record, study.name)]
-    rows = check_study(study.expected, chosen)
+    rows = check_study(study.expected, finished(study, Store(store)))
     emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
     failing = [row for row in rows if not row.passes]
     if failing:
         raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
-
-
-def _belongs(record: Record, study: str) -> bool:
-    return record.provenance.get("study") == study
 
 
 def _check_row(row: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from empirical.choice import best
 from empirical.compare import check_study, diff_runs
 from empirical.config import RunConfig, Runtime
 from empirical.executors import spread
-from empirical.grid import plan, run_grid
+from empirical.grid import finished, plan, run_grid
 from empirical.pipeline import run
 from empirical.recipe import Recipe, load_recipe
 from empirical.stages import restore
@@ -113,6 +113,12 @@ def test_an_interrupt_that_was_swallowed_ends_the_grid_all_the_same(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(recipe: Recipe, store: Store) -> None:
+    run_grid(replace(recipe.select(["seed=0"]), name="other"), store, runtime=CPU)
+    found = {record.run_id for record in finished(recipe, store)}
+    assert found == {run_id("unlearn", cell) for cell in recipe.cells() if cell.seed == 0}
+
+
 @pytest.fixture
 def choosing(recipe: Recipe) -> Recipe:
     """The tiny study with its rate left open, and a block that names its own."""
@@ -153,6 +159,7 @@ def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Stor
     assert cut.interrupted
     assert cut.remaining == 4 + 3
     assert not store.records("unlearn")
+    assert finished(choosing, store) == []
 
 
 def test_the_study_must_not_see_the_seed_that_chose(choosing: Recipe) -> None:
