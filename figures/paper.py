@@ -1,6 +1,7 @@
 """The paper item by item: what it claims, what our records say, and the page `paper_repro.md` written from them."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,11 +68,11 @@ class Verdict:
         }
 
     def command(self) -> str:
-        """Return what makes the records: the study they came from where there are any, else the item's own."""
-        studies = {record.provenance.get("study") for record in self.finding.records if record.kind == "unlearn"}
-        if self.item.section != "finding" or len(studies) != 1:
+        """Return what makes the records: the study most of them came from, else the item's own command."""
+        studies = Counter(record.provenance.get("study") for record in self.finding.records if record.kind == "unlearn")
+        if self.item.section != "finding" or not studies:
             return self.item.command
-        return f"repro empirical grid recipes/{studies.pop()}.toml"
+        return f"repro empirical grid recipes/{studies.most_common(1)[0][0]}.toml"
 
 
 def assess(records: Records) -> list[Verdict]:

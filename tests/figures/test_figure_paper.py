@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from figures.effects import judge
+from figures.effects import Finding, judge
 from figures.items import ITEMS
 from figures.paired import over_cells
-from figures.paper import verdicts, write_page
+from figures.paper import Verdict, verdicts, write_page
 from figures.table import Table, interval, simultaneous
-from repro.store import Store
+from repro.store import Record, Store
 
 
 def effects(*intervals: tuple[float, float]) -> Table:
@@ -85,6 +85,14 @@ def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
     assert row["verdict"] == "holds in a regime"
     assert "+0.100 [+0.100, +0.100] (3 seeds)" in row["our number"]
     assert row["record"].startswith("runs/")
+
+
+def test_a_finding_names_the_study_that_made_most_of_its_records() -> None:
+    item = next(item for item in ITEMS if item.section == "finding")
+    studies = ["small", "seeds", "seeds"]
+    records = tuple(Record(str(n), "unlearn", "ok", {}, {}, {"study": name}) for n, name in enumerate(studies))
+    assert Verdict(item, Finding("holds", records=records)).command() == "repro empirical grid recipes/seeds.toml"
+    assert Verdict(item, Finding()).command() == item.command
 
 
 def test_finding_2_compares_minmax_with_its_own_inner_rule(golden: Store) -> None:
