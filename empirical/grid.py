@@ -66,11 +66,12 @@ def plan(recipe: Recipe, store: Store) -> list[PlanRow]:
     candidates = recipe.candidates()
     settled = len(known) == len(candidates)
     cells = recipe.settled(known.values()) if settled else recipe.cells()
+    undecided = set() if settled else set(recipe.undecided())
     seen: set[tuple[Any, ...]] = set()
     rows = [_plan_row(cell, run_id(choice.KIND, cell), run_id(choice.KIND, cell) in known, seen) for cell in candidates]
     for cell in cells:
-        identity = run_id(KIND, cell) if settled else ""
-        rows.append(_plan_row(cell, identity, settled and store.find(KIND, cell) is not None, seen))
+        identity = "" if cell in undecided else run_id(KIND, cell)
+        rows.append(_plan_row(cell, identity, bool(identity) and store.find(KIND, cell) is not None, seen))
     return rows
 
 

@@ -61,14 +61,18 @@ class Recipe:
 
     def candidates(self) -> list[RunConfig]:
         """Return the runs that choose the open setting, those that share trained stages next to each other."""
-        return self.choice.candidates(self._cells(self._open())) if self.choice else []
+        return self.choice.candidates(self.undecided()) if self.choice else []
+
+    def undecided(self) -> list[RunConfig]:
+        """Return the cells whose open setting is to be chosen, at its default until then."""
+        return self._cells(self._open()) if self.choice else []
 
     def settled(self, records: Iterable[Record]) -> list[RunConfig]:
         """Return the cells with the open setting as the records of the candidates say."""
         if self.choice is None:
             return self.cells()
         rest = self._cells(block for block in self.blocks if block not in self._open())
-        return _ordered([*self.choice.apply(self._cells(self._open()), records), *rest])
+        return _ordered([*self.choice.apply(self.undecided(), records), *rest])
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose cells meet every condition.

@@ -130,7 +130,7 @@ def choosing(recipe: Recipe) -> Recipe:
 
 def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe, store: Store) -> None:
     assert [(row.run_id == "", row.cell.lr) for row in plan(choosing, store)[4:]] == [(True, 0.02)] * 2 + [
-        (True, 0.004)
+        (False, 0.004)
     ]
     report = run_grid(choosing, store, runtime=CPU)
     assert (len(report.done), report.failed) == (4 + 3, {})
