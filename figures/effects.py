@@ -33,30 +33,36 @@ class Finding:
     records: tuple[Record, ...] = field(default=(), repr=False)
 
 
-def judge(effects: Table, *, sign: int = 1) -> str:
+def judge(effects: Table, *, sign: int = 1, overall: Any = None) -> str:
     """Return a verdict from intervals of effects that the claim says all have one sign.
 
     Args:
         effects: rows with `mean`, `low`, `high` (95 %), `seeds`.
         sign: +1 when the claim says greater, -1 when it says smaller.
+        overall: the 95 % interval of their mean, or None.
 
-    Every interval on the claimed side: holds. Some, even when all are widened to hold together: holds in a regime.
-    None, and at least one wholly on the other side: contradicted. Otherwise the records decide nothing.
+    Every interval on the claimed side: holds. Some, even when all cells' are widened to hold together, or that of the
+    mean: holds in a regime. None, and at least one wholly on the other side: contradicted. Otherwise the records decide
+    nothing.
     """
     known = effects.dropna(subset=["low", "high"])
     if known.empty:
         return NOT_RUN if effects.empty else UNDECIDED
     if (sides(known, sign=sign) > 0).all():
         return HOLDS
-    clear = sides(simultaneous(known), sign=sign)
-    if (clear > 0).any():
-        return REGIME
-    return CONTRADICTED if (clear < 0).any() else UNDECIDED
+    clear = clear_sides(known, sign=sign, overall=overall)
+    return REGIME if 1 in clear else CONTRADICTED if -1 in clear else UNDECIDED
 
 
 def sides(effects: Table, *, sign: int = 1) -> Table:
     """Return for each effect +1 where its interval lies on the claimed side, -1 on the other, 0 where it holds 0."""
     return sign * ((effects["low"] > 0).astype(int) - (effects["high"] < 0).astype(int))
+
+
+def clear_sides(effects: Table, *, sign: int = 1, overall: Any = None) -> list[int]:
+    """Return the sides of the cells by simultaneous intervals, then that of their mean by its own, if it is given."""
+    found = list(sides(simultaneous(effects), sign=sign))
+    return found + list(sides(pd.DataFrame([overall]), sign=sign)) if overall else found
 
 
 def from_differences(
@@ -91,14 +97,12 @@ def from_effects(
         sign: as in `judge`.
         overall: the interval of their mean, which is judged beside them, or None.
     """
-    tested, names = effects, list(names)
-    if overall and len(effects) > 1:
-        tested, names = pd.concat([effects, pd.DataFrame([overall])], ignore_index=True), [*names, "on average"]
-    clear = sides(simultaneous(tested), sign=sign)
-    lists = {"holds": [name for name, side in zip(names, clear, strict=True) if side > 0]}
-    lists["fails"] = [name for name, side in zip(names, clear, strict=True) if side < 0]
+    overall = overall if len(effects) > 1 else None
+    named = list(zip([*names, "on average"], clear_sides(effects, sign=sign, overall=overall), strict=False))
+    lists = {word: [name for name, side in named if side == place] for word, place in (("holds", 1), ("fails", -1))}
     regime = ". ".join(f"{word}: {'; '.join(cells)}" for word, cells in lists.items() if cells)
-    return Finding(judge(tested, sign=sign), f"{what}: {_number(effects, overall)}", regime, tuple(runs))
+    verdict = judge(effects, sign=sign, overall=overall)
+    return Finding(verdict, f"{what}: {_number(effects, overall)}", regime, tuple(runs))
 
 
 def _number(effects: Table, overall: Any) -> str:
@@ -107,8 +111,8 @@ def _number(effects: Table, overall: Any) -> str:
     if len(effects) == 1:
         return _effect(smallest)
     mean = _effect(overall) if overall else f"{effects['mean'].mean():+.3f}"
-    clear = sides(simultaneous(effects))
-    counts = f"{(clear > 0).sum()} above 0 and {(clear < 0).sum()} below by simultaneous intervals"
+    clear = clear_sides(effects)
+    counts = f"{clear.count(1)} above 0 and {clear.count(-1)} below by simultaneous intervals"
     return f"{mean} on average over {len(effects)} cells, {counts}; from {_effect(smallest)} to {_effect(largest)}"
 
 

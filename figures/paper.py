@@ -25,10 +25,10 @@ Verdicts: **holds** (every 95 % interval lies on the claimed side), **holds in a
 named), **contradicted** (none do and at least one lies wholly on the other side), **undecided** (the intervals contain
 zero: these runs cannot tell), **reported** (a number was asked for, nothing was claimed), **not run** (the command
 brings the record). Theory verdicts come from `theory_claim` records, network verdicts from paired differences within a
-cell and training seed. Where an item has many cells, "some" and "at least one" go by simultaneous intervals
-(Bonferroni over the cells and their mean), so that one cell in twenty that lies beside zero by luck is no finding. A
-figure or table takes the verdict of the claim it supports. "Record" is store/run id; a figure's JSON lists every run
-behind it.
+cell and training seed. Where an item has many cells, those that count go by simultaneous intervals
+(Bonferroni over the cells), so that one cell in twenty that lies beside zero by luck is no finding; their mean goes by
+its own interval. A figure or table takes the verdict of the claim it supports. "Record" is store/run id; a figure's
+JSON lists every run behind it.
 
 Network numbers come from small studies on data the paper did not use: `digits` (scanned 8x8 digits, three training
 seeds; `klom` with 100), and `cifar10-small` with `cifar10-seeds` (2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8,

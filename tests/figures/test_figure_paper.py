@@ -43,6 +43,13 @@ def test_one_cell_of_many_that_lies_beside_zero_by_luck_is_no_finding() -> None:
     assert judge(effects((0.06, 0.26), *[(-0.1, 0.1)] * 19)) == "holds in a regime"
 
 
+def test_a_mean_that_is_clear_of_zero_decides_where_no_cell_is() -> None:
+    cells = effects((-0.1, 0.3), (-0.1, 0.3))
+    means = [{"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "seeds": 8} for mean in (0.1, 0.0, -0.1)]
+    verdicts = [judge(cells, overall=mean) for mean in means]
+    assert verdicts == ["holds in a regime", "undecided", "contradicted"]
+
+
 def test_simultaneous_intervals_are_those_of_students_t_at_a_smaller_level() -> None:
     values = np.array([[0.1, 0.3, 0.2, 0.5], [0.0, -0.2, 0.4, 0.1]])
     table = pd.DataFrame([interval(row) for row in values])
