@@ -47,14 +47,14 @@ def draw_curves(
     data: Table = pd.concat(parts, ignore_index=True)
     low, high = int(data["seeds"].min()), int(data["seeds"].max())
     seeds = f"{low}-{high}" if low < high else str(high)
-    outside_legend(figure, axes[0, 0], columns=4 if len(metrics) > 2 else 2, head=spread_note(seeds))
+    outside_legend(figure, axes[0, -1], columns=4 if len(metrics) > 2 else 2, head=spread_note(seeds))
     return figure, data
 
 
 def _grid(rows: int, columns: int) -> tuple[Any, Any]:
-    """Return panels for rows of forget sets; a single metric is narrow, so that its panels stay near square."""
+    """Return panels for rows of forget sets; a single metric is narrow and a single row high, to stay near square."""
     width = WIDE if columns > 2 else 4.2
-    return panel_grid(rows, columns, width=width, height=0.9 + 1.5 * rows, sharex=True, sharey="col")
+    return panel_grid(rows, columns, width=width, height=0.9 + max(1.5 * rows, 2.4), sharex=True, sharey="col")
 
 
 def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> Table:
