@@ -31,12 +31,12 @@ its own interval. A figure or table takes the verdict of the claim it supports. 
 JSON lists every run behind it.
 
 Network numbers come from small studies on data the paper did not use: `digits` (scanned 8x8 digits, three training
-seeds; `klom` with 100), and `cifar10-small` with `cifar10-seeds` (2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8,
-eight training seeds), with a learning rate chosen for every method, rule and forget set on a seed of its own. The rate
-is chosen on an SGD-pretrained model and kept after SAM pretraining, which if anything favours SGD pretraining. A forget
-set graded by memorization is the same for all seeds: intervals are intervals of training, not of the choice of sets.
-Order and sign of an effect can be held against the paper; its size cannot, and neither can anything that needs a large
-network or many classes.
+seeds; its sweeps `alpha` and `mask` ten, `klom` 100), and `cifar10-small` with `cifar10-seeds` (2,000 CIFAR-10
+images, JPEG re-encoded, a ResNet-8, eight training seeds), with a learning rate chosen for every method, rule and
+forget set on a seed of its own. The rate is chosen on an SGD-pretrained model and kept after SAM pretraining, which
+if anything favours SGD pretraining. A forget set graded by memorization is the same for all seeds: intervals are
+intervals of training, not of the choice of sets. Order and sign of an effect can be held against the paper; its size
+cannot, and neither can anything that needs a large network or many classes.
 """
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip
