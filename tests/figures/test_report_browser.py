@@ -11,6 +11,7 @@ from figures.report import write_report
 from repro.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
+ui = pytest.importorskip("selenium.webdriver.support.ui")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not shutil.which("chromium") or not shutil.which("chromedriver"), reason="needs Chromium"),
@@ -127,6 +128,8 @@ def test_dark_mode_changes_page_and_images(browser: Any) -> None:
     light = browser.execute_script(look)
     dark_feature = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark_feature)
+    # Chromium chooses the other pictures a moment after the page has turned dark.
+    ui.WebDriverWait(browser, 10).until(lambda page: page.execute_script(look)[1] != light[1])
     dark = browser.execute_script(look)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert light[0] == "rgb(255, 255, 255)"
