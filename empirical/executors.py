@@ -3,13 +3,9 @@
 import multiprocessing
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from empirical.cells import check_cell
 from empirical.config import RunConfig, Runtime
@@ -50,51 +46,17 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
     report = GridReport()
     workspace = Workspace(store, runtime)
     reached = 0
-    with remembered_interrupt() as interrupt:
-        try:
-            for cell in track(cells, runtime.study or "cells"):
-                late = deadline is not None and time.time() >= deadline
-                if interrupt.seen or (late and store.find(runtime.kind, cell) is None):
-                    break
-                _run_cell(cell, workspace, report)
-                reached += 1
-        except KeyboardInterrupt:
-            report.interrupted = True
+    try:
+        for cell in track(cells, runtime.study or "cells"):
+            if deadline is not None and time.time() >= deadline and store.find(runtime.kind, cell) is None:
+                break
+            _run_cell(cell, workspace, report)
+            reached += 1
+    except KeyboardInterrupt:
+        report.interrupted = True
     report.remaining = len(cells) - reached
     report.interrupted |= report.remaining > 0
     return report
-
-
-class Interrupt:
-    """A signal handler that raises `KeyboardInterrupt` and remembers it.
-
-    The exception alone can be lost: Python drops what is raised inside a finalizer or a callback from C.
-
-    Attributes:
-        seen: whether the signal came.
-    """
-
-    seen = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal."""
-        self.seen = True
-        signal.default_int_handler(number, frame)
-
-
-@contextmanager
-def remembered_interrupt() -> Iterator[Interrupt]:
-    """Remember Ctrl-C, wherever it would raise `KeyboardInterrupt`, inside the block."""
-    interrupt = Interrupt()
-    main = threading.current_thread() is threading.main_thread()  # elsewhere Python sets no handlers
-    raising = [n for n in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(n) is signal.default_int_handler]
-    for number in raising:
-        signal.signal(number, interrupt)
-    try:
-        yield interrupt
-    finally:
-        for number in raising:
-            signal.signal(number, signal.default_int_handler)
 
 
 def _run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:

@@ -1,8 +1,5 @@
 """Studies: cells of a recipe, dry runs, resuming, time limits, failures."""
 
-import contextlib
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,24 +90,6 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
     assert (len(report.done), report.remaining) == (1, 3)
     monkeypatch.undo()
     assert len(run_grid(recipe, store, runtime=CPU).found) == 1
-
-
-def test_an_interrupt_that_was_swallowed_ends_the_grid_all_the_same(
-    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from empirical import executors
-
-    real = executors.run
-
-    def swallowing(cell: RunConfig, *arguments: object, **options: object) -> object:
-        with contextlib.suppress(KeyboardInterrupt):  # as a finalizer would
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(cell, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(executors, "run", swallowing)
-    report = run_grid(recipe, store, runtime=CPU)
-    assert (len(report.done), report.remaining, report.interrupted) == (1, 3, True)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(recipe: Recipe, store: Store) -> None:

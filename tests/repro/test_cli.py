@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,11 @@ def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
 def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
     words = ["empirical", "grid", "small.toml", "--workers", "1", "--json"]
-    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+    # A shell that starts the tests in the background has them, and so the child, ignore Ctrl-C.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True, preexec_fn=heard
+    )
     while not list(tmp_path.glob("runs/runs/*/result.json")):
         assert process.poll() is None
         time.sleep(0.02)
