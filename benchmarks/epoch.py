@@ -13,13 +13,13 @@ from released_path import Trainer, epoch, loader, released_flags
 from training_cases import Case, build_stage, fast_precision, random_images, random_mask
 from training_command import arguments, keep, prepare
 
-from empirical.build import augmentation, build_network, row_sets
-from empirical.config import RunConfig, Runtime
-from empirical.data import load_dataset
-from empirical.methods.finetune import Retrain
-from empirical.network import predict
-from empirical.rule_builders import RuleContext, build_rule
-from empirical.train import Stage, fit
+from empirical.data.images import load_dataset
+from empirical.methods.retain import Retrain
+from empirical.models.network import predict
+from empirical.runs.build import augmentation, build_network, row_sets
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.training.loop import Stage, fit
+from empirical.training.rules import RuleContext, build_rule
 
 SMALL = 5_000
 

@@ -18,8 +18,8 @@ from numba import njit
 from theory_baselines import NumpyNetwork, TorchNetwork, explicit_problem
 from threadpoolctl import threadpool_limits
 
-from repro.provenance import collect
-from repro.store import Store
+from repro.records.provenance import collect
+from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.dynamics import advance
 from theory.gram import draw, generator

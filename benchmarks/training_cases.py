@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from empirical.augment import PLANS
-from empirical.batches import Arranger, Rows, Sets
-from empirical.config import Recipe
-from empirical.methods.finetune import Retrain
-from empirical.methods.neggrad import NegGrad
-from empirical.network import Network
+from empirical.data.augment import PLANS
+from empirical.methods.forget import NegGrad
+from empirical.methods.retain import Retrain
+from empirical.models.network import Network
 from empirical.registry import load
-from empirical.rule_builders import RuleContext, build_rule
-from empirical.train import Runner, Stage, Step, make_runner
-from repro.doctor import multiplies_bf16
+from empirical.settings.run_config import Recipe
+from empirical.training.batches import Arranger, Rows, Sets
+from empirical.training.loop import Runner, Stage, Step, make_runner
+from empirical.training.rules import RuleContext, build_rule
+from repro.commands.doctor import multiplies_bf16
 
 CLASSES = 100
 RULES = {"sgd": "sgd", "asam": "asam-1.0", "neggrad": "sgd", "minmax": "minmax-asam-1.0"}

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from training_cases import CPU_CASES, GPU_CASES, Case, fast_precision
 
-from repro.provenance import collect
-from repro.store import Store
+from repro.records.provenance import collect
+from repro.records.store import Store
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:

@@ -7,12 +7,12 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "RunConfig": "empirical.config",
-    "Runtime": "empirical.config",
-    "run": "empirical.pipeline",
-    "load_recipe": "empirical.grid",
-    "run_grid": "empirical.grid",
-    "plan": "empirical.grid",
+    "RunConfig": "empirical.settings.run_config",
+    "Runtime": "empirical.settings.run_config",
+    "run": "empirical.runs.run",
+    "load_recipe": "empirical.studies.grid",
+    "run_grid": "empirical.studies.grid",
+    "plan": "empirical.studies.grid",
 }
 
 __all__ = ["RunConfig", "Runtime", "load_recipe", "plan", "run", "run_grid"]

@@ -6,25 +6,25 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from repro.fields import choose
+from repro.records.settings import choose
 
 METHODS = {
-    "retrain": "empirical.methods.finetune:Retrain",
-    "finetune": "empirical.methods.finetune:Finetune",
-    "l1_sparse": "empirical.methods.l1_sparse:L1Sparse",
-    "gradient_ascent": "empirical.methods.gradient_ascent:GradientAscent",
-    "neggrad": "empirical.methods.neggrad:NegGrad",
-    "random_label": "empirical.methods.random_label:RandomLabel",
-    "salun": "empirical.methods.salun:SalUn",
-    "scrub": "empirical.methods.scrub:Scrub",
+    "retrain": "empirical.methods.retain:Retrain",
+    "finetune": "empirical.methods.retain:Finetune",
+    "l1_sparse": "empirical.methods.retain:L1Sparse",
+    "gradient_ascent": "empirical.methods.forget:GradientAscent",
+    "neggrad": "empirical.methods.forget:NegGrad",
+    "random_label": "empirical.methods.relabel:RandomLabel",
+    "salun": "empirical.methods.relabel:SalUn",
+    "scrub": "empirical.methods.forget:Scrub",
 }
 RULES = {
-    "sgd": "empirical.rule_builders:build_plain",
-    "sam": "empirical.rule_builders:build_sam",
-    "asam": "empirical.rule_builders:build_asam",
-    "minmax": "empirical.rule_builders:build_minmax",
-    "retain-sam": "empirical.rule_builders:build_retain_sam",
-    "masked": "empirical.rule_builders:build_masked",
+    "sgd": "empirical.training.rules:build_plain",
+    "sam": "empirical.training.rules:build_sam",
+    "asam": "empirical.training.rules:build_asam",
+    "minmax": "empirical.training.rules:build_minmax",
+    "retain-sam": "empirical.training.rules:build_retain_sam",
+    "masked": "empirical.training.rules:build_masked",
 }
 METRICS = {
     "accuracy": "empirical.metrics.accuracy:accuracies",
@@ -42,28 +42,28 @@ METRICS = {
     "relearning": "empirical.metrics.relearning:relearning",
 }
 DATASETS = {
-    "digits": "empirical.data:load_digits",
-    "signal-noise": "empirical.signal_noise:load_signal_noise",
-    "cifar10": "empirical.sources:load_cifar10",
-    "cifar100": "empirical.sources:load_cifar100",
-    "tinyimagenet100": "empirical.sources:load_tinyimagenet100",
-    "tiny-imagenet": "empirical.folders:load_tiny_imagenet",
-    "imagenet": "empirical.folders:load_imagenet",
-    "folder": "empirical.folders:load_folder",
+    "digits": "empirical.data.builtin:load_digits",
+    "signal-noise": "empirical.data.builtin:load_signal_noise",
+    "cifar10": "empirical.data.files:load_cifar10",
+    "cifar100": "empirical.data.files:load_cifar100",
+    "tinyimagenet100": "empirical.data.files:load_tinyimagenet100",
+    "tiny-imagenet": "empirical.data.folders:load_tiny_imagenet",
+    "imagenet": "empirical.data.folders:load_imagenet",
+    "folder": "empirical.data.folders:load_folder",
 }
 MODELS = {
-    "resnet8": "empirical.models:resnet8",
-    "resnet8-narrow": "empirical.models:resnet8_narrow",
-    "resnet8-strided": "empirical.models:resnet8_strided",
-    "resnet18": "empirical.resnets:resnet18",
-    "resnet34": "empirical.resnets:resnet34",
-    "resnet50": "empirical.resnets:resnet50",
-    "resnet18-imagenet": "empirical.resnets:resnet18_imagenet",
-    "resnet34-imagenet": "empirical.resnets:resnet34_imagenet",
-    "resnet50-imagenet": "empirical.resnets:resnet50_imagenet",
-    "vgg16-bn": "empirical.other_models:vgg16_bn",
-    "vit-s": "empirical.other_models:vit_s",
-    "patch-cnn": "empirical.other_models:patch_cnn",
+    "resnet8": "empirical.models.resnet:resnet8",
+    "resnet8-narrow": "empirical.models.resnet:resnet8_narrow",
+    "resnet8-strided": "empirical.models.resnet:resnet8_strided",
+    "resnet18": "empirical.models.resnets:resnet18",
+    "resnet34": "empirical.models.resnets:resnet34",
+    "resnet50": "empirical.models.resnets:resnet50",
+    "resnet18-imagenet": "empirical.models.resnets:resnet18_imagenet",
+    "resnet34-imagenet": "empirical.models.resnets:resnet34_imagenet",
+    "resnet50-imagenet": "empirical.models.resnets:resnet50_imagenet",
+    "vgg16-bn": "empirical.models.others:vgg16_bn",
+    "vit-s": "empirical.models.others:vit_s",
+    "patch-cnn": "empirical.models.others:patch_cnn",
 }
 BUILT_IN = {"methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS}
 

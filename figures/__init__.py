@@ -1,6 +1,6 @@
 """Figures and tables drawn from records alone: this package imports neither torch nor the code that ran them.
 
-What the figures read, by record kind (see `repro.store.Record`):
+What the figures read, by record kind (see `repro.records.store.Record`):
 
 - `theory`, `theory_claim`, `theory_sweep`: cells, verdicts and grids of the exact theory.
 - `unlearn`: one network cell and seed; `result` is flat, and a number of the original or retrained model carries that

@@ -13,11 +13,11 @@ from typing import Any
 from figures.drawing import Drawing, render, write
 from figures.records import Records
 from figures.style import Theme, themed
-from repro.errors import MissingDataError
-from repro.fields import choose
-from repro.identity import digest
-from repro.progress import track
-from repro.store import Reader
+from repro.records.errors import MissingDataError
+from repro.records.identity import digest
+from repro.records.progress import track
+from repro.records.settings import choose
+from repro.records.store import Reader
 
 DrawFunction = Callable[[Records, Theme], Drawing]
 FIGURES = {

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from repro.identity import canonical_json, digest
-from repro.store import Reader, Record, read_records
+from repro.records.identity import canonical_json, digest
+from repro.records.store import Reader, Record, read_records
 
 REPEATS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.store import Store
+from repro.records.store import Store
 
 
 @pytest.fixture

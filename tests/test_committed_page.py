@@ -4,8 +4,8 @@ from pathlib import Path
 
 from figures.paper import write_page
 from figures.table import interval
-from repro.pack import PackedStore, readers
-from repro.store import Store
+from repro.records.pack import PackedStore, readers
+from repro.records.store import Store
 
 ROOT = Path(__file__).parent.parent
 

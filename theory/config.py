@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from repro.errors import ConfigError
-from repro.fields import check, reject, setting
+from repro.records.errors import ConfigError
+from repro.records.settings import check, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")

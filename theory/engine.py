@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.progress import track
+from repro.records.progress import track
 from theory.coefficients import METRICS, TRAINING_METRICS, Probe, measure
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.dynamics import advance

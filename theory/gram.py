@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repro.identity import derive_seed
+from repro.records.identity import derive_seed
 from theory.config import TheoryConfig
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from repro.provenance import collect
-from repro.store import Record, Store
+from repro.records.provenance import collect
+from repro.records.store import Record, Store
 from theory.config import TheoryConfig
 from theory.trajectory import Trajectory
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from repro.errors import ConfigError
-from repro.fields import choose, nearest
-from repro.identity import plain
-from repro.progress import track
-from repro.provenance import collect
-from repro.store import Record, Store, run_id
+from repro.records.errors import ConfigError
+from repro.records.identity import plain
+from repro.records.progress import track
+from repro.records.provenance import collect
+from repro.records.settings import choose, nearest
+from repro.records.store import Record, Store, run_id
 from theory.boundary import boundaries
 from theory.clocks import default_clock, fixed_clock
 from theory.config import TheoryConfig

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from repro.fields import check, setting
+from repro.records.settings import check, setting
 
 SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax")
 

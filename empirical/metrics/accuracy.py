@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from empirical.build import augmentation
-from empirical.evaluation import ROLES, Evaluation, prefix
-from empirical.network import predict
+from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.models.network import predict
+from empirical.runs.build import augmentation
 
 SETS = ("retain", "forget", "test")
 
@@ -83,7 +83,7 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     `tow_reported` is the one the preset asks for (D6, D7); under published references it is 0 where the released code
     has none, as there.
     """
-    from empirical.published import published_reference
+    from empirical.metrics.published import published_reference
 
     result, fidelity = evaluation.result, evaluation.config.fidelity
     own, original, retrained = (_triple(result, prefix(role)) for role in ("unlearned", "original", "retrained"))

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from empirical.evaluation import Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.metrics.scores import TINY, probabilities
-from empirical.network import Network, predict
+from empirical.models.network import Network, predict
 
 SETS = ("retain", "forget", "test")
 

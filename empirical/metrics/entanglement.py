@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from empirical.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import ROLES, Evaluation, prefix
 from empirical.metrics.transport import transport_cost
 
 RELEASED_DIVISOR = 1300.0

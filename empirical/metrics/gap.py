@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from empirical.evaluation import Evaluation, prefix
 from empirical.metrics.accuracy import tow
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.metrics.svc_attack import svc_attack
 
 TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")

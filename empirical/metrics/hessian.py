@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from empirical import tensors
-from empirical.evaluation import ROLES, Evaluation, prefix
-from empirical.network import Network
-from empirical.rules import trainable
-from repro.identity import derive_seed
+from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.models.network import Network
+from empirical.training.rules import norm, trainable
+from repro.records.identity import derive_seed
 
 LARGEST = 256
 STEPS = 20
@@ -54,7 +53,7 @@ def top_eigenvalue(loss: Callable[[], Tensor], weights: Sequence[Tensor], genera
     vector = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in weights]
     value = 0.0
     for _ in range(STEPS):
-        length = tensors.norm(vector)
+        length = norm(vector)
         vector = [v / length for v in vector]
         image = torch.autograd.grad(_dot(first, vector), weights, retain_graph=True, materialize_grads=True)
         previous, value = value, float(_dot(vector, image))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from empirical.evaluation import ROLES, Evaluation
+from empirical.metrics.evaluation import ROLES, Evaluation
 
 LARGEST = 100
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.evaluation import ROLES, Evaluation, prefix
-from empirical.network import Network, predict
-from empirical.rules import shifted
-from repro.identity import derive_seed
+from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.models.network import Network, predict
+from empirical.training.rules import shifted
+from repro.records.identity import derive_seed
 
 LARGEST = 512
 BASIN = 0.5

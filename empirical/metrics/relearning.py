@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from empirical.batches import Arranger, Segment
-from empirical.build import row_sets
-from empirical.evaluation import Evaluation, prefix
-from empirical.methods.finetune import Finetune
-from empirical.network import Network, predict
-from empirical.rules import Plain
-from empirical.train import Stage, Step
+from empirical.methods.retain import Finetune
+from empirical.metrics.evaluation import Evaluation, prefix
+from empirical.models.network import Network, predict
+from empirical.runs.build import row_sets
+from empirical.training.batches import Arranger, Segment
+from empirical.training.loop import Stage, Step
+from empirical.training.rules import Plain
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from empirical.data import stratified_subset
-from empirical.evaluation import ROLES, Evaluation
+from empirical.data.images import stratified_subset
+from empirical.metrics.evaluation import ROLES, Evaluation
 
 LARGEST = 500
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from empirical.data import stratified_subset
-from empirical.evaluation import ROLES, Evaluation, Outputs, prefix
+from empirical.data.images import stratified_subset
+from empirical.metrics.evaluation import ROLES, Evaluation, Outputs, prefix
 from empirical.metrics.scores import confidence, entropy, modified_entropy, probabilities, released_modified_entropy
 
 Side = tuple[Outputs, np.ndarray]

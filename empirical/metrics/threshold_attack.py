@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from empirical.evaluation import ROLES, Evaluation, Outputs, prefix
+from empirical.metrics.evaluation import ROLES, Evaluation, Outputs, prefix
 from empirical.metrics.scores import confidence, entropy, losses, modified_entropy, probabilities
 
 FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}

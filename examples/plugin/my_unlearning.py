@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 
-from empirical.batches import Segment
-from empirical.data import load_digits
-from empirical.rules import gradient
-from repro.fields import check, setting
+from empirical.data.builtin import load_digits
+from empirical.training.batches import Segment
+from empirical.training.rules import gradient
+from repro.records.settings import check, setting
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from empirical.config import RunConfig, Runtime
-from empirical.workspace import Workspace
-from repro.store import Store
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.store import Store
 
 SMALL = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from empirical.config import RunConfig
-from empirical.fidelity import resolve
-from empirical.methods.build import build_method
-from empirical.spec import RuleSpec, parse_options, parse_rule
-from repro.errors import ConfigError
-from repro.fields import build
-from repro.identity import plain
+from empirical.runs.method import build_method
+from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
+from empirical.settings.run_config import RunConfig
+from empirical.settings.switches import resolve
+from repro.records.errors import ConfigError
+from repro.records.identity import plain
+from repro.records.settings import build
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"method": "negrad"}, r"method = 'negrad'.*did you mean 'neggrad'"),
@@ -73,5 +73,5 @@ def test_a_config_survives_json() -> None:
 
 
 def test_building_a_config_imports_no_torch() -> None:
-    program = "import sys, empirical.grid as g; g.RunConfig(); sys.exit('torch' in sys.modules)"
+    program = "import sys, empirical.studies.grid as g; g.RunConfig(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from empirical.config import RunConfig
-from empirical.contract import check_method, check_metric, check_rule
-from empirical.pipeline import run
 from empirical.registry import names
-from empirical.workspace import Workspace
-from repro.errors import ConfigError
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+from empirical.testing import check_method, check_metric, check_rule
+from repro.records.errors import ConfigError
 
 BRANCHED = ("neggrad", "random_label", "salun")
 RULES = names("rules")

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from empirical.augment import Augment, crop_and_flip
-from empirical.config import RunConfig, Runtime
-from empirical.data import ImageSet, load_dataset, stratified_subset
-from empirical.folders import StreamedImages
-from empirical.network import Network
-from empirical.pipeline import run
-from empirical.signal_noise import SignalNoise
-from repro.errors import ConfigError, IntegrityError, MissingDataError
-from repro.store import Store
+from empirical.data.augment import Augment, crop_and_flip
+from empirical.data.builtin import SignalNoise
+from empirical.data.folders import StreamedImages
+from empirical.data.images import ImageSet, load_dataset, stratified_subset
+from empirical.models.network import Network
+from empirical.runs.run import run
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.store import Store
 
 
 def jpeg(seed: int, size: int = 32) -> bytes:

@@ -9,22 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.build import augmentation, build_network
-from empirical.config import RunConfig
-from empirical.corruptions import corrupt
-from empirical.evaluate import evaluate
-from empirical.experiment import Experiment
-from empirical.fidelity import PRESETS, Fidelity, resolve
-from empirical.forget import choose_forget
-from empirical.methods.build import build_method
+from empirical.data.corruptions import corrupt
+from empirical.data.forget import choose_forget
 from empirical.metrics.landscape import directions
-from empirical.network import Network
-from empirical.pipeline import run
-from empirical.published import published_reference
-from empirical.rule_builders import RuleContext, build_rule, phases
-from empirical.rules import Branches, Masked, Plain, Sam, Scope
-from empirical.train import Scores, learning_rate
-from empirical.workspace import Workspace
+from empirical.metrics.published import published_reference
+from empirical.models.network import Network
+from empirical.runs.build import augmentation, build_network
+from empirical.runs.evaluate import evaluate
+from empirical.runs.experiment import Experiment
+from empirical.runs.method import build_method
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+from empirical.settings.switches import PRESETS, Fidelity, resolve
+from empirical.training.loop import Scores, learning_rate
+from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
 
 Small = Callable[..., RunConfig]
 LABELS = np.repeat(np.arange(10), 40)
@@ -164,8 +163,8 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 
 
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
-    from empirical.evaluate import make_evaluation
     from empirical.metrics.svc_attack import attack_rows
+    from empirical.runs.evaluate import make_evaluation
 
     members = []
     for switches in ("", "mia_members=first"):
@@ -291,7 +290,7 @@ def test_d25_scrub_max_epochs() -> None:
 
 
 def sets() -> Any:
-    from empirical.batches import Rows, Sets
+    from empirical.training.batches import Rows, Sets
 
     rows = Rows(torch.arange(4), torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.bool), 2)
     return Sets(rows, rows, 2, 5)

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.config import RunConfig
-from empirical.forget import by_score, choose_forget
-from empirical.inputs import import_index, import_scores
-from empirical.memorization import agreement, draw_subsets, estimate
-from empirical.memorization_config import MemorizationConfig
-from empirical.pipeline import run
-from empirical.subset_models import SubsetModels
-from empirical.workspace import Workspace
-from repro.errors import ConfigError, MissingDataError
-from repro.store import Store
+from empirical.data.forget import by_score, choose_forget
+from empirical.data.memorization import MemorizationConfig, agreement, draw_subsets, estimate
+from empirical.runs.imports import import_index, import_scores
+from empirical.runs.run import run
+from empirical.runs.subset_models import SubsetModels
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.store import Store
 
 LABELS = np.repeat(np.arange(5), 20)
 
@@ -142,7 +141,7 @@ def test_a_graded_set_is_the_same_for_every_training_seed_even_among_ties() -> N
 def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from empirical import stages
+    from empirical.runs import stages
 
     trained: list[object] = []
     real = stages.fit

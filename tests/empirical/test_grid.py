@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from empirical.choice import best
-from empirical.compare import check_study, diff_runs
-from empirical.config import RunConfig, Runtime
-from empirical.executors import spread
-from empirical.grid import finished, plan, run_grid
-from empirical.pipeline import run
-from empirical.recipe import Recipe, load_recipe
-from empirical.stages import restore
-from empirical.workspace import Workspace
-from repro.errors import ConfigError, IntegrityError, MissingDataError
-from repro.identity import plain
-from repro.store import Record, Store, run_id
+from empirical.runs.run import run
+from empirical.runs.stages import restore
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.choice import best
+from empirical.studies.compare import check_study, diff_runs
+from empirical.studies.executors import spread
+from empirical.studies.grid import finished, plan, run_grid
+from empirical.studies.recipe import Recipe, load_recipe
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.identity import plain
+from repro.records.store import Record, Store, run_id
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 CPU = Runtime(device="cpu")
@@ -73,7 +73,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
 
 
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from empirical import executors
+    from empirical.studies import executors
 
     real = executors.run
     seen: list[RunConfig] = []
@@ -225,7 +225,7 @@ def test_unlearned_weights_are_kept_on_demand(small: Callable[..., RunConfig], s
 
 
 def test_weights_of_another_architecture_are_refused(small: Callable[..., RunConfig], workspace: Workspace) -> None:
-    from empirical.experiment import Experiment
+    from empirical.runs.experiment import Experiment
 
     experiment = Experiment(small(), workspace)
     folder = workspace.store.root / "models" / experiment.original.stage_id
@@ -270,7 +270,7 @@ def test_a_process_takes_one_thread_unless_told_otherwise(small: Callable[..., R
 
 
 def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    from repro.cli_empirical import _workers
+    from repro.commands.empirical import _workers
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     counts = {threads: _workers(Runtime(device="cpu", threads=threads)) for threads in (1, 2, 3, 8, 16, 0)}

@@ -10,19 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from empirical.batches import Arranger, Examples, Order, Rows, Sets
-from empirical.config import Recipe
-from empirical.methods.finetune import Finetune, Retrain
-from empirical.methods.gradient_ascent import GradientAscent
-from empirical.methods.l1_sparse import L1Sparse
-from empirical.methods.neggrad import NegGrad
-from empirical.methods.random_label import RandomLabel
-from empirical.methods.salun import SalUn
-from empirical.methods.scrub import Scrub
-from empirical.models import Classifier
-from empirical.network import Network, frozen_statistics
-from empirical.rules import Masked, Plain, Sam
-from empirical.train import Stage, Step
+from empirical.methods.forget import GradientAscent, NegGrad, Scrub
+from empirical.methods.relabel import RandomLabel, SalUn
+from empirical.methods.retain import Finetune, L1Sparse, Retrain
+from empirical.models.network import Network, frozen_statistics
+from empirical.models.resnet import Classifier
+from empirical.settings.run_config import Recipe
+from empirical.training.batches import Arranger, Examples, Order, Rows, Sets
+from empirical.training.loop import Stage, Step
+from empirical.training.rules import Masked, Plain, Sam
 
 RECIPE = Recipe(3, 0.1, 4, 2, "sgd", 0.9, 0.01, "constant", 0, 0.0)
 COUNT = 10

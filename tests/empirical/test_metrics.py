@@ -8,13 +8,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from empirical.config import RunConfig
-from empirical.evaluate import make_evaluation
-from empirical.evaluation import Evaluation
-from empirical.experiment import Experiment
 from empirical.metrics.accuracy import tow
 from empirical.metrics.distances import jensen_shannon, weight_distances
 from empirical.metrics.entanglement import class_pairs, overlap, scaled_ratio, unit_rows, variance_ratio
+from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.klom import fixed_rows, logit_margin
 from empirical.metrics.landscape import directions, flatness, loss_grid
@@ -22,9 +19,12 @@ from empirical.metrics.samples import margin
 from empirical.metrics.scores import entropy, losses, modified_entropy, probabilities, released_modified_entropy
 from empirical.metrics.threshold_attack import auc, auc_interval, roc, threshold_numbers
 from empirical.metrics.transport import transport_by_program, transport_cost
-from empirical.pipeline import run
 from empirical.registry import load, names
-from empirical.workspace import Workspace
+from empirical.runs.evaluate import make_evaluation
+from empirical.runs.experiment import Experiment
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
 
 GENERATOR = np.random.default_rng(0)
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])

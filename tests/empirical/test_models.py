@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from empirical.network import count_parameters
+from empirical.models.network import count_parameters
 from empirical.registry import load, names
 
 COUNTS = {

@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, sys
-from empirical.config import RunConfig
-from empirical.contract import check_method, check_metric, check_rule
-from empirical.pipeline import run
-from empirical.workspace import Workspace
-from repro.store import Store
+from empirical.settings.run_config import RunConfig
+from empirical.testing import check_method, check_metric, check_rule
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from repro.records.store import Store
 
 store = Store(sys.argv[1])
 check_rule("sign")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from empirical.config import RunConfig, Runtime
-from empirical.fidelity import PRESETS
-from empirical.pipeline import run
 from empirical.registry import METHODS, RULES
-from empirical.workspace import Workspace
-from repro.store import Store
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.switches import PRESETS
+from repro.records.store import Store
 
 pytestmark = pytest.mark.data
 SHORT = RunConfig(

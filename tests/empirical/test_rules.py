@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.rules import Branches, Masked, Plain, Sam, Scope, gradient, perturbation, restrict
+from empirical.training.rules import Branches, Masked, Plain, Sam, Scope, gradient, perturbation, restrict
 
 CURVATURE = torch.tensor([[3.0, 0.5, 0.0], [0.5, 2.0, 0.2], [0.0, 0.2, 1.0]], dtype=torch.float64)
 START = torch.tensor([0.7, -1.1, 0.4], dtype=torch.float64)

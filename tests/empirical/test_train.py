@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from empirical.batches import Arranger, Rows, Segment
-from empirical.config import Recipe, RunConfig, Runtime
-from empirical.network import Network, can_generate_code
-from empirical.pipeline import run
-from empirical.train import learning_rate
-from empirical.workspace import Workspace
-from repro.store import Store
+from empirical.models.network import Network, can_generate_code
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import Recipe, RunConfig, Runtime
+from empirical.training.batches import Arranger, Rows, Segment
+from empirical.training.loop import learning_rate
+from repro.records.store import Store
 
 RECIPE = Recipe(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
 
@@ -66,7 +66,7 @@ def test_cached_streams_repeat_order_and_augmentation() -> None:
 
 
 def test_the_same_run_gives_the_same_numbers(small: Callable[..., RunConfig], tmp_path) -> None:
-    from repro.store import Store
+    from repro.records.store import Store
 
     results = []
     for folder in ("a", "b"):

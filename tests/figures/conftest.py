@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from figures.catalogue import FIGURES, draw
-from repro.store import Record, Store
+from repro.records.store import Record, Store
 
 SEEDS = 3
 EPOCHS = [0, 10, 50, 200]

@@ -12,8 +12,8 @@ import pytest
 from figures.catalogue import FIGURES, draw, figure_names
 from figures.fig_theory_vs_empirical import rows
 from figures.table import Table
-from repro.errors import ConfigError, MissingDataError
-from repro.store import Store
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.store import Store
 
 
 def numbers(folder: Path, name: str) -> Table:
@@ -157,7 +157,8 @@ def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Sto
 
 def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from repro.store import Store; from figures.catalogue import draw;"
+        "import sys; from pathlib import Path; from repro.records.store import Store;"
+        "from figures.catalogue import draw;"
         f"draw(['fig-tow', 'fig-theory-trajectories'], [Store({str(golden.root)!r})], Path({str(tmp_path)!r}));"
         "print([name for name in ('torch', 'numba', 'theory', 'empirical') if name in sys.modules])"
     )

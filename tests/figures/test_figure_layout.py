@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from figures.catalogue import FIGURES, find
 from figures.records import Records
 from figures.style import Theme, themed
-from repro.store import Store
+from repro.records.store import Store
 
 BASELINE = Path(__file__).parent / "baseline"
 DRAWN = [name for name in FIGURES if name.startswith("fig-")]

@@ -13,7 +13,7 @@ from figures.items import ITEMS
 from figures.paired import over_cells
 from figures.paper import Verdict, verdicts, write_page
 from figures.table import Table, interval, simultaneous
-from repro.store import Record, Store
+from repro.records.store import Record, Store
 
 
 def effects(*intervals: tuple[float, float]) -> Table:

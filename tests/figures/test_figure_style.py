@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from figures.style import OTHER, RULES, THEMES, Theme, family, rule_label, settings
-from repro.store import Store
+from repro.records.store import Store
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, in linear RGB.
 BLINDNESS = {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from figures.table import format_cell, interval, summarize, theory_table, trajectory_table, unlearn_table
-from repro.store import Store
+from repro.records.store import Store
 
 
 def test_interval_is_the_t_interval_over_seeds() -> None:

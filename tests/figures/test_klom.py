@@ -9,7 +9,7 @@ import pytest
 from figures.asks import klom_of_sam
 from figures.klom import FLOOR, ORIGINAL, RETRAINED, cells, halves, klom, klom_differences
 from figures.records import Records
-from repro.store import Store
+from repro.records.store import Store
 
 APART = np.log(1 / FLOOR)
 

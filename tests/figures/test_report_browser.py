@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from figures.report import write_report
-from repro.store import Store
+from repro.records.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
 ui = pytest.importorskip("selenium.webdriver.support.ui")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.store import Store
+from repro.records.store import Store
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
@@ -30,7 +30,7 @@ rule = ["sgd", "sam-0.1"]
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from repro.cli import main; main()", *words]
+    return [sys.executable, "-c", "from repro.commands.cli import main; main()", *words]
 
 
 def environment() -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
 
 
 def test_help_loads_neither_torch_numba_nor_pyplot(tmp_path: Path) -> None:
-    code = "import sys; from repro.cli import run, app; run(lambda: app(['--help'], standalone_mode=False));"
+    code = "import sys; from repro.commands.cli import run, app; run(lambda: app(['--help'], standalone_mode=False));"
     code += (
         "print([m for m in ('torch', 'numba', 'matplotlib', 'pandas', 'numpy') if m in sys.modules], file=sys.stderr)"
     )
@@ -59,11 +59,10 @@ def test_help_loads_neither_torch_numba_nor_pyplot(tmp_path: Path) -> None:
 
 
 def test_figures_are_drawn_without_torch(tmp_path: Path) -> None:
-    code = "import sys; from repro.cli import run, app;"
+    code = "import sys; from repro.commands.cli import run, app;"
     code += "code = run(lambda: app(['figures', 'fig-tow', 'tab-neggrad', 'fig-theory-map'], standalone_mode=False));"
-    code += (
-        "print(code, [m for m in ('torch', 'theory.engine', 'empirical.train') if m in sys.modules], file=sys.stderr)"
-    )
+    code += "heavy = ('torch', 'theory.engine', 'empirical.training.loop');"
+    code += "print(code, [m for m in heavy if m in sys.modules], file=sys.stderr)"
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=170)
     assert done.stderr.strip().splitlines()[-1] == "0 []"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.errors import ConfigError
-from repro.fields import build, check, nearest, setting
+from repro.records.errors import ConfigError
+from repro.records.settings import build, check, nearest, setting
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.identity import canonical_json, derive_seed, digest, plain
+from repro.records.identity import canonical_json, derive_seed, digest, plain
 
 values = st.recursive(
     st.none()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repro.errors import ConfigError, IntegrityError, MissingDataError
-from repro.pack import PackedStore, readers, write_pack
-from repro.store import Record, Store, pick, read_records, run_id
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.pack import PackedStore, readers, write_pack
+from repro.records.store import Record, Store, pick, read_records, run_id
 
 CONFIG = {"a": 1}
 

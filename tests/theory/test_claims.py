@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from repro.errors import ConfigError
+from repro.records.errors import ConfigError
 from theory.claims import CLAIMS, load_claim, run_claims
 from theory.claims.boundary import Boundary
 from theory.claims.finding import ClaimConfig, judge

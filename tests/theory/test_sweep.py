@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from repro.errors import ConfigError
+from repro.records.errors import ConfigError
 from theory import sweep as sweeps
 from theory.config import TheoryConfig
 from theory.sweep import SWEEPS, run_sweep

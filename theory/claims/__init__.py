@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from repro.fields import choose
-from repro.provenance import collect
-from repro.store import Record, Store, run_id
+from repro.records.provenance import collect
+from repro.records.settings import choose
+from repro.records.store import Record, Store, run_id
 from theory.claims.finding import ClaimConfig
 
 if TYPE_CHECKING:

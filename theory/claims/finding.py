@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.fields import check, setting
+from repro.records.settings import check, setting
 from theory.stats import NOTHING, Estimate
 
 HOLDS, REGIME, CONTRADICTED = "holds", "holds in a regime", "contradicted"

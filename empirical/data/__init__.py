@@ -1,0 +1,1 @@
+"""Images, augmentation, corruptions, and which rows are forgotten."""

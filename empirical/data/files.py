@@ -1,0 +1,180 @@
+"""Data sets from local files: hub-layout Parquet, decoded once, and torchvision's CIFAR archives."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.data.images import ImageSet, channel_statistics, no_options
+from empirical.settings.run_config import Runtime
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.progress import track
+
+
+def decoded(path: Path) -> tuple[Tensor, Tensor]:
+    """Return the images `(n, 3, h, w)` uint8 and labels `(n,)` of a Parquet file.
+
+    Raises:
+        IntegrityError: when the file is truncated, or a row's image cannot be decoded; names file and row.
+        ConfigError: when it has no image or label column.
+    """
+    cached = cache_folder() / f"{file_digest(path)}.npz"
+    if cached.exists():
+        with np.load(cached, allow_pickle=False) as archive:
+            return torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"])
+    encoded, labels = read_columns(path)
+    images = np.stack([decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)])
+    write_cache(cached, images=images, labels=labels)
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def cache_folder() -> Path:
+    """Return where decoded images are kept: REPRO_CACHE, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
+    return Path(os.environ.get("REPRO_CACHE", "") or default)
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
+    """Return the encoded images and the labels of a hub-layout Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
+    image = next((name for name in ("img", "image") if name in table.column_names), None)
+    label = next((name for name in ("label", "fine_label") if name in table.column_names), None)
+    if image is None or label is None:
+        raise ConfigError(f"{path.name}: needs an image (img, image) and a label column, has {table.column_names}")
+    rows: list[Any] = table.column(image).to_pylist()
+    return [row["bytes"] for row in rows], np.asarray(table.column(label).to_pylist(), np.int64)
+
+
+def decode_image(data: bytes, where: str) -> np.ndarray:
+    """Return one image as `(3, h, w)` uint8; `where` names it in the error."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    except (UnidentifiedImageError, OSError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{where}: the image cannot be decoded ({str(error)[:80]})") from error
+
+
+def write_cache(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays so that a reader sees the whole file or none; a cache that cannot be written is not needed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    except OSError:
+        return
+
+
+def _numbered(encoded: list[bytes], name: str) -> Iterable[tuple[int, bytes]]:
+    return track(list(enumerate(encoded)), f"decoding {name}")
+
+
+Side = tuple[Tensor, Tensor]
+STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+
+
+def data_root(runtime: Runtime) -> Path:
+    """Return the folder of local data: the setting, else the variable REPRO_DATA, else `data`."""
+    return Path(runtime.data_root or os.environ.get("REPRO_DATA", "") or "data")
+
+
+def load_cifar10(options: dict[str, Any], runtime: Runtime) -> ImageSet:
+    """Return CIFAR-10: `cifar10-{train,test}.parquet`, or torchvision's archive, under the data root."""
+    return _cifar("cifar10", "CIFAR10", 10, options, runtime)
+
+
+def load_cifar100(options: dict[str, Any], runtime: Runtime) -> ImageSet:
+    """Return CIFAR-100: `cifar100-{train,test}.parquet`, or torchvision's archive, under the data root."""
+    return _cifar("cifar100", "CIFAR100", 100, options, runtime)
+
+
+def load_tinyimagenet100(options: dict[str, Any], runtime: Runtime) -> ImageSet:
+    """Return `tinyimagenet100-{train,test}.parquet`: every second class of Tiny ImageNet at 32x32."""
+    no_options("tinyimagenet100", options)
+    sides = parquet_sides("tinyimagenet100", data_root(runtime))
+    if sides is None:
+        raise missing("tinyimagenet100", data_root(runtime))
+    return image_set("tinyimagenet100", sides, 100)
+
+
+def image_set(name: str, sides: tuple[Side, Side], classes: int) -> ImageSet:
+    """Return two sides as a data set, with published channel statistics where there are any."""
+    mean, std = STATISTICS.get(name) or channel_statistics(sides[0][0])
+    return ImageSet(name, *sides[0], *sides[1], classes, mean, std)
+
+
+def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
+    """Return (train, test) of local Parquet files, or None where they are not there."""
+    shards = [parquet_files(name, root, side) for side in ("train", "test")]
+    if not all(shards):
+        return None
+    train, test = (_joined([decoded(path) for path in side]) for side in shards)
+    return train, test
+
+
+def parquet_files(name: str, root: Path, side: str) -> list[Path]:
+    """Return the files of a side: `<name>-<side>.parquet`, or the shards `<name>/**/<side>-*.parquet` of a hub."""
+    whole = root / f"{name}-{side}.parquet"
+    return [whole] if whole.is_file() else sorted((root / name).rglob(f"{side}-*.parquet"))
+
+
+def _joined(parts: list[Side]) -> Side:
+    images, labels = zip(*parts, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def missing(name: str, root: Path, remedy: str = "") -> MissingDataError:
+    """Return the error for a data set that is not there, with the ways to bring it."""
+    ways = f"put {name}-train.parquet and {name}-test.parquet there, or point --data-root or REPRO_DATA to them"
+    return MissingDataError(f"dataset {name}: not found in {root}; {ways}{remedy}")
+
+
+def _cifar(name: str, archive: str, classes: int, options: dict[str, Any], runtime: Runtime) -> ImageSet:
+    no_options(name, options)
+    root = data_root(runtime)
+    sides = parquet_sides(name, root) or _archive_sides(archive, root, runtime)
+    if sides is None:
+        raise missing(name, root, ", or let torchvision fetch it with --allow-download")
+    return image_set(name, sides, classes)
+
+
+def _archive_sides(archive: str, root: Path, runtime: Runtime) -> tuple[Side, Side] | None:
+    """Return torchvision's (train, test), downloaded only if allowed; None where the archive is not there."""
+    from torchvision import datasets
+
+    kind: Callable[..., Any] = getattr(datasets, archive)
+    try:
+        pair = [kind(str(root), train=train, download=runtime.allow_download) for train in (True, False)]
+    except RuntimeError:
+        return None
+    except OSError as error:
+        raise MissingDataError(f"dataset {archive}: the download failed ({error}); put the files in {root}") from error
+    sides = [
+        (torch.from_numpy(side.data).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.array(side.targets)))
+        for side in pair
+    ]
+    return sides[0], sides[1]

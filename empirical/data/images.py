@@ -1,0 +1,125 @@
+"""Image sets as one tensor each: decoded once, kept as uint8 (or float where the data is real-valued)."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.registry import load
+from empirical.settings.rule_labels import parse_options
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.settings import reject
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set in memory.
+
+    Attributes:
+        name: registered name.
+        train_images: `(n, c, h, w)`, uint8 in [0, 255] or float; train_labels: `(n,)` int64.
+        test_images, test_labels: the same for the held-out set.
+        classes: number of classes.
+        mean, std: per-channel statistics of images scaled to [0, 1], `c` numbers each.
+        digest: sha256 of images and labels, 16 hex digits.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for side in ("train", "test"):
+            check_labels(getattr(self, f"{side}_labels"), self.classes, f"{self.name} {side}")
+        if not self.digest:
+            object.__setattr__(self, "digest", _digest(self))
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """`(channels, height, width)` of one image."""
+        return tuple(self.train_images.shape[1:])
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """Return the same set with its tensors on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
+        return replace(self, **moved)
+
+
+_TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def check_labels(labels: Tensor, classes: int, where: str) -> None:
+    """Raise `ConfigError` naming the first row whose label is outside [0, classes)."""
+    bad = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise reject(f"{where} label of row {row}", int(labels[row]), f"in [0, {classes - 1}]", "repair the file")
+
+
+def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
+    """Load the data set a config names, cut to its stratified subsets of `n_train` and `n_test` images.
+
+    Raises:
+        MissingDataError: when its files are not there, with the way to bring them.
+    """
+    options = parse_options(config.dataset_options, "dataset_options")
+    images: ImageSet = load("datasets", config.dataset)(options, runtime)
+    for side, count in (("train", config.n_train), ("test", config.n_test)):
+        images = subset(images, side, count) if count else images
+    return images
+
+
+def subset(images: ImageSet, side: str, count: int) -> ImageSet:
+    """Return the set with a stratified subset of one side; always the same one.
+
+    Raises:
+        ConfigError: when there are fewer images.
+    """
+    labels: Tensor = getattr(images, f"{side}_labels")
+    if count > len(labels):
+        raise reject(f"n_{side}", count, f"at most {len(labels)} on {images.name}")
+    keep = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
+    kept = {f"{side}_images": getattr(images, f"{side}_images")[keep], f"{side}_labels": labels[keep]}
+    return replace(images, **kept, digest=f"{images.digest}-{side}{count}")
+
+
+def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `count` ascending row numbers with every class in its share (largest remainders rounded up)."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    exact = sizes * count / len(labels)
+    take = np.floor(exact).astype(int)
+    for place in np.argsort(take - exact, kind="stable")[: count - take.sum()]:
+        take[place] += 1
+    rows = [generator.permutation(np.flatnonzero(labels == c))[:k] for c, k in zip(classes, take, strict=True)]
+    return np.sort(np.concatenate(rows))
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the per-channel mean and standard deviation of uint8 images scaled to [0, 1]."""
+    scaled = images.double() / 255
+    std, mean = torch.std_mean(scaled, dim=(0, 2, 3), correction=0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def no_options(name: str, options: dict[str, Any]) -> None:
+    """Raise `ConfigError` when a data set without settings was given some."""
+    if options:
+        raise reject("dataset_options", ", ".join(options), f"empty: {name} has none")
+
+
+def _digest(images: ImageSet) -> str:
+    total = hashlib.sha256()
+    for name in _TENSORS:
+        tensor: Tensor = getattr(images, name)
+        total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return total.hexdigest()[:16]

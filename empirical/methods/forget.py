@@ -1,0 +1,96 @@
+"""Methods that push the forget set away: gradient ascent, NegGrad and SCRUB."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.loop import Scores
+from repro.records.settings import check, setting
+
+
+@dataclass(frozen=True)
+class GradientAscent:
+    """`L = -mean_F CE`; the retain set is never read."""
+
+    parts = ("all",)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return one pass over the forget set."""
+        return [Segment({"forget": sets.forget})]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return the negated cross entropy of the forget batch."""
+        forget = batch["forget"]
+        return -F.cross_entropy(scores.forget(forget.images), forget.labels)
+
+
+@dataclass(frozen=True)
+class NegGrad:
+    """`L = alpha mean_R CE - (1 - alpha) mean_F CE` (Kurmanji et al. 2023, NegGrad+; the paper's NegGrad).
+
+    R and F are separate forward passes, so each normalizes its own batch. The forget set starts over, in a new order
+    and freshly augmented, until the retain set is used up.
+    """
+
+    alpha: float = setting(0.9, "weight of the retain loss", symbol="alpha", low=0, high=1)
+    cached: bool = setting(False, "repeat the first forget pass (D11)")
+    parts = ("all", "retain", "forget")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return one pass over the retain set, with a forget batch beside each retain batch."""
+        return [Segment({"retain": sets.retain, "forget": sets.forget}, self.cached)]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return the loss of one part; `all` is the sum of the two."""
+        if part == "all":
+            return self.loss("retain", batch, scores) + self.loss("forget", batch, scores)
+        examples = batch[part]
+        if part == "retain":
+            return self.alpha * F.cross_entropy(scores(examples.images), examples.labels)
+        return -(1 - self.alpha) * F.cross_entropy(scores.forget(examples.images), examples.labels)
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """`-KL` on F in the first epochs, then `gamma CE + beta KL` on R in every epoch (Kurmanji et al. 2023).
+
+    `KL = T^2 mean KL(original || current)` at temperature T; the original is frozen, in evaluation mode.
+    """
+
+    beta: float = setting(0.5, "weight of the distance to the original on R", symbol="beta", low=0)
+    gamma: float = setting(0.99, "weight of the cross entropy on R", symbol="gamma", low=0)
+    temperature: float = setting(4.0, "softmax temperature", symbol="T", low=0, open_low=True)
+    ascent_epochs: int = setting(2, "epochs that start with a pass over F", low=0)
+    one_more: bool = setting(False, "one ascent epoch more, as in the released code (D25)")
+    parts = ("all",)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return a pass over F, in the ascent epochs, and a pass over R."""
+        ascends = epoch < self.ascent_epochs + self.one_more
+        forget, retain = Segment({"forget": sets.forget}), Segment({"retain": sets.retain})
+        return [forget, retain] if ascends else [retain]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return the loss of a forget or of a retain batch."""
+        if "forget" in batch:
+            images = batch["forget"].images
+            return -self.distance(scores.forget(images), scores.original(images))
+        retain = batch["retain"]
+        current = scores(retain.images)
+        distance = self.distance(current, scores.original(retain.images))
+        return self.gamma * F.cross_entropy(current, retain.labels) + self.beta * distance
+
+    def distance(self, current: Tensor, original: Tensor) -> Tensor:
+        """Return `T^2 mean KL(original || current)` of scores `(b, classes)`."""
+        ours, theirs = (F.log_softmax(scores / self.temperature, dim=1) for scores in (current, original))
+        return self.temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -1,0 +1,60 @@
+"""Methods that read the retain set alone: retraining, fine-tuning and L1-sparse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.loop import Scores
+from repro.records.settings import check, setting
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """`L = mean_R CE`, with the original weights as the start."""
+
+    parts = ("all",)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return one pass over the retain set."""
+        return [Segment({"retain": sets.retain})]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return the cross entropy of the retain batch."""
+        retain = batch["retain"]
+        return F.cross_entropy(scores(retain.images), retain.labels)
+
+
+@dataclass(frozen=True)
+class Retrain(Finetune):
+    """The reference: the same loss from fresh weights with the recipe of pretraining."""
+
+
+@dataclass(frozen=True)
+class L1Sparse:
+    """`L = mean_R CE + a_t sum |w|`, `a_t = strength max(0, 1 - t / (epochs - dense_epochs))` (Jia et al. 2023).
+
+    The penalty is part of the loss in both passes of SAM. t is the epoch.
+    """
+
+    strength: float = setting(5e-4, "penalty in the first epoch", symbol="a_0", low=0)
+    dense_epochs: int = setting(0, "last epochs without penalty", low=0)
+    epochs: int = setting(5, "epochs of the stage; taken from the run", low=1)
+    parts = ("all",)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]:
+        """Return one pass over the retain set."""
+        return [Segment({"retain": sets.retain})]
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+        """Return cross entropy and penalty; the epoch is read on the device."""
+        retain = batch["retain"]
+        decay = (1 - scores.epoch / max(1, self.epochs - self.dense_epochs)).clamp(min=0)
+        size = torch.stack([weight.abs().sum() for weight in scores.network.parameters()]).sum()
+        return F.cross_entropy(scores(retain.images), retain.labels) + self.strength * decay * size

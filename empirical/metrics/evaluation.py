@@ -1,0 +1,92 @@
+"""What a metric sees: scores and features of the three models, computed once, and how to reach the models."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from empirical.data.forget import Split
+from empirical.data.images import ImageSet
+from empirical.models.network import Network, predict
+from empirical.settings.run_config import RunConfig
+
+T = TypeVar("T")
+ROLES = ("original", "retrained", "unlearned")
+
+
+class Outputs(NamedTuple):
+    """Scores `(n, classes)`, float64, and features `(n, f)`, float32, of a model in evaluation mode."""
+
+    logits: np.ndarray
+    features: np.ndarray
+
+
+class ModelOutputs(NamedTuple):
+    """A model's outputs on all training images and on all test images, without augmentation."""
+
+    train: Outputs
+    test: Outputs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One finished run, as metrics see it.
+
+    Attributes:
+        config: the run's config.
+        images: its data, clean; split: its rows.
+        outputs: by role (original, retrained, unlearned).
+        networks: by role (and `random`, a fresh model), functions that return the model.
+        trained_on: the images the models were trained on, corrupted if the config says so.
+        seed: root of whatever a metric draws.
+        result: the numbers of the metrics before this one.
+        key: everything that numbers of the original and the retrained model depend on.
+        shared: keeps such numbers for the next run with the same key.
+    """
+
+    config: RunConfig
+    images: ImageSet = field(repr=False)
+    split: Split = field(repr=False)
+    outputs: dict[str, ModelOutputs] = field(repr=False)
+    networks: dict[str, Callable[[], Network]] = field(repr=False)
+    trained_on: Tensor = field(repr=False)
+    seed: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    key: tuple[Any, ...] = ()
+    shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
+
+    def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
+        """Yield (name, outputs, labels) of the retain, forget and test set of a model."""
+        train, test = self.outputs[role]
+        labels = self.images.train_labels.numpy()
+        for name in ("retain", "forget"):
+            rows = getattr(self.split, name)
+            yield name, Outputs(train.logits[rows], train.features[rows]), labels[rows]
+        yield "test", test, self.images.test_labels.numpy()
+
+    def once(self, role: str, name: str, make: Callable[[], T]) -> T:
+        """Return `make()`; for the original and the retrained model, which many runs share, only the first time."""
+        if self.shared is None or role == "unlearned":
+            return make()
+        return self.shared((name, role, *self.key), make)
+
+    def on(self, role: str, name: str) -> tuple[Outputs, np.ndarray]:
+        """Return the outputs and labels of one set of one model."""
+        return next((outputs, labels) for found, outputs, labels in self.sets(role) if found == name)
+
+
+def model_outputs(network: Network, images: ImageSet) -> ModelOutputs:
+    """Compute a model's scores and features on all training and test images."""
+    return ModelOutputs(_outputs(network, images.train_images), _outputs(network, images.test_images))
+
+
+def _outputs(network: Network, images: Tensor) -> Outputs:
+    logits, features = predict(network, images)
+    return Outputs(logits.double().cpu().numpy(), features.float().cpu().numpy())
+
+
+def prefix(role: str) -> str:
+    """Return how a role's numbers are named: the unlearned model carries no prefix."""
+    return "" if role == "unlearned" else f"{role}_"

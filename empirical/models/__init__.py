@@ -1,0 +1,1 @@
+"""Networks: residual ones, others, and how images enter them."""

@@ -1,0 +1,80 @@
+"""Networks that are not residual: VGG-16 with BatchNorm, a small vision transformer, the theory's two-layer CNN."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from empirical.models.resnet import Classifier, convolution
+from repro.records.errors import MissingDataError
+from repro.records.settings import reject
+
+VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def vgg16_bn(shape: Sequence[int], classes: int) -> Classifier:
+    """Return VGG-16 with BatchNorm: four max-poolings, pooled to 2x2, two hidden layers of 256, no dropout."""
+    layers: list[nn.Module] = []
+    channels = shape[0]
+    for place, group in enumerate(VGG16):
+        for width in group:
+            layers += [*convolution(channels, width, 3, 1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(2) if place < 4 else nn.AdaptiveAvgPool2d(2))
+    hidden = [nn.Linear(4 * channels, 256), nn.ReLU(inplace=True), nn.Linear(256, 256), nn.ReLU(inplace=True)]
+    return Classifier(nn.Sequential(*layers, nn.Flatten(), *hidden), 256, classes)
+
+
+def vit_s(shape: Sequence[int], classes: int) -> Classifier:
+    """Return ViT-S with patches of an eighth of the image (4 pixels at 32): width 384, depth 12, 6 heads.
+
+    Raises:
+        MissingDataError: when timm is not installed.
+    """
+    try:
+        from timm.models.vision_transformer import VisionTransformer
+    except ImportError as error:
+        raise MissingDataError("model vit-s: needs timm; install the extra: pip install '.[networks]'") from error
+    patch = max(1, shape[1] // 8)
+    body = VisionTransformer(
+        img_size=(shape[1], shape[2]), patch_size=patch, in_chans=shape[0], num_classes=0, embed_dim=384, depth=12,
+        num_heads=6,
+    )  # fmt: skip
+    return Classifier(body, 384, classes)
+
+
+class PatchCNN(nn.Module):
+    """The theory's network: `F_j(x) = (1/m) sum_r sum_p relu(<w_{j,r}, x^(p)>)`, j in {-1, +1}; logits (F_-1, F_+1).
+
+    Cross entropy over the two logits is the theory's logistic loss of `f = F_+1 - F_-1`. The second layer is fixed.
+
+    Args:
+        shape: `(1, side, patches * side)`: patches side by side.
+        neurons: m, per sign.
+    """
+
+    def __init__(self, shape: Sequence[int], neurons: int = 10) -> None:
+        super().__init__()
+        self.side = shape[1]
+        self.neurons = neurons
+        self.weight = nn.Parameter(torch.randn(2 * neurons, self.side**2) * 0.1 / self.side)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the summed activations `(b, 2 m)`, those of j = -1 first."""
+        patches = images[:, 0].unfold(2, self.side, self.side).transpose(1, 2).flatten(2)
+        return torch.relu(patches @ self.weight.T).sum(1)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return `(F_-1, F_+1)`, shape `(b, 2)`."""
+        return features.view(len(features), 2, self.neurons).mean(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(b, 2)` of images `(b, 1, side, patches * side)`."""
+        return self.head(self.features(images))
+
+
+def patch_cnn(shape: Sequence[int], classes: int) -> PatchCNN:
+    """Return the theory's two-layer CNN with 10 neurons per sign, for `signal-noise` images."""
+    if classes != 2 or shape[0] != 1 or shape[2] % shape[1]:
+        raise reject("model", "patch-cnn", "used on signal-noise images", "choose a ResNet for other data sets")
+    return PatchCNN(shape)

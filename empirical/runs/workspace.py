@@ -1,0 +1,100 @@
+"""What the cells of one process share: the store, the device, and the data sets already loaded."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from empirical.data.images import ImageSet, load_dataset
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.errors import MissingDataError
+from repro.records.identity import derive_seed
+from repro.records.provenance import collect
+from repro.records.settings import reject
+from repro.records.store import Store
+
+T = TypeVar("T")
+KEPT = 24
+
+
+@dataclass
+class Workspace:
+    """Shared state of consecutive runs.
+
+    Attributes:
+        store: where runs and trained stages are kept.
+        runtime: device, data folder and engine.
+    """
+
+    store: Store
+    runtime: Runtime = field(default_factory=Runtime)
+    _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device runs compute on.
+
+        Raises:
+            MissingDataError: when `cuda` is asked for and there is none.
+        """
+        wanted = self.runtime.device
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise MissingDataError("device = 'cuda': torch finds no GPU; use --device cpu")
+        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+    @property
+    def device_name(self) -> str:
+        """The device as a person would call it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+
+    def provenance(self, **extra: Any) -> dict[str, Any]:
+        """Return the provenance of something that ends now."""
+        return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
+
+    def dataset(self, config: RunConfig) -> ImageSet:
+        """Return the (CPU) data set of a config, loaded once."""
+        key = ("data", config.dataset, config.dataset_options, config.n_train, config.n_test)
+        return self.remember(key, lambda: load_dataset(config, self.runtime))
+
+    def train_images(self, config: RunConfig) -> torch.Tensor:
+        """Return the images a config trains on, on the device, `(n, c, h, w)`: corrupted once, if it says so."""
+        images = self.dataset(config)
+        key = ("train images", images.digest, config.corruption, config.fidelity.glass_blur)
+        return self.remember(key, lambda: corrupted_images(config, images).to(self.device))
+
+    def remember(self, key: Any, make: Callable[[], T]) -> T:
+        """Return the value of a key, made at most once while it is among the last few used."""
+        value = self._kept.pop(key) if key in self._kept else make()
+        self._kept[key] = value
+        while len(self._kept) > KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        return value
+
+
+def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
+    """Return the training images with the corruption of a config, on the CPU; the same ones in every run.
+
+    Raises:
+        ConfigError: when the images are not uint8 images in memory.
+    """
+    if config.corruption == "none":
+        return images.train_images
+    if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
+        raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
+    from empirical.data.corruptions import corrupt
+
+    generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
+    swap = config.fidelity.glass_blur == "swap"
+    noisy = corrupt(images.train_images.numpy(), config.corruption, generator=generator, swap=swap)
+    return torch.from_numpy(noisy)
+
+
+def use_threads(count: int) -> None:
+    """Give this process `count` threads, 0 for one a core.
+
+    One is the default: sums are then taken in one order whatever the machine, and processes scale out.
+    """
+    torch.set_num_threads(count or os.cpu_count() or 1)

@@ -1,0 +1,82 @@
+"""The short texts of a config: rule labels such as `sam-0.1`, and option lists such as `beta=0.5, temperature=4`."""
+
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from empirical.registry import names
+from repro.records.errors import ConfigError
+from repro.records.settings import nearest, reject
+
+DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
+DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """A parsed rule label.
+
+    Attributes:
+        name: the registered rule.
+        rho: its SAM radius (0 where it has none).
+        inner: the label of the rule inside `minmax` or `masked`, or an empty string.
+    """
+
+    name: str
+    rho: float = 0.0
+    inner: str = ""
+
+
+def parse_rule(label: str, field: str = "rule") -> RuleSpec:
+    """Read `sgd`, `sam-0.1`, `asam-1.0`, `retain-sam-0.1`, `minmax-sam-0.1` or `masked-sam-0.1`.
+
+    A missing radius takes the paper's value (SAM 0.1, ASAM 1.0); `minmax` alone is `minmax-asam-1.0`.
+
+    Raises:
+        ConfigError: for an unknown rule (with the nearest name) or a radius that is not a number >= 0.
+    """
+    known = [*names("rules")]
+    name = max((rule for rule in known if label == rule or label.startswith(f"{rule}-")), key=len, default="")
+    if not name:
+        likely = nearest(label.split("-")[0], known)
+        raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{likely}")
+    rest = label[len(name) + 1 :]
+    if name in DEFAULT_INNER:
+        inner = rest or DEFAULT_INNER[name]
+        if parse_rule(inner, field).inner:
+            raise reject(field, label, "nested at most once", "such as minmax-asam-1.0")
+        return RuleSpec(name, inner=inner)
+    return RuleSpec(name, rho=_radius(label, rest, field) if rest else DEFAULT_RADIUS.get(name, 0.0))
+
+
+def _radius(label: str, text: str, field: str) -> float:
+    try:
+        rho = float(text)
+    except ValueError:
+        rho = -1.0
+    if not 0.0 <= rho < float("inf"):
+        raise reject(field, label, "a rule name and a radius >= 0", "such as sam-0.1")
+    return rho
+
+
+def parse_options(text: str, field: str) -> dict[str, Any]:
+    """Read `a=1, b="text"` into a mapping; values are written as in TOML, bare words are text.
+
+    Raises:
+        ConfigError: naming the field and the piece that is not `name=value`.
+    """
+    options: dict[str, Any] = {}
+    for piece in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (part.strip() for part in piece.partition("="))
+        if not equals or not name or not value:
+            raise ConfigError(f"{field} = {text!r}: {piece!r} must be name=value")
+        options[name.replace("-", "_")] = parse_value(value)
+    return options
+
+
+def parse_value(text: str) -> Any:
+    """Return a value written as in TOML; a bare word is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

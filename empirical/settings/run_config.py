@@ -1,0 +1,197 @@
+"""One network run as a frozen dataclass: everything its numbers depend on, and nothing else. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from empirical.registry import names
+from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.switches import Fidelity, resolve
+from repro.records.errors import ConfigError
+from repro.records.settings import check, choose, reject, setting
+
+KIND = "unlearn"
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("cosine", "constant", "multistep")
+GRADED = ("low", "mid", "high")
+DIFFICULTIES = ("random", *GRADED, "class", "class-part", "index")
+AUGMENTS = ("none", "shift", "crop-flip")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one training stage runs.
+
+    Attributes:
+        epochs: passes over the leading set.
+        lr: peak learning rate.
+        batch_size: rows a step; forget_batch_size: rows of a step's forget batch (0: the same).
+        optimizer: `sgd`, `adam` or `adamw`; momentum (SGD only) and weight_decay as in torch.optim.
+        schedule: `cosine`, `constant` or `multistep`; warmup_epochs ramp to warmup_lr linearly first.
+    """
+
+    epochs: int
+    lr: float
+    batch_size: int
+    forget_batch_size: int
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    schedule: str
+    warmup_epochs: int
+    warmup_lr: float
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how a run is computed; never part of its identity.
+
+    Attributes:
+        device: `auto`, `cpu` or `cuda`.
+        data_root: folder of local image files; empty means the environment variable `REPRO_DATA`.
+        allow_download: whether torchvision may fetch a missing data set.
+        engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
+        threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
+        keep_models: whether unlearned weights are stored too.
+        study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
+    """
+
+    device: str = setting("auto", "device to compute on", choices=("auto", "cpu", "cuda"))
+    data_root: str = setting("", "folder of local image files (default: the REPRO_DATA variable)")
+    allow_download: bool = setting(False, "let torchvision download a missing data set")
+    engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
+    threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
+    keep_models: bool = setting(False, "also store the weights of unlearned models")
+    study: str = setting("", "name of the study the run belongs to")
+    kind: str = setting(KIND, "kind of the record")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One cell of a study and one seed. The defaults suit `digits`; recipes carry those of larger data sets."""
+
+    dataset: str = setting("digits", "data set")
+    dataset_options: str = setting("", "settings of the data set, such as signal_strength=0.5")
+    n_train: int = setting(0, "stratified subset of the training images; 0 is all", low=0, unit="images")
+    n_test: int = setting(0, "stratified subset of the test images; 0 is all", low=0, unit="images")
+    model: str = setting("resnet8-narrow", "architecture")
+    method: str = setting("neggrad", "unlearning method")
+    method_options: str = setting("", "further settings of the method, such as beta=0.5, temperature=4")
+    alpha: float = setting(0.9, "weight of the retain loss against the forget loss", symbol="alpha", low=0, high=1)
+    rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
+    pretrain: str = setting("sgd", "gradient rule of pretraining")
+    retrain: str = setting("pretrain", "gradient rule of the retrained reference; `pretrain` takes that one")
+    difficulty: str = setting("random", "how the forget set is chosen", choices=DIFFICULTIES)
+    forget_fraction: float = setting(
+        0.05, "share of the training images to forget", low=0, high=1, open_low=True, open_high=True
+    )
+    forget_class: int = setting(0, "class to forget when difficulty is class or class-part", low=0)
+    forget_index: str = setting("", "id of an imported index file when difficulty is index")
+    scores: str = setting("", "id of imported memorization scores; empty estimates them here")
+    subsets: int = setting(24, "subset models of the memorization estimate", low=4)
+    seed: int = setting(0, "training seed: data order, weights, random forget set", low=0)
+    unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
+    pretrain_epochs: int = setting(15, "epochs of pretraining and retraining", low=1)
+    pretrain_lr: float = setting(0.1, "learning rate of pretraining", low=0, open_low=True)
+    pretrain_batch_size: int = setting(64, "batch size of pretraining", low=1)
+    epochs: int = setting(5, "epochs of unlearning", low=1)
+    lr: float = setting(0.02, "learning rate of unlearning", low=0, open_low=True)
+    batch_size: int = setting(64, "batch size of unlearning", low=1)
+    forget_batch_size: int = setting(0, "forget batch size; 0 is the same as batch_size", low=0)
+    optimizer: str = setting("sgd", "base optimizer of unlearning", choices=OPTIMIZERS)
+    pretrain_optimizer: str = setting("sgd", "base optimizer of pretraining", choices=OPTIMIZERS)
+    momentum: float = setting(0.9, "momentum of SGD", low=0, high=1, open_high=True)
+    weight_decay: float = setting(5e-4, "weight decay", low=0)
+    schedule: str = setting("constant", "learning-rate schedule of unlearning", choices=SCHEDULES)
+    pretrain_schedule: str = setting("cosine", "learning-rate schedule of pretraining", choices=SCHEDULES)
+    warmup_epochs: int = setting(0, "epochs of linear warm-up in unlearning", low=0)
+    mask_fraction: float = setting(0.3, "share of weights on the forget side of the mask", low=0, high=1)
+    augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
+    corruption: str = setting("none", "corruption of the training images, such as gaussian_noise-3")
+    precision: str = setting("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp64"))
+    attack_size: int = setting(
+        1000, "members and non-members the SVC attack learns from; 0 is the size of the test set", low=0
+    )
+    landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3)
+    landscape_radius: float = setting(1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True)
+    metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute")
+    preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")
+    switches: str = setting("", "single discrepancy switches that override the preset, such as mask_polarity=low")
+
+    def __post_init__(self) -> None:
+        check(self)
+        for field, kind in (("dataset", "datasets"), ("model", "models"), ("method", "methods")):
+            choose(field, getattr(self, field), names(kind))
+        for metric in self.metrics:
+            choose("metrics", metric, names("metrics"))
+        for field in ("rule", "pretrain", "retrain"):
+            _check_rule(field, getattr(self, field))
+        for field in ("dataset_options", "method_options"):
+            parse_options(getattr(self, field), field)
+        resolve(self.preset, self.switches)
+        _check_corruption(self.corruption)
+        if self.dataset == "signal-noise" and self.augment != "none":
+            raise reject("augment", self.augment, "none on signal-noise", "a shift would mix its patches")
+        if self.difficulty == "index" and not self.forget_index:
+            raise ConfigError("forget_index = '': must name an imported index file when difficulty = 'index'")
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """The resolved discrepancy switches."""
+        return resolve(self.preset, self.switches)
+
+    @property
+    def retrain_rule(self) -> str:
+        """The rule of the retrained reference."""
+        return self.pretrain if self.retrain == "pretrain" else self.retrain
+
+    def pretrain_recipe(self) -> Recipe:
+        """Return how the original model is trained."""
+        return Recipe(
+            self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
+            self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0,
+        )  # fmt: skip
+
+    def retrain_recipe(self) -> Recipe:
+        """Return how the reference is trained: as the original, unless D1 or D14 asks for the released code's way."""
+        from dataclasses import replace
+
+        recipe, fidelity = self.pretrain_recipe(), self.fidelity
+        schedule = "multistep" if fidelity.retrain_schedule == "multistep" else recipe.schedule
+        return replace(recipe, schedule=schedule, optimizer=_base(fidelity, recipe.optimizer))
+
+    def unlearn_recipe(self) -> Recipe:
+        """Return how unlearning trains."""
+        fidelity = self.fidelity
+        warmup_lr = self.pretrain_lr if fidelity.warmup_target == "pretrain" else self.lr
+        return Recipe(
+            self.epochs, self.lr, self.batch_size, self.forget_batch_size, _base(fidelity, self.optimizer),
+            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr,
+        )  # fmt: skip
+
+    def labels(self) -> dict[str, Any]:
+        """Return what a table groups this run by."""
+        shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
+        more = ("epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
+        return {name: getattr(self, name) for name in shown + more} | parse_options(self.dataset_options, "")
+
+
+def _base(fidelity: Fidelity, optimizer: str) -> str:
+    return optimizer if fidelity.base_optimizer == "as-set" else fidelity.base_optimizer
+
+
+def _check_rule(field: str, label: str) -> None:
+    if field == "retrain" and label == "pretrain":
+        return
+    spec = parse_rule(label, field)
+    if field != "rule" and spec.name in ("minmax", "retain-sam", "masked"):
+        raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
+
+
+def _check_corruption(text: str) -> None:
+    name, _, severity = text.rpartition("-")
+    kinds = ("gaussian_noise", "glass_blur", "snow")
+    if text != "none" and (name not in kinds or severity not in "12345" or len(severity) != 1):
+        raise reject("corruption", text, f"none or one of {', '.join(kinds)} with a severity 1-5", "such as snow-3")

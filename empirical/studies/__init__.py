@@ -1,0 +1,1 @@
+"""Many runs: recipes, grids, processes and what a study should give."""

@@ -1,0 +1,83 @@
+"""Which settings set two runs apart, and whether a study's numbers are the expected ones."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from empirical.settings.run_config import RunConfig
+from repro.records.errors import ConfigError
+from repro.records.identity import plain
+from repro.records.settings import build, check, setting
+from repro.records.store import Record
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting in which two runs differ."""
+
+    setting: str
+    left: Any
+    right: Any
+
+
+def settings(record: Record) -> dict[str, Any]:
+    """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set."""
+    if record.kind != "unlearn":
+        raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs can be compared")
+    config = build(RunConfig, record.config)
+    switches = {f"switch {name}": value for name, value in plain(config.fidelity).items() if name != "type"}
+    found = {"data": record.result.get("data_digest"), "forget set": record.result["parents"]["forget_set"]}
+    return {name: value for name, value in plain(config).items() if name != "type"} | switches | found
+
+
+def diff_runs(left: Record, right: Record) -> list[Difference]:
+    """Return every setting in which two network runs differ, in the order of the config."""
+    ours, theirs = settings(left), settings(right)
+    return [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A value a study should reproduce.
+
+    Attributes:
+        metric: name in the records' results; where: labels the runs must have.
+        value: the expected mean over the matching runs; tolerance: the largest difference that passes.
+    """
+
+    metric: str = setting("tow", "name of the number")
+    value: float = setting(1.0, "expected mean over the matching runs")
+    tolerance: float = setting(0.05, "largest accepted difference", low=0)
+    where: Mapping[str, Any] = setting((), "labels the runs must have")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """An expected value beside the observed one; `observed` is None when no run matches."""
+
+    expected: Expected
+    observed: float | None
+    runs: int
+
+    @property
+    def passes(self) -> bool:
+        """Whether the observed mean lies within the tolerance."""
+        return self.observed is not None and abs(self.observed - self.expected.value) <= self.expected.tolerance
+
+
+def check_study(expected: Iterable[Mapping[str, Any]], records: Iterable[Record]) -> list[CheckRow]:
+    """Return one row per expected value of a recipe."""
+    known = [record for record in records if record.kind == "unlearn" and record.status == "ok"]
+    return [_check_row(build(Expected, entry, where="expected"), known) for entry in expected]
+
+
+def _check_row(expected: Expected, records: list[Record]) -> CheckRow:
+    wanted = dict(expected.where).items()
+    matching = [r for r in records if all(r.result["labels"].get(name) == value for name, value in wanted)]
+    values = [r.result[expected.metric] for r in matching if r.result.get(expected.metric) is not None]
+    return CheckRow(expected, float(np.mean(values)) if values else None, len(values))

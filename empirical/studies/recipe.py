@@ -1,0 +1,166 @@
+"""A study as a TOML file: its cells, how an open setting is chosen, and the values it should give."""
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from empirical.settings.rule_labels import parse_value
+from empirical.settings.run_config import RunConfig
+from empirical.studies.choice import Choice
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.settings import build, check, choose
+from repro.records.store import Record
+
+SETTINGS = [setting.name for setting in fields(RunConfig)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A study.
+
+    Attributes:
+        name: the study's name, kept in the provenance of its records.
+        title: one line for people.
+        defaults: settings of every cell.
+        blocks: groups of settings; a list stands for one cell per entry, several lists for their product.
+        choose: how a setting that the recipe leaves open is chosen, see `empirical.studies.choice`; empty: not at all.
+        guessed: settings whose values the paper and its code do not give.
+        expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
+        only: values of settings that a cell must have to be run; empty: every cell.
+    """
+
+    name: str
+    title: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    blocks: tuple[Mapping[str, Any], ...] = ()
+    choose: Mapping[str, Any] = field(default_factory=dict)
+    guessed: tuple[str, ...] = ()
+    expected: tuple[Mapping[str, Any], ...] = ()
+    only: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name in self.guessed:
+            choose("guessed", name, SETTINGS)
+
+    @property
+    def choice(self) -> Choice | None:
+        """How the open setting is chosen."""
+        return build(Choice, self.choose, where=f"{self.name}, choose") if self.choose else None
+
+    def cells(self) -> list[RunConfig]:
+        """Return every cell once, an open setting at its default, those that share trained stages next to each other.
+
+        Raises:
+            ConfigError: naming the block whose setting is unknown, of the wrong type or out of range.
+        """
+        return _ordered(self._cells(self.blocks))
+
+    def candidates(self) -> list[RunConfig]:
+        """Return the runs that choose the open setting, those that share trained stages next to each other."""
+        return self.choice.candidates(self.undecided()) if self.choice else []
+
+    def undecided(self) -> list[RunConfig]:
+        """Return the cells whose open setting is to be chosen, at its default until then."""
+        return self._cells(self._open()) if self.choice else []
+
+    def settled(self, records: Iterable[Record]) -> list[RunConfig]:
+        """Return the cells with the open setting as the records of the candidates say."""
+        if self.choice is None:
+            return self.cells()
+        rest = self._cells(block for block in self.blocks if block not in self._open())
+        return _ordered([*self.choice.apply(self.undecided(), records), *rest])
+
+    def select(self, conditions: Iterable[str]) -> "Recipe":
+        """Return the part of the study whose cells meet every condition.
+
+        Args:
+            conditions: such as `rule=sam-0.1` or `seed=0`.
+
+        Raises:
+            ConfigError: for an unknown setting, a condition without `=`, or when no cell is left.
+        """
+        only = dict(_condition(text) for text in conditions)
+        part = replace(self, only=only)
+        if not part.cells():
+            wanted = ", ".join(f"{name}={value}" for name, value in only.items())
+            raise ConfigError(f"where = {wanted!r}: must fit a cell of {self.name}; see `--dry-run` for its cells")
+        return part
+
+    def _open(self) -> list[Mapping[str, Any]]:
+        """Return the blocks that do not name the setting that is chosen."""
+        chosen = self.choice.name if self.choice else ""
+        return [block for block in self.blocks if chosen not in {**self.defaults, **block}]
+
+    def _cells(self, blocks: Iterable[Mapping[str, Any]]) -> list[RunConfig]:
+        found: dict[RunConfig, None] = {}
+        for block in blocks:
+            where = f"{self.name}, block {self.blocks.index(block) + 1}"
+            for settings in _product({**self.defaults, **block}):
+                found[build(RunConfig, settings, where=where)] = None
+        return [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe file and check every cell.
+
+    A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
+    `defaults`, `cells`, `choose` and `guessed`. Expected values are never taken: they belong to one study.
+
+    Raises:
+        MissingDataError: when there is no such file.
+        ConfigError: naming the file and the unknown key, wrong type, or line TOML cannot read.
+    """
+    path = Path(path)
+    content = {"name": path.stem, **_read(path)}
+    if "cells" in content:
+        content["blocks"] = content.pop("cells")
+    recipe = build(Recipe, content, where=f"recipe {path}")
+    if not recipe.cells():
+        raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
+    recipe.candidates()
+    return recipe
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
+    if not path.is_file():
+        raise MissingDataError(f"recipe {path}: no such file; see the folder recipes/")
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path}: not readable as TOML ({error})") from None
+    name = content.pop("extends", "")
+    if not name:
+        return content
+    if not isinstance(name, str) or Path(name).name != name or path in above:
+        raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file beside it")
+    base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
+    defaults = {**base.get("defaults", {}), **content.get("defaults", {})}
+    return {**base, **content, "defaults": defaults}
+
+
+INHERITED = ("defaults", "cells", "choose", "guessed")
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not value:
+        raise ConfigError(f"where = {text!r}: must be SETTING=VALUE, such as rule=sam-0.1")
+    name = choose("where", name.replace("-", "_"), SETTINGS)
+    return name, parse_value(value)
+
+
+def _ordered(cells: Iterable[RunConfig]) -> list[RunConfig]:
+    return sorted(dict.fromkeys(cells), key=lambda cell: (cell.seed, cell.pretrain, cell.difficulty))
+
+
+def _product(settings: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yield one mapping per combination of the listed values; settings that are lists themselves stay whole."""
+    whole = {f.name for f in fields(RunConfig) if isinstance(f.default, tuple)}
+    axes = {name: value for name, value in settings.items() if isinstance(value, list) and name not in whole}
+    for values in itertools.product(*axes.values()):
+        yield {**settings, **dict(zip(axes, values, strict=True))}

@@ -1,0 +1,95 @@
+"""What every method, rule and metric must keep to, as checks that run on a user's own as well as on ours."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from empirical.registry import load
+from empirical.runs.cells import build_method, check_cell, reject
+from empirical.runs.evaluate import evaluate, finite
+from empirical.runs.experiment import Experiment
+from empirical.runs.workspace import Workspace, use_threads
+from empirical.settings.run_config import RunConfig
+from empirical.training.rules import RuleContext, build_rule
+
+TINY = RunConfig(
+    dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,
+    pretrain_epochs=2, epochs=1, batch_size=16, pretrain_batch_size=16, augment="none", pretrain_lr=0.05, lr=0.005,
+)  # fmt: skip
+
+
+def check_method(name: str, rule: str, workspace: Workspace) -> None:
+    """Train one epoch with a method and a rule and check what a method promises.
+
+    Its loss parts are stated and add up, at least one weight moves, and no weight becomes infinite.
+
+    Raises:
+        ConfigError: when method and rule do not go together, or a promise is broken.
+    """
+    use_threads(1)
+    config = replace(TINY, method=name, rule=rule)
+    check_cell(config)
+    method = build_method(config)
+    if "all" not in method.parts:
+        raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
+    experiment = Experiment(config, workspace)
+    before, after = (list(s.network.model.parameters()) for s in (experiment.original, experiment.unlearned))
+    if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
+        raise reject(f"{name} x {rule}", "no weight moved", "an update")
+    if not all(bool(torch.isfinite(weight).all()) for weight in after):
+        raise reject(f"{name} x {rule}", "infinite weights", "finite on the contract's tiny run")
+
+
+class _Bowls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(4, 3, generator=generator))
+        self.b = nn.Parameter(torch.randn(3, generator=generator))
+
+    def loss(self, part: str) -> Tensor:
+        retain, forget = (self.w**2).sum() + (self.b - 1).pow(2).sum(), 0.5 * (self.w.sum(0) * self.b).pow(2).sum()
+        return {"retain": retain, "forget": -forget, "all": retain - forget}[part]
+
+
+def check_rule(label: str) -> None:
+    """Apply a rule to a small loss: one gradient per weight, of its shape, finite; weights untouched bit for bit.
+
+    Raises:
+        ConfigError: when a promise is broken.
+    """
+    model = _Bowls()
+    before = [weight.detach().clone() for weight in model.parameters()]
+    rule = build_rule(label, RuleContext(lambda: [weight > 0 for weight in before]))
+    grads = rule(model, model.loss)
+    if [g.shape for g in grads] != [w.shape for w in before]:
+        raise reject(f"rule {label}", [tuple(g.shape) for g in grads], "one gradient per weight, of its shape")
+    if not all(bool(torch.isfinite(g).all()) for g in grads):
+        raise reject(f"rule {label}", "an infinite gradient", "finite")
+    if not all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)):
+        raise reject(f"rule {label}", "weights that moved", "a rule that leaves the weights to the optimizer")
+
+
+def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
+    """Run a metric twice on a finished run and return its numbers.
+
+    It gives the same numbers both times, and leaves the weights and outputs of the models alone.
+
+    Raises:
+        ConfigError: when a promise is broken.
+    """
+    use_threads(1)
+    base = ("accuracy", "tow") if name not in ("accuracy", "tow") else ("accuracy",)
+    config = replace(TINY, metrics=tuple(dict.fromkeys((*base, name))), landscape_points=3)
+    experiment = Experiment(config, workspace)
+    load("metrics", name)
+    weights = [weight.detach().clone() for weight in experiment.unlearned.network.model.parameters()]
+    first, second = (evaluate(experiment)[0] for _ in range(2))
+    if finite(first) != finite(second):
+        raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
+    after = experiment.unlearned.network.model.parameters()
+    if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
+        raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
+    return first

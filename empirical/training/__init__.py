@@ -1,0 +1,1 @@
+"""Gradient rules, batches and the loop: the only place where an optimizer steps."""

@@ -1,0 +1,142 @@
+"""What an epoch reads: streams of rows, ordered by (seed, epoch) before the epoch starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from repro.records.identity import derive_seed
+
+
+class Examples(NamedTuple):
+    """One batch of one stream, ready for the model.
+
+    Attributes:
+        images: `(b, c, h, w)`; raw in a plan, augmented and normalized when a method sees them.
+        labels: `(b,)` int64.
+        forget: `(b,)` boolean, True for rows of the forget set.
+        draws: `(b, k)` uniform numbers for the augmentation.
+    """
+
+    images: Tensor
+    labels: Tensor
+    forget: Tensor
+    draws: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the training images with the labels to train on.
+
+    Attributes:
+        index: `(n,)` int64 row numbers; labels: `(n,)` int64; forget: `(n,)` boolean.
+        batch_size: rows a step.
+    """
+
+    index: Tensor
+    labels: Tensor
+    forget: Tensor
+    batch_size: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of an epoch in which every step reads one batch of every stream.
+
+    Attributes:
+        streams: by name; the first leads: the segment ends when it is used up, the others start over.
+        cached: whether a stream that starts over repeats its order and augmentation (D11).
+    """
+
+    streams: Mapping[str, Rows]
+    cached: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Steps until the leading stream is used up."""
+        lead = next(iter(self.streams.values()))
+        return -(-len(lead) // lead.batch_size)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What a method may read.
+
+    Attributes:
+        retain, forget: rows of the two sets with their true labels.
+        classes: number of classes.
+        epochs: epochs of the whole stage.
+    """
+
+    retain: Rows
+    forget: Rows
+    classes: int
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """The rows of one stream for a whole segment, in the order the steps take them."""
+
+    index: Tensor
+    labels: Tensor
+    forget: Tensor
+    draws: Tensor
+    batch_size: int
+
+    def rows(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return row numbers, labels, forget flags and draws of a step."""
+        cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
+
+    def batch(self, images: Tensor, step: int) -> Examples:
+        """Return the raw batch of a step."""
+        index, *rest = self.rows(step)
+        picked = images[index.to(images.device)].to(index.device, non_blocking=True)
+        return Examples(picked, *rest)
+
+
+@dataclass(frozen=True)
+class Arranger:
+    """Orders rows on the CPU, so that every device and every process sees the same batches.
+
+    Attributes:
+        seed: root of the stage's orders.
+        columns: uniform numbers per row for the augmentation.
+        device: where the orders are used.
+    """
+
+    seed: int
+    columns: int
+    device: torch.device = field(default=torch.device("cpu"))
+
+    def generator(self, *names: object) -> torch.Generator:
+        """Return the CPU generator of a use, such as `("epoch", 3, "forget")`."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, *names))
+
+    def arrange(self, segment: Segment, *names: object) -> dict[str, Order]:
+        """Return the order of every stream of a segment."""
+        steps = segment.steps
+        orders = {}
+        for place, (name, rows) in enumerate(segment.streams.items()):
+            total = len(rows) if place == 0 else steps * min(rows.batch_size, len(rows))
+            orders[name] = self._order(rows, total, self.generator(*names, name), cached=segment.cached)
+        return orders
+
+    def _order(self, rows: Rows, total: int, generator: torch.Generator, *, cached: bool) -> Order:
+        count = len(rows)
+        rounds = -(-total // count)
+        first = torch.randperm(count, generator=generator)
+        permutations = [first] + [
+            first if cached else torch.randperm(count, generator=generator) for _ in range(rounds - 1)
+        ]
+        draws = torch.rand(count if cached else total, self.columns, generator=generator)
+        picked = torch.cat(permutations)[:total].to(self.device)
+        draws = (draws.repeat(rounds, 1) if cached else draws)[:total].to(self.device)
+        batch_size = min(rows.batch_size, count)
+        return Order(rows.index[picked], rows.labels[picked], rows.forget[picked], draws, batch_size)

@@ -1,0 +1,266 @@
+"""The loop: the only place where an optimizer steps. A `Step` is one whole update, with no wait for the device."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from empirical.data.augment import Augment
+from empirical.models.network import Network, frozen_statistics
+from empirical.settings.run_config import Recipe
+from empirical.settings.switches import Fidelity
+from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
+from empirical.training.graph import GraphRunner
+from empirical.training.rules import Masked, Rule, phases
+
+Runner = Callable[[Mapping[str, Order], int], Tensor]
+
+
+class Method(Protocol):
+    """An unlearning method: which batches it reads and what its loss terms are.
+
+    Attributes:
+        parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.
+    """
+
+    @property
+    def parts(self) -> tuple[str, ...]: ...
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
+
+    def loss(self, part: str, batch: Mapping[str, Examples], scores: "Scores") -> Tensor: ...
+
+
+@dataclass
+class Scores:
+    """How a method reads the model inside a loss.
+
+    Attributes:
+        network: the model being trained.
+        teacher: a frozen copy of the original, or None.
+        epoch: 0-dimensional tensor holding the epoch number.
+        keep_statistics: whether forget batches leave BatchNorm's running statistics alone (D12).
+        evaluated: examples whose scores were asked for, each of which takes a gradient.
+    """
+
+    network: Network
+    teacher: Network | None
+    epoch: Tensor
+    keep_statistics: bool = False
+    evaluated: int = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the scores of prepared images."""
+        self.evaluated += len(images)
+        return self.network.logits(images)
+
+    def forget(self, images: Tensor) -> Tensor:
+        """Return the scores of a forget batch."""
+        if not self.keep_statistics:
+            return self(images)
+        with frozen_statistics(self.network.model):
+            return self(images)
+
+    @torch.no_grad()
+    def original(self, images: Tensor) -> Tensor:
+        """Return the teacher's scores."""
+        if self.teacher is None:
+            raise ValueError("teacher = None: this method needs the original model")
+        return self.teacher.logits(images)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything one training stage needs.
+
+    Attributes:
+        method, rule, sets, recipe: what is trained on, how gradients are made, and with which settings.
+        images: all training images, `(n, c, h, w)`.
+        augment: what happens to a batch.
+        seed: root of data order, augmentation and label draws.
+        teacher: the frozen original, for methods that compare with it.
+        fidelity: discrepancy switches.
+    """
+
+    method: Method
+    rule: Rule
+    sets: Sets
+    recipe: Recipe
+    images: Tensor = field(repr=False)
+    augment: Augment = Augment()
+    seed: int = 0
+    teacher: Network | None = None
+    fidelity: Fidelity = Fidelity()
+
+
+@dataclass
+class Log:
+    """What training left behind besides the weights.
+
+    Attributes:
+        epochs: one row an epoch: mean loss, learning rate, seconds.
+        gradient_evaluations: gradients of single examples that were computed.
+        diverged_at: `{epoch, step}` of the first loss that is not finite, or None.
+        seconds: wall time of the loop.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    gradient_evaluations: int = 0
+    diverged_at: dict[str, int] | None = None
+    seconds: float = 0.0
+
+
+class Step:
+    """One update: augmentation, passes, rule, optimizer. Calling it never waits for the device.
+
+    Args:
+        network: the model being trained.
+        stage: the stage's method, rule and recipe.
+    """
+
+    def __init__(self, network: Network, stage: Stage) -> None:
+        self.network = network
+        self.stage = stage
+        self.weights = network.parameters()
+        self.rules = phases(stage.rule, stage.fidelity)
+        self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
+        self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
+        keep = stage.fidelity.forget_statistics == "keep"
+        self.scores = Scores(network, stage.teacher, self.epoch, keep)
+
+    def set_rate(self, lr: float) -> None:
+        """Set the learning rate, in place where the optimizer keeps it as a tensor."""
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+    def __call__(self, batch: Mapping[str, Examples]) -> Tensor:
+        """Take one step on raw batches and return the loss before it, on the device."""
+        ready = {name: self._prepare(examples) for name, examples in batch.items()}
+        losses: list[Tensor] = []
+
+        def loss(part: str) -> Tensor:
+            value = self.stage.method.loss(part, ready, self.scores)
+            losses.append(value.detach())
+            return value
+
+        seen = []
+        for rule, optimizer in zip(self.rules, self.optimizers, strict=True):
+            losses.clear()
+            self._apply(rule, optimizer, rule(self.network.model, loss))
+            seen += losses[:: rule.passes]
+        return torch.stack(seen).sum()
+
+    def _prepare(self, examples: Examples) -> Examples:
+        augmented = self.stage.augment(examples.images, examples.draws)
+        return examples._replace(images=self.network.prepare(augmented))
+
+    def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
+        for weight, grad in zip(self.weights, grads, strict=True):
+            # Fused optimizers need a gradient laid out like its weight, and a mask may have changed the layout.
+            weight.grad = grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
+        if not isinstance(rule, Masked):
+            optimizer.step()
+            return
+        saved = [weight.detach().clone() for weight in self.weights]
+        optimizer.step()
+        with torch.no_grad():
+            for weight, old, movable in zip(self.weights, saved, rule.movable, strict=True):
+                weight.copy_(torch.where(movable, weight, old))
+
+
+def make_optimizer(recipe: Recipe, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """Return the base optimizer; on a GPU its learning rate is a tensor, so that a captured step can follow it."""
+    device = weights[0].device
+    capturable = device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device) if capturable else recipe.lr
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay}
+    shared["fused" if capturable else "foreach"] = True
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(weights, momentum=recipe.momentum, **shared)
+    adaptive = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return adaptive(weights, capturable=capturable, **shared)
+
+
+def learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
+    """Return the learning rate of a step.
+
+    Args:
+        recipe: schedule and rates; `multistep` is the released code's: x 0.2 at epochs 91 and 136 of retraining.
+        epoch: epochs finished before this step.
+        progress: share of the current epoch that is done, in [0, 1).
+    """
+    now = epoch + progress
+    if now < recipe.warmup_epochs:
+        return recipe.warmup_lr * (now + 1e-3) / recipe.warmup_epochs
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * now / recipe.epochs))
+    peak = recipe.warmup_lr if recipe.warmup_epochs else recipe.lr
+    return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
+
+
+def make_runner(step: Step, engine: str) -> Runner:
+    """Return what takes the steps of a segment: CUDA graphs where asked for and possible, otherwise Python."""
+    images = step.stage.images
+    if engine == "graph" and images.is_cuda:
+        step.network.compile()
+        return GraphRunner(step, step.network, images, step.scores)
+    return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
+
+
+def fit(network: Network, stage: Stage, engine: str = "eager") -> Log:
+    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
+
+    Args:
+        network: the model to train.
+        stage: what to train on and how.
+        engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
+    """
+    log = Log()
+    step = Step(network, stage)
+    runner = make_runner(step, engine)
+    arranger = Arranger(stage.seed, stage.augment.columns, network.device)
+    network.model.train()
+    started = time.perf_counter()
+    for epoch in range(stage.recipe.epochs):
+        losses = _epoch(step, runner, arranger, epoch=epoch, log=log)
+        broken = (~torch.isfinite(losses)).nonzero()
+        mean = None if len(broken) else float(losses.mean())
+        log.epochs.append({"epoch": epoch + 1, "loss": mean, "lr": learning_rate(stage.recipe, epoch, 0)})
+        if len(broken):
+            log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
+            break
+    log.seconds = time.perf_counter() - started
+    for weight in step.weights:
+        weight.grad = None  # the gradients of a captured step live in the graph's own memory
+    return log
+
+
+def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, log: Log) -> Tensor:
+    """Run one epoch and return its step losses, `(steps,)`."""
+    stage = step.stage
+    step.epoch.fill_(epoch)
+    segments = stage.method.segments(stage.sets, epoch, arranger.generator("labels", epoch))
+    total = sum(segment.steps for segment in segments)
+    losses: list[Tensor] = []
+    for place, segment in enumerate(segments):
+        orders = arranger.arrange(segment, "epoch", epoch, place)
+        for number in range(segment.steps):
+            step.set_rate(learning_rate(stage.recipe, epoch, len(losses) / total))
+            losses.append(runner(orders, number))
+    log.gradient_evaluations = step.scores.evaluated
+    return torch.stack(losses)
+
+
+def frozen_copy(network: Network) -> Network:
+    """Return the network in evaluation mode with weights that take no gradient, as a teacher."""
+    for parameter in network.model.parameters():
+        parameter.requires_grad_(False)
+    network.model.eval()
+    return network

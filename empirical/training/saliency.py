@@ -1,0 +1,44 @@
+"""Which weights the forget set pulls at most: the mask of SalUn and of Sharp MinMax."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.models.network import Network
+from empirical.training.rules import add_
+
+
+def forget_gradient(
+    network: Network, images: Tensor, labels: Tensor, rows: Tensor, *, batch_size: int = 256
+) -> list[Tensor]:
+    """Return `|sum over F of grad CE|`, one tensor per parameter, with the model in evaluation mode.
+
+    Args:
+        network: the original model.
+        images: `(n, c, h, w)` raw training images; labels: `(n,)`.
+        rows: row numbers of the forget set.
+        batch_size: images a pass.
+    """
+    weights = network.parameters()
+    total = [torch.zeros_like(weight) for weight in weights]
+    network.model.eval()
+    for chunk in rows.split(batch_size):
+        scores = network.logits(network.prepare(images[chunk.to(images.device)].to(network.device)))
+        loss = F.cross_entropy(scores, labels[chunk].to(network.device), reduction="sum")
+        add_(total, torch.autograd.grad(loss, weights, materialize_grads=True))
+    network.model.train()
+    return [gradient.abs() for gradient in total]
+
+
+def saliency_mask(magnitude: list[Tensor], fraction: float, *, polarity: str = "high") -> list[Tensor]:
+    """Mark the share `fraction` of all weights with the highest forget gradient: True = forget side.
+
+    One ranking over every parameter; exactly `int(fraction * weights)` are marked. `polarity="low"` marks the lowest
+    ones, as the released code does (D3). Ties go by position.
+    """
+    flat = torch.cat([tensor.flatten() for tensor in magnitude])
+    order = torch.argsort(flat, descending=polarity == "high", stable=True)
+    marked = torch.zeros_like(flat, dtype=torch.bool)
+    marked[order[: int(fraction * len(flat))]] = True
+    sizes = [tensor.numel() for tensor in magnitude]
+    return [part.view_as(tensor) for part, tensor in zip(marked.split(sizes), magnitude, strict=True)]

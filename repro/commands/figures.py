@@ -1,0 +1,90 @@
+"""Commands that draw and write from records: figures, comparison, verdicts, report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, main_file, say
+from repro.records.errors import MissingDataError
+from repro.records.pack import readers
+from repro.records.store import Store
+
+
+def figures(
+    names: Annotated[list[str], typer.Argument(help="Names of figures and tables, or `all`.")],
+    study: Annotated[str | None, typer.Option(help="Draw network figures from this study.")] = None,
+    strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Draw figures and tables (PDF, PNG, CSV) from records alone."""
+    from figures.catalogue import draw, figure_names
+
+    chosen = figure_names() if names == ["all"] else names
+    drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
+    emit([_drawn_row(item) for item in drawn], as_json=json)
+    missing = [item.name for item in drawn if item.missing]
+    for item in (item for item in drawn if item.missing and not json):
+        say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
+    if missing and strict:
+        raise MissingDataError(f"not run for: {', '.join(missing)}; the commands are listed above")
+
+
+def _drawn_row(drawn: Any) -> dict[str, Any]:
+    return {
+        "figure": drawn.name,
+        "runs": len(drawn.run_ids),
+        "missing": len(drawn.missing),
+        "file": str(main_file(drawn.files) or ""),
+    }
+
+
+def compare(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Put the theory's test error beside that of networks trained on the same signal-noise data."""
+    from figures.fig_theory_vs_empirical import rows
+
+    sources = readers(Store(store))
+    emit(rows(sources), as_json=json, empty="no runs to compare; `repro theory` and `repro empirical grid` make them")
+    if not json:
+        draw_figures(["fig-theory-vs-empirical"], sources, store / "figures")
+
+
+def claims(
+    write: Annotated[Path | None, typer.Option(help="Also write the page, such as paper_repro.md.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Print the verdict on every claim, figure and table of the paper, from records."""
+    from figures.paper import verdicts, write_page
+
+    rows = verdicts(readers(Store(store)))
+    emit(rows if json else [_short(row) for row in rows], as_json=json)
+    if write:
+        # The page is committed, so it may rest on committed records only.
+        say(f"wrote {write_page(readers(Store(store))[1:], write)}")
+
+
+def _short(row: dict[str, str]) -> dict[str, str]:
+    """Return what fits a terminal: the page and the JSON have every column in full."""
+    number = row["our number"]
+    shown = {"item": row["item"], "verdict": row["verdict"], "record": row["record"].split(",")[0].strip("`")}
+    return shown | {"our number": number if len(number) <= 100 else number[:97] + "..."}
+
+
+def report(store: StoreOption = DEFAULT_STORE) -> None:
+    """Write one self-contained HTML page with every verdict, figure, table and its provenance."""
+    from figures.report import write_report
+
+    page = write_report(readers(Store(store)), store / "figures", store / "report.html")
+    say(f"report: {page}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "figures": figures,
+    "compare": compare,
+    "claims": claims,
+    "report": report,
+}

@@ -1,0 +1,83 @@
+"""How commands speak: a table for people, JSON for programs, errors as one line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repro.records.identity import plain
+from repro.records.store import Reader
+
+StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DEFAULT_STORE = Path("runs")
+
+
+def say(text: str = "") -> None:
+    """Print one line for a person."""
+    typer.echo(text)
+
+
+def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str = "nothing to show") -> None:
+    """Print rows as a table, or as a JSON list of objects.
+
+    Args:
+        rows: one mapping a row; the first row's keys are the columns.
+        as_json: print JSON.
+        empty: the line printed when there are no rows.
+    """
+    if as_json:
+        emit_json(list(rows))
+    elif not rows:
+        say(empty)
+    else:
+        _print_table(rows)
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON document; a NaN becomes null, which every reader of JSON accepts."""
+    say(json.dumps(_without_nan(plain(value)), indent=1, sort_keys=False))
+
+
+def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path) -> None:
+    """Draw figures from the given records and name the files."""
+    from figures.catalogue import draw
+
+    for drawn in draw(list(names), list(sources), out):
+        say(f"figure: {main_file(drawn.files)} (also .pdf and .csv)")
+
+
+def main_file(files: Sequence[Path]) -> Path | None:
+    """Return the file a person would open: the picture, or the Markdown of a table."""
+    shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
+    return shown[0] if shown else None
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print left-aligned columns, two spaces apart: readable in a terminal, a file and a pipe alike."""
+    columns = list(rows[0])
+    cells = [
+        [str(column).replace("_", " ") for column in columns],
+        *([_text(row.get(c)) for c in columns] for row in rows),
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for number, line in enumerate(cells):
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        if number == 0:
+            say("  ".join("-" * width for width in widths))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,142 @@
+"""Commands that read or check what runs left behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.records.errors import IntegrityError, MissingDataError
+from repro.records.pack import readers, results_folder, write_pack
+from repro.records.store import Record, Store, pick, read_records
+
+KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
+
+
+def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """List the finished runs: your own first, then the committed studies."""
+    records = read_records(readers(Store(store)), kind)
+    emit([_row(record) for record in records], as_json=json, empty="no runs yet; start with `repro theory`")
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "run": record.run_id,
+        "kind": record.kind,
+        "status": record.status,
+        "store": record.source,
+        "study": record.provenance.get("study", ""),
+        "finished": record.provenance.get("finished", ""),
+    }
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="The run id, or enough of its first digits.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Show one run: its settings, its numbers and how it came to be."""
+    record = pick(read_records(readers(Store(store))), run)
+    names = ("run_id", "kind", "status", "source", "config", "result", "provenance")
+    content = {name: getattr(record, name) for name in names}
+    if json:
+        emit_json(content)
+        return
+    emit([{"setting": key, "value": value} for key, value in _flatten(content).items()])
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        text = str(value)
+        return {prefix: text if len(text) <= 100 else text[:97] + "..."}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flatten(item, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Compare every stored file with its recorded hash, in your own store and in the committed studies."""
+    problems = [problem for reader in readers(Store(store)) for problem in reader.verify()]
+    emit([{"problem": problem} for problem in problems], as_json=json, empty="every file matches its hash")
+    if problems:
+        raise IntegrityError(f"{len(problems)} damaged; delete those folders and run them again")
+
+
+def doctor(
+    data_root: Annotated[Path | None, typer.Option(envvar="REPRO_DATA", help="Folder of image Parquet files.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Report Python, packages, device and data found, and the command that brings what is missing."""
+    from repro.commands.doctor import examine
+
+    rows = examine(data_root)
+    emit(rows, as_json=json)
+    missing = [row["check"] for row in rows if row["state"] == "missing"]
+    if missing:
+        raise MissingDataError(f"missing: {', '.join(missing)}; see the remedies above")
+
+
+def pack(
+    name: Annotated[str, typer.Argument(help="Name of the pack: results/NAME.parquet.")],
+    study: Annotated[list[str] | None, typer.Option(help="Studies to pack; default: the one called NAME.")] = None,
+    attach: Annotated[bool, typer.Option(help="Keep arrays and per-epoch rows.")] = True,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Pack the runs of one or more studies into one file under results/, to be committed."""
+    studies = study or [name]
+    records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
+    if not records:
+        raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
+    path = write_pack(records, results_folder() / f"{name}.parquet", attach=attach)
+    say(f"packed {len(records)} runs into {path}")
+
+
+def diff(
+    left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
+    right: Annotated[str, typer.Argument(help="Another one.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Name every setting in which two network runs differ."""
+    from empirical.studies.compare import diff_runs
+
+    records = read_records(readers(Store(store)))
+    found = diff_runs(pick(records, left), pick(records, right))
+    emit([vars(item) for item in found], as_json=json, empty="no setting differs")
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
+    from empirical.studies.compare import check_study
+    from empirical.studies.grid import finished
+    from empirical.studies.recipe import load_recipe
+
+    study = load_recipe(recipe)
+    rows = check_study(study.expected, finished(study, Store(store)))
+    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    failing = [row for row in rows if not row.passes]
+    if failing:
+        raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
+
+
+def _check_row(row: Any) -> dict[str, Any]:
+    expected = row.expected
+    where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
+    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
+    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_runs,
+    "show": show,
+    "verify": verify,
+    "doctor": doctor,
+    "pack": pack,
+    "check": check,
+}

@@ -1,0 +1,1 @@
+"""The floor: settings, identity, the store of runs, committed packs, provenance and errors."""

@@ -1,0 +1,109 @@
+"""Committed study records: one Parquet file a study, one row a run, so that hundreds of runs are one small file."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from repro.records.errors import IntegrityError
+from repro.records.store import ATTACHED, Reader, Record, Store, run_id
+
+HEAD = ("run_id", "kind", "status", "schema")
+TEXTS = ("config", "result", "provenance")
+
+
+def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) -> Path:
+    """Write records to one Parquet file, ordered by run id, so that the same records give the same bytes.
+
+    Args:
+        records: the runs of one study.
+        path: the file, `results/<study>.parquet`.
+        attach: keep arrays and per-epoch rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_row(record, attach) for record in sorted(records, key=lambda record: record.run_id)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), path, compression="zstd")
+    return path
+
+
+class PackedStore:
+    """The runs of one committed study, read like a store.
+
+    Args:
+        path: the Parquet file; its stem names the study.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        """Return the study's runs, of one kind if named."""
+        source = f"results/{self.path.stem}"
+        return [_record(row, source) for row in self._rows() if kind in (None, row["kind"])]
+
+    def verify(self) -> list[str]:
+        """Return one line for every row whose content does not match its hash or its identity."""
+        damaged = [row["run_id"] for row in self._rows() if not _intact(row)]
+        return [f"{self.path.name}/{identity}: does not match its hash" for identity in damaged]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(self.path).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    texts = ("run_id", "kind", "status", *TEXTS, "sha256")
+    columns = [(name, pa.string()) for name in texts] + [(name, pa.binary()) for name in ATTACHED]
+    return pa.schema([*columns, ("schema", pa.int64())])
+
+
+def _row(record: Record, attach: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(record, name) for name in HEAD}
+    row |= {name: json.dumps(getattr(record, name), sort_keys=True) for name in TEXTS}
+    row |= {name: record.read(name) if attach else b"" for name in ATTACHED}
+    return row | {"sha256": _sha(row)}
+
+
+def _sha(row: dict[str, Any]) -> str:
+    texts = [str(row[name]).encode() for name in ("run_id", "kind", "status", "schema", *TEXTS)]
+    parts = texts + [row[name] or b"" for name in ATTACHED]
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+def _intact(row: dict[str, Any]) -> bool:
+    same = run_id(row["kind"], json.loads(row["config"]), row["schema"]) == row["run_id"]
+    return same and _sha(row) == row["sha256"]
+
+
+def _record(row: dict[str, Any], source: str) -> Record:
+    texts = {name: json.loads(row[name]) for name in TEXTS}
+    files = {name: row[name] for name in ATTACHED if row[name]}
+    head = {name: row[name] for name in HEAD}
+    return Record(**head, **texts, source=source, files=files)
+
+
+def shipped(name: str) -> Path:
+    """Return a folder of the project, `results` or `recipes`: the working directory's, else that of this checkout."""
+    here = Path(name)
+    return here if here.is_dir() else Path(__file__).parents[2] / name
+
+
+def results_folder() -> Path:
+    """Return the folder of the committed study records."""
+    return shipped("results")
+
+
+def readers(store: Store, results: Path | None = None) -> list[Reader]:
+    """Return everything a reader of records looks at: the user's own runs first, then every committed study."""
+    return [store, *(PackedStore(path) for path in sorted((results or results_folder()).glob("*.parquet")))]

@@ -1,0 +1,148 @@
+"""One definition of a setting, from which validation, command-line options and documentation follow."""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from repro.records.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help: str, **limits: Any) -> Any:
+    """Declare a dataclass field with its meaning and its allowed range.
+
+    Args:
+        default: the default value.
+        help: one sentence for `--help` and the documentation.
+        **limits: any of `symbol` and `unit` (text); `low` and `high` (closed bounds); `open_low` and `open_high`
+            (make a bound strict); `choices` (the allowed values).
+    """
+    unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices"}
+    if unknown:
+        raise TypeError(f"setting() got unknown limits {sorted(unknown)}")
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the closest option, or an empty string."""
+    match = difflib.get_close_matches(str(name), list(options), n=1, cutoff=0.5)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def reject(field: str, value: Any, allowed: str, remedy: str = "") -> ConfigError:
+    """Build the one-line error for a bad value: field, value, allowed range and, if given, the remedy."""
+    return ConfigError(f"{field} = {value!r}: must be {allowed}{'; ' + remedy if remedy else ''}")
+
+
+def choose(field: str, name: str, options: Iterable[str]) -> str:
+    """Return `name` if it is one of `options`; otherwise raise `ConfigError` naming the nearest one."""
+    options = list(options)
+    if name not in options:
+        raise ConfigError(f"{field} = {name!r}: must be one of {', '.join(options)}{nearest(name, options)}")
+    return name
+
+
+def range_text(limits: Mapping[str, Any]) -> str:
+    """Return the allowed range of a setting as text, such as `in [0, 1]`, or an empty string when unbounded."""
+    low, high = limits.get("low"), limits.get("high")
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"{'>' if limits.get('open_low') else '>='} {low}"
+    if low is None:
+        return f"{'<' if limits.get('open_high') else '<='} {high}"
+    return f"in {'(' if limits.get('open_low') else '['}{low}, {high}{')' if limits.get('open_high') else ']'}"
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    """Return the resolved type annotations of a dataclass."""
+    return typing.get_type_hints(cls)
+
+
+def check(config: Any) -> None:
+    """Validate a frozen dataclass in its `__post_init__`: coerce ints to floats and lists to tuples, check limits.
+
+    Raises:
+        ConfigError: naming field, value, allowed range and the nearest choice.
+    """
+    for field in dataclasses.fields(config):
+        value = _coerce(field.name, getattr(config, field.name), hints(type(config))[field.name])
+        object.__setattr__(config, field.name, value)
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_limits(field.name, item, field.metadata)
+
+
+def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T:
+    """Build a dataclass from a plain mapping (TOML or JSON), refusing unknown keys.
+
+    A `type` key equal to the class name, as `repro.records.identity.plain` writes it, is accepted and ignored.
+
+    Raises:
+        ConfigError: for an unknown key (with the nearest name), a wrong type or a value out of range.
+    """
+    prefix = f"{where}: " if where else ""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{prefix}expected a table of settings, got {mapping!r}")
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    values = {key: value for key, value in mapping.items() if not (key == "type" and value == cls.__name__)}
+    for key in values:
+        if key not in names:
+            raise ConfigError(f"{prefix}unknown setting {key!r}{nearest(key, names)}; known: {', '.join(names)}")
+    try:
+        return cls(**{key: _nested(hints(cls)[key], value, key) for key, value in values.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
+
+
+def _nested(annotation: Any, value: Any, key: str) -> Any:
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(annotation):
+        return build(annotation, value, where=key)  # type: ignore[arg-type]
+    return value
+
+
+def _coerce(name: str, value: Any, annotation: Any) -> Any:
+    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    if options:
+        return _coerce_union(name, value, options)
+    if typing.get_origin(annotation) is tuple:
+        if not isinstance(value, list | tuple):
+            raise reject(name, value, "a list")
+        return tuple(_coerce(name, item, typing.get_args(annotation)[0]) for item in value)
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(annotation, type):
+        return value
+    if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
+        raise reject(name, value, f"of type {annotation.__name__}")
+    return value
+
+
+def _coerce_union(name: str, value: Any, options: tuple[Any, ...]) -> Any:
+    for option in options:
+        try:
+            return _coerce(name, value, option)
+        except ConfigError:
+            continue
+    names = ["nothing" if option is type(None) else getattr(option, "__name__", str(option)) for option in options]
+    raise reject(name, value, f"of type {' or '.join(names)}")
+
+
+def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    if limits.get("choices") is not None:
+        choose(name, value, limits["choices"])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise reject(name, value, "a finite number")
+    low, high = limits.get("low"), limits.get("high")
+    too_low = low is not None and (value < low or (limits.get("open_low", False) and value == low))
+    too_high = high is not None and (value > high or (limits.get("open_high", False) and value == high))
+    if too_low or too_high:
+        raise reject(name, value, range_text(limits))
