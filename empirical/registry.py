@@ -1,7 +1,8 @@
 """Names of data sets, models, rules, methods and metrics, loaded on first use; a user's package adds its own."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -26,21 +27,52 @@ RULES = {
     "retain-sam": "empirical.training.rules:build_retain_sam",
     "masked": "empirical.training.rules:build_masked",
 }
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number depends on besides the stages it is measured on; read without importing the metric.
+
+    Attributes:
+        home: `module:function`; the function takes an `empirical.metrics.evaluation.Evaluation`.
+        version: raised when the same models would get other numbers, so that old numbers are never mixed in.
+        needs: metrics whose numbers it reads from `evaluation.result`.
+        settings: fields of `RunConfig` it reads besides those that the stages are made of.
+        switches: fields of `Fidelity` it reads besides those that the stages are made of.
+    """
+
+    home: str
+    version: int = 1
+    needs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+
+
 METRICS = {
-    "accuracy": "empirical.metrics.accuracy:accuracies",
-    "tow": "empirical.metrics.accuracy:tug_of_war",
-    "mia": "empirical.metrics.svc_attack:svc_attack",
-    "attacks": "empirical.metrics.threshold_attack:threshold_attack",
-    "gap": "empirical.metrics.gap:gaps",
-    "entanglement": "empirical.metrics.entanglement:entanglement",
-    "distances": "empirical.metrics.distances:distances",
-    "margins": "empirical.metrics.samples:margins",
-    "klom": "empirical.metrics.klom:klom_margins",
-    "features": "empirical.metrics.samples:features",
-    "landscape": "empirical.metrics.landscape:landscape",
-    "hessian": "empirical.metrics.hessian:top_eigenvalues",
-    "relearning": "empirical.metrics.relearning:relearning",
-}
+    "accuracy": Metric(
+        "empirical.metrics.accuracy:accuracies", switches=("corrupted_evaluation", "validation_images")
+    ),
+    "tow": Metric(
+        "empirical.metrics.accuracy:tug_of_war", needs=("accuracy",), settings=("difficulty",),
+        switches=("tow", "tow_reference"),
+    ),
+    "mia": Metric(
+        "empirical.metrics.svc_attack:svc_attack", settings=("attack_size",), switches=("m_entropy", "mia_members")
+    ),
+    "attacks": Metric("empirical.metrics.threshold_attack:threshold_attack"),
+    "gap": Metric("empirical.metrics.gap:gaps", needs=("accuracy", "mia")),
+    "entanglement": Metric("empirical.metrics.entanglement:entanglement", switches=("entanglement_scale",)),
+    "distances": Metric("empirical.metrics.distances:distances"),
+    "margins": Metric("empirical.metrics.samples:margins"),
+    "klom": Metric("empirical.metrics.klom:klom_margins"),
+    "features": Metric("empirical.metrics.samples:features"),
+    "landscape": Metric(
+        "empirical.metrics.landscape:landscape", settings=("landscape_points", "landscape_radius"),
+        switches=("landscape_norm",),
+    ),
+    "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
+    "relearning": Metric("empirical.metrics.relearning:relearning"),
+}  # fmt: skip
 DATASETS = {
     "digits": "empirical.data.builtin:load_digits",
     "signal-noise": "empirical.data.builtin:load_signal_noise",
@@ -65,7 +97,9 @@ MODELS = {
     "vit-s": "empirical.models.others:vit_s",
     "patch-cnn": "empirical.models.others:patch_cnn",
 }
-BUILT_IN = {"methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS}
+BUILT_IN: dict[str, Mapping[str, str | Metric]] = {
+    "methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS,
+}  # fmt: skip
 
 
 @cache
@@ -79,6 +113,19 @@ def names(kind: str) -> list[str]:
     return [*BUILT_IN[kind], *(name for name in plugins(kind) if name not in BUILT_IN[kind])]
 
 
+def metric(name: str) -> Metric:
+    """Return what a metric needs; a user's entry point is a function, or a `Metric` that names one.
+
+    Raises:
+        ConfigError: when no such metric is known, with the nearest one.
+    """
+    choose("metric", name, names("metrics"))
+    if name in METRICS:
+        return METRICS[name]
+    found = plugins("metrics")[name].load()
+    return found if isinstance(found, Metric) else Metric(plugins("metrics")[name].value)
+
+
 def load(kind: str, name: str) -> Callable[..., Any]:
     """Import and return what `name` stands for.
 
@@ -86,7 +133,9 @@ def load(kind: str, name: str) -> Callable[..., Any]:
         ConfigError: when no such name is known, with the nearest one.
     """
     choose(kind.removesuffix("s"), name, names(kind))
-    if name not in BUILT_IN[kind]:
-        return plugins(kind)[name].load()
-    module, attribute = BUILT_IN[kind][name].split(":")
+    found = BUILT_IN[kind][name] if name in BUILT_IN[kind] else plugins(kind)[name].load()
+    home = found.home if isinstance(found, Metric) else found
+    if not isinstance(home, str):
+        return home
+    module, attribute = home.split(":")
     return getattr(importlib.import_module(module), attribute)

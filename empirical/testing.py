@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from empirical.registry import load
+from empirical.registry import metric
 from empirical.runs.cells import build_method, check_cell, reject
-from empirical.runs.evaluate import evaluate, finite
+from empirical.runs.evaluate import evaluate
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.run_config import RunConfig
@@ -73,7 +74,7 @@ def check_rule(label: str) -> None:
 
 
 def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
-    """Run a metric twice on a finished run and return its numbers.
+    """Run a metric, after those it needs, twice on a finished run and return its numbers and arrays.
 
     It gives the same numbers both times, and leaves the weights and outputs of the models alone.
 
@@ -81,15 +82,13 @@ def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
         ConfigError: when a promise is broken.
     """
     use_threads(1)
-    base = ("accuracy", "tow") if name not in ("accuracy", "tow") else ("accuracy",)
-    config = replace(TINY, metrics=tuple(dict.fromkeys((*base, name))), landscape_points=3)
+    config = replace(TINY, metrics=(*metric(name).needs, name), landscape_points=3)
     experiment = Experiment(config, workspace)
-    load("metrics", name)
     weights = [weight.detach().clone() for weight in experiment.unlearned.network.model.parameters()]
-    first, second = (evaluate(experiment)[0] for _ in range(2))
-    if finite(first) != finite(second):
+    (first, arrays), (second, others) = (evaluate(experiment) for _ in range(2))
+    if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):
         raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
     after = experiment.unlearned.network.model.parameters()
     if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
         raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
-    return first
+    return first | arrays
