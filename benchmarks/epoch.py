@@ -13,11 +13,13 @@ from released_path import Trainer, epoch, loader, released_flags
 from training_cases import Case, build_stage, fast_precision, random_images, random_mask
 from training_command import arguments, keep, prepare
 
+from empirical.data.augment import augmentation
 from empirical.data.images import load_dataset
 from empirical.methods.retain import Retrain
 from empirical.models.network import predict
-from empirical.runs.build import augmentation, build_network, row_sets
+from empirical.runs.stages import build_network
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.training.batches import row_sets
 from empirical.training.loop import Stage, fit
 from empirical.training.rules import RuleContext, build_rule
 

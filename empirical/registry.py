@@ -1,4 +1,7 @@
-"""Names of data sets, models, rules, methods and metrics, loaded on first use; a user's package adds its own."""
+"""What there is: data sets, models, rules, methods, forget sets and metrics by name, loaded on first use.
+
+A user's package adds its own through entry points, in the groups `repro.methods`, `repro.rules`, and so on.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -73,15 +76,55 @@ METRICS = {
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
     "relearning": Metric("empirical.metrics.relearning:relearning"),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set.
+
+    Attributes:
+        home: `module:function` of its loader, called with its options and the runtime.
+        files: `module:function` that lists the files it is read from, called with its name, its options and the folder
+            of local data; empty: nobody can say, so its decoded content identifies it.
+    """
+
+    home: str
+    files: str = ""
+
+
 DATASETS = {
-    "digits": "empirical.data.builtin:load_digits",
-    "signal-noise": "empirical.data.builtin:load_signal_noise",
-    "cifar10": "empirical.data.files:load_cifar10",
-    "cifar100": "empirical.data.files:load_cifar100",
-    "tinyimagenet100": "empirical.data.files:load_tinyimagenet100",
-    "tiny-imagenet": "empirical.data.folders:load_tiny_imagenet",
-    "imagenet": "empirical.data.folders:load_imagenet",
-    "folder": "empirical.data.folders:load_folder",
+    "digits": Dataset("empirical.data.builtin:load_digits", "empirical.data.source:digits_files"),
+    "signal-noise": Dataset("empirical.data.builtin:load_signal_noise"),
+    "cifar10": Dataset("empirical.data.files:load_cifar10", "empirical.data.source:cifar_files"),
+    "cifar100": Dataset("empirical.data.files:load_cifar100", "empirical.data.source:cifar_files"),
+    "tinyimagenet100": Dataset("empirical.data.files:load_tinyimagenet100", "empirical.data.source:parquet_files"),
+    "tiny-imagenet": Dataset("empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files"),
+    "imagenet": Dataset("empirical.data.folders:load_imagenet", "empirical.data.source:folder_files"),
+    "folder": Dataset("empirical.data.folders:load_folder", "empirical.data.source:folder_files"),
+}
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """A way to choose the forget set.
+
+    Attributes:
+        home: `module:function`, called with `empirical.data.forget.Candidates`; it returns row numbers.
+        graded: whether it reads memorization scores.
+    """
+
+    home: str
+    graded: bool = False
+
+
+FORGET_SETS = {
+    "random": ForgetSet("empirical.data.forget:random_rows"),
+    "low": ForgetSet("empirical.data.forget:least_memorized", graded=True),
+    "mid": ForgetSet("empirical.data.forget:half_memorized", graded=True),
+    "high": ForgetSet("empirical.data.forget:most_memorized", graded=True),
+    "class": ForgetSet("empirical.data.forget:whole_class"),
+    "class-part": ForgetSet("empirical.data.forget:part_of_class"),
+    "index": ForgetSet("empirical.data.forget:listed_rows"),
 }
 MODELS = {
     "resnet8": "empirical.models.resnet:resnet8",
@@ -97,8 +140,15 @@ MODELS = {
     "vit-s": "empirical.models.others:vit_s",
     "patch-cnn": "empirical.models.others:patch_cnn",
 }
-BUILT_IN: dict[str, Mapping[str, str | Metric]] = {
+# Weights of each model at ten classes, so that a plan can say what a study takes on a disk without building one.
+WEIGHTS = {
+    "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet18": 11_173_962,
+    "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642, "resnet34-imagenet": 21_289_802,
+    "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
+}  # fmt: skip
+BUILT_IN: dict[str, Mapping[str, Any]] = {
     "methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS,
+    "forget_sets": FORGET_SETS,
 }  # fmt: skip
 
 
@@ -119,11 +169,38 @@ def metric(name: str) -> Metric:
     Raises:
         ConfigError: when no such metric is known, with the nearest one.
     """
-    choose("metric", name, names("metrics"))
-    if name in METRICS:
-        return METRICS[name]
-    found = plugins("metrics")[name].load()
-    return found if isinstance(found, Metric) else Metric(plugins("metrics")[name].value)
+    return _entry("metrics", name, Metric)
+
+
+def dataset(name: str) -> Dataset:
+    """Return where a data set comes from; a user's entry point is a loader, or a `Dataset` that names one.
+
+    Raises:
+        ConfigError: when no such data set is known, with the nearest one.
+    """
+    return _entry("datasets", name, Dataset)
+
+
+def forget_set(name: str) -> ForgetSet:
+    """Return how a forget set is chosen; a user's entry point is a function, or a `ForgetSet` that names one.
+
+    Raises:
+        ConfigError: when no such forget set is known, with the nearest one.
+    """
+    return _entry("forget_sets", name, ForgetSet)
+
+
+def model_weights(name: str) -> int:
+    """Return about how many weights a model has at ten classes; 0 where nobody has said."""
+    return WEIGHTS.get(name, 0)
+
+
+def _entry(kind: str, name: str, cls: Any) -> Any:
+    choose(kind.removesuffix("s"), name, names(kind))
+    if name in BUILT_IN[kind]:
+        return BUILT_IN[kind][name]
+    found = plugins(kind)[name].load()
+    return found if isinstance(found, cls) else cls(plugins(kind)[name].value)
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -134,7 +211,7 @@ def load(kind: str, name: str) -> Callable[..., Any]:
     """
     choose(kind.removesuffix("s"), name, names(kind))
     found = BUILT_IN[kind][name] if name in BUILT_IN[kind] else plugins(kind)[name].load()
-    home = found.home if isinstance(found, Metric) else found
+    home = getattr(found, "home", found)
     if not isinstance(home, str):
         return home
     module, attribute = home.split(":")

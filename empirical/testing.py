@@ -1,4 +1,4 @@
-"""What every method, rule and metric must keep to, as checks that run on a user's own as well as on ours."""
+"""What every method, rule, metric and forget set must keep to: checks that run on a user's own as well as on ours."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from empirical.registry import metric
-from empirical.runs.cells import build_method, check_cell, reject
-from empirical.runs.evaluate import evaluate
+from empirical.data.forget import choose_forget
+from empirical.runs.cell import build_method, check_cell
+from empirical.runs.evaluations import make_evaluation, numbers_of
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace, use_threads
+from empirical.settings.keys import ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
+from repro.records.settings import reject
 
 TINY = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,
@@ -35,7 +37,7 @@ def check_method(name: str, rule: str, workspace: Workspace) -> None:
     method = build_method(config)
     if "all" not in method.parts:
         raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
-    experiment = Experiment(config, workspace)
+    experiment = Experiment(workspace.identified(config), workspace)
     before, after = (list(s.network.model.parameters()) for s in (experiment.original, experiment.unlearned))
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise reject(f"{name} x {rule}", "no weight moved", "an update")
@@ -82,13 +84,43 @@ def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
         ConfigError: when a promise is broken.
     """
     use_threads(1)
-    config = replace(TINY, metrics=(*metric(name).needs, name), landscape_points=3)
-    experiment = Experiment(config, workspace)
+    experiment = Experiment(workspace.identified(replace(TINY, landscape_points=3)), workspace)
     weights = [weight.detach().clone() for weight in experiment.unlearned.network.model.parameters()]
-    (first, arrays), (second, others) = (evaluate(experiment) for _ in range(2))
+    (first, arrays), (second, others) = (_measured(name, experiment) for _ in range(2))
     if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):
         raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
     after = experiment.unlearned.network.model.parameters()
     if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
         raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
     return first | arrays
+
+
+def _measured(name: str, experiment: Experiment) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    evaluation = make_evaluation(experiment)
+    numbers, arrays = {}, {}
+    for one in ordered_metrics((name,)):
+        numbers, arrays = numbers_of(one, evaluation)
+        evaluation.result.update(numbers)
+    return numbers, arrays
+
+
+def check_forget_set(name: str) -> np.ndarray:
+    """Choose a forget set twice on made-up labels and scores and return its rows.
+
+    It gives the same rows both times, each once, all of them rows that may be forgotten, and not every one of those.
+
+    Raises:
+        ConfigError: when a promise is broken.
+    """
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 4, 200), generator.random(200)
+    config = replace(TINY, difficulty=name, forget_index="made up", forget_fraction=0.1)
+    splits = [
+        choose_forget(config, labels, memorization=lambda: scores, index=lambda: np.arange(5, 25)) for _ in range(2)
+    ]
+    first, second = (split.forget for split in splits)
+    if not np.array_equal(first, second):
+        raise reject(f"forget set {name}", "other rows the second time", "drawn from candidates.generator")
+    if len(np.unique(first)) != len(first) or not np.isin(first, splits[0].train).all():
+        raise reject(f"forget set {name}", first.tolist(), "rows of candidates.pool, each once")
+    return first

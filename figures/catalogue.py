@@ -16,8 +16,8 @@ from figures.style import Theme, themed
 from repro.records.errors import MissingDataError
 from repro.records.identity import digest
 from repro.records.progress import track
+from repro.records.record import Reader
 from repro.records.settings import choose
-from repro.records.store import Reader
 
 DrawFunction = Callable[[Records, Theme], Drawing]
 FIGURES = {

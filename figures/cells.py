@@ -11,7 +11,7 @@ from figures.networks import DIFFICULTIES, GRADED, run_caption, seed_range
 from figures.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
 from figures.style import METHODS, WIDE, Theme, family, method_label
 from figures.table import Table, summarize, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 MARKS = (

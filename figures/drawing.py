@@ -11,7 +11,7 @@ import pandas as pd
 
 from figures.style import Theme
 from figures.table import Table
-from repro.records.store import Record
+from repro.records.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

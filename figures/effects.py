@@ -8,7 +8,7 @@ import pandas as pd
 
 from figures.paired import by_cell, over_cells
 from figures.table import Row, Table, simultaneous
-from repro.records.store import Record
+from repro.records.record import Record
 
 HOLDS, REGIME, CONTRADICTED, UNDECIDED, NOT_RUN = (
     "holds", "holds in a regime", "contradicted", "undecided", "not run"

@@ -8,7 +8,7 @@ from figures.networks import CELL, main_runs, run_caption
 from figures.records import Records
 from figures.style import Theme, rule_label
 from figures.table import Table, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 
 def swept(runs: list[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:

@@ -13,7 +13,7 @@ from figures.panels import outside_legend, panel_grid, say_not_run, spread_note
 from figures.records import Records
 from figures.style import MODELS, WIDE, Theme, rule_label
 from figures.table import Table, interval, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 BINS = 40
 

@@ -10,7 +10,7 @@ from figures.networks import CELL, main_runs, run_caption
 from figures.records import Records
 from figures.style import Theme
 from figures.table import NETWORK_CELL, Table, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 METRIC = "relearning_forget"
 

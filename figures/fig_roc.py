@@ -13,7 +13,7 @@ from figures.panels import band, outside_legend, panel_grid, spread_note
 from figures.records import Records
 from figures.style import Theme, rule_label
 from figures.table import Table, interval, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 LOW = 1e-3  # the smallest rate on the axes
 

@@ -10,7 +10,7 @@ from figures.panels import estimate, panel_grid, rule_key, say_not_run, spread_n
 from figures.records import Records, describe_theory, middle_strength, seed_counts, theory_cells
 from figures.style import WIDE, Theme, rule_label
 from figures.table import Table, summarize, trajectory_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 GROUPS = {
     "active_retain_match": "R, j = y",

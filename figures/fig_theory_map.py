@@ -11,7 +11,7 @@ from figures.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.records import Records
 from figures.style import WIDE, Theme
 from figures.table import Table
-from repro.records.store import Record
+from repro.records.record import Record
 
 # Title, unlearning rule and radius; None is the pretrained network.
 STAGES: list[tuple[str, tuple[str, float] | None]] = [

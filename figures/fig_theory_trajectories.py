@@ -10,7 +10,7 @@ from figures.panels import band, fill_style, outside_legend, panel_grid, say_not
 from figures.records import Records, describe_theory, middle_strength, seed_counts, theory_cells
 from figures.style import WIDE, Theme, rule_label
 from figures.table import Table, summarize, trajectory_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 # Where each metric stands, and the label of its axis.
 PANELS = {

@@ -12,7 +12,7 @@ from figures.panels import band, data_ticks, fill_style, outside_legend, panel_g
 from figures.records import Records, comparable, describe_theory, theory_cells
 from figures.style import WIDE, Theme, family, rule_label
 from figures.table import Table, summarize, theory_table, unlearn_table
-from repro.records.store import Reader, Record
+from repro.records.record import Reader, Record
 
 COLUMNS = {"theory": "exact theory", "two-layer": "two-layer network", "resnet": "ResNet"}
 ROWS = {

@@ -11,7 +11,7 @@ from figures.paired import by_cell, pretrain_differences, rule_differences
 from figures.records import Records
 from figures.style import family, method_label
 from figures.table import Table, simultaneous, summarize, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 # Numbers that are larger for sharper models, in order of preference.
 FLATNESS = ("hessian_top", "landscape_test_rise")

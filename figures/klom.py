@@ -11,7 +11,7 @@ import pandas as pd
 from figures.networks import label, main_runs
 from figures.records import Records
 from figures.table import Table
-from repro.records.store import Record
+from repro.records.record import Record
 
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
 RESAMPLES = 200

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from figures.records import Records, comparable
 from figures.table import Table
-from repro.records.store import Record
+from repro.records.record import Record
 
 # Forget sets by memorization score, and all others.
 GRADED = ("low", "mid", "high")

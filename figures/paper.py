@@ -15,7 +15,7 @@ from figures.effects import Finding
 from figures.items import ITEMS, Item
 from figures.records import Records
 from figures.style import Theme
-from repro.records.store import Reader, Record
+from repro.records.record import Reader, Record
 
 HEAD = """# The paper, item by item
 

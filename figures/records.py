@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from repro.records.identity import canonical_json, digest
-from repro.records.store import Reader, Record, read_records
+from repro.records.record import Reader, Record, read_records
 
 REPEATS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
 

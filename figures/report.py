@@ -13,7 +13,7 @@ from figures.catalogue import draw, figure_names
 from figures.paper import Verdict, assess
 from figures.records import Records
 from figures.results import environment, network_results, theory_results
-from repro.records.store import Reader, Record
+from repro.records.record import Reader, Record
 
 TITLE = "Sharpness-aware machine unlearning: what the records say"
 LEAD = (

@@ -5,7 +5,7 @@ from typing import Any
 
 from figures.records import Records
 from figures.table import interval, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 MOST = 600  # rows of a table in the page
 THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")

@@ -8,7 +8,7 @@ from figures.networks import has_arrays, label
 from figures.records import Records, comparable
 from figures.style import family, method_label, rule_label
 from figures.table import interval
-from repro.records.store import Record
+from repro.records.record import Record
 
 VARY = ("method", "method_options", "rule", "pretrain", "metrics")
 ORDER = ("sgd", "sam", "asam", "minmax", "retain-sam")

@@ -11,7 +11,7 @@ from figures.networks import DIFFICULTIES, TUNED
 from figures.records import Records, comparable
 from figures.style import Theme, method_label, rule_label
 from figures.table import Table, unlearn_table
-from repro.records.store import Record
+from repro.records.record import Record
 
 ROW = ["method", "rule", "difficulty"]
 

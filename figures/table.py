@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from repro.records.store import Record
+from repro.records.record import Record
 
 # A pandas DataFrame and one of its rows. Any, because what pandas declares for indexing and grouping is a union of
 # everything it might return, which no caller could use without a cast at every step.

@@ -1,7 +1,7 @@
 """The verdict records of the theory: one a claim, the one with most seeds."""
 
 from figures.records import Records
-from repro.records.store import Record
+from repro.records.record import Record
 
 
 def claim_records(records: Records) -> dict[str, Record]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from repro.records.provenance import collect
-from repro.records.store import Record, Store
+from repro.records.record import Record
+from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.trajectory import Trajectory
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from repro.records.errors import ConfigError
-from repro.records.identity import plain
+from repro.records.identity import plain, run_id
 from repro.records.progress import track
 from repro.records.provenance import collect
+from repro.records.record import Record
 from repro.records.settings import choose, nearest
-from repro.records.store import Record, Store, run_id
+from repro.records.store import Store
 from theory.boundary import boundaries
 from theory.clocks import default_clock, fixed_clock
 from theory.config import TheoryConfig

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from empirical.settings.run_config import RunConfig
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -43,6 +45,12 @@ class Augment:
 
 
 PLANS = {"none": Augment(), "shift": Augment(padding=1), "crop-flip": Augment(padding=4, flip=True)}
+
+
+def augmentation(config: RunConfig) -> Augment:
+    """Return the training augmentation; D2 adds RandAugment."""
+    plan = PLANS[config.augment]
+    return Augment(plan.padding, plan.flip, (2, 15)) if config.fidelity.randaugment else plan
 
 
 def crop_and_flip(images: Tensor, draws: Tensor, *, padding: int, flip: bool) -> Tensor:

@@ -1,6 +1,5 @@
 """Data sets from local files: hub-layout Parquet, decoded once, and torchvision's CIFAR archives."""
 
-import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from empirical.data.images import ImageSet, channel_statistics, no_options
+from empirical.data.source import cache_folder, data_root, file_digest, parquet_files
 from empirical.settings.run_config import Runtime
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.progress import track
@@ -32,18 +32,6 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
     images = np.stack([decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)])
     write_cache(cached, images=images, labels=labels)
     return torch.from_numpy(images), torch.from_numpy(labels)
-
-
-def cache_folder() -> Path:
-    """Return where decoded images are kept: REPRO_CACHE, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
-    return Path(os.environ.get("REPRO_CACHE", "") or default)
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
@@ -97,11 +85,6 @@ STATISTICS = {
 }
 
 
-def data_root(runtime: Runtime) -> Path:
-    """Return the folder of local data: the setting, else the variable REPRO_DATA, else `data`."""
-    return Path(runtime.data_root or os.environ.get("REPRO_DATA", "") or "data")
-
-
 def load_cifar10(options: dict[str, Any], runtime: Runtime) -> ImageSet:
     """Return CIFAR-10: `cifar10-{train,test}.parquet`, or torchvision's archive, under the data root."""
     return _cifar("cifar10", "CIFAR10", 10, options, runtime)
@@ -129,17 +112,11 @@ def image_set(name: str, sides: tuple[Side, Side], classes: int) -> ImageSet:
 
 def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
     """Return (train, test) of local Parquet files, or None where they are not there."""
-    shards = [parquet_files(name, root, side) for side in ("train", "test")]
-    if not all(shards):
+    shards = parquet_files(name, {}, root)
+    if not all(shards.values()):
         return None
-    train, test = (_joined([decoded(path) for path in side]) for side in shards)
+    train, test = (_joined([decoded(path) for path in side]) for side in shards.values())
     return train, test
-
-
-def parquet_files(name: str, root: Path, side: str) -> list[Path]:
-    """Return the files of a side: `<name>-<side>.parquet`, or the shards `<name>/**/<side>-*.parquet` of a hub."""
-    whole = root / f"{name}-{side}.parquet"
-    return [whole] if whole.is_file() else sorted((root / name).rglob(f"{side}-*.parquet"))
 
 
 def _joined(parts: list[Side]) -> Side:

@@ -11,15 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.data.files import data_root
 from empirical.data.images import ImageSet, channel_statistics
+from empirical.data.source import SUFFIXES, data_root, image_files
 from empirical.settings.run_config import Runtime
 from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.identity import digest
 from repro.records.settings import build, check, setting
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 @dataclass(frozen=True)
@@ -121,18 +119,12 @@ def _load(name: str, defaults: FolderOptions, options: dict[str, Any], runtime: 
     if fits:
         sides = [side[slice(None)] for side in sides]
     mean, std = channel_statistics(sides[0]) if fits else IMAGENET
-    identity = "" if fits else digest([name, chosen, [str(p.relative_to(root)) for p in train_paths + test_paths]])
-    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, len(classes), mean, std, identity)
+    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, len(classes), mean, std)
 
 
 def _files(folder: Path, classes: list[str]) -> tuple[list[Path], Tensor]:
     """Return the image files of a side, ordered by class and name, and their labels."""
-    found = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((folder / name).rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
+    found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
     if not found:
         raise MissingDataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}) of the classes in train/")
     return [path for path, _ in found], torch.tensor([label for _, label in found])

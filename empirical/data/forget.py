@@ -1,9 +1,12 @@
 """Which training images are forgotten, and which the models were trained on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from empirical.registry import forget_set, load
 from empirical.settings.run_config import RunConfig
 from repro.records.errors import ConfigError
 from repro.records.identity import derive_seed, digest
@@ -50,64 +53,114 @@ def train_rows(config: RunConfig, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.arange(len(labels)), np.arange(0)
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What a choice of the forget set may look at.
+
+    Attributes:
+        config: the run, which names the size and the class.
+        labels: `(n,)` labels of all training images.
+        pool: row numbers that may be forgotten, ascending.
+        count: how many the config asks for.
+        generator: breaks ties and draws rows; seeded by the config's `forget_seed`, apart from the training seed.
+        memorization: returns the memorization scores `(n,)`, estimated or imported, when asked.
+        index: returns the imported row numbers when asked.
+    """
+
+    config: RunConfig
+    labels: np.ndarray
+    pool: np.ndarray
+    count: int
+    generator: np.random.Generator
+    memorization: Callable[[], np.ndarray]
+    index: Callable[[], np.ndarray]
+
+    def of_class(self) -> np.ndarray:
+        """Return the rows of the config's class, ascending."""
+        rows = self.pool[self.labels[self.pool] == self.config.forget_class]
+        if not len(rows):
+            raise reject("forget_class", self.config.forget_class, f"a label in [0, {self.labels.max()}]")
+        return rows
+
+    def ranked(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows from the least to the most memorized, ties in random order, and their scores."""
+        scores = self.memorization()[self.pool]
+        shuffled = self.generator.permutation(len(self.pool))
+        order = shuffled[np.argsort(scores[shuffled], kind="stable")]
+        return self.pool[order], scores[order]
+
+
 def choose_forget(
-    config: RunConfig, labels: np.ndarray, *, scores: np.ndarray | None = None, index: np.ndarray | None = None
-) -> Split:
+    config: RunConfig, labels: np.ndarray, *,
+    memorization: Callable[[], np.ndarray] | None = None, index: Callable[[], np.ndarray] | None = None,
+) -> Split:  # fmt: skip
     """Return the split a config asks for.
 
     Args:
-        config: names the difficulty and the size.
+        config: names the forget set and its size.
         labels: `(n,)` training labels.
-        scores: `(n,)` memorization scores, for low, mid and high.
-        index: row numbers of an imported file, for `index`.
+        memorization: returns memorization scores `(n,)`, for low, mid and high.
+        index: returns the row numbers of an imported file, for `index`.
 
     Raises:
         ConfigError: when the class does not exist, or an index is out of range or doubled.
     """
     train, validation = train_rows(config, labels)
-    pool = train
-    if config.fidelity.forget_split == "reseeded" and config.difficulty in ("random", "class", "class-part"):
-        pool, _ = hold_out(labels, RELEASED_VALIDATION, config.seed)
+    reseeded = config.fidelity.forget_split == "reseeded" and not forget_set(config.difficulty).graded
+    pool = hold_out(labels, RELEASED_VALIDATION, config.seed)[0] if reseeded and config.difficulty != "index" else train
     count = max(1, round(config.forget_fraction * len(train)))
-    # Graded sets are one and the same for all training seeds, as the paper's are: ties too are broken alike.
-    generator = np.random.default_rng(derive_seed(0 if scores is not None else config.seed, "forget"))
-    if config.difficulty == "index" and index is not None:
-        forget = check_index(index, pool, len(labels))
-    elif scores is not None:
-        forget = by_score(scores[pool], count, config.difficulty, generator, pool)
-    else:
-        rows = pool if config.difficulty == "random" else _of_class(config, labels, pool)
-        size = {"class": len(rows), "class-part": min(count, len(rows) - 1)}.get(config.difficulty, count)
-        forget = generator.permutation(rows)[:size]
-    forget = np.sort(forget)
+    generator = np.random.default_rng(derive_seed(config.forget_seed, "forget"))
+    missing = partial(_no_file, config)
+    found = Candidates(config, labels, pool, count, generator, memorization or missing, index or missing)
+    forget = np.sort(load("forget_sets", config.difficulty)(found))
     if not 0 < len(forget) < len(pool):
         raise reject("forget_fraction", config.forget_fraction, "such that 1 to n - 1 images are forgotten")
     return Split(train, np.setdiff1d(pool, forget), forget, validation)
 
 
-def _of_class(config: RunConfig, labels: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    rows = pool[labels[pool] == config.forget_class]
-    if not len(rows):
-        raise reject("forget_class", config.forget_class, f"a label in [0, {labels.max()}]")
-    return rows
+def _no_file(config: RunConfig) -> np.ndarray:
+    raise ConfigError(f"difficulty = {config.difficulty!r}: needs memorization scores or an index, and none was given")
 
 
-def by_score(
-    scores: np.ndarray, count: int, level: str, generator: np.random.Generator, rows: np.ndarray
-) -> np.ndarray:
-    """Return `count` rows of the lowest, the middle or the highest scores; ties in random order.
+def random_rows(candidates: Candidates) -> np.ndarray:
+    """Return rows drawn at random."""
+    return candidates.generator.permutation(candidates.pool)[: candidates.count]
 
-    The middle rows are those nearest 0.5, as in the paper, but never any that are also among the lowest or the highest:
-    where few images are memorized, as on an easy set, nearest 0.5 would otherwise mean the highest once more.
+
+def least_memorized(candidates: Candidates) -> np.ndarray:
+    """Return the rows with the lowest memorization scores."""
+    return candidates.ranked()[0][: candidates.count]
+
+
+def most_memorized(candidates: Candidates) -> np.ndarray:
+    """Return the rows with the highest memorization scores."""
+    return candidates.ranked()[0][::-1][: candidates.count]
+
+
+def half_memorized(candidates: Candidates) -> np.ndarray:
+    """Return the rows with scores nearest 0.5, as in the paper, but none that are also among the lowest or highest.
+
+    Where few images are memorized, as on an easy set, nearest 0.5 would otherwise mean the highest once more.
     """
-    shuffled = generator.permutation(len(rows))
-    ranked = shuffled[np.argsort(scores[shuffled], kind="stable")]
-    if level == "low":
-        return rows[ranked[:count]]
-    if level == "high":
-        return rows[ranked[::-1][:count]]
-    between = ranked[count:-count] if 3 * count <= len(rows) else ranked
-    return rows[between[np.argsort(np.abs(scores[between] - 0.5), kind="stable")[:count]]]
+    (rows, scores), count = candidates.ranked(), candidates.count
+    between = slice(count, -count) if 3 * count <= len(rows) else slice(None)
+    return rows[between][np.argsort(np.abs(scores[between] - 0.5), kind="stable")[:count]]
+
+
+def whole_class(candidates: Candidates) -> np.ndarray:
+    """Return every row of one class."""
+    return candidates.of_class()
+
+
+def part_of_class(candidates: Candidates) -> np.ndarray:
+    """Return rows of one class drawn at random, never all of them."""
+    rows = candidates.generator.permutation(candidates.of_class())
+    return rows[: min(candidates.count, len(rows) - 1)]
+
+
+def listed_rows(candidates: Candidates) -> np.ndarray:
+    """Return the rows of an imported index file."""
+    return check_index(candidates.index(), candidates.pool, len(candidates.labels))
 
 
 def check_index(index: np.ndarray, pool: np.ndarray, total: int) -> np.ndarray:

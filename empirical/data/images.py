@@ -24,7 +24,6 @@ class ImageSet:
         test_images, test_labels: the same for the held-out set.
         classes: number of classes.
         mean, std: per-channel statistics of images scaled to [0, 1], `c` numbers each.
-        digest: sha256 of images and labels, 16 hex digits.
     """
 
     name: str
@@ -35,13 +34,10 @@ class ImageSet:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    digest: str = ""
 
     def __post_init__(self) -> None:
         for side in ("train", "test"):
             check_labels(getattr(self, f"{side}_labels"), self.classes, f"{self.name} {side}")
-        if not self.digest:
-            object.__setattr__(self, "digest", _digest(self))
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -89,7 +85,7 @@ def subset(images: ImageSet, side: str, count: int) -> ImageSet:
         raise reject(f"n_{side}", count, f"at most {len(labels)} on {images.name}")
     keep = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
     kept = {f"{side}_images": getattr(images, f"{side}_images")[keep], f"{side}_labels": labels[keep]}
-    return replace(images, **kept, digest=f"{images.digest}-{side}{count}")
+    return replace(images, **kept)
 
 
 def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
@@ -116,7 +112,8 @@ def no_options(name: str, options: dict[str, Any]) -> None:
         raise reject("dataset_options", ", ".join(options), f"empty: {name} has none")
 
 
-def _digest(images: ImageSet) -> str:
+def content_digest(images: ImageSet) -> str:
+    """Return 16 hex digits for the decoded images and labels."""
     total = hashlib.sha256()
     for name in _TENSORS:
         tensor: Tensor = getattr(images, name)

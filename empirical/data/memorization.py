@@ -28,22 +28,28 @@ class MemorizationConfig:
     batch_size: int = setting(64, "batch size", low=1)
     augment: str = setting("none", "augmentation; none, so that every image inside a subset is fitted")
     seed: int = setting(0, "seed of subsets and models", low=0)
+    data: str = setting("", "digest the data set's files must have; empty takes the files that are there")
 
     def __post_init__(self) -> None:
         check(self)
 
     def training(self) -> RunConfig:
         """Return how one subset model is trained, as the pretraining of a run."""
-        same = {name: getattr(self, name) for name in ("dataset", "dataset_options", "n_train", "model", "augment")}
+        same = {
+            name: getattr(self, name)
+            for name in ("dataset", "dataset_options", "n_train", "model", "augment", "seed", "data")
+        }
         return RunConfig(**same, pretrain_epochs=self.epochs, pretrain_lr=self.lr, pretrain_batch_size=self.batch_size)
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
     """Return the estimate a run uses: small models on its own data, trained as long as its original or 20 epochs."""
-    same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets")}
+    same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets", "data")}
     small = config.model if config.model.startswith("resnet8") else "resnet8"
     epochs = min(config.pretrain_epochs, LONGEST)
-    return MemorizationConfig(**same, model=small, epochs=epochs, batch_size=config.pretrain_batch_size)
+    return MemorizationConfig(
+        **same, model=small, epochs=epochs, batch_size=config.pretrain_batch_size, seed=config.forget_seed
+    )
 
 
 def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:

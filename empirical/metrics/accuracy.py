@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from empirical.data.augment import augmentation
 from empirical.metrics.evaluation import ROLES, Evaluation, prefix
 from empirical.models.network import predict
-from empirical.runs.build import augmentation
 
 SETS = ("retain", "forget", "test")
 

@@ -9,8 +9,7 @@ import torch
 from empirical.methods.retain import Finetune
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network, predict
-from empirical.runs.build import row_sets
-from empirical.training.batches import Arranger, Segment
+from empirical.training.batches import Arranger, Segment, row_sets
 from empirical.training.loop import Stage, Step
 from empirical.training.rules import Plain
 
@@ -39,7 +38,7 @@ def relearn(evaluation: Evaluation, network: Network) -> list[float]:
     for weight in copied.model.parameters():
         weight.requires_grad_(True)
     config, images, split = evaluation.config, evaluation.images, evaluation.split
-    recipe = replace(config.pretrain_recipe(), optimizer="sgd", lr=RATE * config.pretrain_lr)
+    recipe = replace(config.pretraining(), optimizer="sgd", lr=RATE * config.pretrain_lr)
     sets = row_sets(images, recipe, split.retain, split.forget, device=copied.device)
     step = Step(copied, Stage(Finetune(), Plain(), sets, recipe, images.train_images, seed=evaluation.seed))
     segment = Segment({"retain": sets.retain})

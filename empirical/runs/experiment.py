@@ -1,16 +1,29 @@
-"""The stages of one run, each computed when first asked for."""
+"""The models of one run, each computed when first asked for: original, retrained, unlearned, and the forget set."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.data.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
-from empirical.runs.imports import forget_index, forget_scores
-from empirical.runs.reference import train_original, train_retrained
-from empirical.runs.stages import Trained
-from empirical.runs.unlearning import Unlearning
+from empirical.methods.retain import Retrain
+from empirical.models.network import Network
+from empirical.runs.cell import build_method
+from empirical.runs.imports import imported_index, memorization_scores
+from empirical.runs.stages import Trained, build_network, trained
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import GRADED, RunConfig
+from empirical.settings.keys import StageKey, pretrain_key, retrain_key, unlearn_key
+from empirical.settings.run_config import RunConfig
+from empirical.training.batches import row_sets
+from empirical.training.loop import Stage, frozen_copy
+from empirical.training.rules import RuleContext, build_rule, method_rule
+from empirical.training.saliency import forget_gradient, saliency_mask
+from repro.records.identity import derive_seed, digest
 
 
 @dataclass
@@ -18,12 +31,14 @@ class Experiment:
     """A run's data, forget set and three models.
 
     Attributes:
-        config: the run.
+        config: the run, with the digest of its data.
         workspace: where stages are kept and computed.
+        mask_seconds: time spent on the saliency mask, no part of the unlearning stage's own time.
     """
 
     config: RunConfig
     workspace: Workspace
+    mask_seconds: float = field(default=0.0, init=False)
 
     @cached_property
     def images(self) -> ImageSet:
@@ -33,37 +48,85 @@ class Experiment:
     @cached_property
     def split(self) -> Split:
         """Which rows are retained and forgotten."""
-        config = self.config
-        scores = forget_scores(config, self.workspace) if config.difficulty in GRADED else None
-        index = forget_index(config, self.workspace.store) if config.difficulty == "index" else None
-        return choose_forget(config, self.images.train_labels.numpy(), scores=scores, index=index)
+        config, workspace = self.config, self.workspace
+        return choose_forget(
+            config, self.images.train_labels.numpy(),
+            memorization=lambda: memorization_scores(config, workspace),
+            index=lambda: imported_index(config, workspace.store),
+        )  # fmt: skip
 
     @cached_property
     def original(self) -> Trained:
         """The model trained on everything."""
-        train, _ = train_rows(self.config, self.images.train_labels.numpy())
-        return train_original(self.config, self.workspace, train)
+        rows, _ = train_rows(self.config, self.images.train_labels.numpy())
+        return self._from_scratch(pretrain_key(self.config), rows)
 
     @cached_property
     def retrained(self) -> Trained:
-        """The model trained on the retain set from fresh weights."""
-        return train_retrained(self.config, self.workspace, self.split.retain)
-
-    @cached_property
-    def unlearning(self) -> Unlearning:
-        """The unlearning stage, not yet run."""
-        return Unlearning(self.config, self.workspace, self.original, self.split.retain, self.split.forget)
+        """The model trained on the retain set from fresh weights: every unlearned model is measured against it."""
+        return self._from_scratch(self.retrain_key(), self.split.retain)
 
     @cached_property
     def unlearned(self) -> Trained:
         """The original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
         if self.config.method == "retrain":
-            return train_retrained(self.config, self.workspace, self.split.retain, rule=self.config.rule)
-        return self.unlearning.run()
+            return self._from_scratch(self.unlearn_key(), self.split.retain)
+        keep = self.workspace.runtime.keep_models
+        return trained(self.workspace, self.unlearn_key(), start=self._copy_original, stage=self.unlearning, keep=keep)
+
+    def retrain_key(self) -> StageKey:
+        """Return what the retrained model depends on."""
+        return retrain_key(self.config, digest(self.split.retain))
+
+    def unlearn_key(self) -> StageKey:
+        """Return what the unlearned model depends on."""
+        if self.config.method == "retrain":
+            return retrain_key(self.config, digest(self.split.retain), self.config.rule)
+        parent, rows = pretrain_key(self.config).id, digest([self.split.retain, self.split.forget])
+        return unlearn_key(self.config, parent, rows, build_method(self.config))
 
     def parents(self) -> dict[str, str]:
-        """Return the identities of the stages behind the record."""
-        return {
-            "pretrain": self.original.stage_id, "retrain": self.retrained.stage_id,
-            "unlearn": self.unlearned.stage_id, "forget_set": self.split.identity,
-        }  # fmt: skip
+        """Return the identities of the stages behind the record, without training them."""
+        keys = {"pretrain": pretrain_key(self.config), "retrain": self.retrain_key(), "unlearn": self.unlearn_key()}
+        return {name: key.id for name, key in keys.items()} | {"forget_set": self.split.identity}
+
+    def unlearning(self, network: Network) -> Stage:
+        """Return the stage that turns `network`, a copy of the original, into the unlearned model."""
+        config, workspace = self.config, self.workspace
+        method = build_method(config)
+        context = RuleContext(lambda: self.saliency(network), config.fidelity)
+        rule = method_rule(method, build_rule(config.rule, context), context)
+        settings = config.unlearning()
+        sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=workspace.device)
+        seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
+        held, teacher = workspace.train_images(config), frozen_copy(self._copy_original())
+        return Stage(method, rule, sets, settings, held, augmentation(config), seed, teacher, config.fidelity)
+
+    def saliency(self, network: Network) -> list[Tensor]:
+        """Return the saliency mask of the original model, True on the forget side."""
+        started = time.perf_counter()
+        config, rows = self.config, torch.from_numpy(self.split.forget)
+        held = self.workspace.train_images(config)
+        gradient = forget_gradient(network, held, self.images.train_labels, rows)
+        mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
+        self.mask_seconds += time.perf_counter() - started
+        return mask
+
+    def _copy_original(self) -> Network:
+        network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
+        network.model.load_state_dict(self.original.network.model.state_dict())
+        return network
+
+    def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
+        config, workspace = self.config, self.workspace
+        seed = derive_seed(config.seed, key.stage)
+
+        def start() -> Network:
+            return build_network(config, self.images, seed=seed, device=workspace.device)
+
+        def stage(network: Network) -> Stage:
+            sets = row_sets(self.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
+            rule, held = build_rule(key.rule, RuleContext(list)), workspace.train_images(config)
+            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed)
+
+        return workspace.remember(key.id, lambda: trained(workspace, key, start=start, stage=stage))

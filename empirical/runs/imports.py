@@ -11,10 +11,11 @@ from empirical.settings.run_config import RunConfig
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.identity import digest
 from repro.records.provenance import collect
-from repro.records.store import Record, Store
+from repro.records.record import Record
+from repro.records.store import Store
 
 
-def forget_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
+def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
     if not config.scores:
         return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
@@ -25,7 +26,7 @@ def forget_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     return filled(scores)
 
 
-def forget_index(config: RunConfig, store: Store) -> np.ndarray:
+def imported_index(config: RunConfig, store: Store) -> np.ndarray:
     """Return the imported row numbers a run forgets."""
     return store.load(config.forget_index).arrays()["index"]
 

@@ -1,25 +1,29 @@
-"""One run from config to record: pretrain, forget set, retrain, unlearn, evaluate."""
+"""One run from config to record: its stages trained, its metrics measured, whatever of it is not there yet."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from empirical.runs.cells import check_cell
-from empirical.runs.evaluate import evaluate
+from empirical.runs.cell import check_cell
+from empirical.runs.evaluations import measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace, use_threads
+from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.errors import OutOfMemoryError_
-from repro.records.store import Record, Store, run_id
+from repro.records.identity import run_id
+from repro.records.record import Record
+from repro.records.store import Store
 
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspace: Workspace | None = None) -> Record:
     """Return the record of a run: from the store if it is there, otherwise computed and kept.
 
+    A finished run that lacks a metric is measured, not trained, as long as the weights of its models are kept.
+
     Args:
         config: what to run.
-        store: where records and trained stages live.
+        store: where records, evaluations and trained stages live.
         runtime: device, data folder, engine; taken from the workspace when that is given.
         workspace: shared state of consecutive runs.
 
@@ -30,57 +34,53 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     """
     workspace = workspace or Workspace(store, runtime or Runtime())
     kind = workspace.runtime.kind
+    config = workspace.identified(config)
     found = store.find(kind, config)
-    if found:
+    if found and complete(found, config):
         return found
     check_cell(config)
     store.ensure_writable()
     use_threads(workspace.runtime.threads)
     with store.lock(run_id(kind, config)):
-        return store.find(kind, config) or _compute(config, workspace)
+        found = store.find(kind, config)
+        return found if found and complete(found, config) else _compute(config, workspace, found)
 
 
-def _compute(config: RunConfig, workspace: Workspace) -> Record:
+def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> Record:
+    """Train what is missing, measure, and write the run last: half a run is no run."""
+    experiment = Experiment(config, workspace)
     try:
-        experiment = Experiment(config, workspace)
-        outcome = _outcome(config, experiment)
+        facts = experiment.unlearned.facts
+        diverged = facts["diverged_at"]
+        evaluations = {} if diverged else measure(experiment)
+        result = _facts(experiment) | ({"diverged_at": diverged} if diverged else {})
     except torch.cuda.OutOfMemoryError as error:
         message = f"batch_size = {config.batch_size}: the device ran out of memory; try a smaller batch ({error})"
         raise OutOfMemoryError_(message.splitlines()[0]) from error
-    facts = experiment.unlearned.facts
-    kind, cost = workspace.runtime.kind, {name: facts[name] for name in ("seconds", "peak_memory_bytes")}
+    if found and found.result["parents"] == result["parents"]:
+        workspace.store.attach(found.run_id, evaluations)
+        return workspace.store.load(found.run_id)
+    cost = {name: facts[name] for name in ("seconds", "peak_memory_bytes")}
     return workspace.store.save(
-        kind, config, result=outcome.result, status=outcome.status, arrays=outcome.arrays, epochs=facts["epochs"],
-        provenance=workspace.provenance(**cost),
+        workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
+        epochs=facts["epochs"], provenance=workspace.provenance(**cost), evaluations=evaluations,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What goes into the record."""
-
-    status: str
-    result: dict[str, Any]
-    arrays: dict[str, Any]
-
-
-def _outcome(config: RunConfig, experiment: Experiment) -> Outcome:
-    facts = experiment.unlearned.facts
-    result: dict[str, Any] = {
+def _facts(experiment: Experiment) -> dict[str, Any]:
+    """Return what a run is and what it cost; the numbers of its metrics are evaluations."""
+    config, facts, retrained = experiment.config, experiment.unlearned.facts, experiment.retrained.facts
+    return {
         "labels": config.labels(),
         "parents": experiment.parents(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
-        "data_digest": experiment.images.digest,
+        "data_digest": config.data,
         "parameters": experiment.original.network.size,
         "seconds_unlearn": facts["seconds"],
-        "seconds_retrain": experiment.retrained.facts["seconds"],
-        "seconds_mask": experiment.unlearning.mask_seconds,
+        "seconds_retrain": retrained["seconds"],
+        "seconds_mask": experiment.mask_seconds,
         "gradient_evaluations": facts["gradient_evaluations"],
-        "retrain_gradient_evaluations": experiment.retrained.facts["gradient_evaluations"],
+        "retrain_gradient_evaluations": retrained["gradient_evaluations"],
         "peak_memory_bytes": facts["peak_memory_bytes"],
     }
-    if facts["diverged_at"]:
-        return Outcome("diverged", result | {"diverged_at": facts["diverged_at"]}, {})
-    numbers, arrays = evaluate(experiment)
-    return Outcome("ok", result | numbers, arrays)

@@ -1,4 +1,4 @@
-"""Trained stages: train a network, keep its weights; the same stage is never trained twice."""
+"""Trained stages: what a stage is made of, train a network, keep its weights; the same stage is never trained twice."""
 
 import json
 import resource
@@ -11,11 +11,17 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from empirical.data.images import ImageSet
 from empirical.models.network import Network
+from empirical.registry import load
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import StageKey
+from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, Stage, fit
 from repro.records.errors import IntegrityError
-from repro.records.store import run_id
+
+TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
+FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Trained:
     Attributes:
         stage_id: identity of the stage.
         network: the trained model on the device.
-        facts: seconds, gradient evaluations, epochs, divergence.
+        facts: seconds, gradient evaluations, peak memory, epochs, divergence.
     """
 
     stage_id: str
@@ -34,27 +40,26 @@ class Trained:
 
 
 def trained(
-    workspace: Workspace, identity: dict[str, Any], *,
+    workspace: Workspace, key: StageKey, *,
     start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True,
 ) -> Trained:  # fmt: skip
-    """Return the stage of an identity: from the store, or trained now from `start()` and kept.
+    """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
     Another process that asks for the same stage waits for this one.
     """
-    stage_id = run_id("model", identity)
-    store = workspace.store
-    with store.lock(stage_id):
+    with workspace.store.lock(key.id):
         network = start()
-        folder = store.find_model(identity)
+        folder = workspace.store.find_model(key.id)
         if folder is not None:
-            return Trained(stage_id, restore(network, folder), read_facts(folder))
+            provenance = json.loads((folder / "provenance.json").read_text())
+            return Trained(key.id, restore(network, folder), {name: provenance[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
-        facts = summarize(fit(network, stage(network), workspace.runtime.engine), workspace)
+        facts = _facts(fit(network, stage(network), workspace.runtime.engine), workspace.device)
         if keep:
-            provenance = {**workspace.provenance(), **facts}
-            store.save_model(identity, save(weights(network)), provenance)
-    return Trained(stage_id, network, facts)
+            provenance = workspace.provenance(**facts)
+            workspace.store.save_model(key, save(weights(network)), provenance)
+    return Trained(key.id, network, facts)
 
 
 def weights(network: Network) -> dict[str, Tensor]:
@@ -80,26 +85,23 @@ def restore(network: Network, folder: Path) -> Network:
     return network
 
 
-def summarize(log: Log, workspace: Workspace) -> dict[str, Any]:
-    """Return what a log says about the cost of a stage."""
-    return {
-        "seconds": log.seconds,
-        "gradient_evaluations": log.gradient_evaluations,
-        "peak_memory_bytes": peak_memory(workspace.device),
-        "diverged_at": log.diverged_at,
-        "epochs": log.epochs,
-    }
+def _facts(log: Log, device: torch.device) -> dict[str, Any]:
+    """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
+    on_gpu = device.type == "cuda"
+    used = (
+        torch.cuda.max_memory_allocated(device) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs)
+    return dict(zip(FACTS, values, strict=True))
 
 
-def peak_memory(device: torch.device) -> int:
-    """Return the most memory in use: allocated by the stage on a GPU, resident in the process on a CPU, in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Return the stored facts of a stage."""
-    provenance = json.loads((folder / "provenance.json").read_text())
-    names = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
-    return {name: provenance[name] for name in names}
+def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:
+    """Return a freshly initialized network; the same seed gives the same weights on every device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = load("models", config.model)(images.image_shape, images.classes)
+    if config.precision == "fp64":
+        model = model.double()
+    twice = config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED
+    model = model.to(device).to(memory_format=torch.channels_last)  # the layout tensor cores and oneDNN compute in
+    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=twice)

@@ -7,16 +7,19 @@ from functools import partial
 
 import numpy as np
 
+from empirical.data.augment import augmentation
 from empirical.data.memorization import MemorizationConfig, draw_subsets, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
-from empirical.runs.build import augmentation, build_network, row_sets
-from empirical.runs.stages import Workspace, trained
+from empirical.runs.stages import build_network, trained
+from empirical.runs.workspace import Workspace
+from empirical.settings.keys import subset_key
+from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
-from repro.records.identity import derive_seed, plain
+from repro.records.identity import derive_seed
 from repro.records.progress import track
-from repro.records.store import Record
+from repro.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,14 @@ class SubsetModels:
         """Train one subset model and return which of all images it classifies correctly, `(n,)` boolean."""
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
-        recipe, inside = training.pretrain_recipe(), np.flatnonzero(subset)
+        settings, inside = training.pretraining(), np.flatnonzero(subset)
         seed = derive_seed(self.config.seed, "subset", number)
 
         def stage(_: Network) -> Stage:
-            sets = row_sets(images, recipe, inside, inside[:0], device=device)
-            return Stage(Retrain(), Plain(), sets, recipe, held, augmentation(training), seed)
+            sets = row_sets(images, settings, inside, inside[:0], device=device)
+            return Stage(Retrain(), Plain(), sets, settings, held, augmentation(training), seed)
 
-        identity = {"stage": "subset", "data": images.digest, "config": plain(self.config), "number": number}
         start = partial(build_network, training, images, seed=seed, device=device)
-        model = trained(self.workspace, identity, start=start, stage=stage)
+        model = trained(self.workspace, subset_key(training, self.config.fraction, number), start=start, stage=stage)
         logits, _ = predict(model.network, held)
         return (logits.argmax(1).cpu() == images.train_labels).numpy()

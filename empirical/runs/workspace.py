@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from empirical.data.images import ImageSet, load_dataset
+from empirical.data.source import data_digest
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.errors import MissingDataError
 from repro.records.identity import derive_seed
@@ -54,6 +55,24 @@ class Workspace:
         """Return the provenance of something that ends now."""
         return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
 
+    def identified(self, config: RunConfig) -> RunConfig:
+        """Return a config with the digest of its data's files in place, which makes it the identity of a run.
+
+        Raises:
+            MissingDataError: when the data set is not there.
+            ConfigError: when the config asks for other files than those that are there.
+        """
+        found = self.remember(("digest", config.dataset, config.dataset_options), lambda: self._digest(config))
+        if config.data not in ("", found):
+            raise reject("data", config.data, f"{found}, the digest of {config.dataset} here", "or left empty")
+        return replace(config, data=found)
+
+    def _digest(self, config: RunConfig) -> str:
+        found = data_digest(config, self.runtime)
+        if not found:
+            self.dataset(config)  # raises, naming what is missing and how to bring it, or downloads it
+        return found or data_digest(config, self.runtime)
+
     def dataset(self, config: RunConfig) -> ImageSet:
         """Return the (CPU) data set of a config, loaded once."""
         key = ("data", config.dataset, config.dataset_options, config.n_train, config.n_test)
@@ -62,7 +81,8 @@ class Workspace:
     def train_images(self, config: RunConfig) -> torch.Tensor:
         """Return the images a config trains on, on the device, `(n, c, h, w)`: corrupted once, if it says so."""
         images = self.dataset(config)
-        key = ("train images", images.digest, config.corruption, config.fidelity.glass_blur)
+        key = ("train images", config.dataset, config.dataset_options, config.n_train, config.corruption)
+        key = (*key, config.fidelity.glass_blur)
         return self.remember(key, lambda: corrupted_images(config, images).to(self.device))
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from empirical.registry import names
@@ -27,6 +28,7 @@ class RuleSpec:
     inner: str = ""
 
 
+@cache
 def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     """Read `sgd`, `sam-0.1`, `asam-1.0`, `retain-sam-0.1`, `minmax-sam-0.1` or `masked-sam-0.1`.
 

@@ -10,15 +10,14 @@ from repro.records.errors import ConfigError
 from repro.records.settings import check, choose, reject, setting
 
 KIND = "unlearn"
+CHOICE = "choice"
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
-GRADED = ("low", "mid", "high")
-DIFFICULTIES = ("random", *GRADED, "class", "class-part", "index")
 AUGMENTS = ("none", "shift", "crop-flip")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """How one training stage runs.
 
     Attributes:
@@ -51,7 +50,7 @@ class Runtime:
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
-        keep_models: whether unlearned weights are stored too.
+        keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
@@ -60,7 +59,7 @@ class Runtime:
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
-    keep_models: bool = setting(False, "also store the weights of unlearned models")
+    keep_models: bool = setting(True, "also store the weights of unlearned models")
     study: str = setting("", "name of the study the run belongs to")
     kind: str = setting(KIND, "kind of the record")
 
@@ -83,7 +82,7 @@ class RunConfig:
     rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
     pretrain: str = setting("sgd", "gradient rule of pretraining")
     retrain: str = setting("pretrain", "gradient rule of the retrained reference; `pretrain` takes that one")
-    difficulty: str = setting("random", "how the forget set is chosen", choices=DIFFICULTIES)
+    difficulty: str = setting("random", "how the forget set is chosen, such as random, low, mid, high, class, index")
     forget_fraction: float = setting(
         0.05, "share of the training images to forget", low=0, high=1, open_low=True, open_high=True
     )
@@ -91,7 +90,8 @@ class RunConfig:
     forget_index: str = setting("", "id of an imported index file when difficulty is index")
     scores: str = setting("", "id of imported memorization scores; empty estimates them here")
     subsets: int = setting(24, "subset models of the memorization estimate", low=4)
-    seed: int = setting(0, "training seed: data order, weights, random forget set", low=0)
+    forget_seed: int = setting(0, "seed of the forget draw: random rows, subset models, ties in scores", low=0)
+    seed: int = setting(0, "training seed: data order and weights", low=0)
     unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
     pretrain_epochs: int = setting(15, "epochs of pretraining and retraining", low=1)
     pretrain_lr: float = setting(0.1, "learning rate of pretraining", low=0, open_low=True)
@@ -112,17 +112,20 @@ class RunConfig:
     corruption: str = setting("none", "corruption of the training images, such as gaussian_noise-3")
     precision: str = setting("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp64"))
     attack_size: int = setting(
-        1000, "members and non-members the SVC attack learns from; 0 is the size of the test set", low=0
+        1000, "images of each side the SVC attack learns from; 0 is the size of the test set", low=0, identifies=False
     )
-    landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3)
-    landscape_radius: float = setting(1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True)
-    metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute")
+    landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3, identifies=False)
+    landscape_radius: float = setting(
+        1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True, identifies=False
+    )
+    metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute", identifies=False)
     preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")
     switches: str = setting("", "single discrepancy switches that override the preset, such as mask_polarity=low")
+    data: str = setting("", "digest the data set's files must have; empty takes the files that are there")
 
     def __post_init__(self) -> None:
         check(self)
-        for field, kind in (("dataset", "datasets"), ("model", "models"), ("method", "methods")):
+        for field, kind in KINDS.items():
             choose(field, getattr(self, field), names(kind))
         for metric in self.metrics:
             choose("metrics", metric, names("metrics"))
@@ -147,26 +150,26 @@ class RunConfig:
         """The rule of the retrained reference."""
         return self.pretrain if self.retrain == "pretrain" else self.retrain
 
-    def pretrain_recipe(self) -> Recipe:
+    def pretraining(self) -> Hyperparameters:
         """Return how the original model is trained."""
-        return Recipe(
+        return Hyperparameters(
             self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
             self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0,
         )  # fmt: skip
 
-    def retrain_recipe(self) -> Recipe:
+    def retraining(self) -> Hyperparameters:
         """Return how the reference is trained: as the original, unless D1 or D14 asks for the released code's way."""
         from dataclasses import replace
 
-        recipe, fidelity = self.pretrain_recipe(), self.fidelity
+        recipe, fidelity = self.pretraining(), self.fidelity
         schedule = "multistep" if fidelity.retrain_schedule == "multistep" else recipe.schedule
         return replace(recipe, schedule=schedule, optimizer=_base(fidelity, recipe.optimizer))
 
-    def unlearn_recipe(self) -> Recipe:
+    def unlearning(self) -> Hyperparameters:
         """Return how unlearning trains."""
         fidelity = self.fidelity
         warmup_lr = self.pretrain_lr if fidelity.warmup_target == "pretrain" else self.lr
-        return Recipe(
+        return Hyperparameters(
             self.epochs, self.lr, self.batch_size, self.forget_batch_size, _base(fidelity, self.optimizer),
             self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr,
         )  # fmt: skip
@@ -174,8 +177,12 @@ class RunConfig:
     def labels(self) -> dict[str, Any]:
         """Return what a table groups this run by."""
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
-        more = ("epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
+        more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
         return {name: getattr(self, name) for name in shown + more} | parse_options(self.dataset_options, "")
+
+
+# Settings whose values are registered names, and of which kind.
+KINDS = {"dataset": "datasets", "model": "models", "method": "methods", "difficulty": "forget_sets"}
 
 
 def _base(fidelity: Fidelity, optimizer: str) -> str:

@@ -1,6 +1,7 @@
 """Switches for the discrepancies D1-D25 of the paper's released code, and the presets that set them together."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from empirical.settings.rule_labels import parse_options
@@ -66,6 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def resolve(preset: str, switches: str = "") -> Fidelity:
     """Return the switches of a preset, with single ones overridden by `switches` (`mask_polarity=low, tow=signed`).
 

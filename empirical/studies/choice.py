@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import CHOICE, RunConfig
+from empirical.studies.finished import Finished
 from repro.records.settings import check, reject, setting
-from repro.records.store import Record, run_id
 
-KIND = "choice"
 METRICS = ("accuracy", "tow")
 
 
@@ -36,27 +35,27 @@ class Choice:
         Raises:
             ConfigError: when the seed is one of the study's own, or a candidate is out of range.
         """
-        found: dict[RunConfig, None] = {}
+        same = {"seed": self.seed, "pretrain": self.pretrain, "metrics": METRICS}
+        cases: dict[RunConfig, None] = {}
         for cell in cells:
             if cell.seed == self.seed:
                 raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
-            one = replace(cell, seed=self.seed, pretrain=self.pretrain, metrics=METRICS)
-            for value in self.values:
-                found[replace(one, **{self.name: value})] = None
+            cases[replace(cell, **same)] = None
+        found = [replace(case, **{self.name: value}) for case in cases for value in self.values]
         return sorted(found, key=lambda cell: (cell.pretrain, cell.difficulty))
 
-    def apply(self, cells: Iterable[RunConfig], records: Iterable[Record]) -> list[RunConfig]:
+    def apply(self, cells: Iterable[RunConfig], finished: Finished) -> list[RunConfig]:
         """Return the cells with the chosen value in place.
 
         Args:
             cells: those whose setting is to be chosen.
-            records: what the candidates left behind; a candidate with a run that diverged loses to any other.
+            finished: what the candidates left behind; a candidate with a run that diverged loses to any other.
         """
-        known = {record.run_id: record for record in records}
         scores: dict[tuple[str, ...], dict[int | float, list[float]]] = defaultdict(lambda: defaultdict(list))
         cells = list(cells)
         for run in self.candidates(cells):
-            tow = known[run_id(KIND, run)].result.get("tow")
+            record = finished.find(CHOICE, run)
+            tow = record.result.get("tow") if record else None
             scores[_case(run)][getattr(run, self.name)].append(float("-inf") if tow is None else tow)
         return [replace(cell, **{self.name: best(scores[_case(cell)])}) for cell in cells]
 

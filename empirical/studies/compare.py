@@ -9,8 +9,8 @@ import numpy as np
 from empirical.settings.run_config import RunConfig
 from repro.records.errors import ConfigError
 from repro.records.identity import plain
+from repro.records.record import Record
 from repro.records.settings import build, check, setting
-from repro.records.store import Record
 
 
 @dataclass(frozen=True)

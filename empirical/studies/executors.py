@@ -5,18 +5,49 @@ import os
 import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from empirical.runs.cells import check_cell
+from empirical.runs.cell import check_cell
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.studies.grid import GridReport
 from repro.records.errors import ReproError
+from repro.records.identity import run_id
 from repro.records.progress import track
-from repro.records.store import Store, run_id
+from repro.records.store import Store
 
 Groups = list[list[RunConfig]]
+
+
+@dataclass
+class GridReport:
+    """How a grid ended.
+
+    Attributes:
+        done: run ids computed now; found: run ids that were there; diverged: those of `done` that diverged.
+        failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
+        seconds: wall time; interrupted: whether Ctrl-C or the time limit ended it.
+    """
+
+    done: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    diverged: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    failure_code: int = 0
+    remaining: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def merge(self, other: "GridReport") -> None:
+        """Add the outcome of a part of the grid."""
+        for name in ("done", "found", "diverged"):
+            getattr(self, name).extend(getattr(other, name))
+        self.failed.update(other.failed)
+        self.failure_code = self.failure_code or other.failure_code
+        self.remaining += other.remaining
+        self.interrupted |= other.interrupted
 
 
 def run_groups(
@@ -48,7 +79,7 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
     reached = 0
     try:
         for cell in track(cells, runtime.study or "cells"):
-            if deadline is not None and time.time() >= deadline and store.find(runtime.kind, cell) is None:
+            if deadline is not None and time.time() >= deadline and not _is_there(cell, workspace):
                 break
             _run_cell(cell, workspace, report)
             reached += 1
@@ -59,13 +90,19 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
     return report
 
 
+def _is_there(cell: RunConfig, workspace: Workspace) -> bool:
+    config = workspace.identified(cell)
+    found = workspace.store.find(workspace.runtime.kind, config)
+    return found is not None and complete(found, config)
+
+
 def _run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
-    kind = workspace.runtime.kind
-    identity = run_id(kind, cell)
-    if workspace.store.find(kind, cell) is not None:
-        report.found.append(identity)
-        return
+    identity = run_id(workspace.runtime.kind, cell)
     try:
+        identity = run_id(workspace.runtime.kind, workspace.identified(cell))
+        if _is_there(cell, workspace):
+            report.found.append(identity)
+            return
         record = run(cell, workspace.store, workspace=workspace)
     except ReproError as error:
         report.failed[identity] = str(error)

@@ -4,15 +4,16 @@ import itertools
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from empirical.settings.rule_labels import parse_value
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice
+from empirical.studies.finished import Finished, with_data
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.settings import build, check, choose
-from repro.records.store import Record
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
 
@@ -30,6 +31,7 @@ class Recipe:
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
+        keep_models: whether unlearned weights are kept for later metrics; False where they would fill a disk.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Recipe:
     guessed: tuple[str, ...] = ()
     expected: tuple[Mapping[str, Any], ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
+    keep_models: bool = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -57,22 +60,34 @@ class Recipe:
         Raises:
             ConfigError: naming the block whose setting is unknown, of the wrong type or out of range.
         """
+        return list(self._every)
+
+    @cached_property
+    def _every(self) -> list[RunConfig]:
         return _ordered(self._cells(self.blocks))
 
     def candidates(self) -> list[RunConfig]:
         """Return the runs that choose the open setting, those that share trained stages next to each other."""
+        return list(self._candidates)
+
+    @cached_property
+    def _candidates(self) -> list[RunConfig]:
         return self.choice.candidates(self.undecided()) if self.choice else []
 
     def undecided(self) -> list[RunConfig]:
         """Return the cells whose open setting is to be chosen, at its default until then."""
+        return list(self._undecided)
+
+    @cached_property
+    def _undecided(self) -> list[RunConfig]:
         return self._cells(self._open()) if self.choice else []
 
-    def settled(self, records: Iterable[Record]) -> list[RunConfig]:
-        """Return the cells with the open setting as the records of the candidates say."""
+    def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
+        """Return the cells with the open setting as the candidates' records say, those that share stages together."""
         if self.choice is None:
             return self.cells()
         rest = self._cells(block for block in self.blocks if block not in self._open())
-        return _ordered([*self.choice.apply(self.undecided(), records), *rest])
+        return _ordered([*self.choice.apply(with_data(self.undecided(), runtime), finished), *rest])
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose cells meet every condition.

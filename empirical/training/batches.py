@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from empirical.data.images import ImageSet
+from empirical.settings.run_config import Hyperparameters
 from repro.records.identity import derive_seed
 
 
@@ -140,3 +143,18 @@ class Arranger:
         draws = (draws.repeat(rounds, 1) if cached else draws)[:total].to(self.device)
         batch_size = min(rows.batch_size, count)
         return Order(rows.index[picked], rows.labels[picked], rows.forget[picked], draws, batch_size)
+
+
+def row_sets(
+    images: ImageSet, settings: Hyperparameters, retain: np.ndarray, forget: np.ndarray, *, device: torch.device
+) -> Sets:
+    """Return the retain and forget rows with their true labels and the stage's batch sizes, on the device."""
+
+    def rows(index: np.ndarray, batch_size: int, forgotten: bool) -> Rows:
+        where = torch.from_numpy(np.ascontiguousarray(index))
+        flags = torch.full((len(index),), forgotten)
+        return Rows(where.to(device), images.train_labels[where].to(device), flags.to(device), batch_size)
+
+    smaller = settings.forget_batch_size or settings.batch_size
+    pair = rows(retain, settings.batch_size, False), rows(forget, smaller, True)
+    return Sets(*pair, images.classes, settings.epochs)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from empirical.data.augment import Augment
 from empirical.models.network import Network, frozen_statistics
-from empirical.settings.run_config import Recipe
+from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
 from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
 from empirical.training.graph import GraphRunner
@@ -89,7 +89,7 @@ class Stage:
     method: Method
     rule: Rule
     sets: Sets
-    recipe: Recipe
+    recipe: Hyperparameters
     images: Tensor = field(repr=False)
     augment: Augment = Augment()
     seed: int = 0
@@ -175,7 +175,7 @@ class Step:
                 weight.copy_(torch.where(movable, weight, old))
 
 
-def make_optimizer(recipe: Recipe, weights: list[Tensor]) -> torch.optim.Optimizer:
+def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:
     """Return the base optimizer; on a GPU its learning rate is a tensor, so that a captured step can follow it."""
     device = weights[0].device
     capturable = device.type == "cuda"
@@ -188,7 +188,7 @@ def make_optimizer(recipe: Recipe, weights: list[Tensor]) -> torch.optim.Optimiz
     return adaptive(weights, capturable=capturable, **shared)
 
 
-def learning_rate(recipe: Recipe, epoch: int, progress: float) -> float:
+def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float:
     """Return the learning rate of a step.
 
     Args:

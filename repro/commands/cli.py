@@ -7,10 +7,7 @@ from typing import Any
 import typer
 
 from repro import __version__
-from repro.commands import figures as cli_figures
-from repro.commands import records as cli_records
-from repro.commands import studies as cli_studies
-from repro.commands import theory as cli_theory
+from repro.commands import figures, models, records, studies, theory
 from repro.commands.output import say
 from repro.records.errors import ReproError
 
@@ -18,10 +15,11 @@ app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-app.add_typer(cli_theory.app, name="theory")
-app.add_typer(cli_studies.app, name="empirical")
-cli_studies.app.command("diff")(cli_records.diff)
-for name, command in {**cli_figures.COMMANDS, **cli_records.COMMANDS}.items():
+app.add_typer(theory.app, name="theory")
+app.add_typer(studies.app, name="empirical")
+app.add_typer(models.app, name="models")
+app.command("check")(studies.check)
+for name, command in {**figures.COMMANDS, **records.COMMANDS}.items():
     app.command(name)(command)
 
 # The base of every usage error, wherever this version of typer keeps it.

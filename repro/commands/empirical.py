@@ -1,16 +1,18 @@
-"""`repro empirical`: one network cell, or a grid of them."""
+"""`repro empirical`: one network cell, more numbers of finished ones, and files a user brings."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from empirical.data.memorization import MemorizationConfig
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.commands.options import with_settings
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.errors import DivergedError, ReproError
-from repro.records.pack import shipped
-from repro.records.store import Record, Store
+from repro.records.errors import DivergedError
+from repro.records.pack import readers
+from repro.records.record import Record, pick, read_records
+from repro.records.store import Store
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
@@ -50,51 +52,33 @@ def _accuracies(result: dict[str, Any], model: str, prefix: str) -> dict[str, An
 
 @app.command()
 @with_runtime
-def grid(
+def evaluate(
     runtime: Runtime,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
+    what: Annotated[str, typer.Argument(help="A finished run (its id, or enough of its first digits) or a recipe.")],
+    metrics: Annotated[str, typer.Option(help="Metrics to add, separated by commas, such as hessian,landscape.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A metric's setting: landscape_points=25; repeatable.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
-    max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train models whose weights are gone.")] = False,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core.", min=0)] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
-    from empirical.studies.grid import plan, run_grid
-    from empirical.studies.recipe import load_recipe
+    """Add numbers to finished runs without training anything."""
+    from empirical.studies.measure import measure_runs, runs_of
 
-    study = load_recipe(recipe).select(where or [])
-    if dry_run:
-        emit([_plan_row(row) for row in plan(study, Store(store))], as_json=json)
-        return
-    limits = {"max_seconds": max_seconds, "workers": workers or _workers(runtime)}
-    report = run_grid(study, Store(store), runtime=runtime, **limits)
-    _show_grid(report, json)
-
-
-@app.command()
-def recipes(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
-    json: JsonOption = False,
-) -> None:
-    """List the studies that are ready to run, how many cells each has, and which of its settings are guesses."""
-    from empirical.studies.recipe import load_recipe
-
-    paths = sorted((folder or shipped("recipes")).glob("*.toml"))
-    emit([_recipe_row(path, load_recipe(path)) for path in paths], as_json=json, empty="no recipe there")
+    records = runs_of(what, Store(store), runtime)
+    added = [name for name in metrics.split(",") if name]
+    limits = {"settings": settings or [], "retrain": retrain, "workers": workers or processes(runtime)}
+    measured = measure_runs(records, added, Store(store), runtime, **limits)
+    rows = [{"run": record.run_id, "metrics": len(record.result.get("evaluations", {}))} for record in measured]
+    if len(measured) == 1 and json:
+        emit_json({"run": measured[0].run_id, "status": measured[0].status, **measured[0].result})
+    else:
+        emit(rows, as_json=json)
 
 
-def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
-    cells, first = study.cells(), study.cells()[0]
-    counts = {"cells": len(cells), "runs that choose": len(study.candidates())}
-    names = {"dataset": first.dataset, "model": first.model, "guessed": ", ".join(study.guessed) or "-"}
-    return {"recipe": path.name, "title": study.title, **names, **counts}
-
-
-def _workers(runtime: Runtime) -> int:
+def processes(runtime: Runtime) -> int:
     """Return as many processes as the cores have threads for on a CPU, a single one on a GPU."""
     import os
 
@@ -105,27 +89,63 @@ def _workers(runtime: Runtime) -> int:
     return 1 if on_gpu else max(1, cores // (runtime.threads or cores))
 
 
-def _plan_row(row: Any) -> dict[str, Any]:
-    names = ("dataset", "model", "pretrain", "method", "rule", "difficulty", "seed")
-    shown = {name: getattr(row.cell, name) for name in names}
-    return shown | {
-        "lr": row.cell.lr if row.run_id else "to choose",
-        "run": row.run_id,
-        "state": "done" if row.done else "missing",
-        "passes": row.passes,
-    }
+@app.command()
+@with_settings(MemorizationConfig)
+@with_runtime
+def memorization(
+    runtime: Runtime, config: MemorizationConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
+) -> None:
+    """Estimate memorization scores with standard errors from models trained on random subsets."""
+    Store(store).ensure_writable()
+    from empirical.runs.subset_models import SubsetModels
+    from empirical.runs.workspace import Workspace
+
+    record = SubsetModels(config, Workspace(Store(store), runtime)).record()
+    emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
+    if not json:
+        say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
 
 
-def _show_grid(report: Any, as_json: bool) -> None:
-    if as_json:
-        emit_json(report)
-    else:
-        counts = f"{len(report.done)} computed, {len(report.found)} found, {len(report.diverged)} diverged"
-        say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
-    if report.failed:
-        identity, message = next(iter(report.failed.items()))
-        failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
-        failure.exit_code = report.failure_code
-        raise failure
-    if report.interrupted and not as_json:
-        say("stopped early: run the same command again for the rest")
+@app.command()
+def import_index(
+    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
+    Store(store).ensure_writable()
+    from empirical.runs.imports import import_index as keep
+
+    record = keep(path, Store(store))
+    say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
+
+
+@app.command()
+@with_settings(Runtime, skip=("device", "engine", "keep_models", "study"))
+def import_scores(
+    runtime: Runtime,
+    path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
+    dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Keep published memorization scores in the store, for --difficulty high --scores ID."""
+    Store(store).ensure_writable()
+    from empirical.runs.imports import import_scores as keep
+    from empirical.runs.workspace import Workspace
+
+    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
+    say(f"kept {record.result['n']} scores: --scores {record.run_id}")
+
+
+@app.command()
+def diff(
+    left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
+    right: Annotated[str, typer.Argument(help="Another one.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Name every setting in which two network runs differ."""
+    from empirical.studies.compare import diff_runs
+
+    records = read_records(readers(Store(store)))
+    found = diff_runs(pick(records, left), pick(records, right))
+    emit([vars(item) for item in found], as_json=json, empty="no setting differs")

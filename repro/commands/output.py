@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.records.identity import plain
-from repro.records.store import Reader
+from repro.records.record import Reader
 
 StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -9,7 +9,8 @@ import typer
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import IntegrityError, MissingDataError
 from repro.records.pack import readers, results_folder, write_pack
-from repro.records.store import Record, Store, pick, read_records
+from repro.records.record import Record, pick, read_records
+from repro.records.store import Store
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
 
@@ -18,6 +19,19 @@ def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json:
     """List the finished runs: your own first, then the committed studies."""
     records = read_records(readers(Store(store)), kind)
     emit([_row(record) for record in records], as_json=json, empty="no runs yet; start with `repro theory`")
+    _name_outdated(Store(store), json)
+
+
+def _name_outdated(store: Store, as_json: bool) -> None:
+    """Say which runs of the store are of an older schema: no reader counts them any more."""
+    old = store.outdated()
+    if old:
+        ids = ", ".join(record.run_id for record in old[:5]) + (", ..." if len(old) > 5 else "")
+        schemas = sorted({record.schema for record in old})
+        line = (
+            f"{len(old)} runs of schema {', '.join(map(str, schemas))} are not read by this version ({ids}); run again"
+        )
+        typer.echo(line, err=as_json)
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -93,50 +107,10 @@ def pack(
     say(f"packed {len(records)} runs into {path}")
 
 
-def diff(
-    left: Annotated[str, typer.Argument(help="A run id, or enough of its first digits.")],
-    right: Annotated[str, typer.Argument(help="Another one.")],
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Name every setting in which two network runs differ."""
-    from empirical.studies.compare import diff_runs
-
-    records = read_records(readers(Store(store)))
-    found = diff_runs(pick(records, left), pick(records, right))
-    emit([vars(item) for item in found], as_json=json, empty="no setting differs")
-
-
-def check(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
-    from empirical.studies.compare import check_study
-    from empirical.studies.grid import finished
-    from empirical.studies.recipe import load_recipe
-
-    study = load_recipe(recipe)
-    rows = check_study(study.expected, finished(study, Store(store)))
-    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
-    failing = [row for row in rows if not row.passes]
-    if failing:
-        raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
-
-
-def _check_row(row: Any) -> dict[str, Any]:
-    expected = row.expected
-    where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
-    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
-    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}
-
-
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_runs,
     "show": show,
     "verify": verify,
     "doctor": doctor,
     "pack": pack,
-    "check": check,
 }

@@ -1,60 +1,131 @@
-"""More of `repro empirical`: memorization scores, and files a user brings."""
+"""Commands on whole studies: grids of cells, the recipes there are, and what a study should give."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from empirical.data.memorization import MemorizationConfig
-from empirical.settings.run_config import RunConfig, Runtime
-from repro.commands.empirical import app, with_runtime
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
+from empirical.settings.run_config import Runtime
+from repro.commands.empirical import app, processes, with_runtime
+from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.records.errors import IntegrityError, ReproError
+from repro.records.pack import readers, shipped
 from repro.records.store import Store
 
 
 @app.command()
-@with_settings(MemorizationConfig)
 @with_runtime
-def memorization(
-    runtime: Runtime, config: MemorizationConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False
-) -> None:
-    """Estimate memorization scores with standard errors from models trained on random subsets."""
-    Store(store).ensure_writable()
-    from empirical.runs.subset_models import SubsetModels
-    from empirical.runs.workspace import Workspace
-
-    record = SubsetModels(config, Workspace(Store(store), runtime)).record()
-    emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
-    if not json:
-        say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")
-
-
-@app.command()
-def import_index(
-    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
-    Store(store).ensure_writable()
-    from empirical.runs.imports import import_index as keep
-
-    record = keep(path, Store(store))
-    say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
-
-
-@app.command()
-@with_settings(Runtime, skip=("device", "engine", "keep_models", "study"))
-def import_scores(
+def grid(
     runtime: Runtime,
-    path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
-    dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
     store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
 ) -> None:
-    """Keep published memorization scores in the store, for --difficulty high --scores ID."""
-    Store(store).ensure_writable()
-    from empirical.runs.imports import import_scores as keep
-    from empirical.runs.workspace import Workspace
+    """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
+    from empirical.studies.recipe import load_recipe
 
-    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
-    say(f"kept {record.result['n']} scores: --scores {record.run_id}")
+    study = load_recipe(recipe).select(where or [])
+    if dry_run:
+        _show_plan(study, Store(store), runtime, json)
+        return
+    from empirical.studies.grid import run_grid
+
+    limits = {"max_seconds": max_seconds, "workers": workers or processes(runtime)}
+    report = run_grid(study, Store(store), runtime=runtime, **limits)
+    _show_grid(report, json)
+
+
+@app.command()
+def recipes(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the studies that are ready to run, how many cells each has, and which of its settings are guesses."""
+    from empirical.studies.recipe import load_recipe
+
+    paths = sorted((folder or shipped("recipes")).glob("*.toml"))
+    emit([_recipe_row(path, load_recipe(path)) for path in paths], as_json=json, empty="no recipe there")
+
+
+def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
+    cells, first = study.cells(), study.cells()[0]
+    counts = {"cells": len(cells), "runs that choose": len(study.candidates())}
+    names = {"dataset": first.dataset, "model": first.model, "guessed": ", ".join(study.guessed) or "-"}
+    return {"recipe": path.name, "title": study.title, **names, **counts}
+
+
+def _show_plan(study: Any, store: Store, runtime: Runtime, as_json: bool) -> None:
+    from empirical.studies.finished import Finished
+    from empirical.studies.plan import plan
+
+    found = plan(study, store, runtime, Finished(readers(store)))
+    emit([_plan_row(row) for row in found.rows], as_json=as_json)
+    if as_json:
+        return
+    counts = ", ".join(f"{count} {kind}" for kind, count in found.stages.items()) or "none"
+    say(f"stages to train: {counts}; {found.passes:.0f} passes over the training images")
+    say(f"weights kept on disk: about {found.weights_bytes / 1e6:.0f} MB")
+    if found.unseen:
+        say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
+
+
+def _plan_row(row: Any) -> dict[str, Any]:
+    names = ("dataset", "model", "pretrain", "method", "rule", "difficulty", "seed")
+    shown = {name: getattr(row.cell, name) for name in names}
+    return shown | {
+        "kind": row.kind,
+        "lr": "to choose" if row.open else row.cell.lr,
+        "run": row.run_id,
+        "state": "done" if row.done else "missing",
+        "passes": row.passes,
+    }
+
+
+def _show_grid(report: Any, as_json: bool) -> None:
+    if as_json:
+        emit_json(report)
+    else:
+        counts = f"{len(report.done)} computed, {len(report.found)} found, {len(report.diverged)} diverged"
+        say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
+    if report.failed:
+        identity, message = next(iter(report.failed.items()))
+        failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
+        failure.exit_code = report.failure_code
+        raise failure
+    if report.interrupted and not as_json:
+        say("stopped early: run the same command again for the rest")
+
+
+def check(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
+    from empirical.studies.compare import check_study
+    from empirical.studies.finished import Finished
+    from empirical.studies.plan import finished_cells
+    from empirical.studies.recipe import load_recipe
+
+    study = load_recipe(recipe)
+    finished = Finished(readers(Store(store)))
+    rows = check_study(study.expected, finished_cells(study, finished, Runtime()))
+    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    if finished.unseen and not json:
+        say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
+    failing = [row for row in rows if not row.passes]
+    if failing:
+        raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
+
+
+def _check_row(row: Any) -> dict[str, Any]:
+    expected = row.expected
+    where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
+    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
+    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}

@@ -9,7 +9,8 @@ import typer
 from repro.commands.options import with_settings
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from repro.records.pack import readers
-from repro.records.store import Record, Store, read_records
+from repro.records.record import Record, read_records
+from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.sweep_config import SWEEP_NAMES, SweepConfig
 

@@ -6,21 +6,42 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Part of every identity: raise it when the same config starts to mean another computation.
-SCHEMA = 1
+# Part of every identity: raise it when the same config starts to mean another computation, a changed default included.
+SCHEMA = 2
 
 
 def plain(obj: Any) -> Any:
     """Turn dataclasses, tuples and numpy scalars into JSON values; a dataclass carries its class name as `type`."""
+    return _plain(obj, whole=True)
+
+
+def identifying(obj: Any) -> Any:
+    """Return the part of a value that its identity hashes, as JSON values.
+
+    A dataclass field at its default is left out, so that a setting added later changes no identity; so is a field
+    declared with `identifies=False`, which says what is measured or where, not what is computed.
+    """
+    return _plain(obj, whole=False)
+
+
+def _plain(obj: Any, *, whole: bool) -> Any:
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        fields = {field.name: plain(getattr(obj, field.name)) for field in dataclasses.fields(obj)}
-        return {"type": type(obj).__name__, **fields}
+        kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
+        return {"type": type(obj).__name__} | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}
     if isinstance(obj, Mapping):
-        return {str(key): plain(value) for key, value in obj.items()}
+        return {str(key): _plain(value, whole=whole) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
-        return [plain(item) for item in obj]
+        return [_plain(item, whole=whole) for item in obj]
     to_list = getattr(obj, "tolist", None)  # numpy scalars and arrays, without importing numpy
     return to_list() if callable(to_list) else obj
+
+
+def _identifies(field: dataclasses.Field[Any], value: Any) -> bool:
+    if not field.metadata.get("identifies", True):
+        return False
+    if field.default_factory is not dataclasses.MISSING:
+        return value != field.default_factory()
+    return field.default is dataclasses.MISSING or value != field.default
 
 
 def canonical_json(obj: Any) -> str:
@@ -29,10 +50,15 @@ def canonical_json(obj: Any) -> str:
 
 
 def digest(obj: Any, length: int = 16) -> str:
-    """Return the first `length` hex digits of the sha256 of the canonical JSON of `obj`."""
-    return hashlib.sha256(canonical_json(obj).encode()).hexdigest()[:length]
+    """Return the first `length` hex digits of the sha256 of what identifies `obj`, as canonical JSON."""
+    return hashlib.sha256(canonical_json(identifying(obj)).encode()).hexdigest()[:length]
 
 
 def derive_seed(root: int, *names: Any) -> int:
     """Derive an independent seed in [0, 2**63) from a root seed and names, so that no two uses share a stream."""
     return int(digest([root, *names], 16), 16) >> 1
+
+
+def run_id(kind: str, config: Any, schema: int = SCHEMA) -> str:
+    """Return the identity of a run: 16 hex digits of the sha256 of its kind, its config and the schema version."""
+    return digest({"kind": kind, "schema": schema, "config": identifying(config)})

@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from repro.records.errors import IntegrityError
-from repro.records.store import ATTACHED, Reader, Record, Store, run_id
+from repro.records.identity import SCHEMA, run_id
+from repro.records.record import ATTACHED, Content, Reader, Record
+from repro.records.store import Store
 
 HEAD = ("run_id", "kind", "status", "schema")
-TEXTS = ("config", "result", "provenance")
+TEXTS = ("config", "identity", "result", "provenance")
 
 
 def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) -> Path:
@@ -39,23 +42,42 @@ class PackedStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._bytes: dict[str, dict[str, bytes]] = {}
 
     def records(self, kind: str | None = None) -> list[Record]:
-        """Return the study's runs, of one kind if named."""
-        source = f"results/{self.path.stem}"
-        return [_record(row, source) for row in self._rows() if kind in (None, row["kind"])]
+        """Return the study's runs of this schema, of one kind if named; arrays and epochs are read when asked for."""
+        wanted = [row for row in self._rows(*HEAD, *TEXTS) if kind in (None, row["kind"]) and row["schema"] == SCHEMA]
+        return [self._record(row) for row in wanted]
+
+    def outdated(self) -> list[str]:
+        """Return the ids of runs of an older schema: their configs may mean another computation today."""
+        return [row["run_id"] for row in self._rows("run_id", "schema") if row["schema"] != SCHEMA]
 
     def verify(self) -> list[str]:
         """Return one line for every row whose content does not match its hash or its identity."""
-        damaged = [row["run_id"] for row in self._rows() if not _intact(row)]
+        damaged = [row["run_id"] for row in self._rows() if row["schema"] == SCHEMA and not _intact(row)]
         return [f"{self.path.name}/{identity}: does not match its hash" for identity in damaged]
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _record(self, row: dict[str, Any]) -> Record:
+        texts = {name: json.loads(row[name]) for name in TEXTS}
+        files: dict[str, Content] = {name: partial(self._attached, name, row["run_id"]) for name in ATTACHED}
+        head = {name: row[name] for name in HEAD}
+        return Record(**head, **texts, source=f"results/{self.path.stem}", files=files)
+
+    def _attached(self, name: str, identity: str) -> bytes:
+        if name not in self._bytes:
+            self._bytes[name] = {row["run_id"]: row[name] or b"" for row in self._rows("run_id", name)}
+        return self._bytes[name][identity]
+
+    def _rows(self, *columns: str) -> list[dict[str, Any]]:
+        """Return the rows, of every column or of those named that the file has."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            return pq.read_table(self.path).to_pylist()
+            file = pq.ParquetFile(self.path)
+            wanted = [name for name in columns if name in file.schema_arrow.names] if columns else None
+            return file.read(columns=wanted).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
 
@@ -71,7 +93,7 @@ def _schema() -> Any:
 def _row(record: Record, attach: bool) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record, name) for name in HEAD}
     row |= {name: json.dumps(getattr(record, name), sort_keys=True) for name in TEXTS}
-    row |= {name: record.read(name) if attach else b"" for name in ATTACHED}
+    row |= record.attached() if attach else dict.fromkeys(ATTACHED, b"")
     return row | {"sha256": _sha(row)}
 
 
@@ -82,15 +104,8 @@ def _sha(row: dict[str, Any]) -> str:
 
 
 def _intact(row: dict[str, Any]) -> bool:
-    same = run_id(row["kind"], json.loads(row["config"]), row["schema"]) == row["run_id"]
+    same = run_id(row["kind"], json.loads(row["identity"]), row["schema"]) == row["run_id"]
     return same and _sha(row) == row["sha256"]
-
-
-def _record(row: dict[str, Any], source: str) -> Record:
-    texts = {name: json.loads(row[name]) for name in TEXTS}
-    files = {name: row[name] for name in ATTACHED if row[name]}
-    head = {name: row[name] for name in HEAD}
-    return Record(**head, **texts, source=source, files=files)
 
 
 def shipped(name: str) -> Path:

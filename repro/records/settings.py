@@ -21,9 +21,9 @@ def setting(default: Any, help: str, **limits: Any) -> Any:
         default: the default value.
         help: one sentence for `--help` and the documentation.
         **limits: any of `symbol` and `unit` (text); `low` and `high` (closed bounds); `open_low` and `open_high`
-            (make a bound strict); `choices` (the allowed values).
+            (make a bound strict); `choices` (the allowed values); `identifies=False` (no part of a run's identity).
     """
-    unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices"}
+    unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices", "identifies"}
     if unknown:
         raise TypeError(f"setting() got unknown limits {sorted(unknown)}")
     return dataclasses.field(default=default, metadata={"help": help, **limits})
@@ -72,11 +72,25 @@ def check(config: Any) -> None:
     Raises:
         ConfigError: naming field, value, allowed range and the nearest choice.
     """
-    for field in dataclasses.fields(config):
-        value = _coerce(field.name, getattr(config, field.name), hints(type(config))[field.name])
-        object.__setattr__(config, field.name, value)
-        for item in value if isinstance(value, tuple) else (value,):
-            _check_limits(field.name, item, field.metadata)
+    for name, annotation, limits in _rules(type(config)):
+        value = getattr(config, name)
+        if type(value) is not annotation:
+            value = _coerce(name, value, annotation)
+            object.__setattr__(config, name, value)
+        if limits or annotation is float:
+            for item in value if isinstance(value, tuple) else (value,):
+                _check_limits(name, item, limits)
+
+
+@cache
+def _rules(cls: type) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return name, type and limits of every field: looked up once, for studies hold thousands of configs."""
+    bounds = ("low", "high", "open_low", "open_high", "choices")
+    found = []
+    for field in dataclasses.fields(cls):
+        limits = {name: field.metadata[name] for name in bounds if field.metadata.get(name) is not None}
+        found.append((field.name, hints(cls)[field.name], limits))
+    return found
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T:

@@ -1,80 +1,27 @@
-"""Runs on disk: one folder a run, written atomically, `result.json` last, so that its presence means done."""
+"""Runs on disk: one folder a run, written atomically, `result.json` last, so that its presence means done.
+
+    <store>/models/<stage_id>/{config.json, weights.safetensors, provenance.json}
+    <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
+    <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
+    <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
+
+A run's numbers are the join of its own facts and of its evaluations.
+"""
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
-from repro.records.identity import SCHEMA, canonical_json, digest, plain
+from repro.records.errors import ConfigError, IntegrityError
+from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
+from repro.records.record import ATTACHED, EVALUATION, STATUSES, Record, join, npz, pick
 
 RESULT = "result.json"
-ATTACHED = ("arrays.npz", "epochs.jsonl")
-STATUSES = ("ok", "diverged", "failed")
-
-
-def run_id(kind: str, config: Any, schema: int = SCHEMA) -> str:
-    """Return the identity of a run: 16 hex digits of the sha256 of its kind, its config and the schema version."""
-    return digest({"kind": kind, "schema": schema, "config": plain(config)})
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one run left behind.
-
-    Attributes:
-        run_id: 16 hex digits.
-        kind: what sort of run, such as `theory` or `unlearn`.
-        status: `ok`, `diverged` or `failed`.
-        config: the run's identity, as plain values.
-        result: its numbers, as plain values.
-        provenance: versions, device and time.
-        source: the store it was read from: `runs`, or `results/<study>`.
-        schema: the identity version it was made under.
-        files: the raw bytes of `arrays.npz` and `epochs.jsonl`, or their paths, read on demand.
-    """
-
-    run_id: str
-    kind: str
-    status: str
-    config: dict[str, Any]
-    result: dict[str, Any]
-    provenance: dict[str, Any]
-    source: str = "runs"
-    schema: int = SCHEMA
-    files: Mapping[str, bytes | Path] = field(default_factory=dict, repr=False, compare=False)
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of an attached file, or nothing when the run has none of that name."""
-        content = self.files.get(name, b"")
-        return content.read_bytes() if isinstance(content, Path) else content
-
-    def arrays(self) -> dict[str, Any]:
-        """Return the run's arrays by name, as numpy arrays; empty when it stored none."""
-        import numpy as np
-
-        raw = self.read("arrays.npz")
-        if not raw:
-            return {}
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-            return dict(archive)
-
-    def epochs(self) -> list[dict[str, Any]]:
-        """Return the per-epoch rows, oldest first."""
-        return [json.loads(line) for line in self.read("epochs.jsonl").decode().splitlines()]
-
-
-class Reader(Protocol):
-    """Anything records can be read from: a store of runs or a committed pack."""
-
-    def records(self, kind: str | None = None) -> list[Record]: ...
-
-    def verify(self) -> list[str]: ...
+POINTERS = "evaluations.json"
 
 
 class Store:
@@ -100,38 +47,76 @@ class Store:
             raise ConfigError(message) from error
 
     def find(self, kind: str, config: Any) -> Record | None:
-        """Return the finished run of this config, or None."""
+        """Return the finished run of this config with its evaluations, or None."""
         folder = self.root / "runs" / run_id(kind, config)
-        return _read_run(folder) if (folder / RESULT).exists() else None
+        return self._run(folder) if (folder / RESULT).exists() else None
 
     def save(
         self, kind: str, config: Any, *, result: Mapping[str, Any], status: str = "ok",
         arrays: Mapping[str, Any] | None = None, epochs: Iterable[Any] | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None, evaluations: Mapping[str, str] | None = None,
     ) -> Record:  # fmt: skip
-        """Write a finished run; `result.json`, which carries the hashes of the others, comes last."""
+        """Write a finished run; `result.json`, which carries the hashes of the others, comes last.
+
+        Args:
+            kind, config: what the run is; its identity.
+            result: its numbers; status: one of `ok`, `diverged`, `failed`.
+            arrays, epochs, provenance: what else it left.
+            evaluations: ids of the evaluations that stand for it, by metric.
+        """
         if status not in STATUSES:
             raise ValueError(f"status = {status!r}: must be one of {', '.join(STATUSES)}")
-        identity = run_id(kind, config)
-        files = {"config.json": _json({"kind": kind, "schema": SCHEMA, "config": plain(config)})}
-        files["provenance.json"] = _json(provenance or {})
-        if epochs is not None:
-            files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
-        if arrays:
-            files["arrays.npz"] = _npz(arrays)
-        folder = self.root / "runs" / identity
-        done = {"run_id": identity, "kind": kind, "status": status, "result": plain(result)}
+        folder = self.root / "runs" / run_id(kind, config)
+        if evaluations:
+            self.attach(folder.name, evaluations)
+        files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
+        done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         _write_folder(folder, files, RESULT, done)
-        return _read_run(folder)
+        return self._run(folder)
+
+    def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
+        """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
+        folder = self.root / "runs" / identity
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / POINTERS, _json({**_pointers(folder), **evaluations}))
+
+    def save_evaluation(
+        self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Record:  # fmt: skip
+        """Write one metric of one or more stages; `result.json` comes last."""
+        folder = self.root / "evaluations" / run_id(EVALUATION, config)
+        files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
+        done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
+        _write_folder(folder, files, RESULT, done)
+        return _read_folder(folder)
+
+    def find_evaluation(self, config: Any) -> Record | None:
+        """Return the evaluation of this config, or None."""
+        folder = self.root / "evaluations" / run_id(EVALUATION, config)
+        return _read_folder(folder) if (folder / RESULT).exists() else None
 
     def records(self, kind: str | None = None) -> list[Record]:
-        """Return the finished runs, of one kind if named, ordered by run id; a damaged run raises `IntegrityError`."""
-        found = [_read_run(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-        return [record for record in found if kind in (None, record.kind)]
+        """Return the finished runs of this schema, of one kind if named, ordered by run id.
+
+        Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
+        A damaged run raises `IntegrityError`.
+        """
+        found = [self._run(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+        if kind in (None, EVALUATION):
+            every = (_read_folder(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
+            found += [record for record in every if record.config.get("pooled")]
+        return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
-        return pick(self.records(), prefix)
+        folder = self.root / "runs" / prefix
+        return self._run(folder) if prefix and (folder / RESULT).exists() else pick(self.records(), prefix)
+
+    def outdated(self) -> list[Record]:
+        """Return the finished runs of an older schema: their configs may mean another computation today."""
+        found = [_read_folder(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+        return [record for record in found if record.schema != SCHEMA]
 
     def lock(self, name: str) -> AbstractContextManager[Any]:
         """Return a lock on one run or stage, so that a second process waits instead of repeating the work."""
@@ -141,57 +126,37 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
-    def find_model(self, config: Any) -> Path | None:
+    def find_model(self, stage_id: str) -> Path | None:
         """Return the folder of a trained stage (`weights.safetensors` inside), or None."""
-        folder = self.root / "models" / run_id("model", config)
+        folder = self.root / "models" / stage_id
         return folder if (folder / "provenance.json").exists() else None
 
     def save_model(self, config: Any, weights: bytes, provenance: Mapping[str, Any]) -> Path:
         """Write the weights of a trained stage (safetensors bytes); `provenance.json` comes last."""
         folder = self.root / "models" / run_id("model", config)
-        identity = _json({"kind": "model", "schema": SCHEMA, "config": plain(config)})
-        files = {"config.json": identity, "weights.safetensors": weights}
+        files = {"config.json": _config("model", config), "weights.safetensors": weights}
         _write_folder(folder, files, "provenance.json", dict(provenance))
         return folder
 
+    def models(self) -> list[Path]:
+        """Return the folders of the trained stages, ordered by id."""
+        return [path.parent for path in sorted(self.root.glob("models/*/provenance.json"))]
+
     def verify(self) -> list[str]:
         """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
-        markers = [*self.root.glob(f"runs/*/{RESULT}"), *self.root.glob("models/*/provenance.json")]
-        return [problem for marker in sorted(markers) for problem in _check_folder(marker)]
+        places = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", "models/*/provenance.json")
+        markers = sorted(path for place in places for path in self.root.glob(place))
+        return [problem for marker in markers for problem in _check_folder(marker)]
 
-
-def read_records(stores: Iterable[Reader], kind: str | None = None) -> list[Record]:
-    """Return the records of several stores; a run that stands in two is taken from the first."""
-    found: dict[str, Record] = {}
-    for store in stores:
-        for record in store.records(kind):
-            found.setdefault(record.run_id, record)
-    return list(found.values())
-
-
-def pick(records: Iterable[Record], prefix: str) -> Record:
-    """Return the one record whose id starts with `prefix`.
-
-    Raises:
-        MissingDataError: when none or several do.
-    """
-    matches = [record for record in records if prefix and record.run_id.startswith(prefix)]
-    if len(matches) != 1:
-        found = f"{len(matches)} runs start with it" if matches else "no such run"
-        raise MissingDataError(f"run id = {prefix!r}: {found}; see `repro list`")
-    return matches[0]
+    def _run(self, folder: Path) -> Record:
+        """Return a run joined with its evaluations."""
+        run = _read_folder(folder)
+        parts = {name: _read_folder(self.root / "evaluations" / one) for name, one in _pointers(folder).items()}
+        return join(run, parts)
 
 
 def _json(obj: Any) -> bytes:
     return (json.dumps(plain(obj), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _npz(arrays: Mapping[str, Any]) -> bytes:
-    import numpy as np
-
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
@@ -199,13 +164,14 @@ def _write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content
     folder.mkdir(parents=True, exist_ok=True)
     (folder / marker).unlink(missing_ok=True)
     for name, data in files.items():
-        _write_file(folder / name, data)
+        replace_file(folder / name, data)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    _write_file(folder / marker, _json({**content, "files": hashes}))
+    replace_file(folder / marker, _json({**content, "files": hashes}))
     _sync(folder)
 
 
-def _write_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, even after a crash."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         file.write(data)
@@ -222,13 +188,36 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read_run(folder: Path) -> Record:
+def _config(kind: str, config: Any) -> bytes:
+    """Return what a run is: every setting for people and figures, and the part that its identity hashes."""
+    return _json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
+
+
+def _contents(
+    kind: str, config: Any, *, arrays: Mapping[str, Any] | None = None, epochs: Iterable[Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:  # fmt: skip
+    files = {"config.json": _config(kind, config), "provenance.json": _json(provenance or {})}
+    if epochs is not None:
+        files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
+    if arrays:
+        files["arrays.npz"] = npz(arrays)
+    return files
+
+
+def _pointers(folder: Path) -> dict[str, str]:
+    path = folder / POINTERS
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _read_folder(folder: Path) -> Record:
     try:
         names = (RESULT, "config.json", "provenance.json")
-        done, identity, provenance = (json.loads((folder / name).read_text()) for name in names)
-        head = (done["run_id"], done["kind"], done["status"], identity["config"], done["result"], provenance)
-        attached = {name: folder / name for name in done["files"] if name in ATTACHED}
-        return Record(*head, schema=identity["schema"], files=attached)
+        done, config, provenance = (json.loads((folder / name).read_text()) for name in names)
+        head = (done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance)
+        files = {name: folder / name for name in done["files"] if name in ATTACHED}
+        identity = config.get("identity", config["config"])  # the first schema hashed every setting
+        return Record(*head, schema=config["schema"], identity=identity, files=files)
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityError(f"run {folder.name}: unreadable ({error}); delete its folder and run it again") from error
 
@@ -238,7 +227,7 @@ def _check_folder(marker: Path) -> list[str]:
     try:
         hashes = json.loads(marker.read_text())["files"]
         config = json.loads((marker.parent / "config.json").read_text())
-        identity = run_id(config["kind"], config["config"], config["schema"])
+        identity = run_id(config["kind"], config.get("identity", config["config"]), config["schema"])
     except (OSError, ValueError, KeyError) as error:
         return [f"{name}: unreadable ({error})"]
     faults = {file: _fault(marker.parent / file, sha) for file, sha in hashes.items()}

@@ -5,8 +5,8 @@ import sys
 from typing import Any
 
 import pytest
-
 from empirical.runs.method import build_method
+
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import resolve

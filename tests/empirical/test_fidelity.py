@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from empirical.runs.evaluate import evaluate
+from empirical.runs.method import build_method
 from torch import Tensor, nn
 
+from empirical.data.augment import augmentation
 from empirical.data.corruptions import corrupt
 from empirical.data.forget import choose_forget
 from empirical.metrics.landscape import directions
 from empirical.metrics.published import published_reference
 from empirical.models.network import Network
-from empirical.runs.build import augmentation, build_network
-from empirical.runs.evaluate import evaluate
 from empirical.runs.experiment import Experiment
-from empirical.runs.method import build_method
 from empirical.runs.run import run
+from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import PRESETS, Fidelity, resolve
@@ -163,8 +164,9 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 
 
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
-    from empirical.metrics.svc_attack import attack_rows
     from empirical.runs.evaluate import make_evaluation
+
+    from empirical.metrics.svc_attack import attack_rows
 
     members = []
     for switches in ("", "mia_members=first"):

@@ -17,8 +17,9 @@ from empirical.studies.executors import spread
 from empirical.studies.grid import finished, plan, run_grid
 from empirical.studies.recipe import Recipe, load_recipe
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
-from repro.records.identity import plain
-from repro.records.store import Record, Store, run_id
+from repro.records.identity import plain, run_id
+from repro.records.record import Record
+from repro.records.store import Store
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 CPU = Runtime(device="cpu")

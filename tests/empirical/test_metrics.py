@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from empirical.runs.evaluate import make_evaluation
 from sklearn.metrics import roc_auc_score
 
 from empirical.metrics.accuracy import tow
@@ -20,7 +21,6 @@ from empirical.metrics.scores import entropy, losses, modified_entropy, probabil
 from empirical.metrics.threshold_attack import auc, auc_interval, roc, threshold_numbers
 from empirical.metrics.transport import transport_by_program, transport_cost
 from empirical.registry import load, names
-from empirical.runs.evaluate import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from figures.catalogue import FIGURES, draw
-from repro.records.store import Record, Store
+from repro.records.record import Record
+from repro.records.store import Store
 
 SEEDS = 3
 EPOCHS = [0, 10, 50, 200]

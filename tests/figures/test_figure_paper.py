@@ -13,7 +13,8 @@ from figures.items import ITEMS
 from figures.paired import over_cells
 from figures.paper import Verdict, verdicts, write_page
 from figures.table import Table, interval, simultaneous
-from repro.records.store import Record, Store
+from repro.records.record import Record
+from repro.records.store import Store
 
 
 def effects(*intervals: tuple[float, float]) -> Table:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.identity import run_id
 from repro.records.pack import PackedStore, readers, write_pack
-from repro.records.store import Record, Store, pick, read_records, run_id
+from repro.records.record import Record, pick, read_records
+from repro.records.store import Store
 
 CONFIG = {"a": 1}
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from repro.records.identity import run_id
 from repro.records.provenance import collect
+from repro.records.record import Record
 from repro.records.settings import choose
-from repro.records.store import Record, Store, run_id
+from repro.records.store import Store
 from theory.claims.finding import ClaimConfig
 
 if TYPE_CHECKING:

@@ -1,0 +1,124 @@
+"""Which files a data set is read from, and their digest: part of every identity, asked without loading an image."""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from empirical.registry import DATASETS, dataset, load
+from empirical.settings.rule_labels import parse_options
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.identity import digest
+from repro.records.store import replace_file
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+ARCHIVES = {
+    "cifar10": ("cifar-10-batches-py", (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")),
+    "cifar100": ("cifar-100-python", ("train", "test")),
+}
+
+
+def data_digest(config: RunConfig, runtime: Runtime) -> str:
+    """Return 16 hex digits for the bytes a config's data set is read from, or an empty text where they are not there.
+
+    A data set that is drawn, not read, is identified by its name and options, which the config holds. A user's own
+    data set that does not say what it is read from is identified by its decoded content.
+    """
+    options = parse_options(config.dataset_options, "dataset_options")
+    known = dataset(config.dataset)
+    if known.files:
+        module, name = known.files.split(":")
+        lister: Callable[..., dict[str, list[Path]]] = getattr(importlib.import_module(module), name)
+        sides = lister(config.dataset, options, data_root(runtime))
+        complete = bool(sides) and all(sides.values())
+        return digest({side: content_hashes(paths) for side, paths in sides.items()}) if complete else ""
+    if config.dataset in DATASETS:
+        return "drawn"
+    from empirical.data.images import content_digest
+
+    return content_digest(load("datasets", config.dataset)(options, runtime))
+
+
+def data_root(runtime: Runtime) -> Path:
+    """Return the folder of local data: the setting, else the variable REPRO_DATA, else `data`."""
+    return Path(runtime.data_root or os.environ.get("REPRO_DATA", "") or "data")
+
+
+def cache_folder() -> Path:
+    """Return where decoded images and hashes are kept: REPRO_CACHE, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
+    return Path(os.environ.get("REPRO_CACHE", "") or default)
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
+    return content_hashes([path])[0]
+
+
+def content_hashes(paths: Iterable[Path]) -> list[str]:
+    """Return the sha256 of each file; kept between calls by place, size and times, so that a file is read once."""
+    paths = list(paths)
+    stats = [(path, path.stat()) for path in paths]
+    key = digest([[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in stats])
+    kept = cache_folder() / "hashes" / f"{key}.json"
+    try:
+        found = json.loads(kept.read_text())
+        if len(found) == len(paths):
+            return found
+    except (OSError, ValueError, TypeError):
+        pass  # nothing kept, or it cannot be read: the files themselves are there
+    found = [_hash(path) for path in paths]
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, json.dumps(found).encode())
+    except OSError:
+        pass  # a cache that cannot be written is not needed
+    return found
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digits_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return scikit-learn's file of scanned digits, found without importing it."""
+    package = importlib.util.find_spec("sklearn")
+    folder = Path(package.origin).parent if package and package.origin else Path()
+    return {"all": [path for path in [folder / "datasets" / "data" / "digits.csv.gz"] if path.is_file()]}
+
+
+def parquet_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return the files of each side: `<name>-<side>.parquet`, or a hub's shards `<name>/**/<side>-*.parquet`."""
+    whole = {side: root / f"{dataset}-{side}.parquet" for side in ("train", "test")}
+    return {
+        side: [path] if path.is_file() else sorted((root / dataset).rglob(f"{side}-*.parquet"))
+        for side, path in whole.items()
+    }
+
+
+def cifar_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return the Parquet files of CIFAR-10 or CIFAR-100, or those of torchvision's archive where there are none."""
+    sides = parquet_files(dataset, options, root)
+    if all(sides.values()):
+        return sides
+    folder, names = ARCHIVES[dataset]
+    paths = [root / folder / name for name in names]
+    return {"archive": paths if all(path.is_file() for path in paths) else []}
+
+
+def folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return the image files of each class folder of `train/` and `val/` (or `test/`)."""
+    root = root / (options.get("folder") or dataset)
+    test = next((root / side for side in ("val", "test") if (root / side).is_dir()), root / "val")
+    classes = [entry for side in (root / "train", test) if side.is_dir() for entry in sorted(side.iterdir())]
+    return {f"{entry.parent.name}/{entry.name}": found for entry in classes if (found := image_files(entry))}
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images below a folder, ordered by path."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -1,0 +1,46 @@
+"""One cell as it is asked for: its method, built from the run's config, and whether it can run at all."""
+
+from dataclasses import fields
+from typing import Any
+
+from empirical.registry import forget_set, load
+from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.run_config import RunConfig
+from empirical.training.loop import Method
+from empirical.training.rules import RuleContext, build_rule
+from repro.records.settings import build, reject
+
+ONE_LOSS = "a rule of one loss (sgd, sam-..., asam-...)"
+
+
+def build_method(config: RunConfig) -> Method:
+    """Return the method of a run: its own options, the shared alpha, and the switches that concern methods.
+
+    Raises:
+        ConfigError: for an option the method does not have, with the nearest name.
+    """
+    method: Any = load("methods", config.method)
+    fidelity = config.fidelity
+    known = {
+        "alpha": config.alpha,
+        "epochs": config.epochs,
+        "cached": fidelity.forget_cycle == "cached",
+        "relabel": fidelity.relabel_all or config.dataset not in ("tiny-imagenet", "tinyimagenet100"),
+        "one_more": fidelity.scrub_max_epochs == "plus-one",
+    }
+    shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
+    return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
+
+
+def check_cell(config: RunConfig) -> None:
+    """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart, or scores are out of reach."""
+    method = build_method(config)
+    if config.method == "retrain" and parse_rule(config.rule).name in ("masked", "minmax", "retain-sam"):
+        raise reject("rule", config.rule, ONE_LOSS, "retraining has no forget set")
+    wanted = build_rule(config.rule, RuleContext(list, config.fidelity)).parts
+    if not set(wanted) <= set(method.parts):
+        allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
+        raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
+    if config.dataset == "imagenet" and forget_set(config.difficulty).graded and not config.scores:
+        remedy = "`repro empirical import-scores FILE --dataset imagenet` prints one; estimating would train "
+        raise reject("scores", "", "the id of imported scores on imagenet", f"{remedy}{config.subsets} models")

@@ -1,0 +1,72 @@
+"""Evaluations: each metric of a run measured once, kept by what its numbers depend on, and never trained for."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from empirical.metrics.evaluation import Evaluation, ModelOutputs, model_outputs
+from empirical.models.network import Network
+from empirical.registry import load
+from empirical.runs.experiment import Experiment
+from empirical.runs.stages import Trained, build_network
+from empirical.settings.keys import evaluation_keys
+from repro.records.identity import derive_seed
+
+
+def measure(experiment: Experiment) -> dict[str, str]:
+    """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now."""
+    store, found = experiment.workspace.store, {}
+    evaluation: Evaluation | None = None
+    numbers: dict[str, Any] = {}
+    for name, key in evaluation_keys(experiment.config, experiment.parents()).items():
+        record = store.find_evaluation(key)
+        if record is None:
+            evaluation = evaluation or make_evaluation(experiment)
+            evaluation.result.update(numbers)
+            result, arrays = numbers_of(name, evaluation)
+            provenance = experiment.workspace.provenance()
+            record = store.save_evaluation(key, result=result, arrays=arrays, provenance=provenance)
+        numbers |= record.result
+        found[name] = record.run_id
+    return found
+
+
+def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the numbers and the arrays of one metric."""
+    values = load("metrics", name)(evaluation)
+    arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+    return finite({key: value for key, value in values.items() if key not in arrays}), arrays
+
+
+def make_evaluation(experiment: Experiment) -> Evaluation:
+    """Return what metrics see; the outputs of original and retrained model are shared between runs."""
+    stages = {"original": experiment.original, "retrained": experiment.retrained, "unlearned": experiment.unlearned}
+    networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
+    outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
+    config, workspace, images = experiment.config, experiment.workspace, experiment.images
+    seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
+    networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
+    shared = (stages["original"].stage_id, stages["retrained"].stage_id, experiment.split.identity, config.n_test)
+    settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
+    return Evaluation(
+        config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
+        key=(*shared, seed, *settings), shared=workspace.remember,
+    )  # fmt: skip
+
+
+def _network(stage: Trained) -> Network:
+    return stage.network
+
+
+def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:
+    if not shared:
+        return model_outputs(stage.network, experiment.images)
+    key = ("outputs", stage.stage_id, experiment.config.n_test)
+    return experiment.workspace.remember(key, lambda: model_outputs(stage.network, experiment.images))
+
+
+def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers with None in place of NaN and infinities, which JSON cannot hold."""
+    return {key: None if isinstance(v, float) and not np.isfinite(v) else v for key, v in numbers.items()}

@@ -1,0 +1,54 @@
+"""Finished runs found by their configs, wherever they stand; where the data are absent, by the rest of the config."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from empirical.data.source import data_digest
+from empirical.settings.keys import complete
+from empirical.settings.run_config import CHOICE, KIND, RunConfig, Runtime
+from repro.records.identity import digest, identifying
+from repro.records.record import Reader, Record, read_records
+
+
+class Finished:
+    """Finished network runs of a store and of the committed studies.
+
+    Args:
+        readers: where to look; of a run that stands in two places, the first counts.
+
+    Attributes:
+        unseen: digests of data sets that are not here, on which records were made that `find` returned.
+    """
+
+    def __init__(self, readers: Iterable[Reader]) -> None:
+        self.unseen: set[str] = set()
+        self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        readers = list(readers)
+        for record in (*read_records(readers, KIND), *read_records(readers, CHOICE)):
+            self._known[record.kind, _rest(record.identity)].append(record)
+
+    def find(self, kind: str, config: RunConfig) -> Record | None:
+        """Return the finished run of a config, with every metric it names; without a data digest, on any data."""
+        found = self._known.get((kind, _rest(identifying(config))), [])
+        matching = [record for record in found if config.data in ("", record.identity.get("data"))]
+        whole = next((record for record in matching if complete(record, config)), None)
+        if whole and not config.data:
+            self.unseen.add(str(whole.identity.get("data", "")))
+        return whole
+
+
+def _rest(identity: dict[str, object]) -> str:
+    return digest({name: value for name, value in identity.items() if name != "data"})
+
+
+def with_data(cells: Iterable[RunConfig], runtime: Runtime) -> list[RunConfig]:
+    """Return the cells with the digests of their data sets; those whose files are not here keep theirs empty."""
+    digests: dict[tuple[str, str], str] = {}
+    found = []
+    for cell in cells:
+        key = cell.dataset, cell.dataset_options
+        if key not in digests:
+            digests[key] = data_digest(cell, runtime)
+        found.append(replace(cell, data=cell.data or digests[key]))
+    return found

@@ -1,0 +1,107 @@
+"""More numbers of finished runs: of one, or of every finished cell of a study."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from empirical.registry import metric
+from empirical.settings.keys import complete
+from empirical.settings.rule_labels import parse_value
+from empirical.settings.run_config import KIND, RunConfig, Runtime
+from empirical.studies.executors import run_groups
+from empirical.studies.finished import Finished
+from empirical.studies.plan import cost_of, finished_cells
+from empirical.studies.recipe import load_recipe
+from repro.records.errors import ConfigError, MissingDataError, ReproError
+from repro.records.pack import readers
+from repro.records.record import Record, pick, read_records
+from repro.records.settings import build, choose
+from repro.records.store import Store
+
+# Settings that say how a finished run is measured, not what it is.
+MEASURING = [f.name for f in fields(RunConfig) if not f.metadata.get("identifies", True) and f.name != "metrics"]
+
+
+def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
+    """Return the finished runs that a text names: a recipe file's cells, or the run whose id starts with it.
+
+    Raises:
+        MissingDataError: when there is none.
+    """
+    if what.endswith(".toml"):
+        recipe = load_recipe(Path(what))
+        found = finished_cells(recipe, Finished(readers(store)), runtime)
+        if not found:
+            raise MissingDataError(f"recipe {what}: no cell is finished; `repro empirical grid {what}` computes them")
+        return found
+    record = pick(read_records(readers(store)), what)
+    if record.kind != KIND:
+        raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs have metrics to add")
+    return [record]
+
+
+def measure_runs(
+    records: Sequence[Record], metrics: Sequence[str], store: Store, runtime: Runtime, *,
+    settings: Sequence[str] = (), retrain: bool = False, workers: int = 1,
+) -> list[Record]:  # fmt: skip
+    """Return the runs with more metrics, measured from the weights that are kept.
+
+    Args:
+        records: finished runs; those that diverged have nothing to measure.
+        metrics: names of the metrics to add.
+        store: where the weights are, and the evaluations go.
+        runtime: device and data folder.
+        settings: `name=value` of settings that measuring reads.
+        retrain: train models whose weights are gone.
+        workers: processes.
+
+    Raises:
+        ConfigError: for an unknown metric or setting.
+        MissingDataError: when weights are gone, before any work; names the passes that bring them back.
+    """
+    for name in metrics:
+        metric(name)
+    changes = dict(_setting(text) for text in settings)
+    cells = [_with_metrics(record, metrics, changes) for record in records if record.status == "ok"]
+    gone = _passes_to_retrain(records, cells, store)
+    if gone and not retrain:
+        raise MissingDataError(
+            f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(cells)} runs are gone; training them again "
+            f"takes {sum(gone.values())} passes over the training images: add --retrain"
+        )
+    report = run_groups([[cell] for cell in cells], store, runtime, workers=workers)
+    if report.failed:
+        identity, message = next(iter(report.failed.items()))
+        failure = ReproError(f"{len(report.failed)} runs failed; the first, {identity}: {message}")
+        failure.exit_code = report.failure_code
+        raise failure
+    return [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not value:
+        raise ConfigError(f"set = {text!r}: must be SETTING=VALUE, such as landscape_points=25")
+    return choose("set", name.replace("-", "_"), MEASURING), parse_value(value)
+
+
+def _with_metrics(record: Record, metrics: Sequence[str], changes: dict[str, Any]) -> RunConfig:
+    config = build(RunConfig, record.config)
+    return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *metrics))), **changes)
+
+
+def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], store: Store) -> dict[str, int]:
+    """Return the passes over the training images that the missing weights of each run take, by stage id."""
+    found: dict[str, int] = {}
+    for record, cell in zip([r for r in records if r.status == "ok"], cells, strict=True):
+        if complete(record, cell):
+            continue
+        stages = {
+            "pretrain": cell.pretrain_epochs * cost_of(cell.pretrain),
+            "retrain": cell.pretrain_epochs * cost_of(cell.retrain_rule),
+            "unlearn": cell.epochs * cost_of(cell.rule),
+        }
+        parents = record.result["parents"]
+        found |= {parents[s]: passes for s, passes in stages.items() if store.find_model(parents[s]) is None}
+    return found
