@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from empirical.data.memorization import config_for, filled
+from empirical.data.memorization import filled
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import RunConfig, config_for
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.identity import digest
 from repro.records.provenance import collect

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from empirical.data.augment import augmentation
-from empirical.data.memorization import MemorizationConfig, draw_subsets, summarize_subsets
+from empirical.data.memorization import draw_subsets, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
 from empirical.runs.stages import build_network, trained
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
+from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain

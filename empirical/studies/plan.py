@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from empirical.data.memorization import MemorizationConfig, config_for
 from empirical.registry import forget_set, model_weights
 from empirical.settings.keys import forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_rule
-from empirical.settings.run_config import CHOICE, KIND, RunConfig, Runtime
+from empirical.settings.run_config import CHOICE, KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.recipe import Recipe
 from repro.records.identity import run_id

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from empirical.data.memorization import MemorizationConfig
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.commands.options import with_settings
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import DivergedError

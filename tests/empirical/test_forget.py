@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from empirical.data.forget import by_score, choose_forget
-from empirical.data.memorization import MemorizationConfig, agreement, draw_subsets, estimate
+from empirical.data.forget import choose_forget
+from empirical.data.memorization import agreement, draw_subsets, estimate
 from empirical.runs.imports import import_index, import_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import MemorizationConfig, RunConfig
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
@@ -22,8 +22,7 @@ LABELS = np.repeat(np.arange(5), 20)
 @pytest.mark.parametrize("difficulty", ["random", "low", "mid", "high", "class", "class-part"])
 def test_retain_and_forget_share_out_the_training_rows(difficulty: str) -> None:
     config = RunConfig(difficulty=difficulty, forget_fraction=0.1, forget_class=2)
-    scores = np.linspace(0, 1, 100) if difficulty in ("low", "mid", "high") else None
-    split = choose_forget(config, LABELS, scores=scores)
+    split = choose_forget(config, LABELS, memorization=lambda: np.linspace(0, 1, 100))
     assert len(split.forget) == (20 if difficulty == "class" else 10)
     assert np.array_equal(np.sort(np.concatenate([split.retain, split.forget])), np.arange(100))
     if difficulty.startswith("class"):
@@ -31,10 +30,10 @@ def test_retain_and_forget_share_out_the_training_rows(difficulty: str) -> None:
 
 
 def test_levels_take_the_lowest_the_middle_and_the_highest_scores() -> None:
-    scores = np.linspace(0, 1, 101)
-    generator = np.random.default_rng(0)
-    picked = {k: sorted(by_score(scores, 5, k, generator, np.arange(101))) for k in ("low", "mid", "high")}
-    assert picked == {"low": [0, 1, 2, 3, 4], "mid": [48, 49, 50, 51, 52], "high": [96, 97, 98, 99, 100]}
+    labels, scores = np.zeros(101, int), np.linspace(0, 1, 101)
+    configs = [RunConfig(difficulty=level, forget_fraction=0.05) for level in ("low", "mid", "high")]
+    sets = {c.difficulty: choose_forget(c, labels, memorization=lambda: scores).forget.tolist() for c in configs}
+    assert sets == {"low": [0, 1, 2, 3, 4], "mid": [48, 49, 50, 51, 52], "high": [96, 97, 98, 99, 100]}
 
 
 def test_memorization_is_the_difference_of_two_shares() -> None:
@@ -87,7 +86,7 @@ def test_an_index_file_becomes_a_forget_set(
 def test_a_bad_index_is_named(index: list[int], message: str) -> None:
     config = RunConfig(difficulty="index", forget_index="x")
     with pytest.raises(ConfigError, match=message):
-        choose_forget(config, LABELS, index=np.array(index))
+        choose_forget(config, LABELS, index=lambda: np.array(index))
 
 
 def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> None:
@@ -129,13 +128,21 @@ def test_a_class_that_does_not_exist_is_refused() -> None:
         choose_forget(RunConfig(difficulty="class", forget_class=9), LABELS)
 
 
-def test_a_graded_set_is_the_same_for_every_training_seed_even_among_ties() -> None:
-    scores = np.repeat([0.0, 1.0], 50)
-    for level in ("low", "mid", "high"):
-        sets = [choose_forget(RunConfig(difficulty=level, seed=s), LABELS, scores=scores).identity for s in range(3)]
-        assert len(set(sets)) == 1
-    drawn = [choose_forget(RunConfig(seed=seed), LABELS).identity for seed in range(3)]
-    assert len(set(drawn)) == 3
+@pytest.mark.parametrize("level", ["random", "low", "mid", "high"])
+def test_a_forget_set_depends_on_its_own_seed_and_not_on_the_training_seed(level: str) -> None:
+    """Retrained models of several training seeds can be compared only on one and the same forget set."""
+    scores = np.repeat([0.0, 1.0], 50)  # ties, which are broken at random
+
+    def drawn(**seeds: int) -> str:
+        return choose_forget(RunConfig(difficulty=level, **seeds), LABELS, memorization=lambda: scores).identity
+
+    assert len({drawn(seed=seed) for seed in range(3)}) == 1
+    assert len({drawn(forget_seed=seed) for seed in range(3)}) == 3
+
+
+def test_an_index_or_scores_that_nobody_gave_are_asked_for() -> None:
+    with pytest.raises(ConfigError, match="difficulty = 'high': needs memorization scores"):
+        choose_forget(RunConfig(difficulty="high"), LABELS)
 
 
 def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(

@@ -1,5 +1,6 @@
 """Studies: cells of a recipe, dry runs, resuming, time limits, failures."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +11,38 @@ import torch
 from empirical.runs.run import run
 from empirical.runs.stages import restore
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import best
 from empirical.studies.compare import check_study, diff_runs
 from empirical.studies.executors import spread
-from empirical.studies.grid import finished, plan, run_grid
+from empirical.studies.finished import Finished, with_data
+from empirical.studies.grid import run_grid
+from empirical.studies.plan import Plan, finished_cells, plan
 from empirical.studies.recipe import Recipe, load_recipe
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
-from repro.records.identity import plain, run_id
+from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.store import Store
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 CPU = Runtime(device="cpu")
+
+
+def planned(recipe: Recipe, store: Store) -> Plan:
+    return plan(recipe, store, CPU, Finished([store]))
+
+
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+
+
+def save_numbers(store: Store, cell: RunConfig) -> dict[str, str]:
+    keys = evaluation_keys(cell, PARENTS)
+    return {name: store.save_evaluation(key, result={}).run_id for name, key in keys.items()}
+
+
+def finished(recipe: Recipe, store: Store) -> list[Record]:
+    return finished_cells(recipe, Finished([store]), CPU)
 
 
 @pytest.fixture
@@ -49,7 +69,7 @@ def test_lists_are_multiplied_and_blocks_are_added(recipe: Recipe) -> None:
 
 
 def test_a_dry_run_computes_nothing(recipe: Recipe, store: Store) -> None:
-    rows = plan(recipe, store)
+    rows = planned(recipe, store).rows
     assert not any(row.done for row in rows)
     assert rows[0].passes == 1 + 2 + 2
     assert rows[1].passes == 2
@@ -63,7 +83,7 @@ def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store
     assert (len(second.done), len(second.found)) == (0, 4)
     assert {record.provenance["study"] for record in store.records("unlearn")} == {"tiny"}
     assert store.verify() == []
-    assert all(row.done and not row.passes for row in plan(recipe, store))
+    assert all(row.done and not row.passes for row in planned(recipe, store).rows)
 
 
 def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe, store: Store) -> None:
@@ -96,7 +116,8 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
 def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(recipe: Recipe, store: Store) -> None:
     run_grid(replace(recipe.select(["seed=0"]), name="other"), store, runtime=CPU)
     found = {record.run_id for record in finished(recipe, store)}
-    assert found == {run_id("unlearn", cell) for cell in recipe.cells() if cell.seed == 0}
+    assert found == {record.run_id for record in store.records("unlearn")}
+    assert len(found) == 3
 
 
 @pytest.fixture
@@ -109,7 +130,7 @@ def choosing(recipe: Recipe) -> Recipe:
 
 
 def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe, store: Store) -> None:
-    assert [(row.run_id == "", row.cell.lr) for row in plan(choosing, store)[4:]] == [(True, 0.02)] * 2 + [
+    assert [(row.open, row.cell.lr) for row in planned(choosing, store).rows[4:]] == [(True, 0.02)] * 2 + [
         (False, 0.004)
     ]
     report = run_grid(choosing, store, runtime=CPU)
@@ -119,19 +140,19 @@ def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe
     lrs = {(run.config["method"], run.config["rule"]): run.config["lr"] for run in store.records("unlearn")}
     assert lrs == {("neggrad", rule): lr for rule, lr in winners.items()} | {("gradient_ascent", "sgd"): 0.004}
     assert {run.config["seed"] for run in store.records("unlearn")} == {0}
-    assert all(row.done for row in plan(choosing, store))
+    assert all(row.done for row in planned(choosing, store).rows)
     assert len(run_grid(choosing, store, runtime=CPU).found) == 3
 
 
-def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe) -> None:
+def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe, store: Store) -> None:
     open_block = {**choosing.blocks[0], "rule": "sgd", "difficulty": ["class", "random"]}
     recipe = replace(choosing, blocks=(open_block,))
     tow = {("class", 0.01): 0.1, ("class", 0.1): 0.2, ("random", 0.01): 0.4, ("random", 0.1): 0.3}
-    records = [
-        Record(run_id("choice", cell), "choice", "ok", {}, {"tow": tow[cell.difficulty, cell.lr]}, {})
-        for cell in recipe.candidates()
-    ]
-    assert {cell.difficulty: cell.lr for cell in recipe.settled(records)} == {"class": 0.1, "random": 0.01}
+    for cell in with_data(recipe.candidates(), CPU):
+        result = {"tow": tow[cell.difficulty, cell.lr], "parents": PARENTS}
+        store.save("choice", cell, result=result, evaluations=save_numbers(store, cell))
+    chosen = recipe.settled(Finished([store]), CPU)
+    assert {cell.difficulty: cell.lr for cell in chosen} == {"class": 0.1, "random": 0.01}
 
 
 def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Store) -> None:
@@ -217,18 +238,30 @@ def test_the_same_run_is_not_computed_twice(small: Callable[..., RunConfig], sto
 def test_cells_share_their_trained_stages(small: Callable[..., RunConfig], store: Store) -> None:
     for rule in ("sgd", "sam-0.1"):
         run(small(rule=rule), store, CPU)
-    assert len(list((store.root / "models").iterdir())) == 2
+    stages = [json.loads((folder / "config.json").read_text())["config"]["stage"] for folder in store.models()]
+    assert sorted(stages) == ["pretrain", "retrain", "unlearn", "unlearn"]
 
 
-def test_unlearned_weights_are_kept_on_demand(small: Callable[..., RunConfig], store: Store) -> None:
-    record = run(small(), store, Runtime(device="cpu", keep_models=True))
-    assert (store.root / "models" / record.result["parents"]["unlearn"] / "weights.safetensors").exists()
+def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+    run_grid(recipe, store, runtime=CPU)
+    assert all(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("unlearn"))
+    lean = Store(tmp_path / "lean")
+    run_grid(replace(recipe, keep_models=False), lean, runtime=CPU)
+    assert not any(lean.find_model(record.result["parents"]["unlearn"]) for record in lean.records("unlearn"))
+    assert {r.run_id: r.result["tow"] for r in lean.records("unlearn")} == {
+        r.run_id: r.result["tow"] for r in store.records("unlearn")
+    }
+
+
+def test_runs_that_choose_leave_no_weights_of_unlearned_models(choosing: Recipe, store: Store) -> None:
+    run_grid(choosing, store, runtime=CPU)
+    assert not any(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("choice"))
 
 
 def test_weights_of_another_architecture_are_refused(small: Callable[..., RunConfig], workspace: Workspace) -> None:
     from empirical.runs.experiment import Experiment
 
-    experiment = Experiment(small(), workspace)
+    experiment = Experiment(workspace.identified(small()), workspace)
     folder = workspace.store.root / "models" / experiment.original.stage_id
     other = Experiment(small(model="patch-cnn"), workspace).original.network
     with pytest.raises(IntegrityError, match=f"{experiment.original.stage_id}.*do not fit"):
@@ -240,7 +273,7 @@ def test_weights_of_another_architecture_are_refused(small: Callable[..., RunCon
 
 def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., RunConfig], shared: Workspace) -> None:
     left, right = (run(small(**c), shared.store, workspace=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
-    assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow", "forget set"}
+    assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow"}
     assert diff_runs(left, left) == []
 
 
@@ -271,10 +304,10 @@ def test_a_process_takes_one_thread_unless_told_otherwise(small: Callable[..., R
 
 
 def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    from repro.commands.empirical import _workers
+    from repro.commands.empirical import processes
 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    counts = {threads: _workers(Runtime(device="cpu", threads=threads)) for threads in (1, 2, 3, 8, 16, 0)}
+    counts = {threads: processes(Runtime(device="cpu", threads=threads)) for threads in (1, 2, 3, 8, 16, 0)}
     assert counts == {1: 8, 2: 4, 3: 2, 8: 1, 16: 1, 0: 1}
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, sys
 from empirical.settings.run_config import RunConfig
-from empirical.testing import check_method, check_metric, check_rule
+from empirical.testing import check_forget_set, check_method, check_metric, check_rule
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from repro.records.store import Store
@@ -21,7 +21,9 @@ store = Store(sys.argv[1])
 check_rule("sign")
 check_method("forget_uniform", "retain-sam", Workspace(store))
 check_metric("forget_margin", Workspace(store))
+check_forget_set("every-twentieth")
 config = RunConfig(dataset="digits-upside-down", method="forget_uniform", rule="sign", pretrain_epochs=1, epochs=1,
+                   difficulty="every-twentieth",
                    metrics=("accuracy", "tow", "forget_margin"))
 print(json.dumps(run(config, store).result))
 """
@@ -45,6 +47,8 @@ def test_a_users_package_adds_a_method_a_rule_a_metric_and_a_data_set(installed:
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["labels"]["method"] == "forget_uniform"
     assert result["forget_margin"] > 0
+    assert result["n_forget"] == -(-1437 // 20)
+    assert result["evaluations"]["forget_margin"]["version"] == 1
 
 
 def test_the_example_is_as_short_as_the_documentation_says() -> None:

@@ -1,11 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field, make_dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.records.identity import canonical_json, derive_seed, digest, plain
+from repro.records.identity import canonical_json, derive_seed, digest, identifying, plain
 
 values = st.recursive(
     st.none()
@@ -56,3 +56,29 @@ def test_neighbouring_seeds_share_no_derived_seed(first: int, second: int) -> No
     assert (derive_seed(first, "init") == derive_seed(second, "init")) == (first == second)
     assert derive_seed(first, "init") != derive_seed(first, "order")
     assert 0 <= derive_seed(first, "init") < 2**63
+
+
+def test_a_field_at_its_default_is_no_part_of_an_identity_so_that_a_new_one_changes_none() -> None:
+    today = make_dataclass("Config", [("lr", float, 0.1), ("epochs", int, 5)], frozen=True)
+    tomorrow = make_dataclass("Config", [("lr", float, 0.1), ("epochs", int, 5), ("new", str, "off")], frozen=True)
+    assert digest(today(lr=0.2)) == digest(tomorrow(lr=0.2))
+    assert digest(tomorrow(lr=0.2, new="on")) != digest(tomorrow(lr=0.2))
+    assert plain(tomorrow(lr=0.2)) == {"type": "Config", "lr": 0.2, "epochs": 5, "new": "off"}
+
+
+def test_defaults_are_left_out_at_every_depth() -> None:
+    assert identifying({"rule": Sam(), "rules": [Asam(0.2), Asam()]}) == {
+        "rule": {"type": "Sam"}, "rules": [{"type": "Asam", "rho": 0.2}, {"type": "Asam"}]
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    lr: float = 0.1
+    points: int = field(default=11, metadata={"identifies": False})
+    switches: dict[str, str] = field(default_factory=dict)
+
+
+def test_what_only_says_how_to_measure_identifies_nothing() -> None:
+    assert digest(Measured(points=25)) == digest(Measured())
+    assert digest(Measured(switches={"a": "b"})) != digest(Measured())

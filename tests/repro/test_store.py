@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
-from repro.records.identity import run_id
+from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
@@ -30,6 +30,47 @@ def test_a_saved_run_is_found_again_with_all_it_held(store: Store) -> None:
     assert found.epochs() == [{"epoch": 1}]
     np.testing.assert_array_equal(found.arrays()["w"], np.arange(3.0))
     assert store.verify() == []
+
+
+def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_pack(
+    store: Store, tmp_path: Path
+) -> None:
+    keys = {name: {"metric": name, "version": 2, "stages": ["s"]} for name in ("tow", "margins")}
+    ids = {
+        "tow": store.save_evaluation(keys["tow"], result={"tow": 0.9}).run_id,
+        "margins": store.save_evaluation(keys["margins"], result={}, arrays={"m": np.arange(4.0)}).run_id,
+    }
+    store.save("unlearn", CONFIG, result={"n_forget": 3}, arrays={"w": np.arange(3.0)}, evaluations=ids)
+    joined = {"n_forget": 3, "tow": 0.9} | {
+        "evaluations": {name: {"id": identity, "version": 2} for name, identity in ids.items()}
+    }
+    packed = PackedStore(write_pack(store.records(), tmp_path / "results" / "study.parquet"))
+    for reader in (store, packed):
+        (record,) = reader.records("unlearn")
+        assert record.result == joined
+        assert {name: len(values) for name, values in record.arrays().items()} == {"w": 3, "m": 4}
+        assert reader.verify() == []
+    assert store.records("evaluation") == []
+
+
+def test_a_later_evaluation_of_a_metric_stands_in_place_of_the_earlier_one(store: Store) -> None:
+    old, new = (store.save_evaluation({"metric": "tow", "version": v}, result={"tow": v / 4}).run_id for v in (1, 2))
+    record = store.save("unlearn", CONFIG, result={}, evaluations={"tow": old})
+    store.attach(record.run_id, {"tow": new})
+    assert store.load(record.run_id).result == {"tow": 0.5, "evaluations": {"tow": {"id": new, "version": 2}}}
+
+
+def test_an_evaluation_that_pools_runs_is_a_record_of_its_own(store: Store) -> None:
+    store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result={"klom": 0.1})
+    assert [record.result for record in store.records("evaluation")] == [{"klom": 0.1}]
+
+
+def test_runs_of_an_older_schema_are_named_and_not_read(store: Store) -> None:
+    record = save(store)
+    path = store.root / "runs" / record.run_id / "config.json"
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
+    assert store.records() == []
+    assert [old.run_id for old in store.outdated()] == [record.run_id]
 
 
 def test_a_run_without_its_result_file_was_never_finished(store: Store) -> None:
@@ -124,12 +165,12 @@ def test_an_ambiguous_or_unknown_id_names_the_command_that_lists_runs(store: Sto
 
 def test_a_model_is_found_only_after_its_provenance_is_written(store: Store) -> None:
     folder = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
-    assert store.find_model(CONFIG) == folder
+    assert store.find_model(folder.name) == folder
     assert store.verify() == []
     (folder / "weights.safetensors").write_bytes(b"other")
     assert any("weights.safetensors" in problem for problem in store.verify())
     (folder / "provenance.json").unlink()
-    assert store.find_model(CONFIG) is None
+    assert store.find_model(folder.name) is None
 
 
 def save_forever(root: str) -> None:

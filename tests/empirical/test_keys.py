@@ -1,0 +1,251 @@
+"""What identifies stages and numbers: everything the weights depend on, nothing that only measures them."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from empirical import registry
+from empirical.registry import Metric
+from empirical.runs import evaluations, stages
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.keys import evaluation_keys, forget_choice, ordered_metrics, pretrain_key, retrain_key
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.finished import Finished, with_data
+from empirical.studies.measure import measure_runs
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.store import Store
+
+CPU = Runtime(device="cpu")
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function after which training anything fails the test."""
+
+    def forbidden(*arguments: object) -> None:
+        raise AssertionError("something was trained")
+
+    return lambda: monkeypatch.setattr(stages, "fit", forbidden)
+
+
+def test_more_metrics_train_nothing_and_change_no_identity(
+    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None]
+) -> None:
+    first = run(small(metrics=("accuracy",)), store, CPU)
+    no_training()
+    second = run(small(metrics=("margins", "gap")), store, CPU)
+    assert second.run_id == first.run_id
+    assert {"accuracy", "mia", "gap", "margins"} <= set(second.result["evaluations"])
+    assert second.result["average_gap"] >= 0
+    assert len(second.arrays()["margin_unlearned"]) == second.result["n_forget"]
+    assert second.provenance["finished"] == first.provenance["finished"]
+
+
+def test_a_metric_runs_after_what_it_needs_without_being_told(small: Callable[..., RunConfig], store: Store) -> None:
+    """`tow` alone used to die after training, and `accuracy` alone to crash the printing."""
+    assert ordered_metrics(("gap", "accuracy")) == ["accuracy", "mia", "gap"]
+    assert 0 < run(small(metrics=("tow",)), store, CPU).result["tow"] <= 1
+
+
+def test_a_setting_of_a_metric_is_part_of_its_numbers_only(
+    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None]
+) -> None:
+    coarse = run(small(metrics=("landscape", "accuracy"), landscape_points=3), store, CPU)
+    no_training()
+    fine = run(small(metrics=("landscape", "accuracy"), landscape_points=5), store, CPU)
+    assert fine.run_id == coarse.run_id
+    ids = [record.result["evaluations"] for record in (coarse, fine)]
+    assert ids[0]["accuracy"] == ids[1]["accuracy"]
+    assert ids[0]["landscape"] != ids[1]["landscape"]
+    assert len(fine.arrays()["landscape_axis"]) == 5
+
+
+def test_a_new_version_of_a_metric_is_measured_again_and_so_is_what_reads_it(
+    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = run(small(metrics=("tow", "margins")), store, CPU)
+    no_training()
+    accuracy = registry.METRICS["accuracy"]
+    monkeypatch.setitem(registry.METRICS, "accuracy", replace(accuracy, version=accuracy.version + 1))
+    new = run(small(metrics=("tow", "margins")), store, CPU)
+    before, after = old.result["evaluations"], new.result["evaluations"]
+    assert before["accuracy"] != after["accuracy"]
+    assert before["tow"]["id"] != after["tow"]["id"]
+    assert before["margins"] == after["margins"]
+
+
+def test_the_numbers_of_a_subset_of_the_test_images_are_other_numbers_of_the_same_models() -> None:
+    whole, part = RunConfig(), RunConfig(n_test=100)
+    assert pretrain_key(whole).id == pretrain_key(part).id
+    assert evaluation_keys(whole, PARENTS)["accuracy"].id != evaluation_keys(part, PARENTS)["accuracy"].id
+
+
+@pytest.mark.parametrize("change", [
+    {"data": "other"}, {"model": "resnet8"}, {"pretrain": "sam-0.1"}, {"seed": 1}, {"pretrain_lr": 0.2},
+    {"pretrain_epochs": 3}, {"pretrain_batch_size": 8}, {"pretrain_optimizer": "adam"}, {"momentum": 0.5},
+    {"weight_decay": 0.1}, {"pretrain_schedule": "constant"}, {"augment": "none"}, {"corruption": "snow-3"},
+    {"precision": "fp64"}, {"n_train": 500}, {"dataset": "cifar10"}, {"switches": "randaugment=true"},
+    {"switches": "double_normalize=true"}, {"switches": "forget_split=reseeded"},
+], ids=str)  # fmt: skip
+def test_whatever_reaches_the_weights_of_the_original_identifies_it(change: dict[str, Any]) -> None:
+    assert pretrain_key(RunConfig(**change)).id != pretrain_key(RunConfig()).id
+
+
+@pytest.mark.parametrize("change", [
+    {"lr": 0.5}, {"method": "scrub"}, {"alpha": 0.5}, {"difficulty": "class"}, {"unlearn_seed": 3}, {"n_test": 10},
+    {"metrics": ("hessian",)}, {"switches": "mask_polarity=low"}, {"switches": "tow=signed"}, {"epochs": 9},
+], ids=str)  # fmt: skip
+def test_what_comes_after_pretraining_does_not_identify_the_original(change: dict[str, Any]) -> None:
+    assert pretrain_key(RunConfig(**change)).id == pretrain_key(RunConfig()).id
+
+
+UNLEARNING = [
+    {"lr": 0.5}, {"alpha": 0.5}, {"unlearn_seed": 3}, {"epochs": 2}, {"rule": "asam-1.0"}, {"batch_size": 8},
+    {"switches": "mask_polarity=low"}, {"switches": "forget_cycle=cached"}, {"schedule": "cosine"},
+    {"switches": "forget_statistics=keep"}, {"mask_fraction": 0.1}, {"optimizer": "adamw"}, {"momentum": 0.1},
+    {"forget_batch_size": 4}, {"method": "random_label"}, {"forget_fraction": 0.1}, {"forget_seed": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", UNLEARNING, ids=str)
+def test_whatever_reaches_the_unlearned_weights_identifies_them(
+    change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
+) -> None:
+    from empirical.runs.experiment import Experiment
+
+    keys = [Experiment(shared.identified(c), shared).unlearn_key() for c in (small(), small(**change))]
+    assert keys[0].id != keys[1].id
+
+
+@pytest.mark.parametrize("switch", ["tow=signed", "m_entropy=released", "mia_members=first", "landscape_norm=layer"])
+def test_a_switch_that_only_measures_keeps_the_models(
+    switch: str, small: Callable[..., RunConfig], shared: Workspace
+) -> None:
+    from empirical.runs.experiment import Experiment
+
+    keys = [Experiment(shared.identified(c), shared).unlearn_key() for c in (small(), small(switches=switch))]
+    assert keys[0].id == keys[1].id
+
+
+def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
+    configs = [RunConfig(), RunConfig(difficulty="high"), RunConfig(forget_fraction=0.2), RunConfig(forget_seed=4)]
+    assert len({retrain_key(config, forget_choice(config)).id for config in configs}) == 4
+    same = RunConfig(method="scrub", rule="sam-0.1", lr=0.3)
+    assert retrain_key(same, forget_choice(same)).id == retrain_key(configs[0], forget_choice(configs[0])).id
+
+
+def write_parquet(folder: Path, shade: int) -> Path:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, count in (("train", 40), ("test", 20)):
+        rows = []
+        for number in range(count):
+            file = io.BytesIO()
+            Image.fromarray(np.full((32, 32, 3), shade + number, np.uint8)).save(file, "PNG")
+            rows.append({"img": {"bytes": file.getvalue()}, "label": number % 10})
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"cifar10-{side}.parquet")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runtime]:
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("REPRO_DATA", raising=False)
+    return lambda name, shade=0: Runtime(device="cpu", data_root=str(write_parquet(tmp_path / name, shade)))
+
+
+CIFAR = RunConfig(
+    dataset="cifar10", model="resnet8-strided", pretrain_epochs=1, epochs=1, augment="none", metrics=("accuracy",)
+)
+
+
+def test_the_same_config_on_other_pixels_is_another_run(pictures: Callable[..., Runtime], store: Store) -> None:
+    first, again, other = pictures("a"), pictures("b"), pictures("c", shade=100)
+    records = [run(CIFAR, store, runtime) for runtime in (first, again, other)]
+    assert records[0].run_id == records[1].run_id
+    assert records[0].run_id != records[2].run_id
+    assert records[0].result["parents"]["pretrain"] != records[2].result["parents"]["pretrain"]
+    assert records[2].config["data"] == records[2].result["data_digest"] != records[0].config["data"]
+
+
+def test_a_file_that_changes_is_read_again(pictures: Callable[..., Runtime]) -> None:
+    from empirical.data.source import data_digest
+
+    runtime = pictures("a")
+    before = data_digest(CIFAR, runtime)
+    assert data_digest(CIFAR, runtime) == before
+    pictures("a", shade=1)
+    assert data_digest(CIFAR, runtime) != before
+
+
+def test_data_that_a_config_pins_must_be_those_that_are_there(pictures: Callable[..., Runtime], store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"data = 'feed': must be [0-9a-f]{16}, the digest of cifar10 here"):
+        run(replace(CIFAR, data="feed"), store, pictures("a"))
+
+
+def test_without_the_data_records_are_found_by_the_rest_and_their_data_are_named(
+    pictures: Callable[..., Runtime], store: Store, tmp_path: Path
+) -> None:
+    runtime = pictures("a")
+    record = run(CIFAR, store, runtime)
+    shutil.rmtree(runtime.data_root)
+    gone = Runtime(device="cpu", data_root=str(tmp_path / "nowhere"))
+    finished = Finished([store])
+    (cell,) = with_data([CIFAR], gone)
+    assert cell.data == ""
+    found = finished.find("unlearn", cell)
+    assert found is not None
+    assert found.run_id == record.run_id
+    assert finished.unseen == {record.config["data"]}
+    assert finished.find("unlearn", replace(cell, lr=0.5)) is None
+    assert finished.find("unlearn", replace(cell, data="feed")) is None
+
+
+def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Callable[..., RunConfig], store: Store) -> None:
+    record = run(small(rule="sam-0.1"), store, CPU)
+    shutil.rmtree(store.root / "models" / record.result["parents"]["unlearn"])
+    with pytest.raises(MissingDataError, match=r"weights of 1 of 1 runs are gone.* 2 passes .* --retrain"):
+        measure_runs([record], ["hessian"], store, CPU)
+    (measured,) = measure_runs([record], ["hessian"], store, CPU, retrain=True)
+    assert measured.run_id == record.run_id
+    assert measured.result["hessian_top"] is not None
+    assert measured.result["tow"] == record.result["tow"]
+
+
+def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunConfig], store: Store) -> None:
+    record = run(small(), store, CPU)
+    with pytest.raises(ConfigError, match="did you mean 'hessian'"):
+        measure_runs([record], ["hesian"], store, CPU)
+    with pytest.raises(ConfigError, match="set = 'lr': must be one of attack_size"):
+        measure_runs([record], ["hessian"], store, CPU, settings=["lr=3"])
+
+
+def test_two_runs_that_share_their_models_share_the_numbers_of_these(
+    small: Callable[..., RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+    real = evaluations.numbers_of
+    monkeypatch.setattr(evaluations, "numbers_of", lambda name, *rest: measured.append(name) or real(name, *rest))
+    run(small(metrics=("accuracy",)), store, CPU)
+    run(small(metrics=("accuracy",), switches="landscape_norm=layer"), store, CPU)
+    assert measured == ["accuracy"]
+
+
+def test_what_a_user_declares_of_a_metric_is_read_from_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.METRICS, "mine", Metric("somewhere:mine", version=3, needs=("tow",)))
+    keys = evaluation_keys(RunConfig(metrics=("mine",)), PARENTS)
+    assert list(keys) == ["accuracy", "tow", "mine"]
+    assert keys["mine"].version == 3
+    assert keys["mine"].needs == (keys["tow"].id,)
