@@ -50,22 +50,22 @@ class Metric:
 
 METRICS = {
     "accuracy": Metric(
-        "empirical.metrics.accuracy:accuracies", switches=("corrupted_evaluation", "validation_images")
+        "empirical.metrics.closeness:accuracies", switches=("corrupted_evaluation", "validation_images")
     ),
     "tow": Metric(
-        "empirical.metrics.accuracy:tug_of_war", needs=("accuracy",), settings=("difficulty",),
+        "empirical.metrics.closeness:tug_of_war", needs=("accuracy",), settings=("difficulty",),
         switches=("tow", "tow_reference"),
     ),
     "mia": Metric(
-        "empirical.metrics.svc_attack:svc_attack", settings=("attack_size",), switches=("m_entropy", "mia_members")
+        "empirical.metrics.attacks:svc_attack", settings=("attack_size",), switches=("m_entropy", "mia_members")
     ),
-    "attacks": Metric("empirical.metrics.threshold_attack:threshold_attack"),
-    "gap": Metric("empirical.metrics.gap:gaps", needs=("accuracy", "mia")),
+    "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
+    "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia")),
     "entanglement": Metric("empirical.metrics.entanglement:entanglement", switches=("entanglement_scale",)),
-    "distances": Metric("empirical.metrics.distances:distances"),
-    "margins": Metric("empirical.metrics.samples:margins"),
-    "klom": Metric("empirical.metrics.klom:klom_margins"),
-    "features": Metric("empirical.metrics.samples:features"),
+    "distances": Metric("empirical.metrics.closeness:distances"),
+    "margins": Metric("empirical.metrics.images:margins"),
+    "klom": Metric("empirical.metrics.images:klom_margins"),
+    "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
         "empirical.metrics.landscape:landscape", settings=("landscape_points", "landscape_radius"),
         switches=("landscape_norm",),

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import ot
 
 from empirical.metrics.evaluation import ROLES, Evaluation, prefix
-from empirical.metrics.transport import transport_cost
 
 RELEASED_DIVISOR = 1300.0
 SAMPLE = 1000
@@ -77,6 +77,16 @@ def overlap(retain: np.ndarray, forget: np.ndarray, *, generator: np.random.Gene
     cost = np.sqrt(np.maximum(squared, 0))
     unit = cost.max() if scale == "max" else 2.0
     return max(0.0, 1 - transport_cost(cost / unit)) if unit > 0 else 1.0
+
+
+def transport_cost(cost: np.ndarray) -> float:
+    """Return the least mean cost of moving one uniform sample onto the other, exactly.
+
+    Args:
+        cost: `(n, m)` pairwise costs.
+    """
+    n, m = cost.shape
+    return float(np.asarray(ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=1_000_000)))
 
 
 def class_pairs(pair: Pair, labels: Pair) -> list[Pair]:

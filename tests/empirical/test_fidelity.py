@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from empirical.data.corruptions import corrupt
 from empirical.data.forget import choose_forget
+from empirical.metrics.closeness import published_reference
 from empirical.metrics.landscape import directions
-from empirical.metrics.published import published_reference
 from empirical.models.network import Network
 from empirical.runs.build import augmentation, build_network
 from empirical.runs.evaluate import evaluate
@@ -163,7 +163,7 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 
 
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
-    from empirical.metrics.svc_attack import attack_rows
+    from empirical.metrics.attacks import attack_rows
     from empirical.runs.evaluate import make_evaluation
 
     members = []
