@@ -57,17 +57,18 @@ METRICS = {
         switches=("tow", "tow_reference"),
     ),
     "mia": Metric(
-        "empirical.metrics.attacks:svc_attack", settings=("attack_size",), switches=("m_entropy", "mia_members")
+        "empirical.metrics.attacks:svc_attack", version=2, settings=("attack_size",),
+        switches=("m_entropy", "mia_members", "constant_score"),
     ),
     "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
     "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia")),
-    "entanglement": Metric("empirical.metrics.entanglement:entanglement", switches=("entanglement_scale",)),
+    "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
     "distances": Metric("empirical.metrics.closeness:distances"),
     "margins": Metric("empirical.metrics.images:margins"),
     "klom": Metric("empirical.metrics.images:klom_margins"),
     "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
-        "empirical.metrics.landscape:landscape", settings=("landscape_points", "landscape_radius"),
+        "empirical.metrics.landscape:landscape", version=2, settings=("landscape_points", "landscape_radius"),
         switches=("landscape_norm",),
     ),
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),

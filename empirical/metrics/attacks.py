@@ -47,16 +47,15 @@ def modified_entropy(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def released_modified_entropy(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return what the released code computes (D9): columns, not entries, of all labels present are exchanged.
+    """Return what the released code computes (D9), `-sum_k w_k log p_k`.
 
-    With every label present it is `-sum_k (1 - p_k) log p_k`, whatever the true label.
+    `w_k` is `1 - p_k` for every class that is the label of some row, p_k for the others: whole columns are exchanged
+    instead of one entry a row, so the row's own label plays no part; and log p stands where log(1 - p) is meant.
     """
-    log_p, rest = -np.log(np.maximum(p, TINY)), 1 - p
-    swapped_p, swapped_log = p.copy(), -np.log(np.maximum(rest, TINY))
+    weights = p.copy()
     present = np.unique(labels)
-    swapped_p[:, present] = rest[:, present]
-    swapped_log[:, present] = log_p[:, present]
-    return (swapped_p * swapped_log).sum(1)
+    weights[:, present] = 1 - p[:, present]
+    return -(weights * np.log(np.where(p > 0, p, TINY))).sum(1)
 
 
 SVC_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -101,18 +100,27 @@ def attack_rows(evaluation: Evaluation, generator: np.random.Generator) -> tuple
 
 def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Return the share of F called non-members by the attack of each score on one model."""
-    sides = {name: (probabilities(outputs.logits), labels) for name, outputs, labels in evaluation.sets(role)}
-    found = {}
-    for name, score in SVC_SCORES.items():
-        values = {side: score(*pair).reshape(len(pair[1]), -1) for side, pair in sides.items()}
-        found[name] = forgotten_share(values["retain"][members], values["test"][others], values["forget"])
-    return found
+    sides = []
+    for name, rows in (("retain", members), ("test", others), ("forget", slice(None))):
+        outputs, labels = evaluation.on(role, name)
+        sides.append((probabilities(outputs.logits[rows]), labels[rows]))
+    constant = evaluation.config.fidelity.constant_score
+    return {
+        name: forgotten_share(*(score(p, y).reshape(len(y), -1) for p, y in sides), constant=constant)
+        for name, score in SVC_SCORES.items()
+    }
 
 
-def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray) -> float:
-    """Train one attack on members (1) against others (0), rows `(n, k)`, and return the share of `target` called 0."""
+def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray, *, constant: str = "chance") -> float:
+    """Train one attack on members (1) against others (0) and return the share of `target` called 0.
+
+    Args:
+        members, others, target: scores, rows `(n, k)`.
+        constant: what a score says that is the same for all it learns from: `chance`, a half, or (D26) what the
+            machine makes of it, which calls ties members and so returns 0.
+    """
     learned = np.concatenate([members, others])
-    if np.ptp(learned, axis=0).max() == 0:
+    if constant == "chance" and np.ptp(learned, axis=0).max() == 0:
         return 0.5
     truth = np.repeat((1, 0), (len(members), len(others)))
     machine = SVC(C=3, gamma="auto", kernel="rbf").fit(learned, truth)
