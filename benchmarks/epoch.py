@@ -91,7 +91,7 @@ def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *,
     config = RunConfig(dataset=dataset, seed=seed, precision=precision, augment="crop-flip", **size)
     images = load_dataset(config, Runtime()).to(device)
     network = build_network(config, images, seed=seed, device=device)
-    recipe = replace(config.pretrain_recipe(), epochs=epochs, batch_size=config.batch_size)
+    recipe = replace(config.pretraining(), epochs=epochs, batch_size=config.batch_size)
     everything = torch.arange(len(images.train_labels)).numpy()
     sets = row_sets(images, recipe, everything, everything[:0], device=device)
     rule = build_rule("sgd", RuleContext(list))

@@ -14,7 +14,7 @@ from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network
 from empirical.registry import load
-from empirical.settings.run_config import Recipe
+from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Rows, Sets
 from empirical.training.loop import Runner, Stage, Step, make_runner
 from empirical.training.rules import RuleContext, build_rule
@@ -84,7 +84,7 @@ def build_stage(case: Case, device: torch.device, precision: str) -> tuple[Netwo
         for part in ((~flags).nonzero()[:, 0], flags.nonzero()[:, 0])
     ]
     method = NegGrad() if case.forget else Retrain()
-    recipe = Recipe(1, 0.01, case.batch_size, 0, "sgd", 0.9, 5e-4, "constant", 0, 0.0)
+    recipe = Hyperparameters(1, 0.01, case.batch_size, 0, "sgd", 0.9, 5e-4, "constant", 0, 0.0)
     sets = Sets(parts[0], parts[1], CLASSES)
     return network, Stage(method, rule, sets, recipe, images.to(device), PLANS["crop-flip"])
 

@@ -53,24 +53,25 @@ class Metric:
 
 METRICS = {
     "accuracy": Metric(
-        "empirical.metrics.accuracy:accuracies", switches=("corrupted_evaluation", "validation_images")
+        "empirical.metrics.closeness:accuracies", switches=("corrupted_evaluation", "validation_images")
     ),
     "tow": Metric(
-        "empirical.metrics.accuracy:tug_of_war", needs=("accuracy",), settings=("difficulty",),
+        "empirical.metrics.closeness:tug_of_war", needs=("accuracy",), settings=("difficulty",),
         switches=("tow", "tow_reference"),
     ),
     "mia": Metric(
-        "empirical.metrics.svc_attack:svc_attack", settings=("attack_size",), switches=("m_entropy", "mia_members")
+        "empirical.metrics.attacks:svc_attack", version=2, settings=("attack_size",),
+        switches=("m_entropy", "mia_members", "constant_score"),
     ),
-    "attacks": Metric("empirical.metrics.threshold_attack:threshold_attack"),
-    "gap": Metric("empirical.metrics.gap:gaps", needs=("accuracy", "mia")),
-    "entanglement": Metric("empirical.metrics.entanglement:entanglement", switches=("entanglement_scale",)),
-    "distances": Metric("empirical.metrics.distances:distances"),
-    "margins": Metric("empirical.metrics.samples:margins"),
-    "klom": Metric("empirical.metrics.klom:klom_margins"),
-    "features": Metric("empirical.metrics.samples:features"),
+    "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
+    "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia")),
+    "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
+    "distances": Metric("empirical.metrics.closeness:distances"),
+    "margins": Metric("empirical.metrics.images:margins"),
+    "klom": Metric("empirical.metrics.images:klom_margins"),
+    "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
-        "empirical.metrics.landscape:landscape", settings=("landscape_points", "landscape_radius"),
+        "empirical.metrics.landscape:landscape", version=2, settings=("landscape_points", "landscape_radius"),
         switches=("landscape_norm",),
     ),
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
@@ -130,12 +131,13 @@ MODELS = {
     "resnet8": "empirical.models.resnet:resnet8",
     "resnet8-narrow": "empirical.models.resnet:resnet8_narrow",
     "resnet8-strided": "empirical.models.resnet:resnet8_strided",
-    "resnet18": "empirical.models.resnets:resnet18",
-    "resnet34": "empirical.models.resnets:resnet34",
-    "resnet50": "empirical.models.resnets:resnet50",
-    "resnet18-imagenet": "empirical.models.resnets:resnet18_imagenet",
-    "resnet34-imagenet": "empirical.models.resnets:resnet34_imagenet",
-    "resnet50-imagenet": "empirical.models.resnets:resnet50_imagenet",
+    "resnet8-wide": "empirical.models.resnet:resnet8_wide",
+    "resnet18": "empirical.models.resnet:resnet18",
+    "resnet34": "empirical.models.resnet:resnet34",
+    "resnet50": "empirical.models.resnet:resnet50",
+    "resnet18-imagenet": "empirical.models.resnet:resnet18_imagenet",
+    "resnet34-imagenet": "empirical.models.resnet:resnet34_imagenet",
+    "resnet50-imagenet": "empirical.models.resnet:resnet50_imagenet",
     "vgg16-bn": "empirical.models.others:vgg16_bn",
     "vit-s": "empirical.models.others:vit_s",
     "patch-cnn": "empirical.models.others:patch_cnn",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import ot
 
 from empirical.metrics.evaluation import ROLES, Evaluation, prefix
-from empirical.metrics.transport import transport_cost
 
 RELEASED_DIVISOR = 1300.0
 SAMPLE = 1000
@@ -16,8 +16,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 def entanglement(evaluation: Evaluation) -> dict[str, float]:
     """Return E_Var (raw and scaled) and E_Wp of each model, over all images and class by class.
 
-    Features are scaled to unit length. Class values are means over the classes present in both sets, weighted by
-    their images.
+    Features are scaled to unit length. Class values are means over the classes with at least two images in both sets,
+    weighted by their images; D22 "released" counts classes with one image in E_Var too.
     """
     found = {}
     for role in ROLES:
@@ -28,12 +28,15 @@ def entanglement(evaluation: Evaluation) -> dict[str, float]:
 
 def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
     """Return the scores of one model by name."""
-    scale = "max" if evaluation.config.fidelity.entanglement_scale == "released" else "diameter"
+    released = evaluation.config.fidelity.entanglement_scale == "released"
     retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
     pair = (unit_rows(retain[0].features.astype(float)), unit_rows(forget[0].features.astype(float)))
     by_class = class_pairs(pair, (retain[1], forget[1]))
-    measure = partial(overlap, generator=np.random.default_rng(evaluation.seed), scale=scale)
-    ratio, classwise = variance_ratio(*pair), _weighted(variance_ratio, by_class)
+    pooled = class_pairs(pair, (retain[1], forget[1]), least=1) if released else by_class
+    generator = np.random.default_rng(evaluation.seed)
+    measure = partial(overlap, generator=generator, scale="max" if released else "diameter")
+    spread = partial(variance_ratio, coincident=0.0 if released else float("nan"))
+    ratio, classwise = spread(*pair), _weighted(spread, pooled)
     return {
         "var_raw": ratio, "var_scaled": scaled_ratio(ratio), "var_class_raw": classwise,
         "var_class_scaled": scaled_ratio(classwise), "wp": measure(*pair), "wp_class": _weighted(measure, by_class),
@@ -46,16 +49,20 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     return features / np.where(lengths > 0, lengths, 1)
 
 
-def variance_ratio(retain: np.ndarray, forget: np.ndarray) -> float:
-    """Return E_Var: `(V_R + V_F) / (0.5 (|mu_R - mu|^2 + |mu_F - mu|^2))`; 0 when the means agree.
+def variance_ratio(retain: np.ndarray, forget: np.ndarray, *, coincident: float = float("nan")) -> float:
+    """Return E_Var: `(V_R + V_F) / (0.5 (|mu_R - mu|^2 + |mu_F - mu|^2))`.
 
     V is the mean squared distance to the set's mean, mu the mean of both sets together. Higher is more entangled.
+
+    Args:
+        retain, forget: features `(n, f)`.
+        coincident: the value where the means agree: undefined, or 0 as released, which reads as "not entangled".
     """
     means = [side.mean(0) for side in (retain, forget)]
     spread = sum(((side - mean) ** 2).sum(1).mean() for side, mean in zip((retain, forget), means, strict=True))
     middle = np.concatenate([retain, forget]).mean(0)
     apart = 0.5 * sum(((mean - middle) ** 2).sum() for mean in means)
-    return float(spread / apart) if apart > 0 else 0.0
+    return float(spread / apart) if apart > 0 else coincident
 
 
 def scaled_ratio(raw: float) -> float:
@@ -79,11 +86,21 @@ def overlap(retain: np.ndarray, forget: np.ndarray, *, generator: np.random.Gene
     return max(0.0, 1 - transport_cost(cost / unit)) if unit > 0 else 1.0
 
 
-def class_pairs(pair: Pair, labels: Pair) -> list[Pair]:
-    """Return (retain, forget) of every class with at least two images in both sets."""
+def transport_cost(cost: np.ndarray) -> float:
+    """Return the least mean cost of moving one uniform sample onto the other, exactly.
+
+    Args:
+        cost: `(n, m)` pairwise costs.
+    """
+    n, m = cost.shape
+    return float(np.asarray(ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=1_000_000)))
+
+
+def class_pairs(pair: Pair, labels: Pair, *, least: int = 2) -> list[Pair]:
+    """Return (retain, forget) of every class with at least `least` images in both sets."""
     shared = np.intersect1d(*labels)
     pairs = [(pair[0][labels[0] == c], pair[1][labels[1] == c]) for c in shared]
-    return [both for both in pairs if min(map(len, both)) >= 2]
+    return [both for both in pairs if min(map(len, both)) >= least]
 
 
 def _weighted(measure: Callable[[np.ndarray, np.ndarray], float], pairs: list[Pair]) -> float:

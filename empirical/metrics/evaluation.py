@@ -1,10 +1,11 @@
-"""What a metric sees: scores and features of the three models, computed once, and how to reach the models."""
+"""What a metric sees: logits and features of the three models, computed once, and how to reach the models."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from scipy.special import log_softmax
 from torch import Tensor
 
 from empirical.data.forget import Split
@@ -14,10 +15,11 @@ from empirical.settings.run_config import RunConfig
 
 T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")
+SETS = ("retain", "forget", "test")
 
 
 class Outputs(NamedTuple):
-    """Scores `(n, classes)`, float64, and features `(n, f)`, float32, of a model in evaluation mode."""
+    """Logits `(n, classes)`, float64, and features `(n, f)`, float32, of a model in evaluation mode."""
 
     logits: np.ndarray
     features: np.ndarray
@@ -78,7 +80,7 @@ class Evaluation:
 
 
 def model_outputs(network: Network, images: ImageSet) -> ModelOutputs:
-    """Compute a model's scores and features on all training and test images."""
+    """Compute a model's logits and features on all training and test images."""
     return ModelOutputs(_outputs(network, images.train_images), _outputs(network, images.test_images))
 
 
@@ -90,3 +92,8 @@ def _outputs(network: Network, images: Tensor) -> Outputs:
 def prefix(role: str) -> str:
     """Return how a role's numbers are named: the unlearned model carries no prefix."""
     return "" if role == "unlearned" else f"{role}_"
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of logits `(n, classes)`."""
+    return np.exp(log_softmax(logits, axis=1))

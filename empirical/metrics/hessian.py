@@ -31,7 +31,6 @@ def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
         generator.set_state(state)
         network = evaluation.networks[role]().copy()
         network.model.eval()
-        network.precision = "fp32" if network.precision == "bf16" else network.precision
         return top_eigenvalue(partial(mean_loss, network, images, labels), trainable(network.model), generator)
 
     return {f"{prefix(role)}hessian_top": evaluation.once(role, "hessian", partial(curvature, role)) for role in ROLES}
@@ -40,8 +39,8 @@ def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
 def mean_loss(network: Network, images: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross entropy of a network on raw images, with its graph."""
     with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
-        scores = network.logits(network.prepare(images.to(network.device)))
-    return F.cross_entropy(scores, labels.to(network.device))
+        logits, _ = network.outputs(images.to(network.device))
+    return F.cross_entropy(logits, labels.to(network.device))
 
 
 def top_eigenvalue(loss: Callable[[], Tensor], weights: Sequence[Tensor], generator: torch.Generator) -> float:

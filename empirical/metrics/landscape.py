@@ -16,10 +16,11 @@ from repro.records.identity import derive_seed
 
 LARGEST = 512
 BASIN = 0.5
+STABLE = (10, 25, 50, 75)
 
 
 def landscape(evaluation: Evaluation) -> dict[str, Any]:
-    """Return loss grids on F and on test around the three models, and four numbers of each.
+    """Return loss grids on F and on test around the three models, and the numbers of `flatness` of each.
 
     All models share one pair of directions, scaled by the original's filters, so panels compare. The grid spans
     [-radius, radius]^2 in units of a filter's own length. At most 512 images of each set are used.
@@ -88,14 +89,15 @@ def flatness(grid: np.ndarray) -> dict[str, float]:
     """Return the numbers of a loss grid.
 
     `variability` is its standard deviation; `slope` the mean length of its gradient in grid steps; `basin_ratio` the
-    share (in [0, 1]) of points within half a standard deviation of the centre; `rise` the mean minus the centre.
+    share (in [0, 1]) of points within half a standard deviation of the centre; `rise` the mean minus the centre;
+    `stability_<t>` the share of points within t percent of the centre's loss, `|L - L_c| <= t L_c / 100`.
     """
     centre = grid[grid.shape[0] // 2, grid.shape[1] // 2]
-    slopes = np.hypot(*np.gradient(grid))
-    inside = np.abs(grid - centre) <= BASIN * grid.std()
+    slopes, away = np.hypot(*np.gradient(grid)), np.abs(grid - centre)
+    stability = {f"stability_{t}": float(np.mean(away <= t / 100 * centre)) for t in STABLE}
     return {
-        "variability": float(grid.std()), "slope": float(slopes.mean()), "basin_ratio": float(inside.mean()),
-        "rise": float(grid.mean() - centre),
+        "variability": float(grid.std()), "slope": float(slopes.mean()),
+        "basin_ratio": float(np.mean(away <= BASIN * grid.std())), "rise": float(grid.mean() - centre), **stability,
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ class Network:
     Args:
         model: has `features(x)` of shape `(b, f)` and `head`, so that `model(x) = head(features(x))`.
         mean, std: per-channel statistics of images scaled to [0, 1].
-        precision: `fp32`, `fp64`, or `bf16` (autocast over fp32 weights).
+        precision: of training: `fp32`, `fp64`, or `bf16` (autocast over fp32 weights).
         normalize_twice: the released code's slip on ImageNet-like sets (D16).
     """
 
@@ -72,25 +72,22 @@ class Network:
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def logits(self, prepared: Tensor) -> Tensor:
-        """Return the class scores `(b, classes)` of prepared images."""
-        with self._autocast():
+        """Return the logits `(b, classes)` of prepared images."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self._forward(prepared).to(self.dtype)
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scores `(b, classes)` and the features `(b, f)` of raw images."""
-        with self._autocast():
-            model: Any = self.model
-            features = model.features(self.prepare(images))
-            return model.head(features).to(self.dtype), features.to(self.dtype)
+        """Return the logits `(b, classes)` and the features `(b, f)` of raw images, for evaluation.
+
+        In the precision of the weights, fp32 or fp64, whatever training used: bf16 would round logits to three digits.
+        """
+        model: Any = self.model
+        features = model.features(self.prepare(images))
+        return model.head(features), features
 
     def parameters(self) -> list[Tensor]:
         """Return the trainable parameters."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-
-    def _autocast(self):
-        if self.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
 def can_generate_code() -> bool:
@@ -119,7 +116,7 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def predict(network: Network, images: Tensor, *, batch_size: int = 512) -> tuple[Tensor, Tensor]:
-    """Return scores `(n, classes)` and features `(n, f)` of raw images, in evaluation mode."""
+    """Return logits `(n, classes)` and features `(n, f)` of raw images, in evaluation mode."""
     was_training = network.model.training
     network.model.eval()
     parts = [network.outputs(chunk.to(network.device)) for chunk in images.split(batch_size)]

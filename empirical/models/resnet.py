@@ -1,6 +1,8 @@
-"""Residual networks with `features(x)` and `head`, small ones for CPU runs and memorization."""
+"""Residual networks (He et al. 2016) with `features(x)` and `head`: small ones for CPU runs, ResNet-18, -34, -50."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,21 +27,20 @@ class Classifier(nn.Module):
         return self.body(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the class scores `(b, classes)`."""
+        """Return the logits `(b, classes)`."""
         return self.head(self.features(images))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a residual connection (He et al. 2016); 1x1 where the shape changes."""
-
-    expansion = 1
+    """Two 3x3 convolutions with a residual connection; 1x1 where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.path = nn.Sequential(
             *convolution(inputs, outputs, 3, stride), nn.ReLU(inplace=True), *convolution(outputs, outputs, 3, 1)
         )
-        self.skip = shortcut(inputs, outputs, stride)
+        same = stride == 1 and inputs == outputs
+        self.skip = nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b, inputs, h, w)` to `(b, outputs, h / stride, w / stride)`."""
@@ -51,12 +52,6 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.
     layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return [layer, nn.BatchNorm2d(outputs)]
-
-
-def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """Return the identity where shapes agree, else a strided 1x1 projection."""
-    same = stride == 1 and inputs == outputs
-    return nn.Identity() if same else nn.Sequential(*convolution(inputs, outputs, 1, stride))
 
 
 def small_resnet(shape: Sequence[int], classes: int, widths: Sequence[int], *, stride: int = 1) -> Classifier:
@@ -89,3 +84,35 @@ def resnet8_narrow(shape: Sequence[int], classes: int) -> Classifier:
 def resnet8_strided(shape: Sequence[int], classes: int) -> Classifier:
     """Return a ResNet-8 that halves the image at once, a quarter of the work: for 32-pixel images on a CPU."""
     return small_resnet(shape, classes, (16, 32, 64), stride=2)
+
+
+def resnet8_wide(shape: Sequence[int], classes: int) -> Classifier:
+    """Return a ResNet-8 of 64, 128, 256 channels that halves the image at once: 1.2 million weights."""
+    return small_resnet(shape, classes, (64, 128, 256), stride=2)
+
+
+def deep_resnet(shape: Sequence[int], classes: int, *, name: str, cifar: bool = True) -> Classifier:
+    """Return torchvision's ResNet of four stages (64, 128, 256, 512 channels), initialized as there.
+
+    Args:
+        shape: `(c, h, w)` of an image.
+        classes: outputs.
+        name: `resnet18`, `resnet34` or `resnet50`.
+        cifar: a 3x3 stem without pooling; False is the 7x7 strided stem with max-pooling.
+    """
+    import torchvision.models.resnet as published  # takes a second, which runs of small networks need not wait
+
+    body: Any = getattr(published, name)()
+    kernel, stride = (3, 1) if cifar else (7, 2)
+    body.conv1, _ = convolution(shape[0], 64, kernel, stride)
+    if cifar:
+        body.maxpool = nn.Identity()
+    width = body.fc.in_features
+    body.fc = nn.Identity()
+    return Classifier(body, width, classes)
+
+
+resnet18, resnet34, resnet50 = (partial(deep_resnet, name=name) for name in ("resnet18", "resnet34", "resnet50"))
+resnet18_imagenet, resnet34_imagenet, resnet50_imagenet = (
+    partial(deep_resnet, name=name, cifar=False) for name in ("resnet18", "resnet34", "resnet50")
+)

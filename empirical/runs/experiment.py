@@ -72,7 +72,7 @@ class Experiment:
         if self.config.method == "retrain":
             return self._from_scratch(self.unlearn_key(), self.split.retain)
         keep = self.workspace.runtime.keep_models
-        return trained(self.workspace, self.unlearn_key(), start=self._copy_original, stage=self.unlearning, keep=keep)
+        return trained(self.workspace, self.unlearn_key(), start=self.copy_original, stage=self.unlearning, keep=keep)
 
     def retrain_key(self) -> StageKey:
         """Return what the retrained model depends on."""
@@ -99,7 +99,7 @@ class Experiment:
         settings = config.unlearning()
         sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=workspace.device)
         seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
-        held, teacher = workspace.train_images(config), frozen_copy(self._copy_original())
+        held, teacher = workspace.train_images(config), frozen_copy(self.copy_original())
         return Stage(method, rule, sets, settings, held, augmentation(config), seed, teacher, config.fidelity)
 
     def saliency(self, network: Network) -> list[Tensor]:
@@ -112,7 +112,8 @@ class Experiment:
         self.mask_seconds += time.perf_counter() - started
         return mask
 
-    def _copy_original(self) -> Network:
+    def copy_original(self) -> Network:
+        """Return a new network with the original's weights."""
         network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
         network.model.load_state_dict(self.original.network.model.state_dict())
         return network

@@ -1,4 +1,4 @@
-"""Switches for the discrepancies D1-D25 of the paper's released code, and the presets that set them together."""
+"""Switches for the discrepancies D1-D26 of the paper's released code, and the presets that set them together."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +15,14 @@ class Fidelity:
     base_optimizer: str = setting("as-set", "D1: optimizer of unlearning and retraining", choices=("as-set", "adamw"))
     randaugment: bool = setting(False, "D2: RandAugment(2, 15) on the training images")
     mask_polarity: str = setting("high", "D3: which forget gradients the mask marks", choices=("high", "low"))
-    mask_stage: str = setting("combined", "D4: the gradient the mask acts on", choices=("combined", "perturbed"))
+    mask_stage: str = setting(
+        "combined", "D4: what a mask acts on: all of SAM, its result alone, or its second gradient alone",
+        choices=("combined", "result", "perturbed"),
+    )  # fmt: skip
     minmax_update: str = setting(
-        "owned", "D5: one step on owned weights, or two full optimizers", choices=("owned", "double")
-    )
+        "owned", "D5: an optimizer moves owned weights, or all of them and once for each branch of MinMax",
+        choices=("owned", "double"),
+    )  # fmt: skip
     tow: str = setting("absolute", "D6: differences in the reported ToW", choices=("absolute", "signed"))
     tow_reference: str = setting("own", "D7: reference accuracies of the reported ToW", choices=("own", "published"))
     forget_split: str = setting(
@@ -48,6 +52,9 @@ class Fidelity:
     landscape_norm: str = setting("filter", "D23: unit the directions are scaled to", choices=("filter", "layer"))
     glass_blur: str = setting("swap", "D24: what glass blur does to pixel pairs", choices=("swap", "copy"))
     scrub_max_epochs: str = setting("exact", "D25: SCRUB ascent epochs", choices=("exact", "plus-one"))
+    constant_score: str = setting(
+        "chance", "D26: SVC attack on a score that is the same everywhere", choices=("chance", "machine")
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -59,6 +66,7 @@ _PAPER = {
     "forget_cycle": "cached", "retrain_schedule": "multistep", "warmup_target": "pretrain", "double_normalize": True,
     "validation_images": "train", "corrupted_evaluation": False, "relabel_all": False, "joint_mask": "ignored",
     "entanglement_scale": "released", "landscape_norm": "layer", "glass_blur": "copy", "scrub_max_epochs": "plus-one",
+    "constant_score": "machine",
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "correct": {},

@@ -47,6 +47,11 @@ def copy_(target: Tensors, source: Tensors) -> None:
     torch._foreach_copy_(list(target), list(source))
 
 
+def where(mask: Tensors, gradient: Tensors) -> list[Tensor]:
+    """Return the gradient with zeros where the mask is False, tensor by tensor."""
+    return [torch.where(kept, g, torch.zeros_like(g)) for kept, g in zip(mask, gradient, strict=True)]
+
+
 Loss = Callable[[str], Tensor]
 Mask = Sequence[Tensor]
 
@@ -74,8 +79,8 @@ class Scope:
 
     Attributes:
         mask: one boolean tensor per parameter, True = owned; None owns all.
-        stage: `combined` restricts gradient, norm and perturbation to owned weights; `perturbed` is the released
-            code (D4), which perturbs the whole network and masks only g1.
+        stage: what the mask acts on (D4). `combined`: gradient, norm and perturbation; `result`: the result alone,
+            after the whole network was perturbed; `perturbed`, as released: g1 alone, so g0 (1 - s) remains outside.
     """
 
     mask: Mask | None = field(default=None, repr=False)
@@ -85,7 +90,7 @@ class Scope:
         """Return the gradient with weights outside the mask set to zero, if the mask acts at `stage`."""
         if self.mask is None or stage not in (self.stage, "always"):
             return gradient
-        return [torch.where(owned, g, torch.zeros_like(g)) for owned, g in zip(self.mask, gradient, strict=True)]
+        return where(self.mask, gradient)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ class Sam:
         shift = perturbation(weights, first, rho=self.ascent * self.rho, adaptive=self.adaptive)
         with shifted(weights, shift), frozen_statistics(model):
             second = self.scope.clip(gradient(model, loss(self.part)), "always")
+        first = self.scope.clip(first, "result")
         return add(first, add(second, first, -1), self.sharpness)
 
 
@@ -194,8 +200,7 @@ class Masked:
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
         """Return the gradient of the rule inside, zero outside the mask."""
-        inner = self.rule(model, loss)
-        return [torch.where(m, g, torch.zeros_like(g)) for m, g in zip(self.movable, inner, strict=True)]
+        return where(self.movable, self.rule(model, loss))
 
 
 def restrict(rule: Rule, mask: Mask, stage: str = "combined") -> Rule:
@@ -307,12 +312,19 @@ def build_masked(spec: RuleSpec, context: RuleContext) -> Rule:
     inner = build_rule(spec.inner, context)
     if context.fidelity.joint_mask == "ignored" and isinstance(inner, Sam):
         return inner
-    return mask_rule(inner, context.saliency())
+    return mask_rule(inner, context)
 
 
-def mask_rule(rule: Rule, mask: Mask) -> Masked:
-    """Wrap a rule so that only weights where `mask` is True move."""
-    return Masked(restrict(rule, mask), mask)
+def mask_rule(rule: Rule, context: RuleContext) -> Rule:
+    """Return a rule that moves salient weights only, with the mask at the stage of D4.
+
+    The others keep their bits (`Masked`), except under D5 "double": there, as released, they only lose their gradient
+    and the optimizer's weight decay still moves them. A rule of two branches has no released form and stays `Masked`.
+    """
+    mask, fidelity = context.saliency(), context.fidelity
+    inner = restrict(rule, mask, fidelity.mask_stage)
+    decays = fidelity.minmax_update == "double" and isinstance(inner, Plain | Sam)
+    return inner if decays else Masked(inner, mask)
 
 
 def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
@@ -327,4 +339,4 @@ def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
 
 def method_rule(method: object, rule: Rule, context: RuleContext) -> Rule:
     """Return the rule a method runs under: a method marked `masked` (SalUn) moves salient weights only."""
-    return mask_rule(rule, context.saliency()) if getattr(method, "masked", False) else rule
+    return mask_rule(rule, context) if getattr(method, "masked", False) else rule

@@ -10,12 +10,11 @@ from typing import Any
 
 REQUIRED = (
     "numpy", "scipy", "numba", "torch", "torchvision", "matplotlib", "seaborn", "pandas", "pyarrow", "scikit-learn",
-    "safetensors", "typer", "rich", "filelock",
+    "POT", "safetensors", "typer", "rich", "filelock",
 )  # fmt: skip
 # Optional package -> (extra that brings it, what it is for).
 OPTIONAL = {
     "umap-learn": ("figures", "fig-umap"),
-    "POT": ("networks", "exact optimal transport"),
     "timm": ("networks", "ViT-S"),
 }
 

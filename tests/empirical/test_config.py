@@ -5,8 +5,8 @@ import sys
 from typing import Any
 
 import pytest
-from empirical.runs.method import build_method
 
+from empirical.runs.cell import build_method
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import resolve
@@ -73,5 +73,5 @@ def test_a_config_survives_json() -> None:
 
 
 def test_building_a_config_imports_no_torch() -> None:
-    program = "import sys, empirical.studies.grid as g; g.RunConfig(); sys.exit('torch' in sys.modules)"
+    program = "import sys, empirical.studies.plan as g; g.RunConfig(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from empirical.runs.evaluate import evaluate
-from empirical.runs.method import build_method
 from torch import Tensor, nn
 
 from empirical.data.augment import augmentation
 from empirical.data.corruptions import corrupt
 from empirical.data.forget import choose_forget
+from empirical.metrics.closeness import published_reference
 from empirical.metrics.landscape import directions
-from empirical.metrics.published import published_reference
 from empirical.models.network import Network
+from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
@@ -73,8 +72,8 @@ def test_single_switches_override_a_preset() -> None:
 def test_d1_base_optimizer() -> None:
     for switches, expected in (("", "sgd"), ("base_optimizer=adamw", "adamw")):
         config = RunConfig(switches=switches)
-        assert config.unlearn_recipe().optimizer == config.retrain_recipe().optimizer == expected
-        assert config.pretrain_recipe().optimizer == "sgd"
+        assert config.unlearning().optimizer == config.retraining().optimizer == expected
+        assert config.pretraining().optimizer == "sgd"
 
 
 def test_d2_randaugment() -> None:
@@ -83,8 +82,8 @@ def test_d2_randaugment() -> None:
 
 
 def test_d3_mask_polarity(small: Small, shared: Workspace) -> None:
-    masks = [Experiment(small(switches=s, rule="minmax"), shared).unlearning for s in ("", "mask_polarity=low")]
-    high, low = (unlearning.mask(unlearning.copy_original()) for unlearning in masks)
+    runs = [Experiment(small(switches=s, rule="minmax"), shared) for s in ("", "mask_polarity=low")]
+    high, low = (experiment.saliency(experiment.copy_original()) for experiment in runs)
     share = sum(int(m.sum()) for m in high) / sum(m.numel() for m in high)
     assert share == pytest.approx(0.3, abs=1e-3)
     assert not any((a & b).any() for a, b in zip(high, low, strict=True))
@@ -127,7 +126,7 @@ def test_two_full_optimizers_give_other_weights(small: Small, shared: Workspace)
     for update in ("owned", "double"):
         changes = {"rule": "minmax-sam-0.1", "momentum": 0.0, "weight_decay": 0.01, "lr": 1e-4}
         experiment = Experiment(small(switches=f"minmax_update={update}", **changes), shared)
-        before = experiment.unlearning.copy_original().parameters()
+        before = experiment.copy_original().parameters()
         after = experiment.unlearned.network.parameters()
         shrink[update] = [a - b for a, b in zip(after, before, strict=True)]
     assert any(not torch.equal(a, b) for a, b in zip(*shrink.values(), strict=True))
@@ -164,9 +163,8 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 
 
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
-    from empirical.runs.evaluate import make_evaluation
-
-    from empirical.metrics.svc_attack import attack_rows
+    from empirical.metrics.attacks import attack_rows
+    from empirical.runs.evaluations import make_evaluation
 
     members = []
     for switches in ("", "mia_members=first"):
@@ -199,14 +197,14 @@ def test_d13_minmax_sign() -> None:
 
 
 def test_d14_retrain_schedule() -> None:
-    assert RunConfig().retrain_recipe() == RunConfig().pretrain_recipe()
-    assert RunConfig(switches="retrain_schedule=multistep").retrain_recipe().schedule == "multistep"
+    assert RunConfig().retraining() == RunConfig().pretraining()
+    assert RunConfig(switches="retrain_schedule=multistep").retraining().schedule == "multistep"
 
 
 def test_d15_warmup_target() -> None:
     config = RunConfig(lr=0.01, pretrain_lr=0.1, warmup_epochs=2)
-    own = config.unlearn_recipe()
-    other = replace(config, switches="warmup_target=pretrain").unlearn_recipe()
+    own = config.unlearning()
+    other = replace(config, switches="warmup_target=pretrain").unlearning()
     assert learning_rate(own, 4, 0) == pytest.approx(0.01)
     assert learning_rate(other, 4, 0) == pytest.approx(0.1)
 
@@ -225,10 +223,10 @@ def test_d17_validation_images(shared: Workspace) -> None:
     base = RunConfig(switches="forget_split=reseeded", **changes)  # type: ignore[arg-type]
     found = {}
     for switches in ("forget_split=reseeded", "forget_split=reseeded, validation_images=train"):
-        numbers, _ = evaluate(Experiment(replace(base, switches=switches), shared))
+        numbers = run(replace(base, switches=switches), shared.store, workspace=shared).result
         found[switches] = numbers["original_validation_accuracy"]
     assert len(set(found.values())) == 2
-    assert "original_validation_accuracy" not in evaluate(Experiment(replace(base, switches=""), shared))[0]
+    assert "original_validation_accuracy" not in run(replace(base, switches=""), shared.store, workspace=shared).result
 
 
 def test_d18_corrupted_evaluation(shared: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_a_forget_set_depends_on_its_own_seed_and_not_on_the_training_seed(level
     """Retrained models of several training seeds can be compared only on one and the same forget set."""
     scores = np.repeat([0.0, 1.0], 50)  # ties, which are broken at random
 
-    def drawn(**seeds: int) -> str:
+    def drawn(**seeds: Any) -> str:
         return choose_forget(RunConfig(difficulty=level, **seeds), LABELS, memorization=lambda: scores).identity
 
     assert len({drawn(seed=seed) for seed in range(3)}) == 1

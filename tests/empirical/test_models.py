@@ -1,13 +1,15 @@
-"""Parameter counts of the published architectures, and what every model offers."""
+"""Parameter counts of the published architectures, what every model offers, and in which arithmetic it is evaluated."""
 
 import pytest
 import torch
+from torch import nn
 
-from empirical.models.network import count_parameters
+from empirical.models.network import Network, count_parameters, frozen_statistics, predict
 from empirical.registry import load, names
 
 COUNTS = {
-    "resnet18": 11_220_132, "resnet34": 21_328_292, "resnet50": 23_705_252, "vgg16-bn": 15_334_948, "vit-s": 21_376_996
+    "resnet18": 11_220_132, "resnet34": 21_328_292, "resnet50": 23_705_252, "vgg16-bn": 15_334_948,
+    "vit-s": 21_376_996, "resnet8-wide": 1_250_724,
 }  # fmt: skip
 
 
@@ -28,6 +30,82 @@ def test_every_model_maps_images_to_features_and_features_to_scores(name: str) -
     assert features.dim() == 2
     torch.testing.assert_close(model.head(features), model(images))
     assert model(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("name", "edge"), [("resnet18", 4), ("resnet18-imagenet", 1), ("resnet8-wide", 4)])
+def test_stems_and_stages_halve_the_image_as_often_as_they_say(name: str, edge: int) -> None:
+    """32 pixels: three strided stages after the CIFAR stem; five halvings with the ImageNet stem."""
+    model = load("models", name)((3, 32, 32), 7)
+    seen: list[torch.Size] = []
+    pool = next(m for m in model.modules() if isinstance(m, nn.AdaptiveAvgPool2d))
+    pool.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    model(torch.rand(2, 3, 32, 32))
+    assert [shape[2:] for shape in seen] == [(edge, edge)]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50-imagenet", "resnet8-wide"])
+def test_convolutions_start_with_the_variance_of_their_fan_out(name: str) -> None:
+    for layer in load("models", name)((1, 64, 64), 7).modules():
+        if isinstance(layer, nn.Conv2d) and layer.weight.numel() > 2000:
+            fan_out = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]
+            assert float(layer.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_network() -> None:
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        weights.append(torch.cat([w.flatten() for w in load("models", "resnet18")((3, 32, 32), 7).parameters()]))
+    assert torch.equal(*weights)
+
+
+def tiny(precision: str) -> Network:
+    torch.manual_seed(0)
+    model = load("models", "resnet8-narrow")((1, 8, 8), 3)
+    return Network(model.double() if precision == "fp64" else model, (0.3,), (0.6,), precision=precision)
+
+
+IMAGES = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_model_trained_in_bf16_is_evaluated_in_fp32_and_one_in_fp64_in_fp64() -> None:
+    half, single, double = (predict(tiny(precision), IMAGES) for precision in ("bf16", "fp32", "fp64"))
+    assert all(torch.equal(a, b) for a, b in zip(half, single, strict=True))
+    assert double[0].dtype == torch.float64
+    torch.testing.assert_close(double[0].float(), single[0], rtol=1e-4, atol=1e-5)
+    network = tiny("bf16")
+    training = network.logits(network.prepare(IMAGES))
+    assert not torch.equal(training, tiny("fp32").logits(network.prepare(IMAGES))), "training does round to bf16"
+
+
+def test_prediction_uses_running_statistics_and_leaves_them_and_the_mode_alone() -> None:
+    network = tiny("fp32")
+    network.model.train()
+    before = {name: value.clone() for name, value in network.model.state_dict().items()}
+    whole, parts = predict(network, IMAGES)[0], predict(network, IMAGES, batch_size=2)[0]
+    torch.testing.assert_close(whole, parts)
+    assert network.model.training
+    assert all(torch.equal(before[name], value) for name, value in network.model.state_dict().items())
+
+
+def test_images_enter_scaled_and_normalized_once_or_twice() -> None:
+    network = tiny("fp32")
+    white = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
+    once = (1 - 0.3) / 0.6
+    torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), once))
+    network.repeats = 2
+    torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), (once - 0.3) / 0.6))
+
+
+def test_frozen_statistics_stay_while_batches_still_normalize_themselves() -> None:
+    network = tiny("fp32")
+    batch = network.prepare(IMAGES)
+    with frozen_statistics(network.model):
+        frozen = network.logits(batch)
+    norm = next(m for m in network.model.modules() if isinstance(m, nn.BatchNorm2d))
+    assert norm.num_batches_tracked == 0
+    assert torch.equal(frozen, network.logits(batch))
+    assert norm.num_batches_tracked == 1
 
 
 def test_vit_has_features_too() -> None:

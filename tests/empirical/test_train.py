@@ -10,12 +10,12 @@ import torch
 from empirical.models.network import Network, can_generate_code
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import Recipe, RunConfig, Runtime
+from empirical.settings.run_config import Hyperparameters, RunConfig, Runtime
 from empirical.training.batches import Arranger, Rows, Segment
 from empirical.training.loop import learning_rate
 from repro.records.store import Store
 
-RECIPE = Recipe(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
+RECIPE = Hyperparameters(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
 
 
 def rows(count: int, batch_size: int) -> Rows:

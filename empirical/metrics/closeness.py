@@ -1,0 +1,195 @@
+"""How close the unlearned model is to the retrained one: in accuracy (ToW, average gap), in answers, in weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import rel_entr
+
+from empirical.data.augment import augmentation
+from empirical.metrics.evaluation import ROLES, SETS, Evaluation, prefix, probabilities
+from empirical.models.network import Network, predict
+from empirical.settings.run_config import RunConfig
+
+GAP_TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
+
+# Accuracies written into the released code as those of retraining (D7), in percent: retain, forget, test.
+PUBLISHED_BY_LEVEL = {
+    ("cifar100", "vit-s"): {
+        "high": (99.9619, 8.23333, 62.73), "mid": (99.96429, 38.5, 61.56), "low": (99.95714, 93.53333, 61.11)
+    },
+    ("cifar100", ""): {
+        "high": (99.964, 3.3, 74.96), "mid": (99.981, 57.5, 74.14), "low": (99.956, 100.0, 75.81)
+    },
+    ("imagenet", ""): {
+        "high": (97.134, 13.828, 74.846), "mid": (97.388, 52.27, 74.832), "low": (96.671, 99.858, 75.018)
+    },
+}  # fmt: skip
+PUBLISHED_AT_ANY_LEVEL = {"cifar10": (99.943, 92.567, 92.49)}
+PUBLISHED_RANDOM = {"tiny-imagenet": (99.985, 59.383, 61.69)}
+
+
+def accuracies(evaluation: Evaluation) -> dict[str, float]:
+    """Return the share of correct answers on retain, forget and test, in [0, 1], for each model.
+
+    Models trained on corrupted images are also scored on those (`corrupted_*`), unless D18 says clean only. Where rows
+    were held out for validation, the original is scored on them too (D17: with or without augmentation).
+    """
+    found = {
+        f"{prefix(role)}{name}_accuracy": share_correct(outputs.logits, labels)
+        for role in ROLES
+        for name, outputs, labels in evaluation.sets(role)
+    }
+    if evaluation.config.corruption != "none" and evaluation.config.fidelity.corrupted_evaluation:
+        found |= corrupted_accuracies(evaluation)
+    if len(evaluation.split.validation):
+        found["original_validation_accuracy"] = validation_accuracy(evaluation)
+    return found
+
+
+def share_correct(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the accuracy of logits `(n, classes)`, in [0, 1]."""
+    return float(np.mean(logits.argmax(1) == labels))
+
+
+def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
+    """Return retain and forget accuracy of each model on the corrupted images it was trained on."""
+    labels = evaluation.images.train_labels.numpy()
+    found = {}
+    for role in ROLES:
+        logits = predict(evaluation.networks[role](), evaluation.trained_on)[0].cpu().numpy()
+        for name in ("retain", "forget"):
+            rows = getattr(evaluation.split, name)
+            found[f"{prefix(role)}corrupted_{name}_accuracy"] = share_correct(logits[rows], labels[rows])
+    return found
+
+
+def validation_accuracy(evaluation: Evaluation) -> float:
+    """Return the original's accuracy on the held-out rows, on test images or (D17 "train") on augmented ones."""
+    rows = evaluation.split.validation
+    logits = evaluation.outputs["original"].train.logits[rows]
+    if evaluation.config.fidelity.validation_images == "train":
+        augment = augmentation(evaluation.config)
+        images = evaluation.trained_on[torch.from_numpy(rows).to(evaluation.trained_on.device)]
+        generator = torch.Generator().manual_seed(evaluation.seed)
+        draws = torch.rand(len(rows), augment.columns, generator=generator).to(images.device)
+        logits = predict(evaluation.networks["original"](), augment(images, draws))[0].cpu().numpy()
+    return share_correct(logits, evaluation.images.train_labels.numpy()[rows])
+
+
+def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed: bool = False) -> float:
+    """Return the tug of war, `prod over sets of (1 - |a - a*|)` (Zhao et al. 2024).
+
+    The signed variant of the released code is `(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))`, which exceeds 1 when a
+    model forgets more than the retrained one (D6).
+
+    Args:
+        accuracy: by set name (retain, forget, test), in [0, 1].
+        reference: the same of the retrained model.
+        signed: keep the signs.
+    """
+    gap = {name: reference[name] - accuracy[name] for name in SETS}
+    gap["forget"] = -gap["forget"]
+    return float(np.prod([1 - (gap[name] if signed else abs(gap[name])) for name in SETS]))
+
+
+def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
+    """Return ToW of the unlearned model and of doing nothing, absolute and signed, against the own retrained model.
+
+    Reads the numbers of `accuracy`. `tow_reported` is the one the preset asks for (D6, D7); under published references
+    it is 0 where the released code has none, as there.
+    """
+    result, fidelity = evaluation.result, evaluation.config.fidelity
+    own, original, retrained = (
+        {name: result[f"{prefix(role)}{name}_accuracy"] for name in SETS}
+        for role in ("unlearned", "original", "retrained")
+    )
+    reference: Mapping[str, float] | None = retrained
+    if fidelity.tow_reference == "published":
+        reference = published_reference(evaluation.config)
+    return {
+        "tow": tow(own, retrained),
+        "tow_signed": tow(own, retrained, signed=True),
+        "original_tow": tow(original, retrained),
+        "original_tow_signed": tow(original, retrained, signed=True),
+        "tow_reported": tow(own, reference, signed=fidelity.tow == "signed") if reference else 0.0,
+    }
+
+
+def published_reference(config: RunConfig) -> dict[str, float] | None:
+    """Return the hard-coded reference in [0, 1], or None where the released code has none and logs ToW 0."""
+    levels = PUBLISHED_BY_LEVEL.get((config.dataset, config.model)) or PUBLISHED_BY_LEVEL.get((config.dataset, ""), {})
+    found = levels.get(config.difficulty) or PUBLISHED_AT_ANY_LEVEL.get(config.dataset)
+    if found is None and config.difficulty == "random":
+        found = PUBLISHED_RANDOM.get(config.dataset)
+    return dict(zip(SETS, (v / 100 for v in found), strict=True)) if found else None
+
+
+def gaps(evaluation: Evaluation) -> dict[str, float]:
+    """Return the average gap and ToW-MIA of the unlearned model and of doing nothing.
+
+    `average_gap = mean |u - r|` over retain, forget and test accuracy and MIA confidence (Jia et al. 2023);
+    `tow_mia = prod (1 - |u - r|)` with MIA confidence in place of forget accuracy (Zhao et al. 2024). Reads the
+    numbers of `accuracy` and `mia`.
+    """
+    result, found = evaluation.result, {}
+    for role in ("unlearned", "original"):
+        gap = {name: abs(result[prefix(role) + name] - result[f"retrained_{name}"]) for name in GAP_TERMS}
+        found[f"{prefix(role)}average_gap"] = float(np.mean(list(gap.values())))
+        found[f"{prefix(role)}tow_mia"] = float(np.prod([1 - gap[n] for n in GAP_TERMS if n != "forget_accuracy"]))
+    return found
+
+
+def distances(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the distances of the unlearned and of the original model to the retrained one, and ZRF of all three.
+
+    `jsd_*` is the mean Jensen-Shannon divergence of the answers in bits, `activation_distance_*` their mean Euclidean
+    distance, `weight_distance` a list of `|w - w*| / |w*|` per weight tensor (names in `weight_layers`).
+    """
+    found: dict[str, Any] = {}
+    for role in ("unlearned", "original"):
+        for name in SETS:
+            ours, theirs = (probabilities(evaluation.on(r, name)[0].logits) for r in (role, "retrained"))
+            found[f"{prefix(role)}jsd_{name}"] = float(jensen_shannon(ours, theirs).mean())
+            distance = np.linalg.norm(ours - theirs, axis=1).mean()
+            found[f"{prefix(role)}activation_distance_{name}"] = float(distance)
+        layers = weight_distances(evaluation.networks[role](), evaluation.networks["retrained"]())
+        found[f"{prefix(role)}weight_distance"] = list(layers.values())
+        found["weight_layers"] = list(layers)
+    images = evaluation.images.train_images[torch.from_numpy(evaluation.split.forget)]
+    random = predict(evaluation.networks["random"](), images)[0].double().cpu().numpy()
+    for role in ("unlearned", "original", "retrained"):
+        found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits, random)
+    return found
+
+
+def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return the Jensen-Shannon divergence of rows `(n, classes)`, in bits, in [0, 1].
+
+    `JSD = KL(p || m) / 2 + KL(q || m) / 2` with `m = (p + q) / 2`.
+    """
+    middle = (p + q) / 2
+    return 0.5 * (rel_entr(p, middle) + rel_entr(q, middle)).sum(1) / np.log(2)
+
+
+def zero_retrain_forgetting(logits: np.ndarray, random: np.ndarray) -> float:
+    """Return ZRF, `1 - mean JSD(model, random model)` over F, in [0, 1] (Chundawat et al. 2023).
+
+    1 means that the model answers forget images as a network that never learned anything.
+
+    Args:
+        logits: of the model on F, `(n, classes)`.
+        random: of a freshly initialized model on F, `(n, classes)`.
+    """
+    return float(1 - jensen_shannon(probabilities(logits), probabilities(random)).mean())
+
+
+def weight_distances(ours: Network, theirs: Network) -> dict[str, float]:
+    """Return `|w - w*| / |w*|` by parameter name; the length of w where w* is zero."""
+    pairs = zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True)
+    found = {}
+    for (name, own), other in pairs:
+        size = float(torch.linalg.vector_norm(other.detach()))
+        found[name] = float(torch.linalg.vector_norm((own - other).detach())) / (size or 1.0)
+    return found

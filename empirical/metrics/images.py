@@ -1,0 +1,77 @@
+"""Numbers of single images, kept as arrays for the figures: margins, KLoM's margins, features of both sets."""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from empirical.data.images import stratified_subset
+from empirical.metrics.evaluation import ROLES, Evaluation
+
+MOST_FEATURES = 500
+MOST_KLOM = 100
+
+
+def margins(evaluation: Evaluation) -> dict[str, np.ndarray | float]:
+    """Return `margin_<model>`, `(forget images,)`: logit of the true class minus the largest other.
+
+    `margin_distance` is the mean gap between the sorted margins of the unlearned and the retrained model (their W_1).
+    """
+    found = {}
+    for role in ROLES:
+        outputs, labels = evaluation.on(role, "forget")
+        found[f"margin_{role}"] = margin(outputs.logits, labels).astype(np.float32)
+    ours, theirs = (np.sort(found[f"margin_{role}"].astype(float)) for role in ("unlearned", "retrained"))
+    return {**found, "margin_distance": float(np.abs(ours - theirs).mean())}
+
+
+def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return `z_y - max over k != y of z_k` of every row of logits z, `(n,)`."""
+    own, others = split_logits(logits, labels)
+    return own - others.max(1)
+
+
+def klom_margins(evaluation: Evaluation) -> dict[str, np.ndarray | int]:
+    """Return `klom_<model>_<set>`, (at most 100,) float32: the log-odds of the true class of each image.
+
+    `klom_images` is the number of forget images.
+
+    The margin of KLoM (Georgiev et al. 2024, appendix E.1). The images of a retain, forget and test set are the same
+    in every run on the same sets, whatever its seed, so that runs of many seeds give each image a distribution.
+    """
+    found: dict[str, np.ndarray | int] = {"klom_images": len(fixed_rows(len(evaluation.split.forget)))}
+    for role in ROLES:
+        for name, outputs, labels in evaluation.sets(role):
+            rows = fixed_rows(len(labels))
+            found[f"klom_{role}_{name}"] = logit_margin(outputs.logits[rows], labels[rows]).astype(np.float32)
+    return found
+
+
+def logit_margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return `z_y - log sum over k != y of exp(z_k)` of every row of logits z, `(n,)`: the log-odds of the class y."""
+    own, others = split_logits(logits, labels)
+    return own - logsumexp(others, axis=1)
+
+
+def split_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of the true classes, `(n,)`, and all logits with those set to -inf, `(n, classes)`."""
+    rows = np.arange(len(labels))
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    return logits[rows, labels], others
+
+
+def fixed_rows(count: int) -> np.ndarray:
+    """Return at most 100 of `count` row numbers, ascending, the same at every call."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:MOST_KLOM])
+
+
+def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """Return `features_<model>` of the same at most 500 retained and 500 forget images, their `labels`, `is_forget`."""
+    generator = np.random.default_rng(evaluation.seed)
+    labels = evaluation.images.train_labels.numpy()
+    chosen = []
+    for rows in (evaluation.split.retain, evaluation.split.forget):
+        few = len(rows) <= MOST_FEATURES
+        chosen.append(rows if few else rows[stratified_subset(labels[rows], MOST_FEATURES, generator)])
+    rows = np.concatenate(chosen)
+    found = {f"features_{role}": evaluation.outputs[role].train.features[rows].astype(np.float32) for role in ROLES}
+    return {**found, "labels": labels[rows], "is_forget": np.repeat([False, True], [len(side) for side in chosen])}
