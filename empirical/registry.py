@@ -42,6 +42,7 @@ class Metric:
         needs: metrics whose numbers it reads from `evaluation.result`.
         settings: fields of `RunConfig` it reads besides those that the stages are made of.
         switches: fields of `Fidelity` it reads besides those that the stages are made of.
+        pooled: whether it looks at many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
     """
 
     home: str
@@ -49,6 +50,7 @@ class Metric:
     needs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    pooled: bool = False
 
 
 METRICS = {
@@ -68,7 +70,9 @@ METRICS = {
     "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
     "distances": Metric("empirical.metrics.closeness:distances"),
     "margins": Metric("empirical.metrics.images:margins"),
-    "klom": Metric("empirical.metrics.images:klom_margins"),
+    "klom_margins": Metric("empirical.metrics.images:klom_margins"),
+    "klom": Metric("empirical.metrics.pooled:klom", needs=("klom_margins",), pooled=True),
+    "ulira": Metric("empirical.metrics.pooled:ulira", needs=("klom_margins",), pooled=True),
     "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
         "empirical.metrics.landscape:landscape", version=2, settings=("landscape_points", "landscape_radius"),

@@ -205,7 +205,9 @@ def complete(record: Record, config: RunConfig) -> bool:
 
 
 def ordered_metrics(wanted: tuple[str, ...]) -> list[str]:
-    """Return the metrics and those they need, each after what it needs.
+    """Return the metrics of a single run and those they need, each after what it needs.
+
+    Of a metric that pools runs only what it needs of each run.
 
     Raises:
         ConfigError: for an unknown metric, with the nearest name.
@@ -215,7 +217,8 @@ def ordered_metrics(wanted: tuple[str, ...]) -> list[str]:
     def add(name: str) -> None:
         for need in metric(name).needs:
             add(need)
-        found[name] = None
+        if not metric(name).pooled:
+            found[name] = None
 
     for name in wanted:
         add(name)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from empirical.settings.run_config import CHOICE, RunConfig, Runtime
+from empirical.registry import metric
+from empirical.settings.run_config import CHOICE, KIND, RunConfig, Runtime
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished, with_data
+from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from repro.records.pack import readers
 from repro.records.settings import reject
@@ -43,6 +45,8 @@ def run_grid(
         keep = runtime.keep_models and recipe.keep_models
         cells = recipe.settled(Finished(readers(store)), runtime)
         report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
+        if not report.failed and not report.interrupted:
+            _pool(cells, store, runtime)
     report.seconds = time.time() - started
     return report
 
@@ -59,3 +63,12 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
 def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
     for _, group in itertools.groupby(cells, key=lambda cell: (cell.seed, cell.pretrain)):
         yield list(group)
+
+
+def _pool(cells: Iterable[RunConfig], store: Store, runtime: Runtime) -> None:
+    """Measure what pools the seeds of a finished study."""
+    cells = with_data(cells, runtime)
+    metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
+    if metrics:
+        records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+        pool_runs(records, metrics, store, study=runtime.study)

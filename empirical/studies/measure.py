@@ -12,6 +12,7 @@ from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.executors import run_groups
 from empirical.studies.finished import Finished
 from empirical.studies.plan import cost_of, finished_cells
+from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.records.errors import ConfigError, MissingDataError, ReproError
 from repro.records.pack import readers
@@ -45,7 +46,7 @@ def measure_runs(
     records: Sequence[Record], metrics: Sequence[str], store: Store, runtime: Runtime, *,
     settings: Sequence[str] = (), retrain: bool = False, workers: int = 1,
 ) -> list[Record]:  # fmt: skip
-    """Return the runs with more metrics, measured from the weights that are kept.
+    """Return the runs with more metrics, measured from the weights that are kept, and what pools them.
 
     Args:
         records: finished runs; those that diverged have nothing to measure.
@@ -76,7 +77,8 @@ def measure_runs(
         failure = ReproError(f"{len(report.failed)} runs failed; the first, {identity}: {message}")
         failure.exit_code = report.failure_code
         raise failure
-    return [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    measured = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    return measured + pool_runs(measured, metrics, store, study=runtime.study)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -70,11 +70,18 @@ def evaluate(
     added = [name for name in metrics.split(",") if name]
     limits = {"settings": settings or [], "retrain": retrain, "workers": workers or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
-    rows = [{"run": record.run_id, "metrics": len(record.result.get("evaluations", {}))} for record in measured]
+    rows = [_measured_row(record, added) for record in measured]
     if len(measured) == 1 and json:
         emit_json({"run": measured[0].run_id, "status": measured[0].status, **measured[0].result})
     else:
         emit(rows, as_json=json)
+
+
+def _measured_row(record: Record, metrics: list[str]) -> dict[str, Any]:
+    """Return the run or the pooled runs, and the first numbers that the added metrics gave."""
+    names = [key for key in record.result if key.startswith(tuple(name.split("_")[0] for name in metrics))]
+    numbers = [f"{key} {record.result[key]:.4g}" for key in names if isinstance(record.result[key], float)]
+    return {"run": record.run_id, "kind": record.kind, "numbers": ", ".join(numbers[:4]) or "arrays"}
 
 
 def processes(runtime: Runtime) -> int:

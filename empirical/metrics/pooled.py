@@ -1,0 +1,164 @@
+"""Metrics of many models: runs that differ in their seeds only, pooled image by image (KLoM, U-LiRA)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+SETS = ("forget", "retain", "test")
+BINS, CLIP, FLOOR = 20, 100.0, 1e-5
+RESAMPLES = 200
+STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
+    "mean": lambda values: values.mean(-1), "p95": lambda values: np.percentile(values, 95, axis=-1)
+}  # fmt: skip
+FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The arrays of runs that differ in their seeds only.
+
+    Attributes:
+        arrays: those of each run, in the order of the seeds.
+    """
+
+    arrays: Sequence[Mapping[str, np.ndarray]]
+
+    def margins(self, role: str, name: str) -> np.ndarray:
+        """Return the margins (log-odds of the true class) of one model and set, `(runs, images)`."""
+        return np.stack([one[f"klom_{role}_{name}"] for one in self.arrays]).astype(float)
+
+
+def klom(pool: Pool) -> dict[str, Any]:
+    """Return KLoM of the unlearned, the original and other retrained models on each set, with 95 % intervals.
+
+    `klom_<role>_<set>_<statistic>` is the mean or the 95th percentile over images of the divergence of each image's
+    margins under the role's models from those under the retrained models (Georgiev et al. 2024), in nats; `_reverse`
+    the same with the two samples exchanged; `_low` and `_high` the ends of its interval by resampling models. The role
+    `retrained` compares retrained models with each other: what the measure gives where there is nothing to find. The
+    arrays `..._resampled`, `(200,)`, are that statistic in each resample, the same models in all of them, so that the
+    difference of two pools of the same seeds has an interval.
+    """
+    found: dict[str, Any] = {"klom_models": len(pool.arrays) // 2}
+    for role in ("unlearned", "original", "retrained"):
+        for name in SETS:
+            reference, model = pool.margins("retrained", name), pool.margins(role, name)
+            samples = halves(reference, model), halves(model, reference), halves(reference, model, weighted=True)
+            for key, statistic in STATISTICS.items():
+                value, reverse, resampled = (statistic(one) for one in samples)
+                half = 1.96 * float(np.std(resampled, ddof=1))  # a resample repeats models: its percentiles are biased
+                head = f"klom_{role}_{name}_{key}"
+                found |= {head: float(value), f"{head}_reverse": float(reverse), f"{head}_resampled": resampled}
+                found |= {f"{head}_low": float(value) - half, f"{head}_high": float(value) + half}
+    return found
+
+
+def divergence(reference: np.ndarray, model: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return `KL(reference || model)` of each image's margins, `(..., images)`, in nats.
+
+    Histograms of 20 bins between the least and the greatest of both samples, margins cut at +-100, and shares of the
+    second one no smaller than 1e-5.
+
+    Args:
+        reference, model: margins `(models, images)`.
+        weights: how often each model counts, `(resamples, models)`; once each where it is None.
+    """
+    samples = np.clip(reference, -CLIP, CLIP), np.clip(model, -CLIP, CLIP)
+    low = np.minimum(*(sample.min(0) for sample in samples))
+    width = np.maximum(*(sample.max(0) for sample in samples)) - low
+    width[width == 0] = 1.0
+    p, q = (_shares((sample - low) / width, weights) for sample in samples)
+    return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)
+
+
+def _shares(scaled: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return the share of each bin, `(..., images, bins)`."""
+    hits = np.minimum((scaled * BINS).astype(int), BINS - 1)[..., None] == np.arange(BINS)
+    if weights is None:
+        return hits.mean(0)
+    return np.tensordot(weights / weights.sum(1, keepdims=True), hits.astype(float), 1)
+
+
+def halves(reference: np.ndarray, model: np.ndarray, *, weighted: bool = False) -> np.ndarray:
+    """Return the divergence of each image, `(..., images)`: even reference models against odd others, and the reverse.
+
+    No model meets itself or one of its seed, so that retrained models can be compared with other retrained ones: few
+    models give a divergence above 0 even then, and that floor has the same number of models as every other value.
+
+    Args:
+        reference, model: margins `(models, images)`, in the order of the seeds.
+        weighted: resample the models of each half 200 times, which gives a leading axis.
+    """
+    even = len(reference) // 2 * 2
+    weights = resamples(even // 2) if weighted else None
+    sides = ((slice(0, even, 2), slice(1, even, 2)), (slice(1, even, 2), slice(0, even, 2)))
+    return np.mean([divergence(reference[a], model[b], weights) for a, b in sides], axis=0)
+
+
+def resamples(models: int) -> np.ndarray:
+    """Return how often each model is drawn in each bootstrap sample, `(200, models)`; the same at every call."""
+    return np.random.default_rng(0).multinomial(models, np.full(models, 1 / models), RESAMPLES).astype(float)
+
+
+def ulira(pool: Pool) -> dict[str, float]:
+    """Return how well an attacker tells unlearned (or original) models from retrained ones by one forget image.
+
+    U-LiRA (Hayes et al. 2024): the score of a margin is its log-likelihood ratio under two Gaussians fitted to the
+    margins of that image under the other models of each kind; the model itself and the one of its seed are left out.
+    `ulira_<role>_auc`, and the true-positive rates at 1 % and 0.1 % false positives, which are 0.01 and 0.001 where
+    nothing tells the models apart; `_low`, `_high`: 95 % bootstrap over models, for a model's images are not
+    independent.
+    """
+    found: dict[str, float] = {}
+    retrained = pool.margins("retrained", "forget")
+    for role in ("unlearned", "original"):
+        sides = likelihood_ratios(pool.margins(role, "forget"), retrained)
+        numbers = _attack(*sides, np.ones(len(retrained)))
+        spread = [_attack(*sides, weights) for weights in resamples(len(retrained))]
+        for key, value in numbers.items():
+            low, high = np.quantile([one[key] for one in spread], (0.025, 0.975))
+            head = f"ulira_{role}_{key}"
+            found |= {head: value, f"{head}_low": float(low), f"{head}_high": float(high)}
+    return found
+
+
+def likelihood_ratios(model: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of the model's and of the reference's margins, each `(models, images)`: higher is the model's.
+
+    Each is judged by Gaussians without the models of its own seed.
+    """
+    fits = [_without_own(margins) for margins in (model, reference)]
+    first, second = (
+        _log_density(margins, *fits[0]) - _log_density(margins, *fits[1]) for margins in (model, reference)
+    )
+    return first, second
+
+
+def _without_own(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each image's margins over the other models, `(models, images)`."""
+    count = len(margins) - 1
+    mean = (margins.sum(0) - margins) / count
+    variance = (((margins**2).sum(0) - margins**2) - count * mean**2) / (count - 1)
+    return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+
+def _log_density(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    return -0.5 * ((values - mean) / sd) ** 2 - np.log(sd)
+
+
+def _attack(members: np.ndarray, others: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Return AUC and true-positive rates of scores `(models, images)` whose models count `weights` times each."""
+    counts = np.repeat(weights, members.shape[1])
+    scores = np.concatenate([members.ravel(), others.ravel()])
+    truth = np.repeat((1, 0), members.size)
+    rates = {"auc": float(roc_auc_score(truth, scores, sample_weight=np.tile(counts, 2)))}
+    order = np.argsort(-others.ravel(), kind="stable")
+    alarms = np.cumsum(counts[order]) / counts.sum()
+    for name, rate in FALSE_ALARMS.items():
+        # The lowest threshold whose alarms do not exceed the rate: no score above it but those counted.
+        allowed = int(np.searchsorted(alarms, rate, side="right"))
+        threshold = others.ravel()[order[allowed]] if allowed < len(order) else -np.inf
+        rates[name] = float((counts * (members.ravel() > threshold)).sum() / counts.sum())
+    return rates

@@ -1,0 +1,54 @@
+"""Evaluations that pool many runs: those of a study that differ in their seeds only."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from empirical.metrics.pooled import Pool
+from empirical.registry import load, metric
+from empirical.settings.keys import EvaluationKey
+from repro.records.identity import digest
+from repro.records.provenance import collect
+from repro.records.record import Record
+from repro.records.store import Store
+
+FEWEST = 4  # two runs on either side of a comparison
+SEEDS = ("seed", "unlearn_seed")
+
+
+def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *, study: str = "") -> list[Record]:
+    """Return the pooled evaluations of runs, one a metric and group of runs that differ in their seeds only.
+
+    Args:
+        records: finished runs; groups of fewer than four are left out, and so are runs on other forget sets.
+        metrics: names of metrics; those that look at one run are ignored.
+        store: where the evaluations are kept.
+        study: for their provenance.
+    """
+    wanted = [name for name in metrics if metric(name).pooled]
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records if wanted else ():
+        if record.status == "ok":
+            rest = {key: value for key, value in record.identity.items() if key not in SEEDS}
+            groups[digest([rest, record.result["parents"]["forget_set"]])].append(record)
+    return [
+        _pooled(name, sorted(group, key=lambda one: [one.config[seed] for seed in SEEDS]), store, study)
+        for group in groups.values() if len(group) >= FEWEST for name in wanted
+    ]  # fmt: skip
+
+
+def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
+    parents = [record.result["parents"] for record in group]
+    roles = {"original": "pretrain", "retrained": "retrain", "unlearned": "unlearn"}
+    stages = {role: sorted(one[stage] for one in parents) for role, stage in roles.items()}
+    key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], pooled=True)
+    found = store.find_evaluation(key)
+    if found:
+        return found
+    values = load("metrics", name)(Pool([record.arrays() for record in group]))
+    arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+    labels = {key: value for key, value in group[0].result["labels"].items() if key not in SEEDS}
+    numbers = {key: value for key, value in values.items() if key not in arrays}
+    result = {"labels": labels, "runs": [record.run_id for record in group], **numbers}
+    return store.save_evaluation(key, result=result, arrays=arrays, provenance=collect(study=study))

@@ -1,0 +1,124 @@
+"""KLoM and U-LiRA: what many unlearned models are told from many retrained ones by."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from empirical.metrics.pooled import FLOOR, Pool, divergence, halves, klom, likelihood_ratios, ulira
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.grid import run_grid
+from empirical.studies.measure import measure_runs
+from empirical.studies.recipe import Recipe
+from repro.records.identity import plain
+from repro.records.store import Store
+
+ROLES, SETS = ("unlearned", "original", "retrained"), ("forget", "retain", "test")
+APART = np.log(1 / FLOOR)
+
+
+def pool(shift: float, models: int = 40, images: int = 50, seed: int = 0) -> Pool:
+    """Margins N(0, 1) of every model; those of unlearned models on F are `shift` lower, of originals higher."""
+    generator = np.random.default_rng(seed)
+    moved = {("unlearned", "forget"): -shift, ("original", "forget"): shift}
+    runs = []
+    for _ in range(models):
+        runs.append({f"klom_{r}_{s}": generator.normal(moved.get((r, s), 0.0), 1, images) for r in ROLES for s in SETS})
+    return Pool(runs)
+
+
+def test_divergence_is_zero_for_equal_margins_and_largest_for_disjoint_ones() -> None:
+    margins = np.random.default_rng(0).normal(size=(30, 4))
+    assert divergence(margins, margins).tolist() == [0.0] * 4
+    constant = np.zeros((10, 2))
+    assert divergence(constant, constant + 1).tolist() == pytest.approx([APART] * 2)
+    assert divergence(constant, constant).tolist() == [0.0] * 2
+
+
+def test_divergence_is_that_of_the_model_from_the_reference_and_not_the_reverse() -> None:
+    reference, model = np.array([[0.0], [0.0], [0.0], [1.0]]), np.array([[0.0], [1.0], [1.0], [1.0]])
+    assert divergence(reference, model)[0] == pytest.approx(0.75 * np.log(3) - 0.25 * np.log(3))
+    skewed = np.array([[0.0], [0.0], [1.0], [1.0]])
+    assert divergence(skewed, model)[0] == pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3))
+
+
+def test_models_never_meet_one_of_their_own_seed() -> None:
+    """Even reference models against odd others: margins that agree seed by seed are no closer for it."""
+    generator = np.random.default_rng(1)
+    one, other = generator.normal(size=(2, 40, 200))
+    assert halves(one, one).mean() == pytest.approx(halves(one, other).mean(), rel=0.1)
+    assert halves(one, one).mean() > 0.2
+
+
+def test_klom_finds_the_shifted_set_and_stands_beside_its_floor() -> None:
+    found = klom(pool(2.0))
+    floor = found["klom_retrained_forget_mean"]
+    assert found["klom_unlearned_forget_mean_low"] > found["klom_retrained_forget_mean_high"]
+    assert found["klom_unlearned_test_mean"] == pytest.approx(floor, rel=0.3)
+    assert found["klom_unlearned_forget_p95"] > found["klom_unlearned_forget_mean"]
+    low, high = found["klom_unlearned_forget_mean_low"], found["klom_unlearned_forget_mean_high"]
+    assert (low + high) / 2 == pytest.approx(found["klom_unlearned_forget_mean"])
+    resampled = found["klom_unlearned_forget_mean_resampled"]
+    assert resampled.shape == (200,)
+    assert high - low == pytest.approx(2 * 1.96 * resampled.std(ddof=1))
+
+
+def test_ulira_tells_nothing_apart_where_nothing_differs() -> None:
+    found = ulira(pool(0.0, models=60, images=100))
+    assert found["ulira_unlearned_auc_low"] < 0.5 < found["ulira_unlearned_auc_high"]
+    assert found["ulira_unlearned_tpr_at_1_percent"] == pytest.approx(0.01, abs=0.006)
+    assert found["ulira_unlearned_tpr_at_01_percent"] < 0.006
+
+
+def test_ulira_reaches_the_power_of_the_best_test_between_two_gaussians() -> None:
+    """For N(2, 1) against N(0, 1) the best test at false-positive rate a has power 1 - Phi(z_a - 2)."""
+    found = ulira(pool(2.0, models=100, images=200))
+    for role in ("unlearned", "original"):
+        assert found[f"ulira_{role}_auc"] == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.02)
+        assert found[f"ulira_{role}_tpr_at_1_percent"] == pytest.approx(norm.sf(norm.isf(0.01) - 2), abs=0.05)
+
+
+def test_a_model_is_not_judged_by_itself() -> None:
+    """One model far from all others: judged with itself in the sample it would look typical of its own kind."""
+    margins = np.random.default_rng(2).normal(size=(20, 1))
+    odd = margins.copy()
+    odd[0] = 30.0
+    members, _ = likelihood_ratios(odd, margins)
+    rest = odd[1:]
+    by_hand = norm.logpdf(30.0, rest.mean(), rest.std(ddof=1)) - norm.logpdf(
+        30.0, margins[1:].mean(), margins[1:].std(ddof=1)
+    )
+    assert members[0, 0] == pytest.approx(by_hand)
+
+
+@pytest.fixture
+def recipe(small: Callable[..., RunConfig]) -> Recipe:
+    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "seed")}
+    defaults["metrics"] = ["accuracy", "klom", "ulira"]
+    return Recipe("pooled", defaults=defaults, blocks=({"rule": ["sgd", "sam-0.1"], "seed": [0, 1, 2, 3]},))
+
+
+def test_a_study_pools_its_seeds_and_a_run_more_is_another_pool(recipe: Recipe, store: Store) -> None:
+    run_grid(recipe, store, runtime=Runtime(device="cpu"))
+    found = store.records("evaluation")
+    assert sorted((one.config["metric"], one.result["labels"]["rule"]) for one in found) == [
+        ("klom", "sam-0.1"), ("klom", "sgd"), ("ulira", "sam-0.1"), ("ulira", "sgd")
+    ]  # fmt: skip
+    first = next(one for one in found if one.config["metric"] == "klom")
+    assert len(first.config["stages"]["unlearned"]) == len(first.result["runs"]) == 4
+    assert first.config["stages"]["unlearned"] == sorted(first.config["stages"]["unlearned"])
+    run_grid(recipe, store, runtime=Runtime(device="cpu"))
+    assert len(store.records("evaluation")) == 4
+    block = {**recipe.blocks[0], "seed": [0, 1, 2, 3, 4]}
+    run_grid(replace(recipe, blocks=(block,)), store, runtime=Runtime(device="cpu"))
+    assert len(store.records("evaluation")) == 8
+
+
+def test_pooled_numbers_are_added_to_finished_runs(recipe: Recipe, store: Store) -> None:
+    plain_recipe = replace(recipe, defaults={**recipe.defaults, "metrics": ["accuracy"]})
+    run_grid(plain_recipe, store, runtime=Runtime(device="cpu"))
+    assert store.records("evaluation") == []
+    measured = measure_runs(store.records("unlearn"), ["klom"], store, Runtime(device="cpu"))
+    assert [one.kind for one in measured].count("evaluation") == 2
