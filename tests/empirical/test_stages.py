@@ -1,0 +1,154 @@
+"""What a stage starts from, reads and leaves: the wiring between a run's config and its trained models."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from empirical.metrics.evaluation import model_outputs
+from empirical.runs.experiment import Experiment
+from empirical.runs.run import run
+from empirical.runs.subset_models import SubsetModels
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import MemorizationConfig, RunConfig
+from repro.records.store import Store
+
+Small = Callable[..., RunConfig]
+
+
+def experiment(config: RunConfig, workspace: Workspace) -> Experiment:
+    return Experiment(workspace.identified(config), workspace)
+
+
+def weights(network: Any) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def test_unlearning_starts_at_the_weights_of_the_original(small: Small, shared: Workspace) -> None:
+    """A step so small that it moves nothing leaves the original, BatchNorm's running statistics apart."""
+    one = experiment(small(lr=1e-12, weight_decay=0.0), shared)
+    assert torch.allclose(weights(one.unlearned.network), weights(one.original.network), atol=1e-6)
+    start = one.copy_original().model.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in one.original.network.model.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["neggrad", "salun", "random_label", "finetune", "gradient_ascent", "scrub"])
+def test_unlearning_moves_the_copy_and_never_the_original(method: str, small: Small, shared: Workspace) -> None:
+    one = experiment(small(method=method), shared)
+    before = weights(one.original.network).clone()
+    assert not torch.equal(weights(one.unlearned.network), before)
+    assert torch.equal(weights(one.original.network), before)
+
+
+def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
+    """A model retrained without a whole class never names it; the original names it almost always."""
+    config = RunConfig(difficulty="class", forget_class=3, pretrain_epochs=4, epochs=1)
+    one = experiment(config, shared)
+    shares = {}
+    for name, stage in (("original", one.original), ("retrained", one.retrained)):
+        answers = model_outputs(stage.network, one.images).train.logits.argmax(1)
+        shares[name] = float(np.mean(answers[one.split.forget] == 3))
+    assert shares["original"] > 0.7
+    assert shares["retrained"] == 0.0
+
+
+def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small: Small, shared: Workspace) -> None:
+    cells = [small(pretrain_lr=1e-12, weight_decay=0.0, seed=seed) for seed in (0, 1)]
+    models = [
+        weights(stage.network) for c in cells for e in [experiment(c, shared)] for stage in (e.original, e.retrained)
+    ]
+    for place, model in enumerate(models):
+        assert all(not torch.allclose(model, other, atol=1e-3) for other in models[:place])
+
+
+def test_two_seeds_of_unlearning_part_from_the_same_original(small: Small, shared: Workspace) -> None:
+    first, second = (experiment(small(unlearn_seed=seed, lr=0.05), shared) for seed in (0, 1))
+    assert first.original.stage_id == second.original.stage_id
+    assert not torch.equal(weights(first.unlearned.network), weights(second.unlearned.network))
+
+
+def moved(config: RunConfig, workspace: Workspace) -> float:
+    one = experiment(config, workspace)
+    return float((weights(one.unlearned.network) - weights(one.original.network)).norm())
+
+
+@pytest.mark.parametrize(("more", "less"), [
+    ({"lr": 0.05}, {"lr": 0.005}),
+    ({"epochs": 3}, {"epochs": 1}),
+    ({"momentum": 0.9}, {"momentum": 0.0}),
+    ({"schedule": "constant"}, {"schedule": "cosine"}),
+    ({"warmup_epochs": 0}, {"warmup_epochs": 1, "epochs": 1}),
+], ids=str)  # fmt: skip
+def test_the_settings_of_unlearning_reach_its_steps(
+    more: dict[str, Any], less: dict[str, Any], small: Small, shared: Workspace
+) -> None:
+    base = {"method": "finetune", "weight_decay": 0.0, "epochs": 2, "lr": 0.01}
+    assert moved(small(**(base | more)), shared) > 1.2 * moved(small(**(base | less)), shared)
+
+
+def test_alpha_shares_out_retain_and_forget_loss(small: Small, shared: Workspace) -> None:
+    """With alpha = 1 NegGrad is fine-tuning: the forget set is kept; with a small alpha it is lost."""
+    accuracy = {}
+    for alpha in (1.0, 0.2):
+        config = small(alpha=alpha, epochs=8, lr=0.05, pretrain_epochs=8, metrics=("accuracy",))
+        accuracy[alpha] = run(config, shared.store, workspace=shared).result["forget_accuracy"]
+    assert accuracy[1.0] > accuracy[0.2] + 0.3
+
+
+def test_corruption_reaches_the_images_that_are_trained_on(shared: Workspace) -> None:
+    config = RunConfig(corruption="gaussian_noise-5", pretrain_epochs=1)
+    one = experiment(config, shared)
+    held = one.unlearning(one.copy_original()).images
+    assert not torch.equal(held, one.images.train_images)
+    assert float((held.float() - one.images.train_images.float()).abs().mean()) > 5
+
+
+def test_the_saliency_mask_is_measured_on_the_forget_set(small: Small, shared: Workspace) -> None:
+    """Another forget set marks other weights."""
+    masks = []
+    for seed in (0, 1):
+        one = experiment(small(forget_seed=seed, forget_fraction=0.1), shared)
+        masks.append(torch.cat([mask.flatten() for mask in one.saliency(one.copy_original())]))
+    assert int(masks[0].sum()) == int(masks[1].sum()) == int(0.3 * len(masks[0]))
+    assert not torch.equal(masks[0], masks[1])
+    assert one.mask_seconds > 0
+
+
+def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Workspace) -> None:
+    """Without a signal the labels are coin flips: what a model was trained on it knows, the rest it guesses."""
+    config = MemorizationConfig(
+        "signal-noise", "side=16, n=60, n_test=10, signal_strength=0", model="resnet8", subsets=4, epochs=20, lr=0.05,
+        batch_size=8,
+    )  # fmt: skip
+    record = SubsetModels(config, shared).record()
+    assert record.result["inside_accuracy"] > 0.9
+    assert record.result["outside_accuracy"] < 0.75
+    assert record.result["mean"] == pytest.approx(np.nanmean(record.arrays()["scores"]))
+    assert record.result["mean"] > 0.3
+
+
+def test_a_memorization_estimate_belongs_to_the_data_and_the_forget_seed(small: Small, shared: Workspace) -> None:
+    from empirical.settings.run_config import config_for
+
+    one, other = (config_for(small(difficulty="high", data="d", **c)) for c in ({}, {"forget_seed": 3}))
+    assert (one.data, one.seed, other.seed) == ("d", 0, 3)
+    assert config_for(small(difficulty="high", seed=5)) == config_for(small(difficulty="high", seed=6))
+
+
+def test_a_run_that_diverges_is_a_row_with_its_epoch_and_without_numbers(small: Small, store: Store) -> None:
+    record = run(small(lr=1e30, epochs=2), store)
+    assert record.status == "diverged"
+    assert record.result["diverged_at"]["epoch"] in (1, 2)
+    assert "tow" not in record.result
+    assert run(small(lr=1e30, epochs=2), store).provenance == record.provenance
+
+
+def test_runs_with_other_test_images_in_one_process_are_judged_on_their_own(small: Small, shared: Workspace) -> None:
+    """An accuracy on 7 images is a multiple of 1/7, for the original too, whose outputs runs share."""
+    for count in (7, 11):
+        result = run(small(n_test=count, metrics=("accuracy",)), shared.store, workspace=shared).result
+        for name in ("test_accuracy", "original_test_accuracy", "retrained_test_accuracy"):
+            assert result[name] * count == pytest.approx(round(result[name] * count), abs=1e-9)
