@@ -3,11 +3,10 @@
 import json
 
 import numpy as np
-import pytest
 
-from theory.coefficients import METRICS
 from theory.config import TheoryConfig
-from theory.study import CELLS, mean_and_error, run_study, summarize
+from theory.measure import METRICS
+from theory.study import CELLS, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
 
@@ -57,8 +56,3 @@ def test_a_diverged_cell_is_a_record_and_a_row(store):
     row = summarize(records)[0]
     assert row["diverged"] == 3
     assert row["test_error"] is None
-
-
-@pytest.mark.parametrize("values, expected", [([1.0, 3.0], (2.0, 1.0)), ([2.0, None], (2.0, None)), ([], (None, None))])
-def test_mean_and_standard_error_skip_missing_values(values, expected):
-    assert mean_and_error(values) == pytest.approx(expected)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import gammaincc
 
-from theory.coefficients import weight_gram
 from theory.config import TheoryConfig
-from theory.gram import draw
-from theory.risk import radial_tail, sphere_directions
-from theory.risk import test_error as exact_error
-from theory.state import start_state
+from theory.draw import draw
+from theory.measure import radial_tail, sphere_directions, weight_gram
+from theory.measure import test_error as exact_error
+from theory.training import start_state
 
 CONFIG = TheoryConfig(d=300, n=12, n_forget=3, m=4, draw="dense", sigma_0_scale=1.0)
 

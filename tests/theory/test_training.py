@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from theory.config import TheoryConfig
-from theory.gram import generator
-from theory.schedule import LANES, pretrain_schedule, unlearn_schedule
+from theory.draw import generator
+from theory.training import LANES, pretrain_schedule, unlearn_schedule
 
 CONFIG = TheoryConfig(n=23, n_forget=5, batch_size=7, retain_batch=4, forget_batch=3, pretrain_epochs=6, epochs=6)
 LABELS = np.where(np.arange(23) % 3, 1.0, -1.0)

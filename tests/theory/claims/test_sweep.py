@@ -5,10 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.records.errors import ConfigError
-from theory import sweep as sweeps
-from theory.config import TheoryConfig
-from theory.sweep import SWEEPS, run_sweep
-from theory.sweep_config import SWEEP_NAMES, SweepConfig
+from theory.claims import sweep as sweeps
+from theory.claims.sweep import SWEEPS, run_sweep
+from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
 BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=5, epochs=5, directions=64)
 TINY = SweepConfig(sweep="surplus", signal_strength=(0.5, 1.0), seeds=2)
@@ -27,7 +26,7 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
 
 def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    measure, calls = sweeps.measure, []
+    measure, calls = sweeps.measure_cells, []
 
     def interrupted(cells, *, matched):
         if len(calls) == 2:
@@ -35,13 +34,13 @@ def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
         calls.append(len(cells))
         return measure(cells, matched=matched)
 
-    monkeypatch.setattr(sweeps, "measure", interrupted)
+    monkeypatch.setattr(sweeps, "measure_cells", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep("surplus", TINY, store, base=BASE)
     kept = len(list((store.root / "cells" / "runs").iterdir()))
     assert kept == sum(calls) > 0
     calls.clear()
-    monkeypatch.setattr(sweeps, "measure", lambda cells, *, matched: calls.append(len(cells)) or measure(
+    monkeypatch.setattr(sweeps, "measure_cells", lambda cells, *, matched: calls.append(len(cells)) or measure(
         cells, matched=matched))  # fmt: skip
     record = run_sweep("surplus", TINY, store, base=BASE)
     assert sum(calls) == record.result["rows"] - kept
