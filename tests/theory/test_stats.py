@@ -47,8 +47,10 @@ def test_crossing_interpolates_in_the_log_of_the_strength():
 def test_bootstrap_brackets_the_mean_and_needs_a_defined_statistic():
     values = np.random.default_rng(1).normal(5.0, 1.0, size=50)
     found = bootstrap(lambda seeds: float(values[seeds].mean()), 50, np.random.default_rng(0))
-    assert found.above(4.0)
-    assert found.below(6.0)
+    assert found.value == values.mean()
+    half = 1.96 * values.std() / 50**0.5
+    assert found.low == pytest.approx(values.mean() - half, abs=0.04)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.04)
     assert bootstrap(lambda seeds: float("nan"), 5, np.random.default_rng(0), repeats=20).value is None
 
 
