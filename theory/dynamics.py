@@ -59,7 +59,8 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
     """
     work = _workspace(state.u.size, schedule.samples.shape[1])
     for t in range(first, last):
-        if rule.mask_size > 0 and _mask_is_due(t, schedule.per_epoch, rule.mask_epochs):
+        between = rule.mask_epochs * schedule.per_epoch
+        if rule.mask_size > 0 and (t == 0 or (between > 0 and t % between == 0)):
             _refresh_mask(problem, state, schedule, rule.mask_size)
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         for group in range(rule.samples.size):
@@ -117,11 +118,6 @@ def _workspace(N, B):
         np.empty(B, np.int64), np.empty(B), np.empty(N),  # part, f, own
         np.arange(B), np.empty(B, np.int64), np.empty(B),  # order, rows, moves
     )  # fmt: skip
-
-
-@inlined
-def _mask_is_due(t, per_epoch, mask_epochs):
-    return t == 0 or (mask_epochs > 0 and t % (mask_epochs * per_epoch) == 0)
 
 
 @inlined

@@ -103,14 +103,9 @@ class Phase:
     diverged_at: int = -1
 
 
-def simulate(config: TheoryConfig, *, description: str = "simulating") -> Trajectory:
-    """Run one cell for all its seeds.
-
-    Args:
-        config: the cell.
-        description: text of the progress bar.
-    """
-    return simulate_many([config], description=description)[0]
+def simulate(config: TheoryConfig) -> Trajectory:
+    """Run one cell for all its seeds."""
+    return simulate_many([config], description="simulating")[0]
 
 
 def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", oracle: bool = True) -> list[Trajectory]:

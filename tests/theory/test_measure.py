@@ -68,6 +68,18 @@ def test_test_error_agrees_with_monte_carlo(noise, patches, strength):
 
 
 @SETTINGS
+def test_test_noise_lies_along_the_signal_only_where_the_noise_model_says_so(noise, patches):
+    """Weights along phi make the difference: noise across the signal does not reach them."""
+    net = Trained(noise, patches, 0.5)
+    tilt = 5.0 * np.random.default_rng(0).normal(size=2 * net.config.m)
+    net.state.p[0] += tilt
+    net.state.u[:] += tilt * net.drawn.problem.signal2
+    net.state.V[:] += np.outer(tilt, net.drawn.problem.overlap)
+    sampled = monte_carlo(net.config, net.weights + np.outer(tilt, net.phi), net.phi, 40_000)
+    assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / 40_000) + 2e-3)
+
+
+@SETTINGS
 def test_errors_losses_and_margins_are_those_of_the_explicit_network(noise, patches):
     net = Trained(noise, patches, 0.5)
     signal = np.maximum(np.outer(net.weights @ net.phi, net.labels), 0.0)

@@ -1,5 +1,6 @@
 """Lemma 3.4: the smallest retain weight alpha each rule tolerates, and how the gap between rules moves with d/n."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
@@ -45,19 +46,10 @@ class Thresholds:
         """Return the threshold of SGD minus that of SAM, shape `(ratios,)`."""
         return self.alpha("sgd", seeds) - self.alpha("sam", seeds)
 
-    def mean_gap(self, config: ClaimConfig) -> Estimate:
-        """Return the gap averaged over d/n, with a bootstrap interval over seeds."""
-        fit = lambda seeds: float(np.nanmean(self.gap(seeds)))  # noqa: E731
-        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed), repeats=400)
-
-    def gap_exponent(self, config: ClaimConfig) -> Estimate:
-        """Return the slope of log gap on log d/n, with a bootstrap interval over seeds."""
-
-        def fit(seeds: np.ndarray) -> float:
-            gap = self.gap(seeds)
-            return slope(np.log(RATIOS), np.log(np.where(gap > 0.0, gap, np.nan)))
-
-        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed), repeats=400)
+    def estimate(self, statistic: Callable[[np.ndarray], float], config: ClaimConfig) -> Estimate:
+        """Return a statistic of the gaps, shape `(ratios,)`, with a bootstrap interval over seeds."""
+        of_seeds = lambda seeds: statistic(self.gap(seeds))  # noqa: E731
+        return bootstrap(of_seeds, config.seeds, np.random.default_rng(config.first_seed), repeats=400)
 
     @property
     def setting(self) -> str:
@@ -72,11 +64,9 @@ class Thresholds:
         for i, ratio in enumerate(RATIOS):
             row = self.label | {"d_over_n": ratio, "gap": float(thresholds["sgd"][i] - thresholds["sam"][i])}
             for rule, found in thresholds.items():
-                row[f"alpha_{rule}"] = float(found[i])
-                row[f"at_grid_floor_{rule}"] = bool(found[i] == ALPHAS[0])
-                place = np.argmin(np.abs(ALPHAS - found[i])) if np.isfinite(found[i]) else None
-                forget = float("nan") if place is None else float(self.forget[rule][i, place].mean())
-                row[f"forget_error_{rule}"] = forget
+                there = self.forget[rule][i, found[i] == ALPHAS]  # no row where there is no threshold
+                row |= {f"alpha_{rule}": float(found[i]), f"at_grid_floor_{rule}": bool(found[i] == ALPHAS[0])}
+                row[f"forget_error_{rule}"] = float(there.mean()) if there.size else float("nan")
             rows.append(row)
         return rows
 
@@ -105,11 +95,21 @@ def thresholds(runs: Runs) -> list[Thresholds]:
     return found
 
 
+def mean_gap(gap: np.ndarray) -> float:
+    """Return the gap averaged over d/n."""
+    return float(np.nanmean(gap))
+
+
+def gap_exponent(gap: np.ndarray) -> float:
+    """Return the slope of log gap on log d/n, over positive gaps."""
+    return slope(np.log(RATIOS), np.log(np.where(gap > 0.0, gap, np.nan)))
+
+
 def tolerance(runs: Runs, config: ClaimConfig) -> Finding:
     """Compare the smallest benign alpha after 100 epochs; beside it, small alphas at matched forgetting."""
     rows, parts, gaps = [], {}, []
     for found in thresholds(runs):
-        gap = found.mean_gap(config)
+        gap = found.estimate(mean_gap, config)
         gaps.append(gap)
         rows += [row | spread("mean_gap", gap) for row in found.rows()]
         parts[f"matched epochs, {found.setting}"] = gap.above(0.0)
@@ -128,7 +128,7 @@ def rate(runs: Runs, config: ClaimConfig) -> Finding:
     parts = {"as an upper bound, but vacuously: a gap is at most 1, which is below sqrt(d/n)": not beyond}
     rows, exponents = [], []
     for found in measured:
-        exponent = found.gap_exponent(config)
+        exponent = found.estimate(gap_exponent, config)
         exponents.append(exponent)
         rows += [row | spread("exponent", exponent) for row in found.rows()]
         text = "no fit" if exponent.value is None else f"exponent {exponent.value:.2f}"

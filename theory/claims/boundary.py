@@ -11,7 +11,7 @@ from theory.config import ClaimConfig, TheoryConfig, fixed_clock, linear_clock, 
 from theory.stats import Estimate, bootstrap, crossing, slope
 
 STRENGTHS = tuple(float(s) for s in np.round(np.geomspace(0.04, 3.6, 14), 4))
-D_AXIS = [{"d": d} for d in (1000, 2000, 4000, 8000, 16000)]
+D_AXIS = tuple({"d": d} for d in (1000, 2000, 4000, 8000, 16000))
 WIDE_AXIS = [{"d": d} for d in (1000, 4000, 16000, 64000)]
 N_AXIS = [{"n": n, "n_forget": n // 5, "d": 16000} for n in (20, 40, 80, 160)]
 TOLERANCE = 0.05  # how far an exponent may lie from the theorem's
@@ -25,17 +25,23 @@ class Line:
 
     Attributes:
         cell: the setting.
-        axis: at least three points, such as `{"d": 1000}`; the first setting of each is what varies.
+        stage: what is measured, in words.
         part: the statement about the exponent, in words.
-        labels: columns of its row.
+        axis: at least three points, such as `{"d": 1000}`; the first setting of each is what varies.
         clock: how learning rate and epochs follow d.
     """
 
     cell: TheoryConfig
-    axis: Sequence[dict]
+    stage: str
     part: str
-    labels: dict
+    axis: Sequence[dict] = D_AXIS
     clock: Callable[[TheoryConfig], TheoryConfig] = fixed_clock
+
+    @property
+    def labels(self) -> dict:
+        """Return the columns that tell its row from others: the stage, what varies, and at which d unless d varies."""
+        along, *_ = self.axis[0]
+        return {"stage": self.stage, "along": along} | ({} if along == "d" else {"d": self.axis[0]["d"]})
 
 
 @dataclass(frozen=True)
@@ -115,42 +121,38 @@ class BoundaryTest:
             fitted = found.exponent(config.first_seed)
             stated = slope(np.log(found.axis), np.log([self.bound(line.cell.changed(**point)) for point in line.axis]))
             text = "off the grid" if fitted.value is None else self.text.format(fitted.value)
-            parts[f"{line.part} ({text})"] = fitted.value is not None and self.agrees(fitted.value, stated)
+            parts[f"{line.part}, {line.stage} ({text})"] = fitted.value is not None and self.agrees(
+                fitted.value, stated
+            )
             rows.append(line.labels | found.row() | spread("exponent", fitted))
             exponents.append(fitted)
         return judge(parts, exponents[0], rows)
 
 
-def _line(cell: TheoryConfig, stage: str, claim: str, axis: Sequence[dict] = D_AXIS, clock=fixed_clock) -> Line:
-    labels = {"stage": stage, "along": "n", "d": 16000} if axis is N_AXIS else {"stage": stage, "along": "d"}
-    return Line(cell, axis, f"{claim}, {stage}", labels, clock)
-
-
 def _sgd_lines() -> list[Line]:
     """Return the lines of Theorem 3.2: before unlearning, after 30 and 100 epochs of SGD NegGrad, and along n."""
-    cells = {"pretrained": BASE.changed(epochs=0), "unlearned, 30 epochs": BASE.changed(epochs=30),
-             "unlearned, 100 epochs": BASE}  # fmt: skip
-    lines = [_line(cell, stage, "exponent of d is 1/4") for stage, cell in cells.items()]
-    return [*lines, _line(BASE.changed(epochs=0), "pretrained", "exponent of n is -1/4", N_AXIS)]
+    pretrained, in_d = BASE.changed(epochs=0), "exponent of d is 1/4"
+    return [
+        Line(pretrained, "pretrained", in_d),
+        Line(BASE.changed(epochs=30), "unlearned, 30 epochs", in_d),
+        Line(BASE, "unlearned, 100 epochs", in_d),
+        Line(pretrained, "pretrained", "exponent of n is -1/4", N_AXIS),
+    ]
 
 
 def _sam_lines() -> list[Line]:
     """Return the lines of Theorem 3.3: pretrained, after 100 epochs of NegGrad, and other training times."""
-    base = BASE.changed(pretrain="sam")
-    start = base.changed(epochs=0)
-    cells = {
-        "pretrained": start,
-        "unlearned, SAM 1": base.changed(unlearn="sam", rho_scale=1.0),
-        "unlearned, SAM 0.1": base.changed(unlearn="sam", rho_scale=0.1),
-        "unlearned, SGD": base,
-    }
-    claim = "the boundary does not grow with d"
-    lines = [_line(cell, stage, claim) for stage, cell in cells.items()]
-    lines += [_line(start.changed(pretrain_epochs=epochs), f"pretrained, {epochs} epochs", claim, D_AXIS[::2])
-              for epochs in (30, 300)]  # fmt: skip
-    return lines + [
-        _line(start, f"pretrained, eta ~ 1/d, epochs ~ {name}, d to 64000", claim, WIDE_AXIS, clock)
-        for name, clock in {"sqrt(d)": scaled_clock, "d": linear_clock}.items()
+    base, flat = BASE.changed(pretrain="sam"), "the boundary does not grow with d"
+    start, slow = base.changed(epochs=0), "pretrained, eta ~ 1/d, epochs ~ "
+    return [
+        Line(start, "pretrained", flat),
+        Line(base.changed(unlearn="sam", rho_scale=1.0), "unlearned, SAM 1", flat),
+        Line(base.changed(unlearn="sam", rho_scale=0.1), "unlearned, SAM 0.1", flat),
+        Line(base, "unlearned, SGD", flat),
+        Line(start.changed(pretrain_epochs=30), "pretrained, 30 epochs", flat, D_AXIS[::2]),
+        Line(start.changed(pretrain_epochs=300), "pretrained, 300 epochs", flat, D_AXIS[::2]),
+        Line(start, f"{slow}sqrt(d), d to 64000", flat, WIDE_AXIS, scaled_clock),
+        Line(start, f"{slow}d, d to 64000", flat, WIDE_AXIS, linear_clock),
     ]
 
 

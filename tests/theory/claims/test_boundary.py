@@ -84,7 +84,9 @@ def test_bounds_scale_as_the_theorems_state():
 
 def test_one_constant_fits_the_simulated_boundary_of_sgd_within_ten_percent():
     axis = [{"d": d} for d in (1000, 4000, 16000)]
-    test = BoundaryTest([Line(BASE.changed(epochs=0), axis, "", {})], sgd_boundary, lambda fit, stated: True, "{}")
+    test = BoundaryTest(
+        [Line(BASE.changed(epochs=0), "pretrained", "", axis)], sgd_boundary, lambda fit, stated: True, "{}"
+    )
     cells = seeded(test.grid(), 6)
     runs = dict(zip(cells, simulate_many(list(cells.values()), oracle=False), strict=True))
     norms = test.measure(runs, 0).thresholds(np.arange(6))
