@@ -143,16 +143,21 @@ def test_measuring_changes_nothing():
         np.testing.assert_array_equal(one, two)
 
 
-def test_one_pair_of_neurons_has_a_closed_form():
-    """m = 1, W W^T = I, u = (S, 0): with y = +1 an error needs S + r t < 0, and t = relu(cos) - relu(sin)."""
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_pair_of_neurons_has_a_closed_form(sign):
+    """m = 1, W W^T = I, and t = relu(cos) - relu(sin): with y = +1 the margin is S + r t for u = (S, 0).
+
+    For u = (0, S) it is -S + r t, which is wrong unless r t exceeds S.
+    """
     signal, angles = 1.3, (np.arange(200_000) + 0.5) * 2 * np.pi / 200_000
     t = np.maximum(np.cos(angles), 0) - np.maximum(np.sin(angles), 0)
     with np.errstate(divide="ignore"):
-        positive = np.where(t < 0, np.exp(-((signal / t) ** 2) / 2), 0.0).mean()
+        beyond = np.where(sign * t < 0, np.exp(-((signal / t) ** 2) / 2), 0.0).mean()
+    positive = beyond if sign > 0 else 1.0 - beyond
     negative = 0.5  # S_- = 0: wrong where t > 0 (three eighths), half wrong where t = 0 (a quarter)
-    expected = 0.5 * (positive + negative)
-    found = exact_error(np.eye(2), np.array([signal, 0.0]), 0.0, 1.0, sphere_directions(2, 8192))
-    assert found == pytest.approx(expected, abs=2e-4)
+    u = np.array([signal, 0.0]) if sign > 0 else np.array([0.0, signal])
+    found = exact_error(np.eye(2), u, 0.0, 1.0, sphere_directions(2, 8192))
+    assert found == pytest.approx(0.5 * (positive + negative), abs=2e-4)
 
 
 def test_a_network_without_signal_errs_half_the_time():

@@ -121,9 +121,8 @@ class BoundaryTest:
             fitted = found.exponent(config.first_seed)
             stated = slope(np.log(found.axis), np.log([self.bound(line.cell.changed(**point)) for point in line.axis]))
             text = "off the grid" if fitted.value is None else self.text.format(fitted.value)
-            parts[f"{line.part}, {line.stage} ({text})"] = fitted.value is not None and self.agrees(
-                fitted.value, stated
-            )
+            holds = fitted.value is not None and self.agrees(fitted.value, stated)
+            parts[f"{line.part}, {line.stage} ({text})"] = holds
             rows.append(line.labels | found.row() | spread("exponent", fitted))
             exponents.append(fitted)
         return judge(parts, exponents[0], rows)
