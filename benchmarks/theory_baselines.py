@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from theory.config import TheoryConfig
-from theory.gram import draw, generator
-from theory.schedule import Schedule, unlearn_schedule
+from theory.draw import draw, generator
+from theory.training import Schedule, unlearn_schedule
 
 
 @dataclass

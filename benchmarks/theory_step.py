@@ -21,12 +21,10 @@ from threadpoolctl import threadpool_limits
 from repro.records.provenance import collect
 from repro.records.store import Store
 from theory.config import TheoryConfig
+from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.gram import draw, generator
-from theory.rules import make_rule
-from theory.schedule import unlearn_schedule
-from theory.state import copy_state, start_state
 from theory.stats import slope
+from theory.training import copy_state, make_rule, start_state, unlearn_schedule
 
 COUNTS, DIMENSIONS = (20, 200), (1_000, 10_000, 100_000)
 FREE_DIMENSIONS = (1_000, 100_000, 10**6, 10**9)

@@ -5,7 +5,7 @@ from typing import Any
 
 _HOME = {
     "TheoryConfig": "theory.config",
-    "Trajectory": "theory.trajectory",
+    "Trajectory": "theory.engine",
     "simulate": "theory.engine",
     "run_study": "theory.study",
     "summarize": "theory.study",

@@ -1,6 +1,6 @@
-"""The settings of a theory run: signal-noise data, a two-layer ReLU CNN, pretraining and unlearning."""
+"""The settings of a theory cell (data, a two-layer ReLU CNN, pretraining, unlearning), of a sweep and of a claim."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from repro.records.errors import ConfigError
@@ -11,6 +11,7 @@ UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 DRAWS = ("bartlett", "dense")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -84,7 +85,7 @@ class TheoryConfig:
 
     @classmethod
     def with_signal(
-        cls, *, signal_strength: float | None = None, signal_norm: float | None = None, **fields: Any
+        cls, *, signal_strength: float | None = None, signal_norm: float | None = None, **others: Any
     ) -> "TheoryConfig":
         """Build a config from the dimensionless strength or from |phi| itself, whichever is given.
 
@@ -94,17 +95,17 @@ class TheoryConfig:
             ConfigError: if both are given, or |phi| is not positive.
         """
         if signal_norm is None:
-            return cls(**fields) if signal_strength is None else cls(signal_strength=signal_strength, **fields)
+            return cls(**others) if signal_strength is None else cls(signal_strength=signal_strength, **others)
         if signal_strength is not None:
             both = f"signal_strength = {signal_strength} and signal_norm = {signal_norm}"
             raise ConfigError(f"{both}: give one of the two; signal_norm is |phi|, signal_strength its scaled form")
         if not signal_norm > 0:
             raise reject("signal_norm", signal_norm, "> 0")
-        return cls(signal_strength=signal_norm / cls(**fields).signal_unit, **fields)
+        return cls(signal_strength=signal_norm / cls(**others).signal_unit, **others)
 
-    def changed(self, **fields: Any) -> "TheoryConfig":
+    def changed(self, **settings: Any) -> "TheoryConfig":
         """Return a copy with some settings changed and every check repeated."""
-        return replace(self, **fields)
+        return replace(self, **settings)
 
     def at_radius(self, rho: float, pretrain_rho: float | None = None) -> "TheoryConfig":
         """Return a copy with SAM radii given in absolute units, those of a weight, instead of multiples of rho_th.
@@ -161,8 +162,7 @@ class TheoryConfig:
 
     def pretrain_key(self) -> "TheoryConfig":
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
-        fields = {name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS}
-        return TheoryConfig(**fields)
+        return TheoryConfig(**{name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS})
 
 
 def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
@@ -171,3 +171,80 @@ def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
     middle = range(100, min(epochs, 500) + 1, 4 * every)
     sparse = range(500, epochs + 1, 10 * every)
     return sorted({*dense, *middle, *sparse, epochs})
+
+
+# How learning rate and epochs follow the dimension when cells of different d are compared: a sweep or claim names one.
+# As in Chen et al. 2023; beyond d = 16000 a step then overshoots, eta d / (m B) > 1.
+CHEN_LEARNING_RATE = 0.01
+
+
+def default_clock(cell: TheoryConfig) -> TheoryConfig:
+    """Return the cell as it is: a learning rate proportional to 1/d and the epochs it names."""
+    return cell
+
+
+def fixed_clock(cell: TheoryConfig) -> TheoryConfig:
+    """Return the cell at the learning rate of Chen et al. 2023, whatever d is."""
+    return cell.changed(eta_scale=CHEN_LEARNING_RATE * cell.d)
+
+
+def scaled_clock(cell: TheoryConfig, power: float = 0.5) -> TheoryConfig:
+    """Return the cell at a learning rate proportional to 1/d, trained longer in proportion to d^power.
+
+    A signal of fixed strength s learns in `1 / (eta |phi|^2) ~ sqrt(d)` epochs, a signal of fixed |phi| in `~ d`.
+    """
+    longer = (cell.d / 4000) ** power
+    return cell.changed(pretrain_epochs=round(cell.pretrain_epochs * longer), epochs=round(cell.epochs * longer))
+
+
+def linear_clock(cell: TheoryConfig) -> TheoryConfig:
+    """Return the cell at a learning rate proportional to 1/d, trained longer in proportion to d."""
+    return scaled_clock(cell, power=1.0)
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A grid of theory cells; an empty axis keeps the sweep's own values.
+
+    Raises:
+        ConfigError: naming the field, its value and the allowed range.
+    """
+
+    sweep: str = setting("phase", "Which sweep", choices=SWEEP_NAMES)
+    d: tuple[int, ...] = setting((), "Dimensions", symbol="d", unit="count", low=2)
+    signal_strength: tuple[float, ...] = setting(
+        (), "Signal strengths", symbol="s", unit="dimensionless", low=0.0, open_low=True
+    )
+    alpha: tuple[float, ...] = setting((), "Retain weights", symbol="alpha", low=0.0, high=1.0)
+    rho_scale: tuple[float, ...] = setting(
+        (), "SAM radii of unlearning in units of rho_th", symbol="rho / rho_th", unit="dimensionless", low=0.0
+    )
+    probe_rho_scale: tuple[float, ...] = setting((), "Radii of the activation probe, in units of rho_th", low=0.0)
+    mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
+    mask_refresh: tuple[int, ...] = setting((), "Epochs between masks; 0 keeps the first", unit="epochs", low=0)
+    seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=1)
+    first_seed: int = setting(0, "First seed", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def given_axes(self) -> dict[str, tuple]:
+        """Return the axes that were given values."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), tuple)
+                and getattr(self, f.name)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClaimConfig:
+    """Identity of one check: which claim, on which seeds.
+
+    Raises:
+        ConfigError: naming the field, its value and the allowed range.
+    """
+
+    claim: str = setting("", "Identifier of the claim")
+    seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=2)
+    first_seed: int = setting(0, "First seed", low=0)
+
+    def __post_init__(self) -> None:
+        check(self)

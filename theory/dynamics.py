@@ -12,18 +12,42 @@ A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each gro
 is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from theory.gram import Problem
-from theory.rules import ALL, FORGET, Rule
-from theory.schedule import LANES, Schedule
-from theory.state import State, Work
+from theory.draw import Problem
+from theory.training import ALL, FORGET, LANES, Rule, Schedule, State
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+
+
+class Work(NamedTuple):
+    """Scratch arrays of one step; B is the padded batch width, N = 2m. Allocated once a call, filled every step."""
+
+    u: np.ndarray  # (N,) signal preactivations before the step
+    V: np.ndarray  # (N, B) noise preactivations of the batch before the step
+    u_near: np.ndarray
+    V_near: np.ndarray
+    gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples
+    gq: np.ndarray  # (N, B) noise gradient
+    gp_near: np.ndarray
+    gq_near: np.ndarray
+    G: np.ndarray  # (B, B) Gram matrix of the batch
+    h: np.ndarray  # (B,) overlaps of the batch
+    y: np.ndarray  # (B,) labels
+    label: np.ndarray  # (B,) labels the loss sees
+    c: np.ndarray  # (B,) weights; zero outside the group
+    part: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
+    f: np.ndarray  # (B,) outputs, then residuals
+    own: np.ndarray  # (N,) 1.0 for neurons the group may move
+    order: np.ndarray  # (B,) 0, 1, ..., B - 1
+    rows: np.ndarray  # (B,) scratch
+    moves: np.ndarray  # (B,) scratch
 
 
 @compiled
@@ -35,7 +59,8 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
     """
     work = _workspace(state.u.size, schedule.samples.shape[1])
     for t in range(first, last):
-        if rule.mask_size > 0 and _mask_is_due(t, schedule.per_epoch, rule.mask_epochs):
+        between = rule.mask_epochs * schedule.per_epoch
+        if rule.mask_size > 0 and (t == 0 or (between > 0 and t % between == 0)):
             _refresh_mask(problem, state, schedule, rule.mask_size)
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         for group in range(rule.samples.size):
@@ -93,11 +118,6 @@ def _workspace(N, B):
         np.empty(B, np.int64), np.empty(B), np.empty(N),  # part, f, own
         np.arange(B), np.empty(B, np.int64), np.empty(B),  # order, rows, moves
     )  # fmt: skip
-
-
-@inlined
-def _mask_is_due(t, per_epoch, mask_epochs):
-    return t == 0 or (mask_epochs > 0 and t % (mask_epochs * per_epoch) == 0)
 
 
 @inlined

@@ -1,21 +1,96 @@
 """Runs cells: draw, pretrain, retrain on R, unlearn, measuring at checkpoints; seeds and cells run in parallel."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from repro.records.progress import track
-from theory.coefficients import METRICS, TRAINING_METRICS, Probe, measure
 from theory.config import TheoryConfig, checkpoint_epochs
+from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
-from theory.gram import Draw, draw, generator
-from theory.rules import Rule, make_rule
-from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
-from theory.state import State, copy_state, start_state
-from theory.trajectory import Trajectory
+from theory.measure import METRICS, TRAINING_METRICS, Probe, measure
+from theory.training import (
+    Rule,
+    Schedule,
+    State,
+    copy_state,
+    make_rule,
+    pretrain_schedule,
+    start_state,
+    unlearn_schedule,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Everything one cell measured.
+
+    Attributes:
+        config: its settings.
+        seeds: seed of each row, shape `(seeds,)`.
+        epochs: measured epochs of unlearning, 0 being the pretrained model, shape `(checkpoints,)`.
+        metrics: name to values, axes ("seed", "epoch"), shape `(seeds, checkpoints)`.
+        pretrain_epochs: measured epochs of pretraining, shape `(pretrain checkpoints,)`.
+        pretrain: name to values, shape `(seeds, pretrain checkpoints)`.
+        retrained: name to values of the model trained on R alone from the same start, shape `(seeds,)`.
+        stopped_at: epoch at which the forget level was reached, or -1, shape `(seeds,)`; values stay as they were then.
+        diverged_at: step, counted from the start of pretraining, at which the loss left the finite range, or -1.
+    """
+
+    config: TheoryConfig
+    seeds: np.ndarray
+    epochs: np.ndarray
+    metrics: dict[str, np.ndarray]
+    pretrain_epochs: np.ndarray
+    pretrain: dict[str, np.ndarray]
+    retrained: dict[str, np.ndarray]
+    stopped_at: np.ndarray
+    diverged_at: np.ndarray
+
+    @property
+    def status(self) -> str:
+        """Return "diverged" when any seed left the finite range, else "ok"."""
+        return "diverged" if np.any(self.diverged_at >= 0) else "ok"
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Return which seeds reached the forget level of a cell that stops there, shape `(seeds,)`."""
+        return self.stopped_at >= 0
+
+    @property
+    def epochs_needed(self) -> np.ndarray:
+        """Return the epoch at which each seed reached the forget level, NaN where it did not, shape `(seeds,)`."""
+        return np.where(self.reached, self.stopped_at.astype(float), np.nan)
+
+    def final(self, name: str, *, matched: bool = False) -> np.ndarray:
+        """Return a metric at the last checkpoint, shape `(seeds,)`; `matched` leaves NaN where the level is missed."""
+        values = self.metrics[name][:, -1]
+        return np.where(self.reached, values, np.nan) if matched else values
+
+    def oracle_gap(self, name: str, *, matched: bool = False) -> np.ndarray:
+        """Return `|metric - metric of the retrained model|` at the last checkpoint, shape `(seeds,)`."""
+        return np.abs(self.final(name, matched=matched) - self.retrained[name])
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return one row a seed, phase and epoch, one column a metric."""
+        import pandas as pd
+
+        phases = {"pretrain": (self.pretrain_epochs, self.pretrain), "unlearn": (self.epochs, self.metrics)}
+        frames = []
+        for phase, (epochs, metrics) in phases.items():
+            index = pd.MultiIndex.from_product([self.seeds, epochs], names=("seed", "epoch"))
+            frame = pd.DataFrame({name: values.ravel() for name, values in metrics.items()}, index=index)
+            frames.append(frame.reset_index().assign(phase=phase))
+        return pd.concat(frames, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -28,14 +103,9 @@ class Phase:
     diverged_at: int = -1
 
 
-def simulate(config: TheoryConfig, *, description: str = "simulating") -> Trajectory:
-    """Run one cell for all its seeds.
-
-    Args:
-        config: the cell.
-        description: text of the progress bar.
-    """
-    return simulate_many([config], description=description)[0]
+def simulate(config: TheoryConfig) -> Trajectory:
+    """Run one cell for all its seeds."""
+    return simulate_many([config], description="simulating")[0]
 
 
 def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", oracle: bool = True) -> list[Trajectory]:

@@ -13,10 +13,6 @@ class Estimate(NamedTuple):
     low: float | None
     high: float | None
 
-    def excludes(self, value: float) -> bool:
-        """Return whether the interval exists and does not contain `value`."""
-        return self.low is not None and self.high is not None and not self.low <= value <= self.high
-
     def below(self, value: float) -> bool:
         """Return whether the whole interval lies below `value`."""
         return self.high is not None and self.high < value
@@ -44,6 +40,15 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
         return Estimate(float(finite[0]), None, None) if len(finite) else NOTHING
     half = t.ppf(0.5 + level / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
     return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half))
+
+
+def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return mean and standard error of the finite values; None where there are too few."""
+    finite = np.array([value for value in values if value is not None and np.isfinite(value)])
+    if not len(finite):
+        return None, None
+    error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else None
+    return float(finite.mean()), error
 
 
 def bootstrap(

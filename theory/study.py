@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
-from theory.trajectory import Trajectory
+from theory.stats import mean_and_error
+
+if TYPE_CHECKING:
+    from theory.engine import Trajectory
 
 KIND = "theory"
 CELLS = tuple((pretrain, unlearn) for pretrain in ("sgd", "sam") for unlearn in ("sgd", "sam"))
@@ -30,18 +33,19 @@ def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, 
     missing = [cell for cell in configs if store.find(KIND, cell) is None]
     if missing:
         store.ensure_writable()
-        save_cells(missing, store)
+        _run(missing, store)
     return [record for cell in configs if (record := store.find(KIND, cell))]
 
 
-def save_cells(configs: Sequence[TheoryConfig], store: Store, *, study: str = "theory") -> list[Record]:
+def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
     """Run cells together, so that they share pretraining, and write one record each."""
     from theory.engine import simulate_many
 
     begin = time.perf_counter()
     trajectories = simulate_many(configs, description="theory cells")
     seconds = round((time.perf_counter() - begin) / len(configs), 3)
-    return [_save(trajectory, store, collect(study=study, seconds=seconds)) for trajectory in trajectories]
+    for trajectory in trajectories:
+        _save(trajectory, store, collect(study="theory", seconds=seconds))
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -50,15 +54,6 @@ def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
     A seed that diverged is left out of means and counted in `diverged`.
     """
     return [_summary(record) for record in records]
-
-
-def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Return mean and standard error of the finite values; None where there are too few."""
-    finite = np.array([value for value in values if value is not None and np.isfinite(value)])
-    if not len(finite):
-        return None, None
-    error = float(finite.std(ddof=1) / np.sqrt(len(finite))) if len(finite) > 1 else None
-    return float(finite.mean()), error
 
 
 def _summary(record: Record) -> dict[str, Any]:
@@ -71,7 +66,7 @@ def _summary(record: Record) -> dict[str, Any]:
     return row | {"run_id": record.run_id, "source": record.source}
 
 
-def _save(trajectory: Trajectory, store: Store, provenance: dict[str, Any]) -> Record:
+def _save(trajectory: "Trajectory", store: Store, provenance: dict[str, Any]) -> Record:
     arrays = {f"trajectory_{name}": values for name, values in trajectory.metrics.items()}
     arrays |= {f"pretrain_trajectory_{name}": values for name, values in trajectory.pretrain.items()}
     arrays["pretrain_epochs"] = trajectory.pretrain_epochs

@@ -11,8 +11,7 @@ from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_f
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
-from theory.config import TheoryConfig
-from theory.sweep_config import SWEEP_NAMES, SweepConfig
+from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
 CELL = ("signal_strength", "pretrain", "unlearn")
@@ -113,7 +112,7 @@ def claims(
     json: JsonOption = False,
 ) -> None:
     """Print a verdict, an effect size and its interval for each claim; only what no record has is computed."""
-    from theory.claims import KIND, run_claims
+    from theory.claims.claim import KIND, run_claims
 
     known = read_records(readers(Store(store)), KIND)
     records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed, known=known)
@@ -146,7 +145,7 @@ def sweep(
     """Run one sweep, cell by cell; a second call continues where the first stopped. Repeat an option for its values."""
     chosen = dataclasses.replace(config, sweep=name)
     Store(store).ensure_writable()
-    from theory.sweep import run_sweep
+    from theory.claims.sweep import run_sweep
 
     record = run_sweep(name, chosen, Store(store))
     emit(_sweep_rows(record, everything=json), as_json=json)

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theory.coefficients import noise_coefficients, signal_coefficients, weight_gram
+from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
-from theory.dense import DenseNetwork
+from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
-from theory.gram import Draw, draw, generator
-from theory.rules import make_rule
-from theory.schedule import Schedule, pretrain_schedule, unlearn_schedule
-from theory.state import State, copy_state, start_state
+from theory.measure import noise_coefficients, signal_coefficients, weight_gram
+from theory.training import Schedule, State, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 ORACLE = TheoryConfig(d=300, n=40, n_forget=10, retain_batch=10, draw="dense", epochs=100, alpha=0.7, rho_scale=0.5)
 SMALL = TheoryConfig(d=60, n=12, n_forget=4, m=3, draw="dense", pretrain_epochs=8, epochs=8, retain_batch=3)

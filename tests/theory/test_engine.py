@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
-from theory.engine import simulate, simulate_many
-from theory.trajectory import Trajectory
+from theory.draw import draw, generator
+from theory.engine import Trajectory, simulate, simulate_many
+from theory.training import pretrain_schedule, unlearn_schedule
 
 QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=4, directions=64)
 
@@ -52,16 +54,19 @@ def test_a_run_stops_at_the_first_checkpoint_with_the_forget_level_and_stays_the
     run = simulate(QUICK.changed(alpha=0.2, epochs=200, stop_forget_error=0.5))
     assert np.all(run.stopped_at > 0)
     free = simulate(QUICK.changed(alpha=0.2, epochs=200))
-    first = free.matched(0.5)
+    first = np.argmax(free.metrics["forget_error"] >= 0.5, axis=1)
     np.testing.assert_array_equal(run.stopped_at, free.epochs[first])
     for name, values in free.metrics.items():
         np.testing.assert_array_equal(run.final(name), values[np.arange(4), first], err_msg=name)
 
 
 def test_matched_values_are_missing_where_the_level_is_not_reached():
-    run = simulate(QUICK.changed(alpha=1.0))
-    assert np.all(run.matched(0.9) == -1)
-    assert np.all(np.isnan(run.at("test_error", run.matched(0.9))))
+    kept = simulate(QUICK.changed(alpha=1.0, stop_forget_error=0.9))
+    assert np.all(kept.stopped_at == -1)
+    assert not kept.reached.any()
+    assert np.all(np.isnan(kept.epochs_needed))
+    assert np.all(np.isnan(kept.final("test_error", matched=True)))
+    assert np.all(np.isfinite(kept.final("test_error")))
 
 
 def test_without_pretraining_unlearning_starts_at_initialization():
@@ -87,7 +92,9 @@ def test_oracle_never_learned_the_forget_samples():
     run = simulate(QUICK)
     assert np.all(run.retrained["zeta_forget"] == 0.0)
     assert np.all(run.retrained["kappa_forget"] == 0.0)
-    assert np.all(run.oracle_gap("forget_error") >= 0.0)
+    gap = np.abs(run.metrics["forget_error"][:, -1] - run.retrained["forget_error"])
+    np.testing.assert_array_equal(run.oracle_gap("forget_error"), gap)
+    assert gap.max() > 0.0
 
 
 def test_perturbed_activation_equals_plain_activation_at_radius_zero():
@@ -110,3 +117,58 @@ def test_leaving_the_finite_range_is_a_row_with_its_step(pretrain_epochs, first_
 def test_stronger_signal_lowers_the_test_error():
     weak, strong = simulate_many([QUICK.changed(signal_strength=s) for s in (0.25, 2.0)])
     assert strong.pretrain["test_error"][:, -1].mean() < weak.pretrain["test_error"][:, -1].mean() - 0.2
+
+
+@pytest.mark.parametrize("rules", [("sgd", "sam"), ("sam", "minmax")])
+def test_a_seed_is_explicit_training_on_its_own_draw_and_batches(rules):
+    config = QUICK.changed(draw="dense", pretrain=rules[0], unlearn=rules[1], rho_scale=0.7, pretrain_rho_scale=0.4)
+    run = simulate(config.changed(seeds=1, first_seed=3))
+    drawn = draw(config, 3)
+    labels, network = drawn.problem.labels, DenseNetwork(config, drawn)
+    first = pretrain_schedule(config, labels, generator(3, "pretrain"), members=np.arange(config.n))
+    second = unlearn_schedule(config, labels, generator(3, "unlearn"))
+    for schedule, rule, scale, values in ((first, rules[0], 0.4, run.pretrain), (second, rules[1], 0.7, run.metrics)):
+        for t in range(len(schedule.size)):
+            network.step(schedule, t, rule, scale * config.rho_th)
+        assert values["weight_norm"][0, -1] == pytest.approx(np.linalg.norm(network.weights), rel=1e-9)
+
+
+@pytest.mark.parametrize("unlearn", ["sam", "minmax"])
+def test_how_often_a_run_is_measured_changes_no_number(unlearn):
+    often, rarely = (simulate(QUICK.changed(unlearn=unlearn, checkpoint_every=every)) for every in (1, 1000))
+    for name in often.metrics:
+        np.testing.assert_array_equal(often.final(name), rarely.final(name), err_msg=name)
+
+
+def test_a_setting_that_changes_pretraining_is_never_shared():
+    tiny = QUICK.changed(pretrain="sam", seeds=1, pretrain_epochs=5, epochs=1)
+    changes = {"signal_strength": 0.7, "d": 400, "n": 21, "n_forget": 5, "m": 4, "patches": 3, "sigma_p": 2.0,
+               "noise": "plain", "draw": "dense", "sigma_0_scale": 0.2, "eta_scale": 30.0, "batch_size": 5,
+               "pretrain": "sgd", "pretrain_epochs": 6, "pretrain_rho_scale": 0.5, "first_seed": 1}  # fmt: skip
+    cells = [tiny, *(tiny.changed(**{name: value}) for name, value in changes.items())]
+    together = [run.pretrain["weight_norm"][0, -1] for run in simulate_many(cells)]
+    alone = [simulate(cell).pretrain["weight_norm"][0, -1] for cell in cells]
+    assert together == alone
+    assert len(set(together) - {together[0]}) == len(changes) - 1  # which samples are F changes no pretraining
+
+
+def test_unlearning_that_leaves_the_finite_range_counts_its_steps_after_those_of_pretraining():
+    run = simulate(QUICK.changed(unlearn="sam", rho_scale=1e308))
+    assert np.all((run.diverged_at >= 40) & (run.diverged_at < 80))  # after 20 epochs of 2 batches
+    assert np.all(np.isfinite(run.pretrain["test_error"]))
+    assert np.all(np.isnan(run.final("test_error")))
+
+
+def test_the_oracle_is_the_finished_model_trained_on_retain():
+    run = simulate(QUICK)
+    assert np.all(run.retrained["retain_error"] == 0.0)
+    assert np.all(run.retrained["kappa_retain"] > 0.0)
+    untrained = simulate(QUICK.changed(pretrain_epochs=0))
+    assert np.all(run.retrained["weight_norm"] > untrained.retrained["weight_norm"])
+
+
+def test_activation_is_probed_at_its_own_radius():
+    near, far = simulate_many([QUICK.changed(unlearn="sam", probe_rho_scale=scale) for scale in (0.01, 3.0)])
+    np.testing.assert_array_equal(near.final("weight_norm"), far.final("weight_norm"))
+    kept = [run.metrics["active_retain_match_perturbed"][:, 0].mean() for run in (near, far)]
+    assert kept[0] > kept[1]

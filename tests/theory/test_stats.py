@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from theory.stats import Estimate, bootstrap, crossing, mean_interval, slope
+from theory.stats import NOTHING, Estimate, bootstrap, crossing, mean_and_error, mean_interval, slope
 
 
 def test_t_interval_of_two_values_is_the_textbook_one():
@@ -15,7 +15,8 @@ def test_t_interval_of_two_values_is_the_textbook_one():
 
 def test_t_interval_covers_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    missed = sum(mean_interval(rng.normal(size=8)).excludes(0.0) for _ in range(2000))
+    found = [mean_interval(rng.normal(size=8)) for _ in range(2000)]
+    missed = sum(estimate.below(0.0) or estimate.above(0.0) for estimate in found)
     assert missed / 2000 == pytest.approx(0.05, abs=0.015)
 
 
@@ -27,8 +28,13 @@ def test_too_few_values_give_no_interval():
 def test_slope_of_a_power_law_is_its_exponent():
     x = np.array([1.0, 2.0, 4.0, 8.0])
     assert slope(np.log(x), np.log(3 * x**0.25)) == pytest.approx(0.25, rel=1e-12)
-    assert slope(np.log(x), np.log([1.0, np.nan, 2.0, np.nan])) != slope(x, x)
     assert np.isnan(slope([1.0, 2.0], [1.0, 2.0]))
+
+
+def test_slope_leaves_out_what_is_missing():
+    x, y = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 3.0, np.nan, 7.0])
+    assert slope(x, y) == pytest.approx(2.0, rel=1e-12)
+    assert np.isnan(slope(x, [1.0, np.nan, np.nan, 7.0]))
 
 
 def test_crossing_interpolates_in_the_log_of_the_strength():
@@ -41,6 +47,26 @@ def test_crossing_interpolates_in_the_log_of_the_strength():
 def test_bootstrap_brackets_the_mean_and_needs_a_defined_statistic():
     values = np.random.default_rng(1).normal(5.0, 1.0, size=50)
     found = bootstrap(lambda seeds: float(values[seeds].mean()), 50, np.random.default_rng(0))
-    assert found.above(4.0)
-    assert found.below(6.0)
+    assert found.value == values.mean()
+    half = 1.96 * values.std() / 50**0.5
+    assert found.low == pytest.approx(values.mean() - half, abs=0.04)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.04)
     assert bootstrap(lambda seeds: float("nan"), 5, np.random.default_rng(0), repeats=20).value is None
+
+
+def test_an_estimate_compares_by_its_whole_interval():
+    estimate = Estimate(1.0, 0.8, 1.2)
+    assert estimate.below(1.3)
+    assert not estimate.below(1.1)
+    assert estimate.above(0.7)
+    assert not estimate.above(0.9)
+
+
+def test_without_an_interval_nothing_is_decided():
+    assert not NOTHING.below(0.0)
+    assert not NOTHING.above(0.0)
+
+
+@pytest.mark.parametrize("values, expected", [([1.0, 3.0], (2.0, 1.0)), ([2.0, None], (2.0, None)), ([], (None, None))])
+def test_mean_and_standard_error_skip_missing_values(values, expected):
+    assert mean_and_error(values) == pytest.approx(expected)

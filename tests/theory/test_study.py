@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from theory.coefficients import METRICS
 from theory.config import TheoryConfig
-from theory.study import CELLS, mean_and_error, run_study, summarize
+from theory.engine import simulate
+from theory.measure import METRICS, TRAINING_METRICS
+from theory.study import CELLS, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
 
@@ -33,7 +34,7 @@ def test_a_record_keeps_the_contract_of_the_figures(store):
         assert arrays[f"trajectory_{name}"].shape == (3, len(result["epochs"]))
         np.testing.assert_allclose(arrays[f"trajectory_{name}"][:, -1], result["final"][name], rtol=1e-6, atol=1e-300)
     assert arrays["pretrain_trajectory_test_error"].shape == (3, len(arrays["pretrain_epochs"]))
-    assert set(result["pretrained"]) == set(result["retrained"])
+    assert set(result["pretrained"]) == set(result["retrained"]) == set(TRAINING_METRICS)
     assert result["diverged_at"] == [None, None, None]
 
 
@@ -46,7 +47,7 @@ def test_the_table_has_forget_error_beside_test_error_with_errors(store):
     row = summarize(run_study(QUICK, store, cells=[("sam", "sam")]))[0]
     names = list(row)
     assert names.index("forget_error") - names.index("test_error") <= 4
-    assert row["test_error_se"] >= 0.0
+    assert row["test_error_se"] > 0.0
     assert row["seeds"] == 3
     assert row["diverged"] == 0
 
@@ -59,6 +60,13 @@ def test_a_diverged_cell_is_a_record_and_a_row(store):
     assert row["test_error"] is None
 
 
-@pytest.mark.parametrize("values, expected", [([1.0, 3.0], (2.0, 1.0)), ([2.0, None], (2.0, None)), ([], (None, None))])
-def test_mean_and_standard_error_skip_missing_values(values, expected):
-    assert mean_and_error(values) == pytest.approx(expected)
+def test_pretrained_retrained_and_final_numbers_are_those_of_their_models(store):
+    record = run_study(QUICK.changed(epochs=10), store, cells=[("sgd", "sgd")])[0]
+    result, run = record.result, simulate(QUICK.changed(pretrain="sgd", unlearn="sgd"))
+    for name in ("test_error", "forget_loss", "kappa_retain"):
+        np.testing.assert_allclose(result["final"][name], run.final(name), rtol=1e-6)
+        np.testing.assert_allclose(result["pretrained"][name], run.pretrain[name][:, -1], rtol=1e-6)
+        np.testing.assert_allclose(result["retrained"][name], run.retrained[name], rtol=1e-6)
+    row = summarize([record])[0]
+    assert row["forget_loss"] == pytest.approx(run.final("forget_loss").mean(), rel=1e-6)
+    assert row["forget_loss_se"] == pytest.approx(run.final("forget_loss").std(ddof=1) / 3**0.5, rel=1e-5)

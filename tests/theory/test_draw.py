@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import ks_2samp
 
 from theory.config import TheoryConfig
+from theory.draw import bartlett_factor, draw
 from theory.engine import simulate
-from theory.gram import bartlett_factor, draw
 
 SMALL = TheoryConfig(d=120, n=10, n_forget=2, m=3, pretrain_epochs=10, epochs=10, retain_batch=4, checkpoint_every=100)
 LEVEL = 1e-3  # with about thirty comparisons, a false alarm in three percent of all seeds; these seeds are fixed

@@ -7,8 +7,8 @@ norm and perturbation from the vectors themselves.
 import numpy as np
 
 from theory.config import TheoryConfig
-from theory.gram import Draw
-from theory.schedule import Schedule
+from theory.draw import Draw
+from theory.training import Schedule
 
 Part = tuple[np.ndarray, np.ndarray]  # sample indices and their signed weights
 

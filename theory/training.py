@@ -1,12 +1,46 @@
-"""Which samples each step reads, and with what weight: the whole run's mini-batches, fixed by one seed."""
+"""A training phase as data: the network it moves, the mini-batches it reads and the gradient rule it follows.
+
+The compiled step (`theory/dynamics.py`) reads these three and nothing else, so a phase is fixed before it begins.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from theory.config import TheoryConfig
+from theory.draw import Start
 
 LANES = 4  # doubles of a 256-bit register: batches are padded to whole registers
+ALL, RETAIN, FORGET = 0, 1, 2  # which samples or neurons a group of a rule is about
+
+
+class State(NamedTuple):
+    """Where a network stands; arrays are updated in place.
+
+    Attributes:
+        u: `<w_a, phi>`, shape `(2m,)`.
+        V: `<w_a, xi_i>`, shape `(2m, n)`.
+        p: signal coefficients that retain (row 0) and forget samples (row 1) have contributed, shape `(2, 2m)`.
+        q: noise coefficients, shape `(2m, n)`.
+        mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(2m,)`.
+    """
+
+    u: np.ndarray
+    V: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    mask: np.ndarray
+
+
+def start_state(start: Start) -> State:
+    """Return the state at initialization: `p = q = 0`."""
+    neurons, n = start.V.shape
+    return State(start.u.copy(), start.V.copy(), np.zeros((2, neurons)), np.zeros((neurons, n)), np.zeros(neurons))
+
+
+def copy_state(state: State) -> State:
+    """Return an independent copy."""
+    return State(*(array.copy() for array in state))
 
 
 class Schedule(NamedTuple):
@@ -72,3 +106,43 @@ def _pack(
     extra = ((0, 0), (0, -rows.shape[1] % LANES))
     samples = np.pad(np.where(rows < config.n, rows, 0), extra)
     return Schedule(samples, np.pad(weights, extra), np.sum(rows < config.n, axis=1), loss_labels, per_epoch)
+
+
+class Rule(NamedTuple):
+    """How a loss becomes a step: one entry a group.
+
+    Attributes:
+        samples: which samples of the batch a group reads: 0 all, 1 retain, 2 forget.
+        neurons: which neurons it may move: 0 all, 1 those of the retain part, 2 those of the forget part.
+        rho: radius of its perturbation.
+        sharpness: +1 for the gradient at `W + eps`, -1 for the reflected `2 g(W) - g(W + eps)`.
+        eta: learning rate.
+        mask_size: neurons of the forget part; 0 when the rule has no mask.
+        mask_epochs: epochs between two masks; 0 keeps the first.
+    """
+
+    samples: np.ndarray
+    neurons: np.ndarray
+    rho: np.ndarray
+    sharpness: np.ndarray
+    eta: float
+    mask_size: int
+    mask_epochs: int
+
+
+def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
+    """Return the rule `name` with absolute radius `rho`.
+
+    Sharp MinMax: SAM on R for the retain part of the neurons, sharpness maximization on F for the forget part, each
+    with its own gradient norm. Retain-only SAM: SAM on R, the plain gradient on F.
+    """
+    groups = {
+        "sgd": [(ALL, ALL, 0.0, 1.0)],
+        "sam": [(ALL, ALL, rho, 1.0)],
+        "sharpen": [(ALL, ALL, rho, -1.0)],
+        "minmax": [(RETAIN, RETAIN, rho, 1.0), (FORGET, FORGET, rho, -1.0)],
+        "retain_sam": [(RETAIN, ALL, rho, 1.0), (FORGET, ALL, 0.0, 1.0)],
+    }[name]
+    samples, neurons, radius, sharpness = (np.array(column) for column in zip(*groups, strict=True))
+    size = round(config.mask_fraction * 2 * config.m) if name == "minmax" else 0
+    return Rule(samples, neurons, radius, sharpness, config.eta, size, config.mask_refresh)

@@ -1,4 +1,4 @@
-"""Mini-batches: without replacement, reproducible, weighted as the loss says."""
+"""A phase as data: mini-batches without replacement, weighted as the loss says; states that share nothing."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from theory.config import TheoryConfig
-from theory.gram import generator
-from theory.schedule import LANES, pretrain_schedule, unlearn_schedule
+from theory.draw import draw, generator
+from theory.training import LANES, copy_state, pretrain_schedule, start_state, unlearn_schedule
 
 CONFIG = TheoryConfig(n=23, n_forget=5, batch_size=7, retain_batch=4, forget_batch=3, pretrain_epochs=6, epochs=6)
 LABELS = np.where(np.arange(23) % 3, 1.0, -1.0)
@@ -58,3 +58,30 @@ def test_one_seed_fixes_the_schedule():
     other = unlearn_schedule(CONFIG, LABELS, generator(6, "x"))
     np.testing.assert_array_equal(one.samples, same.samples)
     assert np.any(one.samples != other.samples)
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    for schedule in (
+        pretrain_schedule(CONFIG, LABELS, generator(0, "x"), members=np.arange(23)),
+        unlearn_schedule(CONFIG, LABELS, generator(0, "x")),
+    ):
+        epochs = schedule.samples.reshape(6, schedule.per_epoch, -1)
+        assert len({epoch.tobytes() for epoch in epochs}) == 6
+
+
+def test_the_forget_set_is_cycled_across_epochs():
+    schedule = unlearn_schedule(CONFIG, LABELS, generator(0, "x"))
+    reads = [schedule.samples[t, : schedule.size[t]] for t in range(len(schedule.size))]
+    for t in range(0, len(reads) - 1, 2):  # two batches of three and two samples make a pass
+        read = np.concatenate(reads[t : t + 2])
+        assert sorted(read[read >= 18]) == list(range(18, 23))
+
+
+def test_a_copied_state_is_independent():
+    state = start_state(draw(CONFIG, 0).start)
+    copied = copy_state(state)
+    for array in copied:
+        array += 1.0
+    assert not any(np.any(one == two) for one, two in zip(state, copied, strict=True))
+    assert np.all(state.p == 0.0)
+    assert np.all(state.q == 0.0)

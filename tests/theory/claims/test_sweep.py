@@ -1,0 +1,108 @@
+"""Sweeps: one table, cached per cell, resumed after an interruption."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from repro.records.errors import ConfigError
+from theory.claims import sweep as sweeps
+from theory.claims.sweep import SWEEPS, boundaries, run_sweep
+from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
+from theory.engine import simulate
+
+BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=5, epochs=5, directions=64)
+TINY = SweepConfig(sweep="surplus", signal_strength=(0.5, 1.0), seeds=2)
+
+
+def test_a_sweep_is_one_table_with_a_row_a_cell(store):
+    record = run_sweep("surplus", TINY, store, base=BASE)
+    columns = record.arrays()
+    assert record.kind == "theory_sweep"
+    assert record.result["rows"] == 2 * 2 * 3 * 2  # strengths, epochs, starts, rules
+    assert all(len(column) == record.result["rows"] for column in columns.values())
+    assert set(columns["signal_strength"]) == {0.5, 1.0}
+    table = pq.read_table(store.root / "sweeps" / f"{record.run_id}.parquet")
+    np.testing.assert_array_equal(table["test_error"].to_numpy(), columns["test_error"])
+
+
+def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    measure, calls = sweeps.measure_cells, []
+
+    def interrupted(cells, *, matched):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(cells))
+        return measure(cells, matched=matched)
+
+    monkeypatch.setattr(sweeps, "measure_cells", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep("surplus", TINY, store, base=BASE)
+    kept = len(list((store.root / "cells" / "runs").iterdir()))
+    assert kept == sum(calls) > 0
+    calls.clear()
+    monkeypatch.setattr(sweeps, "measure_cells", lambda cells, *, matched: calls.append(len(cells)) or measure(
+        cells, matched=matched))  # fmt: skip
+    record = run_sweep("surplus", TINY, store, base=BASE)
+    assert sum(calls) == record.result["rows"] - kept
+
+
+def test_a_finished_sweep_does_nothing_again(store):
+    first = run_sweep("surplus", TINY, store, base=BASE)
+    assert run_sweep("surplus", TINY, store, base=BASE).provenance == first.provenance
+
+
+def test_a_matched_sweep_says_how_many_seeds_reached_the_forget_level(store):
+    config = SweepConfig(sweep="minmax", mask_fraction=(0.5,), mask_refresh=(1,), seeds=6)
+    columns = run_sweep("minmax", config, store, base=BASE.changed(alpha=0.95)).arrays()
+    cell = BASE.changed(alpha=0.95, seeds=6, unlearn="minmax", mask_fraction=0.5, mask_refresh=1)
+    for pretrain, share, error, epochs in zip(*(columns[name].tolist() for name in (
+            "pretrain", "matched_reached", "matched_test_error", "matched_epochs")), strict=True):  # fmt: skip
+        run = simulate(cell.changed(pretrain=pretrain, epochs=1000, stop_forget_error=0.5))
+        reached = run.stopped_at >= 0
+        assert share == reached.mean()
+        assert error == pytest.approx(run.metrics["test_error"][reached, -1].mean())
+        assert epochs == pytest.approx(run.stopped_at[reached].mean())
+
+
+def test_a_row_is_the_mean_over_seeds_of_the_cell_it_names(store):
+    columns = run_sweep("surplus", TINY, store, base=BASE).arrays()
+    names = ("signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "epochs")
+    for i in range(len(columns["d"])):
+        cell = BASE.changed(seeds=2, checkpoint_every=1000, **{name: columns[name][i].item() for name in names})
+        run = simulate(cell)
+        assert columns["test_error"][i] == pytest.approx(run.final("test_error").mean())
+        assert columns["pretrained_test_error"][i] == pytest.approx(run.pretrain["test_error"][:, -1].mean())
+        assert columns["kappa_retain_se"][i] == pytest.approx(run.final("kappa_retain").std(ddof=1) / 2**0.5)
+        assert columns["oracle_gap"][i] == pytest.approx(
+            np.abs(run.final("forget_error") - run.retrained["forget_error"]).mean())  # fmt: skip
+
+
+def test_a_boundary_is_read_off_its_own_stage_and_rule():
+    rows = [{"d": d, "n": 40, "signal_strength": s, "pretrain": "sgd", "unlearn": rule, "rho_scale": 0.1,
+             "pretrained_test_error": 0.1 * 1.5 / s, "test_error": 0.1 * (0.8 if rule == "sam" else 1.2) / s}
+            for d in (1000, 2000, 4000) for s in (2.0, 0.5, 1.0) for rule in ("sgd", "sam")]  # fmt: skip
+    found = boundaries({name: np.array([row[name] for row in rows]) for name in rows[0]})
+    assert [(row["stage"], row["unlearn"]) for row in found] == [
+        ("pretrained", "sam"), ("pretrained", "sgd"), ("unlearned", "sam"), ("unlearned", "sgd")]  # fmt: skip
+    for row, strength in zip(found, (1.5, 1.5, 0.8, 1.2), strict=True):
+        assert row["d"] == [1000, 2000, 4000]
+        units = [TheoryConfig(d=d).signal_unit for d in row["d"]]
+        np.testing.assert_allclose(np.divide(row["boundary"], units), strength, rtol=0.15)
+        assert row["exponent"] == pytest.approx(0.25)
+
+
+def test_a_phase_sweep_fits_the_boundary(store):
+    config = SweepConfig(sweep="phase", d=(500, 1000, 2000), seeds=2)
+    record = run_sweep("phase", config, store, base=TheoryConfig(directions=64))
+    rows = {(row["stage"], row["pretrain"], row["unlearn"]): row for row in record.result["boundaries"]}
+    assert rows["pretrained", "sgd", "sgd"]["exponent"] == pytest.approx(0.25, abs=0.08)
+
+
+def test_an_axis_of_another_sweep_is_refused(store):
+    with pytest.raises(ConfigError, match="mask_fraction: sweep 'phase' has no such axis"):
+        run_sweep("phase", SweepConfig(sweep="phase", mask_fraction=(0.5,)), store)
+
+
+def test_every_name_has_a_sweep():
+    assert set(SWEEP_NAMES) == set(SWEEPS)

@@ -1,0 +1,224 @@
+"""Sweeps, claims without a verdict: grids of cells cached one by one, resumable, one record and Parquet table each."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from repro.records.errors import ConfigError
+from repro.records.identity import plain
+from repro.records.progress import track
+from repro.records.provenance import collect
+from repro.records.record import Record
+from repro.records.settings import choose, nearest
+from repro.records.store import Store
+from theory.claims.comparison import until_forgotten
+from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
+from theory.engine import Trajectory, simulate_many, thread_count
+from theory.measure import METRICS
+from theory.stats import crossing, mean_and_error, slope
+
+KIND, CELL_KIND = "theory_sweep", "theory_cell"
+Table = dict[str, np.ndarray]  # column to values, one a cell
+PRETRAINS = ({"pretrain": "sgd"}, {"pretrain": "sam"})
+SGD, SAM, WEAK_SAM = ({"unlearn": "sgd"}, {"unlearn": "sam", "rho_scale": 1.0}, {"unlearn": "sam", "rho_scale": 0.1})
+STRENGTHS = (0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid, the product of its axes, its pretrainings and its rules, and what is read off its table.
+
+    Attributes:
+        axes: field of TheoryConfig to values.
+        rules: changes that make each unlearning rule.
+        pretrains: changes that make each pretraining.
+        common: changes to every cell.
+        matched: whether each cell is also measured where it reaches the forget level.
+        clock: how learning rate and epochs follow d.
+        analyse: from the table of finished cells to rows of its own.
+    """
+
+    axes: dict[str, tuple]
+    rules: tuple[dict[str, Any], ...] = (SGD, WEAK_SAM, SAM)
+    pretrains: tuple[dict[str, Any], ...] = PRETRAINS
+    common: dict[str, Any] = field(default_factory=dict)
+    matched: bool = True
+    clock: Callable[[TheoryConfig], TheoryConfig] = default_clock
+    analyse: Callable[[Table], list[dict[str, Any]]] = lambda table: []
+
+
+def boundaries(table: Table) -> list[dict[str, Any]]:
+    """Return |phi*|, where test error crosses 0.1, against d, and its exponent, by stage, pretraining and rule."""
+    rows = []
+    keys = sorted(set(zip(*(table[name].tolist() for name in ("pretrain", "unlearn", "rho_scale")), strict=True)))
+    for stage, metric in {"pretrained": "pretrained_test_error", "unlearned": "test_error"}.items():
+        for pretrain, unlearn, rho in keys:
+            line = _where(table, pretrain=pretrain, unlearn=unlearn, rho_scale=rho)
+            sizes = np.unique(line["d"])
+            norms = np.array([_crossing_norm(_where(line, d=d), metric) for d in sizes])
+            exponent = slope(np.log(sizes), np.log(norms))
+            row = {"stage": stage, "pretrain": pretrain, "unlearn": unlearn, "rho_scale": rho, "d": sizes.tolist()}
+            row["boundary"] = [float(norm) if np.isfinite(norm) else None for norm in norms]
+            rows.append(row | {"exponent": exponent if np.isfinite(exponent) else None})
+    return rows
+
+
+def _where(table: Table, **values: Any) -> Table:
+    chosen = np.logical_and.reduce([table[name] == value for name, value in values.items()])
+    return {name: column[chosen] for name, column in table.items()}
+
+
+def _crossing_norm(cells: Table, metric: str) -> float:
+    order = np.argsort(cells["signal_strength"])
+    strength = crossing(cells["signal_strength"][order], cells[metric][order])
+    return strength * TheoryConfig(d=int(cells["d"][0]), n=int(cells["n"][0]), n_forget=1).signal_unit
+
+
+SWEEPS = {
+    "phase": Sweep(
+        {"d": (500, 1000, 2000, 4000, 8000, 16000), "signal_strength": STRENGTHS},
+        common={"alpha": 0.7, "epochs": 100, "checkpoint_every": 1000}, clock=fixed_clock,
+        matched=False, analyse=boundaries,
+    ),
+    "alpha": Sweep({"signal_strength": (0.5, 1.0, 2.0), "alpha": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}),
+    "rho": Sweep(
+        {"signal_strength": (0.25, 0.5, 1.0), "rho_scale": (0.0, 0.05, 0.1, 0.15, 0.3, 1.0)},
+        rules=({"unlearn": "sam"}, {"unlearn": "retain_sam"}),
+    ),
+    "surplus": Sweep(
+        {"signal_strength": (0.08, 0.16, 0.32, 0.63, 1.26, 2.53, 5.06), "epochs": (10, 100)},
+        rules=(SGD, SAM), pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS), matched=False,
+        common={"checkpoint_every": 1000},
+    ),
+    "activation": Sweep(
+        {"signal_strength": (0.25, 0.5, 1.0, 2.0), "epochs": (0, 10), "probe_rho_scale": (0.1, 0.3, 1.0, 3.0)},
+        rules=(SAM,), pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS), matched=False,
+        common={"alpha": 0.7, "checkpoint_every": 1000},
+    ),
+    "minmax": Sweep(
+        {"mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9), "mask_refresh": (0, 1, 5, 20, 50)},
+        rules=({"unlearn": "minmax"},), pretrains=({"pretrain": "sam"}, {"pretrain": "sgd"}),
+    ),
+}  # fmt: skip
+
+
+def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfig | None = None) -> Record:
+    """Return the record of a sweep, running the cells the store does not have yet.
+
+    The record's arrays are the columns of one table, a row a cell; the same table is written as Parquet to
+    `<store>/sweeps/<run id>.parquet`. Interrupted, a sweep keeps its finished cells and goes on from there.
+
+    Args:
+        name: one of `SWEEPS`.
+        config: seeds, and axis values that replace the sweep's own.
+        store: where cells and the record are kept.
+        base: settings that are neither an axis nor fixed by the sweep.
+
+    Raises:
+        ConfigError: for an unknown sweep or an axis it does not have.
+    """
+    sweep = _with_axes(choose("sweep", name, SWEEPS), config)
+    base = replace(base or TheoryConfig(), seeds=config.seeds, first_seed=config.first_seed)
+    cells = {"rules": sweep.rules, "pretrains": sweep.pretrains, "common": sweep.common, "matched": sweep.matched,
+             "clock": sweep.clock.__name__}  # fmt: skip
+    identity = {"sweep": name, "axes": sweep.axes, "base": base, "cells": cells}
+    found = store.find(KIND, identity)
+    if found is None:
+        store.ensure_writable()
+        table = _table(_run_cells(sweep, base, store, name), sweep)
+        result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
+        result["boundaries"] = sweep.analyse(table)
+        found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
+    _write_parquet(found, store)
+    return found
+
+
+def measure_cells(cells: Sequence[TheoryConfig], *, matched: bool) -> list[dict[str, Any]]:
+    """Return mean and standard error over seeds of every metric of each cell and, if asked, at the forget level."""
+    stopped = [until_forgotten(cell) for cell in cells] if matched else []
+    runs = simulate_many([*cells, *stopped])
+    found = [_means(run) for run in runs[: len(cells)]]
+    for values, run in zip(found, runs[len(cells) :], strict=False):
+        values["matched_reached"] = float(run.reached.mean())
+        for name in ("test_error", "forget_error"):
+            values |= _with_error(f"matched_{name}", run.final(name, matched=True))
+        values |= _with_error("matched_epochs", run.epochs_needed)
+    return found
+
+
+def _means(run: Trajectory) -> dict[str, Any]:
+    values: dict[str, Any] = {"status": run.status, "diverged": int(np.sum(run.diverged_at >= 0))}
+    for name in METRICS:
+        values |= _with_error(name, run.final(name))
+    for name in ("test_error", "forget_error", "kappa_retain"):
+        values |= _with_error(f"pretrained_{name}", run.pretrain[name][:, -1])
+        values |= _with_error(f"retrained_{name}", run.retrained[name])
+    return values | _with_error("oracle_gap", run.oracle_gap("forget_error"))
+
+
+def _with_error(name: str, values: np.ndarray) -> dict[str, float | None]:
+    mean, error = mean_and_error(values.tolist())
+    return {name: mean, f"{name}_se": error}
+
+
+def _with_axes(name: str, config: SweepConfig) -> Sweep:
+    sweep, given = SWEEPS[name], config.given_axes()
+    for axis in given:
+        if axis not in sweep.axes:
+            raise ConfigError(f"{axis}: sweep '{name}' has no such axis{nearest(axis, sweep.axes)}; "
+                              f"it has {', '.join(sweep.axes)}")  # fmt: skip
+    return replace(sweep, axes=sweep.axes | given)
+
+
+def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[list[TheoryConfig]]:
+    """Return the cells of a sweep, grouped by the pretraining they share."""
+    groups: dict[TheoryConfig, dict[TheoryConfig, None]] = {}
+    for pretrain, values, rule in product(sweep.pretrains, product(*sweep.axes.values()), sweep.rules):
+        point = dict(zip(sweep.axes, values, strict=True))
+        cell = sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
+        groups.setdefault(cell.pretrain_key(), {})[cell] = None  # a dict drops repeated cells
+    return [list(group) for group in groups.values()]
+
+
+def _run_cells(sweep: Sweep, base: TheoryConfig, store: Store, name: str) -> list[Record]:
+    """Run missing cells, as many pretrainings at a time as there are threads, each batch saved before the next."""
+    store = Store(store.root / "cells")  # a store of its own: hundreds of cells would bury the runs in a listing
+    groups, size = _cells_of(sweep, base), thread_count()
+    identities = {cell: {"cell": cell, "matched": sweep.matched} for group in groups for cell in group}
+    missing = {cell for cell in identities if store.find(CELL_KIND, identities[cell]) is None}
+    left = [chosen for group in groups if (chosen := [cell for cell in group if cell in missing])]
+    batches = [[cell for group in left[i : i + size] for cell in group] for i in range(0, len(left), size)]
+    for batch in track(batches, f"sweep {name}"):
+        for cell, values in zip(batch, measure_cells(batch, matched=sweep.matched), strict=True):
+            store.save(CELL_KIND, identities[cell], result=values, provenance=collect(study=f"sweep-{name}"))
+    return [record for identity in identities.values() if (record := store.find(CELL_KIND, identity))]
+
+
+def _table(records: Sequence[Record], sweep: Sweep) -> Table:
+    """Return columns: what each cell varies, then what it measured; NaN where a cell has no value."""
+    labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
+    labels += [axis for axis in sweep.axes if axis not in labels]
+    columns = {name: np.array([record.config["cell"][name] for record in records]) for name in labels}
+    for name in records[0].result:
+        values = [record.result[name] for record in records]
+        columns[name] = np.array([np.nan if value is None else value for value in values])
+    return columns
+
+
+def _write_parquet(record: Record, store: Store) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = store.root / "sweeps" / f"{record.run_id}.parquet"
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(column) for name, column in record.arrays().items()}), buffer)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)
