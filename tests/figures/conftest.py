@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from figures.catalogue import FIGURES, draw
+from figures.catalogue import FIGURES
+from figures.drawing.files import draw
 from repro.records.store import Record, Store
 
 SEEDS = 3
