@@ -5,11 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
-from figures.tables.cells import unlearn_table
-from figures.tables.intervals import interval, spread_text, summarize
-from figures.tables.theory import theory_table, trajectory_table
-from repro.records.store import Store
+from figures.tables.intervals import effect_text, interval, simultaneous, span, spread_text, summarize
 
 
 def test_interval_is_the_t_interval_over_seeds() -> None:
@@ -43,31 +41,28 @@ def test_a_diverged_run_stays_a_row_without_a_number() -> None:
     assert spread_text(found.loc["b"]) == "diverged"
 
 
-def test_theory_table_has_one_row_a_stage_metric_and_seed(golden: Store) -> None:
-    record = golden.records("theory")[0]
-    table = theory_table([record])
-    assert len(table) == 2 * 6 * 3
-    final = table[(table["stage"] == "final") & (table["metric"] == "test_error")]
-    assert final["value"].tolist() == pytest.approx(record.result["final"]["test_error"])
-
-
-def test_trajectories_keep_every_seed_and_epoch(golden: Store) -> None:
-    record = golden.records("theory")[0]
-    table = trajectory_table(record, ["kappa_retain", "never_recorded"])
-    assert set(table["metric"]) == {"kappa_retain"}
-    wide = table.pivot(index="seed", columns="epoch", values="value").to_numpy()
-    np.testing.assert_allclose(wide, record.arrays()["trajectory_kappa_retain"], rtol=1e-12)
-
-
-def test_network_runs_become_one_row_each_with_their_origin(golden: Store) -> None:
-    table = unlearn_table(golden.records("unlearn"))
-    assert len(table) == 54 + 12 + 12 + 32 + 48
-    assert table["run_id"].is_unique
-    table = table[table["model"] == "resnet8"]
-    cell = table[(table["rule"] == "sam-0.1") & (table["pretrain"] == "sgd") & (table["difficulty"] == "mid")]
-    assert sorted(cell["tow"]) == pytest.approx([0.70, 0.71, 0.72])
-
-
 def test_cells_print_mean_spread_and_seeds() -> None:
     row = summarize(pd.DataFrame({"cell": "a", "seed": [0, 1], "value": [0.8, 0.9]}), ["cell"]).iloc[0]
     assert spread_text(row, percent=True, digits=2) == "85.00 ± 7.07 (2)"
+
+
+def test_simultaneous_intervals_are_those_of_students_t_at_a_smaller_level() -> None:
+    values = np.array([[0.1, 0.3, 0.2, 0.5], [0.0, -0.2, 0.4, 0.1]])
+    table = pd.DataFrame([interval(row) for row in values])
+    wider = simultaneous(table)
+    for row, (low, high) in zip(values, wider[["low", "high"]].to_numpy(), strict=True):
+        expected = scipy.stats.t.interval(0.975, 3, row.mean(), scipy.stats.sem(row))
+        assert (low, high) == pytest.approx(expected, rel=1e-10)
+
+
+def test_simultaneous_intervals_count_only_cells_that_have_one() -> None:
+    row = interval([0.1, 0.3, 0.2])
+    alone = pd.DataFrame([row, interval([0.5])])
+    pd.testing.assert_frame_equal(simultaneous(alone)[["low", "high"]].iloc[:1], pd.DataFrame([row])[["low", "high"]])
+
+
+def test_effects_and_counts_as_text() -> None:
+    assert effect_text({"mean": -0.1, "low": -0.25, "high": 0.05}) == "-0.100 [-0.250, +0.050]"
+    assert (span([3, 3]), span([5, 3, 4])) == ("3", "3-5")
+    assert spread_text({"mean": 0.5, "sd": 0.25, "seeds": 2}) == "0.500 ± 0.250 (2)"
+    assert spread_text({"mean": math.nan, "sd": math.nan, "seeds": 0}) == "not run"

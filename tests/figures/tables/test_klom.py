@@ -1,13 +1,10 @@
 """KLoM by hand: equal and disjoint margins, its references, and the difference of two rules."""
 
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from figures.tables.divergence import FLOOR, halves, klom
-from figures.tables.klom import ORIGINAL, RETRAINED, klom_cells, klom_differences
+from figures.tables.klom import ORIGINAL, RETRAINED, klom_cells, klom_differences, klom_table
 from figures.tables.records import Records
 from figures.verdicts.asks import klom_of_sam
 from repro.records.store import Store
@@ -39,8 +36,8 @@ def test_margins_beyond_a_hundred_are_cut() -> None:
     assert klom(far, far * 2).tolist() == [0.0]
 
 
-def test_the_figure_compares_models_of_the_same_seeds_on_one_forget_set(golden: Store, drawn_folder: Path) -> None:
-    table = pd.read_csv(drawn_folder / "fig-klom.csv")
+def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) -> None:
+    table = klom_table(klom_cells(Records([golden])))
     forget = table[(table["set"] == "forget") & (table["statistic"] == "mean")].set_index("model")
     value = forget["value"].to_dict()
     # Synthetic margins: SAM's are the retrained ones, SGD's lie as far away as the original ones.
@@ -52,7 +49,6 @@ def test_the_figure_compares_models_of_the_same_seeds_on_one_forget_set(golden: 
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
-    assert klom_of_sam(Records([golden])).verdict == "holds"
 
 
 def test_halves_never_compare_a_model_with_one_of_its_seed() -> None:

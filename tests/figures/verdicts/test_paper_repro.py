@@ -1,73 +1,10 @@
 """Verdicts follow from records by rule, and the page is written from them byte for byte."""
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
-import pytest
-import scipy.stats
-
-from figures.tables.intervals import Table, interval, simultaneous
-from figures.tables.pairs import over_cells
-from figures.verdicts.judge import Finding, judge
+from figures.verdicts.judge import Finding
 from figures.verdicts.paper_repro import ITEMS, Verdict, verdicts, write_page
 from repro.records.store import Record, Store
-
-
-def effects(*intervals: tuple[float, float]) -> Table:
-    """Return effects of many seeds, whose simultaneous intervals are hardly wider."""
-    return pd.DataFrame(
-        [{"mean": (low + high) / 2, "low": low, "high": high, "seeds": 1000} for low, high in intervals]
-    )
-
-
-@pytest.mark.parametrize(("intervals", "verdict"), [
-    ([(0.1, 0.2), (0.3, 0.4)], "holds"),
-    ([(0.1, 0.2), (-0.1, 0.4)], "holds in a regime"),
-    ([(0.1, 0.2), (-0.4, -0.1)], "holds in a regime"),
-    ([(-0.2, -0.1), (-0.1, 0.4)], "contradicted"),
-    ([(-0.2, 0.1)], "undecided"),
-    ([], "not run"),
-])  # fmt: skip
-def test_the_verdict_follows_from_the_intervals(intervals: Any, verdict: str) -> None:
-    table = effects(*intervals) if intervals else pd.DataFrame(columns=pd.Index(["low", "high"]))
-    assert judge(table) == verdict
-
-
-def test_one_cell_of_many_that_lies_beside_zero_by_luck_is_no_finding() -> None:
-    lucky = (0.01, 0.21)
-    assert judge(effects(lucky)) == "holds"
-    assert judge(effects(lucky, *[(-0.1, 0.1)] * 19)) == "undecided"
-    assert judge(effects((0.06, 0.26), *[(-0.1, 0.1)] * 19)) == "holds in a regime"
-
-
-def test_a_mean_that_is_clear_of_zero_decides_where_no_cell_is() -> None:
-    cells = effects((-0.1, 0.3), (-0.1, 0.3))
-    means = [{"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "seeds": 8} for mean in (0.1, 0.0, -0.1)]
-    verdicts = [judge(cells, overall=mean) for mean in means]
-    assert verdicts == ["holds in a regime", "undecided", "contradicted"]
-
-
-def test_simultaneous_intervals_are_those_of_students_t_at_a_smaller_level() -> None:
-    values = np.array([[0.1, 0.3, 0.2, 0.5], [0.0, -0.2, 0.4, 0.1]])
-    table = pd.DataFrame([interval(row) for row in values])
-    wider = simultaneous(table)
-    for row, (low, high) in zip(values, wider[["low", "high"]].to_numpy(), strict=True):
-        expected = scipy.stats.t.interval(0.975, 3, row.mean(), scipy.stats.sem(row))
-        assert (low, high) == pytest.approx(expected, rel=1e-10)
-
-
-def test_a_mean_over_cells_has_its_interval_over_seeds() -> None:
-    rows = [{"cell": cell, "seed": seed, "difference": value + 10 * (cell == "b")}
-            for cell in "ab" for seed, value in enumerate((0.1, 0.2, 0.6))]  # fmt: skip
-    rows.append({"cell": "b", "seed": 0, "difference": 10.1})  # another forget set: the cell counts once all the same
-    assert over_cells(pd.DataFrame(rows), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]))
-
-
-def test_a_claim_of_smaller_mirrors_the_intervals() -> None:
-    assert judge(effects((-0.2, -0.1)), sign=-1) == "holds"
-    assert judge(effects((0.1, 0.2)), sign=-1) == "contradicted"
 
 
 def rows(store: Store) -> dict[str, dict[str, str]]:
