@@ -16,7 +16,7 @@ MORE, LESS = [0.29, 0.50, 0.71], [-0.11, 0.10, 0.31]
 PLUS, MINUS = "+0.200 [+0.175, +0.225] (3 seeds)", "-0.200 [-0.225, -0.175] (3 seeds)"
 
 
-def study(runs: Runs, **rules: dict[str, Sequence[float]]) -> Records:
+def study(runs: Runs, **rules: dict[str, Any]) -> Records:
     """Return a study of NegGrad: rule (`sam_1` for sam-1) to its numbers."""
     return runs([({"rule": name.replace("_", "-")}, numbers) for name, numbers in rules.items()])
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from figures.catalogue import FIGURES
 from figures.verdicts.judge import Finding
 from figures.verdicts.paper_repro import ITEMS, Verdict, verdicts, write_page
 from repro.records.store import Record, Store
@@ -18,8 +19,20 @@ def test_an_empty_store_has_run_nothing(empty: Store) -> None:
 
 
 def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
-    found = rows(golden)
-    assert list(found) == [item.title for item in ITEMS]
+    found = list(rows(golden))
+    assert len(found) == len(set(found)) == 45
+    assert found[2:4] == ["Theorem 3.2", "Theorem 3.3"]
+    assert found[11:19] == [f"Finding {name}" for name in ("1", "2", "3", "4", "5a", "5b", "6a", "6b")]
+    assert found[19:36] == [name for name, entry in FIGURES.items() if entry.claims]
+    assert found[36:] == [f"Ask {number}" for number in range(1, 10)]
+
+
+def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store, tmp_path: Path) -> None:
+    assert "Network numbers come from" not in write_page([empty], tmp_path / "page.md").read_text()
+    empty.save("unlearn", {"type": "RunConfig"}, result={}, provenance={"study": "digits"})
+    text = " ".join(write_page([empty], tmp_path / "page.md").read_text().split())
+    assert "on data the paper did not use: `digits` (scanned 8x8 digits" in text
+    assert "`klom` 100), with a learning rate chosen" in text
 
 
 def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
