@@ -1,6 +1,6 @@
 """Every finding on small studies made by hand: its verdict, its number to the digit, and where it says it holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
