@@ -1,5 +1,9 @@
 """Figures and tables drawn from records alone: this package imports neither torch nor the code that ran them.
 
+Rooms, each importing only those above it: `catalogue` (the one list), `tables` (records to frames), `drawing` (look,
+marks, files), `networks` and `theory` (one item of the paper a file), `verdicts` (what the records say on each claim,
+and the page `paper_repro.md`), `report` (the HTML page).
+
 What the figures read, by record kind (see `repro.records.store.Record`):
 
 - `theory`, `theory_claim`, `theory_sweep`: cells, verdicts and grids of the exact theory.
@@ -8,6 +12,6 @@ What the figures read, by record kind (see `repro.records.store.Record`):
   unlearned: `landscape_<model>_<set>` (k, k) over `landscape_axis` (k,), set in forget, test;
   `attack_roc_tpr_<model>` over `attack_roc_fpr`; `margin_<model>`, one value a forget sample;
   `features_<model>` (samples, dims) with `labels` (samples,) and `is_forget` (samples,) boolean, the same samples in
-  the same order for every model. Such a run says so in the `metrics` of its config: landscape, threshold_attack,
-  margins, features. Records of kind `embedding` may hold the feature arrays instead.
+  the same order for every model. Which metrics a run has: `figures.tables.records.measured`. Records of kind
+  `embedding` may hold the feature arrays instead.
 """

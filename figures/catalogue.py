@@ -1,70 +1,95 @@
-"""Every figure and table by name, and `draw`, which writes them from records."""
+"""The one list: every figure and table by name, the function that draws it, what it shows, whose verdict it takes.
 
-import hashlib
+It imports none of them, so that anything may look up the command that brings a figure's records.
+"""
+
 import importlib
 import importlib.metadata
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from figures.drawing import Drawing, render, write
-from figures.records import Records
-from figures.style import Theme, themed
-from repro.records.errors import MissingDataError
-from repro.records.identity import digest
-from repro.records.progress import track
-from repro.records.record import Reader
 from repro.records.settings import choose
 
-DrawFunction = Callable[[Records, Theme], Drawing]
-FIGURES = {
-    "fig-tow": "figures.fig_tow:draw",
-    "fig-mia": "figures.fig_attacks:draw_mia",
-    "fig-entanglement": "figures.fig_attacks:draw_entanglement",
-    "fig-umap": "figures.fig_umap:draw",
-    "fig-landscape": "figures.fig_landscape:draw",
-    "fig-alpha": "figures.fig_alpha:draw",
-    "fig-mask": "figures.fig_mask:draw",
-    "fig-pareto": "figures.fig_pareto:draw",
-    "fig-relearning": "figures.fig_relearning:draw",
-    "fig-margins": "figures.fig_margins:draw",
-    "fig-klom": "figures.fig_klom:draw",
-    "fig-roc": "figures.fig_roc:draw",
-    "fig-published": "figures.fig_published:draw",
-    "tab-neggrad": "figures.tab_networks:draw_neggrad",
-    "tab-methods": "figures.tab_networks:draw_methods",
-    "tab-minmax": "figures.tab_networks:draw_minmax",
-    "tab-differences": "figures.tab_differences:draw",
-    "tab-choice": "figures.tab_choice:draw",
-    "fig-theory-trajectories": "figures.fig_theory_trajectories:draw",
-    "fig-theory-activation": "figures.fig_theory_activation:draw",
-    "fig-theory-phase": "figures.fig_theory_phase:draw",
-    "fig-theory-map": "figures.fig_theory_map:draw",
-    "fig-theory-surplus": "figures.fig_theory_surplus:draw",
-    "fig-theory-alpha": "figures.fig_theory_alpha:draw",
-    "fig-theory-matched": "figures.fig_theory_matched:draw",
-    "fig-theory-vs-empirical": "figures.fig_theory_vs_empirical:draw",
-}
+if TYPE_CHECKING:
+    from figures.drawing.drawing import Drawing
+    from figures.drawing.style import Theme
+    from figures.tables.records import Records
+
+DrawFunction = Callable[["Records", "Theme"], "Drawing"]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure on disk.
+class Entry(NamedTuple):
+    """A figure or table.
 
     Attributes:
-        name: its name in the catalogue.
-        files: PDF, PNG, CSV, JSON and the dark PNG; or Markdown, LaTeX, CSV and JSON for a table.
-        run_ids: the runs behind its numbers.
-        missing: one line for each part not run, `what: command`.
+        draw: its function, `module:name` in this package.
+        shows: what is on it.
+        command: what makes the records it is drawn from.
+        claims: findings or theory claims of the paper whose verdict it takes on the page `paper_repro.md`; one without
+            any is listed there only with the question of a reviewer that it answers.
     """
 
-    name: str
-    files: list[Path]
-    run_ids: list[str]
-    missing: list[str]
+    draw: str
+    shows: str
+    command: str
+    claims: tuple[str, ...] = ()
+
+
+STUDY = "repro empirical grid recipes/digits.toml"
+# The study that has every method, rule and forget set of the paper.
+WHOLE_STUDY = "repro empirical grid recipes/cifar10.toml"
+THEORY = "repro theory --signal-strength 0.5"
+CLAIMS = "repro theory claims"
+BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
+
+# In the order of the paper; then what its reviewers asked for.
+FIGURES = {
+    "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", STUDY,
+                      ("Finding 5b",)),
+    "fig-tow": Entry("networks.cells:draw_tow", "ToW per method, rule and forget set", STUDY, ("Finding 1",)),
+    "fig-alpha": Entry("networks.sweeps:draw_alpha", "ToW and its accuracies against alpha",
+                       "repro empirical grid recipes/alpha.toml", ("Finding 4",)),
+    "fig-entanglement": Entry("networks.cells:draw_entanglement",
+                              "E_Var and E_Wp, global and class-wise, before and after", STUDY, ("Finding 5b",)),
+    "fig-mia": Entry("networks.cells:draw_mia", "membership inference on F, with the retrained model's value", STUDY,
+                     ("Finding 5a",)),
+    "fig-landscape": Entry("networks.landscape:draw", "loss landscapes on F and test", STUDY, ("Finding 6a",)),
+    "fig-theory-trajectories": Entry("theory.trajectories:draw", "kappa and zeta on R and F while unlearning", THEORY,
+                                     ("lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference")),
+    "fig-theory-activation": Entry("theory.lemma_3_1_activation:draw", "activation fractions at W and W + eps", THEORY,
+                                   ("lemma-3.1-activation", "lemma-3.1-sgd-on-forget")),
+    "fig-theory-phase": Entry("theory.theorem_3_2_boundary:draw",
+                              "boundary of benign overfitting, fitted and theoretical", CLAIMS, BOUNDARIES),
+    "fig-theory-map": Entry("theory.phase_map:draw", "phase diagrams of test error over d and |phi|",
+                            "repro theory sweep phase", BOUNDARIES),
+    "fig-theory-surplus": Entry("theory.lemma_3_4_surplus:draw", "signal surplus against |phi|", CLAIMS,
+                                ("lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference")),
+    "fig-theory-alpha": Entry("theory.lemma_3_4_alpha:draw", "alpha thresholds against d/n", CLAIMS,
+                              ("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap")),
+    "fig-theory-matched": Entry("theory.theorem_3_3_matched:draw",
+                                "SAM against SGD at matched epochs and matched forgetting", CLAIMS,
+                                ("theorem-3.3-matched-forgetting", "sharp-minmax")),
+    "fig-theory-vs-empirical": Entry("theory.beside_networks:draw",
+                                     "test error against signal strength, theory beside networks",
+                                     "repro empirical grid recipes/signal-noise.toml", BOUNDARIES),
+    "tab-neggrad": Entry("networks.tow_tables:draw_neggrad", "ToW of NegGrad by pretraining and unlearning rule", STUDY,
+                         ("Finding 1",)),
+    "tab-methods": Entry("networks.tow_tables:draw_methods", "ToW of every method", STUDY, ("Finding 1",)),
+    "tab-minmax": Entry("networks.tow_tables:draw_minmax", "Sharp MinMax beside SAM on R only and the plain rules",
+                        STUDY, ("Finding 2",)),
+    "tab-differences": Entry("networks.differences:draw", "each sharpness-aware rule minus SGD, cell by cell", STUDY),
+    "tab-choice": Entry("networks.choice:draw", "how the learning rates were chosen", WHOLE_STUDY),
+    "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
+                      "repro empirical grid recipes/mask.toml"),
+    "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", STUDY),
+    "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", STUDY),
+    "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", STUDY),
+    "fig-margins": Entry("networks.margins:draw", "margins of forget samples", STUDY),
+    "fig-klom": Entry("networks.klom:draw", "KLoM of each rule on F, R and test data",
+                      "repro empirical grid recipes/klom.toml"),
+    "fig-published": Entry("networks.published:draw", "the paper's ToW beside ours", STUDY),
+}  # fmt: skip
 
 
 def figure_names() -> list[str]:
@@ -81,84 +106,13 @@ def find(name: str) -> DrawFunction:
     choose("figure", name, figure_names())
     if name not in FIGURES:
         return _plugins()[name].load()
-    module, attribute = FIGURES[name].split(":")
-    return getattr(importlib.import_module(module), attribute)
+    module, attribute = FIGURES[name].draw.split(":")
+    return getattr(importlib.import_module(f"figures.{module}"), attribute)
 
 
-def draw(
-    names: Sequence[str], readers: Iterable[Reader], out_folder: Path, *, study: str | None = None, strict: bool = False
-) -> list[Drawn]:
-    """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
-
-    Args:
-        names: names in the catalogue.
-        readers: stores, own runs first.
-        out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
-        study: use the records of this study only.
-        strict: raise when a part of any figure is not run (after all are written).
-
-    Raises:
-        ConfigError: for an unknown name, before anything is drawn.
-        MissingDataError: with `strict`, naming the commands that fill the gaps.
-    """
-    functions = {name: find(name) for name in names}
-    records = Records(readers, study, cache=Path(out_folder) / "embeddings")
-    inputs = digest([records.fingerprint(), study or "", _code()])
-    drawn = [_draw_one(name, functions[name], records, Path(out_folder), inputs)
-             for name in track(list(names), "drawing")]  # fmt: skip
-    missing = [line for item in drawn for line in item.missing]
-    if strict and missing:
-        raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
-    return drawn
-
-
-def _draw_one(name: str, function: DrawFunction, records: Records, folder: Path, inputs: str) -> Drawn:
-    known = _unchanged(name, folder, inputs)
-    if known is not None:
-        return known
-    files: list[Path] = []
-    with themed(Theme("light")):
-        drawing = function(records, Theme("light"))
-        if drawing.figure is not None:
-            files = _draw_dark(name, function, records, folder)
-        # The origin is written last: it says that every other file is complete.
-        files += write(drawing, name, folder, inputs=inputs)
-    return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
-
-
-def _draw_dark(name: str, function: DrawFunction, records: Records, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-dark.png"
-    with themed(Theme("dark")):
-        figure = function(records, Theme("dark")).figure
-        path.write_bytes(render(figure, "png"))  # type: ignore[arg-type]
-    return [path]
-
-
-def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
-    origin = folder / f"{name}.json"
-    if not origin.exists():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(origin.read_text())
-    except ValueError:
-        return None
-    files = sorted([*folder.glob(f"{name}.*"), *folder.glob(f"{name}-dark.png")])
-    kinds = {path.suffix for path in files}
-    complete = {".csv", ".pdf", ".png"} <= kinds or {".csv", ".md", ".tex"} <= kinds
-    if found.get("inputs") != inputs or not complete:
-        return None
-    return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
-
-
-@cache
-def _code() -> str:
-    """Return a digest of this package and of what it draws with: new code draws anew."""
-    content = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        content.update(path.read_bytes())
-    versions = [importlib.metadata.version(name) for name in ("matplotlib", "pandas", "seaborn", "numpy")]
-    return digest([content.hexdigest(), versions, sorted(_plugins())])
+def lacking(name: str, what: str) -> str:
+    """Return the line `what: command` for a part of a figure that is not run."""
+    return f"{what}: {FIGURES[name].command}"
 
 
 @cache

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from figures.paper import write_page
-from figures.table import interval
+from figures.tables.intervals import interval
+from figures.verdicts.paper_repro import write_page
 from repro.records.pack import PackedStore, readers
 from repro.records.store import Store
 

@@ -21,7 +21,8 @@ def figures(
     json: JsonOption = False,
 ) -> None:
     """Draw figures and tables (PDF, PNG, CSV) from records alone."""
-    from figures.catalogue import draw, figure_names
+    from figures.catalogue import figure_names
+    from figures.drawing.files import draw
 
     chosen = figure_names() if names == ["all"] else names
     drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
@@ -44,7 +45,7 @@ def _drawn_row(drawn: Any) -> dict[str, Any]:
 
 def compare(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Put the theory's test error beside that of networks trained on the same signal-noise data."""
-    from figures.fig_theory_vs_empirical import rows
+    from figures.theory.beside_networks import rows
 
     sources = readers(Store(store))
     emit(rows(sources), as_json=json, empty="no runs to compare; `repro theory` and `repro empirical grid` make them")
@@ -58,7 +59,7 @@ def claims(
     json: JsonOption = False,
 ) -> None:
     """Print the verdict on every claim, figure and table of the paper, from records."""
-    from figures.paper import verdicts, write_page
+    from figures.verdicts.paper_repro import verdicts, write_page
 
     rows = verdicts(readers(Store(store)))
     emit(rows if json else [_short(row) for row in rows], as_json=json)
@@ -76,7 +77,7 @@ def _short(row: dict[str, str]) -> dict[str, str]:
 
 def report(store: StoreOption = DEFAULT_STORE) -> None:
     """Write one self-contained HTML page with every verdict, figure, table and its provenance."""
-    from figures.report import write_report
+    from figures.report.report import write_report
 
     page = write_report(readers(Store(store)), store / "figures", store / "report.html")
     say(f"report: {page}")

@@ -43,7 +43,7 @@ def emit_json(value: Any) -> None:
 
 def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path) -> None:
     """Draw figures from the given records and name the files."""
-    from figures.catalogue import draw
+    from figures.drawing.files import draw
 
     for drawn in draw(list(names), list(sources), out):
         say(f"figure: {main_file(drawn.files)} (also .pdf and .csv)")

@@ -1,13 +1,20 @@
 """Golden records with plainly synthetic numbers, so that every number a figure shows can be worked out by hand."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from figures.catalogue import FIGURES, draw
+from figures.catalogue import FIGURES, find
+from figures.drawing.drawing import Drawing
+from figures.drawing.files import draw
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from repro.records.identity import digest
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -180,6 +187,51 @@ def save_phase(store: Store) -> None:
     store.save("theory_sweep", {"sweep": "phase", "base": base}, result=result, arrays=arrays)
 
 
+class Made:
+    """Records made by hand, read like a store."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.made = list(records)
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        return [record for record in self.made if kind in (None, record.kind)]
+
+    def verify(self) -> list[str]:
+        return []
+
+
+def made_run(*, number: Any = None, kind: str = "unlearn", status: str = "ok", **settings: Any) -> Record:
+    """Return a network run with nothing in it but the given numbers; its id is the digest of both."""
+    config, numbers = network_config(**settings), dict(number or {})
+    labels = {name: value for name, value in config.items() if name not in ("type", "metrics")}
+    identity = digest([config, numbers])[:16]
+    return Record(identity, kind, status, config, {"labels": labels} | numbers, {"study": "made"})
+
+
+@pytest.fixture
+def run() -> Callable[..., Record]:
+    """Make one network run from its settings and its numbers."""
+    return made_run
+
+
+@pytest.fixture
+def runs() -> Callable[..., Records]:
+    """Make a study: cell settings to the values that seeds 0, 1, ... have of some numbers."""
+
+    def make(cells: list[tuple[dict[str, Any], dict[str, Sequence[float]]]]) -> Records:
+        found = [made_run(number={name: float(values[seed]) for name, values in numbers.items()}, seed=seed, **settings)
+                 for settings, numbers in cells for seed in range(len(next(iter(numbers.values()))))]  # fmt: skip
+        return Records([Made(found)])
+
+    return make
+
+
+@pytest.fixture
+def records_of() -> Callable[[Sequence[Record]], Records]:
+    """Read records made by hand as figures do."""
+    return lambda found: Records([Made(found)])
+
+
 @pytest.fixture(scope="session")
 def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store of synthetic theory cells and network runs."""
@@ -217,3 +269,10 @@ def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def empty(tmp_path: Path) -> Store:
     return Store(tmp_path / "empty")
+
+
+@pytest.fixture(scope="session")
+def drawing(golden: Store) -> Callable[[str], Drawing]:
+    """Draw one figure or table of the golden store, once."""
+    records = Records([golden])
+    return cache(lambda name: find(name)(records, Theme()))

@@ -1,0 +1,77 @@
+"""Curves over a swept setting: a line a rule, with its 95 % band over training seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from figures.drawing.panels import band, fill_style, fit_to_values, outside_legend, panel_grid, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table, span, summarize
+from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label
+
+REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
+
+
+def draw_curves(
+    table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
+) -> tuple[Any, Table]:
+    """Draw `metrics` against `x`: a column a metric, a row a forget set, a line a pretraining and unlearning rule.
+
+    Args:
+        table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
+        x: the swept column.
+        metrics: column to axis label.
+        theme: the page.
+        x_label: label of the horizontal axis.
+        references: roles ("retrained", "original") whose value of the metric is drawn in ink.
+
+    Returns:
+        The figure and the numbers drawn.
+    """
+    rows = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
+    # A single metric is narrow and a single row high, to stay near square.
+    width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)
+    figure, axes = panel_grid(len(rows), len(metrics), width=width, height=height, sharex=True, sharey="col")
+    parts = []
+    for line, difficulty in zip(axes, rows, strict=True):
+        cell = table[table["difficulty"] == difficulty]
+        for panel, metric in zip(line, metrics, strict=True):
+            parts.append(_lines(panel, cell, (x, metric), theme))
+            parts += _references(panel, cell, (x, metric), theme, references)
+        line[0].set_ylabel(f"F {difficulty}")
+    for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
+        panel.set_title(name)
+        fit_to_values(panel, [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))])
+    for panel in axes[-1]:
+        panel.set_xlabel(x_label)
+    data: Table = pd.concat(parts, ignore_index=True)
+    head = spread_note(span(data["seeds"]))
+    outside_legend(figure, axes[0, -1], columns=4 if len(metrics) > 2 else 2, head=head)
+    return figure, data
+
+
+def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> Table:
+    x, metric = columns
+    keys = ["method", "pretrain", "rule", "difficulty", x]
+    summary = summarize(table, keys, metric).assign(metric=metric).sort_values(x)
+    names = None if "line" not in table else dict(zip(table["rule"], table["line"], strict=True))
+    several: bool = len(method_order(table)) > 1
+    for (method, pretrain, rule), line in summary.groupby(["method", "pretrain", "rule"], sort=True):
+        look = theme.lines(str(rule)) | {"fillstyle": fill_style(pretrain)}
+        name = names[rule] if names else f"{rule_label(pretrain)} → {rule_label(rule)}"
+        band(axes, line[x], line, label=f"{method_label(method)}: {name}" if several else name, **look)
+    return summary
+
+
+def _references(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, roles: Sequence[str]) -> list[Table]:
+    x, metric = columns
+    found = []
+    for role in roles:
+        name = f"{role}_{metric}"
+        if name in table and table[name].notna().any():
+            line = summarize(table, [x, "difficulty"], name).assign(metric=metric, method=role).sort_values(x)
+            style, text = REFERENCES[role]
+            band(axes, line[x], line, label=text, color=theme.ink, linestyle=style, linewidth=0.9)
+            found.append(line)
+    return found

@@ -1,0 +1,65 @@
+"""What a figure function returns: the picture or table, its numbers, its words, and the runs behind it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from figures.drawing.panels import panel_grid, say_not_run
+from figures.drawing.style import Theme
+from figures.tables.intervals import Table
+from repro.records.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One paper item, ready to be written.
+
+    Attributes:
+        data: exactly the numbers drawn, tidy.
+        caption: what is shown, with the meaning of every mark, the number of seeds and the setting.
+        alt: one or two sentences for a reader who cannot see it.
+        records: the runs behind the numbers.
+        missing: one line for each part that is not run, `what: command`.
+        figure: the drawing, or None for a table.
+        display: the cells of a table as text, or None for a figure.
+    """
+
+    data: Table
+    caption: str
+    alt: str
+    records: tuple[Record, ...] = ()
+    missing: tuple[str, ...] = ()
+    figure: "Figure | None" = None
+    display: Table | None = None
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Return the ids of the runs behind the numbers, ordered."""
+        return sorted({record.run_id for record in self.records})
+
+
+def empty_figure(missing: str, theme: Theme) -> Drawing:
+    """Return the frame of a figure none of whose runs exist: "not run" and the command that fills it."""
+    figure, axes = panel_grid(1, 1, width=3.4, height=1.9)
+    say_not_run(axes[0, 0], missing, theme)
+    data = pd.DataFrame(columns=pd.Index(["not_run"]))
+    return Drawing(data, "Not run.", f"An empty frame: not run. {missing}", missing=(missing,), figure=figure)
+
+
+def empty_table(missing: str, columns: Sequence[str], what: str = "") -> Drawing:
+    """Return a table none of whose runs exist, with the columns its numbers would have.
+
+    Args:
+        missing: `what: command`.
+        columns: of its numbers.
+        what: first sentence of its caption.
+    """
+    status = pd.DataFrame([{"status": "not run", "command": missing.partition(": ")[2]}])
+    caption = f"{what} Not run.".strip()
+    return Drawing(pd.DataFrame(columns=pd.Index(list(columns))), caption, "An empty table: not run.",
+                   missing=(missing,), display=status)  # fmt: skip

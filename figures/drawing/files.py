@@ -1,0 +1,173 @@
+"""From a name in the catalogue to files: PDF, PNG, the numbers as CSV, their origin as JSON; only what has changed."""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from figures.catalogue import DrawFunction, figure_names, find
+from figures.drawing.drawing import Drawing
+from figures.drawing.style import Theme, themed
+from figures.tables.intervals import Table
+from figures.tables.records import Records
+from repro.records.errors import MissingDataError
+from repro.records.identity import digest
+from repro.records.progress import track
+from repro.records.record import Reader
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# No date and no program version inside a file: the same records give the same bytes.
+METADATA = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk.
+
+    Attributes:
+        name: its name in the catalogue.
+        files: PDF, PNG, CSV, JSON and the dark PNG; or Markdown, LaTeX, CSV and JSON for a table.
+        run_ids: the runs behind its numbers.
+        missing: one line for each part not run, `what: command`.
+    """
+
+    name: str
+    files: list[Path]
+    run_ids: list[str]
+    missing: list[str]
+
+
+def draw(
+    names: Sequence[str], readers: Iterable[Reader], out_folder: Path, *, study: str | None = None, strict: bool = False
+) -> list[Drawn]:
+    """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
+
+    Args:
+        names: names in the catalogue.
+        readers: stores, own runs first.
+        out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
+        study: use the records of this study only.
+        strict: raise when a part of any figure is not run (after all are written).
+
+    Raises:
+        ConfigError: for an unknown name, before anything is drawn.
+        MissingDataError: with `strict`, naming the commands that fill the gaps.
+    """
+    functions = {name: find(name) for name in names}
+    records = Records(readers, study, cache=Path(out_folder) / "embeddings")
+    inputs = digest([records.fingerprint(), study or "", _code()])
+    drawn = [_draw_one(name, functions[name], records, Path(out_folder), inputs)
+             for name in track(list(names), "drawing")]  # fmt: skip
+    missing = [line for item in drawn for line in item.missing]
+    if strict and missing:
+        raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
+    return drawn
+
+
+def _draw_one(name: str, function: DrawFunction, records: Records, folder: Path, inputs: str) -> Drawn:
+    known = _unchanged(name, folder, inputs)
+    if known is not None:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    with themed(Theme("light")):
+        drawing = function(records, Theme("light"))
+        if drawing.figure is not None:
+            files.append(folder / f"{name}-dark.png")
+            with themed(Theme("dark")):
+                files[0].write_bytes(render(function(records, Theme("dark")).figure, "png"))
+        # The origin is written last: it says that every other file is complete.
+        files += write(drawing, name, folder, inputs=inputs)
+    return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
+
+
+def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
+    """Return what is on disk when it is complete and was drawn from the same inputs."""
+    try:
+        found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    files = sorted([*folder.glob(f"{name}.*"), *folder.glob(f"{name}-dark.png")])
+    kinds = {path.suffix for path in files}
+    complete = {".csv", ".pdf", ".png"} <= kinds or {".csv", ".md", ".tex"} <= kinds
+    if found.get("inputs") != inputs or not complete:
+        return None
+    return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
+
+
+@cache
+def _code() -> str:
+    """Return a digest of this package and of what it draws with: new code draws anew."""
+    content = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        content.update(path.read_bytes())
+    versions = [importlib.metadata.version(name) for name in ("matplotlib", "pandas", "seaborn", "numpy")]
+    return digest([content.hexdigest(), versions, sorted(figure_names())])
+
+
+def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Path]:
+    """Write every file of a drawing but its dark variant.
+
+    Args:
+        drawing: what to write.
+        name: the figure's name, which all files share.
+        folder: where.
+        inputs: digest of everything the drawing depends on, so that an unchanged one is not drawn again.
+    """
+    contents = {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
+    if drawing.figure is not None:
+        contents["pdf"] = render(drawing.figure, "pdf")
+        drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
+        contents["png"] = render(drawing.figure, "png")
+    if drawing.display is not None:
+        contents |= {"md": markdown(drawing.display).encode(), "tex": latex(drawing.display).encode()}
+    sources = {record.run_id: record.source for record in drawing.records}
+    origin = {
+        "name": name,
+        "caption": drawing.caption,
+        "alt": drawing.alt,
+        "runs": [{"run_id": run_id, "store": store} for run_id, store in sorted(sources.items())],
+        "missing": list(drawing.missing),
+        "inputs": inputs,
+    }
+    contents["json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
+    files = {suffix: folder / f"{name}.{suffix}" for suffix in contents}
+    for suffix, content in contents.items():
+        files[suffix].write_bytes(content)
+    return list(files.values())
+
+
+def render(figure: "Figure | None", suffix: str) -> bytes:
+    """Return a figure as the bytes of a `pdf` or `png` file, the same each time."""
+    assert figure is not None
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix, metadata=METADATA[suffix])
+    return buffer.getvalue()
+
+
+def markdown(table: Table) -> str:
+    """Return a table of texts as GitHub Markdown."""
+    rows = [[str(column) for column in table.columns], ["---"] * len(table.columns)]
+    rows += [[str(cell).replace("|", "\\|") for cell in row] for row in table.itertuples(index=False)]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def latex(table: Table) -> str:
+    """Return a table of texts as a LaTeX tabular with booktabs rules."""
+    head, *body = [" & ".join(_escape(str(cell)) for cell in row) + r" \\"
+                   for row in ([*table.columns], *table.itertuples(index=False))]  # fmt: skip
+    lines = [f"\\begin{{tabular}}{{{'l' * len(table.columns)}}}", "\\toprule", head, "\\midrule"]
+    return "\n".join([*lines, *body, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _escape(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "–": "--", "—": "---", "~": r"$\sim$"}
+    special |= {symbol: f"\\{symbol}" for symbol in "&%$#_{}"}
+    return "".join(special.get(symbol, symbol) for symbol in text)

@@ -1,0 +1,158 @@
+"""The marks that figures share: panels, means with 95 % intervals and seed dots, bands, reference lines, "not run"."""
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from figures.drawing.style import Theme
+from figures.tables.intervals import Row, Table
+from figures.tables.names import family, rule_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# How the rule of pretraining is told apart where colour already names the rule of unlearning.
+FILLS = {"sgd": "none", "sam": "full", "asam": "left"}
+
+
+def panel_grid(rows: int, columns: int, *, width: float, height: float, **options: Any) -> "tuple[Figure, np.ndarray]":
+    """Return a figure and its axes, shape `(rows, columns)`, laid out so that no label is cut.
+
+    Args:
+        rows, columns: panels.
+        width, height: size of the page area, in inches.
+        **options: passed to `Figure.subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, **options))
+
+
+def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
+    """Fill an empty panel with "not run" and the command that fills it."""
+    what, _, command = missing.partition(": ")
+    # Not by removing ticks: panels that share an axis would lose theirs too.
+    axes.tick_params(length=0, labelbottom=False, labelleft=False)
+    axes.grid(False)
+    axes.set_facecolor(theme.faint)
+    size = axes.get_window_extent()
+    width = max(14, int(size.width / 100 * 72 / 4.6))
+    parts = [line for part in (what, command) for line in textwrap.wrap(part, width, break_on_hyphens=False)]
+    lines = ["not run", *parts]
+    axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
+
+
+def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
+    """Draw a mean as a line and its 95 % interval as a band of the same colour.
+
+    Args:
+        axes: the panel.
+        x: positions, shape `(points,)`.
+        summary: rows of `figures.tables.intervals.summarize`, in the order of `x`.
+        label: entry of the legend.
+        **look: line properties.
+    """
+    line = axes.plot(x, summary["mean"], label=label, markevery=max(1, len(summary) // 6), **look)[0]
+    axes.fill_between(x, summary["low"], summary["high"], color=line.get_color(), alpha=0.18, linewidth=0)
+
+
+def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) -> None:
+    """Draw one mean with its 95 % interval, and each seed as a small dot beside it.
+
+    Args:
+        axes: the panel.
+        x: position.
+        row: one row of `figures.tables.intervals.summarize`.
+        seeds: the seeds' own values, shape `(seeds,)`.
+        **look: marker properties.
+    """
+    look = {key: value for key, value in look.items() if key != "linestyle"}
+    values = np.asarray(seeds, dtype=float)
+    if len(values):
+        axes.scatter(np.full(len(values), x), values, s=5, color=look["color"], alpha=0.35, linewidths=0, zorder=2)
+    if not np.isfinite(row["mean"]):
+        return
+    error = None if np.isnan(row["sd"]) else [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+    axes.errorbar([x], [row["mean"]], yerr=error, capsize=1.6, elinewidth=0.9, linestyle="none", zorder=3, **look)
+
+
+def fit_to_values(axes: "Axes", columns: Any) -> None:
+    """Limit the vertical axis to measured values with a margin: an interval from two seeds may be absurdly wide.
+
+    Args:
+        axes: the panel; those that share its axis follow.
+        columns: value columns; None stands for a column that is not there.
+    """
+    parts = [np.asarray(column, dtype=float) for column in columns if column is not None]
+    values = np.concatenate(parts)
+    values = values[np.isfinite(values)]
+    if len(values):
+        margin = 0.15 * float(np.ptp(values)) or 0.05
+        axes.set_ylim(values.min() - margin, values.max() + margin)
+
+
+def fill_style(pretrain: Any) -> str:
+    """Return the marker filling that stands for a pretraining rule: open SGD, full SAM, half ASAM."""
+    return FILLS.get(family(pretrain), "full")
+
+
+def log_axis(axes: "Axes", which: str, *, base: int = 10) -> None:
+    """Make the `x` or `y` axis logarithmic, with plain numbers at 1, 2 and 5 (or powers of 2) and nowhere else."""
+    from matplotlib.ticker import LogLocator
+
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    {"x": axes.set_xscale, "y": axes.set_yscale}[which]("log", base=base)
+    axis.set_major_locator(LogLocator(base, subs=(1.0, 2.0, 5.0) if base == 10 else (1.0,), numticks=12))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def data_ticks(axes: "Axes", values: Any, *, most: int = 3) -> None:
+    """Put ticks of the horizontal axis at measured values: the ends and, evenly between, at most `most` in all."""
+    found = np.unique(np.asarray(values, dtype=float))
+    chosen = found[np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))]
+    axes.set_xticks(chosen, [f"{value:g}" for value in chosen])
+    axes.set_xticks([], minor=True)
+
+
+def spread_note(seeds: Any) -> str:
+    """Return what a mark and its bar mean, with the number of seeds, for the head of a legend."""
+    return "one training seed: no interval" if str(seeds) == "1" else f"mean and 95 % t-interval, {seeds} seeds"
+
+
+def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, head: str) -> None:
+    """Put the legend of one panel below all panels, where it can cover nothing, under a head that names the seeds."""
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if unique:
+        _legend(figure, list(unique.values()), columns=columns, head=head, labels=list(unique))
+
+
+def rule_key(figure: "Figure", theme: Theme, rules: Any, *, head: str, pretrains: Any = (), notes: Any = ()) -> None:
+    """Put a key below the panels: rules by colour and shape, pretraining rules by filling, and further marks.
+
+    Args:
+        figure: the drawing.
+        theme: its page.
+        rules: labels of the rules shown.
+        head: what a mark and its bar mean, with the number of seeds.
+        pretrains: labels of the pretraining rules shown.
+        notes: pairs (text, line properties) of further marks.
+    """
+    from matplotlib.lines import Line2D
+
+    marks: list[tuple[str, dict[str, Any]]]
+    marks = [(rule_label(rule), theme.lines(rule) | {"linestyle": "none"}) for rule in rules]
+    plain = {"color": theme.ink, "marker": "o", "linestyle": "none"}
+    marks += [(f"pretrained {rule_label(rule)}", plain | {"fillstyle": fill_style(rule)}) for rule in pretrains]
+    marks += [(text, plain | look) for text, look in notes]
+    handles = [Line2D([], [], label=text, **look) for text, look in marks]
+    _legend(figure, handles, columns=min(len(marks), 5), head=head)
+
+
+def _legend(figure: "Figure", handles: list[Any], *, columns: int, head: str, labels: Any = None) -> None:
+    names = {} if labels is None else {"labels": labels}
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=head, title_fontsize=7, **names)

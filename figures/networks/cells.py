@@ -1,0 +1,177 @@
+"""Cell by cell (fig-tow, fig-mia, fig-entanglement): a row a metric, a column a forget set, a group a method."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from figures.catalogue import WHOLE_STUDY, lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.tables.cells import main_runs, numbers_with, run_caption, seed_range, unlearn_table
+from figures.tables.intervals import Table, summarize
+from figures.tables.names import (
+    CROSSED,
+    DIFFICULTIES,
+    GRADED,
+    PAPER_METHODS,
+    family,
+    method_label,
+    method_order,
+    rule_order,
+)
+from figures.tables.records import Records
+from repro.records.record import Record
+
+KEYS = ["method", "pretrain", "rule", "difficulty"]
+TOW = {
+    "tow": "ToW",
+    "retain_accuracy": "retain acc.",
+    "forget_accuracy": "forget acc.",
+    "test_accuracy": "test acc.",
+}
+TOW_WHAT = (
+    "Tug-of-war (ToW, product of one minus the absolute gaps of the three accuracies to the model retrained on R; 1 is "
+    "best) and the three accuracies."
+)
+LABELS = {
+    "mia_correctness": "MIA (correctness)",
+    "mia_confidence": "MIA (confidence)",
+    "mia_entropy": "MIA (entropy)",
+    "mia_m_entropy": "MIA (mod. entropy)",
+    "entanglement_var_raw": "$E_{Var}$",
+    "entanglement_var_class_raw": "$E_{Var}$ by class",
+    "entanglement_wp": "$E_{Wp}$",
+    "entanglement_wp_class": "$E_{Wp}$ by class",
+}
+MIA_WHAT = (
+    "Membership inference on the forget set: the share of F that the attack takes for non-members (or the named "
+    "score). The aim is the retrained model's own value, not the largest one."
+)
+ENTANGLEMENT_WHAT = (
+    "Entanglement of the features of R and F, before (dotted), after unlearning (markers) and in the retrained model "
+    "(solid), over all samples and class by class. Lower is less entangled."
+)
+MARKS = (
+    "Marker: mean; bar: 95 % t-interval; dots: training seeds. Colour and shape: unlearning rule; filling: pretraining "
+    "rule (open SGD, full SAM, half ASAM). Solid line and band: the model retrained on R; dotted line: the original "
+    "model, which does nothing. Panels span the seeds' values; a wider interval is cut."
+)
+
+
+def draw_tow(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW and its accuracies: a row a metric, a column a forget set, a group a method, a colour a rule."""
+    runs = main_runs(records)
+    if not runs:
+        return empty_figure(lacking("fig-tow", "network runs"), theme)
+    missing = missing_cells(unlearn_table(runs), PAPER_METHODS)
+    return draw_cells(runs, TOW, theme, what=TOW_WHAT, missing=missing)
+
+
+def draw_with_prefix(records: Records, theme: Theme, *, name: str, prefix: str, what: str) -> Drawing:
+    """Draw every recorded metric whose name starts with `prefix`, at most four, named ones first."""
+    runs = [run for run in main_runs(records) if numbers_with([run], prefix)]
+    names = numbers_with(runs, prefix)
+    if not names:
+        return empty_figure(lacking(name, f"network runs with metrics {prefix}*"), theme)
+    names = [one for one in LABELS if one in names] + [one for one in names if one not in LABELS]
+    return draw_cells(runs, {one: LABELS.get(one, one) for one in names[:4]}, theme, what=what)
+
+
+draw_mia = partial(draw_with_prefix, name="fig-mia", prefix="mia_", what=MIA_WHAT)
+draw_entanglement = partial(draw_with_prefix, name="fig-entanglement", prefix="entanglement_", what=ENTANGLEMENT_WHAT)
+
+
+def draw_cells(
+    runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme, *, what: str, missing: tuple[str, ...] = ()
+) -> Drawing:
+    """Draw `metrics` of every cell with seeds, intervals and the retrained and original model as reference lines.
+
+    Args:
+        runs: comparable network runs.
+        metrics: result name to axis label, a row each; a metric's reference lines are its `retrained_` and `original_`
+            values where the runs have them.
+        theme: the page.
+        what: first sentence of the caption.
+        missing: what should be there and is not.
+    """
+    table = unlearn_table(runs)
+    columns = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
+    height = 0.9 + 1.35 * len(metrics)
+    figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex=True, sharey="row")
+    summaries = []
+    for row, (metric, name) in zip(axes, metrics.items(), strict=True):
+        row[0].set_ylabel(name)
+        for panel, difficulty in zip(row, columns, strict=True):
+            summaries += _panel(panel, metric, table, difficulty, theme)
+        fit_to_values(row[0], [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")])
+    for panel, difficulty in zip(axes[0], columns, strict=True):
+        panel.set_title(f"forget set: {difficulty}")
+    lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
+    rule_key(figure, theme, rule_order(table), pretrains=_pretrains(table), notes=lines,
+             head=spread_note(seed_range(table)))  # fmt: skip
+    data = pd.concat(summaries, ignore_index=True)
+    caption = f"{what} {MARKS} {run_caption(runs, table)}"
+    return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), missing, figure)
+
+
+def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return one line for each wanted method, forget set or cell that has no run, `what: command`."""
+    have = set(table[KEYS].itertuples(index=False, name=None))
+    sets = set(table["difficulty"])
+    gaps = [f"forget set {name}" for name in GRADED if name not in sets]
+    gaps += [method_label(name) for name in wanted if name not in set(table["method"])]
+    crossed = sorted({cell[1:3] for cell in have if family(cell[2]) in CROSSED})
+    methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
+    cells = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
+    gaps += [" / ".join(map(str, cell)) for cell in cells if cell not in have]
+    return tuple(f"{gap}: {WHOLE_STUDY}" for gap in gaps)
+
+
+def _pretrains(table: Table) -> list[str]:
+    return sorted(set(table["pretrain"]), reverse=True)
+
+
+def _panel(axes: Any, metric: str, table: Table, difficulty: str, theme: Theme) -> list[Table]:
+    """Draw one metric on one forget set; return the numbers of its cells and of its reference lines."""
+    rows = table[table["difficulty"] == difficulty]
+    methods = method_order(table)
+    series = [(pretrain, rule) for pretrain in _pretrains(table) for rule in rule_order(table)]
+    summary = summarize(rows, KEYS, metric).assign(metric=metric)
+    seeds = {key: cell[metric].dropna() for key, cell in rows.groupby(KEYS)} if metric in rows else {}
+    for _, row in summary.iterrows():
+        offset = series.index((row["pretrain"], row["rule"])) - (len(series) - 1) / 2
+        place = methods.index(row["method"]) + 0.84 * offset / len(series)
+        look = theme.lines(row["rule"]) | {"fillstyle": fill_style(row["pretrain"]), "markersize": 3.4}
+        estimate(axes, place, row, seeds=seeds.get(tuple(row[name] for name in KEYS), ()), **look)
+        if not row["seeds"]:
+            axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
+                      transform=axes.get_xaxis_transform())  # fmt: skip
+    axes.set_xticks(range(len(methods)), [method_label(name) for name in methods], rotation=30, ha="right")
+    axes.set_xlim(-0.55, len(methods) - 0.45)
+    return [summary, *_references(axes, metric, rows, theme)]
+
+
+def _references(axes: Any, metric: str, table: Table, theme: Theme) -> list[Table]:
+    """Draw the retrained model (solid) and the original, which does nothing (dotted), as lines across a panel."""
+    parts = []
+    for role, line in (("retrained", "-"), ("original", ":")):
+        name = f"{role}_{metric}"
+        if name not in table or table[name].isna().all():
+            continue
+        summary = summarize(table, ["difficulty"], name).assign(method=role, metric=metric)
+        row = summary.iloc[0]
+        axes.axhline(row["mean"], color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
+        if role == "retrained":
+            axes.axhspan(row["low"], row["high"], color=theme.ink, alpha=0.08, linewidth=0)
+        parts.append(summary)
+    return parts
+
+
+def _alt(data: Table, metric: str) -> str:
+    cells = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
+    parts = [f"{method_label(row.method)} with {row.rule} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}"
+             for row in cells.head(3).itertuples()]  # fmt: skip
+    return f"Dots with error bars, a column a forget set. Highest {metric}: " + "; ".join(parts) + "."

@@ -1,0 +1,70 @@
+"""Each sharpness-aware rule minus SGD (tab-differences), as unlearning and as pretraining rule, cell by cell."""
+
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_table
+from figures.drawing.style import Theme
+from figures.tables.cells import main_runs, run_caption, unlearn_table
+from figures.tables.intervals import Row, Table
+from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label, rule_order
+from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
+from figures.tables.records import Records
+
+METRICS = {"tow": "ToW", "retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
+UNLEARNING = ("sam", "asam", "minmax", "retain-sam")
+PRETRAINING = ("sam", "asam")
+ROW = ["role", "method", "rule", "difficulty"]
+EXPLAINED = (
+    "Sharpness-aware rule minus SGD in the same cell and training seed, in percentage points, mean [95 % t-interval "
+    "over training seeds], * where the interval excludes 0. Unlearning rules are averaged over pretraining rules in a "
+    "seed, pretraining rules over unlearning rules. A higher ToW is nearer to retraining; a higher "
+    "accuracy need not be."
+)
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Write the differences in ToW and in the three accuracies of the main study."""
+    runs = main_runs(records)
+    table = unlearn_table(runs)
+    data = differences(table)
+    if data.empty:
+        return empty_table(lacking("tab-differences", "network runs"), list(data.columns))
+    shown = _display(data, table)
+    alt = f"A table of {len(shown)} rows: role, method, rule and forget set; differences from SGD."
+    return Drawing(data, f"{EXPLAINED} {run_caption(runs, table)}", alt, tuple(runs), display=shown)
+
+
+def differences(table: Table) -> Table:
+    """Return one row a role, method, rule, forget set and metric: `mean`, `sd`, `low`, `high`, `seeds`."""
+    parts = []
+    for metric in METRICS:
+        unlearning = rule_differences(table, metric, rules=UNLEARNING)
+        pretraining = pretrain_differences(table, metric, rules=PRETRAINING)
+        pretraining = pretraining.drop(columns="rule", errors="ignore").rename(columns={"pretrain": "rule"})
+        for role, found in (("unlearning", unlearning), ("pretraining", pretraining)):
+            parts.append(by_cell(found.assign(role=role), ROW).assign(metric=metric))
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _display(data: Table, table: Table) -> Table:
+    methods, rules, sets = method_order(table), rule_order(table), [*DIFFICULTIES]
+    places = {rule: place for place, rule in enumerate(rules)}
+    texts = {(*(row[name] for name in ROW), row["metric"]): _text(row) for _, row in data.iterrows()}
+
+    def place(key: tuple[str, ...]) -> tuple[bool, int, int, int]:
+        role, method, rule, name = key
+        return role != "unlearning", methods.index(method), places.get(rule, len(rules)), sets.index(name)
+
+    return pd.DataFrame(
+        {"role": role, "method": method_label(method), "rule": rule_label(rule), "forget set": name}
+        | {title: texts.get((role, method, rule, name, metric), "—") for metric, title in METRICS.items()}
+        for role, method, rule, name in sorted({key[:4] for key in texts}, key=place)
+    )
+
+
+def _text(row: Row) -> str:
+    mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
+    if pd.isna(low):
+        return f"{mean:+.1f}"
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{' *' if low > 0 or high < 0 else ''}"

@@ -1,0 +1,87 @@
+"""What quality costs: ToW against unlearning time and gradient evaluations, relative to retraining."""
+
+from typing import Any
+
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import log_axis, panel_grid, rule_key, spread_note
+from figures.drawing.style import MARKERS, WIDE, Theme
+from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.intervals import Table, summarize
+from figures.tables.names import method_label, method_order, rule_label, rule_order
+from figures.tables.records import Records
+
+COSTS = {
+    "time": ("seconds_unlearn", "seconds_retrain", "unlearning time / retraining time"),
+    "gradients": ("gradient_evaluations", "retrain_gradient_evaluations", "gradient evaluations / those of retraining"),
+}
+KEYS = ["method", "pretrain", "rule"]
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw mean ToW over forget sets against cost, with retraining and doing nothing; dominated points faded."""
+    runs = [run for run in main_runs(records) if run.status == "ok"]
+    table = unlearn_table(runs)
+    if table.empty or "seconds_retrain" not in table:
+        return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
+    data = pd.concat([_summary(table, cost) for cost in COSTS if COSTS[cost][1] in table], ignore_index=True)
+    costs = list(dict.fromkeys(data["cost"]))
+    figure, axes = panel_grid(1, len(costs), width=WIDE, height=3.4, sharey=True)
+    for panel, cost in zip(axes[0], costs, strict=True):
+        _panel(panel, data[data["cost"] == cost], theme)
+        panel.set_xlabel(COSTS[cost][2])
+        panel.axhline(table["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
+    axes[0, 0].set_ylabel("ToW, mean over forget sets")
+    methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(table)]
+    anchors = [("retrain", {"marker": "*"}), ("do nothing", {"marker": "", "linestyle": ":"})]
+    rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
+             for rule in rule_order(table)]  # fmt: skip
+    rule_key(figure, theme, [], notes=[*rules, *methods, *anchors], head=spread_note(seed_range(table)))
+    return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
+
+
+def _summary(table: Table, cost: str) -> Table:
+    mine, whole, _ = COSTS[cost]
+    table = table.assign(ratio=table[mine] / table[whole])
+    quality = summarize(table, KEYS, "tow")
+    price = summarize(table, KEYS, "ratio").rename(columns={"mean": "ratio", "low": "ratio_low", "high": "ratio_high"})
+    found = quality.merge(price[[*KEYS, "ratio", "ratio_low", "ratio_high"]], on=KEYS).assign(cost=cost)
+    found["dominated"] = [_dominated(row, found) for _, row in found.iterrows()]
+    return found
+
+
+def _dominated(row: Any, others: Table) -> bool:
+    better = (others["mean"] >= row["mean"]) & (others["ratio"] <= row["ratio"])
+    strictly = (others["mean"] > row["mean"]) | (others["ratio"] < row["ratio"])
+    return bool((better & strictly).any())
+
+
+def _panel(axes: Any, data: Table, theme: Theme) -> None:
+    for _, row in data.iterrows():
+        look = {"color": theme.color(row["rule"]), "marker": MARKERS.get(row["method"], "o")}
+        fill = "none" if row["pretrain"] == "sgd" else "full"
+        bars = {"yerr": [[row["mean"] - row["low"]], [row["high"] - row["mean"]]],
+                "xerr": [[max(row["ratio"] - row["ratio_low"], 0)], [row["ratio_high"] - row["ratio"]]]}  # fmt: skip
+        bars = {} if pd.isna(row["sd"]) else bars
+        axes.errorbar([row["ratio"]], [row["mean"]], linestyle="none", elinewidth=0.7, fillstyle=fill,
+                      alpha=0.35 if row["dominated"] else 1.0, **look, **bars)  # fmt: skip
+    axes.plot([1.0], [1.0], color=theme.ink, marker="*", markersize=9, linestyle="none")
+    log_axis(axes, "x")
+
+
+def _caption(runs: list, table: Table) -> str:
+    return (
+        "Quality against cost. ToW averaged over forget sets, against unlearning time (left) and gradient evaluations "
+        "(right), both as a share of retraining on R. Shape: method; colour: unlearning rule; open markers: pretrained "
+        "with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: doing nothing. Faded points are dominated: "
+        f"another is at least as good and cheap. Bars: 95 % t-intervals over seeds. {run_caption(runs, table)}"
+    )
+
+
+def _alt(data: Table) -> str:
+    front = data[~data["dominated"] & (data["cost"] == "time")]
+    parts = [f"{method_label(row.method)} with {rule_label(row.rule)}: ToW {row.mean:.3f} at {row.ratio:.2g}"
+             for row in front.itertuples()]  # fmt: skip
+    return "Scatter of ToW against relative cost. On the front by time: " + "; ".join(parts) + "."

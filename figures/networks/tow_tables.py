@@ -1,0 +1,123 @@
+"""The paper's tables of ToW (tab-neggrad, tab-methods, tab-minmax), with retraining and doing nothing as rows."""
+
+from functools import partial
+
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_table
+from figures.drawing.style import Theme
+from figures.networks.cells import missing_cells
+from figures.networks.published import published_text
+from figures.tables.cells import in_table, main_runs, run_caption, unlearn_table
+from figures.tables.intervals import Row, Table, spread_text, summarize
+from figures.tables.names import (
+    CROSSED,
+    DIFFICULTIES,
+    GRADED,
+    PAPER_METHODS,
+    family,
+    method_label,
+    method_order,
+    rule_label,
+    rule_order,
+)
+from figures.tables.records import Records
+
+ROW = ["method", "pretrain", "rule"]
+REFERENCES = {"original": "do nothing", "retrained": "retrained on R"}
+ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
+
+
+def draw(
+    records: Records, theme: Theme, *, name: str, what: str, methods: tuple[str, ...] = (), crossed: bool = True
+) -> Drawing:
+    """Write ToW of each row and forget set, its mean over the graded forget sets, and the paper's values.
+
+    Args:
+        records: what there is.
+        theme: ignored; a table has no colours.
+        name: the table's name in the catalogue.
+        what: first sentence of the caption.
+        methods: keep these methods only, where any is named; else every one, and those of the paper are missed.
+        crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
+    """
+    runs = main_runs(records)
+    table = unlearn_table(runs)
+    table = table[table["method"].isin(methods or table["method"])]
+    table = table[table["rule"].map(lambda rule: not crossed or family(rule) in CROSSED).astype(bool)]
+    if table.empty:
+        columns = [*ROW, "difficulty", "metric", "mean", "sd", "low", "high", "seeds", "diverged"]
+        return empty_table(lacking(name, "network runs"), columns, what)
+    data = _numbers(table, accuracies=not crossed)
+    shown = _display(data, accuracies=not crossed)
+    caption = (
+        f"{what} Percent, mean ± standard deviation over training seeds (number of seeds). {run_caption(runs, table)}"
+    )
+    alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
+    missing = missing_cells(table, () if methods else PAPER_METHODS)
+    return Drawing(data, caption, alt, in_table(runs, table), missing, display=shown)
+
+
+draw_neggrad = partial(draw, name="tab-neggrad", methods=("neggrad",),
+                       what="ToW of NegGrad for each pretraining and unlearning rule.")  # fmt: skip
+draw_methods = partial(draw, name="tab-methods", what="ToW of every method for each pretraining and unlearning rule.")
+draw_minmax = partial(
+    draw, name="tab-minmax", methods=("neggrad",), crossed=False,
+    what="Sharp MinMax, SAM on the retain loss only, and NegGrad under the plain rules: ToW and its three accuracies.",
+)  # fmt: skip
+
+
+def _numbers(table: Table, *, accuracies: bool) -> Table:
+    """Return summary rows: every cell, its mean over the graded sets, and the two reference models."""
+    table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
+    mean = table[table["difficulty"].isin(GRADED)].assign(difficulty="mean")
+    parts = []
+    for metric in ["tow", *(ACCURACIES if accuracies else ())]:
+        sources = [rows.assign(value=rows.get(metric)) for rows in (table, mean)]
+        sources += [_references(rows, metric) for rows in (table, mean)]
+        parts += [summarize(rows, [*ROW, "difficulty"]).assign(metric=metric) for rows in sources if len(rows)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _references(table: Table, metric: str) -> Table:
+    """Return the original and the retrained model as rows of their own, once a pretraining, forget set and seed."""
+    parts = []
+    for role in REFERENCES:
+        # The retrained model is its own reference: its ToW is 1 by definition, and it has no column of its own.
+        value = 1.0 if (role, metric) == ("retrained", "tow") else table.get(f"{role}_{metric}")
+        rows = table.assign(method=role, rule="", value=value)
+        parts.append(rows.drop_duplicates(["pretrain", "difficulty", "graded", "seed"]))
+    return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+
+
+def _display(data: Table, *, accuracies: bool) -> Table:
+    """Return the cells as text: a column a forget set or, with accuracies, a row a forget set and a column a metric."""
+    sets = [name for name in (*DIFFICULTIES, "mean") if name in set(data["difficulty"])]
+    texts = {(*(row[name] for name in ROW), row["metric"], row["difficulty"]): _text(row) for _, row in data.iterrows()}
+    rows = []
+    for key in _row_order(data):
+        head = {"method": REFERENCES.get(key[0], method_label(key[0])), "pretrain": rule_label(key[1]),
+                "unlearn": rule_label(key[2]) or "—"}  # fmt: skip
+        paper = {"paper (ToW, mean)": published_text(key[0], key[2])}
+        if accuracies:
+            names = {"tow": "ToW", **ACCURACIES}
+            rows += [head | {"forget set": one} | {name: texts[*key, metric, one] for metric, name in names.items()}
+                     | (paper if one == "mean" else dict.fromkeys(paper, "—"))
+                     for one in sets if (*key, "tow", one) in texts]  # fmt: skip
+        else:
+            rows.append(head | {f"ToW {one}": texts.get((*key, "tow", one), "—") for one in sets} | paper)
+    return pd.DataFrame(rows)
+
+
+def _row_order(data: Table) -> list[tuple[str, str, str]]:
+    """Return the rows: methods in the paper's order, rules within, the reference models last."""
+    methods = [*(name for name in method_order(data) if name not in REFERENCES), *REFERENCES]
+    rules = rule_order(data)
+    keys = set(data[ROW].itertuples(index=False, name=None))
+    return sorted(keys, key=lambda key: (methods.index(key[0]), key[1] != "sgd", key[1], rules.index(key[2])))
+
+
+def _text(row: Row) -> str:
+    by_definition = row["method"] == "retrained" and row["metric"] == "tow"
+    return "100 by definition" if by_definition else spread_text(row, percent=True, digits=2)

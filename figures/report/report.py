@@ -1,0 +1,192 @@
+"""One self-contained HTML page: verdicts, every figure and table, every number's origin, and what has not been run."""
+
+import base64
+import json
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from figures.catalogue import figure_names
+from figures.drawing.files import draw
+from figures.tables.cells import unlearn_table
+from figures.tables.intervals import interval, spread_text
+from figures.tables.records import Records
+from figures.verdicts.paper_repro import Verdict, assess
+from repro.records.record import Reader, Record
+
+TITLE = "Sharpness-aware machine unlearning: what the records say"
+LEAD = (
+    "Theory, networks and figures for Tang and Khanna, Sharpness-Aware Machine Unlearning (ICLR 2026). "
+    "This page is one file, needs no network, and was written from records by the command repro report."
+)
+GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
+SECTIONS = [("verdicts", "Verdicts"), *((anchor, name) for anchor, name in GROUPS.items()),
+            ("results", "Results by run"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
+MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
+MOST_RUNS = 600  # rows of a table of runs
+THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")
+THEORY_NUMBERS = ("test_error", "forget_error", "retain_error", "kappa_retain", "zeta_forget")
+NETWORK = ("study", "dataset", "model", "method", "pretrain", "rule", "difficulty", "alpha", "seed", "status")
+NETWORK_NUMBERS = ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")
+
+
+def write_report(readers: Sequence[Reader], figures_folder: Path, path: Path) -> Path:
+    """Write the page, drawing first whatever figure is not up to date.
+
+    Args:
+        readers: stores, own runs first.
+        figures_folder: where the figures are or will be.
+        path: the page.
+    """
+    drawn = draw(figure_names(), readers, Path(figures_folder))
+    records = Records(readers)
+    items = [_item(one.name, Path(figures_folder)) for one in drawn]
+    content = _render(records, items, assess(records))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(content, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdict]) -> str:
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    here = Path(__file__).parent
+    loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
+    shown = _shown_runs(records, items, verdicts)
+    missing = [line | {"where": item["name"]} for item in items for line in item["missing"]]
+    return loader.get_template("report.html").render(
+        title=TITLE,
+        lead=LEAD,
+        sections=SECTIONS,
+        tally=sorted(Counter(verdict.finding.verdict for verdict in verdicts).items()),
+        verdicts=[_verdict_row(verdict) for verdict in verdicts],
+        groups=_groups(items),
+        tables=[table for table in (theory_results(records), network_results(records)) if table["rows"]],
+        missing=missing,
+        environment=environment(records),
+        stores={record.run_id: record.source for record in records.all},
+        # Inside a script element only "<" could end it early.
+        records=Markup(json.dumps(shown, sort_keys=True, ensure_ascii=False).replace("<", "\\u003c")),
+        css=Markup((here / "report.css").read_text()),
+        js=Markup((here / "report.js").read_text()),
+    )
+
+
+def _groups(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put each item under the longest prefix of its name that names a group; a plugin's own names go with networks."""
+    places = {item["name"]: max((key for key in GROUPS if item["name"].startswith(key)), key=len, default="fig")
+              for item in items}  # fmt: skip
+    return [{"anchor": key, "name": name, "items": [item for item in items if places[item["name"]] == key]}
+            for key, name in GROUPS.items()]  # fmt: skip
+
+
+def _item(name: str, folder: Path) -> dict[str, Any]:
+    """Return everything the page shows of one figure or table, read from its files."""
+    origin = json.loads((folder / f"{name}.json").read_text())
+    item: dict[str, Any] = {key: origin[key] for key in ("name", "caption", "alt")}
+    item["runs"] = [run["run_id"] for run in origin["runs"]]
+    parts = [line.rpartition(": ") for line in origin["missing"]]
+    item["missing"] = [{"what": what, "command": command} for what, _, command in parts]
+    image = folder / f"{name}.png"
+    if image.exists():
+        content = image.read_bytes()
+        width, height = struct.unpack(">II", content[16:24])  # of the PNG header
+        item |= {"light": _inline(content), "width": int(0.7 * width), "height": int(0.7 * height)}
+        item["dark"] = _inline((folder / f"{name}-dark.png").read_bytes())
+        item["numbers"] = _numbers(folder / f"{name}.csv")
+    else:
+        lines = [line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text().splitlines()]
+        item |= {"columns": lines[0], "rows": lines[2:]}
+    return item
+
+
+def _inline(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _numbers(path: Path) -> dict[str, Any] | None:
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    if table.empty:
+        return None
+    head = table.head(MOST_NUMBERS).map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    return {"columns": list(table.columns), "rows": head.to_numpy().tolist(), "total": len(table)}
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    item, finding = verdict.item, verdict.finding
+    # A long regime is folded behind its start.
+    short = finding.regime[:110].rsplit(" ", 1)[0] + " …" if len(finding.regime) > 110 else ""
+    row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict, "number": finding.number}
+    row |= {"regime": finding.regime or "—", "short": short, "command": item.command}
+    return row | {"runs": [record.run_id for record in finding.records]}
+
+
+def _shown_runs(records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    """Return what the page can show of every run it names: identity, numbers and how it came to be."""
+    named = {run for item in items for run in item["runs"]}
+    named |= {record.run_id for verdict in verdicts for record in verdict.finding.records}
+    named |= {record.run_id for record in records.all if record.kind in ("theory", "unlearn")}
+    return {record.run_id: _provenance(record) for record in records.all if record.run_id in named}
+
+
+def _provenance(record: Record) -> dict[str, Any]:
+    numbers = {key: value for key, value in record.result.items() if not isinstance(value, list | dict)}
+    about = {"store": record.source, "kind": record.kind, "status": record.status}
+    about |= {key: value for key, value in record.provenance.items() if value not in ("", None)}
+    settings = {key: value for key, value in record.config.items() if key != "type"}
+    return about | {"settings": settings, "numbers": numbers, "show": f"repro show {record.run_id}"}
+
+
+def theory_results(records: Records) -> dict[str, Any]:
+    """Return one row a theory cell: its setting, and each final number as `mean ± standard deviation (seeds)`."""
+    cells = records.of("theory")
+    cells.sort(key=lambda cell: [str(cell.config.get(name)) for name in THEORY])
+    rows = [{"cells": [cell.config.get(name) for name in THEORY] + [_spread(cell, name) for name in THEORY_NUMBERS],
+             "run": cell.run_id} for cell in cells[:MOST_RUNS]]  # fmt: skip
+    columns = [*THEORY, *THEORY_NUMBERS, "record"]
+    return {"name": "Theory cells (after unlearning)", "columns": columns, "rows": rows, "total": len(cells)}
+
+
+def network_results(records: Records) -> dict[str, Any]:
+    """Return one row a network run; its spread over seeds is in the tables, for a run has one seed."""
+    table = unlearn_table(records.of("unlearn"))
+    columns = [name for name in (*NETWORK, *NETWORK_NUMBERS) if name in table]
+    table = table.sort_values([name for name in NETWORK if name in table])
+    rows = [{"cells": [_text(row[name]) for name in columns], "run": row["run_id"]}
+            for _, row in table.head(MOST_RUNS).iterrows()]  # fmt: skip
+    return {"name": "Network runs (one training seed each)", "columns": [*columns, "record"], "rows": rows,
+            "total": len(table)}  # fmt: skip
+
+
+def environment(records: Records) -> list[tuple[str, str]]:
+    """Return (setting, values with the number of records) for versions, devices, systems and code."""
+    found: dict[str, Counter[str]] = {}
+    for record in records.all:
+        about = record.provenance
+        flat = {"device": about.get("device"), "code": (about.get("git") or {}).get("commit")}
+        flat |= {f"version of {name}": value for name, value in (about.get("versions") or {}).items()}
+        flat |= {f"machine: {name}": value for name, value in (about.get("machine") or {}).items()}
+        for name, value in flat.items():
+            found.setdefault(name, Counter()).update([str(value)] if value else [])
+    return [(name, ", ".join(f"{value} ({count})" for value, count in sorted(counts.items())))
+            for name, counts in sorted(found.items()) if counts]  # fmt: skip
+
+
+def _spread(cell: Record, name: str) -> str:
+    values = interval([value for value in cell.result["final"].get(name, ()) if value is not None])
+    return spread_text(values) if values["seeds"] else "—"
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, float):
+        return "—" if value != value else f"{value:.4g}"
+    return value

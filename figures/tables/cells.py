@@ -1,0 +1,133 @@
+"""Which network runs a figure shows (one data set, one model, one recipe, every cell of its study), and their table."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from figures.tables.intervals import Table, span
+from figures.tables.records import Records, comparable, has_number
+from repro.records.record import Record
+
+# Settings a figure of the main study may vary; everything else is one and the same.
+CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
+# Settings a study tunes for each method, rule and forget set; within one of them they are one and the same.
+TUNED = ("lr", "epochs")
+# The columns that every table has, in front.
+FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
+
+
+def main_runs(records: Records, vary: Sequence[str] = CELL, *, swept: str = "", having: str = "") -> list[Record]:
+    """Return the finished and diverged runs of the largest comparable network study.
+
+    The synthetic patch images belong to the comparison with the theory, not to the study of real images.
+
+    Args:
+        records: what there is.
+        vary: config fields that the figure shows.
+        swept: the field of a sweep; the study with most of its values is taken.
+        having: a number the runs must have measured; studies without it are passed over.
+    """
+    found = [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
+    found = [one for one in found if not having or has_number(one, having)]
+    # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
+    vary = [name for name in vary if not swept or name != "metrics"]
+    tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
+    for one in comparable(found, (*vary, *TUNED), swept=swept):
+        tuned[tuple(one.config.get(name) for name in ("method", "rule", "difficulty"))].append(one)
+    return [one for runs in tuned.values() for one in comparable(runs, vary, swept=swept)]
+
+
+def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
+    """Return the runs and the table of the main study, or of the largest that measured one of the named numbers.
+
+    Args:
+        records: what there is.
+        numbers: names in order of preference; the first that any run has measured is the third value, else "".
+    """
+    having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
+    runs = main_runs(records, having=having)
+    return runs, unlearn_table(runs), having
+
+
+def label(record: Record, name: str) -> object:
+    """Return a label of a network run, from its result or its config."""
+    return (record.result.get("labels") or {}).get(name, record.config.get(name))
+
+
+def unlearn_table(records: Iterable[Record]) -> Table:
+    """Return one row a network run: its labels, every number of its result, `status`, `run_id` and `study`.
+
+    A number from an outdated version of its metric is left out.
+    """
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {name: value for name, value in record.result.items()
+                               if isinstance(value, int | float | str) and has_number(record, name)}  # fmt: skip
+        labels = record.result.get("labels") or record.config
+        row |= {name: value for name, value in labels.items() if name != "type"}
+        row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
+        rows.append(row)
+    columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row)))
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:
+    """Return the runs of one method whose cell (rules and forget set) was swept over at least `least` values of `x`."""
+    table = unlearn_table(runs)
+    if x not in table:
+        return table.iloc[:0]
+    table = table[table["method"] == method]
+    groups = table.groupby(["pretrain", "rule", "difficulty"])
+    return table[groups[x].transform("nunique") >= least] if len(table) else table
+
+
+def low_polarity(table: Table) -> Table:
+    """Return for each run whether the weights of small forget gradient forget, the reverse of the paper's mask."""
+    switches = table["switches"] if "switches" in table else pd.Series("", index=table.index)
+    return switches.astype(str).str.contains("mask_polarity=low")
+
+
+def numbers_with(runs: Sequence[Record], prefix: str) -> list[str]:
+    """Return the numeric results of the runs whose name starts with `prefix`, ordered."""
+    found = {name for run in runs for name, value in run.result.items()
+             if name.startswith(prefix) and isinstance(value, float) and has_number(run, name)}  # fmt: skip
+    return sorted(found)
+
+
+def in_table(runs: Iterable[Record], table: Table) -> tuple[Record, ...]:
+    """Return the runs that have a row in a table."""
+    ids = set(table["run_id"])
+    return tuple(run for run in runs if run.run_id in ids)
+
+
+def one_forget_set(runs: Sequence[Record]) -> list[Record]:
+    """Return the runs of one forget set: the hardest there is, so that samples of different sets are never pooled."""
+    for name in ("high", "random", "mid", "low"):
+        found = [run for run in runs if label(run, "difficulty") == name]
+        if found:
+            return found
+    return list(runs)
+
+
+def seed_range(table: Table) -> str:
+    """Return "3" or "3-5": the training seeds of the cells."""
+    return span(table.groupby([name for name in CELL if name in table])["seed"].nunique())
+
+
+def run_caption(runs: Sequence[Record], table: Table) -> str:
+    """Return data set, model, recipe size and number of training seeds as a sentence of a caption.
+
+    Two forget sets that hold the same samples are named: their columns are then not two experiments.
+    """
+    names = ("dataset", "model", "alpha", "epochs", "preset")
+    setting = ", ".join(f"{name} {label(runs[0], name)}" for name in names if label(runs[0], name) is not None)
+    sets: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        digest = (run.result.get("parents") or {}).get("forget_set")
+        if digest:
+            sets[digest].add(str(label(run, "difficulty")))
+    same = sorted({" and ".join(sorted(names)) for names in sets.values() if len(names) > 1})
+    note = f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
+    return f"Setting: {setting}; {seed_range(table)} training seeds a cell.{note}"

@@ -1,0 +1,86 @@
+"""Mean, deviation and 95 % t-interval over training seeds, intervals that hold together, and both as text."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+# A pandas DataFrame and one of its rows. Any, because what pandas declares for indexing and grouping is a union of
+# everything it might return, which no caller could use without a cast at every step.
+Table = Any
+Row = Any
+
+
+def interval(values: Iterable[float]) -> dict[str, float]:
+    """Return mean, standard deviation, the ends of the 95 % t-interval and the count of finite values."""
+    finite = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
+    count = len(finite)
+    mean = float(finite.mean()) if count else float("nan")
+    sd = float(finite.std(ddof=1)) if count > 1 else float("nan")
+    half = float(stdtrit(count - 1, 0.975)) * sd / np.sqrt(count) if count > 1 else float("nan")
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": count}
+
+
+def simultaneous(effects: Table) -> Table:
+    """Return effects with their 95 % t-intervals widened so that all hold together (Bonferroni).
+
+    Among many cells some interval excludes 0 by luck: one in twenty does where nothing is there.
+
+    Args:
+        effects: columns `mean`, `low`, `high`, `seeds`; a cell of one seed, whose interval is NaN, is not counted.
+    """
+    freedom = np.maximum(effects["seeds"].astype(float) - 1, 1)
+    count = max(int(effects["low"].notna().sum()), 1)
+    wider = stdtrit(freedom, 1 - 0.025 / count) / stdtrit(freedom, 0.975)
+    middle = effects["mean"].astype(float)
+    ends = {end: middle + (effects[end].astype(float) - middle) * wider for end in ("low", "high")}
+    return effects.assign(**ends)
+
+
+def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
+    """Return mean, standard deviation and 95 % t-interval of `value` over training seeds, one row a cell.
+
+    `mean +- t_{0.975, k-1} sd / sqrt(k)` over `k` finite training seeds; unlearning seeds nested in a training seed
+    are averaged first, for they do not make training seeds more.
+
+    Args:
+        table: tidy rows with columns `keys`, `value` and, where there are several, `seed` and `status`.
+        keys: columns that name a cell.
+        value: the column to summarize.
+
+    Returns:
+        Columns `keys`, `mean`, `sd`, `low`, `high`, `seeds` (finite training seeds), `diverged` (rows that diverged).
+        With one seed sd, low and high are NaN: one run has no spread.
+    """
+    columns = pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "diverged"])
+    if table.empty:
+        return pd.DataFrame(columns=columns)
+    rows = []
+    for key, cell in table.groupby(list(keys), sort=False, dropna=False):
+        per_seed = cell.groupby("seed")[value].mean() if "seed" in cell else cell[value]
+        diverged = int((cell["status"] == "diverged").sum()) if "status" in cell else 0
+        rows.append(dict(zip(keys, key, strict=True)) | interval(per_seed) | {"diverged": diverged})
+    return pd.DataFrame(rows, columns=columns)
+
+
+def spread_text(row: Row, *, percent: bool = False, digits: int = 3) -> str:
+    """Return a summary as `mean ± sd (k)`: a number never stands without its spread and its number of seeds."""
+    scale, diverged = 100.0 if percent else 1.0, int(row.get("diverged", 0))
+    if not row["seeds"]:
+        return "diverged" if diverged else "not run"
+    spread = "" if np.isnan(row["sd"]) else f" ± {scale * row['sd']:.{digits}f}"
+    broken = f", {diverged} diverged" if diverged else ""
+    return f"{scale * row['mean']:.{digits}f}{spread} ({int(row['seeds'])}{broken})"
+
+
+def effect_text(row: Row) -> str:
+    """Return a difference as `+mean [low, high]`, the 95 % interval."""
+    return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def span(counts: Iterable[Any]) -> str:
+    """Return "3" or "3-5": the least and the greatest of some counts."""
+    found = sorted(int(count) for count in counts)
+    return str(found[0]) if found[0] == found[-1] else f"{found[0]}-{found[-1]}"

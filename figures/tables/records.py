@@ -1,0 +1,125 @@
+"""What a figure is handed: every record of the readers, by kind, and the one comparable setting among them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from repro.records.identity import canonical_json, digest
+from repro.records.record import Reader, Record, read_records
+
+REPEATS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
+# The metric a number of a result comes from, by how its name starts behind the model's own (`retrained_mia_...`).
+METRIC_OF = {
+    "tow": "tow",
+    "mia_": "mia",
+    "attack_": "attacks",
+    "entanglement_": "entanglement",
+    "margin_": "margins",
+    "klom_": "klom",
+    "landscape_": "landscape",
+    "hessian_": "hessian",
+    "relearning_": "relearning",
+}
+
+
+class Records:
+    """The records of several readers, read once.
+
+    Args:
+        readers: the stores, own runs first.
+        study: keep only the records of this study, where one is named.
+        cache: folder for what is slow to compute and depends on records alone (embeddings), or None.
+    """
+
+    def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
+        found = read_records(readers)
+        self.all = current([one for one in found if study in (None, "", one.provenance.get("study"))])
+        self.cache = cache
+
+    def fingerprint(self) -> str:
+        """Return a digest of every number a figure could read."""
+        return digest(
+            sorted([record.run_id, record.source, record.status, digest(record.result)] for record in self.all)
+        )
+
+    def of(self, kind: str) -> list[Record]:
+        """Return the records of one kind, ordered by run id."""
+        return sorted((record for record in self.all if record.kind == kind), key=lambda record: record.run_id)
+
+
+def current(records: Sequence[Record]) -> list[Record]:
+    """Return the records with every metric marked that another record has in a newer version.
+
+    Numbers of two versions of a metric are not one column. The marked metric leaves `result["evaluations"]` and is
+    named in `result["outdated"]`; nothing else of a result changes.
+    """
+    newest: dict[str, int] = {}
+    for record in records:
+        for metric, made in record.result.get("evaluations", {}).items():
+            newest[metric] = max(newest.get(metric, made["version"]), made["version"])
+    return [_marked(record, newest) for record in records]
+
+
+def _marked(record: Record, newest: dict[str, int]) -> Record:
+    made = record.result.get("evaluations", {})
+    kept = {metric: one for metric, one in made.items() if one["version"] == newest[metric]}
+    if len(kept) == len(made):
+        return record
+    marks = {"evaluations": kept, "outdated": sorted(set(made) - set(kept))}
+    return replace(record, result=record.result | marks)
+
+
+def measured(run: Record, metric: str) -> bool:
+    """Return whether a run has the numbers and arrays of a metric, in the newest version there is of it."""
+    made = run.result.get("evaluations")
+    return metric in (run.config.get("metrics", ()) if made is None else made)
+
+
+def has_number(run: Record, name: str) -> bool:
+    """Return whether a run's result has a number, and not from an outdated version of its metric."""
+    if name not in run.result:
+        return False
+    outdated = run.result.get("outdated", ())
+    plain = name.removeprefix("original_").removeprefix("retrained_")
+    return not any(plain.startswith(start) for start, metric in METRIC_OF.items() if metric in outdated)
+
+
+def has_arrays(run: Record) -> bool:
+    """Return whether a run's arrays are there: a committed study may have been packed without them."""
+    return "arrays.npz" in run.files
+
+
+def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:
+    """Return the largest set of records that differ in nothing but `vary` and their seeds.
+
+    Curves of different settings must not share an axis unnoticed; of several sets the one with most cells is taken,
+    then the one with most seeds.
+
+    Args:
+        records: runs of one kind.
+        vary: names of the config fields that the figure shows.
+        swept: a field of `vary`; the set with most of its values is taken, before any other criterion.
+    """
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        shared = {key: value for key, value in record.config.items() if key not in (*vary, *REPEATS)}
+        groups[canonical_json(shared)].append(record)
+
+    def rank(key: str) -> tuple[int, int, int, str]:
+        found = groups[key]
+        cells = [len({cell_key(record, names) for record in found}) for names in ((swept,), vary)]
+        return cells[0], cells[1], sum(map(seed_count, found)), key
+
+    return groups[max(groups, key=rank)] if groups else []
+
+
+def cell_key(record: Record, vary: Sequence[str]) -> str:
+    """Return the values of `vary` in a config, as text."""
+    return canonical_json([record.config.get(name) for name in vary])
+
+
+def seed_count(record: Record) -> int:
+    """Return how many seeds a record holds: a theory cell holds all of its own, a network run is one."""
+    seeds = record.result.get("seeds")
+    return len(seeds) if isinstance(seeds, list) else 1

@@ -1,0 +1,92 @@
+"""Records that hold one array a model (embeddings, landscapes): which model of which run each panel shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from figures.tables.cells import label
+from figures.tables.intervals import interval, spread_text
+from figures.tables.names import family, method_label, rule_label, rule_place
+from figures.tables.records import Records, comparable, has_arrays, has_number, measured
+from repro.records.record import Record
+
+VARY = ("method", "method_options", "rule", "pretrain", "metrics")
+# The rules that tell most, where not every one has a panel.
+TELLING = ("sgd", "asam", "minmax", "sam")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One model of one cell.
+
+    Attributes:
+        title: what stands above its panel.
+        model: original, retrained or unlearned: the name inside arrays and results.
+        records: the runs of all seeds, for mean and deviation of its numbers.
+    """
+
+    title: str
+    model: str
+    records: tuple[Record, ...]
+
+    @property
+    def record(self) -> Record:
+        """Return the run whose arrays are drawn, that of the first seed."""
+        return self.records[0]
+
+    def number(self, name: str) -> str:
+        """Return a result `<model>_<name>` as `mean ± sd (seeds)`, or an empty string where no run has it."""
+        key = name if self.model == "unlearned" else f"{self.model}_{name}"
+        values = interval([run.result[key] for run in self.records if has_number(run, key)])
+        return spread_text(values) if values["seeds"] else ""
+
+
+def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]:
+    """Return the original model of the main pretraining and the unlearned models of its NegGrad cells, SGD first.
+
+    Args:
+        records: what there is.
+        metric: "features" or "landscape"; the runs that measured it are shown.
+        most: panels at most.
+    """
+    having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
+    # A set of one difficulty only: panels of different forget sets would not be one comparison.
+    runs = comparable(having + records.of("embedding") * (metric == "features"), VARY)
+    cells: dict[tuple[str, str, str], list[Record]] = {}
+    for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
+        cells.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
+    if not cells:
+        return []
+    first = next(iter(cells.values()))
+    before = Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", tuple(first))
+    return [before, *_most_telling([_unlearned(*key, group) for key, group in cells.items()], most - 1)]
+
+
+def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:
+    """Return every run behind the panels once."""
+    return tuple({run.run_id: run for snapshot in shown for run in snapshot.records}.values())
+
+
+def _unlearned(pretrain: str, method: str, rule: str, runs: list[Record]) -> Snapshot:
+    start = "" if family(pretrain) in ("", "sgd") else f"{rule_label(pretrain)} → "
+    return Snapshot(f"{start}{method_label(method)}\n{rule_label(rule)}", "unlearned", tuple(runs))
+
+
+def _most_telling(shown: Sequence[Snapshot], most: int) -> list[Snapshot]:
+    """Keep `most` panels in their order: NegGrad before other methods, and SGD, ASAM, MinMax before other rules."""
+
+    def telling(one: Snapshot) -> tuple[bool, bool, int]:
+        rule = family(_text(one.record, "rule"))
+        rank = TELLING.index(rule) if rule in TELLING else len(TELLING)
+        return family(_text(one.record, "pretrain")) != "sgd", _text(one.record, "method") != "neggrad", rank
+
+    chosen = sorted(shown, key=telling)[:most]
+    return [one for one in shown if one in chosen]
+
+
+def _place(run: Record) -> tuple[bool, str, bool, tuple[int, str]]:
+    pretrain = _text(run, "pretrain")
+    return pretrain != "sgd", pretrain, _text(run, "method") != "neggrad", rule_place(_text(run, "rule"))
+
+
+def _text(run: Record, name: str) -> str:
+    return str(label(run, name) or "")

@@ -1,0 +1,113 @@
+"""Records of the theory: its cells as tables, and its claims, of each the one with most seeds."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.tables.intervals import Table, span
+from figures.tables.records import Records, cell_key, comparable, seed_count
+from repro.records.record import Record
+
+CELL = ("pretrain", "unlearn", "signal_strength")
+STAGES = ("pretrained", "final", "retrained")
+
+
+def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> list[Record]:
+    """Return the theory cells of the one setting that holds most of them, in reading order.
+
+    Args:
+        records: what there is; of two records of one cell the one with more seeds is taken.
+        unlearn: the unlearning rules that are kept.
+    """
+    best: dict[str, Record] = {}
+    for record in comparable(records.of("theory"), CELL):
+        key = cell_key(record, CELL)
+        if key not in best or seed_count(record) > seed_count(best[key]):
+            best[key] = record
+    cells = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in CELL])
+    return [cell for cell in cells if cell.config["unlearn"] in unlearn]
+
+
+def middle_strength(cells: Iterable[Record], wanted: float = 0.5) -> list[Record]:
+    """Return the cells at the signal strength nearest to `wanted`, below SGD's boundary at about 0.93."""
+    cells = list(cells)
+    strengths = {record.config["signal_strength"] for record in cells}
+    chosen = min(strengths, key=lambda strength: (abs(strength - wanted), strength), default=None)
+    return [record for record in cells if record.config["signal_strength"] == chosen]
+
+
+def describe_theory(record: Record) -> str:
+    """Return the setting of a theory cell as one clause of a caption."""
+    config = record.config
+    names = ("d", "n", "n_forget", "m", "patches", "alpha", "rho_scale", "epochs")
+    text = ", ".join(f"{name} = {config[name]:g}" for name in names if config.get(name) is not None)
+    return f"s = {config['signal_strength']:g}, {text}, method {config.get('method', 'neggrad')}"
+
+
+def cell_seeds(cells: Iterable[Record]) -> str:
+    """Return "20" or "10-20": the seeds of the cells."""
+    return span(len(record.result["seeds"]) for record in cells)
+
+
+def theory_table(records: Iterable[Record]) -> Table:
+    """Return one row a theory cell, stage, metric and seed.
+
+    Columns: `signal_strength`, `pretrain`, `unlearn`, `run_id`, `stage` (pretrained, final, retrained), `metric`,
+    `seed`, `value`, `status`. A seed that diverged is a row with status "diverged" and, where it has no number, a NaN
+    value.
+    """
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        head = {name: record.config.get(name) for name in CELL} | {"run_id": record.run_id}
+        diverged = record.result.get("diverged_at") or [None] * len(record.result["seeds"])
+        for stage in STAGES:
+            for metric, values in record.result.get(stage, {}).items():
+                for seed, value, broken in zip(record.result["seeds"], values, diverged, strict=True):
+                    number = float("nan") if value is None else float(value)
+                    status = "ok" if broken is None or broken == -1 else "diverged"
+                    row = {"stage": stage, "metric": metric, "seed": seed, "value": number, "status": status}
+                    rows.append(head | row)
+    columns = [*CELL, "run_id", "stage", "metric", "seed", "value", "status"]
+    return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
+    """Return one row a metric, seed and unlearning epoch of a theory cell: `metric`, `seed`, `epoch`, `value`."""
+    arrays, result = record.arrays(), record.result
+    frames = []
+    for metric in metrics:
+        values = arrays.get(f"trajectory_{metric}")
+        if values is None:
+            continue
+        index = pd.MultiIndex.from_product([result["seeds"], result["epochs"]], names=["seed", "epoch"])
+        frame = pd.DataFrame({"value": np.asarray(values, dtype=float).ravel()}, index=index).reset_index()
+        frames.append(frame.assign(metric=metric))
+    empty = pd.DataFrame(columns=pd.Index(["seed", "epoch", "value", "metric"]))
+    return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Record]:
+    """Return claim identifier to its record; of several, the one with most seeds, then the lowest first seed.
+
+    Args:
+        records: what there is.
+        wanted: keep these claims only, where any is named.
+    """
+    rank = lambda record: (-record.result["seeds"], record.config.get("first_seed", 0), record.run_id)  # noqa: E731
+    found: dict[str, Record] = {}
+    for record in sorted(records.of("theory_claim"), key=rank):
+        found.setdefault(record.result["claim"], record)
+    kept = set(wanted) or set(found)
+    return {name: record for name, record in sorted(found.items()) if name in kept}
+
+
+def claim_command(name: str) -> str:
+    """Return the command that checks a claim."""
+    return f"repro theory claims {name}"
+
+
+def claim_seeds(found: Iterable[Record]) -> str:
+    """Return "20" or "10/20": the different numbers of seeds behind some claims."""
+    return "/".join(map(str, sorted({record.result["seeds"] for record in found})))

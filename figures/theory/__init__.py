@@ -1,0 +1,1 @@
+"""Figures of the exact theory, named after the statement they are about (see `figures.catalogue`)."""

@@ -1,0 +1,106 @@
+"""Which noise neurons the SAM perturbation switches off, on R and on F, by sign (Lemma 3.1)."""
+
+from typing import Any
+
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import estimate, panel_grid, rule_key, say_not_run, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table, summarize
+from figures.tables.names import rule_label
+from figures.tables.records import Records
+from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_table
+from repro.records.record import Record
+
+GROUPS = {
+    "active_retain_match": "R, j = y",
+    "active_forget_match": "F, j = y",
+    "active_retain_oppose": "R, j = −y",
+    "active_forget_oppose": "F, j = −y",
+}
+METRICS = [f"{group}{end}" for group in GROUPS for end in ("", "_perturbed")]
+EPOCHS = (0, 10, 50, 200)
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw the active fraction at W and at W + eps, for each sign and set, at a few epochs of unlearning."""
+    cells = middle_strength(theory_cells(records))
+    if not cells:
+        return empty_figure(lacking("fig-theory-activation", "theory cells"), theme)
+    data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
+    pretrains = list(dict.fromkeys(cell.config["pretrain"] for cell in cells))
+    rows = len(pretrains)
+    figure, axes = panel_grid(rows, 4, width=WIDE, height=1.1 + 1.6 * rows, sharex=True, sharey=True)
+    missing = []
+    for row, pretrain in zip(axes, pretrains, strict=True):
+        row[0].set_ylabel(f"active share\npretrained {rule_label(pretrain)}")
+        for panel, group in zip(row, GROUPS, strict=True):
+            missing.append(_panel(panel, group, data[data["pretrain"] == pretrain], theme))
+    for panel, group in zip(axes[0], GROUPS, strict=True):
+        panel.set_title(GROUPS[group])
+    for panel in axes[-1]:
+        panel.set_xlabel("epoch of unlearning")
+    ends = [("at W", {"fillstyle": "none"}), ("at W + eps", {"fillstyle": "full"})]
+    rules = sorted({cell.config["unlearn"] for cell in cells}, reverse=True)
+    rule_key(figure, theme, rules, notes=ends, head=spread_note(cell_seeds(cells)))
+    return Drawing(data, _caption(cells), _alt(data), tuple(cells), tuple(filter(None, missing)), figure)
+
+
+def _summary(cell: Record) -> Table:
+    epochs = cell.result["epochs"]
+    wanted = sorted({min(epochs, key=lambda have: (abs(have - want), have)) for want in EPOCHS})
+    table = trajectory_table(cell, METRICS)
+    rows = summarize(table[table["epoch"].isin(wanted)], ["metric", "epoch"])
+    rows["perturbed"] = rows["metric"].astype(str).str.endswith("_perturbed")
+    rows["group"] = rows["metric"].astype(str).str.removesuffix("_perturbed")
+    names = {name: cell.config[name] for name in ("pretrain", "unlearn", "signal_strength")}
+    return rows.assign(**names, run_id=cell.run_id)
+
+
+def _panel(axes: Any, group: str, data: Table, theme: Theme) -> str:
+    rows = data[data["group"] == group]
+    if rows.empty:
+        missing = lacking("fig-theory-activation", group)
+        say_not_run(axes, missing, theme)
+        return missing
+    epochs = sorted(rows["epoch"].unique())
+    rules = sorted(rows["unlearn"].unique(), reverse=True)
+    for (unlearn, epoch), pair in rows.groupby(["unlearn", "epoch"], sort=False):
+        place = epochs.index(epoch) + 0.3 * (rules.index(unlearn) - (len(rules) - 1) / 2)
+        _pair(axes, place, pair, theme.lines(str(unlearn)))
+    axes.set_xticks(range(len(epochs)), [f"{epoch:g}" for epoch in epochs])
+    axes.set(ylim=(-0.05, 1.05), xlim=(-0.5, len(epochs) - 0.5))
+    return ""
+
+
+def _pair(axes: Any, place: float, pair: Table, look: dict) -> None:
+    """Join the open marker at W with the filled marker at W + eps."""
+    ends = {bool(row["perturbed"]): row for _, row in pair.iterrows()}
+    if len(ends) == 2:
+        means = [ends[False]["mean"], ends[True]["mean"]]
+        axes.plot([place, place], means, color=look["color"], linewidth=3, alpha=0.25)
+    for perturbed, row in ends.items():
+        estimate(axes, place, row, fillstyle="full" if perturbed else "none", **look)
+
+
+def _caption(cells: list[Record]) -> str:
+    return (
+        "Share of active noise neurons at the weights W (open marker) and at the SAM-perturbed weights W + eps (filled "
+        "marker), by set and by the sign j of the neuron's output weight against the label y. Lemma 3.1 says that the "
+        "perturbation switches off the neurons of retain samples (first column) and leaves those of forget samples "
+        f"on (second column). Means with 95 % t-intervals over {cell_seeds(cells)} seeds. "
+        f"Setting: {describe_theory(cells[0])}."
+    )
+
+
+def _alt(data: Table) -> str:
+    first = data[(data["epoch"] == 0) & (data["unlearn"] == "sam")]
+    parts = []
+    for (pretrain, group), pair in first.groupby(["pretrain", "group"], sort=False):
+        ends = {bool(row.perturbed): row.mean for row in pair.itertuples()}
+        if len(ends) == 2:
+            parts.append(f"pretrained {rule_label(pretrain)}, {GROUPS[str(group)]}: "
+                         f"{ends[False]:.2f} to {ends[True]:.2f}")  # fmt: skip
+    return "Active shares before and after the SAM perturbation, at the start of unlearning. " + "; ".join(parts) + "."

@@ -1,0 +1,124 @@
+"""Phase diagrams: test error over dimension and signal, with the measured and the claimed boundary."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table
+from figures.tables.records import Records, has_arrays
+from repro.records.record import Record
+
+# Title, unlearning rule and radius; None is the pretrained network.
+STAGES: list[tuple[str, tuple[str, float] | None]] = [
+    ("before", None), ("after SGD", ("sgd", 0.1)), ("after SAM 0.1", ("sam", 0.1)), ("after SAM 1", ("sam", 1.0))
+]  # fmt: skip
+SGD_THRESHOLD = 0.93  # in units of (P-1) sigma_p (d/n)^(1/4); its measured constant with sigma_0 ~ d^(-1/2)
+LEVELS = np.linspace(0.0, 0.5, 11)
+BENIGN = 0.1
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw mean test error over (d, |phi|): a row a pretraining rule, a column a stage."""
+    record = phase_record(records)
+    if record is None:
+        return empty_figure(lacking("fig-theory-map", "the phase sweep"), theme)
+    data = phase_table(record)
+    figure, axes = panel_grid(2, len(STAGES), width=WIDE, height=4.3, sharex=True, sharey=True)
+    image, missing = None, []
+    for row, pretrain in zip(axes, ("sgd", "sam"), strict=True):
+        row[0].set_ylabel(f"pretrained {pretrain.upper()}\n" + r"signal norm $|\phi|$")
+        for panel, (title, _) in zip(row, STAGES, strict=True):
+            rows = data[(data["pretrain"] == pretrain) & (data["stage"] == title)]
+            if rows.empty:
+                missing.append(lacking("fig-theory-map", f"pretrained {pretrain}, {title}"))
+                say_not_run(panel, missing[-1], theme)
+                continue
+            image = _panel(panel, rows, theme)
+    for panel, (title, _) in zip(axes[0], STAGES, strict=True):
+        panel.set_title(f"{title}\n{panel.get_title()}".strip())
+    for panel in axes[1]:
+        panel.set_xlabel("dimension $d$")
+    if image is not None:
+        figure.colorbar(image, ax=axes, label="test error", shrink=0.8, pad=0.01)
+    return Drawing(data, _caption(record), _alt(data), (record,), tuple(missing), figure)
+
+
+def phase_record(records: Records) -> Record | None:
+    """Return the phase sweep with most cells, then most seeds."""
+    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == "phase" and has_arrays(one)]
+    return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
+
+
+def phase_table(record: Record) -> Table:
+    """Return one row a cell and stage: d, |phi|, mean test error with its standard error, mean forget error."""
+    arrays, base = record.arrays(), record.config["base"]
+    table: Table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim == 1})
+    unit = (base["patches"] - 1) * base["sigma_p"] * (table["d"] / table["n"]) ** 0.25
+    table = table.assign(norm=table["signal_strength"] * unit, unit=unit)
+    keep = ["d", "n", "signal_strength", "norm", "unit", "pretrain"]
+    parts = []
+    for title, rule in STAGES:
+        if rule is None:
+            rows = table.drop_duplicates(["d", "signal_strength", "pretrain"])
+            rows = rows.assign(error=rows["pretrained_test_error"], se=rows["pretrained_test_error_se"], forget=np.nan)
+        else:
+            rows = table[(table["unlearn"] == rule[0]) & np.isclose(table["rho_scale"], rule[1])]
+            rows = rows.assign(error=rows["test_error"], se=rows["test_error_se"], forget=rows["forget_error"])
+        parts.append(rows[[*keep, "error", "se", "forget"]].assign(stage=title, seeds=base["seeds"]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
+    from matplotlib.patheffects import withStroke
+
+    wide = rows.pivot(index="signal_strength", columns="d", values="error")
+    norms = rows.pivot(index="signal_strength", columns="d", values="norm").to_numpy()
+    dimensions = np.tile(wide.columns.to_numpy(dtype=float), (len(wide), 1))
+    image = axes.contourf(dimensions, norms, wide.to_numpy().clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
+    axes.contour(dimensions, norms, wide.to_numpy(), levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
+    span = np.array([dimensions.min(), dimensions.max()])
+    points = rows.drop_duplicates("d").sort_values("d")
+    sgd = SGD_THRESHOLD * np.interp(span, points["d"].to_numpy(dtype=float), points["unit"].to_numpy())
+    edge = {"path_effects": [withStroke(linewidth=2.6, foreground="#1A1A1A")]}  # or it would vanish on yellow
+    axes.plot(span, sgd, color="white", linestyle="--", linewidth=1.2, **edge)
+    axes.plot(span, [sgd[0], sgd[0]], color="white", linestyle=":", linewidth=1.2, **edge)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    data_ticks(axes, rows["d"])
+    axes.grid(False)
+    if rows["forget"].notna().any():
+        axes.annotate(f"forget error {rows['forget'].mean():.2f}", (0.04, 0.05), xycoords="axes fraction", fontsize=7,
+                      color="#FFFFFF", bbox={"facecolor": "#1A1A1A", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+    return image
+
+
+def _exponents(record: Record) -> str:
+    parts = []
+    for row in record.result["boundaries"]:
+        if row.get("exponent") is not None:
+            stage = "before" if row["stage"] == "pretrained" else f"after {row['unlearn']} {row['rho_scale']:g}"
+            parts.append(f"pretrained {row['pretrain']}, {stage}: {row['exponent']:.2f}")
+    return f" Fitted exponents of d at the boundary: {'; '.join(dict.fromkeys(parts))}." if parts else ""
+
+
+def _caption(record: Record) -> str:
+    base = record.config["base"]
+    return (
+        "Phase diagrams of mean test error over dimension d and signal norm |phi|, before unlearning and after 100 "
+        "epochs of NegGrad (alpha = 0.7). Orange: the measured boundary at test error 0.1. White, dashed: the form of "
+        "Theorem 3.2, 0.93 (P-1) sigma_p (d/n)^(1/4); white, dotted: a constant, the form of Theorem 3.3. Each panel "
+        "states its mean forget error: a low test error without forgetting is no unlearning. Means over "
+        f"{base['seeds']} seeds; standard errors in the CSV. Setting: n = {base['n']}, P = {base['patches']}, "
+        f"m = {base['m']}.{_exponents(record)}"
+    )
+
+
+def _alt(data: Table) -> str:
+    benign = data.assign(benign=data["error"] <= BENIGN).groupby(["pretrain", "stage"], sort=False)["benign"].mean()
+    parts = [f"pretrained {pretrain}, {stage}: {share:.0%}" for (pretrain, stage), share in benign.items()]
+    return "Eight phase diagrams. Share of the grid with test error at most 0.1: " + "; ".join(parts) + "."

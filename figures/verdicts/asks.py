@@ -1,0 +1,144 @@
+"""What the paper's reviewers asked for, answered from network records."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from figures.tables.cells import CELL, low_polarity, main_runs, main_study, unlearn_table
+from figures.tables.intervals import effect_text, interval, summarize
+from figures.tables.klom import ORIGINAL, klom_cells, klom_differences
+from figures.tables.names import GRADED, family, method_label
+from figures.tables.pairs import by_cell, rule_differences
+from figures.tables.records import Records
+from figures.verdicts.findings import verdict_of
+from figures.verdicts.judge import (
+    CONTRADICTED,
+    HOLDS,
+    REGIME,
+    REPORTED,
+    UNDECIDED,
+    Finding,
+    Item,
+    from_differences,
+    from_effects,
+    with_seeds,
+)
+
+
+def spread_is_stated(records: Records) -> Finding:
+    """Answer ask 3: how many cells of the main study have at least three training seeds."""
+    runs, table, _ = main_study(records)
+    if table.empty or "tow" not in table:
+        return Finding()
+    cells = summarize(table, ["method", "pretrain", "rule", "difficulty"], "tow")
+    enough = int((cells["seeds"] >= 3).sum())
+    return Finding(REPORTED, f"{enough} of {len(cells)} cells have at least 3 training seeds", "", tuple(runs))
+
+
+def cost_of_sharpness(records: Records) -> Finding:
+    """Answer ask 4: unlearning time of SAM and MinMax as a multiple of SGD's, same cell and seed: a geometric mean."""
+    runs, table, _ = main_study(records)
+    if "seconds_unlearn" not in table:
+        return Finding()
+    # Sharp MinMax and SalUn pay for their mask as well.
+    mask = table["seconds_mask"].fillna(0.0) if "seconds_mask" in table else 0.0
+    logs = table.assign(logarithm=np.log((table["seconds_unlearn"] + mask).astype(float)))
+    rules = sorted({family(rule) for rule in table["rule"]} - {"sgd", ""})
+    ratios = by_cell(rule_differences(logs, "logarithm", rules=rules), ["rule"])
+    if ratios.empty:
+        return Finding()
+    ratios = ratios.assign(**{name: np.exp(ratios[name].astype(float)) for name in ("mean", "low", "high")})
+    parts = [f"{row.rule}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}] times SGD's time ({row.seeds} seeds)"
+             for row in ratios.itertuples()]  # fmt: skip
+    return Finding(REPORTED, "; ".join(parts), "", tuple(runs))
+
+
+def mask_ablation(records: Records) -> Finding:
+    """Answer ask 6: ToW of Sharp MinMax by cutoff, and the paper's polarity minus the other, same cutoff and seed."""
+    runs = main_runs(records, (*CELL, "mask_fraction", "switches"), swept="mask_fraction")
+    runs = [run for run in runs if family(run.config.get("rule", "")) == "minmax"]
+    table = unlearn_table(runs)
+    if "mask_fraction" not in table or table["mask_fraction"].nunique() < 3 or "tow" not in table:
+        return Finding()
+    best = summarize(table, ["mask_fraction"], "tow").sort_values("mean").iloc[-1]
+    text = (
+        f"best cutoff {best['mask_fraction']:g}: ToW {best['mean']:.3f} ± {best['sd']:.3f} ({int(best['seeds'])} seeds)"
+    )
+    low = low_polarity(table)
+    keys = ["mask_fraction", "seed", "pretrain", "difficulty"]
+    both = table[~low].merge(table[low], on=keys, suffixes=("", "_low"))
+    if not len(both):
+        return Finding(REPORTED, text, "", tuple(runs))
+    effects = pd.DataFrame([interval((both["tow"] - both["tow_low"]).groupby(both["seed"]).mean())])
+    return from_effects(effects, ["paper's polarity"], f"{text}; paper's polarity minus the other, ToW", runs)
+
+
+def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:
+    """Answer asks 5 and 7: a number under some rules minus under SGD, same cell and seed; claimed to be greater."""
+    runs = main_runs(records, having=metric)
+    differences = rule_differences(unlearn_table(runs), metric, rules=rules)
+    name = lambda row: f"{method_label(row.method)}, pretrained {row.pretrain}"  # noqa: E731
+    return from_differences(differences, ["method", "pretrain"], name, what=f"{metric} minus that of SGD", runs=runs)
+
+
+def relearning_of_minmax(records: Records) -> Finding:
+    """Answer ask 5: mean excess of the relearning curve over the retrained model's, MinMax minus SGD."""
+    return gain_of(records, "relearning_excess", ["minmax"])
+
+
+def retain_only_sam(records: Records) -> Finding:
+    """Answer ask 7: ToW with SAM on the retain loss only, minus SGD."""
+    return gain_of(records, "tow", ["retain-sam"])
+
+
+def klom_of_sam(records: Records) -> Finding:
+    """Answer ask 8: mean KLoM on F of SAM minus that of SGD, same pretraining and same models; and of doing nothing."""
+    found = klom_cells(records)
+    effects = klom_differences(found)
+    if not len(effects):
+        return Finding()
+    sam = effects[effects["rule"].map(family).isin(["sam", "asam"])].reset_index(drop=True)
+    names = [f"{row.rule}, pretrained {row.pretrain}" for row in sam.itertuples()]
+    runs = [run for cell in found for run in cell.runs]
+    finding = from_effects(sam, names, "mean KLoM on F minus that of SGD", runs, sign=-1)
+    nothing = effects[effects["rule"] == ORIGINAL]
+    rest = [f"doing nothing, pretrained {row['pretrain']}: {effect_text(row)}" for _, row in nothing.iterrows()]
+    return replace(finding, number="; ".join([finding.number, *rest]))
+
+
+def memorization_grades(records: Records) -> Finding:
+    """Answer ask 9: is ToW of NegGrad with SGD monotone in the memorization grade? Low minus mid, mid minus high."""
+    runs, table, _ = main_study(records)
+    table = table[(table["method"] == "neggrad") & (table["rule"] == "sgd") & table["difficulty"].isin(GRADED)]
+    if table["difficulty"].nunique() < 3 or "tow" not in table:
+        return Finding()
+    wide = table.groupby(["seed", "difficulty"])["tow"].mean().unstack("difficulty")
+    steps = {f"{a} − {b}": interval(wide[a] - wide[b]) for a, b in (("low", "mid"), ("mid", "high"))}
+    clear = [step["low"] > 0 for step in steps.values()]
+    verdict = HOLDS if all(clear) else REGIME if any(clear) else UNDECIDED
+    if any(step["high"] < 0 for step in steps.values()):
+        verdict = CONTRADICTED
+    parts = [f"{name}: {with_seeds(step)}" for name, step in steps.items()]
+    return Finding(verdict, "ToW falls with the grade: " + "; ".join(parts), "", tuple(runs))
+
+
+# What was asked, the figures that show it, the question.
+ASKED = [
+    ("Ask 1", "fig-umap", "distinct colours, markers and arrows in the UMAP; a number beside the picture",
+     verdict_of("fig-umap")),
+    ("Ask 2", "fig-tow fig-roc fig-relearning", "the three accuracies under every ToW; MIA with ROC, relearning",
+     verdict_of("fig-tow")),
+    ("Ask 3", "tab-methods", "mean and standard deviation over seeds everywhere", spread_is_stated),
+    ("Ask 4", "fig-pareto", "run time of SAM and MinMax beside quality", cost_of_sharpness),
+    ("Ask 5", "fig-relearning", "does sharpness maximization weaken models against relearning? (excess over SGD's)",
+     relearning_of_minmax),
+    ("Ask 6", "fig-mask", "ablation of the mask's cutoff and polarity", mask_ablation),
+    ("Ask 7", "tab-minmax", "the missing baseline, SAM on the retain loss only, improves on SGD", retain_only_sam),
+    ("Ask 8", "fig-klom", "KLoM: SAM brings the margins of F nearer to those of retrained models than SGD does",
+     klom_of_sam),
+    ("Ask 9", "fig-tow", "ToW falls as memorization rises, so that grading forget sets by it is useful",
+     memorization_grades),
+]  # fmt: skip
+ITEMS = [Item("ask", title, question, f"repro figures {names}", judge) for title, names, question, judge in ASKED]

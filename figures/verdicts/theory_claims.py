@@ -1,0 +1,59 @@
+"""What the paper claims in theory, and the verdict of the claim records on each."""
+
+from functools import partial
+
+from figures.tables.records import Records
+from figures.tables.theory import claim_command, claim_records
+from figures.verdicts.judge import CONTRADICTED, HOLDS, NOT_RUN, REGIME, UNDECIDED, Finding, Item
+from repro.records.record import Record
+
+# Claim identifier, title, what the paper says.
+CLAIMS = [
+    ("lemma-3.1-activation", "Lemma 3.1", "the SAM perturbation switches off the noise neurons of R, not those of F"),
+    ("lemma-3.1-sgd-on-forget", "Lemma 3.1, consequence", "SAM abandons denoising on F and acts there like SGD"),
+    ("theorem-3.2-sgd-boundary", "Theorem 3.2", "SGD overfits benignly iff |phi| >= C1 d^(1/4) n^(-1/4) P sigma_p"),
+    ("theorem-3.3-sam-boundary", "Theorem 3.3", "SAM has low test error already for |phi| >= Omega(1)"),
+    ("theorem-3.3-matched-forgetting", "SAM against SGD in theory",
+     "SAM is the better unlearning rule, at matched epochs and at matched forgetting"),
+    ("lemma-3.4-surplus-ratio", "Lemma 3.4 as a ratio", "SAM learns retain signal Theta(|phi|^2) times as fast"),
+    ("lemma-3.4-surplus-difference", "Lemma 3.4 as a difference", "SAM learns Theta(|phi|^2) more retain signal"),
+    ("lemma-3.4-alpha-tolerance", "Lemma 3.4, alpha", "SAM tolerates a smaller alpha than SGD"),
+    ("lemma-3.4-alpha-gap", "Lemma 3.4, rate", "the alpha thresholds of SGD and SAM differ by O(sqrt(d/n))"),
+    ("random-labels", "Random labels", "the same analysis with flipped forget labels"),
+    ("sharp-minmax", "Sharp MinMax", "the forget part needs a stronger signal than SGD; overfitting F helps"),
+]  # fmt: skip
+# Where claims differ, and none holds anywhere, the last of these that one of them has is their common verdict.
+ORDER = (NOT_RUN, UNDECIDED, HOLDS, REGIME, CONTRADICTED)
+
+
+def one_claim(name: str, records: Records) -> Finding:
+    """Return what the record of one theory claim says."""
+    record = claim_records(records, [name]).get(name)
+    if record is None:
+        return Finding()
+    return Finding(record.result["verdict"], _estimate(record), record.result["regime"], (record,))
+
+
+def several_claims(names: tuple[str, ...], records: Records) -> Finding:
+    """Return the verdict of the theory claims that a figure shows; where they differ, each is named with its own."""
+    found = list(claim_records(records, names).values())
+    if not found:
+        return Finding()
+    seen = {record.result["verdict"] for record in found}
+    verdict = REGIME if len(seen) > 1 and seen & {HOLDS, REGIME} else max(seen, key=ORDER.index)
+    number = "; ".join(f"{record.result['title']}: {record.result['verdict']}" for record in found)
+    return Finding(verdict, number, "", tuple(found))
+
+
+def _estimate(record: Record) -> str:
+    """Return a claim's central number with its 95 % interval and seeds, and what the number is."""
+    result = record.result
+    value, (low, high) = result["estimate"], result["interval"]
+    if value is None:
+        return "—"
+    spread = "" if low is None else f" [{low:.3g}, {high:.3g}]"
+    what = f" — {result['quantity']}" if result.get("quantity") else ""
+    return f"{value:.3g}{spread} ({result['seeds']} seeds){what}"
+
+
+ITEMS = [Item("theory", title, text, claim_command(name), partial(one_claim, name)) for name, title, text in CLAIMS]

@@ -1,0 +1,77 @@
+"""Files of a drawing: complete, the same each time, and not drawn again until a record changes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from figures.catalogue import FIGURES
+from figures.drawing.drawing import Drawing
+from figures.drawing.files import draw, latex, markdown
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.store import Store
+
+Draw = Callable[[str], Drawing]
+
+
+def test_strict_raises_after_everything_is_written(empty: Store, tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="repro theory") as caught:
+        draw(["fig-theory-trajectories", "fig-tow"], [empty], tmp_path, strict=True)
+    assert caught.value.exit_code == 3
+    assert (tmp_path / "fig-tow.pdf").exists()
+
+
+def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_drawn(
+    empty: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'fig-tow'"):
+        draw(["fig-theory-trajectories", "fig-two"], [empty], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> None:
+    names = ["fig-mia", "tab-minmax"]
+    contents = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        draw(names, [golden], folder)
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
+    assert contents[0] == contents[1]
+
+
+def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: Path) -> None:
+    (first,) = draw(["fig-published"], [golden], tmp_path)
+    before = (tmp_path / "fig-published.png").stat().st_mtime_ns
+    assert draw(["fig-published"], [golden], tmp_path) == [first]
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns == before
+    draw(["fig-published"], [Store(tmp_path / "nothing")], tmp_path)
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns != before
+
+
+def test_the_numbers_on_disk_are_those_that_were_drawn(drawing: Draw, drawn_folder: Path) -> None:
+    for name in ("fig-tow", "tab-differences"):
+        kept = pd.read_csv(drawn_folder / f"{name}.csv")
+        pd.testing.assert_frame_equal(kept, drawing(name).data, check_dtype=False)
+        origin = json.loads((drawn_folder / f"{name}.json").read_text())
+        assert [run["run_id"] for run in origin["runs"]] == drawing(name).run_ids
+
+
+def test_texts_that_a_table_could_trip_over_are_escaped() -> None:
+    table = pd.DataFrame([{"a|b": "x|y", "50 %": "1 ± 2 → 3_4"}])
+    assert markdown(table).splitlines()[2] == "| x\\|y | 1 ± 2 → 3_4 |"
+    assert latex(table).splitlines()[2:5] == [
+        r"a|b & 50 \% \\",
+        r"\midrule",
+        r"x|y & 1 $\pm$ 2 $\to$ 3\_4 \\",
+    ]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_item_writes_its_drawing_its_numbers_and_their_origin(drawn_folder: Path, name: str) -> None:
+    origin = json.loads((drawn_folder / f"{name}.json").read_text())
+    assert origin["caption"]
+    assert origin["alt"]
+    kinds = {path.suffix for path in drawn_folder.glob(f"{name}.*")}
+    assert kinds in ({".pdf", ".png", ".csv", ".json"}, {".md", ".tex", ".csv", ".json"})
+    assert (".png" in kinds) == (drawn_folder / f"{name}-dark.png").exists()

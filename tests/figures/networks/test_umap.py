@@ -1,0 +1,80 @@
+"""Numbers of the feature space against hand-made clouds, and maps that are fitted once and kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from figures.networks.umap import embed, entanglement_wp, forget_purity, normalize, trust, umap_installed
+
+
+def two_clouds(gap: float, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    points = 0.1 * np.random.default_rng(0).standard_normal((count, 6))
+    is_forget = np.arange(count) % 2 == 0
+    points[is_forget, 0] += gap
+    return points, is_forget
+
+
+def test_two_samples_at_distance_one_have_no_overlap() -> None:
+    features, is_forget = np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([True, False])
+    assert entanglement_wp(features, is_forget) == 0.0
+
+
+def test_equal_sets_are_wholly_entangled() -> None:
+    points = np.random.default_rng(1).standard_normal((10, 3))
+    features, is_forget = np.concatenate([points, points]), np.arange(20) < 10
+    assert entanglement_wp(features, is_forget) == pytest.approx(1.0)
+
+
+def test_entanglement_is_one_minus_the_mean_matched_distance() -> None:
+    # On a line: F at 0 and 1, R at 2 and 5. Any matching that keeps order costs (2 + 4) / 2 = 3; the largest is 5.
+    features = np.array([[0.0], [1.0], [2.0], [5.0]])
+    assert entanglement_wp(features, np.array([True, True, False, False])) == pytest.approx(1 - 3 / 5)
+
+
+def test_purity_is_one_for_separate_clouds_and_near_chance_for_mixed_ones() -> None:
+    assert forget_purity(*two_clouds(gap=50.0)) == 1.0
+    mixed = forget_purity(*two_clouds(gap=0.0))
+    assert 0.3 < mixed < 0.7
+
+
+def test_rows_have_unit_length() -> None:
+    rows = normalize(np.array([[3.0, 4.0], [0.0, 2.0]]))
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0)
+
+
+def test_a_faithful_picture_is_trustworthy() -> None:
+    flat = np.random.default_rng(2).standard_normal((30, 2))
+    assert trust(flat, flat) == 1.0
+    assert trust(flat, np.random.default_rng(3).standard_normal((30, 2))) < 0.9
+
+
+def test_components_send_equal_features_to_equal_places(tmp_path: Path) -> None:
+    features, _ = two_clouds(gap=3.0)
+    first, second = embed(features, [features], neighbours=5, cache=None)
+    np.testing.assert_allclose(first, second)
+    assert first.shape == (40, 2)
+
+
+def test_an_embedding_is_kept_by_digest(tmp_path: Path) -> None:
+    features, _ = two_clouds(gap=3.0)
+    first = embed(features, [features + 1], neighbours=5, cache=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    stamp = kept.stat().st_mtime_ns
+    again = embed(features, [features + 1], neighbours=5, cache=tmp_path)
+    assert kept.stat().st_mtime_ns == stamp
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    embed(features, [features + 2], neighbours=5, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not umap_installed(), reason="needs umap-learn")
+def test_umap_keeps_clouds_apart_and_repeats(tmp_path: Path) -> None:
+    features, is_forget = two_clouds(gap=50.0, count=120)
+    first, moved = embed(features, [features], neighbours=10, cache=None)
+    again, _ = embed(features, [features], neighbours=10, cache=None)
+    np.testing.assert_array_equal(first, again)
+    assert moved.shape == (120, 2)
+    assert forget_purity(first, is_forget) == 1.0

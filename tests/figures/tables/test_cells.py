@@ -1,0 +1,88 @@
+"""Which network runs a figure shows, and what a row of their table holds."""
+
+from collections.abc import Callable
+
+import pytest
+
+from figures.tables.cells import (
+    CELL,
+    low_polarity,
+    main_runs,
+    main_study,
+    one_forget_set,
+    run_caption,
+    seed_range,
+    swept_table,
+    unlearn_table,
+)
+from figures.tables.records import Records
+from repro.records.record import Record
+from repro.records.store import Store
+
+Run = Callable[..., Record]
+Read = Callable[..., Records]
+
+
+def test_network_runs_become_one_row_each_with_their_origin(golden: Store) -> None:
+    table = unlearn_table(golden.records("unlearn"))
+    assert len(table) == 54 + 12 + 12 + 32 + 48
+    assert table["run_id"].is_unique
+    table = table[table["model"] == "resnet8"]
+    cell = table[(table["rule"] == "sam-0.1") & (table["pretrain"] == "sgd") & (table["difficulty"] == "mid")]
+    assert sorted(cell["tow"]) == pytest.approx([0.70, 0.71, 0.72])
+
+
+def test_the_main_study_leaves_out_failed_runs_and_patch_images(run: Run, records_of: Read) -> None:
+    kept = [run(rule="sgd"), run(rule="sam-0.1", status="diverged")]
+    other = [run(rule="asam-1.0", status="failed"), run(rule="minmax", kind="choice")]
+    other += [run(rule=f"sam-{radius}", dataset="signal-noise") for radius in range(9)]
+    found = main_runs(records_of([*kept, *other]))
+    assert sorted(one.config["rule"] for one in found) == ["sam-0.1", "sgd"]
+
+
+def test_within_a_rule_the_rate_is_one_and_the_same(run: Run, records_of: Read) -> None:
+    tuned = [run(rule="sgd", lr=0.1, seed=seed) for seed in range(3)] + [run(rule="sam-0.1", lr=0.5)]
+    stray = [run(rule="sgd", lr=0.3, seed=7)]
+    assert {one.run_id for one in main_runs(records_of([*tuned, *stray]))} == {one.run_id for one in tuned}
+
+
+def test_the_study_that_measured_a_number_is_taken(run: Run, records_of: Read) -> None:
+    large = [run(rule=rule, model="large") for rule in ("sgd", "sam-0.1", "asam-1.0")]
+    small = [run(rule="sgd", model="small", number={"relearning_excess": 0.5})]
+    assert len(main_runs(records_of([*large, *small]))) == 3
+    found, table, number = main_study(records_of([*large, *small]), "never_measured", "relearning_excess")
+    assert ([one.config["model"] for one in found], number) == (["small"], "relearning_excess")
+    assert table["relearning_excess"].tolist() == [0.5]
+
+
+def test_a_sweep_has_at_least_three_values_in_a_cell(run: Run) -> None:
+    swept = [run(rule="sgd", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2, 0.3)]
+    short = [run(rule="sam-0.1", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2)]
+    other = [run(method="scrub", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2, 0.3)]
+    table = swept_table([*swept, *short, *other], "alpha")
+    assert table["alpha"].tolist() == [0.1, 0.2, 0.3]
+    assert set(table["rule"]) == {"sgd"}
+    assert len(swept_table(swept, "mask_fraction")) == 0
+
+
+def test_samples_of_different_forget_sets_are_never_pooled(run: Run) -> None:
+    sets = {name: run(difficulty=name) for name in ("low", "random", "high", "mid")}
+    assert one_forget_set(list(sets.values())) == [sets["high"]]
+    assert one_forget_set([sets["low"], sets["mid"]]) == [sets["mid"]]
+
+
+def test_the_reverse_polarity_is_that_of_the_switch(run: Run) -> None:
+    table = unlearn_table([run(switches="mask_polarity=low", number={"tow": 1.0}), run(switches="")])
+    assert low_polarity(table).tolist() == [True, False]
+    assert low_polarity(unlearn_table([run()])).tolist() == [False]
+
+
+def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run) -> None:
+    found = [run(difficulty=name, seed=seed, number={"parents": {"forget_set": "same"}})
+             for name, seeds in (("low", 2), ("mid", 3)) for seed in range(seeds)]  # fmt: skip
+    table = unlearn_table(found)
+    assert seed_range(table) == "2-3"
+    caption = run_caption(found, table)
+    assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds a cell." in caption
+    assert caption.endswith("The forget sets low and mid hold the same samples here.")
+    assert "metrics" in CELL

@@ -1,0 +1,82 @@
+"""Differences are taken within a cell and seed, from the rule that is subtracted, and averaged seed by seed."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from figures.tables.cells import unlearn_table
+from figures.tables.intervals import Table, interval
+from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
+from figures.tables.records import Records
+
+# ToW of seeds 0, 1, 2: a seed is worth far more than a rule, so that any other pairing shows.
+SGD, SAM = [0.1, 0.4, 0.8], [0.2, 0.6, 1.1]
+
+
+def table(runs: Callable[..., Records], cells: list) -> Table:
+    return unlearn_table(runs(cells).of("unlearn"))
+
+
+def values(differences: Table, *keys: str) -> dict:
+    return differences.set_index(list(keys))["difference"].to_dict()
+
+
+def test_a_rule_is_compared_with_sgd_of_the_same_seed(runs: Callable[..., Records]) -> None:
+    found = rule_differences(table(runs, [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1"}, {"tow": SAM})]), "tow",
+                             rules=["sam"])  # fmt: skip
+    assert values(found, "rule", "seed") == pytest.approx(
+        {("sam-0.1", 0): 0.1, ("sam-0.1", 1): 0.2, ("sam-0.1", 2): 0.3}
+    )
+
+
+@pytest.mark.parametrize("setting", [{"difficulty": "high"}, {"pretrain": "sam-0.1"}, {"method": "scrub"},
+                                     {"model": "resnet18"}, {"alpha": 0.5}, {"epochs": 9}])  # fmt: skip
+def test_no_run_is_compared_with_another_cell(runs: Callable[..., Records], setting: dict) -> None:
+    cells = [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1", **setting}, {"tow": SAM})]
+    assert len(rule_differences(table(runs, cells), "tow", rules=["sam"])) == 0
+
+
+def test_only_the_named_rules_are_compared(runs: Callable[..., Records]) -> None:
+    cells = [({"rule": rule}, {"tow": SGD}) for rule in ("sgd", "sam-0.1", "asam-1.0", "retain-sam-0.1")]
+    assert set(rule_differences(table(runs, cells), "tow", rules=["asam", "retain-sam"])["rule"]) == {
+        "asam-1.0",
+        "retain-sam-0.1",
+    }
+
+
+def test_a_pretraining_rule_is_compared_with_the_same_unlearning_rule(runs: Callable[..., Records]) -> None:
+    cells = [
+        ({"pretrain": "sgd", "rule": "sgd"}, {"tow": SGD}),
+        ({"pretrain": "sam-0.1", "rule": "sgd"}, {"tow": SAM}),
+        ({"pretrain": "sam-0.1", "rule": "asam-1.0"}, {"tow": SAM}),
+    ]
+    found = pretrain_differences(table(runs, cells), "tow", rules=["sam"])
+    assert values(found, "pretrain", "rule", "seed") == pytest.approx(
+        {("sam-0.1", "sgd", 0): 0.1, ("sam-0.1", "sgd", 1): 0.2, ("sam-0.1", "sgd", 2): 0.3}
+    )
+
+
+def test_a_number_that_is_missing_on_one_side_gives_no_difference(runs: Callable[..., Records]) -> None:
+    both = table(runs, [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1"}, {"tow": SAM})])
+    both["tow"] = both["tow"].mask((both["rule"] == "sgd") & (both["seed"] == 1))
+    assert values(rule_differences(both, "tow", rules=["sam"]), "seed") == pytest.approx({0: 0.1, 2: 0.3})
+    assert len(rule_differences(both, "never_measured", rules=["sam"])) == 0
+
+
+def rows() -> Table:
+    """Cell a on one forget set, cell b on two whose values differ by 2 within a seed."""
+    values = (0.1, 0.2, 0.6)
+    return pd.DataFrame([{"cell": cell, "seed": seed, "difference": value + shift}
+                         for cell, shift in (("a", 0.0), ("b", 9.0), ("b", 11.0))
+                         for seed, value in enumerate(values)])  # fmt: skip
+
+
+def test_cells_have_their_intervals_over_seeds_and_forget_sets_are_averaged_first() -> None:
+    found = by_cell(rows(), ["cell"]).set_index("cell")
+    for cell, values in (("a", [0.1, 0.2, 0.6]), ("b", [10.1, 10.2, 10.6])):
+        assert found.loc[cell].to_dict() == pytest.approx(interval(values))
+
+
+def test_a_mean_over_cells_counts_each_once_in_a_seed() -> None:
+    assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]))

@@ -1,0 +1,59 @@
+"""Records of the theory: which cells and claims are shown, and their tables."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from figures.tables.records import Records
+from figures.tables.theory import claim_records, middle_strength, theory_cells, theory_table, trajectory_table
+from repro.records.record import Record
+from repro.records.store import Store
+
+
+def test_theory_table_has_one_row_a_stage_metric_and_seed(golden: Store) -> None:
+    record = golden.records("theory")[0]
+    table = theory_table([record])
+    assert len(table) == 2 * 6 * 3
+    final = table[(table["stage"] == "final") & (table["metric"] == "test_error")]
+    assert final["value"].tolist() == pytest.approx(record.result["final"]["test_error"])
+
+
+def test_trajectories_keep_every_seed_and_epoch(golden: Store) -> None:
+    record = golden.records("theory")[0]
+    table = trajectory_table(record, ["kappa_retain", "never_recorded"])
+    assert set(table["metric"]) == {"kappa_retain"}
+    wide = table.pivot(index="seed", columns="epoch", values="value").to_numpy()
+    np.testing.assert_allclose(wide, record.arrays()["trajectory_kappa_retain"], rtol=1e-12)
+
+
+def test_a_seed_that_diverged_is_marked_and_its_missing_number_is_no_zero() -> None:
+    result = {"seeds": [0, 1], "final": {"test_error": [0.5, None]}, "diverged_at": [-1, 7]}
+    table = theory_table([Record("a", "theory", "ok", {}, result, {})])
+    assert table["status"].tolist() == ["ok", "diverged"]
+    assert np.isnan(table["value"].tolist()[1])
+
+
+def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_half(golden: Store) -> None:
+    cells = theory_cells(Records([golden]))
+    assert len(cells) == 12
+    assert {cell.config["signal_strength"] for cell in middle_strength(cells)} == {0.5}
+    assert {cell.config["unlearn"] for cell in theory_cells(Records([golden]), unlearn=["sam"])} == {"sam"}
+
+
+def claim(name: str, seeds: int, first: int = 0) -> Any:
+    config = {"claim": name, "seeds": seeds, "first_seed": first}
+    return Record(f"{name}{seeds}{first}", "theory_claim", "ok", config, {"claim": name, "seeds": seeds}, {})
+
+
+def test_of_several_records_of_a_claim_the_one_with_most_seeds_counts() -> None:
+    class Reader:
+        def records(self, kind: str | None = None) -> list[Record]:
+            return [claim("b", 2), claim("b", 20), claim("b", 20, first=100), claim("a", 5)]
+
+        def verify(self) -> list[str]:
+            return []
+
+    found = claim_records(Records([Reader()]))
+    assert {name: record.run_id for name, record in found.items()} == {"a": "a50", "b": "b200"}
+    assert list(claim_records(Records([Reader()]), ["b", "never run"])) == ["b"]

@@ -1,0 +1,58 @@
+"""The one list: every name has a function, a command and a verdict that exists; installed packages add their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from figures import catalogue
+from figures.catalogue import FIGURES, figure_names, find
+from figures.drawing.files import draw
+from figures.verdicts.findings import ITEMS
+from figures.verdicts.theory_claims import CLAIMS
+from repro.records.store import Store
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_path: Path, name: str) -> None:
+    (drawn,) = draw([name], [empty], tmp_path / "out")
+    assert drawn.missing
+    commands = {line.rpartition(": ")[2] for line in drawn.missing}
+    wanted = "repro theory" if name.startswith("fig-theory") else FIGURES[name].command
+    assert all(command.startswith(wanted) for command in commands)
+    assert drawn.run_ids == []
+
+
+def test_every_verdict_a_figure_takes_is_one_of_the_papers_items() -> None:
+    known = {item.title for item in ITEMS} | {identifier for identifier, _, _ in CLAIMS}
+    assert {claim for entry in FIGURES.values() for claim in entry.claims} <= known
+
+
+def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "mine-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[repro.figures]\nfig-mine = figures_of_mine:draw\nfig-tow = other:draw\n")
+    (tmp_path / "figures_of_mine.py").write_text("def draw(records, theme): return 'mine'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalogue._plugins.cache_clear()
+    try:
+        assert figure_names() == [*FIGURES, "fig-mine"]
+        assert find("fig-mine")(None, None) == "mine"  # type: ignore[arg-type, comparison-overlap]
+        assert find("fig-tow").__module__ == "figures.networks.cells"
+    finally:
+        catalogue._plugins.cache_clear()
+
+
+def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from repro.records.store import Store;"
+        "from figures.drawing.files import draw;"
+        f"draw(['fig-tow', 'fig-theory-trajectories'], [Store({str(golden.root)!r})], Path({str(tmp_path)!r}));"
+        "print([name for name in ('torch', 'numba', 'theory', 'empirical') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,92 @@
+"""What the reviewers asked for, on small studies made by hand."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from figures.tables.klom import klom_cells
+from figures.tables.records import Records
+from figures.verdicts import asks
+from repro.records.store import Store
+
+Runs = Callable[..., Records]
+BASE, MORE = [0.1, 0.3, 0.5], [0.29, 0.50, 0.71]
+PLUS = "+0.200 [+0.175, +0.225] (3 seeds)"
+
+
+def test_ask_3_counts_cells_with_three_seeds(runs: Runs) -> None:
+    found = asks.spread_is_stated(runs([({"rule": "sgd"}, {"tow": BASE}), ({"rule": "sam-1"}, {"tow": BASE[:2]})]))
+    assert (found.verdict, found.number) == ("reported", "1 of 2 cells have at least 3 training seeds")
+
+
+def test_ask_4_multiplies_times_within_a_seed_and_counts_the_mask(runs: Runs) -> None:
+    # Ratios 2 and 8, whose geometric mean is 4; SAM's time is compared with SGD's of the same seed.
+    masked = {"seconds_unlearn": [1.5, 700.0], "seconds_mask": [0.5, 100.0]}
+    cells: list[Any] = [({"rule": "sgd"}, {"seconds_unlearn": [1.0, 100.0]}), ({"rule": "minmax-sam-1"}, masked)]
+    found = asks.cost_of_sharpness(runs(cells))
+    assert found.verdict == "reported"
+    assert found.number.startswith("minmax-sam-1: 4.00 [")
+    assert found.number.endswith("] times SGD's time (2 seeds)")
+
+
+def test_ask_5_is_about_minmax_and_the_excess(runs: Runs) -> None:
+    def numbers(excess: list[float]) -> dict[str, list[float]]:
+        return {"relearning_excess": excess, "tow": list(reversed(excess))}
+
+    cells = [({"rule": "sgd"}, numbers(BASE)), ({"rule": "minmax-sam-1"}, numbers(MORE)),
+             ({"rule": "sam-1"}, numbers([-9.0, -9.0, -9.0]))]  # fmt: skip
+    found = asks.relearning_of_minmax(runs(cells))
+    assert (found.verdict, found.number) == ("holds", f"relearning_excess minus that of SGD: {PLUS}")
+
+
+def test_ask_6_subtracts_the_other_polarity_from_the_papers_at_the_same_cutoff(runs: Runs) -> None:
+    cells = []
+    for (cutoff, level), (switches, values) in itertools.product(
+        ((0.1, 0.0), (0.3, 0.1), (0.5, 0.05)), (("", MORE), ("mask_polarity=low", BASE))
+    ):
+        settings = {"rule": "minmax-sam-1", "mask_fraction": cutoff, "switches": switches}
+        cells.append((settings, {"tow": [value + level for value in values]}))
+    found = asks.mask_ablation(runs(cells))
+    assert found.verdict == "holds"
+    assert found.regime == "holds: paper's polarity"
+    assert found.number.startswith("best cutoff 0.3: ToW 0.500 ± ")
+    assert found.number.endswith(f"paper's polarity minus the other, ToW: {PLUS}")
+
+
+def test_ask_7_is_about_sam_on_the_retain_loss_only(runs: Runs) -> None:
+    cells = [({"rule": "sgd"}, {"tow": BASE}), ({"rule": "retain-sam-1"}, {"tow": MORE}), ({"rule": "sam-1"},
+             {"tow": [-9.0, -9.0, -9.0]})]  # fmt: skip
+    found = asks.retain_only_sam(runs(cells))
+    assert (found.verdict, found.number) == ("holds", f"tow minus that of SGD: {PLUS}")
+    assert found.regime == "holds: NegGrad, pretrained sgd"
+
+
+def test_ask_8_says_that_a_smaller_klom_is_better(golden: Store) -> None:
+    records = Records([golden])
+    found = asks.klom_of_sam(records)
+    # Synthetic margins: SAM's are the retrained ones, SGD's lie as far away as the original ones.
+    assert found.verdict == "holds"
+    assert found.regime == "holds: sam-0.1, pretrained sgd"
+    assert found.number.startswith("mean KLoM on F minus that of SGD: -")
+    assert found.number.endswith("doing nothing, pretrained sgd: +0.000 [+0.000, +0.000]")
+    assert len(found.records) == sum(len(cell.runs) for cell in klom_cells(records)) == 48
+
+
+@pytest.mark.parametrize(("low", "mid", "high", "verdict"), [
+    (0.8, 0.6, 0.4, "holds"), (0.8, 0.6, 0.6, "holds in a regime"), (0.6, 0.6, 0.6, "undecided"),
+    (0.8, 0.6, 0.7, "contradicted"), (0.4, 0.6, 0.8, "contradicted"),
+])  # fmt: skip
+def test_ask_9_says_that_tow_falls_from_grade_to_grade(
+    runs: Runs, low: float, mid: float, high: float, verdict: str
+) -> None:
+    levels = {"low": low, "mid": mid, "high": high}
+    noise = {"low": (0.0, 0.01, 0.02), "mid": (0.01, 0.0, 0.02), "high": (0.0, 0.01, 0.02)}
+    cells = [({"difficulty": name}, {"tow": [level + step for step in noise[name]]}) for name, level in levels.items()]
+    # Neither another rule nor another method is asked about.
+    cells += [({"difficulty": name, "rule": "sam-1"}, {"tow": [1.0 - level] * 3}) for name, level in levels.items()]
+    found = asks.memorization_grades(runs(cells))
+    assert found.verdict == verdict
+    assert found.number.startswith(f"ToW falls with the grade: low − mid: {low - mid:+.3f} [")
+    assert f"; mid − high: {mid - high:+.3f} [" in found.number
