@@ -101,6 +101,7 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     it is 0 where the released code has none, as there.
     """
     result, fidelity = evaluation.result, evaluation.config.fidelity
+    signed = fidelity.tow == "signed"
     own, original, retrained = (
         {name: result[f"{prefix(role)}{name}_accuracy"] for name in SETS}
         for role in ("unlearned", "original", "retrained")
@@ -113,7 +114,7 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
         "tow_signed": tow(own, retrained, signed=True),
         "original_tow": tow(original, retrained),
         "original_tow_signed": tow(original, retrained, signed=True),
-        "tow_reported": tow(own, reference, signed=fidelity.tow == "signed") if reference else 0.0,
+        "tow_reported": tow(own, reference, signed=signed) if reference else 0.0,
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,25 @@ from torch import Tensor, nn
 from empirical.data.augment import augmentation
 from empirical.data.corruptions import corrupt
 from empirical.data.forget import choose_forget
+from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
 from empirical.metrics.closeness import published_reference
+from empirical.metrics.entanglement import entangle, unit_rows, variance_ratio
+from empirical.metrics.evaluation import Evaluation, ModelOutputs
 from empirical.metrics.landscape import directions
 from empirical.models.network import Network
 from empirical.runs.cell import build_method
+from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from empirical.settings.switches import PRESETS, Fidelity, resolve
+from empirical.settings.switches import Fidelity, resolve
 from empirical.training.loop import Scores, learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
 
 Small = Callable[..., RunConfig]
+DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
 LABELS = np.repeat(np.arange(10), 40)
 MASK = [torch.tensor([True, False])]
 
@@ -46,22 +52,37 @@ def result(small: Small, shared: Workspace, switches: str = "", **changes: Any) 
     return run(small(switches=switches, **changes), shared.store, workspace=shared).result
 
 
-def test_every_switch_has_a_test_of_its_own() -> None:
-    tests = {name for name in globals() if name.startswith("test_d")}
-    assert len(switch_names()) == len(tests) == 24
+def documented() -> dict[str, tuple[str, str, str]]:
+    """Return number, correct and released value of every switch in the table of docs/differences.md."""
+    rows = [line.strip("| \n").split(" | ") for line in DOCS.read_text().splitlines() if line.startswith("| D")]
+    return {name.strip("`"): (number, *rest) for number, name, *rest in (row for row in rows if len(row) == 4)}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_runs_and_says_what_it_set(preset: str, small: Small, shared: Workspace) -> None:
-    changes = {"metrics": ("accuracy", "tow", "mia"), "preset": preset, "lr": 0.001}
-    labels = result(small, shared, **changes)["labels"]
-    assert labels["preset"] == preset
+def test_the_table_of_differences_is_what_the_presets_set() -> None:
+    table, released = documented(), resolve("official-release")
+    assert list(table) == switch_names()
+    for field in fields(Fidelity):
+        number, correct, official = table[field.name]
+        assert field.metadata["help"].startswith(f"{number}: ")
+        for text, fidelity in ((correct, Fidelity()), (official, released)):
+            assert (
+                text.split()[0]
+                == f"`{str(getattr(fidelity, field.name)).replace('True', 'true').replace('False', 'false')}`"
+            )
 
 
-def test_the_default_preset_moves_nothing_and_the_released_one_everything() -> None:
-    assert resolve("correct") == Fidelity()
-    moved = [name for name in switch_names() if getattr(resolve("official-release"), name) != getattr(Fidelity(), name)]
-    assert set(switch_names()) - set(moved) == {"forget_statistics", "minmax_sign"}
+def test_the_paper_preset_is_the_release_without_its_optimizer_and_augmentation() -> None:
+    paper, released = resolve("official-paper"), resolve("official-release")
+    assert replace(released, base_optimizer="as-set", randaugment=False) == paper != released
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Fidelity)])
+def test_a_switch_moves_alone(name: str) -> None:
+    """Each value can be set by its text on top of `correct`, and nothing else moves with it."""
+    default, released = getattr(Fidelity(), name), getattr(resolve("official-release"), name)
+    other = {"forget_statistics": "keep", "minmax_sign": "cross-entropy"}.get(name, released)
+    assert other != default
+    assert resolve("correct", f"{name}={str(other).lower()}") == single(name, other)
 
 
 def test_single_switches_override_a_preset() -> None:
@@ -120,18 +141,6 @@ def test_d5_minmax_update() -> None:
     assert phases(Plain(), single("minmax_update", "double")) == (Plain(),)
 
 
-def test_two_full_optimizers_give_other_weights(small: Small, shared: Workspace) -> None:
-    """With no gradient at all, two optimizers over all weights decay twice as much."""
-    shrink = {}
-    for update in ("owned", "double"):
-        changes = {"rule": "minmax-sam-0.1", "momentum": 0.0, "weight_decay": 0.01, "lr": 1e-4}
-        experiment = Experiment(small(switches=f"minmax_update={update}", **changes), shared)
-        before = experiment.copy_original().parameters()
-        after = experiment.unlearned.network.parameters()
-        shrink[update] = [a - b for a, b in zip(after, before, strict=True)]
-    assert any(not torch.equal(a, b) for a, b in zip(*shrink.values(), strict=True))
-
-
 def test_d6_tow(small: Small, shared: Workspace) -> None:
     for switches, key in (("", "tow"), ("tow=signed", "tow_signed")):
         found = result(small, shared, switches, lr=0.2, epochs=3)
@@ -160,12 +169,10 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
     for switches, key in (("", "per_row"), ("m_entropy=released", "released")):
         found = result(small, shared, switches, metrics=("accuracy", "mia"))
         assert found["mia_m_entropy"] == found[f"mia_m_entropy_{key}"]
+        assert found["mia_m_entropy_per_row"] != found["mia_m_entropy_released"]
 
 
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
-    from empirical.metrics.attacks import attack_rows
-    from empirical.runs.evaluations import make_evaluation
-
     members = []
     for switches in ("", "mia_members=first"):
         evaluation = make_evaluation(Experiment(small(switches=switches, attack_size=10), shared))
@@ -256,6 +263,54 @@ def test_d22_entanglement_scale(small: Small, shared: Workspace) -> None:
     fixed, released = (result(small, shared, s, metrics=metrics) for s in ("", "entanglement_scale=released"))
     assert released["entanglement_wp"] < fixed["entanglement_wp"]
     assert released["entanglement_var_raw"] == fixed["entanglement_var_raw"]
+
+
+def test_d22_pools_classes_with_one_image_in_the_released_variance_ratio_only(small: Small, shared: Workspace) -> None:
+    """Class 1 keeps one forget image: E_Var as released counts it, ours and E_Wp do not."""
+    found = {}
+    for switches in ("", "entanglement_scale=released"):
+        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        labels = evaluation.images.train_labels.numpy()
+        forget = evaluation.split.forget
+        kept = np.concatenate([forget[labels[forget] == 0], forget[labels[forget] == 1][:1]])
+        fewer = replace(evaluation, split=replace(evaluation.split, forget=kept), shared=None)
+        found[switches] = entangle(fewer, "original") | {"apart": class_values(fewer)}
+    (zero, n_zero), (one, n_one) = found[""]["apart"]
+    assert found[""]["var_class_raw"] == pytest.approx(zero)
+    pooled = (n_zero * zero + n_one * one) / (n_zero + n_one)
+    assert found["entanglement_scale=released"]["var_class_raw"] == pytest.approx(pooled)
+    assert one != pytest.approx(zero)
+
+
+def class_values(evaluation: Evaluation) -> list[tuple[float, int]]:
+    """Return E_Var and the images of both classes of the original model."""
+    (retain, y), (forget, z) = (evaluation.on("original", name) for name in ("retain", "forget"))
+    rows = [(unit_rows(retain.features[y == c].astype(float)), unit_rows(forget.features[z == c].astype(float)))
+            for c in (0, 1)]  # fmt: skip
+    return [(variance_ratio(r, f), len(r) + len(f)) for r, f in rows]
+
+
+def test_d26_constant_score() -> None:
+    """The machine calls ties members, so that a score that says nothing reads as nothing forgotten."""
+    same = np.ones((20, 1))
+    assert forgotten_share(same, same, same, constant="chance") == 0.5
+    assert forgotten_share(same, same, same, constant="machine") == 0.0
+    told = (np.linspace(2, 3, 20)[:, None], np.linspace(0, 1, 20)[:, None])
+    assert all(forgotten_share(*told, told[1], constant=c) == 1.0 for c in ("chance", "machine"))
+
+
+def test_d26_reaches_the_attack(small: Small, shared: Workspace) -> None:
+    found = []
+    for switches in ("", "constant_score=machine"):
+        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        train, test = evaluation.outputs["unlearned"]
+        right = [
+            np.eye(2)[labels.numpy()] for labels in (evaluation.images.train_labels, evaluation.images.test_labels)
+        ]
+        outputs = ModelOutputs(train._replace(logits=right[0]), test._replace(logits=right[1]))
+        same = replace(evaluation, outputs={**evaluation.outputs, "unlearned": outputs})
+        found.append(svc_attack(same)["mia_correctness"])
+    assert found == [0.5, 0.0]
 
 
 def test_d23_landscape_norm() -> None:

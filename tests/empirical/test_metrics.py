@@ -1,14 +1,19 @@
 """Metrics against hand-computed cases and second derivations."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye, kron, vstack
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from empirical.metrics.attacks import (
     auc,
@@ -19,15 +24,27 @@ from empirical.metrics.attacks import (
     losses,
     modified_entropy,
     released_modified_entropy,
+    svc_attack,
+    threshold_attack,
     threshold_numbers,
 )
-from empirical.metrics.closeness import jensen_shannon, tow, weight_distances
-from empirical.metrics.entanglement import class_pairs, overlap, scaled_ratio, transport_cost, unit_rows, variance_ratio
-from empirical.metrics.evaluation import Evaluation, probabilities
+from empirical.metrics.closeness import accuracies, distances, gaps, jensen_shannon, tow, weight_distances
+from empirical.metrics.entanglement import (
+    class_pairs,
+    entanglement,
+    overlap,
+    scaled_ratio,
+    transport_cost,
+    unit_rows,
+    variance_ratio,
+)
+from empirical.metrics.evaluation import Evaluation, ModelOutputs, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
 from empirical.metrics.landscape import directions, flatness, loss_grid
-from empirical.registry import load, names
+from empirical.models.network import Network, predict
+from empirical.models.resnet import Classifier
+from empirical.registry import METRICS, load, metric, names
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
@@ -41,7 +58,25 @@ LABELS = np.array([0, 2])
 
 @pytest.fixture
 def evaluation(small: Callable[..., RunConfig], shared: Workspace) -> Evaluation:
-    return make_evaluation(Experiment(small(landscape_points=3), shared))
+    """A finished run; nothing a metric computes on it is remembered, so every call computes."""
+    return replace(make_evaluation(Experiment(small(landscape_points=3), shared)), shared=None)
+
+
+def with_logits(evaluation: Evaluation, role: str, train: np.ndarray, test: np.ndarray) -> Evaluation:
+    """Return the evaluation with other logits of one model."""
+    old = evaluation.outputs[role]
+    outputs = ModelOutputs(old.train._replace(logits=train), old.test._replace(logits=test))
+    return replace(evaluation, outputs={**evaluation.outputs, role: outputs})
+
+
+def truth(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of training and test images."""
+    return evaluation.images.train_labels.numpy(), evaluation.images.test_labels.numpy()
+
+
+def certain(labels: np.ndarray, *, right: np.ndarray | bool = True) -> np.ndarray:
+    """Return logits of two classes, sure of the label where `right` holds, of the other one elsewhere."""
+    return 8.0 * np.eye(2)[np.where(right, labels, 1 - labels)]
 
 
 def test_tow_multiplies_three_closenesses() -> None:
@@ -60,12 +95,17 @@ def test_entropies_equal_their_sums_written_out() -> None:
     assert losses(np.log(P), LABELS) == pytest.approx([-np.log(0.7), -np.log(0.3)])
 
 
+def test_released_modified_entropy_by_hand() -> None:
+    """Classes 0 and 2 are labels of some row, class 1 is not: its column keeps p, and log p stands everywhere."""
+    first = -(0.3 * np.log(0.7) + 0.2 * np.log(0.2) + 0.9 * np.log(0.1))
+    assert released_modified_entropy(P, LABELS)[0] == pytest.approx(first)
+
+
 def test_released_modified_entropy_ignores_the_labels_once_all_are_present() -> None:
     p = GENERATOR.dirichlet(np.ones(4), 40)
     labels = np.arange(40) % 4
-    expected = -((1 - p) * np.log(p)).sum(1)
-    np.testing.assert_allclose(released_modified_entropy(p, labels), expected)
-    np.testing.assert_allclose(released_modified_entropy(p, (labels + 1) % 4), expected)
+    np.testing.assert_allclose(released_modified_entropy(p, labels), -((1 - p) * np.log(p)).sum(1))
+    np.testing.assert_allclose(released_modified_entropy(p, (labels + 1) % 4), released_modified_entropy(p, labels))
     assert np.abs(modified_entropy(p, labels) - modified_entropy(p, (labels + 1) % 4)).max() > 0.1
 
 
@@ -102,7 +142,8 @@ def test_variance_ratio_by_hand() -> None:
     middle = np.array([2.5, 0.0])
     apart = 0.5 * (((np.array([1.0, 0.0]) - middle) ** 2).sum() + ((np.array([4.0, 0.0]) - middle) ** 2).sum())
     assert variance_ratio(retain, forget) == pytest.approx((1 + 1) / apart)
-    assert variance_ratio(retain, retain) == 0
+    assert np.isnan(variance_ratio(retain, retain))
+    assert variance_ratio(retain, retain, coincident=0.0) == 0
     assert scaled_ratio(650.0) == 0.5
     assert scaled_ratio(1e6) == 1
 
@@ -163,6 +204,13 @@ def test_flatness_of_a_known_grid() -> None:
     assert numbers["rise"] == pytest.approx(1)
 
 
+def test_stability_is_the_share_of_a_landscape_near_its_centre() -> None:
+    """Centre 2; the others lie 0, 5, 9, 19, 30, 49, 60 and 100 percent of it away, above and below."""
+    numbers = flatness(2 * np.array([[1.0, 0.95, 1.09], [0.81, 1.0, 1.3], [0.51, 1.6, 2.0]]))
+    shares = [numbers[f"stability_{t}"] for t in (10, 25, 50, 75)]
+    assert shares == pytest.approx([4 / 9, 5 / 9, 7 / 9, 8 / 9])
+
+
 def test_filters_of_a_direction_are_as_long_as_the_networks(evaluation: Evaluation) -> None:
     network = evaluation.networks["original"]()
     first, _ = directions(network, torch.Generator().manual_seed(0))
@@ -189,7 +237,7 @@ def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
     assert set(weight_distances(network, network).values()) == {0.0}
 
 
-@pytest.mark.parametrize("name", [name for name in names("metrics") if name not in ("tow", "gap")])
+@pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
 def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
     found: dict[str, Any] = load("metrics", name)(evaluation)
     assert found
@@ -198,19 +246,232 @@ def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evalua
             assert np.isfinite(value).all()
 
 
-def test_original_retrained_and_unlearned_stand_in_one_record(
-    small: Callable[..., RunConfig], shared: Workspace
-) -> None:
-    config = small(metrics=["accuracy", "tow", "mia", "gap"])
-    result = run(config, shared.store, workspace=shared).result
-    for role in ("", "original_", "retrained_"):
-        assert 0 <= result[f"{role}forget_accuracy"] <= 1
-        assert 0 <= result[f"{role}mia_confidence"] <= 1
-    gap = np.mean([
-        abs(result[name] - result[f"retrained_{name}"])
-        for name in ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
-    ])  # fmt: skip
-    assert result["average_gap"] == pytest.approx(gap)
+def test_accuracies_are_those_of_the_models_on_their_own_images(evaluation: Evaluation) -> None:
+    """Against a plain forward pass in evaluation mode, model by model and set by set."""
+    found = accuracies(evaluation)
+    images, split = evaluation.images, evaluation.split
+    sets = {
+        "retain": (images.train_images[split.retain], images.train_labels[split.retain]),
+        "forget": (images.train_images[split.forget], images.train_labels[split.forget]),
+        "test": (images.test_images, images.test_labels),
+    }
+    for role, prefix in (("unlearned", ""), ("original", "original_"), ("retrained", "retrained_")):
+        network = evaluation.networks[role]().copy()
+        network.model.eval()
+        for name, (rows, labels) in sets.items():
+            with torch.no_grad():
+                answers = network.model(network.prepare(rows)).argmax(1)
+            assert found[f"{prefix}{name}_accuracy"] == pytest.approx(float((answers == labels).double().mean()))
+    assert len(set(found.values())) > 3
+
+
+def test_tow_and_the_gaps_of_a_model_that_does_as_the_retrained_one_are_perfect(evaluation: Evaluation) -> None:
+    """The retrained model knows R and T and fails on F; the original knows all, so doing nothing scores 0."""
+    train, test = truth(evaluation)
+    forgotten = np.isin(np.arange(len(train)), evaluation.split.forget)
+    ideal = (certain(train, right=~forgotten), certain(test))
+    for role in ("unlearned", "retrained"):
+        evaluation = with_logits(evaluation, role, *ideal)
+    evaluation = with_logits(evaluation, "original", certain(train), certain(test))
+    for name in ("accuracy", "mia", "tow", "gap"):
+        evaluation.result.update(load("metrics", name)(evaluation))
+    result = evaluation.result
+    assert [result[f"{s}_accuracy"] for s in ("retain", "forget", "test")] == [1, 0, 1]
+    assert (result["tow"], result["original_tow"], result["tow_signed"]) == (1, 0, 1)
+    assert (result["average_gap"], result["tow_mia"]) == (0, 1)
+    assert result["original_average_gap"] >= 0.25
+
+
+def test_the_average_gap_is_the_mean_of_four_distances(evaluation: Evaluation) -> None:
+    names = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
+    own, original, retrained = ([0.9, 0.4, 0.8, 0.3], [1.0, 0.7, 0.9, 0.1], [0.95, 0.2, 0.7, 0.6])
+    numbers = {f"{prefix}{n}": v for prefix, values in (("", own), ("original_", original), ("retrained_", retrained))
+               for n, v in zip(names, values, strict=True)}  # fmt: skip
+    found = gaps(replace(evaluation, result=numbers))
+    assert found["average_gap"] == pytest.approx((0.05 + 0.2 + 0.1 + 0.3) / 4)
+    assert found["tow_mia"] == pytest.approx(0.95 * 0.9 * 0.7)
+    assert found["original_tow_mia"] == pytest.approx(0.95 * 0.8 * 0.5)
+
+
+def test_zrf_is_one_for_a_model_that_answers_like_an_untrained_one(evaluation: Evaluation) -> None:
+    train, test = truth(evaluation)
+    untrained, _ = predict(evaluation.networks["random"](), evaluation.images.train_images)
+    evaluation = with_logits(evaluation, "unlearned", untrained.double().numpy(), certain(test))
+    evaluation = with_logits(evaluation, "original", certain(train), certain(test))
+    found = distances(evaluation)
+    assert found["zrf"] == pytest.approx(1)
+    assert found["original_zrf"] < 0.8
+
+
+def test_distances_grow_with_the_difference_of_answers_and_vanish_for_equal_ones(evaluation: Evaluation) -> None:
+    train, test = truth(evaluation)
+    evaluation = with_logits(evaluation, "retrained", certain(train), certain(test))
+    evaluation = with_logits(evaluation, "unlearned", certain(train), certain(test, right=False))
+    found = distances(evaluation)
+    assert found["jsd_retain"] == found["activation_distance_retain"] == found["jsd_forget"] == 0
+    assert found["jsd_test"] > 0.9
+    assert found["activation_distance_test"] == pytest.approx(np.sqrt(2), rel=1e-2)
+    assert len(found["weight_distance"]) == len(found["weight_layers"])
+    assert max(found["weight_distance"]) > 0
+
+
+def forgetful(evaluation: Evaluation, *, forget_like_test: bool) -> Evaluation:
+    """Return an unlearned model that is sure of R, unsure of T, and treats F as one or the other."""
+    train, test = truth(evaluation)
+    logits = certain(train) + np.random.default_rng(0).normal(0, 0.1, (len(train), 2))
+    if forget_like_test:
+        logits[evaluation.split.forget] /= 20
+    return with_logits(evaluation, "unlearned", logits, certain(test) / 20)
+
+
+@pytest.mark.parametrize("score", ["confidence", "entropy", "prob", "m_entropy_per_row"])
+def test_the_svc_attack_calls_forgotten_images_non_members(score: str, evaluation: Evaluation) -> None:
+    shares = [svc_attack(forgetful(evaluation, forget_like_test=f))[f"mia_{score}"] for f in (True, False)]
+    assert shares == [1, 0]
+
+
+def test_thresholds_tell_members_by_confidence_low_loss_and_low_entropy(evaluation: Evaluation) -> None:
+    remembered, forgotten = (threshold_attack(forgetful(evaluation, forget_like_test=f)) for f in (False, True))
+    for score in ("loss", "confidence", "entropy", "m_entropy"):
+        assert remembered[f"attack_{score}_auc"] == remembered[f"attack_{score}_balanced_accuracy"] == 1
+        assert forgotten[f"attack_{score}_auc"] < 0.8
+    assert remembered["attack_roc_tpr_unlearned"].tolist() == [1] * len(remembered["attack_roc_fpr"])
+    assert remembered["attack_loss_auc_interval"] == [1, 1]
+
+
+def test_entanglement_is_high_where_features_mix_and_low_where_they_part(evaluation: Evaluation) -> None:
+    points = np.random.default_rng(0).normal(size=(len(evaluation.images.train_labels), 6)).astype(np.float32)
+    apart = points.copy()
+    apart[evaluation.split.forget, 0] += 20
+    found = []
+    for features in (points, apart):
+        old = evaluation.outputs["unlearned"]
+        outputs = old._replace(train=old.train._replace(features=features))
+        found.append(entanglement(replace(evaluation, outputs={**evaluation.outputs, "unlearned": outputs})))
+    mixed, parted = found
+    for name in ("var_raw", "var_scaled", "var_class_raw", "wp", "wp_class"):
+        assert mixed[f"entanglement_{name}"] > parted[f"entanglement_{name}"]
+    assert parted["entanglement_wp"] < 0.5 < mixed["entanglement_wp"]
+
+
+def test_margins_of_an_evaluation_are_those_of_its_forget_images(evaluation: Evaluation) -> None:
+    train, test = truth(evaluation)
+    sure = np.isin(np.arange(len(train)), evaluation.split.forget)
+    evaluation = with_logits(evaluation, "unlearned", np.where(sure[:, None], certain(train), 0), certain(test))
+    evaluation = with_logits(evaluation, "retrained", certain(train) * 0, certain(test))
+    found = load("metrics", "margins")(evaluation)
+    assert found["margin_unlearned"].tolist() == [8] * len(evaluation.split.forget)
+    assert found["margin_distance"] == 8
+    odds = load("metrics", "klom")(evaluation)
+    assert odds["klom_unlearned_forget"].tolist() == [8] * odds["klom_images"]
+    assert not odds["klom_unlearned_retain"].any()
+    assert odds["klom_unlearned_test"].tolist() == [8] * len(test)
+
+
+def test_the_hessians_top_eigenvalue_is_that_of_the_whole_matrix_in_evaluation_mode(evaluation: Evaluation) -> None:
+    """A linear model after BatchNorm: the full Hessian is small enough to write down."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(128, affine=False)
+    norm.running_var = torch.full((128,), 4.0)
+    model = Classifier(nn.Sequential(nn.Flatten(), norm, nn.Linear(128, 2, bias=False)), 2, 2)
+    network = Network(model, evaluation.images.mean, evaluation.images.std)
+    network.model.train()
+    same = {role: lambda: network for role in ("original", "retrained", "unlearned")}
+    found = load("metrics", "hessian")(replace(evaluation, networks=same))["hessian_top"]
+    rows = evaluation.split.retain
+    inputs = network.prepare(evaluation.images.train_images[rows]).flatten(1) / 2
+    labels = evaluation.images.train_labels[rows]
+
+    def loss(flat: torch.Tensor) -> torch.Tensor:
+        body, weight, bias = flat.split([256, 4, 2])
+        return F.cross_entropy(inputs @ body.view(2, 128).T @ weight.view(2, 2).T + bias, labels)
+
+    flat = torch.cat([weight.detach().flatten() for weight in model.parameters()])
+    matrix: Any = torch.autograd.functional.hessian(loss, flat)
+    values = torch.linalg.eigvalsh(matrix)
+    assert found == pytest.approx(float(values[values.abs().argmax()]), rel=0.02)
+
+
+def test_relearning_trains_on_the_retain_set_alone(evaluation: Evaluation) -> None:
+    """R says class 0 everywhere and F says class 1: whoever trains on R alone ends at forget accuracy 0."""
+    labels = torch.zeros_like(evaluation.images.train_labels)
+    labels[evaluation.split.forget] = 1
+    config = replace(evaluation.config, pretrain_lr=1.0)
+    torn = replace(evaluation, config=config, images=replace(evaluation.images, train_labels=labels))
+    network = torn.networks["unlearned"]()
+    before = [w.detach().clone() for w in network.model.parameters()]
+    found = load("metrics", "relearning")(torn)
+    answers = predict(network, torn.images.train_images[evaluation.split.forget])[0].argmax(1)
+    assert found["relearning_forget"][0] == pytest.approx(float((answers == 1).float().mean()))
+    assert found["relearning_forget"][-1] == found["retrained_relearning_forget"][-1] == 0
+    assert found["relearning_steps"] == [0, 1, 2, 4, 8, 16, 32]
+    pairs = zip(found["relearning_forget"], found["retrained_relearning_forget"], strict=True)
+    assert found["relearning_excess"] == pytest.approx(np.mean([a - b for a, b in pairs]))
+    assert all(torch.equal(a, b) for a, b in zip(before, network.model.parameters(), strict=True))
+
+
+# What the stages are made of, and therefore part of every number's identity already.
+OF_THE_STAGES = {
+    "dataset", "dataset_options", "n_train", "n_test", "model", "seed", "augment", "corruption", "precision",
+    "momentum", "weight_decay", "fidelity", "randaugment", "double_normalize", "glass_blur", "pretrain_recipe",
+    *(field.name for field in fields(RunConfig) if field.name.startswith("pretrain")),
+}  # fmt: skip
+
+
+class Recorder:
+    """Gives out another object's attributes and writes their names down; a config's switches are recorded too."""
+
+    def __init__(self, target: Any, read: set[str]) -> None:
+        self._target, self._read = target, read
+
+    def __getattr__(self, name: str) -> Any:
+        self._read.add(name)
+        value = getattr(self._target, name)
+        return Recorder(value, self._read) if name == "fidelity" else value
+
+
+class Numbers(dict):
+    """The numbers of earlier metrics; writes down which metric's were read."""
+
+    def __init__(self, values: dict[str, Any], makers: dict[str, str], read: set[str]) -> None:
+        super().__init__(values)
+        self.makers, self.read = makers, read
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(self.makers[key])
+        return super().__getitem__(key)
+
+
+@pytest.fixture
+def everything(shared: Workspace) -> Evaluation:
+    """A run that walks into every branch of every metric: noisy images, held-out rows, published references."""
+    config = RunConfig(
+        n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", landscape_points=3,
+        switches="forget_split=reseeded, validation_images=train, tow_reference=published", forget_fraction=0.2,
+    )  # fmt: skip
+    return replace(make_evaluation(Experiment(config, shared)), shared=None)
+
+
+def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation) -> None:
+    values: dict[str, Any] = {}
+    makers: dict[str, str] = {}
+    for name, declared in METRICS.items():
+        read: set[str] = set()
+        needed: set[str] = set()
+        config: Any = Recorder(everything.config, read)
+        numbers = Numbers(values, makers, needed)
+        found = load("metrics", name)(replace(everything, config=config, result=numbers))
+        assert read - OF_THE_STAGES == {*declared.settings, *declared.switches}, name
+        assert needed == set(declared.needs), name
+        assert set(declared.settings) <= {field.name for field in fields(RunConfig)}
+        values |= found
+        makers |= dict.fromkeys(found, name)
+
+
+def test_what_metrics_need_is_read_without_torch() -> None:
+    program = "import sys; from empirical.registry import METRICS; print(len(METRICS), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(METRICS)), "False"]
 
 
 def test_the_method_retrain_reaches_tow_one(small: Callable[..., RunConfig], shared: Workspace) -> None:
@@ -229,8 +490,9 @@ def test_features_of_all_models_belong_to_the_same_images(evaluation: Evaluation
         assert len(found[f"features_{role}"]) == len(found["labels"]) == 48
 
 
-def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation) -> None:
+def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Workspace) -> None:
     calls: list[str] = []
+    evaluation = replace(evaluation, shared=shared.remember)
     for _ in range(2):
         for role in ("original", "retrained", "unlearned"):
             evaluation.once(role, "probe", lambda role=role: calls.append(role))

@@ -1,9 +1,13 @@
 """Parameter counts of the published architectures, what every model offers, and in which arithmetic it is evaluated."""
 
+import tracemalloc
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from empirical.data.images import channel_statistics
 from empirical.models.network import Network, count_parameters, frozen_statistics, predict
 from empirical.registry import load, names
 
@@ -95,6 +99,42 @@ def test_images_enter_scaled_and_normalized_once_or_twice() -> None:
     torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), once))
     network.repeats = 2
     torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), (once - 0.3) / 0.6))
+
+
+@pytest.mark.parametrize("shape", [(300, 3, 32, 32), (5, 1, 7, 9), (3, 2, 1100, 1000)])
+def test_channel_statistics_are_those_of_all_pixels_at_once(shape: tuple[int, ...]) -> None:
+    """The last shape has more than a million pixels an image and channel."""
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, -1] //= 3
+    std, mean = torch.std_mean(images.double() / 255, dim=(0, 2, 3), correction=0)
+    found = channel_statistics(images)
+    assert found == (pytest.approx(mean.tolist(), abs=1e-12), pytest.approx(std.tolist(), abs=1e-12))
+
+
+def test_channel_statistics_need_less_memory_than_the_images_themselves() -> None:
+    images = torch.zeros(20_000, 3, 32, 32, dtype=torch.uint8)
+    assert max_copied(images) <= 2**20
+    tracemalloc.start()
+    channel_statistics(images)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < images.numel() / 2
+
+
+def max_copied(images: torch.Tensor) -> int:
+    """Return the most bytes that one operation on tensors makes while the statistics are computed."""
+    sizes: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            copied = isinstance(out, torch.Tensor) and not func.is_view
+            sizes.append(out.numel() * out.element_size() if copied else 0)
+            return out
+
+    with Watch():
+        channel_statistics(images)
+    return max(sizes)
 
 
 def test_frozen_statistics_stay_while_batches_still_normalize_themselves() -> None:

@@ -1,12 +1,30 @@
 """Gradient rules against closed forms on a quadratic, and against a published implementation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.training.rules import Branches, Masked, Plain, Sam, Scope, gradient, perturbation, restrict
+from empirical.methods.relabel import RandomLabel, SalUn
+from empirical.models.network import Network
+from empirical.settings.switches import Fidelity, resolve
+from empirical.training.loop import Stage, Step
+from empirical.training.rules import (
+    Branches,
+    Masked,
+    Plain,
+    Rule,
+    RuleContext,
+    Sam,
+    Scope,
+    build_rule,
+    gradient,
+    method_rule,
+    perturbation,
+    restrict,
+)
 
 CURVATURE = torch.tensor([[3.0, 0.5, 0.0], [0.5, 2.0, 0.2], [0.0, 0.2, 1.0]], dtype=torch.float64)
 START = torch.tensor([0.7, -1.1, 0.4], dtype=torch.float64)
@@ -81,17 +99,159 @@ def test_retain_sam_adds_sam_on_retain_to_the_plain_forget_gradient() -> None:
     near(apply(rule), CURVATURE @ (START + 0.3 * g / g.norm()) + OTHER @ START)
 
 
-def test_the_released_mask_stage_doubles_the_forget_gradient_outside_the_mask() -> None:
-    mask = torch.tensor([True, False, False])
-    released = apply(Sam(0.3, sharpness=-1, part="forget", scope=Scope([mask], "perturbed")))
-    near(released[1:], 2 * (OTHER @ START)[1:])
-    assert torch.all(apply(Sam(0.3, sharpness=-1, part="forget", scope=Scope([mask])))[1:] == 0)
-
-
 def test_a_mask_restricts_norm_and_perturbation_too() -> None:
     mask = torch.tensor([True, True, False])
     found = apply(Masked(restrict(Sam(0.3, part="retain"), [mask]), [mask]))
     near(found, branch(CURVATURE, mask, 1))
+
+
+MASK = torch.tensor([True, False, False])
+
+
+def context(fidelity: Fidelity) -> RuleContext:
+    return RuleContext(lambda: [MASK], fidelity)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("stage", ["combined", "result", "perturbed"])
+def test_the_three_places_of_the_mask_by_hand(stage: str, sign: int) -> None:
+    g = OTHER @ START
+    whole = OTHER @ (START + 0.3 * g / g.norm())
+    expected = {
+        "combined": branch(OTHER, MASK, sign),
+        "result": torch.where(MASK, g + sign * (whole - g), 0.0),
+        "perturbed": g + sign * (torch.where(MASK, whole, 0.0) - g),
+    }
+    assert len({round(float(v.norm()), 9) for v in expected.values()}) == (3 if sign < 0 else 2), "they do differ"
+    near(apply(Sam(0.3, sharpness=sign, part="forget", scope=Scope([MASK], stage))), expected[stage])
+
+
+def test_a_label_builds_the_rule_it_names() -> None:
+    """Every label against its formula, in the loss parts it reads: nothing may build another rule quietly."""
+    a, b = CURVATURE, OTHER
+    g, r = (a + b) @ START, a @ START
+    adaptive = 0.3 * START**2 * g / (START * g).norm()
+    expected = {
+        "sgd": g,
+        "sam-0.3": (a + b) @ (START + 0.3 * g / g.norm()),
+        "asam-0.3": (a + b) @ (START + adaptive),
+        "retain-sam-0.3": a @ (START + 0.3 * r / r.norm()) + b @ START,
+        "minmax-sam-0.3": torch.where(MASK, branch(b, MASK, -1), branch(a, ~MASK, 1)),
+        "masked-sgd": torch.where(MASK, g, 0.0),
+        "masked-sam-0.3": branch(a + b, MASK, 1),
+    }
+    for label, value in expected.items():
+        near(apply(build_rule(label, context(Fidelity()))), value)
+
+
+def test_minmax_may_look_for_the_highest_cross_entropy_instead() -> None:
+    """D13: with L = -CE, maximizing the sharpness of CE takes the gradient at eps against the gradient of L."""
+    rule = build_rule("minmax-sam-0.3", context(resolve("correct", "minmax_sign=cross-entropy")))
+    g = torch.where(MASK, OTHER @ START, 0.0)
+    forget = torch.where(MASK, OTHER @ (START - 0.3 * g / g.norm()), 0.0)
+    near(apply(rule), torch.where(MASK, forget, branch(CURVATURE, ~MASK, 1)))
+
+
+class Losses:
+    """A method whose losses are those of the quadratic, whatever the batch."""
+
+    parts = ("all", "retain", "forget")
+
+    def __init__(self, model: Quadratic) -> None:
+        self.model = model
+
+    def loss(self, part: str, batch: Any, scores: Any) -> Tensor:
+        return self.model.loss(part)
+
+
+LR, MOMENTUM = 0.05, 0.9
+
+
+def train(rule: Rule, fidelity: Fidelity, *, decay: float, steps: int = 3) -> Tensor:
+    """Return the weights after some steps of the loop's own update."""
+    model = Quadratic()
+    recipe = Hyperparameters(1, LR, 1, 0, "sgd", MOMENTUM, decay, "constant", 0, 0.0)
+    method: Any = Losses(model)
+    unused: Any = None
+    step = Step(Network(model, (0.0,), (1.0,)), Stage(method, rule, unused, recipe, unused, fidelity=fidelity))
+    for _ in range(steps):
+        step({})
+    return model.w.detach()
+
+
+class Momentum:
+    """SGD with momentum and weight decay, written out."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay, self.velocity = decay, torch.zeros(3, dtype=torch.float64)
+
+    def __call__(self, w: Tensor, g: Tensor) -> Tensor:
+        self.velocity = MOMENTUM * self.velocity + g + self.decay * w
+        return w - LR * self.velocity
+
+
+@pytest.mark.parametrize("stage", ["result", "perturbed"])
+def test_minmax_in_two_half_steps_that_perturb_the_whole_network(stage: str) -> None:
+    """`mask_stage` and `minmax_update` together: retain, then forget at the moved weights, each with an optimizer of
+    all weights; the mask acts on the result of SAM, or, as released, on its second gradient alone."""
+    fidelity = resolve("correct", f"mask_stage={stage}, minmax_update=double")
+    found = train(build_rule("minmax-sam-0.3", context(fidelity)), fidelity, decay=0.1)
+    w, first, second = START, Momentum(0.1), Momentum(0.1)
+    for _ in range(3):
+        g = CURVATURE @ w
+        w = first(w, torch.where(MASK, 0.0, CURVATURE @ (w + 0.3 * g / g.norm())))
+        g = OTHER @ w
+        perturbed = OTHER @ (w + 0.3 * g / g.norm())
+        released = 2 * g - torch.where(MASK, perturbed, 0.0)
+        w = second(w, released if stage == "perturbed" else torch.where(MASK, 2 * g - perturbed, 0.0))
+    near(found, w)
+
+
+def test_minmax_in_one_step_follows_for_each_weight_the_branch_that_owns_it() -> None:
+    found = train(build_rule("minmax-sam-0.3", context(Fidelity())), Fidelity(), decay=0.1)
+    w, optimizer = START, Momentum(0.1)
+    for _ in range(3):
+        sides = []
+        for matrix, owned, sign in ((OTHER, MASK, -1), (CURVATURE, ~MASK, 1)):
+            g = torch.where(owned, matrix @ w, 0.0)
+            sides.append(g + sign * (torch.where(owned, matrix @ (w + 0.3 * g / g.norm()), 0.0) - g))
+        w = optimizer(w, torch.where(MASK, *sides))
+    near(found, w)
+
+
+@pytest.mark.parametrize("preset", ["correct", "official-paper"])
+def test_saluns_mask_acts_where_the_preset_says(preset: str) -> None:
+    """The release perturbs the whole network and masks the perturbed gradient; ours perturbs salient weights only."""
+    fidelity = resolve(preset)
+    rule = method_rule(SalUn(), build_rule("sam-0.3", context(fidelity)), context(fidelity))
+    g = (CURVATURE + OTHER) @ START
+    released = torch.where(MASK, (CURVATURE + OTHER) @ (START + 0.3 * g / g.norm()), 0.0)
+    near(apply(rule), released if preset == "official-paper" else branch(CURVATURE + OTHER, MASK, 1))
+
+
+def test_only_salun_masks_whatever_rule_it_runs_under() -> None:
+    plain = build_rule("sgd", context(Fidelity()))
+    assert method_rule(RandomLabel(), plain, context(Fidelity())) == plain
+    near(apply(method_rule(SalUn(), plain, context(Fidelity()))), torch.where(MASK, (CURVATURE + OTHER) @ START, 0.0))
+
+
+@pytest.mark.parametrize("label", ["sgd", "sam-0.3", "asam-0.3", "retain-sam-0.3"])
+def test_weights_outside_the_mask_keep_their_bits(label: str) -> None:
+    rule = method_rule(SalUn(), build_rule(label, context(Fidelity())), context(Fidelity()))
+    found = train(rule, Fidelity(), decay=0.1)
+    assert torch.equal(found[~MASK], START[~MASK])
+    assert not torch.isclose(found[MASK], START[MASK]).any()
+
+
+@pytest.mark.parametrize("label", ["masked-sgd", "masked-sam-0.3"])
+def test_the_release_lets_weight_decay_alone_move_weights_outside_the_mask(label: str) -> None:
+    fidelity = resolve("official-paper", "joint_mask=applied")
+    rule = build_rule(label, context(fidelity))
+    decayed, optimizer = START, Momentum(0.1)
+    for _ in range(3):
+        decayed = optimizer(decayed, torch.zeros(3, dtype=torch.float64))
+    near(train(rule, fidelity, decay=0.1)[~MASK], decayed[~MASK])
+    assert torch.equal(train(rule, fidelity, decay=0.0)[~MASK], START[~MASK])
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

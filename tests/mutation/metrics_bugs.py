@@ -1,0 +1,123 @@
+"""One-line bugs in metrics, models and gradient rules, each with the test file that must notice it."""
+
+CLOSENESS = "empirical/metrics/closeness.py"
+ATTACKS = "empirical/metrics/attacks.py"
+ENTANGLEMENT = "empirical/metrics/entanglement.py"
+IMAGES = "empirical/metrics/images.py"
+LANDSCAPE = "empirical/metrics/landscape.py"
+HESSIAN = "empirical/metrics/hessian.py"
+RELEARNING = "empirical/metrics/relearning.py"
+EVALUATION = "empirical/metrics/evaluation.py"
+NETWORK = "empirical/models/network.py"
+RESNET = "empirical/models/resnet.py"
+OTHERS = "empirical/models/others.py"
+RULES = "empirical/training/rules.py"
+TEST_METRICS = "tests/empirical/test_metrics.py"
+TEST_MODELS = "tests/empirical/test_models.py"
+TEST_RULES = "tests/empirical/test_rules.py"
+TEST_FIDELITY = "tests/empirical/test_fidelity.py"
+
+# (file, text found exactly once, what replaces it, tests that must fail)
+BUGS = [
+    # ZRF inverted
+    (CLOSENESS, "return float(1 - jensen_shannon(", "return float(jensen_shannon(", TEST_METRICS),
+    # ToW without its absolute value
+    (CLOSENESS, "if signed else abs(gap[name])", "if signed else gap[name]", TEST_METRICS),
+    # ToW against the original instead of the retrained model
+    (CLOSENESS, '"tow": tow(own, retrained)', '"tow": tow(own, original)', TEST_METRICS),
+    # the average gap signed
+    (CLOSENESS, "gap = {name: abs(result[", "gap = {name: (result[", TEST_METRICS),
+    # the JSD is taken of a model with itself
+    (CLOSENESS, "for r in (role, \"retrained\"))", "for r in (role, role))", TEST_METRICS),
+    # published accuracies stay percent
+    (CLOSENESS, "(v / 100 for v in found)", "(v for v in found)", TEST_FIDELITY),
+    # the share called members
+    (ATTACKS, "return float(1 - machine.predict(target).mean())", "return float(machine.predict(target).mean())",
+     TEST_METRICS),
+    # members and non-members exchanged
+    (ATTACKS, "return mannwhitneyu(members, others,", "return mannwhitneyu(others, members,", TEST_METRICS),
+    # high losses look like members
+    (ATTACKS, '"loss": -losses(', '"loss": losses(', TEST_METRICS),
+    # the released modified entropy with log(1 - p) for absent classes
+    (ATTACKS, "np.log(np.where(p > 0, p, TINY))", "np.log(np.where(weights == p, 1 - p, p))", TEST_METRICS),
+    # the hit rate of a threshold that exceeds the false-alarm rate
+    (ATTACKS, 'side="right") - 1]', 'side="right")]', TEST_METRICS),
+    # the first rows whatever D10 says
+    (ATTACKS, 'first = evaluation.config.fidelity.mia_members == "first"', "first = True", TEST_FIDELITY),
+    # the spread around the common mean: entanglement of separate clouds looks high
+    (ENTANGLEMENT, "apart = 0.5 * sum(((mean - middle) ** 2).sum()", "apart = 0.5 * sum(((mean - mean) ** 2).sum()",
+     TEST_METRICS),
+    # features are not brought to unit length
+    (ENTANGLEMENT, "return features / np.where(lengths > 0, lengths, 1)", "return features", TEST_METRICS),
+    # overlap turned into distance
+    (ENTANGLEMENT, "max(0.0, 1 - transport_cost(cost / unit))", "max(0.0, transport_cost(cost / unit))", TEST_METRICS),
+    # classes with one image are pooled by default too
+    (ENTANGLEMENT, "least=1) if released else by_class", "least=1)", TEST_FIDELITY),
+    # the margin to the true class itself
+    (IMAGES, "others[rows, labels] = -np.inf", "others[rows, labels] += 0", TEST_METRICS),
+    # other images in every run
+    (IMAGES, "np.random.default_rng(0).permutation(count)", "np.random.default_rng().permutation(count)", TEST_METRICS),
+    # forget features of a different model
+    (IMAGES, '[False, True], [len(side)', '[True, False], [len(side)', TEST_METRICS),
+    # directions are not scaled to the filters
+    (LANDSCAPE, "return direction * (lengths[0] / lengths[1])", "return direction * (lengths[1] / lengths[1])",
+     TEST_METRICS),
+    # the rise below the centre
+    (LANDSCAPE, "float(grid.mean() - centre)", "float(centre - grid.mean())", TEST_METRICS),
+    # stability around zero instead of the centre
+    (LANDSCAPE, "np.mean(away <= t / 100 * centre)", "np.mean(grid <= t / 100 * centre)", TEST_METRICS),
+    # curvature with batch statistics
+    (HESSIAN, "network.model.eval()", "network.model.train()", TEST_METRICS),
+    # a single power iteration
+    (HESSIAN, "STEPS = 20", "STEPS = 1", TEST_METRICS),
+    # relearning on the forget set
+    (RELEARNING, 'Segment({"retain": sets.retain})', 'Segment({"retain": sets.forget})', TEST_METRICS),
+    # the excess of the retrained model
+    (RELEARNING, 'np.subtract(curves["unlearned"], curves["retrained"])',
+     'np.subtract(curves["retrained"], curves["unlearned"])', TEST_METRICS),
+    # forget and retain rows exchanged
+    (EVALUATION, "rows = getattr(self.split, name)",
+     'rows = getattr(self.split, {"retain": "forget"}.get(name, "retain"))', TEST_METRICS),
+    # numbers of the unlearned model remembered for the next run
+    (EVALUATION, 'if self.shared is None or role == "unlearned":', "if self.shared is None:", TEST_METRICS),
+    # evaluation in train mode
+    (NETWORK, "network.model.eval()", "network.model.train()", TEST_MODELS),
+    # the mode a model had is lost
+    (NETWORK, "network.model.train(was_training)", "pass", TEST_MODELS),
+    # images are not scaled to [0, 1]
+    (NETWORK, "scaled = scaled / 255", "scaled = scaled / 1", TEST_MODELS),
+    # bf16 training stays in fp32
+    (NETWORK, 'enabled=self.precision == "bf16"', "enabled=False", TEST_MODELS),
+    # statistics move although they are frozen
+    (NETWORK, "layer.track_running_stats = False", "layer.track_running_stats = True", TEST_MODELS),
+    # a stage does not halve the image
+    (RESNET, "1 if place == 0 else 2", "1", TEST_MODELS),
+    # max-pooling stays in the CIFAR stem
+    (RESNET, "body.maxpool = nn.Identity()", "pass", TEST_MODELS),
+    # fan_in instead of fan_out
+    (RESNET, 'mode="fan_out"', 'mode="fan_in"', TEST_MODELS),
+    # neurons are summed instead of averaged
+    (OTHERS, "self.neurons).mean(2)", "self.neurons).sum(2)", TEST_MODELS),
+    # `asam` builds plain SAM
+    (RULES, "return Sam(spec.rho, adaptive=True)", "return Sam(spec.rho)", TEST_RULES),
+    # ascent sign
+    (RULES, "rho=self.ascent * self.rho", "rho=self.rho", TEST_RULES),
+    # MinMax minimizes the sharpness of the forget loss
+    (RULES, "replace(forget, sharpness=-1)", "replace(forget, sharpness=1)", TEST_RULES),
+    # BatchNorm statistics move in the second pass too
+    (RULES, "with shifted(weights, shift), frozen_statistics(model):", "with shifted(weights, shift):", TEST_RULES),
+    # weights stay perturbed
+    (RULES, "copy_(weights, saved)", "pass", TEST_RULES),
+    # both branches own the salient weights
+    (RULES, "rest = [~m for m in mask]", "rest = list(mask)", TEST_RULES),
+    # SalUn without its mask
+    (RULES, 'if getattr(method, "masked", False) else rule', 'if getattr(method, "unmasked", False) else rule',
+     TEST_RULES),
+    # a mask that leaves norm and perturbation alone
+    (RULES, 'self.scope.clip(gradient(model, loss(self.part)), "combined")',
+     'self.scope.clip(gradient(model, loss(self.part)), "none")', TEST_RULES),
+    # D4 does not reach SalUn
+    (RULES, "restrict(rule, mask, fidelity.mask_stage)", "restrict(rule, mask)", TEST_RULES),
+    # the two steps of D5 are one
+    (RULES, "return (rule.retain, rule.forget)", "return (rule,)", TEST_RULES),
+]  # fmt: skip
