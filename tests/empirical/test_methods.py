@@ -151,7 +151,7 @@ def test_neggrad_with_sam_perturbs_along_the_joint_gradient() -> None:
 def test_the_parts_of_a_loss_add_up(method: Any) -> None:
     case = Case(method)
     ready = {name: examples._replace(images=(examples.images - 0.5) / 2) for name, examples in case.batch.items()}
-    whole, retain, forget = (method.loss(part, ready, case.step.scores) for part in ("all", "retain", "forget"))
+    whole, retain, forget = (method.loss(part, ready, case.step.logits) for part in ("all", "retain", "forget"))
     torch.testing.assert_close(whole, retain + forget, rtol=0, atol=1e-12)
 
 
