@@ -177,12 +177,6 @@ def test_random_labels_are_uniform_over_all_classes_and_new_in_every_epoch() -> 
     assert all(abs(int((labels[0] == c).sum()) - 1000) < 100 for c in range(3))
 
 
-def test_scrub_ascends_in_its_first_epochs_only() -> None:
-    sets = Case(Scrub()).stage.sets
-    generator = torch.Generator()
-    assert [len(Scrub().segments(sets, epoch, generator)) for epoch in range(4)] == [2, 2, 1, 1]
-
-
 def test_a_method_that_needs_the_original_says_so() -> None:
     case = Case(Scrub())
     step = Step(case.network, replace(case.stage, teacher=None))

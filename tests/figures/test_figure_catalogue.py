@@ -155,6 +155,7 @@ def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Sto
     assert rows([Store(golden.root / "nothing")]) == []
 
 
+@pytest.mark.slow
 def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from repro.records.store import Store;"
