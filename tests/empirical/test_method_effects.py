@@ -12,7 +12,7 @@ from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
 from empirical.models.network import Network
-from empirical.training.batches import Arranger
+from empirical.training.batches import Arranger, Examples
 from empirical.training.loop import Step, fit, frozen_copy
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from tests.empirical.tiny import (
@@ -71,6 +71,11 @@ def test_alpha_weighs_the_retain_set_against_the_forget_set() -> None:
     assert forget[0] < 0 < forget[1] < forget[2]
     assert retain[0] == pytest.approx(changes(Finetune())[0])
     assert forget[2] == pytest.approx(changes(GradientAscent())[1])
+
+
+def test_the_released_forget_cycle_repeats_its_first_pass() -> None:
+    segments = [NegGrad(cached=flag).segments(SETS, 0, torch.Generator()) for flag in (True, False)]
+    assert [segment.cached for (segment,) in segments] == [True, False]
 
 
 def test_gradient_ascent_never_reads_the_retain_set() -> None:
@@ -164,6 +169,18 @@ def test_relabelled_rows_are_mixed_with_retain_rows_that_keep_their_labels(metho
     assert mixed.index[~mixed.forget].tolist() == SETS.retain.index.tolist()
     assert torch.equal(mixed.labels[~mixed.forget], SETS.retain.labels)
     assert mixed.batch_size == SETS.retain.batch_size
+
+
+def test_the_forget_part_of_a_mixed_batch_reads_the_forget_rows_alone() -> None:
+    mixed = RandomLabel().segments(SETS, 0, torch.Generator())[0].streams["mixed"]
+    step, images = Step(original(), make_stage(RandomLabel())), (IMAGES[mixed.index] - 0.5) / 2
+    other = torch.where(mixed.forget, mixed.labels, (mixed.labels + 1) % 3)  # other labels on retain rows
+    for part, depends in (("forget", False), ("retain", True)):
+        losses = [
+            RandomLabel().loss(part, {"mixed": Examples(images, labels, mixed.forget, images)}, step.logits)
+            for labels in (mixed.labels, other)
+        ]
+        assert torch.equal(losses[0], losses[1]) != depends
 
 
 def test_every_epoch_of_a_run_draws_new_labels() -> None:
