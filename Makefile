@@ -1,10 +1,13 @@
-# Two commands: `make repro` runs everything on embedded input, `make test` checks the code.
+# `make repro` runs everything on embedded input, `make test` checks the code in three minutes, `make test-all` the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 STRENGTHS := 0.25 0.5 1 2
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
+SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test lint clean
+.PHONY: repro test test-all mutation lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -14,7 +17,14 @@ repro: .venv/installed
 	@$(BIN)/repro report
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(PYTEST) -m "not ($(SECOND))"
+
+test-all: .venv/tested
+	$(PYTEST) -m "$(SECOND)"
+
+# Puts every bug of tests/mutation/*_bugs.py into a copy of the code, one at a time; the tests must notice each.
+mutation: .venv/tested
+	$(BIN)/python -m tests.mutation.run
 
 # The same commands as pre-commit and CI.
 lint: .venv/tested

@@ -6,6 +6,7 @@ a step stays a fixed sequence of kernels. Images are float in [0, 255].
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,17 @@ def randaugment(images: Tensor, draws: Tensor, magnitude: int) -> Tensor:
     return result.round().clamp(0, 255).to(images.dtype)
 
 
+@cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return numbers as a float32 tensor, made once a device: a captured step cannot copy them from the host."""
+    return torch.tensor(values, device=device)
+
+
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     """Resample with an affine map `(b, 2, 3)` from output to input pixels about the centre; nearest, zeros outside."""
     height, width = images.shape[-2:]
-    aspect = torch.tensor([[1.0, height / width], [width / height, 1.0]], device=images.device)
-    shift = torch.tensor([2 / width, 2 / height], device=images.device)
+    aspect = _constant((1.0, height / width, width / height, 1.0), images.device).view(2, 2)
+    shift = _constant((2 / width, 2 / height), images.device)
     theta = torch.cat([matrix[:, :, :2] * aspect, (matrix[:, :, 2] * shift)[:, :, None]], dim=2)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="nearest", align_corners=False)
@@ -86,7 +93,7 @@ def _blend(images: Tensor, base: Tensor, strength: Tensor) -> Tensor:
 def _grey(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor([0.2989, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    weights = _constant((0.2989, 0.587, 0.114), images.device).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 
 
@@ -108,9 +115,8 @@ def contrast(images: Tensor, strength: Tensor) -> Tensor:
 def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     """Blend with a smoothed image; the border stays."""
     channels = images.shape[1]
-    kernel = torch.ones(3, 3, device=images.device)
-    kernel[1, 1] = 5
     smooth = images.clone()
+    kernel = _constant((1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0), images.device).view(3, 3)
     weight = (kernel / 13).expand(channels, 1, 3, 3)
     smooth[:, :, 1:-1, 1:-1] = F.conv2d(images, weight, groups=channels)
     return _blend(images, smooth, strength)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.training.batches import Examples, Segment, Sets
-from empirical.training.loop import Scores
+from empirical.training.loop import Logits
 from repro.records.settings import check, setting
 
 
@@ -22,10 +22,10 @@ class GradientAscent:
         """Return one pass over the forget set."""
         return [Segment({"forget": sets.forget})]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the negated cross entropy of the forget batch."""
         forget = batch["forget"]
-        return -F.cross_entropy(scores.forget(forget.images), forget.labels)
+        return -F.cross_entropy(logits.forget(forget.images), forget.labels)
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class NegGrad:
         """Return one pass over the retain set, with a forget batch beside each retain batch."""
         return [Segment({"retain": sets.retain, "forget": sets.forget}, self.cached)]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the loss of one part; `all` is the sum of the two."""
         if part == "all":
-            return self.loss("retain", batch, scores) + self.loss("forget", batch, scores)
+            return self.loss("retain", batch, logits) + self.loss("forget", batch, logits)
         examples = batch[part]
         if part == "retain":
-            return self.alpha * F.cross_entropy(scores(examples.images), examples.labels)
-        return -(1 - self.alpha) * F.cross_entropy(scores.forget(examples.images), examples.labels)
+            return self.alpha * F.cross_entropy(logits(examples.images), examples.labels)
+        return -(1 - self.alpha) * F.cross_entropy(logits.forget(examples.images), examples.labels)
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class Scrub:
         forget, retain = Segment({"forget": sets.forget}), Segment({"retain": sets.retain})
         return [forget, retain] if ascends else [retain]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the loss of a forget or of a retain batch."""
         if "forget" in batch:
             images = batch["forget"].images
-            return -self.distance(scores.forget(images), scores.original(images))
+            return -self.distance(logits.forget(images), logits.original(images))
         retain = batch["retain"]
-        current = scores(retain.images)
-        distance = self.distance(current, scores.original(retain.images))
+        current = logits(retain.images)
+        distance = self.distance(current, logits.original(retain.images))
         return self.gamma * F.cross_entropy(current, retain.labels) + self.beta * distance
 
     def distance(self, current: Tensor, original: Tensor) -> Tensor:
-        """Return `T^2 mean KL(original || current)` of scores `(b, classes)`."""
-        ours, theirs = (F.log_softmax(scores / self.temperature, dim=1) for scores in (current, original))
+        """Return `T^2 mean KL(original || current)` of logits `(b, classes)`."""
+        ours, theirs = (F.log_softmax(logits / self.temperature, dim=1) for logits in (current, original))
         return self.temperature**2 * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.training.batches import Examples, Rows, Segment, Sets
-from empirical.training.loop import Scores
+from empirical.training.loop import Logits
 from repro.records.settings import check, setting
 
 
@@ -33,10 +33,10 @@ class RandomLabel:
             forget = replace(forget, labels=labels)
         return [Segment({"mixed": join(forget, sets.retain)})]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the mean over the batch of the rows that belong to `part`."""
         mixed = batch["mixed"]
-        losses = F.cross_entropy(scores(mixed.images), mixed.labels, reduction="none")
+        losses = F.cross_entropy(logits(mixed.images), mixed.labels, reduction="none")
         if part == "all":
             return losses.mean()
         rows = mixed.forget if part == "forget" else ~mixed.forget

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.training.batches import Examples, Segment, Sets
-from empirical.training.loop import Scores
+from empirical.training.loop import Logits
 from repro.records.settings import check, setting
 
 
@@ -22,10 +22,10 @@ class Finetune:
         """Return one pass over the retain set."""
         return [Segment({"retain": sets.retain})]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return the cross entropy of the retain batch."""
         retain = batch["retain"]
-        return F.cross_entropy(scores(retain.images), retain.labels)
+        return F.cross_entropy(logits(retain.images), retain.labels)
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class L1Sparse:
         """Return one pass over the retain set."""
         return [Segment({"retain": sets.retain})]
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: Scores) -> Tensor:
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return cross entropy and penalty; the epoch is read on the device."""
         retain = batch["retain"]
-        decay = (1 - scores.epoch / max(1, self.epochs - self.dense_epochs)).clamp(min=0)
-        size = torch.stack([weight.abs().sum() for weight in scores.network.parameters()]).sum()
-        return F.cross_entropy(scores(retain.images), retain.labels) + self.strength * decay * size
+        decay = (1 - logits.epoch / max(1, self.epochs - self.dense_epochs)).clamp(min=0)
+        size = torch.stack([weight.abs().sum() for weight in logits.network.parameters()]).sum()
+        return F.cross_entropy(logits(retain.images), retain.labels) + self.strength * decay * size

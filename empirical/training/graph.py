@@ -6,7 +6,7 @@ time, the warm-up that capture needs. After that a step copies its rows into fix
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +16,49 @@ from empirical.training.batches import Examples, Order
 from empirical.training.rules import copy_
 
 WARMUP_STEPS = 3
-Step = Callable[[Mapping[str, Examples]], Tensor]
-Rows = Mapping[str, tuple[Tensor, ...]]
+Update = Callable[[Mapping[str, Examples]], Tensor]
+Inputs = Mapping[str, tuple[Tensor, ...]]  # by stream: row numbers, labels, forget flags and draws
+
+
+class Recording(NamedTuple):
+    """Recorded work: the call that does it once more, and the tensor where each replay leaves its result."""
+
+    replay: Callable[[], None]
+    result: Tensor
+
+
+class Graphs(Protocol):
+    """What records work on a device and replays it; the tests have one that needs no GPU."""
+
+    def run(self, work: Callable[[], Tensor]) -> Tensor: ...
+
+    def capture(self, work: Callable[[], Tensor]) -> Recording: ...
+
+
+class CudaGraphs:
+    """CUDA graphs of work on a side stream, where capture must happen.
+
+    Args:
+        device: the GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)
+
+    def run(self, work: Callable[[], Tensor]) -> Tensor:
+        """Do the work on the side stream, in order with everything before and after it."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = work()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def capture(self, work: Callable[[], Tensor]) -> Recording:
+        """Record the work; recording executes nothing."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream):
+            result = work()
+        return Recording(graph.replay, result)
 
 
 @dataclass
@@ -26,15 +67,13 @@ class Captured:
 
     Attributes:
         buffers: by stream, the row numbers, labels, forget flags and draws the graph reads.
-        loss: where the graph leaves its loss.
-        graph: None until it is captured.
+        recording: None until the step is captured.
         eager_steps: steps taken so far without it.
         examples: gradients of single examples that one replay computes.
     """
 
     buffers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
-    loss: Tensor | None = None
-    graph: torch.cuda.CUDAGraph | None = None
+    recording: Recording | None = None
     eager_steps: int = 0
     examples: int = 0
 
@@ -56,56 +95,41 @@ class GraphRunner:
         network: the model being trained; compiled where a compiler is installed.
         images: all training images `(n, c, h, w)` on the network's device.
         counter: counts gradients while Python runs the step; replays are added to it.
+        graphs: records and replays.
     """
 
-    def __init__(self, step: Step, network: Network, images: Tensor, counter: Counter) -> None:
+    def __init__(self, step: Update, network: Network, images: Tensor, *, counter: Counter, graphs: Graphs) -> None:
         self.step = step
         self.counter = counter
         self.network = network
         self.images = images
+        self.graphs = graphs
         self.captured: dict[tuple[str, ...], Captured] = {}
-        self.stream = torch.cuda.Stream(images.device)
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
         """Take step `number` of a segment and return its loss, on the device."""
-        rows = {name: order.rows(number) for name, order in orders.items()}
-        if any(len(rows[name][0]) < order.batch_size for name, order in orders.items()):
+        inputs = {name: order.rows(number) for name, order in orders.items()}
+        if any(len(inputs[name][0]) < order.batch_size for name, order in orders.items()):
             with self.network.uncompiled():
-                return self._eager(rows)
-        captured = self.captured.setdefault(tuple(rows), Captured())
-        if captured.graph is None and captured.eager_steps < WARMUP_STEPS:
+                return self.graphs.run(lambda: self._step(inputs))
+        captured = self.captured.setdefault(tuple(inputs), Captured())
+        if captured.recording is None and captured.eager_steps < WARMUP_STEPS:
             captured.eager_steps += 1
-            return self._eager(rows)
-        if captured.graph is None:
-            self._capture(captured, rows)
-        return self._replay(captured, rows)
-
-    def _eager(self, rows: Rows) -> Tensor:
-        """Take a real step on the side stream, where capture will happen."""
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            loss = self.step(self._batch(rows))
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return loss
-
-    def _capture(self, captured: Captured, rows: Rows) -> None:
-        """Record the step; recording executes nothing."""
-        captured.buffers = {name: tuple(part.clone() for part in row) for name, row in rows.items()}
-        graph = torch.cuda.CUDAGraph()
-        counted = self.counter.evaluated
-        with torch.cuda.graph(graph, stream=self.stream):
-            captured.loss = self.step(self._batch(captured.buffers))
-        captured.examples, self.counter.evaluated = self.counter.evaluated - counted, counted
-        captured.graph = graph
-
-    def _replay(self, captured: Captured, rows: Rows) -> Tensor:
-        if captured.graph is None or captured.loss is None:
-            raise RuntimeError("replay before capture")
+            return self.graphs.run(lambda: self._step(inputs))
+        recording = captured.recording or self._capture(captured, inputs)
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
-        copy_(targets, [part for row in rows.values() for part in row])
-        captured.graph.replay()
+        copy_(targets, [part for parts in inputs.values() for part in parts])
+        recording.replay()
         self.counter.evaluated += captured.examples
-        return captured.loss.clone()
+        return recording.result.clone()
 
-    def _batch(self, rows: Rows) -> dict[str, Examples]:
-        return {name: Examples(self.images[index], *rest) for name, (index, *rest) in rows.items()}
+    def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
+        """Record the step on buffers of its own; the examples it counts are those of one replay."""
+        captured.buffers = {name: tuple(part.clone() for part in parts) for name, parts in inputs.items()}
+        counted = self.counter.evaluated
+        captured.recording = self.graphs.capture(lambda: self._step(captured.buffers))
+        captured.examples, self.counter.evaluated = self.counter.evaluated - counted, counted
+        return captured.recording
+
+    def _step(self, inputs: Inputs) -> Tensor:
+        return self.step({name: Examples(self.images[index], *rest) for name, (index, *rest) in inputs.items()})

@@ -14,7 +14,7 @@ from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
 from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
-from empirical.training.graph import GraphRunner
+from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.rules import Masked, Rule, phases
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
@@ -32,19 +32,19 @@ class Method(Protocol):
 
     def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
 
-    def loss(self, part: str, batch: Mapping[str, Examples], scores: "Scores") -> Tensor: ...
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: "Logits") -> Tensor: ...
 
 
 @dataclass
-class Scores:
-    """How a method reads the model inside a loss.
+class Logits:
+    """The logits of a batch, as a method asks for them inside a loss.
 
     Attributes:
         network: the model being trained.
         teacher: a frozen copy of the original, or None.
         epoch: 0-dimensional tensor holding the epoch number.
         keep_statistics: whether forget batches leave BatchNorm's running statistics alone (D12).
-        evaluated: examples whose scores were asked for, each of which takes a gradient.
+        evaluated: examples whose logits were asked for, each of which takes a gradient.
     """
 
     network: Network
@@ -54,12 +54,12 @@ class Scores:
     evaluated: int = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the scores of prepared images."""
+        """Return the model's logits `(b, classes)` of prepared images."""
         self.evaluated += len(images)
         return self.network.logits(images)
 
     def forget(self, images: Tensor) -> Tensor:
-        """Return the scores of a forget batch."""
+        """Return the model's logits of a forget batch."""
         if not self.keep_statistics:
             return self(images)
         with frozen_statistics(self.network.model):
@@ -67,7 +67,7 @@ class Scores:
 
     @torch.no_grad()
     def original(self, images: Tensor) -> Tensor:
-        """Return the teacher's scores."""
+        """Return the teacher's logits."""
         if self.teacher is None:
             raise ValueError("teacher = None: this method needs the original model")
         return self.teacher.logits(images)
@@ -130,15 +130,12 @@ class Step:
         self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
-        self.scores = Scores(network, stage.teacher, self.epoch, keep)
+        self.logits = Logits(network, stage.teacher, self.epoch, keep)
 
     def set_rate(self, lr: float) -> None:
-        """Set the learning rate, in place where the optimizer keeps it as a tensor."""
+        """Set the learning rate, in place: a captured step reads it from where it was."""
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
+            group["lr"].fill_(lr)
 
     def __call__(self, batch: Mapping[str, Examples]) -> Tensor:
         """Take one step on raw batches and return the loss before it, on the device."""
@@ -146,7 +143,7 @@ class Step:
         losses: list[Tensor] = []
 
         def loss(part: str) -> Tensor:
-            value = self.stage.method.loss(part, ready, self.scores)
+            value = self.stage.method.loss(part, ready, self.logits)
             losses.append(value.detach())
             return value
 
@@ -176,16 +173,15 @@ class Step:
 
 
 def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """Return the base optimizer; on a GPU its learning rate is a tensor, so that a captured step can follow it."""
+    """Return the base optimizer; its learning rate is a tensor, so that a captured step can follow it."""
     device = weights[0].device
-    capturable = device.type == "cuda"
-    lr = torch.tensor(recipe.lr, device=device) if capturable else recipe.lr
-    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay}
-    shared["fused" if capturable else "foreach"] = True
+    gpu = device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device, dtype=torch.float32 if gpu else torch.float64)  # CUDA reads float32
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(weights, momentum=recipe.momentum, **shared)
     adaptive = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return adaptive(weights, capturable=capturable, **shared)
+    return adaptive(weights, capturable=gpu, **shared)
 
 
 def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float:
@@ -205,26 +201,29 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
     return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
 
 
-def make_runner(step: Step, engine: str) -> Runner:
-    """Return what takes the steps of a segment: CUDA graphs where asked for and possible, otherwise Python."""
+def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
+    """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
     images = step.stage.images
     if engine == "graph" and images.is_cuda:
         step.network.compile()
-        return GraphRunner(step, step.network, images, step.scores)
+        graphs = graphs or CudaGraphs(images.device)
+    if engine == "graph" and graphs is not None:
+        return GraphRunner(step, step.network, images, counter=step.logits, graphs=graphs)
     return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
 
 
-def fit(network: Network, stage: Stage, engine: str = "eager") -> Log:
+def fit(network: Network, stage: Stage, engine: str = "eager", *, graphs: Graphs | None = None) -> Log:
     """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
 
     Args:
         network: the model to train.
         stage: what to train on and how.
         engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
+        graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
     """
     log = Log()
     step = Step(network, stage)
-    runner = make_runner(step, engine)
+    runner = make_runner(step, engine, graphs)
     arranger = Arranger(stage.seed, stage.augment.columns, network.device)
     network.model.train()
     started = time.perf_counter()
@@ -254,7 +253,7 @@ def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, log: L
         for number in range(segment.steps):
             step.set_rate(learning_rate(stage.recipe, epoch, len(losses) / total))
             losses.append(runner(orders, number))
-    log.gradient_evaluations = step.scores.evaluated
+    log.gradient_evaluations = step.logits.evaluated
     return torch.stack(losses)
 
 

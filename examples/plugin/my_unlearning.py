@@ -23,12 +23,12 @@ class ForgetUniform:
     def segments(self, sets, epoch, generator):
         return [Segment({"retain": sets.retain, "forget": sets.forget})]
 
-    def loss(self, part, batch, scores):
+    def loss(self, part, batch, logits):
         if part == "all":
-            return self.loss("retain", batch, scores) + self.loss("forget", batch, scores)
+            return self.loss("retain", batch, logits) + self.loss("forget", batch, logits)
         if part == "retain":
-            return self.alpha * F.cross_entropy(scores(batch[part].images), batch[part].labels)
-        return -(1 - self.alpha) * F.log_softmax(scores.forget(batch[part].images), dim=1).mean()
+            return self.alpha * F.cross_entropy(logits(batch[part].images), batch[part].labels)
+        return -(1 - self.alpha) * F.log_softmax(logits.forget(batch[part].images), dim=1).mean()
 
 
 @dataclass(frozen=True)

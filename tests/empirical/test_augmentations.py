@@ -60,6 +60,22 @@ def test_each_image_takes_its_own_operation_from_its_draws() -> None:
     assert torch.equal(changed[3], tv.equalize(IMAGES[3]))
 
 
+def test_the_second_draw_gives_the_strength_its_sign() -> None:
+    column = torch.zeros(2, 1, 16, 16)
+    column[..., 8] = 255
+    place = (list(OPERATIONS).index("ShearX") + 0.5) / len(OPERATIONS)
+    changed = randaugment(column, torch.tensor([[place, 0.1], [place, 0.9]]), 30)
+    assert torch.equal(changed[0, 0].flip(0), changed[1, 0])
+    assert not torch.equal(changed[0], changed[1])
+
+
+def test_snow_lays_bright_streaks_over_a_dark_image() -> None:
+    dark = np.zeros((4, 3, 32, 32), np.uint8)
+    snowy = corrupt(dark, "snow-3", generator=np.random.default_rng(0))
+    assert int(snowy.max()) - int(snowy.min()) > 30
+    assert np.array_equal(snowy[:, 0], snowy[:, 1])
+
+
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_severity_moves_images_further_and_the_seed_decides(kind: str) -> None:
     images = np.ascontiguousarray(SMOOTH.numpy().repeat(4, 0))

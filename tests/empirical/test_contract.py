@@ -18,11 +18,23 @@ PAIRS = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("method", names("methods"))
+def test_every_method_runs(method: str, shared: Workspace) -> None:
+    check_method(method, "sam-0.1", shared)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_runs(rule: str, shared: Workspace) -> None:
+    check_method("neggrad", rule, shared)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_runs_with_every_rule_it_can(method: str, rule: str, shared: Workspace) -> None:
     check_method(method, rule, shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["official-paper", "official-release"])
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_and_rule_runs_under_the_official_presets(

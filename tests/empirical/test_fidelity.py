@@ -27,7 +27,7 @@ from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import Fidelity, resolve
-from empirical.training.loop import Scores, learning_rate
+from empirical.training.loop import Logits, learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
 
 Small = Callable[..., RunConfig]
@@ -191,7 +191,7 @@ def test_d12_forget_statistics(small: Small, shared: Workspace) -> None:
     for keep in (False, True):
         network = build_network(small(), images, seed=0, device=torch.device("cpu"))
         before = network.model.state_dict()["body.1.running_mean"].clone()
-        Scores(network, None, torch.zeros(()), keep).forget(network.prepare(images.train_images[:8]))
+        Logits(network, None, torch.zeros(()), keep).forget(network.prepare(images.train_images[:8]))
         moved.append(not torch.equal(before, network.model.state_dict()["body.1.running_mean"]))
     assert moved == [True, False]
 

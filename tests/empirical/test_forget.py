@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from empirical.data.forget import choose_forget
-from empirical.data.memorization import agreement, draw_subsets, estimate
+from empirical.data.memorization import agreement, draw_subsets, estimate, filled
 from empirical.runs.imports import import_index, import_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
@@ -58,6 +58,11 @@ def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> 
 def test_subsets_hold_the_stated_share() -> None:
     inside = draw_subsets(MemorizationConfig(subsets=6), 50)
     assert inside.sum(1).tolist() == [35] * 6
+    assert len(np.unique(inside, axis=0)) == 6
+
+
+def test_images_without_a_score_are_neither_the_easiest_nor_the_hardest() -> None:
+    assert filled(np.array([0.0, np.nan, 0.2, 1.0])).tolist() == [0.0, 0.2, 0.2, 1.0]
 
 
 def test_subset_models_fit_what_they_saw_and_are_kept(shared: Workspace) -> None:

@@ -296,6 +296,7 @@ def test_a_record_is_small(small: Callable[..., RunConfig], shared: Workspace) -
     assert sum(path.stat().st_size for path in folder.iterdir() if path.name != "arrays.npz") < 50_000
 
 
+@pytest.mark.slow
 def test_a_process_takes_one_thread_unless_told_otherwise(small: Callable[..., RunConfig], tmp_path: Path) -> None:
     run(small(), Store(tmp_path / "one"), CPU)
     assert torch.get_num_threads() == 1

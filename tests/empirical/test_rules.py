@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.models.network import Network
+from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity, resolve
 from empirical.training.loop import Stage, Step
 from empirical.training.rules import (

@@ -63,6 +63,8 @@ def test_cached_streams_repeat_order_and_augmentation() -> None:
     assert torch.equal(cached.index[:3], cached.index[9:])
     assert torch.equal(cached.draws[:3], cached.draws[9:])
     assert not torch.equal(fresh.draws[:3], fresh.draws[9:])
+    rounds = [tuple(fresh.index[start : start + 3].tolist()) for start in (0, 3, 6, 9)]
+    assert len(set(rounds)) > 1
 
 
 def test_the_same_run_gives_the_same_numbers(small: Callable[..., RunConfig], tmp_path) -> None:

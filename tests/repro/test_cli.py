@@ -58,6 +58,7 @@ def test_help_loads_neither_torch_numba_nor_pyplot(tmp_path: Path) -> None:
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_torch(tmp_path: Path) -> None:
     code = "import sys; from repro.commands.cli import run, app;"
     code += "code = run(lambda: app(['figures', 'fig-tow', 'tab-neggrad', 'fig-theory-map'], standalone_mode=False));"
@@ -69,6 +70,7 @@ def test_figures_are_drawn_without_torch(tmp_path: Path) -> None:
     assert list((tmp_path / "runs" / "figures").glob("fig-*.png"))
 
 
+@pytest.mark.slow
 def test_theory_prints_forget_error_beside_test_error_and_names_its_records(tmp_path: Path) -> None:
     done = repro(tmp_path, "theory", "--signal-strength", "0.5", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -165,6 +167,7 @@ def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
     assert [row["store"] for row in json.loads(done.stdout)].count("runs") == 1
 
 
+@pytest.mark.faults
 def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
     words = ["empirical", "grid", "small.toml", "--workers", "1", "--json"]

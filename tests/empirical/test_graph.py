@@ -1,0 +1,152 @@
+"""The GPU engine without a GPU: replayed steps are the eager ones, bit for bit, and the stand-in would notice."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from empirical.data.augment import Augment
+from empirical.methods.forget import NegGrad
+from empirical.methods.retain import Finetune
+from empirical.settings.switches import Fidelity
+from empirical.training import graph, loop
+from empirical.training.batches import Examples
+from empirical.training.loop import Log, Logits, Stage, fit
+from empirical.training.rules import Plain, gradient
+from tests.empirical.cells import METHODS, PAIRS, build
+from tests.empirical.recorded_ops import ReplayOnCpu
+from tests.empirical.tiny import make_network, state
+
+SAMPLE = [("scrub", "sam-0.1"), ("neggrad", "minmax-asam-0.5"), ("salun", "sgd"), ("l1_sparse", "sgd")]
+
+
+def train(stage: Stage, engine: str) -> tuple[dict[str, Tensor], Log]:
+    network, graphs = make_network(), ReplayOnCpu()
+    log = fit(network, stage, engine, graphs=graphs)
+    assert bool(graphs.recordings) == (engine == "graph")
+    return state(network), log
+
+
+def disagreements(stage: Stage) -> list[str]:
+    """Return what differs between an eager and a replayed run: weights and statistics by name, losses, counts."""
+    (eager, first), (replayed, second) = (train(stage, engine) for engine in ("eager", "graph"))
+    found = [name for name, tensor in eager.items() if not torch.equal(tensor, replayed[name])]
+    found += [name for name in ("epochs", "gradient_evaluations") if getattr(first, name) != getattr(second, name)]
+    return found
+
+
+@pytest.mark.parametrize(("method", "rule"), SAMPLE)
+def test_a_replayed_run_is_the_eager_one_bit_for_bit(method: str, rule: str) -> None:
+    assert disagreements(build(METHODS[method], rule)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(("method", "rule"), PAIRS)
+def test_every_method_rule_and_optimizer_replays_bit_for_bit(method: str, rule: str, optimizer: str) -> None:
+    assert disagreements(build(METHODS[method], rule, optimizer=optimizer)) == []
+
+
+def test_scrub_replays_a_graph_of_each_of_its_two_steps() -> None:
+    graphs = ReplayOnCpu()
+    fit(make_network(), build(METHODS["scrub"], "sgd"), "graph", graphs=graphs)
+    assert len(graphs.recordings) == 2
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_optimizers_one_after_the_other_replay_bit_for_bit(optimizer: str) -> None:
+    fidelity = Fidelity(minmax_update="double", mask_stage="perturbed", forget_statistics="keep")
+    stage = build(NegGrad(0.8), "minmax-sam-0.1", fidelity=fidelity, optimizer=optimizer)
+    assert disagreements(stage) == []
+
+
+def test_randaugment_replays_bit_for_bit() -> None:
+    stage = build(Finetune(), "sgd")
+    pixels = (stage.images * 40 + 128).clamp(0, 255).to(torch.uint8)
+    assert disagreements(replace(stage, images=pixels, augment=Augment(randaugment=(2, 15)))) == []
+
+
+def test_recording_executes_nothing_and_each_replay_is_one_step() -> None:
+    weight = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=torch.tensor(0.1, dtype=torch.float64), momentum=0.9, fused=True)
+
+    def work() -> Tensor:
+        loss = (weight**2).sum()
+        (weight.grad,) = torch.autograd.grad(loss, [weight])
+        optimizer.step()
+        return loss.detach()
+
+    work()
+    before = weight.detach().clone()
+    recording = ReplayOnCpu().capture(work)
+    assert torch.equal(weight, before)
+    recording.replay()
+    assert float(recording.result) == pytest.approx(float((before**2).sum()))
+    assert not torch.equal(weight, before)
+
+
+@dataclass(frozen=True)
+class Careless(Finetune):
+    """Methods that a graph would freeze: each does with Python what belongs on the device."""
+
+    factor: Callable[[Logits], Any] = lambda logits: 1.0
+
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
+        return self.factor(logits) * super().loss(part, batch, logits)
+
+
+class Counting:
+    """A rule whose gradient depends on how often Python called it."""
+
+    passes, parts = 1, ("all",)
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, model: Any, loss: Any) -> list[Tensor]:
+        self.calls += 1
+        return [g / self.calls for g in gradient(model, loss("all"))]
+
+
+def test_the_stand_in_notices_python_state_that_a_graph_would_freeze() -> None:
+    def stage() -> Stage:
+        return replace(build(Finetune(), "sgd"), rule=Counting())
+
+    (eager, _), (replayed, _) = (train(stage(), engine) for engine in ("eager", "graph"))
+    assert any(not torch.equal(tensor, replayed[name]) for name, tensor in eager.items())
+
+
+@pytest.mark.parametrize("factor", [
+    lambda logits: 1 + float(logits.epoch), lambda logits: 1 if logits.epoch < 1 else 2,
+    lambda logits: torch.tensor([2.0]).sum(),
+])  # fmt: skip
+def test_the_stand_in_refuses_what_cuda_refuses_inside_a_capture(factor: Callable[[Logits], Any]) -> None:
+    with pytest.raises(RuntimeError, match="not permitted while capturing"):
+        train(build(Careless(factor), "sgd"), "graph")
+
+
+def test_the_stand_in_notices_a_learning_rate_that_is_a_python_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_numbers(recipe: Any, weights: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(weights, lr=recipe.lr, momentum=recipe.momentum, foreach=True)
+
+    def set_number(step: Any, lr: float) -> None:
+        step.optimizers[0].param_groups[0]["lr"] = lr
+
+    monkeypatch.setattr(loop, "make_optimizer", with_numbers)
+    monkeypatch.setattr(loop.Step, "set_rate", set_number)
+    assert "head.weight" in disagreements(build(Finetune(), "sgd"))
+
+
+def test_the_stand_in_notices_a_capture_before_the_optimizer_has_its_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "WARMUP_STEPS", 0)
+    assert "head.weight" in disagreements(build(Finetune(), "sgd"))
+
+
+def test_an_epoch_that_a_method_reads_on_the_device_follows_the_replays() -> None:
+    stage = build(Careless(lambda logits: 1 + logits.epoch), "sgd")
+    assert disagreements(stage) == []
+    constant = replace(stage, method=Finetune(), rule=Plain())
+    assert not torch.equal(train(stage, "graph")[0]["head.weight"], train(constant, "graph")[0]["head.weight"])

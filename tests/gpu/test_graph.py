@@ -1,0 +1,62 @@
+"""CUDA graphs on a real device: replayed steps are the eager ones, and every kernel can be captured."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from empirical.data.augment import Augment
+from empirical.methods.forget import NegGrad
+from empirical.methods.retain import Finetune
+from empirical.settings.switches import Fidelity
+from empirical.training.loop import Stage, fit
+from tests.empirical.cells import METHODS, PAIRS, build, on_device
+from tests.empirical.tiny import make_network, state
+
+pytestmark = [
+    pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kernels that give the same bits each time, and the model as it is written: compiled code rounds differently."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr("empirical.models.network.can_generate_code", lambda: False)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def train(stage: Stage, engine: str) -> dict[str, Tensor]:
+    network = on_device(make_network(), "cuda")
+    fit(network, stage, engine)
+    return state(network)
+
+
+def disagreements(stage: Stage) -> list[str]:
+    eager, replayed = (train(stage, engine) for engine in ("eager", "graph"))
+    return [name for name, tensor in eager.items() if not torch.equal(tensor, replayed[name])]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize(("method", "rule"), PAIRS)
+def test_every_method_rule_and_optimizer_replays_bit_for_bit(method: str, rule: str, optimizer: str) -> None:
+    assert disagreements(build(METHODS[method], rule, device="cuda", optimizer=optimizer)) == []
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_optimizers_one_after_the_other_replay_bit_for_bit(optimizer: str) -> None:
+    fidelity: Any = Fidelity(minmax_update="double", mask_stage="perturbed", forget_statistics="keep")
+    stage = build(NegGrad(0.8), "minmax-sam-0.1", fidelity=fidelity, device="cuda", optimizer=optimizer)
+    assert disagreements(stage) == []
+
+
+def test_randaugment_can_be_captured() -> None:
+    torch.use_deterministic_algorithms(False)  # equalize sums floats in an order of the device's own
+    stage = build(Finetune(), "sgd", device="cuda")
+    pixels = (stage.images * 40 + 128).clamp(0, 255).to(torch.uint8)
+    train(replace(stage, images=pixels, augment=Augment(randaugment=(2, 15))), "graph")

@@ -1,0 +1,109 @@
+"""Bugs of training: the loop, batches, graphs, saliency, methods, and the images they are shown."""
+
+LOOP, GRAPH, BATCHES = "empirical/training/loop.py", "empirical/training/graph.py", "empirical/training/batches.py"
+SALIENCY = "empirical/training/saliency.py"
+AWAY, RELABEL, RETAIN = "empirical/methods/forget.py", "empirical/methods/relabel.py", "empirical/methods/retain.py"
+AUGMENT, RANDAUGMENT = "empirical/data/augment.py", "empirical/data/randaugment.py"
+CORRUPTIONS, BUILTIN = "empirical/data/corruptions.py", "empirical/data/builtin.py"
+MEMORIZATION, FORGET = "empirical/data/memorization.py", "empirical/data/forget.py"
+IN_LOOP, IN_EFFECTS = "tests/empirical/test_loop.py", "tests/empirical/test_method_effects.py"
+IN_TRAIN, IN_METHODS = "tests/empirical/test_train.py", "tests/empirical/test_methods.py"
+IN_GRAPH = "tests/empirical/test_graph.py -m 'not slow'"
+IN_AUGMENT, IN_AUGMENTATIONS = "tests/empirical/test_augment.py", "tests/empirical/test_augmentations.py"
+IN_FIDELITY, IN_SALIENCY = "tests/empirical/test_fidelity.py -k 'd12 or d24'", "tests/empirical/test_saliency.py"
+IN_FORGET, IN_DATA = "tests/empirical/test_forget.py", "tests/empirical/test_data.py"
+
+BUGS = [
+    # the recipe
+    (LOOP, "momentum=recipe.momentum, **shared", "momentum=0.0, **shared", IN_LOOP),
+    (LOOP, '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0', IN_LOOP),
+    (LOOP, 'group["lr"].fill_(lr)', 'group["lr"].fill_(group["lr"])', IN_LOOP),
+    (LOOP, "math.cos(math.pi * now / recipe.epochs)", "math.cos(math.pi * epoch / recipe.epochs)", IN_LOOP),
+    (LOOP, "if now < recipe.warmup_epochs:", "if now < 0:", IN_LOOP),
+    (LOOP, "epoch >= milestone", "epoch > milestone", IN_LOOP),
+    (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
+    # the step and the stage
+    (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
+    (LOOP, "    network.model.train()\n", "    network.model.eval()\n", IN_LOOP),
+    (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
+    (LOOP, "return self.teacher.logits(images)", "return self.network.logits(images)", IN_EFFECTS),
+    (LOOP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
+    (LOOP, "self.evaluated += len(images)", "self.evaluated = len(images)", IN_TRAIN),
+    (LOOP, "torch.where(movable, weight, old)", "torch.where(movable, weight, weight)", IN_EFFECTS),
+    (LOOP, "step.epoch.fill_(epoch)", "step.epoch.fill_(0)", IN_LOOP),
+    (LOOP, 'arranger.generator("labels", epoch)', 'arranger.generator("labels")', IN_EFFECTS),
+    (LOOP, 'arranger.arrange(segment, "epoch", epoch, place)', 'arranger.arrange(segment, "epoch", place)', IN_LOOP),
+    (LOOP, "            break\n", "            continue\n", IN_LOOP),
+    (LOOP, "(~torch.isfinite(losses)).nonzero()", "torch.isnan(losses).nonzero()", IN_LOOP),
+    (LOOP, "float(losses.mean())", "float(losses[-1])", IN_LOOP),
+    (LOOP, "weight.grad = None", "weight.grad = weight.grad", IN_LOOP),
+    # captured steps
+    (GRAPH, "return recording.result.clone()", "return recording.result", IN_GRAPH),
+    (GRAPH, "WARMUP_STEPS = 3", "WARMUP_STEPS = 0", IN_GRAPH),
+    (GRAPH, "[part for parts in inputs.values() for part in parts])", "targets)", IN_GRAPH),
+    (GRAPH, "self.counter.evaluated - counted, counted", "self.counter.evaluated - counted, 0", IN_GRAPH),
+    (GRAPH, "captured.setdefault(tuple(inputs), Captured())", "captured.setdefault((), Captured())", IN_GRAPH),
+    (GRAPH, "self._step(captured.buffers)", "self._step(inputs)", IN_GRAPH),
+    # what an epoch reads
+    (BATCHES, "first if cached else torch.randperm(", "first if True else torch.randperm(", IN_TRAIN),
+    (BATCHES, "len(rows) if place == 0 else steps * min(rows.batch_size, len(rows))", "len(rows)", IN_LOOP),
+    (BATCHES, "draws = torch.rand(count if cached else total,", "draws = torch.rand(total,", IN_LOOP),
+    (BATCHES, "rows.labels[picked], rows.forget[picked]", "rows.labels, rows.forget[picked]", IN_LOOP),
+    (BATCHES, "derive_seed(self.seed, *names)", "derive_seed(0, *names)", IN_TRAIN),
+    (BATCHES, "return -(-len(lead) // lead.batch_size)", "return len(lead) // lead.batch_size", IN_TRAIN),
+    # saliency
+    (SALIENCY, "add_(total, torch.autograd.grad(", "total = list(torch.autograd.grad(", IN_SALIENCY),
+    (SALIENCY, "network.model.eval()", "network.model.train()", IN_SALIENCY),
+    (SALIENCY, 'descending=polarity == "high"', 'descending=polarity == "low"', IN_SALIENCY),
+    (SALIENCY, "[gradient.abs() for gradient in total]", "total", IN_SALIENCY),
+    # methods
+    (AWAY, "-F.cross_entropy(logits.forget(forget.images)", "F.cross_entropy(logits.forget(forget.images)", IN_EFFECTS),
+    (AWAY, "return self.alpha * F.cross_entropy", "return (1 - self.alpha) * F.cross_entropy", IN_EFFECTS),
+    (AWAY, "return -(1 - self.alpha)", "return (1 - self.alpha)", IN_EFFECTS),
+    (AWAY, '"forget": sets.forget}, self.cached)', '"forget": sets.forget})', IN_EFFECTS),
+    (AWAY, "self.gamma * F.cross_entropy(current, retain.labels) + self.beta * distance",
+     "self.beta * F.cross_entropy(current, retain.labels) + self.gamma * distance", IN_EFFECTS),
+    (AWAY, "return -self.distance(", "return self.distance(", IN_EFFECTS),
+    (AWAY, "F.kl_div(ours, theirs,", "F.kl_div(theirs, ours,", IN_METHODS),
+    (AWAY, "epoch < self.ascent_epochs", "epoch <= self.ascent_epochs", IN_EFFECTS),
+    (AWAY, "[forget, retain] if ascends", "[retain, forget] if ascends", IN_EFFECTS),
+    (RELABEL, "if self.relabel:", "if not self.relabel:", IN_EFFECTS),
+    (RELABEL, "torch.randint(sets.classes,", "torch.randint(sets.classes - 1,", IN_METHODS),
+    (RELABEL, ", generator=generator)", ")", IN_EFFECTS),
+    (RELABEL, "masked = True", "masked = False", IN_EFFECTS),
+    (RELABEL, 'if part == "forget" else', 'if part == "retain" else', IN_EFFECTS),
+    (RELABEL, ".sum() / len(losses)", ".sum() / rows.sum()", IN_METHODS),
+    (RETAIN, "(1 - logits.epoch / max(", "(1 + logits.epoch / max(", IN_EFFECTS),
+    (RETAIN, "+ self.strength * decay * size", "- self.strength * decay * size", IN_EFFECTS),
+    (RETAIN, "weight.abs().sum()", "weight.pow(2).sum()", IN_METHODS),
+    (RETAIN, '"""Return the cross entropy of the retain batch."""\n        retain = batch["retain"]',
+     '"""Return."""\n        retain = batch["retain"]._replace(labels=batch["retain"].labels * 0)', IN_EFFECTS),
+    # images as they are shown
+    (AUGMENT, "torch.where(draws[:, 2, None] < 0.5, columns, width - 1 - columns)", "columns", IN_AUGMENT),
+    (AUGMENT, "(2 * padding + 1)", "(2 * padding)", IN_AUGMENT),
+    (AUGMENT, "columns = shift[:, 1, None] + columns", "columns = shift[:, 0, None] + columns", IN_AUGMENT),
+    (AUGMENT, "draws[:, 3:]", "draws[:, :4]", IN_AUGMENT),
+    (RANDAUGMENT, "@cache\ndef _constant", "def _constant", IN_GRAPH),
+    (RANDAUGMENT, "torch.where(draws[:, place + 1] < 0.5, 1.0, -1.0)", "torch.ones_like(draws[:, place])",
+     IN_AUGMENTATIONS),
+    (RANDAUGMENT, "angle = strength * (math.pi / 6)", "angle = strength * (math.pi / 3)", IN_AUGMENTATIONS),
+    (RANDAUGMENT, "sign * (magnitude / BINS)", "sign * (magnitude / 10)", IN_AUGMENTATIONS),
+    (CORRUPTIONS, "GAUSSIAN[level] *", "GAUSSIAN[0] *", IN_AUGMENTATIONS),
+    (CORRUPTIONS, "        if swap:", "        if not swap:", IN_FIDELITY),
+    (CORRUPTIONS, "return whitened + flakes + flakes[:, :, ::-1, ::-1]", "return whitened", IN_AUGMENTATIONS),
+    # what is forgotten
+    (MEMORIZATION, "((inside, 1), (~inside, -1))", "((inside, -1), (~inside, 1))", IN_FORGET),
+    (MEMORIZATION, "round(config.fraction * count)", "round((1 - config.fraction) * count)", IN_FORGET),
+    (MEMORIZATION, "generator.permutation(count)[", "np.arange(count)[", IN_FORGET),
+    (MEMORIZATION, "np.nanmedian(scores), scores", "np.nanmax(scores), scores", IN_FORGET),
+    (FORGET, 'if level == "low":', 'if level == "high":', IN_FORGET),
+    (FORGET, "ranked[::-1][:count]", "ranked[:count]", IN_FORGET),
+    (FORGET, "np.abs(scores[between] - 0.5)", "np.abs(scores[between])", IN_FORGET),
+    (FORGET, "np.setdiff1d(pool, forget), forget", "pool, forget", IN_FORGET),
+    (FORGET, "derive_seed(0 if scores is not None else config.seed,", "derive_seed(0,", IN_FORGET),
+    # data without files
+    (BUILTIN, "(2 * labels - 1)", "labels", IN_DATA),
+    (BUILTIN, "** 0.25", "** 0.5", IN_DATA),
+    (BUILTIN, "noise -= (noise @ direction)", "noise -= 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
+]  # fmt: skip
