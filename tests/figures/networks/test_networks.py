@@ -123,8 +123,8 @@ def test_both_polarities_of_the_mask_keep_their_own_look(run: Make, records_of: 
 
 def test_a_landscape_is_as_curved_and_as_wide_as_its_bowl() -> None:
     line = np.linspace(-1.0, 1.0, 5)
-    bowl = 3.0 * (line[:, None] ** 2 + line[None, :] ** 2)
+    bowl = 7.0 + 3.0 * (line[:, None] ** 2 + line[None, :] ** 2)
     assert curvature(bowl, 1.0) == pytest.approx(6.0)
-    # L - L(0) <= std / 2 = 0.85 for a bowl of values 0 to 6: the centre and its four neighbours at 0.75.
+    # L - L(0) <= std / 2 = 0.85 for a bowl of values 7 to 13: the centre and its four neighbours, 0.75 higher.
     assert 0.75 < 0.5 * bowl.std() < 1.5
     assert basin_ratio(bowl) == 5 / 25

@@ -43,4 +43,6 @@ def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Sto
     assert row["exact theory"] == "0.310 ± 0.010 (3)"
     assert row["two-layer network"] == "0.500 ± 0.000 (2)"
     assert row["ResNet"] == "0.500 ± 0.000 (2)"
+    (strong,) = [row for row in found if (key | {"signal_strength": 1.0}).items() <= row.items()]
+    assert strong["two-layer network"] == "0.000 ± 0.000 (2)"
     assert rows([Store(golden.root / "nothing")]) == []
