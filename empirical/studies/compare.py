@@ -1,7 +1,7 @@
 """Which settings set two runs apart, and whether a study's numbers are the expected ones."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,18 @@ class Difference:
 
 
 def settings(record: Record) -> dict[str, Any]:
-    """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set."""
+    """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set.
+
+    How a run is measured is left out: metrics are added to a run, which stays the same.
+    """
     if record.kind != "unlearn":
         raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs can be compared")
     config = build(RunConfig, record.config)
     switches = {f"switch {name}": value for name, value in plain(config.fidelity).items() if name != "type"}
     found = {"data": record.result.get("data_digest"), "forget set": record.result["parents"]["forget_set"]}
-    return {name: value for name, value in plain(config).items() if name != "type"} | switches | found
+    names = [field.name for field in fields(config) if field.metadata.get("identifies", True)]
+    own = {name: getattr(config, name) for name in names}
+    return own | switches | found
 
 
 def diff_runs(left: Record, right: Record) -> list[Difference]:

@@ -1,0 +1,266 @@
+"""Bugs in what turns configs into records: settings, runs, studies and the store."""
+
+EXPERIMENT, STAGES, SUBSETS = (
+    "empirical/runs/experiment.py",
+    "empirical/runs/stages.py",
+    "empirical/runs/subset_models.py",
+)
+EVALUATIONS, RUN, WORKSPACE = "empirical/runs/evaluations.py", "empirical/runs/run.py", "empirical/runs/workspace.py"
+IMPORTS, CELL, KEYS = "empirical/runs/imports.py", "empirical/runs/cell.py", "empirical/settings/keys.py"
+CONFIG, LABELS, SWITCHES = (
+    "empirical/settings/run_config.py", "empirical/settings/rule_labels.py", "empirical/settings/switches.py"
+)  # fmt: skip
+CHOICE, RECIPE, PLAN = "empirical/studies/choice.py", "empirical/studies/recipe.py", "empirical/studies/plan.py"
+GRID, FINISHED, MEASURE = "empirical/studies/grid.py", "empirical/studies/finished.py", "empirical/studies/measure.py"
+POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compare.py", "empirical/studies/executors.py"
+POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
+IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
+PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
+IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
+IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
+IN_POOLED, IN_FIDELITY = "tests/empirical/test_pooled.py", "tests/empirical/test_fidelity.py"
+IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("store", "identity", "fields"))
+
+BUGS = [
+    # a run's models
+    (EXPERIMENT, "        network.model.load_state_dict(self.original.network.model.state_dict())\n", "", IN_STAGES),
+    (
+        EXPERIMENT,
+        "self._from_scratch(self.retrain_key(), self.split.retain)",
+        "self._from_scratch(self.retrain_key(), self.split.train)",
+        IN_STAGES,
+    ),
+    (
+        EXPERIMENT,
+        "self._from_scratch(pretrain_key(self.config), rows)",
+        "self._from_scratch(pretrain_key(self.config), self.split.retain)",
+        IN_STAGES,
+    ),
+    (
+        EXPERIMENT,
+        'seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)',
+        'seed = derive_seed(config.seed, "unlearn")',
+        IN_STAGES,
+    ),
+    (EXPERIMENT, "settings = config.unlearning()", "settings = config.pretraining()", IN_STAGES),
+    (EXPERIMENT, "seed = derive_seed(config.seed, key.stage)", "seed = derive_seed(0, key.stage)", IN_STAGES),
+    (
+        EXPERIMENT,
+        "held, teacher = workspace.train_images(config), frozen",
+        "held, teacher = self.images.train_images, frozen",
+        IN_STAGES,
+    ),
+    (
+        EXPERIMENT,
+        "rows = self.config, torch.from_numpy(self.split.forget)",
+        "rows = self.config, torch.from_numpy(self.split.train)",
+        IN_STAGES,
+    ),
+    (EXPERIMENT, ", polarity=config.fidelity.mask_polarity)", ")", IN_FIDELITY),
+    (
+        EXPERIMENT,
+        "method_rule(method, build_rule(config.rule, context), context)",
+        "build_rule(config.rule, context)",
+        "tests/empirical/test_method_effects.py tests/empirical/test_stages.py",
+    ),
+    (STAGES, "        if folder is not None:\n", "        if folder is None and folder:\n", IN_KEYS),
+    (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),
+    (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
+    (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
+    (
+        SUBSETS,
+        "settings, inside = training.pretraining(), np.flatnonzero(subset)",
+        "settings, inside = training.pretraining(), np.arange(len(subset))",
+        IN_STAGES,
+    ),
+    (
+        SUBSETS,
+        "(logits.argmax(1).cpu() == images.train_labels)",
+        "(logits.argmin(1).cpu() == images.train_labels)",
+        IN_STAGES,
+    ),
+    (
+        SUBSETS,
+        'seed = derive_seed(self.config.seed, "subset", number)',
+        'seed = derive_seed(0, "subset", number)',
+        f"{IN_FORGET} {IN_STAGES}",
+    ),
+    (EVALUATIONS, "            evaluation.result.update(numbers)\n", "", IN_KEYS),
+    (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
+    (
+        EVALUATIONS,
+        'key = ("outputs", stage.stage_id, experiment.config.n_test)',
+        'key = ("outputs", stage.stage_id)',
+        IN_STAGES,
+    ),
+    (
+        EVALUATIONS,
+        'experiment.images\n    seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)',
+        "experiment.images\n    seed = int(np.random.default_rng().integers(2**31))",
+        "tests/empirical/test_contract.py -m 'not slow'",
+    ),
+    (RUN, 'status="diverged" if diverged else "ok"', 'status="ok"', IN_STAGES),
+    (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
+    (
+        RUN,
+        "    if found and complete(found, config):\n        return found\n    check_cell",
+        "    if found:\n        return found\n    check_cell",
+        IN_KEYS,
+    ),
+    (WORKSPACE, "return replace(config, data=found)", "return config", IN_KEYS),
+    (WORKSPACE, 'if config.data not in ("", found):', 'if config.data == "":', IN_KEYS),
+    (
+        WORKSPACE,
+        'key = ("data", config.dataset, config.dataset_options, config.n_train, config.n_test)',
+        'key = ("data", config.dataset, config.dataset_options, config.n_train)',
+        IN_STAGES,
+    ),
+    (IMPORTS, "wrong = np.flatnonzero(labels != expected)", "wrong = np.flatnonzero(labels == -1)", IN_FORGET),
+    (IMPORTS, "if len(labels) != len(expected):", "if len(labels) > len(expected):", IN_FORGET),
+    (CELL, '"alpha": config.alpha,', '"alpha": 0.9,', IN_STAGES),
+    (
+        CELL,
+        "if not set(wanted) <= set(method.parts):",
+        "if set(wanted) > set(method.parts):",
+        "tests/empirical/test_contract.py -m 'not slow'",
+    ),
+    (CELL, 'fidelity.scrub_max_epochs == "plus-one"', 'fidelity.scrub_max_epochs == "exact"', IN_FIDELITY),
+    # identities
+    (
+        KEYS,
+        "**{name: getattr(config, name) for name in same}",
+        '**({name: getattr(config, name) for name in same} | {"data": ""})',
+        IN_KEYS,
+    ),
+    (KEYS, "corruption=noise, ", 'corruption="none", ', IN_KEYS),
+    (KEYS, "rule = rule or config.retrain_rule", "rule = config.retrain_rule", IN_KEYS),
+    (KEYS, "hyperparameters=config.unlearning()", "hyperparameters=config.pretraining()", IN_KEYS),
+    (KEYS, "switches=_training_switches(config.fidelity), ", "", IN_KEYS),
+    (KEYS, "needs = tuple(keys[need].id for need in one.needs)", "needs = one.needs", IN_KEYS),
+    (KEYS, "EvaluationKey(name, one.version, stages", "EvaluationKey(name, 1, stages", IN_KEYS),
+    (KEYS, '(*one.settings, "n_test")', "one.settings", IN_KEYS),
+    (KEYS, "        for need in metric(name).needs:\n            add(need)\n", "", IN_KEYS),
+    (KEYS, 'rows = "all" if config.fidelity.forget_split == "shared" else "released-split"', 'rows = "all"', IN_KEYS),
+    (
+        KEYS,
+        '    return all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())',
+        "    return all(name in there for name in wanted)",
+        IN_KEYS,
+    ),
+    (CONFIG, 'return self.pretrain if self.retrain == "pretrain" else self.retrain', "return self.pretrain", IN_CONFIG),
+    (CONFIG, "warmup_lr = self.pretrain_lr if", "warmup_lr = self.lr if", IN_FIDELITY),
+    (CONFIG, 'spec.name in ("minmax", "retain-sam", "masked")', 'spec.name in ("minmax",)', IN_CONFIG),
+    (
+        CONFIG,
+        "batch_size=config.pretrain_batch_size, seed=config.forget_seed",
+        "batch_size=config.pretrain_batch_size, seed=config.seed",
+        IN_STAGES,
+    ),
+    (LABELS, 'DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0,', 'DEFAULT_RADIUS = {"sam": 1.0, "asam": 1.0,', IN_CONFIG),
+    (LABELS, 'DEFAULT_INNER = {"minmax": "asam-1.0",', 'DEFAULT_INNER = {"minmax": "sam-0.1",', IN_CONFIG),
+    (LABELS, "if not 0.0 <= rho < float", "if not -1.0 <= rho < float", IN_CONFIG),
+    (SWITCHES, '{**PRESETS[preset], **parse_options(switches, "switches")}', "PRESETS[preset]", IN_FIDELITY),
+    # studies
+    (CHOICE, "return max(sorted(scores)", "return min(sorted(scores)", IN_GRID),
+    (CHOICE, "return cell.method, cell.rule, cell.difficulty", "return cell.method, cell.rule", IN_GRID),
+    (CHOICE, "if cell.seed == self.seed:", "if cell.seed == -1:", IN_GRID),
+    (CHOICE, 'float("-inf") if tow is None else tow', "0.0 if tow is None else 1.0 - tow", IN_GRID),
+    (
+        RECIPE,
+        'defaults = {**base.get("defaults", {}), **content.get("defaults", {})}',
+        'defaults = {**content.get("defaults", {}), **base.get("defaults", {})}',
+        IN_GRID,
+    ),
+    (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
+    (
+        RECIPE,
+        "for settings in _product({**self.defaults, **block}):",
+        "for settings in _product({**block, **self.defaults}):",
+        IN_GRID,
+    ),
+    (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
+    (PLAN, "if key not in seen}", "if key}", IN_GRID),
+    (GRID, "replace(runtime, kind=CHOICE, keep_models=False)", "replace(runtime, kind=CHOICE)", IN_GRID),
+    (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
+    (GRID, "            _pool(cells, store, runtime)\n", "            pass\n", IN_POOLED),
+    (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
+    (FINISHED, "if complete(record, config)", "if record", IN_KEYS),
+    (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
+    (MEASURE, "if store.find_model(parents[s]) is None", "if store.find_model(parents[s])", IN_KEYS),
+    (POOL, 'SEEDS = ("seed", "unlearn_seed")', 'SEEDS = ("unlearn_seed",)', IN_POOLED),
+    (
+        POOL,
+        "{role: sorted(one[stage] for one in parents)",
+        "{role: sorted(one[stage] for one in parents[:4])",
+        IN_POOLED,
+    ),
+    (
+        COMPARE,
+        "abs(self.observed - self.expected.value) <= self.expected.tolerance",
+        "self.observed - self.expected.value <= -self.expected.tolerance",
+        IN_GRID,
+    ),
+    (COMPARE, "if ours[name] != theirs[name]", "if ours[name] == theirs[name]", IN_GRID),
+    (
+        EXECUTORS,
+        "            report.found.append(identity)\n            return\n",
+        "            report.found.append(identity)\n",
+        IN_GRID,
+    ),
+    (EXECUTORS, "    report.remaining = len(cells) - reached\n", "    report.remaining = 0\n", IN_GRID),
+    (
+        POOLED,
+        "return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)",
+        "return np.where(q > 0, q * np.log(np.maximum(q, FLOOR) / np.maximum(p, FLOOR)), 0.0).sum(-1)",
+        IN_POOLED,
+    ),
+    (
+        POOLED,
+        "np.mean([divergence(reference[a], model[b], weights) for a, b in sides], axis=0)",
+        "np.mean([divergence(reference[a], model[a], weights) for a, b in sides], axis=0)",
+        IN_POOLED,
+    ),
+    (
+        POOLED,
+        "    mean = (margins.sum(0) - margins) / count\n",
+        "    mean = np.broadcast_to(margins.mean(0), margins.shape)\n",
+        IN_POOLED,
+    ),
+    (
+        POOLED,
+        "(counts * (members.ravel() > threshold)).sum()",
+        "(counts * (members.ravel() < threshold)).sum()",
+        IN_POOLED,
+    ),
+    # data
+    (SOURCE, "complete = bool(sides) and all(sides.values())", "complete = bool(sides)", IN_KEYS),
+    (SOURCE, "s.st_size, s.st_mtime_ns, s.st_ctime_ns]", "s.st_size]", IN_KEYS),
+    (
+        FOLDERS,
+        "for label, name in enumerate(classes) for path",
+        "for label, name in enumerate(classes[::-1]) for path",
+        IN_DATA,
+    ),
+    (FOLDERS, "scale = size / min(image.size)", "scale = size / max(image.size)", IN_DATA),
+    (IMAGES, "take[place] += 1", "take[place] += 2", IN_DATA),
+    (IMAGES, "bad = ((labels < 0) | (labels >= classes)).nonzero()", "bad = (labels < 0).nonzero()", IN_DATA),
+    # records
+    (IDENTITY, "return field.default is dataclasses.MISSING or value != field.default", "return True", IN_IDENTITY),
+    (IDENTITY, '    if not field.metadata.get("identifies", True):\n        return False\n', "", IN_IDENTITY),
+    (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
+    (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
+    (STORE, "_json({**_pointers(folder), **evaluations})", "_json({**evaluations, **_pointers(folder)})", IN_STORE),
+    (STORE, 'if record.config.get("pooled")]', "if record]", IN_STORE),
+    (STORE, "return [record for record in found if record.schema != SCHEMA]", "return []", IN_STORE),
+    (STORE, '== sha else "does not match its hash"', '== sha else ""', IN_STORE),
+    (STORE, "    (folder / marker).unlink(missing_ok=True)\n", "", IN_STORE),
+    (RECORD, "        result |= part.result\n", "", IN_STORE),
+    (RECORD, "found.setdefault(record.run_id, record)", "found[record.run_id] = record", IN_STORE),
+    (RECORD, "if len(matches) != 1:", "if not matches:", IN_STORE),
+    (PACK, 'return same and _sha(row) == row["sha256"]', "return same", IN_STORE),
+    (PACK, "return same and _sha", "return _sha", IN_STORE),
+    (PACK, 'and row["schema"] == SCHEMA]\n        return [self', "]\n        return [self", IN_STORE),
+    (SETTINGS, 'value < low or (limits.get("open_low", False) and value == low)', "value < low", IN_FIELDS),
+    (SETTINGS, "if isinstance(value, float) and not math.isfinite(value):", "if False:", IN_FIELDS),
+    (SETTINGS, "        if type(value) is not annotation:\n", "        if False:\n", IN_FIELDS),
+]
