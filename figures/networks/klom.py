@@ -7,9 +7,8 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import estimate, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import label, run_caption, unlearn_table
-from figures.tables.divergence import STATISTICS
 from figures.tables.intervals import Table
-from figures.tables.klom import ORIGINAL, RETRAINED, SETS, klom_cells, klom_table
+from figures.tables.klom import ORIGINAL, RETRAINED, SETS, STATISTICS, klom_cells, klom_table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 
@@ -33,7 +32,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_title(f"{name} set")
     rules = list(dict.fromkeys(cell.rule for cell in found))
     notes = [(name, _look(name, theme) | {"linestyle": "none"}) for name in REFERENCES]
-    models = len(found[0].runs) // 2
+    models = found[0].pooled.result["klom_models"]
     head = f"estimate and 95 % bootstrap interval, {models} models on each side"
     rule_key(figure, theme, rules, notes=notes, head=head)
     caption = (

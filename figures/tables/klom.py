@@ -1,4 +1,4 @@
-"""KLoM as tables: which models are compared, their KLoM with its interval, and the difference of two rules."""
+"""KLoM as tables: which pooled evaluations are compared, their values, and the difference of two rules."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,45 +8,65 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.cells import label, main_runs
-from figures.tables.divergence import STATISTICS, bootstrap_interval, halves
 from figures.tables.intervals import Table
 from figures.tables.records import Records
+from repro.records.identity import canonical_json
 from repro.records.record import Record
 
 SETS = ("forget", "retain", "test")
-FEWEST = 20
+STATISTICS = {"mean": "mean", "95th percentile": "p95"}
+FEWEST = 10
 # What stands beside the unlearning rules: doing nothing, and what the measure gives where there is nothing to find.
 ORIGINAL, RETRAINED = "do nothing", "other retrained models"
+ROLES = {ORIGINAL: "original", RETRAINED: "retrained"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one pretraining and unlearning rule, one a training seed, in the order of their seeds."""
+    """KLoM of one pretraining and unlearning rule.
+
+    Attributes:
+        pretrain, rule: the rules; pooled: the evaluation; runs: the runs it pools, in the order of their seeds.
+    """
 
     pretrain: str
     rule: str
+    pooled: Record
     runs: tuple[Record, ...]
 
-    def margins(self, role: str, name: str) -> np.ndarray:
-        """Return the margins of one model and set, `(models, images)`."""
-        return np.stack([run.arrays()[f"klom_{role}_{name}"] for run in self.runs]).astype(float)
+    def resampled(self, role: str) -> np.ndarray:
+        """Return mean KLoM on F of a model in each resample of the models, `(200,)`."""
+        return self.pooled.arrays()[f"klom_{role}_forget_mean_resampled"]
+
+    def mean(self, role: str) -> float:
+        """Return mean KLoM on F of a model."""
+        return self.pooled.result[f"klom_{role}_forget_mean"]
 
 
 def klom_cells(records: Records) -> list[Cell]:
-    """Return the cells with margins of the largest group of runs that share one forget set."""
-    runs = main_runs(records, ("rule", "pretrain"), having="klom_images")
-    by_set: dict[str, dict[tuple[str, str], dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
-    for run in runs:
-        key = str(label(run, "pretrain")), str(label(run, "rule"))
-        by_set[run.result["parents"]["forget_set"]][key][int(run.config["seed"])] = run
-    if not by_set:
+    """Return the cells of the largest group of pooled evaluations that share one forget set and one setting.
+
+    Pools of fewer than 10 models on either side are no distribution.
+    """
+    runs = {run.run_id: run for run in records.of("unlearn")}
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for one in records.of("evaluation"):
+        if one.config["metric"] == "klom" and one.result["klom_models"] >= FEWEST:
+            shared = {
+                key: value for key, value in one.result["labels"].items() if key not in ("rule", "pretrain", "lr")
+            }
+            groups[canonical_json([shared, one.config["forget_set"], one.result["klom_models"]])].append(one)
+    if not groups:
         return []
-    largest = max(by_set.values(), key=lambda found: sum(map(len, found.values())))
-    shared = sorted(set.intersection(*(set(found) for found in largest.values())))
-    if len(shared) < FEWEST:
-        return []
-    return [Cell(*key, tuple(found[seed] for seed in shared)) for key, found in sorted(largest.items(), reverse=True)]
+    largest = max(groups.values(), key=lambda found: sum(one.result["klom_models"] for one in found))
+    cells = [
+        Cell(
+            one.result["labels"]["pretrain"], one.result["labels"]["rule"], one,
+            tuple(runs[identity] for identity in one.result["runs"] if identity in runs),
+        )
+        for one in largest
+    ]  # fmt: skip
+    return sorted(cells, key=lambda cell: (cell.pretrain, cell.rule), reverse=True)
 
 
 def klom_table(found: Sequence[Cell]) -> Table:
@@ -57,35 +77,19 @@ def klom_table(found: Sequence[Cell]) -> Table:
     either side.
     """
     seen: set[str] = set()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cell in found:
-        rows += _cell_rows(cell, references=cell.pretrain not in seen)
+        models = {cell.rule: "unlearned"} | ({} if cell.pretrain in seen else ROLES)
         seen.add(cell.pretrain)
+        result = cell.pooled.result
+        for name in SETS:
+            for model, role in models.items():
+                for statistic, key in STATISTICS.items():
+                    head = f"klom_{role}_{name}_{key}"
+                    numbers = {end: result[f"{head}_{end}"] for end in ("reverse", "low", "high")}
+                    names = {"pretrain": cell.pretrain, "model": model, "set": name, "statistic": statistic}
+                    rows.append(names | {"value": result[head], **numbers, "models": result["klom_models"]})
     return pd.DataFrame(rows)
-
-
-def _cell_rows(cell: Cell, *, references: bool) -> list[dict[str, Any]]:
-    """Return the rows of a cell, with those of what its pretraining rule is compared with."""
-    rows = []
-    for name in SETS:
-        retrained = cell.margins("retrained", name)
-        models = {cell.rule: cell.margins("unlearned", name)}
-        if references:
-            models |= {ORIGINAL: cell.margins("original", name), RETRAINED: retrained}
-        for model, margins in models.items():
-            head = {"pretrain": cell.pretrain, "model": model, "set": name, "models": len(retrained) // 2}
-            rows += [head | row for row in _statistics(retrained, margins)]
-    return rows
-
-
-def _statistics(reference: np.ndarray, other: np.ndarray) -> list[dict[str, Any]]:
-    samples = halves(reference, other), halves(other, reference), halves(reference, other, weighted=True)
-    rows = []
-    for name, statistic in STATISTICS.items():
-        forward, reverse, resampled = (statistic(one) for one in samples)
-        row = {"statistic": name, "value": float(forward), "reverse": float(reverse)}
-        rows.append(row | bootstrap_interval(float(forward), resampled))
-    return rows
 
 
 def klom_differences(found: Sequence[Cell], *, against: str = "sgd") -> Table:
@@ -95,13 +99,10 @@ def klom_differences(found: Sequence[Cell], *, against: str = "sgd") -> Table:
     """
     rows = []
     for base in (cell for cell in found if cell.rule == against):
-        retrained = base.margins("retrained", "forget")
-        models = {cell.rule: cell.margins("unlearned", "forget") for cell in found if cell.pretrain == base.pretrain}
-        models |= {ORIGINAL: base.margins("original", "forget")}
-        subtracted = models.pop(against)
-        for rule, margins in models.items():
-            value = float((halves(retrained, margins) - halves(retrained, subtracted)).mean())
-            spread = halves(retrained, margins, weighted=True) - halves(retrained, subtracted, weighted=True)
-            rows.append({"pretrain": base.pretrain, "rule": rule, "mean": value, "seeds": len(base.runs)}
-                        | bootstrap_interval(value, spread.mean(-1)))  # fmt: skip
+        others = [(cell.rule, cell, "unlearned") for cell in found if cell.pretrain == base.pretrain and cell != base]
+        for rule, cell, role in [*others, (ORIGINAL, base, "original")]:
+            value = cell.mean(role) - base.mean("unlearned")
+            half = 1.96 * float(np.std(cell.resampled(role) - base.resampled("unlearned"), ddof=1))
+            names = {"pretrain": base.pretrain, "rule": rule, "seeds": len(base.pooled.result["runs"])}
+            rows.append(names | {"mean": value, "low": value - half, "high": value + half})
     return pd.DataFrame(rows)

@@ -16,7 +16,7 @@ METRIC_OF = {
     "attack_": "attacks",
     "entanglement_": "entanglement",
     "margin_": "margins",
-    "klom_": "klom",
+    "klom_": "klom_margins",
     "landscape_": "landscape",
     "hessian_": "hessian",
     "relearning_": "relearning",

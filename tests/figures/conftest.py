@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from empirical.metrics.pooled import Pool, klom
 from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw
@@ -102,15 +103,25 @@ def save_sweeps(store: Store) -> None:
 
 
 def save_klom(store: Store) -> None:
-    """Save 24 seeds whose unlearned margins are the retrained ones (SAM), or lie far from them (SGD)."""
-    for rule, seed in itertools.product(("sgd", "sam-0.1"), range(24)):
+    """Save 24 seeds whose unlearned margins are the retrained ones (SAM), or far from them (SGD), and their pools."""
+    pools: dict[str, list[tuple[str, dict[str, Any]]]] = {"sgd": [], "sam-0.1": []}
+    for rule, seed in itertools.product(pools, range(24)):
         generator = np.random.default_rng(seed)
         found = {f"klom_retrained_{name}": generator.standard_normal(5) for name in ("retain", "forget", "test")}
         found |= {key.replace("retrained", "original"): value + 50 for key, value in found.items()}
         found |= {key.replace("retrained", "unlearned"): value + (50 if rule == "sgd" else 0)
                   for key, value in found.items() if "retrained" in key}  # fmt: skip
-        save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high",
-                     extra={"klom_images": 5, "parents": {"forget_set": "same"}})  # fmt: skip
+        run = save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high",
+                           extra={"klom_images": 5, "parents": {"forget_set": "same"}})  # fmt: skip
+        pools[rule].append((run.run_id, found))
+    for rule, members in pools.items():
+        values = klom(Pool([arrays for _, arrays in members]))
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        config = {"metric": "klom", "version": 1, "stages": [rule], "forget_set": "same", "pooled": True}
+        labels = {"pretrain": "sgd", "rule": rule, "difficulty": "high", "model": "klom"}
+        result = {name: value for name, value in values.items() if name not in arrays}
+        result |= {"labels": labels, "runs": [identity for identity, _ in members]}
+        store.save_evaluation(config, result=result, arrays=arrays)
 
 
 def save_choice(store: Store) -> None:

@@ -1,0 +1,49 @@
+"""Four whole runs against committed numbers: what no unit test sees, wired wrongly, moves these."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from empirical.settings.run_config import Runtime
+from empirical.studies.compare import check_study
+from empirical.studies.finished import Finished
+from empirical.studies.plan import finished_cells
+from empirical.studies.recipe import load_recipe
+from repro.records.pack import readers
+from repro.records.store import Store
+from tests.golden.cells import CELLS, FILE, golden_numbers
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = json.loads(FILE.read_text())
+TOLERANCE = 0.05
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    return golden_numbers(Store(tmp_path_factory.mktemp("golden")))
+
+
+@pytest.mark.xdist_group("golden")
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_golden_cell_gives_its_committed_numbers(cell: str, numbers: dict[str, dict[str, float]]) -> None:
+    assert numbers[cell] == pytest.approx(GOLDEN[cell], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_golden_numbers_themselves_tell_unlearning_from_doing_nothing(cell: str) -> None:
+    found = GOLDEN[cell]
+    assert found["original_forget_accuracy"] > found["retrained_forget_accuracy"] + 0.2
+    assert found["tow"] > found["original_tow"] + 2 * TOLERANCE
+    assert found["tow"] > 0.8
+
+
+def test_the_committed_digits_study_gives_the_values_its_recipe_expects(tmp_path: Path) -> None:
+    """What `repro check recipes/digits.toml` does on the committed records."""
+    study = load_recipe(ROOT / "recipes" / "digits.toml")
+    packs = readers(Store(tmp_path / "none"), ROOT / "results")[1:]
+    found = finished_cells(study, Finished(packs), Runtime(device="cpu"))
+    assert len(found) == len(study.cells())
+    rows = check_study(study.expected, found)
+    assert rows
+    assert [row for row in rows if not row.passes] == []
