@@ -10,9 +10,9 @@ _HOME = {
     "RunConfig": "empirical.settings.run_config",
     "Runtime": "empirical.settings.run_config",
     "run": "empirical.runs.run",
-    "load_recipe": "empirical.studies.grid",
+    "load_recipe": "empirical.studies.recipe",
     "run_grid": "empirical.studies.grid",
-    "plan": "empirical.studies.grid",
+    "plan": "empirical.studies.plan",
 }
 
 __all__ = ["RunConfig", "Runtime", "load_recipe", "plan", "run", "run_grid"]

@@ -1,0 +1,96 @@
+"""Commands on studies and their models: planning without torch, more metrics, what is kept and what is freed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro.records.store import Store
+from tests.repro.test_cli import ROOT, environment, repro
+
+RECIPE = """
+[defaults]
+pretrain_epochs = 1
+epochs = 1
+n_train = 200
+metrics = ["accuracy"]
+
+[[cells]]
+rule = ["sgd", "sam-0.1"]
+"""
+HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
+
+
+@pytest.mark.parametrize("words", [
+    ["empirical", "recipes"],
+    ["empirical", "grid", "recipes/digits.toml", "--dry-run"],
+    ["check", "recipes/digits.toml"],
+    ["list", "--kind", "unlearn"],
+], ids=lambda words: words[-1])  # fmt: skip
+def test_listing_and_planning_load_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    if words[-1] != "recipes":
+        words = [*words, "--store", str(tmp_path)]
+    code = f"import sys; from repro.commands.cli import run, app; run(lambda: app({words!r}, standalone_mode=False));"
+    code += f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip().splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_dry_run_counts_every_stage_once(tmp_path: Path) -> None:
+    """Three seeds and pretraining rules share 18 originals; every forget set, seed and rule has a retrained model."""
+    done = repro(tmp_path, "empirical", "grid", str(ROOT / "recipes" / "paper-cifar100-resnet50.toml"), "--dry-run")
+    line = next(line for line in done.stdout.splitlines() if line.startswith("stages to train"))
+    assert "18 pretrain, 54 retrain, 64 subset, 918 unlearn" in line
+    assert "MB" in done.stdout
+
+
+def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(RECIPE)
+    assert repro(tmp_path, "empirical", "grid", "small.toml", "--workers", "1").returncode == 0
+    plan = json.loads(repro(tmp_path, "empirical", "grid", "small.toml", "--dry-run", "--json").stdout)
+    assert [(row["state"], row["passes"]) for row in plan] == [("done", 0)] * 2
+    models = json.loads(repro(tmp_path, "models", "list", "--json").stdout)
+    assert sorted(model["stage"] for model in models) == ["pretrain", "retrain", "unlearn", "unlearn"]
+    added = ["empirical", "evaluate", "small.toml", "--metrics", "tow,hessian", "--workers", "1"]
+    assert repro(tmp_path, *added).returncode == 0
+    records = Store(tmp_path / "runs").records("unlearn")
+    assert all({"accuracy", "tow", "hessian"} <= set(record.result["evaluations"]) for record in records)
+    assert len(json.loads(repro(tmp_path, "models", "list", "--json").stdout)) == 4
+
+    assert "freed 0.2 MB of 2 models" in repro(tmp_path, "models", "prune").stdout
+    refused = repro(tmp_path, "empirical", "evaluate", "small.toml", "--metrics", "features")
+    assert refused.returncode == 3
+    assert "weights of 2 of 2 runs are gone" in refused.stderr
+    assert "3 passes" in refused.stderr
+    one = ["empirical", "evaluate", records[0].run_id[:8], "--metrics", "features", "--retrain", "--json"]
+    result = json.loads(repro(tmp_path, *one).stdout)
+    assert result["evaluations"]["features"]["version"] == 1
+    assert repro(tmp_path, "verify").returncode == 0
+
+
+def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    store.save_model({"stage": "unlearn"}, b"w" * 1_000_000, {"seconds": 1.0})
+    assert "would free 1.0 MB of 1 models" in repro(tmp_path, "models", "prune", "--dry-run").stdout
+    assert len(store.models()) == 1
+    done = repro(tmp_path, "models", "prune", "--stage", "unlearned")
+    assert done.returncode == 2
+    assert "did you mean 'unlearn'" in done.stderr
+    assert len(store.models()) == 1
+
+
+def test_runs_of_an_older_schema_are_named(tmp_path: Path) -> None:
+    record = Store(tmp_path / "runs").save("theory", {"a": 1}, result={"x": 1})
+    path = tmp_path / "runs" / "runs" / record.run_id / "config.json"
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
+    shown = repro(tmp_path, "list", "--kind", "theory", "--json")
+    assert record.run_id not in [row["run"] for row in json.loads(shown.stdout)]
+    assert record.run_id in shown.stderr
+
+
+def test_everything_the_package_names_can_be_had() -> None:
+    import empirical
+
+    assert all(callable(getattr(empirical, name)) for name in empirical.__all__)
