@@ -117,6 +117,16 @@ def test_the_saliency_mask_is_measured_on_the_forget_set(small: Small, shared: W
     assert one.mask_seconds > 0
 
 
+@pytest.mark.parametrize("cell", [{"method": "salun"}, {"rule": "masked-sam-0.1"}], ids=str)
+def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Small, shared: Workspace) -> None:
+    """Weights outside the mask keep the original's bits, weight decay and momentum included."""
+    one = experiment(small(**cell, epochs=2, weight_decay=0.01), shared)
+    salient = torch.cat([mask.flatten() for mask in one.saliency(one.copy_original())])
+    before, after = weights(one.original.network), weights(one.unlearned.network)
+    assert torch.equal(before[~salient], after[~salient])
+    assert (before[salient] != after[salient]).float().mean() > 0.9
+
+
 def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Workspace) -> None:
     """Without a signal the labels are coin flips: what a model was trained on it knows, the rest it guesses."""
     config = MemorizationConfig(

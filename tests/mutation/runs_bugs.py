@@ -61,7 +61,7 @@ BUGS = [
         EXPERIMENT,
         "method_rule(method, build_rule(config.rule, context), context)",
         "build_rule(config.rule, context)",
-        "tests/empirical/test_method_effects.py tests/empirical/test_stages.py",
+        IN_STAGES,
     ),
     (STAGES, "        if folder is not None:\n", "        if folder is None and folder:\n", IN_KEYS),
     (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),

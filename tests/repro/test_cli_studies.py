@@ -34,7 +34,9 @@ def test_listing_and_planning_load_nothing_heavy(words: list[str], tmp_path: Pat
         words = [*words, "--store", str(tmp_path)]
     code = f"import sys; from repro.commands.cli import run, app; run(lambda: app({words!r}, standalone_mode=False));"
     code += f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
+    )
     assert done.stderr.strip().splitlines()[-1] == "[]", done.stderr
 
 
