@@ -159,17 +159,17 @@ def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
     trained: list[object] = []
     real = stages.fit
 
-    def counting(*arguments: object) -> object:
+    def counting(*arguments: object, **options: object) -> object:
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(arguments)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **options)  # type: ignore[arg-type]
 
     estimate_ = SubsetModels(MemorizationConfig("signal-noise", "n=40", subsets=4, epochs=1), workspace)
     monkeypatch.setattr(stages, "fit", counting)
     with pytest.raises(KeyboardInterrupt):
         estimate_.record()
-    monkeypatch.setattr(stages, "fit", lambda *arguments: trained.append(arguments) or real(*arguments))
+    monkeypatch.setattr(stages, "fit", lambda *a, **k: trained.append(a) or real(*a, **k))
     record = estimate_.record()
     assert len(trained) == 4
     assert np.array_equal(record.arrays()["correct"], estimate_.train()[1])
