@@ -72,6 +72,7 @@ METRICS = {
     "margins": Metric("empirical.metrics.images:margins"),
     "klom_margins": Metric("empirical.metrics.images:klom_margins"),
     "klom": Metric("empirical.metrics.pooled:klom", needs=("klom_margins",), pooled=True),
+    "klom_easydub": Metric("empirical.metrics.pooled:klom_easydub", needs=("klom_margins",), pooled=True),
     "ulira": Metric("empirical.metrics.pooled:ulira", needs=("klom_margins",), pooled=True),
     "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
@@ -91,20 +92,26 @@ class Dataset:
         home: `module:function` of its loader, called with its options and the runtime.
         files: `module:function` that lists the files it is read from, called with its name, its options and the folder
             of local data; empty: nobody can say, so its decoded content identifies it.
+        images: how many training images it has, so that a plan can say how long a study takes; 0: not known.
     """
 
     home: str
     files: str = ""
+    images: int = 0
 
 
 DATASETS = {
-    "digits": Dataset("empirical.data.builtin:load_digits", "empirical.data.source:digits_files"),
+    "digits": Dataset("empirical.data.builtin:load_digits", "empirical.data.source:digits_files", 1_437),
     "signal-noise": Dataset("empirical.data.builtin:load_signal_noise"),
-    "cifar10": Dataset("empirical.data.files:load_cifar10", "empirical.data.source:cifar_files"),
-    "cifar100": Dataset("empirical.data.files:load_cifar100", "empirical.data.source:cifar_files"),
-    "tinyimagenet100": Dataset("empirical.data.files:load_tinyimagenet100", "empirical.data.source:parquet_files"),
-    "tiny-imagenet": Dataset("empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files"),
-    "imagenet": Dataset("empirical.data.folders:load_imagenet", "empirical.data.source:folder_files"),
+    "cifar10": Dataset("empirical.data.files:load_cifar10", "empirical.data.source:cifar_files", 50_000),
+    "cifar100": Dataset("empirical.data.files:load_cifar100", "empirical.data.source:cifar_files", 50_000),
+    "tinyimagenet100": Dataset(
+        "empirical.data.files:load_tinyimagenet100", "empirical.data.source:parquet_files", 50_000
+    ),
+    "tiny-imagenet": Dataset(
+        "empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files", 100_000
+    ),
+    "imagenet": Dataset("empirical.data.folders:load_imagenet", "empirical.data.source:folder_files", 1_281_167),
     "folder": Dataset("empirical.data.folders:load_folder", "empirical.data.source:folder_files"),
 }
 
@@ -148,8 +155,9 @@ MODELS = {
 }
 # Weights of each model at ten classes, so that a plan can say what a study takes on a disk without building one.
 WEIGHTS = {
-    "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet18": 11_173_962,
-    "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642, "resnet34-imagenet": 21_289_802,
+    "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet8-wide": 1_227_594,
+    "resnet18": 11_173_962, "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642,
+    "resnet34-imagenet": 21_289_802,
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
 }  # fmt: skip
 BUILT_IN: dict[str, Mapping[str, Any]] = {

@@ -44,7 +44,10 @@ class Augment:
         return randaugment(images, draws[:, 3:], self.randaugment[1])
 
 
-PLANS = {"none": Augment(), "shift": Augment(padding=1), "crop-flip": Augment(padding=4, flip=True)}
+PLANS = {
+    "none": Augment(), "shift": Augment(padding=1), "flip": Augment(flip=True),
+    "crop-flip": Augment(padding=4, flip=True),
+}  # fmt: skip
 
 
 def augmentation(config: RunConfig) -> Augment:

@@ -7,6 +7,8 @@ import numpy as np
 from empirical.settings.run_config import MemorizationConfig
 from repro.records.identity import derive_seed
 
+SPLITS = 20
+
 
 def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
     """Return which images each subset holds, `(subsets, n)` boolean, `fraction` of them in every row."""
@@ -21,7 +23,8 @@ def summarize_subsets(inside: np.ndarray, correct: np.ndarray) -> tuple[dict[str
     """Return the numbers and the arrays of an estimate's record."""
     scores, errors = estimate(inside, correct)
     accuracy = {"inside_accuracy": float(correct[inside].mean()), "outside_accuracy": float(correct[~inside].mean())}
-    result = describe(scores, errors) | accuracy | {"rank_agreement": rank_agreement(inside, correct)}
+    trust = {"rank_agreement": rank_agreement(inside, correct), "reliability": reliability(inside, correct)}
+    result = describe(scores, errors) | accuracy | trust | {"ties": tied_share(scores)}
     return result, {"scores": scores, "errors": errors, "inside": inside, "correct": correct}
 
 
@@ -48,6 +51,31 @@ def rank_agreement(inside: np.ndarray, correct: np.ndarray) -> float | None:
     """Return Spearman's correlation between the estimates of the even and of the odd subset models."""
     halves = [estimate(inside[start::2], correct[start::2])[0] for start in (0, 1)]
     return agreement(halves[0], halves[1])
+
+
+def reliability(inside: np.ndarray, correct: np.ndarray) -> float | None:
+    """Return how well scores from all subset models would agree with those from as many others, at most 1.
+
+    `2 r / (1 + r)` (Spearman 1910, Brown 1910), with r Spearman's correlation between the estimates of two random
+    halves of the models, averaged over 20 ways to halve them; None where a half gives every image the same score.
+    """
+    generator = np.random.default_rng(derive_seed(0, "reliability"))
+    found = []
+    for _ in range(SPLITS):
+        order = generator.permutation(len(inside))
+        sides = order[::2], order[1::2]
+        found.append(agreement(*(estimate(inside[side], correct[side])[0] for side in sides)))
+    known = [value for value in found if value is not None]
+    if len(known) < len(found) or not np.isfinite(known).all():
+        return None
+    mean = float(np.mean(known))
+    return 2 * mean / (1 + mean) if mean > -1 else None
+
+
+def tied_share(scores: np.ndarray) -> float:
+    """Return the share of images whose score is also another's, in [0, 1]; unknown scores are not counted."""
+    _, counts = np.unique(scores[np.isfinite(scores)], return_counts=True)
+    return float(counts[counts > 1].sum() / max(counts.sum(), 1))
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float | None:

@@ -1,10 +1,11 @@
 """What a metric sees: logits and features of the three models, computed once, and how to reach the models."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network, predict
 from empirical.settings.run_config import RunConfig
+from repro.records.identity import derive_seed, digest
+from repro.records.settings import reject
 
 T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")
@@ -32,13 +35,44 @@ class ModelOutputs(NamedTuple):
     test: Outputs
 
 
+class Measured(NamedTuple):
+    """The images that numbers are about: `forget`, rows of the training images, and `test`, rows of the test images."""
+
+    forget: np.ndarray
+    test: np.ndarray
+
+
+def measured(part: str, forget: np.ndarray, test_labels: np.ndarray) -> Measured:
+    """Return the images of a part: `all`, or one of the halves `validation` (choices see it) and `report` (no choice).
+
+    The halves share no image and are everything together. They depend on the forget set and on the test labels only,
+    so every run on a forget set has the same ones; those of the test images hold each class in equal numbers.
+
+    Raises:
+        ConfigError: when a half would be empty.
+    """
+    if part == "all":
+        return Measured(forget, np.arange(len(test_labels)))
+    if min(len(forget), len(test_labels)) < 2:
+        raise reject("rows_measured", part, "all", "a forget or test set of one image has no halves")
+    rows = halves(np.zeros(len(forget)), derive_seed(0, "halves", digest(forget)))[part]
+    return Measured(forget[rows], halves(test_labels, derive_seed(0, "halves", "test"))[part])
+
+
+def halves(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return two random halves of the rows of `groups`, `(n,)`, ascending, that share out every group."""
+    shuffled = np.random.default_rng(seed).permutation(len(groups))
+    by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]
+    return {"validation": np.sort(by_group[::2]), "report": np.sort(by_group[1::2])}
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One finished run, as metrics see it.
 
     Attributes:
         config: the run's config.
-        images: its data, clean; split: its rows.
+        images: its data, clean, and split: its rows, both without the forget and test images that are not measured.
         outputs: by role (original, retrained, unlearned).
         networks: by role (and `random`, a fresh model), functions that return the model.
         trained_on: the images the models were trained on, corrupted if the config says so.
@@ -58,6 +92,24 @@ class Evaluation:
     result: dict[str, Any] = field(default_factory=dict)
     key: tuple[Any, ...] = ()
     shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """Which images the numbers are about, and how many; kept beside the numbers."""
+        counts = {"n_forget_measured": len(self.split.forget), "n_test_measured": len(self.images.test_labels)}
+        return {"rows_measured": self.config.rows_measured, **counts}
+
+    def only(self, seen: Measured) -> "Evaluation":
+        """Return the evaluation with the forget and test images of `seen`; the retain set stays whole."""
+        rows = torch.from_numpy(seen.test)
+        images = replace(
+            self.images, test_images=self.images.test_images[rows], test_labels=self.images.test_labels[rows]
+        )
+        outputs = {
+            role: ModelOutputs(train, Outputs(test.logits[seen.test], test.features[seen.test]))
+            for role, (train, test) in self.outputs.items()
+        }
+        return replace(self, images=images, split=replace(self.split, forget=seen.forget), outputs=outputs)
 
     def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
         """Yield (name, outputs, labels) of the retain, forget and test set of a model."""

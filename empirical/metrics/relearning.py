@@ -8,7 +8,7 @@ import torch
 
 from empirical.methods.retain import Finetune
 from empirical.metrics.evaluation import Evaluation, prefix
-from empirical.models.network import Network, predict
+from empirical.models.network import Network, accuracy
 from empirical.training.batches import Arranger, Segment, row_sets
 from empirical.training.loop import Stage, Step
 from empirical.training.rules import Plain
@@ -57,5 +57,4 @@ def relearn(evaluation: Evaluation, network: Network) -> list[float]:
 
 def forget_accuracy(network: Network, evaluation: Evaluation, rows: torch.Tensor) -> float:
     """Return the accuracy on the forget rows, in [0, 1]."""
-    logits, _ = predict(network, evaluation.images.train_images[rows])
-    return float((logits.argmax(1).cpu() == evaluation.images.train_labels[rows]).float().mean())
+    return accuracy(network, evaluation.images.train_images[rows], evaluation.images.train_labels[rows])

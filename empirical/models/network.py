@@ -123,3 +123,9 @@ def predict(network: Network, images: Tensor, *, batch_size: int = 512) -> tuple
     network.model.train(was_training)
     logits, features = zip(*parts, strict=True)
     return torch.cat(logits), torch.cat(features)
+
+
+def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
+    """Return the share of raw images that a network names correctly, in [0, 1]."""
+    logits, _ = predict(network, images)
+    return float((logits.argmax(1).cpu() == labels).float().mean())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from empirical.metrics.evaluation import Evaluation, ModelOutputs, model_outputs
+from empirical.metrics.evaluation import Evaluation, ModelOutputs, measured, model_outputs
 from empirical.models.network import Network
 from empirical.registry import load
 from empirical.runs.experiment import Experiment
@@ -26,6 +26,7 @@ def measure(experiment: Experiment) -> dict[str, str]:
             evaluation = evaluation or make_evaluation(experiment)
             evaluation.result.update(numbers)
             result, arrays = numbers_of(name, evaluation)
+            result |= evaluation.scope
             provenance = experiment.workspace.provenance()
             record = store.save_evaluation(key, result=result, arrays=arrays, provenance=provenance)
         numbers |= record.result
@@ -41,7 +42,10 @@ def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[
 
 
 def make_evaluation(experiment: Experiment) -> Evaluation:
-    """Return what metrics see; the outputs of original and retrained model are shared between runs."""
+    """Return what metrics see: all images, or the half that the config names.
+
+    The outputs of original and retrained model are shared between runs.
+    """
     stages = {"original": experiment.original, "retrained": experiment.retrained, "unlearned": experiment.unlearned}
     networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
@@ -50,10 +54,13 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
     shared = (stages["original"].stage_id, stages["retrained"].stage_id, experiment.split.identity, config.n_test)
     settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
-    return Evaluation(
+    whole = Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
-        key=(*shared, seed, *settings), shared=workspace.remember,
+        key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
     )  # fmt: skip
+    if config.rows_measured == "all":
+        return whole
+    return whole.only(measured(config.rows_measured, experiment.split.forget, images.test_labels.numpy()))
 
 
 def _network(stage: Trained) -> Network:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,21 @@ from empirical.data.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
-from empirical.models.network import Network
+from empirical.metrics.evaluation import measured
+from empirical.models.network import Network, accuracy
 from empirical.runs.cell import build_method
 from empirical.runs.imports import imported_index, memorization_scores
 from empirical.runs.stages import Trained, build_network, trained
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import StageKey, pretrain_key, retrain_key, unlearn_key
+from empirical.settings.keys import StageKey, again_key, pretrain_key, retrain_key, unlearn_key
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage, frozen_copy
+from empirical.training.loop import Observe, Stage, frozen_copy
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
 from repro.records.identity import derive_seed, digest
+
+LARGEST = 2000  # retained images a trajectory looks at
 
 
 @dataclass
@@ -71,8 +75,9 @@ class Experiment:
         """The original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
         if self.config.method == "retrain":
             return self._from_scratch(self.unlearn_key(), self.split.retain)
-        keep = self.workspace.runtime.keep_models
-        return trained(self.workspace, self.unlearn_key(), start=self.copy_original, stage=self.unlearning, keep=keep)
+        ways = {"start": self.copy_original, "stage": self.unlearning, "keep": self.workspace.runtime.keep_models}
+        observe = self.observer() if self.config.trajectory else None
+        return trained(self.workspace, self.unlearn_key(), **ways, observe=observe)
 
     def retrain_key(self) -> StageKey:
         """Return what the retrained model depends on."""
@@ -81,7 +86,7 @@ class Experiment:
     def unlearn_key(self) -> StageKey:
         """Return what the unlearned model depends on."""
         if self.config.method == "retrain":
-            return retrain_key(self.config, digest(self.split.retain), self.config.rule)
+            return again_key(self.config, digest(self.split.retain))
         parent, rows = pretrain_key(self.config).id, digest([self.split.retain, self.split.forget])
         return unlearn_key(self.config, parent, rows, build_method(self.config))
 
@@ -102,6 +107,29 @@ class Experiment:
         held, teacher = workspace.train_images(config), frozen_copy(self.copy_original())
         return Stage(method, rule, sets, settings, held, augmentation(config), seed, teacher, config.fidelity)
 
+    def observer(self) -> Observe:
+        """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
+
+        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set.
+        """
+        images, retain = self.images, self.split.retain
+        seen = measured(self.config.rows_measured, self.split.forget, images.test_labels.numpy())
+        few = np.random.default_rng(derive_seed(0, "trajectory")).permutation(len(retain))[:LARGEST]
+        rows = {"retain": retain[np.sort(few)], "forget": seen.forget}
+        sets = {
+            name: (images.train_images, images.train_labels, torch.from_numpy(where)) for name, where in rows.items()
+        }
+        sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
+        scope = {"rows_measured": self.config.rows_measured}
+
+        def observe(network: Network, progress: float) -> dict[str, Any]:
+            shares = {
+                name: accuracy(network, inputs[where], labels[where]) for name, (inputs, labels, where) in sets.items()
+            }
+            return shares | scope
+
+        return observe
+
     def saliency(self, network: Network) -> list[Tensor]:
         """Return the saliency mask of the original model, True on the forget side."""
         started = time.perf_counter()
@@ -120,7 +148,7 @@ class Experiment:
 
     def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
         config, workspace = self.config, self.workspace
-        seed = derive_seed(config.seed, key.stage)
+        seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
 
         def start() -> Network:
             return build_network(config, self.images, seed=seed, device=workspace.device)

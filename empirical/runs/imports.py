@@ -1,10 +1,12 @@
 """Files a user brings: forget index lists and published memorization scores, imported into the store by content."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from empirical.data.memorization import filled
+from empirical.registry import forget_set
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, config_for
@@ -24,6 +26,18 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     if len(scores) != expected:
         raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
     return filled(scores)
+
+
+def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any]:
+    """Return how far the scores behind a graded forget set can be trusted; nothing where none were estimated here.
+
+    `memorization_reliability` below 0.8 leaves a grading by difficulty undecided; `memorization_ties` is the share of
+    images whose place among others of the same score was drawn.
+    """
+    if config.scores or not forget_set(config.difficulty).graded:
+        return {}
+    found = SubsetModels(config_for(config), workspace).record().result
+    return {f"memorization_{name}": found[name] for name in ("reliability", "ties")}
 
 
 def imported_index(config: RunConfig, store: Store) -> np.ndarray:

@@ -1,12 +1,15 @@
 """One run from config to record: its stages trained, its metrics measured, whatever of it is not there yet."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from empirical.registry import names
 from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import measure
 from empirical.runs.experiment import Experiment
+from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
@@ -48,7 +51,7 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
 
 def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> Record:
     """Train what is missing, measure, and write the run last: half a run is no run."""
-    experiment = Experiment(config, workspace)
+    experiment = Experiment(_on_the_same_images(config, found), workspace)
     try:
         facts = experiment.unlearned.facts
         diverged = facts["diverged_at"]
@@ -63,8 +66,23 @@ def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> R
     cost = {name: facts[name] for name in ("seconds", "peak_memory_bytes")}
     return workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
-        epochs=facts["epochs"], provenance=workspace.provenance(**cost), evaluations=evaluations,
+        epochs=_epochs(facts["epochs"], config.rows_measured), provenance=workspace.provenance(**cost),
+        evaluations=evaluations,
     )  # fmt: skip
+
+
+def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:
+    """Return the config with every metric that a finished run has on other images: a record is about one half."""
+    if found is None or found.result.get("rows_measured", "all") == config.rows_measured:
+        return config
+    there = [name for name in found.result.get("evaluations", {}) if name in names("metrics")]
+    return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *there))))
+
+
+def _epochs(rows: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
+    """Return a stage's rows without accuracies of other images than those measured: it may have been trained before."""
+    other = [row for row in rows if any(seen["rows_measured"] != part for seen in row.get("accuracies", []))]
+    return [{name: row[name] for name in row if name != "accuracies"} if row in other else row for row in rows]
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
@@ -75,6 +93,7 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
         "parents": experiment.parents(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
+        **memorization_facts(experiment.config, experiment.workspace),
         "data_digest": config.data,
         "parameters": experiment.original.network.size,
         "seconds_unlearn": facts["seconds"],

@@ -17,7 +17,7 @@ from empirical.registry import load
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
-from empirical.training.loop import Log, Stage, fit
+from empirical.training.loop import Log, Observe, Stage, fit
 from repro.records.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
@@ -41,11 +41,12 @@ class Trained:
 
 def trained(
     workspace: Workspace, key: StageKey, *,
-    start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True,
+    start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True, observe: Observe | None = None,
 ) -> Trained:  # fmt: skip
     """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
-    Another process that asks for the same stage waits for this one.
+    Another process that asks for the same stage waits for this one. What `observe` sees is kept with the stage; it
+    is no part of its identity, so a stage that was trained unobserved has nothing to tell.
     """
     with workspace.store.lock(key.id):
         network = start()
@@ -55,7 +56,7 @@ def trained(
             return Trained(key.id, restore(network, folder), {name: provenance[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
-        facts = _facts(fit(network, stage(network), workspace.runtime.engine), workspace.device)
+        facts = _facts(fit(network, stage(network), workspace.runtime.engine, observe=observe), workspace.device)
         if keep:
             provenance = workspace.provenance(**facts)
             workspace.store.save_model(key, save(weights(network)), provenance)

@@ -40,17 +40,20 @@ class SubsetModels:
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
         store = self.workspace.store
-        found = store.find("memorization", self.config)
-        if found:
+        if found := self._finished():
             return found
         inside, correct = self.train()
         with store.lock(f"memorization-{self.config.dataset}"):
-            found = store.find("memorization", self.config)
-            if found:
+            if found := self._finished():
                 return found
             result, arrays = summarize_subsets(inside, correct)
             provenance = self.workspace.provenance()
             return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
+
+    def _finished(self) -> Record | None:
+        """Return the estimate if it is there; one from before reliability was known is summarized again."""
+        found = self.workspace.store.find("memorization", self.config)
+        return found if found and "reliability" in found.result else None
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.

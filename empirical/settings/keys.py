@@ -1,7 +1,7 @@
 """What makes two trained stages, or two numbers, the same: the values whose hashes name them in the store."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from empirical.registry import METRICS, forget_set, metric
@@ -75,6 +75,15 @@ def retrain_key(config: RunConfig, rows: str, rule: str = "") -> StageKey:
     return _key(config, "retrain", rows=rows, rule=rule, hyperparameters=config.retraining())
 
 
+def again_key(config: RunConfig, rows: str) -> StageKey:
+    """Return what the model of the method `retrain` depends on: trained afresh on the retain rows under the run's rule.
+
+    Under the retraining rule it is the reference itself, except that another `unlearn_seed` than 0 trains a second one:
+    how far two retrained models differ is the noise floor of everything that is measured against one.
+    """
+    return replace(retrain_key(config, rows, config.rule), unlearn_seed=config.unlearn_seed)
+
+
 def unlearn_key(config: RunConfig, parent: str, rows: str, options: Any) -> StageKey:
     """Return what the unlearned model depends on.
 
@@ -137,7 +146,7 @@ def forget_choice(config: RunConfig) -> str:
     chosen = ["data", "dataset", "dataset_options", "n_train", "difficulty", "forget_fraction", "forget_seed"]
     chosen += ["forget_class", "forget_index", "scores"]
     if forget_set(config.difficulty).graded and not config.scores:
-        chosen += ["subsets", "model", "pretrain_epochs", "pretrain_batch_size"]
+        chosen += ["subsets", "model", "pretrain_epochs", "pretrain_batch_size", "subset_model", "subset_epochs"]
     if config.fidelity.forget_split == "reseeded":
         chosen += ["seed"]
     return digest([config.fidelity.forget_split, {name: getattr(config, name) for name in chosen}])
@@ -187,8 +196,10 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
     keys: dict[str, EvaluationKey] = {}
     for name in ordered_metrics(config.metrics):
         one = metric(name)
-        # A subset of the test images is no part of a stage, but of every number.
-        settings = _not_default(config, (*one.settings, "n_test")) | _not_default(config.fidelity, one.switches)
+        # Which images are looked at is no part of a stage, but of every number.
+        settings = _not_default(config, (*one.settings, "n_test", "rows_measured")) | _not_default(
+            config.fidelity, one.switches
+        )
         needs = tuple(keys[need].id for need in one.needs)
         seeds = (config.seed, config.unlearn_seed)
         keys[name] = EvaluationKey(name, one.version, stages, parents["forget_set"], *seeds, settings, needs)

@@ -11,11 +11,14 @@ from repro.records.settings import check, choose, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"
+FLOOR = "floor"
 # Small models without augmentation fit their subset well before the original's epochs are over.
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
-AUGMENTS = ("none", "shift", "crop-flip")
+AUGMENTS = ("none", "shift", "flip", "crop-flip")
+PRECISIONS = ("fp32", "bf16", "fp64")
+ROWS = ("all", "validation", "report")
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class RunConfig:
     forget_index: str = setting("", "id of an imported index file when difficulty is index")
     scores: str = setting("", "id of imported memorization scores; empty estimates them here")
     subsets: int = setting(24, "subset models of the memorization estimate", low=4)
+    subset_model: str = setting("", "architecture of the subset models; empty is the run's own ResNet-8, or resnet8")
+    subset_epochs: int = setting(0, "epochs of a subset model; 0 is those of pretraining, at most 20", low=0)
     forget_seed: int = setting(0, "seed of the forget draw: random rows, subset models, ties in scores", low=0)
     seed: int = setting(0, "training seed: data order and weights", low=0)
     unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
@@ -112,13 +117,22 @@ class RunConfig:
     mask_fraction: float = setting(0.3, "share of weights on the forget side of the mask", low=0, high=1)
     augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
     corruption: str = setting("none", "corruption of the training images, such as gaussian_noise-3")
-    precision: str = setting("fp32", "arithmetic of the forward pass", choices=("fp32", "bf16", "fp64"))
+    precision: str = setting("fp32", "arithmetic of the forward pass", choices=PRECISIONS)
     attack_size: int = setting(
         1000, "images of each side the SVC attack learns from; 0 is the size of the test set", low=0, identifies=False
     )
     landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3, identifies=False)
     landscape_radius: float = setting(
         1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True, identifies=False
+    )
+    rows_measured: str = setting(
+        "all",
+        "forget and test images that metrics look at: all, or one of two fixed halves",
+        choices=ROWS,
+        identifies=False,
+    )
+    trajectory: bool = setting(
+        False, "keep accuracies after every epoch of an unlearning that is run from now on", identifies=False
     )
     metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute", identifies=False)
     preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")
@@ -129,6 +143,8 @@ class RunConfig:
         check(self)
         for field, kind in KINDS.items():
             choose(field, getattr(self, field), names(kind))
+        if self.subset_model:
+            choose("subset_model", self.subset_model, names("models"))
         for metric in self.metrics:
             choose("metrics", metric, names("metrics"))
         for field in ("rule", "pretrain", "retrain"):
@@ -196,6 +212,7 @@ class MemorizationConfig:
     epochs: int = setting(10, "epochs of a subset model", low=1)
     lr: float = setting(0.1, "learning rate", low=0, open_low=True)
     batch_size: int = setting(64, "batch size", low=1)
+    precision: str = setting("fp32", "arithmetic of the forward pass", choices=PRECISIONS)
     augment: str = setting("none", "augmentation; none, so that every image inside a subset is fitted")
     seed: int = setting(0, "seed of subsets and models", low=0)
     data: str = setting("", "digest the data set's files must have; empty takes the files that are there")
@@ -207,19 +224,24 @@ class MemorizationConfig:
         """Return how one subset model is trained, as the pretraining of a run."""
         same = {
             name: getattr(self, name)
-            for name in ("dataset", "dataset_options", "n_train", "model", "augment", "seed", "data")
+            for name in ("dataset", "dataset_options", "n_train", "model", "precision", "augment", "seed", "data")
         }
         return RunConfig(**same, pretrain_epochs=self.epochs, pretrain_lr=self.lr, pretrain_batch_size=self.batch_size)
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
-    """Return the estimate a run uses: small models on its own data, trained as long as its original or 20 epochs."""
+    """Return the estimate a run uses: models as its config says, else small ones, as long as its original or 20 epochs.
+
+    Subset models that the config names compute in its precision; the small ones in fp32.
+    """
     same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets", "data")}
     small = config.model if config.model.startswith("resnet8") else "resnet8"
-    epochs = min(config.pretrain_epochs, LONGEST)
+    epochs = config.subset_epochs or min(config.pretrain_epochs, LONGEST)
+    precision = config.precision if config.subset_model else "fp32"
     return MemorizationConfig(
-        **same, model=small, epochs=epochs, batch_size=config.pretrain_batch_size, seed=config.forget_seed
-    )
+        **same, model=config.subset_model or small, epochs=epochs, precision=precision,
+        batch_size=config.pretrain_batch_size, seed=config.forget_seed,
+    )  # fmt: skip
 
 
 # Settings whose values are registered names, and of which kind.

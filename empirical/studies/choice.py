@@ -1,73 +1,187 @@
-"""A hyper-parameter chosen before a study, on a training seed outside it, by a rule that its recipe states."""
+"""A hyper-parameter chosen before a study, on a training seed and on images outside it, by a rule its recipe states."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
 
-from empirical.settings.run_config import CHOICE, RunConfig
+from empirical.settings.run_config import CHOICE, FLOOR, RunConfig
 from empirical.studies.finished import Finished
 from repro.records.settings import check, reject, setting
 
 METRICS = ("accuracy", "tow")
+INTERIOR, EDGE, NOTHING = "interior", "edge", "no better than doing nothing"
+Value = int | float
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunConfig)}
+MEASURING = {field.name: field.default for field in fields(RunConfig) if not field.metadata.get("identifies", True)}
+# What a second retrained model does not depend on: runs that differ in nothing else share their noise floor.
+UNLEARNING = (
+    "method_options", "alpha", "epochs", "lr", "batch_size", "forget_batch_size", "optimizer", "schedule",
+    "warmup_epochs", "mask_fraction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is known of one case: a method, rule, forget set and pretraining rule, in one setting.
+
+    Attributes:
+        case: the run all candidates are, the chosen setting at its default.
+        asked: the runs it rests on, each with its kind: of every value tried or wanted, then the noise floor.
+        missing: those of them that are not finished.
+        curve: ToW by value, on the validation half; None where the run diverged.
+        value: the one with the highest ToW so far; None before any is known.
+        place: `interior`; `edge`, where the grid may not be extended any further; or `no better than doing nothing`,
+            where the lowest value wins and lies within the floor of the original model. Empty while undecided.
+        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; None while unknown.
+        runs: ids of the finished runs it rests on.
+    """
+
+    case: RunConfig
+    asked: tuple[tuple[str, RunConfig], ...]
+    missing: tuple[tuple[str, RunConfig], ...]
+    curve: Mapping[Value, float | None]
+    value: Value | None = None
+    place: str = ""
+    untouched: float | None = None
+    floor: float | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The case in a few words."""
+        one = self.case
+        return f"{one.method} {one.rule} on {one.difficulty} after {one.pretrain}"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Each method, rule and forget set gets the candidate with the highest ToW on a seed of its own; ties, the smaller.
+    """Each case gets the value with the highest ToW on a seed of its own and half of the images; of two, the lesser.
 
     ToW needs the retrained model, which unlearning in earnest has not: the choice shows each method at its best. It is
-    made for every forget set, because the rate that forgets a hard one destroys what the model knows of an easy one.
+    made for every forget set and pretraining rule, because the rate that forgets a hard set destroys what the model
+    knows of an easy one. A winner at an end of the grid is no maximum: the grid grows there until another value wins,
+    or the winner is the original model within the noise of retraining, or `furthest` values were added.
     """
 
     name: str = setting("lr", "the setting that is chosen", choices=("lr", "epochs"))
-    values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "its candidates", low=0, open_low=True)
+    values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "its first candidates", low=0, open_low=True)
     seed: int = setting(9, "training seed of the runs that choose, not one of the study's", low=0)
-    pretrain: str = setting("sgd", "pretraining rule of the runs that choose")
+    factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
+    furthest: int = setting(4, "values that may be added past each end", low=0)
+    finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
+    floor_seed: int = setting(0, "seed of the second retrained model; 0 is the one after `seed`", low=0)
 
     def __post_init__(self) -> None:
         check(self)
         if not self.values:
             raise reject("values", [], "a list of at least one")
+        if 0 < self.factor <= 1:
+            raise reject("factor", self.factor, "0 or > 1")
 
-    def candidates(self, cells: Iterable[RunConfig]) -> list[RunConfig]:
-        """Return the runs that choose for these cells, each once, those that share trained stages together.
+    def case(self, cell: RunConfig) -> RunConfig:
+        """Return what a value is chosen for: the cell without its seeds, its open setting and what else it measures.
 
         Raises:
-            ConfigError: when the seed is one of the study's own, or a candidate is out of range.
+            ConfigError: when the seed is one of the study's own.
         """
-        same = {"seed": self.seed, "pretrain": self.pretrain, "metrics": METRICS}
-        cases: dict[RunConfig, None] = {}
-        for cell in cells:
-            if cell.seed == self.seed:
-                raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
-            cases[replace(cell, **same)] = None
-        found = [replace(case, **{self.name: value}) for case in cases for value in self.values]
-        return sorted(found, key=lambda cell: (cell.pretrain, cell.difficulty))
+        if cell.seed == self.seed:
+            raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
+        seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
+        return replace(cell, **MEASURING | seeds | {"metrics": METRICS, "rows_measured": "validation"})
 
-    def apply(self, cells: Iterable[RunConfig], finished: Finished) -> list[RunConfig]:
-        """Return the cells with the chosen value in place.
+    def candidate(self, case: RunConfig, value: Value) -> RunConfig:
+        """Return the run that tries a value."""
+        return replace(case, **{self.name: value})
+
+    def retrained(self, case: RunConfig) -> RunConfig:
+        """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a case."""
+        rest = {name: DEFAULTS[name] for name in UNLEARNING}
+        seed = self.floor_seed or self.seed + 1
+        return replace(case, **rest, method="retrain", rule=case.retrain_rule, unlearn_seed=seed)
+
+    def decide(self, case: RunConfig, finished: Finished) -> Decision:
+        """Return what the finished runs say of a case, and which runs it needs next."""
+        second = FLOOR, self.retrained(case)
+        noise = finished.find(*second)
+        floor = None if noise is None or noise.result.get("tow") is None else 1 - noise.result["tow"]
+        asked, missing = [], [] if noise else [second]
+        curve: dict[Value, float | None] = {}
+        runs, untouched = [noise.run_id] if noise else [], None
+        wanted, place = self.following(curve, untouched, floor)
+        while wanted:
+            tried = {value: (CHOICE, self.candidate(case, value)) for value in wanted}
+            asked += tried.values()
+            for value, run in tried.items():
+                record = finished.find(*run)
+                if record is None:
+                    missing.append(run)
+                    continue
+                curve[value] = record.result.get("tow")
+                untouched = record.result.get("original_tow", untouched)
+                runs.append(record.run_id)
+            if missing:
+                break
+            wanted, place = self.following(curve, untouched, floor)
+        known = (winner(curve) if curve else None, "" if missing else place, untouched, floor, tuple(sorted(runs)))
+        return Decision(case, (*asked, second), tuple(missing), curve, *known)
+
+    def said(self, decision: Decision) -> dict[str, Any]:
+        """Return what the record of a cell says of its choice."""
+        curve = [[value, decision.curve[value]] for value in sorted(decision.curve)]
+        seeds = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
+        numbers = {"original_tow": decision.untouched, "floor": decision.floor, "curve": curve, **seeds}
+        best = {"name": self.name, "value": decision.value, "tow": dict(decision.curve).get(decision.value or 0)}
+        return {"choice": decision.place, "choice_details": best | numbers}
+
+    def following(
+        self, curve: Mapping[Value, float | None], untouched: float | None, floor: float | None
+    ) -> tuple[list[Value], str]:
+        """Return the values to try after those of a curve, and, where there are none, on what place the winner stands.
 
         Args:
-            cells: those whose setting is to be chosen.
-            finished: what the candidates left behind; a candidate with a run that diverged loses to any other.
+            curve: ToW by value; None where the run diverged.
+            untouched: ToW of the original model; floor: how far ToW of two retrained models differs.
         """
-        scores: dict[tuple[str, ...], dict[int | float, list[float]]] = defaultdict(lambda: defaultdict(list))
-        cells = list(cells)
-        for run in self.candidates(cells):
-            record = finished.find(CHOICE, run)
-            tow = record.result.get("tow") if record else None
-            scores[_case(run)][getattr(run, self.name)].append(float("-inf") if tow is None else tow)
-        return [replace(cell, **{self.name: best(scores[_case(cell)])}) for cell in cells]
+        tried = [value for value in self.grid if value in curve]
+        if not set(self.values) <= set(tried):
+            return sorted(set(self.values)), ""
+        best = winner({value: curve[value] for value in tried})
+        place, idle = self.grid.index(best), within(curve[best], untouched, floor)
+        lowest, highest = best == tried[0], best == tried[-1]
+        more = [self.grid[place - 1]] if lowest and not idle and place > 0 else []
+        more += self.grid[place + 1 : place + 2] if highest else []
+        if self.finer and not lowest and not highest:
+            more += [halfway for side in (-1, 1) if (halfway := self._halfway(best, self.grid[place + side]))]
+        end = NOTHING if lowest and idle else EDGE if lowest or highest else INTERIOR
+        return [value for value in more if value not in curve], end
+
+    @cached_property
+    def grid(self) -> list[Value]:
+        """Every value that may be tried, ascending: the first ones and `furthest` past each end, none halfway."""
+        first = sorted(set(self.values))
+        steps = range(1, self.furthest + 1)
+        low, high = (self.factor or (side[1] / side[0] if len(side) > 1 else 2.0) for side in (first[:2], first[-2:]))
+        beyond = [first[0] / low**k for k in steps] + [first[-1] * high**k for k in steps]
+        return sorted({*first, *(value for one in beyond if (value := self._rounded(one)))})
+
+    def _halfway(self, one: Value, other: Value) -> Value:
+        """Return the geometric mean; 0 where no value lies between."""
+        found = self._rounded(math.sqrt(one * other))
+        return found if min(one, other) < found < max(one, other) else 0
+
+    def _rounded(self, value: float) -> Value:
+        """Return a value with three digits, so that it reads well; a whole number of epochs."""
+        return round(value) if self.name == "epochs" else float(f"{value:.3g}")
 
 
-def _case(cell: RunConfig) -> tuple[str, ...]:
-    return cell.method, cell.rule, cell.difficulty
+def winner(curve: Mapping[Value, float | None]) -> Value:
+    """Return the value with the highest ToW, the least of equal ones; a run that diverged loses to any other."""
+    scores = {value: -math.inf if tow is None else tow for value, tow in curve.items()}
+    return max(sorted(scores), key=scores.__getitem__)
 
 
-def best(scores: dict[int | float, list[float]]) -> int | float:
-    """Return the candidate with the highest mean, the smaller of two equal ones.
-
-    Args:
-        scores: ToW of each run, by candidate.
-    """
-    return max(sorted(scores), key=lambda value: sum(scores[value]) / len(scores[value]))
+def within(tow: float | None, untouched: float | None, floor: float | None) -> bool:
+    """Return whether a ToW lies within the noise floor of doing nothing, as far as all three are known."""
+    return tow is not None and untouched is not None and floor is not None and abs(tow - untouched) <= floor

@@ -29,6 +29,7 @@ class GridReport:
         done: run ids computed now; found: run ids that were there; diverged: those of `done` that diverged.
         failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
         seconds: wall time; interrupted: whether Ctrl-C or the time limit ended it.
+        edges: choices whose winner stands on an edge of its grid, which leaves the study unfinished.
     """
 
     done: list[str] = field(default_factory=list)
@@ -39,6 +40,7 @@ class GridReport:
     remaining: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    edges: list[str] = field(default_factory=list)
 
     def merge(self, other: "GridReport") -> None:
         """Add the outcome of a part of the grid."""

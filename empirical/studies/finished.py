@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from empirical.data.source import data_digest
 from empirical.settings.keys import complete
-from empirical.settings.run_config import CHOICE, KIND, RunConfig, Runtime
+from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
 from repro.records.identity import digest, identifying
 from repro.records.record import Reader, Record, read_records
 
@@ -25,7 +25,7 @@ class Finished:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
         readers = list(readers)
-        for record in (*read_records(readers, KIND), *read_records(readers, CHOICE)):
+        for record in (one for kind in (KIND, CHOICE, FLOOR) for one in read_records(readers, kind)):
             self._known[record.kind, _rest(record.identity)].append(record)
 
     def find(self, kind: str, config: RunConfig) -> Record | None:

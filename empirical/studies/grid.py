@@ -2,19 +2,24 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from empirical.registry import metric
-from empirical.settings.run_config import CHOICE, KIND, RunConfig, Runtime
+from empirical.settings.keys import EvaluationKey
+from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
+from empirical.studies.choice import EDGE, Decision
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from repro.records.pack import readers
+from repro.records.provenance import collect
 from repro.records.settings import reject
 from repro.records.store import Store
+
+VERSION = 1  # of what a record says of its choice
 
 
 def run_grid(
@@ -43,8 +48,11 @@ def run_grid(
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models
-        cells = recipe.settled(Finished(readers(store)), runtime)
+        finished = Finished(readers(store))
+        cells, decisions = recipe.settled(finished, runtime), recipe.decisions(finished, runtime)
         report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
+        _say_how_chosen(recipe, decisions, store)
+        report.edges = edges(decisions.values())
         if not report.failed and not report.interrupted:
             _pool(cells, store, runtime)
     report.seconds = time.time() - started
@@ -52,12 +60,46 @@ def run_grid(
 
 
 def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any]) -> GridReport:
-    """Run the candidates that neither the store nor a committed study has; they leave no weights behind."""
-    finished = Finished(readers(store))
-    missing = [cell for cell in with_data(recipe.candidates(), runtime) if finished.find(CHOICE, cell) is None]
-    if not missing:
-        return GridReport()
-    return run_groups(list(_groups(missing)), store, replace(runtime, kind=CHOICE, keep_models=False), **limits)
+    """Run what choices need and neither the store nor a committed study has, until all are made.
+
+    Every round reads what the last one found: a grid grows where its winner stands on an end. Nothing of these runs
+    but the models that they share with others is kept.
+    """
+    report, before = GridReport(), None
+    while not report.failed and not report.interrupted:
+        known = recipe.decisions(Finished(readers(store)), runtime).values()
+        missing = list(dict.fromkeys(run for one in known for run in one.missing))
+        if not missing or missing == before:
+            break
+        before = missing
+        for kind in (CHOICE, FLOOR):
+            runs = sorted((run for one, run in missing if one == kind), key=lambda run: (run.pretrain, run.difficulty))
+            part = replace(runtime, kind=kind, keep_models=False)
+            report.merge(run_groups(list(_groups(runs)), store, part, **limits) if runs else GridReport())
+    return report
+
+
+def edges(decisions: Iterable[Decision]) -> list[str]:
+    """Return the cases whose winner stands on an edge of its grid: a study that has one is not finished."""
+    return list(dict.fromkeys(f"{one.title}: {one.value}" for one in decisions if one.place == EDGE))
+
+
+def _say_how_chosen(recipe: Recipe, decisions: Mapping[RunConfig, Decision], store: Store) -> None:
+    """Attach to every finished cell what is known of its choice; it is no part of what the run is.
+
+    Kept like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
+    """
+    for cell, decision in recipe.chosen(decisions).items():
+        record = store.find(KIND, cell)
+        if record is None or recipe.choice is None:
+            continue
+        stages = {"candidates": list(decision.runs)}
+        settings = {recipe.choice.name: decision.value, "place": decision.place}
+        key = EvaluationKey("choice", VERSION, stages, record.result["parents"]["forget_set"], settings=settings)
+        if record.result.get("evaluations", {}).get("choice", {}).get("id") != key.id:
+            said = recipe.choice.said(decision)
+            made = store.save_evaluation(key, result=said, provenance=collect(study=recipe.name))
+            store.attach(record.run_id, {"choice": made.run_id})
 
 
 def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:

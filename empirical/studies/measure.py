@@ -20,8 +20,9 @@ from repro.records.record import Record, pick, read_records
 from repro.records.settings import build, choose
 from repro.records.store import Store
 
-# Settings that say how a finished run is measured, not what it is.
-MEASURING = [f.name for f in fields(RunConfig) if not f.metadata.get("identifies", True) and f.name != "metrics"]
+# Settings that say how a finished run is measured, not what it is. A trajectory is seen during training or never.
+MEASURING = [f.name for f in fields(RunConfig) if not f.metadata.get("identifies", True)]
+MEASURING = [name for name in MEASURING if name not in ("metrics", "trajectory")]
 
 
 def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
@@ -89,8 +90,10 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _with_metrics(record: Record, metrics: Sequence[str], changes: dict[str, Any]) -> RunConfig:
+    # A finished run may have been measured again, on other images than those its config names.
+    same = {"rows_measured": record.result.get("rows_measured", "all")}
     config = build(RunConfig, record.config)
-    return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *metrics))), **changes)
+    return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *metrics))), **(same | changes))
 
 
 def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], store: Store) -> dict[str, int]:

@@ -21,7 +21,8 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
     """Return the pooled evaluations of runs, one a metric and group of runs that differ in their seeds only.
 
     Args:
-        records: finished runs; groups of fewer than four are left out, and so are runs on other forget sets.
+        records: finished runs; groups of fewer than four are left out; runs on other forget sets, or measured on
+            other images, are groups of their own.
         metrics: names of metrics; those that look at one run are ignored.
         store: where the evaluations are kept.
         study: for their provenance.
@@ -31,7 +32,7 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
     for record in records if wanted else ():
         if record.status == "ok":
             rest = {key: value for key, value in record.identity.items() if key not in SEEDS}
-            groups[digest([rest, record.result["parents"]["forget_set"]])].append(record)
+            groups[digest([rest, record.result["parents"]["forget_set"], _scope(record)])].append(record)
     return [
         _pooled(name, sorted(group, key=lambda one: [one.config[seed] for seed in SEEDS]), store, study)
         for group in groups.values() if len(group) >= FEWEST for name in wanted
@@ -42,7 +43,8 @@ def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
     parents = [record.result["parents"] for record in group]
     roles = {"original": "pretrain", "retrained": "retrain", "unlearned": "unlearn"}
     stages = {role: sorted(one[stage] for one in parents) for role, stage in roles.items()}
-    key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], pooled=True)
+    settings = _scope(group[0])
+    key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], settings=settings, pooled=True)
     found = store.find_evaluation(key)
     if found:
         return found
@@ -50,5 +52,11 @@ def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     labels = {key: value for key, value in group[0].result["labels"].items() if key not in SEEDS}
     numbers = {key: value for key, value in values.items() if key not in arrays}
-    result = {"labels": labels, "runs": [record.run_id for record in group], **numbers}
+    result = {"labels": labels, "runs": [record.run_id for record in group], **settings, **numbers}
     return store.save_evaluation(key, result=result, arrays=arrays, provenance=collect(study=study))
+
+
+def _scope(record: Record) -> dict[str, str]:
+    """Return which half of the images a run's numbers are about; nothing where it is all of them."""
+    part = record.result.get("rows_measured", "all")
+    return {} if part == "all" else {"rows_measured": part}

@@ -10,7 +10,7 @@ from typing import Any
 
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.studies.choice import Choice
+from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.settings import build, check, choose
@@ -28,6 +28,7 @@ class Recipe:
         defaults: settings of every cell.
         blocks: groups of settings; a list stands for one cell per entry, several lists for their product.
         choose: how a setting that the recipe leaves open is chosen, see `empirical.studies.choice`; empty: not at all.
+            Its cells are then measured on the half of the images that the choice does not see.
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
@@ -67,12 +68,16 @@ class Recipe:
         return _ordered(self._cells(self.blocks))
 
     def candidates(self) -> list[RunConfig]:
-        """Return the runs that choose the open setting, those that share trained stages next to each other."""
-        return list(self._candidates)
+        """Return the first runs that choose the open setting, without those a grid may be extended by.
 
-    @cached_property
-    def _candidates(self) -> list[RunConfig]:
-        return self.choice.candidates(self.undecided()) if self.choice else []
+        Raises:
+            ConfigError: when the seed is one of the study's own, or a candidate is out of range.
+        """
+        choice = self.choice
+        if choice is None:
+            return []
+        cases = dict.fromkeys(choice.case(cell) for cell in self.undecided())
+        return [choice.candidate(case, value) for case in cases for value in choice.values]
 
     def undecided(self) -> list[RunConfig]:
         """Return the cells whose open setting is to be chosen, at its default until then."""
@@ -82,12 +87,27 @@ class Recipe:
     def _undecided(self) -> list[RunConfig]:
         return self._cells(self._open()) if self.choice else []
 
+    def decisions(self, finished: Finished, runtime: Runtime) -> dict[RunConfig, Decision]:
+        """Return what is known of the choice of each undecided cell, those with the digests of their data."""
+        choice = self.choice
+        if choice is None:
+            return {}
+        cases = {cell: choice.case(cell) for cell in with_data(self.undecided(), runtime)}
+        known = {case: choice.decide(case, finished) for case in dict.fromkeys(cases.values())}
+        return {cell: known[case] for cell, case in cases.items()}
+
+    def chosen(self, decisions: Mapping[RunConfig, Decision]) -> dict[RunConfig, Decision]:
+        """Return the cells whose choice is made, with the chosen value in place."""
+        choice = self.choice
+        made = {cell: one for cell, one in decisions.items() if one.place and choice}
+        return {replace(cell, **{choice.name: one.value}): one for cell, one in made.items() if choice}
+
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-        """Return the cells with the open setting as the candidates' records say, those that share stages together."""
+        """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""
         if self.choice is None:
             return self.cells()
         rest = self._cells(block for block in self.blocks if block not in self._open())
-        return _ordered([*self.choice.apply(with_data(self.undecided(), runtime), finished), *rest])
+        return _ordered([*self.chosen(self.decisions(finished, runtime)), *rest])
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose cells meet every condition.
@@ -112,9 +132,10 @@ class Recipe:
 
     def _cells(self, blocks: Iterable[Mapping[str, Any]]) -> list[RunConfig]:
         found: dict[RunConfig, None] = {}
+        unseen = {"rows_measured": "report"} if self.choose else {}
         for block in blocks:
             where = f"{self.name}, block {self.blocks.index(block) + 1}"
-            for settings in _product({**self.defaults, **block}):
+            for settings in _product({**unseen, **self.defaults, **block}):
                 found[build(RunConfig, settings, where=where)] = None
         return [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
 

@@ -18,6 +18,7 @@ from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.rules import Masked, Rule, phases
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
+Observe = Callable[[Network, float], Mapping[str, float]]
 
 
 class Method(Protocol):
@@ -102,7 +103,7 @@ class Log:
     """What training left behind besides the weights.
 
     Attributes:
-        epochs: one row an epoch: mean loss, learning rate, seconds.
+        epochs: one row an epoch: mean loss, learning rate, and what was observed in it.
         gradient_evaluations: gradients of single examples that were computed.
         diverged_at: `{epoch, step}` of the first loss that is not finite, or None.
         seconds: wall time of the loop.
@@ -172,6 +173,42 @@ class Step:
                 weight.copy_(torch.where(movable, weight, old))
 
 
+@dataclass
+class Watch:
+    """Looks at a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
+
+    Attributes:
+        step: the step whose network and counter it reads.
+        observe: called with the network and the epochs done so far; what it returns is kept. None: nobody looks.
+        rows: what was seen since the last epoch's end, with `progress` and `gradient_evaluations`.
+        seconds: time spent looking, which is no training time.
+    """
+
+    step: Step
+    observe: Observe | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __call__(self, epoch: int, done: int, total: int) -> None:
+        """Look, if it is time to, after `done` of an epoch's `total` steps."""
+        early = {round(total * part / 4) for part in (1, 2, 3)} if epoch == 0 else set()
+        if self.observe is None or done not in early | {total}:
+            return
+        network = self.step.network
+        if network.device.type == "cuda":
+            torch.cuda.synchronize(network.device)  # steps still under way are training time
+        started = time.perf_counter()
+        row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
+        self.rows.append(row | dict(self.observe(network, row["progress"])))
+        network.model.train()
+        self.seconds += time.perf_counter() - started
+
+    def take(self) -> dict[str, Any]:
+        """Return what was seen in the epoch that ends, as a part of its row, and forget it."""
+        rows, self.rows = self.rows, []
+        return {"accuracies": rows} if rows else {}
+
+
 def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:
     """Return the base optimizer; its learning rate is a tensor, so that a captured step can follow it."""
     device = weights[0].device
@@ -212,7 +249,10 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner
     return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
 
 
-def fit(network: Network, stage: Stage, engine: str = "eager", *, graphs: Graphs | None = None) -> Log:
+def fit(
+    network: Network, stage: Stage, engine: str = "eager", *,
+    graphs: Graphs | None = None, observe: Observe | None = None,
+) -> Log:  # fmt: skip
     """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
 
     Args:
@@ -220,28 +260,32 @@ def fit(network: Network, stage: Stage, engine: str = "eager", *, graphs: Graphs
         stage: what to train on and how.
         engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
         graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
+        observe: looks at the network between steps, see `Watch`; it leaves weights and `seconds` as they are.
     """
     log = Log()
     step = Step(network, stage)
+    watch = Watch(step, observe)
     runner = make_runner(step, engine, graphs)
     arranger = Arranger(stage.seed, stage.augment.columns, network.device)
     network.model.train()
     started = time.perf_counter()
     for epoch in range(stage.recipe.epochs):
-        losses = _epoch(step, runner, arranger, epoch=epoch, log=log)
+        losses = _epoch(step, runner, arranger, epoch=epoch, watch=watch)
+        log.gradient_evaluations = step.logits.evaluated
         broken = (~torch.isfinite(losses)).nonzero()
         mean = None if len(broken) else float(losses.mean())
-        log.epochs.append({"epoch": epoch + 1, "loss": mean, "lr": learning_rate(stage.recipe, epoch, 0)})
+        row = {"epoch": epoch + 1, "loss": mean, "lr": learning_rate(stage.recipe, epoch, 0)}
+        log.epochs.append(row | watch.take())
         if len(broken):
             log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
             break
-    log.seconds = time.perf_counter() - started
+    log.seconds = time.perf_counter() - started - watch.seconds
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
     return log
 
 
-def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, log: Log) -> Tensor:
+def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, watch: Watch) -> Tensor:
     """Run one epoch and return its step losses, `(steps,)`."""
     stage = step.stage
     step.epoch.fill_(epoch)
@@ -253,7 +297,7 @@ def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, log: L
         for number in range(segment.steps):
             step.set_rate(learning_rate(stage.recipe, epoch, len(losses) / total))
             losses.append(runner(orders, number))
-    log.gradient_evaluations = step.logits.evaluated
+            watch(epoch, len(losses), total)
     return torch.stack(losses)
 
 

@@ -71,8 +71,20 @@ def _show_plan(study: Any, store: Store, runtime: Runtime, as_json: bool) -> Non
     counts = ", ".join(f"{count} {kind}" for kind, count in found.stages.items()) or "none"
     say(f"stages to train: {counts}; {found.passes:.0f} passes over the training images")
     say(f"weights kept on disk: about {found.weights_bytes / 1e6:.0f} MB")
+    say(_hours(found))
+    if found.growing:
+        say(f"{found.growing} choices are still to be made: more runs follow where a winner stands on an edge")
     if found.unseen:
         say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
+
+
+def _hours(found: Any) -> str:
+    """Return how long training takes one process here, by the rates of the stages in the store."""
+    if not found.stages:
+        return "nothing to train"
+    if found.unmeasured:
+        return f"hours: the store has no finished stage of {', '.join(sorted(found.unmeasured))} to measure a rate by"
+    return f"training: about {found.hours:.1f} hours of one process, at the median rate of the store's own stages"
 
 
 def _plan_row(row: Any) -> dict[str, Any]:
@@ -93,6 +105,8 @@ def _show_grid(report: Any, as_json: bool) -> None:
     else:
         counts = f"{len(report.done)} computed, {len(report.found)} found, {len(report.diverged)} diverged"
         say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
+    if report.edges and not as_json:
+        say(not_finished(report.edges))
     if report.failed:
         identity, message = next(iter(report.failed.items()))
         failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
@@ -102,14 +116,23 @@ def _show_grid(report: Any, as_json: bool) -> None:
         say("stopped early: run the same command again for the rest")
 
 
+def not_finished(edges: list[str]) -> str:
+    """Return the line that names the choices whose winner stands on an edge of its grid."""
+    return f"not finished: {len(edges)} choices stand on an edge of their grid ({'; '.join(edges)}); raise `furthest`"
+
+
 def check(
     recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance."""
+    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance.
+
+    A study with a choice whose winner stands on an edge of its grid is not finished, which is 6 too.
+    """
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
+    from empirical.studies.grid import edges
     from empirical.studies.plan import finished_cells
     from empirical.studies.recipe import load_recipe
 
@@ -119,6 +142,9 @@ def check(
     emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
     if finished.unseen and not json:
         say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
+    standing = edges(study.decisions(finished, Runtime()).values())
+    if standing:
+        raise IntegrityError(not_finished(standing))
     failing = [row for row in rows if not row.passes]
     if failing:
         raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from empirical.data.forget import choose_forget
-from empirical.data.memorization import agreement, draw_subsets, estimate, filled
+from empirical.data.memorization import agreement, draw_subsets, estimate, filled, reliability, tied_share
 from empirical.runs.imports import import_index, import_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
@@ -159,17 +159,40 @@ def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
     trained: list[object] = []
     real = stages.fit
 
-    def counting(*arguments: object) -> object:
+    def counting(*arguments: object, **options: object) -> object:
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(arguments)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments, **options)  # type: ignore[arg-type]
 
     estimate_ = SubsetModels(MemorizationConfig("signal-noise", "n=40", subsets=4, epochs=1), workspace)
     monkeypatch.setattr(stages, "fit", counting)
     with pytest.raises(KeyboardInterrupt):
         estimate_.record()
-    monkeypatch.setattr(stages, "fit", lambda *arguments: trained.append(arguments) or real(*arguments))
+    monkeypatch.setattr(stages, "fit", lambda *a, **k: trained.append(a) or real(*a, **k))
     record = estimate_.record()
     assert len(trained) == 4
     assert np.array_equal(record.arrays()["correct"], estimate_.train()[1])
+
+
+def subset_estimates(models: int, seed: int, *, images: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    """Models that know what they saw, and other images with a probability of each image's own."""
+    known = np.random.default_rng(0).random(images)
+    generator = np.random.default_rng(seed)
+    inside = generator.random((models, images)) < 0.7
+    return inside, inside | (generator.random(inside.shape) < known)
+
+
+def test_reliability_foretells_how_scores_agree_with_those_of_as_many_other_models() -> None:
+    for models in (16, 48):
+        one, other = (subset_estimates(models, seed) for seed in (1, 2))
+        found = reliability(*one)
+        assert found == pytest.approx(agreement(estimate(*one)[0], estimate(*other)[0]), abs=0.04)
+        assert found == reliability(*one)
+    noise = np.random.default_rng(3).random((2, 32, 1500)) < 0.5
+    assert abs(reliability(*noise) or 0.0) < 0.15
+    assert reliability(np.eye(4, 50, dtype=bool), np.ones((4, 50), bool)) is None
+
+
+def test_ties_are_images_with_the_score_of_another() -> None:
+    assert tied_share(np.array([0.0, 0.0, 0.5, 1.0, np.nan, np.nan])) == 0.5

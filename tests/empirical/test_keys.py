@@ -29,7 +29,7 @@ PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return a function after which training anything fails the test."""
 
-    def forbidden(*arguments: object) -> None:
+    def forbidden(*arguments: object, **options: object) -> None:
         raise AssertionError("something was trained")
 
     return lambda: monkeypatch.setattr(stages, "fit", forbidden)

@@ -188,3 +188,41 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_steps() -> None:
     log = fit(make_network(), make_stage(Numbered(), epochs=2, lr=0.1, schedule="cosine"))
     assert [(row["epoch"], row["loss"]) for row in log.epochs] == [(1, 3.0), (2, 8.0)]
     assert [row["lr"] for row in log.epochs] == pytest.approx([0.1, 0.05])
+
+
+def looked(observe: Any, **recipe: Any) -> tuple[Any, Any]:
+    network = make_network()
+    log = fit(network, make_stage(Finetune(), epochs=3, augment=Augment(flip=True), **recipe), observe=observe)
+    return network, log
+
+
+def test_whoever_looks_between_steps_changes_no_weight_and_no_statistic() -> None:
+    """The eyes put the network in evaluation mode and leave it there; the next step trains all the same."""
+
+    def observe(network: Any, progress: float) -> dict[str, float]:
+        network.model.eval()
+        network.logits(network.prepare(IMAGES))
+        return {"progress seen": progress}
+
+    (blind, one), (seen, other) = looked(None), looked(observe)
+    assert all(torch.equal(value, state(seen)[name]) for name, value in state(blind).items())
+    assert seen.model.training
+    plain = [{name: value for name, value in row.items() if name != "accuracies"} for row in other.epochs]
+    assert plain == one.epochs
+    assert not any("accuracies" in row for row in one.epochs)
+
+
+def test_a_network_is_looked_at_after_every_epoch_and_three_times_within_the_first() -> None:
+    _, log = looked(lambda network, progress: {"retain": progress})
+    seen = [[row["progress"] for row in epoch["accuracies"]] for epoch in log.epochs]
+    assert seen == [[0.2, 0.4, 0.8, 1.0], [2.0], [3.0]]  # twenty rows by four: five steps an epoch
+    counts = [row["gradient_evaluations"] for epoch in log.epochs for row in epoch["accuracies"]]
+    assert counts == [4, 8, 16, 20, 40, 60]
+    assert log.gradient_evaluations == 60
+
+
+def test_the_time_it_takes_to_look_is_no_training_time() -> None:
+    import time
+
+    _, log = looked(lambda network, progress: time.sleep(0.1) or {})
+    assert log.seconds < 0.5  # six looks take 0.6 s

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from empirical.metrics.pooled import FLOOR, Pool, divergence, halves, klom, likelihood_ratios, ulira
+from empirical.metrics.pooled import (
+    FLOOR,
+    Pool,
+    divergence,
+    easydub_divergence,
+    halves,
+    klom,
+    klom_easydub,
+    likelihood_ratios,
+    ulira,
+)
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.measure import measure_runs
@@ -122,3 +132,42 @@ def test_pooled_numbers_are_added_to_finished_runs(recipe: Recipe, store: Store)
     assert store.records("evaluation") == []
     measured = measure_runs(store.records("unlearn"), ["klom"], store, Runtime(device="cpu"))
     assert [one.kind for one in measured].count("evaluation") == 2
+
+
+def published_klom(unlearned: np.ndarray, oracle: np.ndarray) -> float:
+    """KLoM of one image as EasyDUB's code computes it, step by step: bins, digitize, counts, floor, KL."""
+    unlearned, oracle = np.clip(unlearned, -100, 100), np.clip(oracle, -100, 100)
+    low, high = min(unlearned.min(), oracle.min()), max(unlearned.max(), oracle.max())
+    edges = np.linspace(low, high, 20 + 1)
+    shares = []
+    for sample in (unlearned, oracle):
+        bins = np.digitize(sample, edges) - 1
+        counts = np.array([np.sum(bins == k) for k in range(20)], float)  # the largest sample fell into bin 20
+        shares.append(np.maximum(counts / counts.sum(), 1e-5))
+    p, q = shares
+    return float(np.sum(p * np.log(p / q)))
+
+
+def test_klom_easydub_is_what_the_published_code_gives_image_by_image() -> None:
+    generator = np.random.default_rng(7)
+    reference, model = generator.normal(3, 2, (100, 30)), generator.normal(2, 3, (100, 30))
+    model[:, 3] *= 80  # beyond the cut at 100
+    found = easydub_divergence(reference, model)
+    assert found == pytest.approx([published_klom(model[:, k], reference[:, k]) for k in range(30)], rel=1e-12)
+
+
+def test_klom_easydub_drops_the_largest_sample_and_looks_the_other_way() -> None:
+    reference, model = np.array([[0.0], [0.0], [1.0], [1.0], [9.0]]), np.array([[0.0], [0.0], [0.0], [1.0], [1.0]])
+    p, q = np.array([3, 2]) / 5, np.array([2, 2]) / 4
+    assert easydub_divergence(reference, model)[0] == pytest.approx((p * np.log(p / q)).sum())
+    assert easydub_divergence(np.ones((4, 1)), np.ones((4, 1))).tolist() == [0.0]
+
+
+def test_klom_easydub_pools_every_model_and_finds_the_shifted_set() -> None:
+    shifted = pool(2.0)
+    found = klom_easydub(shifted)
+    values = easydub_divergence(shifted.margins("retrained", "forget"), shifted.margins("unlearned", "forget"))
+    assert found["klom_easydub_unlearned_forget_mean"] == pytest.approx(values.mean())
+    assert found["klom_easydub_unlearned_forget_p95"] == pytest.approx(np.percentile(values, 95))
+    assert found["klom_easydub_unlearned_forget_mean"] > 2 * found["klom_easydub_unlearned_test_mean"]
+    assert found["klom_easydub_retrained_forget_mean"] > 0

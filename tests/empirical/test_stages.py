@@ -1,6 +1,8 @@
 """What a stage starts from, reads and leaves: the wiring between a run's config and its trained models."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,3 +164,53 @@ def test_runs_with_other_test_images_in_one_process_are_judged_on_their_own(smal
         result = run(small(n_test=count, metrics=("accuracy",)), shared.store, workspace=shared).result
         for name in ("test_accuracy", "original_test_accuracy", "retrained_test_accuracy"):
             assert result[name] * count == pytest.approx(round(result[name] * count), abs=1e-9)
+
+
+def test_a_trajectory_ends_where_the_record_says_and_stays_with_the_stage(small: Small, store: Store) -> None:
+    config = small(trajectory=True, rows_measured="report", epochs=2, metrics=("accuracy",))
+    record = run(config, store)
+    seen = [row for epoch in record.epochs() for row in epoch["accuracies"]]
+    assert [row["progress"] for row in seen[-2:]] == [1.0, 2.0]
+    assert seen[-1]["gradient_evaluations"] == record.result["gradient_evaluations"]
+    for name in ("retain", "forget", "test"):
+        assert seen[-1][name] == pytest.approx(record.result[f"{name}_accuracy"], abs=1e-6)
+    store.attach(record.run_id, {})
+    (store.root / "runs" / record.run_id / "result.json").unlink()
+    again = run(config, store)
+    assert again.epochs() == record.epochs()
+
+
+def test_a_trajectory_changes_no_identity_and_no_weight(small: Small, store: Store, tmp_path: Path) -> None:
+    without, with_ = run(small(), store), run(small(trajectory=True), Store(tmp_path / "other"))
+    assert with_.run_id == without.run_id
+    assert with_.result["parents"] == without.result["parents"]
+    assert with_.result["tow"] == without.result["tow"]
+    assert not any("accuracies" in row for row in without.epochs())
+
+
+def test_accuracies_on_other_images_than_those_measured_stay_out_of_a_record(small: Small, store: Store) -> None:
+    run(small(trajectory=True, rows_measured="validation"), store)
+    shutil.rmtree(store.root / "runs")
+    record = run(small(trajectory=True, rows_measured="report"), store)
+    assert not any("accuracies" in row for row in record.epochs())
+
+
+def test_a_graded_cell_says_how_far_its_scores_can_be_trusted(small: Small, shared: Workspace) -> None:
+    from empirical.settings.run_config import config_for
+
+    config = small(difficulty="high", subsets=8)
+    result = run(config, shared.store, workspace=shared).result
+    estimate = SubsetModels(config_for(shared.identified(config)), shared).record().result
+    assert result["memorization_reliability"] == estimate["reliability"] <= 1
+    assert 0 < result["memorization_ties"] == estimate["ties"] <= 1
+    assert "memorization_ties" not in run(small(), shared.store, workspace=shared).result
+
+
+def test_subset_models_are_those_a_config_names(small: Small) -> None:
+    from empirical.settings.run_config import config_for
+
+    default = config_for(small(difficulty="high", precision="bf16"))
+    named = config_for(small(difficulty="high", precision="bf16", subset_model="resnet8-wide", subset_epochs=6))
+    assert (default.model, default.epochs, default.precision) == ("resnet8-narrow", 2, "fp32")
+    assert (named.model, named.epochs, named.precision) == ("resnet8-wide", 6, "bf16")
+    assert named.training().precision == "bf16"

@@ -1,0 +1,231 @@
+"""How an open setting is chosen: a case of its own each, a grid that grows, a floor of noise, and what records say."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.keys import evaluation_keys
+from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, Runtime
+from empirical.studies.choice import EDGE, INTERIOR, NOTHING, Choice, Decision, Value, winner
+from empirical.studies.finished import Finished
+from empirical.studies.grid import _say_how_chosen, run_grid
+from empirical.studies.plan import plan
+from empirical.studies.recipe import Recipe, load_recipe
+from repro.commands.cli import app
+from repro.records.identity import plain
+from repro.records.pack import PackedStore, write_pack
+from repro.records.store import Store
+
+CPU = Runtime(device="cpu")
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+Small = Callable[..., RunConfig]
+
+
+def search(choice: Choice, tow: Callable[[float], float | None], *, untouched: float = 0.0, floor: float = 0.0) -> str:
+    """Run a choice against a curve that is known, and return the values in the order of its rounds, and its end."""
+    curve: dict[Value, float | None] = {}
+    rounds = []
+    wanted, place = choice.following(curve, untouched, floor)
+    while wanted:
+        rounds.append(" ".join(f"{value:g}" for value in wanted))
+        curve |= {value: tow(value) for value in wanted}
+        wanted, place = choice.following(curve, untouched, floor)
+    return f"{' | '.join(rounds)} -> {winner(curve):g} {place}"
+
+
+def peak(at: float) -> Callable[[float], float]:
+    return lambda value: 1 / (1 + abs(value - at))
+
+
+def test_a_winner_between_two_values_ends_the_search() -> None:
+    assert search(Choice(values=(1, 2, 4)), peak(2)) == "1 2 4 -> 2 interior"
+
+
+def test_a_grid_grows_past_the_end_on_which_its_winner_stands_until_another_wins() -> None:
+    assert search(Choice(values=(1, 2, 4)), peak(17)) == "1 2 4 | 8 | 16 | 32 -> 16 interior"
+    assert search(Choice(values=(1, 2, 8)), peak(0.2)) == "1 2 8 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
+
+
+def test_a_grid_grows_by_the_ratio_at_its_end_or_by_the_factor_it_is_told() -> None:
+    assert search(Choice(values=(1, 2, 8)), peak(30)) == "1 2 8 | 32 | 128 -> 32 interior"
+    assert search(Choice(values=(1, 2, 8), factor=3.0), peak(30)) == "1 2 8 | 24 | 72 -> 24 interior"
+
+
+def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
+    assert search(Choice(values=(1, 2, 4), furthest=2), peak(100)) == "1 2 4 | 8 | 16 -> 16 edge"
+    assert search(Choice(values=(1, 2, 4), furthest=0), peak(0.1)) == "1 2 4 -> 1 edge"
+
+
+def test_finer_adds_one_value_halfway_on_each_side_of_the_winner_and_stops() -> None:
+    fine = Choice(values=(1, 4, 16), finer=True)
+    assert search(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"
+    assert search(fine, peak(63)) == "1 4 16 | 64 | 256 | 32 128 -> 64 interior"
+
+
+def test_a_lowest_value_that_is_no_better_than_doing_nothing_ends_the_search() -> None:
+    curve = peak(0.1)
+    assert search(Choice(values=(1, 2)), curve, untouched=0.5, floor=0.05) == f"1 2 -> 1 {NOTHING}"
+    assert search(Choice(values=(1, 2)), curve, untouched=0.9, floor=0.05) == f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"
+    assert search(Choice(values=(1, 2), finer=True), peak(2.1), untouched=0.5, floor=0.1).endswith("2 interior")
+
+
+def test_runs_that_diverged_lose_and_of_two_equal_values_the_lesser_wins() -> None:
+    assert winner({0.1: None, 0.01: 0.2}) == 0.01
+    assert [winner(dict(pairs)) for pairs in ([(0.1, 0.5), (0.01, 0.5)], [(0.01, 0.5), (0.1, 0.5)])] == [0.01, 0.01]
+    high = search(Choice(values=(1, 2)), lambda value: None if value > 0.3 else 1 - abs(value - 0.25))
+    assert high == "1 2 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
+
+
+def test_epochs_stay_whole_numbers_and_never_fall_below_one() -> None:
+    choice = Choice(name="epochs", values=(2, 3), finer=True)
+    assert all(isinstance(value, int) and value >= 1 for value in choice.grid)
+    assert search(choice, peak(0)) == "2 3 | 1 -> 1 edge"
+
+
+def test_a_case_is_all_of_a_cell_but_its_seeds_and_what_it_measures(small: Small) -> None:
+    choice, cell = Choice(), small(lr=RunConfig().lr)
+    same = [
+        {"seed": 1},
+        {"unlearn_seed": 2},
+        {"metrics": ("hessian",)},
+        {"rows_measured": "report"},
+        {"trajectory": True},
+    ]
+    other = [
+        {"pretrain": "sam-0.1"}, {"rule": "sam-0.1"}, {"method": "scrub"}, {"difficulty": "class"}, {"alpha": 0.5},
+        {"method_options": "beta=0.1"}, {"model": "resnet8"}, {"dataset": "digits"}, {"forget_seed": 1},
+    ]  # fmt: skip
+    case = choice.case(cell)
+    assert all(choice.case(replace(cell, **change)) == case for change in same)
+    assert len({choice.case(replace(cell, **change)) for change in other} | {case}) == len(other) + 1
+    assert (case.seed, case.pretrain, case.rows_measured) == (9, cell.pretrain, "validation")
+
+
+def test_cases_that_share_a_retrained_model_share_their_noise_floor(small: Small) -> None:
+    choice = Choice()
+    cases = [choice.case(small(**change)) for change in ({}, {"method": "scrub", "rule": "sam-0.1"}, {"alpha": 0.5})]
+    floors = {choice.retrained(case) for case in cases}
+    assert len(floors) == 1
+    assert (next(iter(floors)).method, next(iter(floors)).unlearn_seed) == ("retrain", 10)
+    assert choice.retrained(choice.case(small(pretrain="sam-0.1"))).rule == "sam-0.1"
+
+
+def test_the_noise_floor_is_a_second_model_retrained_from_another_seed(small: Small, shared: Workspace) -> None:
+    same, second = (run(small(method="retrain", unlearn_seed=seed), shared.store, workspace=shared) for seed in (0, 3))
+    assert same.result["tow"] == 1.0
+    assert same.result["parents"]["unlearn"] == same.result["parents"]["retrain"] == second.result["parents"]["retrain"]
+    assert second.result["parents"]["unlearn"] != same.result["parents"]["unlearn"]
+    assert second.result["tow"] < 1.0
+
+
+@pytest.fixture
+def study(small: Small) -> Recipe:
+    """One rule after two pretraining rules, its rate left open."""
+    defaults = {k: v for k, v in plain(small()).items() if k not in ("type", "rule", "method", "lr", "rows_measured")}
+    block = {"method": "neggrad", "rule": "sgd", "pretrain": ["sgd", "sam-0.1"]}
+    return Recipe(
+        "growing", defaults=defaults, blocks=(block,), choose={"values": [0.01, 0.02], "seed": 5, "finer": True}
+    )
+
+
+def fill(study: Recipe, store: Store, tow: Mapping[str, Callable[[float], float]], *, rounds: int = 20) -> list[int]:
+    """Save what a choice asks for, as if it had been run, and return how many runs each round asked for."""
+    counts = []
+    for _ in range(rounds):
+        known = study.decisions(Finished([store]), CPU).values()
+        missing = list(dict.fromkeys(one for decision in known for one in decision.missing))
+        if not missing:
+            break
+        counts.append(len(missing))
+        for kind, cell in missing:
+            numbers = {"tow": 0.98 if kind == FLOOR else tow[cell.pretrain](cell.lr), "original_tow": 0.3}
+            ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
+            store.save(kind, cell, result=numbers | {"parents": PARENTS}, evaluations=ids)
+    return counts
+
+
+def decided(study: Recipe, store: Store) -> dict[str, Decision]:
+    return {cell.pretrain: one for cell, one in study.decisions(Finished([store]), CPU).items()}
+
+
+def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_runs_more(
+    study: Recipe, store: Store
+) -> None:
+    counts = fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(0.0)})
+    assert counts == [4 + 2, 2, 2, 2 + 1, 1]  # the last but one: two finer values of one case, one lower of the other
+    found = decided(study, store)
+    assert found["sgd"].value == 0.04
+    assert found["sgd"].place == INTERIOR
+    assert found["sam-0.1"].place == EDGE
+    assert found["sgd"].floor == pytest.approx(0.02)
+    assert {cell.pretrain: cell.lr for cell in study.settled(Finished([store]), CPU)}["sgd"] == 0.04
+
+
+def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: Recipe, store: Store) -> None:
+    before = plan(study, store, CPU, Finished([store]))
+    assert [row.kind for row in before.rows] == [CHOICE] * 2 + [FLOOR] + [CHOICE] * 2 + [FLOOR] + ["unlearn"] * 2
+    assert before.growing == 2
+    assert all(row.open for row in before.rows[6:])
+    assert before.stages["retrain"] == 2 + 2 + 2  # of each pretraining rule: of both seeds, and a second one
+    fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(0.0)}, rounds=1)
+    assert plan(study, store, CPU, Finished([store])).growing == 2
+
+
+def test_a_study_of_real_runs_says_how_its_cells_were_chosen(study: Recipe, store: Store, tmp_path: Path) -> None:
+    report = run_grid(study, store, runtime=CPU)
+    assert not report.failed
+    cells = {record.config["pretrain"]: record for record in store.records("unlearn")}
+    for pretrain, decision in decided(study, store).items():
+        result = cells[pretrain].result
+        assert (result["choice"], result["choice_details"]["value"]) == (decision.place, cells[pretrain].config["lr"])
+        assert dict(map(tuple, result["choice_details"]["curve"])) == decision.curve
+        assert result["choice_details"]["tow"] == max(tow for tow in decision.curve.values() if tow is not None)
+        assert result["rows_measured"] == "report"
+    assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
+    assert len(report.edges) == sum(one.place == EDGE for one in decided(study, store).values())
+    packed = PackedStore(write_pack(store.records(), tmp_path / "growing.parquet"))
+    assert {r.run_id: r.result["choice"] for r in packed.records("unlearn")} == {
+        r.run_id: r.result["choice"] for r in cells.values()
+    }
+    assert len(run_grid(study, store, runtime=CPU).found) == 2
+    assert store.verify() == []
+
+
+def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_the_choice(
+    study: Recipe, store: Store
+) -> None:
+    run_grid(study, store, runtime=CPU)
+    before = {record.run_id: record for record in store.records("unlearn")}
+    decisions = study.decisions(Finished([store]), CPU)
+    _say_how_chosen(study, {cell: replace(one, place="elsewhere") for cell, one in decisions.items()}, store)
+    after = {record.run_id: record for record in store.records("unlearn")}
+    assert before.keys() == after.keys()
+    assert {record.result["choice"] for record in after.values()} == {"elsewhere"}
+    assert all(one.provenance == after[identity].provenance for identity, one in before.items())
+    assert all(one.result["tow"] == after[identity].result["tow"] for identity, one in before.items())
+    assert store.verify() == []
+
+
+def test_a_study_with_a_winner_on_an_edge_is_not_called_finished(
+    study: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(9.0)})
+    path = tmp_path / "growing.toml"
+    lists = {name: list(v) if isinstance(v, tuple) else v for name, v in study.defaults.items()}
+    text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lists.items())
+    block = "\n".join(f"{name} = {json.dumps(value)}" for name, value in study.blocks[0].items())
+    choose = "[choose]\nvalues = [0.01, 0.02]\nseed = 5\nfiner = true\n"
+    path.write_text(f"{choose}[defaults]\n{text}\n[[cells]]\n{block}\n")
+    assert len(load_recipe(path).cells()) == 2
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(app, ["check", str(path), "--store", str(store.root)])
+    assert found.exit_code == 6 or getattr(found.exception, "exit_code", None) == 6
+    said = found.output + str(found.exception)
+    assert "not finished: 1 choices stand on an edge" in said
+    assert "neggrad sgd on random after sam-0.1: 0.32" in said

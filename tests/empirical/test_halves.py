@@ -1,0 +1,135 @@
+"""Two halves of the images: one that choices see, one that is reported."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from empirical.metrics.evaluation import measured
+from empirical.runs.evaluations import make_evaluation, numbers_of
+from empirical.runs.experiment import Experiment
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.keys import evaluation_keys, pretrain_key
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.measure import measure_runs
+from empirical.studies.pool import pool_runs
+from repro.records.errors import ConfigError
+from repro.records.store import Store
+
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+LABELS = np.repeat(np.arange(5), 21)
+FORGET = np.arange(3, 300, 4)
+
+
+def test_the_halves_are_disjoint_and_together_everything() -> None:
+    one, other = (measured(part, FORGET, LABELS) for part in ("validation", "report"))
+    for left, right, whole in ((one.forget, other.forget, FORGET), (one.test, other.test, np.arange(105))):
+        assert sorted([*left, *right]) == whole.tolist()
+        assert abs(len(left) - len(right)) <= 1
+    assert np.array_equal(measured("all", FORGET, LABELS).forget, FORGET)
+
+
+def test_every_class_of_the_test_images_is_shared_out() -> None:
+    counts = [np.bincount(LABELS[measured(part, FORGET, LABELS).test]) for part in ("validation", "report")]
+    assert np.abs(counts[0] - counts[1]).max() <= 1
+
+
+def test_the_halves_belong_to_the_forget_set() -> None:
+    again, other = (measured("report", rows, LABELS) for rows in (FORGET, FORGET + 1))
+    assert np.array_equal(again.forget, measured("report", FORGET.copy(), LABELS).forget)
+    assert not np.array_equal(other.forget, again.forget + 1)
+    assert np.array_equal(other.test, again.test)
+
+
+def test_a_forget_set_of_one_image_has_no_halves() -> None:
+    with pytest.raises(ConfigError, match="rows_measured = 'report'"):
+        measured("report", FORGET[:1], LABELS)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "mia", "attacks", "margins", "klom_margins", "entanglement", "features"])
+def test_a_number_of_a_cell_does_not_see_the_half_that_chose(
+    name: str, small: Callable[..., RunConfig], shared: Workspace
+) -> None:
+    """Other labels and other answers on the validation half change no number; on the reported half they do."""
+    config = small(rows_measured="report", attack_size=10)
+    whole = replace(
+        make_evaluation(Experiment(replace(config, rows_measured="all"), shared)), config=config, shared=None
+    )
+    found = {}
+    for part in ("report", "validation", "none"):
+        spoiled = spoil(whole, part) if part != "none" else whole
+        labels = whole.images.test_labels.numpy()
+        found[part] = numbers_of(name, spoiled.only(measured("report", whole.split.forget, labels)))
+    assert same(found["validation"], found["none"])
+    assert not same(found["report"], found["none"])
+
+
+def spoil(whole: Any, part: str) -> Any:
+    """Return an evaluation with other labels, logits and features of one half."""
+    rows = measured(part, whole.split.forget, whole.images.test_labels.numpy())
+    labels = {"train": whole.images.train_labels.clone(), "test": whole.images.test_labels.clone()}
+    outputs = {}
+    for side, where in (("train", rows.forget), ("test", rows.test)):
+        labels[side][torch.from_numpy(where)] = 1 - labels[side][torch.from_numpy(where)]
+    for role, pair in whole.outputs.items():
+        changed = []
+        for one, where in zip(pair, (rows.forget, rows.test), strict=True):
+            logits, features = one.logits.copy(), one.features.copy()
+            logits[where] += np.random.default_rng(0).normal(size=logits[where].shape)
+            features[where] *= np.linspace(1, 2, features.shape[1])
+            changed.append(type(one)(logits, features))
+        outputs[role] = type(pair)(*changed)
+    images = replace(whole.images, train_labels=labels["train"], test_labels=labels["test"])
+    return replace(whole, images=images, outputs=outputs)
+
+
+def same(left: Any, right: Any) -> bool:
+    return left[0] == right[0] and all(np.array_equal(left[1][key], right[1][key]) for key in left[1])
+
+
+def test_the_half_is_part_of_every_number_and_of_no_model() -> None:
+    whole, half = RunConfig(metrics=("tow", "margins")), RunConfig(metrics=("tow", "margins"), rows_measured="report")
+    assert pretrain_key(whole).id == pretrain_key(half).id
+    ids = [{name: key.id for name, key in evaluation_keys(c, PARENTS).items()} for c in (whole, half)]
+    assert all(ids[0][name] != ids[1][name] for name in ids[0])
+
+
+def test_a_record_says_how_many_images_it_was_measured_on(small: Callable[..., RunConfig], shared: Workspace) -> None:
+    result = run(small(rows_measured="validation"), shared.store, workspace=shared).result
+    assert (result["n_forget"], result["n_forget_measured"], result["n_test_measured"]) == (12, 6, 20)
+    for name, count in (("forget", 6), ("test", 20)):
+        share = result[f"{name}_accuracy"] * count
+        assert share == pytest.approx(round(share), abs=1e-9)
+
+
+def test_a_record_is_about_one_half_at_a_time(small: Callable[..., RunConfig], store: Store) -> None:
+    """Measured again on the other half, a run leaves no number of the first behind; the retain set stays whole."""
+    cpu = Runtime(device="cpu")
+    first = run(small(metrics=("accuracy", "margins")), store, cpu)
+    second = run(small(metrics=("accuracy",), rows_measured="report"), store, cpu)
+    assert second.run_id == first.run_id
+    assert (first.result["rows_measured"], second.result["rows_measured"]) == ("all", "report")
+    assert (len(first.arrays()["margin_unlearned"]), len(second.arrays()["margin_unlearned"])) == (12, 6)
+    assert second.result["retain_accuracy"] == first.result["retain_accuracy"]
+    (third,) = measure_runs([second], ["mia"], store, cpu)
+    assert {store.load(third.run_id).result["rows_measured"]} == {"report"}
+
+
+def test_runs_measured_on_different_halves_are_not_pooled(small: Callable[..., RunConfig], store: Store) -> None:
+    cpu = Runtime(device="cpu")
+    parts = ["report"] * 4 + ["all"]
+    records = [
+        run(small(seed=seed, metrics=("klom_margins",), rows_measured=part), store, cpu)
+        for seed, part in enumerate(parts)
+    ]
+    (found,) = pool_runs(records, ["klom_easydub"], store)
+    assert found.result["runs"] == [record.run_id for record in records[:4]]
+    assert found.config["settings"] == {"rows_measured": "report"}
+    (other,) = pool_runs(
+        [run(small(seed=s, metrics=("klom_margins",)), store, cpu) for s in range(4)], ["klom_easydub"], store
+    )
+    assert other.run_id != found.run_id
