@@ -155,5 +155,7 @@ def original_accuracy(table: Table) -> str:
     known = table.dropna(subset=[name]) if name in table else table.iloc[:0]
     parts = []
     for rule, rows in known.groupby("pretrain", sort=True):
-        parts.append(f"{rule_label(rule)} {spread_text(interval(rows.groupby('seed')[name].mean()), percent=True, digits=1)}")
+        parts.append(
+            f"{rule_label(rule)} {spread_text(interval(rows.groupby('seed')[name].mean()), percent=True, digits=1)}"
+        )
     return f"Test accuracy of the originals in percent: {'; '.join(parts) or 'not recorded'}."

@@ -80,7 +80,8 @@ def with_references(table: Table) -> Table:
     """Return a table of runs with two more references of ToW: the common SGD retrain and the noise floor.
 
     `common_tow` is ToW against the model retrained with SGD on the same forget set and seed, whatever the run's own
-    reference is; NaN where there is none. `floor_<metric>` is the noise floor of a difference in `<metric>`.
+    reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
+    floor of a difference in `<metric>`.
     """
     models = retrained_models(table)
     if models.empty:
@@ -89,8 +90,12 @@ def with_references(table: Table) -> Table:
     sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates(same)
     names = {own: own.replace("retrained", "common") for own in RETRAINED}
     table = table.merge(sgd[[*same, *RETRAINED]].rename(columns=names), on=same, how="left")
-    ours, common = (table[list(columns)].to_numpy(float) for columns in (ACCURACIES, names.values()))
-    table = table.assign(common_tow=tug_of_war(ours, common)).drop(columns=list(names.values()))
+    common = table[list(names.values())].to_numpy(float)
+    for role in ("", "original_"):
+        if {f"{role}{name}" for name in ACCURACIES} <= set(table):
+            ours = table[[f"{role}{name}" for name in ACCURACIES]].to_numpy(float)
+            table[f"{role}common_tow"] = tug_of_war(ours, common)
+    table = table.drop(columns=list(names.values()))
     floors = noise_floors(table)
     for metric in ("tow", *ACCURACIES):
         wanted = floors[floors["metric"] == metric].rename(columns={"difference_sd": f"floor_{metric}"})
@@ -110,6 +115,15 @@ def floor_of(floors: Table, difficulty: str, retraining: str, metric: str = "tow
     rows = floors[(floors["difficulty"] == difficulty) & (floors["retraining"] == retraining)]
     rows = rows[rows["metric"] == metric]
     return rows.iloc[0].to_dict() if len(rows) == 1 else None
+
+
+def average_floor(floors: Table) -> dict[str, float] | None:
+    """Return the floor of a ToW that is averaged over forget sets: means of `mean` and `sd`; None where none is known.
+
+    The deviation of an average over sets would be smaller; which sets move together the records do not say.
+    """
+    rows = floors[floors["metric"] == "tow"]
+    return {name: float(rows[name].mean()) for name in ("mean", "sd")} if len(rows) else None
 
 
 def reaches(row: Table, floor: dict[str, float] | None, *, fewest: int = 3) -> bool:

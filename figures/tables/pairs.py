@@ -39,7 +39,7 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
     rows = table[families.isin(rules)]
-    rows = rows.assign(floor=rows[f"floor_{metric}"] if f"floor_{metric}" in rows else np.nan)
+    rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
     rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
     return rows.dropna(subset=["difference"])

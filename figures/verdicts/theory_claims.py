@@ -4,7 +4,7 @@ from functools import partial
 
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.verdicts.judge import CONTRADICTED, HOLDS, NOT_RUN, REGIME, UNDECIDED, Finding, Item
+from figures.verdicts.judge import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, Finding, Item, verdict
 from repro.records.record import Record
 
 # Claim identifier, title, what the paper says.
@@ -22,8 +22,8 @@ CLAIMS = [
     ("random-labels", "Random labels", "the same analysis with flipped forget labels"),
     ("sharp-minmax", "Sharp MinMax", "the forget part needs a stronger signal than SGD; overfitting F helps"),
 ]  # fmt: skip
-# Where claims differ, and none holds anywhere, the last of these that one of them has is their common verdict.
-ORDER = (NOT_RUN, UNDECIDED, HOLDS, REGIME, CONTRADICTED)
+# On which sides a claim with this verdict has parts, for the common verdict of several claims.
+SIDES = {HOLDS: [1], REGIME: [1, 0], MIXED: [1, -1], CONTRADICTED: [-1], UNDECIDED: [0]}
 
 
 def one_claim(name: str, records: Records) -> Finding:
@@ -31,18 +31,33 @@ def one_claim(name: str, records: Records) -> Finding:
     record = claim_records(records, [name]).get(name)
     if record is None:
         return Finding()
-    return Finding(record.result["verdict"], _estimate(record), record.result["regime"], (record,))
+    number = _estimate(record)
+    return Finding(claim_verdict(record), number, record.result["regime"], (record,), number.partition(" — ")[0])
+
+
+def claim_verdict(record: Record) -> str:
+    """Return the verdict on a claim from the parts that its record names, by the rule that judges networks too.
+
+    A part states a sign or a rate and either holds or fails, so that parts on both sides are "mixed". A record that
+    names no parts keeps its own verdict.
+    """
+    held, _, failed = record.result["regime"].partition("fails: ")
+    parts = [1] * len(_names(held.removeprefix("holds: "))) * held.startswith("holds: ") + [-1] * len(_names(failed))
+    return verdict(parts) if parts else record.result["verdict"]
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.removesuffix(". ").split("; ") if name]
 
 
 def several_claims(names: tuple[str, ...], records: Records) -> Finding:
     """Return the verdict of the theory claims that a figure shows; where they differ, each is named with its own."""
-    found = list(claim_records(records, names).values())
+    found = [(record, claim_verdict(record)) for record in claim_records(records, names).values()]
     if not found:
         return Finding()
-    seen = {record.result["verdict"] for record in found}
-    verdict = REGIME if len(seen) > 1 and seen & {HOLDS, REGIME} else max(seen, key=ORDER.index)
-    number = "; ".join(f"{record.result['title']}: {record.result['verdict']}" for record in found)
-    return Finding(verdict, number, "", tuple(found))
+    common = verdict([side for _, each in found for side in SIDES[each]])
+    number = "; ".join(f"{record.result['title']}: {each}" for record, each in found)
+    return Finding(common, number, "", tuple(record for record, _ in found))
 
 
 def _estimate(record: Record) -> str:

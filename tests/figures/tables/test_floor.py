@@ -26,7 +26,9 @@ def numbers(retrained: tuple[float, ...], ours: tuple[float, ...], tow: float, f
 
 
 def study(run: Make, **settings: Any) -> list[Record]:
-    return [run(seed=seed, number=numbers(model, (0.9, 0.9, 0.9), 0.5), **settings) for seed, model in enumerate(MODELS)]
+    return [
+        run(seed=seed, number=numbers(model, (0.9, 0.9, 0.9), 0.5), **settings) for seed, model in enumerate(MODELS)
+    ]
 
 
 def test_the_floor_is_tow_over_all_ordered_pairs_of_seeds(run: Make) -> None:

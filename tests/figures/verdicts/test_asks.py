@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from figures.tables.klom import klom_cells
+from figures.tables.pooled import klom_cells
 from figures.tables.records import Records
 from figures.verdicts import asks
 from repro.records.store import Store

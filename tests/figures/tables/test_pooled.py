@@ -2,7 +2,7 @@
 
 import pytest
 
-from figures.tables.klom import ORIGINAL, RETRAINED, klom_cells, klom_differences, klom_table
+from figures.tables.pooled import ORIGINAL, RETRAINED, klom_cells, klom_differences, klom_table
 from figures.tables.records import Records
 from figures.verdicts.asks import klom_of_sam
 from repro.records.store import Store
