@@ -47,10 +47,11 @@ def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], tuple[float, 
 
     Chosen is what the study's own records state, else the candidate with the highest ToW.
     """
-    table = table.assign(tow=table["tow"].where(table["status"] == "ok"), candidate=table[name])
+    tow = table["tow"].astype(float) if "tow" in table else pd.Series(float("nan"), index=table.index)
+    table = table.assign(tow=tow.where(table["status"] == "ok"), candidate=table[name])
     found = table.groupby([*ROW, "candidate"])["tow"].agg(["mean", "size", "count"]).reset_index()
     found["tow"] = found["mean"].where(found["size"] == found["count"])
-    highest = found.groupby(ROW)["tow"].idxmax().dropna()
+    highest = found.dropna(subset=["tow"]).groupby(ROW)["tow"].idxmax()
     cases = list(found[ROW].itertuples(index=False, name=None))
     chosen = [stated[case][0] == candidate if case in stated else best for case, candidate, best in
               zip(cases, found["candidate"], found.index.isin(highest), strict=True)]  # fmt: skip
@@ -78,7 +79,8 @@ def _states(data: Table, stated: dict[tuple[Any, ...], tuple[float, str]]) -> li
 
 
 def _display(data: Table, name: str) -> Table:
-    methods, rules, sets = method_order(data), rule_order(data), list(DIFFICULTIES)
+    methods, rules = method_order(data), rule_order(data)
+    sets: list[str] = list(DIFFICULTIES)
     candidates = sorted(set(data["candidate"]))
 
     def place(key: tuple[str, ...]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import in_table, main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, interval, spread_text
-from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
+from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order, rule_place
 from figures.tables.records import Records
 from figures.tables.trajectories import matched_rows, trajectory_rows
 
@@ -45,6 +45,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_title(f"forget set: {name}")
     for panel in axes[-1]:
         panel.set_xlabel("gradient evaluations")
+    axes[0, 0].plot([], [], color=theme.ink, linewidth=0.9, label="retrained on R")
     outside_legend(figure, axes[0, 0], columns=4, head=f"thick: mean, thin: a training seed, {seed_range(table)} seeds")
     data: Table = pd.concat(parts, ignore_index=True)
     caption = (
@@ -77,7 +78,7 @@ def _reference(axes: Any, metric: str, table: Table, floors: Table, where: tuple
     cells = table[(table["pretrain"] == pretrain) & (table["difficulty"] == difficulty)]
     if metric == "forget" and len(cells):
         value = cells["retrained_forget_accuracy"].mean()
-        axes.axhline(value, color=theme.ink, linewidth=0.9, label="retrained on R", zorder=1)
+        axes.axhline(value, color=theme.ink, linewidth=0.9, zorder=1)
     for rule in set(cells["retraining"]) if metric == "tow" else ():
         floor_band(axes, floor_of(floors, difficulty, rule), theme, label="noise floor")
 
@@ -146,7 +147,11 @@ def matched_table(rows: Table) -> Table:
             step = interval(cell[name] - cell[f"{name}_sgd"])
             numbers |= {f"{name}_minus_sgd_{part}": step[part] for part in ("mean", "low", "high", "seeds")}
         found.append(dict(zip(ROW, key, strict=True)) | numbers)
-    return pd.DataFrame(found, columns=None if found else pd.Index([*ROW, "runs", "reached", *names]))
+    columns = None if found else pd.Index([*ROW, "runs", "reached", *names])
+    methods = method_order(rows)
+    place = lambda row: (methods.index(row["method"]), family(row["pretrain"]) != "sgd", row["pretrain"],  # noqa: E731
+                         DIFFICULTIES.index(row["difficulty"]), rule_place(row["rule"]))  # fmt: skip
+    return pd.DataFrame(sorted(found, key=place), columns=columns)
 
 
 def _spread(row: Any, name: str, *, percent: bool) -> str:

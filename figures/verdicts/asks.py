@@ -159,17 +159,17 @@ def memorization_grades(records: Records) -> Finding:
 
 # What was asked, the figures that show it, the question.
 ASKED = [
-    ("Ask 1", "fig-umap", "distinct colours, markers and arrows in the UMAP, with a number",
+    ("Ask 1", "fig-umap", "distinct colours, markers, arrows in the UMAP, and a number",
      verdict_of("fig-umap")),
     ("Ask 2", "fig-accuracies fig-roc fig-relearning", "the accuracies under every ToW; MIA with ROC, relearning",
      verdict_of("fig-tow")),
     ("Ask 3", "tab-methods", "mean and standard deviation over seeds everywhere", spread_is_stated),
     ("Ask 4", "fig-pareto", "run time of SAM and MinMax beside quality", cost_of_sharpness),
-    ("Ask 5", "fig-relearning", "sharpness maximization makes relearning faster (excess over SGD's)",
+    ("Ask 5", "fig-relearning", "sharpness maximization makes relearning faster than SGD does",
      relearning_of_minmax),
     ("Ask 6", "fig-mask", "ablation of the mask's cutoff and polarity", mask_ablation),
     ("Ask 7", "tab-minmax", "SAM on the retain loss only, the missing baseline, beats SGD", retain_only_sam),
-    ("Ask 8", "fig-klom", "KLoM: SAM brings margins of F nearer to retrained ones than SGD", klom_of_sam),
+    ("Ask 8", "fig-klom", "KLoM: SAM brings margins on F nearer to retraining than SGD", klom_of_sam),
     ("Ask 8b", "tab-ulira", "U-LiRA tells unlearned models apart less than untouched ones", ulira_of_unlearning),
     ("Ask 9", "fig-tow", "ToW falls as memorization rises, so that grading is useful", memorization_grades),
 ]  # fmt: skip

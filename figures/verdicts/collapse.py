@@ -30,10 +30,11 @@ def sgd_collapses_first(records: Records) -> Finding:
     whole = {name: float(collapse_alpha(scores[name].mean().to_frame().T)[0]) for name in shown}
     pairs = list(itertools.combinations(shown, 2))
     seeds = sorted(set.intersection(*(set(scores[name].index) for name in shown)))
-    number = "; ".join(f"{name}: {whole[name] or 'none in the sweep':{'g' if whole[name] else ''}}" for name in shown)
+    number = "; ".join(f"{name}: {f'{whole[name]:g}' if whole[name] else 'none in the sweep'}" for name in shown)
     number = f"largest alpha with mean ToW < {LEVEL:g}: {number} ({len(seeds)} seeds)"
     if len(seeds) < FEWEST:
-        return Finding(UNDECIDED, f"{number}; fewer than {FEWEST} seeds decide nothing", "", tuple(runs))
+        few = f"fewer than {FEWEST} seeds decide nothing"
+        return Finding(UNDECIDED, f"{number}; {few}", "", tuple(runs), few)
     drawn = resampled({name: scores[name].loc[seeds] for name in shown})
     claimed = np.mean(np.all([drawn[a] > drawn[b] for a, b in pairs], axis=0))
     tail = 0.025 / len(pairs)
@@ -45,10 +46,14 @@ def sgd_collapses_first(records: Records) -> Finding:
 
 
 def collapse_scores(table: Table) -> dict[str, Table]:
-    """Return for each family of rules NegGrad's ToW, a row a training seed and a column an alpha (three at least)."""
+    """Return for each family of rules NegGrad's ToW, a row a training seed and a column an alpha (three at least).
+
+    A run that diverged has collapsed: its ToW counts as 0.
+    """
     if table.empty or "tow" not in table:
         return {}
     table = table[table["method"] == "neggrad"].assign(family=lambda rows: rows["rule"].map(family))
+    table = table.assign(tow=table["tow"].where(table["status"] != "diverged", 0.0))
     found = {str(name): rows.pivot_table("tow", "seed", "alpha") for name, rows in table.groupby("family")}
     return {name: scores.dropna() for name, scores in found.items() if scores.shape[1] >= 3 and len(scores.dropna())}
 

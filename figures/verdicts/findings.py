@@ -21,13 +21,13 @@ from figures.verdicts.judge import (
     Assess,
     Finding,
     Item,
+    common_verdict,
     from_differences,
     numbers,
     regime,
     side,
     sides,
     verdict,
-    with_floor,
 )
 from figures.verdicts.theory_claims import several_claims
 
@@ -75,7 +75,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     apart = [name for name, *pair in zip(names, sides(own), sides(common), strict=True) if len({*pair}) > 1]
     where = [regime([*names, "on average"], [*both, overall * several])]
     where += [f"undecided, for the two references do not agree: {'; '.join(apart)}"] * bool(apart)
-    effect = f"{with_floor(mean[0])}; common {effect_text(mean[1])}" if all(mean) else ""
+    effect = f"own {effect_text(mean[0])}; common {effect_text(mean[1])}" if all(mean) else ""
     return Finding(verdict(both, mean=overall * several), text, ". ".join(filter(None, where)), tuple(runs), effect)
 
 
@@ -207,7 +207,17 @@ ITEMS = [Item("finding", title, text, FIGURES[figure].command, judge) for title,
 
 
 def verdict_of(figure: str) -> Assess:
-    """Return what judges a figure or table of the catalogue: the finding or the theory claims that it shows."""
+    """Return what judges a figure or table of the catalogue: the findings or the theory claims that it shows."""
     claims = FIGURES[figure].claims
     known = {item.title: item.assess for item in ITEMS}
-    return known[claims[0]] if claims[0] in known else partial(several_claims, claims)
+    if claims[0] not in known:
+        return partial(several_claims, claims)
+    return known[claims[0]] if len(claims) == 1 else partial(several_findings, claims)
+
+
+def several_findings(titles: tuple[str, ...], records: Records) -> Finding:
+    """Return the common verdict of the findings that a figure shows, each named with its own."""
+    found = {item.title: item.assess(records) for item in ITEMS if item.title in titles}
+    runs = {record.run_id: record for one in found.values() for record in one.records}
+    number = "; ".join(f"{title}: {one.verdict}" for title, one in found.items())
+    return Finding(common_verdict([one.verdict for one in found.values()]), number, "", tuple(runs.values()))

@@ -84,6 +84,16 @@ def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
     return REGIME if 1 in seen else CONTRADICTED if -1 in seen else UNDECIDED
 
 
+# On which sides an item with this verdict has parts.
+SIDES = {HOLDS: [1], REGIME: [1, 0], MIXED: [1, -1], CONTRADICTED: [-1], UNDECIDED: [0]}
+
+
+def common_verdict(verdicts: Sequence[str]) -> str:
+    """Return the verdict of several items together, by the rule of their cells; those not run are passed over."""
+    found = [side for one in verdicts for side in SIDES.get(one, [])]
+    return verdict(found) if found else NOT_RUN
+
+
 def sides(effects: Table, *, sign: int = 1) -> list[int]:
     """Return for each cell +1 where its simultaneous interval lies on the claimed side, -1 on the other, else 0.
 
@@ -188,9 +198,10 @@ def with_seeds(row: Row) -> str:
 
 
 def with_floor(row: Row) -> str:
-    """Return an effect with its 95 % interval and, where known, the noise floor of such a difference."""
+    """Return an effect with its 95 % interval and, where known, in units of its noise floor."""
     floor = row.get("floor", float("nan"))
-    return effect_text(row) + (f", floor {floor:.3f}" if floor == floor else "")
+    times = f"{abs(row['mean']) / floor:.1f} x floor {floor:.3f}" if floor > 0 else f"floor {floor:.3f}"
+    return effect_text(row) + (f", {times}" if floor == floor else "")
 
 
 def in_floors(row: Row, before: str = "") -> str:

@@ -71,9 +71,11 @@ NETWORKS = (
     "network or many classes."
 )
 RATES = (
-    "Only {tuned} was chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each "
-    "other here, only rules within a method."
+    "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "
+    "only rules within a method."
 )
+NAMES_OF_CHOSEN = {"lr": "the learning rate", "epochs": "the number of epochs"}
+STRENGTHS = ("scrub", "l1_sparse")  # methods with a strength beside the rate
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip
 # Tables the page carries whole: what the one line of a verdict is drawn from.
@@ -83,7 +85,7 @@ TABLES = {
     "tab-choice": "How the learning rates were chosen",
 }
 WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section
-CELL = 64  # characters of a cell of the table, which must fit on one line
+CELL = 72  # characters of a cell of the table, which must fit on one line
 SHOWN_BY = {"fig": "figure", "tab": "table"}
 ITEMS = [
     *theory_claims.ITEMS,
@@ -121,8 +123,10 @@ class Verdict:
     def line(self) -> dict[str, str]:
         """Return its row of the page's table, whose cells fit on one line each; the title links to its section."""
         effect = self.finding.effect or self.finding.number
+        if self.item.title in FIGURES:
+            effect = "see " + ", ".join(shown_claims(self.item.title))
         return {
-            "item": f"[{self.item.title}](#{anchor(self.item.title)})",
+            "item": link(self.item.title),
             "claim": _short(self.item.statement),
             "verdict": self.finding.verdict,
             "effect": _short(effect),
@@ -131,8 +135,10 @@ class Verdict:
     def section(self) -> str:
         """Return its section: claim and verdict, the number in full, where it holds, records and command."""
         row = self.row()
-        lines = [f"### {self.item.title}", "", f"{self.item.statement}: **{self.finding.verdict}**."]
-        if self.finding.verdict != NOT_RUN:
+        lines = [f"### {self.item.title}", "", f"{row['claim'][0].upper()}{row['claim'][1:]}: **{row['verdict']}**."]
+        if self.item.title in FIGURES:
+            lines += ["", f"The verdict is that of {' and '.join(map(link, shown_claims(self.item.title)))}."]
+        elif self.finding.verdict != NOT_RUN:
             lines += ["", self.finding.number]
             lines += ["", *(f"- {part}" for part in self.finding.regime.split(". "))] if self.finding.regime else []
         lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
@@ -189,13 +195,13 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
 def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
     """Return the screen of plain sentences: what may be concluded on each finding, and of what the networks are."""
     lines = [
-        f"- **[{one.item.title}](#{anchor(one.item.title)})**, {one.item.statement}: {SENTENCES[one.finding.verdict]}"
-        + (f" ({one.finding.effect}.)" if one.finding.effect else "")
+        f'- **{link(one.item.title)}**, "{one.item.statement}", {SENTENCES[one.finding.verdict]}'
+        + (f" Effect: {one.finding.effect}." if one.finding.effect else "")
         for one in found
         if one.item.section == "finding"
     ]
     runs = records.of("unlearn")
-    notes = [_networks(runs), RATES.format(tuned=_tuned(records)) if runs else ""]
+    notes = [_networks(runs), _comparison(records) if runs else ""]
     head = "\n## What may be concluded\n\n"
     return [head, "\n".join(lines) + "\n", *(f"\n{_wrapped(note)}" for note in notes if note)]
 
@@ -207,16 +213,31 @@ def _networks(runs: Iterable[Record]) -> str:
     return NETWORKS.format(studies=studies) if studies else ""
 
 
-def _tuned(records: Records) -> str:
-    """Return what the runs that choose have varied."""
-    values = {name: {run.config.get(name) for run in records.of("choice")} for name in ("lr", "epochs")}
-    names = {"lr": "the learning rate", "epochs": "the number of epochs"}
-    return " and ".join(text for name, text in names.items() if len(values[name]) > 1) or "nothing"
+def _comparison(records: Records) -> str:
+    """Return what was chosen for each method, and that methods are not compared where their strengths were not."""
+    runs = records.of("choice")
+    values = {name: {run.config.get(name) for run in runs} for name in NAMES_OF_CHOSEN}
+    strengths = {str(run.config.get("method_options")) for run in runs if run.config.get("method") in STRENGTHS}
+    if len(strengths) > len(STRENGTHS):
+        return ""
+    chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if len(values[name]) > 1)
+    return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")
 
 
 def anchor(title: str) -> str:
     """Return the link target that a Markdown page gives a heading: lower case, words joined by dashes."""
     return "".join(mark for mark in title.lower().replace(" ", "-") if mark.isalnum() or mark in "-_")
+
+
+def link(title: str) -> str:
+    """Return a link to the section of an item."""
+    return f"[{title}](#{anchor(title)})"
+
+
+def shown_claims(figure: str) -> list[str]:
+    """Return the titles of the findings or theory claims whose verdict a figure or table takes."""
+    names = {identifier: title for identifier, title, _ in theory_claims.CLAIMS}
+    return [names.get(claim, claim) for claim in FIGURES[figure].claims]
 
 
 def cite(records: Iterable[Record]) -> str:

@@ -4,26 +4,24 @@ from functools import partial
 
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.verdicts.judge import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, Finding, Item, verdict
+from figures.verdicts.judge import Finding, Item, common_verdict, verdict
 from repro.records.record import Record
 
 # Claim identifier, title, what the paper says.
 CLAIMS = [
-    ("lemma-3.1-activation", "Lemma 3.1", "the SAM perturbation switches off the noise neurons of R, not those of F"),
+    ("lemma-3.1-activation", "Lemma 3.1", "SAM's perturbation switches off noise neurons of R, not of F"),
     ("lemma-3.1-sgd-on-forget", "Lemma 3.1, consequence", "SAM abandons denoising on F and acts there like SGD"),
-    ("theorem-3.2-sgd-boundary", "Theorem 3.2", "SGD overfits benignly iff |phi| >= C1 d^(1/4) n^(-1/4) P sigma_p"),
+    ("theorem-3.2-sgd-boundary", "Theorem 3.2", "SGD overfits benignly iff |phi| >= C1 (d/n)^(1/4) P sigma_p"),
     ("theorem-3.3-sam-boundary", "Theorem 3.3", "SAM has low test error already for |phi| >= Omega(1)"),
     ("theorem-3.3-matched-forgetting", "SAM against SGD in theory",
-     "SAM is the better unlearning rule, at matched epochs and at matched forgetting"),
+     "SAM unlearns better, at matched epochs and matched forgetting"),
     ("lemma-3.4-surplus-ratio", "Lemma 3.4 as a ratio", "SAM learns retain signal Theta(|phi|^2) times as fast"),
     ("lemma-3.4-surplus-difference", "Lemma 3.4 as a difference", "SAM learns Theta(|phi|^2) more retain signal"),
     ("lemma-3.4-alpha-tolerance", "Lemma 3.4, alpha", "SAM tolerates a smaller alpha than SGD"),
     ("lemma-3.4-alpha-gap", "Lemma 3.4, rate", "the alpha thresholds of SGD and SAM differ by O(sqrt(d/n))"),
     ("random-labels", "Random labels", "the same analysis with flipped forget labels"),
-    ("sharp-minmax", "Sharp MinMax", "the forget part needs a stronger signal than SGD; overfitting F helps"),
+    ("sharp-minmax", "Sharp MinMax", "its forget part needs a stronger signal; overfitting F helps"),
 ]  # fmt: skip
-# On which sides a claim with this verdict has parts, for the common verdict of several claims.
-SIDES = {HOLDS: [1], REGIME: [1, 0], MIXED: [1, -1], CONTRADICTED: [-1], UNDECIDED: [0]}
 
 
 def one_claim(name: str, records: Records) -> Finding:
@@ -55,7 +53,7 @@ def several_claims(names: tuple[str, ...], records: Records) -> Finding:
     found = [(record, claim_verdict(record)) for record in claim_records(records, names).values()]
     if not found:
         return Finding()
-    common = verdict([side for _, each in found for side in SIDES[each]])
+    common = common_verdict([each for _, each in found])
     number = "; ".join(f"{record.result['title']}: {each}" for record, each in found)
     return Finding(common, number, "", tuple(record for record, _ in found))
 
