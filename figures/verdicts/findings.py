@@ -73,6 +73,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     text += f"Against the common SGD retrain: {against}"
     several = len(own) > 1
     apart = [name for name, *pair in zip(names, sides(own), sides(common), strict=True) if len({*pair}) > 1]
+    apart += ["on average"] * (several and side(mean[0]) != side(mean[1]))
     where = [regime([*names, "on average"], [*both, overall * several])]
     where += [f"undecided, for the two references do not agree: {'; '.join(apart)}"] * bool(apart)
     effect = f"own {effect_text(mean[0])}; common {effect_text(mean[1])}" if all(mean) else ""
