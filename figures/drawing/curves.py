@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from figures.drawing.panels import band, fill_style, fit_to_values, outside_legend, panel_grid, spread_note
+from figures.drawing.panels import band, fill_style, fit_to_values, floor_band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
+from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label
 
@@ -17,6 +18,8 @@ def draw_curves(
     table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
 ) -> tuple[Any, Table]:
     """Draw `metrics` against `x`: a column a metric, a row a forget set, a line a pretraining and unlearning rule.
+
+    A panel of ToW has the noise floor of its forget set as a band.
 
     Args:
         table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
@@ -33,12 +36,14 @@ def draw_curves(
     # A single metric is narrow and a single row high, to stay near square.
     width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)
     figure, axes = panel_grid(len(rows), len(metrics), width=width, height=height, sharex=True, sharey="col")
-    parts = []
+    parts, floors = [], noise_floors(table)
     for line, difficulty in zip(axes, rows, strict=True):
         cell = table[table["difficulty"] == difficulty]
         for panel, metric in zip(line, metrics, strict=True):
             parts.append(_lines(panel, cell, (x, metric), theme))
             parts += _references(panel, cell, (x, metric), theme, references)
+            for rule in sorted(set(cell["retraining"])) if metric == "tow" else ():
+                floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
         line[0].set_ylabel(f"F {difficulty}")
     for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
         panel.set_title(name)

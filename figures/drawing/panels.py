@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # How the rule of pretraining is told apart where colour already names the rule of unlearning.
 FILLS = {"sgd": "none", "sam": "full", "asam": "left"}
+# How the noise floor stands in a key.
+FLOOR_NOTE: tuple[str, dict[str, Any]] = ("noise floor", {"marker": "s", "alpha": 0.25, "markersize": 7})
 
 
 def panel_grid(rows: int, columns: int, *, width: float, height: float, **options: Any) -> "tuple[Figure, np.ndarray]":
@@ -77,6 +79,20 @@ def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) 
         return
     error = None if np.isnan(row["sd"]) else [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
     axes.errorbar([x], [row["mean"]], yerr=error, capsize=1.6, elinewidth=0.9, linestyle="none", zorder=3, **look)
+
+
+def floor_band(axes: "Axes", floor: dict[str, float] | None, theme: Theme, *, label: str = "") -> None:
+    """Draw the noise floor of ToW, mean ± standard deviation, as a grey band across a panel; nothing where it is None.
+
+    Args:
+        axes: the panel.
+        floor: `mean` and `sd`, as `figures.tables.floor.floor_of` gives them.
+        theme: the page.
+        label: entry of the legend, where it has one.
+    """
+    if floor:
+        ends = floor["mean"] - floor["sd"], floor["mean"] + floor["sd"]
+        axes.axhspan(*ends, color=theme.ink, alpha=0.2, linewidth=0, zorder=0, label=label or "_noise floor")
 
 
 def fit_to_values(axes: "Axes", columns: Any) -> None:

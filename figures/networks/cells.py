@@ -1,4 +1,4 @@
-"""Cell by cell (fig-tow, fig-mia, fig-entanglement): a row a metric, a column a forget set, a group a method."""
+"""Cell by cell (fig-accuracies, fig-mia, fig-entanglement): a row a metric, a column a forget set, a group a method."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,10 +32,7 @@ TOW = {
     "forget_accuracy": "forget acc.",
     "test_accuracy": "test acc.",
 }
-TOW_WHAT = (
-    "Tug-of-war (ToW, product of one minus the absolute gaps of the three accuracies to the model retrained on R; 1 is "
-    "best) and the three accuracies."
-)
+ACCURACIES_WHAT = "The accuracies behind ToW on R, F and test; the aim is the retrained model's own value."
 LABELS = {
     "mia_correctness": "MIA (correctness)",
     "mia_confidence": "MIA (confidence)",
@@ -61,13 +58,14 @@ MARKS = (
 )
 
 
-def draw_tow(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW and its accuracies: a row a metric, a column a forget set, a group a method, a colour a rule."""
+def draw_accuracies(records: Records, theme: Theme) -> Drawing:
+    """Draw the three accuracies: a row a metric, a column a forget set, a group a method, a colour a rule."""
     runs = main_runs(records)
     if not runs:
-        return empty_figure(lacking("fig-tow", "network runs"), theme)
+        return empty_figure(lacking("fig-accuracies", "network runs"), theme)
+    accuracies = {name: title for name, title in TOW.items() if name != "tow"}
     missing = missing_cells(unlearn_table(runs), PAPER_METHODS)
-    return draw_cells(runs, TOW, theme, what=TOW_WHAT, missing=missing)
+    return draw_cells(runs, accuracies, theme, what=ACCURACIES_WHAT, missing=missing)
 
 
 def draw_with_prefix(records: Records, theme: Theme, *, name: str, prefix: str, what: str) -> Drawing:

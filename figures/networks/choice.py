@@ -1,53 +1,99 @@
-"""How a study's hyper-parameter was chosen (tab-choice): ToW of every candidate, a row a method, rule, forget set."""
+"""How a study's hyper-parameter was chosen (tab-choice): the whole curve of every case, and where its winner stands."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import TUNED, unlearn_table
+from figures.tables.cells import TUNED, label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
-from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label, rule_order
+from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records, comparable
 from repro.records.record import Record
 
-ROW = ["method", "rule", "difficulty"]
-COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen"]
+ROW = ["method", "rule", "difficulty", "pretrain"]
+COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen", "state"]
+INTERIOR, EDGE = "interior", "edge"
+NOTHING = "no better than doing nothing"
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Write ToW in percent of every candidate, the chosen one marked."""
+    """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
     runs = comparable(records.of("choice"), (*ROW, "method_options", *TUNED))
     table = unlearn_table(runs)
     if table.empty:
         return empty_table(lacking("tab-choice", "runs that choose"), COLUMNS)
     name = max(TUNED, key=lambda field: table[field].nunique())
-    data = _scores(table, name)
-    caption = f"ToW in percent of every candidate for {name}; the highest, marked *, is the one the study uses. "
-    alt = f"A table of {len(data[ROW].drop_duplicates())} rows, a method, rule and forget set each: ToW by {name}."
+    stated = stated_choices(records)
+    data = _scores(table, name, stated)
+    data = data.assign(state=_states(data, stated))
+    caption = (
+        f"ToW in percent of every candidate for {name}; marked * is the one the study uses. Winner: "
+        f"{INTERIOR} where candidates on both sides were tried, {EDGE} where it is the least or the greatest tried, "
+        f"'{NOTHING}' where the least one lies within the noise floor of the original model. "
+    )
+    cases = data.drop_duplicates(ROW)
+    edges = int((cases["state"] == EDGE).sum())
+    caption += f"{edges} of {len(cases)} winners stand on an edge. "
+    alt = f"A table of {len(cases)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
     return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name))
 
 
-def _scores(table: Table, name: str) -> Table:
-    """Return one row a method, rule and candidate; a candidate with a run that diverged has no ToW."""
-    table = table.assign(tow=table["tow"].where(table["status"] == "ok"), candidate=table[name])
+def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], tuple[float, str]]) -> Table:
+    """Return one row a case and candidate; a candidate with a run that diverged has no ToW.
+
+    Chosen is what the study's own records state, else the candidate with the highest ToW.
+    """
+    tow = table["tow"].astype(float) if "tow" in table else pd.Series(float("nan"), index=table.index)
+    table = table.assign(tow=tow.where(table["status"] == "ok"), candidate=table[name])
     found = table.groupby([*ROW, "candidate"])["tow"].agg(["mean", "size", "count"]).reset_index()
     found["tow"] = found["mean"].where(found["size"] == found["count"])
-    highest = found.groupby(ROW)["tow"].idxmax().dropna()
-    return found.assign(runs=found["size"], chosen=found.index.isin(highest))[COLUMNS]
+    highest = found.dropna(subset=["tow"]).groupby(ROW)["tow"].idxmax()
+    cases = list(found[ROW].itertuples(index=False, name=None))
+    chosen = [stated[case][0] == candidate if case in stated else best for case, candidate, best in
+              zip(cases, found["candidate"], found.index.isin(highest), strict=True)]  # fmt: skip
+    return found.assign(runs=found["size"], chosen=chosen)[COLUMNS[:-1]]
+
+
+def stated_choices(records: Records) -> dict[tuple[Any, ...], tuple[float, str]]:
+    """Return the value and state that the records of the study itself give each case, where they do."""
+    found = {}
+    for run in records.of("unlearn"):
+        if stated := run.result.get("choice"):
+            found[tuple(label(run, name) for name in ROW)] = (float(stated["value"]), str(stated["state"]))
+    return found
+
+
+def _states(data: Table, stated: dict[tuple[Any, ...], tuple[float, str]]) -> list[str]:
+    """Return the state of each row's case: what the study's own records say, else where the winner stands."""
+    states = {}
+    for key, case in data.groupby(ROW):
+        chosen = case[case["chosen"]]["candidate"]
+        inside = len(chosen) and case["candidate"].min() < chosen.iloc[0] < case["candidate"].max()
+        place = INTERIOR if inside else EDGE if len(chosen) else "all diverged"
+        states[key] = stated[key][1] if key in stated else place
+    return [states[key] for key in data[ROW].itertuples(index=False, name=None)]
 
 
 def _display(data: Table, name: str) -> Table:
+    methods, rules = method_order(data), rule_order(data)
+    sets: list[str] = list(DIFFICULTIES)
+    candidates = sorted(set(data["candidate"]))
+
+    def place(key: tuple[str, ...]) -> tuple[Any, ...]:
+        method, rule, difficulty, pretrain = key
+        return methods.index(method), rules.index(rule), sets.index(difficulty), family(pretrain) != "sgd", pretrain
+
     rows = []
-    orders = method_order(data), rule_order(data), list(DIFFICULTIES)
-    place = lambda key: [order.index(part) for order, part in zip(orders, key, strict=True)]  # noqa: E731
     groups = dict(iter(data.groupby(ROW, sort=False)))
     for key in sorted(groups, key=place):
-        texts = {f"{name} {row.candidate:g}": _text(row.tow, row.chosen) for row in groups[key].itertuples()}
-        head = {"method": method_label(key[0]), "unlearn": rule_label(key[1]), "forget set": key[2]}
-        rows.append(head | texts)
+        texts = {row.candidate: _text(row.tow, row.chosen) for row in groups[key].itertuples()}
+        head = {"method": method_label(key[0]), "unlearn": rule_label(key[1]), "forget set": key[2],
+                "pretrain": rule_label(key[3]), "winner": groups[key]["state"].iloc[0]}  # fmt: skip
+        rows.append(head | {f"{name} {one:g}": texts.get(one, "—") for one in candidates})
     return pd.DataFrame(rows)
 
 
@@ -59,6 +105,6 @@ def _setting(runs: Sequence[Record], table: Table) -> str:
     first = runs[0].config
     seeds = ", ".join(map(str, sorted(table["seed"].unique())))
     return (
-        f"Setting: {first.get('dataset')}, {first.get('model')}, pretraining rule {first.get('pretrain')}, training "
-        f"seed {seeds}, which the study does not use."
+        f"Setting: {first.get('dataset')}, {first.get('model')}, training seed {seeds}, which the study does not use. "
+        f"{original_accuracy(table)}"
     )

@@ -6,27 +6,36 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.tables.cells import main_runs, run_caption, unlearn_table
+from figures.tables.floor import with_references
 from figures.tables.intervals import Row, Table
 from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label, rule_order
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
 
-METRICS = {"tow": "ToW", "retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
+METRICS = {
+    "tow": "ToW",
+    "common_tow": "ToW against SGD retrain",
+    "retain_accuracy": "retain",
+    "forget_accuracy": "forget",
+    "test_accuracy": "test",
+}
 UNLEARNING = ("sam", "asam", "minmax", "retain-sam")
 PRETRAINING = ("sam", "asam")
 ROW = ["role", "method", "rule", "difficulty"]
 EXPLAINED = (
     "Sharpness-aware rule minus SGD in the same cell and training seed, in percentage points, mean [95 % t-interval "
     "over training seeds], * where the interval excludes 0. Unlearning rules are averaged over pretraining rules in a "
-    "seed, pretraining rules over unlearning rules. A higher ToW is nearer to retraining; a higher "
-    "accuracy need not be."
+    "seed, pretraining rules over unlearning rules. A SAM-pretrained cell has a reference of its own, so that a "
+    "difference of pretraining rules counts only where ToW against the common SGD retrain agrees. Noise floor: "
+    "deviation of such a difference in ToW between two rules that both retrain with other seeds. A higher ToW is "
+    "nearer to retraining; a higher accuracy need not be."
 )
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
     runs = main_runs(records)
-    table = unlearn_table(runs)
+    table = with_references(unlearn_table(runs))
     data = differences(table)
     if data.empty:
         return empty_table(lacking("tab-differences", "network runs"), list(data.columns))
@@ -52,6 +61,9 @@ def _display(data: Table, table: Table) -> Table:
     places = {rule: place for place, rule in enumerate(rules)}
     texts = {(*(row[name] for name in ROW), row["metric"]): _text(row) for _, row in data.iterrows()}
 
+    known = data[(data["metric"] == "tow") & data["floor"].notna()]
+    floors = {tuple(row[name] for name in ROW): f"{100 * row['floor']:.1f}" for _, row in known.iterrows()}
+
     def place(key: tuple[str, ...]) -> tuple[bool, int, int, int]:
         role, method, rule, name = key
         return role != "unlearning", methods.index(method), places.get(rule, len(rules)), sets.index(name)
@@ -59,6 +71,7 @@ def _display(data: Table, table: Table) -> Table:
     return pd.DataFrame(
         {"role": role, "method": method_label(method), "rule": rule_label(rule), "forget set": name}
         | {title: texts.get((role, method, rule, name, metric), "—") for metric, title in METRICS.items()}
+        | {"noise floor": floors.get((role, method, rule, name), "—")}
         for role, method, rule, name in sorted({key[:4] for key in texts}, key=place)
     )
 

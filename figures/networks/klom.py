@@ -1,18 +1,33 @@
-"""KLoM of each unlearning rule on the forget, retain and test set, beside doing nothing and the measure's own floor."""
+"""Unlearned models against retrained ones, many of each: KLoM (fig-klom) and U-LiRA (tab-ulira)."""
 
 from typing import Any
 
+import pandas as pd
+
 from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import estimate, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import label, run_caption, unlearn_table
 from figures.tables.intervals import Table
-from figures.tables.klom import ORIGINAL, RETRAINED, SETS, STATISTICS, klom_cells, klom_table
 from figures.tables.names import rule_label
+from figures.tables.pooled import (
+    ORIGINAL,
+    RETRAINED,
+    SETS,
+    STATISTICS,
+    ULIRA,
+    klom_cells,
+    klom_table,
+    pool_size,
+    pooled,
+    rate_text,
+    ulira_table,
+)
 from figures.tables.records import Records
 
 REFERENCES = {ORIGINAL: "x", RETRAINED: "_"}
+TITLES = dict(zip(ULIRA, ("AUC", "TPR at 1 % FPR", "TPR at .1 % FPR"), strict=True))
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
@@ -67,3 +82,28 @@ def _alt(table: Table) -> str:
     rows = table[(table["set"] == "forget") & (table["statistic"] == "mean")].sort_values("value")
     parts = [f"{row.model} (pretrained {row.pretrain}) {row.value:.2f}" for row in rows.itertuples()]
     return "Dots with error bars. Mean KLoM on the forget set, lowest first: " + "; ".join(parts) + "."
+
+
+def draw_ulira(records: Records, theme: Theme) -> Drawing:
+    """Write the rates of the untouched original and of each rule, with 95 % intervals that resample models."""
+    pools = pooled(records, "ulira")
+    data = ulira_table(pools)
+    if data.empty:
+        return empty_table(lacking("tab-ulira", "pools of at least 20 models"), list(data.columns))
+    wanted = {identity for pool in pools for identity in pool.result["runs"]}
+    runs = [run for run in records.of("unlearn") if run.run_id in wanted]
+    setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else ""
+    caption = (
+        "U-LiRA (Hayes et al. 2024): an attacker who knows the margins of many unlearned and of many retrained models "
+        "on an image of F says which kind a further model is. Rates that nothing could beat by chance: AUC .5, TPR .01 "
+        "at 1 % and .001 at .1 % false positives; lower is nearer to retraining. 95 % intervals resample the "
+        f"{len(pools[0].result['runs'])} models of a pool, for the images of a model are not independent. Forget set: "
+        f"{label(pools[0], 'difficulty')}.{setting}"
+    )
+    shown: Table = pd.DataFrame(
+        {"pretrain": rule_label(row["pretrain"]), "unlearn": row["model"] if row["model"] == ORIGINAL else
+         rule_label(row["model"])} | {title: rate_text(row, name) for name, title in TITLES.items()}
+        for _, row in data.sort_values(["pretrain", "tpr_at_1_percent"], ascending=[False, True]).iterrows()
+    )  # fmt: skip
+    alt = f"A table of {len(shown)} rows: AUC and true-positive rates, {pool_size(pools[0])} models on either side."
+    return Drawing(data, caption, alt, (*runs, *pools), display=shown)

@@ -8,7 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import label
+from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots, used_records
@@ -117,7 +117,7 @@ def _caption(shown: list[Snapshot]) -> str:
         "percentile). Curvature: mean second derivative at the centre; basin: share of points within half a standard "
         "deviation of the centre's loss (blind to scale). Numbers: mean ± standard deviation (seeds); pictures: seed "
         f"{label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "
-        f"{label(first, 'difficulty')}."
+        f"{label(first, 'difficulty')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )
 
 

@@ -6,9 +6,10 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import log_axis, panel_grid, rule_key, spread_note
+from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import MARKERS, WIDE, Theme
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
@@ -27,15 +28,17 @@ def draw(records: Records, theme: Theme) -> Drawing:
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
     data = pd.concat([_summary(table, cost) for cost in COSTS if COSTS[cost][1] in table], ignore_index=True)
+    floor = average_floor(noise_floors(table))
     costs = list(dict.fromkeys(data["cost"]))
     figure, axes = panel_grid(1, len(costs), width=WIDE, height=3.4, sharey=True)
     for panel, cost in zip(axes[0], costs, strict=True):
         _panel(panel, data[data["cost"] == cost], theme)
         panel.set_xlabel(COSTS[cost][2])
+        floor_band(panel, floor, theme)
         panel.axhline(table["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
     axes[0, 0].set_ylabel("ToW, mean over forget sets")
     methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(table)]
-    anchors = [("retrain", {"marker": "*"}), ("do nothing", {"marker": "", "linestyle": ":"})]
+    anchors = [("retrain", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
              for rule in rule_order(table)]  # fmt: skip
     rule_key(figure, theme, [], notes=[*rules, *methods, *anchors], head=spread_note(seed_range(table)))
@@ -75,8 +78,9 @@ def _caption(runs: list, table: Table) -> str:
     return (
         "Quality against cost. ToW averaged over forget sets, against unlearning time (left) and gradient evaluations "
         "(right), both as a share of retraining on R. Shape: method; colour: unlearning rule; open markers: pretrained "
-        "with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: doing nothing. Faded points are dominated: "
-        f"another is at least as good and cheap. Bars: 95 % t-intervals over seeds. {run_caption(runs, table)}"
+        "with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: doing nothing; grey band: noise floor, ToW "
+        "of one retrained model against another of another seed. Faded points are dominated: another is at least as "
+        f"good and cheap. Bars: 95 % t-intervals over seeds. {run_caption(runs, table)}"
     )
 
 

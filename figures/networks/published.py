@@ -6,9 +6,10 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import estimate, panel_grid, rule_key, spread_note
+from figures.drawing.panels import FLOOR_NOTE, estimate, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import Theme
 from figures.tables.cells import label, main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, rule_label
 from figures.tables.records import Records
@@ -44,11 +45,13 @@ def draw(records: Records, theme: Theme) -> Drawing:
     rules = sorted(ours["rule"], key=lambda rule: list(TOW).index(("neggrad", family(rule))))
     figure, axes = panel_grid(1, 1, width=5.0, height=2.6)
     theirs = [_draw_rule(axes[0, 0], place, rule, table, theme) for place, rule in enumerate(rules)]
+    floor_band(axes[0, 0], average_floor(noise_floors(table)), theme)
     axes[0, 0].set_xticks(range(len(rules)), [rule_label(rule) for rule in rules])
     axes[0, 0].set(ylabel="ToW, mean over F low, mid, high", xlim=(-0.5, len(rules) - 0.5))
     notes: list[tuple[str, dict[str, Any]]] = [
         *((f"paper, {name}", {"marker": mark, "fillstyle": "none"}) for name, mark in MARKS.items()),
         (f"ours, {dataset}", {}),
+        FLOOR_NOTE,
     ]
     rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(table)))
     data: Table = pd.concat([ours, *theirs], ignore_index=True)
@@ -75,5 +78,6 @@ def _caption(runs: list[Record], table: Table, dataset: str) -> str:
     return (
         "ToW of NegGrad averaged over the three graded forget sets and all pretraining rules: the paper's published "
         f"averages (open marks; no deviation is published) beside ours. {compare} The paper's rows are SAM 0.1, ASAM "
-        f"1.0 and Sharp MinMax with ASAM 1.0. {run_caption(runs, table)}"
+        "1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our retrained models against another. "
+        f"{run_caption(runs, table)}"
     )

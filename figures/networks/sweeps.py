@@ -26,7 +26,7 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     caption = (
         "ToW and its three accuracies under NegGrad against alpha, the weight of the retain loss; smaller alpha pushes "
         "harder on F. Legend: pretraining → unlearning rule. Lines: means; bands: 95 % t-intervals. Black: retrained "
-        f"model (solid), original model (dotted). {run_caption(runs, table)}"
+        f"model (solid), original model (dotted). Grey band: noise floor. {run_caption(runs, table)}"
     )
     tow = data[(data["metric"] == "tow") & data["rule"].notna()]
     ends = tow[tow["alpha"] == tow["alpha"].min()]

@@ -1,6 +1,7 @@
 """The paper's tables of ToW (tab-neggrad, tab-methods, tab-minmax), with retraining and doing nothing as rows."""
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from figures.drawing.style import Theme
 from figures.networks.cells import missing_cells
 from figures.networks.published import published_text
 from figures.tables.cells import in_table, main_runs, run_caption, unlearn_table
+from figures.tables.floor import average_floor, floor_of, noise_floors, reaches, with_references
 from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import (
     CROSSED,
@@ -25,6 +27,7 @@ from figures.tables.names import (
 from figures.tables.records import Records
 
 ROW = ["method", "pretrain", "rule"]
+COMMON, FLOOR = "ToW against SGD retrain", "noise floor"
 REFERENCES = {"original": "do nothing", "retrained": "retrained on R"}
 ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
 
@@ -32,7 +35,7 @@ ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_ac
 def draw(
     records: Records, theme: Theme, *, name: str, what: str, methods: tuple[str, ...] = (), crossed: bool = True
 ) -> Drawing:
-    """Write ToW of each row and forget set, its mean over the graded forget sets, and the paper's values.
+    """Write ToW of each row and forget set, its mean over the graded ones, the noise floor and the paper's values.
 
     Args:
         records: what there is.
@@ -43,16 +46,19 @@ def draw(
         crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
     """
     runs = main_runs(records)
-    table = unlearn_table(runs)
+    table = with_references(unlearn_table(runs))
     table = table[table["method"].isin(methods or table["method"])]
     table = table[table["rule"].map(lambda rule: not crossed or family(rule) in CROSSED).astype(bool)]
     if table.empty:
         columns = [*ROW, "difficulty", "metric", "mean", "sd", "low", "high", "seeds", "diverged"]
         return empty_table(lacking(name, "network runs"), columns, what)
-    data = _numbers(table, accuracies=not crossed)
+    data = _with_floor(_numbers(table, accuracies=not crossed), table)
     shown = _display(data, accuracies=not crossed)
     caption = (
-        f"{what} Percent, mean ± standard deviation over training seeds (number of seeds). {run_caption(runs, table)}"
+        f"{what} Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of one "
+        "retrained model against another of another seed, in the order of the forget sets; † as good as retraining: "
+        "the 95 % interval reaches the floor. Against the SGD retrain: the same ToW with one common reference for "
+        f"every pretraining rule. {run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
     missing = missing_cells(table, () if methods else PAPER_METHODS)
@@ -73,7 +79,7 @@ def _numbers(table: Table, *, accuracies: bool) -> Table:
     table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
     mean = table[table["difficulty"].isin(GRADED)].assign(difficulty="mean")
     parts = []
-    for metric in ["tow", *(ACCURACIES if accuracies else ())]:
+    for metric in ["tow", *(["common_tow"] if "common_tow" in table else []), *(ACCURACIES if accuracies else ())]:
         sources = [rows.assign(value=rows.get(metric)) for rows in (table, mean)]
         sources += [_references(rows, metric) for rows in (table, mean)]
         parts += [summarize(rows, [*ROW, "difficulty"]).assign(metric=metric) for rows in sources if len(rows)]
@@ -85,28 +91,56 @@ def _references(table: Table, metric: str) -> Table:
     parts = []
     for role in REFERENCES:
         # The retrained model is its own reference: its ToW is 1 by definition, and it has no column of its own.
-        value = 1.0 if (role, metric) == ("retrained", "tow") else table.get(f"{role}_{metric}")
+        known = table.get(f"{role}_{metric}", float("nan"))
+        value = 1.0 if (role, metric) == ("retrained", "tow") else known
         rows = table.assign(method=role, rule="", value=value)
         parts.append(rows.drop_duplicates(["pretrain", "difficulty", "graded", "seed"]))
     return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+
+
+def _with_floor(data: Table, table: Table) -> Table:
+    """Return the rows with `floor` and `floor_sd` of their forget set, and whether a ToW reaches it.
+
+    A mean over the graded forget sets has the mean of their floors.
+    """
+    floors, rules = noise_floors(table), {(one.pretrain, one.difficulty): one.retraining for one in table.itertuples()}
+    known: dict[tuple[str, str], dict[str, float] | None] = {
+        (pretrain, name): floor_of(floors, name, rule) for (pretrain, name), rule in rules.items()
+    }
+    for pretrain in set(table["pretrain"]):
+        graded = floors[floors["difficulty"].isin(GRADED) & (floors["retraining"] == rules.get((pretrain, "low")))]
+        known[pretrain, "mean"] = average_floor(graded)
+    found = [known.get((row.pretrain, row.difficulty)) for row in data.itertuples()]
+    measured = (data["metric"] == "tow") & ~data["method"].isin(REFERENCES)
+    good = [bool(here) and reaches(row, floor)
+            for here, floor, (_, row) in zip(measured, found, data.iterrows(), strict=True)]  # fmt: skip
+    parts = {name: [floor[key] if floor else float("nan") for floor in found]
+             for name, key in (("floor", "mean"), ("floor_sd", "sd"))}  # fmt: skip
+    return data.assign(**parts, as_good_as_retraining=good)
 
 
 def _display(data: Table, *, accuracies: bool) -> Table:
     """Return the cells as text: a column a forget set or, with accuracies, a row a forget set and a column a metric."""
     sets = [name for name in (*DIFFICULTIES, "mean") if name in set(data["difficulty"])]
     texts = {(*(row[name] for name in ROW), row["metric"], row["difficulty"]): _text(row) for _, row in data.iterrows()}
+    floors = {(row.pretrain, row.difficulty): _floor_text(row) for row in data.itertuples()}
     rows = []
     for key in _row_order(data):
         head = {"method": REFERENCES.get(key[0], method_label(key[0])), "pretrain": rule_label(key[1]),
                 "unlearn": rule_label(key[2]) or "—"}  # fmt: skip
         paper = {"paper (ToW, mean)": published_text(key[0], key[2])}
         if accuracies:
-            names = {"tow": "ToW", **ACCURACIES}
-            rows += [head | {"forget set": one} | {name: texts[*key, metric, one] for metric, name in names.items()}
-                     | (paper if one == "mean" else dict.fromkeys(paper, "—"))
+            names = {"tow": "ToW", "common_tow": COMMON, **ACCURACIES}
+            rows += [head | {"forget set": one}
+                     | {name: texts.get((*key, metric, one), "—") for metric, name in names.items()}
+                     | {FLOOR: floors[key[1], one]} | (paper if one == "mean" else dict.fromkeys(paper, "—"))
                      for one in sets if (*key, "tow", one) in texts]  # fmt: skip
         else:
-            rows.append(head | {f"ToW {one}": texts.get((*key, "tow", one), "—") for one in sets} | paper)
+            common = {f"{COMMON}, {sets[-1]}": texts.get((*key, "common_tow", sets[-1]), "—")}
+            floor = {FLOOR: " / ".join(floors.get((key[1], one), "—") for one in sets)}
+            rows.append(
+                head | {f"ToW {one}": texts.get((*key, "tow", one), "—") for one in sets} | common | floor | paper
+            )
     return pd.DataFrame(rows)
 
 
@@ -119,5 +153,10 @@ def _row_order(data: Table) -> list[tuple[str, str, str]]:
 
 
 def _text(row: Row) -> str:
-    by_definition = row["method"] == "retrained" and row["metric"] == "tow"
-    return "100 by definition" if by_definition else spread_text(row, percent=True, digits=2)
+    if row["method"] == "retrained" and row["metric"] == "tow":
+        return "100 by definition"
+    return spread_text(row, percent=True, digits=2) + " †" * row["as_good_as_retraining"]
+
+
+def _floor_text(row: Any) -> str:
+    return "—" if pd.isna(row.floor) else f"{100 * row.floor:.1f} ± {100 * row.floor_sd:.1f}"

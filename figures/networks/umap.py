@@ -15,7 +15,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import label
+from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots, used_records
@@ -114,7 +114,8 @@ def _caption(shown: list[Snapshot], count: int) -> str:
         "forget samples. Bottom: the largest class of F. Numbers are from the feature space: E_Wp (1: R and F "
         "indistinguishable), the share of the 10 nearest neighbours of forget samples that are in F, and the picture's "
         f"trustworthiness. Distances in such maps mean little.{seeds} "
-        f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed {label(first, 'seed')}."
+        f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed "
+        f"{label(first, 'seed')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )
 
 

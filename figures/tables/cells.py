@@ -6,13 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from figures.tables.intervals import Table, span
+from figures.tables.floor import with_references
+from figures.tables.intervals import Table, interval, span, spread_text
+from figures.tables.names import rule_label
 from figures.tables.records import Records, comparable, has_number
 from repro.records.record import Record
 
 # Settings a figure of the main study may vary; everything else is one and the same.
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
-# Settings a study tunes for each method, rule and forget set; within one of them they are one and the same.
+# Settings a study tunes for each method, rule, pretraining and forget set; within one they are one and the same.
 TUNED = ("lr", "epochs")
 # The columns that every table has, in front.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
@@ -35,12 +37,14 @@ def main_runs(records: Records, vary: Sequence[str] = CELL, *, swept: str = "", 
     vary = [name for name in vary if not swept or name != "metrics"]
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for one in comparable(found, (*vary, *TUNED), swept=swept):
-        tuned[tuple(one.config.get(name) for name in ("method", "rule", "difficulty"))].append(one)
+        tuned[tuple(one.config.get(name) for name in ("method", "rule", "pretrain", "difficulty"))].append(one)
     return [one for runs in tuned.values() for one in comparable(runs, vary, swept=swept)]
 
 
 def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
     """Return the runs and the table of the main study, or of the largest that measured one of the named numbers.
+
+    The table has the noise floor and the common reference of its runs (`figures.tables.floor.with_references`).
 
     Args:
         records: what there is.
@@ -48,7 +52,7 @@ def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, st
     """
     having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
     runs = main_runs(records, having=having)
-    return runs, unlearn_table(runs), having
+    return runs, with_references(unlearn_table(runs)), having
 
 
 def label(record: Record, name: str) -> object:
@@ -59,7 +63,8 @@ def label(record: Record, name: str) -> object:
 def unlearn_table(records: Iterable[Record]) -> Table:
     """Return one row a network run: its labels, every number of its result, `status`, `run_id` and `study`.
 
-    A number from an outdated version of its metric is left out.
+    `forget_set` is the identity of its forget set ("" where it is not recorded) and `retraining` the rule of the
+    retrained model it is held against. A number from an outdated version of its metric is left out.
     """
     rows = []
     for record in records:
@@ -67,10 +72,22 @@ def unlearn_table(records: Iterable[Record]) -> Table:
                                if isinstance(value, int | float | str) and has_number(record, name)}  # fmt: skip
         labels = record.result.get("labels") or record.config
         row |= {name: value for name, value in labels.items() if name != "type"}
+        row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
         row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
         rows.append(row)
     columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row)))
     return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+def forget_set(record: Record) -> str:
+    """Return the identity of a run's forget set, or ""."""
+    return str((record.result.get("parents") or {}).get("forget_set") or "")
+
+
+def retraining_rule(record: Record) -> str:
+    """Return the gradient rule of the retrained model that a run is held against: as a rule that of its original."""
+    rule = record.config.get("retrain", "pretrain")
+    return str(label(record, "pretrain") if rule == "pretrain" else rule)
 
 
 def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:
@@ -117,7 +134,7 @@ def seed_range(table: Table) -> str:
 
 
 def run_caption(runs: Sequence[Record], table: Table) -> str:
-    """Return data set, model, recipe size and number of training seeds as a sentence of a caption.
+    """Return data set, model, recipe size, training seeds and the originals' test accuracy, for a caption.
 
     Two forget sets that hold the same samples are named: their columns are then not two experiments.
     """
@@ -125,9 +142,20 @@ def run_caption(runs: Sequence[Record], table: Table) -> str:
     setting = ", ".join(f"{name} {label(runs[0], name)}" for name in names if label(runs[0], name) is not None)
     sets: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        digest = (run.result.get("parents") or {}).get("forget_set")
-        if digest:
+        if digest := forget_set(run):
             sets[digest].add(str(label(run, "difficulty")))
     same = sorted({" and ".join(sorted(names)) for names in sets.values() if len(names) > 1})
     note = f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
-    return f"Setting: {setting}; {seed_range(table)} training seeds a cell.{note}"
+    return f"Setting: {setting}; {seed_range(table)} training seeds a cell. {original_accuracy(table)}{note}"
+
+
+def original_accuracy(table: Table) -> str:
+    """Return the test accuracy of the original models, mean ± standard deviation (seeds) a pretraining rule."""
+    name = "original_test_accuracy"
+    known = table.dropna(subset=[name]) if name in table else table.iloc[:0]
+    parts = []
+    for rule, rows in known.groupby("pretrain", sort=True):
+        parts.append(
+            f"{rule_label(rule)} {spread_text(interval(rows.groupby('seed')[name].mean()), percent=True, digits=1)}"
+        )
+    return f"Test accuracy of the originals in percent: {'; '.join(parts) or 'not recorded'}."

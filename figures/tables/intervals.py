@@ -24,19 +24,38 @@ def interval(values: Iterable[float]) -> dict[str, float]:
 
 
 def simultaneous(effects: Table) -> Table:
-    """Return effects with their 95 % t-intervals widened so that all hold together (Bonferroni).
+    """Return effects with intervals that all hold together at 95 %, the variance pooled over the cells.
 
-    Among many cells some interval excludes 0 by luck: one in twenty does where nothing is there.
+    Among many cells some interval excludes 0 by luck: one in twenty does where nothing is there. Three seeds tell a
+    mean, but hardly a deviation; over the cells of a study they tell one:
+
+        mean +- t_{1 - 0.025/m, f} s / sqrt(k),   s^2 = sum (k_c - 1) s_c^2 / f,   f = sum (k_c - 1),
+
+    Bonferroni over the m cells, k the seeds of a cell. It supposes that cells scatter alike.
 
     Args:
-        effects: columns `mean`, `low`, `high`, `seeds`; a cell of one seed, whose interval is NaN, is not counted.
+        effects: columns `mean`, `low`, `high`, `seeds` and `sd`, the deviation over seeds; without `sd` each interval
+            is widened by itself. A cell of one seed, whose interval is NaN, is not counted.
     """
-    freedom = np.maximum(effects["seeds"].astype(float) - 1, 1)
-    count = max(int(effects["low"].notna().sum()), 1)
-    wider = stdtrit(freedom, 1 - 0.025 / count) / stdtrit(freedom, 0.975)
-    middle = effects["mean"].astype(float)
-    ends = {end: middle + (effects[end].astype(float) - middle) * wider for end in ("low", "high")}
-    return effects.assign(**ends)
+    known = effects["low"].notna()
+    level, middle = 1 - 0.025 / max(int(known.sum()), 1), effects["mean"].astype(float)
+    if "sd" not in effects:
+        freedom = np.maximum(effects["seeds"].astype(float) - 1, 1)
+        wider = stdtrit(freedom, level) / stdtrit(freedom, 0.975)
+        ends = {end: middle + (effects[end].astype(float) - middle) * wider for end in ("low", "high")}
+        return effects.assign(**ends)
+    sd, freedom = pooled_deviation(effects)
+    half = stdtrit(freedom, level) * sd / np.sqrt(effects["seeds"].astype(float))
+    return effects.assign(low=(middle - half).where(known), high=(middle + half).where(known))
+
+
+def pooled_deviation(effects: Table) -> tuple[float, int]:
+    """Return the standard deviation over seeds pooled over cells, and its degrees of freedom, sum of (seeds - 1)."""
+    known = effects[effects["sd"].notna()]
+    freedom = known["seeds"].astype(int) - 1
+    if not len(known):
+        return float("nan"), 0
+    return float(np.sqrt((freedom * known["sd"].astype(float) ** 2).sum() / freedom.sum())), int(freedom.sum())
 
 
 def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, interval
@@ -13,6 +14,8 @@ SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
     """Return `metric` under each rule minus `metric` under `against`, one row a shared cell and seed.
+
+    Where the table has the noise floor of the metric, a row carries it as `floor`.
 
     Args:
         table: rows of `figures.tables.cells.unlearn_table`.
@@ -32,10 +35,12 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     other = {"rule": "pretrain", "pretrain": "rule"}[column]
     keys = list(dict.fromkeys(name for name in (*SAME, other) if name in table and name != column))
     if table.empty or metric not in table:
-        return pd.DataFrame(columns=pd.Index([*keys, column, "difference"]))
+        return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
-    rows = table[families.isin(rules)][[*keys, column, metric]].merge(base, on=keys)
+    rows = table[families.isin(rules)]
+    rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
+    rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
     return rows.dropna(subset=["difference"])
 
@@ -43,15 +48,23 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
 def by_cell(differences: Table, keys: Sequence[str]) -> Table:
     """Return mean difference and 95 % t-interval over training seeds, one row a value of `keys`.
 
-    Cells that a key does not tell apart (other forget sets, say) are averaged within a seed first.
+    Cells that a key does not tell apart (other forget sets, say) are averaged within a seed first. `floor` is the root
+    mean square of their noise floors: a floor is a standard deviation.
     """
     rows: list[dict[str, Any]] = []
     for key, cell in differences.groupby(list(keys), sort=False) if len(differences) else ():
-        rows.append(dict(zip(keys, key, strict=True)) | interval(cell.groupby("seed")["difference"].mean()))
-    return pd.DataFrame(rows, columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds"]))
+        found = interval(cell.groupby("seed")["difference"].mean()) | {"floor": typical_floor(cell)}
+        rows.append(dict(zip(keys, key, strict=True)) | found)
+    return pd.DataFrame(rows, columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "floor"]))
 
 
 def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
     """Return the mean over cells, each counting once in a seed, and its 95 % t-interval over training seeds."""
     cells = differences.groupby([*keys, "seed"])["difference"].mean()
-    return interval(cells.groupby("seed").mean())
+    return interval(cells.groupby("seed").mean()) | {"floor": typical_floor(differences)}
+
+
+def typical_floor(differences: Table) -> float:
+    """Return the root mean square of the noise floors of some differences, NaN where none is known."""
+    known = differences["floor"].dropna().astype(float) if "floor" in differences else []
+    return float(np.sqrt(np.mean(np.square(known)))) if len(known) else float("nan")

@@ -1,35 +1,87 @@
 """Verdicts on the paper's experimental findings, computed from network records alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from figures.catalogue import FIGURES
-from figures.tables.cells import CELL, main_runs, main_study, unlearn_table
-from figures.tables.intervals import Table, simultaneous, summarize
+from figures.tables.cells import main_study
+from figures.tables.intervals import Table, effect_text, interval, simultaneous
 from figures.tables.names import family, method_label
-from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
+from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
 from figures.tables.records import Records
-from figures.verdicts.judge import CONTRADICTED, HOLDS, REGIME, UNDECIDED, Assess, Finding, Item, from_differences
+from figures.verdicts.collapse import sgd_collapses_first
+from figures.verdicts.judge import (
+    CONTRADICTED,
+    FEWEST,
+    HOLDS,
+    UNDECIDED,
+    Assess,
+    Finding,
+    Item,
+    common_verdict,
+    from_differences,
+    numbers,
+    regime,
+    side,
+    sides,
+    verdict,
+)
 from figures.verdicts.theory_claims import several_claims
 
 MIA = ("mia_correctness", "mia_auc")
 ENTANGLEMENT = ("entanglement_wp", "entanglement_var")
-# Numbers that are larger for sharper models, in order of preference.
-FLATNESS = ("hessian_top", "landscape_test_rise")
+SETS = ("forget", "test")
+# The paper's measure: the share of the landscape within half a deviation of the centre; larger is flatter.
+BASIN = "landscape_{}_basin_ratio"
+# What stands beside it and does not decide; smaller is flatter.
+BESIDE = ("landscape_forget_variability", "landscape_test_variability", "hessian_top")
+NO_LANDSCAPE = "the paper's measure, the basin ratio, was not run"
 
 
-def sam_improves_every_method(records: Records) -> Finding:
-    """Judge finding (1): ToW with SAM or ASAM minus ToW with SGD, as unlearning and as pretraining rule."""
+def sam_unlearns_better(records: Records) -> Finding:
+    """Judge finding (1) for unlearning: ToW with SAM or ASAM minus ToW with SGD, same original and same reference."""
     runs, table, _ = main_study(records)
-    unlearning = rule_differences(table, "tow", rules=("sam", "asam")).assign(role="unlearn")
-    pretraining = pretrain_differences(table, "tow", rules=("sam", "asam")).assign(role="pretrain")
-    # In a row of the second kind the rule that differs is the pretraining rule.
-    both = pd.concat([unlearning, pretraining.assign(rule=pretraining["pretrain"])], ignore_index=True)
-    name = lambda row: f"{row.role} {row.rule}, {method_label(row.method)}"  # noqa: E731
-    return from_differences(both, ["role", "method", "rule"], name, what="ToW minus ToW of SGD", runs=runs)
+    name = lambda row: f"{row.rule}, {method_label(row.method)}"  # noqa: E731
+    differences = rule_differences(table, "tow", rules=("sam", "asam"))
+    return from_differences(differences, ["method", "rule"], name, what="ToW minus ToW of SGD", runs=runs)
+
+
+def sam_pretrains_better(records: Records) -> Finding:
+    """Judge finding (1) for pretraining: ToW after SAM minus after SGD, against two references.
+
+    A SAM-pretrained cell is held against its own SAM retrain, which differs from the SGD retrain that its partner is
+    held against; therefore also against one common SGD retrain of the same seed and forget set. A cell stands on a side
+    only where both differences stand there; where they disagree, or one reference is missing, it decides nothing.
+    """
+    runs, table, _ = main_study(records)
+    keys = ["method", "pretrain"]
+    found = {metric: pretrain_differences(table, metric, rules=("sam", "asam")) for metric in ("tow", "common_tow")}
+    own = by_cell(found["tow"], keys)
+    if own.empty:
+        return Finding()
+    common = own[keys].merge(by_cell(found["common_tow"], keys), on=keys, how="left").fillna({"seeds": 0})
+    mean = [over_cells(rows, keys) if len(rows) else None for rows in found.values()]
+    both = [_agreed(*pair) for pair in zip(sides(own), sides(common), strict=True)]
+    overall = _agreed(side(mean[0]), side(mean[1]))
+    names = [f"{row.pretrain}, {method_label(row.method)}" for row in own.itertuples()]
+    known = common[common["seeds"] > 0].reset_index(drop=True)
+    against = numbers(known, mean[1]) if len(known) else "no SGD retrain of the same forget set and seed"
+    text = f"ToW minus ToW after SGD. Against its own retrain: {numbers(own, mean[0])}. "
+    text += f"Against the common SGD retrain: {against}"
+    several = len(own) > 1
+    apart = [name for name, *pair in zip(names, sides(own), sides(common), strict=True) if len({*pair}) > 1]
+    apart += ["on average"] * (several and side(mean[0]) != side(mean[1]))
+    where = [regime([*names, "on average"], [*both, overall * several])]
+    where += [f"undecided, for the two references do not agree: {'; '.join(apart)}"] * bool(apart)
+    effect = f"own {effect_text(mean[0])}; common {effect_text(mean[1])}" if all(mean) else ""
+    return Finding(verdict(both, mean=overall * several), text, ". ".join(filter(None, where)), tuple(runs), effect)
+
+
+def _agreed(first: int, second: int) -> int:
+    return first if first == second else 0
 
 
 def overfitting_helps(records: Records) -> Finding:
@@ -50,62 +102,37 @@ def overfitting_helps(records: Records) -> Finding:
 
 
 def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
-    """Judge finding (3), that such cells exist: count cells where SGD's forget accuracy and ToW are both lower."""
+    """Judge finding (3), that such cells exist: count cells where SGD's forget accuracy and ToW are both lower.
+
+    One such cell, by simultaneous intervals, is enough; it is contradicted where every cell excludes one of the two.
+    """
     runs, table, _ = main_study(records)
     keys = ["method", "pretrain", "difficulty", "rule"]
-    forget, tow = (
-        simultaneous(by_cell(rule_differences(table, metric, rules=("sam", "asam")), keys))
-        for metric in ("forget_accuracy", "tow")
-    )
-    if forget.empty:
+    cells = [by_cell(rule_differences(table, metric, rules=("sam", "asam")), keys)
+             for metric in ("forget_accuracy", "tow")]  # fmt: skip
+    if cells[0].empty:
         return Finding()
+    forget, tow = (simultaneous(found[found["seeds"] >= FEWEST]) for found in cells)
     both = forget.merge(tow, on=keys, suffixes=("_forget", "_tow"))
     clear = both[(both["low_forget"] > 0) & (both["low_tow"] > 0)]
+    excluded = both[(both["high_forget"] < 0) | (both["high_tow"] < 0)]
     means = both[(both["mean_forget"] > 0) & (both["mean_tow"] > 0)]
-    number = f"{len(clear)} of {len(both)} cells with both simultaneous intervals above 0 ({len(means)} by means)"
-    verdict = HOLDS if len(clear) else UNDECIDED if len(means) else CONTRADICTED
+    short = f"{len(clear)} of {len(both)} cells"
+    number = f"{short} with both simultaneous intervals above 0 ({len(means)} by means, {len(excluded)} excluded)"
+    contradicted = len(excluded) == len(both) > 0
+    decided = HOLDS if len(clear) else CONTRADICTED if contradicted else UNDECIDED
     where = "; ".join(f"{method_label(row.method)}, {row.pretrain}, F {row.difficulty}" for row in clear.itertuples())
-    return Finding(verdict, number, where, tuple(runs))
+    return Finding(decided, number, where, tuple(runs), short)
 
 
-def sgd_collapses_first(records: Records, *, level: float = 0.5) -> Finding:
-    """Judge finding (4): the largest alpha at which mean ToW is below `level`, a rule; SGD's is claimed largest."""
-    runs = main_runs(records, (*CELL, "alpha"), swept="alpha")
-    table = unlearn_table(runs)
-    if table.empty or "tow" not in table or table["alpha"].nunique() < 3:
-        return Finding()
-    table = table[table["method"] == "neggrad"].assign(family=lambda rows: rows["rule"].map(family))
-    table = table.groupby("family").filter(lambda rows: rows["alpha"].nunique() >= 3)
-    collapse = {str(name): _collapse(rows, level) for name, rows in table.groupby("family")}
-    margins = {name: collapse.get("sgd", np.nan) - collapse[name] for name in ("asam", "sam") if name in collapse}
-    if "sgd" not in collapse or not margins:
-        return Finding()
-    later = [name for name, margin in margins.items() if margin > 0]
-    if any(margin < 0 for margin in margins.values()):
-        verdict = CONTRADICTED
-    else:
-        verdict = HOLDS if len(later) == len(margins) else REGIME if later else UNDECIDED
-    regime = f"against {' and '.join(later)}; the others collapse with SGD" if verdict == REGIME else ""
-    number = "; ".join(f"{name}: {'none in the sweep' if np.isinf(value) else format(value, 'g')}"
-                       for name, value in sorted(collapse.items()))  # fmt: skip
-    seeds = summarize(table, ["family", "alpha"], "tow")["seeds"].min()
-    return Finding(verdict, f"largest alpha with mean ToW < {level:g}: {number} ({seeds} seeds)", regime, tuple(runs))
-
-
-def _collapse(rows: Table, level: float) -> float:
-    means = summarize(rows, ["alpha"], "tow")
-    below = means[means["mean"] < level]["alpha"]
-    return float(below.max()) if len(below) else -np.inf
-
-
-def sam_lowers(records: Records, numbers: Sequence[str]) -> Finding:
+def sam_lowers(records: Records, measures: Sequence[str]) -> Finding:
     """Judge finding (5): a metric under SAM or ASAM minus under SGD, after unlearning.
 
     Args:
         records: what there is.
-        numbers: names of the metric, in order of preference; the first one measured is judged.
+        measures: names of the metric, in order of preference; the first one measured is judged.
     """
-    runs, table, metric = main_study(records, *numbers)
+    runs, table, metric = main_study(records, *measures)
     differences = rule_differences(table, metric, rules=("sam", "asam"))
     name = lambda row: f"{row.rule}, {method_label(row.method)}"  # noqa: E731
     what = f"{metric} minus that of SGD"
@@ -113,38 +140,67 @@ def sam_lowers(records: Records, numbers: Sequence[str]) -> Finding:
 
 
 def sam_models_are_flatter(records: Records) -> Finding:
-    """Judge finding (6a): sharpness of the SAM-pretrained original model minus that of the SGD-pretrained one."""
-    runs, table, metric = main_study(records, *(f"original_{name}" for name in FLATNESS))
-    differences = pretrain_differences(table, metric, rules=("sam", "asam"))
-    # The original model does not depend on how it is unlearned later: one row a pretraining and seed.
-    differences = differences.drop_duplicates(["pretrain", "difficulty", "seed"])
-    name = lambda row: f"pretrained {row.pretrain}"  # noqa: E731
-    return from_differences(differences, ["pretrain"], name, what=f"{metric} minus that of SGD", runs=runs, sign=-1)
+    """Judge finding (6a): basin ratio of the SAM-pretrained original minus that of the SGD-pretrained one, F and test.
+
+    Variability of the landscape and the largest eigenvalue of the Hessian stand beside it and do not decide.
+    """
+    measures = [f"original_{BASIN.format(name)}" for name in SETS]
+    runs, table, _ = main_study(records, *measures, "original_hessian_top")
+
+    def differences(metric: str) -> Table:
+        # The original model does not depend on how it is unlearned later: one row a pretraining and seed.
+        found = pretrain_differences(table, metric, rules=("sam", "asam"))
+        return found.drop_duplicates(["pretrain", "difficulty", "seed"])
+
+    name = lambda row: f"pretrained {row.pretrain}, loss on {row.set}"  # noqa: E731
+    cells = pd.concat([differences(one).assign(set=SETS[place]) for place, one in enumerate(measures)])
+    beside = {one: differences(f"original_{one}") for one in BESIDE}
+    what = "basin ratio minus that of SGD (larger is flatter)"
+    return _flatness(cells, beside, from_differences(cells, ["pretrain", "set"], name, what=what, runs=runs))
 
 
 def sgd_models_get_flatter(records: Records) -> Finding:
-    """Judge finding (6b): sharpness after unlearning minus before, SGD-pretrained and SGD-unlearned."""
-    runs, table, metric = main_study(records, *FLATNESS)
-    if not metric or f"original_{metric}" not in table:
+    """Judge finding (6b): basin ratio after unlearning minus before, SGD-pretrained and SGD-unlearned, F and test."""
+    measures = [BASIN.format(name) for name in SETS]
+    runs, table, _ = main_study(records, *measures, "hessian_top")
+    plain = table[(table["pretrain"] == "sgd") & (table["rule"] == "sgd")]
+
+    def differences(metric: str) -> Table:
+        if not {metric, f"original_{metric}"} <= set(plain):
+            return plain.iloc[:0].assign(difference=[])
+        change = plain[metric].astype(float) - plain[f"original_{metric}"].astype(float)
+        return plain.assign(difference=change).dropna(subset=["difference"])
+
+    name = lambda row: f"{method_label(row.method)}, loss on {row.set}"  # noqa: E731
+    cells = pd.concat([differences(one).assign(set=SETS[place]) for place, one in enumerate(measures)])
+    beside = {one: differences(one) for one in BESIDE}
+    what = "basin ratio after minus before (larger is flatter)"
+    return _flatness(cells, beside, from_differences(cells, ["method", "set"], name, what=what, runs=runs))
+
+
+def _flatness(cells: Table, beside: dict[str, Table], finding: Finding) -> Finding:
+    """Return the finding with the other measures of flatness beside it; without the paper's own it is undecided."""
+    means = {name: interval(rows.groupby("seed")["difference"].mean()) for name, rows in beside.items() if len(rows)}
+    if cells.empty and not means:
         return Finding()
-    table = table[(table["pretrain"] == "sgd") & (table["rule"] == "sgd")]
-    differences = table.assign(difference=table[metric] - table[f"original_{metric}"]).dropna(subset=["difference"])
-    name = lambda row: method_label(row.method)  # noqa: E731
-    return from_differences(differences, ["method"], name, what=f"{metric} after minus before", runs=runs, sign=-1)
+    texts = [f"{name}, smaller is flatter: {effect_text(one)} ({one['seeds']} seeds)" for name, one in means.items()]
+    text = "; beside it, not deciding: ".join([finding.number, *["; ".join(texts)] * bool(texts)])
+    if cells.empty:
+        return Finding(UNDECIDED, f"{NO_LANDSCAPE}; {'; '.join(texts)}", effect=NO_LANDSCAPE)
+    return replace(finding, number=text)
 
 
 # What is judged, the figure whose records it is judged from, what the paper says.
 JUDGED = [
-    ("Finding 1", "fig-tow", "SAM improves every method, as pretraining and as unlearning rule",
-     sam_improves_every_method),
-    ("Finding 2", "tab-minmax", "overfitting helps sample-level unlearning (Sharp MinMax against the same rule "
-     "unmasked)", overfitting_helps),
-    ("Finding 3", "fig-tow", "SGD sometimes reaches lower forget accuracy than SAM though its ToW is lower",
+    ("Finding 1a", "fig-tow", "SAM improves every method as unlearning rule", sam_unlearns_better),
+    ("Finding 1b", "fig-tow", "SAM improves every method as pretraining rule", sam_pretrains_better),
+    ("Finding 2", "tab-minmax", "overfitting F helps: Sharp MinMax beats its own rule unmasked", overfitting_helps),
+    ("Finding 3", "fig-accuracies", "SGD can forget more than SAM and still have the lower ToW",
      sgd_forgets_more_with_lower_tow),
-    ("Finding 4", "fig-alpha", "as alpha shrinks SGD collapses first, ASAM 1.0 last", sgd_collapses_first),
-    ("Finding 5a", "fig-mia", "SAM lowers membership-inference correctness on F", partial(sam_lowers, numbers=MIA)),
+    ("Finding 4", "fig-alpha", "as alpha shrinks SGD collapses first, ASAM last", sgd_collapses_first),
+    ("Finding 5a", "fig-mia", "SAM lowers membership-inference correctness on F", partial(sam_lowers, measures=MIA)),
     ("Finding 5b", "fig-entanglement", "SAM lowers feature entanglement of R and F",
-     partial(sam_lowers, numbers=ENTANGLEMENT)),
+     partial(sam_lowers, measures=ENTANGLEMENT)),
     ("Finding 6a", "fig-landscape", "SAM-pretrained models are flatter", sam_models_are_flatter),
     ("Finding 6b", "fig-landscape", "SGD models get flatter after unlearning", sgd_models_get_flatter),
 ]  # fmt: skip
@@ -152,7 +208,17 @@ ITEMS = [Item("finding", title, text, FIGURES[figure].command, judge) for title,
 
 
 def verdict_of(figure: str) -> Assess:
-    """Return what judges a figure or table of the catalogue: the finding or the theory claims that it shows."""
+    """Return what judges a figure or table of the catalogue: the findings or the theory claims that it shows."""
     claims = FIGURES[figure].claims
     known = {item.title: item.assess for item in ITEMS}
-    return known[claims[0]] if claims[0] in known else partial(several_claims, claims)
+    if claims[0] not in known:
+        return partial(several_claims, claims)
+    return known[claims[0]] if len(claims) == 1 else partial(several_findings, claims)
+
+
+def several_findings(titles: tuple[str, ...], records: Records) -> Finding:
+    """Return the common verdict of the findings that a figure shows, each named with its own."""
+    found = {item.title: item.assess(records) for item in ITEMS if item.title in titles}
+    runs = {record.run_id: record for one in found.values() for record in one.records}
+    number = "; ".join(f"{title}: {one.verdict}" for title, one in found.items())
+    return Finding(common_verdict([one.verdict for one in found.values()]), number, "", tuple(runs.values()))

@@ -1,4 +1,8 @@
-"""The one rule of judging: from differences between rules to a verdict, a number with its interval, and where."""
+"""The one rule of judging: from the sides on which intervals lie to a verdict, a number with its interval, and where.
+
+It is the same for theory and networks: `verdict` sees sides only, +1 where an interval lies wholly where the claim says
+and -1 where it lies wholly elsewhere.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,13 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from figures.tables.intervals import Row, Table, effect_text, simultaneous
+from figures.tables.intervals import Row, Table, effect_text, pooled_deviation, simultaneous
 from figures.tables.pairs import by_cell, over_cells
 from figures.tables.records import Records
 from repro.records.record import Record
 
-HOLDS, REGIME, CONTRADICTED, UNDECIDED = "holds", "holds in a regime", "contradicted", "undecided"
+HOLDS, REGIME, MIXED = "holds", "holds in a regime", "mixed"
+CONTRADICTED, UNDECIDED = "contradicted", "undecided"
 REPORTED, NOT_RUN = "reported", "not run"
+FEWEST = 3  # seeds: a cell of fewer never decides
 
 
 @dataclass(frozen=True)
@@ -20,17 +26,19 @@ class Finding:
     """What the records say about one item.
 
     Attributes:
-        verdict: holds, holds in a regime, contradicted, undecided (the intervals contain zero), reported (a number was
-            asked for, nothing was claimed) or not run.
-        number: our number, with its interval and number of seeds.
-        regime: where it holds.
+        verdict: holds, holds in a regime, mixed, contradicted, undecided (the intervals contain zero), reported (a
+            number was asked for, nothing was claimed) or not run.
+        number: our number, with its interval and number of seeds, in full.
+        regime: where it holds and where it fails.
         records: the runs behind it.
+        effect: the central number with its interval and noise floor, in a few words; "" where `number` is as short.
     """
 
     verdict: str = NOT_RUN
     number: str = "—"
     regime: str = ""
     records: tuple[Record, ...] = field(default=(), repr=False)
+    effect: str = ""
 
 
 Assess = Callable[[Records], Finding]
@@ -55,36 +63,70 @@ class Item:
     assess: Assess
 
 
+def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
+    """Return the verdict on a claim from the sides of its cells and that of their mean.
+
+    - holds: every cell lies on the claimed side;
+    - mixed: something lies on the claimed side and something on the other;
+    - holds in a regime: some cell or the mean lies on the claimed side, none on the other;
+    - contradicted: some cell or the mean lies on the other side, none on the claimed one;
+    - undecided: every interval contains 0.
+
+    Args:
+        sides: +1, 0 or -1 for each cell, by intervals that hold together; a cell that must not decide is 0.
+        mean: that of the mean over cells, by its own interval.
+    """
+    seen = {*sides, mean}
+    if {1, -1} <= seen:
+        return MIXED
+    if sides and set(sides) == {1}:
+        return HOLDS
+    return REGIME if 1 in seen else CONTRADICTED if -1 in seen else UNDECIDED
+
+
+# On which sides an item with this verdict has parts.
+SIDES = {HOLDS: [1], REGIME: [1, 0], MIXED: [1, -1], CONTRADICTED: [-1], UNDECIDED: [0]}
+
+
+def common_verdict(verdicts: Sequence[str]) -> str:
+    """Return the verdict of several items together, by the rule of their cells; those not run are passed over."""
+    found = [side for one in verdicts for side in SIDES.get(one, [])]
+    return verdict(found) if found else NOT_RUN
+
+
+def sides(effects: Table, *, sign: int = 1) -> list[int]:
+    """Return for each cell +1 where its simultaneous interval lies on the claimed side, -1 on the other, else 0.
+
+    The variance is pooled over the cells that may decide (`figures.tables.intervals.simultaneous`); a cell of fewer
+    than three seeds is 0.
+
+    Args:
+        effects: rows with `mean`, `low`, `high`, `seeds` and, where they are t-intervals, `sd`.
+        sign: +1 when the claim says greater, -1 when it says smaller.
+    """
+    decides = _decides(effects)
+    wider = simultaneous(effects[decides])
+    found = pd.Series(0, index=effects.index)
+    found[decides] = sign * ((wider["low"] > 0).astype(int) - (wider["high"] < 0).astype(int))
+    return [int(side) for side in found]
+
+
+def side(effect: Row | None, *, sign: int = 1) -> int:
+    """Return +1, -1 or 0 for one effect by its own interval, 0 where it has fewer than three seeds or is None."""
+    if effect is None or effect["seeds"] < FEWEST:
+        return 0
+    return sign * (int(effect["low"] > 0) - int(effect["high"] < 0))
+
+
 def judge(effects: Table, *, sign: int = 1, overall: Any = None) -> str:
     """Return a verdict from intervals of effects that the claim says all have one sign.
 
     Args:
-        effects: rows with `mean`, `low`, `high` (95 %), `seeds`.
-        sign: +1 when the claim says greater, -1 when it says smaller.
+        effects: rows as `sides` takes them; none is "not run".
+        sign: as in `sides`.
         overall: the 95 % interval of their mean, or None.
-
-    Every interval on the claimed side: holds. Some, even when all cells' are widened to hold together, or that of the
-    mean: holds in a regime. None, and at least one wholly on the other side: contradicted. Otherwise the records decide
-    nothing.
     """
-    known = effects.dropna(subset=["low", "high"])
-    if known.empty:
-        return NOT_RUN if effects.empty else UNDECIDED
-    if (sides(known, sign=sign) > 0).all():
-        return HOLDS
-    clear = clear_sides(known, sign=sign, overall=overall)
-    return REGIME if 1 in clear else CONTRADICTED if -1 in clear else UNDECIDED
-
-
-def sides(effects: Table, *, sign: int = 1) -> Table:
-    """Return for each effect +1 where its interval lies on the claimed side, -1 on the other, 0 where it holds 0."""
-    return sign * ((effects["low"] > 0).astype(int) - (effects["high"] < 0).astype(int))
-
-
-def clear_sides(effects: Table, *, sign: int = 1, overall: Any = None) -> list[int]:
-    """Return the sides of the cells by simultaneous intervals, then that of their mean by its own, if it is given."""
-    found = list(sides(simultaneous(effects), sign=sign))
-    return found + list(sides(pd.DataFrame([overall]), sign=sign)) if overall else found
+    return verdict(sides(effects, sign=sign), mean=side(overall, sign=sign)) if len(effects) else NOT_RUN
 
 
 def from_differences(
@@ -99,7 +141,7 @@ def from_differences(
         name: what a cell is called, from its named tuple.
         what: what was subtracted from what.
         runs: the runs behind it.
-        sign: as in `judge`.
+        sign: as in `sides`.
     """
     effects = by_cell(differences, keys)
     if effects.empty:
@@ -116,29 +158,57 @@ def from_effects(
     Args:
         effects: rows with `mean`, `low`, `high`, `seeds`; names: one each.
         what: what was subtracted from what; runs: the runs behind it.
-        sign: as in `judge`.
+        sign: as in `sides`.
         overall: the interval of their mean, which is judged beside them, or None.
     """
     overall = overall if len(effects) > 1 else None
-    named = list(zip([*names, "on average"], clear_sides(effects, sign=sign, overall=overall), strict=False))
-    lists = {word: [name for name, side in named if side == place] for word, place in (("holds", 1), ("fails", -1))}
-    regime = ". ".join(f"{word}: {'; '.join(cells)}" for word, cells in lists.items() if cells)
-    verdict = judge(effects, sign=sign, overall=overall)
-    return Finding(verdict, f"{what}: {_number(effects, overall)}", regime, tuple(runs))
+    found, mean = sides(effects, sign=sign), side(overall, sign=sign)
+    where = regime([*names, "on average"], [*found, mean])
+    central = effects.iloc[0] if len(effects) == 1 else overall
+    effect = "" if central is None else with_floor(central)
+    return Finding(verdict(found, mean=mean), f"{what}: {numbers(effects, overall)}", where, tuple(runs), effect)
 
 
-def _number(effects: Table, overall: Any) -> str:
-    """Return the one effect, or the mean of several, how many are clear of 0, and the smallest and the largest."""
+def regime(names: Sequence[str], sides: Sequence[int]) -> str:
+    """Return where a claim holds and where it fails: the names of the cells on either side."""
+    lists = {word: [name for name, side in zip(names, sides, strict=False) if side == place]
+             for word, place in (("holds", 1), ("fails", -1))}  # fmt: skip
+    return ". ".join(f"{word}: {'; '.join(cells)}" for word, cells in lists.items() if cells)
+
+
+def numbers(effects: Table, overall: Any) -> str:
+    """Return the one effect, or the mean of several, how many lie clear of 0, and the smallest and the largest."""
     smallest, largest = effects.loc[effects["mean"].idxmin()], effects.loc[effects["mean"].idxmax()]
     if len(effects) == 1:
         return with_seeds(smallest)
-    mean = with_seeds(overall) if overall else f"{effects['mean'].mean():+.3f}"
-    clear = clear_sides(effects)
-    counts = f"{clear.count(1)} above 0 and {clear.count(-1)} below by simultaneous intervals"
+    mean = with_seeds(overall) if overall is not None else f"{effects['mean'].mean():+.3f}"
+    found = sides(effects)
+    counts = f"{found.count(1)} above 0 and {found.count(-1)} below by simultaneous intervals"
+    if "sd" in effects:
+        counts += " (pooled sd {:.3f}, {} degrees of freedom)".format(*pooled_deviation(effects[_decides(effects)]))
+    few = int((~_decides(effects)).sum())
+    silent = f", {few} of fewer than {FEWEST} seeds decide nothing" if few else ""
     ends = f"from {with_seeds(smallest)} to {with_seeds(largest)}"
-    return f"{mean} on average over {len(effects)} cells, {counts}; {ends}"
+    return f"{mean} on average over {len(effects)} cells, {counts}{silent}; {ends}"
 
 
 def with_seeds(row: Row) -> str:
-    """Return an effect with its 95 % interval and number of seeds."""
-    return f"{effect_text(row)} ({int(row['seeds'])} seeds)"
+    """Return an effect with its 95 % interval, number of seeds and, where known, its size in noise floors."""
+    return f"{effect_text(row)} ({int(row['seeds'])} seeds{in_floors(row, ', ')})"
+
+
+def with_floor(row: Row) -> str:
+    """Return an effect with its 95 % interval and, where known, in units of its noise floor."""
+    floor = row.get("floor", float("nan"))
+    times = f"{abs(row['mean']) / floor:.1f} x floor {floor:.3f}" if floor > 0 else f"floor {floor:.3f}"
+    return effect_text(row) + (f", {times}" if floor == floor else "")
+
+
+def in_floors(row: Row, before: str = "") -> str:
+    """Return an effect in units of the noise floor of a difference, such as "1.5 floors"; "" where it has none."""
+    floor = row.get("floor", float("nan"))
+    return f"{before}{abs(row['mean']) / floor:.1f} floors" if floor > 0 else ""
+
+
+def _decides(effects: Table) -> Any:
+    return (effects["seeds"].astype(int) >= FEWEST) & effects["low"].notna()

@@ -1,4 +1,4 @@
-"""The page `paper_repro.md`: the paper item by item, what it claims and what our records say."""
+"""The page `paper_repro.md`: what a reader may conclude, a table of every item, then a section an item."""
 
 import os
 import textwrap
@@ -16,40 +16,76 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
-from figures.verdicts.judge import Finding, Item
+from figures.verdicts.judge import (
+    CONTRADICTED,
+    HOLDS,
+    MIXED,
+    NOT_RUN,
+    REGIME,
+    REPORTED,
+    UNDECIDED,
+    Finding,
+    Item,
+)
 from repro.records.record import Reader, Record
 
-HEAD = """# The paper, item by item
-
-Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand.
-
-Verdicts: **holds** (every 95 % interval lies on the claimed side), **holds in a regime** (some do; the regime is
-named), **contradicted** (none do and at least one lies wholly on the other side), **undecided** (the intervals contain
-zero: these runs cannot tell), **reported** (a number was asked for, nothing was claimed), **not run** (the command
-brings the record). Theory verdicts come from `theory_claim` records, network verdicts from paired differences within a
-cell and training seed. Where an item has many cells, those that count go by simultaneous intervals
-(Bonferroni over the cells), so that one cell in twenty that lies beside zero by luck is no finding; their mean goes by
-its own interval. A figure or table takes the verdict of the claim it supports. "Record" is store/run id; a figure's
-JSON lists every run behind it.
-"""
+TITLE = (
+    "# The paper, item by item\n\n"
+    "Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand.\n"
+)
+# What a reader may conclude from a verdict: the claim comes first.
+SENTENCES = {
+    HOLDS: "holds in every cell that was run.",
+    REGIME: "holds in part of the cells and is contradicted in none; outside them it may not be concluded.",
+    MIXED: "holds in some cells and is contradicted in others: neither it nor its opposite may be concluded.",
+    CONTRADICTED: "is contradicted where anything could be told, and may not be concluded.",
+    UNDECIDED: "cannot be told from these runs: neither it nor its opposite may be concluded.",
+    REPORTED: "is reported, not judged.",
+    NOT_RUN: "has not been run; nothing may be concluded.",
+}
+METHOD = (
+    "Verdicts, one rule for theory and networks. Each cell has an interval, and all intervals of an item hold "
+    "together at 95 % (Bonferroni over its cells, the variance pooled over them, its degrees of freedom the sum of "
+    "seeds - 1); the mean over cells has an interval of its own. **holds**: every cell lies on the claimed side. "
+    "**mixed**: something lies on the claimed side and something on the other. **holds in a regime**: something "
+    "lies on the claimed side, nothing on the other. **contradicted**: the reverse. **undecided**: every interval "
+    "contains 0. A cell of fewer than three seeds decides nothing. **reported**: a number was asked for, nothing "
+    "was claimed. **not run**: the command brings the records. A part of a theory claim states a sign or a rate and "
+    "holds or fails.\n\n"
+    "Noise floor: what two models retrained on the same R with other seeds differ by; an effect's floor is the "
+    "deviation of such a difference. An effect of less than one floor is smaller than what another seed of perfect "
+    "unlearning would change. A verdict on pretraining needs two references, the cell's own retrain and one SGD "
+    "retrain for all, to agree. A figure or table takes the verdict of the claims it shows."
+)
 # What the page says of the data of each study whose records it rests on.
 STUDIES = {
+    "cifar10": "`cifar10` (all 50,000 CIFAR-10 images)",
     "digits": "`digits` (scanned 8x8 digits, three training seeds; its sweeps `alpha` and `mask` ten, `klom` 100)",
     "cifar10-small": "`cifar10-small` with `cifar10-seeds` (2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8, eight "
     "training seeds)",
 }
 NETWORKS = (
-    "Network numbers come from small studies on data the paper did not use: {studies}, with a learning rate chosen for "
-    "every method, rule and forget set on a seed of its own. The rate is chosen on an SGD-pretrained model and kept "
-    "after SAM pretraining, which if anything favours SGD pretraining. A forget set graded by memorization is the same "
-    "for all seeds: intervals are intervals of training, not of the choice of sets. Order and sign of an effect can be "
-    "held against the paper; its size cannot, and neither can anything that needs a large network or many classes."
+    "Network numbers come from small studies on data or models the paper did not use: {studies}. A forget set graded "
+    "by memorization is the same for all seeds: intervals are intervals of training, not of the choice of sets. Order "
+    "and sign of an effect can be held against the paper; its size cannot, and neither can anything that needs a large "
+    "network or many classes."
 )
+RATES = (
+    "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "
+    "only rules within a method."
+)
+NAMES_OF_CHOSEN = {"lr": "the learning rate", "epochs": "the number of epochs"}
+STRENGTHS = ("scrub", "l1_sparse")  # methods with a strength beside the rate
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
             "ask": "What the reviewers asked for"}  # fmt: skip
 # Tables the page carries whole: what the one line of a verdict is drawn from.
-TABLES = {"tab-differences": "SAM against SGD, cell by cell", "tab-choice": "How the learning rates were chosen"}
-WIDTH, SHOWN = 118, 3  # characters of a line; records named in a row
+TABLES = {
+    "tab-differences": "SAM against SGD, cell by cell",
+    "tab-matched": "Rules at matched forgetting",
+    "tab-choice": "How the learning rates were chosen",
+}
+WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section
+CELL = 72  # characters of a cell of the table, which must fit on one line
 SHOWN_BY = {"fig": "figure", "tab": "table"}
 ITEMS = [
     *theory_claims.ITEMS,
@@ -62,7 +98,7 @@ ITEMS = [
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of the page.
+    """One item of the page.
 
     Attributes:
         item: the paper's item.
@@ -73,7 +109,7 @@ class Verdict:
     finding: Finding
 
     def row(self) -> dict[str, str]:
-        """Return the row as text, column by column."""
+        """Return everything about the item as text, column by column."""
         return {
             "item": self.item.title,
             "claim": self.item.statement,
@@ -83,6 +119,30 @@ class Verdict:
             "record": cite(self.finding.records),
             "command": f"`{self.command()}`",
         }
+
+    def line(self) -> dict[str, str]:
+        """Return its row of the page's table, whose cells fit on one line each; the title links to its section."""
+        effect = self.finding.effect or self.finding.number
+        if self.item.title in FIGURES:
+            effect = "see " + ", ".join(shown_claims(self.item.title))
+        return {
+            "item": link(self.item.title),
+            "claim": _short(self.item.statement),
+            "verdict": self.finding.verdict,
+            "effect": _short(effect),
+        }
+
+    def section(self) -> str:
+        """Return its section: claim and verdict, the number in full, where it holds, records and command."""
+        row = self.row()
+        lines = [f"### {self.item.title}", "", f"{row['claim'][0].upper()}{row['claim'][1:]}: **{row['verdict']}**."]
+        if self.item.title in FIGURES:
+            lines += ["", f"The verdict is that of {' and '.join(map(link, shown_claims(self.item.title)))}."]
+        elif self.finding.verdict != NOT_RUN:
+            lines += ["", self.finding.number]
+            lines += ["", *(f"- {part}" for part in self.finding.regime.split(". "))] if self.finding.regime else []
+        lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
+        return "\n".join(lines) + "\n"
 
     def command(self) -> str:
         """Return what makes the records: the study most of them came from, else the item's own command."""
@@ -110,11 +170,16 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
     """Write the Markdown page; the same records give the same bytes."""
     records = Records(readers)
     found = assess(records)
-    counts = Counter(verdict.finding.verdict for verdict in found)
-    parts = [HEAD, _networks(records), "\n" + ", ".join(f"{counts[name]} {name}" for name in sorted(counts)) + ".\n"]
+    parts = [TITLE, *conclusions(found, records), "\n## Every item\n"]
     for section, title in SECTIONS.items():
-        rows = pd.DataFrame([verdict.row() for verdict in found if verdict.item.section == section])
-        parts.append(f"\n## {title}\n\n{markdown(rows)}")
+        rows = pd.DataFrame([verdict.line() for verdict in found if verdict.item.section == section])
+        parts.append(f"\n**{title}**\n\n{markdown(rows)}")
+    counts = Counter(verdict.finding.verdict for verdict in found)
+    parts.append("\n" + ", ".join(f"{counts[name]} {name}" for name in sorted(counts)) + ".\n")
+    parts.append(f"\n## How it is judged\n\n{_wrapped(METHOD)}")
+    for section, title in SECTIONS.items():
+        own = [verdict.section() for verdict in found if verdict.item.section == section]
+        parts.append(f"\n## {title}\n\n" + "\n".join(own))
     for name, title in TABLES.items():
         drawing = find(name)(records, Theme("light"))
         source = f"{drawing.caption} Records: {cite(drawing.records)}; `repro figures {name}`."
@@ -127,12 +192,52 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
     return path
 
 
-def _networks(records: Records) -> str:
-    """Return what the page says of the network studies that are there, wrapped like the rest of its head."""
-    there = {record.provenance.get("study") for record in records.of("unlearn")}
+def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
+    """Return the screen of plain sentences: what may be concluded on each finding, and of what the networks are."""
+    lines = [
+        f'- **{link(one.item.title)}**, "{one.item.statement}", {SENTENCES[one.finding.verdict]}'
+        + (f" Effect: {one.finding.effect}." if one.finding.effect else "")
+        for one in found
+        if one.item.section == "finding"
+    ]
+    runs = records.of("unlearn")
+    notes = [_networks(runs), _comparison(records) if runs else ""]
+    head = "\n## What may be concluded\n\n"
+    return [head, "\n".join(lines) + "\n", *(f"\n{_wrapped(note)}" for note in notes if note)]
+
+
+def _networks(runs: Iterable[Record]) -> str:
+    """Return what the page says of the network studies that are there, "" where there is none."""
+    there = {record.provenance.get("study") for record in runs}
     studies = ", and ".join(text for name, text in STUDIES.items() if name in there)
-    lines = textwrap.wrap(NETWORKS.format(studies=studies), WIDTH, break_on_hyphens=False)
-    return "\n" + "\n".join(lines) + "\n" if studies else ""
+    return NETWORKS.format(studies=studies) if studies else ""
+
+
+def _comparison(records: Records) -> str:
+    """Return what was chosen for each method, and that methods are not compared where their strengths were not."""
+    runs = records.of("choice")
+    values = {name: {run.config.get(name) for run in runs} for name in NAMES_OF_CHOSEN}
+    strengths = {str(run.config.get("method_options")) for run in runs if run.config.get("method") in STRENGTHS}
+    if len(strengths) > len(STRENGTHS):
+        return ""
+    chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if len(values[name]) > 1)
+    return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")
+
+
+def anchor(title: str) -> str:
+    """Return the link target that a Markdown page gives a heading: lower case, words joined by dashes."""
+    return "".join(mark for mark in title.lower().replace(" ", "-") if mark.isalnum() or mark in "-_")
+
+
+def link(title: str) -> str:
+    """Return a link to the section of an item."""
+    return f"[{title}](#{anchor(title)})"
+
+
+def shown_claims(figure: str) -> list[str]:
+    """Return the titles of the findings or theory claims whose verdict a figure or table takes."""
+    names = {identifier: title for identifier, title, _ in theory_claims.CLAIMS}
+    return [names.get(claim, claim) for claim in FIGURES[figure].claims]
 
 
 def cite(records: Iterable[Record]) -> str:
@@ -140,3 +245,12 @@ def cite(records: Iterable[Record]) -> str:
     names = [f"{source}/{run_id}" for source, run_id in sorted((record.source, record.run_id) for record in records)]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more if names else "—"
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(text, CELL, placeholder=" …")
+
+
+def _wrapped(text: str) -> str:
+    parts = ["\n".join(textwrap.wrap(part, WIDTH, break_on_hyphens=False)) for part in text.split("\n\n")]
+    return "\n\n".join(parts) + "\n"

@@ -4,26 +4,24 @@ from functools import partial
 
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.verdicts.judge import CONTRADICTED, HOLDS, NOT_RUN, REGIME, UNDECIDED, Finding, Item
+from figures.verdicts.judge import Finding, Item, common_verdict, verdict
 from repro.records.record import Record
 
 # Claim identifier, title, what the paper says.
 CLAIMS = [
-    ("lemma-3.1-activation", "Lemma 3.1", "the SAM perturbation switches off the noise neurons of R, not those of F"),
+    ("lemma-3.1-activation", "Lemma 3.1", "SAM's perturbation switches off noise neurons of R, not of F"),
     ("lemma-3.1-sgd-on-forget", "Lemma 3.1, consequence", "SAM abandons denoising on F and acts there like SGD"),
-    ("theorem-3.2-sgd-boundary", "Theorem 3.2", "SGD overfits benignly iff |phi| >= C1 d^(1/4) n^(-1/4) P sigma_p"),
+    ("theorem-3.2-sgd-boundary", "Theorem 3.2", "SGD overfits benignly iff |phi| >= C1 (d/n)^(1/4) P sigma_p"),
     ("theorem-3.3-sam-boundary", "Theorem 3.3", "SAM has low test error already for |phi| >= Omega(1)"),
     ("theorem-3.3-matched-forgetting", "SAM against SGD in theory",
-     "SAM is the better unlearning rule, at matched epochs and at matched forgetting"),
+     "SAM unlearns better, at matched epochs and matched forgetting"),
     ("lemma-3.4-surplus-ratio", "Lemma 3.4 as a ratio", "SAM learns retain signal Theta(|phi|^2) times as fast"),
     ("lemma-3.4-surplus-difference", "Lemma 3.4 as a difference", "SAM learns Theta(|phi|^2) more retain signal"),
     ("lemma-3.4-alpha-tolerance", "Lemma 3.4, alpha", "SAM tolerates a smaller alpha than SGD"),
     ("lemma-3.4-alpha-gap", "Lemma 3.4, rate", "the alpha thresholds of SGD and SAM differ by O(sqrt(d/n))"),
     ("random-labels", "Random labels", "the same analysis with flipped forget labels"),
-    ("sharp-minmax", "Sharp MinMax", "the forget part needs a stronger signal than SGD; overfitting F helps"),
+    ("sharp-minmax", "Sharp MinMax", "its forget part needs a stronger signal; overfitting F helps"),
 ]  # fmt: skip
-# Where claims differ, and none holds anywhere, the last of these that one of them has is their common verdict.
-ORDER = (NOT_RUN, UNDECIDED, HOLDS, REGIME, CONTRADICTED)
 
 
 def one_claim(name: str, records: Records) -> Finding:
@@ -31,18 +29,33 @@ def one_claim(name: str, records: Records) -> Finding:
     record = claim_records(records, [name]).get(name)
     if record is None:
         return Finding()
-    return Finding(record.result["verdict"], _estimate(record), record.result["regime"], (record,))
+    number = _estimate(record)
+    return Finding(claim_verdict(record), number, record.result["regime"], (record,), number.partition(" — ")[0])
+
+
+def claim_verdict(record: Record) -> str:
+    """Return the verdict on a claim from the parts that its record names, by the rule that judges networks too.
+
+    A part states a sign or a rate and either holds or fails, so that parts on both sides are "mixed". A record that
+    names no parts keeps its own verdict.
+    """
+    held, _, failed = record.result["regime"].partition("fails: ")
+    parts = [1] * len(_names(held.removeprefix("holds: "))) * held.startswith("holds: ") + [-1] * len(_names(failed))
+    return verdict(parts) if parts else record.result["verdict"]
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.removesuffix(". ").split("; ") if name]
 
 
 def several_claims(names: tuple[str, ...], records: Records) -> Finding:
     """Return the verdict of the theory claims that a figure shows; where they differ, each is named with its own."""
-    found = list(claim_records(records, names).values())
+    found = [(record, claim_verdict(record)) for record in claim_records(records, names).values()]
     if not found:
         return Finding()
-    seen = {record.result["verdict"] for record in found}
-    verdict = REGIME if len(seen) > 1 and seen & {HOLDS, REGIME} else max(seen, key=ORDER.index)
-    number = "; ".join(f"{record.result['title']}: {record.result['verdict']}" for record in found)
-    return Finding(verdict, number, "", tuple(found))
+    common = common_verdict([each for _, each in found])
+    number = "; ".join(f"{record.result['title']}: {each}" for record, each in found)
+    return Finding(common, number, "", tuple(record for record, _ in found))
 
 
 def _estimate(record: Record) -> str:

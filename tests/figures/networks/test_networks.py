@@ -5,12 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
 from figures.networks.cells import TOW
+from figures.networks.choice import draw as draw_choice
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.sweeps import draw_mask
+from figures.networks.tow import draw as draw_tow
+from figures.networks.tow_tables import draw_neggrad
 from figures.tables.records import Records
 from repro.records.record import Record
 
@@ -26,8 +30,81 @@ def test_tow_is_drawn_from_the_records_mean_and_interval(drawing: Draw) -> None:
     assert cell[["mean", "sd", "low", "high", "seeds"]].iloc[0].tolist() == pytest.approx(
         [0.71, 0.01, 0.71 - half, 0.71 + half, 3]
     )
-    retrained = data[(data["method"] == "retrained") & (data["metric"] == "test_accuracy")]
-    assert retrained["mean"].tolist() == pytest.approx([0.7] * 3)
+    accuracies = drawing("fig-accuracies").data
+    retrained = accuracies[(accuracies["method"] == "retrained") & (accuracies["metric"] == "test_accuracy")]
+    assert retrained["mean"].tolist() == pytest.approx([0.71] * 3)
+
+
+def test_tow_stands_beside_the_floor_and_against_both_references(drawing: Draw) -> None:
+    data = drawing("fig-tow").data
+    # Models retrained with seeds 0, 1, 2 differ by 0.01 a seed on each of three sets: ToW 0.99^3, 0.99^3, 0.98^3.
+    assert set(data["floor"].round(6)) == {round((2 * 0.99**3 + 0.98**3) / 3, 6)}
+    assert not data["as_good_as_retraining"].any()
+    assert set(data[data["pretrain"] == "sam-0.1"]["metric"]) == {"tow", "common_tow"}
+    assert set(data[data["pretrain"] == "sgd"]["metric"]) == {"tow"}
+    # Accuracies 0.8 against 0.7, 0.71, 0.72 on three sets.
+    common = data[data["metric"] == "common_tow"]["mean"].tolist()
+    assert common == pytest.approx([(0.9**3 + 0.91**3 + 0.92**3) / 3] * 9)
+
+
+def test_a_cell_whose_interval_reaches_the_floor_is_as_good_as_retraining(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    retrained = {f"retrained_{name}_accuracy": 0.7 for name in ("retain", "test")}
+    found = [run(rule=rule, seed=seed, number=retrained | {"retrained_forget_accuracy": 0.7 + 0.1 * seed, "tow": value,
+                                                           "parents": {"forget_set": "F"}})
+             for rule, values in (("sgd", (0.5, 0.51, 0.52)), ("sam-0.1", (0.83, 0.85, 0.87)))
+             for seed, value in enumerate(values)]  # fmt: skip
+    data = draw_tow(records_of(found), Theme()).data.set_index("rule")
+    # Floor 0.867 -+ 0.047: SAM's interval ends at 0.90, SGD's at 0.53.
+    assert data["as_good_as_retraining"].to_dict() == {"sgd": False, "sam-0.1": True}
+    text = markdown(draw_neggrad(records_of(found), Theme()).display)
+    assert "| NegGrad | SGD | SAM 0.1 | 85.00 ± 2.00 (3) † |" in text
+    assert "| 86.7 ± 4.7 / 86.7 ± 4.7 |" in text
+
+
+def test_at_most_five_rules_are_drawn_and_the_rest_are_named(run: Make, records_of: Callable[..., Records]) -> None:
+    rules = ["sgd", "sam-0.1", "sam-0.2", "asam-1.0", "minmax-asam-1.0", "retain-sam-0.1"]
+    found = [run(rule=rule, seed=seed, number={"tow": 0.5}) for rule in rules for seed in range(2)]
+    drawn = draw_tow(records_of(found), Theme())
+    assert set(drawn.data["rule"]) == set(rules) - {"sam-0.2"}
+    assert "Rules in the tables only: SAM 0.2." in drawn.caption
+
+
+def test_every_network_figure_names_the_accuracy_of_its_originals(drawing: Draw) -> None:
+    networks = [name for name, entry in FIGURES.items() if entry.draw.startswith("networks")]
+    lacking = [name for name in networks if "Test accuracy of the originals in percent:" not in drawing(name).caption]
+    assert lacking == []
+    assert "SAM 0.1 90.0 ± 0.0 (3); SGD 90.0 ± 0.0 (3)." in drawing("fig-tow").caption
+
+
+def test_trajectories_show_every_rule_against_its_gradient_evaluations(drawing: Draw) -> None:
+    data = drawing("fig-trajectories").data
+    cell = data[(data["pretrain"] == "sgd") & (data["difficulty"] == "low") & (data["metric"] == "forget")]
+    for rule, cost in (("sgd", 100), ("sam-0.1", 200)):
+        line = cell[cell["rule"] == rule]
+        assert line["gradient_evaluations"].tolist() == [0, cost, 2 * cost, 3 * cost]
+        assert line["mean"].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
+    # ToW of the last point: 0.8 against 0.7, 0.71, 0.72 on R and test, 0.6 on F.
+    tow = data[(data["metric"] == "tow") & (data["point"] == 3)]["mean"]
+    expected = np.mean([(1 - (0.1 - 0.01 * seed)) ** 2 * (1 - (0.1 + 0.01 * seed)) for seed in range(3)])
+    assert tow.tolist() == pytest.approx([expected] * len(tow))
+
+
+def test_rules_stand_at_matched_forgetting_beside_matched_epochs(drawing: Draw) -> None:
+    text = markdown(drawing("tab-matched").display)
+    # Halfway from 0.9 to 0.7, 0.71, 0.72: 0.8, 0.805, 0.81, after 1, 0.95, 0.9 points of 100 or 200 evaluations.
+    assert "| NegGrad | SGD | low | SGD | 3 of 3 |" in text
+    data = drawing("tab-matched").data.set_index(["pretrain", "difficulty", "rule"])
+    sgd, sam = (data.loc[("sgd", "low", rule), "gradient_evaluations_matched_mean"] for rule in ("sgd", "sam-0.1"))
+    assert (sgd, sam) == pytest.approx((95.0, 190.0))
+    assert data.loc[("sgd", "low", "sam-0.1"), "tow_matched_minus_sgd_mean"] == pytest.approx(0.0)
+
+
+def test_ulira_gives_the_rates_of_each_rule_and_of_doing_nothing(drawing: Draw) -> None:
+    text = markdown(drawing("tab-ulira").display)
+    assert "| SGD | do nothing | 0.530 [0.528, 0.532] | 0.030 [0.028, 0.032] | 0.003 [0.001, 0.005] |" in text
+    assert "| SGD | SAM 0.1 | 0.600 [0.598, 0.602] | 0.100 [0.098, 0.102] |" in text
 
 
 def test_sweeps_are_drawn_from_the_study_that_swept(drawing: Draw) -> None:
@@ -79,8 +156,20 @@ def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(d
     )
     assert data["tow"].isna().sum() == 1
     text = markdown(drawing("tab-choice").display)
-    assert "| NegGrad | SGD | high | 60.00 | 70.00 * | 50.00 |" in text
-    assert "diverged" in text
+    assert "| NegGrad | SGD | high | SGD | interior | 60.00 | 70.00 * | 50.00 |" in text
+    assert "| NegGrad | SAM 0.1 | low | SGD | edge | 80.00 | — | 90.00 * |" in text
+    assert "| NegGrad | SAM 0.1 | high | SGD | edge | 80.00 * | — | diverged |" in text
+    assert "2 of 4 winners stand on an edge." in drawing("tab-choice").caption
+
+
+def test_what_the_study_says_of_its_choice_comes_first(run: Make, records_of: Callable[..., Records]) -> None:
+    candidates = [run(kind="choice", lr=lr, seed=9, pretrain=pretrain, number={"tow": tow})
+                  for pretrain in ("sgd", "sam-0.1") for lr, tow in ((0.1, 0.5), (0.2, 0.7), (0.3, 0.6))]  # fmt: skip
+    stated = {"name": "lr", "value": 0.1, "state": "no better than doing nothing"}
+    study = run(kind="unlearn", pretrain="sam-0.1", number={"tow": 0.5, "choice": stated})
+    data = draw_choice(records_of([*candidates, study]), Theme()).data
+    chosen = data[data["chosen"]].set_index("pretrain")[["candidate", "state"]]
+    assert chosen.T.to_dict("list") == {"sgd": [0.2, "interior"], "sam-0.1": [0.1, stated["state"]]}
 
 
 def test_runs_that_choose_are_not_part_of_the_study(drawing: Draw) -> None:
@@ -100,16 +189,21 @@ def test_differences_from_sgd_stand_per_method_and_forget_set_with_their_interva
     )
     assert set(tow["seeds"]) == {3}
     text = markdown(drawing("tab-differences").display)
-    assert "| unlearning | NegGrad | SAM 0.1 | low | +10.0 [+10.0, +10.0] * | +0.0 [+0.0, +0.0] |" in text
-    assert "| pretraining | NegGrad | SAM 0.1 | high | +0.0 [+0.0, +0.0] |" in text
+    shown = "| unlearning | NegGrad | SAM 0.1 | low | +10.0 [+10.0, +10.0] * | +0.0 [+0.0, +0.0] |"
+    assert shown in text
+    # Triples of 0.99^3, 0.99^3, 0.98^3: 4 of 6 differ by 0.0291.
+    (line,) = [line for line in text.splitlines() if line.startswith(shown)]
+    assert line.endswith(f"| {100 * (0.99**3 - 0.98**3) * np.sqrt(4 / 6):.1f} |")
+    assert "| pretraining | NegGrad | SAM 0.1 | high | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |" in text
 
 
 def test_the_reference_models_have_their_own_accuracies(drawing: Draw) -> None:
-    # Synthetic accuracies: 0.8 after unlearning, 0.7 of the retrained model, 0.9 of the original one.
+    # Synthetic accuracies: 0.8 after unlearning, 0.7 and 0.01 a seed of the retrained model, 0.9 of the original one.
     text = markdown(drawing("tab-minmax").display)
-    assert "| NegGrad | SGD | SAM 0.1 | low | 71.00 ± 1.00 (3) | 80.00 ± 0.00 (3) |" in text
-    assert "| do nothing | SGD | — | low | 50.00 ± 0.00 (3) | 90.00 ± 0.00 (3) |" in text
-    assert "| retrained on R | SGD | — | low | 100 by definition | 70.00 ± 0.00 (3) |" in text
+    common = f"{100 * np.mean([0.9**3, 0.91**3, 0.92**3]):.2f} ± {100 * np.std([0.9**3, 0.91**3, 0.92**3], ddof=1):.2f}"
+    assert f"| NegGrad | SGD | SAM 0.1 | low | 71.00 ± 1.00 (3) | {common} (3) | 80.00 ± 0.00 (3) |" in text
+    assert "| do nothing | SGD | — | low | 50.00 ± 0.00 (3) |" in text
+    assert "| retrained on R | SGD | — | low | 100 by definition | — | 71.00 ± 1.00 (3) |" in text
 
 
 def test_both_polarities_of_the_mask_keep_their_own_look(run: Make, records_of: Callable[..., Records]) -> None:

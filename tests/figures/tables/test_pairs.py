@@ -1,5 +1,6 @@
 """Differences are taken within a cell and seed, from the rule that is subtracted, and averaged seed by seed."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -67,16 +68,17 @@ def test_a_number_that_is_missing_on_one_side_gives_no_difference(runs: Callable
 def rows() -> Table:
     """Cell a on one forget set, cell b on two whose values differ by 2 within a seed."""
     values = (0.1, 0.2, 0.6)
-    return pd.DataFrame([{"cell": cell, "seed": seed, "difference": value + shift}
-                         for cell, shift in (("a", 0.0), ("b", 9.0), ("b", 11.0))
+    return pd.DataFrame([{"cell": cell, "seed": seed, "difference": value + shift, "floor": floor}
+                         for cell, shift, floor in (("a", 0.0, math.nan), ("b", 9.0, 0.1), ("b", 11.0, 0.7))
                          for seed, value in enumerate(values)])  # fmt: skip
 
 
 def test_cells_have_their_intervals_over_seeds_and_forget_sets_are_averaged_first() -> None:
     found = by_cell(rows(), ["cell"]).set_index("cell")
-    for cell, values in (("a", [0.1, 0.2, 0.6]), ("b", [10.1, 10.2, 10.6])):
-        assert found.loc[cell].to_dict() == pytest.approx(interval(values))
+    # A floor is a deviation: that of two sets is sqrt((0.1^2 + 0.7^2) / 2) = 0.5.
+    for cell, values, floor in (("a", [0.1, 0.2, 0.6], math.nan), ("b", [10.1, 10.2, 10.6], 0.5)):
+        assert found.loc[cell].to_dict() == pytest.approx(interval(values) | {"floor": floor}, nan_ok=True)
 
 
 def test_a_mean_over_cells_counts_each_once_in_a_seed() -> None:
-    assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]))
+    assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]) | {"floor": 0.5})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from figures.tables.klom import klom_cells
+from figures.tables.pooled import klom_cells
 from figures.tables.records import Records
 from figures.verdicts import asks
 from repro.records.store import Store
@@ -76,7 +76,7 @@ def test_ask_8_says_that_a_smaller_klom_is_better(golden: Store) -> None:
 
 @pytest.mark.parametrize(("low", "mid", "high", "verdict"), [
     (0.8, 0.6, 0.4, "holds"), (0.8, 0.6, 0.6, "holds in a regime"), (0.6, 0.6, 0.6, "undecided"),
-    (0.8, 0.6, 0.7, "contradicted"), (0.4, 0.6, 0.8, "contradicted"),
+    (0.8, 0.6, 0.7, "mixed"), (0.4, 0.6, 0.8, "contradicted"),
 ])  # fmt: skip
 def test_ask_9_says_that_tow_falls_from_grade_to_grade(
     runs: Runs, low: float, mid: float, high: float, verdict: str
@@ -88,5 +88,29 @@ def test_ask_9_says_that_tow_falls_from_grade_to_grade(
     cells += [({"difficulty": name, "rule": "sam-1"}, {"tow": [1.0 - level] * 3}) for name, level in levels.items()]
     found = asks.memorization_grades(runs(cells))
     assert found.verdict == verdict
+    assert found.number.endswith("reliability of the scores not recorded")
     assert found.number.startswith(f"ToW falls with the grade: low − mid: {low - mid:+.3f} [")
     assert f"; mid − high: {mid - high:+.3f} [" in found.number
+
+
+@pytest.mark.parametrize(("reliability", "verdict", "words"), [
+    (0.85, "holds", "reliability of the scores 0.85"),
+    (0.79, "undecided", "reliability of the scores 0.79, below 0.8: grades decide nothing"),
+])  # fmt: skip
+def test_ask_9_is_undecided_where_the_scores_are_unreliable(
+    runs: Runs, reliability: float, verdict: str, words: str
+) -> None:
+    numbers = {"memorization_reliability": [reliability, 0.9, 0.9]}
+    cells = [({"difficulty": name}, {"tow": [level, level + 0.01, level + 0.02 + wobble]} | numbers)
+             for name, level, wobble in (("low", 0.8, 0.0), ("mid", 0.6, 0.01), ("high", 0.4, 0.0))]  # fmt: skip
+    found = asks.memorization_grades(runs(cells))
+    assert (found.verdict, found.number.rpartition("; ")[2]) == (verdict, words)
+
+
+def test_ask_8b_compares_each_rule_with_doing_nothing(golden: Store) -> None:
+    # True positives at 1 %: 0.03 of the original, 0.02 after SGD, 0.1 after SAM, each +- 0.002.
+    found = asks.ulira_of_unlearning(Records([golden]))
+    assert (found.verdict, found.regime) == ("mixed", "holds: sgd, pretrained sgd. fails: sam-0.1, pretrained sgd")
+    assert found.effect == "sam-0.1: +0.070 [+0.066, +0.074]"
+    assert "do nothing, pretrained sgd: 0.030 [0.028, 0.032]" in found.number
+    assert asks.ulira_of_unlearning(Records([])).verdict == "not run"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from figures.catalogue import FIGURES
 from figures.verdicts.judge import Finding
-from figures.verdicts.paper_repro import ITEMS, Verdict, verdicts, write_page
+from figures.verdicts.paper_repro import ITEMS, Verdict, anchor, verdicts, write_page
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -21,27 +21,43 @@ def test_an_empty_store_has_run_nothing(empty: Store) -> None:
 
 def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
     found = list(rows(golden))
-    assert len(found) == len(set(found)) == 45
+    assert len(found) == len(set(found)) == 48
     assert found[2:4] == ["Theorem 3.2", "Theorem 3.3"]
-    assert found[11:19] == [f"Finding {name}" for name in ("1", "2", "3", "4", "5a", "5b", "6a", "6b")]
-    assert found[19:36] == [name for name, entry in FIGURES.items() if entry.claims]
-    assert found[36:] == [f"Ask {number}" for number in range(1, 10)]
+    assert found[11:20] == [f"Finding {name}" for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b")]
+    assert found[20:38] == [name for name, entry in FIGURES.items() if entry.claims]
+    assert found[38:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9)]
 
 
 def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store, tmp_path: Path) -> None:
-    assert "Network numbers come from" not in write_page([empty], tmp_path / "page.md").read_text()
+    before = write_page([empty], tmp_path / "page.md").read_text()
+    assert "Network numbers come from" not in before
+    assert "methods are not compared" not in before
     empty.save("unlearn", {"type": "RunConfig"}, result={}, provenance={"study": "digits"})
     text = " ".join(write_page([empty], tmp_path / "page.md").read_text().split())
-    assert "on data the paper did not use: `digits` (scanned 8x8 digits" in text
-    assert "`klom` 100), with a learning rate chosen" in text
+    assert "on data or models the paper did not use: `digits` (scanned 8x8 digits" in text
+    assert "Nothing was chosen for each method, not the strengths of SCRUB or L1: methods are not compared" in text
+    for strength in ("beta=0.5", "beta=1", "beta=2"):
+        config = {
+            "type": "RunConfig",
+            "method": "scrub",
+            "method_options": strength,
+            "lr": 0.1,
+            "rule": "sgd",
+            "pretrain": "sgd",
+        } | {"difficulty": "low", "seed": 9}
+        empty.save("choice", config, result={}, status="diverged")
+    assert "methods are not compared" not in write_page([empty], tmp_path / "page.md").read_text()
 
 
 def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
-    row = rows(golden)["Finding 1"]
+    row = rows(golden)["Finding 1a"]
     # Synthetic ToW: SAM is exactly 0.1 above SGD in unlearning, and pretraining makes no difference at all.
-    assert row["verdict"] == "holds in a regime"
-    assert "+0.100 [+0.100, +0.100] (3 seeds)" in row["our number"]
+    assert row["verdict"] == "holds"
+    assert row["our number"] == "ToW minus ToW of SGD: +0.100 [+0.100, +0.100] (3 seeds, 4.2 floors)"
     assert row["record"].startswith("runs/")
+    assert rows(golden)["Finding 1b"]["verdict"] == "undecided"
+    assert rows(golden)["fig-tow"]["verdict"] == "holds in a regime"
+    assert rows(golden)["fig-tow"]["our number"] == "Finding 1a: holds; Finding 1b: undecided"
 
 
 def test_a_finding_names_the_study_that_made_most_of_its_records() -> None:
@@ -78,4 +94,33 @@ def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> 
 def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden: Store, tmp_path: Path) -> None:
     text = write_page([golden], tmp_path / "page.md").read_text()
     assert "## SAM against SGD, cell by cell" in text
-    assert "| NegGrad | SGD | high | 60.00 | 70.00 * | 50.00 |" in text
+    assert "| NegGrad | SGD | high | SGD | interior | 60.00 | 70.00 * | 50.00 |" in text
+
+
+def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path) -> None:
+    text = write_page([golden], tmp_path / "page.md").read_text()
+    opening = text.partition("## Every item")[0]
+    assert len(opening.splitlines()) <= 30
+    assert (
+        '- **[Finding 1a](#finding-1a)**, "SAM improves every method as unlearning rule", holds in every cell that was '
+        "run. Effect: +0.100 [+0.100, +0.100], 4.2 x floor 0.024."
+    ) in opening
+    assert '"SAM improves every method as pretraining rule", cannot be told from these runs' in opening
+    assert all(f"[Finding {name}]" in opening for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b"))
+    assert "Only the learning rate was chosen for each method" in opening
+
+
+def test_the_cells_of_its_table_fit_on_one_line_and_link_to_sections(golden: Store, tmp_path: Path) -> None:
+    text = write_page([golden], tmp_path / "page.md").read_text()
+    table = text.partition("## Every item")[2].partition("## How it is judged")[0]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| [")]
+    assert [line[0].partition("]")[0].strip("[") for line in lines] == [item.title for item in ITEMS]
+    # The address of a link is not seen.
+    assert max(len(cell) for line in lines for cell in line[1:]) <= 74
+    assert [line for line in lines if "…" in " ".join(line)] == []
+    headings = [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
+    assert headings == [item.title for item in ITEMS]
+    targets = [line[0].partition("](#")[2].rstrip(")") for line in lines]
+    assert targets == [anchor(title) for title in headings]
+    assert len(set(targets)) == len(targets)
+    assert anchor("Lemma 3.1, consequence") == "lemma-31-consequence"

@@ -28,7 +28,7 @@ def test_a_claim_stands_with_its_estimate_interval_seeds_and_quantity(records_of
 
 @pytest.mark.parametrize(("first", "second", "verdict"), [
     ("holds", "holds", "holds"), ("contradicted", "contradicted", "contradicted"),
-    ("holds", "contradicted", "holds in a regime"), ("holds in a regime", "undecided", "holds in a regime"),
+    ("holds", "contradicted", "mixed"), ("holds in a regime", "undecided", "holds in a regime"),
     ("contradicted", "undecided", "contradicted"),
 ])  # fmt: skip
 def test_claims_of_one_figure_have_a_common_verdict(records_of: Read, first: str, second: str, verdict: str) -> None:
@@ -37,6 +37,17 @@ def test_claims_of_one_figure_have_a_common_verdict(records_of: Read, first: str
     assert found.verdict == verdict
     assert found.number == f"A: {first}; B: {second}"
     assert [record.run_id for record in found.records] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("regime", "verdict"), [
+    ("holds: a (0.2); b", "holds"), ("holds: a. fails: b; c", "mixed"), ("fails: b; c", "contradicted"),
+    ("s = 0.5", "as recorded"),
+])  # fmt: skip
+def test_the_parts_of_a_claim_are_judged_by_the_rule_that_judges_networks(
+    records_of: Read, regime: str, verdict: str
+) -> None:
+    records = records_of([claim("a", "as recorded", regime=regime)])
+    assert one_claim("a", records).verdict == verdict
 
 
 def test_every_claim_is_an_item_with_its_own_command() -> None:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from figures.tables.klom import ORIGINAL, RETRAINED, klom_cells, klom_differences, klom_table
+from figures.tables.pooled import (
+    ORIGINAL,
+    RETRAINED,
+    klom_cells,
+    klom_differences,
+    klom_table,
+    pool_size,
+    pooled,
+    ulira_differences,
+    ulira_table,
+)
 from figures.tables.records import Records
 from figures.verdicts.asks import klom_of_sam
 from repro.records.store import Store
@@ -26,3 +36,14 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
 def test_too_few_models_are_no_distribution(empty: Store) -> None:
     assert klom_cells(Records([empty])) == []
     assert klom_of_sam(Records([empty])).verdict == "not run"
+
+
+def test_ulira_differences_take_both_intervals_at_their_farthest(golden: Store) -> None:
+    pools = pooled(Records([golden]), "ulira")
+    assert [pool_size(pool) for pool in pools] == [12, 12]
+    table = ulira_table(pools)
+    # The original is the same for every rule of a pretraining: it stands once.
+    assert sorted(table["model"]) == [ORIGINAL, "sam-0.1", "sgd"]
+    found = ulira_differences(table, "tpr_at_1_percent").set_index("rule")[["mean", "low", "high"]]
+    assert found.loc["sgd"].tolist() == pytest.approx([-0.01, -0.014, -0.006])
+    assert found.loc["sam-0.1"].tolist() == pytest.approx([0.07, 0.066, 0.074])

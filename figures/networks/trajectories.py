@@ -1,0 +1,173 @@
+"""Unlearning as it goes (fig-trajectories), and rules at matched forgetting beside matched epochs (tab-matched)."""
+
+from typing import Any
+
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure, empty_table
+from figures.drawing.panels import floor_band, outside_legend, panel_grid
+from figures.drawing.style import WIDE, Theme
+from figures.tables.cells import in_table, main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.floor import floor_of, noise_floors
+from figures.tables.intervals import Table, interval, spread_text
+from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order, rule_place
+from figures.tables.records import Records
+from figures.tables.trajectories import matched_rows, trajectory_rows
+
+METRICS = {"tow": "ToW", "forget": "forget acc."}
+ROW = ["method", "pretrain", "difficulty", "rule"]
+NOTHING = "runs with accuracies along the way"
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
+    runs = main_runs(records)
+    rows = trajectory_rows(runs)
+    if rows.empty:
+        return empty_figure(lacking("fig-trajectories", NOTHING), theme)
+    method = method_order(rows)[0]
+    rows = rows[rows["method"] == method]
+    table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
+    floors, sets = noise_floors(table), [name for name in DIFFICULTIES if name in set(rows["difficulty"])]
+    pretrains = sorted(set(rows["pretrain"]), key=lambda rule: (family(rule) != "sgd", rule))
+    lines = [(pretrain, metric) for pretrain in pretrains for metric in METRICS]
+    height = 0.9 + 1.35 * len(lines)
+    figure, axes = panel_grid(len(lines), len(sets), width=WIDE, height=height, sharex="col", sharey="row")
+    parts = []
+    for line, (pretrain, metric) in zip(axes, lines, strict=True):
+        line[0].set_ylabel(f"{METRICS[metric]}\npretrained {rule_label(pretrain)}")
+        for panel, difficulty in zip(line, sets, strict=True):
+            cell = rows[(rows["pretrain"] == pretrain) & (rows["difficulty"] == difficulty)]
+            parts += [_line(panel, cell[cell["rule"] == rule], metric, theme) for rule in rule_order(cell)]
+            _reference(panel, metric, table, floors, (pretrain, difficulty), theme)
+    for panel, name in zip(axes[0], sets, strict=True):
+        panel.set_title(f"forget set: {name}")
+    for panel in axes[-1]:
+        panel.set_xlabel("gradient evaluations")
+    axes[0, 0].plot([], [], color=theme.ink, linewidth=0.9, label="retrained on R")
+    outside_legend(figure, axes[0, 0], columns=4, head=f"thick: mean, thin: a training seed, {seed_range(table)} seeds")
+    data: Table = pd.concat(parts, ignore_index=True)
+    caption = (
+        f"{method_label(method)} as it goes: ToW against the retrained model and accuracy on F, against gradient "
+        "evaluations (SAM takes two a step). All rules start from the original model. Grey band: noise floor of ToW "
+        "(one retrained model against another of another seed); black line: forget accuracy of the retrained model. "
+        f"{run_caption(runs, table)}"
+    )
+    return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
+
+
+def _line(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
+    """Draw the runs of one rule and their mean point by point; return the means."""
+    look = theme.lines(cell["rule"].iloc[0])
+    for _, run in cell.groupby("run_id"):
+        axes.plot(run["gradient_evaluations"], run[metric], color=look["color"], linewidth=0.5, alpha=0.5)
+    means = cell.groupby([*ROW, "point"], sort=False).agg(
+        gradient_evaluations=("gradient_evaluations", "mean"), mean=(metric, "mean"), sd=(metric, "std"),
+        seeds=("seed", "nunique"),
+    ).reset_index().assign(metric=metric)  # fmt: skip
+    every = max(1, len(means) // 5)
+    name = rule_label(cell["rule"].iloc[0])
+    axes.plot(means["gradient_evaluations"], means["mean"], label=name, markevery=every, **look)
+    return means
+
+
+def _reference(axes: Any, metric: str, table: Table, floors: Table, where: tuple[str, str], theme: Theme) -> None:
+    """Draw what the curves should come to: the noise floor of ToW, or the retrained model's forget accuracy."""
+    pretrain, difficulty = where
+    cells = table[(table["pretrain"] == pretrain) & (table["difficulty"] == difficulty)]
+    if metric == "forget" and len(cells):
+        value = cells["retrained_forget_accuracy"].mean()
+        axes.axhline(value, color=theme.ink, linewidth=0.9, zorder=1)
+    for rule in set(cells["retraining"]) if metric == "tow" else ():
+        floor_band(axes, floor_of(floors, difficulty, rule), theme, label="noise floor")
+
+
+def _alt(data: Table) -> str:
+    last = data[data["metric"] == "tow"].groupby(ROW, sort=False).tail(1)
+    parts = [
+        f"{rule_label(row.rule)} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}" for row in last.itertuples()
+    ]
+    return "Curves over gradient evaluations. ToW at the end: " + "; ".join(parts) + "."
+
+
+def draw_matched(records: Records, theme: Theme) -> Drawing:
+    """Write ToW of each rule where it has forgotten half as much as retraining would, beside ToW after all epochs."""
+    runs = main_runs(records)
+    rows = matched_rows(trajectory_rows(runs))
+    data = matched_table(rows)
+    if data.empty:
+        return empty_table(lacking("tab-matched", NOTHING), list(data.columns))
+    table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
+    floors = noise_floors(table)
+    retraining = {(row.pretrain, row.difficulty): row.retraining for row in table.itertuples()}
+    shown = pd.DataFrame([
+        {"method": method_label(row["method"]), "pretrain": rule_label(row["pretrain"]),
+         "forget set": row["difficulty"], "unlearn": rule_label(row["rule"]),
+         "reached": f"{row['reached']} of {row['runs']}"}
+        | {title: _spread(row, name, percent=percent) for title, (name, percent) in NUMBERS.items()}
+        | {title: _difference(row, name) for title, name in DIFFERENCES.items()}
+        | {"floor": _floor(floor_of(floors, row["difficulty"], retraining[row["pretrain"], row["difficulty"]]))}
+        for _, row in data.iterrows()
+    ])  # fmt: skip
+    never = int((data["runs"] - data["reached"]).sum())
+    caption = (
+        "Rules at matched forgetting and at matched epochs. Matched forgetting: the first moment at which accuracy on "
+        "F has come halfway from the original's to the retrained model's (linear between measured moments); "
+        f"{never} of {int(data['runs'].sum())} runs never come so far and have no number there. ToW and test accuracy "
+        "in percent, mean ± standard deviation (seeds); minus SGD: difference within a seed with its 95 % t-interval, "
+        f"in points, * where it excludes 0. Floor: ToW of a second retraining. {run_caption(runs, table)}"
+    )
+    alt = f"A table of {len(shown)} rows: method, pretraining rule, forget set and rule; ToW at matched forgetting."
+    return Drawing(data, caption, alt, in_table(runs, table), display=shown)
+
+
+NUMBERS = {"ToW, matched forgetting": ("tow_matched", True), "test acc. there": ("test_matched", True),
+           "gradient evaluations to it": ("gradient_evaluations_matched", False),
+           "ToW, matched epochs": ("tow_end", True)}  # fmt: skip
+DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, matched epochs": "tow_end"}
+
+
+def matched_table(rows: Table) -> Table:
+    """Return one row a cell: how many of its runs reached, its numbers over seeds, and its differences to SGD.
+
+    Columns: method, pretraining rule, forget set, rule, `runs`, `reached`, and for each number of `matched_rows` its
+    `<number>_{mean,sd,seeds}` and `<number>_minus_sgd_{mean,low,high,seeds}`.
+    """
+    found = []
+    same = ["method", "pretrain", "difficulty", "seed"]
+    names = [name for name, _ in NUMBERS.values()]
+    base = rows[rows["rule"].map(family) == "sgd"][[*same, *names]].drop_duplicates(same)
+    both = rows.merge(base, on=same, how="left", suffixes=("", "_sgd"))
+    for key, cell in both.groupby(ROW, sort=False) if len(both) else ():
+        numbers: dict[str, Any] = {"runs": len(cell), "reached": int(cell["reached"].sum())}
+        for name in names:
+            values = interval(cell[name])
+            numbers |= {f"{name}_{part}": values[part] for part in ("mean", "sd", "seeds")}
+            step = interval(cell[name] - cell[f"{name}_sgd"])
+            numbers |= {f"{name}_minus_sgd_{part}": step[part] for part in ("mean", "low", "high", "seeds")}
+        found.append(dict(zip(ROW, key, strict=True)) | numbers)
+    columns = None if found else pd.Index([*ROW, "runs", "reached", *names])
+    methods = method_order(rows)
+    place = lambda row: (methods.index(row["method"]), family(row["pretrain"]) != "sgd", row["pretrain"],  # noqa: E731
+                         DIFFICULTIES.index(row["difficulty"]), rule_place(row["rule"]))  # fmt: skip
+    return pd.DataFrame(sorted(found, key=place), columns=columns)
+
+
+def _spread(row: Any, name: str, *, percent: bool) -> str:
+    numbers = {part: row[f"{name}_{part}"] for part in ("mean", "sd", "seeds")}
+    return spread_text(numbers, percent=percent, digits=1 if percent else 0) if numbers["seeds"] else "never reached"
+
+
+def _difference(row: Any, name: str) -> str:
+    numbers = {part: row[f"{name}_minus_sgd_{part}"] for part in ("mean", "low", "high")}
+    if family(row["rule"]) == "sgd" or pd.isna(numbers["mean"]):
+        return "—"
+    if pd.isna(numbers["low"]):
+        return f"{100 * numbers['mean']:+.1f}"
+    mean, low, high = (100 * numbers[part] for part in ("mean", "low", "high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{' *' if low > 0 or high < 0 else ''}"
+
+
+def _floor(floor: dict[str, float] | None) -> str:
+    return "—" if floor is None else f"{100 * floor['mean']:.1f} ± {100 * floor['sd']:.1f}"

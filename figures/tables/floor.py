@@ -1,0 +1,134 @@
+"""What ToW is held against: the noise floor of retraining, and one common SGD retrain for every pretraining rule.
+
+Two models retrained on the same R with other seeds are both perfect unlearning; what they differ by is the floor that
+no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
+"""
+
+import numpy as np
+import pandas as pd
+
+from figures.tables.intervals import Table
+from figures.tables.names import family
+
+ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+KEYS = ["difficulty", "forget_set", "retraining"]
+RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
+
+
+def tug_of_war(ours: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return `ToW = (1 - |a_R - b_R|) (1 - |a_F - b_F|) (1 - |a_T - b_T|)` of two models' accuracies on R, F and test.
+
+    Args:
+        ours, reference: accuracies in [0, 1], the three of a model on the last axis.
+    """
+    return np.prod(1 - np.abs(ours - reference), axis=-1)
+
+
+def retrained_models(table: Table) -> Table:
+    """Return one row a retrained model whose forget set is known: `difficulty`, `forget_set`, `retraining`, `seed`.
+
+    Its accuracies stand in columns `retrained_{retain,forget,test}_accuracy`; many runs share one retrained model.
+    """
+    columns = [*KEYS, "seed", *RETRAINED]
+    if not set(columns) <= set(table.columns):
+        return pd.DataFrame(columns=pd.Index(columns))
+    known = table[table["forget_set"] != ""].dropna(subset=RETRAINED)
+    return known.drop_duplicates([*KEYS, "seed"])[columns].astype(dict.fromkeys(RETRAINED, float))
+
+
+def noise_floors(table: Table) -> Table:
+    """Return the noise floor of every forget set and retraining rule with at least two seeds.
+
+    All ordered pairs of seeds are taken; they are not independent, so mean and deviation describe them and no interval
+    is given.
+
+    Args:
+        table: rows of `figures.tables.cells.unlearn_table`.
+
+    Returns:
+        Columns `difficulty`, `forget_set`, `retraining`, `metric` ("tow" or an accuracy), `mean` and `sd` of the ToW
+        of one retrained model against another (of an accuracy: of its absolute gap), `difference_sd`, `seeds`; all
+        as shares. `difference_sd` is the deviation of a *difference* between two rules that both do as well as
+        retraining: `a_j - a_k` over pairs for an accuracy (sqrt(2) times the deviation over seeds), `ToW(j, i) -
+        ToW(k, i)` over triples of seeds for ToW (NaN with two seeds).
+    """
+    rows = []
+    for key, models in retrained_models(table).groupby(KEYS):
+        values, seeds = models[RETRAINED].to_numpy(), len(models)
+        if seeds < 2:
+            continue
+        gaps = values[:, None] - values[None]
+        scores = tug_of_war(values[:, None], values[None])
+        apart = ~np.eye(seeds, dtype=bool)
+        found = [("tow", scores[apart], _of_triples(scores))]
+        found += [(name, np.abs(gaps[apart][:, k]), gaps[apart][:, k]) for k, name in enumerate(ACCURACIES)]
+        for metric, levels, differences in found:
+            spread = float(differences.std()) if len(differences) else float("nan")
+            numbers = {"mean": float(levels.mean()), "sd": float(levels.std()), "difference_sd": spread}
+            rows.append(dict(zip(KEYS, key, strict=True)) | {"metric": metric} | numbers | {"seeds": seeds})
+    return pd.DataFrame(rows, columns=pd.Index([*KEYS, "metric", "mean", "sd", "difference_sd", "seeds"]))
+
+
+def _of_triples(scores: np.ndarray) -> np.ndarray:
+    """Return `scores[i, j] - scores[i, k]` for all different i, j, k."""
+    i, j, k = np.indices((len(scores),) * 3).reshape(3, -1)
+    apart = (i != j) & (j != k) & (i != k)
+    return scores[i[apart], j[apart]] - scores[i[apart], k[apart]]
+
+
+def with_references(table: Table) -> Table:
+    """Return a table of runs with two more references of ToW: the common SGD retrain and the noise floor.
+
+    `common_tow` is ToW against the model retrained with SGD on the same forget set and seed, whatever the run's own
+    reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
+    floor of a difference in `<metric>`.
+    """
+    models = retrained_models(table)
+    if models.empty:
+        return table
+    same = ["difficulty", "forget_set", "seed"]
+    sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates(same)
+    names = {own: own.replace("retrained", "common") for own in RETRAINED}
+    table = table.merge(sgd[[*same, *RETRAINED]].rename(columns=names), on=same, how="left")
+    common = table[list(names.values())].to_numpy(float)
+    for role in ("", "original_"):
+        if {f"{role}{name}" for name in ACCURACIES} <= set(table):
+            ours = table[[f"{role}{name}" for name in ACCURACIES]].to_numpy(float)
+            table[f"{role}common_tow"] = tug_of_war(ours, common)
+    table = table.drop(columns=list(names.values()))
+    floors = noise_floors(table)
+    for metric in ("tow", *ACCURACIES):
+        wanted = floors[floors["metric"] == metric].rename(columns={"difference_sd": f"floor_{metric}"})
+        table = table.merge(wanted[[*KEYS, f"floor_{metric}"]], on=KEYS, how="left")
+    # Both sides of such a difference are held against SGD retrains.
+    plain = floors[(floors["metric"] == "tow") & (floors["retraining"].map(family) == "sgd")]
+    common_floor = plain.rename(columns={"difference_sd": "floor_common_tow"})
+    return table.merge(common_floor[["difficulty", "forget_set", "floor_common_tow"]], on=KEYS[:2], how="left")
+
+
+def floor_of(floors: Table, difficulty: str, retraining: str, metric: str = "tow") -> dict[str, float] | None:
+    """Return one row of `noise_floors` as a mapping, or None where it has none or, of several forget sets, no single.
+
+    Args:
+        floors: rows of `noise_floors`; difficulty, retraining, metric: which of them.
+    """
+    rows = floors[(floors["difficulty"] == difficulty) & (floors["retraining"] == retraining)]
+    rows = rows[rows["metric"] == metric]
+    return rows.iloc[0].to_dict() if len(rows) == 1 else None
+
+
+def average_floor(floors: Table) -> dict[str, float] | None:
+    """Return the floor of a ToW that is averaged over forget sets: means of `mean` and `sd`; None where none is known.
+
+    The deviation of an average over sets would be smaller; which sets move together the records do not say.
+    """
+    rows = floors[floors["metric"] == "tow"]
+    return {name: float(rows[name].mean()) for name in ("mean", "sd")} if len(rows) else None
+
+
+def reaches(row: Table, floor: dict[str, float] | None, *, fewest: int = 3) -> bool:
+    """Return whether a method is as good as retraining: the interval of its ToW reaches the band `mean - sd`.
+
+    A cell of fewer than three seeds never is: its interval would reach anything.
+    """
+    return floor is not None and bool(row["seeds"] >= fewest and row["high"] >= floor["mean"] - floor["sd"])
