@@ -103,10 +103,11 @@ class Choice:
 
     def decide(self, case: RunConfig, finished: Finished) -> Decision:
         """Return what the finished runs say of a case, and which runs it needs next."""
-        second = FLOOR, self.retrained(case)
+        second: tuple[str, RunConfig] = (FLOOR, self.retrained(case))
         noise = finished.find(*second)
         floor = None if noise is None or noise.result.get("tow") is None else 1 - noise.result["tow"]
-        asked, missing = [], [] if noise else [second]
+        asked: list[tuple[str, RunConfig]] = []
+        missing = [] if noise else [second]
         curve: dict[Value, float | None] = {}
         runs, untouched = [noise.run_id] if noise else [], None
         wanted, place = self.following(curve, untouched, floor)
