@@ -12,6 +12,11 @@ What the figures read, by record kind (see `repro.records.store.Record`):
   unlearned: `landscape_<model>_<set>` (k, k) over `landscape_axis` (k,), set in forget, test;
   `attack_roc_tpr_<model>` over `attack_roc_fpr`; `margin_<model>`, one value a forget sample;
   `features_<model>` (samples, dims) with `labels` (samples,) and `is_forget` (samples,) boolean, the same samples in
-  the same order for every model. Which metrics a run has: `figures.tables.records.measured`. Records of kind
-  `embedding` may hold the feature arrays instead.
+  the same order for every model. `result["parents"]["forget_set"]` names its forget set, so that retrained models of
+  several seeds on one set give the noise floor (`figures.tables.floor`). An epoch row may hold `accuracies`, a list of
+  `{"progress", "gradient_evaluations", "retain", "forget", "test"}` (`figures.tables.trajectories`); `choice` and
+  `choice_details` say where the winner of its rate stands (`figures.networks.choice`). Which metrics a run has:
+  `figures.tables.records.measured`. Records of kind `embedding` may hold the feature arrays instead.
+- `choice`: a candidate of a study's search for a rate, like `unlearn`.
+- `evaluation`, pooled over runs: KLoM and U-LiRA (`figures.tables.pooled`).
 """

@@ -39,10 +39,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     edges = int((cases["state"] == EDGE).sum())
     caption += f"{edges} of {len(cases)} winners stand on an edge. "
     alt = f"A table of {len(cases)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
-    return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name))
+    return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name, stated))
 
 
-def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], tuple[float, str]]) -> Table:
+def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
     """Return one row a case and candidate; a candidate with a run that diverged has no ToW.
 
     Chosen is what the study's own records state, else the candidate with the highest ToW.
@@ -53,32 +53,39 @@ def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], tuple[float, 
     found["tow"] = found["mean"].where(found["size"] == found["count"])
     highest = found.dropna(subset=["tow"]).groupby(ROW)["tow"].idxmax()
     cases = list(found[ROW].itertuples(index=False, name=None))
-    chosen = [stated[case][0] == candidate if case in stated else best for case, candidate, best in
+    chosen = [stated[case]["value"] == candidate if case in stated else best for case, candidate, best in
               zip(cases, found["candidate"], found.index.isin(highest), strict=True)]  # fmt: skip
     return found.assign(runs=found["size"], chosen=chosen)[COLUMNS[:-1]]
 
 
-def stated_choices(records: Records) -> dict[tuple[Any, ...], tuple[float, str]]:
-    """Return the value and state that the records of the study itself give each case, where they do."""
+def stated_choices(records: Records) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return what the records of the study itself say of each case: `value`, `state`, and where known `original_tow`.
+
+    `result["choice"]` is the state, with its numbers in `result["choice_details"]`, or a mapping of both; an empty
+    state is a choice still under way.
+    """
     found = {}
     for run in records.of("unlearn"):
         if stated := run.result.get("choice"):
-            found[tuple(label(run, name) for name in ROW)] = (float(stated["value"]), str(stated["state"]))
+            details = run.result.get("choice_details") or {}
+            said = stated if isinstance(stated, dict) else details | {"state": stated}
+            if said.get("value") is not None:
+                found[tuple(label(run, name) for name in ROW)] = said
     return found
 
 
-def _states(data: Table, stated: dict[tuple[Any, ...], tuple[float, str]]) -> list[str]:
+def _states(data: Table, stated: dict[tuple[Any, ...], dict[str, Any]]) -> list[str]:
     """Return the state of each row's case: what the study's own records say, else where the winner stands."""
     states = {}
     for key, case in data.groupby(ROW):
         chosen = case[case["chosen"]]["candidate"]
         inside = len(chosen) and case["candidate"].min() < chosen.iloc[0] < case["candidate"].max()
         place = INTERIOR if inside else EDGE if len(chosen) else "all diverged"
-        states[key] = stated[key][1] if key in stated else place
+        states[key] = stated[key]["state"] if key in stated else place
     return [states[key] for key in data[ROW].itertuples(index=False, name=None)]
 
 
-def _display(data: Table, name: str) -> Table:
+def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
     methods, rules = method_order(data), rule_order(data)
     sets: list[str] = list(DIFFICULTIES)
     candidates = sorted(set(data["candidate"]))
@@ -93,6 +100,8 @@ def _display(data: Table, name: str) -> Table:
         texts = {row.candidate: _text(row.tow, row.chosen) for row in groups[key].itertuples()}
         head = {"method": method_label(key[0]), "unlearn": rule_label(key[1]), "forget set": key[2],
                 "pretrain": rule_label(key[3]), "winner": groups[key]["state"].iloc[0]}  # fmt: skip
+        nothing = stated.get(key, {}).get("original_tow")
+        head["do nothing"] = "—" if nothing is None else f"{100 * nothing:.2f}"
         rows.append(head | {f"{name} {one:g}": texts.get(one, "—") for one in candidates})
     return pd.DataFrame(rows)
 

@@ -123,6 +123,6 @@ BUGS = [
     ('figures/networks/tow.py', 'floor = floor_of(floors, difficulty, row.retraining)', 'floor = None', "tests/figures/networks/test_networks.py -k 'floor or good'"),
     ('figures/networks/tow.py', 'key=lambda rule: (not first[rule], place[rule])', 'key=lambda rule: place[rule]', "tests/figures/networks/test_networks.py -k 'five'"),
     ('figures/networks/choice.py', 'case["candidate"].min() < chosen.iloc[0] <', 'case["candidate"].min() <= chosen.iloc[0] <', "tests/figures/networks/test_networks.py -k 'highest'"),
-    ('figures/networks/choice.py', 'stated[case][0] == candidate if case in stated else best for', 'best for', "tests/figures/networks/test_networks.py -k 'choice'"),
+    ('figures/networks/choice.py', 'stated[case]["value"] == candidate if case in stated else best for', 'best for', "tests/figures/networks/test_networks.py -k 'choice'"),
     ('figures/networks/tow_tables.py', 'known[pretrain, "mean"] = average_floor(graded)', 'known[pretrain, "mean"] = None', "tests/figures/networks/test_networks.py -k 'good'"),
 ]  # fmt: skip

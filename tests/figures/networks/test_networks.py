@@ -156,20 +156,24 @@ def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(d
     )
     assert data["tow"].isna().sum() == 1
     text = markdown(drawing("tab-choice").display)
-    assert "| NegGrad | SGD | high | SGD | interior | 60.00 | 70.00 * | 50.00 |" in text
-    assert "| NegGrad | SAM 0.1 | low | SGD | edge | 80.00 | — | 90.00 * |" in text
-    assert "| NegGrad | SAM 0.1 | high | SGD | edge | 80.00 * | — | diverged |" in text
+    assert "| NegGrad | SGD | high | SGD | interior | — | 60.00 | 70.00 * | 50.00 |" in text
+    assert "| NegGrad | SAM 0.1 | low | SGD | edge | — | 80.00 | — | 90.00 * |" in text
+    assert "| NegGrad | SAM 0.1 | high | SGD | edge | — | 80.00 * | — | diverged |" in text
     assert "2 of 4 winners stand on an edge." in drawing("tab-choice").caption
 
 
 def test_what_the_study_says_of_its_choice_comes_first(run: Make, records_of: Callable[..., Records]) -> None:
     candidates = [run(kind="choice", lr=lr, seed=9, pretrain=pretrain, number={"tow": tow})
                   for pretrain in ("sgd", "sam-0.1") for lr, tow in ((0.1, 0.5), (0.2, 0.7), (0.3, 0.6))]  # fmt: skip
-    stated = {"name": "lr", "value": 0.1, "state": "no better than doing nothing"}
-    study = run(kind="unlearn", pretrain="sam-0.1", number={"tow": 0.5, "choice": stated})
-    data = draw_choice(records_of([*candidates, study]), Theme()).data
-    chosen = data[data["chosen"]].set_index("pretrain")[["candidate", "state"]]
-    assert chosen.T.to_dict("list") == {"sgd": [0.2, "interior"], "sam-0.1": [0.1, stated["state"]]}
+    nothing = "no better than doing nothing"
+    mapping = {"choice": {"name": "lr", "value": 0.1, "state": nothing}}
+    apart = {"choice": nothing, "choice_details": {"name": "lr", "value": 0.1, "original_tow": 0.49}}
+    for said, original in ((mapping, "—"), (apart, "49.00")):
+        study = run(kind="unlearn", pretrain="sam-0.1", number={"tow": 0.5, **said})
+        drawn = draw_choice(records_of([*candidates, study]), Theme())
+        chosen = drawn.data[drawn.data["chosen"]].set_index("pretrain")[["candidate", "state"]]
+        assert chosen.T.to_dict("list") == {"sgd": [0.2, "interior"], "sam-0.1": [0.1, nothing]}
+        assert f"| low | SAM 0.1 | {nothing} | {original} | 50.00 * | 70.00 | 60.00 |" in markdown(drawn.display)
 
 
 def test_runs_that_choose_are_not_part_of_the_study(drawing: Draw) -> None:

@@ -94,7 +94,7 @@ def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> 
 def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden: Store, tmp_path: Path) -> None:
     text = write_page([golden], tmp_path / "page.md").read_text()
     assert "## SAM against SGD, cell by cell" in text
-    assert "| NegGrad | SGD | high | SGD | interior | 60.00 | 70.00 * | 50.00 |" in text
+    assert "| NegGrad | SGD | high | SGD | interior | — | 60.00 | 70.00 * | 50.00 |" in text
 
 
 def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path) -> None:
