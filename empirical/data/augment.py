@@ -57,7 +57,10 @@ def augmentation(config: RunConfig) -> Augment:
 
 
 def crop_and_flip(images: Tensor, draws: Tensor, *, padding: int, flip: bool) -> Tensor:
-    """Shift each image by a whole number of pixels in [-padding, padding] and mirror it, in one gather."""
+    """Shift each image by a whole number of pixels in [-padding, padding] and mirror it, in one gather.
+
+    The gather runs over the pixels of a padded image, whose places the channels of an image share.
+    """
     _, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)
     shift = (draws[:, :2] * (2 * padding + 1)).long()
@@ -66,7 +69,5 @@ def crop_and_flip(images: Tensor, draws: Tensor, *, padding: int, flip: bool) ->
     if flip:
         columns = torch.where(draws[:, 2, None] < 0.5, columns, width - 1 - columns)
     columns = shift[:, 1, None] + columns
-    batch = torch.arange(len(images), device=images.device)
-    channel = torch.arange(channels, device=images.device)
-    return padded[batch[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None],
-                  columns[:, None, None, :]]  # fmt: skip
+    places = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).flatten(1)
+    return padded.flatten(2).gather(2, places[:, None].expand(-1, channels, -1)).view_as(images)

@@ -1,5 +1,6 @@
 """Crop and flip: which pixels end up where."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,6 +43,16 @@ def test_crop_and_flip_together_mirror_what_the_crop_alone_would_show() -> None:
     shown = zip(IMAGES[flipped], both[flipped], strict=True)
     assert all(any(torch.equal(window.flip(2), result) for window in windows(image, 1)) for image, result in shown)
     assert not bool((both[flipped] == alone[flipped]).flatten(1).all(1).any())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_every_image_is_cut_and_mirrored_by_its_own_draws(dtype: torch.dtype) -> None:
+    images = torch.randint(0, 256, (60, 3, 5, 6), generator=torch.Generator().manual_seed(3)).to(dtype)
+    padded = F.pad(images, (2,) * 4)
+    for image, draws, shown in zip(padded, DRAWS, Augment(padding=2, flip=True)(images, DRAWS[:60]), strict=False):
+        top, left = (int(draw * 5) for draw in draws[:2])
+        window = image[:, top : top + 5, left : left + 6]
+        assert torch.equal(shown, window if draws[2] < 0.5 else window.flip(2))
 
 
 def test_the_draws_alone_decide_and_no_augmentation_is_none() -> None:
