@@ -1,7 +1,7 @@
 """A hyper-parameter chosen before a study, on a training seed and on images outside it, by a rule its recipe states."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -186,3 +186,8 @@ def winner(curve: Mapping[Value, float | None]) -> Value:
 def within(tow: float | None, untouched: float | None, floor: float | None) -> bool:
     """Return whether a ToW lies within the noise floor of doing nothing, as far as all three are known."""
     return tow is not None and untouched is not None and floor is not None and abs(tow - untouched) <= floor
+
+
+def edges(decisions: Iterable[Decision]) -> list[str]:
+    """Return the cases whose winner stands on an edge of its grid: a study that has one is not finished."""
+    return list(dict.fromkeys(f"{one.title}: {one.value}" for one in decisions if one.place == EDGE))

@@ -9,7 +9,7 @@ from typing import Any
 from empirical.registry import metric
 from empirical.settings.keys import EvaluationKey
 from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
-from empirical.studies.choice import EDGE, Decision
+from empirical.studies.choice import Decision, edges
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
@@ -77,11 +77,6 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
             part = replace(runtime, kind=kind, keep_models=False)
             report.merge(run_groups(list(_groups(runs)), store, part, **limits) if runs else GridReport())
     return report
-
-
-def edges(decisions: Iterable[Decision]) -> list[str]:
-    """Return the cases whose winner stands on an edge of its grid: a study that has one is not finished."""
-    return list(dict.fromkeys(f"{one.title}: {one.value}" for one in decisions if one.place == EDGE))
 
 
 def _say_how_chosen(recipe: Recipe, decisions: Mapping[RunConfig, Decision], store: Store) -> None:

@@ -130,9 +130,9 @@ def check(
 
     A study with a choice whose winner stands on an edge of its grid is not finished, which is 6 too.
     """
+    from empirical.studies.choice import edges
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
-    from empirical.studies.grid import edges
     from empirical.studies.plan import finished_cells
     from empirical.studies.recipe import load_recipe
 

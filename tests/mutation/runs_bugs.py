@@ -43,7 +43,7 @@ BUGS = [
         IN_STAGES,
     ),
     (EXPERIMENT, "settings = config.unlearning()", "settings = config.pretraining()", IN_STAGES),
-    (EXPERIMENT, "seed = derive_seed(config.seed, key.stage)", "seed = derive_seed(0, key.stage)", IN_STAGES),
+    (EXPERIMENT, "seed = derive_seed(config.seed, key.stage,", "seed = derive_seed(0, key.stage,", IN_STAGES),
     (
         EXPERIMENT,
         "held, teacher = workspace.train_images(config), frozen",
@@ -138,7 +138,7 @@ BUGS = [
     (KEYS, "switches=_training_switches(config.fidelity), ", "", IN_KEYS),
     (KEYS, "needs = tuple(keys[need].id for need in one.needs)", "needs = one.needs", IN_KEYS),
     (KEYS, "EvaluationKey(name, one.version, stages", "EvaluationKey(name, 1, stages", IN_KEYS),
-    (KEYS, '(*one.settings, "n_test")', "one.settings", IN_KEYS),
+    (KEYS, '(*one.settings, "n_test", "rows_measured")', "one.settings", IN_KEYS),
     (KEYS, "        for need in metric(name).needs:\n            add(need)\n", "", IN_KEYS),
     (KEYS, 'rows = "all" if config.fidelity.forget_split == "shared" else "released-split"', 'rows = "all"', IN_KEYS),
     (
@@ -162,9 +162,14 @@ BUGS = [
     (SWITCHES, '{**PRESETS[preset], **parse_options(switches, "switches")}', "PRESETS[preset]", IN_FIDELITY),
     # studies
     (CHOICE, "return max(sorted(scores)", "return min(sorted(scores)", IN_GRID),
-    (CHOICE, "return cell.method, cell.rule, cell.difficulty", "return cell.method, cell.rule", IN_GRID),
+    (
+        CHOICE,
+        'seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}',
+        'seeds = {"seed": self.seed, "unlearn_seed": 0, "difficulty": "random", self.name: DEFAULTS[self.name]}',
+        IN_GRID,
+    ),
     (CHOICE, "if cell.seed == self.seed:", "if cell.seed == -1:", IN_GRID),
-    (CHOICE, 'float("-inf") if tow is None else tow', "0.0 if tow is None else 1.0 - tow", IN_GRID),
+    (CHOICE, "-math.inf if tow is None else tow for value", "0.0 if tow is None else 1.0 - tow for value", IN_GRID),
     (
         RECIPE,
         'defaults = {**base.get("defaults", {}), **content.get("defaults", {})}',
@@ -174,13 +179,13 @@ BUGS = [
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (
         RECIPE,
-        "for settings in _product({**self.defaults, **block}):",
-        "for settings in _product({**block, **self.defaults}):",
+        "_product({**unseen, **self.defaults, **block})",
+        "_product({**unseen, **block, **self.defaults})",
         IN_GRID,
     ),
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
     (PLAN, "if key not in seen}", "if key}", IN_GRID),
-    (GRID, "replace(runtime, kind=CHOICE, keep_models=False)", "replace(runtime, kind=CHOICE)", IN_GRID),
+    (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
     (GRID, "            _pool(cells, store, runtime)\n", "            pass\n", IN_POOLED),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
