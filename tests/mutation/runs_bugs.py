@@ -18,6 +18,9 @@ IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py",
 PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
 IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
 IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
+EVALUATION, IN_CHOICE, IN_HALVES = (
+    "empirical/metrics/evaluation.py", "tests/empirical/test_choice.py", "tests/empirical/test_halves.py"
+)  # fmt: skip
 IN_POOLED, IN_FIDELITY = "tests/empirical/test_pooled.py", "tests/empirical/test_fidelity.py"
 IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("store", "identity", "fields"))
 
@@ -43,7 +46,19 @@ BUGS = [
         IN_STAGES,
     ),
     (EXPERIMENT, "settings = config.unlearning()", "settings = config.pretraining()", IN_STAGES),
-    (EXPERIMENT, "seed = derive_seed(config.seed, key.stage,", "seed = derive_seed(0, key.stage,", IN_STAGES),
+    (EXPERIMENT, "seed = derive_seed(config.seed, key.stage, *", "seed = derive_seed(0, key.stage, *", IN_STAGES),
+    (EXPERIMENT, "*([key.unlearn_seed] if key.unlearn_seed else [])", "*[]", IN_CHOICE),
+    (
+        EXPERIMENT,
+        '{"retain": retain[np.sort(few)], "forget": seen.forget}',
+        '{"retain": retain, "forget": retain}',
+        IN_STAGES,
+    ),
+    (RUN, 'seen["rows_measured"] != part', "False", IN_STAGES),
+    (RUN, 'found.result.get("rows_measured", "all") == config.rows_measured', "found.result", IN_HALVES),
+    (EVALUATION, '"validation": np.sort(by_group[::2])', '"validation": np.sort(by_group)', IN_HALVES),
+    (EVALUATION, "replace(self.split, forget=seen.forget)", "self.split", IN_HALVES),
+    (EVALUATION, "digest(forget)", "0", IN_HALVES),
     (
         EXPERIMENT,
         "held, teacher = workspace.train_images(config), frozen",
@@ -138,7 +153,9 @@ BUGS = [
     (KEYS, "switches=_training_switches(config.fidelity), ", "", IN_KEYS),
     (KEYS, "needs = tuple(keys[need].id for need in one.needs)", "needs = one.needs", IN_KEYS),
     (KEYS, "EvaluationKey(name, one.version, stages", "EvaluationKey(name, 1, stages", IN_KEYS),
-    (KEYS, '(*one.settings, "n_test", "rows_measured")', "one.settings", IN_KEYS),
+    (KEYS, '"n_test", "rows_measured")', '"rows_measured")', IN_KEYS),
+    (KEYS, '"n_test", "rows_measured")', '"n_test")', IN_HALVES),
+    (KEYS, "unlearn_seed=config.unlearn_seed)\n\n\ndef unlearn_key", "unlearn_seed=0)\n\n\ndef unlearn_key", IN_CHOICE),
     (KEYS, "        for need in metric(name).needs:\n            add(need)\n", "", IN_KEYS),
     (KEYS, 'rows = "all" if config.fidelity.forget_split == "shared" else "released-split"', 'rows = "all"', IN_KEYS),
     (
@@ -164,12 +181,16 @@ BUGS = [
     (CHOICE, "return max(sorted(scores)", "return min(sorted(scores)", IN_GRID),
     (
         CHOICE,
-        'seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}',
-        'seeds = {"seed": self.seed, "unlearn_seed": 0, "difficulty": "random", self.name: DEFAULTS[self.name]}',
-        IN_GRID,
+        "return replace(cell, **MEASURING | seeds",
+        'return replace(cell, pretrain="sgd", **MEASURING | seeds',
+        IN_CHOICE,
     ),
+    (CHOICE, '"rows_measured": "validation"}', '"rows_measured": "report"}', IN_CHOICE),
+    (CHOICE, "if lowest and not idle and place > 0", "if lowest and place > 0", IN_CHOICE),
+    (CHOICE, "self.grid[place + 1 : place + 2] if highest", "self.grid[place + 1 :] if highest", IN_CHOICE),
+    (CHOICE, "NOTHING if lowest and idle else EDGE", "EDGE", IN_CHOICE),
     (CHOICE, "if cell.seed == self.seed:", "if cell.seed == -1:", IN_GRID),
-    (CHOICE, "-math.inf if tow is None else tow for value", "0.0 if tow is None else 1.0 - tow for value", IN_GRID),
+    (CHOICE, "-math.inf if tow is None else tow", "0.0 if tow is None else 1.0 - tow", IN_GRID),
     (
         RECIPE,
         'defaults = {**base.get("defaults", {}), **content.get("defaults", {})}',
@@ -179,13 +200,16 @@ BUGS = [
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (
         RECIPE,
-        "_product({**unseen, **self.defaults, **block})",
-        "_product({**unseen, **block, **self.defaults})",
+        "for settings in _product({**unseen, **self.defaults, **block}):",
+        "for settings in _product({**unseen, **block, **self.defaults}):",
         IN_GRID,
     ),
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
     (PLAN, "if key not in seen}", "if key}", IN_GRID),
+    (RECIPE, '{"rows_measured": "report"} if self.choose', '{"rows_measured": "all"} if self.choose', IN_CHOICE),
     (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
+    (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
+    (GRID, "        _say_how_chosen(recipe, decisions, store)\n", "", IN_CHOICE),
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
     (GRID, "            _pool(cells, store, runtime)\n", "            pass\n", IN_POOLED),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),

@@ -24,7 +24,9 @@ BUGS = [
     (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
     (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
-    (LOOP, "\n    network.model.train()\n", "\n    network.model.eval()\n", IN_LOOP),
+    (LOOP, "    network.model.train()\n    started", "    network.model.eval()\n    started", IN_LOOP),
+    (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
+    (LOOP, "log.seconds = time.perf_counter() - started - watch.seconds", "log.seconds = time.perf_counter() - started", IN_LOOP),
     (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
     (LOOP, "return self.teacher.logits(images)", "return self.network.logits(images)", IN_EFFECTS),
     (LOOP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
