@@ -217,8 +217,8 @@ def _comparison(records: Records) -> str:
     """Return what was chosen for each method, and that methods are not compared where their strengths were not."""
     runs = records.of("choice")
     values = {name: {run.config.get(name) for run in runs} for name in NAMES_OF_CHOSEN}
-    strengths = {str(run.config.get("method_options")) for run in runs if run.config.get("method") in STRENGTHS}
-    if len(strengths) > len(STRENGTHS):
+    tried = {(run.config.get("method"), str(run.config.get("method_options"))) for run in runs}
+    if any(sum(method == name for method, _ in tried) > 1 for name in STRENGTHS):
         return ""
     chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if len(values[name]) > 1)
     return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")

@@ -47,14 +47,16 @@ def test_runs_without_accuracies_on_the_way_or_without_ends_have_no_trajectory(u
 
 
 def test_matched_forgetting_is_where_forget_accuracy_first_comes_halfway(unlearned: Make) -> None:
-    # Halfway from 0.9 to 0.5 is 0.7: between 0.8 after 10 and 0.6 after 20 evaluations. Later it returns; no matter.
-    (row,) = matched_rows(trajectory_rows([unlearned([0.8, 0.6, 0.9], retain=[0.9, 0.7, 0.5])])).to_dict("records")
+    # Halfway from 0.9 to 0.5 is 0.7: a third of the way from 0.8 after 10 to 0.5 after 20 evaluations. Later it returns
+    # and comes again; no matter.
+    run = unlearned([0.8, 0.5, 0.9, 0.5], retain=[0.9, 0.6, 0.5, 0.5])
+    (row,) = matched_rows(trajectory_rows([run])).to_dict("records")
     assert row["reached"]
-    assert row["gradient_evaluations_matched"] == pytest.approx(15.0)
+    assert row["gradient_evaluations_matched"] == pytest.approx(10 + 10 / 3)
     assert row["retain_matched"] == pytest.approx(0.8)
-    # ToW at the two points: 0.6 * 0.7 and 0.8 * 0.9, and between.
-    assert row["tow_matched"] == pytest.approx((0.6 * 0.7 + 0.8 * 0.9) / 2)
-    assert (row["gradient_evaluations_end"], row["tow_end"]) == pytest.approx((30.0, 0.6))
+    # ToW at the two points: 0.6 * 0.7 and 0.9, and between.
+    assert row["tow_matched"] == pytest.approx(0.42 + (0.9 - 0.42) / 3)
+    assert (row["gradient_evaluations_end"], row["tow_end"]) == pytest.approx((40.0, 1.0))
 
 
 def test_a_run_that_never_comes_halfway_is_counted_and_has_no_number(unlearned: Make) -> None:

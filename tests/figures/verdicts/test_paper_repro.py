@@ -46,7 +46,8 @@ def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store
             "pretrain": "sgd",
         } | {"difficulty": "low", "seed": 9}
         empty.save("choice", config, result={}, status="diverged")
-    assert "methods are not compared" not in write_page([empty], tmp_path / "page.md").read_text()
+        compared = "methods are not compared" not in write_page([empty], tmp_path / "page.md").read_text()
+        assert compared == (strength != "beta=0.5")
 
 
 def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
