@@ -60,13 +60,13 @@ def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> R
     except torch.cuda.OutOfMemoryError as error:
         message = f"batch_size = {config.batch_size}: the device ran out of memory; try a smaller batch ({error})"
         raise OutOfMemoryError_(message.splitlines()[0]) from error
-    if found and found.result["parents"] == result["parents"]:
-        workspace.store.attach(found.run_id, evaluations)
-        return workspace.store.load(found.run_id)
-    cost = {name: facts[name] for name in ("seconds", "peak_memory_bytes")}
+    provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes")})
+    if found and found.result["parents"] == result["parents"]:  # measured anew, but not trained anew
+        provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
+        config = replace(config, metrics=tuple(dict.fromkeys((*found.config["metrics"], *config.metrics))))
     return workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
-        epochs=_epochs(facts["epochs"], config.rows_measured), provenance=workspace.provenance(**cost),
+        epochs=_epochs(facts["epochs"], config.rows_measured), provenance=provenance,
         evaluations=evaluations,
     )  # fmt: skip
 

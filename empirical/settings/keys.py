@@ -207,12 +207,17 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
 
 
 def complete(record: Record, config: RunConfig) -> bool:
-    """Return whether a finished run has every metric its config names, in today's version and with its settings."""
+    """Return whether a finished run has every metric its config names, in today's version and with its settings.
+
+    Its record must say so too: a run that was measured in another way before is written anew.
+    """
     if record.status != "ok":
         return True
     there = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
-    return all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())
+    read = {"rows_measured", *(setting for name in wanted for setting in metric(name).settings)}
+    told = all(record.config.get(name, getattr(config, name)) == getattr(config, name) for name in read)
+    return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())
 
 
 def ordered_metrics(wanted: tuple[str, ...]) -> list[str]:

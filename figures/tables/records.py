@@ -87,7 +87,7 @@ def has_number(run: Record, name: str) -> bool:
 
 def has_arrays(run: Record) -> bool:
     """Return whether a run's arrays are there: a committed study may have been packed without them."""
-    return "arrays.npz" in run.files
+    return run.has_arrays()
 
 
 def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:

@@ -57,6 +57,10 @@ class Record:
                     found |= dict(archive)
         return found
 
+    def has_arrays(self) -> bool:
+        """Return whether there are arrays: a study may have been packed without them."""
+        return any(name.endswith(".npz") and self._read(name) for name in self.files)
+
     def epochs(self) -> list[dict[str, Any]]:
         """Return the per-epoch rows, oldest first."""
         return [json.loads(line) for line in self._read("epochs.jsonl").decode().splitlines()]

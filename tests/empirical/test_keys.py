@@ -65,6 +65,10 @@ def test_a_setting_of_a_metric_is_part_of_its_numbers_only(
     assert ids[0]["accuracy"] == ids[1]["accuracy"]
     assert ids[0]["landscape"] != ids[1]["landscape"]
     assert len(fine.arrays()["landscape_axis"]) == 5
+    # The record says how it was measured last, and keeps how it was made.
+    assert (coarse.config["landscape_points"], fine.config["landscape_points"]) == (3, 5)
+    assert fine.provenance == coarse.provenance
+    assert fine.epochs() == coarse.epochs()
 
 
 def test_a_new_version_of_a_metric_is_measured_again_and_so_is_what_reads_it(

@@ -49,8 +49,15 @@ def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_
         (record,) = reader.records("unlearn")
         assert record.result == joined
         assert {name: len(values) for name, values in record.arrays().items()} == {"w": 3, "m": 4}
+        assert record.has_arrays()
         assert reader.verify() == []
     assert store.records("evaluation") == []
+
+
+def test_a_pack_without_arrays_says_that_there_are_none(store: Store, tmp_path: Path) -> None:
+    save(store)
+    packed = PackedStore(write_pack(store.records(), tmp_path / "results" / "study.parquet", attach=False))
+    assert [record.has_arrays() for record in (*store.records(), *packed.records())] == [True, False]
 
 
 def test_a_later_evaluation_of_a_metric_stands_in_place_of_the_earlier_one(store: Store) -> None:
