@@ -216,7 +216,8 @@ def complete(record: Record, config: RunConfig) -> bool:
     there = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
     read = {"rows_measured", *(setting for name in wanted for setting in metric(name).settings)}
-    told = all(record.config.get(name, getattr(config, name)) == getattr(config, name) for name in read)
+    said = {field.name: record.config.get(field.name, field.default) for field in fields(config)}
+    told = all(said[name] == getattr(config, name) for name in read)
     return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())
 
 
