@@ -79,11 +79,11 @@ def tied_share(scores: np.ndarray) -> float:
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Return Spearman's rank correlation of two score lists over the images both know; None if one is constant."""
+    """Return Spearman's rank correlation of two score lists over the images both know; None if one is constant there."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(first) & np.isfinite(second)
-    if np.ptp(first[known]) == 0 or np.ptp(second[known]) == 0:
+    if not known.any() or np.ptp(first[known]) == 0 or np.ptp(second[known]) == 0:
         return None
     found: Any = spearmanr(first[known], second[known])
     return float(found.statistic)
