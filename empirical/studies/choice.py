@@ -106,7 +106,8 @@ class Choice:
         second = FLOOR, self.retrained(case)
         noise = finished.find(*second)
         floor = None if noise is None or noise.result.get("tow") is None else 1 - noise.result["tow"]
-        asked, missing = [], [] if noise else [second]
+        asked: list[tuple[str, RunConfig]] = []
+        missing: list[tuple[str, RunConfig]] = [] if noise else [second]
         curve: dict[Value, float | None] = {}
         runs, untouched = [noise.run_id] if noise else [], None
         wanted, place = self.following(curve, untouched, floor)
