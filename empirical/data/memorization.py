@@ -79,7 +79,7 @@ def tied_share(scores: np.ndarray) -> float:
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Return Spearman's rank correlation of two score lists over the images both know; None if one is constant there."""
+    """Return Spearman's rank correlation of two score lists over the images both know; None where one is constant."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(first) & np.isfinite(second)
