@@ -11,7 +11,7 @@ import torch
 from empirical.runs.run import run
 from empirical.runs.stages import restore
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys
+from empirical.settings.keys import evaluation_keys, pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.compare import check_study, diff_runs
 from empirical.studies.executors import spread
@@ -354,3 +354,16 @@ def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, re
 def test_a_guessed_setting_must_exist() -> None:
     with pytest.raises(ConfigError, match=r"guessed = 'lrr'.*did you mean 'lr'"):
         Recipe("mine", guessed=("lrr",))
+
+
+def test_a_plan_tells_hours_by_the_rate_of_the_stores_own_stages_or_that_none_is_known(store: Store) -> None:
+    """A stage that took a second for 143.7 gradients: a pass over the 1,437 digits takes ten seconds."""
+    recipe = Recipe("timed", blocks=({"method": "neggrad", "seed": 1, "pretrain_epochs": 10, "epochs": 3},))
+    before = planned(recipe, store)
+    assert (before.hours, before.unmeasured) == (0.0, {"resnet8-narrow"})
+    for seed, rate in ((7, 143.7), (8, 143.7), (9, 9e9)):
+        key = pretrain_key(RunConfig(seed=seed))
+        store.save_model(key, b"", {"seconds": 1.0, "gradient_evaluations": rate})
+    after = planned(recipe, store)
+    assert after.unmeasured == set()
+    assert after.hours == pytest.approx((10 + 10 + 2 * 3) * 10 / 3600)  # NegGrad reads a forget batch beside each
