@@ -160,8 +160,8 @@ BUGS = [
     (KEYS, 'rows = "all" if config.fidelity.forget_split == "shared" else "released-split"', 'rows = "all"', IN_KEYS),
     (
         KEYS,
-        '    return all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())',
-        "    return all(name in there for name in wanted)",
+        '    return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())',
+        "    return told and all(name in there for name in wanted)",
         IN_KEYS,
     ),
     (CONFIG, 'return self.pretrain if self.retrain == "pretrain" else self.retrain', "return self.pretrain", IN_CONFIG),
