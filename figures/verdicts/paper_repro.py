@@ -16,18 +16,9 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
-from figures.verdicts.judge import (
-    CONTRADICTED,
-    HOLDS,
-    MIXED,
-    NOT_RUN,
-    REGIME,
-    REPORTED,
-    UNDECIDED,
-    Finding,
-    Item,
-)
+from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
 from repro.records.record import Reader, Record
+from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
 TITLE = (
     "# The paper, item by item\n\n"
