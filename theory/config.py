@@ -177,7 +177,9 @@ class TheoryConfig:
             name, _, radius = label.partition("-")
             choose("pretrain", name, PRETRAIN_RULES)
             if radius and (name != "sam" or not radius.replace(".", "", 1).isdecimal()):
-                raise reject("pretrain", self.pretrain, "sgd, sam or sam-R, where R >= 0 is a radius in units of rho_th")
+                raise reject(
+                    "pretrain", self.pretrain, "sgd, sam or sam-R, where R >= 0 is a radius in units of rho_th"
+                )
             scale = float(radius) if radius else self.pretrain_rho_scale
             legs.append((name, scale * self.rho_th, epochs))
         return legs

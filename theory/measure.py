@@ -22,8 +22,13 @@ ACTIVATION_METRICS = tuple(
     f"{name}_{side}_{sign}{where}"
     for side in SIDES
     for sign in ("match", "oppose")
-    for name, where in (("active", ""), ("active", "_perturbed"), ("active", "_joint"), ("active", "_predicted"),
-                        ("depth", ""))
+    for name, where in (
+        ("active", ""),
+        ("active", "_perturbed"),
+        ("active", "_joint"),
+        ("active", "_predicted"),
+        ("depth", ""),
+    )
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
