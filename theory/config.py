@@ -12,7 +12,7 @@ UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -246,6 +246,7 @@ class SweepConfig:
     probe_rho_scale: tuple[float, ...] = setting((), "Radii of the activation probe, in units of rho_th", low=0.0)
     mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
     mask_refresh: tuple[int, ...] = setting((), "Epochs between masks; 0 keeps the first", unit="epochs", low=0)
+    pretrain_epochs: tuple[int, ...] = setting((), "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)
 

@@ -1,6 +1,6 @@
 """Cells as records: simulated once, shared by every claim and sweep, kept after a kill, computed by several processes.
 
-    <store>/cells/runs/<run id>/      one cell, a store of its own, for hundreds of cells would bury the runs in a listing
+    <store>/cells/runs/<run id>/      one cell: a store of its own, or hundreds of cells would bury the runs in a list
 
 Processes that work on one store share the cells out by locks, a group of cells with the same pretraining at a time.
 """

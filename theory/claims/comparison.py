@@ -133,10 +133,11 @@ def _sam_against_sgd() -> Comparison:
         settings[cell] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
         parts[f"matched forgetting, sam, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
     sentence = (
-        "At equal forgetting SAM at a tenth of rho_th changes the test error of SGD unlearning by "
-        "{matched forgetting, sam, s = 0.5} after SAM pretraining and by {matched forgetting, sgd, s = 0.5} after SGD "
-        "(s = .5, alpha = .9): it helps a model that was trained by SAM and harms one that was not, and after SAM "
-        "pretraining too it harms at alpha = .5 ({matched forgetting, sam, s = 0.5, alpha = 0.5})."
+        "At equal forgetting the test error of SAM at a tenth of rho_th minus that of SGD is "
+        "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD "
+        "(s = .5, alpha = .9); after SAM pretraining it is {matched forgetting, sam, s = 0.5, alpha = 0.5} at "
+        "alpha = .5 and {matched forgetting, sam, s = 0.5, alpha = 0.95} at .95. At equal epochs it is "
+        "{matched epochs, sam, s = 0.5} and {matched epochs, sgd, s = 0.5}, with less forgotten."
     )
     return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence)
 
@@ -151,10 +152,9 @@ def _random_labels() -> Comparison:
     parts["forget loss minus that of NegGrad, both by SGD"] = _limits_itself
     late = {method: base.changed(method=method, epochs=PATIENCE) for method in ("random_label", "neggrad")}
     sentence = (
-        "With flipped labels the forget loss limits itself (it stays {forget loss minus that of NegGrad, both by SGD} "
-        "beside that of NegGrad after 1000 epochs), but at equal forgetting SAM's test error is "
-        "{matched forgetting, sam, s = 0.5} above SGD's after SAM pretraining and {matched forgetting, sgd, s = 0.5} "
-        "after SGD: what SAM gains under NegGrad it does not gain here."
+        "With flipped labels the forget loss minus that of NegGrad is {forget loss minus that of NegGrad, both by SGD} "
+        "after 1000 epochs of SGD; the test error of SAM minus that of SGD at equal forgetting is "
+        "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD."
     )
     return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence, late)
 
@@ -183,10 +183,10 @@ def _sharp_minmax() -> Comparison:
         settings[cell] = ("SGD", "MinMax 0.1")
         parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1")
     sentence = (
-        "At equal forgetting Sharp MinMax (mask of half the neurons, renewed every five epochs) changes SGD's test "
-        "error by {MinMax below SGD, sam, s = 0.5} after SAM pretraining and by {MinMax below SGD, sgd, s = 0.5} after "
-        "SGD; with a mask fixed at the start {a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the "
-        "seeds ever forget."
+        "At equal forgetting the test error of Sharp MinMax (mask of half the neurons, renewed every five epochs) "
+        "minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and {MinMax below SGD, sgd, s = 0.5} "
+        "after SGD; with a mask fixed at the start a share "
+        "{a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the seeds ever forgets."
     )
     return Comparison(settings, "MinMax below SGD, sgd, s = 0.5", parts, sentence)
 

@@ -1,7 +1,7 @@
 """Lemma 3.4: how much more retain signal SAM learns than SGD, as a ratio and as a difference, by |phi|.
 
-One power law over all |phi| mixes two branches: with the signal drive `Y = eta N |phi|^2 / (4 m)` learning is linear for
-`Y << 1` and logarithmic beyond. So exponents are local, one a branch, with the closed forms of `theory/predict.py`
+One power law over all |phi| mixes two branches: with the signal drive `Y = eta N |phi|^2 / (4 m)` learning is linear
+for `Y << 1` and logarithmic beyond. So exponents are local, one a branch, with the closed forms of `theory/predict.py`
 beside them and the misfit of the fit itself.
 """
 
@@ -28,6 +28,7 @@ RULES = ("sgd", "sam")
 BRANCHES = {"linear": (0.0, 0.1), "saturated": (3.0, float("inf"))}  # Y
 ACTIVE = 0.6  # share of active noise neurons in the closed forms, their one constant
 FEWEST = 3  # norms of a branch
+TYPICAL = {"stage": "pretraining", "start": "initialization", "d": 4000, "epochs": 100}
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,7 @@ def analyse(runs: Runs, config: ClaimConfig, *, how: str) -> Finding:
             found = curve.values("ratio", np.arange(config.seeds))
             errors += np.abs(curve.predicted("ratio") / found - 1).tolist()
     sentence = _sentence(how, parts, rows, errors)
-    headline = _name({"stage": "pretraining", "start": "initialization", "d": 4000, "epochs": 100}, "linear")
-    return judge(parts, headline, config, rows=rows, sentence=sentence)
+    return judge(parts, _name(TYPICAL, "linear"), config, rows=rows, sentence=sentence)
 
 
 def _name(label: dict, branch: str) -> str:
@@ -176,11 +176,9 @@ def _sentence(how: str, parts: dict[str, Part], rows: list[dict], errors: Sequen
                  for branch in BRANCHES}  # fmt: skip
     between = {branch: f"{min(values):.2f} to {max(values):.2f}" if values else "not measured"
                for branch, values in exponents.items()}  # fmt: skip
-    middle = shown(parts[_name(rows[0]["label"] if "label" in rows[0] else
-                               {"stage": "pretraining", "start": "initialization", "d": 4000, "epochs": 100},
-                               "linear")].estimate)  # fmt: skip
     return (
-        f"The {how} of the retain signal that SAM and SGD learn grows as |phi| to the power {middle} while learning is "
+        f"The {how} of the retain signal that SAM and SGD learn grows as |phi| to the power "
+        f"{shown(parts[_name(TYPICAL, 'linear')].estimate)} while learning is "
         f"linear (Y < .1; {between['linear']} over all settings) and to the power {between['saturated']} once it "
         f"saturates (Y > 3); the closed form kappa_SAM = f(2Y), kappa_SGD = f(2Y + X) 2Y / (2Y + X), f + e^f = 1 + "
         f"drive, gives the ratio of {len(errors)} pretrained cells within {100 * np.median(errors):.1f} % (median) and "
@@ -203,7 +201,7 @@ CLAIMS = {
         grid, partial(analyse, how=how),
     )
     for how, sign, change in (
-        ("ratio", "/", "Nothing in |phi|: while learning is linear the ratio depends on the noise drive X alone."),
-        ("difference", "-", "The drive Y: beyond Y = 1 both rules learn logarithmically, and the difference with them."),
+        ("ratio", "/", "Nothing in |phi|: while learning is linear the ratio depends on the noise drive X only."),
+        ("difference", "-", "The drive Y: beyond 1 both rules learn logarithmically, and the difference with them."),
     )
 }  # fmt: skip
