@@ -91,13 +91,16 @@ def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
 def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Record]:
     """Return claim identifier to its record; of several, the one with most seeds, then the lowest first seed.
 
+    Records without `parts` were judged by an older version of the claims and are passed over.
+
     Args:
         records: what there is.
         wanted: keep these claims only, where any is named.
     """
     rank = lambda record: (-record.result["seeds"], record.config.get("first_seed", 0), record.run_id)  # noqa: E731
     found: dict[str, Record] = {}
-    for record in sorted(records.of("theory_claim"), key=rank):
+    current = [record for record in records.of("theory_claim") if "parts" in record.result]
+    for record in sorted(current, key=rank):
         found.setdefault(record.result["claim"], record)
     kept = set(wanted) or set(found)
     return {name: record for name, record in sorted(found.items()) if name in kept}

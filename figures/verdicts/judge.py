@@ -31,6 +31,7 @@ class Finding:
         regime: where it holds and where it fails.
         records: the runs behind it.
         effect: the central number with its interval and noise floor, in a few words; "" where `number` is as short.
+        sentence: what a reader may quote; change: what would change the verdict; "" where nobody wrote it down.
     """
 
     verdict: str = NOT_RUN
@@ -38,6 +39,8 @@ class Finding:
     regime: str = ""
     records: tuple[Record, ...] = field(default=(), repr=False)
     effect: str = ""
+    sentence: str = ""
+    change: str = ""
 
 
 Assess = Callable[[Records], Finding]

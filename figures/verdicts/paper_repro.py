@@ -130,8 +130,11 @@ class Verdict:
         if self.item.title in FIGURES:
             lines += ["", f"The verdict is that of {' and '.join(map(link, shown_claims(self.item.title)))}."]
         elif self.finding.verdict != NOT_RUN:
+            lines += ["", f"> {self.finding.sentence}"] if self.finding.sentence else []
             lines += ["", self.finding.number]
             lines += ["", *(f"- {part}" for part in self.finding.regime.split(". "))] if self.finding.regime else []
+        if self.finding.change:
+            lines += ["", f"What would change the verdict: {self.finding.change}"]
         lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
         return "\n".join(lines) + "\n"
 
