@@ -11,7 +11,7 @@ UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
