@@ -1,11 +1,11 @@
 """Learning coefficients of the theory's two-layer network, measured from its weights alone.
 
-With `w_a = w0_a + p_a phi + (1 / (P-1)) sum_i zeta_ai xi_i / |xi_i|^2` and noise orthogonal to the signal,
+Weights move in the span of signal and noise, `w_a = w0_a + p_a phi + sum_i q_ai xi_i`, so that p and q solve
 
-    kappa_a = j_a |phi|^2 p_a = j_a <w_a - w0_a, phi>,    G q_a = <w_a - w0_a, xi>,    zeta_ai = (P-1) |xi_i|^2 q_ai
+    G (p_a, q_a) = <w_a - w0_a, (phi, xi)>,    kappa_a = j_a |phi|^2 p_a,    zeta_ai = (P-1) |xi_i|^2 q_ai
 
-(Chen et al. 2023; the conventions of `theory.measure`). The Gram matrix G of the noise patches has full rank
-as long as there are fewer of them than dimensions.
+(Chen et al. 2023; the conventions of `theory.measure`). The Gram matrix G of signal and noise has full rank as long as
+there are fewer vectors than dimensions. Weight decay leaves the span: the solution is then the nearest point in it.
 """
 
 from collections.abc import Callable
@@ -62,16 +62,17 @@ def coefficient_observer(initial: Network, images: ImageSet, split: Split) -> Ca
         noise = noise[:, :1]
     rows = {"retain": split.retain, "forget": split.forget}
     signs = np.repeat([-1, 1], model.neurons)
-    vectors = noise.reshape(-1, noise.shape[-1])
+    vectors = np.vstack([phi, noise.reshape(-1, noise.shape[-1])])
     gram = vectors @ vectors.T
+    size = np.diag(gram)
     match = np.equal.outer(signs, labels)
 
     def measure(network: Network) -> dict[str, Any]:
         weights = _weights(network)
-        kappa = signs * ((weights - start) @ phi)
-        q = np.linalg.solve(gram, vectors @ (weights - start).T).T
-        zeta = ((patches.shape[1] - 1) * np.diag(gram) * q).reshape(len(signs), *noise.shape[:2])
-        active = (weights @ vectors.T).reshape(zeta.shape) > 0
+        solved = size * np.linalg.solve(gram, vectors @ (weights - start).T).T
+        kappa = signs * solved[:, 0]
+        zeta = (patches.shape[1] - 1) * solved[:, 1:].reshape(len(signs), *noise.shape[:2])
+        active = (weights @ vectors[1:].T).reshape(zeta.shape) > 0
         found = {"kappa": kappa.mean(), "kappa_plus": kappa[signs > 0].mean(), "kappa_minus": kappa[signs < 0].mean()}
         for side, part in rows.items():
             for ending, pairs in (("match", match[:, part]), ("oppose", ~match[:, part])):
