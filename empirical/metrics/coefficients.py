@@ -37,7 +37,9 @@ def coefficients(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-def coefficient_observer(initial: Network, images: ImageSet, split: Split) -> Callable[[Network], dict[str, Any]]:
+def coefficient_observer(
+    initial: Network, images: ImageSet, split: Split, *, digits: int = 16
+) -> Callable[[Network], dict[str, Any]]:
     """Return what measures the coefficients of a network that began as `initial`; of other networks it sees nothing.
 
     Its numbers, over neurons a (2 m of them), noise vectors i, and R or F (`side`):
@@ -50,6 +52,7 @@ def coefficient_observer(initial: Network, images: ImageSet, split: Split) -> Ca
         initial: the original before its first step.
         images: signal-noise images, the first patch of each `y phi`.
         split: retain and forget rows.
+        digits: significant digits that are kept.
     """
     if not _expressible(initial, images):
         return lambda network: {}
@@ -78,7 +81,7 @@ def coefficient_observer(initial: Network, images: ImageSet, split: Split) -> Ca
             for ending, pairs in (("match", match[:, part]), ("oppose", ~match[:, part])):
                 found[f"zeta_{side}{'' if ending == 'match' else '_oppose'}"] = zeta[:, part][pairs].mean()
                 found[f"active_{side}_{ending}"] = active[:, part][pairs].mean()
-        return {name: float(value) for name, value in found.items()}
+        return {name: float(f"{value:.{digits}g}") for name, value in found.items()}
 
     return measure
 

@@ -111,8 +111,8 @@ class Experiment:
     def observer(self) -> Observe:
         """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
 
-        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Of a two-layer
-        network on signal-noise images it also sees the learning coefficients.
+        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Where the
+        config asks for `coefficients`, it sees those of a two-layer network too.
         """
         images, retain = self.images, self.split.retain
         seen = measured(self.config.rows_measured, self.split.forget, images.test_labels.numpy())
@@ -124,7 +124,8 @@ class Experiment:
         sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
         scope = {"rows_measured": self.config.rows_measured}
 
-        learned = coefficient_observer(self.initial(), images, self.split)
+        asked = "coefficients" in self.config.metrics
+        learned = coefficient_observer(self.initial(), images, self.split, digits=6) if asked else lambda _: {}
 
         def observe(network: Network, progress: float) -> dict[str, Any]:
             shares = {
