@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, span
-from figures.tables.records import Records, cell_key, comparable, seed_count
+from figures.tables.records import Records, cell_key, comparable, has_arrays, seed_count
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
@@ -86,6 +86,17 @@ def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
         frames.append(frame.assign(metric=metric))
     empty = pd.DataFrame(columns=pd.Index(["seed", "epoch", "value", "metric"]))
     return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def sweep_record(records: Records, name: str) -> Record | None:
+    """Return the sweep of this name with most cells, then most seeds, that carries its table; None if there is none."""
+    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and has_arrays(one)]
+    return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
+
+
+def sweep_table(record: Record) -> Table:
+    """Return the table of a sweep, a row a cell."""
+    return pd.DataFrame({name: values for name, values in record.arrays().items() if values.ndim == 1})
 
 
 def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Record]:
