@@ -60,9 +60,9 @@ def _caption(seeds: int) -> str:
         "Smallest retain weight alpha from which on the mean test error stays at most 0.1 after 100 epochs of NegGrad, "
         "for SGD and for SAM (radius rho_th), along d at fixed n and along n at fixed d (eta ~ 1/d), and the forget "
         "error each rule has at its threshold (a rule that forgets nothing tolerates any alpha). Thresholds by "
-        "bisection to 0.005; open markers: every alpha is benign. Above each column: signal strength, pretraining rule, and the "
-        "fitted exponent in the gap SGD − SAM of the odds alpha / (1 − alpha); the bound of Lemma 3.4 is 0.5 in d and "
-        f"−0.5 in n. {seeds} seeds."
+        "bisection to 0.005; open markers: every alpha is benign. Above each column: signal strength, pretraining "
+        "rule, and the fitted exponent in the gap SGD − SAM of the odds alpha / (1 − alpha); the bound of Lemma 3.4 is "
+        f"0.5 in d and −0.5 in n. {seeds} seeds."
     )
 
 

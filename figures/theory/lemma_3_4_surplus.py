@@ -57,12 +57,13 @@ def _rows(how: str, rows: list[dict]) -> Table:
 
 def _panel(axes: Any, data: Table, theme: Theme) -> None:
     shown = data[data["stage"] == "pretraining"]
-    times = sorted(shown["epochs"].unique())
+    times, named = sorted(shown["epochs"].unique()), set()
     for (d, epochs, branch), line in shown.groupby(["d", "epochs", "branch"], sort=False):
         look = LOOKS[sorted(shown["d"].unique()).index(d) % len(LOOKS)]
         color, marker = theme.color(look[0]), look[1]
         filled = "full" if epochs == times[-1] else "none"
-        label = f"d = {d:g}" if epochs == times[-1] and branch == "linear" else None
+        label = None if d in named else f"d = {d:g}"
+        named.add(d)
         axes.plot(line["norm"], line["value"], color=color, marker=marker, fillstyle=filled, label=label,
                   linestyle="-" if branch == "linear" else ":", linewidth=0.5 + 0.4 * times.index(epochs))  # fmt: skip
         axes.plot(line["norm"], line["closed"], color=theme.faint, linewidth=4, alpha=0.5, zorder=0)
@@ -85,8 +86,8 @@ def _caption(data: Table, seeds: str) -> str:
     return (
         "Signal surplus (Lemma 3.4): signal kappa learned by SAM (radius rho_th) against SGD in the same epochs of "
         "pretraining, as a ratio (left) and as a difference (right), where learning is linear (Y < 0.1, solid) and "
-        "where it saturates (Y > 3, dotted), Y = eta N |phi|^2 / (4 m). Thicker lines: more epochs. Broad lines: the closed "
-        f"form f + e^f = 1 + drive, with 60 % of the noise neurons active. Means over {seeds} seeds. {fits}"
+        "where it saturates (Y > 3, dotted), Y = eta N |phi|^2 / (4 m). Thicker lines: more epochs. Broad lines: the "
+        f"closed form f + e^f = 1 + drive, with 60 % of the noise neurons active. Means over {seeds} seeds. {fits}"
     )
 
 

@@ -72,9 +72,10 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
     worst = float((data["survive"] - data["predicted"]).abs().max())
     caption = (
         "Lemma 3.1: share of the active retain neurons (j = y) that stay active under the SAM perturbation, over "
-        "signal strength s and the mean depth V / V_c of their preactivations, V_c = rho sigma_p sqrt(d) r_i / |r|_active "
-        "(orange: V = V_c); each point is a start and a radius of 0.03 to 10 rho_th. Counting the neurons with V > V_c "
-        f"one by one gives the share within {worst:.3f}. Means over {record.config['base']['seeds']} seeds."
+        "signal strength s and the mean depth V / V_c of their preactivations, V_c = rho sigma_p sqrt(d) r_i / "
+        "|r|_active (orange: V = V_c); each point is a start and a radius of 0.03 to 10 rho_th. Counting the "
+        f"neurons with V > V_c one by one gives the share within {worst:.3f}. Means over "
+        f"{record.config['base']['seeds']} seeds."
     )
     alt = "Points over signal strength and depth, coloured by surviving share. " + "; ".join(
         f"{start}: {rows['survive'].min():.2f} to {rows['survive'].max():.2f}"

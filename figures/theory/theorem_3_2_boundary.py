@@ -88,8 +88,8 @@ def _caption(seeds: str) -> str:
     return (
         "Boundary of benign overfitting: the signal norm |phi| at which the mean test error crosses 0.1, against the "
         "dimension d and the number of samples n, before and after unlearning with NegGrad, from the exact simulation, "
-        "in two clocks (eta fixed, eta ~ 1/d), at equal epochs and at equal forget error (eF); SAM also as in Chen et al. "
-        "2023, for T1 ~ d epochs and then SGD to a training loss of 0.01. "
+        "in two clocks (eta fixed, eta ~ 1/d), at equal epochs and at equal forget error (eF); SAM also as in Chen et "
+        "al. 2023, for T1 ~ d epochs and then SGD to a training loss of 0.01. "
         "The broad line has the exponent of the theorem (3.2 for SGD: d^(1/4) n^(-1/4); 3.3 for SAM: constant) and "
         "passes through the first point. Legend: fitted exponent with a 95 % bootstrap interval over "
         f"{seeds} seeds. The forget error at each boundary is in the CSV: a boundary where nothing "
