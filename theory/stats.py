@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 
+REPEATS = 400  # bootstrap samples
+
+
 class Estimate(NamedTuple):
     """A number with its 95 % confidence interval; None where too few values are finite."""
 
@@ -80,7 +83,7 @@ def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float 
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int = 1000
+    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int | None = None
 ) -> Estimate:
     """Return a statistic over seeds and its percentile bootstrap interval.
 
@@ -88,8 +91,9 @@ def bootstrap(
         statistic: from an index array, shape `(seeds,)`, to the statistic of those seeds; NaN where undefined.
         seeds: number of seeds.
         rng: source of resampling.
-        repeats: bootstrap samples; those with an undefined statistic are left out.
+        repeats: bootstrap samples, 400 by default; those with an undefined statistic are left out.
     """
+    repeats = repeats or REPEATS
     value = statistic(np.arange(seeds))
     drawn = np.array([statistic(rng.integers(seeds, size=seeds)) for _ in range(repeats)])
     drawn = drawn[np.isfinite(drawn)]

@@ -116,7 +116,7 @@ class Boundary:
     def exponent(self, seeds: int, first_seed: int) -> Estimate:
         """Return the slope of log |phi*| on the log of the axis, with a bootstrap interval over seeds."""
         fit = lambda chosen: slope(np.log(self.axis), np.log(self.thresholds(chosen)))  # noqa: E731
-        return bootstrap(fit, seeds, np.random.default_rng(first_seed), repeats=400)
+        return bootstrap(fit, seeds, np.random.default_rng(first_seed))
 
     def row(self, seeds: int) -> dict:
         """Return |phi*| along the axis, in units of strength too, and forget error and share compared near it."""

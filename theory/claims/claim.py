@@ -44,7 +44,7 @@ class Part:
 
     Attributes:
         estimate: with its own 95 % interval; without a value where nothing could be measured, which decides nothing.
-        low, high: the claimed region, ends included; `-inf` and `inf` leave a side open.
+        low, high: the claimed region, without its ends: no difference at all is neither lower nor higher.
         why: why there is no value, such as "off the grid".
     """
 
@@ -62,7 +62,7 @@ class Part:
         wide = simultaneous(self.estimate, parts, seeds)
         if wide.low is None or wide.high is None:
             return 0
-        return int(self.low <= wide.low and wide.high <= self.high) - int(wide.high < self.low or wide.low > self.high)
+        return int(self.low < wide.low and wide.high < self.high) - int(wide.high < self.low or wide.low > self.high)
 
     def text(self) -> str:
         """Return its number, or why there is none."""

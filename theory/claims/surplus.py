@@ -63,7 +63,7 @@ class Curve:
     def exponent(self, how: str, inside: np.ndarray, config: ClaimConfig) -> Estimate:
         """Return the local exponent of |phi| over some norms, with a bootstrap interval over seeds."""
         fit = lambda seeds: local_slope(self.values(how, seeds), inside)  # noqa: E731
-        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed), repeats=400)
+        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed))
 
     def row(self, how: str, branch: str, fitted: Estimate) -> dict:
         """Return the local exponent beside the closed form's, and how far points lie from either."""
