@@ -104,8 +104,10 @@ def odds_to_alpha(odds: float) -> float:
 
 
 @pytest.mark.parametrize("in_d, in_n, d_side, n_side", [
-    (0.5, -0.5, 1, 1), (0.2, 0.3, 1, 1), (0.8, -0.5, -1, 1), (0.5, -0.8, 1, -1)])  # fmt: skip
+    (0.5, -0.5, 1, 1), (0.2, 0.3, 1, -1), (0.8, -0.5, -1, 1), (0.3, -0.8, 1, 1)])  # fmt: skip
 def test_the_bound_is_asked_of_the_exponents_of_d_and_of_n_apart(in_d, in_n, d_side, n_side):
+    """An upper bound of order sqrt(d / n) lets the gap grow at most as the root of d, and makes it fall with n."""
+
     def sgd(cell):
         return odds_to_alpha(1.0 + 2.0 * (cell.d / MIDDLE["d"]) ** in_d * (cell.n / MIDDLE["n"]) ** in_n)
 

@@ -52,7 +52,13 @@ def test_intervals_must_hold_together_so_that_one_of_many_is_wider():
 
 
 def test_an_interval_wholly_below_or_above_the_region_fails_and_one_across_its_border_decides_nothing():
-    for estimate, side in ((Estimate(-2, -2.1, -1.9), -1), (OUT, -1), (WIDE, 0), (Estimate(-1, -1.2, -0.8), 0), (IN, 1)):
+    for estimate, side in (
+        (Estimate(-2, -2.1, -1.9), -1),
+        (OUT, -1),
+        (WIDE, 0),
+        (Estimate(-1, -1.2, -0.8), 0),
+        (IN, 1),
+    ):
         assert Part(estimate, -1.0, 1.0).side(1, 40) == side
     assert Part(OUT, low=1.0).side(1, 40) == 1
     assert Part(OUT, high=1.0).side(1, 40) == -1

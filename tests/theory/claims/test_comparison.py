@@ -121,7 +121,9 @@ def test_minmax_must_be_better_and_sharpness_maximization_alone_worse():
     assert finding.estimate.value == pytest.approx(-0.1)
     other = runs_with(SHARP_MINMAX, worse=[("MinMax 0.1", "forgetting")],
                       better=[("sharpness maximization 0.1", "forgetting")])  # fmt: skip
-    assert {side for part, side in sides(SHARP_MINMAX.analyse(other, CONFIG)).items() if "mask fixed" not in part} == {-1}
+    assert {side for part, side in sides(SHARP_MINMAX.analyse(other, CONFIG)).items() if "mask fixed" not in part} == {
+        -1
+    }
 
 
 @pytest.mark.parametrize("share, side", [(1.0, 1), (0.55, 0), (0.0, -1)])
