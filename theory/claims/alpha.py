@@ -243,8 +243,8 @@ CLAIMS = {
         "Lemma 3.4: gap of alpha thresholds",
         "the alpha thresholds of SGD and SAM differ by O(sqrt(d/n)) in the benign regime",
         "exponent of d in the gap of odds alpha / (1 - alpha), n = 40, s = 2, SGD-pretrained, eta ~ 1/d (bound: 0.5)",
-        "The axis: with d the gap in odds grows more slowly than the bound allows, with n it need not fall as the bound "
-        "says; one constant over both would need an exponent of n of at most -1/2.",
+        "The axis: with d the gap in odds grows more slowly than the bound allows, with n it need not fall as the "
+        "bound says; one constant over both would need an exponent of n of at most -1/2.",
         grid, rate,
     ),
 }  # fmt: skip

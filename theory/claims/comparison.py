@@ -184,8 +184,8 @@ def _sharp_minmax() -> Comparison:
         parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1")
     sentence = (
         "At equal forgetting the test error of Sharp MinMax (mask of half the neurons, renewed every five epochs) "
-        "minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and {MinMax below SGD, sgd, s = 0.5} "
-        "after SGD; with a mask fixed at the start a share "
+        "minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and "
+        "{MinMax below SGD, sgd, s = 0.5} after SGD; with a mask fixed at the start a share "
         "{a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the seeds ever forgets."
     )
     return Comparison(settings, "MinMax below SGD, sgd, s = 0.5", parts, sentence)

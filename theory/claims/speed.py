@@ -61,7 +61,8 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         f"At a tenth of rho_th SAM needs {shown(ratios['sgd', 1000, 0.1][0])} times SGD's epochs to forget at d = 1000 "
         f"and {shown(ratios['sgd', 1000000, 0.1][0])} times at d = 1e6, its noise memory of F growing "
         f"{shown(ratios['sgd', 4000, 0.1][1])} times as fast in the first {FIRST} epochs; at rho_th it needs "
-        f"{shown(ratios['sgd', 4000, 1.0][0])} times at d = 4000 and {shown(ratios['sgd', 1000000, 1.0][0])} at d = 1e6."
+        f"{shown(ratios['sgd', 4000, 1.0][0])} times at d = 4000 and {shown(ratios['sgd', 1000000, 1.0][0])} at "
+        "d = 1e6."
     )
     return judge(parts, headline, config, rows=rows, sentence=sentence)
 

@@ -56,7 +56,8 @@ def test_a_boundary_off_the_grid_decides_nothing_and_has_no_number():
 
 def test_only_strengths_about_the_boundary_are_simulated_and_the_boundary_is_that_of_all():
     few = runs_with(SGD, 0.25, -0.25)
-    every = {(k, i, s): made(SGD.lines[k].at(i, s).changed(seeds=SEEDS), stopped_at=5, test_error=few_error(SGD, k, i, s))
+    every = {(k, i, s): made(SGD.lines[k].at(i, s).changed(seeds=SEEDS), stopped_at=5,
+                             test_error=few_error(SGD, k, i, s))
              for k, line in enumerate(SGD.lines) for i in range(len(line.axis)) for s in STRENGTHS}  # fmt: skip
     assert len(few) < 0.6 * len(every)
     for k in range(len(SGD.lines)):
