@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 REPEATS = 400  # bootstrap samples
 
 

@@ -103,12 +103,15 @@ class Selection:
         return []
 
 
+WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]
+
+
 @app.command()
 def claims(
     names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
     seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 40,
     first_seed: Annotated[int, typer.Option(help="First seed; another one repeats the check on fresh draws.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)] = 1,
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -148,7 +151,7 @@ def claim_row(record: Record) -> dict[str, Any]:
 def sweep(
     config: SweepConfig,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SWEEP_NAMES)}.")],
-    workers: Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)] = 1,
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
