@@ -36,6 +36,35 @@ def test_phase_cells_carry_their_signal_norm(drawing: Draw) -> None:
     np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.5))
 
 
+def test_the_noise_drive_grows_with_the_steps_of_pretraining(drawing: Draw) -> None:
+    data = drawing("fig-theory-drive").data
+    # X = 0.6 eta N (P - 1)^2 sigma_p^2 d / (n m), with eta d = 10, n = 4, m = 2 and two steps an epoch
+    np.testing.assert_allclose(data["X"], 0.6 * 10 * 2 * data["pretrain_epochs"] / (4 * 2))
+    np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.4))
+
+
+def test_survival_is_the_joint_share_of_the_active_at_its_depth(drawing: Draw) -> None:
+    drawn = drawing("fig-theory-survival")
+    np.testing.assert_allclose(drawn.data["survive"], (drawn.data["probe_rho_scale"] < 1) * 1.0)
+    np.testing.assert_allclose(drawn.data["depth"], 1 / drawn.data["probe_rho_scale"])
+    assert set(drawn.data["start"]) == {"initialization"}
+    assert "gives the share within 0.010" in drawn.caption
+
+
+def test_odds_are_the_ratio_of_the_weights(drawing: Draw) -> None:
+    data = drawing("fig-theory-odds").data
+    np.testing.assert_allclose(data["odds"], data["alpha"] / (1 - data["alpha"]))
+    np.testing.assert_allclose(data["forget_error"], 1 - data["alpha"])
+
+
+def test_the_surplus_stands_beside_its_closed_form_branch_by_branch(drawing: Draw) -> None:
+    data = drawing("fig-theory-surplus").data
+    difference = data[data["reading"] == "difference"]
+    assert difference["value"].tolist() == [1.0, 4.0, 16.0]
+    assert difference["closed"].tolist() == [1.0, 4.0, 12.0]
+    assert "linear: 2.00 to 2.00 (closed form 2.00 to 2.00)" in drawing("fig-theory-surplus").caption
+
+
 def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Store) -> None:
     found = rows([golden])
     key = {"stage": "after", "metric": "test_error", "pretrain": "sgd", "unlearn": "sam", "signal_strength": 0.5}
