@@ -32,9 +32,9 @@ STEPS = {
     "trained second layer": lambda run: label(run, "model") == "patch-cnn-head",
     "mean of the patches": lambda run: label(run, "model") == "patch-cnn-mean",
     "bias": lambda run: label(run, "model") == "patch-cnn-bias",
-    "weight decay 0.01": lambda run: run.config["weight_decay"] == 0.01,
-    "momentum 0.9": lambda run: run.config["momentum"] == 0.9,
-    "another batch order": lambda run: run.config["unlearn_seed"] > 0,
+    "weight decay 0.01": lambda run: run.config.get("weight_decay") == 0.01,
+    "momentum 0.9": lambda run: run.config.get("momentum") == 0.9,
+    "another batch order": lambda run: run.config.get("unlearn_seed", 0) > 0,
     "the theory's network": lambda run: label(run, "model") == "patch-cnn",
 }
 ORDER = ["the theory's network", "another batch order", "momentum 0.9", "weight decay 0.01", "mean of the patches",
