@@ -39,6 +39,12 @@ def setting_of(config: Mapping[str, Any]) -> str:
     return digest([data, {name: config.get(name) for name in SETTING}])
 
 
+def strength_of(record: Record) -> float:
+    """Return the signal strength of a run or twin; 1, as the data set has it, where its options do not say."""
+    found = label(record, "signal_strength")
+    return 1.0 if found is None else float(str(found))
+
+
 def networks(records: Records) -> list[Record]:
     """Return the finished runs on signal-noise data."""
     return [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise" and run.status == "ok"]
@@ -111,7 +117,7 @@ def agreement(records: Records) -> Table:
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
     for run, theory in pairs(records):
-        names = float(str(label(run, "signal_strength"))), family(label(run, "pretrain")), family(label(run, "rule"))
+        names = strength_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
         groups[(*names, theory.run_id)].append((run, theory))
     twin_of = {key: curves(one) for key, one in twins(records).items()}
     rows = []

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.beside import curves, moments, networks, pairs
+from figures.tables.beside import curves, moments, networks, pairs, strength_of
 from figures.tables.cells import label
 from figures.tables.intervals import Table
 from figures.tables.names import family
@@ -63,7 +63,7 @@ def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
 
 def _place(record: Record) -> tuple[Any, ...]:
     """Return what a run and its twin share: signal strength, draw, training seed and the rules."""
-    numbers = float(str(label(record, "signal_strength"))), int(str(label(record, "draw") or 0)), label(record, "seed")
+    numbers = strength_of(record), int(str(label(record, "draw") or 0)), label(record, "seed")
     return (*numbers, family(label(record, "pretrain")), family(label(record, "rule")))
 
 

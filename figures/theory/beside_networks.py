@@ -16,6 +16,7 @@ from figures.tables.beside import (
     moments,
     pairs,
     share_within,
+    strength_of,
     theories,
     twins,
     unpaired,
@@ -67,9 +68,9 @@ def draw_twin(records: Records, theme: Theme) -> Drawing:
     found = [(run, known[run.run_id]) for run, _ in pairs(records) if run.run_id in known and moments(run)]
     if not found:
         return empty_figure(_missing(records, TWIN), theme)
-    strengths = {float(str(label(run, "signal_strength"))) for run, _ in found}
+    strengths = {strength_of(run) for run, _ in found}
     shown = min(strengths, key=lambda strength: (abs(strength - 0.5), strength))
-    found = [pair for pair in found if float(str(label(pair[0], "signal_strength"))) == shown]
+    found = [pair for pair in found if strength_of(pair[0]) == shown]
     data = pd.concat([_along(run, twin) for run, twin in found], ignore_index=True)
     mean = data.groupby(["pretrain", "unlearn", "quantity", "epoch"], as_index=False)[["network", "twin", "gap"]].mean()
     figure, axes = panel_grid(2, 3, width=WIDE, height=4.0, sharex=True)

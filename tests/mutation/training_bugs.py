@@ -110,6 +110,17 @@ BUGS = [
     # data without files
     (BUILTIN, "(2 * labels - 1)", "labels", IN_DATA),
     (BUILTIN, "** 0.25", "** 0.5", IN_DATA),
-    (BUILTIN, "noise -= (noise @ direction)", "noise -= 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, "noise = noise - (noise @ direction)", "noise = noise - 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, 'drawn = 1 if model.noise_patches == "repeated"', 'drawn = 1 if model.noise_patches == "single"', IN_DATA),
+    (BUILTIN, "first, place = place, place + images_wanted * drawn", "first, place = 0, images_wanted * drawn", IN_DATA),
+    (BUILTIN, 'balanced = model.labels == "balanced"', "balanced = True", IN_DATA),
+    ("empirical/models/others.py", "active.sum(1) if", "active.mean(1) if", "tests/empirical/test_models.py"),
+    ("empirical/models/others.py", "features @ self.second.T", "2 * features @ self.second.T",
+     "tests/empirical/test_models.py"),
+    ("empirical/metrics/coefficients.py", "zeta = (patches.shape[1] - 1) *", "zeta =", "tests/empirical/test_metrics.py"),
+    ("empirical/metrics/coefficients.py", "signs = np.repeat([-1, 1]", "signs = np.repeat([1, -1]",
+     "tests/repro/test_twin.py"),
+    ("empirical/runs/evaluations.py", 'networks["initial"] = experiment.initial', 'networks["initial"] = networks["random"]',
+     "tests/repro/test_compare.py"),
     (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
 ]  # fmt: skip
