@@ -243,7 +243,7 @@ def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
 @pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
 def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
     found: dict[str, Any] = load("metrics", name)(evaluation)
-    assert found
+    assert found or name == "coefficients"  # which the theory's network alone has
     for value in found.values():
         if not isinstance(value, str | list):
             assert np.isfinite(value).all()
