@@ -47,8 +47,6 @@ def departures(config: RunConfig) -> list[str]:
               if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
-    if data.patches > 2 and data.noise_patches != "repeated":
-        found.append(f"noise_patches = {data.noise_patches}")
     n_forget = round(config.forget_fraction * data.n)
     if n_forget % (config.forget_batch_size or config.batch_size):
         found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
@@ -64,11 +62,12 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     if missing := departures(config):
         raise ConfigError(f"theory: has no {'; no '.join(missing)}")
     data, d = data_of(config), data_of(config).side ** 2
+    noise = data.noise_patches if data.patches > 2 else "repeated"  # of a single patch both are the same
     plain = TheoryConfig(
         signal_strength=data.signal_strength, d=d, n=data.n, n_forget=round(config.forget_fraction * data.n),
-        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, sigma_0_scale=SCALE,
-        eta_scale=config.lr * d, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
-        forget_batch=config.forget_batch_size or config.batch_size, alpha=config.alpha,
+        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
+        sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
+        retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
         pretrain=RULES[parse_rule(config.pretrain).name], pretrain_epochs=config.pretrain_epochs,
         unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
     )  # fmt: skip
@@ -102,8 +101,10 @@ def twin_draw(experiment: Experiment) -> Draw:
     labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
     weights = np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)
     phi = np.mean(labels[:, None] * patches[:, 0], axis=0)
-    kept = {"n_retain": len(experiment.split.retain), "noise_patches": patches.shape[1] - 1}
-    return Draw.from_vectors(phi, patches[:, 1], weights, labels, **kept)
+    noise, kept = patches[:, 1:], len(experiment.split.retain)
+    if data_of(experiment.config).noise_patches == "independent" and noise.shape[1] > 1:
+        return Draw.from_vectors(phi, noise, weights, labels, n_retain=kept)
+    return Draw.from_vectors(phi, noise[:, 0], weights, labels, n_retain=kept, noise_patches=noise.shape[1])
 
 
 def twin_orders(experiment: Experiment) -> Orders:

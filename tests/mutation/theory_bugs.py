@@ -2,6 +2,24 @@
 
 BUGS = [
     (
+        "theory/dynamics.py",
+        "residual /= problem.vectors",
+        "residual /= 1",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "theory/measure.py",
+        "np.kron(np.eye(copies), across)",
+        "np.kron(np.ones((copies, copies)), across)",
+        "tests/theory/test_measure.py",
+    ),
+    (
+        "theory/training.py",
+        "places = places + np.tile(np.arange(vectors), rows.shape[1])",
+        "places = places + 0 * np.tile(np.arange(vectors), rows.shape[1])",
+        "tests/repro/test_twin.py",
+    ),
+    (
         "theory/draw.py",
         "overlap = xi @ phi",
         "overlap = 0 * (xi @ phi)",
