@@ -71,23 +71,18 @@ def draw_twin(records: Records, theme: Theme) -> Drawing:
     strengths = {strength_of(run) for run, _ in found}
     shown = min(strengths, key=lambda strength: (abs(strength - 0.5), strength))
     found = [pair for pair in found if strength_of(pair[0]) == shown]
-    data = pd.concat([_along(run, twin) for run, twin in found], ignore_index=True)
-    mean = data.groupby(["pretrain", "unlearn", "quantity", "epoch"], as_index=False)[["network", "twin", "gap"]].mean()
+    data: Table = pd.concat([_along(run, twin) for run, twin in found], ignore_index=True)
+    mean: Table = data.groupby(["pretrain", "unlearn", "quantity", "epoch"], as_index=False)[
+        ["network", "twin", "gap"]
+    ].mean()
     figure, axes = panel_grid(2, 3, width=WIDE, height=4.0, sharex=True)
     for panel, quantity in zip(axes.flat, ALONG, strict=True):
         panel.set_ylabel(QUANTITIES[quantity])
-        for (pretrain, unlearn), line in mean[mean["quantity"] == quantity].groupby(["pretrain", "unlearn"]):
-            look = theme.lines(str(unlearn))
-            name = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
-            width = THIN.get(str(pretrain), 1.2)
-            panel.plot(line["epoch"], line["twin"], label=name, linewidth=width, **look | {"marker": ""})
-            fill = "none" if pretrain == "sgd" else look["color"]
-            points = line.iloc[:: max(1, len(line) // 12)]
-            panel.plot(points["epoch"], points["network"], **look | {"linestyle": "none"}, markerfacecolor=fill)
+        _along_epochs(panel, mean[mean["quantity"] == quantity], theme)
     for panel in axes[1]:
         panel.set_xlabel("epoch of unlearning")
     _legend(figure, axes[0, 0])
-    largest = data.groupby("quantity")["gap"].max()
+    largest = dict(data.groupby("quantity")["gap"].max())
     gaps = ", ".join(f"{QUANTITIES[name]} {largest[name]:.2g}" for name in ALONG if name in largest)
     seeds = span(data.groupby(["pretrain", "unlearn"])["seed"].nunique())
     caption = (
@@ -129,6 +124,17 @@ def _against_strength(axes: Any, data: Table, theme: Theme) -> None:
         axes.errorbar(x, line["network"], yerr=bars, capsize=1.6, elinewidth=0.9, linestyle="none",
                       marker=look["marker"], color=look["color"], markerfacecolor=fill)  # fmt: skip
     axes.set_xscale("log", base=2)
+
+
+def _along_epochs(axes: Any, data: Table, theme: Theme) -> None:
+    for (pretrain, unlearn), line in data.groupby(["pretrain", "unlearn"]):
+        look = theme.lines(str(unlearn))
+        name = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
+        width = THIN.get(str(pretrain), 1.2)
+        axes.plot(line["epoch"], line["twin"], label=name, linewidth=width, **look | {"marker": ""})
+        fill = "none" if pretrain == "sgd" else look["color"]
+        points = line.iloc[:: max(1, len(line) // 12)]
+        axes.plot(points["epoch"], points["network"], **look | {"linestyle": "none"}, markerfacecolor=fill)
 
 
 def _legend(figure: Any, axes: Any) -> None:

@@ -115,15 +115,15 @@ def _beside(key: str, run: Record, store: Store) -> Record:
     from repro.commands.twin import departures, theory_config
 
     config = _config(run)
-    study = {"study": str(run.provenance.get("study", ""))}
+    study = str(run.provenance.get("study", ""))
     if missing := departures(config):
-        return store.save("beside", Beside(key), result={"departures": missing}, provenance=collect(**study))
+        return store.save("beside", Beside(key), result={"departures": missing}, provenance=collect(study=study))
     from theory.engine import simulate_many
 
     found = simulate_many([theory_config(config, seeds=SEEDS)], oracle=False)[0]
     return store.save(
         "beside", Beside(key), result=_facts(found) | {"departures": []}, status=found.status,
-        arrays={"curves": _curves(found)}, provenance=collect(**study),
+        arrays={"curves": _curves(found)}, provenance=collect(study=study),
     )  # fmt: skip
 
 

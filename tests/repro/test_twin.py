@@ -236,3 +236,10 @@ def test_vectors_that_do_not_fit_are_named(name: str, value: np.ndarray) -> None
     assert Draw.from_vectors(**VECTORS).problem.n_retain == 3
     with pytest.raises(ValueError, match=name):
         Draw.from_vectors(**{**VECTORS, name: value})
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "twin.md").read_text()
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    assert 0.2 < names["found"].final("test_error")[0] < 0.5
