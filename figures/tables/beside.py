@@ -110,10 +110,10 @@ def agreement(records: Records) -> Table:
 
     Columns: those of `CELL`; `network`, `theory` (means), their `sd`, `low`, `high` (95 % t-intervals) and `seeds`,
     each behind `network_` or `theory_`; `z = (network - theory) / sqrt(sd_N^2 / k_N + sd_T^2 / k_T)`; `within`, whether
-    the 95 % interval of the difference (Welch) holds 0; a test error scatters at least as a test set of its size, drawn
-    anew for each seed, makes it: `sd_N^2 >= p (1 - p) / n_test` with the theory's p. `twin_gap` is the mean over runs
-    of |network - its twin|, and `twin_z`, of the test error, the summed difference over its deviation from drawing a
-    test set of that size.
+    the 95 % interval of the difference (Welch) holds 0, None where a single network tells nothing. A test error
+    scatters at least as a test set of its size, drawn anew for each seed, makes it: `sd_N^2 >= p (1 - p) / n_test` with
+    the theory's p. `twin_gap` is the mean over runs of |network - its twin|, and `twin_z`, of the test error, the
+    summed difference over its deviation from drawing a test set of that size.
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
     for run, theory in pairs(records):
@@ -161,7 +161,8 @@ def compared_values(network: np.ndarray, theory: np.ndarray, *, least: float = 0
     parts = [v**2 / (side["seeds"] - 1) for v, side in zip(variances, sides.values(), strict=True) if v > 0]
     freedom = sum(variances) ** 2 / sum(parts) if parts else np.inf
     found: dict[str, Any] = {"z": z if np.isfinite(error) else np.nan}
-    found["within"] = abs(found["z"]) <= (float(stdtrit(freedom, 0.975)) if np.isfinite(freedom) else 1.96)
+    limit = float(stdtrit(freedom, 0.975)) if np.isfinite(freedom) else 1.96
+    found["within"] = bool(abs(found["z"]) <= limit) if np.isfinite(error) else None
     for name, side in sides.items():
         found |= {name: side["mean"]} | {f"{name}_{key}": side[key] for key in ("sd", "low", "high", "seeds")}
     return found
@@ -180,7 +181,11 @@ def _against_twins(own: np.ndarray, exact: np.ndarray, found: list[Any], quantit
 
 
 def share_within(table: Table) -> str:
-    """Return how many points lie within 95 %, of all and of each quantity, and how far twins are."""
+    """Return how many points lie within 95 %, of all and of each quantity, and how far twins are.
+
+    A point of a single network has no z and is not counted.
+    """
+    table = table[table["z"].notna()]
     parts = [f"{QUANTITIES[name]} {int(rows['within'].sum())} of {len(rows)}"
              for name, rows in table.groupby("quantity", sort=False)]  # fmt: skip
     inside, count = int(table["within"].sum()), len(table)
@@ -194,6 +199,6 @@ def agreement_row(row: Row) -> dict[str, Any]:
     sides = {name: spread_text({"mean": row[name], "sd": row[f"{name}_sd"], "seeds": row[f"{name}_seeds"]})
              for name in ("network", "theory")}  # fmt: skip
     rules = {"pretrain": row["pretrain"], "unlearn": row["unlearn"] if row["stage"] == "after" else ""}
-    numbers = {"z": round(float(row["z"]), 2), "within 95 %": "yes" if row["within"] else "no"}
+    numbers = {"z": round(float(row["z"]), 2), "within 95 %": {True: "yes", False: "no"}.get(row["within"], "-")}
     head = {"s": row["signal_strength"], **rules, "quantity": QUANTITIES[row["quantity"]]}
     return head | sides | numbers | {"twin gap": float(row["twin_gap"])}

@@ -10,7 +10,7 @@ import numpy as np
 from empirical.data.builtin import SignalNoise
 from empirical.data.forget import train_rows
 from empirical.methods.retain import Retrain
-from empirical.models.others import SCALE, PatchCNN
+from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
 from empirical.settings.rule_labels import parse_options, parse_rule
@@ -24,7 +24,6 @@ from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, Trajectory, replay
 
-NEURONS = 10  # m of the registered two-layer network
 RULES = {"sgd": "sgd", "sam": "sam", "retain-sam": "retain_sam"}
 # Settings that the theory has one value of, and what another value is called.
 EXPRESSED = {
@@ -47,8 +46,7 @@ def departures(config: RunConfig) -> list[str]:
               if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
-    n_forget = round(config.forget_fraction * data.n)
-    if n_forget % (config.forget_batch_size or config.batch_size):
+    if forgotten(config) % (config.forget_batch_size or config.batch_size):
         found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
     return found
 
@@ -64,7 +62,7 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     data, d = data_of(config), data_of(config).side ** 2
     noise = data.noise_patches if data.patches > 2 else "repeated"  # of a single patch both are the same
     plain = TheoryConfig(
-        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=round(config.forget_fraction * data.n),
+        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=forgotten(config),
         m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
         sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
         retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
@@ -78,6 +76,11 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
 def data_of(config: RunConfig) -> SignalNoise:
     """Return the settings of a config's signal-noise images."""
     return build(SignalNoise, parse_options(config.dataset_options, "dataset_options"), where="dataset_options")
+
+
+def forgotten(config: RunConfig) -> int:
+    """Return how many samples a run forgets, n_F, as `empirical.data.forget` counts them."""
+    return max(1, round(config.forget_fraction * data_of(config).n))
 
 
 def twin(experiment: Experiment) -> Trajectory:

@@ -67,6 +67,8 @@ def test_a_welch_interval_decides_whether_two_means_agree() -> None:
     assert not compared_values(np.full(5, 1.0) + generator.normal(0, 0.1, 5), np.zeros(40))["within"]
     assert compared_values(np.zeros(3), np.zeros(3)) | {"z": 0.0, "within": True} == compared_values(*np.zeros((2, 3)))
     assert compared_values(np.ones(3), np.zeros(3))["z"] == math.inf
+    alone = compared_values(np.ones(1), np.zeros(3))
+    assert (math.isnan(alone["z"]), alone["within"]) == (True, None)
 
 
 STEPS = {
