@@ -85,6 +85,7 @@ class Stage:
         seed: root of data order, augmentation and label draws.
         teacher: the frozen original, for methods that compare with it.
         fidelity: discrepancy switches.
+        later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
     """
 
     method: Method
@@ -96,6 +97,7 @@ class Stage:
     seed: int = 0
     teacher: Network | None = None
     fidelity: Fidelity = Fidelity()
+    later: Mapping[int, Rule] = field(default_factory=dict)
 
 
 @dataclass
@@ -132,6 +134,10 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
+
+    def set_rule(self, rule: Rule) -> None:
+        """Go on under another rule with the same optimizer: its momentum stays."""
+        self.rules = phases(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
         """Set the learning rate, in place: a captured step reads it from where it was."""
@@ -253,7 +259,9 @@ def fit(
     network: Network, stage: Stage, engine: str = "eager", *,
     graphs: Graphs | None = None, observe: Observe | None = None,
 ) -> Log:  # fmt: skip
-    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
+    """Train in place and return the log.
+
+    Stops at the end of the first epoch with a loss that is not finite, or a mean loss at or below `recipe.stop_loss`.
 
     Args:
         network: the model to train.
@@ -270,6 +278,9 @@ def fit(
     network.model.train()
     started = time.perf_counter()
     for epoch in range(stage.recipe.epochs):
+        if epoch in stage.later:
+            step.set_rule(stage.later[epoch])
+            runner = make_runner(step, engine, graphs)  # a captured step is one of the rule before
         losses = _epoch(step, runner, arranger, epoch=epoch, watch=watch)
         log.gradient_evaluations = step.logits.evaluated
         broken = (~torch.isfinite(losses)).nonzero()
@@ -278,6 +289,8 @@ def fit(
         log.epochs.append(row | watch.take())
         if len(broken):
             log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
+            break
+        if mean is not None and mean <= stage.recipe.stop_loss > 0:  # ascent has losses below 0
             break
     log.seconds = time.perf_counter() - started - watch.seconds
     for weight in step.weights:
