@@ -4,6 +4,7 @@
     <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
+    <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
 A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
@@ -18,6 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from repro.records.checkpoint import Checkpoints
 from repro.records.damage import name_damage
 from repro.records.errors import ConfigError, IntegrityError
 from repro.records.folder import (
@@ -137,6 +139,10 @@ class Store:
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
+
+    def checkpoints(self, stage_id: str) -> Checkpoints:
+        """Return where the states of an unfinished stage are kept."""
+        return Checkpoints(self.root / "checkpoints" / stage_id)
 
     def find_model(self, stage_id: str) -> Path | None:
         """Return the folder of a trained stage (`weights.safetensors` inside), or None."""

@@ -101,7 +101,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical.studies import executors
 
-    real = executors.run
+    real = executors.compute
     seen: list[RunConfig] = []
 
     def interrupted(cell: RunConfig, *arguments: object, **options: object) -> object:
@@ -110,7 +110,7 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
             raise KeyboardInterrupt
         return real(cell, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(executors, "run", interrupted)
+    monkeypatch.setattr(executors, "compute", interrupted)
     report = run_grid(recipe, store, runtime=CPU)
     assert report.interrupted
     assert (len(report.done), report.remaining) == (1, 3)
