@@ -133,4 +133,7 @@ BUGS = [
     ("empirical/runs/evaluations.py", 'networks["initial"] = experiment.initial', 'networks["initial"] = networks["random"]',
      "tests/repro/test_compare.py"),
     (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
+    # a resumed stage forgets which rule of its schedule was under way
+    ("empirical/training/loop.py", "if start <= self.epoch]", "if start < 0]",
+     "tests/empirical/test_checkpoint.py -k 'under_the_rule'"),
 ]  # fmt: skip
