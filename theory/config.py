@@ -12,6 +12,7 @@ UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 LABELS = ("iid", "balanced")
+NOISE_PATCHES = ("repeated", "independent")
 DRAWS = ("bartlett", "dense")
 SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
@@ -24,8 +25,8 @@ class TheoryConfig:
     """One cell of the theory study: a pretraining rule, an unlearning method and its rule, and the seeds to run.
 
     The data follow Chen et al. 2023 (arXiv 2310.07269): one patch carries `y phi`, the other `P - 1` patches one noise
-    vector `xi ~ N(0, sigma_p^2 I)`, orthogonal to `phi` unless `noise` is "plain". The first `n - n_forget` samples are
-    the retain set. Every field states its symbol, unit and range in its metadata.
+    vector `xi ~ N(0, sigma_p^2 I)`, or one each, orthogonal to `phi` unless `noise` is "plain". The first
+    `n - n_forget` samples are the retain set. Every field states its symbol, unit and range in its metadata.
 
     Raises:
         ConfigError: naming the field, its value and the allowed range.
@@ -42,6 +43,8 @@ class TheoryConfig:
                            low=2)  # fmt: skip
     sigma_p: float = setting(1.0, "Standard deviation of a noise coordinate", symbol="sigma_p", unit="input units",
                              low=0.0, open_low=True)  # fmt: skip
+    noise_patches: str = setting("repeated", "Noise of a sample's P-1 patches: one vector repeated, or one each",
+                                 choices=NOISE_PATCHES)  # fmt: skip
     noise: str = setting("orthogonal", "Noise model: orthogonal to the signal, or plain", choices=NOISES)
     draw: str = setting("bartlett", "How inner products are drawn: Bartlett decomposition, or explicit d-dim vectors",
                         choices=DRAWS)  # fmt: skip
@@ -163,6 +166,11 @@ class TheoryConfig:
     def pretrain_rho(self) -> float:
         """Return the SAM radius of pretraining, in the units of a weight."""
         return self.pretrain_rho_scale * self.rho_th
+
+    @property
+    def noise_vectors(self) -> int:
+        """Return how many noise vectors a sample has: 1 where its patches repeat one, else P - 1."""
+        return self.patches - 1 if self.noise_patches == "independent" else 1
 
     @property
     def n_retain(self) -> int:

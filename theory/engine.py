@@ -164,7 +164,10 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         ConfigError: naming the setting that draw or batches contradict.
     """
     neurons, n = drawn.start.V.shape
-    given = {"n": n, "n_forget": n - drawn.problem.n_retain, "m": neurons // 2}
+    vectors = drawn.problem.vectors
+    given = {"n": n // vectors, "n_forget": (n - drawn.problem.n_retain) // vectors, "m": neurons // 2}
+    if config.noise_vectors != vectors:
+        raise reject("noise_patches", config.noise_patches, f"such that a sample has {vectors} noise vectors")
     for name, value in given.items():
         if getattr(config, name) != value:
             raise reject(name, getattr(config, name), f"{value}, as in the draw")

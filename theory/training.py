@@ -19,7 +19,7 @@ class State(NamedTuple):
 
     Attributes:
         u: `<w_a, phi>`, shape `(2m,)`.
-        V: `<w_a, xi_i>`, shape `(2m, n)`.
+        V: `<w_a, xi_i>` of every noise vector, shape `(2m, n)`.
         p: signal coefficients that retain (row 0) and forget samples (row 1) have contributed, shape `(2, 2m)`.
         q: noise coefficients, shape `(2m, n)`.
         mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(2m,)`.
@@ -47,10 +47,12 @@ class Schedule(NamedTuple):
     """The mini-batches of a phase; in each, retain samples stand before forget samples, and padding last.
 
     Attributes:
-        samples: sample indices, shape `(steps, width)`; width is B rounded up to a multiple of `LANES`.
-        weights: signed loss weights `c_b`, shape `(steps, width)`; zero on padding, which therefore changes nothing.
-        size: samples in each batch without padding, shape `(steps,)`.
-        loss_labels: the label each sample's loss sees, shape `(n,)`; flipped on F under random labels.
+        samples: noise vectors of each step's samples, shape `(steps, width)`; one a sample, or all its P - 1 next to
+            each other; width is rounded up to a multiple of `LANES`.
+        weights: signed loss weights `c_b` of their samples, shape `(steps, width)`; zero on padding, which therefore
+            changes nothing.
+        size: noise vectors in each batch without padding, shape `(steps,)`.
+        loss_labels: the label the loss of each vector's sample sees, shape `(n,)`; flipped on F under random labels.
         per_epoch: steps an epoch.
     """
 
@@ -111,7 +113,7 @@ def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarr
     sign = -1.0 if config.method == "neggrad" else 1.0
     loss_labels = labels.copy()
     if config.method == "random_label":
-        loss_labels[config.n_retain :] *= -1.0
+        loss_labels[config.n_retain * config.noise_vectors :] *= -1.0
     rows = np.sort(rows, axis=1)
     in_retain, in_forget = rows < config.n_retain, (rows >= config.n_retain) & (rows < config.n)
     weights = in_retain * config.alpha / np.maximum(1, in_retain.sum(axis=1, keepdims=True))
@@ -130,9 +132,13 @@ def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generato
 def _pack(
     config: TheoryConfig, rows: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray, *, per_epoch: int
 ) -> Schedule:
-    extra = ((0, 0), (0, -rows.shape[1] % LANES))
-    samples = np.pad(np.where(rows < config.n, rows, 0), extra)
-    return Schedule(samples, np.pad(weights, extra), np.sum(rows < config.n, axis=1), loss_labels, per_epoch)
+    vectors = config.noise_vectors
+    size = np.sum(rows < config.n, axis=1) * vectors
+    places = np.repeat(np.where(rows < config.n, rows, 0) * vectors, vectors, axis=1)
+    places = places + np.tile(np.arange(vectors), rows.shape[1])
+    extra = ((0, 0), (0, -places.shape[1] % LANES))
+    weights = np.pad(np.repeat(weights, vectors, axis=1), extra)
+    return Schedule(np.pad(places, extra), weights, size, loss_labels, per_epoch)
 
 
 class Rule(NamedTuple):

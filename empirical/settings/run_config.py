@@ -58,6 +58,9 @@ class Runtime:
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
+        checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
+            short goes on from there, bit for bit.
+        retry_failed: compute cells again whose last attempt ended in an error that nobody expected.
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
@@ -67,6 +70,9 @@ class Runtime:
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
+    checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
+    checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)
+    retry_failed: bool = setting(False, "compute cells again whose last attempt failed")
     study: str = setting("", "name of the study the run belongs to")
     kind: str = setting(KIND, "kind of the record")
 

@@ -212,3 +212,34 @@ def test_radial_tail_is_that_of_a_chi_square(m, x):
 
 def test_directions_are_on_the_sphere():
     np.testing.assert_allclose(np.linalg.norm(sphere_directions(6, 64), axis=1), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
+def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
+    config = replace(CONFIG, noise=noise, patches=4, noise_patches="independent", signal_strength=1.0, directions=4096)
+    drawn = draw(config, 2)
+    state, labels = start_state(drawn.start), drawn.problem.labels
+    schedule = pretrain_schedule(config, labels, generator(1, "a"), members=np.arange(config.n))
+    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, 20)
+    assert drawn.vectors is not None
+    phi, xi, start = drawn.vectors
+    weights = start + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
+    rng = np.random.default_rng(7)
+    y = rng.choice([-1.0, 1.0], size=40_000)
+    patches = config.sigma_p * rng.standard_normal((3, 40_000, config.d))
+    if noise == "orthogonal":
+        patches -= (patches @ phi / (phi @ phi))[..., None] * phi
+    hidden = np.maximum(np.outer(y, weights @ phi), 0) + np.maximum(patches @ weights.T, 0).sum(axis=0)
+    sampled = np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0)
+    found = measure(config, drawn, state)
+    assert 0.02 < sampled < 0.45
+    assert found["test_error"] == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / 40_000) ** 0.5)
+    repeated = replace(config, noise_patches="repeated")
+    assert (
+        abs(measure(repeated, draw(repeated, 2), start_state(draw(repeated, 2).start))["test_error"] - sampled) > 0.02
+    )
+    own = np.maximum(np.outer(labels[::3], weights @ phi), 0) + np.maximum(xi @ weights.T, 0).reshape(-1, 3, 8).sum(
+        axis=1
+    )
+    margins = labels[::3] * (own[:, : config.m].sum(axis=1) - own[:, config.m :].sum(axis=1)) / config.m
+    assert found["retain_margin"] == pytest.approx(margins[: config.n_retain].mean())
