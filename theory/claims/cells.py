@@ -132,7 +132,7 @@ def work(groups: Groups, root: Any, oracle: bool, label: str) -> None:
 
     own, left = Store(root), []
     for group in track(groups, label) if label else groups:
-        lock = own.lock(cell_id(group[0].pretrain_key(), oracle))
+        lock: Any = own.lock(cell_id(group[0].pretrain_key(), oracle))
         try:
             with lock.acquire(blocking=False):
                 _simulate(group, own, oracle, label)
