@@ -11,7 +11,7 @@ import torch
 
 from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
-from empirical.models.network import Network
+from empirical.models.network import Network, accuracy
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
@@ -243,3 +243,15 @@ def test_the_example_in_the_docs_runs() -> None:
     names: dict[str, Any] = {}
     exec(text.split("```python\n")[1].split("```")[0], names)
     assert 0.2 < names["found"].final("test_error")[0] < 0.5
+
+
+@pytest.mark.parametrize("more", ["", ", patches=3"])
+def test_the_exact_test_error_is_the_networks_on_a_large_test_set(
+    experiment: Callable[..., Experiment], more: str
+) -> None:
+    one = experiment(dataset_options=BASE.dataset_options.replace("n_test=50", "n_test=20000") + more, lr=0.08,
+                     pretrain_lr=0.08, epochs=5)  # fmt: skip
+    exact = twin(one).pretrain["test_error"][0, -1]
+    measured = 1 - accuracy(one.original.network, one.images.test_images, one.images.test_labels)
+    assert 0.05 < measured < 0.45
+    assert measured == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5)
