@@ -86,6 +86,13 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
 def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.ndarray:
     """Count active noise preactivations at W and at W + eps over the batches of a schedule, the state held fixed.
 
+    A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
+
+        V_ab > V_c = rho |xi_b| |r_b| / |r|_active,   |r|_active^2 = sum over the active pairs (a, b) of r_b^2,
+
+    with r the weighted residuals of the batch: the noise gradient of an active pair is `j_a (P-1) r_b xi_b`, and the
+    signal's share of the norm is small. One whose perturbation raises it survives always.
+
     Args:
         problem: the draw.
         state: the network.
@@ -93,22 +100,31 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         rho: radius.
 
     Returns:
-        Shape `(2, 2, 3)`: retain or forget, `j = y` or `j = -y`, (active at W, active at W + eps, all pairs).
+        Shape `(2, 2, 7)`: retain or forget, `j = y` or `j = -y`, (active at W; active at W + eps; at both; active at W
+        and predicted to survive; sum of V and sum of V_c over those active at W; all pairs).
     """
     neurons = state.u.size
     work = _workspace(neurons, schedule.samples.shape[1])
-    counts = np.zeros((2, 2, 3))
+    counts = np.zeros((2, 2, 7))
     for t in range(schedule.samples.shape[0]):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         _select(schedule.weights[t], ALL, ALL, state.mask, work)
         _gradient(problem, work.u, work.V, work, work.gp, work.gq)
         _perturb(problem, rho, work)
+        norm = np.sqrt(np.sum(work.gq**2))
         for a in range(neurons):
             for b in range(schedule.size[t]):
                 oppose = 1 if (2 * a < neurons) != (work.y[b] > 0.0) else 0
-                counts[work.part[b], oppose, 0] += work.V[a, b] > 0.0
-                counts[work.part[b], oppose, 1] += work.V_near[a, b] > 0.0
-                counts[work.part[b], oppose, 2] += 1.0
+                count = counts[work.part[b], oppose]
+                active, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
+                critical = rho * np.sqrt(work.G[b, b]) * abs(work.gq[a, b]) / norm if norm > 0.0 else 0.0
+                count[0] += active
+                count[1] += near
+                count[2] += active and near
+                count[3] += active and (work.gq[a, b] > 0.0 or work.V[a, b] > critical)
+                count[4] += work.V[a, b] if active else 0.0
+                count[5] += critical if active else 0.0
+                count[6] += 1.0
     return counts
 
 

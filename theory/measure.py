@@ -19,7 +19,16 @@ TRAINING_METRICS = (
     "weight_norm",
 )
 ACTIVATION_METRICS = tuple(
-    f"active_{side}_{sign}{where}" for side in SIDES for sign in ("match", "oppose") for where in ("", "_perturbed")
+    f"{name}_{side}_{sign}{where}"
+    for side in SIDES
+    for sign in ("match", "oppose")
+    for name, where in (
+        ("active", ""),
+        ("active", "_perturbed"),
+        ("active", "_joint"),
+        ("active", "_predicted"),
+        ("depth", ""),
+    )
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
@@ -124,9 +133,15 @@ def _learning(config: TheoryConfig, draw: Draw, state: State) -> dict[str, float
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
-    """Return the active shares of noise preactivations of R and F, `j = y` and `j = -y`, at W and at W + eps."""
+    """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
+
+    Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
+    active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
+    """
     counts = probe(draw.problem, state, probing.schedule, probing.rho)
-    shares = counts[..., :2] / np.maximum(counts[..., 2:], 1.0)
+    shares = counts[..., :5] / np.maximum(counts[..., 6:], 1.0)
+    critical = counts[..., 5]
+    shares[..., 4] = np.divide(counts[..., 4], critical, out=np.zeros_like(critical), where=critical > 0.0)
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
 
 

@@ -87,12 +87,21 @@ def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
-    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set."""
+    """Return unlearning on batches drawn by `unlearn_batches`."""
     per_epoch = -(-config.n_retain // config.retain_batch)
-    steps = config.epochs * per_epoch
+    return forgetting_schedule(config, labels, unlearn_batches(config, rng), per_epoch=per_epoch)
+
+
+def unlearn_batches(config: TheoryConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
+
+    Shape `(steps, B_R + B_F)`. They depend on sizes and epochs alone, so that cells of one seed which differ in their
+    rule or their weights can read the same ones.
+    """
+    steps = config.epochs * -(-config.n_retain // config.retain_batch)
     retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
     forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
-    return forgetting_schedule(config, labels, np.hstack([retain, forget]), per_epoch=per_epoch)
+    return np.hstack([retain, forget])
 
 
 def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:

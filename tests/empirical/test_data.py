@@ -123,7 +123,7 @@ def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) ->
     assert first.train_images.shape == (20, 3, 32, 32)
     expected = np.asarray(Image.open(io.BytesIO(jpeg(4)))).transpose(2, 0, 1)
     assert np.array_equal(first.train_images[4].numpy(), expected)
-    assert len(list((root / "cache").glob("*.npz"))) == 2
+    assert len(list((root / "cache").glob("*.sealed"))) == 2
     assert torch.equal(load(root).train_images, first.train_images)
     assert load(root, n_train=10).train_images.shape[0] == 10
 

@@ -130,6 +130,34 @@ def test_activation_is_that_of_the_explicit_network_at_the_batch_and_beside_it(n
     assert (found["active_retain_match"] == found["active_retain_match_perturbed"]) == (rho == 0.0)
 
 
+@SETTINGS
+@pytest.mark.parametrize("rho", [0.05, 0.5])
+def test_joint_shares_survivors_and_depth_are_those_of_the_explicit_network(noise, patches, rho):
+    """V > V_c = rho |xi_b| |r_b| / |r|_active decides for a pair whose own gradient pushes its preactivation down."""
+    net = Trained(noise, patches, 0.5)
+    counts = {(side, match): np.zeros(5) for side in net.sides for match in (True, False)}
+    for index, c in batches(net.schedule):
+        gradient = DenseNetwork(net.config, net.drawn).gradient(net.weights, (index, c), net.schedule.loss_labels)
+        V, near = (weights @ net.xi[index].T for weights in (
+            net.weights, net.weights + rho * gradient / np.linalg.norm(gradient)))  # fmt: skip
+        hidden = np.maximum(np.outer(net.weights @ net.phi, net.labels[index]), 0) + (patches - 1) * np.maximum(V, 0)
+        f, y = net.signs @ hidden / net.config.m, net.schedule.loss_labels[index]
+        pull = -c * y / (1 + np.exp(y * f)) / net.config.m * net.signs[:, None]  # j_a r_b
+        critical = rho * np.linalg.norm(net.xi[index], axis=1) * np.abs(pull) / np.sqrt(np.sum(pull[V > 0] ** 2))
+        for (side, match), count in counts.items():
+            pairs = (net.match[:, index] == match) & net.sides[side][index]
+            active = pairs & (V > 0)
+            survive = active & ((pull > 0) | (critical < V))
+            count += [np.sum(active & (near > 0)), survive.sum(), V[active].sum(), critical[active].sum(), pairs.sum()]
+    found = net.measured(Probe(net.schedule, rho))
+    for (side, match), (joint, survive, depth, critical, pairs) in counts.items():
+        group = f"{side}_{'match' if match else 'oppose'}"
+        assert found[f"active_{group}_joint"] == pytest.approx(joint / pairs)
+        assert found[f"active_{group}_predicted"] == pytest.approx(survive / pairs)
+        assert found[f"depth_{group}"] == pytest.approx(depth / critical if critical else 0.0)
+    assert found["active_retain_match_joint"] < found["active_retain_match"] or rho < 0.1
+
+
 def batches(schedule: Schedule):
     for samples, weights, size in zip(schedule.samples, schedule.weights, schedule.size, strict=True):
         yield samples[:size], weights[:size]
