@@ -137,6 +137,16 @@ def test_four_patches_coincide_with_their_twin(experiment: Callable[..., Experim
         replay(other, twin_draw(one), twin_orders(one))
 
 
+def test_a_schedule_of_rules_passes_over(experiment: Callable[..., Experiment]) -> None:
+    one = experiment(pretrain=f"sam-{RADIUS}:15, sgd", pretrain_epochs=25)
+    found = replay(theory_config(one.config), twin_draw(one), twin_orders(one)).pretrain
+    learned = coefficient_observer(one.initial(), one.images, one.split)(one.original.network)
+    for name in ("zeta_retain", "zeta_forget", "zeta_retain_oppose"):
+        assert learned[name] == pytest.approx(found[name][0, -1], abs=1e-10)
+    plain = replay(theory_config(replace(one.config, pretrain="sgd")), twin_draw(one), twin_orders(one)).pretrain
+    assert abs(plain["zeta_retain"][0, -1] - learned["zeta_retain"]) > 1e-3
+
+
 def test_sharp_minmax_over_whole_neurons_coincides_with_its_twin(experiment: Callable[..., Experiment]) -> None:
     """The theory knows masks of neurons only, so the network gets one: half of them, by their forget gradient."""
     one = experiment(pretrain="sgd")
@@ -200,6 +210,7 @@ def test_the_setting_passes_over_unchanged(experiment: Callable[..., Experiment]
         ({"momentum": 0.9}, "momentum = 0.9"),
         ({"weight_decay": 0.01}, "weight_decay = 0.01"),
         ({"rule": "asam-1.0"}, "rule = asam-1.0"),
+        ({"pretrain": "asam-1.0:5, sgd"}, "pretrain = asam-1.0:5, sgd"),
         ({"method": "scrub"}, "method = scrub"),
         ({"forget_batch_size": 3}, "forget_batch_size = 3"),
         ({"lr": 0.1}, "lr = 0.1"),
@@ -245,6 +256,7 @@ def test_the_example_in_the_docs_runs() -> None:
     assert 0.2 < names["found"].final("test_error")[0] < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", ", patches=3"])
 def test_the_exact_test_error_is_the_networks_on_a_large_test_set(
     experiment: Callable[..., Experiment], more: str
