@@ -194,31 +194,45 @@ def advance_population(law: Law, population: Population, course: Course, first: 
 @compiled
 def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
-    V0, own, kicks, shared, kappa = population
-    samples, neurons = own.shape[1], own.shape[2]
-    amplitudes, lean = _crosstalk(law, V0, own, law.counts)
-    kept = 1.0 - _reaction(law, population, amplitudes, lean)
-    for part in range(2):
-        for i in range(samples):
-            for a in range(neurons):
-                V[part, i, a] = (1.0 + lean) * V0[part, i, a] + kept * own[part, i, a]
-                V[part, i, a] += _kick(amplitudes, kicks, shared, part, i, a)
-
-
-@inlined
-def _kick(amplitudes, kicks, shared, part, i, a):
-    half = 0 if 2 * a < kicks.shape[3] else 1
-    total = 0.0
+    V0, own = population.V0, population.own
+    amplitudes, lean = _crosstalk(law, V0, own)
     for b in range(4):
-        total += amplitudes[b, 0] * kicks[b, part, i, a] + amplitudes[b, 1] * shared[b, part, i, half]
-    return total
+        amplitudes[b] *= np.sqrt(law.counts[b // 2])
+    V[:] = own
+    _add_kicks(V, population, amplitudes, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
+    lost = _reaction(law, population, V)
+    for part in range(2):
+        for i in range(own.shape[1]):
+            for a in range(own.shape[2]):
+                V[part, i, a] -= lost * own[part, i, a]
 
 
 @inlined
-def _crosstalk(law, V0, x, counts):
-    """Return the amplitudes, shape `(4, 2)` (each neuron's own and shared), and the lean that x gives other samples."""
+def _add_kicks(target, population, amplitudes, lean):
+    """Add `lean V0` and the kicks of the four blocks."""
+    V0, _, kicks, shared, _ = population
+    m = V0.shape[2] // 2
+    (c0, s0), (c1, s1), (c2, s2), (c3, s3) = amplitudes[0], amplitudes[1], amplitudes[2], amplitudes[3]
+    for part in range(2):
+        for i in range(V0.shape[1]):
+            for half in range(2):
+                common = (s0 * shared[0, part, i, half] + s1 * shared[1, part, i, half]
+                          + s2 * shared[2, part, i, half] + s3 * shared[3, part, i, half])  # fmt: skip
+                for a in range(half * m, half * m + m):
+                    kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
+                            + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
+                    target[part, i, a] += lean * V0[part, i, a] + common + kick
+
+
+@inlined
+def _crosstalk(law, V0, x):
+    """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and leans, `(2,)`.
+
+    Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, leans with
+    their number.
+    """
     samples, m = x.shape[1], x.shape[2] // 2
-    amplitudes, lean = np.zeros((4, 2)), 0.0
+    amplitudes, lean = np.zeros((4, 2)), np.zeros(2)
     for b in range(4):
         part, half = b // 2, b % 2
         mean, square, pairs, along = 0.0, 0.0, 0.0, 0.0
@@ -233,28 +247,27 @@ def _crosstalk(law, V0, x, counts):
             pairs += row * row
         if square > 0.0:
             correlation = min(1.0, max(0.0, (pairs - square) / ((m - 1) * square))) if m > 1 else 0.0
-            size = np.sqrt(square / (samples * m) * counts[part] / 2 / law.d) * (1.0 if mean > 0.0 else -1.0)
+            size = np.sqrt(square / (samples * m) / (2 * law.d)) * (1.0 if mean > 0.0 else -1.0)
             amplitudes[b, 0] = size * np.sqrt(1.0 - correlation)
             amplitudes[b, 1] = size * np.sqrt(correlation)
-        lean += counts[part] / 2 * along / (samples * m) / (law.D * law.start)
+        lean[part] += along / (2 * samples * m) / (law.D * law.start)
     return amplitudes, lean
 
 
 @inlined
-def _reaction(law, population, amplitudes, lean):
+def _reaction(law, population, V):
     """Return the share of its own push that a sample of R loses because those it helps yield.
 
     Where a sample is pushed from outside by `x delta`, growth by `x' = c / (1 + e^x)` yields by
     `response x delta`, `response = (x e^x - e^x + 1) / (x (1 + e^x))`: nothing at the start, all of it late.
     """
-    V0, own, kicks, shared, kappa = population
+    own, kappa = population.own, population.kappa
     samples, m = own.shape[1], own.shape[2] // 2
     noise, moved = 0.0, 0.0
     for i in range(samples):
-        for a in range(2 * m):
-            value = (1.0 + lean) * V0[0, i, a] + own[0, i, a] + _kick(amplitudes, kicks, shared, 0, i, a)
-            noise += max(value, 0.0) * (1.0 if a < m else -1.0)
-            moved += 1.0 if a < m and own[0, i, a] != 0.0 else 0.0
+        for a in range(m):
+            noise += max(V[0, i, a], 0.0) - max(V[0, i, a + m], 0.0)
+            moved += own[0, i, a] != 0.0
     x = kappa[0] + kappa[1] + law.noise_patches * noise / (m * samples)
     x = min(max(x, 1e-6), 50.0)
     response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
@@ -283,8 +296,8 @@ def _perturbed(law, population, course, here, there):
     variance is the same in every batch (the set's mean), the rest is fresh in each.
     """
     (V, pull), (near, pull_near, substep) = here, there
-    V0, own, kicks, shared, kappa = population
-    samples, neurons = own.shape[1], own.shape[2]
+    V0, kappa = population.V0, population.kappa
+    samples, neurons = V0.shape[1], V0.shape[2]
     m = neurons // 2
     gradient, spread, norm2 = 0.0, 0.0, 0.0
     for part in range(2):
@@ -303,24 +316,27 @@ def _perturbed(law, population, course, here, there):
             move = -scale * course.perturbed[part] * law.noise_patches * law.D * pull[part, i]
             for a in range(neurons):
                 near[part, i, a] = move * (V[part, i, a] > 0.0) * (1.0 if a < m else -1.0)
-    batch, counts = course.batch * course.perturbed, law.counts
-    lasting, _ = _crosstalk(law, V0, near, batch * batch / counts)
-    _, lean = _crosstalk(law, V0, near, batch)
-    fresh, _ = _crosstalk(law, V0, near, batch * np.maximum(1.0 - batch / counts, 0.0))
-    alone, together = np.sqrt(np.sum(fresh[:, 0] ** 2)), np.sqrt(np.sum(fresh[:, 1] ** 2))
+    amplitudes, leans = _crosstalk(law, V0, near)
+    alone, together, lean = 0.0, 0.0, 0.0
+    for b in range(4):
+        part = b // 2
+        batch, share = course.batch[part], course.batch[part] / law.counts[part]
+        fresh = batch * max(1.0 - share, 0.0)
+        alone += fresh * amplitudes[b, 0] ** 2
+        together += fresh * amplitudes[b, 1] ** 2
+        lean += batch * leans[part] / 2
+        amplitudes[b] *= np.sqrt(batch * share)
+    alone, together = np.sqrt(alone), np.sqrt(together)
+    _add_kicks(near, population, amplitudes, lean)
     for part in range(2):
         if course.perturbed[part] == 0.0:
             near[part] = V[part]
             continue
-        cohort = substep % course.cohorts[part]
-        for i in range(samples):
-            both = np.random.standard_normal(), np.random.standard_normal()
+        # who does not move in this substep needs no noise of its own
+        for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
+            match, oppose = together * np.random.standard_normal(), together * np.random.standard_normal()
             for a in range(neurons):
-                near[part, i, a] += V[part, i, a] + lean * V0[part, i, a]
-                near[part, i, a] += _kick(lasting, kicks, shared, part, i, a)
-                near[part, i, a] += together * (both[0] if a < m else both[1])
-                if i % course.cohorts[part] == cohort:  # who does not move now needs no noise of its own
-                    near[part, i, a] += alone * np.random.standard_normal()
+                near[part, i, a] += V[part, i, a] + (match if a < m else oppose) + alone * np.random.standard_normal()
     _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
     for part in range(2):
         if course.perturbed[part] == 0.0:
