@@ -196,10 +196,12 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
     V0, own = population.V0, population.own
     amplitudes, lean = _crosstalk(law, V0, own)
-    for b in range(4):
-        amplitudes[b] *= np.sqrt(law.counts[b // 2])
     V[:] = own
-    _add_kicks(V, population, amplitudes, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
+    for part in range(2):
+        reach = amplitudes.copy()
+        for b in range(4):  # a sample does not kick itself
+            reach[b] *= np.sqrt(law.counts[b // 2] - (1.0 if b // 2 == part else 0.0))
+        _add_kicks(V[part], population, part, reach, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
     lost = _reaction(law, population, V)
     for part in range(2):
         for i in range(own.shape[1]):
@@ -208,20 +210,19 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
 
 
 @inlined
-def _add_kicks(target, population, amplitudes, lean):
-    """Add `lean V0` and the kicks of the four blocks."""
+def _add_kicks(target, population, part, amplitudes, lean):
+    """Add `lean V0` and the kicks of the four blocks to the samples of R or F."""
     V0, _, kicks, shared, _ = population
     m = V0.shape[2] // 2
     (c0, s0), (c1, s1), (c2, s2), (c3, s3) = amplitudes[0], amplitudes[1], amplitudes[2], amplitudes[3]
-    for part in range(2):
-        for i in range(V0.shape[1]):
-            for half in range(2):
-                common = (s0 * shared[0, part, i, half] + s1 * shared[1, part, i, half]
-                          + s2 * shared[2, part, i, half] + s3 * shared[3, part, i, half])  # fmt: skip
-                for a in range(half * m, half * m + m):
-                    kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
-                            + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
-                    target[part, i, a] += lean * V0[part, i, a] + common + kick
+    for i in range(V0.shape[1]):
+        for half in range(2):
+            common = (s0 * shared[0, part, i, half] + s1 * shared[1, part, i, half]
+                      + s2 * shared[2, part, i, half] + s3 * shared[3, part, i, half])  # fmt: skip
+            for a in range(half * m, half * m + m):
+                kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
+                        + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
+                target[i, a] += lean * V0[part, i, a] + common + kick
 
 
 @inlined
@@ -327,7 +328,8 @@ def _perturbed(law, population, course, here, there):
         lean += batch * leans[part] / 2
         amplitudes[b] *= np.sqrt(batch * share)
     alone, together = np.sqrt(alone), np.sqrt(together)
-    _add_kicks(near, population, amplitudes, lean)
+    for part in range(2):
+        _add_kicks(near[part], population, part, amplitudes, lean)
     for part in range(2):
         if course.perturbed[part] == 0.0:
             near[part] = V[part]
