@@ -15,14 +15,15 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from repro.records.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.meanfield import (
+    Course,
     Population,
     advance_population,
     law_of,
@@ -34,6 +35,9 @@ from theory.meanfield import (
 from theory.measure import SIDES, sphere_directions, test_error
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
+# Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
+MEASURED = {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0), "pretrain_epochs": (30, 1000)}
+MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
     "test_error",
@@ -71,26 +75,53 @@ def unpredictable(config: TheoryConfig) -> str:
     return ""
 
 
+def outside_measured(config: TheoryConfig) -> list[str]:
+    """Return one line for each setting of pretraining at which predictions were not held against simulation."""
+    ranges = [f"{name} = {getattr(config, name):g} outside [{low:g}, {high:g}]"
+              for name, (low, high) in MEASURED.items() if not low <= getattr(config, name) <= high]  # fmt: skip
+    usual = TheoryConfig()
+    values = {name: (getattr(config, name), getattr(usual, name)) for name in MEASURED_AT}
+    return ranges + [f"{name} = {value:g} instead of {at:g}" for name, (value, at) in values.items() if value != at]
+
+
 def predict(config: TheoryConfig) -> Prediction:
     """Predict pretraining and unlearning of one cell.
 
     Raises:
         ConfigError: where `unpredictable` gives a reason.
     """
-    reason = unpredictable(config)
-    if reason:
+    return predict_many([config])[0]
+
+
+def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
+    """Predict several cells; those that differ only in unlearning share their pretraining.
+
+    Raises:
+        ConfigError: where `unpredictable` gives a reason.
+    """
+    for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    population, law = start_population(config), law_of(config)
-    before = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
-    after = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    starts = {config.pretrain_key(): None for config in configs}
+    trained = {key: _follow(key, start_population(key), pretrain_course(key), key.pretrain_epochs) for key in starts}
     found = []
-    for course, epochs in ((pretrain_course(config), before), (unlearn_course(config), after)):
-        rows = []
-        for begin, end in zip([0, *epochs], epochs, strict=False):
-            advance_population(law, population, course, begin, end)
-            rows.append(observe(config, population))
-        found.append({name: np.array([row[name] for row in rows]) for name in METRICS})
-    return Prediction(config, np.array(after), _held(config, found[1]), np.array(before), found[0])
+    for config in configs:
+        (before, metrics), population = trained[config.pretrain_key()]
+        start = Population(*(array.copy() for array in population))
+        (after, unlearned), _ = _follow(config, start, unlearn_course(config), config.epochs)
+        found.append(Prediction(config, after, _held(config, unlearned), before, metrics))
+    return found
+
+
+Followed = tuple[tuple[np.ndarray, dict[str, np.ndarray]], Population]  # (epochs, metrics), where it ended
+
+
+def _follow(config: TheoryConfig, population: Population, course: Course, last: int) -> Followed:
+    """Advance a population in place from checkpoint to checkpoint and observe it there."""
+    law, epochs, rows = law_of(config), checkpoint_epochs(last, config.checkpoint_every), []
+    for begin, end in zip([0, *epochs], epochs, strict=False):
+        advance_population(law, population, course, begin, end)
+        rows.append(observe(config, population))
+    return (np.array(epochs), {name: np.array([row[name] for row in rows]) for name in METRICS}), population
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -199,7 +230,7 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
         active: share a of active noise neurons where `j = y`.
 
     Returns:
-        `Y`, `X`, `kappa_sam`, `kappa_sgd` and `zeta_sgd = (f - kappa) / a * a`, the memorized noise a neuron.
+        `Y`, `X`, `kappa_sam`, `kappa_sgd` and `zeta_sgd = f - kappa = (P - 1) a V`, the mean over neurons with `j = y`.
     """
     Y, X = signal_drive(config), noise_drive(config, active)
     f = saturate(2 * Y + X)
@@ -229,8 +260,14 @@ def boundary_exponent(config: TheoryConfig, level: float = ERROR_LEVEL) -> float
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)
 
 
-def as_result(prediction: Prediction) -> dict[str, Any]:
+def as_result(prediction: Prediction) -> dict[str, dict[str, float]]:
     """Return the end points as a part of a record's result: `{"pretrained": ..., "final": ...}`."""
     stages = {"pretrained": prediction.pretrain, "final": prediction.metrics}
     return {stage: {name: float(f"{values[-1]:.7g}") for name, values in metrics.items()}
             for stage, metrics in stages.items()}  # fmt: skip
+
+
+def as_arrays(prediction: Prediction) -> dict[str, np.ndarray]:
+    """Return the curves as arrays of a record, `predicted_<metric>` and `predicted_pretrain_<metric>`."""
+    stages = {"predicted_": prediction.metrics, "predicted_pretrain_": prediction.pretrain}
+    return {f"{stage}{name}": values for stage, metrics in stages.items() for name, values in metrics.items()}
