@@ -135,12 +135,11 @@ def _active_at_start(rng: np.random.Generator, m: int) -> np.ndarray:
     return rng.permuted(np.arange(m) < rows[..., None], axis=2)
 
 
-def pretrain_course(config: TheoryConfig) -> Course:
-    """Return an epoch of plain training on R and F, `c = 1 / B`."""
+def pretrain_course(config: TheoryConfig, rho: float) -> Course:
+    """Return an epoch of plain training on R and F, `c = 1 / B`, with SAM at radius rho, 0.0 for SGD."""
     steps = -(-config.n // config.batch_size)
     batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
     substeps = min(steps, SUBSTEPS)
-    rho = config.pretrain_rho if config.pretrain == "sam" else 0.0
     weight, one = steps / config.n, np.ones(2)
     return Course(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0, one,
                   False)  # fmt: skip

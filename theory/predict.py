@@ -17,6 +17,7 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -101,13 +102,13 @@ def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
     """
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    starts = {config.pretrain_key(): None for config in configs}
-    trained = {key: _follow(key, start_population(key), pretrain_course(key), key.pretrain_epochs) for key in starts}
+    keys = dict.fromkeys(config.pretrain_key() for config in configs)
+    trained = {key: _follow(key, start_population(key), pretrain_legs(key)) for key in keys}
     found = []
     for config in configs:
         (before, metrics), population = trained[config.pretrain_key()]
         start = Population(*(array.copy() for array in population))
-        (after, unlearned), _ = _follow(config, start, unlearn_course(config), config.epochs)
+        (after, unlearned), _ = _follow(config, start, [(unlearn_course(config), config.epochs)])
         found.append(Prediction(config, after, _held(config, unlearned), before, metrics))
     return found
 
@@ -115,13 +116,29 @@ def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
 Followed = tuple[tuple[np.ndarray, dict[str, np.ndarray]], Population]  # (epochs, metrics), where it ended
 
 
-def _follow(config: TheoryConfig, population: Population, course: Course, last: int) -> Followed:
+def pretrain_legs(config: TheoryConfig) -> list[tuple[Course, int]]:
+    """Return the courses of pretraining in order, each with its epochs."""
+    rho = config.pretrain_rho if config.pretrain == "sam" else 0.0
+    return [(pretrain_course(config, rho), config.pretrain_epochs)]
+
+
+def _follow(config: TheoryConfig, population: Population, legs: list[tuple[Course, int]]) -> Followed:
     """Advance a population in place from checkpoint to checkpoint and observe it there."""
-    law, epochs, rows = law_of(config), checkpoint_epochs(last, config.checkpoint_every), []
+    law, epochs, rows = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every), []
     for begin, end in zip([0, *epochs], epochs, strict=False):
-        advance_population(law, population, course, begin, end)
+        for course, first, last in _pieces(legs, begin, end):
+            advance_population(law, population, course, first, last)
         rows.append(observe(config, population))
     return (np.array(epochs), {name: np.array([row[name] for row in rows]) for name in METRICS}), population
+
+
+def _pieces(legs: list[tuple[Course, int]], first: int, last: int) -> list[tuple[Course, int, int]]:
+    """Return the courses that are run between two epochs, each with the epochs it begins and ends at."""
+    ends = np.cumsum([epochs for _, epochs in legs])
+    begins = [0, *ends[:-1]]
+    pieces = [(course, max(first, int(begin)), min(last, int(end)))
+              for (course, _), begin, end in zip(legs, begins, ends, strict=True)]  # fmt: skip
+    return [piece for piece in pieces if piece[1] < piece[2]]
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -188,8 +205,9 @@ def _normal_quantiles(count: int) -> np.ndarray:
 
 def pretrained(config: TheoryConfig) -> dict[str, float]:
     """Return the prediction at the end of pretraining alone."""
-    population = start_population(config)
-    advance_population(law_of(config), population, pretrain_course(config), 0, config.pretrain_epochs)
+    population, law = start_population(config), law_of(config)
+    for course, first, last in _pieces(pretrain_legs(config), 0, config.pretrain_epochs):
+        advance_population(law, population, course, first, last)
     return observe(config, population)
 
 
@@ -260,11 +278,41 @@ def boundary_exponent(config: TheoryConfig, level: float = ERROR_LEVEL) -> float
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)
 
 
-def as_result(prediction: Prediction) -> dict[str, dict[str, float]]:
-    """Return the end points as a part of a record's result: `{"pretrained": ..., "final": ...}`."""
+def outlook(config: TheoryConfig) -> dict[str, Any]:
+    """Return all that is predicted of a setting.
+
+    Args:
+        config: its `pretrain` and `unlearn` are replaced by SGD and SAM in turn.
+
+    Returns:
+        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned"; `drives`, the closed forms of
+        SGD with `a` from the mean field; `boundary` of SGD pretraining with its local `exponent_of_d`; `outside`, why
+        the setting lies outside what was held against simulation.
+    """
+    cells = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
+    rows = []
+    for prediction in predict_many(cells):
+        found, cell = as_result(prediction), prediction.config
+        if cell.unlearn == "sgd":
+            rows.append({"pretrain": cell.pretrain, "unlearn": ""} | found["pretrained"])
+        rows.append({"pretrain": cell.pretrain, "unlearn": cell.unlearn} | found["final"])
+    sgd = config.changed(pretrain="sgd")
+    active = rows[0]["active_retain_match"]
+    strength = boundary(sgd)
+    exponent = boundary_exponent(sgd) if np.isfinite(strength) else math.nan
+    return {
+        "rows": rows,
+        "drives": closed_forms(sgd, active) | {"a": active},
+        "boundary": {"signal_strength": strength, "signal_norm": strength * sgd.signal_unit, "exponent_of_d": exponent},
+        "outside": outside_measured(config),
+    }
+
+
+def as_result(prediction: Prediction) -> dict[str, dict[str, float | None]]:
+    """Return the end points as a part of a record's result: `{"pretrained": ..., "final": ...}`, None for NaN."""
     stages = {"pretrained": prediction.pretrain, "final": prediction.metrics}
-    return {stage: {name: float(f"{values[-1]:.7g}") for name, values in metrics.items()}
-            for stage, metrics in stages.items()}  # fmt: skip
+    return {stage: {name: float(f"{values[-1]:.7g}") if np.isfinite(values[-1]) else None
+                    for name, values in metrics.items()} for stage, metrics in stages.items()}  # fmt: skip
 
 
 def as_arrays(prediction: Prediction) -> dict[str, np.ndarray]:

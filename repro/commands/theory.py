@@ -72,20 +72,68 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
         emit_json({"records": [record.run_id for record in records], "rows": rows})
         return
     say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.seeds} seeds")
-    emit([_pretty(row) for row in rows])
+    emit([line for row in rows for line in _pretty(row)])
     say("records: " + " ".join(record.run_id for record in records))
 
 
-def _pretty(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the table's columns, each metric as mean ± standard error over seeds."""
+def _pretty(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a cell's lines of the table: each metric as mean ± standard error, and beneath it what is predicted."""
     shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
-    return shown | {name: _with_error(row[name], row[f"{name}_se"]) for name in COLUMNS}
+    lines = [shown | {name: _with_error(row[name], row[f"{name}_se"]) for name in COLUMNS}]
+    if row["prediction"]:
+        found = {name: _with_error(row["prediction"][name], None) for name in COLUMNS}
+        lines.append({"pretrain": "", "unlearn": "", "status": "predicted"} | found)
+    return lines
 
 
 def _with_error(mean: float | None, error: float | None) -> str:
     if mean is None:
         return "-"
     return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+
+
+@app.command()
+@with_settings(TheoryConfig, skip=(*CELL, "seeds", "first_seed", "draw"))
+def predict(
+    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None,
+    rho: Rho = None, pretrain_rho: PretrainRho = None, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Predict the same table without simulating anything, and the boundary of SGD, at any dimension in a second."""
+    config = _at_signal(config, signal_strength, signal_norm)
+    if rho is not None or pretrain_rho is not None:
+        config = config.at_radius(config.rho_scale * config.rho_th if rho is None else rho, pretrain_rho)
+    from theory.predict import outlook
+
+    found = outlook(config)
+    if json:
+        emit_json(found)
+        return
+    say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), d = {config.d:g}, predicted")
+    emit([{name: row[name] for name in ("pretrain", "unlearn", *COLUMNS)} for row in found["rows"]])
+    drives = found["drives"]
+    say(f"signal drive Y = {drives['Y']:.4g}, noise drive X = {drives['X']:.4g} (active share {drives['a']:.3f})")
+    strength, exponent = found["boundary"]["signal_strength"], found["boundary"]["exponent_of_d"]
+    say("boundary of SGD (test error 0.1): none between s = 0.001 and 1000" if strength != strength else
+        f"boundary of SGD (test error 0.1): s* = {strength:.3f}, |phi|* ~ d^{exponent:.3f} here")  # fmt: skip
+    say("\n".join(["not held against simulation here: " + "; ".join(found["outside"])] * bool(found["outside"])
+                  or ["inside the region held against simulation (`repro theory validity`)"]))  # fmt: skip
+
+
+@app.command()
+def validity(
+    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every simulated cell.")] = 8,
+    first_seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Hold predictions against simulation over a grid of settings and print the largest and the mean gap."""
+    Store(store).ensure_writable()
+    from theory.validity import run_validity
+
+    record = run_validity(Store(store), seeds=seeds, first_seed=first_seed)
+    emit(record.result["worst"], as_json=json)
+    if not json:
+        say(f"record: {record.run_id}; every cell: repro show {record.run_id} --json")
 
 
 @dataclasses.dataclass(frozen=True)
