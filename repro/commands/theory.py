@@ -28,13 +28,15 @@ Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself,
 Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
 PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, >= 0.")]
 
+AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF, CSV and a dark page too.")]
+
 
 @app.callback(invoke_without_command=True)
 @with_settings(TheoryConfig, skip=CELL)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
-    store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+    all_files: AllFiles = False, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
     if context.invoked_subcommand is not None:
@@ -46,9 +48,8 @@ def theory(
     _show_study(config, records, as_json=json)
     if not json:
         # A folder of its own, so that the figures of two settings stand side by side.
-        draw_figures(
-            ["fig-theory-trajectories"], [Selection(records)], store / "figures" / f"theory-{records[0].run_id}"
-        )
+        folder = store / "figures" / f"theory-{records[0].run_id}"
+        draw_figures(["fig-theory-trajectories"], [Selection(records)], folder, brief=not all_files)
 
 
 def _at_signal(config: TheoryConfig, strength: float | None, norm: float | None) -> TheoryConfig:
