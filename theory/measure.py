@@ -1,16 +1,19 @@
 """What is measured at a checkpoint: learning coefficients, losses, errors, margins, activation and the test error."""
 
-from functools import cache
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from theory.config import TheoryConfig
+from theory.directions import sphere_directions
 from theory.draw import Draw
 from theory.dynamics import compiled, probe
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
+TAIL_LIMIT = 700.0  # exp(-x) of a larger x is lost
+EXPONENT_FLOOR = 800.0  # and so is everything below exp(-745)
 TRAINING_METRICS = (
     "test_error",
     *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
@@ -112,17 +115,6 @@ def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
 
 
-@cache
-def sphere_directions(dimension: int, count: int) -> np.ndarray:
-    """Return `count` Sobol directions on the unit sphere, shape `(count, dimension)`; `count` is a power of two."""
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
-    points = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(0)).random(count)
-    normal = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
-    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
-
-
 @compiled
 def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, directions: np.ndarray) -> float:
     """Return the probability of a wrong sign on a fresh test point, exact up to one quadrature over the sphere.
@@ -142,9 +134,9 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
         u: `<w_a, phi>`, shape `(2m,)`.
         signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
         noise_scale: `c = (P - 1) sigma_p / m`.
-        directions: unit vectors, shape `(D, 2m)`; each is used with its antipode.
+        directions: unit vectors, shape `(2m, D)`; each is used with its antipode.
     """
-    neurons = u.size
+    neurons, count = u.size, directions.shape[1]
     m = neurons // 2
     factor = _cholesky(K, u, signal2)
     signal = np.zeros(2)
@@ -152,44 +144,66 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
         sign = 1.0 if a < m else -1.0
         signal[0] += sign * max(u[a], 0.0) / m
         signal[1] -= sign * max(-u[a], 0.0) / m
+    t, dot = np.zeros((2, count)), np.empty(count)
+    for a in range(neurons):  # directions innermost: they fill whole registers
+        dot[:] = 0.0
+        for b in range(a + 1):
+            entry = factor[a, b]
+            for i in range(count):
+                dot[i] += entry * directions[b, i]
+        sign = 1.0 if a < m else -1.0
+        for i in range(count):
+            t[0, i] += sign * max(dot[i], 0.0)
+            t[1, i] += sign * max(-dot[i], 0.0)
     total = 0.0
-    for i in range(directions.shape[0]):
-        t = np.zeros(2)
-        for a in range(neurons):
-            dot = 0.0
-            for b in range(a + 1):
-                dot += factor[a, b] * directions[i, b]
-            t[0 if dot > 0.0 else 1] += (1.0 if a < m else -1.0) * abs(dot)
-        for side in range(2):
-            total += _wrong(signal[0], noise_scale * t[side], m) + _wrong(signal[1], -noise_scale * t[side], m)
-    return total / (4.0 * directions.shape[0])
+    for side in range(2):
+        total += _wrong(signal[0], noise_scale, t[side], m) + _wrong(signal[1], -noise_scale, t[side], m)
+    return total / (4.0 * count)
 
 
 @compiled
 def radial_tail(m: int, x: float) -> float:
     """Return `P(r^2 > 2 x) = exp(-x) sum_{k<m} x^k / k!` for `r^2 ~ chi^2_{2m}`; in logs where `exp(-x)` underflows."""
-    if x < 700.0:
+    if x < TAIL_LIMIT:
         term = np.exp(-x)
         tail = term
         for k in range(1, m):
             term *= x / k
             tail += term
         return tail
-    exponent = -x
-    tail = 0.0
-    for k in range(1, m):
-        exponent += np.log(x / k)
-        tail += np.exp(exponent)
-    return min(tail, 1.0)
+    top = (m - 1) * np.log(x) - x - math.lgamma(m)  # the last and, at such an x < m or not, by far largest term
+    total, term = 1.0, 1.0
+    for k in range(m - 1, 0, -1):
+        term *= k / x
+        total += term
+    return min(np.exp(top) * total, 1.0) if top > -EXPONENT_FLOOR else 0.0
 
 
 @compiled
-def _wrong(signal, slope, m):
-    """Return `P(signal + slope r < 0)` for `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
-    if signal == 0.0 or signal * slope >= 0.0:
-        return 0.5 if signal == 0.0 and slope == 0.0 else 1.0 * (signal < 0.0 or (signal == 0.0 and slope < 0.0))
-    tail = radial_tail(m, 0.5 * (signal / slope) ** 2)
-    return tail if signal > 0.0 else 1.0 - tail
+def _wrong(signal, scale, t, m):
+    """Return the sum over directions of `P(signal + scale t r < 0)`, `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
+    x, term, tail = np.zeros(t.size), np.empty(t.size), np.empty(t.size)
+    for i in range(t.size):
+        slope = scale * t[i]
+        x[i] = 0.5 * (signal / slope) ** 2 if signal * slope < 0.0 else 0.0
+        term[i] = np.exp(-min(x[i], TAIL_LIMIT))
+        tail[i] = term[i]
+    for k in range(1, m):  # every direction at once
+        share = 1.0 / k
+        for i in range(t.size):
+            term[i] *= x[i] * share
+            tail[i] += term[i]
+    total = 0.0
+    for i in range(t.size):
+        slope = scale * t[i]
+        if signal * slope < 0.0:
+            right = tail[i] if x[i] < TAIL_LIMIT else radial_tail(m, x[i])
+            total += right if signal > 0.0 else 1.0 - right
+        elif signal == 0.0 and slope == 0.0:
+            total += 0.5
+        elif signal < 0.0 or (signal == 0.0 and slope < 0.0):
+            total += 1.0
+    return total
 
 
 @compiled

@@ -183,4 +183,4 @@ def test_radial_tail_is_that_of_a_chi_square(m, x):
 
 
 def test_directions_are_on_the_sphere():
-    np.testing.assert_allclose(np.linalg.norm(sphere_directions(6, 64), axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(sphere_directions(6, 64), axis=0), 1.0, rtol=1e-12)
