@@ -37,11 +37,11 @@ class Probe(NamedTuple):
 def weight_gram(draw: Draw, state: State) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
-    `W W^T = K0 + u0 p^T + V0 q^T + p u^T + q V^T`, because `w_b = w0_b + p_b phi + sum_i q_bi xi_i`.
+    `W W^T = K0 + u0 p^T + V0 q^T + p u^T + q V^T`, because `w_b = w0_b + p_b phi + sum_i q_bi xi_i`; it is symmetric,
+    so a product and its transpose count half each.
     """
     start, p = draw.start, state.p.sum(axis=0)
-    noise_terms = np.einsum("ai,bi->ab", start.V, state.q) + np.einsum("ai,bi->ab", state.q, state.V)
-    K = start.K + np.outer(start.u, p) + np.outer(p, state.u) + noise_terms
+    K = start.K + np.multiply.outer(p, start.u + state.u) + np.einsum("ai,bi->ab", state.q, start.V + state.V)
     return 0.5 * (K + K.T)
 
 
@@ -82,30 +82,45 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     scale = problem.noise_patches * config.sigma_p / config.m
     directions = sphere_directions(2 * config.m, config.directions)
     found = {"test_error": test_error(K, state.u, signal2, scale, directions)}
-    found |= _training(config, problem.labels * outputs(draw, state)) | _learning(config, draw, state)
+    found |= dict(zip(TRAINING_METRICS[1:-1], _training_numbers(problem, state).tolist(), strict=True))
     found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
     return found if probing is None else found | _activation(draw, state, probing)
 
 
-def _training(config: TheoryConfig, margins: np.ndarray) -> dict[str, float]:
-    parts = dict(zip(SIDES, np.split(margins, [config.n_retain]), strict=True))
-    errors = {f"{side}_error": np.mean(part <= 0.0) for side, part in parts.items()}
-    losses = {f"{side}_loss": np.mean(np.logaddexp(0.0, -part)) for side, part in parts.items()}
-    return {k: float(v) for k, v in (errors | losses | {f"{s}_margin": p.mean() for s, p in parts.items()}).items()}
-
-
-def _learning(config: TheoryConfig, draw: Draw, state: State) -> dict[str, float]:
-    kappa, zeta = signal_coefficients(draw, state), noise_coefficients(draw, state)
-    match = np.equal.outer(np.arange(2 * config.m) < config.m, draw.problem.labels > 0)
-    columns = slice(None, config.n_retain), slice(config.n_retain, None)
-    found = {}
-    for row, (side, part) in enumerate(zip(SIDES, columns, strict=True)):
-        found[f"kappa_{side}"] = kappa[row].mean()
-        found[f"kappa_{side}_plus"] = kappa[row, : config.m].mean()
-        found[f"kappa_{side}_minus"] = kappa[row, config.m :].mean()
-        found[f"zeta_{side}"] = zeta[:, part][match[:, part]].mean()
-        found[f"zeta_{side}_oppose"] = zeta[:, part][~match[:, part]].mean()
-    return {name: float(value) for name, value in found.items()}
+@compiled
+def _training_numbers(problem, state):
+    """Return the training metrics between test error and norm, in their order: thousands of small means at once."""
+    (u, V, p, q, _), y, first = state, problem.labels, problem.n_retain
+    neurons, n = V.shape
+    m = neurons // 2
+    found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
+    pairs = np.zeros((2, 2))
+    for i in range(n):
+        side = 0 if i < first else 1
+        f = 0.0
+        for a in range(neurons):
+            sign = 1.0 if a < m else -1.0
+            f += sign * (max(u[a] * y[i], 0.0) + problem.noise_patches * max(V[a, i], 0.0))
+            oppose = 0 if (a < m) == (y[i] > 0.0) else 1
+            found[6 + oppose, side] += problem.noise_patches * problem.gram[i, i] * q[a, i]
+            pairs[oppose, side] += 1.0
+        margin = y[i] * (f / m)
+        found[0, side] += margin <= 0.0
+        found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
+        found[2, side] += margin
+    for a in range(neurons):
+        for side in range(2):
+            kappa = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
+            found[3, side] += kappa / neurons
+            found[4 if a < m else 5, side] += kappa / m
+    found[:3] /= np.array([first, n - first])
+    found[6:] /= pairs
+    in_order = np.empty(16)
+    in_order[:6] = found[:3].ravel()
+    for side in range(2):
+        in_order[6 + 3 * side : 9 + 3 * side] = found[3:6, side]
+        in_order[12 + 2 * side : 14 + 2 * side] = found[6:, side]
+    return in_order
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
