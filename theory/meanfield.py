@@ -24,7 +24,8 @@ import numpy as np
 from theory.config import TheoryConfig
 from theory.dynamics import EXPONENT_LIMIT, compiled, inlined
 
-SAMPLES = 64  # representative samples of R, and as many of F: a multiple of SUBSTEPS
+SAMPLES = 64  # about so many representative samples of R, and as many of F
+FRESH = 2**15
 SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: kicks move in between
 
 
@@ -59,6 +60,9 @@ class Population(NamedTuple):
         kicks: standard normal directions of the four blocks' kicks, shape `(4, 2, M, 2m)`.
         shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
         kappa: signal learned from R and from F, shape `(2,)`.
+        overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; of width 0 where F is large.
+        labels: y of the representative forget samples, shape `(M,)`.
+        fresh: standard normals for what is new in every batch, shape `(FRESH,)`.
     """
 
     V0: np.ndarray
@@ -66,6 +70,9 @@ class Population(NamedTuple):
     kicks: np.ndarray
     shared: np.ndarray
     kappa: np.ndarray
+    overlaps: np.ndarray
+    labels: np.ndarray
+    fresh: np.ndarray
 
 
 class Course(NamedTuple):
@@ -109,14 +116,23 @@ def start_population(config: TheoryConfig) -> Population:
     `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and kicks are the quantiles of a normal in a
     random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
     Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
+    A forget set is often a handful of samples whose ascent knows no bound, far from Gaussian: up to `SAMPLES` of them,
+    the representative samples of F are whole forget sets with overlaps of their own.
     """
-    rng, m = np.random.default_rng(0), config.m
-    shape = (2, SAMPLES, 2 * m)
-    size = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
-    active = np.concatenate([_active_at_start(rng, m), _active_at_start(rng, m)], axis=2)
+    rng, m, size = np.random.default_rng(0), config.m, config.n_forget
+    whole = size <= SAMPLES
+    samples = size * max(1, round(SAMPLES / size)) if whole else SAMPLES
+    shape = (2, samples, 2 * m)
+    V0 = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
+    active = np.concatenate([_active_at_start(rng, samples, m), _active_at_start(rng, samples, m)], axis=2)
     kicks = np.stack([_spread_normal(rng, shape) for _ in range(4)])
-    shared = np.stack([_spread_normal(rng, (2, SAMPLES, 2)) for _ in range(4)])
-    return Population(np.where(active, size, -size), np.zeros(shape), kicks, shared, np.zeros(2))
+    shared = np.stack([_spread_normal(rng, (2, samples, 2)) for _ in range(4)])
+    width = size if whole else 0
+    pairs = np.tril(rng.standard_normal((samples // size if whole else 0, width, width)), -1)
+    overlaps = (pairs + pairs.transpose(0, 2, 1)).reshape(samples, width) / config.d**0.5
+    labels = rng.choice(np.array([-1.0, 1.0]), size=samples)
+    return Population(np.where(active, V0, -V0), np.zeros(shape), kicks, shared, np.zeros(2),
+                      overlaps, labels, rng.standard_normal(FRESH))  # fmt: skip
 
 
 def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -127,10 +143,10 @@ def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
     return rng.permuted(np.broadcast_to(quantiles[None, :, None], shape), axis=1)
 
 
-def _active_at_start(rng: np.random.Generator, m: int) -> np.ndarray:
-    """Return which of m neurons are active at each sample, shape `(2, SAMPLES, m)`, counts binomial to the quantile."""
+def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarray:
+    """Return which of m neurons are active at each sample, shape `(2, samples, m)`, counts binomial to the quantile."""
     logs = [math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1) - m * math.log(2) for k in range(m + 1)]
-    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(SAMPLES) + 0.5) / SAMPLES).clip(0, m)
+    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(samples) + 0.5) / samples).clip(0, m)
     rows = rng.permuted(np.tile(counts, (2, 1)), axis=1)
     return rng.permuted(np.arange(m) < rows[..., None], axis=2)
 
@@ -165,10 +181,9 @@ def unlearn_course(config: TheoryConfig) -> Course:
 @compiled
 def advance_population(law: Law, population: Population, course: Course, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place."""
-    _, own, _, _, kappa = population
+    own, kappa = population.own, population.kappa
     samples, neurons = own.shape[1], own.shape[2]
     m = neurons // 2
-    np.random.seed(first)  # this thread's generator, for the fresh part of the perturbation's kicks
     V, near = np.empty(own.shape), np.zeros(own.shape)
     pull, pull_near = np.empty((2, samples)), np.zeros((2, samples))
     for substep in range(first * course.substeps, last * course.substeps):
@@ -198,9 +213,11 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     V[:] = own
     for part in range(2):
         reach = amplitudes.copy()
-        for b in range(4):  # a sample does not kick itself
-            reach[b] *= np.sqrt(law.counts[b // 2] - (1.0 if b // 2 == part else 0.0))
+        for b in range(4):  # a sample does not kick itself, and within F kicks are followed one by one
+            others = law.counts[b // 2] - (1.0 if b // 2 == part else 0.0)
+            reach[b] *= 0.0 if b // 2 == part == 1 and population.overlaps.size > 0 else np.sqrt(others)
         _add_kicks(V[part], population, part, reach, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
+    _kick_within_forget_set(V[1], population)
     lost = _reaction(law, population, V)
     for part in range(2):
         for i in range(own.shape[1]):
@@ -211,7 +228,7 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
 @inlined
 def _add_kicks(target, population, part, amplitudes, lean):
     """Add `lean V0` and the kicks of the four blocks to the samples of R or F."""
-    V0, _, kicks, shared, _ = population
+    V0, kicks, shared = population.V0, population.kicks, population.shared
     m = V0.shape[2] // 2
     (c0, s0), (c1, s1), (c2, s2), (c3, s3) = amplitudes[0], amplitudes[1], amplitudes[2], amplitudes[3]
     for i in range(V0.shape[1]):
@@ -222,6 +239,24 @@ def _add_kicks(target, population, part, amplitudes, lean):
                 kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
                         + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
                 target[i, a] += lean * V0[part, i, a] + common + kick
+
+
+@inlined
+def _kick_within_forget_set(target, population):
+    """Add `sum_k own_k <xi_k, xi_i> / D` over the other samples of a representative forget set."""
+    own, overlaps, labels = population.own, population.overlaps, population.labels
+    size, neurons = overlaps.shape[1], own.shape[2]
+    m = neurons // 2
+    if size > 1:
+        for i in range(own.shape[1]):
+            first = i // size * size
+            for k in range(size):
+                # a neuron that matches one label opposes the other: the halves change places
+                away = 0 if labels[i] == labels[first + k] else m
+                overlap = overlaps[i, k]
+                for a in range(m):
+                    target[i, a] += overlap * own[1, first + k, a + away]
+                    target[i, a + m] += overlap * own[1, first + k, a + m - away]
 
 
 @inlined
@@ -327,6 +362,7 @@ def _perturbed(law, population, course, here, there):
         lean += batch * leans[part] / 2
         amplitudes[b] *= np.sqrt(batch * share)
     alone, together = np.sqrt(alone), np.sqrt(together)
+    place, fresh_normals = substep * 7919, population.fresh
     for part in range(2):
         _add_kicks(near[part], population, part, amplitudes, lean)
     for part in range(2):
@@ -335,9 +371,11 @@ def _perturbed(law, population, course, here, there):
             continue
         # who does not move in this substep needs no noise of its own
         for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
-            match, oppose = together * np.random.standard_normal(), together * np.random.standard_normal()
+            match, oppose = fresh_normals[place % FRESH], fresh_normals[(place + 1) % FRESH]
             for a in range(neurons):
-                near[part, i, a] += V[part, i, a] + (match if a < m else oppose) + alone * np.random.standard_normal()
+                new = alone * fresh_normals[(place + a + 2) % FRESH] + together * (match if a < m else oppose)
+                near[part, i, a] += V[part, i, a] + new
+            place += neurons + 2
     _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
     for part in range(2):
         if course.perturbed[part] == 0.0:
