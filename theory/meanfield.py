@@ -79,7 +79,7 @@ class Course(NamedTuple):
     """How an epoch runs; arrays have one entry for R and one for F.
 
     Attributes:
-        weights: signed loss weights `c` of a sample in its batch.
+        weights: how hard a sample of a batch pulls its matching neurons up, `c` in units of `-l' / m`; F pulls down.
         batch: samples of a batch.
         cohorts: parts a set is cut into; one moves in each substep.
         lift: visits of a moving sample in a substep; 1.0 up to rounding.
@@ -162,15 +162,20 @@ def pretrain_course(config: TheoryConfig, rho: float) -> Course:
 
 
 def unlearn_course(config: TheoryConfig) -> Course:
-    """Return an epoch of unlearning: `c = alpha / B_R` on R, `-+ (1 - alpha) / B_F` on F, which is cycled."""
+    """Return an epoch of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
+
+    Descent on the flipped label pushes like ascent on the true one; only the margin that the loss sees is another.
+    """
     steps = -(-config.n_retain // config.retain_batch)
     retain, forget = config.n_retain / steps, min(config.forget_batch, config.n_forget)
     visits = steps * forget / config.n_forget
     substeps = min(steps, max(SUBSTEPS, math.ceil(visits)))
     cohorts = np.array([substeps, max(1, min(SAMPLES, round(substeps / visits)))])
     flipped = config.method == "random_label"
-    ascent = (1.0 - config.alpha) / forget * (1.0 if flipped else -1.0)
-    weights, batch = np.array([config.alpha / retain, ascent]), np.array([retain, forget], float)
+    weights, batch = (
+        np.array([config.alpha / retain, -(1.0 - config.alpha) / forget]),
+        np.array([retain, forget], float),
+    )
     lift = np.array([1.0, visits / substeps * cohorts[1]])
     rho = 0.0 if config.unlearn == "sgd" else config.rho
     perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
@@ -311,7 +316,7 @@ def _reaction(law, population, V):
 
 @inlined
 def _residuals(law, course, V, kappa, pull):
-    """Write `c l'(f) / m`, how hard each sample pulls its matching neurons up, shape `(2, M)`."""
+    """Write how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(2, M)`."""
     m = V.shape[2] // 2
     for part in range(2):
         sign = -1.0 if course.flipped and part == 1 else 1.0

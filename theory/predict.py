@@ -23,6 +23,7 @@ import numpy as np
 
 from repro.records.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
+from theory.directions import sphere_directions
 from theory.meanfield import (
     Course,
     Population,
@@ -33,7 +34,7 @@ from theory.meanfield import (
     start_population,
     unlearn_course,
 )
-from theory.measure import SIDES, sphere_directions, test_error
+from theory.measure import SIDES, test_error
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
 # Where predictions were held against simulation (`repro theory validity`), every other setting at its default.

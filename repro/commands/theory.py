@@ -41,9 +41,7 @@ def theory(
     """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
     if context.invoked_subcommand is not None:
         return
-    config = _at_signal(config, signal_strength, signal_norm)
-    if rho is not None or pretrain_rho is not None:
-        config = config.at_radius(config.rho_scale * config.rho_th if rho is None else rho, pretrain_rho)
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
     records = _study(config, Store(store))
     _show_study(config, records, as_json=json)
     if not json:
@@ -52,10 +50,17 @@ def theory(
         draw_figures(["fig-theory-trajectories"], [Selection(records)], folder, brief=not all_files)
 
 
-def _at_signal(config: TheoryConfig, strength: float | None, norm: float | None) -> TheoryConfig:
+def _setting(
+    config: TheoryConfig, signal: tuple[float | None, float | None], radii: tuple[float | None, float | None]
+) -> TheoryConfig:
+    """Return the config at a signal given as strength or norm, and at absolute radii where any is given."""
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     fields.pop("signal_strength")
-    return TheoryConfig.with_signal(signal_strength=strength, signal_norm=norm, **fields)
+    config = TheoryConfig.with_signal(signal_strength=signal[0], signal_norm=signal[1], **fields)
+    rho, pretrain_rho = radii
+    if rho is None and pretrain_rho is None:
+        return config
+    return config.at_radius(config.rho if rho is None else rho, pretrain_rho)
 
 
 def _study(config: TheoryConfig, store: Store) -> list[Record]:
@@ -100,9 +105,7 @@ def predict(
     rho: Rho = None, pretrain_rho: PretrainRho = None, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Predict the same table without simulating anything, and the boundary of SGD, at any dimension in a second."""
-    config = _at_signal(config, signal_strength, signal_norm)
-    if rho is not None or pretrain_rho is not None:
-        config = config.at_radius(config.rho_scale * config.rho_th if rho is None else rho, pretrain_rho)
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
     from theory.predict import outlook
 
     found = outlook(config)
@@ -118,6 +121,39 @@ def predict(
         f"boundary of SGD (test error 0.1): s* = {strength:.3f}, |phi|* ~ d^{exponent:.3f} here")  # fmt: skip
     say("\n".join(["not held against simulation here: " + "; ".join(found["outside"])] * bool(found["outside"])
                   or ["inside the region held against simulation (`repro theory validity`)"]))  # fmt: skip
+
+
+@app.command()
+@with_settings(TheoryConfig, skip=(*CELL, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"))
+def alpha(
+    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None, rho: Rho = None,
+    pretrain_rho: PretrainRho = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Print the smallest retain weight alpha that keeps test error at 0.1, predicted and by bisection in simulation."""
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    Store(store).ensure_writable()
+    from theory.benign import benign_alpha
+
+    record = benign_alpha(config, Store(store))
+    if json:
+        emit_json({"record": record.run_id, "rows": record.result["rows"]})
+        return
+    say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.epochs} epochs, "
+        f"rho = {config.rho_scale:g} rho_th, {config.seeds} seeds")  # fmt: skip
+    emit([_alpha_line(row) for row in record.result["rows"]])
+    say("smallest alpha to 0.005 with mean test error <= 0.1; none: not even alpha = 1, whose errors are shown")
+    say(f"record: {record.run_id}")
+
+
+def _alpha_line(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one line: both alphas, each with the forget error there, and the test error of the simulation."""
+    line = {name: row[name] for name in ("pretrain", "rule")}
+    for how in ("predicted", "simulated"):
+        if how in row:
+            value = row[how]
+            line[f"alpha {how}"] = "none" if value is None else f"{value:.3f}"
+            line[f"forget error {how}"] = _with_error(row[f"{how}_forget_error"], row[f"{how}_forget_error_se"])
+    return line | {"test error": _with_error(row["simulated_test_error"], None)}
 
 
 @app.command()
