@@ -22,7 +22,16 @@ TRAINING_METRICS = (
     "weight_norm",
 )
 ACTIVATION_METRICS = tuple(
-    f"active_{side}_{sign}{where}" for side in SIDES for sign in ("match", "oppose") for where in ("", "_perturbed")
+    f"{name}_{side}_{sign}{where}"
+    for side in SIDES
+    for sign in ("match", "oppose")
+    for name, where in (
+        ("active", ""),
+        ("active", "_perturbed"),
+        ("active", "_joint"),
+        ("active", "_predicted"),
+        ("depth", ""),
+    )
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
@@ -46,10 +55,11 @@ def weight_gram(draw: Draw, state: State) -> np.ndarray:
 
 
 def outputs(draw: Draw, state: State) -> np.ndarray:
-    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]`, shape `(n,)`."""
-    m = len(state.u) // 2
-    signed = np.maximum(np.multiply.outer(state.u, draw.problem.labels), 0.0)
-    hidden = signed + draw.problem.noise_patches * np.maximum(state.V, 0.0)
+    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]` of the samples, shape `(n,)`."""
+    m, problem = len(state.u) // 2, draw.problem
+    signed = np.maximum(np.multiply.outer(state.u, problem.labels[:: problem.vectors]), 0.0)
+    noise = np.maximum(state.V, 0.0).reshape(*signed.shape, problem.vectors).sum(axis=2)
+    hidden = signed + problem.noise_patches * noise
     return (hidden[:m].sum(axis=0) - hidden[m:].sum(axis=0)) / m
 
 
@@ -61,7 +71,7 @@ def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
 
 def noise_coefficients(draw: Draw, state: State) -> np.ndarray:
     """Return `zeta_ai = (P-1) |xi_i|^2 q_ai`, shape `(2m, n)`: positive where noise is memorized (`j_a = y_i`)."""
-    return draw.problem.noise_patches * np.diag(draw.problem.gram) * state.q
+    return draw.problem.noise_patches * draw.problem.vectors * np.diag(draw.problem.gram) * state.q
 
 
 def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | None = None) -> dict[str, float]:
@@ -80,11 +90,25 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     problem, K = draw.problem, weight_gram(draw, state)
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     scale = problem.noise_patches * config.sigma_p / config.m
-    directions = sphere_directions(2 * config.m, config.directions)
-    found = {"test_error": test_error(K, state.u, signal2, scale, directions)}
+    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
+    network = (K, state.u, signal2) if problem.vectors == 1 else _side_by_side(K, state.u, signal2, problem.vectors)
+    found = {"test_error": test_error(*network, scale, directions)}
     found |= dict(zip(TRAINING_METRICS[1:-1], _training_numbers(problem, state).tolist(), strict=True))
     found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
     return found if probing is None else found | _activation(draw, state, probing)
+
+
+def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the network that sees `copies` independent noise patches as a wider one that sees a single patch.
+
+    Each copy of the neurons has a patch of its own, so that the copies' preactivations are independent:
+    `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
+    signal's `1/m` sums stay the same.
+    """
+    across = K - np.outer(u, u) / signal2 if signal2 > 0.0 else K
+    signs = np.tile(np.repeat([0, 1], len(u) // 2), copies)
+    order = np.argsort(signs, kind="stable")  # neurons of sign +1 first
+    return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
 
 
 @compiled
@@ -95,25 +119,27 @@ def _training_numbers(problem, state):
     m = neurons // 2
     found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
     pairs = np.zeros((2, 2))
-    for i in range(n):
+    f, vectors = 0.0, problem.vectors
+    for i in range(n):  # a sample ends with the last of its noise vectors
         side = 0 if i < first else 1
-        f = 0.0
+        patches = problem.noise_patches * vectors * problem.gram[i, i]
         for a in range(neurons):
             sign = 1.0 if a < m else -1.0
-            f += sign * (max(u[a] * y[i], 0.0) + problem.noise_patches * max(V[a, i], 0.0))
+            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + (max(u[a] * y[i], 0.0) / vectors))
             oppose = 0 if (a < m) == (y[i] > 0.0) else 1
-            found[6 + oppose, side] += problem.noise_patches * problem.gram[i, i] * q[a, i]
+            found[6 + oppose, side] += patches * q[a, i]
             pairs[oppose, side] += 1.0
-        margin = y[i] * (f / m)
-        found[0, side] += margin <= 0.0
-        found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
-        found[2, side] += margin
+        if (i + 1) % vectors == 0:
+            margin, f = y[i] * (f / m), 0.0
+            found[0, side] += margin <= 0.0
+            found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
+            found[2, side] += margin
     for a in range(neurons):
         for side in range(2):
             kappa = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
             found[3, side] += kappa / neurons
             found[4 if a < m else 5, side] += kappa / m
-    found[:3] /= np.array([first, n - first])
+    found[:3] /= np.array([first, n - first]) / vectors
     found[6:] /= pairs
     in_order = np.empty(16)
     in_order[:6] = found[:3].ravel()
@@ -124,9 +150,15 @@ def _training_numbers(problem, state):
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
-    """Return the active shares of noise preactivations of R and F, `j = y` and `j = -y`, at W and at W + eps."""
+    """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
+
+    Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
+    active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
+    """
     counts = probe(draw.problem, state, probing.schedule, probing.rho)
-    shares = counts[..., :2] / np.maximum(counts[..., 2:], 1.0)
+    shares = counts[..., :5] / np.maximum(counts[..., 6:], 1.0)
+    critical = counts[..., 5]
+    shares[..., 4] = np.divide(counts[..., 4], critical, out=np.zeros_like(critical), where=critical > 0.0)
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
 
 

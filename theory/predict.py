@@ -43,7 +43,7 @@ MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_s
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
     "test_error",
-    *(f"{side}_{name}" for name in ("error", "margin") for side in SIDES),
+    *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
     *(f"{name}_{side}" for name in ("kappa", "zeta") for side in SIDES),
     *(f"active_{side}_{sign}" for side in SIDES for sign in ("match", "oppose")),
 )
@@ -72,6 +72,8 @@ def unpredictable(config: TheoryConfig) -> str:
     """Return why the mean field says nothing about a cell, or an empty string where it does."""
     if config.noise != "orthogonal":
         return f"noise = {config.noise!r}: the prediction needs noise orthogonal to the signal"
+    if config.noise_patches == "independent" and config.patches > 2:
+        return "noise_patches = 'independent': the prediction needs one noise vector a sample"
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
     return ""
@@ -104,7 +106,8 @@ def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
     keys = dict.fromkeys(config.pretrain_key() for config in configs)
-    trained = {key: _follow(key, start_population(key), pretrain_legs(key)) for key in keys}
+    trained = {key: _follow(key, start_population(key), pretrain_legs(key), stop_loss=key.pretrain_stop_loss)
+               for key in keys}  # fmt: skip
     found = []
     for config in configs:
         (before, metrics), population = trained[config.pretrain_key()]
@@ -114,26 +117,32 @@ def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
     return found
 
 
+Legs = list[tuple[Course, int]]  # courses, each with its epochs
 Followed = tuple[tuple[np.ndarray, dict[str, np.ndarray]], Population]  # (epochs, metrics), where it ended
 
 
-def pretrain_legs(config: TheoryConfig) -> list[tuple[Course, int]]:
+def pretrain_legs(config: TheoryConfig) -> Legs:
     """Return the courses of pretraining in order, each with its epochs."""
-    rho = config.pretrain_rho if config.pretrain == "sam" else 0.0
-    return [(pretrain_course(config, rho), config.pretrain_epochs)]
+    legs = config.pretrain_legs()
+    return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
 
 
-def _follow(config: TheoryConfig, population: Population, legs: list[tuple[Course, int]]) -> Followed:
-    """Advance a population in place from checkpoint to checkpoint and observe it there."""
-    law, epochs, rows = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every), []
+def _follow(config: TheoryConfig, population: Population, legs: Legs, *, stop_loss: float | None = None) -> Followed:
+    """Advance a population in place from checkpoint to checkpoint and observe it there, until a mean training loss."""
+    law, epochs = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
+    rows: list[dict[str, float]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
         for course, first, last in _pieces(legs, begin, end):
             advance_population(law, population, course, first, last)
         rows.append(observe(config, population))
+        loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
+        if stop_loss is not None and loss <= stop_loss:
+            rows += [rows[-1]] * (len(epochs) - len(rows))
+            break
     return (np.array(epochs), {name: np.array([row[name] for row in rows]) for name in METRICS}), population
 
 
-def _pieces(legs: list[tuple[Course, int]], first: int, last: int) -> list[tuple[Course, int, int]]:
+def _pieces(legs: Legs, first: int, last: int) -> list[tuple[Course, int, int]]:
     """Return the courses that are run between two epochs, each with the epochs it begins and ends at."""
     ends = np.cumsum([epochs for _, epochs in legs])
     begins = [0, *ends[:-1]]
@@ -160,6 +169,7 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     found = {"test_error": predicted_test_error(config, population, V)}
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
+        found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
         found[f"kappa_{side}"] = kappa[part]
         found[f"zeta_{side}"] = (config.patches - 1) * population.own[part, :, :m].mean()
         found[f"active_{side}_match"] = np.mean(V[part, :, :m] > 0.0)
@@ -206,10 +216,9 @@ def _normal_quantiles(count: int) -> np.ndarray:
 
 def pretrained(config: TheoryConfig) -> dict[str, float]:
     """Return the prediction at the end of pretraining alone."""
-    population, law = start_population(config), law_of(config)
-    for course, first, last in _pieces(pretrain_legs(config), 0, config.pretrain_epochs):
-        advance_population(law, population, course, first, last)
-    return observe(config, population)
+    ends = config if config.pretrain_stop_loss is not None else config.changed(checkpoint_every=10**6)
+    (_, found), _ = _follow(ends, start_population(ends), pretrain_legs(ends), stop_loss=ends.pretrain_stop_loss)
+    return {name: float(values[-1]) for name, values in found.items()}
 
 
 def steps(config: TheoryConfig) -> int:
