@@ -169,7 +169,8 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     found = {"test_error": predicted_test_error(config, population, V)}
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
-        found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
+        with np.errstate(invalid="ignore"):  # a diverged cell has no prediction either
+            found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
         found[f"kappa_{side}"] = kappa[part]
         found[f"zeta_{side}"] = (config.patches - 1) * population.own[part, :, :m].mean()
         found[f"active_{side}_match"] = np.mean(V[part, :, :m] > 0.0)

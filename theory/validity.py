@@ -39,9 +39,9 @@ def beyond_grid() -> list[dict[str, Any]]:
 
 
 def unlearning_grid() -> list[dict[str, Any]]:
-    """Return the settings of unlearning: d, s and rule, 200 epochs at alpha = 0.9."""
-    return [{"d": d, "signal_strength": s} | rule
-            for d, s, rule in product((1000, 4000, 64_000), (0.25, 0.5, 1.0, 2.0), RULES)]  # fmt: skip
+    """Return the settings of unlearning: alpha, d, s and rule, 200 epochs."""
+    axes = ((0.9, 0.7), (1000, 4000, 64_000), (0.25, 0.5, 1.0, 2.0), RULES)
+    return [{"alpha": alpha, "d": d, "signal_strength": s} | rule for alpha, d, s, rule in product(*axes)]
 
 
 def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record:
@@ -77,7 +77,7 @@ def _measure(cells: Sequence[TheoryConfig], row: Callable[[Trajectory, Predictio
 
 def _settings(cell: TheoryConfig) -> dict[str, Any]:
     names = ("d", "n", "m", "patches", "sigma_0_scale", "signal_strength", "pretrain", "pretrain_epochs", "epochs",
-             "unlearn", "rho_scale")  # fmt: skip
+             "alpha", "unlearn", "rho_scale")  # fmt: skip
     inside = not outside_measured(cell)
     return {name: getattr(cell, name) for name in names} | {"inside": inside}
 
@@ -102,7 +102,7 @@ def _unlearning_row(run: Trajectory, prediction: Prediction) -> dict[str, Any]:
     found |= _pair("kappa", _kappa(prediction.metrics)[-1], _kappa(run.metrics)[:, -1])
     for level in LEVELS:
         found[f"matched_{level}_gap"] = matched_gap(run, prediction, level)
-    return found | {"stage": "unlearned"}
+    return found | {"stage": f"unlearned, alpha = {run.config.alpha:g}"}
 
 
 def matched_gap(run: Trajectory, prediction: Prediction, level: float) -> float | None:
@@ -133,7 +133,8 @@ def worst(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     `test_error` and `forget_error` at the end are differences, `kappa` and `zeta` ratios minus one (in size).
     """
     found = []
-    for stage, pretrain, inside in product(("pretrained", "unlearned"), ("sgd", "sam"), (True, False)):
+    stages = dict.fromkeys(row["stage"] for row in rows)
+    for stage, pretrain, inside in product(stages, ("sgd", "sam"), (True, False)):
         keys = {"stage": stage, "pretrain": pretrain, "inside": inside}
         chosen = [row for row in rows if all(row[key] == value for key, value in keys.items())]
         for name, gap in GAPS.items():
