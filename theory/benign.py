@@ -1,7 +1,6 @@
 """The smallest retain weight alpha that leaves a network benign: predicted, and by bisection in simulation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +21,8 @@ Measure = Callable[[Sequence[TheoryConfig]], list[Ends]]
 def benign_alpha(config: TheoryConfig, store: Store) -> Record:
     """Return the record of the smallest benign alpha of SGD, SAM and SAM on R only, from both pretrainings.
 
-    An alpha is benign if the mean test error after unlearning is at most 0.1. Bisection to 0.005 between a harmful and a
-    benign alpha: where test error does not fall with alpha all the way, it is one crossing of several.
+    An alpha is benign if the mean test error after unlearning is at most 0.1. Bisection to 0.005 between a harmful and
+    a benign alpha: where test error does not fall with alpha all the way, it is one crossing of several.
 
     Args:
         config: its pretraining rule, unlearning rule and alpha are replaced.
@@ -40,9 +39,10 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
         store.ensure_writable()
         cells = [base.changed(pretrain=before, unlearn=rule) for before in ("sgd", "sam") for rule in RULES]
         predicted = thresholds(cells, _predicted) if not unpredictable(base) else [{} for _ in cells]
+        simulated = thresholds(cells, _simulated)
         rows = [{"pretrain": cell.pretrain, "rule": RULES[cell.unlearn]} | _named(ours, "predicted")
                 | _named(theirs, "simulated")
-                for cell, ours, theirs in zip(cells, predicted, thresholds(cells, _simulated), strict=True)]  # fmt: skip
+                for cell, ours, theirs in zip(cells, predicted, simulated, strict=True)]  # fmt: skip
         found = store.save(KIND, identity, result={"rows": rows}, provenance=collect(study="alpha"))
     return found
 

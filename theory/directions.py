@@ -46,8 +46,9 @@ def sobol_points(dimension: int, count: int, rng: np.random.Generator) -> np.nda
 def _direction_numbers(dimension: int) -> np.ndarray:
     """Return the direction numbers, shape `(dimension, BITS)`, by the recurrence of each coordinate's polynomial."""
     package = importlib.util.find_spec("scipy")
-    assert package is not None and package.origin is not None
-    with np.load(Path(package.origin).parent / "stats" / "_sobol_direction_numbers.npz") as table:
+    origin = package.origin if package else None
+    assert origin is not None
+    with np.load(Path(origin).parent / "stats" / "_sobol_direction_numbers.npz") as table:
         polynomials, numbers = table["poly"][:dimension], np.zeros((dimension, BITS), np.int64)
         numbers[:, : table["vinit"].shape[1]] = table["vinit"][:dimension]
     numbers[0] = 1

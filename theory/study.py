@@ -56,8 +56,8 @@ def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return one row a cell: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
 
-    A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory predicts
-    of them; it is empty in records made before there were predictions, and where the mean field says nothing.
+    A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory
+    predicts of them; it is empty in records made before there were predictions, and where the mean field says nothing.
     """
     return [_summary(record) for record in records]
 

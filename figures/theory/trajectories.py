@@ -70,8 +70,8 @@ def _caption(cells: list[Record]) -> str:
         "Signal learning (kappa) and noise memorization (zeta) on retain and forget samples, with test error and "
         "forget error, while unlearning, from the exact simulation. Legend: pretraining rule → unlearning rule; open "
         "markers and thin lines start from SGD, filled markers and thick lines from SAM. Lines are means and bands "
-        f"95 % t-intervals over {cell_seeds(cells)} seeds; a thin solid line of the same colour, where there is one, is "
-        f"what the mean field predicts without simulating. Setting: {describe_theory(cells[0])}."
+        f"95 % t-intervals over {cell_seeds(cells)} seeds; thin solid lines of the same colours, where there are "
+        f"any, are what the mean field predicts without simulating. Setting: {describe_theory(cells[0])}."
     )
 
 

@@ -8,9 +8,9 @@ from scipy.special import gammaincc
 
 from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
+from theory.directions import sphere_directions
 from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.directions import sphere_directions
 from theory.measure import Probe, measure, radial_tail, weight_gram
 from theory.measure import test_error as exact_error
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
