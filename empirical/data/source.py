@@ -13,6 +13,7 @@ from empirical.registry import DATASETS, dataset, load
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.identity import digest
+from repro.records.shipped import cache_folder
 from repro.records.store import replace_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -46,12 +47,6 @@ def data_digest(config: RunConfig, runtime: Runtime) -> str:
 def data_root(runtime: Runtime) -> Path:
     """Return the folder of local data: the setting, else the variable REPRO_DATA, else `data`."""
     return Path(runtime.data_root or os.environ.get("REPRO_DATA", "") or "data")
-
-
-def cache_folder() -> Path:
-    """Return where decoded images and hashes are kept: REPRO_CACHE, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
-    return Path(os.environ.get("REPRO_CACHE", "") or default)
 
 
 def file_digest(path: Path) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from repro import __version__
 from repro.commands import figures, models, records, studies, theory
+from repro.commands.extras import lacking
 from repro.commands.output import say
 from repro.records.errors import ReproError
 
@@ -46,6 +47,11 @@ def run(command: Callable[[], Any]) -> int:
         return code if isinstance(code, int) else 0
     except ReproError as error:
         return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = lacking(error)
+        if missing is None:
+            raise
+        return _fail(str(missing), missing.exit_code)
     except UsageError as error:
         return _fail(error.format_message(), 2)
     except typer.Abort:

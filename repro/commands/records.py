@@ -8,8 +8,9 @@ import typer
 
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.pack import readers, results_folder, write_pack
+from repro.records.pack import readers, write_pack
 from repro.records.record import Record, pick, read_records
+from repro.records.shipped import own
 from repro.records.store import Store
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
@@ -103,7 +104,7 @@ def pack(
     records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
-    path = write_pack(records, results_folder() / f"{name}.parquet", attach=attach)
+    path = write_pack(records, own("results") / f"{name}.parquet", attach=attach)
     say(f"packed {len(records)} runs into {path}")
 
 

@@ -9,7 +9,8 @@ from empirical.settings.run_config import Runtime
 from repro.commands.empirical import app, processes, with_runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import IntegrityError, ReproError
-from repro.records.pack import readers, shipped
+from repro.records.pack import readers
+from repro.records.shipped import shipped
 from repro.records.store import Store
 
 
@@ -17,7 +18,7 @@ from repro.records.store import Store
 @with_runtime
 def grid(
     runtime: Runtime,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
     where: Annotated[
         list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
     ] = None,
@@ -122,7 +123,7 @@ def not_finished(edges: list[str]) -> str:
 
 
 def check(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values, or its name.")],
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:

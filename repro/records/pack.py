@@ -10,6 +10,7 @@ from typing import Any
 from repro.records.errors import IntegrityError
 from repro.records.identity import SCHEMA, run_id
 from repro.records.record import ATTACHED, Content, Reader, Record
+from repro.records.shipped import packs
 from repro.records.store import Store
 
 HEAD = ("run_id", "kind", "status", "schema")
@@ -108,17 +109,6 @@ def _intact(row: dict[str, Any]) -> bool:
     return same and _sha(row) == row["sha256"]
 
 
-def shipped(name: str) -> Path:
-    """Return a folder of the project, `results` or `recipes`: the working directory's, else that of this checkout."""
-    here = Path(name)
-    return here if here.is_dir() else Path(__file__).parents[2] / name
-
-
-def results_folder() -> Path:
-    """Return the folder of the committed study records."""
-    return shipped("results")
-
-
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
-    """Return everything a reader of records looks at: the user's own runs first, then every committed study."""
-    return [store, *(PackedStore(path) for path in sorted((results or results_folder()).glob("*.parquet")))]
+    """Return everything a reader of records looks at: the user's own runs first, then every packed study."""
+    return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]
