@@ -1,7 +1,7 @@
 """Data sets from local files: hub-layout Parquet, decoded once, and torchvision's CIFAR archives."""
 
+import contextlib
 import io
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from empirical.data.images import ImageSet, channel_statistics, no_options
 from empirical.data.source import data_root, file_digest, parquet_files
 from empirical.settings.run_config import Runtime
 from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.folder import read_sealed, write_sealed
 from repro.records.progress import track
 from repro.records.shipped import cache_folder
+
+LARGEST_LABEL = 2**20
 
 
 def decoded(path: Path) -> tuple[Tensor, Tensor]:
@@ -25,31 +28,64 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
         IntegrityError: when the file is truncated, or a row's image cannot be decoded; names file and row.
         ConfigError: when it has no image or label column.
     """
-    cached = cache_folder() / f"{file_digest(path)}.npz"
-    if cached.exists():
-        with np.load(cached, allow_pickle=False) as archive:
+    cached = cache_folder() / f"{file_digest(path)}.sealed"
+    kept = read_sealed(cached)
+    if kept is not None:
+        with np.load(io.BytesIO(kept), allow_pickle=False) as archive:
             return torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"])
     encoded, labels = read_columns(path)
-    images = np.stack([decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)])
-    write_cache(cached, images=images, labels=labels)
+    pictures = [decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)]
+    odd = next((row for row, one in enumerate(pictures) if one.shape != pictures[0].shape), None)
+    if odd is not None:
+        sizes = [" x ".join(map(str, one.shape[1:])) for one in (pictures[odd], pictures[0])]
+        raise IntegrityError(f"{path.name} row {odd}: image of {sizes[0]} pixels, that of row 0 has {sizes[1]}")
+    images = np.stack(pictures)
+    _keep(cached, images=images, labels=labels)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
-    """Return the encoded images and the labels of a hub-layout Parquet file."""
+    """Return the encoded images and the labels of a hub-layout Parquet file.
+
+    Raises:
+        IntegrityError: when it is no whole Parquet file, or a row has no image or no label; names file, row, column.
+        ConfigError: when it has no rows, no image column or no column of whole numbers as labels.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
     image = next((name for name in ("img", "image") if name in table.column_names), None)
     label = next((name for name in ("label", "fine_label") if name in table.column_names), None)
     if image is None or label is None:
         raise ConfigError(f"{path.name}: needs an image (img, image) and a label column, has {table.column_names}")
+    if not table.num_rows:
+        raise ConfigError(f"{path.name}: has no rows")
+    if not pa.types.is_integer(table.schema.field(label).type):
+        kind = table.schema.field(label).type
+        raise ConfigError(f"{path.name}: {label} holds {kind}: must be whole numbers from 0 on")
+    labels: list[Any] = table.column(label).to_pylist()
     rows: list[Any] = table.column(image).to_pylist()
-    return [row["bytes"] for row in rows], np.asarray(table.column(label).to_pylist(), np.int64)
+    return [_encoded(row, f"{path.name} row {n}: {image}") for n, row in enumerate(rows)], _labels(labels, path, label)
+
+
+def _encoded(cell: Any, where: str) -> bytes:
+    """Return the bytes of an image cell: a hub's `{"bytes", "path"}`, or the bytes themselves."""
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes):
+        shown = "empty" if data is None else type(data).__name__
+        raise IntegrityError(f"{where} is {shown}: must be the bytes of an image")
+    return data
+
+
+def _labels(values: list[Any], path: Path, column: str) -> np.ndarray:
+    wrong = next((row for row, value in enumerate(values) if value is None or not 0 <= value < LARGEST_LABEL), None)
+    if wrong is not None:
+        raise IntegrityError(f"{path.name} row {wrong}: {column} = {values[wrong]}: must be in [0, {LARGEST_LABEL})")
+    return np.asarray(values, np.int64)
 
 
 def decode_image(data: bytes, where: str) -> np.ndarray:
@@ -59,20 +95,16 @@ def decode_image(data: bytes, where: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError, TypeError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, TypeError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{where}: the image cannot be decoded ({str(error)[:80]})") from error
 
 
-def write_cache(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays so that a reader sees the whole file or none; a cache that cannot be written is not needed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except OSError:
-        return
+def _keep(path: Path, **arrays: np.ndarray) -> None:
+    """Keep decoded arrays; a cache that cannot be written is not needed."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    with contextlib.suppress(OSError):
+        write_sealed(path, buffer.getvalue())
 
 
 def _numbered(encoded: list[bytes], name: str) -> Iterable[tuple[int, bytes]]:
@@ -117,11 +149,17 @@ def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
     if not all(shards.values()):
         return None
     train, test = (_joined([decoded(path) for path in side]) for side in shards.values())
+    if train[0].shape[1:] != test[0].shape[1:]:
+        sizes = [" x ".join(map(str, side[0].shape[2:])) for side in (train, test)]
+        raise IntegrityError(f"{name}: training images have {sizes[0]} pixels, test images {sizes[1]}")
     return train, test
 
 
 def _joined(parts: list[Side]) -> Side:
     images, labels = zip(*parts, strict=True)
+    sizes = {tuple(part.shape[1:]) for part in images}
+    if len(sizes) > 1:
+        raise IntegrityError(f"the files of a data set hold images of several sizes: {sorted(sizes)}")
     return torch.cat(images), torch.cat(labels)
 
 

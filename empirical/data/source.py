@@ -1,5 +1,6 @@
 """Which files a data set is read from, and their digest: part of every identity, asked without loading an image."""
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -12,9 +13,9 @@ from typing import Any
 from empirical.registry import DATASETS, dataset, load
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.folder import read_sealed, write_sealed
 from repro.records.identity import digest
 from repro.records.shipped import cache_folder
-from repro.records.store import replace_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ARCHIVES = {
@@ -59,19 +60,13 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
     paths = list(paths)
     stats = [(path, path.stat()) for path in paths]
     key = digest([[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in stats])
-    kept = cache_folder() / "hashes" / f"{key}.json"
-    try:
-        found = json.loads(kept.read_text())
-        if len(found) == len(paths):
-            return found
-    except (OSError, ValueError, TypeError):
-        pass  # nothing kept, or it cannot be read: the files themselves are there
+    kept = cache_folder() / "hashes" / f"{key}.sealed"
+    known = read_sealed(kept)
+    if known is not None:
+        return json.loads(known)
     found = [_hash(path) for path in paths]
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(kept, json.dumps(found).encode())
-    except OSError:
-        pass  # a cache that cannot be written is not needed
+    with contextlib.suppress(OSError):  # a cache that cannot be written is not needed
+        write_sealed(kept, json.dumps(found).encode())
     return found
 
 

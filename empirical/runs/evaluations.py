@@ -54,6 +54,7 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
+    networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test)
     settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)

@@ -130,10 +130,9 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
-    places = {
-        role: workspace.store.find_model(parents[stage]) for role, stage in ROLE_FILES.items() if stage in parents
-    }
-    lost = [role for role, place in places.items() if place is None]
+    ids = {role: parents[stage] for role, stage in ROLE_FILES.items() if stage in parents}
+    kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
+    lost = [role for role in ids if role not in kept]
     if lost:
         again = "`repro empirical run` or `grid` in this store trains them (`repro show` lists its settings)"
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
@@ -141,8 +140,8 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {}
-    for role, place in places.items():
-        content = save(weights(restore(network, place))) if place else b""
+    for role, (known, _) in kept.items():
+        content = save(weights(restore(network, known, ids[role])))
         (folder / f"{role}.safetensors").write_bytes(content)
         hashes[role] = hashlib.sha256(content).hexdigest()
     portable = export_program(network, images.image_shape, folder / "network.pt2")

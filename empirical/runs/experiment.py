@@ -12,6 +12,7 @@ from empirical.data.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
+from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.cell import build_method
@@ -119,7 +120,8 @@ class Experiment:
     def observer(self) -> Observe:
         """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
 
-        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set.
+        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Where the
+        config asks for `coefficients`, it sees those of a two-layer network too.
         """
         images, retain = self.images, self.split.retain
         seen = measured(self.config.rows_measured, self.split.forget, images.test_labels.numpy())
@@ -131,17 +133,25 @@ class Experiment:
         sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
         scope = {"rows_measured": self.config.rows_measured}
 
+        asked = "coefficients" in self.config.metrics
+        learned = coefficient_observer(self.initial(), images, self.split, digits=6) if asked else lambda _: {}
+
         def observe(network: Network, progress: float) -> dict[str, Any]:
             shares = {
                 name: accuracy(network, inputs[where], labels[where]) for name, (inputs, labels, where) in sets.items()
             }
-            return shares | scope
+            return shares | scope | learned(network)
 
         return observe
 
     def saliency(self, network: Network) -> list[Tensor]:
         """Return the saliency mask of the original model, True on the forget side."""
         return self.task.saliency(network)
+
+    def initial(self) -> Network:
+        """Return the original as it was before its first step."""
+        seed = derive_seed(self.config.seed, "pretrain")
+        return build_network(self.config, self.images, seed=seed, device=self.workspace.device)
 
     def copy_original(self) -> Network:
         """Return a new network with the original's weights."""
@@ -151,11 +161,11 @@ class Experiment:
 
     def _imported(self, identity: str) -> Trained:
         """Return a model that somebody else trained, from the store."""
-        folder = self.workspace.store.find_model(identity)
-        if folder is None:
+        known = self.workspace.store.read_model(identity)
+        if known is None:
             raise MissingDataError(f"original = {identity!r}: not in the store; `repro models import` keeps one there")
         network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
-        return Trained(identity, restore(network, folder), dict.fromkeys(FACTS))
+        return Trained(identity, restore(network, known[0], identity), dict.fromkeys(FACTS))
 
     def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
         config, workspace = self.config, self.workspace

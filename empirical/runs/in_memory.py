@@ -91,6 +91,7 @@ def evaluate(
     images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
     outputs = {role: model_outputs(network, images) for role, network in networks.items()}
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
+    reach["initial"] = reach["original"]
     reach["random"] = lambda: fresh(networks["unlearned"], config.seed)
     held: Any = train[0]
     split = split_of(retain, len(train[1]))

@@ -1,19 +1,18 @@
 """Trained stages: what a stage is made of, train a network, keep its weights; the same stage is never trained twice."""
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
-from empirical.registry import load
+from empirical.registry import load as load_registered
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
@@ -50,10 +49,10 @@ def trained(
     """
     with workspace.store.lock(key.id):
         network = start()
-        folder = workspace.store.find_model(key.id)
-        if folder is not None:
-            provenance = json.loads((folder / "provenance.json").read_text())
-            return Trained(key.id, restore(network, folder), {name: provenance[name] for name in FACTS})
+        found = workspace.store.read_model(key.id)
+        if found is not None:
+            known, facts = found
+            return Trained(key.id, restore(network, known, key.id), {name: facts[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         facts = _facts(fit(network, stage(network), workspace.runtime.engine, observe=observe), workspace.device)
@@ -68,21 +67,17 @@ def weights(network: Network) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.model.state_dict().items()}
 
 
-def restore(network: Network, folder: Path) -> Network:
-    """Load stored weights into a network.
+def restore(network: Network, known: bytes, stage_id: str) -> Network:
+    """Load stored weights (safetensors bytes) into a network.
 
     Raises:
-        IntegrityError: when they are damaged or belong to another architecture; the message names the first difference.
+        IntegrityError: when they belong to another architecture; the message names the first difference.
     """
     try:
-        network.model.load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
-    except (RuntimeError, OSError, ValueError) as error:
+        network.model.load_state_dict(load(known), strict=True)
+    except (RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise IntegrityError(f"model {folder.name}: weights do not fit this architecture ({reason})") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise IntegrityError(f"model {folder.name}: damaged ({error}); delete its folder and run again") from error
+        raise IntegrityError(f"model {stage_id}: weights do not fit this architecture ({reason})") from error
     return network
 
 
@@ -108,7 +103,7 @@ def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: tor
     """Return a freshly initialized network; the same seed gives the same weights on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = load("models", config.model)(images.image_shape, images.classes)
+        model = load_registered("models", config.model)(images.image_shape, images.classes)
     if config.precision == "fp64":
         model = model.double()
     twice = config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED

@@ -1,6 +1,7 @@
 """Features of retain and forget samples before and after unlearning (fig-umap), with numbers that no map distorts."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,8 @@ from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots, used_records
+from repro.records.folder import read_sealed, write_sealed
+from repro.records.record import npz
 from repro.records.shipped import compiled_folder
 
 SEED = 42
@@ -227,15 +230,15 @@ def embed(
     Returns:
         Coordinates of the reference and of each of the others, shapes `(n, 2)` and `(k, 2)`.
     """
-    path = None if cache is None else cache / f"{_digest([reference, *others], neighbours)}.npz"
-    if path is not None and path.exists():
-        with np.load(path, allow_pickle=False) as kept:
+    path = None if cache is None else cache / f"{_digest([reference, *others], neighbours)}.sealed"
+    known = None if path is None else read_sealed(path)
+    if known is not None:
+        with np.load(io.BytesIO(known), allow_pickle=False) as kept:
             return [kept[name] for name in kept.files]
     method = _umap if uses_umap(len(reference)) else _principal_components
     found = method(reference, others, neighbours)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, *found)
+        write_sealed(path, npz({f"arr_{place}": part for place, part in enumerate(found)}))
     return found
 
 

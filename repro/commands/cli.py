@@ -1,7 +1,12 @@
 """`repro`: the command line. Commands import their package inside the function, so that `--help` is instant."""
 
+import io
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -9,8 +14,9 @@ import typer
 from repro import __version__
 from repro.commands import figures, models, records, studies, theory
 from repro.commands.extras import lacking
-from repro.commands.output import say
-from repro.records.errors import ReproError
+from repro.commands.output import printable, say
+from repro.records.damage import collected
+from repro.records.errors import ReproError, of_the_system
 
 app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",
@@ -25,10 +31,14 @@ for name, command in {**figures.COMMANDS, **records.COMMANDS}.items():
 
 # The base of every usage error, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__mro__[1]
+KEPT = "finished runs are kept; run the same command again for the rest"
 
 
 @app.callback(invoke_without_command=True)
-def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+def version(
+    show: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an unexpected error; anywhere in a line."),
+) -> None:
     """Sharpness-aware machine unlearning: exact theory, network experiments, figures."""
     if show:
         say(__version__)
@@ -37,11 +47,26 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Run the command line; errors end as one line on standard error and an exit code."""
-    sys.exit(run(lambda: app(standalone_mode=False)))
+    debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter gets its number
+    sys.exit(_flushed(run(lambda: app(words, standalone_mode=False), debug=debug)))
 
 
-def run(command: Callable[[], Any]) -> int:
-    """Run a command and return its exit code: 2 usage, 3 data missing, 4 memory, 5 diverged, 6 integrity."""
+def run(command: Callable[[], Any], *, debug: bool = False) -> int:
+    """Run a command and return its exit code.
+
+    2 usage, 3 data missing, 4 memory, 5 diverged, 6 integrity, 7 disk full, 130 Ctrl-C, 128 + n ended by signal n, 1
+    what nobody expected. Damage that was named on the way makes 6 of a command that did all the rest.
+    """
+    with collected(_name) as damaged:
+        code = _run(command, debug)
+    return code or (_fail(f"{len(damaged)} damaged, named above; the rest is done", 6) if damaged else 0)
+
+
+def _run(command: Callable[[], Any], debug: bool) -> int:
     try:
         code = command()
         return code if isinstance(code, int) else 0
@@ -53,16 +78,62 @@ def run(command: Callable[[], Any]) -> int:
             raise
         return _fail(str(missing), missing.exit_code)
     except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            say(error.ctx.get_help())  # a group without a command: its help, as it is
+            return 2
         return _fail(error.format_message(), 2)
-    except typer.Abort:
-        return _fail("interrupted: finished runs are kept; run the same command again for the rest", 130)
-    except KeyboardInterrupt:
-        return _fail("interrupted: finished runs are kept; run the same command again for the rest", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail(f"interrupted: {KEPT}", 130)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+        return _silenced(141)
+    except MemoryError as error:
+        return _fail(f"out of memory ({str(error)[:200] or 'no more to be had'}); {KEPT}", 4)
+    except OSError as error:
+        if debug:
+            raise
+        known = of_the_system(error)
+        return _fail(str(known), known.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        first = (str(error).splitlines() or [""])[0][:200]
+        return _fail(f"unexpected {type(error).__name__}: {first}; its traceback is {_keep_traceback()}", 1)
+
+
+def _keep_traceback() -> str:
+    """Return where the traceback of the error in hand was written."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="repro-", suffix=".txt", delete=False) as file:
+            file.write(traceback.format_exc())
+    except OSError:
+        return "nowhere, for no file can be written: run it again with --debug"
+    return f"in {file.name}"
+
+
+def _flushed(code: int) -> int:
+    """Return the exit code after the last output has left: a full disk or a closed pipe is noticed here."""
+    try:
+        sys.stdout and sys.stdout.flush()
+    except BrokenPipeError:
+        return _silenced(141)
+    except OSError as error:
+        known = of_the_system(error)
+        return code or _silenced(_fail(f"standard output: {known}", known.exit_code))
+    return code
+
+
+def _silenced(code: int) -> int:
+    """Send what is still to be printed nowhere, so that the interpreter's own last flush complains of nothing."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    return code
+
+
+def _name(line: str) -> None:
+    typer.echo("damaged: " + printable(line), err=True)
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    with suppress(OSError, ValueError):  # standard error may be full or closed
+        typer.echo("error: " + printable(" ".join(message.split())), err=True)
     return code

@@ -20,6 +20,13 @@ def say(text: str = "") -> None:
     typer.echo(text)
 
 
+def printable(text: str) -> str:
+    """Return a text with control characters as numbers: a name read from a file must not command the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str = "nothing to show") -> None:
     """Print rows as a table, or as a JSON list of objects.
 
@@ -70,14 +77,13 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         [str(column).replace("_", " ") for column in columns],
         *([_text(row.get(c)) for c in columns] for row in rows),
     ]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for number, line in enumerate(cells):
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-        if number == 0:
-            say("  ".join("-" * width for width in widths))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+    say("\n".join(lines))
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

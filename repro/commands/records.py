@@ -8,7 +8,7 @@ import typer
 
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.pack import readers, write_pack
+from repro.records.pack import pack_path, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.shipped import own
 from repro.records.store import Store
@@ -100,12 +100,12 @@ def pack(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Pack the runs of one or more studies into one file under results/, to be committed."""
+    path = pack_path(name, own("results"))
     studies = study or [name]
     records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
-    path = write_pack(records, own("results") / f"{name}.parquet", attach=attach)
-    say(f"packed {len(records)} runs into {path}")
+    say(f"packed {len(records)} runs into {write_pack(records, path, attach=attach)}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -1,5 +1,7 @@
 """Errors a user can act on: one line each, and an exit code on the class."""
 
+import errno
+
 
 class ReproError(Exception):
     """Base of every error the command line reports as a single line."""
@@ -35,3 +37,23 @@ class IntegrityError(ReproError):
     """A stored file does not match its recorded hash."""
 
     exit_code = 6
+
+
+class DiskFullError(ReproError):
+    """The disk is full, or a quota or a limit on file sizes is reached; what is finished is kept."""
+
+    exit_code = 7
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def of_the_system(error: OSError) -> ReproError:
+    """Return what the operating system refused as an error of ours: a full disk, or a file that cannot be used."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno in FULL:
+        return DiskFullError(
+            f"{reason.lower()}: free some space and run the same command again; finished runs are kept"
+        )
+    where = "" if error.filename is None else f"{str(error.filename)!r}: "
+    return ConfigError(f"{where}{reason[:200]}")

@@ -1,20 +1,42 @@
-"""Committed study records: one Parquet file a study, one row a run, so that hundreds of runs are one small file."""
+"""Committed study records: one Parquet file a study, one row a run, so that hundreds of runs are one small file.
+
+A row carries the hash of its content; the file's metadata carry a manifest: the number of rows, their ids and a hash
+over the rows' hashes. Whoever reads a pack compares; what does not match is named and skipped, never moved.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from repro.records.damage import name_damage
 from repro.records.errors import IntegrityError
-from repro.records.identity import SCHEMA, run_id
+from repro.records.folder import record_fault, replace_file
+from repro.records.identity import SCHEMA
 from repro.records.record import ATTACHED, Content, Reader, Record
+from repro.records.settings import reject
 from repro.records.shipped import packs
 from repro.records.store import Store
 
 HEAD = ("run_id", "kind", "status", "schema")
 TEXTS = ("config", "identity", "result", "provenance")
+MANIFEST = b"repro.manifest"
+LISTED = 16  # digits of a row's hash in the manifest
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def pack_path(name: str, folder: Path) -> Path:
+    """Return the file of a pack.
+
+    Raises:
+        ConfigError: for a name that is a path, or that a file system would not take.
+    """
+    if not NAME.fullmatch(name):
+        raise reject("pack name", name, "letters, digits, dots, dashes and underscores, at most 100, no path")
+    return folder / f"{name}.parquet"
 
 
 def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) -> Path:
@@ -29,8 +51,11 @@ def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) ->
     import pyarrow.parquet as pq
 
     rows = [_row(record, attach) for record in sorted(records, key=lambda record: record.run_id)]
+    schema = _schema().with_metadata({MANIFEST: json.dumps(_manifest(rows)).encode()})
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), path, compression="zstd")
+    replace_file(path, buffer.getvalue().to_pybytes())
     return path
 
 
@@ -46,18 +71,44 @@ class PackedStore:
         self._bytes: dict[str, dict[str, bytes]] = {}
 
     def records(self, kind: str | None = None) -> list[Record]:
-        """Return the study's runs of this schema, of one kind if named; arrays and epochs are read when asked for."""
-        wanted = [row for row in self._rows(*HEAD, *TEXTS) if kind in (None, row["kind"]) and row["schema"] == SCHEMA]
-        return [self._record(row) for row in wanted]
+        """Return the study's runs of this schema, of one kind if named; arrays and epochs are read when asked for.
+
+        A row that does not match its hash, its identity or the manifest is named and left out.
+        """
+        found, faults = self._checked()
+        for fault in faults:
+            name_damage(fault)
+        return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
 
     def outdated(self) -> list[str]:
         """Return the ids of runs of an older schema: their configs may mean another computation today."""
-        return [row["run_id"] for row in self._rows("run_id", "schema") if row["schema"] != SCHEMA]
+        return [record.run_id for record in self._checked()[0] if record.schema != SCHEMA]
 
     def verify(self) -> list[str]:
-        """Return one line for every row whose content does not match its hash or its identity."""
-        damaged = [row["run_id"] for row in self._rows() if row["schema"] == SCHEMA and not _intact(row)]
-        return [f"{self.path.name}/{identity}: does not match its hash" for identity in damaged]
+        """Return one line for every row that is edited, doubled, missing or of another run, and for a foreign file."""
+        return self._checked()[1]
+
+    def _checked(self) -> tuple[list[Record], list[str]]:
+        """Return the records whose rows are whole, and a line for everything else."""
+        found: dict[str, Record] = {}
+        faults: list[str] = []
+        seen: list[str] = []
+        try:
+            manifest = self._manifest()
+            for place, row in enumerate(self._rows()):
+                fault = row_fault(row) or ("stands in it twice" if row["run_id"] in found else _unlisted(row, manifest))
+                seen.append(str(row["run_id"] or f"row {place}")[:40])
+                if fault:
+                    faults.append(f"{self.path.name}/{seen[-1]}: {fault}")
+                else:
+                    found[row["run_id"]] = self._record(row)
+        except IntegrityError as error:
+            return [], [str(error)]
+        missing = [one for one in manifest if one not in seen]
+        faults += [f"{self.path.name}/{one}: named by the manifest, but missing" for one in missing]
+        if manifest and not faults and seen != list(manifest):
+            faults.append(f"{self.path.name}: its rows stand in another order than the manifest's")
+        return list(found.values()), faults
 
     def _record(self, row: dict[str, Any]) -> Record:
         texts = {name: json.loads(row[name]) for name in TEXTS}
@@ -67,20 +118,49 @@ class PackedStore:
 
     def _attached(self, name: str, identity: str) -> bytes:
         if name not in self._bytes:
-            self._bytes[name] = {row["run_id"]: row[name] or b"" for row in self._rows("run_id", name)}
-        return self._bytes[name][identity]
+            self._bytes[name] = {row["run_id"]: row[name] or b"" for row in self._rows() if not row_fault(row)}
+        try:
+            return self._bytes[name][identity]
+        except KeyError:
+            raise IntegrityError(f"{self.path.name}/{identity}: changed while it was read") from None
 
-    def _rows(self, *columns: str) -> list[dict[str, Any]]:
-        """Return the rows, of every column or of those named that the file has."""
+    def _manifest(self) -> dict[str, str]:
+        """Return the hash of every row by its id, in order; nothing for packs of before the manifest."""
+        raw = (self._open().schema_arrow.metadata or {}).get(MANIFEST)
+        if raw is None:
+            return {}
+        try:
+            found = json.loads(raw)
+            listed = dict(zip(found["ids"], found["hashes"], strict=True))
+            whole = found["rows"] == len(listed) and found["sha256"] == _joint(found["ids"], found["hashes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(f"{self.path.name}: its manifest is unreadable ({str(error)[:80]})") from error
+        if not whole:
+            raise IntegrityError(f"{self.path.name}: its manifest does not match its hash")
+        return listed
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows, a few hundred at a time: a large study never stands in memory twice."""
+        import pyarrow as pa
+
+        try:
+            for batch in self._open().iter_batches(batch_size=256):
+                yield from batch.to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
+
+    def _open(self) -> Any:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             file = pq.ParquetFile(self.path)
-            wanted = [name for name in columns if name in file.schema_arrow.names] if columns else None
-            return file.read(columns=wanted).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
+        lacking = [one for one in (*HEAD, *TEXTS, "sha256", *ATTACHED) if one not in file.schema_arrow.names]
+        if lacking:
+            raise IntegrityError(f"{self.path.name}: no pack of records, it has no column {', '.join(lacking)}")
+        return file
 
 
 def _schema() -> Any:
@@ -104,9 +184,39 @@ def _sha(row: dict[str, Any]) -> str:
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def _intact(row: dict[str, Any]) -> bool:
-    same = run_id(row["kind"], json.loads(row["identity"]), row["schema"]) == row["run_id"]
-    return same and _sha(row) == row["sha256"]
+def _manifest(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the number of rows, their ids in order, their hashes, and one hash over both."""
+    ids, hashes = [row["run_id"] for row in rows], [row["sha256"][:LISTED] for row in rows]
+    return {"rows": len(rows), "ids": ids, "hashes": hashes, "sha256": _joint(ids, hashes)}
+
+
+def _joint(ids: list[str], hashes: list[str]) -> str:
+    return hashlib.sha256(" ".join([*ids, *hashes]).encode()).hexdigest()
+
+
+def _unlisted(row: dict[str, Any], manifest: dict[str, str]) -> str:
+    if not manifest:
+        return ""
+    listed = manifest.get(row["run_id"])
+    return "" if listed == row["sha256"][:LISTED] else "is not the row that the manifest names"
+
+
+def row_fault(row: dict[str, Any]) -> str:
+    """Return what is wrong with a row of a pack, or an empty text: a type, its hash, or its identity."""
+    wrong = [name for name in ("run_id", "kind", "status", *TEXTS, "sha256") if not isinstance(row[name], str)]
+    wrong += [name for name in ATTACHED if not isinstance(row[name], bytes | None)]
+    if wrong:
+        return f"{wrong[0]} = {str(row[wrong[0]])[:40]!r}: must be {'bytes' if wrong[0] in ATTACHED else 'a text'}"
+    if _sha(row) != row["sha256"]:
+        return "does not match its hash"
+    try:
+        texts = {name: json.loads(row[name]) for name in TEXTS}
+    except (ValueError, RecursionError) as error:
+        return f"unreadable ({str(error)[:80]})"
+    if not isinstance(texts["provenance"], dict):
+        return "its provenance is not an object"
+    config = {"config": texts["config"], "identity": texts["identity"], "schema": row["schema"]}
+    return record_fault({**row, "result": texts["result"]}, config, row["run_id"])
 
 
 def readers(store: Store, results: Path | None = None) -> list[Reader]:

@@ -92,7 +92,7 @@ def join(run: Record, evaluations: Mapping[str, Record]) -> Record:
         return run
     result, files = dict(run.result), dict(run.files)
     result["evaluations"] = {
-        name: {"id": part.run_id, "version": part.config["version"]} for name, part in evaluations.items()
+        name: {"id": part.run_id, "version": part.config.get("version", 0)} for name, part in evaluations.items()
     }
     for name, part in evaluations.items():
         result |= part.result

@@ -4,24 +4,38 @@
     <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
+    <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
-A run's numbers are the join of its own facts and of its evaluations.
+A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
+does not match is named once, moved to `damaged/`, and counts as not there, so that it is made anew.
 """
 
-import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from repro.records.damage import name_damage
 from repro.records.errors import ConfigError, IntegrityError
+from repro.records.folder import (
+    RESULT,
+    as_json,
+    folder_faults,
+    read_checked,
+    read_folder,
+    read_marker,
+    replace_file,
+    write_folder,
+)
 from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
-from repro.records.record import ATTACHED, EVALUATION, STATUSES, Record, join, npz, pick
+from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
-RESULT = "result.json"
 POINTERS = "evaluations.json"
+FACTS = "provenance.json"  # the marker of a trained stage
+IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
 class Store:
@@ -48,8 +62,7 @@ class Store:
 
     def find(self, kind: str, config: Any) -> Record | None:
         """Return the finished run of this config with its evaluations, or None."""
-        folder = self.root / "runs" / run_id(kind, config)
-        return self._run(folder) if (folder / RESULT).exists() else None
+        return self._run(run_id(kind, config))
 
     def save(
         self, kind: str, config: Any, *, result: Mapping[str, Any], status: str = "ok",
@@ -71,14 +84,14 @@ class Store:
             self.attach(folder.name, evaluations)
         files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
-        _write_folder(folder, files, RESULT, done)
-        return self._run(folder)
+        write_folder(folder, files, RESULT, done)
+        return self._saved(self._run(folder.name), folder)
 
     def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
         """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
         folder = self.root / "runs" / identity
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / POINTERS, _json({**_pointers(folder), **evaluations}))
+        replace_file(folder / POINTERS, as_json({**_pointers(folder), **evaluations}))
 
     def save_evaluation(
         self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
@@ -88,35 +101,34 @@ class Store:
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
-        _write_folder(folder, files, RESULT, done)
-        return _read_folder(folder)
+        write_folder(folder, files, RESULT, done)
+        return self._saved(self._whole(folder), folder)
 
     def find_evaluation(self, config: Any) -> Record | None:
         """Return the evaluation of this config, or None."""
-        folder = self.root / "evaluations" / run_id(EVALUATION, config)
-        return _read_folder(folder) if (folder / RESULT).exists() else None
+        return self._whole(self.root / "evaluations" / run_id(EVALUATION, config))
 
     def records(self, kind: str | None = None) -> list[Record]:
         """Return the finished runs of this schema, of one kind if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
-        A damaged run raises `IntegrityError`.
+        A damaged run is named and left out.
         """
-        found = [self._run(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+        found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
         if kind in (None, EVALUATION):
-            every = (_read_folder(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
-            found += [record for record in every if record.config.get("pooled")]
-        return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
+            every = (self._whole(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
+            found += [record for record in every if record and record.config.get("pooled")]
+        return [one for one in found if one and kind in (None, one.kind) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
-        folder = self.root / "runs" / prefix
-        return self._run(folder) if prefix and (folder / RESULT).exists() else pick(self.records(), prefix)
+        whole = self._run(prefix) if IDENTITY.fullmatch(prefix) else None
+        return whole or pick(self.records(), prefix)
 
     def outdated(self) -> list[Record]:
         """Return the finished runs of an older schema: their configs may mean another computation today."""
-        found = [_read_folder(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-        return [record for record in found if record.schema != SCHEMA]
+        found = [self._whole(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+        return [record for record in found if record and record.schema != SCHEMA]
 
     def lock(self, name: str) -> AbstractContextManager[Any]:
         """Return a lock on one run or stage, so that a second process waits instead of repeating the work."""
@@ -129,77 +141,89 @@ class Store:
     def find_model(self, stage_id: str) -> Path | None:
         """Return the folder of a trained stage (`weights.safetensors` inside), or None."""
         folder = self.root / "models" / stage_id
-        return folder if (folder / "provenance.json").exists() else None
+        return folder if (folder / FACTS).exists() else None
+
+    def read_model(self, stage_id: str) -> tuple[bytes, dict[str, Any]] | None:
+        """Return the weights of a trained stage and its facts, both compared with their hashes, or None."""
+        folder = self.find_model(stage_id)
+        if folder is None:
+            return None
+        try:
+            facts = read_marker(folder / FACTS)
+            return read_checked(folder / "weights.safetensors", facts["files"].get("weights.safetensors", "")), facts
+        except IntegrityError as error:
+            self.set_aside(folder, str(error))
+            return None
 
     def save_model(self, config: Any, weights: bytes, provenance: Mapping[str, Any]) -> Path:
         """Write the weights of a trained stage (safetensors bytes); `provenance.json` comes last."""
         folder = self.root / "models" / run_id("model", config)
         files = {"config.json": _config("model", config), "weights.safetensors": weights}
-        _write_folder(folder, files, "provenance.json", dict(provenance))
+        write_folder(folder, files, FACTS, dict(provenance))
         return folder
 
     def models(self) -> list[Path]:
         """Return the folders of the trained stages, ordered by id."""
-        return [path.parent for path in sorted(self.root.glob("models/*/provenance.json"))]
+        return [path.parent for path in sorted(self.root.glob(f"models/*/{FACTS}"))]
+
+    def set_aside(self, folder: Path, reason: str) -> None:
+        """Name a damaged folder and move it to `damaged/`; one that cannot be moved is named only."""
+        place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}"
+        while place.exists():
+            place = place.with_name(f"{place.name}-again")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(place)
+        except FileNotFoundError:
+            return  # another process has moved it
+        except OSError:
+            name_damage(reason)
+            return
+        name_damage(f"{reason}; moved to damaged/{place.name}")
 
     def verify(self) -> list[str]:
         """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
-        places = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", "models/*/provenance.json")
+        places = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
         markers = sorted(path for place in places for path in self.root.glob(place))
-        return [problem for marker in markers for problem in _check_folder(marker)]
+        return [fault for marker in markers for fault in folder_faults(marker)]
 
-    def _run(self, folder: Path) -> Record:
-        """Return a run joined with its evaluations."""
-        run = _read_folder(folder)
-        parts = {name: _read_folder(self.root / "evaluations" / one) for name, one in _pointers(folder).items()}
+    def _whole(self, folder: Path) -> Record | None:
+        """Return the record of a folder; None where there is none, or it was damaged and is set aside now."""
+        try:
+            return read_folder(folder)
+        except IntegrityError as error:
+            self.set_aside(folder, str(error))
+            return None
+
+    def _run(self, identity: str) -> Record | None:
+        """Return a run joined with its evaluations; one that is gone or another run's stands for nothing."""
+        folder = self.root / "runs" / identity
+        run = self._whole(folder)
+        if run is None:
+            return None
+        rooms = {name: self.root / "evaluations" / one for name, one in _pointers(folder).items()}
+        parts = {
+            name: part for name, room in rooms.items() if (part := self._whole(room)) and _belongs(part, name, run)
+        }
         return join(run, parts)
 
-
-def _json(obj: Any) -> bytes:
-    return (json.dumps(plain(obj), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
-    """Write `files`, then the marker with their hashes. A rewrite removes the marker first: half a run is no run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / marker).unlink(missing_ok=True)
-    for name, data in files.items():
-        replace_file(folder / name, data)
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    replace_file(folder / marker, _json({**content, "files": hashes}))
-    _sync(folder)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, even after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _sync(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders; its renames are in the journal
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    @staticmethod
+    def _saved(record: Record | None, folder: Path) -> Record:
+        if record is None:
+            raise IntegrityError(f"{folder.parent.name}/{folder.name}: what was written cannot be read back")
+        return record
 
 
 def _config(kind: str, config: Any) -> bytes:
     """Return what a run is: every setting for people and figures, and the part that its identity hashes."""
-    return _json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
+    return as_json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
 
 
 def _contents(
     kind: str, config: Any, *, arrays: Mapping[str, Any] | None = None, epochs: Iterable[Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
-    files = {"config.json": _config(kind, config), "provenance.json": _json(provenance or {})}
+    files = {"config.json": _config(kind, config), "provenance.json": as_json(provenance or {})}
     if epochs is not None:
         files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()
     if arrays:
@@ -208,38 +232,32 @@ def _contents(
 
 
 def _pointers(folder: Path) -> dict[str, str]:
+    """Return the ids of a run's evaluations by metric; one that cannot be read is named and made anew."""
     path = folder / POINTERS
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _read_folder(folder: Path) -> Record:
     try:
-        names = (RESULT, "config.json", "provenance.json")
-        done, config, provenance = (json.loads((folder / name).read_text()) for name in names)
-        head = (done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance)
-        files = {name: folder / name for name in done["files"] if name in ATTACHED}
-        identity = config.get("identity", config["config"])  # the first schema hashed every setting
-        return Record(*head, schema=config["schema"], identity=identity, files=files)
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(f"run {folder.name}: unreadable ({error}); delete its folder and run it again") from error
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict) or not all(_is_identity(one) for one in found.values()):
+            raise ValueError("must name evaluations by metric")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        name_damage(f"runs/{folder.name}/{POINTERS}: unreadable ({str(error)[:80]}); the run is measured anew")
+        return {}
+    return found
 
 
-def _check_folder(marker: Path) -> list[str]:
-    name = f"{marker.parent.parent.name}/{marker.parent.name}"
-    try:
-        hashes = json.loads(marker.read_text())["files"]
-        config = json.loads((marker.parent / "config.json").read_text())
-        identity = run_id(config["kind"], config.get("identity", config["config"]), config["schema"])
-    except (OSError, ValueError, KeyError) as error:
-        return [f"{name}: unreadable ({error})"]
-    faults = {file: _fault(marker.parent / file, sha) for file, sha in hashes.items()}
-    problems = [f"{name}/{file}: {fault}" for file, fault in faults.items() if fault]
-    if identity != marker.parent.name:
-        problems.append(f"{name}: its config hashes to {identity}")
-    return problems
+def _is_identity(value: Any) -> bool:
+    return isinstance(value, str) and IDENTITY.fullmatch(value) is not None
 
 
-def _fault(path: Path, sha: str) -> str:
-    if not path.exists():
-        return "missing"
-    return "" if hashlib.sha256(path.read_bytes()).hexdigest() == sha else "does not match its hash"
+def _belongs(part: Record, metric: str, run: Record) -> bool:
+    """Return whether an evaluation is of this metric and looked at this run's own models and forget set."""
+    parents = run.result.get("parents")
+    if part.config.get("metric") != metric:
+        return False
+    if not isinstance(parents, dict):
+        return True
+    stages = part.config.get("stages")
+    looked = [one for one in stages.values() if isinstance(one, str)] if isinstance(stages, dict) else []
+    looked += [one for one in [part.config.get("forget_set")] if one]
+    return set(looked) <= set(parents.values())

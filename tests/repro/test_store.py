@@ -2,14 +2,20 @@ import json
 import multiprocessing
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.damage import collected
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.folder import as_json, write_folder
 from repro.records.identity import SCHEMA, run_id
-from repro.records.pack import PackedStore, readers, write_pack
+from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
 
@@ -73,11 +79,13 @@ def test_an_evaluation_that_pools_runs_is_a_record_of_its_own(store: Store) -> N
 
 
 def test_runs_of_an_older_schema_are_named_and_not_read(store: Store) -> None:
-    record = save(store)
-    path = store.root / "runs" / record.run_id / "config.json"
-    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', '"schema": 1'))
+    identity = run_id("unlearn", CONFIG, SCHEMA - 1)
+    config = {"kind": "unlearn", "schema": SCHEMA - 1, "config": CONFIG, "identity": CONFIG}
+    files = {"config.json": as_json(config), "provenance.json": as_json({})}
+    done = {"run_id": identity, "kind": "unlearn", "status": "ok", "result": {}}
+    write_folder(store.root / "runs" / identity, files, "result.json", done)
     assert store.records() == []
-    assert [old.run_id for old in store.outdated()] == [record.run_id]
+    assert [old.run_id for old in store.outdated()] == [identity]
 
 
 def test_a_run_without_its_result_file_was_never_finished(store: Store) -> None:
@@ -106,11 +114,159 @@ def test_verify_notices_a_config_that_belongs_to_another_run(store: Store) -> No
     assert any("hashes to" in problem for problem in store.verify())
 
 
-def test_a_truncated_result_is_an_integrity_error_naming_the_run(store: Store) -> None:
+FILES = ("config.json", "provenance.json", "epochs.jsonl", "arrays.npz", "result.json")
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "null", "list", "remove"])
+def test_a_damaged_run_is_named_once_moved_aside_and_counts_as_not_there(store: Store, name: str, damage: str) -> None:
+    record, other = save(store), save(store, {"a": 2})
+    path = store.root / "runs" / record.run_id / name
+    raw = path.read_bytes()
+    changed = {"truncate": raw[: len(raw) // 2], "empty": b"", "null": b"null", "list": b"[1]"}
+    if damage == "flip":
+        flip(path)
+    elif damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(changed[damage])
+    gone = name == "result.json" and damage == "remove"  # then it was never finished
+    with collected() as lines:
+        assert store.records() == [other]
+        assert store.find("unlearn", CONFIG) is None
+    assert [f"runs/{record.run_id}/{name}" in line for line in lines] == [True] * (not gone)
+    assert (store.root / "damaged" / f"runs-{record.run_id}").is_dir() != gone
+    assert save(store) == record
+    assert store.verify() == []
+
+
+def test_an_edited_number_with_an_unchanged_hash_is_noticed(store: Store) -> None:
     record = save(store)
-    (store.root / "runs" / record.run_id / "result.json").write_text('{"run_id"')
-    with pytest.raises(IntegrityError, match=record.run_id):
-        store.records()
+    path = store.root / "runs" / record.run_id / "result.json"
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+    assert store.verify() == [f"runs/{record.run_id}/result.json: does not match its hash"]
+    with collected():
+        assert store.records() == []
+
+
+def test_a_run_under_another_name_is_set_aside(store: Store) -> None:
+    folder = store.root / "runs" / save(store).run_id
+    folder.rename(folder.with_name("0" * 16))
+    with collected() as lines:
+        assert store.records() == []
+    assert "0" * 16 in lines[0]
+
+
+def test_a_marker_of_before_its_own_hash_is_read_all_the_same(store: Store) -> None:
+    record = save(store)
+    path = store.root / "runs" / record.run_id / "result.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    path.write_bytes(as_json(content))
+    assert store.records() == [record]
+    assert store.verify() == []
+
+
+def test_a_store_that_cannot_be_changed_names_its_damage_and_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = save(store)
+    flip(store.root / "runs" / record.run_id / "result.json")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with collected() as lines:
+        assert store.records() == []
+    assert [line.endswith("hash") or "unreadable" in line for line in lines] == [True]
+    assert (store.root / "runs" / record.run_id).is_dir()
+
+
+def test_a_damaged_evaluation_leaves_its_run_without_that_number(store: Store) -> None:
+    ids = {
+        name: store.save_evaluation({"metric": name}, result={name: 0.5}, arrays={"m": np.arange(2)}).run_id
+        for name in ("tow", "mia")
+    }
+    store.save("unlearn", CONFIG, result={}, evaluations=ids)
+    flip(store.root / "evaluations" / ids["tow"] / "arrays.npz")
+    with collected() as lines:
+        (record,) = store.records()
+    assert (set(record.result), len(lines)) == ({"mia", "evaluations"}, 1)
+    with collected() as lines:
+        assert store.records() == [record]
+    assert lines == []
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{", '{"tow": 3}', '{"tow": "../../etc"}'])
+def test_pointers_that_cannot_be_read_are_named_and_the_run_stays(store: Store, text: str) -> None:
+    record = save(store)
+    (store.root / "runs" / record.run_id / "evaluations.json").write_text(text)
+    with collected() as lines:
+        assert [one.run_id for one in store.records()] == [record.run_id]
+    assert len(lines) == 1
+
+
+def test_an_evaluation_of_another_metric_or_of_other_models_is_not_joined(store: Store) -> None:
+    stages = {"original": "a", "unlearned": "b"}
+    own, other = (
+        store.save_evaluation({"metric": "tow", "stages": one, "forget_set": "f"}, result={"tow": 0.5}).run_id
+        for one in (stages, {**stages, "unlearned": "c"})
+    )
+    parents = {"pretrain": "a", "unlearn": "b", "forget_set": "f"}
+    joined = [
+        store.save("unlearn", {"a": place}, result={"parents": parents}, evaluations=pointers)
+        for place, pointers in enumerate([{"tow": own}, {"tow": other}, {"mia": own}])
+    ]
+    assert ["tow" in record.result for record in joined] == [True, False, False]
+
+
+def test_a_damaged_model_is_set_aside_and_not_loaded(store: Store) -> None:
+    for name in ("weights.safetensors", "provenance.json"):
+        folder = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
+        assert store.read_model(folder.name) == (b"weights", json.loads((folder / "provenance.json").read_text()))
+        flip(folder / name)
+        with collected() as lines:
+            assert store.read_model(folder.name) is None
+        assert f"models/{folder.name}/{name}" in lines[0]
+        assert store.models() == []
+
+
+@pytest.mark.parametrize("prefix", ["../runs", "/etc", "runs/../..", "A" * 16, "0" * 300])
+def test_an_id_is_no_path(store: Store, prefix: str) -> None:
+    save(store)
+    with pytest.raises(MissingDataError):
+        store.load(prefix)
+
+
+def rewrite_forever(root: str) -> None:
+    store = Store(root)
+    for count in range(100_000):
+        save(store, CONFIG, float(count))
+
+
+def test_a_reader_beside_a_writer_never_takes_a_rewrite_for_damage(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=rewrite_forever, args=(str(tmp_path),))
+    process.start()
+    store = Store(tmp_path)
+    try:
+        while not store.records():
+            time.sleep(0.005)
+        with collected() as lines:
+            for _ in range(300):
+                store.records()
+    finally:
+        process.kill()
+        process.join()
+    assert lines == []
+    assert not (tmp_path / "damaged").exists()
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -143,23 +299,68 @@ def test_a_pack_gives_back_the_same_record_and_the_same_bytes(store: Store, tmp_
     assert PackedStore(first).verify() == []
 
 
-def test_a_pack_row_edited_by_hand_fails_verification(store: Store, tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = write_pack([save(store)], tmp_path / "study.parquet")
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object], *, manifest: bool = True) -> None:
+    """Rewrite a pack with its rows changed."""
     table = pq.read_table(path)
     rows = table.to_pylist()
+    change(rows)
+    schema = table.schema if manifest else table.schema.remove_metadata()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def resealed(rows: list[dict[str, Any]]) -> None:
     rows[0]["result"] = json.dumps({"tow": 1.0})
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    assert len(PackedStore(path).verify()) == 1
+    rows[0]["sha256"] = _sha(rows[0])
 
 
-def test_an_unreadable_pack_is_an_integrity_error(tmp_path: Path) -> None:
-    path = tmp_path / "study.parquet"
-    path.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(IntegrityError, match=r"study\.parquet"):
-        PackedStore(path).records()
+EDITS: dict[str, tuple[Callable[[list[dict[str, Any]]], object], int]] = {
+    "a number": (lambda rows: rows[0].update(result=json.dumps({"tow": 1.0})), 1),
+    "a number and its hash": (resealed, 1),
+    "an array": (lambda rows: rows[0].update({"arrays.npz": b"x"}), 1),
+    "a null": (lambda rows: rows[0].update(config=None), 1),
+    "an id": (lambda rows: rows[0].update(run_id="0" * 16), 1),
+    "two results swapped": (lambda rows: rows[0].update(result=rows[1]["result"], sha256=rows[1]["sha256"]), 1),
+    "doubled": (lambda rows: rows.append(rows[0]), 0),
+    "missing": (lambda rows: rows.pop(0), 1),
+    "order": (lambda rows: rows.reverse(), 0),
+    "none": (lambda rows: rows.clear(), 2),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_pack_changed_by_hand_is_named_and_its_other_rows_are_read(store: Store, tmp_path: Path, name: str) -> None:
+    path = write_pack([save(store), save(store, {"a": 2}, 0.25)], tmp_path / "study.parquet")
+    change, lost = EDITS[name]
+    edit(path, change)
+    with collected() as lines:
+        assert len(PackedStore(path).records()) == 2 - lost
+    assert lines == PackedStore(path).verify()
+    assert all(line.startswith("study.parquet") for line in lines)
+    assert lines
+
+
+def test_a_pack_without_a_manifest_is_read_and_its_doubled_rows_are_named(store: Store, tmp_path: Path) -> None:
+    path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
+    edit(path, lambda rows: None, manifest=False)
+    assert PackedStore(path).verify() == []
+    edit(path, lambda rows: rows.append(rows[0]), manifest=False)
+    with collected() as lines:
+        assert len(PackedStore(path).records()) == 2
+    assert len(lines) == 1
+
+
+def test_a_file_that_is_no_pack_is_named_and_skipped(tmp_path: Path) -> None:
+    (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
+    pq.write_table(pa.table({"image": [b"x"], "label": [1]}), tmp_path / "images.parquet")
+    with collected() as lines:
+        assert read_records(readers(Store(tmp_path / "runs"), tmp_path)) == []
+    assert [line.partition(":")[0] for line in lines] == ["half.parquet", "images.parquet"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/x", "", ".hidden", "x" * 300, "a\x1b[2J"])
+def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="no path"):
+        pack_path(name, tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["", "zz"])

@@ -1,0 +1,232 @@
+"""Files that are whole or not there, and that say so themselves: the folder of one record, and sealed caches.
+
+A folder's marker is written last and carries the sha256 of every other file and of itself; whoever reads a file
+compares. Every write is atomic: a reader sees the old bytes or the new ones, even after a crash.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from repro.records.errors import IntegrityError
+from repro.records.identity import plain, run_id
+from repro.records.record import ATTACHED, STATUSES, Content, Record
+
+RESULT = "result.json"
+TRIES = 5  # readings of a folder that another process rewrites meanwhile
+SEAL = 32  # bytes of the digest at the head of a sealed file
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, even after a crash.
+
+    Raises:
+        OSError: when it cannot be written; nothing of it is left then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write a file that carries its own digest, as caches and checkpoints are kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, hashlib.sha256(data).digest() + data)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """Return the content of a sealed file; None where it is not there or not whole, so that it is made anew."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    seal, data = raw[:SEAL], raw[SEAL:]
+    return data if hashlib.sha256(data).digest() == seal else None
+
+
+def as_json(obj: Any) -> bytes:
+    """Return a value as the bytes of a JSON file."""
+    return (json.dumps(plain(obj), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
+    """Write `files`, then the marker with their hashes. A rewrite removes the marker first: half a run is no run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / marker).unlink(missing_ok=True)
+    for name, data in files.items():
+        replace_file(folder / name, data)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    blank = as_json({**content, "files": hashes, "sha256": ""})
+    replace_file(folder / marker, blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest())))
+    _sync(folder)
+
+
+def _seal(sha: str) -> bytes:
+    return f'\n "sha256": "{sha}"'.encode()
+
+
+def _sync(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders; its renames are in the journal
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_marker(path: Path) -> dict[str, Any]:
+    """Return what a marker says, compared with its own hash; markers of before that hash carry none.
+
+    Raises:
+        IntegrityError: when it is no marker, or was changed.
+    """
+    raw = read_checked(path)
+    content = _object(raw, path)
+    hashes = content.get("files")
+    if not isinstance(hashes, dict) or not all(isinstance(sha, str) for sha in hashes.values()):
+        raise _damaged(path, f"files = {hashes!r}: must name files and their hashes")
+    if any(Path(name).name != name for name in hashes):
+        raise _damaged(path, "it names files outside its folder")
+    sha = content.get("sha256")
+    if sha is not None and hashlib.sha256(raw.replace(_seal(str(sha)), _seal(""))).hexdigest() != sha:
+        raise _damaged(path, "does not match its hash")
+    return content
+
+
+def read_checked(path: Path, sha: str | None = None) -> bytes:
+    """Return the bytes of a file, compared with the hash it should have.
+
+    Raises:
+        IntegrityError: naming the file, when it is missing, unreadable or changed.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, f"unreadable ({error.strerror or error})") from error
+    if sha is not None and hashlib.sha256(data).hexdigest() != sha:
+        raise _damaged(path, "does not match its hash")
+    return data
+
+
+def read_folder(folder: Path) -> Record | None:
+    """Return the record of a folder, every file of it compared with its hash; None where no finished run is.
+
+    Raises:
+        IntegrityError: naming the file that is damaged.
+    """
+    for attempt in range(TRIES):
+        stamp = _stamp(folder / RESULT)
+        if stamp is None:
+            return None
+        try:
+            return _read(folder)
+        except IntegrityError:
+            if _stamp(folder / RESULT) == stamp or attempt == TRIES - 1:
+                raise  # nobody has rewritten it meanwhile: a writer removes the marker first
+    return None
+
+
+def _read(folder: Path) -> Record:
+    done = read_marker(folder / RESULT)
+    hashes: dict[str, str] = done["files"]
+    raw = {name: read_checked(folder / name, sha) for name, sha in hashes.items()}
+    config, provenance = (_object(raw.get(name, b""), folder / name) for name in ("config.json", "provenance.json"))
+    fault = record_fault(done, config, folder.name)
+    if fault:
+        raise _damaged(folder, fault)
+    files: dict[str, Content] = {n: partial(read_checked, folder / n, hashes[n]) for n in hashes if n in ATTACHED}
+    return Record(
+        done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
+        schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
+    )  # fmt: skip
+
+
+def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) -> str:
+    """Return what is wrong with the parts of a record, or an empty text.
+
+    Args:
+        done: run id, kind, status and result; config: kind, schema, config and identity; name: the id it stands under.
+    """
+    identity = config.get("identity", config.get("config"))  # the first schema hashed every setting
+    types = {"run_id": str, "kind": str, "status": str, "result": dict}
+    for key, kind in types.items():
+        if not isinstance(done.get(key), kind):
+            return f"{key} = {str(done.get(key))[:40]!r}: must be {'an object' if kind is dict else 'a text'}"
+    if done["status"] not in STATUSES:
+        return f"status = {done['status'][:40]!r}: must be one of {', '.join(STATUSES)}"
+    if not isinstance(config.get("config"), dict) or not isinstance(identity, dict):
+        return "its config is not an object"
+    if type(config.get("schema")) is not int:
+        return f"schema = {config.get('schema')!r}: must be a whole number"
+    hashed = run_id(done["kind"], identity, config["schema"])
+    if hashed != name:
+        return f"its config hashes to {hashed}"
+    return "" if done["run_id"] == name else f"says it is {done['run_id'][:40]}"
+
+
+def folder_faults(marker: Path) -> list[str]:
+    """Return one line for every file of a folder that does not match its hash, and for a wrong identity."""
+    folder = marker.parent
+    try:
+        hashes: dict[str, str] = read_marker(marker)["files"]
+    except IntegrityError as error:
+        return [str(error)]
+    faults = []
+    for name, sha in hashes.items():
+        try:
+            read_checked(folder / name, sha)
+        except IntegrityError as error:
+            faults.append(str(error))
+    return faults or _identity_faults(folder, marker)
+
+
+def _identity_faults(folder: Path, marker: Path) -> list[str]:
+    try:
+        if marker.name == RESULT:
+            _read(folder)
+            return []
+        config = _object((folder / "config.json").read_bytes(), folder / "config.json")
+        identity = run_id(config["kind"], config.get("identity", config["config"]), config["schema"])
+        return [] if identity == folder.name else [f"{_shown(folder)}: its config hashes to {identity}"]
+    except (IntegrityError, OSError, KeyError) as error:
+        return [str(error)]
+
+
+def _object(raw: bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"unreadable ({str(error)[:80]})") from error
+    if not isinstance(found, dict):
+        raise _damaged(path, f"holds {str(found)[:20]!r}, not an object")
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _damaged(path: Path, what: str) -> IntegrityError:
+    return IntegrityError(f"{_shown(path)}: {what}")
+
+
+def _shown(path: Path) -> str:
+    """Return a path from its room on, such as `runs/<id>/arrays.npz`; no path of the machine."""
+    depth = 2 if len(path.name) == 16 and not path.suffix else 3
+    return "/".join(path.parts[-depth:])
