@@ -40,11 +40,11 @@ lint: .venv/tested
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[figures,networks]'
+	$(PIP) -c constraints.txt -e '.[all]'
 	@touch $@
 
 .venv/tested: .venv/installed
-	$(PIP) -c constraints.txt -e '.[figures,networks,test]'
+	$(PIP) -c constraints.txt -e '.[all,test]'
 	@touch $@
 
 clean:

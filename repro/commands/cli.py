@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from repro import __version__
-from repro.commands import figures, models, records, studies, theory
+from repro.commands import export, figures, models, records, studies, theory, words
 from repro.commands.extras import lacking
 from repro.commands.output import printable, say
 from repro.records.damage import collected
@@ -26,6 +26,9 @@ app.add_typer(theory.app, name="theory")
 app.add_typer(studies.app, name="empirical")
 app.add_typer(models.app, name="models")
 app.command("check")(studies.check)
+app.command("export")(export.export)
+app.command("explain")(words.explain_word)
+app.command("schema")(words.schema)
 for name, command in {**figures.COMMANDS, **records.COMMANDS}.items():
     app.command(name)(command)
 

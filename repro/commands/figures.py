@@ -17,6 +17,7 @@ def figures(
     study: Annotated[str | None, typer.Option(help="Draw network figures from this study.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
+    style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -25,7 +26,8 @@ def figures(
     from figures.drawing.files import draw
 
     chosen = figure_names() if names == ["all"] else names
-    drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
+    folder = store / ("figures" if style == "paper" else f"figures-{style}")
+    drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
     emit([_drawn_row(item) for item in drawn], as_json=json)
     missing = [item.name for item in drawn if item.missing]
     for item in (item for item in drawn if item.missing and not json):

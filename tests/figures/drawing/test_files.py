@@ -67,6 +67,25 @@ def test_texts_that_a_table_could_trip_over_are_escaped() -> None:
     ]
 
 
+def test_a_latex_table_has_its_caption_and_label() -> None:
+    lines = latex(pd.DataFrame([{"a": 1}]), "5 % of_all", "tab-choice").splitlines()
+    assert lines[:4] == ["\\begin{table}", "\\centering", "\\caption{5 \\% of\\_all}", "\\label{tab:choice}"]
+    assert lines[-1] == "\\end{table}"
+
+
+@pytest.mark.parametrize(("style", "dark", "larger"), [("slides", False, True), ("dark", True, True)])
+def test_a_style_for_a_wall_is_larger_and_has_vectors(
+    golden: Store, tmp_path: Path, style: str, dark: bool, larger: bool
+) -> None:
+    draw(["fig-tow"], [golden], tmp_path / style, style=style)
+    text = (tmp_path / style / "fig-tow.svg").read_text()
+    assert ("#15181c" in text.lower()) == dark
+    assert ("9.1px" in text) == larger  # 7 points in print
+    assert (tmp_path / style / "fig-tow.pdf").exists()
+    with pytest.raises(ConfigError, match="did you mean 'slides'"):
+        draw(["fig-tow"], [golden], tmp_path / style, style="slide")
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_item_writes_its_drawing_its_numbers_and_their_origin(drawn_folder: Path, name: str) -> None:
     origin = json.loads((drawn_folder / f"{name}.json").read_text())
