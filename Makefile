@@ -15,6 +15,7 @@ repro: .venv/installed
 	@$(BIN)/repro figures all
 	@$(BIN)/repro claims
 	@$(BIN)/repro report
+	@$(BIN)/repro summary
 
 test: .venv/tested lint
 	$(PYTEST) -m "not ($(SECOND))"

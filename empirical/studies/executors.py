@@ -15,7 +15,6 @@ from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.errors import ReproError
 from repro.records.identity import run_id
-from repro.records.progress import track
 from repro.records.store import Store
 
 Groups = list[list[RunConfig]]
@@ -80,7 +79,7 @@ def run_cells(cells: list[RunConfig], store: Store, runtime: Runtime, deadline: 
     workspace = Workspace(store, runtime)
     reached = 0
     try:
-        for cell in track(cells, runtime.study or "cells"):
+        for cell in cells:
             if deadline is not None and time.time() >= deadline and not _is_there(cell, workspace):
                 break
             _run_cell(cell, workspace, report)

@@ -98,9 +98,19 @@ def report(store: StoreOption = DEFAULT_STORE) -> None:
     say(f"report: {page}")
 
 
+def summary(store: StoreOption = DEFAULT_STORE) -> None:
+    """Say in ten lines what ran, what was found, where to look and what to try next."""
+    from figures.report.headlines import summary as lines_of
+    from figures.tables.records import Records
+
+    for line in lines_of(Records(readers(Store(store))), str(store / "figures"), str(store / "report.html")):
+        say(line)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "figures": figures,
     "compare": compare,
     "claims": claims,
     "report": report,
+    "summary": summary,
 }

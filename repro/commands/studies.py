@@ -25,6 +25,8 @@ def grid(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
+    track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -36,9 +38,12 @@ def grid(
         _show_plan(study, Store(store), runtime, json)
         return
     from empirical.studies.grid import run_grid
+    from empirical.studies.watch import Watch
+    from repro.commands.watching import listeners
 
     limits = {"max_seconds": max_seconds, "workers": workers or processes(runtime)}
-    report = run_grid(study, Store(store), runtime=runtime, **limits)
+    watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
+    report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)
 
 
