@@ -56,7 +56,7 @@ def summary(records: Records, folder: str, page: str) -> list[str]:
     theory = [record for record in records.of("theory") if record.source == "runs"]
     shipped = len(records.all) - sum(record.source == "runs" for record in records.all)
     lines = [
-        f"Here: {len(theory)} theory cells and {len(cells)} network cells of your own, beside {shipped} shipped records.",
+        f"Ran here: {len(theory)} theory cells, {len(cells)} network cells; {shipped} shipped records beside them.",
         "Three findings that matter (the word is what the records say of the paper's claim):",
     ]
     for one in headlines(assess(records), FEW):
@@ -65,5 +65,5 @@ def summary(records: Records, folder: str, page: str) -> list[str]:
         *lines,
         f"Everything, with the origin of every number: open {page}",
         "A word you do not know: repro explain ToW. All verdicts: repro claims.",
-        "Next: repro theory --signal-strength 0.7 --alpha 0.5, or unlearn your own model: examples/unlearn_your_model.ipynb",
+        "Next: repro theory --signal-strength 0.7 --alpha 0.5; your own model: examples/unlearn_your_model.ipynb",
     ]

@@ -64,6 +64,13 @@ def rows(readers: Iterable[Reader]) -> list[dict[str, Any]]:
     return wide.to_dict("records")
 
 
+def points(records: Records) -> list[dict[str, Any]]:
+    """Return every point of the figure, one row a mean, its 95 % interval and seeds, for the interactive page."""
+    data = _summary(theory_cells(records), _networks(records))
+    names = [name for name in (*KEYS, "mean", "low", "high", "seeds") if name in data]
+    return data[names].round(6).astype(object).where(data[names].notna(), None).to_dict("records")
+
+
 def _networks(records: Records) -> list[Record]:
     """Return comparable runs on signal-noise data, of each model."""
     found = [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise" and run.status == "ok"]
