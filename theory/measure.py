@@ -19,7 +19,16 @@ TRAINING_METRICS = (
     "weight_norm",
 )
 ACTIVATION_METRICS = tuple(
-    f"active_{side}_{sign}{where}" for side in SIDES for sign in ("match", "oppose") for where in ("", "_perturbed")
+    f"{name}_{side}_{sign}{where}"
+    for side in SIDES
+    for sign in ("match", "oppose")
+    for name, where in (
+        ("active", ""),
+        ("active", "_perturbed"),
+        ("active", "_joint"),
+        ("active", "_predicted"),
+        ("depth", ""),
+    )
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
@@ -43,10 +52,11 @@ def weight_gram(draw: Draw, state: State) -> np.ndarray:
 
 
 def outputs(draw: Draw, state: State) -> np.ndarray:
-    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]`, shape `(n,)`."""
-    m = len(state.u) // 2
-    signed = np.maximum(np.multiply.outer(state.u, draw.problem.labels), 0.0)
-    hidden = signed + draw.problem.noise_patches * np.maximum(state.V, 0.0)
+    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]` of the samples, shape `(n,)`."""
+    m, problem = len(state.u) // 2, draw.problem
+    signed = np.maximum(np.multiply.outer(state.u, problem.labels[:: problem.vectors]), 0.0)
+    noise = np.maximum(state.V, 0.0).reshape(*signed.shape, problem.vectors).sum(axis=2)
+    hidden = signed + problem.noise_patches * noise
     return (hidden[:m].sum(axis=0) - hidden[m:].sum(axis=0)) / m
 
 
@@ -58,7 +68,7 @@ def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
 
 def noise_coefficients(draw: Draw, state: State) -> np.ndarray:
     """Return `zeta_ai = (P-1) |xi_i|^2 q_ai`, shape `(2m, n)`: positive where noise is memorized (`j_a = y_i`)."""
-    return draw.problem.noise_patches * np.diag(draw.problem.gram) * state.q
+    return draw.problem.noise_patches * draw.problem.vectors * np.diag(draw.problem.gram) * state.q
 
 
 def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | None = None) -> dict[str, float]:
@@ -77,11 +87,27 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     problem, K = draw.problem, weight_gram(draw, state)
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     scale = problem.noise_patches * config.sigma_p / config.m
-    directions = sphere_directions(2 * config.m, config.directions)
-    found = {"test_error": test_error(K, state.u, signal2, scale, directions)}
-    found |= _training(config, problem.labels * outputs(draw, state)) | _learning(config, draw, state)
+    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
+    network = (K, state.u, signal2) if problem.vectors == 1 else _side_by_side(K, state.u, signal2, problem.vectors)
+    found = {"test_error": test_error(*network, scale, directions)}
+    found |= _training(config, problem.labels[:: problem.vectors] * outputs(draw, state)) | _learning(
+        config, draw, state
+    )
     found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
     return found if probing is None else found | _activation(draw, state, probing)
+
+
+def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the network that sees `copies` independent noise patches as a wider one that sees a single patch.
+
+    Each copy of the neurons has a patch of its own, so that the copies' preactivations are independent:
+    `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
+    signal's `1/m` sums stay the same.
+    """
+    across = K - np.outer(u, u) / signal2 if signal2 > 0.0 else K
+    signs = np.tile(np.repeat([0, 1], len(u) // 2), copies)
+    order = np.argsort(signs, kind="stable")  # neurons of sign +1 first
+    return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
 
 
 def _training(config: TheoryConfig, margins: np.ndarray) -> dict[str, float]:
@@ -94,7 +120,8 @@ def _training(config: TheoryConfig, margins: np.ndarray) -> dict[str, float]:
 def _learning(config: TheoryConfig, draw: Draw, state: State) -> dict[str, float]:
     kappa, zeta = signal_coefficients(draw, state), noise_coefficients(draw, state)
     match = np.equal.outer(np.arange(2 * config.m) < config.m, draw.problem.labels > 0)
-    columns = slice(None, config.n_retain), slice(config.n_retain, None)
+    cut = draw.problem.n_retain
+    columns = slice(None, cut), slice(cut, None)
     found = {}
     for row, (side, part) in enumerate(zip(SIDES, columns, strict=True)):
         found[f"kappa_{side}"] = kappa[row].mean()
@@ -106,9 +133,15 @@ def _learning(config: TheoryConfig, draw: Draw, state: State) -> dict[str, float
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
-    """Return the active shares of noise preactivations of R and F, `j = y` and `j = -y`, at W and at W + eps."""
+    """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
+
+    Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
+    active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
+    """
     counts = probe(draw.problem, state, probing.schedule, probing.rho)
-    shares = counts[..., :2] / np.maximum(counts[..., 2:], 1.0)
+    shares = counts[..., :5] / np.maximum(counts[..., 6:], 1.0)
+    critical = counts[..., 5]
+    shares[..., 4] = np.divide(counts[..., 4], critical, out=np.zeros_like(critical), where=critical > 0.0)
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
 
 

@@ -15,8 +15,24 @@ from empirical.settings.keys import evaluation_keys
 from repro.records.identity import derive_seed
 
 
+class Overflowed(ArithmeticError):
+    """A model gives outputs that are not finite, though its weights are.
+
+    Args:
+        models: their roles.
+    """
+
+    def __init__(self, models: list[str]) -> None:
+        super().__init__(f"outputs are not finite: {', '.join(models)}")
+        self.models = models
+
+
 def measure(experiment: Experiment) -> dict[str, str]:
-    """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now."""
+    """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now.
+
+    Raises:
+        Overflowed: when a model's logits are not finite: no metric is defined on them.
+    """
     store, found = experiment.workspace.store, {}
     evaluation: Evaluation | None = None
     numbers: dict[str, Any] = {}
@@ -51,6 +67,9 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
         stages["retrained"] = experiment.retrained
     networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
+    broken = [role for role, sides in outputs.items() if not all(np.isfinite(side.logits).all() for side in sides)]
+    if broken:
+        raise Overflowed(broken)
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)

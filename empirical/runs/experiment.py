@@ -1,5 +1,6 @@
 """The models of one run, each computed when first asked for: original, retrained, unlearned, and the forget set."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from empirical.runs.stages import FACTS, Trained, build_network, restore, traine
 from empirical.runs.unlearning import Unlearning
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
+from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Observe, Stage
@@ -176,7 +178,10 @@ class Experiment:
 
         def stage(network: Network) -> Stage:
             sets = row_sets(self.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
-            rule, held = build_rule(key.rule, RuleContext(list)), workspace.train_images(config)
-            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed)
+            legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
+            rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
+            begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed,
+                         later=dict(zip(begins, later, strict=True)))  # fmt: skip
 
         return workspace.remember(key.id, lambda: trained(workspace, key, start=start, stage=stage))

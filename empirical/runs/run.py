@@ -1,5 +1,6 @@
 """One run from config to record: its stages trained, its metrics measured, whatever of it is not there yet."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 
 from empirical.registry import names
 from empirical.runs.cell import check_cell
-from empirical.runs.evaluations import measure
+from empirical.runs.evaluations import Overflowed, measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
@@ -36,17 +37,27 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
         OutOfMemoryError_: when the device has too little memory.
     """
     workspace = workspace or Workspace(store, runtime or Runtime())
-    kind = workspace.runtime.kind
     config = workspace.identified(config)
-    found = store.find(kind, config)
-    if found and complete(found, config):
-        return found
+    found = workspace.store.find(workspace.runtime.kind, config)
+    return found if found and complete(found, config) else compute(config, workspace)
+
+
+def compute(config: RunConfig, workspace: Workspace) -> Record:
+    """Compute a run that is not there, unless another process does so meanwhile.
+
+    Args:
+        config: what to run, with the digest of its data.
+        workspace: store, device and shared state.
+    """
     check_cell(config)
+    store, kind = workspace.store, workspace.runtime.kind
     store.ensure_writable()
     use_threads(workspace.runtime.threads)
     with store.lock(run_id(kind, config)):
         found = store.find(kind, config)
-        return found if found and complete(found, config) else _compute(config, workspace, found)
+        if found and complete(found, config):
+            return found
+        return _compute(config, workspace, found if found and found.status != "failed" else None)
 
 
 def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> Record:
@@ -57,18 +68,39 @@ def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> R
         diverged = facts["diverged_at"]
         evaluations = {} if diverged else measure(experiment)
         result = _facts(experiment) | ({"diverged_at": diverged} if diverged else {})
-    except torch.cuda.OutOfMemoryError as error:
-        message = f"batch_size = {config.batch_size}: the device ran out of memory; try a smaller batch ({error})"
-        raise OutOfMemoryError_(message.splitlines()[0]) from error
+    except Overflowed as error:
+        diverged, evaluations = {"epoch": len(facts["epochs"]), "step": 0}, {}
+        result = _facts(experiment) | {"diverged_at": diverged, "overflowed": error.models}
+    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise OutOfMemoryError_(_too_much(config, error)) from error
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes")})
     if found and found.result["parents"] == result["parents"]:  # measured anew, but not trained anew
         provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
         config = replace(config, metrics=tuple(dict.fromkeys((*found.config["metrics"], *config.metrics))))
-    return workspace.store.save(
+    record = workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
         epochs=_epochs(facts["epochs"], config.rows_measured), provenance=provenance,
         evaluations=evaluations,
     )  # fmt: skip
+    workspace.store.checkpoints(experiment.unlearned.stage_id).clear()  # weights that are not kept had their end there
+    return record
+
+
+def ran_out(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on a device or on the CPU."""
+    exhausted = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+    return exhausted or "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+
+
+def _too_much(config: RunConfig, error: BaseException) -> str:
+    """Return what was asked for, and the largest batch that was tried."""
+    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(error))
+    batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
+    name = max(batches, key=batches.__getitem__)
+    request = f"a request of {asked[1]} failed" if asked else "a request failed"
+    return f"out of memory: {request}; the largest batch tried is {name} = {batches[name]}; try a smaller one"
 
 
 def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:

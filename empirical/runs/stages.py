@@ -17,6 +17,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, Observe, Stage, fit
+from repro.records.ending import Stopped
 from repro.records.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
@@ -45,7 +46,8 @@ def trained(
     """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
     Another process that asks for the same stage waits for this one. What `observe` sees is kept with the stage; it
-    is no part of its identity, so a stage that was trained unobserved has nothing to tell.
+    is no part of its identity, so a stage that was trained unobserved has nothing to tell. A stage that was cut short
+    goes on from its checkpoint; one whose weights do not match their hash is trained again.
     """
     with workspace.store.lock(key.id):
         network = start()
@@ -55,10 +57,15 @@ def trained(
             return Trained(key.id, restore(network, known, key.id), {name: facts[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
-        facts = _facts(fit(network, stage(network), workspace.runtime.engine, observe=observe), workspace.device)
+        pauses = workspace.pauses(key.id, keep=keep)
+        log = fit(network, stage(network), workspace.runtime.engine, observe=observe, pauses=pauses)
+        facts = _facts(log, workspace.device)
         if keep:
-            provenance = workspace.provenance(**facts)
+            provenance = workspace.provenance(**facts, resumed=log.resumed)
             workspace.store.save_model(key, save(weights(network)), provenance)
+            pauses.kept.clear()
+        if pauses.ending.came is not None:
+            raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
     return Trained(key.id, network, facts)
 
 

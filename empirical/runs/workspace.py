@@ -12,6 +12,7 @@ import torch
 from empirical.data.images import ImageSet, load_dataset
 from empirical.data.source import data_digest
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.training.checkpoint import Pauses
 from repro.records.errors import MissingDataError
 from repro.records.identity import derive_seed
 from repro.records.provenance import collect
@@ -29,10 +30,12 @@ class Workspace:
     Attributes:
         store: where runs and trained stages are kept.
         runtime: device, data folder and engine.
+        deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
+    deadline: float | None = None
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -55,6 +58,11 @@ class Workspace:
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
         return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
+
+    def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
+        """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
+        seconds, epochs = self.runtime.checkpoint_seconds, self.runtime.checkpoint_epochs
+        return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, unkept=not keep)
 
     def identified(self, config: RunConfig) -> RunConfig:
         """Return a config with the digest of its data's files in place, which makes it the identity of a run.

@@ -230,7 +230,7 @@ def complete(record: Record, config: RunConfig) -> bool:
     Its record must say so too: a run that was measured in another way before is written anew.
     """
     if record.status != "ok":
-        return True
+        return record.status != "failed"  # a divergence is an outcome, an error is none
     there = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
     read = {"rows_measured", *(setting for name in wanted for setting in metric(name).settings)}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from empirical.registry import known, names
-from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
 from repro.records.errors import ConfigError
 from repro.records.settings import check, choose, reject, setting
@@ -31,6 +31,7 @@ class Hyperparameters:
         batch_size: rows a step; forget_batch_size: rows of a step's forget batch (0: the same).
         optimizer: `sgd`, `adam` or `adamw`; momentum (SGD only) and weight_decay as in torch.optim.
         schedule: `cosine`, `constant` or `multistep`; warmup_epochs ramp to warmup_lr linearly first.
+        stop_loss: the stage ends after the first epoch with a mean loss at or below it; 0 trains every epoch.
     """
 
     epochs: int
@@ -43,6 +44,7 @@ class Hyperparameters:
     schedule: str
     warmup_epochs: int
     warmup_lr: float
+    stop_loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Runtime:
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
+        checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
+            short goes on from there, bit for bit.
+        retry_failed: compute cells again whose last attempt ended in an error that nobody expected.
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
@@ -65,6 +70,9 @@ class Runtime:
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
+    checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
+    checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)
+    retry_failed: bool = setting(False, "compute cells again whose last attempt failed")
     study: str = setting("", "name of the study the run belongs to")
     kind: str = setting(KIND, "kind of the record")
 
@@ -85,7 +93,7 @@ class RunConfig:
     method_options: str = setting("", "further settings of the method, such as beta=0.5, temperature=4")
     alpha: float = setting(0.9, "weight of the retain loss against the forget loss", symbol="alpha", low=0, high=1)
     rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
-    pretrain: str = setting("sgd", "gradient rule of pretraining")
+    pretrain: str = setting("sgd", "gradient rule of pretraining, or a schedule such as 'sam-0.1:10, sgd'")
     retrain: str = setting(
         "pretrain", "gradient rule of the retrained reference; `pretrain` takes that one, `none` trains no reference"
     )
@@ -116,6 +124,9 @@ class RunConfig:
     weight_decay: float = setting(5e-4, "weight decay", low=0)
     schedule: str = setting("constant", "learning-rate schedule of unlearning", choices=SCHEDULES)
     pretrain_schedule: str = setting("cosine", "learning-rate schedule of pretraining", choices=SCHEDULES)
+    pretrain_stop_loss: float = setting(
+        0.0, "end pretraining and retraining after the first epoch with a mean loss at or below this; 0: never", low=0
+    )
     warmup_epochs: int = setting(0, "epochs of linear warm-up in unlearning", low=0)
     mask_fraction: float = setting(0.3, "share of weights on the forget side of the mask", low=0, high=1)
     augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
@@ -151,7 +162,7 @@ class RunConfig:
         for metric in self.metrics:
             choose("metrics", metric, names("metrics"))
         for field in ("rule", "pretrain", "retrain"):
-            _check_rule(field, getattr(self, field))
+            _check_rule(field, self)
         for field in ("dataset_options", "method_options"):
             parse_options(getattr(self, field), field)
         resolve(self.preset, self.switches)
@@ -175,7 +186,7 @@ class RunConfig:
         """Return how the original model is trained."""
         return Hyperparameters(
             self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
-            self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0,
+            self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
@@ -255,11 +266,15 @@ def _base(fidelity: Fidelity, optimizer: str) -> str:
     return optimizer if fidelity.base_optimizer == "as-set" else fidelity.base_optimizer
 
 
-def _check_rule(field: str, label: str) -> None:
+def _check_rule(field: str, config: RunConfig) -> None:
+    label = getattr(config, field)
     if field == "retrain" and label in ("pretrain", "none"):
         return
-    spec = parse_rule(label, field)
-    if field != "rule" and spec.name in ("minmax", "retain-sam", "masked"):
+    if field == "rule" and config.method != "retrain":
+        parse_rule(label, field)
+        return
+    names = {parse_rule(leg, field).name for leg, _ in parse_legs(label, config.pretrain_epochs, field)}
+    if field != "rule" and names & {"minmax", "retain-sam", "masked"}:
         raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
 
 

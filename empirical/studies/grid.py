@@ -1,6 +1,7 @@
 """The run of a study: choose what its recipe leaves open, then compute the missing cells, resumable at any time."""
 
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -32,7 +33,8 @@ def run_grid(
     Args:
         recipe: the study.
         store: where records live; finished cells are not repeated.
-        max_seconds: no cell is started after this time; None is no limit.
+        max_seconds: after this time no cell is started, and a stage under way ends at its next checkpoint; None is no
+            limit.
         runtime: device and data folder.
         workers: processes; cells that share a seed and a pretraining rule stay together.
         watch: tells somebody of the cells that finish; None tells nobody.
@@ -40,15 +42,15 @@ def run_grid(
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
     """
-    if max_seconds is not None and max_seconds <= 0:
-        raise reject("max_seconds", max_seconds, "> 0")
+    if max_seconds is not None and not 0 < max_seconds < math.inf:
+        raise reject("max_seconds", max_seconds, "> 0, a finite number")
     store.ensure_writable()
     runtime = replace(runtime or Runtime(), study=recipe.name)
     started = time.time()
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
     watch = watch or Watch(store)
     report = _choose(recipe, store, runtime, limits, watch)
-    if report.failed or report.interrupted:
+    if report.interrupted:
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models
@@ -58,6 +60,7 @@ def run_grid(
             report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
         _say_how_chosen(recipe, decisions, store)
         report.edges = edges(decisions.values())
+        report.remaining += len(decisions) - len(recipe.chosen(decisions)) if report.failed else 0
         if not report.failed and not report.interrupted:
             _pool(cells, store, runtime)
     report.seconds = time.time() - started
@@ -71,7 +74,7 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
     but the models that they share with others is kept.
     """
     report, before = GridReport(), None
-    while not report.failed and not report.interrupted:
+    while not report.interrupted:
         known = recipe.decisions(Finished(readers(store)), runtime).values()
         missing = list(dict.fromkeys(run for one in known for run in one.missing))
         if not missing or missing == before:
@@ -92,7 +95,7 @@ def _say_how_chosen(recipe: Recipe, decisions: Mapping[RunConfig, Decision], sto
     """
     for cell, decision in recipe.chosen(decisions).items():
         record = store.find(KIND, cell)
-        if record is None or recipe.choice is None:
+        if record is None or record.status == "failed" or recipe.choice is None:
             continue
         stages = {"candidates": list(decision.runs)}
         settings = {recipe.choice.name: decision.value, "place": decision.place}

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
 from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
+from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.rules import Masked, Rule, phases
 
@@ -85,6 +87,7 @@ class Stage:
         seed: root of data order, augmentation and label draws.
         teacher: the frozen original, for methods that compare with it.
         fidelity: discrepancy switches.
+        later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
     """
 
     method: Method
@@ -96,6 +99,7 @@ class Stage:
     seed: int = 0
     teacher: Network | None = None
     fidelity: Fidelity = Fidelity()
+    later: Mapping[int, Rule] = field(default_factory=dict)
 
 
 @dataclass
@@ -106,13 +110,15 @@ class Log:
         epochs: one row an epoch: mean loss, learning rate, and what was observed in it.
         gradient_evaluations: gradients of single examples that were computed.
         diverged_at: `{epoch, step}` of the first loss that is not finite, or None.
-        seconds: wall time of the loop.
+        seconds: wall time of the loop, without looking and writing states.
+        resumed: how often it went on from a checkpoint.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     gradient_evaluations: int = 0
     diverged_at: dict[str, int] | None = None
     seconds: float = 0.0
+    resumed: int = 0
 
 
 class Step:
@@ -132,6 +138,10 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
+
+    def set_rule(self, rule: Rule) -> None:
+        """Go on under another rule with the same optimizer: its momentum stays."""
+        self.rules = phases(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
         """Set the learning rate, in place: a captured step reads it from where it was."""
@@ -251,9 +261,11 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner
 
 def fit(
     network: Network, stage: Stage, engine: str = "eager", *,
-    graphs: Graphs | None = None, observe: Observe | None = None,
+    graphs: Graphs | None = None, observe: Observe | None = None, pauses: Pauses | None = None,
 ) -> Log:  # fmt: skip
-    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
+    """Train in place and return the log.
+
+    Stops at the end of the first epoch with a loss that is not finite, or a mean loss at or below `recipe.stop_loss`.
 
     Args:
         network: the model to train.
@@ -261,44 +273,123 @@ def fit(
         engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
         graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
         observe: looks at the network between steps, see `Watch`; it leaves weights and `seconds` as they are.
+        pauses: where the state between two steps is written now and then; a state found there is gone on from.
+
+    Raises:
+        Stopped: with its state written, when `pauses` hears a signal or its time is up.
     """
-    log = Log()
     step = Step(network, stage)
-    watch = Watch(step, observe)
-    runner = make_runner(step, engine, graphs)
-    arranger = Arranger(stage.seed, stage.augment.columns, network.device)
+    course = Course(step, Watch(step, observe), pauses)
+    course.resume()
     network.model.train()
-    started = time.perf_counter()
-    for epoch in range(stage.recipe.epochs):
-        losses = _epoch(step, runner, arranger, epoch=epoch, watch=watch)
-        log.gradient_evaluations = step.logits.evaluated
-        broken = (~torch.isfinite(losses)).nonzero()
-        mean = None if len(broken) else float(losses.mean())
-        row = {"epoch": epoch + 1, "loss": mean, "lr": learning_rate(stage.recipe, epoch, 0)}
-        log.epochs.append(row | watch.take())
-        if len(broken):
-            log.diverged_at = {"epoch": epoch + 1, "step": int(broken[0]) + 1}
-            break
-    log.seconds = time.perf_counter() - started - watch.seconds
+    runner = make_runner(step, engine, graphs)
+    with pauses.ending.at_checkpoints() if pauses else nullcontext():
+        while not course.done:
+            if course.epoch in stage.later:
+                step.set_rule(stage.later[course.epoch])
+                runner = make_runner(step, engine, graphs)  # a captured step is one of the rule before
+            _epoch(course, runner)
+    course.finish()
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
-    return log
+    return course.log
 
 
-def _epoch(step: Step, runner: Runner, arranger: Arranger, *, epoch: int, watch: Watch) -> Tensor:
-    """Run one epoch and return its step losses, `(steps,)`."""
-    stage = step.stage
+@dataclass
+class Course:
+    """How far a stage has come: all that a resumed one needs besides what its config and its model say.
+
+    Attributes:
+        step, watch, pauses: what takes the steps, looks at the network, and writes states.
+        log: the finished epochs; epoch: how many these are; losses: those of the epoch under way, one a step.
+    """
+
+    step: Step
+    watch: Watch
+    pauses: Pauses | None = None
+    log: Log = field(default_factory=Log)
+    epoch: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    _started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def done(self) -> bool:
+        """Whether no epoch is left: all are over, a loss is not finite, or the mean loss is low enough."""
+        recipe, last = self.step.stage.recipe, self.log.epochs[-1]["loss"] if self.log.epochs else None
+        low_enough = last is not None and last <= recipe.stop_loss > 0  # ascent has losses below 0
+        return self.epoch >= recipe.epochs or self.log.diverged_at is not None or low_enough
+
+    def took(self, loss: Tensor, total: int) -> None:
+        """Count a step of an epoch of `total`."""
+        self.losses.append(loss)
+        self.watch(self.epoch, len(self.losses), total)
+        if self.pauses is not None and len(self.losses) < total:
+            self.pauses(self.state)
+
+    def end_epoch(self) -> None:
+        """Write the log's row of the epoch whose steps are all taken."""
+        recipe, losses = self.step.stage.recipe, torch.stack(self.losses)
+        self.log.gradient_evaluations = self.step.logits.evaluated
+        broken = (~torch.isfinite(losses)).nonzero()
+        mean = None if len(broken) else float(losses.mean())
+        row = {"epoch": self.epoch + 1, "loss": mean, "lr": learning_rate(recipe, self.epoch, 0)}
+        self.log.epochs.append(row | self.watch.take())
+        if len(broken):
+            self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
+        self.epoch, self.losses = self.epoch + 1, []
+        if self.pauses is not None and not self.done:
+            self.pauses(self.state, epochs=self.epoch)
+
+    def finish(self) -> None:
+        """Close the log; weights that the very last step made infinite are a divergence too."""
+        self.log.seconds = self.seconds()
+        if self.log.diverged_at is None and not all(bool(weight.isfinite().all()) for weight in self.step.weights):
+            self.log.diverged_at = {"epoch": self.epoch, "step": 0}
+        if self.pauses is not None:
+            self.pauses.finish(self.state, self.log.seconds)
+
+    def seconds(self) -> float:
+        """Return the time spent training, that of the processes before included."""
+        aside = self.watch.seconds + (self.pauses.written if self.pauses else 0.0)
+        return time.perf_counter() - self._started - aside
+
+    def state(self) -> bytes:
+        """Return everything as bytes, see `empirical.training.checkpoint`."""
+        said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.watch.rows, "seconds": self.seconds()}
+        said |= {"observed": self.watch.observe is not None, "evaluated": self.step.logits.evaluated}
+        return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
+
+    def resume(self) -> None:
+        """Go on from the newest state there is; one that was not looked at on its way is of no use to who looks."""
+        data = self.pauses.kept.latest() if self.pauses else None
+        said = described(data).get("said") if data else None
+        if data is None or said is None or said["observed"] != (self.watch.observe is not None):
+            return
+        network = self.step.network
+        self.losses, _ = from_bytes(data, network.model, self.step.optimizers, network.device)
+        self.log = Log(**{**said["log"], "resumed": said["log"]["resumed"] + 1})
+        self.epoch, self.watch.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
+        under_way = [start for start in self.step.stage.later if start <= self.epoch]
+        if under_way:
+            self.step.set_rule(self.step.stage.later[max(under_way)])
+        self._started -= said["seconds"]
+
+
+def _epoch(course: Course, runner: Runner) -> None:
+    """Take the steps of one epoch that are not taken yet."""
+    step, stage, epoch = course.step, course.step.stage, course.epoch
+    arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)
     step.epoch.fill_(epoch)
     segments = stage.method.segments(stage.sets, epoch, arranger.generator("labels", epoch))
     total = sum(segment.steps for segment in segments)
-    losses: list[Tensor] = []
+    before = 0  # steps of earlier segments
     for place, segment in enumerate(segments):
         orders = arranger.arrange(segment, "epoch", epoch, place)
-        for number in range(segment.steps):
-            step.set_rate(learning_rate(stage.recipe, epoch, len(losses) / total))
-            losses.append(runner(orders, number))
-            watch(epoch, len(losses), total)
-    return torch.stack(losses)
+        for number in range(len(course.losses) - before, segment.steps):
+            step.set_rate(learning_rate(stage.recipe, epoch, len(course.losses) / total))
+            course.took(runner(orders, number), total)
+        before += segment.steps
+    course.end_epoch()
 
 
 def frozen_copy(network: Network) -> Network:

@@ -137,26 +137,26 @@
     return refresh;
   };
 
-  const beside = (plot, points) => {
-    if (!points.length) return nothing(plot);
-    const strengths = unique(points.map((point) => point.signal_strength)).sort((a, b) => a - b);
-    const state = { s: strengths[Math.min(1, strengths.length - 1)], metric: "test_error" };
-    const NAMES = { theory: "exact theory", "two-layer": "two-layer network", resnet: "ResNet" };
+  const beside = (plot, points, names) => {
+    const after = points.filter((point) => point.stage === "after");
+    if (!after.length) return nothing(plot);
+    const strengths = unique(after.map((point) => point.signal_strength)).sort((a, b) => a - b);
+    const quantities = unique(after.map((point) => point.quantity));
+    const state = { s: strengths[Math.min(1, strengths.length - 1)], quantity: quantities[0] };
     const refresh = () => {
-      const chosen = points.filter((point) => point.signal_strength === state.s && point.metric === state.metric && point.stage === "after");
-      const traces = unique(chosen.map((point) => point.column)).map((column, place) => {
-        const rows = chosen.filter((point) => point.column === column);
-        const marks = ["circle", "square", "diamond"];
-        return { type: "scatter", mode: "markers", name: NAMES[column], x: rows.map((row) => `${row.pretrain} → ${row.unlearn}`), y: rows.map((row) => row.mean),
-          error_y: { type: "data", symmetric: false, array: rows.map((row) => row.high - row.mean), arrayminus: rows.map((row) => row.mean - row.low) },
-          marker: { symbol: marks[place], size: 10, color: color(["--sgd", "--sam", "--asam"][place]) } };
-      });
-      const said = chosen.filter((row) => row.column === "theory").map((row) => `${row.pretrain} → ${row.unlearn} ${show(row.mean)}`);
-      draw(plot, traces, layout("pretraining rule → unlearning rule", state.metric.replace("_", " "), { y: { range: [-0.03, 1.03] } }),
-        `At signal strength ${show(state.s)}, ${state.metric.replace("_", " ")} after unlearning in theory: ${said.join(", ") || "not recorded"}.`);
+      const chosen = after.filter((point) => point.signal_strength === state.s && point.quantity === state.quantity);
+      const traces = ["theory", "network"].map((side, place) => ({
+        type: "scatter", mode: "markers", name: side === "theory" ? "exact theory" : "two-layer networks",
+        x: chosen.map((row) => `${row.pretrain} → ${row.unlearn}`), y: chosen.map((row) => row[side]),
+        error_y: { type: "data", symmetric: false, array: chosen.map((row) => row[`${side}_high`] - row[side]), arrayminus: chosen.map((row) => row[side] - row[`${side}_low`]) },
+        marker: { symbol: ["circle", "square-open"][place], size: 11, color: color(["--sgd", "--sam"][place]) },
+      }));
+      const said = chosen.map((row) => `${row.pretrain} → ${row.unlearn} theory ${show(row.theory)}, networks ${show(row.network)}`);
+      draw(plot, traces, layout("pretraining rule → unlearning rule", names.quantity[state.quantity] ?? state.quantity),
+        `After unlearning at signal strength ${show(state.s)}: ${said.join("; ") || "not recorded"}.`);
     };
     slide(plot, "signal strength s ", strengths, strengths.indexOf(state.s), (value) => { state.s = value; refresh(); });
-    choose(plot, "number ", ["test_error", "forget_error"], (value) => { state.metric = value; refresh(); });
+    choose(plot, "number ", quantities, (value) => { state.quantity = value; refresh(); });
     refresh();
     return refresh;
   };
@@ -207,7 +207,7 @@
     const rows = rowsOf(runs);
     const find = (name) => document.getElementById(`plot-${name}`);
     const again = [tow(find("tow"), rows, names), pareto(find("pareto"), rows, names), alpha(find("alpha"), rows, names),
-      beside(find("beside"), points), explorer(find("theory"), courses, rowsOf(sweeps))].filter(Boolean);
+      beside(find("beside"), points, names), explorer(find("theory"), courses, rowsOf(sweeps))].filter(Boolean);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again.forEach((refresh) => refresh()));
     section.dataset.ready = "true";
   });

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from figures.tables.beside import QUANTITIES, agreement
 from figures.tables.cells import unlearn_table
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import Records
-from figures.theory.beside_networks import points
 from repro.records.record import Record
 
 RUN = ("study", "dataset", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "tow", "retain_accuracy",
@@ -20,7 +20,7 @@ def plot_data(records: Records) -> dict[str, Any]:
     """Return everything that the plots draw, as plain values."""
     return {
         "runs": network_rows(records),
-        "names": {"method": _names(records, "method", method_label), "rule": _rules(records)},
+        "names": {"method": _names(records, "method", method_label), "rule": _rules(records), "quantity": QUANTITIES},
         "beside": points(records),
         "courses": pretraining_courses(records),
         "sweeps": sweep_points(records),
@@ -41,6 +41,16 @@ def _names(records: Records, field: str, label: Any) -> dict[str, str]:
 
 def _rules(records: Records) -> dict[str, str]:
     return _names(records, "rule", rule_label) | _names(records, "pretrain", rule_label)
+
+
+def points(records: Records) -> list[dict[str, Any]]:
+    """Return theory and networks at each signal strength, rules, stage and quantity: means with 95 % intervals."""
+    data = agreement(records)
+    names = ("signal_strength", "pretrain", "unlearn", "stage", "quantity",
+             *(f"{side}{end}" for side in ("network", "theory") for end in ("", "_low", "_high")))  # fmt: skip
+    known = [name for name in names if name in data]
+    return [{name: _plain(value) for name, value in zip(known, row, strict=True)}
+            for row in data[known].itertuples(index=False)]  # fmt: skip
 
 
 def pretraining_courses(records: Records) -> list[dict[str, Any]]:

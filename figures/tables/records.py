@@ -34,7 +34,8 @@ class Records:
 
     def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
         found = read_records(readers)
-        self.all = current([one for one in found if study in (None, "", one.provenance.get("study"))])
+        wanted = [one for one in found if study in (None, "", one.provenance.get("study"))]
+        self.all = current([one for one in wanted if one.status != "failed"])  # an error has no numbers
         self.cache = cache
 
     def fingerprint(self) -> str:

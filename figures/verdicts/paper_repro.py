@@ -16,18 +16,9 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
-from figures.verdicts.judge import (
-    CONTRADICTED,
-    HOLDS,
-    MIXED,
-    NOT_RUN,
-    REGIME,
-    REPORTED,
-    UNDECIDED,
-    Finding,
-    Item,
-)
+from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
 from repro.records.record import Reader, Record
+from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
 TITLE = (
     "# The paper, item by item\n\n"
@@ -83,6 +74,7 @@ TABLES = {
     "tab-differences": "SAM against SGD, cell by cell",
     "tab-matched": "Rules at matched forgetting",
     "tab-choice": "How the learning rates were chosen",
+    "tab-ladder": "Leaving the theory step by step",
 }
 WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section
 CELL = 72  # characters of a cell of the table, which must fit on one line
@@ -139,8 +131,11 @@ class Verdict:
         if self.item.title in FIGURES:
             lines += ["", f"The verdict is that of {' and '.join(map(link, shown_claims(self.item.title)))}."]
         elif self.finding.verdict != NOT_RUN:
+            lines += ["", f"> {self.finding.sentence}"] if self.finding.sentence else []
             lines += ["", self.finding.number]
             lines += ["", *(f"- {part}" for part in self.finding.regime.split(". "))] if self.finding.regime else []
+        if self.finding.change:
+            lines += ["", f"What would change the verdict: {self.finding.change}"]
         lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
         return "\n".join(lines) + "\n"
 

@@ -16,6 +16,7 @@ from repro.commands import export, figures, models, records, studies, theory, wo
 from repro.commands.extras import lacking
 from repro.commands.output import printable, say
 from repro.records.damage import collected
+from repro.records.ending import Ending, Stopped
 from repro.records.errors import ReproError, of_the_system
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ def version(
 
 def main() -> None:
     """Run the command line; errors end as one line on standard error and an exit code."""
+    Ending().listen()
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
@@ -85,6 +87,8 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
             say(error.ctx.get_help())  # a group without a command: its help, as it is
             return 2
         return _fail(error.format_message(), 2)
+    except Stopped as stopped:
+        return _fail(f"ended by {stopped}: {KEPT}", 128 + stopped.signal if stopped.signal else 0)
     except (typer.Abort, KeyboardInterrupt):
         return _fail(f"interrupted: {KEPT}", 130)
     except BrokenPipeError:
@@ -116,7 +120,8 @@ def _keep_traceback() -> str:
 def _flushed(code: int) -> int:
     """Return the exit code after the last output has left: a full disk or a closed pipe is noticed here."""
     try:
-        sys.stdout and sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except BrokenPipeError:
         return _silenced(141)
     except OSError as error:

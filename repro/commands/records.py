@@ -118,10 +118,23 @@ def pack(
     say(f"packed {len(records)} runs into {write_pack(records, path, attach=attach)}")
 
 
+def tidy(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Name what would go and stop.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Remove what interrupted runs left behind: temporary files, checkpoints of finished stages, old locks."""
+    home = Store(store)
+    found = home.leftovers() if dry_run else home.tidy()
+    rows = [{"left over" if dry_run else "removed": str(path.relative_to(home.root))} for path in found]
+    emit(rows, as_json=json, empty="nothing was left over")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_runs,
     "show": show,
     "verify": verify,
     "doctor": doctor,
     "pack": pack,
+    "tidy": tidy,
 }

@@ -8,6 +8,7 @@ import typer
 from empirical.settings.run_config import Runtime
 from repro.commands.empirical import app, processes, with_runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
+from repro.records.ending import Stopped
 from repro.records.errors import IntegrityError, ReproError
 from repro.records.pack import readers
 from repro.records.shipped import shipped
@@ -23,7 +24,9 @@ def grid(
         list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
-    max_seconds: Annotated[float | None, typer.Option(help="Start no cell after this many seconds, > 0.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
@@ -113,6 +116,8 @@ def _show_grid(report: Any, as_json: bool) -> None:
         say(f"{counts}, {len(report.failed)} failed, {report.remaining} remaining, {report.seconds:.0f} s")
     if report.edges and not as_json:
         say(not_finished(report.edges))
+    if report.signal:
+        raise Stopped(report.signal)
     if report.failed:
         identity, message = next(iter(report.failed.items()))
         failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")

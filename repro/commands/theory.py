@@ -103,20 +103,30 @@ class Selection:
         return []
 
 
+WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]
+
+
 @app.command()
 def claims(
     names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
     seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 40,
     first_seed: Annotated[int, typer.Option(help="First seed; another one repeats the check on fresh draws.")] = 0,
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Print a verdict, an effect size and its interval for each claim; only what no record has is computed."""
+    """Print verdict, effect, interval and a sentence to quote for each claim; only what no record has is computed.
+
+    Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
+    """
     from theory.claims.claim import KIND, run_claims
 
     known = read_records(readers(Store(store)), KIND)
-    records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed, known=known)
-    emit([claim_row(record) for record in records], as_json=json)
+    records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
+                         known=known, workers=workers)  # fmt: skip
+    rows = [claim_row(record) for record in records]
+    emit(rows if json else [{name: row[name] for name in row if name not in ("regime", "change")} for row in rows],
+         as_json=json)  # fmt: skip
 
 
 def claim_row(record: Record) -> dict[str, Any]:
@@ -129,6 +139,8 @@ def claim_row(record: Record) -> dict[str, Any]:
         "estimate": result["estimate"],
         "interval": f"[{low:.3g}, {high:.3g}]" if low is not None else "-",
         "seeds": result["seeds"],
+        "sentence": result["sentence"],
+        "change": result["change"],
         "regime": result["regime"],
         "run": f"{record.source}/{record.run_id}",
     }
@@ -139,6 +151,7 @@ def claim_row(record: Record) -> dict[str, Any]:
 def sweep(
     config: SweepConfig,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SWEEP_NAMES)}.")],
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -147,7 +160,7 @@ def sweep(
     Store(store).ensure_writable()
     from theory.claims.sweep import run_sweep
 
-    record = run_sweep(name, chosen, Store(store))
+    record = run_sweep(name, chosen, Store(store), workers=workers)
     emit(_sweep_rows(record, everything=json), as_json=json)
     if not json:
         say(f"record: {record.run_id}; every column: {store / 'sweeps' / f'{record.run_id}.parquet'}")

@@ -10,7 +10,7 @@ import numpy as np
 from empirical.data.builtin import SignalNoise
 from empirical.data.forget import train_rows
 from empirical.methods.retain import Retrain
-from empirical.models.others import SCALE, PatchCNN
+from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
 from empirical.settings.rule_labels import parse_options, parse_rule
@@ -24,7 +24,6 @@ from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, Trajectory, replay
 
-NEURONS = 10  # m of the registered two-layer network
 RULES = {"sgd": "sgd", "sam": "sam", "retain-sam": "retain_sam"}
 # Settings that the theory has one value of, and what another value is called.
 EXPRESSED = {
@@ -47,10 +46,7 @@ def departures(config: RunConfig) -> list[str]:
               if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
-    if data.patches > 2 and data.noise_patches != "repeated":
-        found.append(f"noise_patches = {data.noise_patches}")
-    n_forget = round(config.forget_fraction * data.n)
-    if n_forget % (config.forget_batch_size or config.batch_size):
+    if forgotten(config) % (config.forget_batch_size or config.batch_size):
         found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
     return found
 
@@ -64,11 +60,12 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     if missing := departures(config):
         raise ConfigError(f"theory: has no {'; no '.join(missing)}")
     data, d = data_of(config), data_of(config).side ** 2
+    noise = data.noise_patches if data.patches > 2 else "repeated"  # of a single patch both are the same
     plain = TheoryConfig(
-        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=round(config.forget_fraction * data.n),
-        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, sigma_0_scale=SCALE,
-        eta_scale=config.lr * d, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
-        forget_batch=config.forget_batch_size or config.batch_size, alpha=config.alpha,
+        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=forgotten(config),
+        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
+        sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
+        retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
         pretrain=RULES[parse_rule(config.pretrain).name], pretrain_epochs=config.pretrain_epochs,
         unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
     )  # fmt: skip
@@ -79,6 +76,11 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
 def data_of(config: RunConfig) -> SignalNoise:
     """Return the settings of a config's signal-noise images."""
     return build(SignalNoise, parse_options(config.dataset_options, "dataset_options"), where="dataset_options")
+
+
+def forgotten(config: RunConfig) -> int:
+    """Return how many samples a run forgets, n_F, as `empirical.data.forget` counts them."""
+    return max(1, round(config.forget_fraction * data_of(config).n))
 
 
 def twin(experiment: Experiment) -> Trajectory:
@@ -102,8 +104,10 @@ def twin_draw(experiment: Experiment) -> Draw:
     labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
     weights = np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)
     phi = np.mean(labels[:, None] * patches[:, 0], axis=0)
-    kept = {"n_retain": len(experiment.split.retain), "noise_patches": patches.shape[1] - 1}
-    return Draw.from_vectors(phi, patches[:, 1], weights, labels, **kept)
+    noise, kept = patches[:, 1:], len(experiment.split.retain)
+    if data_of(experiment.config).noise_patches == "independent" and noise.shape[1] > 1:
+        return Draw.from_vectors(phi, noise, weights, labels, n_retain=kept)
+    return Draw.from_vectors(phi, noise[:, 0], weights, labels, n_retain=kept, noise_patches=noise.shape[1])
 
 
 def twin_orders(experiment: Experiment) -> Orders:

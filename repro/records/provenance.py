@@ -3,12 +3,19 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+# The variables that can change a number or a time. No other is ever kept: a variable may hold a secret or a path.
+VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
+)  # fmt: skip
+PLAIN = re.compile(r"[A-Za-z0-9:.,_+-]{1,64}")
 PACKAGES = ("numpy", "scipy", "numba", "torch", "torchvision", "scikit-learn", "pandas")
 
 
@@ -43,6 +50,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def environment() -> dict[str, str]:
+    """Return the allowed variables that are set to a plain word or number; nothing else of the environment."""
+    found = {name: os.environ.get(name, "") for name in VARIABLES}
+    return {name: value for name, value in found.items() if PLAIN.fullmatch(value)}
+
+
 def collect(*, study: str = "", device: str = "cpu", seconds: float | None = None, **extra: Any) -> dict[str, Any]:
     """Return the provenance of a run that ends now.
 
@@ -59,6 +72,7 @@ def collect(*, study: str = "", device: str = "cpu", seconds: float | None = Non
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": git_state(),
         "versions": versions(),
+        "environment": environment(),
         "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
         **extra,
     }

@@ -4,6 +4,7 @@
     <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
+    <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
 A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
@@ -13,11 +14,14 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 import json
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from repro.records.checkpoint import Checkpoints
 from repro.records.damage import name_damage
 from repro.records.errors import ConfigError, IntegrityError
 from repro.records.folder import (
@@ -35,6 +39,7 @@ from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
 FACTS = "provenance.json"  # the marker of a trained stage
+TEMPORARY = re.compile(r"\..+\.(\d+)")  # of `replace_file`, or a probe: it ends in the number of its process
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
@@ -138,6 +143,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
+    def checkpoints(self, stage_id: str) -> Checkpoints:
+        """Return where the states of an unfinished stage are kept."""
+        return Checkpoints(self.root / "checkpoints" / stage_id)
+
     def find_model(self, stage_id: str) -> Path | None:
         """Return the folder of a trained stage (`weights.safetensors` inside), or None."""
         folder = self.root / "models" / stage_id
@@ -180,6 +189,25 @@ class Store:
             name_damage(reason)
             return
         name_damage(f"{reason}; moved to damaged/{place.name}")
+
+    def leftovers(self) -> list[Path]:
+        """Return what nobody needs: temporary files whose writers are gone, checkpoints of finished stages, old locks.
+
+        A lock that is free is a leftover after an hour: whoever has opened it has taken it by then.
+        """
+        old = time.time() - 3600
+        dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
+        done = [path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None]
+        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old and _is_free(path)]
+        return sorted([*dead, *done, *locks])
+
+    def tidy(self) -> list[Path]:
+        """Remove the leftovers and return what was removed."""
+        found = self.leftovers()
+        for path in found:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return found
 
     def verify(self) -> list[str]:
         """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
@@ -261,3 +289,22 @@ def _belongs(part: Record, metric: str, run: Record) -> bool:
     looked = [one for one in stages.values() if isinstance(one, str)] if isinstance(stages, dict) else []
     looked += [one for one in [part.config.get("forget_set")] if one]
     return set(looked) <= set(parents.values())
+
+
+def _orphan(path: Path, old: float) -> bool:
+    """Return whether a temporary file's process is gone; on a file system of several machines, after an hour too."""
+    match = TEMPORARY.fullmatch(path.name)
+    try:
+        return path.stat().st_mtime < old or not Path(f"/proc/{match[1] if match else 0}").exists()
+    except OSError:
+        return False
+
+
+def _is_free(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(path, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False

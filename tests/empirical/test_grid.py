@@ -101,7 +101,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical.studies import executors
 
-    real = executors.run
+    real = executors.compute
     seen: list[RunConfig] = []
 
     def interrupted(cell: RunConfig, *arguments: object, **options: object) -> object:
@@ -110,7 +110,7 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
             raise KeyboardInterrupt
         return real(cell, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(executors, "run", interrupted)
+    monkeypatch.setattr(executors, "compute", interrupted)
     report = run_grid(recipe, store, runtime=CPU)
     assert report.interrupted
     assert (len(report.done), report.remaining) == (1, 3)
@@ -265,13 +265,13 @@ def test_weights_of_another_architecture_are_refused(small: Callable[..., RunCon
     from empirical.runs.experiment import Experiment
 
     experiment = Experiment(workspace.identified(small()), workspace)
-    folder = workspace.store.root / "models" / experiment.original.stage_id
+    stage = experiment.original.stage_id
+    known = workspace.store.read_model(stage)
+    assert known
     other = Experiment(small(model="patch-cnn"), workspace).original.network
-    with pytest.raises(IntegrityError, match=f"{experiment.original.stage_id}.*do not fit"):
-        restore(other, folder)
-    (folder / "weights.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(IntegrityError, match="damaged"):
-        restore(other, folder)
+    for weights in (known[0], b"nonsense"):
+        with pytest.raises(IntegrityError, match=f"{stage}.*do not fit"):
+            restore(other, weights, stage)
 
 
 def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., RunConfig], shared: Workspace) -> None:

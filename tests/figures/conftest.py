@@ -14,6 +14,7 @@ from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw
 from figures.drawing.style import Theme
+from figures.tables.beside import setting_of
 from figures.tables.records import Records
 from repro.records.identity import digest
 from repro.records.record import Record
@@ -181,16 +182,60 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+BESIDE = ("test_error", "forget_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
+          "active_retain_match", "active_forget_match")  # fmt: skip
+
+
+def beside_curves(seeds: int, shift: float = 0.0) -> np.ndarray:
+    """Return synthetic theory `(metrics, seeds, epochs)`: 0.2, 0.25, 0.3 over the epochs, plus 0.01 a seed.
+
+    Forget error is 0, 0.25, 0.5 for every seed; `shift` is added to the last test error.
+    """
+    curve = np.array([0.2, 0.25, 0.3]) + 0.01 * np.arange(seeds)[:, None]
+    values = np.stack([curve] * len(BESIDE))
+    values[1] = [0.0, 0.25, 0.5]
+    values[0, :, -1] += shift
+    return values.astype(np.float32)
+
+
 def save_signal_noise(store: Store) -> None:
-    """Save a two-layer network and a ResNet on patch images, whose test error is 0.5 at strength 0.5 and 0 at 1."""
-    models = {"patch-cnn": "sam-0.05", "resnet8-narrow": "sam-0.1"}
-    for (model, sam), strength, seed in itertools.product(models.items(), (0.5, 1.0), range(2)):
+    """Save a two-layer network, one with momentum and a ResNet on patch images, the theory beside them, and twins.
+
+    Test error is 0.5 at strength 0.5 and 0 at 1, kappa 0.6; the theory knows the plain two-layer network alone.
+    """
+    facts = {"metrics": BESIDE, "epochs": [0, 1, 2], "departures": []}
+    facts["theory"] = dict.fromkeys(("d", "n", "n_forget", "m", "patches", "alpha", "pretrain_epochs", "epochs",
+                                     "batch_size", "eta_scale"), 10)  # fmt: skip
+    made = [("patch-cnn", 0.0, "sam-0.05"), ("patch-cnn", 0.9, "sam-0.05"), ("resnet8-narrow", 0.9, "sam-0.1")]
+    for (model, momentum, sam), strength, seed in itertools.product(made, (0.5, 1.0), range(2)):
         for pretrain, rule in itertools.product(("sgd", sam), repeat=2):
-            accuracy = 0.5 if strength < 1 else 1.0
-            found = {f"{role}{name}_accuracy": accuracy for role in ("", "original_") for name in ("test", "forget")}
-            save_network(store, 0.5, dataset="signal-noise", model=model, pretrain=pretrain, rule=rule, seed=seed,
-                         dataset_options=f"signal_strength={strength}, draw={seed}",
-                         extra=found | {"signal_strength": strength})  # fmt: skip
+            run = save_network(
+                store, 0.5, dataset="signal-noise", model=model, pretrain=pretrain, rule=rule, seed=seed,
+                momentum=momentum, dataset_options=f"signal_strength={strength}, draw={seed}",
+                epochs=seen_along(strength), extra=seen_of(strength, seed, (model, pretrain, rule)),
+            )  # fmt: skip
+            lacks = [] if model == "patch-cnn" and not momentum else [f"momentum = {momentum}"]
+            key, result = {"network": setting_of(run.config)}, {"departures": lacks} if lacks else facts | {"seeds": 3}
+            store.save("beside", key, result=result, arrays=None if lacks else {"curves": beside_curves(3)})
+            if not lacks:
+                labels = {"labels": run.result["labels"]}
+                store.save("twin", {"network": run.run_id}, result=facts | labels, arrays={"curves": beside_curves(1)})
+
+
+def seen_of(strength: float, seed: int, names: tuple[str, str, str]) -> dict[str, Any]:
+    accuracy = 0.5 if strength < 1 else 1.0
+    found: dict[str, Any] = {f"{role}{name}_accuracy": accuracy for role in ("", "original_")
+                             for name in ("test", "forget")}  # fmt: skip
+    found |= {f"{role}{name}": 0.6 for role in ("", "original_") for name in ("kappa", "zeta_retain", "zeta_forget")}
+    labels = dict(zip(("model", "pretrain", "rule"), names, strict=True)) | {"dataset": "signal-noise", "seed": seed}
+    return found | {"n_test_measured": 100, "labels": labels | {"signal_strength": strength, "draw": seed}}
+
+
+def seen_along(strength: float) -> list[dict[str, Any]]:
+    """Return what was seen after two epochs of unlearning: a quarter of F is wrong after the second."""
+    points = [{"progress": epoch, "gradient_evaluations": 10 * epoch, "retain": 1.0, "test": 0.5 + 0.1 * epoch,
+               "forget": 1.0 - 0.125 * epoch, "kappa": 0.6 * strength} for epoch in (1, 2)]  # fmt: skip
+    return [{"epoch": point["progress"], "accuracies": [point]} for point in points]
 
 
 def exponent(value: float) -> dict[str, float]:

@@ -16,6 +16,8 @@ GRID, FINISHED, MEASURE = "empirical/studies/grid.py", "empirical/studies/finish
 POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compare.py", "empirical/studies/executors.py"
 POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
 IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
+FOLDER, DAMAGE, ENDING = (f"repro/records/{name}.py" for name in ("folder", "damage", "ending"))
+CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
 PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
 IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
 IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
@@ -79,7 +81,7 @@ BUGS = [
         "build_rule(config.rule, context)",
         IN_STAGES,
     ),
-    (STAGES, "        if folder is not None:\n", "        if folder is None and folder:\n", IN_KEYS),
+    (STAGES, "        if found is not None:\n", "        if found is None and found:\n", IN_KEYS),
     (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),
     (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
@@ -119,8 +121,8 @@ BUGS = [
     (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
     (
         RUN,
-        "    if found and complete(found, config):\n        return found\n    check_cell",
-        "    if found:\n        return found\n    check_cell",
+        "return found if found and complete(found, config) else compute(config, workspace)",
+        "return found or compute(config, workspace)",
         IN_KEYS,
     ),
     (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),
@@ -284,17 +286,50 @@ BUGS = [
     (IDENTITY, '    if not field.metadata.get("identifies", True):\n        return False\n', "", IN_IDENTITY),
     (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
-    (STORE, "_json({**_pointers(folder), **evaluations})", "_json({**evaluations, **_pointers(folder)})", IN_STORE),
-    (STORE, 'if record.config.get("pooled")]', "if record]", IN_STORE),
-    (STORE, "return [record for record in found if record.schema != SCHEMA]", "return []", IN_STORE),
-    (STORE, '== sha else "does not match its hash"', '== sha else ""', IN_STORE),
-    (STORE, "    (folder / marker).unlink(missing_ok=True)\n", "", IN_STORE),
+    (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
+    (STORE, 'if record and record.config.get("pooled")]', "if record]", IN_STORE),
+    (STORE, "if record and record.schema != SCHEMA]", "if not record]", IN_STORE),
+    (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
+    (
+        STORE,
+        "            self.set_aside(folder, str(error))\n            return None\n\n    def save_model",
+        "            return None\n\n    def save_model",
+        IN_STORE,
+    ),
+    (FOLDER, "if sha is not None and hashlib.sha256(data).hexdigest() != sha:", "if False:", IN_STORE),
+    (
+        FOLDER,
+        'raise _damaged(path, "does not match its hash")\n    return content',
+        "return content\n    return content",
+        IN_STORE,
+    ),
+    (FOLDER, "    (folder / marker).unlink(missing_ok=True)\n", "", IN_STORE),
+    (FOLDER, "    if hashed != name:\n", "    if False:\n", IN_STORE),
+    (
+        FOLDER,
+        "return data if hashlib.sha256(data).digest() == seal else None",
+        "return data",
+        "tests/empirical/test_checkpoint.py -k damaged",
+    ),
+    (DAMAGE, "if line not in self.lines:", "if True:", IN_STORE),
+    (CHECKPOINTS, "numbers[: 1 - KEPT]", "numbers[:0]", "tests/empirical/test_checkpoint.py -k damaged"),
+    (ENDING, "again and number == signal.SIGINT", "again and False", IN_EXECUTORS),
+    (ENDING, "if signal.getsignal(number) != signal.SIG_IGN:", "if True:", IN_EXECUTORS),
+    (EXECUTORS, "and not workspace.runtime.retry_failed:", "and workspace.runtime.retry_failed:", IN_EXECUTORS),
+    (
+        EXECUTORS,
+        "            if report.failure_code == DiskFullError.exit_code:\n",
+        "            if False:\n",
+        IN_EXECUTORS,
+    ),
     (RECORD, "        result |= part.result\n", "", IN_STORE),
     (RECORD, "found.setdefault(record.run_id, record)", "found[record.run_id] = record", IN_STORE),
     (RECORD, "if len(matches) != 1:", "if not matches:", IN_STORE),
-    (PACK, 'return same and _sha(row) == row["sha256"]', "return same", IN_STORE),
-    (PACK, "return same and _sha", "return _sha", IN_STORE),
-    (PACK, 'and row["schema"] == SCHEMA]\n        return [self', "]\n        return [self", IN_STORE),
+    (PACK, 'if _sha(row) != row["sha256"]:', "if False:", IN_STORE),
+    (PACK, 'return record_fault({**row, "result"', 'return "" and record_fault({**row, "result"', IN_STORE),
+    (PACK, '"stands in it twice" if', '"" if', IN_STORE),
+    (PACK, 'return "" if listed == row', 'return "" if True or listed == row', IN_STORE),
+    (PACK, "missing = [one for one in manifest if one not in seen]", "missing = []", IN_STORE),
     (SETTINGS, 'value < low or (limits.get("open_low", False) and value == low)', "value < low", IN_FIELDS),
     (SETTINGS, "if isinstance(value, float) and not math.isfinite(value):", "if False:", IN_FIELDS),
     (SETTINGS, "        if type(value) is not annotation:\n", "        if False:\n", IN_FIELDS),

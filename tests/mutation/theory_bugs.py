@@ -2,6 +2,84 @@
 
 BUGS = [
     (
+        "theory/dynamics.py",
+        "residual /= problem.vectors",
+        "residual /= 1",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "theory/measure.py",
+        "np.kron(np.eye(copies), across)",
+        "np.kron(np.ones((copies, copies)), across)",
+        "tests/theory/test_measure.py",
+    ),
+    (
+        "theory/training.py",
+        "places = places + np.tile(np.arange(vectors), rows.shape[1])",
+        "places = places + 0 * np.tile(np.arange(vectors), rows.shape[1])",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "theory/draw.py",
+        "overlap = xi @ phi",
+        "overlap = 0 * (xi @ phi)",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "theory/draw.py",
+        "_dots(w0, xi), _dots(w0, w0))",
+        "_dots(w0, xi), np.eye(len(w0)))",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "theory/draw.py",
+        "np.where(np.arange(config.n) % 2 == 0, -1.0, 1.0)",
+        "np.where(np.arange(config.n) % 3 == 0, -1.0, 1.0)",
+        "tests/theory/test_draw.py",
+    ),
+    (
+        "theory/engine.py",
+        '(("pretrain", plain_schedule), ("unlearn", forgetting_schedule))',
+        '(("pretrain", plain_schedule), ("unlearn", plain_schedule))',
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "repro/commands/twin.py",
+        "np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)",
+        "model.weight.detach().double().numpy()",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "repro/commands/twin.py",
+        'derive_seed(config.seed, "unlearn", config.unlearn_seed)',
+        'derive_seed(config.seed, "unlearn", 0, config.unlearn_seed)',
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "repro/commands/twin.py",
+        "radii = (parse_rule(rule).rho or 0.0 for rule in (config.rule, config.pretrain))",
+        "radii = (parse_rule(rule).rho or 0.0 for rule in (config.pretrain, config.rule))",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "repro/commands/twin.py",
+        "labels=data.labels,",
+        "",
+        "tests/repro/test_twin.py",
+    ),
+    (
+        "repro/commands/compare.py",
+        "if missing := departures(config):",
+        "if missing := departures(config)[1:]:",
+        "tests/repro/test_compare.py",
+    ),
+    (
+        "repro/commands/compare.py",
+        "other = replace(_config(run), seed=seed,",
+        "other = replace(_config(run), seed=seed + 1,",
+        "tests/repro/test_compare.py",
+    ),
+    (
         "theory/config.py",
         "(self.patches - 1) * self.sigma_p * (self.d / self.n) ** 0.25",
         "self.patches * self.sigma_p * (self.d / self.n) ** 0.25",
@@ -152,7 +230,7 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "signal2 = problem.signal2 if problem.orthogonal else 0.0",
+        'signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0',
         "signal2 = problem.signal2",
         "tests/theory/test_measure.py",
     ),

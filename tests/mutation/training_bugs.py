@@ -1,6 +1,7 @@
 """Bugs of training: the loop, batches, graphs, saliency, methods, and the images they are shown."""
 
 LOOP, GRAPH, BATCHES = "empirical/training/loop.py", "empirical/training/graph.py", "empirical/training/batches.py"
+CHECKPOINT, IN_CHECKPOINT = "empirical/training/checkpoint.py", "tests/empirical/test_checkpoint.py"
 SALIENCY = "empirical/training/saliency.py"
 AWAY, RELABEL, RETAIN = "empirical/methods/forget.py", "empirical/methods/relabel.py", "empirical/methods/retain.py"
 AUGMENT, RANDAUGMENT = "empirical/data/augment.py", "empirical/data/randaugment.py"
@@ -24,9 +25,9 @@ BUGS = [
     (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
     (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
-    (LOOP, "    network.model.train()\n    started", "    network.model.eval()\n    started", IN_LOOP),
+    (LOOP, "    network.model.train()\n    with pauses", "    network.model.eval()\n    with pauses", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
-    (LOOP, "log.seconds = time.perf_counter() - started - watch.seconds", "log.seconds = time.perf_counter() - started", IN_LOOP),
+    (LOOP, "aside = self.watch.seconds + (", "aside = 0 * self.watch.seconds + (", IN_LOOP),
     (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
     (LOOP, "return self.teacher.logits(images)", "return self.network.logits(images)", IN_EFFECTS),
     (LOOP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
@@ -35,10 +36,19 @@ BUGS = [
     (LOOP, "step.epoch.fill_(epoch)", "step.epoch.fill_(0)", IN_LOOP),
     (LOOP, 'arranger.generator("labels", epoch)', 'arranger.generator("labels")', IN_EFFECTS),
     (LOOP, 'arranger.arrange(segment, "epoch", epoch, place)', 'arranger.arrange(segment, "epoch", place)', IN_LOOP),
-    (LOOP, "            break\n", "            continue\n", IN_LOOP),
+    (LOOP, "while course.log.diverged_at is None and ", "while ", IN_LOOP),
     (LOOP, "(~torch.isfinite(losses)).nonzero()", "torch.isnan(losses).nonzero()", IN_LOOP),
     (LOOP, "float(losses.mean())", "float(losses[-1])", IN_LOOP),
     (LOOP, "weight.grad = None", "weight.grad = weight.grad", IN_LOOP),
+    # a stage cut and gone on from
+    (LOOP, "range(len(course.losses) - before, segment.steps)", "range(segment.steps)", IN_CHECKPOINT),
+    (LOOP, "        self._started -= said", "        self._started -= 0 * said", IN_CHECKPOINT),
+    (LOOP, 'or said["observed"] != (self.watch.observe is not None)', "", IN_CHECKPOINT),
+    (LOOP, "all(bool(weight.isfinite().all()) for weight in self.step.weights)", "True", IN_CHECKPOINT),
+    (CHECKPOINT, "like.copy_(one).detach()", "torch.zeros_like(like)", IN_CHECKPOINT),
+    (CHECKPOINT, '    torch.set_rng_state(tensors["generator.cpu"])\n', "", IN_CHECKPOINT),
+    (CHECKPOINT, "epochs and epochs % self.epochs == 0", "epochs and epochs % self.epochs == 1", IN_CHECKPOINT),
+    (CHECKPOINT, "            raise Stopped(reason)\n", "            return\n", IN_CHECKPOINT),
     # captured steps
     (GRAPH, "return recording.result.clone()", "return recording.result", IN_GRAPH),
     (GRAPH, "WARMUP_STEPS = 3", "WARMUP_STEPS = 0", IN_GRAPH),
@@ -110,6 +120,20 @@ BUGS = [
     # data without files
     (BUILTIN, "(2 * labels - 1)", "labels", IN_DATA),
     (BUILTIN, "** 0.25", "** 0.5", IN_DATA),
-    (BUILTIN, "noise -= (noise @ direction)", "noise -= 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, "noise = noise - (noise @ direction)", "noise = noise - 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, 'drawn = 1 if model.noise_patches == "repeated"', 'drawn = 1 if model.noise_patches == "single"', IN_DATA),
+    (BUILTIN, "first, place = place, place + images_wanted * drawn", "first, place = 0, images_wanted * drawn", IN_DATA),
+    (BUILTIN, 'balanced = model.labels == "balanced"', "balanced = True", IN_DATA),
+    ("empirical/models/others.py", "active.sum(1) if", "active.mean(1) if", "tests/empirical/test_models.py"),
+    ("empirical/models/others.py", "features @ self.second.T", "2 * features @ self.second.T",
+     "tests/empirical/test_models.py"),
+    ("empirical/metrics/coefficients.py", "zeta = (patches.shape[1] - 1) *", "zeta =", "tests/empirical/test_metrics.py"),
+    ("empirical/metrics/coefficients.py", "signs = np.repeat([-1, 1]", "signs = np.repeat([1, -1]",
+     "tests/repro/test_twin.py"),
+    ("empirical/runs/evaluations.py", 'networks["initial"] = experiment.initial', 'networks["initial"] = networks["random"]',
+     "tests/repro/test_compare.py"),
     (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
+    # a resumed stage forgets which rule of its schedule was under way
+    ("empirical/training/loop.py", "if start <= self.epoch]", "if start < 0]",
+     "tests/empirical/test_checkpoint.py -k 'under_the_rule'"),
 ]  # fmt: skip

@@ -1,15 +1,33 @@
 """Figures of the theory show exactly the numbers of the records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from figures.catalogue import find
 from figures.drawing.drawing import Drawing
-from figures.theory.beside_networks import rows
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from repro.records.record import Record
 from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]
+
+
+@dataclass
+class Chosen:
+    """A few records, read like a store."""
+
+    found: Sequence[Record]
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        return [record for record in self.found if kind in (None, record.kind)]
+
+    def verify(self) -> list[str]:
+        return []
 
 
 def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
@@ -36,13 +54,41 @@ def test_phase_cells_carry_their_signal_norm(drawing: Draw) -> None:
     np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.5))
 
 
-def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Store) -> None:
-    found = rows([golden])
-    key = {"stage": "after", "metric": "test_error", "pretrain": "sgd", "unlearn": "sam", "signal_strength": 0.5}
-    (row,) = [row for row in found if key.items() <= row.items()]
-    assert row["exact theory"] == "0.310 ± 0.010 (3)"
-    assert row["two-layer network"] == "0.500 ± 0.000 (2)"
-    assert row["ResNet"] == "0.500 ± 0.000 (2)"
-    (strong,) = [row for row in found if (key | {"signal_strength": 1.0}).items() <= row.items()]
-    assert strong["two-layer network"] == "0.000 ± 0.000 (2)"
-    assert rows([Store(golden.root / "nothing")]) == []
+def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing: Draw) -> None:
+    found = drawing("fig-theory-vs-empirical")
+    key = (found.data[["signal_strength", "pretrain", "unlearn", "stage"]] == [0.5, "sgd", "sam", "after"]).all(axis=1)
+    values = found.data[key].set_index("quantity")
+    assert values.loc["test_error", "theory"] == pytest.approx(0.31)
+    assert values.loc["test_error", "network"] == 0.5
+    assert values.loc["kappa", "theory"] == pytest.approx(0.62)  # of R and F together
+    assert {record.config.get("model", "patch-cnn") for record in found.records} == {"patch-cnn"}
+    assert "resnet8-narrow" in found.caption
+    assert "no momentum = 0.9" in found.caption
+
+
+def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
+    data = drawing("fig-theory-twin").data
+    assert set(data["epoch"]) == {1, 2}
+    rows = data[(data["quantity"] == "kappa") & (data["epoch"] == 2)]
+    np.testing.assert_allclose(rows["network"], 0.3)
+    np.testing.assert_allclose(rows["twin"], 0.6, rtol=1e-6)
+    np.testing.assert_allclose(data[data["quantity"] == "forget_error"]["network"], 0.125 * data["epoch"].unique()[0]
+                               * data[data["quantity"] == "forget_error"]["epoch"])  # fmt: skip
+
+
+def test_a_network_alone_names_the_command_that_brings_its_theory(tmp_path: Path, golden: Store) -> None:
+    alone = [record for record in golden.records("unlearn") if record.config["dataset"] == "signal-noise"]
+    records = Records([Chosen(alone)])
+    for name in ("fig-theory-vs-empirical", "fig-theory-twin"):
+        (missing,) = find(name)(records, Theme("light")).missing
+        assert missing.endswith(": repro compare")
+
+
+def test_the_ladder_gives_each_step_its_distance(drawing: Draw) -> None:
+    data = drawing("tab-ladder").data.set_index(["step", "pretrain", "stage"])
+    # Before: |0.5 - 0.2| at s = 0.5 and |0 - 0.2| at 1.
+    assert data.loc[("momentum 0.9", "sgd", "before"), "distance"] == pytest.approx(0.25)
+    # Matched: the network's second point has test error 0.3, its twin's first 0.25.
+    assert data.loc[("momentum 0.9", "sam", "matched"), "distance"] == pytest.approx(0.05)
+    assert data.index[0][0] == "the theory's network"
+    assert "bias" in " ".join(drawing("fig-ladder").missing)

@@ -1,0 +1,129 @@
+"""The state of a stage between two steps, as bytes: who goes on from it takes the same steps, bit for bit.
+
+Batches, labels and augmentation are drawn from `(seed, epoch)` and masks from the model a stage starts with, so that
+what has to be kept is: weights and buffers, the optimizers' moments, the place in the schedule, the losses of the
+epoch so far, the log, and torch's own generators for a model that draws (dropout).
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from repro.records.checkpoint import Checkpoints
+from repro.records.ending import Ending, Stopped
+
+VERSION = 1
+
+
+@dataclass
+class Pauses:
+    """When a stage writes its state, and when it ends early.
+
+    Attributes:
+        kept: where the states go.
+        seconds: time between two states, in seconds; epochs: write one after so many epochs too, 0 is never.
+        deadline: when to end, in seconds since the epoch, or None.
+        unkept: whether the weights are kept nowhere else: the end of a long stage is then written too.
+        ending: hears the signals that end work early.
+        written: time spent writing, in seconds.
+    """
+
+    kept: Checkpoints
+    seconds: float = 300.0
+    epochs: int = 0
+    deadline: float | None = None
+    unkept: bool = False
+    ending: Ending = field(default_factory=Ending.here)
+    written: float = 0.0
+    _last: float = field(default_factory=time.monotonic)
+
+    def __call__(self, state: Callable[[], bytes], *, epochs: int = 0) -> None:
+        """Write the state if it is time to.
+
+        Args:
+            state: makes it.
+            epochs: epochs done, at the end of one; 0 in the middle.
+
+        Raises:
+            Stopped: after it was written, when a signal came or the time is up.
+        """
+        reason = self.ending.reason(self.deadline)
+        due = bool(self.epochs and epochs and epochs % self.epochs == 0)
+        if reason is None and not due and time.monotonic() - self._last < self.seconds:
+            return
+        started = time.monotonic()
+        self.kept.write(state())
+        self._last = time.monotonic()
+        self.written += self._last - started
+        if reason is not None:
+            raise Stopped(reason)
+
+    def finish(self, state: Callable[[], bytes], seconds: float) -> None:
+        """Write the end of a stage that took longer than the time between two states and is kept nowhere else."""
+        if self.unkept and seconds >= self.seconds:
+            self.kept.write(state())
+
+
+def to_bytes(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], losses: list[Tensor], said: Any) -> bytes:
+    """Return a state as safetensors bytes.
+
+    Args:
+        model, optimizers: as they are between two steps.
+        losses: losses of the epoch so far, 0-dimensional.
+        said: the rest, as JSON values.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for place, optimizer in enumerate(optimizers):
+        for number, weight in enumerate(_weights(optimizer)):
+            moments = optimizer.state.get(weight, {})
+            tensors |= {f"optimizer.{place}.{number}.{n}": one for n, one in moments.items() if one is not None}
+    tensors |= {"generator.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        tensors |= {"generator.cuda": torch.cuda.get_rng_state()}
+    if losses:
+        tensors |= {"losses": torch.stack(losses)}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(whole, metadata={"state": json.dumps({"version": VERSION, "said": said})})
+
+
+def from_bytes(
+    data: bytes, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], device: torch.device
+) -> tuple[list[Tensor], Any]:
+    """Put a state back and return its losses and the rest; every tensor keeps the layout that its weight has."""
+    tensors = load(data)
+    said = described(data)
+    own = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
+    model.load_state_dict(own, strict=True)
+    for place, optimizer in enumerate(optimizers):
+        for number, weight in enumerate(_weights(optimizer)):
+            start = f"optimizer.{place}.{number}."
+            found = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+            for name, one in found.items():
+                like = torch.empty_like(weight, dtype=one.dtype) if one.shape == weight.shape else one.to(weight.device)
+                optimizer.state[weight][name] = like.copy_(one).detach()
+    torch.set_rng_state(tensors["generator.cpu"])
+    if "generator.cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["generator.cuda"], device)
+    losses = tensors.get("losses")
+    return [] if losses is None else list(losses.to(device).unbind()), said["said"]
+
+
+def described(data: bytes) -> dict[str, Any]:
+    """Return what a state says of itself besides its tensors; empty for what is no state of this version."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        found = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["state"])
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError):
+        return {}
+    return found if isinstance(found, dict) and found.get("version") == VERSION else {}
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]

@@ -1,0 +1,62 @@
+"""Checkpoints of long work: at most two sealed files, of which the newest whole one counts, gone when it is done."""
+
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from repro.records.damage import name_damage
+from repro.records.folder import read_sealed, write_sealed
+
+KEPT = 2
+NAME = re.compile(r"(\d+)\.sealed")
+
+
+class Checkpoints:
+    """The checkpoints of one stage.
+
+    Args:
+        folder: theirs alone, `<store>/checkpoints/<stage id>`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the checkpoints that are there, oldest first."""
+        found = (NAME.fullmatch(path.name) for path in self.folder.glob("*.sealed"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def latest(self) -> bytes | None:
+        """Return the newest whole one; one that is damaged is named and removed, and the one before it counts."""
+        for number in reversed(self.numbers()):
+            path = self._path(number)
+            data = read_sealed(path)
+            if data is not None:
+                return data
+            where = f"checkpoints/{self.folder.name}/{path.name}"
+            name_damage(f"{where}: does not match its hash; the one before it counts")
+            path.unlink(missing_ok=True)
+        return None
+
+    def write(self, data: bytes) -> bool:
+        """Keep a checkpoint and the one before it; return False where it could not be written.
+
+        The work goes on then: it may yet end well, and the checkpoint before this one is still there.
+        """
+        numbers = self.numbers()
+        try:
+            write_sealed(self._path(numbers[-1] + 1 if numbers else 1), data)
+        except OSError:
+            return False
+        for number in numbers[: 1 - KEPT]:
+            self._path(number).unlink(missing_ok=True)
+        return True
+
+    def clear(self) -> None:
+        """Remove them all: the work is finished and kept."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number}.sealed"

@@ -1,0 +1,94 @@
+"""Ending early: a signal or a time limit, heard at once, or at the next checkpoint where work would be lost.
+
+SIGTERM, SIGUSR1 (a queue's warning), SIGHUP and Ctrl-C raise `Stopped`; inside a trained stage they wait for the
+step to end, so that its state is written first. A second Ctrl-C never waits.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+TIME = 0  # in place of a signal's number: the time limit
+PATIENCE = 3.0  # seconds a process goes on without its parent, to write its state
+
+
+class Stopped(BaseException):
+    """Work ends early; what is finished, and the last checkpoint, are kept.
+
+    Like `KeyboardInterrupt` it is no `Exception`: no handler of errors may take it for one.
+
+    Args:
+        signal: the number of the signal that came, or `TIME`.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return "time limit" if self.signal == TIME else signal.Signals(self.signal).name
+
+
+class Ending:
+    """The handler of all signals that end work early. The operating system keeps it: `Ending.here()` finds it."""
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._waiting = False
+
+    @classmethod
+    def here(cls) -> "Ending":
+        """Return this process's handler; one that hears nothing where none was installed."""
+        installed = signal.getsignal(signal.SIGTERM)
+        return installed if isinstance(installed, cls) else cls()
+
+    def listen(self, *, interrupt: bool = True) -> "Ending":
+        """Hear the signals from now on, those that whoever started this process had it ignore apart.
+
+        Args:
+            interrupt: hear Ctrl-C too; a worker leaves it to its parent.
+        """
+        for number in (*SIGNALS, *([signal.SIGINT] if interrupt else [])):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self)
+        return self
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        again = self.came is not None
+        self.came = number
+        if not self._waiting or (again and number == signal.SIGINT):
+            raise Stopped(number)
+
+    @contextmanager
+    def at_checkpoints(self) -> Iterator[None]:
+        """Inside, a signal waits until `reason` is asked for."""
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+
+    def reason(self, deadline: float | None) -> int | None:
+        """Return the signal that came, or `TIME` after the deadline (seconds since the epoch), or None: go on."""
+        if self.came is not None:
+            return self.came
+        return TIME if deadline is not None and time.time() >= deadline else None
+
+
+def end_with_parent() -> None:
+    """End this process within five seconds of its parent's death: at a checkpoint if it comes in time."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
