@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
 SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test test-all mutation gpu lint clean
+.PHONY: repro test test-all mutation gpu docs lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -22,6 +22,11 @@ test: .venv/tested lint
 
 test-all: .venv/tested
 	$(PYTEST) -m "$(SECOND)"
+
+# The site, in build/site; a warning is an error. Its reference is written from the code.
+docs: .venv/installed
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict
 
 # Puts every bug of tests/mutation/*_bugs.py into a copy of the code, one at a time; the tests must notice each.
 mutation: .venv/tested
@@ -49,4 +54,4 @@ lint: .venv/tested
 	@touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs build

@@ -21,7 +21,7 @@ from repro.records.errors import ReproError, of_the_system
 
 app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.add_typer(theory.app, name="theory")
 app.add_typer(studies.app, name="empirical")
