@@ -52,7 +52,7 @@ def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path, *, 
     """Draw figures from the given records and name the files; `brief` leaves out PDF, CSV and the dark page."""
     from figures.drawing.files import draw
 
-    for drawn in draw(list(names), list(sources), out, brief=brief):
+    for drawn in draw(list(names), list(sources), out, style="draft" if brief else "paper"):
         say(f"figure: {main_file(drawn.files)}" + ("" if brief else " (also .pdf and .csv)"))
 
 
