@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import Runtime
-from repro.commands.empirical import app, processes, with_runtime
+from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.ending import Stopped
 from repro.records.errors import IntegrityError, ReproError
@@ -26,7 +26,9 @@ def grid(
     max_seconds: Annotated[
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
+    ] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -39,7 +41,7 @@ def grid(
         return
     from empirical.studies.grid import run_grid
 
-    limits = {"max_seconds": max_seconds, "workers": workers or processes(runtime)}
+    limits = {"max_seconds": max_seconds, "workers": min(workers, cores()) or processes(runtime)}
     report = run_grid(study, Store(store), runtime=runtime, **limits)
     _show_grid(report, json)
 
