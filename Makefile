@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
 SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test test-all mutation lint clean
+.PHONY: repro test test-all mutation gpu lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -25,6 +25,10 @@ test-all: .venv/tested
 # Puts every bug of tests/mutation/*_bugs.py into a copy of the code, one at a time; the tests must notice each.
 mutation: .venv/tested
 	$(BIN)/python -m tests.mutation.run
+
+# Everything a CUDA device brings, in order and in slices: tests, benchmarks, a short study, the full one.
+gpu: .venv/tested
+	$(BIN)/python benchmarks/gpu.py
 
 # The same commands as pre-commit and CI.
 lint: .venv/tested

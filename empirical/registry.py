@@ -82,6 +82,7 @@ METRICS = {
     ),
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
     "relearning": Metric("empirical.metrics.relearning:relearning"),
+    "coefficients": Metric("empirical.metrics.coefficients:coefficients"),
 }  # fmt: skip
 
 
@@ -153,6 +154,10 @@ MODELS = {
     "vgg16-bn": "empirical.models.others:vgg16_bn",
     "vit-s": "empirical.models.others:vit_s",
     "patch-cnn": "empirical.models.others:patch_cnn",
+    "patch-cnn-bias": "empirical.models.others:patch_cnn_bias",
+    "patch-cnn-mean": "empirical.models.others:patch_cnn_mean",
+    "patch-cnn-head": "empirical.models.others:patch_cnn_head",
+    "patch-cnn-deep": "empirical.models.others:patch_cnn_deep",
 }
 # Weights of each model at ten classes, so that a plan can say what a study takes on a disk without building one.
 WEIGHTS = {
@@ -160,6 +165,7 @@ WEIGHTS = {
     "resnet18": 11_173_962, "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642,
     "resnet34-imagenet": 21_289_802,
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
+    "patch-cnn-bias": 20_500, "patch-cnn-mean": 20_480, "patch-cnn-head": 20_520, "patch-cnn-deep": 20_880,
 }  # fmt: skip
 BUILT_IN: dict[str, Mapping[str, Any]] = {
     "methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS,

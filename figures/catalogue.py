@@ -76,6 +76,8 @@ FIGURES = {
     "fig-theory-vs-empirical": Entry("theory.beside_networks:draw",
                                      "test error against signal strength, theory beside networks",
                                      "repro empirical grid recipes/signal-noise.toml", BOUNDARIES),
+    "fig-predictions": Entry("theory.predictions:draw", "what the theory predicts for networks, beside what was seen",
+                             WHOLE_STUDY),
     "tab-neggrad": Entry("networks.tow_tables:draw_neggrad", "ToW of NegGrad by pretraining and unlearning rule", STUDY,
                          ("Finding 1a", "Finding 1b")),
     "tab-methods": Entry("networks.tow_tables:draw_methods", "ToW of every method", STUDY,

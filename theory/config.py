@@ -10,8 +10,9 @@ PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
+LABELS = ("iid", "balanced")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -43,6 +44,8 @@ class TheoryConfig:
     noise: str = setting("orthogonal", "Noise model: orthogonal to the signal, or plain", choices=NOISES)
     draw: str = setting("bartlett", "How inner products are drawn: Bartlett decomposition, or explicit d-dim vectors",
                         choices=DRAWS)  # fmt: skip
+    labels: str = setting("iid", "Labels: each drawn by itself, or as many of one sign as of the other",
+                          choices=LABELS)  # fmt: skip
     sigma_0_scale: float = setting(0.1, "Initial weights have standard deviation sigma_0 = scale / sqrt(d)",
                                    symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True)  # fmt: skip
     eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)

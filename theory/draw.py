@@ -64,6 +64,35 @@ class Draw:
     start: Start
     vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
+    @classmethod
+    def from_vectors(
+        cls, phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *,
+        n_retain: int = 0, noise_patches: int = 1,
+    ) -> "Draw":  # fmt: skip
+        """Return the draw that given data and weights are, such as those of a network trained elsewhere.
+
+        Nothing is assumed of the vectors: noise may be no Gaussian and need not be orthogonal to the signal.
+
+        Args:
+            phi: signal, shape `(d,)`, not zero.
+            xi: noise of each sample, shape `(n, d)`, retain samples first.
+            w0: initial weights, shape `(2m, d)`, the m neurons of sign +1 first.
+            y: labels in {-1, +1}, shape `(n,)`.
+            n_retain: retain samples; 0 retains all.
+            noise_patches: P - 1, the patches that repeat a sample's noise.
+
+        Raises:
+            ValueError: naming the array whose shape or content does not fit.
+        """
+        phi, xi, w0, y = (np.asarray(array, dtype=np.float64) for array in (phi, xi, w0, y))
+        _check_vectors(phi, xi, w0, y)
+        if not 0 <= n_retain <= len(y):
+            raise ValueError(f"n_retain = {n_retain}: must be in [0, n = {len(y)}]")
+        overlap = xi @ phi
+        data = (_dots(xi, xi), overlap, y, float(phi @ phi), float(noise_patches))
+        problem = Problem(*data, not overlap.any(), n_retain or len(y))
+        return cls(problem, Start(w0 @ phi, _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0))
+
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
     """Return the random stream of one seed for one purpose; purposes never share a stream."""
@@ -78,6 +107,8 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
     """
     rng = generator(seed, "draw")
     labels = rng.choice(np.array([-1.0, 1.0]), size=config.n)
+    if config.labels == "balanced":  # half of each sign, in the order of a stream of its own: the rest stays paired
+        labels = generator(seed, "labels").permutation(np.where(np.arange(config.n) % 2 == 0, -1.0, 1.0))
     signal_parts = rng.standard_normal(2 * config.m), rng.standard_normal(config.n)
     return (_explicit if config.draw == "dense" else _bartlett)(config, rng, labels, signal_parts)
 
@@ -133,6 +164,20 @@ def _inner_products(config: TheoryConfig, labels: np.ndarray, across: tuple, alo
     )
     data = (gram, norm * along_noise, labels, norm**2, float(config.patches - 1))
     return Draw(Problem(*data, config.noise == "orthogonal", config.n_retain), start)
+
+
+def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray) -> None:
+    if phi.ndim != 1 or not np.all(np.isfinite(phi)) or not phi.any():
+        raise ValueError(f"phi: must be one finite vector that is not zero, got shape {phi.shape}")
+    for name, vectors in (("xi", xi), ("w0", w0)):
+        if vectors.ndim != 2 or vectors.shape[1] != len(phi) or not len(vectors):
+            raise ValueError(f"{name}: must have shape (..., d = {len(phi)}), got {vectors.shape}")
+        if not np.all(np.isfinite(vectors)):
+            raise ValueError(f"{name}: must be finite")
+    if len(w0) % 2:
+        raise ValueError(f"w0: must have an even number of neurons, as many of each sign, got {len(w0)}")
+    if y.shape != (len(xi),) or not np.all(np.abs(y) == 1.0):
+        raise ValueError(f"y: must be {len(xi)} labels in {{-1, +1}}, one for each noise vector")
 
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:

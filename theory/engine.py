@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from repro.records.progress import track
+from repro.records.settings import reject
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
@@ -20,7 +21,9 @@ from theory.training import (
     Schedule,
     State,
     copy_state,
+    forgetting_schedule,
     make_rule,
+    plain_schedule,
     pretrain_schedule,
     start_state,
     unlearn_schedule,
@@ -131,6 +134,49 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     return [_assemble(config, rows[place]) for place, config in enumerate(configs)]
 
 
+class Orders(NamedTuple):
+    """The batches of a run made elsewhere, in the indices of its draw, retain samples first.
+
+    Attributes:
+        pretrain: samples of each step, shape `(steps, B)`; a short batch is filled up with n.
+        unlearn: the same, shape `(steps, B_R + B_F)`.
+    """
+
+    pretrain: np.ndarray
+    unlearn: np.ndarray
+
+
+def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
+    """Run one cell on a given draw and given batches: the twin of a network trained elsewhere. Nothing is retrained.
+
+    Args:
+        config: settings of the cell; its `n`, `n_forget`, `m` and epochs must be those of draw and batches.
+        drawn: data and initial weights, such as `Draw.from_vectors` makes.
+        orders: the batches.
+
+    Returns:
+        A trajectory of one row, the seed `config.first_seed`; `retrained` is NaN.
+
+    Raises:
+        ConfigError: naming the setting that draw or batches contradict.
+    """
+    neurons, n = drawn.start.V.shape
+    given = {"n": n, "n_forget": n - drawn.problem.n_retain, "m": neurons // 2}
+    for name, value in given.items():
+        if getattr(config, name) != value:
+            raise reject(name, getattr(config, name), f"{value}, as in the draw")
+    config, labels, schedules = replace(config, seeds=1), drawn.problem.labels, []
+    for phase, make in (("pretrain", plain_schedule), ("unlearn", forgetting_schedule)):
+        rows, name = getattr(orders, phase), {"pretrain": "pretrain_epochs", "unlearn": "epochs"}[phase]
+        epochs = max(getattr(config, name), 1)
+        if len(rows) % epochs:
+            raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
+        schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
+    pretrained = _pretrain_on(config, drawn, schedules[0])
+    unlearned = _unlearn(config, drawn, config.first_seed, pretrained, schedules[1])
+    return _assemble(config, [(pretrained, _not_retrained(pretrained), unlearned)])
+
+
 def thread_count() -> int:
     """Return the threads to use: `NUMBA_NUM_THREADS` if set, else the cores this process may run on."""
     allowed = os.environ.get("NUMBA_NUM_THREADS")
@@ -145,9 +191,7 @@ def _run_seed(
     drawn = draw(key, seed)
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
-    retrained = Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
-    if oracle:
-        retrained = _pretrain(key, drawn, seed, retain, endpoints=True)
+    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(pretrained)
     return [(pretrained, retrained, _unlearn(config, drawn, seed, pretrained)) for config in configs]
 
 
@@ -155,15 +199,25 @@ def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray,
     """Train on `members` from the draw's initial weights."""
     rng = generator(seed, "pretrain")
     schedule = pretrain_schedule(config, drawn.problem.labels, rng, members=members)
+    return _pretrain_on(config, drawn, schedule, endpoints=endpoints)
+
+
+def _pretrain_on(config: TheoryConfig, drawn: Draw, schedule: Schedule, *, endpoints: bool = False) -> Phase:
     rule = make_rule(config.pretrain, config, rho=config.pretrain_rho)
     measured = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
     epochs = sorted({0, config.pretrain_epochs}) if endpoints else measured
     return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
 
 
-def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase) -> Phase:
+def _not_retrained(pretrained: Phase) -> Phase:
+    return Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
+
+
+def _unlearn(
+    config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase, schedule: Schedule | None = None
+) -> Phase:
     """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
-    schedule = unlearn_schedule(config, drawn.problem.labels, generator(seed, "unlearn"))
+    schedule = schedule or unlearn_schedule(config, drawn.problem.labels, generator(seed, "unlearn"))
     rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:

@@ -75,7 +75,7 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
         (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
     """
     problem, K = draw.problem, weight_gram(draw, state)
-    signal2 = problem.signal2 if problem.orthogonal else 0.0
+    signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     scale = problem.noise_patches * config.sigma_p / config.m
     directions = sphere_directions(2 * config.m, config.directions)
     found = {"test_error": test_error(K, state.u, signal2, scale, directions)}

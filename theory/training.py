@@ -66,13 +66,35 @@ def pretrain_schedule(
 ) -> Schedule:
     """Return plain mini-batch training on `members`, without replacement within an epoch: `c_b = 1 / B`."""
     per_epoch = -(-len(members) // config.batch_size)
-    rows = np.sort(_batches(members, config.batch_size, config.pretrain_epochs * per_epoch, rng, pad=config.n), axis=1)
+    rows = _batches(members, config.batch_size, config.pretrain_epochs * per_epoch, rng, pad=config.n)
+    return plain_schedule(config, labels, rows, per_epoch=per_epoch)
+
+
+def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
+    """Return plain training on given batches.
+
+    Args:
+        config: settings.
+        labels: shape `(n,)`.
+        rows: sample indices of each step, shape `(steps, B)`; a short batch is filled up with n.
+        per_epoch: steps an epoch.
+    """
+    rows = np.sort(rows, axis=1)
     weights = (rows < config.n) / np.maximum(1, np.sum(rows < config.n, axis=1, keepdims=True))
     return _pack(config, rows, weights, labels, per_epoch=per_epoch)
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
-    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
+    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set."""
+    per_epoch = -(-config.n_retain // config.retain_batch)
+    steps = config.epochs * per_epoch
+    retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
+    forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
+    return forgetting_schedule(config, labels, np.hstack([retain, forget]), per_epoch=per_epoch)
+
+
+def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
+    """Return unlearning on given batches, each of retain and of forget samples; arguments as in `plain_schedule`.
 
     NegGrad, `L = alpha mean_R - (1 - alpha) mean_F`: `c = alpha / B_R` and `-(1 - alpha) / B_F`. Random labels: the
     forget weight is positive and the forget loss sees `-y`, while the signal patch stays `y phi`.
@@ -81,11 +103,7 @@ def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Ge
     loss_labels = labels.copy()
     if config.method == "random_label":
         loss_labels[config.n_retain :] *= -1.0
-    per_epoch = -(-config.n_retain // config.retain_batch)
-    steps = config.epochs * per_epoch
-    retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
-    forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
-    rows = np.sort(np.hstack([retain, forget]), axis=1)
+    rows = np.sort(rows, axis=1)
     in_retain, in_forget = rows < config.n_retain, (rows >= config.n_retain) & (rows < config.n)
     weights = in_retain * config.alpha / np.maximum(1, in_retain.sum(axis=1, keepdims=True))
     weights = weights + in_forget * sign * (1 - config.alpha) / np.maximum(1, in_forget.sum(axis=1, keepdims=True))

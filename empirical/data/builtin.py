@@ -1,5 +1,6 @@
 """Data sets that need no file: scikit-learn's scanned digits, and images drawn from the patch model of the theory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,12 @@ import torch
 
 from empirical.data.images import ImageSet, channel_statistics, no_options, stratified_subset
 from empirical.settings.run_config import Runtime
-from repro.records.settings import build, check, refuse_cost, setting
+from repro.records.settings import build, check, refuse_cost, reject, setting
+
+PICTURE = 32  # edge of a CIFAR image
+LABELS = ("balanced", "iid")
+NOISE_PATCHES = ("independent", "repeated")
+NOISES = ("gaussian", "cifar10")
 
 
 def load_digits(options: dict[str, Any], runtime: Runtime) -> ImageSet:
@@ -31,7 +37,9 @@ def load_digits(options: dict[str, Any], runtime: Runtime) -> ImageSet:
 class SignalNoise:
     """The patch model: `x = (y phi, xi_1, ..., xi_{P-1})`, `xi ~ N(0, sigma_p^2 (I - phi phi^T / |phi|^2))`.
 
-    Chen et al. 2023 (arXiv 2310.07269); the signal norm is `|phi| = s (P - 1) sigma_p (d / n)^(1/4)`.
+    Chen et al. 2023 (arXiv 2310.07269); the signal norm is `|phi| = s (P - 1) sigma_p (d / n)^(1/4)`. The theory
+    repeats one noise vector in all P - 1 patches and draws labels independently: both are offered here too. With
+    `noise` = "cifar10" real images stand in the noise patches, centred, scaled to the same size and projected alike.
     """
 
     signal_strength: float = setting(1.0, "dimensionless signal strength", symbol="s", low=0)
@@ -41,12 +49,17 @@ class SignalNoise:
     n_test: int = setting(1000, "test images", low=2)
     sigma_p: float = setting(1.0, "standard deviation of the noise", symbol="sigma_p", low=0, open_low=True)
     draw: int = setting(0, "seed of the draw", low=0)
+    labels: str = setting("balanced", "classes in equal numbers, or every label drawn by itself", choices=LABELS)
+    noise_patches: str = setting("independent", "noise of the patches of an image", choices=NOISE_PATCHES)
+    noise: str = setting("gaussian", "what stands in the noise patches", choices=NOISES)
 
     def __post_init__(self) -> None:
         check(self)
         name = "side" if self.side > max(self.n, self.n_test) else "n" if self.n > self.n_test else "n_test"
         size = (self.n + self.n_test) * self.side**2 * self.patches * 4e-9
         refuse_cost(name, getattr(self, name), size, 200, unit="GB of images")
+        if self.noise == "cifar10" and self.side != PICTURE:
+            raise reject("side", self.side, f"{PICTURE} when noise = 'cifar10'", "an image is one patch")
 
     @property
     def signal_norm(self) -> float:
@@ -54,26 +67,63 @@ class SignalNoise:
         return self.signal_strength * (self.patches - 1) * self.sigma_p * (self.side**2 / self.n) ** 0.25
 
 
+Noise = Callable[[int], np.ndarray]  # noise vectors (images, P - 1, d) for a number of images, before the projection
+
+
 def load_signal_noise(options: dict[str, Any], runtime: Runtime) -> ImageSet:
-    """Draw a train and a test set; class 1 is y = +1, class 0 is y = -1, in equal numbers.
+    """Draw a train and a test set; class 1 is y = +1, class 0 is y = -1.
 
     The patches lie side by side in one image `(1, side, patches * side)`; the first carries the signal.
+
+    Raises:
+        MissingDataError: when the noise is to be CIFAR-10 and its files are not there.
     """
     model = build(SignalNoise, options, where="dataset_options")
     generator = np.random.default_rng(model.draw)
     direction = generator.standard_normal(model.side**2)
     direction /= np.linalg.norm(direction)
-    train = _draw(model, direction, model.n, generator)
-    test = _draw(model, direction, model.n_test, generator)
+    drawn = 1 if model.noise_patches == "repeated" else model.patches - 1
+
+    def gaussian(count: int) -> np.ndarray:
+        return model.sigma_p * generator.standard_normal((count, drawn, len(direction)))
+
+    pictures = (model.n + model.n_test) * drawn
+    noise = gaussian if model.noise == "gaussian" else _photographs(model, generator, runtime, count=pictures)
+    train = _draw(model, direction, model.n, (generator, noise))
+    test = _draw(model, direction, model.n_test, (generator, noise))
     return ImageSet("signal-noise", *train, *test, 2, (0.0,), (1.0,))
 
 
+def _photographs(model: SignalNoise, generator: np.random.Generator, runtime: Runtime, *, count: int) -> Noise:
+    """Return a source of CIFAR-10 images, grey, none twice; pixels have mean 0 and deviation sigma_p on the whole."""
+    from empirical.data.files import load_cifar10
+
+    images = load_cifar10({}, runtime).train_images
+    if count > len(images):
+        raise reject("n_test", model.n_test, f"such that (n + n_test) (P - 1) = {count} is at most {len(images)}")
+    grey = images.float().mean(1).flatten(1)
+    chosen = grey[torch.from_numpy(generator.permutation(len(images))[:count])].double().numpy()
+    chosen = model.sigma_p * (chosen - float(grey.mean())) / float(grey.std())
+    place = 0
+
+    def take(images_wanted: int) -> np.ndarray:
+        nonlocal place
+        drawn = count // (model.n + model.n_test)
+        first, place = place, place + images_wanted * drawn
+        return chosen[first:place].reshape(images_wanted, drawn, -1)
+
+    return take
+
+
 def _draw(
-    model: SignalNoise, direction: np.ndarray, count: int, generator: np.random.Generator
+    model: SignalNoise, direction: np.ndarray, count: int, source: tuple[np.random.Generator, Noise]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    labels = generator.permutation(np.arange(count) % 2)
-    noise = model.sigma_p * generator.standard_normal((count, model.patches - 1, len(direction)))
-    noise -= (noise @ direction)[..., None] * direction
+    generator, draw_noise = source
+    balanced = model.labels == "balanced"
+    labels = generator.permutation(np.arange(count) % 2) if balanced else generator.integers(2, size=count)
+    noise = draw_noise(count)
+    noise = noise - (noise @ direction)[..., None] * direction
+    noise = np.broadcast_to(noise, (count, model.patches - 1, len(direction)))
     signal = (2 * labels - 1)[:, None, None] * model.signal_norm * direction
     patches = np.concatenate([signal, noise], axis=1).reshape(count, model.patches, model.side, model.side)
     images = patches.transpose(0, 2, 1, 3).reshape(count, 1, model.side, model.patches * model.side)

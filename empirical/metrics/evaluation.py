@@ -74,7 +74,8 @@ class Evaluation:
         config: the run's config.
         images: its data, clean, and split: its rows, both without the forget and test images that are not measured.
         outputs: by role (original, retrained, unlearned).
-        networks: by role (and `random`, a fresh model), functions that return the model.
+        networks: by role (and `initial`, the original before its first step, and `random`, a fresh model),
+            functions that return the model.
         trained_on: the images the models were trained on, corrupted if the config says so.
         seed: root of whatever a metric draws.
         result: the numbers of the metrics before this one.

@@ -1,6 +1,8 @@
 """Networks that are not residual: VGG-16 with BatchNorm, a small vision transformer, the theory's two-layer CNN."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from empirical.models.resnet import Classifier, convolution
 from repro.records.errors import MissingDataError
 from repro.records.settings import reject
 
+SCALE = 0.1  # sigma_0 sqrt(d): initial weights of the theory's network have deviation SCALE / side
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
@@ -47,25 +50,47 @@ class PatchCNN(nn.Module):
     """The theory's network: `F_j(x) = (1/m) sum_r sum_p relu(<w_{j,r}, x^(p)>)`, j in {-1, +1}; logits (F_-1, F_+1).
 
     Cross entropy over the two logits is the theory's logistic loss of `f = F_+1 - F_-1`. The second layer is fixed.
+    Each option leaves the theory by one step and, but for `pool`, starts as the same function.
 
     Args:
         shape: `(1, side, patches * side)`: patches side by side.
         neurons: m, per sign.
+        bias: add a bias to every neuron, 0 at first.
+        pool: "sum" over the patches, or "mean".
+        trained_head: train the second layer, a matrix `(2, 2 m)`, 1/m on a sign's own neurons at first.
+        deep: a further ReLU layer `(2 m, 2 m)` on every patch, the identity at first.
     """
 
-    def __init__(self, shape: Sequence[int], neurons: int = 10) -> None:
+    def __init__(
+        self, shape: Sequence[int], neurons: int = 10, *,
+        bias: bool = False, pool: str = "sum", trained_head: bool = False, deep: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.side = shape[1]
         self.neurons = neurons
-        self.weight = nn.Parameter(torch.randn(2 * neurons, self.side**2) * 0.1 / self.side)
+        self.pool = pool
+        self.weight = nn.Parameter(torch.randn(2 * neurons, self.side**2) * SCALE / self.side)
+        self.bias = nn.Parameter(torch.zeros(2 * neurons)) if bias else None
+        self.hidden = nn.Parameter(torch.eye(2 * neurons)) if deep else None
+        own = torch.eye(2).repeat_interleave(neurons, 1) / neurons
+        self.second = nn.Parameter(own) if trained_head else None
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the summed activations `(b, 2 m)`, those of j = -1 first."""
-        patches = images[:, 0].unfold(2, self.side, self.side).transpose(1, 2).flatten(2)
-        return torch.relu(patches @ self.weight.T).sum(1)
+        """Return the pooled activations `(b, 2 m)`, those of j = -1 first."""
+        before = self.patches(images) @ self.weight.T
+        active = torch.relu(before if self.bias is None else before + self.bias)
+        if self.hidden is not None:
+            active = torch.relu(active @ self.hidden.T)
+        return active.sum(1) if self.pool == "sum" else active.mean(1)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Return the patches `(b, P, d)` of images `(b, 1, side, P * side)`; the first carries the signal."""
+        return images[:, 0].unfold(2, self.side, self.side).transpose(1, 2).flatten(2)
 
     def head(self, features: Tensor) -> Tensor:
         """Return `(F_-1, F_+1)`, shape `(b, 2)`."""
+        if self.second is not None:
+            return features @ self.second.T
         return features.view(len(features), 2, self.neurons).mean(2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,8 +98,15 @@ class PatchCNN(nn.Module):
         return self.head(self.features(images))
 
 
-def patch_cnn(shape: Sequence[int], classes: int) -> PatchCNN:
+def patch_cnn(shape: Sequence[int], classes: int, **changes: Any) -> PatchCNN:
     """Return the theory's two-layer CNN with 10 neurons per sign, for `signal-noise` images."""
     if classes != 2 or shape[0] != 1 or shape[2] % shape[1]:
         raise reject("model", "patch-cnn", "used on signal-noise images", "choose a ResNet for other data sets")
-    return PatchCNN(shape)
+    return PatchCNN(shape, **changes)
+
+
+# Steps away from the theory's network, one change each.
+patch_cnn_bias = partial(patch_cnn, bias=True)
+patch_cnn_mean = partial(patch_cnn, pool="mean")
+patch_cnn_head = partial(patch_cnn, trained_head=True)
+patch_cnn_deep = partial(patch_cnn, deep=True)

@@ -71,6 +71,7 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
+    networks["initial"] = experiment.initial
     shared = (stages["original"].stage_id, stages["retrained"].stage_id, experiment.split.identity, config.n_test)
     settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
     whole = Evaluation(

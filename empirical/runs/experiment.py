@@ -13,6 +13,7 @@ from empirical.data.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
+from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.cell import build_method
@@ -110,7 +111,8 @@ class Experiment:
     def observer(self) -> Observe:
         """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
 
-        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set.
+        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Where the
+        config asks for `coefficients`, it sees those of a two-layer network too.
         """
         images, retain = self.images, self.split.retain
         seen = measured(self.config.rows_measured, self.split.forget, images.test_labels.numpy())
@@ -122,11 +124,14 @@ class Experiment:
         sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
         scope = {"rows_measured": self.config.rows_measured}
 
+        asked = "coefficients" in self.config.metrics
+        learned = coefficient_observer(self.initial(), images, self.split, digits=6) if asked else lambda _: {}
+
         def observe(network: Network, progress: float) -> dict[str, Any]:
             shares = {
                 name: accuracy(network, inputs[where], labels[where]) for name, (inputs, labels, where) in sets.items()
             }
-            return shares | scope
+            return shares | scope | learned(network)
 
         return observe
 
@@ -139,6 +144,11 @@ class Experiment:
         mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
         self.mask_seconds += time.perf_counter() - started
         return mask
+
+    def initial(self) -> Network:
+        """Return the original as it was before its first step."""
+        seed = derive_seed(self.config.seed, "pretrain")
+        return build_network(self.config, self.images, seed=seed, device=self.workspace.device)
 
     def copy_original(self) -> Network:
         """Return a new network with the original's weights."""

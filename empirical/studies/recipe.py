@@ -27,7 +27,8 @@ class Recipe:
         name: the study's name, kept in the provenance of its records.
         title: one line for people.
         defaults: settings of every cell.
-        blocks: groups of settings; a list stands for one cell per entry, several lists for their product.
+        blocks: groups of settings; a list stands for one cell per entry, several lists for their product. `{seed}` in
+            `dataset_options` stands for the cell's seed, so that seeds are independent draws of the data.
         choose: how a setting that the recipe leaves open is chosen, see `empirical.studies.choice`; empty: not at all.
             Its cells are then measured on the half of the images that the choice does not see.
         guessed: settings whose values the paper and its code do not give.
@@ -146,7 +147,8 @@ class Recipe:
         for block in blocks:
             where = f"{self.name}, block {self.blocks.index(block) + 1}"
             for settings in _product({**unseen, **self.defaults, **block}):
-                found[build(RunConfig, settings, where=where)] = None
+                data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
+                found[build(RunConfig, {**settings, "dataset_options": data}, where=where)] = None
         return [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
 
 

@@ -43,11 +43,24 @@ def _drawn_row(drawn: Any) -> dict[str, Any]:
     }
 
 
-def compare(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Put the theory's test error beside that of networks trained on the same signal-noise data."""
+def compare(
+    study: Annotated[
+        str, typer.Option(help="A study of real images, such as cifar10: predicted signs and sizes beside its own.")
+    ] = "",
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Put the theory beside networks: trained on the same signal-noise data, or a study against what was predicted."""
     from figures.theory.beside_networks import rows
 
     sources = readers(Store(store))
+    if study:
+        from figures.theory.predictions import rows as predictions
+
+        emit(predictions(sources, study), as_json=json)
+        if not json:
+            draw_figures(["fig-predictions"], sources, store / "figures")
+        return
     emit(rows(sources), as_json=json, empty="no runs to compare; `repro theory` and `repro empirical grid` make them")
     if not json:
         draw_figures(["fig-theory-vs-empirical"], sources, store / "figures")

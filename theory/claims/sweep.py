@@ -25,6 +25,7 @@ KIND, CELL_KIND = "theory_sweep", "theory_cell"
 Table = dict[str, np.ndarray]  # column to values, one a cell
 PRETRAINS = ({"pretrain": "sgd"}, {"pretrain": "sam"})
 SGD, SAM, WEAK_SAM = ({"unlearn": "sgd"}, {"unlearn": "sam", "rho_scale": 1.0}, {"unlearn": "sam", "rho_scale": 0.1})
+RADII = (SGD, WEAK_SAM, {"unlearn": "sam", "rho_scale": 0.3}, SAM)
 STRENGTHS = (0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 
 
@@ -98,6 +99,11 @@ SWEEPS = {
         {"signal_strength": (0.25, 0.5, 1.0, 2.0), "epochs": (0, 10), "probe_rho_scale": (0.1, 0.3, 1.0, 3.0)},
         rules=(SAM,), pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS), matched=False,
         common={"alpha": 0.7, "checkpoint_every": 1000},
+    ),
+    # What the theory expects of networks: see figures/theory/predictions.py.
+    "expectations": Sweep(
+        {"alpha": (0.5, 0.7, 0.9)},
+        rules=(*RADII, {"unlearn": "retain_sam", "rho_scale": 0.1}, {"unlearn": "minmax", "mask_refresh": 0}),
     ),
     "minmax": Sweep(
         {"mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9), "mask_refresh": (0, 1, 5, 20, 50)},

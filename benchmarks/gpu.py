@@ -1,0 +1,119 @@
+"""Everything a GPU brings, in order and in slices that go on where they stopped: `make gpu`, or this file.
+
+1. `tests/gpu`: captured steps equal eager ones on the device.
+2. `train_step.py` and `epoch.py`: records of the study "speed", ratios to the released path and, for a step, to
+   plain bf16 with channels last and torch.compile.
+3. One seed of NegGrad of `recipes/gpu-tinyimagenet100-resnet18.toml`, made so short that it fits `--minutes`, by the
+   images a second that step 2 measured.
+4. The recipe as it stands, `--slice` seconds a call; the hours it will take are printed first.
+
+python benchmarks/gpu.py [--minutes 30] [--slice 3000] [--store runs] [--tiny]
+
+`--tiny` walks the same way on a CPU in minutes: the tests' stand-in for CUDA graphs, one benchmark case, digits.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from empirical.settings.run_config import Runtime
+from empirical.studies.finished import Finished
+from empirical.studies.grid import run_grid
+from empirical.studies.plan import plan
+from empirical.studies.recipe import Recipe, load_recipe
+from repro.records.errors import MissingDataError
+from repro.records.pack import readers
+from repro.records.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+# From the study as it stands down to what fits a lunch break: epochs of pretraining, subset models, their epochs.
+SIZES = [(60, 64, 20), (30, 32, 12), (20, 32, 8), (12, 24, 6), (6, 16, 4), (3, 8, 3)]
+SHORT = ({"method": "neggrad", "rule": ["sgd", "sam-0.1", "asam-1.0", "retain-sam-0.1", "minmax-asam-1.0"]},)
+TINY = {"dataset": "digits", "model": "resnet8-narrow", "augment": "none", "precision": "fp32", "n_train": 400,
+        "n_test": 200, "pretrain_epochs": 1, "subsets": 4, "epochs": 1, "metrics": ["accuracy", "tow"],
+        "pretrain": "sgd", "difficulty": "high", "seed": [0], "alpha": 0.9}  # fmt: skip
+
+
+def call(*command: str) -> None:
+    """Run a command from the repository's root; end here with its exit code if it fails."""
+    print("$", *command, flush=True)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+def shortened(recipe: Recipe, pretrain_epochs: int, subsets: int, subset_epochs: int) -> Recipe:
+    """Return one seed of NegGrad on the easiest and the hardest forget set, with a training of this length."""
+    smaller = {"pretrain_epochs": pretrain_epochs, "subsets": subsets, "subset_epochs": subset_epochs,
+               "forget_batch_size": 32, "epochs": 2, "seed": [0], "pretrain": ["sgd", "asam-1.0"],
+               "difficulty": ["low", "high"]}  # fmt: skip
+    name, title = "gpu-short", f"{recipe.title}: one short seed of NegGrad"
+    choose = dict(recipe.choose) | {"values": [0.003, 0.01, 0.03]}
+    return replace(recipe, name=name, title=title, defaults={**recipe.defaults, **smaller}, blocks=SHORT, choose=choose)
+
+
+def measured_rate(store: Store) -> float:
+    """Return the images a second that the last epoch benchmark measured for SGD; 0 where there is none."""
+    found = [one for one in store.records("benchmark") if one.config.get("benchmark") == "epoch"]
+    rows = [row for one in found for row in one.result["rows"] if row["case"].endswith("/sgd")]
+    return rows[0]["images_per_second"] if rows else 0.0
+
+
+def fitting(recipe: Recipe, store: Store, runtime: Runtime, *, seconds: float, images: int) -> Recipe:
+    """Return the longest short study whose passes fit, counting the first candidates of every choice.
+
+    Raises:
+        MissingDataError: when no epoch benchmark has measured a rate yet.
+    """
+    rate = measured_rate(store)
+    if not rate:
+        raise MissingDataError("no measured rate: python benchmarks/epoch.py")
+    for size in SIZES:
+        short = shortened(recipe, *size)
+        needed = plan(short, store, runtime, Finished(readers(store))).passes * images / rate
+        print(f"{size[0]} epochs, {size[1]} subset models: about {needed / 60:.0f} minutes at {rate:.0f} images/s")
+        if needed <= seconds:
+            return short
+    return short
+
+
+def run_slice(recipe: Recipe, store: Store, runtime: Runtime, seconds: float) -> None:
+    """Run a study until the time is up, after saying how long all of it takes."""
+    found = plan(recipe, store, runtime, Finished(readers(store)))
+    hours = "unknown" if found.unmeasured else f"{found.hours:.1f}"
+    print(f"{recipe.name}: {found.passes:.0f} passes, hours: {hours}; now at most {seconds:.0f} s", flush=True)
+    report = run_grid(recipe, store, max_seconds=seconds, runtime=runtime)
+    print(f"{len(report.done)} computed, {len(report.found)} found, {report.remaining} remaining", flush=True)
+    if report.failed:
+        raise SystemExit("; ".join(report.failed.values()))
+
+
+def main() -> None:
+    """Run the four steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0, help="what the short study may take")
+    parser.add_argument("--slice", type=float, default=3000.0, help="seconds of the full study in this call")
+    parser.add_argument("--store", default="runs")
+    parser.add_argument("--data-root", default="", help="folder of the Parquet files (default: REPRO_DATA)")
+    parser.add_argument("--tiny", action="store_true", help="the same way on a CPU, in minutes")
+    chosen = parser.parse_args()
+    store, device = Store(Path(chosen.store)), "cpu" if chosen.tiny else "cuda"
+    runtime = Runtime(device=device, data_root=chosen.data_root, engine="graph", study="gpu-short")
+    call("-m", "pytest", "-q", "tests/empirical/test_graph.py" if chosen.tiny else "tests/gpu", "-m", "gpu or not gpu")
+    only = ["--only", "resnet8/sgd"] if chosen.tiny else []
+    for name in ("train_step", "epoch"):
+        call(f"benchmarks/{name}.py", "--device", device, "--store", chosen.store, *only)
+    study = load_recipe(ROOT / "recipes" / "gpu-tinyimagenet100-resnet18.toml")
+    if chosen.tiny:
+        study = replace(study, name="gpu-tiny", defaults=TINY, blocks=SHORT, choose={"values": [0.01, 0.03, 0.1]})
+        run_slice(study, store, runtime, chosen.minutes * 60)
+        return
+    run_slice(fitting(study, store, runtime, seconds=chosen.minutes * 60, images=50_000), store, runtime,
+              chosen.minutes * 60)  # fmt: skip
+    run_slice(study, store, runtime, chosen.slice)
+
+
+if __name__ == "__main__":
+    main()

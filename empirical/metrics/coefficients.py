@@ -1,0 +1,96 @@
+"""Learning coefficients of the theory's two-layer network, measured from its weights alone.
+
+Weights move in the span of signal and noise, `w_a = w0_a + p_a phi + sum_i q_ai xi_i`, so that p and q solve
+
+    G (p_a, q_a) = <w_a - w0_a, (phi, xi)>,    kappa_a = j_a |phi|^2 p_a,    zeta_ai = (P-1) |xi_i|^2 q_ai
+
+(Chen et al. 2023; the conventions of `theory.measure`). The Gram matrix G of signal and noise has full rank as long as
+there are fewer vectors than dimensions. Weight decay leaves the span: the solution is then the nearest point in it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from empirical.data.forget import Split
+from empirical.data.images import ImageSet
+from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.models.network import Network
+from empirical.models.others import PatchCNN
+from repro.records.settings import reject
+
+
+def coefficients(evaluation: Evaluation) -> dict[str, float]:
+    """Return kappa, zeta and the active shares of each model, see `coefficient_observer`.
+
+    Raises:
+        ConfigError: when the network is not the theory's, or the images are not signal-noise images.
+    """
+    initial = evaluation.networks["initial"]()
+    if not _expressible(initial, evaluation.images):
+        raise reject("metrics", "coefficients", "asked of a patch-cnn on signal-noise images alone", "leave it out")
+    learned = coefficient_observer(initial, evaluation.images, evaluation.split)
+    return {
+        f"{prefix(role)}{name}": value for role in ROLES for name, value in learned(evaluation.networks[role]()).items()
+    }
+
+
+def coefficient_observer(
+    initial: Network, images: ImageSet, split: Split, *, digits: int = 16
+) -> Callable[[Network], dict[str, Any]]:
+    """Return what measures the coefficients of a network that began as `initial`; of other networks it sees nothing.
+
+    Its numbers, over neurons a (2 m of them), noise vectors i, and R or F (`side`):
+
+        kappa, kappa_plus, kappa_minus            mean of kappa_a over all neurons, or those of one sign
+        zeta_<side>, zeta_<side>_oppose           mean of zeta_ai over the pairs j_a = y_i, or j_a = -y_i
+        active_<side>_match, active_<side>_oppose share of the pairs with `<w_a, xi_i> > 0`
+
+    Args:
+        initial: the original before its first step.
+        images: signal-noise images, the first patch of each `y phi`.
+        split: retain and forget rows.
+        digits: significant digits that are kept.
+    """
+    if not _expressible(initial, images):
+        return lambda network: {}
+    start = _weights(initial)
+    model: Any = initial.model
+    patches = model.patches(images.train_images.double().cpu()).numpy()
+    labels = 2 * images.train_labels.numpy() - 1
+    phi, noise = labels[0] * patches[0, 0], patches[:, 1:]
+    if np.array_equal(noise, np.broadcast_to(noise[:, :1], noise.shape)):  # one noise vector, repeated
+        noise = noise[:, :1]
+    rows = {"retain": split.retain, "forget": split.forget}
+    signs = np.repeat([-1, 1], model.neurons)
+    vectors = np.vstack([phi, noise.reshape(-1, noise.shape[-1])])
+    gram = vectors @ vectors.T
+    size = np.diag(gram)
+    match = np.equal.outer(signs, labels)
+
+    def measure(network: Network) -> dict[str, Any]:
+        weights = _weights(network)
+        solved = size * np.linalg.solve(gram, vectors @ (weights - start).T).T
+        kappa = signs * solved[:, 0]
+        zeta = (patches.shape[1] - 1) * solved[:, 1:].reshape(len(signs), *noise.shape[:2])
+        active = (weights @ vectors[1:].T).reshape(zeta.shape) > 0
+        found = {"kappa": kappa.mean(), "kappa_plus": kappa[signs > 0].mean(), "kappa_minus": kappa[signs < 0].mean()}
+        for side, part in rows.items():
+            for ending, pairs in (("match", match[:, part]), ("oppose", ~match[:, part])):
+                found[f"zeta_{side}{'' if ending == 'match' else '_oppose'}"] = zeta[:, part][pairs].mean()
+                found[f"active_{side}_{ending}"] = active[:, part][pairs].mean()
+        return {name: float(f"{value:.{digits}g}") for name, value in found.items()}
+
+    return measure
+
+
+def _weights(network: Network) -> np.ndarray:
+    """Return the first layer, shape `(2 m, d)`, float64."""
+    weight: torch.Tensor = network.model.weight  # type: ignore[assignment]
+    return weight.detach().double().cpu().numpy()
+
+
+def _expressible(network: Network, images: ImageSet) -> bool:
+    return isinstance(network.model, PatchCNN) and images.name == "signal-noise"

@@ -1,0 +1,313 @@
+"""What the theory predicts for networks, written down before the study was read: signs and sizes beside what was seen.
+
+Every prediction is a sum of signed terms, each a measure of one rule in one setting, taken at matched forgetting. The
+theory's value comes from the sweep `expectations` (two-layer network, s = 0.5: below the boundary of SGD); the observed
+one from NegGrad runs of a study of real images, paired by training seed and forget set.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import outside_legend, panel_grid
+from figures.drawing.style import WIDE, Theme
+from figures.tables.cells import run_caption, unlearn_table
+from figures.tables.floor import with_references
+from figures.tables.intervals import Table, effect_text, interval
+from figures.tables.names import family
+from figures.tables.pairs import typical_floor
+from figures.tables.records import Records
+from figures.tables.trajectories import matched_rows, trajectory_rows
+from figures.verdicts.judge import NOT_RUN, judge
+from repro.records.record import Reader, Record
+
+CLOCK, KEPT = "clock", "kept"
+# Retraining must change forget accuracy by this much: halfway to a model like the original is no forgetting.
+LEAST_WAY = 0.05
+SWEEP = "expectations"
+SAME = ["difficulty", "forget_set", "seed"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a prediction.
+
+    Attributes:
+        sign: +1 or -1.
+        rule: key of `NETWORK_RULES` and `THEORY_RULES`.
+        pretrain: family of the pretraining rule: `sgd`, or `sam` for any sharpness-aware one.
+        alpha: weight of the retain loss.
+    """
+
+    sign: int
+    rule: str
+    pretrain: str = "sgd"
+    alpha: float = 0.9
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A sentence about networks that the theory may be held to.
+
+    Attributes:
+        name: short and unique; sentence: what is predicted, in words.
+        measure: `clock`, log of learning rate x epochs until half of what retraining forgets is forgotten (theory:
+            until forget error 0.5), or `kept`, test accuracy there.
+        sign: +1 or -1, of the sum of the terms.
+        terms: what is added and subtracted.
+        recipe: the study that has the cells.
+    """
+
+    name: str
+    sentence: str
+    measure: str
+    sign: int
+    terms: tuple[Term, ...]
+    recipe: str = "cifar10"
+
+
+# Labels of a network's rules; several are cells of their own. The theory counts radii in units of rho_th.
+NETWORK_RULES = {
+    "sgd": ("sgd",), "SAM": ("sam-0.1", "asam-1.0"), "narrow SAM": ("sam-0.1",), "wide SAM": ("sam-0.3",),
+    "SAM on R": ("retain-sam-0.1",), "MinMax": ("minmax-asam-1.0",),
+}  # fmt: skip
+THEORY_RULES = {
+    "sgd": ("sgd", 0.1), "SAM": ("sam", 0.1), "narrow SAM": ("sam", 0.1), "wide SAM": ("sam", 0.3),
+    "SAM on R": ("retain_sam", 0.1), "MinMax": ("minmax", 0.1),
+}  # fmt: skip
+
+
+def _against(ours: str, base: str = "sgd", pretrain: str = "sgd", alpha: float = 0.9) -> tuple[Term, Term]:
+    return Term(1, ours, pretrain, alpha), Term(-1, base, pretrain, alpha)
+
+
+PREDICTIONS = (
+    Prediction("slower", "SAM forgets more slowly than SGD after SGD pretraining", CLOCK, 1, _against("SAM")),
+    Prediction("slower at .7", "SAM forgets more slowly than SGD after SAM pretraining, at alpha = .7", CLOCK, 1,
+               _against("SAM", pretrain="sam", alpha=0.7), "cifar10-alpha"),
+    Prediction("full SAM is the brake", "SAM on R only forgets faster than full SAM", CLOCK, -1,
+               _against("SAM on R", "narrow SAM")),
+    Prediction("MinMax brakes", "Sharp MinMax with a mask fixed at the start forgets more slowly than SGD", CLOCK, 1,
+               _against("MinMax")),
+    Prediction("radius brakes", "SAM of three times the radius forgets more slowly", CLOCK, 1,
+               _against("wide SAM", "narrow SAM"), "cifar10-radius"),
+    Prediction("dearer after SGD", "after SGD pretraining SAM keeps less test accuracy than SGD", KEPT, -1,
+               _against("SAM")),
+    Prediction("cheaper after SAM", "after SAM pretraining SAM keeps more test accuracy than SGD", KEPT, 1,
+               _against("SAM", pretrain="sam")),
+    Prediction("SAM pretraining pays", "a model pretrained by SAM keeps more test accuracy than one by SGD", KEPT, 1,
+               (Term(1, "sgd", "sam"), Term(-1, "sgd", "sgd"))),
+    Prediction("SAM on R, after SGD", "after SGD pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
+               _against("SAM on R", "narrow SAM")),
+    Prediction("SAM on R, after SAM", "after SAM pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
+               _against("SAM on R", "narrow SAM", "sam")),
+    Prediction("turns", "at alpha = .5, after SAM pretraining, SAM keeps less test accuracy than SGD", KEPT, -1,
+               _against("SAM", pretrain="sam", alpha=0.5), "cifar10-alpha"),
+    Prediction("SAM on R does not turn", "at alpha = .5, after SAM pretraining, SAM on R keeps more than SGD", KEPT, 1,
+               _against("SAM on R", pretrain="sam", alpha=0.5), "cifar10-alpha"),
+    Prediction("shrinks", "after SAM pretraining SAM's advantage is larger at alpha = .9 than at .5", KEPT, 1,
+               (*_against("SAM", pretrain="sam"), Term(-1, "SAM", "sam", 0.5), Term(1, "sgd", "sam", 0.5)),
+               "cifar10-alpha"),
+    Prediction("MinMax is dear", "after SAM pretraining Sharp MinMax keeps less test accuracy than SGD", KEPT, -1,
+               _against("MinMax", pretrain="sam")),
+)  # fmt: skip
+
+
+def expected(records: Records) -> dict[str, dict[str, float]]:
+    """Return the theory's value of each prediction with a 95 % interval, by name; empty where the sweep is not run.
+
+    `mean +- 1.96 se`, the standard errors over seeds of all terms added in squares; a rule that forgets in part of its
+    seeds only counts by those that do, so that its `clock` is a lower bound.
+    """
+    sweeps = [one for one in records.of("theory_sweep") if one.result["sweep"] == SWEEP]
+    if not sweeps:
+        return {}
+    table = pd.DataFrame({name: list(column) for name, column in sweeps[-1].arrays().items()})
+    found = {}
+    for one in PREDICTIONS:
+        values = [_theory_value(table, term, one.measure) for term in one.terms]
+        mean = sum(term.sign * value for term, (value, _) in zip(one.terms, values, strict=True))
+        half = 1.96 * float(np.sqrt(sum(error**2 for _, error in values)))
+        found[one.name] = {"mean": float(mean), "low": float(mean - half), "high": float(mean + half)}
+    return found
+
+
+def _theory_value(table: Table, term: Term, measure: str) -> tuple[float, float]:
+    rule, rho = THEORY_RULES[term.rule]
+    chosen = (table["unlearn"] == rule) & (table["pretrain"] == term.pretrain) & np.isclose(table["alpha"], term.alpha)
+    row = table[chosen & np.isclose(table["rho_scale"], rho)].iloc[0]
+    if measure == CLOCK:
+        return float(np.log(row["matched_epochs"])), float(row["matched_epochs_se"] / row["matched_epochs"])
+    return 1 - float(row["matched_test_error"]), float(row["matched_test_error_se"])
+
+
+def measured(runs: Sequence[Record]) -> Table:
+    """Return one row a NegGrad run with accuracies along the way: its cell, seed, `clock`, `kept` and `reached`.
+
+    `clock = log(lr x epochs)` until forget accuracy has come halfway to the retrained model's; of a run that never
+    comes so far it is that of the whole run, a lower bound, and `kept` is NaN. Sets on which retraining changes forget
+    accuracy by less than five points are left out.
+    """
+    columns = ["rule", "pretrain", "alpha", *SAME, "clock", "kept", "reached", "run_id", "floor_test_accuracy"]
+    table = with_references(unlearn_table(runs))
+    matched = matched_rows(trajectory_rows(runs))
+    if matched.empty:
+        return pd.DataFrame(columns=pd.Index(columns))
+    keep = ["run_id", "lr", "epochs", "alpha", "forget_set", "original_forget_accuracy", "retrained_forget_accuracy"]
+    rows = matched.merge(table.reindex(columns=[*keep, "floor_test_accuracy"]), on="run_id")
+    way = (rows["original_forget_accuracy"] - rows["retrained_forget_accuracy"]).abs()
+    rows = rows[(rows["method"] == "neggrad") & (way >= LEAST_WAY)]
+    share = (rows["gradient_evaluations_matched"] / rows["gradient_evaluations_end"]).where(rows["reached"], 1.0)
+    clock = np.log((rows["lr"] * rows["epochs"] * share).astype(float))
+    return rows.assign(clock=clock, kept=rows["test_matched"], pretrain=rows["pretrain"].map(_pretraining))
+
+
+def _pretraining(rule: str) -> str:
+    return "sgd" if family(rule) == "sgd" else "sam"
+
+
+def differences(rows: Table, one: Prediction) -> Table:
+    """Return the observed sum of a prediction's terms, one row a cell (rule, forget set) and seed.
+
+    A run that never forgets enters only where its lower bound cannot make the claim stronger than it is.
+    """
+    labels = max((NETWORK_RULES[term.rule] for term in one.terms), key=len)
+    parts = [_one_cell(rows, one, label) for label in labels]
+    return pd.concat(parts, ignore_index=True).dropna(subset=["difference"])
+
+
+def _one_cell(rows: Table, one: Prediction, label: str) -> Table:
+    """Return the sum of terms where every rule of several labels is the one with this label."""
+    total: Any = None
+    for number, term in enumerate(one.terms):
+        names = NETWORK_RULES[term.rule]
+        rule = label if label in names else names[0]
+        chosen = rows[(rows["rule"] == rule) & (rows["pretrain"] == term.pretrain)]
+        chosen = chosen[np.isclose(chosen["alpha"].astype(float), term.alpha)]
+        value = chosen[one.measure].astype(float)
+        understates = term.sign * one.sign > 0  # a lower bound of a term that is to be large
+        value = value.where(chosen["reached"].astype(bool) | (understates and one.measure == CLOCK))
+        noise = chosen["floor_test_accuracy"] if one.measure == KEPT else np.nan
+        part = chosen[SAME].assign(**{f"term{number}": term.sign * value, f"floor{number}": noise})
+        total = part if total is None else total.merge(part, on=SAME)
+    terms = [f"term{number}" for number in range(len(one.terms))]
+    # Every pair of terms differs by the noise of one difference.
+    floor = total["floor0"].astype(float) * np.sqrt(len(terms) / 2)
+    return total[SAME].assign(cell=label, difference=total[terms].sum(axis=1, skipna=False), floor=floor)
+
+
+def outcomes(records: Records, study: str = "") -> Table:
+    """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the verdict.
+
+    Args:
+        records: what there is.
+        study: only runs of this study and of those whose names begin with it and a dash; empty takes every study of
+            real images.
+
+    Returns:
+        Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
+        the mean over cells, `cells`, `seeds`, `verdict`, and `run_ids`, the runs behind it.
+    """
+    rows, theory = measured(study_runs(records, study)), expected(records)
+    found = []
+    for one in PREDICTIONS:
+        seen = differences(rows, one)
+        cells = pd.DataFrame([interval(cell["difference"]) for _, cell in seen.groupby(["cell", *SAME[:2]])])
+        mean = interval(seen.groupby("seed")["difference"].mean()) if len(seen) else interval([])
+        verdict = judge(cells, sign=one.sign, overall=mean) if len(cells) else NOT_RUN
+        head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
+        numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}
+        counts = {"cells": len(cells), "floor": typical_floor(seen), "verdict": verdict, "recipe": one.recipe}
+        found.append(head | numbers | {end: mean[end] for end in ("mean", "low", "high", "seeds")} | counts)
+    return pd.DataFrame(found)
+
+
+def study_runs(records: Records, study: str = "") -> list[Record]:
+    """Return the finished runs of a study and of those that extend it; without a name, of all real images."""
+    runs = [one for one in records.of("unlearn") if one.status == "ok" and one.config["dataset"] != "signal-noise"]
+    names: Mapping[str, str] = {one.run_id: str(one.provenance.get("study") or "") for one in runs}
+    return [one for one in runs if not study or names[one.run_id] == study or names[one.run_id].startswith(f"{study}-")]
+
+
+def rows(readers: Iterable[Reader], study: str = "") -> list[dict[str, Any]]:
+    """Return the table that `repro compare --study` prints, one row a prediction."""
+    return [
+        {
+            "prediction": row["sentence"],
+            "of": MEASURES[row["measure"]],
+            "sign": f"{row['sign']:+d}",
+            "theory": _effect(row, "expected_"),
+            "observed": _effect(row, ""),
+            "cells": row["cells"],
+            "seeds": row["seeds"],
+            "verdict": row["verdict"],
+        }
+        for _, row in outcomes(Records(readers), study).iterrows()
+    ]
+
+
+MEASURES = {CLOCK: "log of lr x epochs to half forgotten", KEPT: "test accuracy there"}
+
+
+def _effect(row: Any, prefix: str) -> str:
+    ends = {end: row.get(f"{prefix}{end}", np.nan) for end in ("mean", "low", "high")}
+    return effect_text(ends) if np.isfinite(ends["mean"]) else "—"
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw every prediction as a line: the theory's value, and what the largest study of real images gave."""
+    study = main_study_name(records)
+    data = outcomes(records, study)
+    seen = data["cells"].sum()
+    if not seen and "expected_mean" not in data:
+        return empty_figure(lacking("fig-predictions", "the predicted cells"), theme)
+    figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
+    for panel, measure in zip(axes[0], MEASURES, strict=True):
+        _panel(panel, data[data["measure"] == measure].iloc[::-1], theme)
+        panel.set_xlabel(MEASURES[measure])
+    outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
+    runs = study_runs(records, study) if seen else []
+    setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else " No network has been run."
+    caption = (
+        "What the theory predicts for NegGrad on real images, written down before the study was read. Diamond: the "
+        "two-layer network at s = 0.5 (forget error 0.5), 95 % over seeds; circle: observed mean over cells (forget "
+        "accuracy halfway to the retrained model's) with its 95 % t-interval over training seeds; arrow: the "
+        "predicted sign. Radii are in units of rho_th in theory and absolute in networks: signs can be compared, "
+        f"sizes only by order.{setting}"
+    )
+    verdicts = "; ".join(f"{row.name}: {row.verdict}" for row in data.itertuples(index=False))
+    missing = tuple(dict.fromkeys(f"{row.name}: repro empirical grid recipes/{row.recipe}.toml"
+                                  for row in data.itertuples(index=False) if not row.cells))  # fmt: skip
+    return Drawing(data, caption, f"A line a prediction. {verdicts}.", tuple(runs), missing, figure)
+
+
+def main_study_name(records: Records) -> str:
+    """Return the study, extensions counted with it, that has most runs with accuracies along the way."""
+    measurable = set(trajectory_rows(study_runs(records))["run_id"])
+    names = [str(one.provenance.get("study") or "") for one in study_runs(records) if one.run_id in measurable]
+    return max(sorted(set(names)), key=lambda name: sum(other.startswith(name) for other in names), default="")
+
+
+def _panel(axes: Any, part: Table, theme: Theme) -> None:
+    axes.axvline(0, color=theme.ink, linewidth=0.8)
+    looks = {"expected_": ("theory, two-layer network", 0.15, theme.lines("sgd") | {"marker": "D"}),
+             "": ("observed, NegGrad on images", -0.15, theme.lines("sam") | {"marker": "o"})}  # fmt: skip
+    for name, _, look in looks.values():
+        axes.plot([], [], label=name, **look | {"linestyle": "none"})
+    for place, (_, row) in enumerate(part.iterrows()):
+        axes.annotate("", (0.06 * row["sign"] + 0.5, place), (0.5, place), xycoords=("axes fraction", "data"),
+                      arrowprops={"arrowstyle": "->", "color": theme.ink, "alpha": 0.25})  # fmt: skip
+        for prefix, (_, shift, look) in looks.items():
+            mean = row.get(f"{prefix}mean", np.nan)
+            if not np.isfinite(mean):
+                continue
+            ends = [[mean - row[f"{prefix}low"]], [row[f"{prefix}high"] - mean]]
+            error = ends if np.isfinite(ends).all() else None
+            axes.errorbar([mean], [place + shift], xerr=error, capsize=1.6, **look | {"linestyle": "none"})
+    axes.set_yticks(range(len(part)), [f"{row.name}\n{row.verdict}" for row in part.itertuples(index=False)])
+    axes.set_ylim(-0.6, len(part) - 0.4)

@@ -1,0 +1,140 @@
+"""The theory at a network's own setting, and on its very data: the bridge between packages that do not know each other.
+
+Values pass over it: settings, vectors, labels and the order of the batches.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from empirical.data.builtin import SignalNoise
+from empirical.data.forget import train_rows
+from empirical.methods.retain import Retrain
+from empirical.models.others import SCALE, PatchCNN
+from empirical.runs.cell import build_method
+from empirical.runs.experiment import Experiment
+from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.run_config import RunConfig
+from empirical.training.batches import Arranger, Sets, row_sets
+from empirical.training.loop import Method
+from repro.records.errors import ConfigError
+from repro.records.identity import derive_seed
+from repro.records.settings import build
+from theory.config import TheoryConfig
+from theory.draw import Draw
+from theory.engine import Orders, Trajectory, replay
+
+NEURONS = 10  # m of the registered two-layer network
+RULES = {"sgd": "sgd", "sam": "sam", "retain-sam": "retain_sam"}
+# Settings that the theory has one value of, and what another value is called.
+EXPRESSED = {
+    "model": "patch-cnn", "method": "neggrad", "method_options": "", "momentum": 0.0, "weight_decay": 0.0,
+    "optimizer": "sgd", "pretrain_optimizer": "sgd", "schedule": "constant", "pretrain_schedule": "constant",
+    "warmup_epochs": 0, "augment": "none", "corruption": "none", "difficulty": "random", "n_train": 0,
+    "preset": "correct", "switches": "",
+}  # fmt: skip
+
+
+def departures(config: RunConfig) -> list[str]:
+    """Return what of a network on signal-noise images the theory cannot express, as `setting = value`."""
+    data = data_of(config)
+    found = [f"{name} = {getattr(config, name)}" for name, own in EXPRESSED.items() if getattr(config, name) != own]
+    if config.pretrain_lr != config.lr:
+        found.append(f"lr = {config.lr} after pretrain_lr = {config.pretrain_lr}")
+    if config.precision == "bf16":
+        found.append("precision = bf16")
+    found += [f"{name} = {getattr(config, name)}" for name in ("pretrain", "rule")
+              if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
+    if data.noise != "gaussian":
+        found.append(f"noise = {data.noise}")
+    if data.patches > 2 and data.noise_patches != "repeated":
+        found.append(f"noise_patches = {data.noise_patches}")
+    n_forget = round(config.forget_fraction * data.n)
+    if n_forget % (config.forget_batch_size or config.batch_size):
+        found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
+    return found
+
+
+def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
+    """Return the theory's config at a network's own setting: d, n, n_F, m, P, sigma_p, eta, batches, radii, epochs.
+
+    Raises:
+        ConfigError: naming what the theory cannot express.
+    """
+    if missing := departures(config):
+        raise ConfigError(f"theory: has no {'; no '.join(missing)}")
+    data, d = data_of(config), data_of(config).side ** 2
+    plain = TheoryConfig(
+        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=round(config.forget_fraction * data.n),
+        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, sigma_0_scale=SCALE,
+        eta_scale=config.lr * d, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
+        forget_batch=config.forget_batch_size or config.batch_size, alpha=config.alpha,
+        pretrain=RULES[parse_rule(config.pretrain).name], pretrain_epochs=config.pretrain_epochs,
+        unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
+    )  # fmt: skip
+    radii = (parse_rule(rule).rho or 0.0 for rule in (config.rule, config.pretrain))
+    return plain.at_radius(*radii)
+
+
+def data_of(config: RunConfig) -> SignalNoise:
+    """Return the settings of a config's signal-noise images."""
+    return build(SignalNoise, parse_options(config.dataset_options, "dataset_options"), where="dataset_options")
+
+
+def twin(experiment: Experiment) -> Trajectory:
+    """Return the exact theory on the data, the initial weights and the batches of a network, which need not be trained.
+
+    Raises:
+        ConfigError: naming what the theory cannot express.
+    """
+    config = experiment.config
+    setting = theory_config(config)
+    return replay(setting, twin_draw(experiment), twin_orders(experiment))
+
+
+def twin_draw(experiment: Experiment) -> Draw:
+    """Return the vectors of a network's data and initial weights: retain samples first, neurons of sign +1 first."""
+    model = experiment.initial().model
+    if not isinstance(model, PatchCNN):
+        raise ConfigError(f"model = {experiment.config.model}: must be patch-cnn to have a twin")
+    images, rows = experiment.images, _order(experiment)
+    patches = model.patches(images.train_images.double())[rows].numpy()
+    labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
+    weights = np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)
+    phi = np.mean(labels[:, None] * patches[:, 0], axis=0)
+    kept = {"n_retain": len(experiment.split.retain), "noise_patches": patches.shape[1] - 1}
+    return Draw.from_vectors(phi, patches[:, 1], weights, labels, **kept)
+
+
+def twin_orders(experiment: Experiment) -> Orders:
+    """Return the batches that a network reads in pretraining and in unlearning, in the indices of its twin's draw."""
+    config, images, split = experiment.config, experiment.images, experiment.split
+    everything, _ = train_rows(config, images.train_labels.numpy())
+    device = experiment.workspace.device
+    whole = row_sets(images, config.pretraining(), everything, everything[:0], device=device)
+    parts = row_sets(images, config.unlearning(), split.retain, split.forget, device=device)
+    place = np.argsort(_order(experiment))
+    seeds = derive_seed(config.seed, "pretrain"), derive_seed(config.seed, "unlearn", config.unlearn_seed)
+    return Orders(_batches(Retrain(), whole, seeds[0], place), _batches(build_method(config), parts, seeds[1], place))
+
+
+def _order(experiment: Experiment) -> np.ndarray:
+    return np.concatenate([experiment.split.retain, experiment.split.forget])
+
+
+def _batches(method: Method, sets: Sets, seed: int, place: np.ndarray) -> np.ndarray:
+    """Return the rows of every step of a stage as places in the draw, shape `(steps, width)`, filled up with n."""
+    steps = [place[rows] for rows in _steps(method, sets, seed)]
+    width = max(map(len, steps))
+    return np.array([np.pad(rows, (0, width - len(rows)), constant_values=len(place)) for rows in steps])
+
+
+def _steps(method: Method, sets: Sets, seed: int) -> Iterator[np.ndarray]:
+    """Yield the rows of each step, as `empirical.training.loop` reads them."""
+    arranger = Arranger(seed, 0)
+    for epoch in range(sets.epochs):
+        segments = method.segments(sets, epoch, arranger.generator("labels", epoch))
+        for number, segment in enumerate(segments):
+            orders = arranger.arrange(segment, "epoch", epoch, number)
+            for step in range(segment.steps):
+                yield np.concatenate([order.rows(step)[0].cpu().numpy() for order in orders.values()])

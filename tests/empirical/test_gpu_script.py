@@ -1,0 +1,43 @@
+"""`make gpu`: the short study is the longest one that fits the measured rate, and the whole way can be walked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from empirical.settings.run_config import Runtime
+from empirical.studies.recipe import load_recipe
+from repro.records.errors import MissingDataError
+from repro.records.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "recipes" / "gpu-tinyimagenet100-resnet18.toml"
+
+
+@pytest.mark.parametrize(("rate", "epochs"), [(1e9, 60), (60_000.0, 30), (1.0, 3)])
+def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
+    rate: float, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu
+
+    store = Store(tmp_path)
+    with pytest.raises(MissingDataError, match="benchmarks/epoch.py"):
+        gpu.fitting(load_recipe(RECIPE), store, Runtime(), seconds=1800.0, images=50_000)
+    rows = [{"case": "resnet18/sgd", "images_per_second": rate}]
+    store.save("benchmark", {"benchmark": "epoch"}, result={"rows": rows})
+    short = gpu.fitting(load_recipe(RECIPE), store, Runtime(), seconds=1800.0, images=50_000)
+    assert short.defaults["pretrain_epochs"] == epochs
+    assert {cell.method for cell in short.cells()} == {"neggrad"}
+    assert {cell.seed for cell in short.cells()} == {0}
+
+
+@pytest.mark.slow
+def test_the_whole_way_can_be_walked_on_a_cpu(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--tiny", "--store", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 remaining" in done.stdout
+    kinds = {record.kind for record in Store(tmp_path).records()}
+    assert {"benchmark", "unlearn", "choice"} <= kinds

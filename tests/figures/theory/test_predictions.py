@@ -1,0 +1,155 @@
+"""Predictions for networks: their signs are the theory's, and runs that show the opposite are told apart."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from figures.theory.predictions import (
+    CLOCK,
+    NETWORK_RULES,
+    PREDICTIONS,
+    draw,
+    expected,
+    main_study_name,
+    measured,
+    outcomes,
+    rows,
+)
+from repro.records.pack import PackedStore
+from repro.records.record import Record
+from tests.figures.conftest import Made
+
+ROOT = Path(__file__).resolve().parents[3]
+Make = Callable[..., Record]
+ENDS = {f"{role}_{name}_accuracy": value for role, value in (("original", 0.9), ("retrained", 0.5))
+        for name in ("retain", "forget", "test")}  # fmt: skip
+
+
+@pytest.fixture
+def unlearned(run: Make) -> Make:
+    """Make a NegGrad run of four points whose forget accuracy is at 0.7, half of the way, after `half` of them."""
+
+    def make(*, half: float, test: float = 0.5, study: str = "cifar10", **settings: Any) -> Record:
+        points = [{"progress": k / 4, "gradient_evaluations": 10 * k, "retain": 0.5, "forget": 0.9 - 0.2 * k / half,
+                   "test": test} for k in range(1, 5)]  # fmt: skip
+        content = json.dumps({"epoch": 1, "accuracies": points}).encode()
+        made = run(number=ENDS | {"half": half, "test": test}, **({"lr": 0.1, "epochs": 1} | settings))
+        return replace(made, files={"epochs.jsonl": content}, provenance={"study": study})
+
+    return make
+
+
+def theory() -> Records:
+    return Records([PackedStore(ROOT / "results" / "expectations.parquet")])
+
+
+def test_every_predicted_sign_is_that_of_the_committed_sweep_with_its_whole_interval() -> None:
+    found = expected(theory())
+    assert len(PREDICTIONS) >= 8
+    for one in PREDICTIONS:
+        assert one.sign * found[one.name]["low"] > 0 < one.sign * found[one.name]["high"], one.name
+
+
+def test_every_prediction_has_cells_in_the_study_it_names() -> None:
+    from empirical.studies.recipe import load_recipe
+
+    every = [(one, term) for one in PREDICTIONS for term in one.terms]
+    for one, term in every:
+        recipes = [load_recipe(ROOT / "recipes" / f"{name}.toml") for name in {one.recipe, "cifar10"}]
+        cells = [cell for recipe in recipes for cell in recipe.cells()]
+        pretrains = {"sgd": ("sgd",), "sam": ("asam-1.0",)}[term.pretrain]
+        rules = {cell.rule for cell in cells if cell.method == "neggrad" and cell.alpha == term.alpha
+                 and cell.pretrain in pretrains}  # fmt: skip
+        assert set(NETWORK_RULES[term.rule]) <= rules, (one.name, term)
+
+
+def test_the_clock_is_learning_rate_times_epochs_until_half_is_forgotten(unlearned: Make) -> None:
+    made = [unlearned(half=2, lr=0.1, epochs=3, seed=0), unlearned(half=8, lr=0.1, epochs=3, seed=1)]
+    table = measured(made).set_index("seed")
+    assert table.loc[0, "clock"] == pytest.approx(math.log(0.1 * 3 * 2 / 4))
+    assert table.loc[0, "kept"] == pytest.approx(0.5)
+    # The other never comes halfway: its whole length is a lower bound, and there is no test accuracy to compare.
+    assert table.loc[1, "clock"] == pytest.approx(math.log(0.1 * 3))
+    assert math.isnan(table.loc[1, "kept"])
+
+
+def test_a_set_that_retraining_hardly_forgets_is_left_out(unlearned: Make) -> None:
+    made = unlearned(half=2)
+    easy = replace(made, result=made.result | {"retrained_forget_accuracy": 0.87})
+    assert len(measured([made])) == 1
+    assert len(measured([easy])) == 0
+
+
+def verdict_of(records: list[Record], name: str) -> dict[str, Any]:
+    table = outcomes(Records([Made(records)]), "cifar10").set_index("name")
+    return table.loc[name].to_dict()
+
+
+@pytest.mark.parametrize(("half", "verdict"), [(3.0, "holds"), (1.0, "contradicted")])
+def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, verdict: str) -> None:
+    made = [unlearned(half=2 + 0.01 * seed, seed=seed) for seed in range(4)]
+    made += [unlearned(half=half, rule=rule, seed=seed) for rule in ("sam-0.1", "asam-1.0") for seed in range(4)]
+    found = verdict_of(made, "slower")
+    assert (found["verdict"], found["cells"], found["seeds"]) == (verdict, 2, 4)
+    assert found["mean"] == pytest.approx(math.log(half / 2), abs=0.02)
+
+
+def test_a_run_that_never_forgets_counts_only_where_that_cannot_flatter_the_claim(unlearned: Make) -> None:
+    # SAM never comes halfway: at least as slow as its whole length says.
+    made = [unlearned(half=2, seed=seed) for seed in range(3)]
+    made += [unlearned(half=9, rule="sam-0.1", seed=seed) for seed in range(3)]
+    assert verdict_of(made, "slower")["mean"] == pytest.approx(math.log(2))
+    # SGD never does: how much slower SAM is cannot be bounded from below.
+    made = [unlearned(half=9, seed=seed) for seed in range(3)]
+    made += [unlearned(half=2, rule="sam-0.1", seed=seed) for seed in range(3)]
+    assert verdict_of(made, "slower")["verdict"] == "not run"
+
+
+def test_kept_accuracy_is_compared_after_each_pretraining_apart(unlearned: Make) -> None:
+    made = []
+    for seed, (pretrain, better) in itertools.product(range(3), (("sgd", -0.1), ("asam-1.0", 0.2))):
+        sam = {"rule": "sam-0.1", "test": 0.5 + better + 0.001 * seed}
+        made += [unlearned(half=half, pretrain=pretrain, seed=seed, **rule) for half, rule in ((2, {}), (3, sam))]
+    assert verdict_of(made, "dearer after SGD")["mean"] == pytest.approx(-0.099)
+    assert verdict_of(made, "cheaper after SAM")["mean"] == pytest.approx(0.201)
+
+
+def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: Make) -> None:
+    levels = {("sgd", 0.9): 0.5, ("sam-0.1", 0.9): 0.7, ("sgd", 0.5): 0.4, ("sam-0.1", 0.5): 0.3}
+    made = [unlearned(half=2, test=test + 0.001 * seed * (rule != "sgd"), rule=rule, alpha=alpha, pretrain="asam-1.0",
+                      seed=seed, study="cifar10-alpha")
+            for (rule, alpha), test in levels.items() for seed in range(3)]  # fmt: skip
+    assert verdict_of(made, "shrinks")["mean"] == pytest.approx(0.3)
+    assert verdict_of(made, "turns")["verdict"] == "holds"
+
+
+def test_a_study_takes_its_extensions_with_it_and_no_other(unlearned: Make) -> None:
+    made = [
+        unlearned(half=2, seed=seed, study=study) for seed, study in enumerate(("cifar10", "cifar10-alpha", "digits"))
+    ]
+    assert main_study_name(Records([Made(made)])) == "cifar10"
+    made += [unlearned(half=3, rule="sam-0.1", seed=seed) for seed in range(3)]
+    assert verdict_of(made, "slower")["seeds"] == 2
+
+
+def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Make) -> None:
+    made = [unlearned(half=2, seed=seed) for seed in range(3)]
+    made += [unlearned(half=3 + 0.1 * seed, rule="sam-0.1", seed=seed) for seed in range(3)]
+    readers = [Made(made), PackedStore(ROOT / "results" / "expectations.parquet")]
+    printed = rows(readers, "cifar10")
+    assert [row["prediction"] for row in printed] == [one.sentence for one in PREDICTIONS]
+    assert {row["verdict"] for row in printed} == {"holds", "undecided", "not run"}
+    drawing = draw(Records(readers), Theme("light"))
+    assert len(drawing.data) == len(PREDICTIONS)
+    assert drawing.figure is not None
+    panel = drawing.figure.axes[[one.measure for one in PREDICTIONS].index(CLOCK)]
+    assert any("slower\nholds" in text.get_text() for text in panel.get_yticklabels())
+    assert any("cifar10-radius.toml" in line for line in drawing.missing)

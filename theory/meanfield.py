@@ -1,0 +1,327 @@
+"""The mean field of the training step: the law of one sample in place of n of them, at any d and n, nothing drawn.
+
+In Gram space a sample meets the others in two ways only: through the shared weights of the signal, which average over
+samples, and through `<xi_i, xi_k>`, which for i != k is nearly an independent `N(0, sigma_p^4 d)`. So the n coupled
+samples are replaced by M representative ones, each with its 2m neurons, coupled through averages alone (derived here;
+in statistical physics, a dynamical mean field). With coefficients `q = own / D`, `D = sigma_p^2 d`, neuron a holds at
+sample i
+
+    V = (1 + lean) V0 + (1 - reaction) own + sum_blocks amplitude_b g_b
+    amplitude_b^2 = N_b E_b[own^2] / d          the sum over other samples of q_k <xi_k, xi_i>, Gaussian across samples
+    lean = sum_b N_b E_b[own V0] / (D sigma_0^2 d)          others lean towards w0_a, as they are active where V0 > 0
+    reaction = response(f) n a / (2 d)          others yield where sample i helps them, and i loses that much
+
+over four blocks: R and F, `j = y` ("match", the first m neurons of a sample) and `j = -y` ("oppose"). Neurons of one
+sign share samples, so their kicks share `correlation = E[own_a own_b] / E[own_a^2]` of their variance. By symmetry of
+the labels every neuron has the same signal `j_a u_a = kappa + noise of the start`, and f gains kappa.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.config import TheoryConfig
+from theory.dynamics import EXPONENT_LIMIT, compiled, inlined
+
+SAMPLES = 64  # representative samples of R, and as many of F: a multiple of SUBSTEPS
+SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: kicks move in between
+
+
+class Law(NamedTuple):
+    """The constants of a cell that the recursion knows, and nothing else of it.
+
+    Attributes:
+        d: dimension.
+        D: `sigma_p^2 d`, the squared norm of a noise vector.
+        start: `sigma_0^2 d`, the squared norm of an initial weight.
+        signal2: `|phi|^2`.
+        noise_patches: `P - 1`.
+        eta: learning rate.
+        counts: samples of R and of F, shape `(2,)`.
+    """
+
+    d: float
+    D: float
+    start: float
+    signal2: float
+    noise_patches: float
+    eta: float
+    counts: np.ndarray
+
+
+class Population(NamedTuple):
+    """The representative samples; axes: R or F, sample, neuron (m that match its label, m that oppose it).
+
+    Attributes:
+        V0: noise preactivations at the start, shape `(2, M, 2m)`.
+        own: what a sample's own gradient has added, `q D`, shape `(2, M, 2m)`.
+        kicks: standard normal directions of the four blocks' kicks, shape `(4, 2, M, 2m)`.
+        shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
+        kappa: signal learned from R and from F, shape `(2,)`.
+    """
+
+    V0: np.ndarray
+    own: np.ndarray
+    kicks: np.ndarray
+    shared: np.ndarray
+    kappa: np.ndarray
+
+
+class Course(NamedTuple):
+    """How an epoch runs; arrays have one entry for R and one for F.
+
+    Attributes:
+        weights: signed loss weights `c` of a sample in its batch.
+        batch: samples of a batch.
+        cohorts: parts a set is cut into; one moves in each substep.
+        lift: visits of a moving sample in a substep; 1.0 up to rounding.
+        substeps: parts of an epoch.
+        steps: batches in a substep.
+        rho: radius of the perturbation.
+        sharpness: +1 for the gradient at `W + eps`, -1 for the reflected one.
+        perturbed: 1.0 where the loss of a set has part in the perturbation.
+        flipped: whether F is trained on flipped labels.
+    """
+
+    weights: np.ndarray
+    batch: np.ndarray
+    cohorts: np.ndarray
+    lift: np.ndarray
+    substeps: int
+    steps: float
+    rho: float
+    sharpness: float
+    perturbed: np.ndarray
+    flipped: bool
+
+
+def law_of(config: TheoryConfig) -> Law:
+    """Return the constants of a cell."""
+    counts = np.array([config.n_retain, config.n_forget], float)
+    return Law(float(config.d), config.sigma_p**2 * config.d, config.sigma_0**2 * config.d, config.signal_norm**2,
+               config.patches - 1.0, config.eta, counts)  # fmt: skip
+
+
+def start_population(config: TheoryConfig) -> Population:
+    """Return the population at initialization, a quadrature of its law: the same numbers each time.
+
+    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and kicks are the quantiles of a normal in a
+    random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
+    Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
+    """
+    rng, m = np.random.default_rng(0), config.m
+    shape = (2, SAMPLES, 2 * m)
+    size = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
+    active = np.concatenate([_active_at_start(rng, m), _active_at_start(rng, m)], axis=2)
+    kicks = np.stack([_spread_normal(rng, shape) for _ in range(4)])
+    shared = np.stack([_spread_normal(rng, (2, SAMPLES, 2)) for _ in range(4)])
+    return Population(np.where(active, size, -size), np.zeros(shape), kicks, shared, np.zeros(2))
+
+
+def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return normal quantiles along the axis of samples, each column in an order of its own."""
+    from scipy.special import ndtri
+
+    quantiles = ndtri((np.arange(shape[1]) + 0.5) / shape[1])
+    return rng.permuted(np.broadcast_to(quantiles[None, :, None], shape), axis=1)
+
+
+def _active_at_start(rng: np.random.Generator, m: int) -> np.ndarray:
+    """Return which of m neurons are active at each sample, shape `(2, SAMPLES, m)`, counts binomial to the quantile."""
+    logs = [math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1) - m * math.log(2) for k in range(m + 1)]
+    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(SAMPLES) + 0.5) / SAMPLES).clip(0, m)
+    rows = rng.permuted(np.tile(counts, (2, 1)), axis=1)
+    return rng.permuted(np.arange(m) < rows[..., None], axis=2)
+
+
+def pretrain_course(config: TheoryConfig) -> Course:
+    """Return an epoch of plain training on R and F, `c = 1 / B`."""
+    steps = -(-config.n // config.batch_size)
+    batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
+    substeps = min(steps, SUBSTEPS)
+    rho = config.pretrain_rho if config.pretrain == "sam" else 0.0
+    weight, one = steps / config.n, np.ones(2)
+    return Course(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0, one,
+                  False)  # fmt: skip
+
+
+def unlearn_course(config: TheoryConfig) -> Course:
+    """Return an epoch of unlearning: `c = alpha / B_R` on R, `-+ (1 - alpha) / B_F` on F, which is cycled."""
+    steps = -(-config.n_retain // config.retain_batch)
+    retain, forget = config.n_retain / steps, min(config.forget_batch, config.n_forget)
+    visits = steps * forget / config.n_forget
+    substeps = min(steps, max(SUBSTEPS, math.ceil(visits)))
+    cohorts = np.array([substeps, max(1, min(SAMPLES, round(substeps / visits)))])
+    flipped = config.method == "random_label"
+    ascent = (1.0 - config.alpha) / forget * (1.0 if flipped else -1.0)
+    weights, batch = np.array([config.alpha / retain, ascent]), np.array([retain, forget], float)
+    lift = np.array([1.0, visits / substeps * cohorts[1]])
+    rho = 0.0 if config.unlearn == "sgd" else config.rho
+    perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
+    return Course(weights, batch, cohorts, lift, substeps, steps / substeps, rho,
+                  -1.0 if config.unlearn == "sharpen" else 1.0, perturbed, flipped)  # fmt: skip
+
+
+@compiled
+def advance_population(law: Law, population: Population, course: Course, first: int, last: int) -> None:
+    """Take epochs `first` to `last - 1` in place."""
+    _, own, _, _, kappa = population
+    samples, neurons = own.shape[1], own.shape[2]
+    m = neurons // 2
+    np.random.seed(first)  # this thread's generator, for the fresh part of the perturbation's kicks
+    V, near = np.empty(own.shape), np.zeros(own.shape)
+    pull, pull_near = np.empty((2, samples)), np.zeros((2, samples))
+    for substep in range(first * course.substeps, last * course.substeps):
+        preactivations(law, population, V)
+        _residuals(law, course, V, kappa[0] + kappa[1], pull)
+        s = course.sharpness if course.rho > 0.0 else 0.0
+        if s != 0.0:
+            _perturbed(law, population, course, (V, pull), (near, pull_near, substep))
+        for part in range(2):
+            total, moved = 0.0, 0
+            rate = law.eta * law.noise_patches * law.D * course.lift[part]
+            for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
+                base, lifted = (1.0 - s) * pull[part, i], s * pull_near[part, i]
+                total += base + lifted
+                moved += 1
+                for a in range(neurons):
+                    force = base * (V[part, i, a] > 0.0) + lifted * (near[part, i, a] > 0.0)
+                    own[part, i, a] += rate * force * (1.0 if a < m else -1.0)
+            kappa[part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * total / moved
+
+
+@compiled
+def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
+    """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
+    V0, own, kicks, shared, kappa = population
+    samples, neurons = own.shape[1], own.shape[2]
+    amplitudes, lean = _crosstalk(law, V0, own, law.counts)
+    kept = 1.0 - _reaction(law, population, amplitudes, lean)
+    for part in range(2):
+        for i in range(samples):
+            for a in range(neurons):
+                V[part, i, a] = (1.0 + lean) * V0[part, i, a] + kept * own[part, i, a]
+                V[part, i, a] += _kick(amplitudes, kicks, shared, part, i, a)
+
+
+@inlined
+def _kick(amplitudes, kicks, shared, part, i, a):
+    half = 0 if 2 * a < kicks.shape[3] else 1
+    total = 0.0
+    for b in range(4):
+        total += amplitudes[b, 0] * kicks[b, part, i, a] + amplitudes[b, 1] * shared[b, part, i, half]
+    return total
+
+
+@inlined
+def _crosstalk(law, V0, x, counts):
+    """Return the amplitudes, shape `(4, 2)` (each neuron's own and shared), and the lean that x gives other samples."""
+    samples, m = x.shape[1], x.shape[2] // 2
+    amplitudes, lean = np.zeros((4, 2)), 0.0
+    for b in range(4):
+        part, half = b // 2, b % 2
+        mean, square, pairs, along = 0.0, 0.0, 0.0, 0.0
+        for i in range(samples):
+            row = 0.0
+            for a in range(half * m, half * m + m):
+                value = x[part, i, a]
+                row += value
+                square += value * value
+                along += value * V0[part, i, a]
+            mean += row
+            pairs += row * row
+        if square > 0.0:
+            correlation = min(1.0, max(0.0, (pairs - square) / ((m - 1) * square))) if m > 1 else 0.0
+            size = np.sqrt(square / (samples * m) * counts[part] / 2 / law.d) * (1.0 if mean > 0.0 else -1.0)
+            amplitudes[b, 0] = size * np.sqrt(1.0 - correlation)
+            amplitudes[b, 1] = size * np.sqrt(correlation)
+        lean += counts[part] / 2 * along / (samples * m) / (law.D * law.start)
+    return amplitudes, lean
+
+
+@inlined
+def _reaction(law, population, amplitudes, lean):
+    """Return the share of its own push that a sample of R loses because those it helps yield.
+
+    Where a sample is pushed from outside by `x delta`, growth by `x' = c / (1 + e^x)` yields by
+    `response x delta`, `response = (x e^x - e^x + 1) / (x (1 + e^x))`: nothing at the start, all of it late.
+    """
+    V0, own, kicks, shared, kappa = population
+    samples, m = own.shape[1], own.shape[2] // 2
+    noise, moved = 0.0, 0.0
+    for i in range(samples):
+        for a in range(2 * m):
+            value = (1.0 + lean) * V0[0, i, a] + own[0, i, a] + _kick(amplitudes, kicks, shared, 0, i, a)
+            noise += max(value, 0.0) * (1.0 if a < m else -1.0)
+            moved += 1.0 if a < m and own[0, i, a] != 0.0 else 0.0
+    x = kappa[0] + kappa[1] + law.noise_patches * noise / (m * samples)
+    x = min(max(x, 1e-6), 50.0)
+    response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
+    return response * moved / (m * samples) * (law.counts[0] + law.counts[1]) / (2.0 * law.d)
+
+
+@inlined
+def _residuals(law, course, V, kappa, pull):
+    """Write `c l'(f) / m`, how hard each sample pulls its matching neurons up, shape `(2, M)`."""
+    m = V.shape[2] // 2
+    for part in range(2):
+        sign = -1.0 if course.flipped and part == 1 else 1.0
+        for i in range(V.shape[1]):
+            noise = 0.0
+            for a in range(2 * m):
+                noise += max(V[part, i, a], 0.0) * (1.0 if a < m else -1.0)
+            margin = sign * (kappa + law.noise_patches * noise / m)
+            pull[part, i] = course.weights[part] / (m * (1.0 + np.exp(min(margin, EXPONENT_LIMIT))))
+
+
+@inlined
+def _perturbed(law, population, course, here, there):
+    """Write preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
+
+    Besides its own sample, the perturbation of a batch kicks the batch's other samples: a share `B / N` of the kick's
+    variance is the same in every batch (the set's mean), the rest is fresh in each.
+    """
+    (V, pull), (near, pull_near, substep) = here, there
+    V0, own, kicks, shared, kappa = population
+    samples, neurons = own.shape[1], own.shape[2]
+    m = neurons // 2
+    gradient, spread, norm2 = 0.0, 0.0, 0.0
+    for part in range(2):
+        share = course.perturbed[part] * course.batch[part] / samples
+        for i in range(samples):
+            active = 0.0
+            for a in range(neurons):
+                active += V[part, i, a] > 0.0
+            gradient += share * pull[part, i] / 2
+            spread += share * pull[part, i] ** 2 / 4
+            norm2 += share * law.noise_patches**2 * law.D * pull[part, i] ** 2 * active
+    norm2 += neurons * law.signal2 * (gradient**2 + spread)
+    scale = course.rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
+    for part in range(2):
+        for i in range(samples):
+            move = -scale * course.perturbed[part] * law.noise_patches * law.D * pull[part, i]
+            for a in range(neurons):
+                near[part, i, a] = move * (V[part, i, a] > 0.0) * (1.0 if a < m else -1.0)
+    batch, counts = course.batch * course.perturbed, law.counts
+    lasting, _ = _crosstalk(law, V0, near, batch * batch / counts)
+    _, lean = _crosstalk(law, V0, near, batch)
+    fresh, _ = _crosstalk(law, V0, near, batch * np.maximum(1.0 - batch / counts, 0.0))
+    alone, together = np.sqrt(np.sum(fresh[:, 0] ** 2)), np.sqrt(np.sum(fresh[:, 1] ** 2))
+    for part in range(2):
+        if course.perturbed[part] == 0.0:
+            near[part] = V[part]
+            continue
+        cohort = substep % course.cohorts[part]
+        for i in range(samples):
+            both = np.random.standard_normal(), np.random.standard_normal()
+            for a in range(neurons):
+                near[part, i, a] += V[part, i, a] + lean * V0[part, i, a]
+                near[part, i, a] += _kick(lasting, kicks, shared, part, i, a)
+                near[part, i, a] += together * (both[0] if a < m else both[1])
+                if i % course.cohorts[part] == cohort:  # who does not move now needs no noise of its own
+                    near[part, i, a] += alone * np.random.standard_normal()
+    _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
+    for part in range(2):
+        if course.perturbed[part] == 0.0:
+            pull_near[part] = pull[part]
