@@ -37,8 +37,12 @@ def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE,
 
 def _show(record: Record) -> None:
     if record.status == "ok":
-        emit([_accuracies(record.result, model, prefix) for model, prefix in _MODELS.items()])
-        say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
+        there = {model: prefix for model, prefix in _MODELS.items() if f"{prefix}test_accuracy" in record.result}
+        emit([_accuracies(record.result, model, prefix) for model, prefix in there.items()])
+        if "tow" in record.result:
+            say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
+        for name, reason in record.result.get("absent_metrics", {}).items():
+            say(f"no {name}: {reason}")
     say(f"record: {record.run_id}")
 
 
@@ -68,7 +72,7 @@ def evaluate(
 
     records = runs_of(what, Store(store), runtime)
     added = [name for name in metrics.split(",") if name]
-    limits = {"settings": settings or [], "retrain": retrain, "workers": workers or processes(runtime)}
+    limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
     rows = [_measured_row(record, added) for record in measured]
     if len(measured) == 1 and json:
@@ -86,13 +90,17 @@ def _measured_row(record: Record, metrics: list[str]) -> dict[str, Any]:
 
 def processes(runtime: Runtime) -> int:
     """Return as many processes as the cores have threads for on a CPU, a single one on a GPU."""
-    import os
-
     import torch
 
     on_gpu = runtime.device == "cuda" or (runtime.device == "auto" and torch.cuda.is_available())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if on_gpu else max(1, cores // (runtime.threads or cores))
+    return 1 if on_gpu else max(1, cores() // (runtime.threads or cores()))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: more processes than that only take turns."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command()
@@ -114,14 +122,17 @@ def memorization(
 
 @app.command()
 def import_index(
-    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
+    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text; or a table, with --where.")],
+    where: Annotated[
+        str, typer.Option(help="Forget the rows of a .csv or .parquet table that meet this: 'age >= 60 and sex == F'.")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
     Store(store).ensure_writable()
     from empirical.runs.imports import import_index as keep
 
-    record = keep(path, Store(store))
+    record = keep(path, Store(store), where=where)
     say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
 
 

@@ -16,8 +16,10 @@ from repro.records.damage import name_damage
 from repro.records.errors import IntegrityError
 from repro.records.folder import record_fault, replace_file
 from repro.records.identity import SCHEMA
+from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
 from repro.records.settings import reject
+from repro.records.shipped import packs
 from repro.records.store import Store
 
 HEAD = ("run_id", "kind", "status", "schema")
@@ -78,6 +80,21 @@ class PackedStore:
         for fault in faults:
             name_damage(fault)
         return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
+
+    def heads(self) -> list[Head]:
+        """Return what a listing shows of every row, its hash not compared; nothing of a file that is no pack."""
+        try:
+            rows = self._open().read(columns=[*HEAD, "provenance"]).to_pylist()
+            return [_head(row, f"results/{self.path.stem}") for row in rows]
+        except (IntegrityError, OSError, ValueError, TypeError, AttributeError):
+            self.records()  # names what is wrong
+            return []
+
+    def starting(self, prefix: str) -> list[Record]:
+        """Return the rows whose ids start with `prefix`."""
+        if not any(head.run_id.startswith(prefix) for head in self.heads()):
+            return []
+        return [record for record in self.records() if record.run_id.startswith(prefix)]
 
     def outdated(self) -> list[str]:
         """Return the ids of runs of an older schema: their configs may mean another computation today."""
@@ -200,6 +217,12 @@ def _unlisted(row: dict[str, Any], manifest: dict[str, str]) -> str:
     return "" if listed == row["sha256"][:LISTED] else "is not the row that the manifest names"
 
 
+def _head(row: dict[str, Any], source: str) -> Head:
+    said = json.loads(row["provenance"])
+    run, kind, status, schema = (row[name] for name in HEAD)
+    return Head(run, kind, status, schema, said.get("study", ""), said.get("finished", ""), source)
+
+
 def row_fault(row: dict[str, Any]) -> str:
     """Return what is wrong with a row of a pack, or an empty text: a type, its hash, or its identity."""
     wrong = [name for name in ("run_id", "kind", "status", *TEXTS, "sha256") if not isinstance(row[name], str)]
@@ -218,17 +241,6 @@ def row_fault(row: dict[str, Any]) -> str:
     return record_fault({**row, "result": texts["result"]}, config, row["run_id"])
 
 
-def shipped(name: str) -> Path:
-    """Return a folder of the project, `results` or `recipes`: the working directory's, else that of this checkout."""
-    here = Path(name)
-    return here if here.is_dir() else Path(__file__).parents[2] / name
-
-
-def results_folder() -> Path:
-    """Return the folder of the committed study records."""
-    return shipped("results")
-
-
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
-    """Return everything a reader of records looks at: the user's own runs first, then every committed study."""
-    return [store, *(PackedStore(path) for path in sorted((results or results_folder()).glob("*.parquet")))]
+    """Return everything a reader of records looks at: the user's own runs first, then every packed study."""
+    return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]

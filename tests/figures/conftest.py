@@ -36,6 +36,7 @@ def save_theory(store: Store, pretrain: str, unlearn: str, strength: float, **se
     trajectory = values[:, None] * np.linspace(0.5, 1.0, len(EPOCHS))
     active = {f"{group}{end}": trajectory for group in GROUPS for end in ("", "_perturbed")}
     arrays = {f"trajectory_{name}": trajectory for name in METRICS} | {f"trajectory_{k}": v for k, v in active.items()}
+    arrays["predicted_test_error"] = trajectory.mean(axis=0) + 0.02
     config = {"type": "TheoryConfig", "signal_strength": strength, "pretrain": pretrain, "unlearn": unlearn}
     config |= {"method": "neggrad", "d": 100, "n": 4, "n_forget": 1, "m": 2, "alpha": 0.9, "rho_scale": 0.1} | settings
     stages = {name: values.tolist() for name in METRICS}

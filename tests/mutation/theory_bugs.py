@@ -57,8 +57,8 @@ BUGS = [
     ),
     (
         "repro/commands/twin.py",
-        "radii = (parse_rule(rule).rho or 0.0 for rule in (config.rule, config.pretrain))",
-        "radii = (parse_rule(rule).rho or 0.0 for rule in (config.pretrain, config.rule))",
+        "plain.at_radius(plain.rho, parse_rule(last).rho)",
+        "plain.at_radius(parse_rule(last).rho, plain.rho)",
         "tests/repro/test_twin.py",
     ),
     (
@@ -111,8 +111,8 @@ BUGS = [
     ),
     (
         "theory/draw.py",
-        "config.sigma_p * factor[: config.n], config.sigma_0 * factor[config.n :]",
-        "config.sigma_p * factor[: config.n], config.sigma_p * factor[config.n :]",
+        "config.sigma_p * factor[:count], config.sigma_0 * factor[count:]",
+        "config.sigma_p * factor[:count], config.sigma_p * factor[count:]",
         "tests/theory/test_draw.py",
     ),
     (
@@ -141,8 +141,8 @@ BUGS = [
     ),
     (
         "theory/training.py",
-        "loss_labels[config.n_retain :] *= -1.0",
-        "loss_labels[: config.n_retain] *= -1.0",
+        "loss_labels[config.n_retain * config.noise_vectors :] *= -1.0",
+        "loss_labels[: config.n_retain * config.noise_vectors] *= -1.0",
         "tests/theory/test_training.py",
     ),
     (

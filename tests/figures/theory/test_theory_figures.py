@@ -37,6 +37,17 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
     assert last.to_dict() == pytest.approx(expected)
 
 
+def test_predictions_are_thin_lines_on_the_curves_they_predict(drawing: Draw) -> None:
+    found = drawing("fig-theory-trajectories")
+    panel = found.figure.axes[2]  # test error
+    thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
+    assert len(thin) == 4
+    data = found.data[found.data["metric"] == "test_error"]
+    np.testing.assert_allclose(data["predicted"], data["mean"] + 0.02)
+    assert sorted(line.get_ydata()[-1] for line in thin) == pytest.approx([0.13, 0.23, 0.33, 0.43])
+    assert not [line for line in found.figure.axes[0].get_lines() if line.get_linewidth() == 0.5]
+
+
 def test_boundaries_are_drawn_from_the_claim_with_most_seeds(drawing: Draw) -> None:
     origin = drawing("fig-theory-phase")
     assert len(origin.run_ids) == 2
