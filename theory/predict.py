@@ -167,7 +167,7 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     preactivations(law_of(config), population, V)
     hidden = np.maximum(V, 0.0)
     margins = kappa.sum() + (config.patches - 1) / m * (hidden[..., :m].sum(-1) - hidden[..., m:].sum(-1))
-    found = {"test_error": predicted_test_error(config, population, V)}
+    found: dict[str, Any] = {"test_error": predicted_test_error(config, population, V)}
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
         with np.errstate(invalid="ignore"):  # a diverged cell has no prediction either

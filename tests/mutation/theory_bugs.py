@@ -215,7 +215,12 @@ BUGS = [
         "oppose = 1 if (2 * a < neurons) == (work.y[b] > 0.0) else 0",
         "tests/theory/test_measure.py",
     ),
-    ("theory/measure.py", "total += right if signal > 0.0 else 1.0 - right", "total += right", "tests/theory/test_measure.py"),
+    (
+        "theory/measure.py",
+        "total += right if signal > 0.0 else 1.0 - right",
+        "total += right",
+        "tests/theory/test_measure.py",
+    ),
     (
         "theory/measure.py",
         "total += 0.5",
@@ -234,7 +239,12 @@ BUGS = [
         "scale = config.sigma_p / config.m",
         "tests/theory/test_measure.py",
     ),
-    ("theory/measure.py", "found[1, side] += max(-margin, 0.0)", "found[1, side] += max(margin, 0.0)", "tests/theory/test_measure.py"),
+    (
+        "theory/measure.py",
+        "found[1, side] += max(-margin, 0.0)",
+        "found[1, side] += max(margin, 0.0)",
+        "tests/theory/test_measure.py",
+    ),
     (
         "theory/measure.py",
         "side = 0 if i < first else 1",
