@@ -88,5 +88,5 @@ def test_a_retrained_run_may_follow_the_schedule_of_its_reference() -> None:
 
 def test_every_rule_of_a_schedule_is_a_known_one() -> None:
     assert parse_legs("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
-    with pytest.raises(ConfigError, match="rule = 'sma-0.1'"):
+    with pytest.raises(ConfigError, match=r"rule = 'sma-0\.1'"):
         parse_legs("sma-0.1:3, sgd", 9)
