@@ -1,8 +1,10 @@
 """Figures of the theory show exactly the numbers of the records."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import save_theory
 
 Draw = Callable[[str], Drawing]
 
@@ -37,9 +40,12 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
     assert last.to_dict() == pytest.approx(expected)
 
 
-def test_predictions_are_thin_lines_on_the_curves_they_predict(drawing: Draw) -> None:
-    found = drawing("fig-theory-trajectories")
-    panel = found.figure.axes[2]  # test error
+def test_predictions_are_thin_lines_on_the_curves_they_predict(store: Store) -> None:
+    for pretrain, unlearn in itertools.product(("sgd", "sam"), repeat=2):
+        save_theory(store, pretrain, unlearn, 0.5, predicted=0.02)
+    found = find("fig-theory-trajectories")(Records([store]), Theme())
+    assert found.figure is not None
+    panel: Any = found.figure.axes[2]  # test error
     thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
     assert len(thin) == 4
     data = found.data[found.data["metric"] == "test_error"]
