@@ -65,7 +65,8 @@ def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_h
 
 def claim(name: str, seeds: int, first: int = 0) -> Any:
     config = {"claim": name, "seeds": seeds, "first_seed": first}
-    return Record(f"{name}{seeds}{first}", "theory_claim", "ok", config, {"claim": name, "seeds": seeds}, {})
+    result = {"claim": name, "seeds": seeds, "parts": []}
+    return Record(f"{name}{seeds}{first}", "theory_claim", "ok", config, result, {})
 
 
 def test_of_several_records_of_a_claim_the_one_with_most_seeds_counts() -> None:
