@@ -18,12 +18,14 @@ is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness,
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
+from repro.records.shipped import compiled_folder
 from theory.draw import Problem
 from theory.training import ALL, FORGET, LANES, Rule, Schedule, State
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
+config.CACHE_DIR = config.CACHE_DIR or compiled_folder()
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")

@@ -16,7 +16,7 @@ import torch
 
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
-from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network
 from empirical.models.others import PatchCNN
 
@@ -25,7 +25,9 @@ def coefficients(evaluation: Evaluation) -> dict[str, float]:
     """Return kappa, zeta and the active shares of each model, see `coefficient_observer`; of other networks nothing."""
     learned = coefficient_observer(evaluation.networks["initial"](), evaluation.images, evaluation.split)
     return {
-        f"{prefix(role)}{name}": value for role in ROLES for name, value in learned(evaluation.networks[role]()).items()
+        f"{prefix(role)}{name}": value
+        for role in evaluation.roles
+        for name, value in learned(evaluation.networks[role]()).items()
     }
 
 

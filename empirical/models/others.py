@@ -38,7 +38,7 @@ def vit_s(shape: Sequence[int], classes: int) -> Classifier:
     try:
         from timm.models.vision_transformer import VisionTransformer
     except ImportError as error:
-        raise MissingDataError("model vit-s: needs timm; install the extra: pip install '.[networks]'") from error
+        raise MissingDataError("model vit-s: needs timm: pip install 'sharpness-aware-unlearning[networks]'") from error
     patch = max(1, shape[1] // 8)
     body = VisionTransformer(
         img_size=(shape[1], shape[2]), patch_size=patch, in_chans=shape[0], num_classes=0, embed_dim=384, depth=12,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from empirical.registry import names
+from empirical.registry import known, names
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
 from repro.records.errors import ConfigError
@@ -94,7 +94,10 @@ class RunConfig:
     alpha: float = setting(0.9, "weight of the retain loss against the forget loss", symbol="alpha", low=0, high=1)
     rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
     pretrain: str = setting("sgd", "gradient rule of pretraining, or a schedule such as 'sam-0.1:10, sgd'")
-    retrain: str = setting("pretrain", "gradient rule of the retrained reference; `pretrain` takes that one")
+    retrain: str = setting(
+        "pretrain", "gradient rule of the retrained reference; `pretrain` takes that one, `none` trains no reference"
+    )
+    original: str = setting("", "id or name of an imported model to unlearn from; empty pretrains one")
     difficulty: str = setting("random", "how the forget set is chosen, such as random, low, mid, high, class, index")
     forget_fraction: float = setting(
         0.05, "share of the training images to forget", low=0, high=1, open_low=True, open_high=True
@@ -153,9 +156,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         check(self)
         for field, kind in KINDS.items():
-            choose(field, getattr(self, field), names(kind))
+            known(kind, getattr(self, field), field)
         if self.subset_model:
-            choose("subset_model", self.subset_model, names("models"))
+            known("models", self.subset_model, "subset_model")
         for metric in self.metrics:
             choose("metrics", metric, names("metrics"))
         for field in ("rule", "pretrain", "retrain"):
@@ -176,8 +179,8 @@ class RunConfig:
 
     @property
     def retrain_rule(self) -> str:
-        """The rule of the retrained reference."""
-        return self.pretrain if self.retrain == "pretrain" else self.retrain
+        """The rule of the retrained reference; of one that is not trained, what it would be."""
+        return self.pretrain if self.retrain in ("pretrain", "none") else self.retrain
 
     def pretraining(self) -> Hyperparameters:
         """Return how the original model is trained."""
@@ -265,7 +268,7 @@ def _base(fidelity: Fidelity, optimizer: str) -> str:
 
 def _check_rule(field: str, config: RunConfig) -> None:
     label = getattr(config, field)
-    if field == "retrain" and label == "pretrain":
+    if field == "retrain" and label in ("pretrain", "none"):
         return
     if field == "rule" and config.method != "retrain":
         parse_rule(label, field)

@@ -139,10 +139,11 @@ def _stages(cell: RunConfig) -> dict[Stage, float]:
     The rows of a forget set are not known before its scores are: what chooses them stands in their place.
     """
     rows, epochs = forget_choice(cell), cell.pretrain_epochs
-    found: dict[Stage, float] = {
-        ("pretrain", pretrain_key(cell).id): passes_of(cell.pretrain, epochs),
-        ("retrain", retrain_key(cell, rows).id): passes_of(cell.retrain_rule, epochs),
-    }
+    found: dict[Stage, float] = {}
+    if not cell.original:
+        found["pretrain", pretrain_key(cell).id] = passes_of(cell.pretrain, epochs)
+    if cell.retrain != "none":
+        found["retrain", retrain_key(cell, rows).id] = passes_of(cell.retrain_rule, epochs)
     if cell.method == "retrain":
         found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
     if forget_set(cell.difficulty).graded and not cell.scores:

@@ -18,6 +18,7 @@ def figures(
     study: Annotated[str | None, typer.Option(help="Draw network figures from this study.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
+    style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -26,7 +27,8 @@ def figures(
     from figures.drawing.files import draw
 
     chosen = figure_names() if names == ["all"] else names
-    drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
+    folder = store / ("figures" if style == "paper" else f"figures-{style}")
+    drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
     emit([_drawn_row(item) for item in drawn], as_json=json)
     missing = [item.name for item in drawn if item.missing]
     for item in (item for item in drawn if item.missing and not json):
@@ -74,9 +76,19 @@ def report(store: StoreOption = DEFAULT_STORE) -> None:
     say(f"report: {page}")
 
 
+def summary(store: StoreOption = DEFAULT_STORE) -> None:
+    """Say in ten lines what ran, what was found, where to look and what to try next."""
+    from figures.report.headlines import summary as lines_of
+    from figures.tables.records import Records
+
+    for line in lines_of(Records(readers(Store(store))), str(store / "figures"), str(store / "report.html")):
+        say(line)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "figures": figures,
     "compare": compare,
     "claims": claims,
     "report": report,
+    "summary": summary,
 }
