@@ -76,8 +76,8 @@ def draw_agreement(records: Records, theme: Theme) -> Drawing:
     caption = (
         f"{what} A point is a signal strength and a pair of rules, before or after unlearning; "
         f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each. Within "
-        "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - theory on its "
-        "data|, the largest of any point; of the test error that is the draw of a finite test set."
+        "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - "
+        "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
     )
     used = {theory.run_id: theory for _, theory in found}
     return Drawing(
