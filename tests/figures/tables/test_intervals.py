@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from figures.tables.intervals import column_intervals, effect_text, interval, pooled_deviation, simultaneous, span, spread_text, summarize
+from figures.tables.intervals import (
+    column_intervals,
+    effect_text,
+    interval,
+    pooled_deviation,
+    simultaneous,
+    span,
+    spread_text,
+    summarize,
+)
 
 
 def test_interval_is_the_t_interval_over_seeds() -> None:
