@@ -60,8 +60,8 @@ def draw(
         out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
         study: use the records of this study only.
         strict: raise when a part of any figure is not run (after all are written).
-        style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light PNG
-            and its origin only, in a third of the time.
+        style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
+            PNG and its origin only, in a third of the time.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.

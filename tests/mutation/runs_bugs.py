@@ -201,8 +201,8 @@ BUGS = [
     (CHOICE, "-math.inf if tow is None else tow", "0.0 if tow is None else 1.0 - tow", IN_GRID),
     (
         RECIPE,
-        'defaults = {**base.get("defaults", {}), **content.get("defaults", {})}',
-        'defaults = {**content.get("defaults", {}), **base.get("defaults", {})}',
+        "defaults = {**parts[0], **parts[1]}",
+        "defaults = {**parts[1], **parts[0]}",
         IN_GRID,
     ),
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),

@@ -26,7 +26,7 @@ BUGS = [
     (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
     (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
-    (LOOP, "    network.model.train()\n    with pauses", "    network.model.eval()\n    with pauses", IN_LOOP),
+    (LOOP, "    network.model.train()\n    runner", "    network.model.eval()\n    runner", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + (", "aside = 0 * self.watch.seconds + (", IN_LOOP),
     (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
@@ -47,7 +47,7 @@ BUGS = [
     (LOOP, "step.epoch.fill_(epoch)", "step.epoch.fill_(0)", IN_LOOP),
     (LOOP, 'arranger.generator("labels", epoch)', 'arranger.generator("labels")', IN_EFFECTS),
     (LOOP, 'arranger.arrange(segment, "epoch", epoch, place)', 'arranger.arrange(segment, "epoch", place)', IN_LOOP),
-    (LOOP, "while course.log.diverged_at is None and ", "while ", IN_LOOP),
+    (LOOP, "or self.log.diverged_at is not None or low_enough", "or low_enough", IN_LOOP),
     (LOOP, "(~torch.isfinite(losses)).nonzero()", "torch.isnan(losses).nonzero()", IN_LOOP),
     (LOOP, "float(losses.mean())", "float(losses[-1])", IN_LOOP),
     (LOOP, "weight.grad = None", "weight.grad = weight.grad", IN_LOOP),

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from figures.tables.records import Records
 from figures.tables.intervals import summarize
+from figures.tables.records import Records
 from figures.tables.theory import (
     claim_records,
     middle_strength,
