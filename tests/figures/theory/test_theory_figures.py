@@ -112,6 +112,16 @@ def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing:
     assert "no momentum = 0.9" in found.caption
 
 
+def test_the_table_of_agreement_counts_points_and_gives_every_z(drawing: Draw) -> None:
+    found = drawing("tab-agreement")
+    assert found.display is not None
+    lines = found.display.set_index("quantity")
+    kappa = found.data[found.data["quantity"] == "kappa"]
+    assert lines.loc["kappa", "within 95 %"] == f"{kappa['within'].sum()} of {len(kappa)}"
+    assert lines.loc["test error", "distance from the twin"] == "0.3"  # 0 against 0.3 at strength 1
+    assert found.data["z"].notna().all()
+
+
 def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
     data = drawing("fig-theory-twin").data
     assert set(data["epoch"]) == {1, 2}
@@ -125,7 +135,7 @@ def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
 def test_a_network_alone_names_the_command_that_brings_its_theory(tmp_path: Path, golden: Store) -> None:
     alone = [record for record in golden.records("unlearn") if record.config["dataset"] == "signal-noise"]
     records = Records([Chosen(alone)])
-    for name in ("fig-theory-vs-empirical", "fig-theory-twin"):
+    for name in ("fig-theory-vs-empirical", "fig-theory-twin", "tab-agreement"):
         (missing,) = find(name)(records, Theme("light")).missing
         assert missing.endswith(": repro compare")
 
