@@ -10,6 +10,7 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from repro.records.errors import ConfigError
 from repro.records.settings import choose
 
 METHODS = {
@@ -249,8 +250,25 @@ def _entry(kind: str, name: str, cls: Any) -> Any:
         return member[0]
     if name in BUILT_IN[kind]:
         return BUILT_IN[kind][name]
-    found = plugins(kind)[name].load()
+    found = _plugin(kind, name)
     return found if isinstance(found, cls) else cls(plugins(kind)[name].value)
+
+
+def _plugin(kind: str, name: str) -> Any:
+    """Import what an installed package offers under a name.
+
+    Raises:
+        ConfigError: naming the package and its error, when it cannot be imported, and when it offers no callable.
+    """
+    point = plugins(kind)[name]
+    where = f"{kind.removesuffix('s')} = {name!r}: the plug-in {point.value}"
+    try:
+        found = point.load()
+    except Exception as error:
+        raise ConfigError(f"{where} cannot be imported ({type(error).__name__}: {str(error)[:200]})") from error
+    if not callable(found) and not hasattr(found, "home"):
+        raise ConfigError(f"{where} is {type(found).__name__}, no {kind.removesuffix('s')}")
+    return found
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -262,7 +280,7 @@ def load(kind: str, name: str) -> Callable[..., Any]:
     known(kind, name)
     if member := _member(kind, name):
         return partial(_imported(member[0]), name=member[1])
-    return _imported(BUILT_IN[kind][name] if name in BUILT_IN[kind] else plugins(kind)[name].load())
+    return _imported(BUILT_IN[kind][name] if name in BUILT_IN[kind] else _plugin(kind, name))
 
 
 def _imported(found: Any) -> Callable[..., Any]:

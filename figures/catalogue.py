@@ -80,7 +80,7 @@ FIGURES = {
                                 "SAM against SGD at matched epochs and matched forgetting", CLAIMS,
                                 ("theorem-3.3-matched-forgetting", "sharp-minmax")),
     "fig-theory-vs-empirical": Entry("theory.beside_networks:draw",
-                                     "networks on the theory's lines, at their own setting, against signal strength",
+                                     "networks on the theory's lines, at their own setting",
                                      "repro empirical grid recipes/signal-noise.toml", BOUNDARIES),
     "fig-theory-twin": Entry("theory.beside_networks:draw_twin",
                              "networks and the theory on the same data, weights and batches, along unlearning",

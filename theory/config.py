@@ -5,7 +5,7 @@ from typing import Any
 
 from repro.records.errors import ConfigError
 from repro.records.schedule import parse_schedule
-from repro.records.settings import check, choose, reject, setting
+from repro.records.settings import check, choose, refuse_cost, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
@@ -92,6 +92,12 @@ class TheoryConfig:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
         if self.directions & (self.directions - 1):
             raise reject("directions", self.directions, "a power of two", "512 or 1024 is enough")
+        steps = self.seeds * (self.pretrain_epochs + self.epochs + 1) * (self.n / self.batch_size + 1)
+        widest = max(("seeds", "epochs", "pretrain_epochs"), key=lambda name: getattr(self, name))
+        refuse_cost(widest, getattr(self, widest), steps * 1e-5 / 3600, 1e5, unit="hours")  # a step takes 10 us or more
+        kept = self.seeds * (self.n**2 + self.n * self.m) + self.directions * (self.m + self.n)
+        widest = max(("seeds", "directions"), key=lambda name: getattr(self, name))
+        refuse_cost(widest, getattr(self, widest), kept * 8e-9, 1e3, unit="GB of memory")
         if self.draw == "dense" and self.d > 10**6:
             raise reject("draw", self.draw, "'bartlett' when d > 1000000", "explicit vectors would not fit in memory")
 

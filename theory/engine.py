@@ -178,7 +178,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
-    pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(n))
+    pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
     unlearned = _unlearn(config, drawn, config.first_seed, pretrained, schedules[1])
     return _assemble(config, [(pretrained, _not_retrained(pretrained), unlearned)])
 

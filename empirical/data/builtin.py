@@ -9,7 +9,7 @@ import torch
 
 from empirical.data.images import ImageSet, channel_statistics, no_options, stratified_subset
 from empirical.settings.run_config import Runtime
-from repro.records.settings import build, check, reject, setting
+from repro.records.settings import build, check, refuse_cost, reject, setting
 
 PICTURE = 32  # edge of a CIFAR image
 LABELS = ("balanced", "iid")
@@ -55,6 +55,9 @@ class SignalNoise:
 
     def __post_init__(self) -> None:
         check(self)
+        name = "side" if self.side > max(self.n, self.n_test) else "n" if self.n > self.n_test else "n_test"
+        size = (self.n + self.n_test) * self.side**2 * self.patches * 4e-9
+        refuse_cost(name, getattr(self, name), size, 200, unit="GB of images")
         if self.noise == "cifar10" and self.side != PICTURE:
             raise reject("side", self.side, f"{PICTURE} when noise = 'cifar10'", "an image is one patch")
 

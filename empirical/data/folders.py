@@ -15,7 +15,7 @@ from empirical.data.images import ImageSet, channel_statistics, stratified_subse
 from empirical.data.source import SUFFIXES, data_root, image_files
 from empirical.settings.run_config import Runtime
 from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.settings import build, check, setting
+from repro.records.settings import build, check, refuse_cost, reject, setting
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -30,6 +30,10 @@ class FolderOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB an image")
+        parts = Path(self.folder).parts
+        if Path(self.folder).is_absolute() or ".." in parts:
+            raise reject("folder", self.folder, "a folder under the data root, without '..'")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def read_image(path: Path, size: int) -> Tensor:
     try:
         with Image.open(path) as image:
             return torch.from_numpy(scaled(image, size))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{path.parent.name}/{path.name}: the image cannot be decoded ({error})") from error
 
 

@@ -1,5 +1,8 @@
 """Files a user brings: forget index lists and published memorization scores, imported into the store by content."""
 
+import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,22 @@ from repro.records.errors import ConfigError, MissingDataError
 from repro.records.identity import digest
 from repro.records.provenance import collect
 from repro.records.record import Record
+from repro.records.settings import reject
 from repro.records.store import Store
+
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+LARGEST_FILE = 2**31
 
 
 def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
     if not config.scores:
         return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
-    scores = workspace.store.load(config.scores).arrays()["scores"]
+    record = workspace.store.load(config.scores)
+    if record.kind != "memorization":
+        remedy = "`repro empirical import-scores FILE` prints the id of some"
+        raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
+    scores = record.arrays()["scores"]
     expected = len(workspace.dataset(config).train_labels)
     if len(scores) != expected:
         raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
@@ -43,7 +54,13 @@ def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any
 
 def imported_index(config: RunConfig, store: Store) -> np.ndarray:
     """Return the imported row numbers a run forgets."""
-    return store.load(config.forget_index).arrays()["index"]
+    record = store.load(config.forget_index)
+    if record.kind != "forget_index":
+        remedy = "`repro empirical import-index FILE` prints the id of one"
+        raise reject(
+            "forget_index", config.forget_index, f"an imported index, not a run of kind {record.kind!r}", remedy
+        )
+    return record.arrays()["index"]
 
 
 def import_index(path: Path, store: Store, *, where: str = "") -> Record:
@@ -68,12 +85,37 @@ def import_index(path: Path, store: Store, *, where: str = "") -> Record:
 def _read_index(path: Path) -> np.ndarray:
     if not path.exists():
         raise MissingDataError(f"index file {path.name}: not found; give the path of a .npy or text file")
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False).astype(np.int64)
-    lines = [line.strip() for line in path.read_text().splitlines()]
+    if path.stat().st_size > LARGEST_FILE:
+        raise ConfigError(f"{path.name}: {path.stat().st_size / 1e9:.2g} GB: must be at most {LARGEST_FILE / 1e9:g} GB")
+    index = _npy(path) if path.suffix == ".npy" else _numbers(path)
+    if index.ndim != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise ConfigError(f"{path.name}: {index.dtype} of shape {index.shape}: must be one column of whole numbers")
+    if not len(index):
+        raise ConfigError(f"{path.name}: holds no row numbers")
+    if index.min() < 0 or index.max() >= 2**40:
+        place = int(np.flatnonzero((index < 0) | (index >= 2**40))[0])
+        raise ConfigError(f"{path.name} entry {place}: {index[place]}: row numbers count from 0")
+    return index.astype(np.int64)
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ConfigError(f"{path.name}: not readable as .npy ({str(error)[:100]})") from error
+    if not isinstance(found, np.ndarray):
+        raise ConfigError(f"{path.name}: an archive of arrays: must be one array, a .npy file")
+    return found
+
+
+def _numbers(path: Path) -> np.ndarray:
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name}: neither .npy nor text ({error.reason} at byte {error.start})") from error
     for number, line in enumerate(lines, 1):
-        if line and not line.removeprefix("-").isdigit():
-            raise ConfigError(f"{path.name} line {number}: {line!r} is not a whole number")
+        if line and not WHOLE.fullmatch(line):
+            raise ConfigError(f"{path.name} line {number}: {line[:40]!r} is not a whole number")
     return np.array([int(line) for line in lines if line], np.int64)
 
 
@@ -86,10 +128,7 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
     """
     if not path.exists():
         raise MissingDataError(f"score file {path.name}: not found; give the path of the published .npz")
-    with np.load(path, allow_pickle=False) as archive:
-        if "tr_mem" not in archive or "tr_labels" not in archive:
-            raise ConfigError(f"{path.name}: needs the arrays tr_mem and tr_labels, has {', '.join(archive)}")
-        scores, labels = archive["tr_mem"].astype(float), archive["tr_labels"]
+    scores, labels = _published(path)
     check_score_labels(path.name, labels, workspace.dataset(config).train_labels.numpy())
     identity = {"dataset": config.dataset, "scores": digest(scores)}
     found = workspace.store.find("memorization", identity)
@@ -97,6 +136,32 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
         "memorization", identity, result={"n": len(scores), "mean": float(np.nanmean(scores))},
         arrays={"scores": scores}, provenance=collect(),
     )  # fmt: skip
+
+
+def _published(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores and the labels of a published file, both `(n,)`."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(part.file_size for part in packed.infolist())
+            if size > LARGEST_FILE:
+                raise ConfigError(f"{path.name}: unpacks to {size / 1e9:.2g} GB: at most {LARGEST_FILE / 1e9:g} GB")
+        with np.load(path, allow_pickle=False) as archive:
+            if "tr_mem" not in archive or "tr_labels" not in archive:
+                names = ", ".join(archive)[:200]
+                raise ConfigError(f"{path.name}: needs the arrays tr_mem and tr_labels, has {names}")
+            scores, labels = archive["tr_mem"], archive["tr_labels"]
+    except ConfigError:
+        raise
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, KeyError, SyntaxError, TypeError,
+            NotImplementedError, RuntimeError, RecursionError, MemoryError) as error:  # fmt: skip
+        raise ConfigError(f"{path.name}: not readable as .npz ({str(error)[:100]})") from error
+    for name, array, kind in (("tr_mem", scores, np.floating), ("tr_labels", labels, np.integer)):
+        if array.ndim != 1 or not np.issubdtype(array.dtype, kind):
+            raise ConfigError(f"{path.name}: {name} is {array.dtype} of shape {array.shape}: must be (n,) numbers")
+    if np.isinf(scores).any() or np.isnan(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise ConfigError(f"{path.name} row {row}: tr_mem = {scores[row]}: must be a number, NaN where it is not known")
+    return scores.astype(float), labels
 
 
 def check_score_labels(name: str, labels: np.ndarray, expected: np.ndarray) -> None:

@@ -44,6 +44,8 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
         likely = nearest(label.split("-")[0], known)
         raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{likely}")
     rest = label[len(name) + 1 :]
+    if label.endswith("-"):
+        raise reject(field, label, "a rule name and a radius >= 0", "such as sam-0.1")
     if name in DEFAULT_INNER:
         inner = rest or DEFAULT_INNER[name]
         if parse_rule(inner, field).inner:

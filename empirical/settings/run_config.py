@@ -7,12 +7,13 @@ from empirical.registry import known, names
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
 from repro.records.errors import ConfigError
-from repro.records.settings import check, choose, reject, setting
+from repro.records.settings import check, choose, refuse_cost, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"
 FLOOR = "floor"
 # Small models without augmentation fit their subset well before the original's epochs are over.
+LONGEST_HOURS = 1e5
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
@@ -155,6 +156,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        for field in ("pretrain_epochs", "epochs", "subset_epochs", "subsets"):
+            value = getattr(self, field)
+            refuse_cost(field, value, value / 3600, LONGEST_HOURS, unit="hours at a second a pass")
+        points = self.landscape_points
+        refuse_cost("landscape_points", points, points**2 / 3600, LONGEST_HOURS, unit="hours at a second a point")
         for field, kind in KINDS.items():
             known(kind, getattr(self, field), field)
         if self.subset_model:

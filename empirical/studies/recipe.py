@@ -1,6 +1,7 @@
 """A study as a TOML file: its cells, how an open setting is chosen, and the values it should give."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +14,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
 from repro.records.errors import ConfigError, MissingDataError
-from repro.records.settings import build, check, choose
+from repro.records.settings import build, check, choose, refuse_cost, reject
 from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
@@ -48,9 +49,18 @@ class Recipe:
     keep_models: bool = True
 
     def __post_init__(self) -> None:
+        tables = {"defaults": self.defaults, "choose": self.choose, "only": self.only}
+        for name, value in tables.items():
+            if not isinstance(value, Mapping):
+                raise reject(name, value, "a table of settings")
+        for name, value in {"cells": self.blocks, "expected": self.expected}.items():
+            if not isinstance(value, list | tuple) or not all(isinstance(one, Mapping) for one in value):
+                raise reject(name, value, f"a list of tables, written as [[{name}]]")
         check(self)
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
+        counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
+        refuse_cost("cells", sum(counts), sum(counts) * 4e-6, 4, unit="GB to list")
 
     @property
     def choice(self) -> Choice | None:
@@ -156,7 +166,8 @@ def load_recipe(path: str | Path) -> Recipe:
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
     if "cells" in content:
-        content["blocks"] = content.pop("cells")
+        cells = content.pop("cells")
+        content["blocks"] = cells if isinstance(cells, list) else [cells]
     recipe = build(Recipe, content, where=f"recipe {path}")
     if not recipe.cells():
         raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
@@ -170,18 +181,24 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
     try:
         content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"recipe {path}: not readable as TOML ({error})") from None
+    except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
+        raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
     name = content.pop("extends", "")
     if not name:
         return content
+    if len(above) >= DEEPEST:
+        raise ConfigError(f"recipe {path}: extends = {name!r}: a chain of more than {DEEPEST} recipes")
     if not isinstance(name, str) or Path(name).name != name or path in above:
         raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file beside it")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
-    defaults = {**base.get("defaults", {}), **content.get("defaults", {})}
+    parts = (base.get("defaults", {}), content.get("defaults", {}))
+    if not all(isinstance(part, Mapping) for part in parts):
+        raise ConfigError(f"recipe {path}: defaults: must be a table of settings")
+    defaults = {**parts[0], **parts[1]}
     return {**base, **content, "defaults": defaults}
 
 
+DEEPEST = 16  # files in a chain of recipes
 INHERITED = ("defaults", "cells", "choose", "guessed")
 
 
@@ -199,7 +216,12 @@ def _ordered(cells: Iterable[RunConfig]) -> list[RunConfig]:
 
 def _product(settings: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """Yield one mapping per combination of the listed values; settings that are lists themselves stay whole."""
+    axes = _axes(settings)
+    for values in itertools.product(*(values for _, values in axes)):
+        yield {**settings, **dict(zip((name for name, _ in axes), values, strict=True))}
+
+
+def _axes(settings: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+    """Return the settings that are lists of values, those that are lists themselves apart."""
     whole = {f.name for f in fields(RunConfig) if isinstance(f.default, tuple)}
-    axes = {name: value for name, value in settings.items() if isinstance(value, list) and name not in whole}
-    for values in itertools.product(*axes.values()):
-        yield {**settings, **dict(zip(axes, values, strict=True))}
+    return [(name, value) for name, value in settings.items() if isinstance(value, list) and name not in whole]

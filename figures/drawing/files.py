@@ -60,7 +60,8 @@ def draw(
         out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
         study: use the records of this study only.
         strict: raise when a part of any figure is not run (after all are written).
-        style: `paper`, or for a wall `slides` or `dark`, which are written as SVG too.
+        style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
+            PNG and its origin only, in a third of the time.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
@@ -69,8 +70,8 @@ def draw(
     functions = {name: find(name) for name in names}
     theme = STYLES[choose("style", style, STYLES)]
     records = Records(readers, study, cache=Path(out_folder) / "embeddings")
-    inputs = digest([records.fingerprint(), study or "", _code(), *([style] if style != "paper" else [])])
-    drawn = [_draw_one(name, functions[name], records, Path(out_folder), inputs=inputs, theme=theme)
+    inputs = digest([records.fingerprint(), study or "", _code(), *([style] if style in ("slides", "dark") else [])])
+    drawn = [_draw_one(name, functions[name], records, Path(out_folder), how=(inputs, theme, style == "draft"))
              for name in track(list(names), "drawing")]  # fmt: skip
     missing = [line for item in drawn for line in item.missing]
     if strict and missing:
@@ -78,15 +79,18 @@ def draw(
     return drawn
 
 
-def _draw_one(name: str, function: DrawFunction, records: Records, folder: Path, *, inputs: str, theme: Theme) -> Drawn:
-    known = _unchanged(name, folder, inputs)
+def _draw_one(
+    name: str, function: DrawFunction, records: Records, folder: Path, *, how: tuple[str, Theme, bool]
+) -> Drawn:
+    inputs, theme, brief = how
+    known = _unchanged(name, folder, inputs, brief=brief)
     if known is not None:
         return known
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     with themed(theme):
         drawing = function(records, theme)
-        if drawing.figure is not None:
+        if drawing.figure is not None and not brief:
             files.append(folder / f"{name}-dark.png")
             dark = replace(theme, name="dark")
             with themed(dark):
@@ -95,11 +99,11 @@ def _draw_one(name: str, function: DrawFunction, records: Records, folder: Path,
                 files.append(folder / f"{name}.svg")
                 files[1].write_bytes(render(drawing.figure, "svg"))
         # The origin is written last: it says that every other file is complete.
-        files += write(drawing, name, folder, inputs=inputs)
+        files += write(drawing, name, folder, inputs=inputs, brief=brief)
     return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
 
 
-def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
+def _unchanged(name: str, folder: Path, inputs: str, *, brief: bool) -> Drawn | None:
     """Return what is on disk when it is complete and was drawn from the same inputs."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
@@ -107,7 +111,7 @@ def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
         return None
     files = sorted([*folder.glob(f"{name}.*"), *folder.glob(f"{name}-dark.png")])
     kinds = {path.suffix for path in files}
-    complete = {".csv", ".pdf", ".png"} <= kinds or {".csv", ".md", ".tex"} <= kinds
+    complete = {".csv", ".pdf", ".png"} <= kinds or (brief and ".png" in kinds) or {".csv", ".md", ".tex"} <= kinds
     if found.get("inputs") != inputs or not complete:
         return None
     return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
@@ -123,7 +127,7 @@ def _code() -> str:
     return digest([content.hexdigest(), versions, sorted(figure_names())])
 
 
-def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Path]:
+def write(drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool = False) -> list[Path]:
     """Write every file of a drawing but its dark variant.
 
     Args:
@@ -131,11 +135,14 @@ def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Pat
         name: the figure's name, which all files share.
         folder: where.
         inputs: digest of everything the drawing depends on, so that an unchanged one is not drawn again.
+        brief: of a figure only PNG and origin.
     """
-    contents = {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
+    brief = brief and drawing.figure is not None
+    contents = {} if brief else {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
     if drawing.figure is not None:
-        contents["pdf"] = render(drawing.figure, "pdf")
-        drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
+        if not brief:
+            contents["pdf"] = render(drawing.figure, "pdf")
+            drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
         contents["png"] = render(drawing.figure, "png")
     if drawing.display is not None:
         contents |= {

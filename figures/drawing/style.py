@@ -76,7 +76,7 @@ class Theme:
 
 
 # What `repro figures --style` offers: the page a figure is for.
-STYLES = {"paper": Theme("light"), "slides": Theme("light", 1.3), "dark": Theme("dark", 1.3)}
+STYLES = {"paper": Theme("light"), "draft": Theme("light"), "slides": Theme("light", 1.3), "dark": Theme("dark", 1.3)}
 
 
 def settings(theme: Theme) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from repro.records.identity import canonical_json, digest
 from repro.records.record import Reader, Record, read_records
+from repro.records.settings import choose
 
 REPEATS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
 # The metric a number of a result comes from, by how its name starts behind the model's own (`retrained_mia_...`).
@@ -35,6 +36,9 @@ class Records:
     def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
         found = read_records(readers)
         wanted = [one for one in found if study in (None, "", one.provenance.get("study"))]
+        if study and not wanted:
+            studies = sorted({str(one.provenance.get("study")) for one in found if one.provenance.get("study")})
+            choose("study", study, studies)
         self.all = current([one for one in wanted if one.status != "failed"])  # an error has no numbers
         self.cache = cache
 

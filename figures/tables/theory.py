@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table, span
+from figures.tables.intervals import Table, column_intervals, span
 from figures.tables.records import Records, cell_key, comparable, has_arrays, seed_count
 from repro.records.record import Record
 
@@ -86,6 +86,24 @@ def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
         frames.append(frame.assign(metric=metric))
     empty = pd.DataFrame(columns=pd.Index(["seed", "epoch", "value", "metric"]))
     return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
+    """Return mean, deviation, 95 % t-interval and prediction of every metric at every unlearning epoch of a cell.
+
+    Columns `metric`, `epoch`, `mean`, `sd`, `low`, `high`, `seeds`, `predicted`: those of `summarize` over
+    `trajectory_table`, whole arrays at a time, and what theory predicts, NaN in records without predictions.
+    """
+    arrays, epochs = record.arrays(), record.result["epochs"]
+    frames = []
+    for metric in metrics:
+        values = arrays.get(f"trajectory_{metric}")
+        if values is None:
+            continue
+        found = pd.DataFrame({"metric": metric, "epoch": epochs} | column_intervals(values))
+        frames.append(found.assign(predicted=arrays.get(f"predicted_{metric}", np.full(len(epochs), np.nan))))
+    columns = ["metric", "epoch", "mean", "sd", "low", "high", "seeds", "predicted"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=pd.Index(columns))
 
 
 def sweep_record(records: Records, name: str) -> Record | None:

@@ -72,7 +72,7 @@ def evaluate(
 
     records = runs_of(what, Store(store), runtime)
     added = [name for name in metrics.split(",") if name]
-    limits = {"settings": settings or [], "retrain": retrain, "workers": workers or processes(runtime)}
+    limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
     rows = [_measured_row(record, added) for record in measured]
     if len(measured) == 1 and json:
@@ -90,13 +90,17 @@ def _measured_row(record: Record, metrics: list[str]) -> dict[str, Any]:
 
 def processes(runtime: Runtime) -> int:
     """Return as many processes as the cores have threads for on a CPU, a single one on a GPU."""
-    import os
-
     import torch
 
     on_gpu = runtime.device == "cuda" or (runtime.device == "auto" and torch.cuda.is_available())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if on_gpu else max(1, cores // (runtime.threads or cores))
+    return 1 if on_gpu else max(1, cores() // (runtime.threads or cores()))
+
+
+def cores() -> int:
+    """Return how many cores this process may use: more processes than that only take turns."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command()

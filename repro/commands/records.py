@@ -8,9 +8,11 @@ import typer
 
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.pack import pack_path, readers, write_pack
-from repro.records.record import Record, pick, read_records
-from repro.records.shipped import own
+from repro.records.identity import SCHEMA
+from repro.records.index import Head
+from repro.records.pack import PackedStore, pack_path, readers, write_pack
+from repro.records.record import pick
+from repro.records.shipped import own, packs
 from repro.records.store import Store
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
@@ -18,14 +20,18 @@ KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, su
 
 def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List the finished runs: your own first, then the committed studies."""
-    records = read_records(readers(Store(store)), kind)
-    emit([_row(record) for record in records], as_json=json, empty="no runs yet; start with `repro theory`")
-    _name_outdated(Store(store), json)
+    heads: dict[str, Head] = {}
+    own = Store(store).heads()
+    packed = (head for path in packs() for head in PackedStore(path).heads())
+    for head in (*own, *packed):
+        if head.schema == SCHEMA and kind in (None, head.kind):
+            heads.setdefault(head.run_id, head)
+    emit([_row(head) for head in heads.values()], as_json=json, empty="no runs yet; start with `repro theory`")
+    _name_outdated([head for head in own if head.schema != SCHEMA], json)
 
 
-def _name_outdated(store: Store, as_json: bool) -> None:
+def _name_outdated(old: list[Head], as_json: bool) -> None:
     """Say which runs of the store are of an older schema: no reader counts them any more."""
-    old = store.outdated()
     if old:
         ids = ", ".join(record.run_id for record in old[:5]) + (", ..." if len(old) > 5 else "")
         schemas = sorted({record.schema for record in old})
@@ -35,15 +41,9 @@ def _name_outdated(store: Store, as_json: bool) -> None:
         typer.echo(line, err=as_json)
 
 
-def _row(record: Record) -> dict[str, Any]:
-    return {
-        "run": record.run_id,
-        "kind": record.kind,
-        "status": record.status,
-        "store": record.source,
-        "study": record.provenance.get("study", ""),
-        "finished": record.provenance.get("finished", ""),
-    }
+def _row(head: Head) -> dict[str, Any]:
+    names = {"run": "run_id", "kind": "kind", "status": "status", "store": "source"}
+    return {shown: getattr(head, name) for shown, name in (names | {"study": "study", "finished": "finished"}).items()}
 
 
 def show(
@@ -52,7 +52,9 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one run: its settings, its numbers and how it came to be."""
-    record = pick(read_records(readers(Store(store))), run)
+    own: list[Store | PackedStore] = [Store(store), *map(PackedStore, packs())]
+    found = {record.run_id: record for reader in reversed(own) for record in reader.starting(run)}
+    record = pick(found.values(), run)
     names = ("run_id", "kind", "status", "source", "config", "result", "provenance")
     content = {name: getattr(record, name) for name in names}
     if json:

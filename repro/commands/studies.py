@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import Runtime
-from repro.commands.empirical import app, processes, with_runtime
+from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.ending import Stopped
 from repro.records.errors import IntegrityError, ReproError
@@ -27,7 +27,9 @@ def grid(
     max_seconds: Annotated[
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core. Results do not depend on it.")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
@@ -44,7 +46,7 @@ def grid(
     from empirical.studies.watch import Watch
     from repro.commands.watching import listeners
 
-    limits = {"max_seconds": max_seconds, "workers": workers or processes(runtime)}
+    limits = {"max_seconds": max_seconds, "workers": min(workers, cores()) or processes(runtime)}
     watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
     report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)

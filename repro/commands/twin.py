@@ -13,7 +13,7 @@ from empirical.methods.retain import Retrain
 from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
-from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
 from empirical.training.loop import Method
@@ -42,8 +42,9 @@ def departures(config: RunConfig) -> list[str]:
         found.append(f"lr = {config.lr} after pretrain_lr = {config.pretrain_lr}")
     if config.precision == "bf16":
         found.append("precision = bf16")
-    found += [f"{name} = {getattr(config, name)}" for name in ("pretrain", "rule")
-              if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
+    known = all(parse_rule(leg).name in ("sgd", "sam") for leg, _ in pretrain_legs(config))
+    found += [] if known else [f"pretrain = {config.pretrain}"]
+    found += [] if parse_rule(config.rule).name in RULES else [f"rule = {config.rule}"]
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
     if forgotten(config) % (config.forget_batch_size or config.batch_size):
@@ -66,11 +67,28 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
         m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
         sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
         retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
-        pretrain=RULES[parse_rule(config.pretrain).name], pretrain_epochs=config.pretrain_epochs,
+        pretrain_epochs=config.pretrain_epochs,
         unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
     )  # fmt: skip
-    radii = (parse_rule(rule).rho or 0.0 for rule in (config.rule, config.pretrain))
-    return plain.at_radius(*radii)
+    plain = plain.at_radius(parse_rule(config.rule).rho)
+    if config.pretrain == "sgd":
+        return plain
+    *early, (last, _) = pretrain_legs(config)
+    if not early:
+        return plain.at_radius(plain.rho, parse_rule(last).rho).changed(pretrain="sam")
+    legs = [f"{_in_units(leg, plain.rho_th)}:{epochs}" for leg, epochs in early]
+    return plain.changed(pretrain=", ".join([*legs, _in_units(last, plain.rho_th)]))
+
+
+def pretrain_legs(config: RunConfig) -> list[tuple[str, int]]:
+    """Return the rules of a run's pretraining in order, each with its epochs."""
+    return parse_legs(config.pretrain, config.pretrain_epochs, "pretrain")
+
+
+def _in_units(label: str, rho_th: float) -> str:
+    """Return a rule with its radius in units of rho_th, as the theory writes it in a schedule."""
+    rule = parse_rule(label)
+    return rule.name if rule.name == "sgd" else f"sam-{rule.rho / rho_th:.17f}"
 
 
 def data_of(config: RunConfig) -> SignalNoise:

@@ -16,6 +16,7 @@ from repro.records.damage import name_damage
 from repro.records.errors import IntegrityError
 from repro.records.folder import record_fault, replace_file
 from repro.records.identity import SCHEMA
+from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
 from repro.records.settings import reject
 from repro.records.shipped import packs
@@ -79,6 +80,21 @@ class PackedStore:
         for fault in faults:
             name_damage(fault)
         return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
+
+    def heads(self) -> list[Head]:
+        """Return what a listing shows of every row, its hash not compared; nothing of a file that is no pack."""
+        try:
+            rows = self._open().read(columns=[*HEAD, "provenance"]).to_pylist()
+            return [_head(row, f"results/{self.path.stem}") for row in rows]
+        except (IntegrityError, OSError, ValueError, TypeError, AttributeError):
+            self.records()  # names what is wrong
+            return []
+
+    def starting(self, prefix: str) -> list[Record]:
+        """Return the rows whose ids start with `prefix`."""
+        if not any(head.run_id.startswith(prefix) for head in self.heads()):
+            return []
+        return [record for record in self.records() if record.run_id.startswith(prefix)]
 
     def outdated(self) -> list[str]:
         """Return the ids of runs of an older schema: their configs may mean another computation today."""
@@ -199,6 +215,12 @@ def _unlisted(row: dict[str, Any], manifest: dict[str, str]) -> str:
         return ""
     listed = manifest.get(row["run_id"])
     return "" if listed == row["sha256"][:LISTED] else "is not the row that the manifest names"
+
+
+def _head(row: dict[str, Any], source: str) -> Head:
+    said = json.loads(row["provenance"])
+    run, kind, status, schema = (row[name] for name in HEAD)
+    return Head(run, kind, status, schema, said.get("study", ""), said.get("finished", ""), source)
 
 
 def row_fault(row: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from repro.records.errors import ConfigError
 
 T = TypeVar("T")
+LARGEST = 10**300
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
@@ -37,14 +38,28 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 def reject(field: str, value: Any, allowed: str, remedy: str = "") -> ConfigError:
     """Build the one-line error for a bad value: field, value, allowed range and, if given, the remedy."""
-    return ConfigError(f"{field} = {value!r}: must be {allowed}{'; ' + remedy if remedy else ''}")
+    shown = repr(value)
+    shown = shown if len(shown) <= 200 else shown[:197] + "..."
+    return ConfigError(f"{field} = {shown}: must be {allowed}{'; ' + remedy if remedy else ''}")
+
+
+def refuse_cost(field: str, value: Any, cost: float, most: float, *, unit: str) -> None:
+    """Raise `ConfigError` for a size that nobody can compute, with the estimate: before anything is allocated.
+
+    Args:
+        field, value: the setting that asks for it.
+        cost: what it would take, in `unit`; most: the largest cost that is taken on.
+    """
+    if not cost <= most:
+        shown = f"{value!r}" if len(repr(value)) < 30 else f"a number of {len(repr(value))} digits"
+        raise ConfigError(f"{field} = {shown}: would take about {cost:.2g} {unit}; at most {most:.2g} are taken on")
 
 
 def choose(field: str, name: str, options: Iterable[str]) -> str:
     """Return `name` if it is one of `options`; otherwise raise `ConfigError` naming the nearest one."""
     options = list(options)
     if name not in options:
-        raise ConfigError(f"{field} = {name!r}: must be one of {', '.join(options)}{nearest(name, options)}")
+        raise reject(field, name, f"one of {', '.join(options)}{nearest(name[:100], options)}")
     return name
 
 
@@ -103,12 +118,14 @@ def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T:
     """
     prefix = f"{where}: " if where else ""
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{prefix}expected a table of settings, got {mapping!r}")
+        raise ConfigError(f"{prefix}expected a table of settings, got {str(mapping)[:100]!r}")
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     values = {key: value for key, value in mapping.items() if not (key == "type" and value == cls.__name__)}
     for key in values:
         if key not in names:
-            raise ConfigError(f"{prefix}unknown setting {key!r}{nearest(key, names)}; known: {', '.join(names)}")
+            raise ConfigError(
+                f"{prefix}unknown setting {str(key)[:100]!r}{nearest(key[:100], names)}; known: {', '.join(names)}"
+            )
     try:
         return cls(**{key: _nested(hints(cls)[key], value, key) for key, value in values.items()})
     except ConfigError as error:
@@ -130,7 +147,11 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
             raise reject(name, value, "a list")
         return tuple(_coerce(name, item, typing.get_args(annotation)[0]) for item in value)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST:
+            raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must be at most 1e300")
         return float(value)
+    if annotation is int and isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must have at most 300")
     if not isinstance(annotation, type):
         return value
     if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):

@@ -5,6 +5,7 @@
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
+    <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
 A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
@@ -21,6 +22,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from repro.records import index
 from repro.records.checkpoint import Checkpoints
 from repro.records.damage import name_damage
 from repro.records.errors import ConfigError, IntegrityError
@@ -35,6 +37,7 @@ from repro.records.folder import (
     write_folder,
 )
 from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
+from repro.records.index import Head
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
@@ -94,7 +97,9 @@ class Store:
         files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         write_folder(folder, files, RESULT, done)
-        return self._saved(self._run(folder.name), folder)
+        record = self._saved(self._run(folder.name), folder)
+        index.append(self.root, "runs", record)
+        return record
 
     def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
         """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
@@ -111,7 +116,9 @@ class Store:
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
         write_folder(folder, files, RESULT, done)
-        return self._saved(self._whole(folder), folder)
+        record = self._saved(self._whole(folder), folder)
+        index.append(self.root, "evaluations", record)
+        return record
 
     def find_evaluation(self, config: Any) -> Record | None:
         """Return the evaluation of this config, or None."""
@@ -131,13 +138,26 @@ class Store:
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
-        whole = self._run(prefix) if IDENTITY.fullmatch(prefix) else None
-        return whole or pick(self.records(), prefix)
+        return pick(self.starting(prefix), prefix)
 
-    def outdated(self) -> list[Record]:
+    def starting(self, prefix: str) -> list[Record]:
+        """Return the finished runs whose ids start with `prefix`: one, if it is whole or long enough."""
+        if not IDENTITY.fullmatch(prefix):
+            return []
+        rooms = {"runs": self._run, "evaluations": lambda name: self._whole(self.root / "evaluations" / name)}
+        found = [
+            read(path.name) for room, read in rooms.items() for path in sorted((self.root / room).glob(f"{prefix}*"))
+        ]
+        wanted = [one for one in found if one and (one.kind != EVALUATION or one.config.get("pooled"))]
+        return [one for one in wanted if one.schema == SCHEMA]
+
+    def heads(self) -> list[Head]:
+        """Return what a listing shows of every finished run, those of an older schema included, see `index`."""
+        return index.listed(self.root, self._whole)
+
+    def outdated(self) -> list[Head]:
         """Return the finished runs of an older schema: their configs may mean another computation today."""
-        found = [self._whole(path.parent) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-        return [record for record in found if record and record.schema != SCHEMA]
+        return [head for head in self.heads() if head.schema != SCHEMA]
 
     def lock(self, name: str) -> AbstractContextManager[Any]:
         """Return a lock on one run or stage, so that a second process waits instead of repeating the work."""

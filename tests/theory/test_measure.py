@@ -8,9 +8,10 @@ from scipy.special import gammaincc
 
 from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
+from theory.directions import sphere_directions
 from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.measure import Probe, measure, radial_tail, sphere_directions, weight_gram
+from theory.measure import Probe, measure, radial_tail, weight_gram
 from theory.measure import test_error as exact_error
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
@@ -208,10 +209,6 @@ def test_quadrature_converges_in_the_number_of_directions():
 @pytest.mark.parametrize("m, x", [(1, 0.3), (10, 4.0), (10, 2000.0), (1000, 900.0), (1000, 1100.0), (1000, 0.0)])
 def test_radial_tail_is_that_of_a_chi_square(m, x):
     assert radial_tail(m, x) == pytest.approx(gammaincc(m, x), rel=1e-9, abs=1e-300)
-
-
-def test_directions_are_on_the_sphere():
-    np.testing.assert_allclose(np.linalg.norm(sphere_directions(6, 64), axis=1), 1.0, rtol=1e-12)
 
 
 @pytest.mark.parametrize("noise", ["orthogonal", "plain"])

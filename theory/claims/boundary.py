@@ -83,12 +83,14 @@ class Point:
         norms: |phi| there.
         errors: test errors, shape `(S, seeds)`; NaN where a seed did not reach the forget error it is compared at.
         forget: forget errors, same shape.
+        loss: loss on R when pretraining ended, same shape: far from small, little has been learned.
     """
 
     strengths: np.ndarray
     norms: np.ndarray
     errors: np.ndarray
     forget: np.ndarray
+    loss: np.ndarray
 
     def threshold(self, seeds: np.ndarray) -> float:
         """Return |phi*|, where the mean test error over `seeds` falls below 0.1; NaN off the grid.
@@ -122,15 +124,14 @@ class Boundary:
         """Return |phi*| along the axis, in units of strength too, and forget error and share compared near it."""
         found = self.thresholds(np.arange(seeds))
         columns: dict[str, list[float]] = {name: [] for name in ("boundary", "boundary_strength", "forget_error_there",
-                                                                 "compared_there")}  # fmt: skip
+                                                                 "loss_there", "compared_there")}  # fmt: skip
         for point, norm in zip(self.points, found, strict=True):
             near = int(np.argmin(np.abs(np.log(point.norms / norm)))) if np.isfinite(norm) else None
             columns["boundary"].append(norm)
             columns["boundary_strength"].append(norm * point.strengths[0] / point.norms[0])
-            columns["forget_error_there"].append(np.nan if near is None else float(np.mean(point.forget[near])))
-            columns["compared_there"].append(
-                np.nan if near is None else float(np.mean(np.isfinite(point.errors[near])))
-            )
+            there = {"forget_error": point.forget, "loss": point.loss, "compared": np.isfinite(point.errors)}
+            for name, values in there.items():
+                columns[f"{name}_there"].append(np.nan if near is None else float(np.mean(values[near])))
         return {"axis": self.axis.tolist()} | {name: _plain(values) for name, values in columns.items()}
 
 
@@ -184,6 +185,7 @@ class BoundaryTest:
             np.array(list(there)), np.array([run.config.signal_norm for run in there.values()]),
             np.array([run.final("test_error", matched=matched) for run in there.values()]),
             np.array([run.final("forget_error") for run in there.values()]),
+            np.array([run.pretrain["retain_loss"][:, -1] for run in there.values()]),
         )  # fmt: skip
 
     def measure(self, runs: Runs, k: int) -> Boundary:
@@ -211,7 +213,11 @@ class BoundaryTest:
             quoted[self._name(line)] = shown(fitted)
         near = [abs(a / b - 1) for row in rows if row["stage"].startswith("pretrained 100") and self.upper
                 for a, b in zip(row["random_start"], row["boundary"], strict=True) if b]  # fmt: skip
-        sentence = self.sentence.format(*quoted.values(), start=max(near, default=0.0))
+        losses = [
+            loss for row in rows if row["stage"].startswith("pretrained 100") for loss in row["loss_there"] if loss
+        ]
+        told = {"start": max(near, default=0.0), "loss": min(losses, default=0.0)}
+        sentence = self.sentence.format(*quoted.values(), **told)
         return judge(parts, self._name(self.lines[0]), config, rows=rows, sentence=sentence)
 
     @staticmethod
@@ -263,8 +269,8 @@ SGD = BoundaryTest(
 SAM = BoundaryTest(
     _sam_lines(), sam_boundary, True,
     "The signal that a network trained by SAM for T1 ~ d epochs and then by SGD to a loss of .01 needs moves as d to "
-    "the power {0} (stated: not at all); after 100 epochs of SAM alone the power is {2}, but the loss is far from "
-    "small there and the boundary is that of the random start, within {start:.0%} of its closed form.",
+    "the power {0} (stated: not at all); after 100 epochs of SAM alone the power is {2}, at a training loss of "
+    "{loss:.2f}: the boundary there is that of the random start, within {start:.0%} of its closed form.",
 )  # fmt: skip
 CLAIMS = {
     "theorem-3.2-sgd-boundary": Claim(

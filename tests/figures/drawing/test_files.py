@@ -49,6 +49,17 @@ def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: 
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns != before
 
 
+def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for(golden: Store, tmp_path: Path) -> None:
+    (brief,) = draw(["fig-published"], [golden], tmp_path, style="draft")
+    assert {path.name for path in tmp_path.iterdir()} == {"fig-published.png", "fig-published.json"}
+    written = (tmp_path / "fig-published.png").stat().st_mtime_ns
+    assert draw(["fig-published"], [golden], tmp_path, style="draft") == [brief]
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns == written
+    draw(["fig-published"], [golden], tmp_path)
+    kinds = {path.name.removeprefix("fig-published") for path in tmp_path.iterdir()}
+    assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
+
+
 def test_the_numbers_on_disk_are_those_that_were_drawn(drawing: Draw, drawn_folder: Path) -> None:
     for name in ("fig-tow", "tab-differences"):
         kept = pd.read_csv(drawn_folder / f"{name}.csv")

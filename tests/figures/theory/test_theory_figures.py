@@ -37,6 +37,17 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
     assert last.to_dict() == pytest.approx(expected)
 
 
+def test_predictions_are_thin_lines_on_the_curves_they_predict(drawing: Draw) -> None:
+    found = drawing("fig-theory-trajectories")
+    panel = found.figure.axes[2]  # test error
+    thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
+    assert len(thin) == 4
+    data = found.data[found.data["metric"] == "test_error"]
+    np.testing.assert_allclose(data["predicted"], data["mean"] + 0.02)
+    assert sorted(line.get_ydata()[-1] for line in thin) == pytest.approx([0.13, 0.23, 0.33, 0.43])
+    assert not [line for line in found.figure.axes[0].get_lines() if line.get_linewidth() == 0.5]
+
+
 def test_boundaries_are_drawn_from_the_claim_with_most_seeds(drawing: Draw) -> None:
     origin = drawing("fig-theory-phase")
     assert len(origin.run_ids) == 2
@@ -52,6 +63,35 @@ def test_phase_cells_carry_their_signal_norm(drawing: Draw) -> None:
     np.testing.assert_allclose(data["norm"], data["signal_strength"] * (data["d"] / data["n"]) ** 0.25)
     assert len(data) == 2 * 2 * 2 * 4
     np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.5))
+
+
+def test_the_noise_drive_grows_with_the_steps_of_pretraining(drawing: Draw) -> None:
+    data = drawing("fig-theory-drive").data
+    # X = 0.6 eta N (P - 1)^2 sigma_p^2 d / (n m), with eta d = 10, n = 4, m = 2 and two steps an epoch
+    np.testing.assert_allclose(data["X"], 0.6 * 10 * 2 * data["pretrain_epochs"] / (4 * 2))
+    np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.4))
+
+
+def test_survival_is_the_joint_share_of_the_active_at_its_depth(drawing: Draw) -> None:
+    drawn = drawing("fig-theory-survival")
+    np.testing.assert_allclose(drawn.data["survive"], (drawn.data["probe_rho_scale"] < 1) * 1.0)
+    np.testing.assert_allclose(drawn.data["depth"], 1 / drawn.data["probe_rho_scale"])
+    assert set(drawn.data["start"]) == {"initialization"}
+    assert "gives the share within 0.010" in drawn.caption
+
+
+def test_odds_are_the_ratio_of_the_weights(drawing: Draw) -> None:
+    data = drawing("fig-theory-odds").data
+    np.testing.assert_allclose(data["odds"], data["alpha"] / (1 - data["alpha"]))
+    np.testing.assert_allclose(data["forget_error"], 1 - data["alpha"])
+
+
+def test_the_surplus_stands_beside_its_closed_form_branch_by_branch(drawing: Draw) -> None:
+    data = drawing("fig-theory-surplus").data
+    difference = data[data["reading"] == "difference"]
+    assert difference["value"].tolist() == [1.0, 4.0, 16.0]
+    assert difference["closed"].tolist() == [1.0, 4.0, 12.0]
+    assert "linear: 2.00 to 2.00 (closed form 2.00 to 2.00)" in drawing("fig-theory-surplus").caption
 
 
 def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing: Draw) -> None:

@@ -21,7 +21,8 @@ def runs_with(test: BoundaryTest, in_d: float, in_n: float) -> dict:
     def make(name, cell):
         distance = np.log(cell.signal_norm / (2 * (cell.d / 4000) ** in_d * (cell.n / 40) ** in_n))
         reached = 5 if cell.stop_forget_error else None
-        return made(cell, test_error=0.1 - 0.02 * distance, forget_error=0.5 + 0.02 * distance, stopped_at=reached)
+        return made(cell, test_error=0.1 - 0.02 * distance, forget_error=0.5 + 0.02 * distance, stopped_at=reached,
+                    retain_loss=0.6)  # fmt: skip
 
     return grown(test.grid, make, SEEDS)
 
@@ -73,10 +74,11 @@ def few_error(test: BoundaryTest, k: int, i: int, s: float) -> float:
 def test_a_strength_at_which_fewer_than_half_of_the_seeds_compare_does_not_count():
     errors = np.array([[0.3, 0.3, 0.3], [0.01, np.nan, np.nan], [0.05, 0.05, np.nan], [0.0, 0.0, 0.0]])
     norms = np.array([1.0, 2.0, 3.0, 4.0])
-    point = Point(norms, norms, errors, np.zeros_like(errors))
+    point = Point(norms, norms, errors, errors, errors)
     assert 1.0 < point.threshold(np.arange(3)) < 3.0
-    assert point.threshold(np.arange(3)) == pytest.approx(
-        Point(norms[[0, 2, 3]], norms[[0, 2, 3]], errors[[0, 2, 3]], errors).threshold(np.arange(3)))  # fmt: skip
+    kept = [0, 2, 3]
+    same = Point(norms[kept], norms[kept], errors[kept], errors[kept], errors[kept])
+    assert point.threshold(np.arange(3)) == pytest.approx(same.threshold(np.arange(3)))
 
 
 def test_at_equal_forgetting_a_seed_that_never_forgot_is_left_out():
@@ -94,6 +96,7 @@ def test_a_row_gives_the_boundary_in_both_units_and_the_forget_error_there():
     step = np.log(STRENGTHS[1] / STRENGTHS[0])
     np.testing.assert_allclose(row["forget_error_there"], 0.5, atol=0.02 * step / 2)
     assert row["compared_there"] == [1.0] * 5
+    assert row["loss_there"] == [0.6] * 5
 
 
 def test_cells_are_those_of_the_theorems_in_both_clocks():
@@ -158,6 +161,6 @@ def test_simulation_finds_a_quarter_for_sgd():
     for i in range(3):
         line = runs[4 * i : 4 * i + 4]
         norms.append(Point(np.ones(4), np.array([run.config.signal_norm for run in line]),
-                           np.array([run.final("test_error") for run in line]), np.zeros((4, 3))
+                           np.array([run.final("test_error") for run in line]), np.zeros((4, 3)), np.zeros((4, 3))
                            ).threshold(np.arange(3)))  # fmt: skip
     assert slope(np.log([1000, 4000, 16000]), np.log(norms)) == pytest.approx(0.23, abs=0.05)

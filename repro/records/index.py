@@ -1,0 +1,128 @@
+"""What a listing shows of every finished run, in one file beside the records, so that 100,000 of them list in a second.
+
+`<store>/index.jsonl` has a line a run, appended when it is written. A line says when its run's marker was last written:
+one that does not match is read from the run itself, so that the file may be missing, torn or stale at any time. Numbers
+never come from here: whatever is drawn, judged or trained on is read and compared with its hash.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from repro.records.folder import RESULT, replace_file
+from repro.records.record import EVALUATION, Record
+
+NAME = "index.jsonl"
+ROOMS = ("runs", "evaluations")
+
+
+class Head(NamedTuple):
+    """What a listing shows of one run."""
+
+    run_id: str
+    kind: str
+    status: str
+    schema: int
+    study: str
+    finished: str
+    source: str = "runs"
+
+
+class Line(NamedTuple):
+    """A line of the index: the run, where it stands, whether a listing shows it, and its marker's time and size."""
+
+    room: str
+    listed: bool
+    stamp: tuple[int, int]
+    head: Head
+
+
+def head_of(record: Record) -> Head:
+    """Return what a listing shows of a record."""
+    study, finished = (str(record.provenance.get(name, "")) for name in ("study", "finished"))
+    return Head(record.run_id, record.kind, record.status, record.schema, study, finished, record.source)
+
+
+def line_of(root: Path, room: str, record: Record) -> Line | None:
+    """Return the line of a record that was just written or read; None where it is gone again."""
+    stamp = _stamp(f"{root}/{room}/{record.run_id}/{RESULT}")
+    if stamp is None:
+        return None
+    listed = room == "runs" or (record.kind == EVALUATION and bool(record.config.get("pooled")))
+    return Line(room, listed, stamp, head_of(record))
+
+
+def append(root: Path, room: str, record: Record) -> None:
+    """Add the line of a run that was just written; a line that cannot be written is made up for by reading the run."""
+    line = line_of(root, room, record)
+    with suppress(OSError):
+        descriptor = os.open(root / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, _text(line) if line else b"")
+        finally:
+            os.close(descriptor)
+
+
+def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
+    """Return what a listing shows of every finished run, ordered by room and run id.
+
+    Args:
+        root: the store; read: returns the record of a folder that the index does not know, None to leave it out.
+    """
+    known, lines = _read(root / NAME), []
+    fresh = 0
+    for room in ROOMS:
+        for name in _names(root / room):
+            stamp = _stamp(f"{root}/{room}/{name}/{RESULT}")
+            if stamp is None:
+                continue
+            line = known.get((room, name))
+            if line is None or line.stamp != stamp:
+                fresh += 1
+                record = read(root / room / name)
+                line = line_of(root, room, record) if record else None
+            if line is not None:
+                lines.append(line)
+    if fresh or len(lines) != len(known):
+        with suppress(OSError):
+            replace_file(root / NAME, b"".join(map(_text, lines)))
+    return [line.head for line in lines if line.listed]
+
+
+def _read(path: Path) -> dict[tuple[str, str], Line]:
+    """Return the lines by room and run id, the last of each; what is not whole is left out."""
+    found: dict[tuple[str, str], Line] = {}
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return found
+    for text in raw.splitlines():
+        check, _, body = text.partition(b" ")
+        if check == b"%08x" % zlib.crc32(body):
+            room, shown, stamp, head = json.loads(body)
+            found[room, head[0]] = Line(room, shown, (stamp[0], stamp[1]), Head(*head))
+    return found
+
+
+def _text(line: Line) -> bytes:
+    body = json.dumps(line).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _names(folder: Path) -> Iterable[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found: Any = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
