@@ -29,7 +29,7 @@
     const value = document.createElement("output");
     box.append(label, control, value);
     plot.querySelector(".controls").append(box);
-    control.addEventListener("input", () => change(control.value, value));
+    control.addEventListener(control.tagName === "SELECT" ? "change" : "input", () => change(control.value, value));
     return { control, value };
   };
   const choose = (plot, label, options, change) => {
