@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
 SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test test-all test-faults test-lowest fuzz audit lock mutation gpu lint clean
+.PHONY: repro test test-all test-faults test-lowest fuzz audit lock mutation gpu docs lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -15,6 +15,7 @@ repro: .venv/installed
 	@$(BIN)/repro figures all
 	@$(BIN)/repro claims
 	@$(BIN)/repro report
+	@$(BIN)/repro summary
 
 test: .venv/tested lint
 	$(PYTEST) -m "not ($(SECOND))"
@@ -49,6 +50,11 @@ lock: .venv/installed
 		'.[figures,networks]'
 	$(BIN)/python .ci/versions.py lock .venv/report.json > lock-linux-x86_64.txt
 
+# The site, in build/site; a warning is an error. Its reference is written from the code.
+docs: .venv/installed
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict
+
 # Puts every bug of tests/mutation/*_bugs.py into a copy of the code, one at a time; the tests must notice each.
 mutation: .venv/tested
 	$(BIN)/python -m tests.mutation.run
@@ -67,12 +73,12 @@ lint: .venv/tested
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -c constraints.txt -e '.[figures,networks]'
+	$(PIP) -c constraints.txt -e '.[all]'
 	@touch $@
 
 .venv/tested: .venv/installed
-	$(PIP) -c constraints.txt -e '.[figures,networks,test]'
+	$(PIP) -c constraints.txt -e '.[all,test]'
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-lowest runs
+	rm -rf .venv .venv-lowest runs build

@@ -10,12 +10,14 @@ _HOME = {
     "RunConfig": "empirical.settings.run_config",
     "Runtime": "empirical.settings.run_config",
     "run": "empirical.runs.run",
+    "unlearn": "empirical.runs.in_memory",
+    "evaluate": "empirical.runs.in_memory",
     "load_recipe": "empirical.studies.recipe",
     "run_grid": "empirical.studies.grid",
     "plan": "empirical.studies.plan",
 }
 
-__all__ = ["RunConfig", "Runtime", "load_recipe", "plan", "run", "run_grid"]
+__all__ = ["RunConfig", "Runtime", "evaluate", "load_recipe", "plan", "run", "run_grid", "unlearn"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ A user's package adds its own through entry points, in the groups `repro.methods
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -44,6 +44,7 @@ class Metric:
         settings: fields of `RunConfig` it reads besides those that the stages are made of.
         switches: fields of `Fidelity` it reads besides those that the stages are made of.
         pooled: whether it looks at many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
+        reference: whether it compares with a retrained model; a run without one has no such number, nor a pooled one.
     """
 
     home: str
@@ -52,6 +53,7 @@ class Metric:
     settings: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     pooled: bool = False
+    reference: bool = False
 
 
 METRICS = {
@@ -60,17 +62,17 @@ METRICS = {
     ),
     "tow": Metric(
         "empirical.metrics.closeness:tug_of_war", needs=("accuracy",), settings=("difficulty",),
-        switches=("tow", "tow_reference"),
+        switches=("tow", "tow_reference"), reference=True,
     ),
     "mia": Metric(
         "empirical.metrics.attacks:svc_attack", version=2, settings=("attack_size",),
         switches=("m_entropy", "mia_members", "constant_score"),
     ),
     "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
-    "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia")),
+    "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia"), reference=True),
     "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
-    "distances": Metric("empirical.metrics.closeness:distances"),
-    "margins": Metric("empirical.metrics.images:margins"),
+    "distances": Metric("empirical.metrics.closeness:distances", reference=True),
+    "margins": Metric("empirical.metrics.images:margins", reference=True),
     "klom_margins": Metric("empirical.metrics.images:klom_margins"),
     "klom": Metric("empirical.metrics.pooled:klom", needs=("klom_margins",), pooled=True),
     "klom_easydub": Metric("empirical.metrics.pooled:klom_easydub", needs=("klom_margins",), pooled=True),
@@ -81,7 +83,7 @@ METRICS = {
         switches=("landscape_norm",),
     ),
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
-    "relearning": Metric("empirical.metrics.relearning:relearning"),
+    "relearning": Metric("empirical.metrics.relearning:relearning", reference=True),
     "coefficients": Metric("empirical.metrics.coefficients:coefficients"),
 }  # fmt: skip
 
@@ -167,6 +169,14 @@ WEIGHTS = {
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
     "patch-cnn-bias": 20_500, "patch-cnn-mean": 20_480, "patch-cnn-head": 20_520, "patch-cnn-deep": 20_880,
 }  # fmt: skip
+# Names with a part of their own, such as `timm:resnet18`: the part behind the colon is the loader's `name`.
+FAMILIES: dict[str, dict[str, Any]] = {
+    "models": {"timm": "empirical.models.timm_models:timm_model"},
+    "datasets": {
+        "hub": Dataset("empirical.data.hub:load_hub", "empirical.data.hub:hub_files"),
+        "folder": Dataset("empirical.data.folders:load_any_folder", "empirical.data.folders:any_folder_files"),
+    },
+}
 BUILT_IN: dict[str, Mapping[str, Any]] = {
     "methods": METHODS, "rules": RULES, "metrics": METRICS, "datasets": DATASETS, "models": MODELS,
     "forget_sets": FORGET_SETS,
@@ -182,6 +192,24 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 def names(kind: str) -> list[str]:
     """Return every known name of a kind: the built-in ones, then those of installed packages."""
     return [*BUILT_IN[kind], *(name for name in plugins(kind) if name not in BUILT_IN[kind])]
+
+
+def known(kind: str, name: str, field: str = "") -> str:
+    """Return `name` if it stands for something of this kind.
+
+    Raises:
+        ConfigError: naming the field and the nearest name.
+    """
+    families = FAMILIES.get(kind, {})
+    if _member(kind, name):
+        return name
+    return choose(field or kind.removesuffix("s"), name, [*names(kind), *(f"{family}:NAME" for family in families)])
+
+
+def _member(kind: str, name: str) -> tuple[Any, str] | None:
+    """Return what a name of a family stands for and the part behind its colon; None for any other name."""
+    family, _, rest = name.partition(":")
+    return (FAMILIES[kind][family], rest) if rest and family in FAMILIES.get(kind, {}) else None
 
 
 def metric(name: str) -> Metric:
@@ -217,7 +245,9 @@ def model_weights(name: str) -> int:
 
 
 def _entry(kind: str, name: str, cls: Any) -> Any:
-    choose(kind.removesuffix("s"), name, names(kind))
+    known(kind, name)
+    if member := _member(kind, name):
+        return member[0]
     if name in BUILT_IN[kind]:
         return BUILT_IN[kind][name]
     found = _plugin(kind, name)
@@ -247,8 +277,13 @@ def load(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         ConfigError: when no such name is known, with the nearest one.
     """
-    choose(kind.removesuffix("s"), name, names(kind))
-    found = BUILT_IN[kind][name] if name in BUILT_IN[kind] else _plugin(kind, name)
+    known(kind, name)
+    if member := _member(kind, name):
+        return partial(_imported(member[0]), name=member[1])
+    return _imported(BUILT_IN[kind][name] if name in BUILT_IN[kind] else _plugin(kind, name))
+
+
+def _imported(found: Any) -> Callable[..., Any]:
     home = getattr(found, "home", found)
     if not isinstance(home, str):
         return home

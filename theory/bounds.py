@@ -35,3 +35,17 @@ def alpha_gap(ratio: float) -> float:
     `O(sqrt(d / n))`. As alpha is in [0, 1], the bound says nothing once it exceeds 1.
     """
     return math.sqrt(ratio)
+
+
+def random_start_boundary(cell: TheoryConfig) -> float:
+    """Return the |phi| at which SAM's test error crosses 0.1 while the loss is far from small (`theory.md`, section 9).
+
+    The signal must outgrow the noise of the random weights, not anything learned from noise:
+
+        |phi|*^2 = 4 m 1.28 P1 sigma_p sigma_0 sqrt(d) sqrt((1 - 1/pi) / m) / (eta N),   N steps, P1 = P - 1,
+
+    where 1.28 is the normal quantile of 0.9. It holds at fixed epochs; a network trained to a small loss is beyond it.
+    """
+    steps = cell.pretrain_epochs * -(-cell.n // cell.batch_size)
+    scatter = (cell.patches - 1) * cell.sigma_p * cell.sigma_0 * math.sqrt(cell.d * (1 - 1 / math.pi) / cell.m)
+    return math.sqrt(4 * cell.m * 1.28 * scatter / (cell.eta * steps)) if steps and cell.eta else float("nan")

@@ -4,15 +4,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from repro.records.errors import ConfigError
-from repro.records.settings import check, refuse_cost, reject, setting
+from repro.records.schedule import parse_schedule
+from repro.records.settings import check, choose, refuse_cost, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 LABELS = ("iid", "balanced")
+NOISE_PATCHES = ("repeated", "independent")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds")
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -23,8 +25,8 @@ class TheoryConfig:
     """One cell of the theory study: a pretraining rule, an unlearning method and its rule, and the seeds to run.
 
     The data follow Chen et al. 2023 (arXiv 2310.07269): one patch carries `y phi`, the other `P - 1` patches one noise
-    vector `xi ~ N(0, sigma_p^2 I)`, orthogonal to `phi` unless `noise` is "plain". The first `n - n_forget` samples are
-    the retain set. Every field states its symbol, unit and range in its metadata.
+    vector `xi ~ N(0, sigma_p^2 I)`, or one each, orthogonal to `phi` unless `noise` is "plain". The first
+    `n - n_forget` samples are the retain set. Every field states its symbol, unit and range in its metadata.
 
     Raises:
         ConfigError: naming the field, its value and the allowed range.
@@ -41,6 +43,8 @@ class TheoryConfig:
                            low=2)  # fmt: skip
     sigma_p: float = setting(1.0, "Standard deviation of a noise coordinate", symbol="sigma_p", unit="input units",
                              low=0.0, open_low=True)  # fmt: skip
+    noise_patches: str = setting("repeated", "Noise of a sample's P-1 patches: one vector repeated, or one each",
+                                 choices=NOISE_PATCHES)  # fmt: skip
     noise: str = setting("orthogonal", "Noise model: orthogonal to the signal, or plain", choices=NOISES)
     draw: str = setting("bartlett", "How inner products are drawn: Bartlett decomposition, or explicit d-dim vectors",
                         choices=DRAWS)  # fmt: skip
@@ -54,10 +58,14 @@ class TheoryConfig:
     forget_batch: int = setting(4, "Forget samples of an unlearning batch", symbol="B_F", unit="count", low=1)
     alpha: float = setting(0.9, "Weight of the retain loss; the forget loss has 1 - alpha", symbol="alpha",
                            unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
-    pretrain: str = setting("sgd", "Rule of pretraining", choices=PRETRAIN_RULES)
+    pretrain: str = setting("sgd", "Rule of pretraining, or a schedule such as 'sam:25, sgd'; sam-0.5 is SAM at half "
+                            "rho_th, sam takes pretrain_rho_scale")  # fmt: skip
     pretrain_epochs: int = setting(100, "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     pretrain_rho_scale: float = setting(1.0, "SAM radius of pretraining in units of rho_th", symbol="rho_0 / rho_th",
                                         unit="dimensionless", low=0.0)  # fmt: skip
+    pretrain_stop_loss: float | None = setting(
+        None, "Pretraining ends at the first checkpoint with a mean training loss at or below this", unit="nats",
+        low=0.0)  # fmt: skip
     unlearn: str = setting("sgd", "Rule of unlearning", choices=UNLEARN_RULES)
     method: str = setting("neggrad", "Unlearning method", choices=METHODS)
     epochs: int = setting(200, "Epochs of unlearning, in passes over the retain set", symbol="E", unit="epochs", low=0)
@@ -79,6 +87,7 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        self.pretrain_legs()
         if self.n_forget >= self.n:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
         if self.directions & (self.directions - 1):
@@ -165,9 +174,32 @@ class TheoryConfig:
         return self.pretrain_rho_scale * self.rho_th
 
     @property
+    def noise_vectors(self) -> int:
+        """Return how many noise vectors a sample has: 1 where its patches repeat one, else P - 1."""
+        return self.patches - 1 if self.noise_patches == "independent" else 1
+
+    @property
     def n_retain(self) -> int:
         """Return the number of retain samples."""
         return self.n - self.n_forget
+
+    def pretrain_legs(self) -> list[tuple[str, float, int]]:
+        """Return the rules of pretraining in order, each with its radius in the units of a weight and its epochs.
+
+        Raises:
+            ConfigError: for a schedule that cannot be read, an unknown rule or a radius that is not a number >= 0.
+        """
+        legs = []
+        for label, epochs in parse_schedule(self.pretrain, self.pretrain_epochs, "pretrain"):
+            name, _, radius = label.partition("-")
+            choose("pretrain", name, PRETRAIN_RULES)
+            if radius and (name != "sam" or not radius.replace(".", "", 1).isdecimal()):
+                raise reject(
+                    "pretrain", self.pretrain, "sgd, sam or sam-R, where R >= 0 is a radius in units of rho_th"
+                )
+            scale = float(radius) if radius else self.pretrain_rho_scale
+            legs.append((name, scale * self.rho_th, epochs))
+        return legs
 
     def pretrain_key(self) -> "TheoryConfig":
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
@@ -231,6 +263,7 @@ class SweepConfig:
     probe_rho_scale: tuple[float, ...] = setting((), "Radii of the activation probe, in units of rho_th", low=0.0)
     mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
     mask_refresh: tuple[int, ...] = setting((), "Epochs between masks; 0 keeps the first", unit="epochs", low=0)
+    pretrain_epochs: tuple[int, ...] = setting((), "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)
 
@@ -252,6 +285,7 @@ class ClaimConfig:
     """
 
     claim: str = setting("", "Identifier of the claim")
+    version: int = setting(1, "Version of the claims' analyses; records of another are made anew", low=1)
     seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=2)
     first_seed: int = setting(0, "First seed", low=0)
 

@@ -17,14 +17,18 @@ from theory.config import TheoryConfig
 class Problem(NamedTuple):
     """The inner products of one draw; noise i, neuron a, signal phi.
 
+    Where the P - 1 noise patches of a sample are independent, each is a noise vector of its own: n then counts vectors,
+    those of a sample next to each other.
+
     Attributes:
         gram: `<xi_i, xi_k>`, shape `(n, n)`.
         overlap: `<phi, xi_i>`, shape `(n,)`; zero when noise is orthogonal to the signal.
-        labels: `y_i` in {-1, +1}, shape `(n,)`.
+        labels: `y_i` in {-1, +1} of the sample of each noise vector, shape `(n,)`.
         signal2: `|phi|^2`.
-        noise_patches: `P - 1`.
+        noise_patches: patches that hold one noise vector: `P - 1`, or 1 where they are independent.
         orthogonal: whether the overlaps vanish.
-        n_retain: retain samples; they come first.
+        n_retain: noise vectors of retain samples; they come first.
+        vectors: noise vectors of a sample: 1, or `P - 1` where they are independent.
     """
 
     gram: np.ndarray
@@ -34,6 +38,7 @@ class Problem(NamedTuple):
     noise_patches: float
     orthogonal: bool
     n_retain: int
+    vectors: int = 1
 
 
 class Start(NamedTuple):
@@ -75,22 +80,26 @@ class Draw:
 
         Args:
             phi: signal, shape `(d,)`, not zero.
-            xi: noise of each sample, shape `(n, d)`, retain samples first.
+            xi: noise of each sample, shape `(n, d)`, retain samples first; `(n, P-1, d)` where every patch has its own.
             w0: initial weights, shape `(2m, d)`, the m neurons of sign +1 first.
             y: labels in {-1, +1}, shape `(n,)`.
             n_retain: retain samples; 0 retains all.
-            noise_patches: P - 1, the patches that repeat a sample's noise.
+            noise_patches: P - 1, the patches that repeat a sample's noise; 1 where every patch has its own.
 
         Raises:
             ValueError: naming the array whose shape or content does not fit.
         """
         phi, xi, w0, y = (np.asarray(array, dtype=np.float64) for array in (phi, xi, w0, y))
-        _check_vectors(phi, xi, w0, y)
+        vectors = xi.shape[1] if xi.ndim == 3 else 1
+        if vectors > 1 and noise_patches != 1:
+            raise ValueError(f"noise_patches = {noise_patches}: must be 1 where every patch has a vector of its own")
+        xi = xi.reshape(-1, xi.shape[-1]) if xi.ndim == 3 else xi
+        _check_vectors(phi, xi, w0, y, vectors=vectors)
         if not 0 <= n_retain <= len(y):
             raise ValueError(f"n_retain = {n_retain}: must be in [0, n = {len(y)}]")
         overlap = xi @ phi
-        data = (_dots(xi, xi), overlap, y, float(phi @ phi), float(noise_patches))
-        problem = Problem(*data, not overlap.any(), n_retain or len(y))
+        data = (_dots(xi, xi), overlap, np.repeat(y, vectors), float(phi @ phi), float(noise_patches))
+        problem = Problem(*data, not overlap.any(), (n_retain or len(y)) * vectors, vectors)
         return cls(problem, Start(w0 @ phi, _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0))
 
 
@@ -109,7 +118,7 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
     labels = rng.choice(np.array([-1.0, 1.0]), size=config.n)
     if config.labels == "balanced":  # half of each sign, in the order of a stream of its own: the rest stays paired
         labels = generator(seed, "labels").permutation(np.where(np.arange(config.n) % 2 == 0, -1.0, 1.0))
-    signal_parts = rng.standard_normal(2 * config.m), rng.standard_normal(config.n)
+    signal_parts = rng.standard_normal(2 * config.m), rng.standard_normal(config.n * config.noise_vectors)
     return (_explicit if config.draw == "dense" else _bartlett)(config, rng, labels, signal_parts)
 
 
@@ -131,15 +140,16 @@ def bartlett_factor(rows: int, dimension: int, rng: np.random.Generator) -> np.n
 
 
 def _bartlett(config: TheoryConfig, rng: np.random.Generator, labels: np.ndarray, parts: tuple) -> Draw:
-    factor = bartlett_factor(config.n + 2 * config.m, config.d - 1, rng)
-    noise, weights = config.sigma_p * factor[: config.n], config.sigma_0 * factor[config.n :]
+    count = config.n * config.noise_vectors
+    factor = bartlett_factor(count + 2 * config.m, config.d - 1, rng)
+    noise, weights = config.sigma_p * factor[:count], config.sigma_0 * factor[count:]
     along_weights, along_noise = config.sigma_0 * parts[0], config.sigma_p * parts[1]
     return _inner_products(config, labels, (noise, weights), (along_noise, along_weights))
 
 
 def _explicit(config: TheoryConfig, rng: np.random.Generator, labels: np.ndarray, parts: tuple) -> Draw:
     """Draw d-dimensional vectors with phi along the first axis, which loses nothing: everything else is isotropic."""
-    noise = config.sigma_p * rng.standard_normal((config.n, config.d - 1))
+    noise = config.sigma_p * rng.standard_normal((config.n * config.noise_vectors, config.d - 1))
     weights = config.sigma_0 * rng.standard_normal((2 * config.m, config.d - 1))
     along_weights = config.sigma_0 * parts[0]
     along_noise = config.sigma_p * parts[1] * (config.noise == "plain")
@@ -154,7 +164,7 @@ def _inner_products(config: TheoryConfig, labels: np.ndarray, across: tuple, alo
     """Assemble the Gram matrices from the parts across and along the signal direction."""
     (noise, weights), (along_noise, along_weights) = across, along
     if config.noise == "orthogonal":
-        along_noise = np.zeros(config.n)
+        along_noise = np.zeros(len(noise))
     norm = config.signal_norm
     gram = _dots(noise, noise) + np.outer(along_noise, along_noise)
     start = Start(
@@ -162,22 +172,23 @@ def _inner_products(config: TheoryConfig, labels: np.ndarray, across: tuple, alo
         _dots(weights, noise) + np.outer(along_weights, along_noise),
         _dots(weights, weights) + np.outer(along_weights, along_weights),
     )
-    data = (gram, norm * along_noise, labels, norm**2, float(config.patches - 1))
-    return Draw(Problem(*data, config.noise == "orthogonal", config.n_retain), start)
+    vectors = config.noise_vectors
+    data = (gram, norm * along_noise, np.repeat(labels, vectors), norm**2, float((config.patches - 1) / vectors))
+    return Draw(Problem(*data, config.noise == "orthogonal", config.n_retain * vectors, vectors), start)
 
 
-def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray) -> None:
+def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *, vectors: int) -> None:
     if phi.ndim != 1 or not np.all(np.isfinite(phi)) or not phi.any():
         raise ValueError(f"phi: must be one finite vector that is not zero, got shape {phi.shape}")
-    for name, vectors in (("xi", xi), ("w0", w0)):
-        if vectors.ndim != 2 or vectors.shape[1] != len(phi) or not len(vectors):
-            raise ValueError(f"{name}: must have shape (..., d = {len(phi)}), got {vectors.shape}")
-        if not np.all(np.isfinite(vectors)):
+    for name, rows in (("xi", xi), ("w0", w0)):
+        if rows.ndim != 2 or rows.shape[1] != len(phi) or not len(rows):
+            raise ValueError(f"{name}: must have shape (..., d = {len(phi)}), got {rows.shape}")
+        if not np.all(np.isfinite(rows)):
             raise ValueError(f"{name}: must be finite")
     if len(w0) % 2:
         raise ValueError(f"w0: must have an even number of neurons, as many of each sign, got {len(w0)}")
-    if y.shape != (len(xi),) or not np.all(np.abs(y) == 1.0):
-        raise ValueError(f"y: must be {len(xi)} labels in {{-1, +1}}, one for each noise vector")
+    if y.shape != (len(xi) // vectors,) or not np.all(np.abs(y) == 1.0):
+        raise ValueError(f"y: must be {len(xi) // vectors} labels in {{-1, +1}}, one for each sample of xi")
 
 
 def _dots(left: np.ndarray, right: np.ndarray) -> np.ndarray:

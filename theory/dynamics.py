@@ -8,6 +8,9 @@ For a batch with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `
     gp_a = j_a sum_b r_b y_b 1[y_b u_a > 0],   gq_ab = j_a (P-1) r_b 1[V_ab > 0]     gradient gp phi + sum_b gq_ab xi_b
     du_a = gp_a |phi|^2 + sum_b gq_ab h_b,     dV_ak = gp_a h_k + sum_b gq_ab G_bk    its image in (u, V)
 
+Here b runs over noise vectors, and over samples where each has one, repeated in P - 1 patches. Where every patch has
+its own, f sums relu(V) over those of a sample, P - 1 gives way to 1, and r_b y_b enters gp once a sample.
+
 A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group moves by `g0 + s (g1 - g0)`, where g1
 is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 """
@@ -15,12 +18,14 @@ is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness,
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
+from repro.records.shipped import compiled_folder
 from theory.draw import Problem
 from theory.training import ALL, FORGET, LANES, Rule, Schedule, State
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
+config.CACHE_DIR = config.CACHE_DIR or compiled_folder()
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
@@ -83,6 +88,13 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
 def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.ndarray:
     """Count active noise preactivations at W and at W + eps over the batches of a schedule, the state held fixed.
 
+    A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
+
+        V_ab > V_c = rho |xi_b| |r_b| / |r|_active,   |r|_active^2 = sum over the active pairs (a, b) of r_b^2,
+
+    with r the weighted residuals of the batch: the noise gradient of an active pair is `j_a (P-1) r_b xi_b`, and the
+    signal's share of the norm is small. One whose perturbation raises it survives always.
+
     Args:
         problem: the draw.
         state: the network.
@@ -90,22 +102,31 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         rho: radius.
 
     Returns:
-        Shape `(2, 2, 3)`: retain or forget, `j = y` or `j = -y`, (active at W, active at W + eps, all pairs).
+        Shape `(2, 2, 7)`: retain or forget, `j = y` or `j = -y`, (active at W; active at W + eps; at both; active at W
+        and predicted to survive; sum of V and sum of V_c over those active at W; all pairs).
     """
     neurons = state.u.size
     work = _workspace(neurons, schedule.samples.shape[1])
-    counts = np.zeros((2, 2, 3))
+    counts = np.zeros((2, 2, 7))
     for t in range(schedule.samples.shape[0]):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         _select(schedule.weights[t], ALL, ALL, state.mask, work)
         _gradient(problem, work.u, work.V, work, work.gp, work.gq)
         _perturb(problem, rho, work)
+        norm = np.sqrt(np.sum(work.gq**2))
         for a in range(neurons):
             for b in range(schedule.size[t]):
                 oppose = 1 if (2 * a < neurons) != (work.y[b] > 0.0) else 0
-                counts[work.part[b], oppose, 0] += work.V[a, b] > 0.0
-                counts[work.part[b], oppose, 1] += work.V_near[a, b] > 0.0
-                counts[work.part[b], oppose, 2] += 1.0
+                count = counts[work.part[b], oppose]
+                active, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
+                critical = rho * np.sqrt(work.G[b, b]) * abs(work.gq[a, b]) / norm if norm > 0.0 else 0.0
+                count[0] += active
+                count[1] += near
+                count[2] += active and near
+                count[3] += active and (work.gq[a, b] > 0.0 or work.V[a, b] > critical)
+                count[4] += work.V[a, b] if active else 0.0
+                count[5] += critical if active else 0.0
+                count[6] += 1.0
     return counts
 
 
@@ -159,6 +180,8 @@ def _gradient(problem, u, V, work, gp, gq):
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
                 f[b] += sign * (0.0 if V[a, b] <= 0.0 else V[a, b])
+    if problem.vectors > 1:
+        _pool(f, problem.vectors)
     output, retain_plus, retain_minus, forget_plus, forget_minus = 0.0, 0.0, 0.0, 0.0, 0.0
     for b in range(width):
         value = ((plus if work.y[b] > 0.0 else minus) + problem.noise_patches * f[b]) / m
@@ -166,6 +189,7 @@ def _gradient(problem, u, V, work, gp, gq):
         label = work.label[b]
         residual = -work.c[b] * label / (m * (1.0 + np.exp(min(label * value, EXPONENT_LIMIT))))
         f[b] = problem.noise_patches * residual
+        residual /= problem.vectors  # the signal patch of a sample counts once, however many noise vectors it has
         retain, positive = work.part[b] == 0, work.y[b] > 0.0
         retain_plus += residual if retain and positive else 0.0
         retain_minus += residual if retain and not positive else 0.0
@@ -179,6 +203,17 @@ def _gradient(problem, u, V, work, gp, gq):
             for b in range(block, block + LANES):
                 gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
     return output
+
+
+@inlined
+def _pool(f, vectors):
+    """Replace what each noise vector of a sample adds to its output by their sum; they stand next to each other."""
+    for first in range(0, f.size - vectors + 1, vectors):
+        total = 0.0
+        for b in range(first, first + vectors):
+            total += f[b]
+        for b in range(first, first + vectors):
+            f[b] = total
 
 
 @inlined

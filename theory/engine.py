@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +26,7 @@ from theory.training import (
     plain_schedule,
     pretrain_schedule,
     start_state,
+    unlearn_batches,
     unlearn_schedule,
 )
 
@@ -45,6 +46,7 @@ class Trajectory:
         pretrain_epochs: measured epochs of pretraining, shape `(pretrain checkpoints,)`.
         pretrain: name to values, shape `(seeds, pretrain checkpoints)`.
         retrained: name to values of the model trained on R alone from the same start, shape `(seeds,)`.
+        pretrained_at: epoch at which pretraining reached its training loss, or -1, shape `(seeds,)`.
         stopped_at: epoch at which the forget level was reached, or -1, shape `(seeds,)`; values stay as they were then.
         diverged_at: step, counted from the start of pretraining, at which the loss left the finite range, or -1.
     """
@@ -58,6 +60,7 @@ class Trajectory:
     retrained: dict[str, np.ndarray]
     stopped_at: np.ndarray
     diverged_at: np.ndarray
+    pretrained_at: np.ndarray
 
     @property
     def status(self) -> str:
@@ -161,7 +164,10 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         ConfigError: naming the setting that draw or batches contradict.
     """
     neurons, n = drawn.start.V.shape
-    given = {"n": n, "n_forget": n - drawn.problem.n_retain, "m": neurons // 2}
+    vectors = drawn.problem.vectors
+    given = {"n": n // vectors, "n_forget": (n - drawn.problem.n_retain) // vectors, "m": neurons // 2}
+    if config.noise_vectors != vectors:
+        raise reject("noise_patches", config.noise_patches, f"such that a sample has {vectors} noise vectors")
     for name, value in given.items():
         if getattr(config, name) != value:
             raise reject(name, getattr(config, name), f"{value}, as in the draw")
@@ -172,7 +178,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
-    pretrained = _pretrain_on(config, drawn, schedules[0])
+    pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
     unlearned = _unlearn(config, drawn, config.first_seed, pretrained, schedules[1])
     return _assemble(config, [(pretrained, _not_retrained(pretrained), unlearned)])
 
@@ -192,63 +198,95 @@ def _run_seed(
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
     retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(pretrained)
-    return [(pretrained, retrained, _unlearn(config, drawn, seed, pretrained)) for config in configs]
+    batches: dict[tuple[int, ...], np.ndarray] = {}  # drawn once for all cells that read as much
+    found = []
+    for config in configs:
+        size = config.epochs, config.retain_batch, config.forget_batch
+        if size not in batches:
+            batches[size] = unlearn_batches(config, generator(seed, "unlearn"))
+        per_epoch = -(-config.n_retain // config.retain_batch)
+        schedule = forgetting_schedule(config, drawn.problem.labels, batches[size], per_epoch=per_epoch)
+        found.append((pretrained, retrained, _unlearn(config, drawn, seed, pretrained, schedule)))
+    return found
 
 
 def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False) -> Phase:
     """Train on `members` from the draw's initial weights."""
     rng = generator(seed, "pretrain")
     schedule = pretrain_schedule(config, drawn.problem.labels, rng, members=members)
-    return _pretrain_on(config, drawn, schedule, endpoints=endpoints)
+    return _pretrain_on(config, drawn, schedule, members=members, endpoints=endpoints)
 
 
-def _pretrain_on(config: TheoryConfig, drawn: Draw, schedule: Schedule, *, endpoints: bool = False) -> Phase:
-    rule = make_rule(config.pretrain, config, rho=config.pretrain_rho)
+def _pretrain_on(
+    config: TheoryConfig, drawn: Draw, schedule: Schedule, *, members: np.ndarray, endpoints: bool = False
+) -> Phase:
+    legs = [(make_rule(name, config, rho=rho), epochs) for name, rho, epochs in config.pretrain_legs()]
     measured = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
-    epochs = sorted({0, config.pretrain_epochs}) if endpoints else measured
-    return _train(config, drawn, start_state(drawn.start), (schedule, rule, epochs))
+    epochs = sorted({0, config.pretrain_epochs}) if endpoints and config.pretrain_stop_loss is None else measured
+    shares = np.array([np.mean(members < config.n_retain), np.mean(members >= config.n_retain)])
+
+    def is_trained(found: dict[str, float]) -> bool:
+        loss = shares @ [found["retain_loss"], found["forget_loss"]]
+        return config.pretrain_stop_loss is not None and loss <= config.pretrain_stop_loss
+
+    return _train(config, drawn, start_state(drawn.start), Plan(schedule, legs, epochs, is_trained))
 
 
 def _not_retrained(pretrained: Phase) -> Phase:
     return Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
 
 
-def _unlearn(
-    config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase, schedule: Schedule | None = None
-) -> Phase:
+def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase, schedule: Schedule) -> Phase:
     """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
-    schedule = schedule or unlearn_schedule(config, drawn.problem.labels, generator(seed, "unlearn"))
     rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:
         return Phase(pretrained.state, np.full((len(METRICS), len(epochs)), np.nan), -1, pretrained.diverged_at)
     once = unlearn_schedule(replace(config, epochs=1), drawn.problem.labels, generator(seed, "probe"))
     probing = Probe(once, config.probe_rho_scale * config.rho_th)
-    phase = _train(config, drawn, copy_state(pretrained.state), (schedule, rule, epochs), probing)
-    before = config.pretrain_epochs * -(-config.n // config.batch_size)
+    level = config.stop_forget_error
+    has_forgotten = lambda found: level is not None and found["forget_error"] >= level  # noqa: E731
+    plan = Plan(schedule, [(rule, config.epochs)], epochs, has_forgotten)
+    phase = _train(config, drawn, copy_state(pretrained.state), plan, probing)
+    trained = pretrained.stopped_at if pretrained.stopped_at >= 0 else config.pretrain_epochs
+    before = trained * -(-config.n // config.batch_size)
     return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
 
 
-Plan = tuple[Schedule, Rule, list[int]]  # batches, rule, measured epochs
+class Plan(NamedTuple):
+    """A phase before it begins: batches, rules with their epochs, measured epochs, and what ends it early."""
+
+    schedule: Schedule
+    legs: list[tuple[Rule, int]]
+    epochs: list[int]
+    is_over: Callable[[dict[str, float]], bool]
+
+    def pieces(self, first: int, last: int) -> list[tuple[Rule, int, int]]:
+        """Return the rules that rule between two epochs, each with the epochs it begins and ends at."""
+        found, begin = [], 0
+        for rule, epochs in self.legs:
+            start, end, begin = max(first, begin), min(last, begin + epochs), begin + epochs
+            found += [(rule, start, end)] if start < end else []
+        return found
 
 
 def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
-    """Advance from checkpoint to checkpoint, until the end, the forget level or divergence."""
-    schedule, rule, epochs = plan
+    """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
+    schedule, epochs = plan.schedule, plan.epochs
     names = TRAINING_METRICS if probing is None else METRICS
     values = np.full((len(names), len(epochs)), np.nan)
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
-        steps = before * schedule.per_epoch, epoch * schedule.per_epoch
-        diverged_at = advance(drawn.problem, state, schedule, rule, *steps) if epoch else -1
-        if diverged_at >= 0:
-            return Phase(state, values, -1, diverged_at)
+        for rule, first, last in plan.pieces(before, epoch):
+            steps = first * schedule.per_epoch, last * schedule.per_epoch
+            diverged_at = advance(drawn.problem, state, schedule, rule, *steps)
+            if diverged_at >= 0:
+                return Phase(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
             found = measure(config, drawn, state, probing)
         if not np.all(np.isfinite(list(found.values()))):  # the state is finite still, its products are not
-            return Phase(state, values, -1, max(steps[1] - 1, 0))
+            return Phase(state, values, -1, max(epoch * schedule.per_epoch - 1, 0))
         values[:, column] = [found[name] for name in names]
-        level = config.stop_forget_error if probing is not None else None
-        if level is not None and found["forget_error"] >= level:
+        if plan.is_over(found):
             values[:, column:] = values[:, column : column + 1]
             return Phase(state, values, epoch)
     return Phase(state, values)
@@ -267,6 +305,7 @@ def _assemble(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> T
         retrained=oracle,
         stopped_at=np.array([phase.stopped_at for phase in unlearned]),
         diverged_at=np.array([phase.diverged_at for phase in unlearned]),
+        pretrained_at=np.array([phase.stopped_at for phase in pretrained]),
     )
 
 

@@ -24,7 +24,8 @@ import numpy as np
 from theory.config import TheoryConfig
 from theory.dynamics import EXPONENT_LIMIT, compiled, inlined
 
-SAMPLES = 64  # representative samples of R, and as many of F: a multiple of SUBSTEPS
+SAMPLES = 64  # about so many representative samples of R, and as many of F
+FRESH = 2**15
 SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: kicks move in between
 
 
@@ -59,6 +60,9 @@ class Population(NamedTuple):
         kicks: standard normal directions of the four blocks' kicks, shape `(4, 2, M, 2m)`.
         shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
         kappa: signal learned from R and from F, shape `(2,)`.
+        overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; of width 0 where F is large.
+        labels: y of the representative forget samples, shape `(M,)`.
+        fresh: standard normals for what is new in every batch, shape `(FRESH,)`.
     """
 
     V0: np.ndarray
@@ -66,13 +70,16 @@ class Population(NamedTuple):
     kicks: np.ndarray
     shared: np.ndarray
     kappa: np.ndarray
+    overlaps: np.ndarray
+    labels: np.ndarray
+    fresh: np.ndarray
 
 
 class Course(NamedTuple):
     """How an epoch runs; arrays have one entry for R and one for F.
 
     Attributes:
-        weights: signed loss weights `c` of a sample in its batch.
+        weights: how hard a sample of a batch pulls its matching neurons up, `c` in units of `-l' / m`; F pulls down.
         batch: samples of a batch.
         cohorts: parts a set is cut into; one moves in each substep.
         lift: visits of a moving sample in a substep; 1.0 up to rounding.
@@ -109,14 +116,23 @@ def start_population(config: TheoryConfig) -> Population:
     `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and kicks are the quantiles of a normal in a
     random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
     Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
+    A forget set is often a handful of samples whose ascent knows no bound, far from Gaussian: up to `SAMPLES` of them,
+    the representative samples of F are whole forget sets with overlaps of their own.
     """
-    rng, m = np.random.default_rng(0), config.m
-    shape = (2, SAMPLES, 2 * m)
-    size = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
-    active = np.concatenate([_active_at_start(rng, m), _active_at_start(rng, m)], axis=2)
+    rng, m, size = np.random.default_rng(0), config.m, config.n_forget
+    whole = size <= SAMPLES
+    samples = size * max(1, round(SAMPLES / size)) if whole else SAMPLES
+    shape = (2, samples, 2 * m)
+    V0 = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
+    active = np.concatenate([_active_at_start(rng, samples, m), _active_at_start(rng, samples, m)], axis=2)
     kicks = np.stack([_spread_normal(rng, shape) for _ in range(4)])
-    shared = np.stack([_spread_normal(rng, (2, SAMPLES, 2)) for _ in range(4)])
-    return Population(np.where(active, size, -size), np.zeros(shape), kicks, shared, np.zeros(2))
+    shared = np.stack([_spread_normal(rng, (2, samples, 2)) for _ in range(4)])
+    width = size if whole else 0
+    pairs = np.tril(rng.standard_normal((samples // size if whole else 0, width, width)), -1)
+    overlaps = (pairs + pairs.transpose(0, 2, 1)).reshape(samples, width) / config.d**0.5
+    labels = rng.choice(np.array([-1.0, 1.0]), size=samples)
+    return Population(np.where(active, V0, -V0), np.zeros(shape), kicks, shared, np.zeros(2),
+                      overlaps, labels, rng.standard_normal(FRESH))  # fmt: skip
 
 
 def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -127,35 +143,39 @@ def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
     return rng.permuted(np.broadcast_to(quantiles[None, :, None], shape), axis=1)
 
 
-def _active_at_start(rng: np.random.Generator, m: int) -> np.ndarray:
-    """Return which of m neurons are active at each sample, shape `(2, SAMPLES, m)`, counts binomial to the quantile."""
+def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarray:
+    """Return which of m neurons are active at each sample, shape `(2, samples, m)`, counts binomial to the quantile."""
     logs = [math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1) - m * math.log(2) for k in range(m + 1)]
-    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(SAMPLES) + 0.5) / SAMPLES).clip(0, m)
+    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(samples) + 0.5) / samples).clip(0, m)
     rows = rng.permuted(np.tile(counts, (2, 1)), axis=1)
     return rng.permuted(np.arange(m) < rows[..., None], axis=2)
 
 
-def pretrain_course(config: TheoryConfig) -> Course:
-    """Return an epoch of plain training on R and F, `c = 1 / B`."""
+def pretrain_course(config: TheoryConfig, rho: float) -> Course:
+    """Return an epoch of plain training on R and F, `c = 1 / B`, with SAM at radius rho, 0.0 for SGD."""
     steps = -(-config.n // config.batch_size)
     batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
     substeps = min(steps, SUBSTEPS)
-    rho = config.pretrain_rho if config.pretrain == "sam" else 0.0
     weight, one = steps / config.n, np.ones(2)
     return Course(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0, one,
                   False)  # fmt: skip
 
 
 def unlearn_course(config: TheoryConfig) -> Course:
-    """Return an epoch of unlearning: `c = alpha / B_R` on R, `-+ (1 - alpha) / B_F` on F, which is cycled."""
+    """Return an epoch of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
+
+    Descent on the flipped label pushes like ascent on the true one; only the margin that the loss sees is another.
+    """
     steps = -(-config.n_retain // config.retain_batch)
     retain, forget = config.n_retain / steps, min(config.forget_batch, config.n_forget)
     visits = steps * forget / config.n_forget
     substeps = min(steps, max(SUBSTEPS, math.ceil(visits)))
     cohorts = np.array([substeps, max(1, min(SAMPLES, round(substeps / visits)))])
     flipped = config.method == "random_label"
-    ascent = (1.0 - config.alpha) / forget * (1.0 if flipped else -1.0)
-    weights, batch = np.array([config.alpha / retain, ascent]), np.array([retain, forget], float)
+    weights, batch = (
+        np.array([config.alpha / retain, -(1.0 - config.alpha) / forget]),
+        np.array([retain, forget], float),
+    )
     lift = np.array([1.0, visits / substeps * cohorts[1]])
     rho = 0.0 if config.unlearn == "sgd" else config.rho
     perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
@@ -166,10 +186,9 @@ def unlearn_course(config: TheoryConfig) -> Course:
 @compiled
 def advance_population(law: Law, population: Population, course: Course, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place."""
-    _, own, _, _, kappa = population
+    own, kappa = population.own, population.kappa
     samples, neurons = own.shape[1], own.shape[2]
     m = neurons // 2
-    np.random.seed(first)  # this thread's generator, for the fresh part of the perturbation's kicks
     V, near = np.empty(own.shape), np.zeros(own.shape)
     pull, pull_near = np.empty((2, samples)), np.zeros((2, samples))
     for substep in range(first * course.substeps, last * course.substeps):
@@ -194,31 +213,66 @@ def advance_population(law: Law, population: Population, course: Course, first: 
 @compiled
 def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
-    V0, own, kicks, shared, kappa = population
-    samples, neurons = own.shape[1], own.shape[2]
-    amplitudes, lean = _crosstalk(law, V0, own, law.counts)
-    kept = 1.0 - _reaction(law, population, amplitudes, lean)
+    V0, own = population.V0, population.own
+    amplitudes, lean = _crosstalk(law, V0, own)
+    V[:] = own
     for part in range(2):
-        for i in range(samples):
-            for a in range(neurons):
-                V[part, i, a] = (1.0 + lean) * V0[part, i, a] + kept * own[part, i, a]
-                V[part, i, a] += _kick(amplitudes, kicks, shared, part, i, a)
+        reach = amplitudes.copy()
+        for b in range(4):  # a sample does not kick itself, and within F kicks are followed one by one
+            others = law.counts[b // 2] - (1.0 if b // 2 == part else 0.0)
+            reach[b] *= 0.0 if b // 2 == part == 1 and population.overlaps.size > 0 else np.sqrt(others)
+        _add_kicks(V[part], population, part, reach, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
+    _kick_within_forget_set(V[1], population)
+    lost = _reaction(law, population, V)
+    for part in range(2):
+        for i in range(own.shape[1]):
+            for a in range(own.shape[2]):
+                V[part, i, a] -= lost * own[part, i, a]
 
 
 @inlined
-def _kick(amplitudes, kicks, shared, part, i, a):
-    half = 0 if 2 * a < kicks.shape[3] else 1
-    total = 0.0
-    for b in range(4):
-        total += amplitudes[b, 0] * kicks[b, part, i, a] + amplitudes[b, 1] * shared[b, part, i, half]
-    return total
+def _add_kicks(target, population, part, amplitudes, lean):
+    """Add `lean V0` and the kicks of the four blocks to the samples of R or F."""
+    V0, kicks, shared = population.V0, population.kicks, population.shared
+    m = V0.shape[2] // 2
+    (c0, s0), (c1, s1), (c2, s2), (c3, s3) = amplitudes[0], amplitudes[1], amplitudes[2], amplitudes[3]
+    for i in range(V0.shape[1]):
+        for half in range(2):
+            common = (s0 * shared[0, part, i, half] + s1 * shared[1, part, i, half]
+                      + s2 * shared[2, part, i, half] + s3 * shared[3, part, i, half])  # fmt: skip
+            for a in range(half * m, half * m + m):
+                kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
+                        + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
+                target[i, a] += lean * V0[part, i, a] + common + kick
 
 
 @inlined
-def _crosstalk(law, V0, x, counts):
-    """Return the amplitudes, shape `(4, 2)` (each neuron's own and shared), and the lean that x gives other samples."""
+def _kick_within_forget_set(target, population):
+    """Add `sum_k own_k <xi_k, xi_i> / D` over the other samples of a representative forget set."""
+    own, overlaps, labels = population.own, population.overlaps, population.labels
+    size, neurons = overlaps.shape[1], own.shape[2]
+    m = neurons // 2
+    if size > 1:
+        for i in range(own.shape[1]):
+            first = i // size * size
+            for k in range(size):
+                # a neuron that matches one label opposes the other: the halves change places
+                away = 0 if labels[i] == labels[first + k] else m
+                overlap = overlaps[i, k]
+                for a in range(m):
+                    target[i, a] += overlap * own[1, first + k, a + away]
+                    target[i, a + m] += overlap * own[1, first + k, a + m - away]
+
+
+@inlined
+def _crosstalk(law, V0, x):
+    """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and leans, `(2,)`.
+
+    Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, leans with
+    their number.
+    """
     samples, m = x.shape[1], x.shape[2] // 2
-    amplitudes, lean = np.zeros((4, 2)), 0.0
+    amplitudes, lean = np.zeros((4, 2)), np.zeros(2)
     for b in range(4):
         part, half = b // 2, b % 2
         mean, square, pairs, along = 0.0, 0.0, 0.0, 0.0
@@ -233,28 +287,27 @@ def _crosstalk(law, V0, x, counts):
             pairs += row * row
         if square > 0.0:
             correlation = min(1.0, max(0.0, (pairs - square) / ((m - 1) * square))) if m > 1 else 0.0
-            size = np.sqrt(square / (samples * m) * counts[part] / 2 / law.d) * (1.0 if mean > 0.0 else -1.0)
+            size = np.sqrt(square / (samples * m) / (2 * law.d)) * (1.0 if mean > 0.0 else -1.0)
             amplitudes[b, 0] = size * np.sqrt(1.0 - correlation)
             amplitudes[b, 1] = size * np.sqrt(correlation)
-        lean += counts[part] / 2 * along / (samples * m) / (law.D * law.start)
+        lean[part] += along / (2 * samples * m) / (law.D * law.start)
     return amplitudes, lean
 
 
 @inlined
-def _reaction(law, population, amplitudes, lean):
+def _reaction(law, population, V):
     """Return the share of its own push that a sample of R loses because those it helps yield.
 
     Where a sample is pushed from outside by `x delta`, growth by `x' = c / (1 + e^x)` yields by
     `response x delta`, `response = (x e^x - e^x + 1) / (x (1 + e^x))`: nothing at the start, all of it late.
     """
-    V0, own, kicks, shared, kappa = population
+    own, kappa = population.own, population.kappa
     samples, m = own.shape[1], own.shape[2] // 2
     noise, moved = 0.0, 0.0
     for i in range(samples):
-        for a in range(2 * m):
-            value = (1.0 + lean) * V0[0, i, a] + own[0, i, a] + _kick(amplitudes, kicks, shared, 0, i, a)
-            noise += max(value, 0.0) * (1.0 if a < m else -1.0)
-            moved += 1.0 if a < m and own[0, i, a] != 0.0 else 0.0
+        for a in range(m):
+            noise += max(V[0, i, a], 0.0) - max(V[0, i, a + m], 0.0)
+            moved += own[0, i, a] != 0.0
     x = kappa[0] + kappa[1] + law.noise_patches * noise / (m * samples)
     x = min(max(x, 1e-6), 50.0)
     response = (x - 1.0 + np.exp(-x)) / (x * (1.0 + np.exp(-x)))
@@ -263,7 +316,7 @@ def _reaction(law, population, amplitudes, lean):
 
 @inlined
 def _residuals(law, course, V, kappa, pull):
-    """Write `c l'(f) / m`, how hard each sample pulls its matching neurons up, shape `(2, M)`."""
+    """Write how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(2, M)`."""
     m = V.shape[2] // 2
     for part in range(2):
         sign = -1.0 if course.flipped and part == 1 else 1.0
@@ -283,8 +336,8 @@ def _perturbed(law, population, course, here, there):
     variance is the same in every batch (the set's mean), the rest is fresh in each.
     """
     (V, pull), (near, pull_near, substep) = here, there
-    V0, own, kicks, shared, kappa = population
-    samples, neurons = own.shape[1], own.shape[2]
+    V0, kappa = population.V0, population.kappa
+    samples, neurons = V0.shape[1], V0.shape[2]
     m = neurons // 2
     gradient, spread, norm2 = 0.0, 0.0, 0.0
     for part in range(2):
@@ -303,24 +356,31 @@ def _perturbed(law, population, course, here, there):
             move = -scale * course.perturbed[part] * law.noise_patches * law.D * pull[part, i]
             for a in range(neurons):
                 near[part, i, a] = move * (V[part, i, a] > 0.0) * (1.0 if a < m else -1.0)
-    batch, counts = course.batch * course.perturbed, law.counts
-    lasting, _ = _crosstalk(law, V0, near, batch * batch / counts)
-    _, lean = _crosstalk(law, V0, near, batch)
-    fresh, _ = _crosstalk(law, V0, near, batch * np.maximum(1.0 - batch / counts, 0.0))
-    alone, together = np.sqrt(np.sum(fresh[:, 0] ** 2)), np.sqrt(np.sum(fresh[:, 1] ** 2))
+    amplitudes, leans = _crosstalk(law, V0, near)
+    alone, together, lean = 0.0, 0.0, 0.0
+    for b in range(4):
+        part = b // 2
+        batch, share = course.batch[part], course.batch[part] / law.counts[part]
+        fresh = batch * max(1.0 - share, 0.0)
+        alone += fresh * amplitudes[b, 0] ** 2
+        together += fresh * amplitudes[b, 1] ** 2
+        lean += batch * leans[part] / 2
+        amplitudes[b] *= np.sqrt(batch * share)
+    alone, together = np.sqrt(alone), np.sqrt(together)
+    place, fresh_normals = substep * 7919, population.fresh
+    for part in range(2):
+        _add_kicks(near[part], population, part, amplitudes, lean)
     for part in range(2):
         if course.perturbed[part] == 0.0:
             near[part] = V[part]
             continue
-        cohort = substep % course.cohorts[part]
-        for i in range(samples):
-            both = np.random.standard_normal(), np.random.standard_normal()
+        # who does not move in this substep needs no noise of its own
+        for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
+            match, oppose = fresh_normals[place % FRESH], fresh_normals[(place + 1) % FRESH]
             for a in range(neurons):
-                near[part, i, a] += V[part, i, a] + lean * V0[part, i, a]
-                near[part, i, a] += _kick(lasting, kicks, shared, part, i, a)
-                near[part, i, a] += together * (both[0] if a < m else both[1])
-                if i % course.cohorts[part] == cohort:  # who does not move now needs no noise of its own
-                    near[part, i, a] += alone * np.random.standard_normal()
+                new = alone * fresh_normals[(place + a + 2) % FRESH] + together * (match if a < m else oppose)
+                near[part, i, a] += V[part, i, a] + new
+            place += neurons + 2
     _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
     for part in range(2):
         if course.perturbed[part] == 0.0:

@@ -1,16 +1,19 @@
 """What is measured at a checkpoint: learning coefficients, losses, errors, margins, activation and the test error."""
 
-from functools import cache
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from theory.config import TheoryConfig
+from theory.directions import sphere_directions
 from theory.draw import Draw
 from theory.dynamics import compiled, probe
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
+TAIL_LIMIT = 700.0  # exp(-x) of a larger x is lost
+EXPONENT_FLOOR = 800.0  # and so is everything below exp(-745)
 TRAINING_METRICS = (
     "test_error",
     *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
@@ -19,7 +22,16 @@ TRAINING_METRICS = (
     "weight_norm",
 )
 ACTIVATION_METRICS = tuple(
-    f"active_{side}_{sign}{where}" for side in SIDES for sign in ("match", "oppose") for where in ("", "_perturbed")
+    f"{name}_{side}_{sign}{where}"
+    for side in SIDES
+    for sign in ("match", "oppose")
+    for name, where in (
+        ("active", ""),
+        ("active", "_perturbed"),
+        ("active", "_joint"),
+        ("active", "_predicted"),
+        ("depth", ""),
+    )
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
@@ -34,19 +46,20 @@ class Probe(NamedTuple):
 def weight_gram(draw: Draw, state: State) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
-    `W W^T = K0 + u0 p^T + V0 q^T + p u^T + q V^T`, because `w_b = w0_b + p_b phi + sum_i q_bi xi_i`.
+    `W W^T = K0 + u0 p^T + V0 q^T + p u^T + q V^T`, because `w_b = w0_b + p_b phi + sum_i q_bi xi_i`; it is symmetric,
+    so a product and its transpose count half each.
     """
     start, p = draw.start, state.p.sum(axis=0)
-    noise_terms = np.einsum("ai,bi->ab", start.V, state.q) + np.einsum("ai,bi->ab", state.q, state.V)
-    K = start.K + np.outer(start.u, p) + np.outer(p, state.u) + noise_terms
+    K = start.K + np.multiply.outer(p, start.u + state.u) + np.einsum("ai,bi->ab", state.q, start.V + state.V)
     return 0.5 * (K + K.T)
 
 
 def outputs(draw: Draw, state: State) -> np.ndarray:
-    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]`, shape `(n,)`."""
-    m = len(state.u) // 2
-    signed = np.maximum(np.multiply.outer(state.u, draw.problem.labels), 0.0)
-    hidden = signed + draw.problem.noise_patches * np.maximum(state.V, 0.0)
+    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]` of the samples, shape `(n,)`."""
+    m, problem = len(state.u) // 2, draw.problem
+    signed = np.maximum(np.multiply.outer(state.u, problem.labels[:: problem.vectors]), 0.0)
+    noise = np.maximum(state.V, 0.0).reshape(*signed.shape, problem.vectors).sum(axis=2)
+    hidden = signed + problem.noise_patches * noise
     return (hidden[:m].sum(axis=0) - hidden[m:].sum(axis=0)) / m
 
 
@@ -58,7 +71,7 @@ def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
 
 def noise_coefficients(draw: Draw, state: State) -> np.ndarray:
     """Return `zeta_ai = (P-1) |xi_i|^2 q_ai`, shape `(2m, n)`: positive where noise is memorized (`j_a = y_i`)."""
-    return draw.problem.noise_patches * np.diag(draw.problem.gram) * state.q
+    return draw.problem.noise_patches * draw.problem.vectors * np.diag(draw.problem.gram) * state.q
 
 
 def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | None = None) -> dict[str, float]:
@@ -77,50 +90,76 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     problem, K = draw.problem, weight_gram(draw, state)
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     scale = problem.noise_patches * config.sigma_p / config.m
-    directions = sphere_directions(2 * config.m, config.directions)
-    found = {"test_error": test_error(K, state.u, signal2, scale, directions)}
-    found |= _training(config, problem.labels * outputs(draw, state)) | _learning(config, draw, state)
+    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
+    network = (K, state.u, signal2) if problem.vectors == 1 else _side_by_side(K, state.u, signal2, problem.vectors)
+    found = {"test_error": test_error(*network, scale, directions)}
+    found |= dict(zip(TRAINING_METRICS[1:-1], _training_numbers(problem, state).tolist(), strict=True))
     found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
     return found if probing is None else found | _activation(draw, state, probing)
 
 
-def _training(config: TheoryConfig, margins: np.ndarray) -> dict[str, float]:
-    parts = dict(zip(SIDES, np.split(margins, [config.n_retain]), strict=True))
-    errors = {f"{side}_error": np.mean(part <= 0.0) for side, part in parts.items()}
-    losses = {f"{side}_loss": np.mean(np.logaddexp(0.0, -part)) for side, part in parts.items()}
-    return {k: float(v) for k, v in (errors | losses | {f"{s}_margin": p.mean() for s, p in parts.items()}).items()}
+def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the network that sees `copies` independent noise patches as a wider one that sees a single patch.
+
+    Each copy of the neurons has a patch of its own, so that the copies' preactivations are independent:
+    `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
+    signal's `1/m` sums stay the same.
+    """
+    across = K - np.outer(u, u) / signal2 if signal2 > 0.0 else K
+    signs = np.tile(np.repeat([0, 1], len(u) // 2), copies)
+    order = np.argsort(signs, kind="stable")  # neurons of sign +1 first
+    return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
 
 
-def _learning(config: TheoryConfig, draw: Draw, state: State) -> dict[str, float]:
-    kappa, zeta = signal_coefficients(draw, state), noise_coefficients(draw, state)
-    match = np.equal.outer(np.arange(2 * config.m) < config.m, draw.problem.labels > 0)
-    columns = slice(None, config.n_retain), slice(config.n_retain, None)
-    found = {}
-    for row, (side, part) in enumerate(zip(SIDES, columns, strict=True)):
-        found[f"kappa_{side}"] = kappa[row].mean()
-        found[f"kappa_{side}_plus"] = kappa[row, : config.m].mean()
-        found[f"kappa_{side}_minus"] = kappa[row, config.m :].mean()
-        found[f"zeta_{side}"] = zeta[:, part][match[:, part]].mean()
-        found[f"zeta_{side}_oppose"] = zeta[:, part][~match[:, part]].mean()
-    return {name: float(value) for name, value in found.items()}
+@compiled
+def _training_numbers(problem, state):
+    """Return the training metrics between test error and norm, in their order: thousands of small means at once."""
+    (u, V, p, q, _), y, first = state, problem.labels, problem.n_retain
+    neurons, n = V.shape
+    m = neurons // 2
+    found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
+    pairs = np.zeros((2, 2))
+    f, vectors = 0.0, problem.vectors
+    for i in range(n):  # a sample ends with the last of its noise vectors
+        side = 0 if i < first else 1
+        patches = problem.noise_patches * vectors * problem.gram[i, i]
+        for a in range(neurons):
+            sign = 1.0 if a < m else -1.0
+            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + (max(u[a] * y[i], 0.0) / vectors))
+            oppose = 0 if (a < m) == (y[i] > 0.0) else 1
+            found[6 + oppose, side] += patches * q[a, i]
+            pairs[oppose, side] += 1.0
+        if (i + 1) % vectors == 0:
+            margin, f = y[i] * (f / m), 0.0
+            found[0, side] += margin <= 0.0
+            found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
+            found[2, side] += margin
+    for a in range(neurons):
+        for side in range(2):
+            kappa = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
+            found[3, side] += kappa / neurons
+            found[4 if a < m else 5, side] += kappa / m
+    found[:3] /= np.array([first, n - first]) / vectors
+    found[6:] /= pairs
+    in_order = np.empty(16)
+    in_order[:6] = found[:3].ravel()
+    for side in range(2):
+        in_order[6 + 3 * side : 9 + 3 * side] = found[3:6, side]
+        in_order[12 + 2 * side : 14 + 2 * side] = found[6:, side]
+    return in_order
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
-    """Return the active shares of noise preactivations of R and F, `j = y` and `j = -y`, at W and at W + eps."""
+    """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
+
+    Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
+    active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
+    """
     counts = probe(draw.problem, state, probing.schedule, probing.rho)
-    shares = counts[..., :2] / np.maximum(counts[..., 2:], 1.0)
+    shares = counts[..., :5] / np.maximum(counts[..., 6:], 1.0)
+    critical = counts[..., 5]
+    shares[..., 4] = np.divide(counts[..., 4], critical, out=np.zeros_like(critical), where=critical > 0.0)
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
-
-
-@cache
-def sphere_directions(dimension: int, count: int) -> np.ndarray:
-    """Return `count` Sobol directions on the unit sphere, shape `(count, dimension)`; `count` is a power of two."""
-    from scipy.special import ndtri
-    from scipy.stats import qmc
-
-    points = qmc.Sobol(dimension, scramble=True, rng=np.random.default_rng(0)).random(count)
-    normal = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
-    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
 @compiled
@@ -142,9 +181,9 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
         u: `<w_a, phi>`, shape `(2m,)`.
         signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
         noise_scale: `c = (P - 1) sigma_p / m`.
-        directions: unit vectors, shape `(D, 2m)`; each is used with its antipode.
+        directions: unit vectors, shape `(2m, D)`; each is used with its antipode.
     """
-    neurons = u.size
+    neurons, count = u.size, directions.shape[1]
     m = neurons // 2
     factor = _cholesky(K, u, signal2)
     signal = np.zeros(2)
@@ -152,44 +191,66 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
         sign = 1.0 if a < m else -1.0
         signal[0] += sign * max(u[a], 0.0) / m
         signal[1] -= sign * max(-u[a], 0.0) / m
+    t, dot = np.zeros((2, count)), np.empty(count)
+    for a in range(neurons):  # directions innermost: they fill whole registers
+        dot[:] = 0.0
+        for b in range(a + 1):
+            entry = factor[a, b]
+            for i in range(count):
+                dot[i] += entry * directions[b, i]
+        sign = 1.0 if a < m else -1.0
+        for i in range(count):
+            t[0, i] += sign * max(dot[i], 0.0)
+            t[1, i] += sign * max(-dot[i], 0.0)
     total = 0.0
-    for i in range(directions.shape[0]):
-        t = np.zeros(2)
-        for a in range(neurons):
-            dot = 0.0
-            for b in range(a + 1):
-                dot += factor[a, b] * directions[i, b]
-            t[0 if dot > 0.0 else 1] += (1.0 if a < m else -1.0) * abs(dot)
-        for side in range(2):
-            total += _wrong(signal[0], noise_scale * t[side], m) + _wrong(signal[1], -noise_scale * t[side], m)
-    return total / (4.0 * directions.shape[0])
+    for side in range(2):
+        total += _wrong(signal[0], noise_scale, t[side], m) + _wrong(signal[1], -noise_scale, t[side], m)
+    return total / (4.0 * count)
 
 
 @compiled
 def radial_tail(m: int, x: float) -> float:
     """Return `P(r^2 > 2 x) = exp(-x) sum_{k<m} x^k / k!` for `r^2 ~ chi^2_{2m}`; in logs where `exp(-x)` underflows."""
-    if x < 700.0:
+    if x < TAIL_LIMIT:
         term = np.exp(-x)
         tail = term
         for k in range(1, m):
             term *= x / k
             tail += term
         return tail
-    exponent = -x
-    tail = 0.0
-    for k in range(1, m):
-        exponent += np.log(x / k)
-        tail += np.exp(exponent)
-    return min(tail, 1.0)
+    top = (m - 1) * np.log(x) - x - math.lgamma(m)  # the last and, at such an x < m or not, by far largest term
+    total, term = 1.0, 1.0
+    for k in range(m - 1, 0, -1):
+        term *= k / x
+        total += term
+    return min(np.exp(top) * total, 1.0) if top > -EXPONENT_FLOOR else 0.0
 
 
 @compiled
-def _wrong(signal, slope, m):
-    """Return `P(signal + slope r < 0)` for `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
-    if signal == 0.0 or signal * slope >= 0.0:
-        return 0.5 if signal == 0.0 and slope == 0.0 else 1.0 * (signal < 0.0 or (signal == 0.0 and slope < 0.0))
-    tail = radial_tail(m, 0.5 * (signal / slope) ** 2)
-    return tail if signal > 0.0 else 1.0 - tail
+def _wrong(signal, scale, t, m):
+    """Return the sum over directions of `P(signal + scale t r < 0)`, `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
+    x, term, tail = np.zeros(t.size), np.empty(t.size), np.empty(t.size)
+    for i in range(t.size):
+        slope = scale * t[i]
+        x[i] = 0.5 * (signal / slope) ** 2 if signal * slope < 0.0 else 0.0
+        term[i] = np.exp(-min(x[i], TAIL_LIMIT))
+        tail[i] = term[i]
+    for k in range(1, m):  # every direction at once
+        share = 1.0 / k
+        for i in range(t.size):
+            term[i] *= x[i] * share
+            tail[i] += term[i]
+    total = 0.0
+    for i in range(t.size):
+        slope = scale * t[i]
+        if signal * slope < 0.0:
+            right = tail[i] if x[i] < TAIL_LIMIT else radial_tail(m, x[i])
+            total += right if signal > 0.0 else 1.0 - right
+        elif signal == 0.0 and slope == 0.0:
+            total += 0.5
+        elif signal < 0.0 or (signal == 0.0 and slope < 0.0):
+            total += 1.0
+    return total
 
 
 @compiled

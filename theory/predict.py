@@ -15,6 +15,7 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ import numpy as np
 
 from repro.records.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
+from theory.directions import sphere_directions
 from theory.meanfield import (
+    Course,
     Population,
     advance_population,
     law_of,
@@ -31,13 +34,16 @@ from theory.meanfield import (
     start_population,
     unlearn_course,
 )
-from theory.measure import SIDES, sphere_directions, test_error
+from theory.measure import SIDES, test_error
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
+# Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
+MEASURED = {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0), "pretrain_epochs": (30, 1000)}
+MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
     "test_error",
-    *(f"{side}_{name}" for name in ("error", "margin") for side in SIDES),
+    *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
     *(f"{name}_{side}" for name in ("kappa", "zeta") for side in SIDES),
     *(f"active_{side}_{sign}" for side in SIDES for sign in ("match", "oppose")),
 )
@@ -66,9 +72,20 @@ def unpredictable(config: TheoryConfig) -> str:
     """Return why the mean field says nothing about a cell, or an empty string where it does."""
     if config.noise != "orthogonal":
         return f"noise = {config.noise!r}: the prediction needs noise orthogonal to the signal"
+    if config.noise_patches == "independent" and config.patches > 2:
+        return "noise_patches = 'independent': the prediction needs one noise vector a sample"
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
     return ""
+
+
+def outside_measured(config: TheoryConfig) -> list[str]:
+    """Return one line for each setting of pretraining at which predictions were not held against simulation."""
+    ranges = [f"{name} = {getattr(config, name):g} outside [{low:g}, {high:g}]"
+              for name, (low, high) in MEASURED.items() if not low <= getattr(config, name) <= high]  # fmt: skip
+    usual = TheoryConfig()
+    values = {name: (getattr(config, name), getattr(usual, name)) for name in MEASURED_AT}
+    return ranges + [f"{name} = {value:g} instead of {at:g}" for name, (value, at) in values.items() if value != at]
 
 
 def predict(config: TheoryConfig) -> Prediction:
@@ -77,20 +94,61 @@ def predict(config: TheoryConfig) -> Prediction:
     Raises:
         ConfigError: where `unpredictable` gives a reason.
     """
-    reason = unpredictable(config)
-    if reason:
+    return predict_many([config])[0]
+
+
+def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
+    """Predict several cells; those that differ only in unlearning share their pretraining.
+
+    Raises:
+        ConfigError: where `unpredictable` gives a reason.
+    """
+    for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    population, law = start_population(config), law_of(config)
-    before = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
-    after = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    keys = dict.fromkeys(config.pretrain_key() for config in configs)
+    trained = {key: _follow(key, start_population(key), pretrain_legs(key), stop_loss=key.pretrain_stop_loss)
+               for key in keys}  # fmt: skip
     found = []
-    for course, epochs in ((pretrain_course(config), before), (unlearn_course(config), after)):
-        rows = []
-        for begin, end in zip([0, *epochs], epochs, strict=False):
-            advance_population(law, population, course, begin, end)
-            rows.append(observe(config, population))
-        found.append({name: np.array([row[name] for row in rows]) for name in METRICS})
-    return Prediction(config, np.array(after), _held(config, found[1]), np.array(before), found[0])
+    for config in configs:
+        (before, metrics), population = trained[config.pretrain_key()]
+        start = Population(*(array.copy() for array in population))
+        (after, unlearned), _ = _follow(config, start, [(unlearn_course(config), config.epochs)])
+        found.append(Prediction(config, after, _held(config, unlearned), before, metrics))
+    return found
+
+
+Legs = list[tuple[Course, int]]  # courses, each with its epochs
+Followed = tuple[tuple[np.ndarray, dict[str, np.ndarray]], Population]  # (epochs, metrics), where it ended
+
+
+def pretrain_legs(config: TheoryConfig) -> Legs:
+    """Return the courses of pretraining in order, each with its epochs."""
+    legs = config.pretrain_legs()
+    return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
+
+
+def _follow(config: TheoryConfig, population: Population, legs: Legs, *, stop_loss: float | None = None) -> Followed:
+    """Advance a population in place from checkpoint to checkpoint and observe it there, until a mean training loss."""
+    law, epochs = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
+    rows: list[dict[str, float]] = []
+    for begin, end in zip([0, *epochs], epochs, strict=False):
+        for course, first, last in _pieces(legs, begin, end):
+            advance_population(law, population, course, first, last)
+        rows.append(observe(config, population))
+        loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
+        if stop_loss is not None and loss <= stop_loss:
+            rows += [rows[-1]] * (len(epochs) - len(rows))
+            break
+    return (np.array(epochs), {name: np.array([row[name] for row in rows]) for name in METRICS}), population
+
+
+def _pieces(legs: Legs, first: int, last: int) -> list[tuple[Course, int, int]]:
+    """Return the courses that are run between two epochs, each with the epochs it begins and ends at."""
+    ends = np.cumsum([epochs for _, epochs in legs])
+    begins = [0, *ends[:-1]]
+    pieces = [(course, max(first, int(begin)), min(last, int(end)))
+              for (course, _), begin, end in zip(legs, begins, ends, strict=True)]  # fmt: skip
+    return [piece for piece in pieces if piece[1] < piece[2]]
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,6 +169,8 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     found = {"test_error": predicted_test_error(config, population, V)}
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
+        with np.errstate(invalid="ignore"):  # a diverged cell has no prediction either
+            found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
         found[f"kappa_{side}"] = kappa[part]
         found[f"zeta_{side}"] = (config.patches - 1) * population.own[part, :, :m].mean()
         found[f"active_{side}_match"] = np.mean(V[part, :, :m] > 0.0)
@@ -157,9 +217,9 @@ def _normal_quantiles(count: int) -> np.ndarray:
 
 def pretrained(config: TheoryConfig) -> dict[str, float]:
     """Return the prediction at the end of pretraining alone."""
-    population = start_population(config)
-    advance_population(law_of(config), population, pretrain_course(config), 0, config.pretrain_epochs)
-    return observe(config, population)
+    ends = config if config.pretrain_stop_loss is not None else config.changed(checkpoint_every=10**6)
+    (_, found), _ = _follow(ends, start_population(ends), pretrain_legs(ends), stop_loss=ends.pretrain_stop_loss)
+    return {name: float(values[-1]) for name, values in found.items()}
 
 
 def steps(config: TheoryConfig) -> int:
@@ -199,7 +259,7 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
         active: share a of active noise neurons where `j = y`.
 
     Returns:
-        `Y`, `X`, `kappa_sam`, `kappa_sgd` and `zeta_sgd = (f - kappa) / a * a`, the memorized noise a neuron.
+        `Y`, `X`, `kappa_sam`, `kappa_sgd` and `zeta_sgd = f - kappa = (P - 1) a V`, the mean over neurons with `j = y`.
     """
     Y, X = signal_drive(config), noise_drive(config, active)
     f = saturate(2 * Y + X)
@@ -229,8 +289,44 @@ def boundary_exponent(config: TheoryConfig, level: float = ERROR_LEVEL) -> float
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)
 
 
-def as_result(prediction: Prediction) -> dict[str, Any]:
-    """Return the end points as a part of a record's result: `{"pretrained": ..., "final": ...}`."""
+def outlook(config: TheoryConfig) -> dict[str, Any]:
+    """Return all that is predicted of a setting.
+
+    Args:
+        config: its `pretrain` and `unlearn` are replaced by SGD and SAM in turn.
+
+    Returns:
+        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned"; `drives`, the closed forms of
+        SGD with `a` from the mean field; `boundary` of SGD pretraining with its local `exponent_of_d`; `outside`, why
+        the setting lies outside what was held against simulation.
+    """
+    cells = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
+    rows = []
+    for prediction in predict_many(cells):
+        found, cell = as_result(prediction), prediction.config
+        if cell.unlearn == "sgd":
+            rows.append({"pretrain": cell.pretrain, "unlearn": ""} | found["pretrained"])
+        rows.append({"pretrain": cell.pretrain, "unlearn": cell.unlearn} | found["final"])
+    sgd = config.changed(pretrain="sgd")
+    active = rows[0]["active_retain_match"]
+    strength = boundary(sgd)
+    exponent = boundary_exponent(sgd) if np.isfinite(strength) else math.nan
+    return {
+        "rows": rows,
+        "drives": closed_forms(sgd, active) | {"a": active},
+        "boundary": {"signal_strength": strength, "signal_norm": strength * sgd.signal_unit, "exponent_of_d": exponent},
+        "outside": outside_measured(config),
+    }
+
+
+def as_result(prediction: Prediction) -> dict[str, dict[str, float | None]]:
+    """Return the end points as a part of a record's result: `{"pretrained": ..., "final": ...}`, None for NaN."""
     stages = {"pretrained": prediction.pretrain, "final": prediction.metrics}
-    return {stage: {name: float(f"{values[-1]:.7g}") for name, values in metrics.items()}
-            for stage, metrics in stages.items()}  # fmt: skip
+    return {stage: {name: float(f"{values[-1]:.7g}") if np.isfinite(values[-1]) else None
+                    for name, values in metrics.items()} for stage, metrics in stages.items()}  # fmt: skip
+
+
+def as_arrays(prediction: Prediction) -> dict[str, np.ndarray]:
+    """Return the curves as arrays of a record, `predicted_<metric>` and `predicted_pretrain_<metric>`."""
+    stages = {"predicted_": prediction.metrics, "predicted_pretrain_": prediction.pretrain}
+    return {f"{stage}{name}": values for stage, metrics in stages.items() for name, values in metrics.items()}

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+REPEATS = 400  # bootstrap samples
+
 
 class Estimate(NamedTuple):
     """A number with its 95 % confidence interval; None where too few values are finite."""
@@ -42,6 +44,34 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half))
 
 
+def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:
+    """Return an estimate with the interval that holds together with those of `count` estimates (Bonferroni).
+
+    Each end moves from the value by the ratio of Student's t at `1 - 0.025 / count` to that at `0.975`, as
+    `figures.tables.intervals.simultaneous` widens the intervals of networks.
+
+    Args:
+        estimate: with its own 95 % interval.
+        count: estimates that are judged together, >= 1.
+        seeds: independent seeds; the degrees of freedom are one less.
+    """
+    from scipy.special import stdtrit
+
+    value, low, high = estimate
+    if value is None or low is None or high is None:
+        return Estimate(value, None, None)
+    wider = stdtrit(seeds - 1, 1 - 0.025 / max(count, 1)) / stdtrit(seeds - 1, 0.975)
+    return Estimate(value, value - wider * (value - low), value + wider * (high - value))
+
+
+def share_interval(hits: Sequence[bool] | np.ndarray) -> Estimate:
+    """Return a share of seeds and its 95 % interval (Wilson), which is open even where all seeds agree."""
+    count, share, z2 = len(hits), float(np.mean(hits)), 1.959964**2
+    middle, root = share + z2 / (2 * count), np.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count)
+    low, high = ((middle + sign * root) / (1 + z2 / count) for sign in (-1, 1))
+    return Estimate(share, float(max(low, 0.0)), float(min(high, 1.0)))
+
+
 def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Return mean and standard error of the finite values; None where there are too few."""
     finite = np.array([value for value in values if value is not None and np.isfinite(value)])
@@ -52,7 +82,7 @@ def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float 
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int = 1000
+    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int | None = None
 ) -> Estimate:
     """Return a statistic over seeds and its percentile bootstrap interval.
 
@@ -60,8 +90,9 @@ def bootstrap(
         statistic: from an index array, shape `(seeds,)`, to the statistic of those seeds; NaN where undefined.
         seeds: number of seeds.
         rng: source of resampling.
-        repeats: bootstrap samples; those with an undefined statistic are left out.
+        repeats: bootstrap samples, 400 by default; those with an undefined statistic are left out.
     """
+    repeats = repeats or REPEATS
     value = statistic(np.arange(seeds))
     drawn = np.array([statistic(rng.integers(seeds, size=seeds)) for _ in range(repeats)])
     drawn = drawn[np.isfinite(drawn)]

@@ -15,6 +15,7 @@ from theory.stats import mean_and_error
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
+    from theory.predict import Prediction
 
 KIND = "theory"
 CELLS = tuple((pretrain, unlearn) for pretrain in ("sgd", "sam") for unlearn in ("sgd", "sam"))
@@ -40,18 +41,23 @@ def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, 
 def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
     """Run cells together, so that they share pretraining, and write one record each."""
     from theory.engine import simulate_many
+    from theory.predict import predict_many, unpredictable
 
     begin = time.perf_counter()
     trajectories = simulate_many(configs, description="theory cells")
     seconds = round((time.perf_counter() - begin) / len(configs), 3)
+    predictable = [config for config in configs if not unpredictable(config)]
+    predictions = dict(zip(predictable, predict_many(predictable), strict=True))
     for trajectory in trajectories:
-        _save(trajectory, store, collect(study="theory", seconds=seconds))
+        prediction = predictions.get(trajectory.config)
+        _save(trajectory, prediction, store, collect(study="theory", seconds=seconds))
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return one row a cell: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
 
-    A seed that diverged is left out of means and counted in `diverged`.
+    A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory
+    predicts of them; it is empty in records made before there were predictions, and where the mean field says nothing.
     """
     return [_summary(record) for record in records]
 
@@ -63,10 +69,16 @@ def _summary(record: Record) -> dict[str, Any]:
     row["diverged"] = sum(step is not None for step in record.result["diverged_at"])
     for name, values in record.result["final"].items():
         row[name], row[f"{name}_se"] = mean_and_error(values)
+    row["prediction"] = record.result.get("prediction", {}).get("final", {})
     return row | {"run_id": record.run_id, "source": record.source}
 
 
-def _save(trajectory: "Trajectory", store: Store, provenance: dict[str, Any]) -> Record:
+def _save(
+    trajectory: "Trajectory", prediction: "Prediction | None", store: Store, provenance: dict[str, Any]
+) -> Record:
+    """Write a record; figures find the prediction in it, so that they need no theory code."""
+    from theory.predict import as_arrays, as_result
+
     arrays = {f"trajectory_{name}": values for name, values in trajectory.metrics.items()}
     arrays |= {f"pretrain_trajectory_{name}": values for name, values in trajectory.pretrain.items()}
     arrays["pretrain_epochs"] = trajectory.pretrain_epochs
@@ -79,6 +91,9 @@ def _save(trajectory: "Trajectory", store: Store, provenance: dict[str, Any]) ->
         "stopped_at": _steps(trajectory.stopped_at),
         "diverged_at": _steps(trajectory.diverged_at),
     }
+    if prediction is not None:
+        arrays |= as_arrays(prediction)
+        result["prediction"] = as_result(prediction)
     return store.save(
         KIND, trajectory.config, result=result, status=trajectory.status, arrays=arrays, provenance=provenance
     )

@@ -19,7 +19,7 @@ class State(NamedTuple):
 
     Attributes:
         u: `<w_a, phi>`, shape `(2m,)`.
-        V: `<w_a, xi_i>`, shape `(2m, n)`.
+        V: `<w_a, xi_i>` of every noise vector, shape `(2m, n)`.
         p: signal coefficients that retain (row 0) and forget samples (row 1) have contributed, shape `(2, 2m)`.
         q: noise coefficients, shape `(2m, n)`.
         mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(2m,)`.
@@ -47,10 +47,12 @@ class Schedule(NamedTuple):
     """The mini-batches of a phase; in each, retain samples stand before forget samples, and padding last.
 
     Attributes:
-        samples: sample indices, shape `(steps, width)`; width is B rounded up to a multiple of `LANES`.
-        weights: signed loss weights `c_b`, shape `(steps, width)`; zero on padding, which therefore changes nothing.
-        size: samples in each batch without padding, shape `(steps,)`.
-        loss_labels: the label each sample's loss sees, shape `(n,)`; flipped on F under random labels.
+        samples: noise vectors of each step's samples, shape `(steps, width)`; one a sample, or all its P - 1 next to
+            each other; width is rounded up to a multiple of `LANES`.
+        weights: signed loss weights `c_b` of their samples, shape `(steps, width)`; zero on padding, which therefore
+            changes nothing.
+        size: noise vectors in each batch without padding, shape `(steps,)`.
+        loss_labels: the label the loss of each vector's sample sees, shape `(n,)`; flipped on F under random labels.
         per_epoch: steps an epoch.
     """
 
@@ -85,12 +87,21 @@ def plain_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *
 
 
 def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Generator) -> Schedule:
-    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set."""
+    """Return unlearning on batches drawn by `unlearn_batches`."""
     per_epoch = -(-config.n_retain // config.retain_batch)
-    steps = config.epochs * per_epoch
+    return forgetting_schedule(config, labels, unlearn_batches(config, rng), per_epoch=per_epoch)
+
+
+def unlearn_batches(config: TheoryConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
+
+    Shape `(steps, B_R + B_F)`. They depend on sizes and epochs alone, so that cells of one seed which differ in their
+    rule or their weights can read the same ones.
+    """
+    steps = config.epochs * -(-config.n_retain // config.retain_batch)
     retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)
     forget = _batches(np.arange(config.n_retain, config.n), config.forget_batch, steps, rng, pad=config.n)
-    return forgetting_schedule(config, labels, np.hstack([retain, forget]), per_epoch=per_epoch)
+    return np.hstack([retain, forget])
 
 
 def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarray, *, per_epoch: int) -> Schedule:
@@ -102,7 +113,7 @@ def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarr
     sign = -1.0 if config.method == "neggrad" else 1.0
     loss_labels = labels.copy()
     if config.method == "random_label":
-        loss_labels[config.n_retain :] *= -1.0
+        loss_labels[config.n_retain * config.noise_vectors :] *= -1.0
     rows = np.sort(rows, axis=1)
     in_retain, in_forget = rows < config.n_retain, (rows >= config.n_retain) & (rows < config.n)
     weights = in_retain * config.alpha / np.maximum(1, in_retain.sum(axis=1, keepdims=True))
@@ -121,9 +132,13 @@ def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generato
 def _pack(
     config: TheoryConfig, rows: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray, *, per_epoch: int
 ) -> Schedule:
-    extra = ((0, 0), (0, -rows.shape[1] % LANES))
-    samples = np.pad(np.where(rows < config.n, rows, 0), extra)
-    return Schedule(samples, np.pad(weights, extra), np.sum(rows < config.n, axis=1), loss_labels, per_epoch)
+    vectors = config.noise_vectors
+    size = np.sum(rows < config.n, axis=1) * vectors
+    places = np.repeat(np.where(rows < config.n, rows, 0) * vectors, vectors, axis=1)
+    places = places + np.tile(np.arange(vectors), rows.shape[1])
+    extra = ((0, 0), (0, -places.shape[1] % LANES))
+    weights = np.pad(np.repeat(weights, vectors, axis=1), extra)
+    return Schedule(np.pad(places, extra), weights, size, loss_labels, per_epoch)
 
 
 class Rule(NamedTuple):

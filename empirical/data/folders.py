@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.data.images import ImageSet, channel_statistics
+from empirical.data.images import ImageSet, channel_statistics, stratified_subset
 from empirical.data.source import SUFFIXES, data_root, image_files
 from empirical.settings.run_config import Runtime
 from repro.records.errors import IntegrityError, MissingDataError
@@ -84,14 +84,20 @@ def read_image(path: Path, size: int) -> Tensor:
 
     try:
         with Image.open(path) as image:
-            scale = size / min(image.size)
-            width, height = (max(size, round(edge * scale)) for edge in image.size)
-            left, top = (width - size) // 2, (height - size) // 2
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-            pixels = np.array(resized.crop((left, top, left + size, top + size)))
+            return torch.from_numpy(scaled(image, size))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{path.parent.name}/{path.name}: the image cannot be decoded ({error})") from error
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+
+def scaled(image: Any, size: int) -> np.ndarray:
+    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `size`, then the centre cut out."""
+    from PIL import Image
+
+    scale = size / min(image.size)
+    width, height = (max(size, round(edge * scale)) for edge in image.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1).copy()
 
 
 def load_folder(options: dict[str, Any], runtime: Runtime) -> ImageSet:
@@ -109,24 +115,71 @@ def load_imagenet(options: dict[str, Any], runtime: Runtime) -> ImageSet:
     return _load("imagenet", FolderOptions(size=224), options, runtime)
 
 
+def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSet:
+    """Return the images of a folder anywhere, `folder:PATH`: `train/` and `val/` or `test/`, or one folder a class.
+
+    Without sides, a fifth of each class is held out for testing, always the same one.
+    """
+    chosen = build(FolderOptions, options, where="dataset_options")
+    root = folder_place(name, data_root(runtime))
+    if (root / "train").is_dir():
+        return _load_sides(f"folder:{name}", root, chosen)
+    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    if len(classes) < 2:
+        raise MissingDataError(
+            f"dataset folder:{name}: {root} holds neither train/ nor a folder for each of its classes"
+        )
+    paths, labels = _files(root, classes)
+    test = stratified_subset(labels.numpy(), max(1, len(paths) // 5), np.random.default_rng(0))
+    train = np.setdiff1d(np.arange(len(paths)), test)
+    train_side, test_side = (([paths[row] for row in rows], labels[torch.from_numpy(rows)]) for rows in (train, test))
+    return _image_set(f"folder:{name}", train_side, test_side, classes=len(classes), chosen=chosen)
+
+
 def _load(name: str, defaults: FolderOptions, options: dict[str, Any], runtime: Runtime) -> ImageSet:
     chosen = build(FolderOptions, {"size": defaults.size, **options}, where="dataset_options")
-    root = data_root(runtime) / (chosen.folder or name)
+    return _load_sides(name, data_root(runtime) / (chosen.folder or name), chosen)
+
+
+def _load_sides(name: str, root: Path, chosen: FolderOptions) -> ImageSet:
     test = next((root / side for side in ("val", "test") if (root / side).is_dir()), root / "val")
     if not (root / "train").is_dir() or not test.is_dir():
         raise MissingDataError(f"dataset {name}: needs {root}/train/<class>/ and {test}/<class>/; see --data-root")
     classes = sorted(entry.name for entry in (root / "train").iterdir() if entry.is_dir())
-    train_paths, train_labels = _files(root / "train", classes)
-    test_paths, test_labels = _files(test, classes)
+    sides = (_files(folder, classes) for folder in (root / "train", test))
+    return _image_set(name, *sides, classes=len(classes), chosen=chosen)
+
+
+Files = tuple[list[Path], Tensor]
+
+
+def _image_set(name: str, train: Files, test: Files, *, classes: int, chosen: FolderOptions) -> ImageSet:
+    """Return two sides as a data set, in memory where they fit."""
+    (train_paths, train_labels), (test_paths, test_labels) = train, test
     fits = (len(train_paths) + len(test_paths)) * 3 * chosen.size**2 <= chosen.memory * 2**30
     sides: list[Any] = [StreamedImages(tuple(paths), chosen.size) for paths in (train_paths, test_paths)]
     if fits:
         sides = [side[slice(None)] for side in sides]
     mean, std = channel_statistics(sides[0]) if fits else IMAGENET
-    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, len(classes), mean, std)
+    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, classes, mean, std)
 
 
-def _files(folder: Path, classes: list[str]) -> tuple[list[Path], Tensor]:
+def folder_place(name: str, root: Path) -> Path:
+    """Return where `folder:NAME` is: from the working directory if it is there, else below the data root."""
+    here = Path(name).expanduser()
+    return here if here.is_dir() else root / name
+
+
+def any_folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return the image files below `folder:PATH`, by the folder they stand in."""
+    place = folder_place(dataset.partition(":")[2], root)
+    found: dict[str, list[Path]] = {}
+    for path in image_files(place) if place.is_dir() else []:
+        found.setdefault(str(path.parent.relative_to(place)), []).append(path)
+    return found
+
+
+def _files(folder: Path, classes: list[str]) -> Files:
     """Return the image files of a side, ordered by class and name, and their labels."""
     found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
     if not found:

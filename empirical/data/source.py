@@ -15,6 +15,7 @@ from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.folder import read_sealed, write_sealed
 from repro.records.identity import digest
+from repro.records.shipped import cache_folder
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ARCHIVES = {
@@ -47,12 +48,6 @@ def data_digest(config: RunConfig, runtime: Runtime) -> str:
 def data_root(runtime: Runtime) -> Path:
     """Return the folder of local data: the setting, else the variable REPRO_DATA, else `data`."""
     return Path(runtime.data_root or os.environ.get("REPRO_DATA", "") or "data")
-
-
-def cache_folder() -> Path:
-    """Return where decoded images and hashes are kept: REPRO_CACHE, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
-    return Path(os.environ.get("REPRO_CACHE", "") or default)
 
 
 def file_digest(path: Path) -> str:

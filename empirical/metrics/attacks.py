@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 from sklearn.svm import SVC
 
 from empirical.data.images import stratified_subset
-from empirical.metrics.evaluation import ROLES, Evaluation, Outputs, prefix, probabilities
+from empirical.metrics.evaluation import Evaluation, Outputs, prefix, probabilities
 
 TINY = 1e-30
 FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}
@@ -78,7 +78,7 @@ def svc_attack(evaluation: Evaluation) -> dict[str, float]:
     members, others = attack_rows(evaluation, generator)
     chosen = f"m_entropy_{evaluation.config.fidelity.m_entropy.replace('-', '_')}"
     found: dict[str, float] = {}
-    for role in ROLES:
+    for role in evaluation.roles:
         shares = evaluation.once(role, "mia", lambda role=role: attack_model(evaluation, role, members, others))
         named = shares | {"m_entropy": shares[chosen]}
         found |= {f"{prefix(role)}mia_{name}": share for name, share in named.items()}
@@ -134,7 +134,7 @@ def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
     95 % bootstrap over examples. The ROC curve of the loss is an array over `attack_roc_fpr`.
     """
     found: dict[str, Any] = {"attack_roc_fpr": GRID}
-    for role in ROLES:
+    for role in evaluation.roles:
         forget, test = (membership_scores(*evaluation.on(role, name)) for name in ("forget", "test"))
         for name, members in forget.items():
             numbers = threshold_numbers(members, test[name])

@@ -8,7 +8,7 @@ import torch
 from scipy.special import rel_entr
 
 from empirical.data.augment import augmentation
-from empirical.metrics.evaluation import ROLES, SETS, Evaluation, prefix, probabilities
+from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
 from empirical.models.network import Network, predict
 from empirical.settings.run_config import RunConfig
 
@@ -38,7 +38,7 @@ def accuracies(evaluation: Evaluation) -> dict[str, float]:
     """
     found = {
         f"{prefix(role)}{name}_accuracy": share_correct(outputs.logits, labels)
-        for role in ROLES
+        for role in evaluation.roles
         for name, outputs, labels in evaluation.sets(role)
     }
     if evaluation.config.corruption != "none" and evaluation.config.fidelity.corrupted_evaluation:
@@ -57,7 +57,7 @@ def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
     """Return retain and forget accuracy of each model on the corrupted images it was trained on."""
     labels = evaluation.images.train_labels.numpy()
     found = {}
-    for role in ROLES:
+    for role in evaluation.roles:
         logits = predict(evaluation.networks[role](), evaluation.trained_on)[0].cpu().numpy()
         for name in ("retain", "forget"):
             rows = getattr(evaluation.split, name)

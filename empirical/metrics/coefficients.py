@@ -16,24 +16,18 @@ import torch
 
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
-from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network
 from empirical.models.others import PatchCNN
-from repro.records.settings import reject
 
 
 def coefficients(evaluation: Evaluation) -> dict[str, float]:
-    """Return kappa, zeta and the active shares of each model, see `coefficient_observer`.
-
-    Raises:
-        ConfigError: when the network is not the theory's, or the images are not signal-noise images.
-    """
-    initial = evaluation.networks["initial"]()
-    if not _expressible(initial, evaluation.images):
-        raise reject("metrics", "coefficients", "asked of a patch-cnn on signal-noise images alone", "leave it out")
-    learned = coefficient_observer(initial, evaluation.images, evaluation.split)
+    """Return kappa, zeta and the active shares of each model, see `coefficient_observer`; of other networks nothing."""
+    learned = coefficient_observer(evaluation.networks["initial"](), evaluation.images, evaluation.split)
     return {
-        f"{prefix(role)}{name}": value for role in ROLES for name, value in learned(evaluation.networks[role]()).items()
+        f"{prefix(role)}{name}": value
+        for role in evaluation.roles
+        for name, value in learned(evaluation.networks[role]()).items()
     }
 
 
@@ -54,7 +48,7 @@ def coefficient_observer(
         split: retain and forget rows.
         digits: significant digits that are kept.
     """
-    if not _expressible(initial, images):
+    if not isinstance(initial.model, PatchCNN) or images.name != "signal-noise":
         return lambda network: {}
     start = _weights(initial)
     model: Any = initial.model
@@ -90,7 +84,3 @@ def _weights(network: Network) -> np.ndarray:
     """Return the first layer, shape `(2 m, d)`, float64."""
     weight: torch.Tensor = network.model.weight  # type: ignore[assignment]
     return weight.detach().double().cpu().numpy()
-
-
-def _expressible(network: Network, images: ImageSet) -> bool:
-    return isinstance(network.model, PatchCNN) and images.name == "signal-noise"

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import ot
 
-from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 
 RELEASED_DIVISOR = 1300.0
 SAMPLE = 1000
@@ -20,7 +20,7 @@ def entanglement(evaluation: Evaluation) -> dict[str, float]:
     weighted by their images; D22 "released" counts classes with one image in E_Var too.
     """
     found = {}
-    for role in ROLES:
+    for role in evaluation.roles:
         scores = evaluation.once(role, "entanglement", lambda role=role: entangle(evaluation, role))
         found |= {f"{prefix(role)}entanglement_{name}": value for name, value in scores.items()}
     return found

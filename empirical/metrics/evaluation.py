@@ -95,6 +95,11 @@ class Evaluation:
     shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
 
     @property
+    def roles(self) -> tuple[str, ...]:
+        """The models that are there: a run whose original came from elsewhere may have no retrained one."""
+        return tuple(role for role in ROLES if role in self.outputs)
+
+    @property
     def scope(self) -> dict[str, Any]:
         """Which images the numbers are about, and how many; kept beside the numbers."""
         counts = {"n_forget_measured": len(self.split.forget), "n_test_measured": len(self.images.test_labels)}

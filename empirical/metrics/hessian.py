@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network
 from empirical.training.rules import norm, trainable
 from repro.records.identity import derive_seed
@@ -33,7 +33,10 @@ def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
         network.model.eval()
         return top_eigenvalue(partial(mean_loss, network, images, labels), trainable(network.model), generator)
 
-    return {f"{prefix(role)}hessian_top": evaluation.once(role, "hessian", partial(curvature, role)) for role in ROLES}
+    return {
+        f"{prefix(role)}hessian_top": evaluation.once(role, "hessian", partial(curvature, role))
+        for role in evaluation.roles
+    }
 
 
 def mean_loss(network: Network, images: Tensor, labels: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from empirical.data.images import stratified_subset
-from empirical.metrics.evaluation import ROLES, Evaluation
+from empirical.metrics.evaluation import Evaluation
 
 MOST_FEATURES = 500
 MOST_KLOM = 100
@@ -16,7 +16,7 @@ def margins(evaluation: Evaluation) -> dict[str, np.ndarray | float]:
     `margin_distance` is the mean gap between the sorted margins of the unlearned and the retrained model (their W_1).
     """
     found = {}
-    for role in ROLES:
+    for role in evaluation.roles:
         outputs, labels = evaluation.on(role, "forget")
         found[f"margin_{role}"] = margin(outputs.logits, labels).astype(np.float32)
     ours, theirs = (np.sort(found[f"margin_{role}"].astype(float)) for role in ("unlearned", "retrained"))
@@ -38,7 +38,7 @@ def klom_margins(evaluation: Evaluation) -> dict[str, np.ndarray | int]:
     in every run on the same sets, whatever its seed, so that runs of many seeds give each image a distribution.
     """
     found: dict[str, np.ndarray | int] = {"klom_images": len(fixed_rows(len(evaluation.split.forget)))}
-    for role in ROLES:
+    for role in evaluation.roles:
         for name, outputs, labels in evaluation.sets(role):
             rows = fixed_rows(len(labels))
             found[f"klom_{role}_{name}"] = logit_margin(outputs.logits[rows], labels[rows]).astype(np.float32)
@@ -73,5 +73,8 @@ def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
         few = len(rows) <= MOST_FEATURES
         chosen.append(rows if few else rows[stratified_subset(labels[rows], MOST_FEATURES, generator)])
     rows = np.concatenate(chosen)
-    found = {f"features_{role}": evaluation.outputs[role].train.features[rows].astype(np.float32) for role in ROLES}
+    found = {
+        f"features_{role}": evaluation.outputs[role].train.features[rows].astype(np.float32)
+        for role in evaluation.roles
+    }
     return {**found, "labels": labels[rows], "is_forget": np.repeat([False, True], [len(side) for side in chosen])}

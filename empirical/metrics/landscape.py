@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.metrics.evaluation import ROLES, Evaluation, prefix
+from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network, predict
 from empirical.training.rules import shifted
 from repro.records.identity import derive_seed
@@ -31,7 +31,7 @@ def landscape(evaluation: Evaluation) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(derive_seed(0, "landscape", config.model))
     pair = directions(evaluation.networks["original"](), generator, norm=norm)
     found: dict[str, Any] = {"landscape_axis": axis}
-    for role in ROLES:
+    for role in evaluation.roles:
         grids = evaluation.once(role, "landscape", partial(_grids, evaluation, role, pair, axis))
         for name, grid in grids.items():
             found[f"landscape_{role}_{name}"] = grid

@@ -4,8 +4,10 @@ import copy
 import importlib.util
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,9 +93,11 @@ class Network:
 
 
 def can_generate_code() -> bool:
-    """Return whether torch can compile for a GPU here: Triton, and the C compiler that builds its launchers."""
+    """Return whether torch can compile for a GPU here: Triton, and a C compiler and Python.h for its launchers."""
     compilers = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
-    return importlib.util.find_spec("triton") is not None and any(shutil.which(name) for name in compilers)
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    builds = headers.is_file() and any(shutil.which(name) for name in compilers)
+    return builds and importlib.util.find_spec("triton") is not None
 
 
 def count_parameters(model: nn.Module) -> int:

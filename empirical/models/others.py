@@ -11,6 +11,7 @@ from empirical.models.resnet import Classifier, convolution
 from repro.records.errors import MissingDataError
 from repro.records.settings import reject
 
+NEURONS = 10  # m, of each sign, of the theory's network
 SCALE = 0.1  # sigma_0 sqrt(d): initial weights of the theory's network have deviation SCALE / side
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -37,7 +38,7 @@ def vit_s(shape: Sequence[int], classes: int) -> Classifier:
     try:
         from timm.models.vision_transformer import VisionTransformer
     except ImportError as error:
-        raise MissingDataError("model vit-s: needs timm; install the extra: pip install '.[networks]'") from error
+        raise MissingDataError("model vit-s: needs timm: pip install 'sharpness-aware-unlearning[networks]'") from error
     patch = max(1, shape[1] // 8)
     body = VisionTransformer(
         img_size=(shape[1], shape[2]), patch_size=patch, in_chans=shape[0], num_classes=0, embed_dim=384, depth=12,
@@ -62,7 +63,7 @@ class PatchCNN(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], neurons: int = 10, *,
+        self, shape: Sequence[int], neurons: int = NEURONS, *,
         bias: bool = False, pool: str = "sum", trained_head: bool = False, deep: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from empirical.registry import forget_set, load, metric
-from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Method
 from empirical.training.rules import RuleContext, build_rule
@@ -40,10 +40,13 @@ def check_cell(config: RunConfig) -> None:
     forget_set(config.difficulty)
     for name in config.metrics:
         metric(name)
-    if config.method == "retrain" and parse_rule(config.rule).name in ("masked", "minmax", "retain-sam"):
+    rules = [config.rule]
+    if config.method == "retrain":
+        rules = [label for label, _ in parse_legs(config.rule, config.pretrain_epochs)]
+    if config.method == "retrain" and {parse_rule(rule).name for rule in rules} & {"masked", "minmax", "retain-sam"}:
         raise reject("rule", config.rule, ONE_LOSS, "retraining has no forget set")
-    wanted = build_rule(config.rule, RuleContext(list, config.fidelity)).parts
-    if not set(wanted) <= set(method.parts):
+    wanted = {part for rule in rules for part in build_rule(rule, RuleContext(list, config.fidelity)).parts}
+    if not wanted <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
     if config.dataset == "imagenet" and forget_set(config.difficulty).graded and not config.scores:

@@ -62,7 +62,9 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
 
     The outputs of original and retrained model are shared between runs.
     """
-    stages = {"original": experiment.original, "retrained": experiment.retrained, "unlearned": experiment.unlearned}
+    stages = {"original": experiment.original, "unlearned": experiment.unlearned}
+    if experiment.has_reference:
+        stages["retrained"] = experiment.retrained
     networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
     broken = [role for role, sides in outputs.items() if not all(np.isfinite(side.logits).all() for side in sides)]
@@ -72,7 +74,8 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
     networks["initial"] = experiment.initial
-    shared = (stages["original"].stage_id, stages["retrained"].stage_id, experiment.split.identity, config.n_test)
+    trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
+    shared = (*trained, experiment.split.identity, config.n_test)
     settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
     whole = Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,

@@ -1,7 +1,7 @@
 """The models of one run, each computed when first asked for: original, retrained, unlearned, and the forget set."""
 
-import time
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,14 +18,16 @@ from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.cell import build_method
 from empirical.runs.imports import imported_index, memorization_scores
-from empirical.runs.stages import Trained, build_network, trained
+from empirical.runs.stages import FACTS, Trained, build_network, restore, trained
+from empirical.runs.unlearning import Unlearning
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import StageKey, again_key, pretrain_key, retrain_key, unlearn_key
+from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
+from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Observe, Stage, frozen_copy
-from empirical.training.rules import RuleContext, build_rule, method_rule
-from empirical.training.saliency import forget_gradient, saliency_mask
+from empirical.training.loop import Observe, Stage
+from empirical.training.rules import RuleContext, build_rule
+from repro.records.errors import MissingDataError
 from repro.records.identity import derive_seed, digest
 
 LARGEST = 2000  # retained images a trajectory looks at
@@ -38,12 +40,10 @@ class Experiment:
     Attributes:
         config: the run, with the digest of its data.
         workspace: where stages are kept and computed.
-        mask_seconds: time spent on the saliency mask, no part of the unlearning stage's own time.
     """
 
     config: RunConfig
     workspace: Workspace
-    mask_seconds: float = field(default=0.0, init=False)
 
     @cached_property
     def images(self) -> ImageSet:
@@ -63,6 +63,8 @@ class Experiment:
     @cached_property
     def original(self) -> Trained:
         """The model trained on everything."""
+        if self.config.original:
+            return self._imported(self.config.original)
         rows, _ = train_rows(self.config, self.images.train_labels.numpy())
         return self._from_scratch(pretrain_key(self.config), rows)
 
@@ -88,25 +90,34 @@ class Experiment:
         """Return what the unlearned model depends on."""
         if self.config.method == "retrain":
             return again_key(self.config, digest(self.split.retain))
-        parent, rows = pretrain_key(self.config).id, digest([self.split.retain, self.split.forget])
+        parent, rows = original_id(self.config), digest([self.split.retain, self.split.forget])
         return unlearn_key(self.config, parent, rows, build_method(self.config))
 
     def parents(self) -> dict[str, str]:
         """Return the identities of the stages behind the record, without training them."""
-        keys = {"pretrain": pretrain_key(self.config), "retrain": self.retrain_key(), "unlearn": self.unlearn_key()}
-        return {name: key.id for name, key in keys.items()} | {"forget_set": self.split.identity}
+        found = {"pretrain": original_id(self.config), "unlearn": self.unlearn_key().id}
+        if self.has_reference:
+            found["retrain"] = self.retrain_key().id
+        return found | {"forget_set": self.split.identity}
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the run has a retrained model to be held against."""
+        return self.config.retrain != "none"
+
+    @cached_property
+    def task(self) -> Unlearning:
+        """What the unlearning works on."""
+        return Unlearning(self.config, self.images, self.workspace.train_images(self.config), self.split)
+
+    @property
+    def mask_seconds(self) -> float:
+        """Time spent on the saliency mask, no part of the unlearning stage's own time."""
+        return self.task.mask_seconds
 
     def unlearning(self, network: Network) -> Stage:
         """Return the stage that turns `network`, a copy of the original, into the unlearned model."""
-        config, workspace = self.config, self.workspace
-        method = build_method(config)
-        context = RuleContext(lambda: self.saliency(network), config.fidelity)
-        rule = method_rule(method, build_rule(config.rule, context), context)
-        settings = config.unlearning()
-        sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=workspace.device)
-        seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
-        held, teacher = workspace.train_images(config), frozen_copy(self.copy_original())
-        return Stage(method, rule, sets, settings, held, augmentation(config), seed, teacher, config.fidelity)
+        return self.task.stage(network, teacher=self.copy_original())
 
     def observer(self) -> Observe:
         """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
@@ -137,13 +148,7 @@ class Experiment:
 
     def saliency(self, network: Network) -> list[Tensor]:
         """Return the saliency mask of the original model, True on the forget side."""
-        started = time.perf_counter()
-        config, rows = self.config, torch.from_numpy(self.split.forget)
-        held = self.workspace.train_images(config)
-        gradient = forget_gradient(network, held, self.images.train_labels, rows)
-        mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
-        self.mask_seconds += time.perf_counter() - started
-        return mask
+        return self.task.saliency(network)
 
     def initial(self) -> Network:
         """Return the original as it was before its first step."""
@@ -156,6 +161,14 @@ class Experiment:
         network.model.load_state_dict(self.original.network.model.state_dict())
         return network
 
+    def _imported(self, identity: str) -> Trained:
+        """Return a model that somebody else trained, from the store."""
+        known = self.workspace.store.read_model(identity)
+        if known is None:
+            raise MissingDataError(f"original = {identity!r}: not in the store; `repro models import` keeps one there")
+        network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
+        return Trained(identity, restore(network, known[0], identity), dict.fromkeys(FACTS))
+
     def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
         config, workspace = self.config, self.workspace
         seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
@@ -165,7 +178,10 @@ class Experiment:
 
         def stage(network: Network) -> Stage:
             sets = row_sets(self.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
-            rule, held = build_rule(key.rule, RuleContext(list)), workspace.train_images(config)
-            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed)
+            legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
+            rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
+            begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed,
+                         later=dict(zip(begins, later, strict=True)))  # fmt: skip
 
         return workspace.remember(key.id, lambda: trained(workspace, key, start=start, stage=stage))

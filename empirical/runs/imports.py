@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from empirical.data.memorization import filled
+from empirical.data.predicate import rows_where
 from empirical.registry import forget_set
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
@@ -62,19 +63,23 @@ def imported_index(config: RunConfig, store: Store) -> np.ndarray:
     return record.arrays()["index"]
 
 
-def import_index(path: Path, store: Store) -> Record:
+def import_index(path: Path, store: Store, *, where: str = "") -> Record:
     """Keep a list of row numbers (`.npy`, or text with one number a line) as a record of its content.
+
+    Args:
+        path: the list, or with `where` a table with one row a training image.
+        store: where it is kept.
+        where: a condition on the table's columns (`empirical.data.predicate`); the rows that meet it are forgotten.
 
     Raises:
         MissingDataError: when the file is not there.
-        ConfigError: naming the line that is not a whole number.
+        ConfigError: naming the line that is not a whole number, or what is wrong with the condition.
     """
-    index = _read_index(path)
+    index = rows_where(path, where) if where else _read_index(path)
     identity = {"index": digest(index)}
     found = store.find("forget_index", identity)
-    return found or store.save(
-        "forget_index", identity, result={"n": len(index)}, arrays={"index": index}, provenance=collect()
-    )
+    facts = {"n": len(index)} | ({"where": where, "table": path.name} if where else {})
+    return found or store.save("forget_index", identity, result=facts, arrays={"index": index}, provenance=collect())
 
 
 def _read_index(path: Path) -> np.ndarray:

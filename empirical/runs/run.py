@@ -12,7 +12,7 @@ from empirical.runs.evaluations import Overflowed, measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
-from empirical.settings.keys import complete
+from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.errors import OutOfMemoryError_
 from repro.records.identity import run_id
@@ -119,7 +119,9 @@ def _epochs(rows: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
     """Return what a run is and what it cost; the numbers of its metrics are evaluations."""
-    config, facts, retrained = experiment.config, experiment.unlearned.facts, experiment.retrained.facts
+    config, facts = experiment.config, experiment.unlearned.facts
+    retrained = experiment.retrained.facts if experiment.has_reference else {}
+    absent = absent_metrics(config)
     return {
         "labels": config.labels(),
         "parents": experiment.parents(),
@@ -129,9 +131,10 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
         "data_digest": config.data,
         "parameters": experiment.original.network.size,
         "seconds_unlearn": facts["seconds"],
-        "seconds_retrain": retrained["seconds"],
+        "seconds_retrain": retrained.get("seconds"),
         "seconds_mask": experiment.mask_seconds,
         "gradient_evaluations": facts["gradient_evaluations"],
-        "retrain_gradient_evaluations": retrained["gradient_evaluations"],
+        "retrain_gradient_evaluations": retrained.get("gradient_evaluations"),
         "peak_memory_bytes": facts["peak_memory_bytes"],
+        **({"absent_metrics": absent} if absent else {}),
     }

@@ -1,6 +1,6 @@
 """Trained stages: what a stage is made of, train a network, keep its weights; the same stage is never trained twice."""
 
-import resource
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -91,11 +91,19 @@ def restore(network: Network, known: bytes, stage_id: str) -> Network:
 def _facts(log: Log, device: torch.device) -> dict[str, Any]:
     """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
     on_gpu = device.type == "cuda"
-    used = (
-        torch.cuda.max_memory_allocated(device) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
     values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs)
     return dict(zip(FACTS, values, strict=True))
+
+
+def peak_memory() -> int | None:
+    """Return the most memory this process has held, in bytes; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:

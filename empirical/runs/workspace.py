@@ -1,5 +1,6 @@
 """What the cells of one process share: the store, the device, and the data sets already loaded."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,7 @@ class Workspace:
         found = self.remember(("digest", config.dataset, config.dataset_options), lambda: self._digest(config))
         if config.data not in ("", found):
             raise reject("data", config.data, f"{found}, the digest of {config.dataset} here", "or left empty")
-        return replace(config, data=found)
+        return replace(config, data=found, original=imported_id(self.store, config.original))
 
     def _digest(self, config: RunConfig) -> str:
         found = data_digest(config, self.runtime)
@@ -100,6 +101,20 @@ class Workspace:
         while len(self._kept) > KEPT:
             self._kept.pop(next(iter(self._kept)))
         return value
+
+
+def imported_id(store: Store, name: str) -> str:
+    """Return the id of an imported model by its name or id; an empty text of an empty one.
+
+    Raises:
+        MissingDataError: when the store has none of that name.
+    """
+    if not name or store.find_model(name) is not None:
+        return name
+    for folder in store.models():
+        if json.loads((folder / "provenance.json").read_text()).get("name") == name:
+            return folder.name
+    raise MissingDataError(f"original = {name!r}: no model of that name or id; `repro models import` keeps one")
 
 
 def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:

@@ -63,6 +63,11 @@ def pretrain_key(config: RunConfig) -> StageKey:
     return _key(config, "pretrain", rows=rows, rule=config.pretrain, hyperparameters=config.pretraining())
 
 
+def original_id(config: RunConfig) -> str:
+    """Return the id of the original model: that of an imported one, or of the pretraining stage."""
+    return config.original or pretrain_key(config).id
+
+
 def retrain_key(config: RunConfig, rows: str, rule: str = "") -> StageKey:
     """Return what the model trained on the retain rows depends on.
 
@@ -192,9 +197,10 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
         config: the run.
         parents: ids of its stages and of its forget set, as its record has them.
     """
-    stages = {role: parents[stage] for role, stage in ROLE_STAGES.items()}
+    stages = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
     keys: dict[str, EvaluationKey] = {}
-    for name in ordered_metrics(config.metrics):
+    left_out = absent_metrics(config)
+    for name in (name for name in ordered_metrics(config.metrics) if name not in left_out):
         one = metric(name)
         # Which images are looked at is no part of a stage, but of every number.
         settings = _not_default(config, (*one.settings, "n_test", "rows_measured")) | _not_default(
@@ -204,6 +210,18 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
         seeds = (config.seed, config.unlearn_seed)
         keys[name] = EvaluationKey(name, one.version, stages, parents["forget_set"], *seeds, settings, needs)
     return keys
+
+
+def absent_metrics(config: RunConfig) -> dict[str, str]:
+    """Return the metrics a run asks for and cannot have, and why: those that compare with a retrained model."""
+    if config.retrain != "none":
+        return {}
+    asked = dict.fromkeys((*config.metrics, *ordered_metrics(config.metrics)))
+    return {
+        name: "needs a retrained model, and retrain = none"
+        for name in asked
+        if metric(name).reference or metric(name).pooled
+    }
 
 
 def complete(record: Record, config: RunConfig) -> bool:

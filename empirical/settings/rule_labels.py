@@ -7,6 +7,7 @@ from typing import Any
 
 from empirical.registry import names
 from repro.records.errors import ConfigError
+from repro.records.schedule import parse_schedule
 from repro.records.settings import nearest, reject
 
 DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
@@ -53,6 +54,23 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
             raise reject(field, label, "nested at most once", "such as minmax-asam-1.0")
         return RuleSpec(name, inner=inner)
     return RuleSpec(name, rho=_radius(label, rest, field) if rest else DEFAULT_RADIUS.get(name, 0.0))
+
+
+def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, int]]:
+    """Read a rule label, or a schedule of them such as `sam-0.1:25, sgd`, as labels with their epochs, in order.
+
+    Args:
+        text: the setting.
+        epochs: epochs of the stage; those that the rules before the last leave are the last one's.
+        field: its name, for errors.
+
+    Raises:
+        ConfigError: where the schedule cannot be read or names an unknown rule.
+    """
+    legs = parse_schedule(text, epochs, field)
+    for label, _ in legs:
+        parse_rule(label, field)
+    return legs
 
 
 def _radius(label: str, text: str, field: str) -> float:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from empirical.registry import names
-from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.registry import known, names
+from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
 from repro.records.errors import ConfigError
 from repro.records.settings import check, choose, refuse_cost, reject, setting
@@ -32,6 +32,7 @@ class Hyperparameters:
         batch_size: rows a step; forget_batch_size: rows of a step's forget batch (0: the same).
         optimizer: `sgd`, `adam` or `adamw`; momentum (SGD only) and weight_decay as in torch.optim.
         schedule: `cosine`, `constant` or `multistep`; warmup_epochs ramp to warmup_lr linearly first.
+        stop_loss: the stage ends after the first epoch with a mean loss at or below it; 0 trains every epoch.
     """
 
     epochs: int
@@ -44,6 +45,7 @@ class Hyperparameters:
     schedule: str
     warmup_epochs: int
     warmup_lr: float
+    stop_loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,11 @@ class RunConfig:
     method_options: str = setting("", "further settings of the method, such as beta=0.5, temperature=4")
     alpha: float = setting(0.9, "weight of the retain loss against the forget loss", symbol="alpha", low=0, high=1)
     rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
-    pretrain: str = setting("sgd", "gradient rule of pretraining")
-    retrain: str = setting("pretrain", "gradient rule of the retrained reference; `pretrain` takes that one")
+    pretrain: str = setting("sgd", "gradient rule of pretraining, or a schedule such as 'sam-0.1:10, sgd'")
+    retrain: str = setting(
+        "pretrain", "gradient rule of the retrained reference; `pretrain` takes that one, `none` trains no reference"
+    )
+    original: str = setting("", "id or name of an imported model to unlearn from; empty pretrains one")
     difficulty: str = setting("random", "how the forget set is chosen, such as random, low, mid, high, class, index")
     forget_fraction: float = setting(
         0.05, "share of the training images to forget", low=0, high=1, open_low=True, open_high=True
@@ -120,6 +125,9 @@ class RunConfig:
     weight_decay: float = setting(5e-4, "weight decay", low=0)
     schedule: str = setting("constant", "learning-rate schedule of unlearning", choices=SCHEDULES)
     pretrain_schedule: str = setting("cosine", "learning-rate schedule of pretraining", choices=SCHEDULES)
+    pretrain_stop_loss: float = setting(
+        0.0, "end pretraining and retraining after the first epoch with a mean loss at or below this; 0: never", low=0
+    )
     warmup_epochs: int = setting(0, "epochs of linear warm-up in unlearning", low=0)
     mask_fraction: float = setting(0.3, "share of weights on the forget side of the mask", low=0, high=1)
     augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
@@ -154,13 +162,13 @@ class RunConfig:
         points = self.landscape_points
         refuse_cost("landscape_points", points, points**2 / 3600, LONGEST_HOURS, unit="hours at a second a point")
         for field, kind in KINDS.items():
-            choose(field, getattr(self, field), names(kind))
+            known(kind, getattr(self, field), field)
         if self.subset_model:
-            choose("subset_model", self.subset_model, names("models"))
+            known("models", self.subset_model, "subset_model")
         for metric in self.metrics:
             choose("metrics", metric, names("metrics"))
         for field in ("rule", "pretrain", "retrain"):
-            _check_rule(field, getattr(self, field))
+            _check_rule(field, self)
         for field in ("dataset_options", "method_options"):
             parse_options(getattr(self, field), field)
         resolve(self.preset, self.switches)
@@ -177,14 +185,14 @@ class RunConfig:
 
     @property
     def retrain_rule(self) -> str:
-        """The rule of the retrained reference."""
-        return self.pretrain if self.retrain == "pretrain" else self.retrain
+        """The rule of the retrained reference; of one that is not trained, what it would be."""
+        return self.pretrain if self.retrain in ("pretrain", "none") else self.retrain
 
     def pretraining(self) -> Hyperparameters:
         """Return how the original model is trained."""
         return Hyperparameters(
             self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
-            self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0,
+            self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
@@ -267,11 +275,15 @@ def _base(fidelity: Fidelity, optimizer: str) -> str:
     return optimizer if fidelity.base_optimizer == "as-set" else fidelity.base_optimizer
 
 
-def _check_rule(field: str, label: str) -> None:
-    if field == "retrain" and label == "pretrain":
+def _check_rule(field: str, config: RunConfig) -> None:
+    label = getattr(config, field)
+    if field == "retrain" and label in ("pretrain", "none"):
         return
-    spec = parse_rule(label, field)
-    if field != "rule" and spec.name in ("minmax", "retain-sam", "masked"):
+    if field == "rule" and config.method != "retrain":
+        parse_rule(label, field)
+        return
+    names = {parse_rule(leg, field).name for leg, _ in parse_legs(label, config.pretrain_epochs, field)}
+    if field != "rule" and names & {"minmax", "retain-sam", "masked"}:
         raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
 
 

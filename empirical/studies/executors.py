@@ -24,7 +24,6 @@ from repro.records.damage import collected, name_damage
 from repro.records.ending import Ending, Stopped, end_with_parent
 from repro.records.errors import DiskFullError, ReproError, of_the_system
 from repro.records.identity import run_id
-from repro.records.progress import track
 from repro.records.store import Store
 
 Groups = list[list[RunConfig]]
@@ -101,7 +100,7 @@ def run_cells(cells: list[RunConfig], workspace: Workspace) -> GridReport:
     report = GridReport()
     reached = 0
     try:
-        for cell in track(cells, workspace.runtime.study or "cells"):
+        for cell in cells:
             run_cell(cell, workspace, report)
             reached += 1
             if report.failure_code == DiskFullError.exit_code:

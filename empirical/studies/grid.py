@@ -15,6 +15,7 @@ from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
+from empirical.studies.watch import Watch
 from repro.records.pack import readers
 from repro.records.provenance import collect
 from repro.records.settings import reject
@@ -24,8 +25,9 @@ VERSION = 1  # of what a record says of its choice
 
 
 def run_grid(
-    recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1
-) -> GridReport:
+    recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
+    watch: Watch | None = None,
+) -> GridReport:  # fmt: skip
     """Choose what the recipe leaves open, then compute its missing cells.
 
     Args:
@@ -35,6 +37,7 @@ def run_grid(
             limit.
         runtime: device and data folder.
         workers: processes; cells that share a seed and a pretraining rule stay together.
+        watch: tells somebody of the cells that finish; None tells nobody.
 
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
@@ -45,14 +48,16 @@ def run_grid(
     runtime = replace(runtime or Runtime(), study=recipe.name)
     started = time.time()
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
-    report = _choose(recipe, store, runtime, limits)
+    watch = watch or Watch(store)
+    report = _choose(recipe, store, runtime, limits, watch)
     if report.interrupted:
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models
         finished = Finished(readers(store))
         cells, decisions = recipe.settled(finished, runtime), recipe.decisions(finished, runtime)
-        report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
+        with watch.over(recipe.name, cells, runtime):
+            report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
         _say_how_chosen(recipe, decisions, store)
         report.edges = edges(decisions.values())
         report.remaining += len(decisions) - len(recipe.chosen(decisions)) if report.failed else 0
@@ -62,7 +67,7 @@ def run_grid(
     return report
 
 
-def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any]) -> GridReport:
+def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
     """Run what choices need and neither the store nor a committed study has, until all are made.
 
     Every round reads what the last one found: a grid grows where its winner stands on an end. Nothing of these runs
@@ -78,7 +83,8 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
         for kind in (CHOICE, FLOOR):
             runs = sorted((run for one, run in missing if one == kind), key=lambda run: (run.pretrain, run.difficulty))
             part = replace(runtime, kind=kind, keep_models=False)
-            report.merge(run_groups(list(_groups(runs)), store, part, **limits) if runs else GridReport())
+            with watch.over(f"{recipe.name}, {kind}", runs, part):
+                report.merge(run_groups(list(_groups(runs)), store, part, **limits) if runs else GridReport())
     return report
 
 

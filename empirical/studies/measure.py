@@ -11,7 +11,7 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.executors import run_groups
 from empirical.studies.finished import Finished
-from empirical.studies.plan import cost_of, finished_cells
+from empirical.studies.plan import finished_cells, passes_of
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.records.errors import ConfigError, MissingDataError, ReproError
@@ -103,9 +103,9 @@ def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], st
         if complete(record, cell):
             continue
         stages = {
-            "pretrain": cell.pretrain_epochs * cost_of(cell.pretrain),
-            "retrain": cell.pretrain_epochs * cost_of(cell.retrain_rule),
-            "unlearn": cell.epochs * cost_of(cell.rule),
+            "pretrain": passes_of(cell.pretrain, cell.pretrain_epochs),
+            "retrain": passes_of(cell.retrain_rule, cell.pretrain_epochs),
+            "unlearn": passes_of(cell.rule, cell.epochs),
         }
         parents = record.result["parents"]
         found |= {parents[s]: passes for s, passes in stages.items() if store.find_model(parents[s]) is None}

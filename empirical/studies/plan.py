@@ -12,7 +12,7 @@ from statistics import median
 
 from empirical.registry import dataset, forget_set, model_weights
 from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
-from empirical.settings.rule_labels import parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.recipe import Recipe
@@ -96,7 +96,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished) -> 
         needed = {key: cost for key, cost in needed.items() if store.find_model(key[1]) is None}
         seen |= set(needed)
         _count(found, cell, needed, own=not done, kept=recipe.keep_models and kind == KIND)
-        own = 0.0 if done or cell.method == "retrain" else float(cell.epochs * cost_of(cell.rule))
+        own = 0.0 if done or cell.method == "retrain" else float(passes_of(cell.rule, cell.epochs))
         _time(found, cell, needed, own=own, rates=rates)
         identity = "" if open_ or not cell.data else run_id(kind, cell)
         found.rows.append(PlanRow(cell, identity, kind, open_, done, sum(needed.values()) + own))
@@ -139,12 +139,13 @@ def _stages(cell: RunConfig) -> dict[Stage, float]:
     The rows of a forget set are not known before its scores are: what chooses them stands in their place.
     """
     rows, epochs = forget_choice(cell), cell.pretrain_epochs
-    found: dict[Stage, float] = {
-        ("pretrain", pretrain_key(cell).id): epochs * cost_of(cell.pretrain),
-        ("retrain", retrain_key(cell, rows).id): epochs * cost_of(cell.retrain_rule),
-    }
+    found: dict[Stage, float] = {}
+    if not cell.original:
+        found["pretrain", pretrain_key(cell).id] = passes_of(cell.pretrain, epochs)
+    if cell.retrain != "none":
+        found["retrain", retrain_key(cell, rows).id] = passes_of(cell.retrain_rule, epochs)
     if cell.method == "retrain":
-        found["retrain", again_key(cell, rows).id] = epochs * cost_of(cell.rule)
+        found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
     if forget_set(cell.difficulty).graded and not cell.scores:
         found |= _subset_stages(config_for(cell))
     return found
@@ -170,6 +171,11 @@ def cost_of(label: str) -> int:
     """Return the gradient evaluations a step of a rule takes, in passes over its batch."""
     spec = parse_rule(label)
     return cost_of(spec.inner) if spec.inner else 1 if spec.name == "sgd" else 2
+
+
+def passes_of(label: str, epochs: int) -> int:
+    """Return the gradient evaluations of a stage under a rule or a schedule of rules, in passes over its data."""
+    return sum(count * cost_of(rule) for rule, count in parse_legs(label, epochs))
 
 
 def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[Record]:

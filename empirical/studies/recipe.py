@@ -15,6 +15,7 @@ from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
 from repro.records.errors import ConfigError, MissingDataError
 from repro.records.settings import build, check, choose, refuse_cost, reject
+from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
 
@@ -153,7 +154,7 @@ class Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file and check every cell.
+    """Read a recipe file, or a shipped one by its name, and check every cell.
 
     A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
     `defaults`, `cells`, `choose` and `guessed`. Expected values are never taken: they belong to one study.
@@ -162,7 +163,7 @@ def load_recipe(path: str | Path) -> Recipe:
         MissingDataError: when there is no such file.
         ConfigError: naming the file and the unknown key, wrong type, or line TOML cannot read.
     """
-    path = Path(path)
+    path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
     if "cells" in content:
         cells = content.pop("cells")
@@ -177,7 +178,7 @@ def load_recipe(path: str | Path) -> Recipe:
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
     if not path.is_file():
-        raise MissingDataError(f"recipe {path}: no such file; see the folder recipes/")
+        raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
     try:
         content = tomllib.loads(path.read_text())
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting

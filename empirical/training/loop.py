@@ -87,6 +87,7 @@ class Stage:
         seed: root of data order, augmentation and label draws.
         teacher: the frozen original, for methods that compare with it.
         fidelity: discrepancy switches.
+        later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
     """
 
     method: Method
@@ -98,6 +99,7 @@ class Stage:
     seed: int = 0
     teacher: Network | None = None
     fidelity: Fidelity = Fidelity()
+    later: Mapping[int, Rule] = field(default_factory=dict)
 
 
 @dataclass
@@ -136,6 +138,10 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
+
+    def set_rule(self, rule: Rule) -> None:
+        """Go on under another rule with the same optimizer: its momentum stays."""
+        self.rules = phases(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
         """Set the learning rate, in place: a captured step reads it from where it was."""
@@ -257,7 +263,9 @@ def fit(
     network: Network, stage: Stage, engine: str = "eager", *,
     graphs: Graphs | None = None, observe: Observe | None = None, pauses: Pauses | None = None,
 ) -> Log:  # fmt: skip
-    """Train in place and return the log; stops at the end of the first epoch with a loss that is not finite.
+    """Train in place and return the log.
+
+    Stops at the end of the first epoch with a loss that is not finite, or a mean loss at or below `recipe.stop_loss`.
 
     Args:
         network: the model to train.
@@ -273,10 +281,13 @@ def fit(
     step = Step(network, stage)
     course = Course(step, Watch(step, observe), pauses)
     course.resume()
-    runner = make_runner(step, engine, graphs)
     network.model.train()
+    runner = make_runner(step, engine, graphs)
     with pauses.ending.at_checkpoints() if pauses else nullcontext():
-        while course.log.diverged_at is None and course.epoch < stage.recipe.epochs:
+        while not course.done:
+            if course.epoch in stage.later:
+                step.set_rule(stage.later[course.epoch])
+                runner = make_runner(step, engine, graphs)  # a captured step is one of the rule before
             _epoch(course, runner)
     course.finish()
     for weight in step.weights:
@@ -301,6 +312,13 @@ class Course:
     losses: list[Tensor] = field(default_factory=list)
     _started: float = field(default_factory=time.perf_counter)
 
+    @property
+    def done(self) -> bool:
+        """Whether no epoch is left: all are over, a loss is not finite, or the mean loss is low enough."""
+        recipe, last = self.step.stage.recipe, self.log.epochs[-1]["loss"] if self.log.epochs else None
+        low_enough = last is not None and last <= recipe.stop_loss > 0  # ascent has losses below 0
+        return self.epoch >= recipe.epochs or self.log.diverged_at is not None or low_enough
+
     def took(self, loss: Tensor, total: int) -> None:
         """Count a step of an epoch of `total`."""
         self.losses.append(loss)
@@ -319,7 +337,7 @@ class Course:
         if len(broken):
             self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
         self.epoch, self.losses = self.epoch + 1, []
-        if self.pauses is not None and self.epoch < recipe.epochs:
+        if self.pauses is not None and not self.done:
             self.pauses(self.state, epochs=self.epoch)
 
     def finish(self) -> None:
@@ -351,6 +369,9 @@ class Course:
         self.losses, _ = from_bytes(data, network.model, self.step.optimizers, network.device)
         self.log = Log(**{**said["log"], "resumed": said["log"]["resumed"] + 1})
         self.epoch, self.watch.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
+        under_way = [start for start in self.step.stage.later if start <= self.epoch]
+        if under_way:
+            self.step.set_rule(self.step.stage.later[max(under_way)])
         self._started -= said["seconds"]
 
 

@@ -5,26 +5,30 @@ import importlib.metadata
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures.catalogue import DrawFunction, figure_names, find
 from figures.drawing.drawing import Drawing
-from figures.drawing.style import Theme, themed
+from figures.drawing.style import STYLES, Theme, themed
 from figures.tables.intervals import Table
 from figures.tables.records import Records
 from repro.records.errors import MissingDataError
 from repro.records.identity import digest
 from repro.records.progress import track
 from repro.records.record import Reader
+from repro.records.settings import choose
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # No date and no program version inside a file: the same records give the same bytes.
-METADATA = {"pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None}}
+METADATA = {
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ class Drawn:
 
 
 def draw(
-    names: Sequence[str], readers: Iterable[Reader], out_folder: Path, *, study: str | None = None, strict: bool = False
-) -> list[Drawn]:
+    names: Sequence[str], readers: Iterable[Reader], out_folder: Path, *, study: str | None = None,
+    strict: bool = False, style: str = "paper",
+) -> list[Drawn]:  # fmt: skip
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
     Args:
@@ -55,15 +60,18 @@ def draw(
         out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
         study: use the records of this study only.
         strict: raise when a part of any figure is not run (after all are written).
+        style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
+            PNG and its origin only, in a third of the time.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
         MissingDataError: with `strict`, naming the commands that fill the gaps.
     """
     functions = {name: find(name) for name in names}
+    theme = STYLES[choose("style", style, STYLES)]
     records = Records(readers, study, cache=Path(out_folder) / "embeddings")
-    inputs = digest([records.fingerprint(), study or "", _code()])
-    drawn = [_draw_one(name, functions[name], records, Path(out_folder), inputs)
+    inputs = digest([records.fingerprint(), study or "", _code(), *([style] if style in ("slides", "dark") else [])])
+    drawn = [_draw_one(name, functions[name], records, Path(out_folder), how=(inputs, theme, style == "draft"))
              for name in track(list(names), "drawing")]  # fmt: skip
     missing = [line for item in drawn for line in item.missing]
     if strict and missing:
@@ -71,24 +79,31 @@ def draw(
     return drawn
 
 
-def _draw_one(name: str, function: DrawFunction, records: Records, folder: Path, inputs: str) -> Drawn:
-    known = _unchanged(name, folder, inputs)
+def _draw_one(
+    name: str, function: DrawFunction, records: Records, folder: Path, *, how: tuple[str, Theme, bool]
+) -> Drawn:
+    inputs, theme, brief = how
+    known = _unchanged(name, folder, inputs, brief=brief)
     if known is not None:
         return known
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    with themed(Theme("light")):
-        drawing = function(records, Theme("light"))
-        if drawing.figure is not None:
+    with themed(theme):
+        drawing = function(records, theme)
+        if drawing.figure is not None and not brief:
             files.append(folder / f"{name}-dark.png")
-            with themed(Theme("dark")):
-                files[0].write_bytes(render(function(records, Theme("dark")).figure, "png"))
+            dark = replace(theme, name="dark")
+            with themed(dark):
+                files[0].write_bytes(render(function(records, dark).figure, "png"))
+            if theme.scale != 1:
+                files.append(folder / f"{name}.svg")
+                files[1].write_bytes(render(drawing.figure, "svg"))
         # The origin is written last: it says that every other file is complete.
-        files += write(drawing, name, folder, inputs=inputs)
+        files += write(drawing, name, folder, inputs=inputs, brief=brief)
     return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
 
 
-def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
+def _unchanged(name: str, folder: Path, inputs: str, *, brief: bool) -> Drawn | None:
     """Return what is on disk when it is complete and was drawn from the same inputs."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
@@ -96,7 +111,7 @@ def _unchanged(name: str, folder: Path, inputs: str) -> Drawn | None:
         return None
     files = sorted([*folder.glob(f"{name}.*"), *folder.glob(f"{name}-dark.png")])
     kinds = {path.suffix for path in files}
-    complete = {".csv", ".pdf", ".png"} <= kinds or {".csv", ".md", ".tex"} <= kinds
+    complete = {".csv", ".pdf", ".png"} <= kinds or (brief and ".png" in kinds) or {".csv", ".md", ".tex"} <= kinds
     if found.get("inputs") != inputs or not complete:
         return None
     return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
@@ -112,7 +127,7 @@ def _code() -> str:
     return digest([content.hexdigest(), versions, sorted(figure_names())])
 
 
-def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Path]:
+def write(drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool = False) -> list[Path]:
     """Write every file of a drawing but its dark variant.
 
     Args:
@@ -120,14 +135,20 @@ def write(drawing: Drawing, name: str, folder: Path, *, inputs: str) -> list[Pat
         name: the figure's name, which all files share.
         folder: where.
         inputs: digest of everything the drawing depends on, so that an unchanged one is not drawn again.
+        brief: of a figure only PNG and origin.
     """
-    contents = {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
+    brief = brief and drawing.figure is not None
+    contents = {} if brief else {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
     if drawing.figure is not None:
-        contents["pdf"] = render(drawing.figure, "pdf")
-        drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
+        if not brief:
+            contents["pdf"] = render(drawing.figure, "pdf")
+            drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
         contents["png"] = render(drawing.figure, "png")
     if drawing.display is not None:
-        contents |= {"md": markdown(drawing.display).encode(), "tex": latex(drawing.display).encode()}
+        contents |= {
+            "md": markdown(drawing.display).encode(),
+            "tex": latex(drawing.display, drawing.caption, name).encode(),
+        }
     sources = {record.run_id: record.source for record in drawing.records}
     origin = {
         "name": name,
@@ -159,15 +180,44 @@ def markdown(table: Table) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def latex(table: Table) -> str:
-    """Return a table of texts as a LaTeX tabular with booktabs rules."""
+def latex(table: Table, caption: str = "", name: str = "") -> str:
+    """Return a table of texts as a LaTeX tabular with booktabs rules.
+
+    With a name it stands in a `table` with the caption and the label `tab:NAME`, to be `\\input` as it is.
+    """
     head, *body = [" & ".join(_escape(str(cell)) for cell in row) + r" \\"
                    for row in ([*table.columns], *table.itertuples(index=False))]  # fmt: skip
-    lines = [f"\\begin{{tabular}}{{{'l' * len(table.columns)}}}", "\\toprule", head, "\\midrule"]
-    return "\n".join([*lines, *body, "\\bottomrule", "\\end{tabular}", ""])
+    columns = "l" * len(table.columns)
+    lines = [
+        f"\\begin{{tabular}}{{{columns}}}",
+        "\\toprule",
+        head,
+        "\\midrule",
+        *body,
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    if name:
+        label = f"\\label{{tab:{name.removeprefix('tab-')}}}"
+        top = ["\\begin{table}", "\\centering", f"\\caption{{{_escape(caption)}}}", label]
+        lines = [*top, *lines, "\\end{table}"]
+    return "\n".join([*lines, ""])
 
 
 def _escape(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "→": r"$\to$", "–": "--", "—": "---", "~": r"$\sim$"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+        "→": r"$\to$",
+        "–": "--",
+        "—": "---",
+        "~": r"$\sim$",
+        "×": r"$\times$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "−": "$-$",
+        "^": r"\textasciicircum{}",
+        "…": r"\ldots{}",
+    }
     special |= {symbol: f"\\{symbol}" for symbol in "&%$#_{}"}
     return "".join(special.get(symbol, symbol) for symbol in text)

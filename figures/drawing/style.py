@@ -40,9 +40,15 @@ THEMES = {
 
 @dataclass(frozen=True)
 class Theme:
-    """A light or a dark page: gives colours; everything else is the same in both."""
+    """A light or a dark page, which gives colours; everything else is the same in both.
+
+    Attributes:
+        name: `light` or `dark`.
+        scale: of text, lines and marks; 1 for a printed column, more for a wall.
+    """
 
     name: str = "light"
+    scale: float = 1.0
 
     @property
     def ink(self) -> str:
@@ -69,18 +75,22 @@ class Theme:
         return {"color": self.color(rule), "marker": look.marker, "linestyle": look.line}
 
 
+# What `repro figures --style` offers: the page a figure is for.
+STYLES = {"paper": Theme("light"), "draft": Theme("light"), "slides": Theme("light", 1.3), "dark": Theme("dark", 1.3)}
+
+
 def settings(theme: Theme) -> dict[str, Any]:
     """Return the matplotlib settings of a theme: embedded TrueType, readable at column width, fixed dates elsewhere."""
     ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), theme.ink)
     page = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), theme.paper)
     return ink | page | {
         "font.family": "DejaVu Sans",  # ships with matplotlib: the same bytes on every machine
-        "font.size": FONT,
-        "axes.labelsize": FONT,
-        "axes.titlesize": FONT,
-        "xtick.labelsize": 7.0,
-        "ytick.labelsize": 7.0,
-        "legend.fontsize": 7.0,
+        "font.size": FONT * theme.scale,
+        "axes.labelsize": FONT * theme.scale,
+        "axes.titlesize": FONT * theme.scale,
+        "xtick.labelsize": 7.0 * theme.scale,
+        "ytick.labelsize": 7.0 * theme.scale,
+        "legend.fontsize": 7.0 * theme.scale,
         "legend.frameon": False,
         "legend.handlelength": 2.8,
         "axes.spines.top": False,
@@ -89,8 +99,8 @@ def settings(theme: Theme) -> dict[str, Any]:
         "axes.axisbelow": True,
         "grid.color": theme.faint,
         "grid.linewidth": 0.4,
-        "lines.linewidth": 1.3,
-        "lines.markersize": 4.0,
+        "lines.linewidth": 1.3 * theme.scale,
+        "lines.markersize": 4.0 * theme.scale,
         "axes.linewidth": 0.6,
         "figure.dpi": 100,
         "savefig.dpi": 200,

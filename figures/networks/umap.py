@@ -22,6 +22,7 @@ from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.folder import read_sealed, write_sealed
 from repro.records.record import npz
+from repro.records.shipped import compiled_folder
 
 SEED = 42
 NEIGHBOURS = 10
@@ -177,10 +178,25 @@ def entanglement_wp(features: np.ndarray, is_forget: np.ndarray, *, most: int = 
 
 
 def trust(features: np.ndarray, picture: np.ndarray) -> float:
-    """Return the trustworthiness of a picture (Venna and Kaski 2001): 1: neighbours are neighbours."""
-    from sklearn.manifold import trustworthiness
+    """Return the trustworthiness of a picture (Venna and Kaski 2001), in [0, 1]; 1: neighbours are neighbours.
 
-    return float(trustworthiness(features, picture, n_neighbors=min(NEIGHBOURS, (len(features) - 1) // 2)))
+    `T = 1 - 2 / (n k (2 n - 3 k - 1)) sum_i sum_j max(0, r(i, j) - k)` over the k neighbours j of i in the picture,
+    where r(i, j) is the rank of j among the neighbours of i in the features, the nearest being 1.
+
+    Args:
+        features: `(n, f)`.
+        picture: `(n, 2)`.
+    """
+    n = len(features)
+    k = min(NEIGHBOURS, (n - 1) // 2)
+    ranks = cdist(features, features)
+    np.fill_diagonal(ranks, -1.0)  # rank 0 is the sample itself
+    ranks = np.argsort(np.argsort(ranks, axis=1, kind="stable"), axis=1, kind="stable")
+    near = cdist(picture, picture)
+    np.fill_diagonal(near, np.inf)
+    neighbours = np.argsort(near, axis=1, kind="stable")[:, :k]
+    excess = np.maximum(np.take_along_axis(ranks, neighbours, axis=1) - k, 0).sum()
+    return float(1 - 2 * excess / (n * k * (2 * n - 3 * k - 1)))
 
 
 def umap_installed() -> bool:
@@ -235,8 +251,10 @@ def _digest(parts: Sequence[np.ndarray], neighbours: int) -> str:
 
 
 def _umap(reference: np.ndarray, others: Sequence[np.ndarray], neighbours: int) -> list[np.ndarray]:
+    import os
     import warnings
 
+    os.environ.setdefault("NUMBA_CACHE_DIR", compiled_folder())  # umap-learn compiles, too
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap-learn's notes on its own dependencies tell our user nothing
         from umap import UMAP

@@ -1,27 +1,100 @@
 "use strict";
-(() => {
-  const records = JSON.parse(document.getElementById("records").textContent);
-  const dialog = document.getElementById("provenance");
+// Data inside the page is compressed; it is inflated when something asks for it.
+const inflate = async (id, format) => {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format))).text();
+};
+const once = (make) => {
+  let made;
+  return () => (made ??= make());
+};
+const data = {
+  records: once(async () => JSON.parse(await inflate("data-records", "deflate"))),
+  behind: once(async () => JSON.parse(await inflate("data-behind", "deflate"))),
+  plots: once(async () => JSON.parse(await inflate("data-plots", "deflate"))),
+};
 
-  const show = (id) => {
-    const found = records[id] || {};
-    dialog.querySelector("h2").textContent = `Record ${id}`;
-    const list = dialog.querySelector("dl");
+(() => {
+  const dialog = document.getElementById("provenance");
+  const list = dialog.querySelector("dl");
+  const runs = dialog.querySelector(".runs");
+
+  const open = (title) => {
+    dialog.querySelector("h2").textContent = title;
     list.replaceChildren();
-    for (const [name, value] of Object.entries(found)) {
+    runs.replaceChildren();
+    if (!dialog.open) dialog.showModal();
+  };
+
+  const show = async (id) => {
+    open(`Record ${id}`);
+    for (const [name, value] of Object.entries((await data.records())[id] || {})) {
       const term = document.createElement("dt");
       const text = document.createElement("dd");
       term.textContent = name;
       text.textContent = typeof value === "string" ? value : JSON.stringify(value, null, 1);
       list.append(term, text);
     }
-    dialog.showModal();
   };
 
+  const listRecords = async (kind, name) => {
+    open(`Records behind ${name}`);
+    const known = await data.records();
+    for (const id of (await data.behind())[kind][name]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "run";
+      button.dataset.run = id;
+      button.textContent = `${known[id]?.store ?? ""}/${id}`;
+      runs.append(button);
+    }
+  };
+
+  const tableOf = ({ columns, rows }) => {
+    const table = document.createElement("table");
+    const line = (cells, tag, parent) => {
+      const row = parent.insertRow();
+      for (const cell of cells) row.append(Object.assign(document.createElement(tag), { textContent: cell ?? "" }));
+    };
+    line(columns, "th", table.createTHead());
+    const body = table.createTBody();
+    for (const row of rows) line(row, "td", body);
+    return table;
+  };
+
+  const toggleNumbers = async (button) => {
+    const place = button.closest("figure").querySelector(".drawn");
+    const opened = button.getAttribute("aria-expanded") === "true";
+    button.setAttribute("aria-expanded", String(!opened));
+    place.replaceChildren();
+    if (opened) return;
+    const numbers = (await data.behind()).numbers[button.dataset.name];
+    const frame = Object.assign(document.createElement("div"), { className: "wide", tabIndex: 0 });
+    frame.append(tableOf(numbers));
+    place.append(frame);
+    if (numbers.rows.length < numbers.total) {
+      place.append(`The first ${numbers.rows.length} rows; all are in ${button.dataset.name}.csv.`);
+    }
+  };
+
+  // Looking at a button is reason enough to inflate what it will show.
+  for (const event of ["focusin", "pointerover"]) {
+    document.addEventListener(event, (seen) => {
+      if (seen.target.closest?.("button.run, button.behind")) data.records();
+    });
+  }
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button.run");
-    if (button) show(button.dataset.run);
+    const button = event.target.closest("button");
+    if (button?.matches(".run")) show(button.dataset.run);
+    if (button?.matches(".behind")) listRecords(button.dataset.behind, button.dataset.name);
+    if (button?.matches(".numbers")) toggleNumbers(button);
   });
+
+  // The first screen shows pictures that stand further down once more.
+  for (const place of document.querySelectorAll(".copy")) {
+    const picture = document.getElementById(place.dataset.figure)?.querySelector("picture");
+    if (picture) place.append(picture.cloneNode(true));
+  }
 
   const number = (text) => {
     const match = text.trim().match(/^[-+−]?\d*\.?\d+(?:e[-+]?\d+)?/i);

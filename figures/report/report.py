@@ -1,6 +1,5 @@
 """One self-contained HTML page: verdicts, every figure and table, every number's origin, and what has not been run."""
 
-import base64
 import json
 import os
 import struct
@@ -11,6 +10,9 @@ from typing import Any
 
 from figures.catalogue import figure_names
 from figures.drawing.files import draw
+from figures.report.embed import packed, packed_file, picture
+from figures.report.headlines import headlines, shortened
+from figures.report.plots import plot_data
 from figures.tables.cells import unlearn_table
 from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records
@@ -22,8 +24,15 @@ LEAD = (
     "Theory, networks and figures for Tang and Khanna, Sharpness-Aware Machine Unlearning (ICLR 2026). "
     "This page is one file, needs no network, and was written from records by the command repro report."
 )
+ASKED = (
+    "Can a trained network be made to forget some of its training images, and does it help to unlearn, or to have "
+    "trained before, with sharpness-aware minimization (SAM)? The paper says yes, in theory and on images. Each of its "
+    "claims is tested here against records that anyone can make again."
+)
+# In this order: the page's tools, the closed forms of the theory, the plots.
+SCRIPTS = ("report.js", "closed_forms.js", "plots.js")
 GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
-SECTIONS = [("verdicts", "Verdicts"), *((anchor, name) for anchor, name in GROUPS.items()),
+SECTIONS = [("verdicts", "Verdicts"), ("explore", "Explore"), *((anchor, name) for anchor, name in GROUPS.items()),
             ("results", "Results by run"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
 MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
 MOST_RUNS = 600  # rows of a table of runs
@@ -61,21 +70,31 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
     loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
     shown = _shown_runs(records, items, verdicts)
     missing = [line | {"where": item["name"]} for item in items for line in item["missing"]]
+    figures = {item["name"] for item in items if "light" in item}
     return loader.get_template("report.html").render(
         title=TITLE,
         lead=LEAD,
+        asked=ASKED,
         sections=SECTIONS,
+        headlines=[one for one in headlines(verdicts) if one.figure in figures],
         tally=sorted(Counter(verdict.finding.verdict for verdict in verdicts).items()),
         verdicts=[_verdict_row(verdict) for verdict in verdicts],
         groups=_groups(items),
         tables=[table for table in (theory_results(records), network_results(records)) if table["rows"]],
         missing=missing,
         environment=environment(records),
-        stores={record.run_id: record.source for record in records.all},
-        # Inside a script element only "<" could end it early.
-        records=Markup(json.dumps(shown, sort_keys=True, ensure_ascii=False).replace("<", "\\u003c")),
+        records=packed(shown),
+        behind=packed(
+            {
+                "runs": {item["name"]: item["runs"] for item in items},
+                "numbers": {item["name"]: item["numbers"] for item in items if item.get("numbers")},
+                "verdicts": {verdict.item.title: [r.run_id for r in verdict.finding.records] for verdict in verdicts},
+            }
+        ),
+        plots=packed(plot_data(records)),
+        plotly=packed_file(here / "plotly-basic.min.js.gz"),
         css=Markup((here / "report.css").read_text()),
-        js=Markup((here / "report.js").read_text()),
+        js=Markup("".join((here / name).read_text() for name in SCRIPTS)),
     )
 
 
@@ -96,19 +115,14 @@ def _item(name: str, folder: Path) -> dict[str, Any]:
     item["missing"] = [{"what": what, "command": command} for what, _, command in parts]
     image = folder / f"{name}.png"
     if image.exists():
-        content = image.read_bytes()
-        width, height = struct.unpack(">II", content[16:24])  # of the PNG header
-        item |= {"light": _inline(content), "width": int(0.7 * width), "height": int(0.7 * height)}
-        item["dark"] = _inline((folder / f"{name}-dark.png").read_bytes())
+        width, height = struct.unpack(">II", image.read_bytes()[16:24])  # of the PNG header
+        item |= {"light": picture(image), "width": int(0.7 * width), "height": int(0.7 * height)}
+        item["dark"] = picture(folder / f"{name}-dark.png")
         item["numbers"] = _numbers(folder / f"{name}.csv")
     else:
         lines = [line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text().splitlines()]
         item |= {"columns": lines[0], "rows": lines[2:]}
     return item
-
-
-def _inline(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def _numbers(path: Path) -> dict[str, Any] | None:
@@ -123,11 +137,9 @@ def _numbers(path: Path) -> dict[str, Any] | None:
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     item, finding = verdict.item, verdict.finding
-    # A long regime is folded behind its start.
-    short = finding.regime[:110].rsplit(" ", 1)[0] + " …" if len(finding.regime) > 110 else ""
-    row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict, "number": finding.number}
-    row |= {"regime": finding.regime or "—", "short": short, "command": item.command}
-    return row | {"runs": [record.run_id for record in finding.records]}
+    row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict}
+    row |= {"number": shortened(finding.effect or finding.number), "full": finding.number}
+    return row | {"regime": finding.regime or "—", "command": item.command, "count": len(finding.records)}
 
 
 def _shown_runs(records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict]) -> dict[str, Any]:

@@ -23,6 +23,25 @@ def interval(values: Iterable[float]) -> dict[str, float]:
     return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": count}
 
 
+def column_intervals(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `interval` of every column at once.
+
+    Args:
+        values: one row a seed, shape `(seeds, columns)`; NaN is left out.
+
+    Returns:
+        The keys of `interval`, each of shape `(columns,)`.
+    """
+    finite = np.isfinite(values)
+    count = finite.sum(axis=0)
+    clean = np.where(finite, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = clean.sum(axis=0) / count
+        sd = np.sqrt((np.where(finite, values - mean, 0.0) ** 2).sum(axis=0) / np.where(count > 1, count - 1, np.nan))
+        half = stdtrit(np.maximum(count - 1, 1), 0.975) * sd / np.sqrt(count)
+    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": count}
+
+
 def simultaneous(effects: Table) -> Table:
     """Return effects with intervals that all hold together at 95 %, the variance pooled over the cells.
 

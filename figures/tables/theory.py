@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table, span
-from figures.tables.records import Records, cell_key, comparable, seed_count
+from figures.tables.intervals import Table, column_intervals, span
+from figures.tables.records import Records, cell_key, comparable, has_arrays, seed_count
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
@@ -88,8 +88,39 @@ def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
     return pd.concat(frames, ignore_index=True) if frames else empty
 
 
+def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
+    """Return mean, deviation, 95 % t-interval and prediction of every metric at every unlearning epoch of a cell.
+
+    Columns `metric`, `epoch`, `mean`, `sd`, `low`, `high`, `seeds`, `predicted`: those of `summarize` over
+    `trajectory_table`, whole arrays at a time, and what theory predicts, NaN in records without predictions.
+    """
+    arrays, epochs = record.arrays(), record.result["epochs"]
+    frames = []
+    for metric in metrics:
+        values = arrays.get(f"trajectory_{metric}")
+        if values is None:
+            continue
+        found = pd.DataFrame({"metric": metric, "epoch": epochs} | column_intervals(values))
+        frames.append(found.assign(predicted=arrays.get(f"predicted_{metric}", np.full(len(epochs), np.nan))))
+    columns = ["metric", "epoch", "mean", "sd", "low", "high", "seeds", "predicted"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=pd.Index(columns))
+
+
+def sweep_record(records: Records, name: str) -> Record | None:
+    """Return the sweep of this name with most cells, then most seeds, that carries its table; None if there is none."""
+    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and has_arrays(one)]
+    return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
+
+
+def sweep_table(record: Record) -> Table:
+    """Return the table of a sweep, a row a cell."""
+    return pd.DataFrame({name: values for name, values in record.arrays().items() if values.ndim == 1})
+
+
 def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Record]:
     """Return claim identifier to its record; of several, the one with most seeds, then the lowest first seed.
+
+    Records without `parts` were judged by an older version of the claims and are passed over.
 
     Args:
         records: what there is.
@@ -97,7 +128,8 @@ def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Rec
     """
     rank = lambda record: (-record.result["seeds"], record.config.get("first_seed", 0), record.run_id)  # noqa: E731
     found: dict[str, Record] = {}
-    for record in sorted(records.of("theory_claim"), key=rank):
+    current = [record for record in records.of("theory_claim") if "parts" in record.result]
+    for record in sorted(current, key=rank):
         found.setdefault(record.result["claim"], record)
     kept = set(wanted) or set(found)
     return {name: record for name, record in sorted(found.items()) if name in kept}

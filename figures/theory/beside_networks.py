@@ -1,141 +1,164 @@
-"""Test error against signal strength: the exact theory beside networks trained on the same signal-noise data."""
+"""Networks on the theory's own lines: quantities against signal strength, and along unlearning, at equal settings."""
 
-from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from figures.catalogue import THEORY, lacking
+from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import band, data_ticks, fill_style, outside_legend, panel_grid, say_not_run, spread_note
+from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import label, unlearn_table
-from figures.tables.intervals import Table, span, spread_text, summarize
+from figures.tables.beside import (
+    QUANTITIES,
+    agreement,
+    curves,
+    moments,
+    pairs,
+    share_within,
+    strength_of,
+    theories,
+    twins,
+    unpaired,
+)
+from figures.tables.cells import label
+from figures.tables.intervals import Table, span
 from figures.tables.names import family, rule_label
-from figures.tables.records import Records, comparable
-from figures.tables.theory import describe_theory, theory_cells, theory_table
-from repro.records.record import Reader, Record
+from figures.tables.records import Records
+from repro.records.record import Record
 
-COLUMNS = {"theory": "exact theory", "two-layer": "two-layer network", "resnet": "ResNet"}
-ROWS = {
-    ("before", "test_error"): "test error\nbefore unlearning",
-    ("after", "test_error"): "test error\nafter unlearning",
-    ("after", "forget_error"): "forget error\nafter unlearning",
-}
-KEYS = ["column", "stage", "metric", "pretrain", "unlearn", "signal_strength"]
-# Network result names of each stage; errors are one minus these.
-ACCURACIES = {"before": "original_", "after": ""}
+NAME, TWIN = "fig-theory-vs-empirical", "fig-theory-twin"
+# Panels against signal strength: (stage, quantity).
+PANELS = (("before", "test_error"), ("after", "test_error"), ("after", "forget_error"),
+          ("after", "kappa"), ("after", "zeta_forget"), ("after", "active_forget_match"))  # fmt: skip
+# Panels along unlearning.
+ALONG = ("test_error", "forget_error", "kappa", "zeta_retain", "zeta_forget", "active_forget_match")
+THIN = {"sgd": 0.9, "sam": 1.6}  # line width by the rule of pretraining
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw test and forget error against signal strength, before and after unlearning, theory beside networks."""
-    cells, runs = theory_cells(records), _networks(records)
-    if not cells and not runs:
-        return empty_figure(f"theory cells: {THEORY}", theme)
-    data = _summary(cells, runs)
-    figure, axes = panel_grid(3, 3, width=WIDE, height=5.6, sharex=True, sharey=True)
-    missing = []
-    for row, (stage, metric) in zip(axes, ROWS, strict=True):
-        row[0].set_ylabel(ROWS[stage, metric])
-        for panel, column in zip(row, COLUMNS, strict=True):
-            chosen = data[(data["column"] == column) & (data["stage"] == stage) & (data["metric"] == metric)]
-            missing.append(_panel(panel, column, chosen, theme))
-    for panel, column in zip(axes[0], COLUMNS, strict=True):
-        panel.set_title(COLUMNS[column])
-    for panel in axes[-1]:
+    """Draw each quantity against signal strength: theory as a line with its band, networks as points with intervals."""
+    data = agreement(records)
+    if data.empty:
+        return empty_figure(_missing(records, NAME), theme)
+    figure, axes = panel_grid(2, 3, width=WIDE, height=4.3, sharex=True)
+    for panel, (stage, quantity) in zip(axes.flat, PANELS, strict=True):
+        _against_strength(panel, data[(data["stage"] == stage) & (data["quantity"] == quantity)], theme)
+        panel.set_ylabel(f"{QUANTITIES[quantity]}\n{stage} unlearning")
+    for panel in axes[1]:
         panel.set_xlabel("signal strength $s$")
         data_ticks(panel, data["signal_strength"], most=6)
-    fullest = max(axes[1], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
-    outside_legend(figure, fullest, columns=4, head=spread_note(span(data["seeds"])))
-    notes = tuple(dict.fromkeys(filter(None, missing)))
-    return Drawing(data, _caption(cells, runs, data), _alt(data), (*cells, *runs), notes, figure)
+    _legend(figure, axes[0, 1])
+    found = pairs(records)
+    used = {theory.run_id: theory for _, theory in found}
+    left_out = "; ".join(f"{name} (no {', no '.join(lacks)})" for name, lacks in unpaired(records).items())
+    caption = (
+        "Two-layer networks (points, means and 95 % t-intervals) on the exact theory at the networks' own setting "
+        f"(lines and bands, the same over {span(data['theory_seeds'])} seeds): {_setting(found[0][1])}. "
+        f"{span(data['network_seeds'])} seeds a point; colour names the unlearning rule (before unlearning that of "
+        f"pretraining), thin lines and open marks start from SGD. {share_within(data).capitalize()}."
+    )
+    caption += f" Not drawn, for the theory cannot express them: {left_out}." if left_out else ""
+    return Drawing(data, caption, _alt(data), (*(run for run, _ in found), *used.values()), (), figure)
 
 
-def rows(readers: Iterable[Reader]) -> list[dict[str, Any]]:
-    """Return the figure's numbers, one row a signal strength and cell, theory and networks side by side."""
-    records = Records(readers)
-    data = _summary(theory_cells(records), _networks(records))
-    if data.empty:
-        return []
-    data["value"] = [spread_text(row) for _, row in data.iterrows()]
-    index = ["stage", "metric", "pretrain", "unlearn", "signal_strength"]
-    wide = data.pivot(index=index, columns="column", values="value").reindex(columns=pd.Index(list(COLUMNS)))
-    wide = wide.fillna("not run").rename(columns=COLUMNS).reset_index()
-    return wide.to_dict("records")
+def draw_twin(records: Records, theme: Theme) -> Drawing:
+    """Draw what networks do along unlearning on the curves of their twins: same data, weights and batches."""
+    known = twins(records)
+    found = [(run, known[run.run_id]) for run, _ in pairs(records) if run.run_id in known and moments(run)]
+    if not found:
+        return empty_figure(_missing(records, TWIN), theme)
+    strengths = {strength_of(run) for run, _ in found}
+    shown = min(strengths, key=lambda strength: (abs(strength - 0.5), strength))
+    found = [pair for pair in found if strength_of(pair[0]) == shown]
+    data: Table = pd.concat([_along(run, twin) for run, twin in found], ignore_index=True)
+    mean: Table = data.groupby(["pretrain", "unlearn", "quantity", "epoch"], as_index=False)[
+        ["network", "twin", "gap"]
+    ].mean()
+    figure, axes = panel_grid(2, 3, width=WIDE, height=4.0, sharex=True)
+    for panel, quantity in zip(axes.flat, ALONG, strict=True):
+        panel.set_ylabel(QUANTITIES[quantity])
+        _along_epochs(panel, mean[mean["quantity"] == quantity], theme)
+    for panel in axes[1]:
+        panel.set_xlabel("epoch of unlearning")
+    _legend(figure, axes[0, 0])
+    largest = dict(data.groupby("quantity")["gap"].max())
+    gaps = ", ".join(f"{QUANTITIES[name]} {largest[name]:.2g}" for name in ALONG if name in largest)
+    seeds = span(data.groupby(["pretrain", "unlearn"])["seed"].nunique())
+    caption = (
+        f"Networks while they unlearn (points, from their weights) and the exact theory on the same data, initial "
+        f"weights and batches (lines), at s = {shown:g}; means over {seeds} seeds. The network computes in single "
+        f"precision and its test error is that of a finite test set. Largest distance of any run at any epoch: {gaps}."
+    )
+    runs = tuple(record for pair in found for record in pair)
+    return Drawing(data, caption, f"Six panels of curves on which the networks' points lie. {gaps}.", runs, (), figure)
 
 
-def _networks(records: Records) -> list[Record]:
-    """Return comparable runs on signal-noise data, of each model."""
-    found = [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise" and run.status == "ok"]
-    models = sorted({str(label(run, "model")) for run in found})
-    vary = ("rule", "pretrain", "dataset_options", "metrics")
-    return [run for model in models for run in comparable([r for r in found if label(r, "model") == model], vary)]
+def _along(run: Record, twin: Record) -> Table:
+    """Return a run and its twin at the epochs that both have: `quantity`, `epoch`, `network`, `twin`, `gap`."""
+    seen, theory = moments(run), curves(twin)
+    names = {"pretrain": family(label(run, "pretrain")), "unlearn": family(label(run, "rule")),
+             "seed": label(run, "seed")}  # fmt: skip
+    rows = []
+    for place, epoch in enumerate(twin.result["epochs"]):
+        for quantity in ALONG if epoch in seen else ():
+            share = quantity.replace("_error", "")
+            own = 1.0 - seen[epoch][share] if quantity.endswith("error") else seen[epoch].get(quantity, np.nan)
+            rows.append(names | {"quantity": quantity, "epoch": epoch, "network": own,
+                                 "twin": theory[quantity][0, place]})  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(gap=(table["network"] - table["twin"]).abs())
 
 
-def _summary(cells: list[Record], runs: list[Record]) -> Table:
-    """Return mean, deviation, interval and seeds of every point drawn."""
-    parts = [_theory_points(cells), *(_network_points(runs, stage, metric) for stage, metric in ROWS)]
-    found = [part for part in parts if not part.empty]
-    return summarize(pd.concat(found, ignore_index=True) if found else pd.DataFrame(), KEYS)
-
-
-def _theory_points(cells: list[Record]) -> Table:
-    table = theory_table(cells)
-    table = table[table["metric"].isin(["test_error", "forget_error"])].assign(column="theory")
-    table["stage"] = table["stage"].map({"pretrained": "before", "final": "after"})
-    return _once_before(table.dropna(subset=["stage"]))
-
-
-def _network_points(runs: list[Record], stage: str, metric: str) -> Table:
-    if not runs:
-        return pd.DataFrame()
-    table = unlearn_table(runs)
-    accuracy = ACCURACIES[stage] + metric.replace("error", "accuracy")
-    column = ["resnet" if str(model).startswith("resnet") else "two-layer" for model in table["model"]]
-    # Families, not labels: the radius of SAM has another scale in each column, and the caption states it.
-    rules = {"pretrain": table["pretrain"].map(family), "unlearn": table["rule"].map(family)}
-    value = 1.0 - table[accuracy].astype(float)
-    return _once_before(table.assign(column=column, stage=stage, metric=metric, value=value, **rules))
-
-
-def _once_before(table: Table) -> Table:
-    """Before unlearning the unlearning rule does not matter: keep one row a pretraining, seed and strength."""
-    before = table[table["stage"] == "before"].assign(unlearn="")
-    before = before.drop_duplicates(["column", "metric", "pretrain", "signal_strength", "seed"])
-    return pd.concat([before, table[table["stage"] == "after"]], ignore_index=True)
-
-
-def _panel(axes: Any, column: str, data: Table, theme: Theme) -> str:
-    if data.empty:
-        name = "fig-theory-trajectories" if column == "theory" else "fig-theory-vs-empirical"
-        missing = lacking(name, COLUMNS[column])
-        say_not_run(axes, missing, theme)
-        return missing
+def _against_strength(axes: Any, data: Table, theme: Theme) -> None:
     for (pretrain, unlearn), line in data.groupby(["pretrain", "unlearn"], sort=False):
         line = line.sort_values("signal_strength")
-        look = theme.lines(str(unlearn or pretrain)) | {"fillstyle": fill_style(pretrain)}
-        name = f"{rule_label(pretrain)} → {rule_label(unlearn)}" if unlearn else rule_label(pretrain)
-        band(axes, line["signal_strength"], line, label=name, linewidth=0.9 if pretrain == "sgd" else 1.6, **look)
+        rule = str(unlearn if line["stage"].iloc[0] == "after" else pretrain)
+        look = theme.lines(rule)
+        name = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
+        x = line["signal_strength"].astype(float)
+        axes.plot(x, line["theory"], label=name, linewidth=THIN.get(str(pretrain), 1.2), **look | {"marker": ""})
+        axes.fill_between(x, line["theory_low"], line["theory_high"], color=look["color"], alpha=0.18, linewidth=0)
+        bars = [line["network"] - line["network_low"], line["network_high"] - line["network"]]
+        fill = "none" if pretrain == "sgd" else look["color"]
+        axes.errorbar(x, line["network"], yerr=bars, capsize=1.6, elinewidth=0.9, linestyle="none",
+                      marker=look["marker"], color=look["color"], markerfacecolor=fill)  # fmt: skip
     axes.set_xscale("log", base=2)
-    axes.set_ylim(-0.03, 1.03)
-    return ""
 
 
-def _caption(cells: list[Record], runs: list[Record], data: Table) -> str:
-    theory = f" Theory: {describe_theory(cells[0])}." if cells else ""
-    models = sorted({f"{label(run, 'model')} (n = {label(run, 'n')}, from {label(run, 'pretrain')}, "
-                     f"unlearned with {label(run, 'rule')})" for run in runs})  # fmt: skip
-    networks = f" Networks: {', '.join(models)}." if models else ""
+def _along_epochs(axes: Any, data: Table, theme: Theme) -> None:
+    for (pretrain, unlearn), line in data.groupby(["pretrain", "unlearn"]):
+        look = theme.lines(str(unlearn))
+        name = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
+        width = THIN.get(str(pretrain), 1.2)
+        axes.plot(line["epoch"], line["twin"], label=name, linewidth=width, **look | {"marker": ""})
+        fill = "none" if pretrain == "sgd" else look["color"]
+        points = line.iloc[:: max(1, len(line) // 12)]
+        axes.plot(points["epoch"], points["network"], **look | {"linestyle": "none"}, markerfacecolor=fill)
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    outside_legend(figure, axes, columns=4, head="lines: exact theory; points: networks; pretraining → unlearning")
+
+
+def _missing(records: Records, name: str) -> str:
+    """Return what is missing: the networks, or the theory beside them."""
+    if theories(records) or pairs(records):
+        return "theory on the networks' data: repro compare"
+    found = [run for run in records.of("unlearn") if label(run, "dataset") == "signal-noise"]
+    return "theory at the networks' setting: repro compare" if found else lacking(name, "networks")
+
+
+def _setting(theory: Record) -> str:
+    config = theory.result["theory"]
+    names = ("d", "n", "n_forget", "m", "patches", "alpha", "pretrain_epochs", "epochs", "batch_size")
     return (
-        "Test error and forget error against the dimensionless signal strength s = |phi| / ((P-1) sigma_p "
-        "(d/n)^(1/4)), before and after unlearning. Legend: pretraining rule → unlearning rule; before unlearning "
-        "colours name the pretraining rule; open markers start from SGD. Lines are means and bands 95 % t-intervals "
-        f"over {span(data['seeds'])} seeds.{theory}{networks}"
+        ", ".join(f"{name} = {config[name]:g}" for name in names) + f", eta = {config['eta_scale'] / config['d']:.3g}"
     )
 
 
 def _alt(data: Table) -> str:
-    after = data[(data["stage"] == "after") & (data["metric"] == "test_error") & (data["column"] == "theory")]
-    parts = [f"{rule_label(row.pretrain)} to {rule_label(row.unlearn)} at s = {row.signal_strength:g}: {row.mean:.2f}"
-             for row in after.itertuples()]  # fmt: skip
-    return f"Error against signal strength in nine panels. Theory, test error after unlearning: {'; '.join(parts)}."
+    after = data[(data["stage"] == "after") & (data["quantity"] == "test_error")]
+    parts = [f"{rule_label(row.pretrain)} to {rule_label(row.unlearn)} at s = {row.signal_strength:g}: network "
+             f"{row.network:.2f}, theory {row.theory:.2f}" for row in after.itertuples()]  # fmt: skip
+    return f"Six panels against signal strength. Test error after unlearning: {'; '.join(parts)}."

@@ -10,7 +10,8 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
-from figures.tables.records import Records, has_arrays
+from figures.tables.records import Records
+from figures.tables.theory import sweep_record, sweep_table
 from repro.records.record import Record
 
 # Title, unlearning rule and radius; None is the pretrained network.
@@ -24,7 +25,7 @@ BENIGN = 0.1
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw mean test error over (d, |phi|): a row a pretraining rule, a column a stage."""
-    record = phase_record(records)
+    record = sweep_record(records, "phase")
     if record is None:
         return empty_figure(lacking("fig-theory-map", "the phase sweep"), theme)
     data = phase_table(record)
@@ -48,16 +49,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, _caption(record), _alt(data), (record,), tuple(missing), figure)
 
 
-def phase_record(records: Records) -> Record | None:
-    """Return the phase sweep with most cells, then most seeds."""
-    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == "phase" and has_arrays(one)]
-    return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
-
-
 def phase_table(record: Record) -> Table:
     """Return one row a cell and stage: d, |phi|, mean test error with its standard error, mean forget error."""
-    arrays, base = record.arrays(), record.config["base"]
-    table: Table = pd.DataFrame({name: values for name, values in arrays.items() if values.ndim == 1})
+    base, table = record.config["base"], sweep_table(record)
     unit = (base["patches"] - 1) * base["sigma_p"] * (table["d"] / table["n"]) ** 0.25
     table = table.assign(norm=table["signal_strength"] * unit, unit=unit)
     keep = ["d", "n", "signal_strength", "norm", "unit", "pretrain"]

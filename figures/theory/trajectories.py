@@ -8,10 +8,10 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table, summarize
+from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
-from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_table
+from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_summary
 from repro.records.record import Record
 
 # Where each metric stands, and the label of its axis.
@@ -41,7 +41,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def _summary(cell: Record) -> Table:
-    rows = summarize(trajectory_table(cell, list(PANELS)), ["metric", "epoch"])
+    rows = trajectory_summary(cell, list(PANELS))
     names = {name: cell.config[name] for name in (*CELL, "signal_strength")}
     return rows.assign(**names, run_id=cell.run_id)
 
@@ -58,6 +58,8 @@ def _panel(axes: Any, metric: str, data: Table, theme: Theme) -> str:
         width = 0.9 if pretrain == "sgd" else 1.6
         label = f"{rule_label(pretrain)} → {rule_label(unlearn)}"
         band(axes, line["epoch"], line, label=label, linewidth=width, **look)
+        if line["predicted"].notna().any():
+            axes.plot(line["epoch"], line["predicted"], color=look["color"], linewidth=0.5, zorder=1)
     if metric.endswith("error"):
         axes.set_ylim(-0.03, 1.03)
     return ""
@@ -68,7 +70,8 @@ def _caption(cells: list[Record]) -> str:
         "Signal learning (kappa) and noise memorization (zeta) on retain and forget samples, with test error and "
         "forget error, while unlearning, from the exact simulation. Legend: pretraining rule → unlearning rule; open "
         "markers and thin lines start from SGD, filled markers and thick lines from SAM. Lines are means and bands "
-        f"95 % t-intervals over {cell_seeds(cells)} seeds. Setting: {describe_theory(cells[0])}."
+        f"95 % t-intervals over {cell_seeds(cells)} seeds; thin solid lines of the same colours, where there are "
+        f"any, are what the mean field predicts without simulating. Setting: {describe_theory(cells[0])}."
     )
 
 

@@ -24,7 +24,6 @@ from figures.tables.records import Records
 from figures.verdicts.findings import verdict_of
 from figures.verdicts.judge import (
     REPORTED,
-    UNDECIDED,
     Finding,
     Item,
     from_differences,
@@ -32,6 +31,7 @@ from figures.verdicts.judge import (
     judge,
     with_seeds,
 )
+from repro.records.verdict import UNDECIDED
 
 RELIABLE = 0.8  # of memorization scores, split-half
 

@@ -9,7 +9,8 @@ from figures.tables.cells import CELL, main_runs, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records
-from figures.verdicts.judge import FEWEST, UNDECIDED, Finding, regime, verdict
+from figures.verdicts.judge import FEWEST, Finding
+from repro.records.verdict import UNDECIDED, regime, verdict
 
 CLAIMED = ("sgd", "sam", "asam")  # from the first to collapse to the last
 LEVEL = 0.5

@@ -14,22 +14,18 @@ from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule
 from figures.tables.records import Records
 from figures.verdicts.collapse import sgd_collapses_first
 from figures.verdicts.judge import (
-    CONTRADICTED,
     FEWEST,
-    HOLDS,
-    UNDECIDED,
     Assess,
     Finding,
     Item,
     common_verdict,
     from_differences,
     numbers,
-    regime,
     side,
     sides,
-    verdict,
 )
 from figures.verdicts.theory_claims import several_claims
+from repro.records.verdict import CONTRADICTED, HOLDS, UNDECIDED, regime, verdict
 
 MIA = ("mia_correctness", "mia_auc")
 ENTANGLEMENT = ("entanglement_wp", "entanglement_var")

@@ -1,7 +1,7 @@
 """The one rule of judging: from the sides on which intervals lie to a verdict, a number with its interval, and where.
 
-It is the same for theory and networks: `verdict` sees sides only, +1 where an interval lies wholly where the claim says
-and -1 where it lies wholly elsewhere.
+The word itself is that of `repro.records.verdict`, for theory and networks alike: it sees sides only, +1 where an
+interval lies wholly where the claim says and -1 where it lies wholly elsewhere.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,8 @@ from figures.tables.intervals import Row, Table, effect_text, pooled_deviation, 
 from figures.tables.pairs import by_cell, over_cells
 from figures.tables.records import Records
 from repro.records.record import Record
+from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, regime, verdict
 
-HOLDS, REGIME, MIXED = "holds", "holds in a regime", "mixed"
-CONTRADICTED, UNDECIDED = "contradicted", "undecided"
 REPORTED, NOT_RUN = "reported", "not run"
 FEWEST = 3  # seeds: a cell of fewer never decides
 
@@ -32,6 +31,7 @@ class Finding:
         regime: where it holds and where it fails.
         records: the runs behind it.
         effect: the central number with its interval and noise floor, in a few words; "" where `number` is as short.
+        sentence: what a reader may quote; change: what would change the verdict; "" where nobody wrote it down.
     """
 
     verdict: str = NOT_RUN
@@ -39,6 +39,8 @@ class Finding:
     regime: str = ""
     records: tuple[Record, ...] = field(default=(), repr=False)
     effect: str = ""
+    sentence: str = ""
+    change: str = ""
 
 
 Assess = Callable[[Records], Finding]
@@ -61,27 +63,6 @@ class Item:
     statement: str
     command: str
     assess: Assess
-
-
-def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
-    """Return the verdict on a claim from the sides of its cells and that of their mean.
-
-    - holds: every cell lies on the claimed side;
-    - mixed: something lies on the claimed side and something on the other;
-    - holds in a regime: some cell or the mean lies on the claimed side, none on the other;
-    - contradicted: some cell or the mean lies on the other side, none on the claimed one;
-    - undecided: every interval contains 0.
-
-    Args:
-        sides: +1, 0 or -1 for each cell, by intervals that hold together; a cell that must not decide is 0.
-        mean: that of the mean over cells, by its own interval.
-    """
-    seen = {*sides, mean}
-    if {1, -1} <= seen:
-        return MIXED
-    if sides and set(sides) == {1}:
-        return HOLDS
-    return REGIME if 1 in seen else CONTRADICTED if -1 in seen else UNDECIDED
 
 
 # On which sides an item with this verdict has parts.
@@ -167,13 +148,6 @@ def from_effects(
     central = effects.iloc[0] if len(effects) == 1 else overall
     effect = "" if central is None else with_floor(central)
     return Finding(verdict(found, mean=mean), f"{what}: {numbers(effects, overall)}", where, tuple(runs), effect)
-
-
-def regime(names: Sequence[str], sides: Sequence[int]) -> str:
-    """Return where a claim holds and where it fails: the names of the cells on either side."""
-    lists = {word: [name for name, side in zip(names, sides, strict=False) if side == place]
-             for word, place in (("holds", 1), ("fails", -1))}  # fmt: skip
-    return ". ".join(f"{word}: {'; '.join(cells)}" for word, cells in lists.items() if cells)
 
 
 def numbers(effects: Table, overall: Any) -> str:

@@ -16,18 +16,9 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
-from figures.verdicts.judge import (
-    CONTRADICTED,
-    HOLDS,
-    MIXED,
-    NOT_RUN,
-    REGIME,
-    REPORTED,
-    UNDECIDED,
-    Finding,
-    Item,
-)
+from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
 from repro.records.record import Reader, Record
+from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
 TITLE = (
     "# The paper, item by item\n\n"
@@ -50,8 +41,11 @@ METHOD = (
     "**mixed**: something lies on the claimed side and something on the other. **holds in a regime**: something "
     "lies on the claimed side, nothing on the other. **contradicted**: the reverse. **undecided**: every interval "
     "contains 0. A cell of fewer than three seeds decides nothing. **reported**: a number was asked for, nothing "
-    "was claimed. **not run**: the command brings the records. A part of a theory claim states a sign or a rate and "
-    "holds or fails.\n\n"
+    "was claimed. **not run**: the command brings the records. A part of a theory claim is one cell or line of cells: "
+    "an estimate over seeds with its interval (Student's t or bootstrap, widened so that all parts of the claim hold "
+    "together) and the region in which the claim says it lies. It holds where the interval lies inside and fails where "
+    "it lies outside; what is off the grid, or not measured, decides nothing. The number that stands for a claim is "
+    "that of the typical setting, not of the best one.\n\n"
     "Noise floor: what two models retrained on the same R with other seeds differ by; an effect's floor is the "
     "deviation of such a difference. An effect of less than one floor is smaller than what another seed of perfect "
     "unlearning would change. A verdict on pretraining needs two references, the cell's own retrain and one SGD "
@@ -83,6 +77,7 @@ TABLES = {
     "tab-differences": "SAM against SGD, cell by cell",
     "tab-matched": "Rules at matched forgetting",
     "tab-choice": "How the learning rates were chosen",
+    "tab-ladder": "Leaving the theory step by step",
 }
 WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section
 CELL = 72  # characters of a cell of the table, which must fit on one line
@@ -139,8 +134,11 @@ class Verdict:
         if self.item.title in FIGURES:
             lines += ["", f"The verdict is that of {' and '.join(map(link, shown_claims(self.item.title)))}."]
         elif self.finding.verdict != NOT_RUN:
+            lines += ["", f"> {self.finding.sentence}"] if self.finding.sentence else []
             lines += ["", self.finding.number]
             lines += ["", *(f"- {part}" for part in self.finding.regime.split(". "))] if self.finding.regime else []
+        if self.finding.change:
+            lines += ["", f"What would change the verdict: {self.finding.change}"]
         lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
         return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.verdicts.judge import Finding, Item, common_verdict, verdict
+from figures.verdicts.judge import Finding, Item, common_verdict
 from repro.records.record import Record
 
 # Claim identifier, title, what the paper says.
@@ -25,32 +25,18 @@ CLAIMS = [
 
 
 def one_claim(name: str, records: Records) -> Finding:
-    """Return what the record of one theory claim says."""
+    """Return what the record of one theory claim says, in its own word, which `repro.records.verdict` gave it."""
     record = claim_records(records, [name]).get(name)
     if record is None:
         return Finding()
-    number = _estimate(record)
-    return Finding(claim_verdict(record), number, record.result["regime"], (record,), number.partition(" — ")[0])
-
-
-def claim_verdict(record: Record) -> str:
-    """Return the verdict on a claim from the parts that its record names, by the rule that judges networks too.
-
-    A part states a sign or a rate and either holds or fails, so that parts on both sides are "mixed". A record that
-    names no parts keeps its own verdict.
-    """
-    held, _, failed = record.result["regime"].partition("fails: ")
-    parts = [1] * len(_names(held.removeprefix("holds: "))) * held.startswith("holds: ") + [-1] * len(_names(failed))
-    return verdict(parts) if parts else record.result["verdict"]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.removesuffix(". ").split("; ") if name]
+    number, result = _estimate(record), record.result
+    effect, said = number.partition(" — ")[0], (result.get("sentence", ""), result.get("change", ""))
+    return Finding(result["verdict"], number, result["regime"], (record,), effect, *said)
 
 
 def several_claims(names: tuple[str, ...], records: Records) -> Finding:
     """Return the verdict of the theory claims that a figure shows; where they differ, each is named with its own."""
-    found = [(record, claim_verdict(record)) for record in claim_records(records, names).values()]
+    found = [(record, record.result["verdict"]) for record in claim_records(records, names).values()]
     if not found:
         return Finding()
     common = common_verdict([each for _, each in found])

@@ -12,7 +12,8 @@ from typing import Any
 import typer
 
 from repro import __version__
-from repro.commands import figures, models, records, studies, theory
+from repro.commands import export, figures, models, records, studies, theory, words
+from repro.commands.extras import lacking
 from repro.commands.output import printable, say
 from repro.records.damage import collected
 from repro.records.ending import Ending, Stopped
@@ -20,12 +21,15 @@ from repro.records.errors import ReproError, of_the_system
 
 app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.add_typer(theory.app, name="theory")
 app.add_typer(studies.app, name="empirical")
 app.add_typer(models.app, name="models")
 app.command("check")(studies.check)
+app.command("export")(export.export)
+app.command("explain")(words.explain_word)
+app.command("schema")(words.schema)
 for name, command in {**figures.COMMANDS, **records.COMMANDS}.items():
     app.command(name)(command)
 
@@ -73,6 +77,11 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
         return code if isinstance(code, int) else 0
     except ReproError as error:
         return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = lacking(error)
+        if missing is None:
+            raise
+        return _fail(str(missing), missing.exit_code)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             say(error.ctx.get_help())  # a group without a command: its help, as it is

@@ -5,28 +5,41 @@ import importlib.util
 import os
 import platform
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+from repro.commands.extras import install_line
+from repro.commands.gpu import gpu_warnings
+
 REQUIRED = (
-    "numpy", "scipy", "numba", "torch", "torchvision", "matplotlib", "seaborn", "pandas", "pyarrow", "scikit-learn",
-    "POT", "safetensors", "typer", "rich", "filelock",
+    "numpy", "scipy", "numba", "matplotlib", "seaborn", "pandas", "pyarrow", "jinja2", "pillow", "typer", "rich",
+    "filelock",
 )  # fmt: skip
 # Optional package -> (extra that brings it, what it is for).
 OPTIONAL = {
+    "torch": ("networks", "`repro empirical`"),
+    "torchvision": ("networks", "ResNet-18 and larger, CIFAR"),
+    "scikit-learn": ("networks", "the digits, membership attacks"),
+    "POT": ("networks", "entanglement"),
+    "safetensors": ("networks", "weights on disk"),
+    "timm": ("networks", "vit-s, timm:NAME"),
     "umap-learn": ("figures", "fig-umap"),
-    "timm": ("networks", "ViT-S"),
+    "submitit": ("cluster", "SLURM"),
 }
+OLDEST, NEWEST = (3, 11), (3, 14)
 
 
 def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
     """Return one row a check: what was looked at, what was found, and the remedy where something is missing."""
-    rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 or 3.12")]
-    rows += [_package(name, "pip install -e .") for name in REQUIRED]
-    rows += [
-        _package(name, f"pip install -e '.[{extra}]' ({why})", optional=True) for name, (extra, why) in OPTIONAL.items()
-    ]
-    return [*rows, _device(), _data(data_root), _browser()]
+    rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 to 3.14")]
+    rows += [_package(name, "pip install sharpness-aware-unlearning") for name in REQUIRED]
+    rows += [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in OPTIONAL.items()]
+    return [*rows, _device(), *(_warning(*found) for found in gpu_warnings()), _data(data_root), _browser()]
+
+
+def _warning(check: str, found: str, remedy: str) -> dict[str, Any]:
+    return {"check": check, "state": "warning", "found": found, "remedy": remedy}
 
 
 def _row(check: str, found: str, ok: bool, remedy: str, optional: bool = False) -> dict[str, Any]:
@@ -35,7 +48,7 @@ def _row(check: str, found: str, ok: bool, remedy: str, optional: bool = False) 
 
 
 def _supported() -> bool:
-    return platform.python_version_tuple()[:2] in {("3", "11"), ("3", "12")}
+    return OLDEST <= sys.version_info[:2] <= NEWEST
 
 
 def _package(name: str, remedy: str, optional: bool = False) -> dict[str, Any]:
@@ -47,7 +60,7 @@ def _package(name: str, remedy: str, optional: bool = False) -> dict[str, Any]:
 
 def _device() -> dict[str, Any]:
     if importlib.util.find_spec("torch") is None:
-        return _row("device", "unknown without torch", False, "pip install -e .")
+        return _row("device", "unknown without torch", False, install_line("networks"), optional=True)
     import torch
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores"

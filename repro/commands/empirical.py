@@ -37,8 +37,12 @@ def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE,
 
 def _show(record: Record) -> None:
     if record.status == "ok":
-        emit([_accuracies(record.result, model, prefix) for model, prefix in _MODELS.items()])
-        say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
+        there = {model: prefix for model, prefix in _MODELS.items() if f"{prefix}test_accuracy" in record.result}
+        emit([_accuracies(record.result, model, prefix) for model, prefix in there.items()])
+        if "tow" in record.result:
+            say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
+        for name, reason in record.result.get("absent_metrics", {}).items():
+            say(f"no {name}: {reason}")
     say(f"record: {record.run_id}")
 
 
@@ -118,14 +122,17 @@ def memorization(
 
 @app.command()
 def import_index(
-    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text with one a line.")],
+    path: Annotated[Path, typer.Argument(help="Row numbers to forget: .npy, or text; or a table, with --where.")],
+    where: Annotated[
+        str, typer.Option(help="Forget the rows of a .csv or .parquet table that meet this: 'age >= 60 and sex == F'.")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Keep your own forget set in the store, for --difficulty index --forget-index ID."""
     Store(store).ensure_writable()
     from empirical.runs.imports import import_index as keep
 
-    record = keep(path, Store(store))
+    record = keep(path, Store(store), where=where)
     say(f"kept {record.result['n']} rows: --difficulty index --forget-index {record.run_id}")
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, main_file, say
+from repro.commands.compare import compare
+from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say
 from repro.records.errors import MissingDataError
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -17,6 +18,7 @@ def figures(
     study: Annotated[str | None, typer.Option(help="Draw network figures from this study.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
+    style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -25,7 +27,8 @@ def figures(
     from figures.drawing.files import draw
 
     chosen = figure_names() if names == ["all"] else names
-    drawn = draw(chosen, readers(Store(store)), out or store / "figures", study=study)
+    folder = store / ("figures" if style == "paper" else f"figures-{style}")
+    drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
     emit([_drawn_row(item) for item in drawn], as_json=json)
     missing = [item.name for item in drawn if item.missing]
     for item in (item for item in drawn if item.missing and not json):
@@ -41,29 +44,6 @@ def _drawn_row(drawn: Any) -> dict[str, Any]:
         "missing": len(drawn.missing),
         "file": str(main_file(drawn.files) or ""),
     }
-
-
-def compare(
-    study: Annotated[
-        str, typer.Option(help="A study of real images, such as cifar10: predicted signs and sizes beside its own.")
-    ] = "",
-    store: StoreOption = DEFAULT_STORE,
-    json: JsonOption = False,
-) -> None:
-    """Put the theory beside networks: trained on the same signal-noise data, or a study against what was predicted."""
-    from figures.theory.beside_networks import rows
-
-    sources = readers(Store(store))
-    if study:
-        from figures.theory.predictions import rows as predictions
-
-        emit(predictions(sources, study), as_json=json)
-        if not json:
-            draw_figures(["fig-predictions"], sources, store / "figures")
-        return
-    emit(rows(sources), as_json=json, empty="no runs to compare; `repro theory` and `repro empirical grid` make them")
-    if not json:
-        draw_figures(["fig-theory-vs-empirical"], sources, store / "figures")
 
 
 def claims(
@@ -96,9 +76,19 @@ def report(store: StoreOption = DEFAULT_STORE) -> None:
     say(f"report: {page}")
 
 
+def summary(store: StoreOption = DEFAULT_STORE) -> None:
+    """Say in ten lines what ran, what was found, where to look and what to try next."""
+    from figures.report.headlines import summary as lines_of
+    from figures.tables.records import Records
+
+    for line in lines_of(Records(readers(Store(store))), str(store / "figures"), str(store / "report.html")):
+        say(line)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "figures": figures,
     "compare": compare,
     "claims": claims,
     "report": report,
+    "summary": summary,
 }

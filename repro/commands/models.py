@@ -1,15 +1,18 @@
 """`repro models`: the weights a store keeps, and what frees the disk of them."""
 
 import json as json_text
+import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from empirical.settings.run_config import KIND, RunConfig, Runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
 from repro.records.errors import IntegrityError
-from repro.records.settings import choose
+from repro.records.settings import choose, reject
 from repro.records.store import Store
 
 app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode=None)
@@ -23,6 +26,61 @@ def list_models(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) ->
     emit(rows, as_json=json, empty="no weights kept yet")
     if rows and not json:
         say(f"{len(rows)} models, {sum(row['bytes'] for row in rows) / 1e6:.1f} MB")
+
+
+@app.command("export")
+def export_run(
+    run: Annotated[str, typer.Argument(help="A run of your store: its id, or enough of its first digits.")],
+    to: Annotated[str, typer.Option("--to", help="A folder, or hub:NAME to upload a repository of that name.")],
+    data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a run's original, retrained and unlearned weights with a model card that plain torch can follow."""
+    from empirical.runs.exchange import export_models
+    from empirical.runs.workspace import Workspace
+    from repro.records.pack import readers
+    from repro.records.record import pick, read_records
+
+    record = pick(read_records(readers(Store(store)), KIND), run)
+    workspace = Workspace(Store(store), Runtime(device="cpu", data_root=data_root))
+    if not to.startswith("hub:"):
+        for path in export_models(record, workspace, Path(to)):
+            say(str(path))
+        return
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_models(record, workspace, Path(folder))
+        name, hub = to.removeprefix("hub:"), HfApi()
+        hub.create_repo(name, exist_ok=True)
+        hub.upload_folder(repo_id=name, folder_path=folder)
+    say(f"uploaded {name}")
+
+
+@app.command("import")
+def import_checkpoint(
+    path: Annotated[Path, typer.Argument(help="A .safetensors, .pth or .pt file of weights.")],
+    name: Annotated[str, typer.Option("--as", help="What runs call it: --original NAME.")],
+    model: Annotated[str, typer.Option(help="Its architecture, such as resnet18 or timm:NAME.")],
+    dataset: Annotated[str, typer.Option(help="The data set it was trained on, such as cifar10.")],
+    dataset_options: Annotated[str, typer.Option(help="Settings of the data set.")] = "",
+    largest: Annotated[float, typer.Option(help="Largest file that is read, in GiB, > 0.")] = 4.0,
+    data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro empirical run --original NAME`."""
+    Store(store).ensure_writable()
+    from empirical.runs.exchange import import_model
+    from empirical.runs.workspace import Workspace
+
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise reject("--as", name, "letters, digits, dots and dashes")
+    config = RunConfig(model=model, dataset=dataset, dataset_options=dataset_options, augment="none")
+    workspace = Workspace(Store(store), Runtime(data_root=data_root))
+    folder = import_model(path, config, workspace, name=name, largest=largest)
+    found = json_text.loads((folder / "provenance.json").read_text())["test_accuracy"]
+    say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
+    say(f"repro empirical run --original {name} --model {model} --dataset {dataset} --retrain none")
 
 
 @app.command()

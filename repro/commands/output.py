@@ -48,12 +48,12 @@ def emit_json(value: Any) -> None:
     say(json.dumps(_without_nan(plain(value)), indent=1, sort_keys=False))
 
 
-def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path) -> None:
-    """Draw figures from the given records and name the files."""
+def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False) -> None:
+    """Draw figures from the given records and name the files; `brief` leaves out PDF, CSV and the dark page."""
     from figures.drawing.files import draw
 
-    for drawn in draw(list(names), list(sources), out):
-        say(f"figure: {main_file(drawn.files)} (also .pdf and .csv)")
+    for drawn in draw(list(names), list(sources), out, style="draft" if brief else "paper"):
+        say(f"figure: {main_file(drawn.files)}" + ("" if brief else " (also .pdf and .csv)"))
 
 
 def main_file(files: Sequence[Path]) -> Path | None:

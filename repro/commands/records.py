@@ -11,8 +11,9 @@ from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, 
 from repro.records.errors import IntegrityError, MissingDataError
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
-from repro.records.pack import PackedStore, pack_path, packs, readers, results_folder, write_pack
+from repro.records.pack import PackedStore, pack_path, readers, write_pack
 from repro.records.record import pick
+from repro.records.shipped import own, packs
 from repro.records.store import Store
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
@@ -102,14 +103,24 @@ def pack(
     name: Annotated[str, typer.Argument(help="Name of the pack: results/NAME.parquet.")],
     study: Annotated[list[str] | None, typer.Option(help="Studies to pack; default: the one called NAME.")] = None,
     attach: Annotated[bool, typer.Option(help="Keep arrays and per-epoch rows.")] = True,
+    zenodo: Annotated[bool, typer.Option("--zenodo", help="Also write Zenodo's metadata and a CITATION.cff.")] = False,
+    creator: Annotated[
+        list[str] | None, typer.Option(help='For --zenodo: "Family, Given", or a group; repeatable.')
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Pack the runs of one or more studies into one file under results/, to be committed."""
-    path = pack_path(name, results_folder())
+    path = pack_path(name, own("results"))
     studies = study or [name]
     records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
+    if zenodo:
+        from repro.commands.citation import write_citation
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file in write_citation(name, records, path.parent, creators=creator or []):
+            say(f"citation: {file}")
     say(f"packed {len(records)} runs into {write_pack(records, path, attach=attach)}")
 
 

@@ -10,7 +10,8 @@ from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 from repro.records.ending import Stopped
 from repro.records.errors import IntegrityError, ReproError
-from repro.records.pack import readers, shipped
+from repro.records.pack import readers
+from repro.records.shipped import shipped
 from repro.records.store import Store
 
 
@@ -18,7 +19,7 @@ from repro.records.store import Store
 @with_runtime
 def grid(
     runtime: Runtime,
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, such as recipes/digits.toml.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
     where: Annotated[
         list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
     ] = None,
@@ -29,6 +30,8 @@ def grid(
     workers: Annotated[
         int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
     ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
+    track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -40,9 +43,12 @@ def grid(
         _show_plan(study, Store(store), runtime, json)
         return
     from empirical.studies.grid import run_grid
+    from empirical.studies.watch import Watch
+    from repro.commands.watching import listeners
 
     limits = {"max_seconds": max_seconds, "workers": min(workers, cores()) or processes(runtime)}
-    report = run_grid(study, Store(store), runtime=runtime, **limits)
+    watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
+    report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)
 
 
@@ -129,7 +135,7 @@ def not_finished(edges: list[str]) -> str:
 
 
 def check(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values, or its name.")],
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:

@@ -28,33 +28,39 @@ Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself,
 Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
 PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, >= 0.")]
 
+AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF, CSV and a dark page too.")]
+
 
 @app.callback(invoke_without_command=True)
 @with_settings(TheoryConfig, skip=CELL)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
-    store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+    all_files: AllFiles = False, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
     if context.invoked_subcommand is not None:
         return
-    config = _at_signal(config, signal_strength, signal_norm)
-    if rho is not None or pretrain_rho is not None:
-        config = config.at_radius(config.rho_scale * config.rho_th if rho is None else rho, pretrain_rho)
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
     records = _study(config, Store(store))
     _show_study(config, records, as_json=json)
     if not json:
         # A folder of its own, so that the figures of two settings stand side by side.
-        draw_figures(
-            ["fig-theory-trajectories"], [Selection(records)], store / "figures" / f"theory-{records[0].run_id}"
-        )
+        folder = store / "figures" / f"theory-{records[0].run_id}"
+        draw_figures(["fig-theory-trajectories"], [Selection(records)], folder, brief=not all_files)
 
 
-def _at_signal(config: TheoryConfig, strength: float | None, norm: float | None) -> TheoryConfig:
+def _setting(
+    config: TheoryConfig, signal: tuple[float | None, float | None], radii: tuple[float | None, float | None]
+) -> TheoryConfig:
+    """Return the config at a signal given as strength or norm, and at absolute radii where any is given."""
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     fields.pop("signal_strength")
-    return TheoryConfig.with_signal(signal_strength=strength, signal_norm=norm, **fields)
+    config = TheoryConfig.with_signal(signal_strength=signal[0], signal_norm=signal[1], **fields)
+    rho, pretrain_rho = radii
+    if rho is None and pretrain_rho is None:
+        return config
+    return config.at_radius(config.rho if rho is None else rho, pretrain_rho)
 
 
 def _study(config: TheoryConfig, store: Store) -> list[Record]:
@@ -72,20 +78,99 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
         emit_json({"records": [record.run_id for record in records], "rows": rows})
         return
     say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.seeds} seeds")
-    emit([_pretty(row) for row in rows])
+    emit([line for row in rows for line in _pretty(row)])
     say("records: " + " ".join(record.run_id for record in records))
 
 
-def _pretty(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the table's columns, each metric as mean ± standard error over seeds."""
+def _pretty(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a cell's lines of the table: each metric as mean ± standard error, and beneath it what is predicted."""
     shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
-    return shown | {name: _with_error(row[name], row[f"{name}_se"]) for name in COLUMNS}
+    lines = [shown | {name: _with_error(row[name], row[f"{name}_se"]) for name in COLUMNS}]
+    if row["prediction"]:
+        found = {name: _with_error(row["prediction"][name], None) for name in COLUMNS}
+        lines.append({"pretrain": "", "unlearn": "", "status": "predicted"} | found)
+    return lines
 
 
 def _with_error(mean: float | None, error: float | None) -> str:
     if mean is None:
         return "-"
     return f"{mean:.3f}" if error is None else f"{mean:.3f} ± {error:.3f}"
+
+
+@app.command()
+@with_settings(TheoryConfig, skip=(*CELL, "seeds", "first_seed", "draw"))
+def predict(
+    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None,
+    rho: Rho = None, pretrain_rho: PretrainRho = None, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Predict the same table without simulating anything, and the boundary of SGD, at any dimension in a second."""
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    from theory.predict import outlook
+
+    found = outlook(config)
+    if json:
+        emit_json(found)
+        return
+    say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), d = {config.d:g}, predicted")
+    emit([{name: row[name] for name in ("pretrain", "unlearn", *COLUMNS)} for row in found["rows"]])
+    drives = found["drives"]
+    say(f"signal drive Y = {drives['Y']:.4g}, noise drive X = {drives['X']:.4g} (active share {drives['a']:.3f})")
+    strength, exponent = found["boundary"]["signal_strength"], found["boundary"]["exponent_of_d"]
+    say("boundary of SGD (test error 0.1): none between s = 0.001 and 1000" if strength != strength else
+        f"boundary of SGD (test error 0.1): s* = {strength:.3f}, |phi|* ~ d^{exponent:.3f} here")  # fmt: skip
+    say("\n".join(["not held against simulation here: " + "; ".join(found["outside"])] * bool(found["outside"])
+                  or ["inside the region held against simulation (`repro theory validity`)"]))  # fmt: skip
+
+
+@app.command()
+@with_settings(TheoryConfig, skip=(*CELL, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"))
+def alpha(
+    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None, rho: Rho = None,
+    pretrain_rho: PretrainRho = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Print the smallest retain weight alpha that keeps test error at 0.1, predicted and by bisection in simulation."""
+    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    Store(store).ensure_writable()
+    from theory.benign import benign_alpha
+
+    record = benign_alpha(config, Store(store))
+    if json:
+        emit_json({"record": record.run_id, "rows": record.result["rows"]})
+        return
+    say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.epochs} epochs, "
+        f"rho = {config.rho_scale:g} rho_th, {config.seeds} seeds")  # fmt: skip
+    emit([_alpha_line(row) for row in record.result["rows"]])
+    say("smallest alpha to 0.005 with mean test error <= 0.1; none: not even alpha = 1, whose errors are shown")
+    say(f"record: {record.run_id}")
+
+
+def _alpha_line(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one line: both alphas, each with the forget error there, and the test error of the simulation."""
+    line = {name: row[name] for name in ("pretrain", "rule")}
+    for how in ("predicted", "simulated"):
+        if how in row:
+            value = row[how]
+            line[f"alpha {how}"] = "none" if value is None else f"{value:.3f}"
+            line[f"forget error {how}"] = _with_error(row[f"{how}_forget_error"], row[f"{how}_forget_error_se"])
+    return line | {"test error": _with_error(row["simulated_test_error"], None)}
+
+
+@app.command()
+def validity(
+    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every simulated cell.")] = 8,
+    first_seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Hold predictions against simulation over a grid of settings and print the largest and the mean gap."""
+    Store(store).ensure_writable()
+    from theory.validity import run_validity
+
+    record = run_validity(Store(store), seeds=seeds, first_seed=first_seed)
+    emit(record.result["worst"], as_json=json)
+    if not json:
+        say(f"record: {record.run_id}; every cell: repro show {record.run_id} --json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,20 +188,30 @@ class Selection:
         return []
 
 
+WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]
+
+
 @app.command()
 def claims(
     names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
     seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 40,
     first_seed: Annotated[int, typer.Option(help="First seed; another one repeats the check on fresh draws.")] = 0,
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Print a verdict, an effect size and its interval for each claim; only what no record has is computed."""
+    """Print verdict, effect, interval and a sentence to quote for each claim; only what no record has is computed.
+
+    Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
+    """
     from theory.claims.claim import KIND, run_claims
 
     known = read_records(readers(Store(store)), KIND)
-    records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed, known=known)
-    emit([claim_row(record) for record in records], as_json=json)
+    records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
+                         known=known, workers=workers)  # fmt: skip
+    rows = [claim_row(record) for record in records]
+    emit(rows if json else [{name: row[name] for name in row if name not in ("regime", "change")} for row in rows],
+         as_json=json)  # fmt: skip
 
 
 def claim_row(record: Record) -> dict[str, Any]:
@@ -129,6 +224,8 @@ def claim_row(record: Record) -> dict[str, Any]:
         "estimate": result["estimate"],
         "interval": f"[{low:.3g}, {high:.3g}]" if low is not None else "-",
         "seeds": result["seeds"],
+        "sentence": result["sentence"],
+        "change": result["change"],
         "regime": result["regime"],
         "run": f"{record.source}/{record.run_id}",
     }
@@ -139,6 +236,7 @@ def claim_row(record: Record) -> dict[str, Any]:
 def sweep(
     config: SweepConfig,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SWEEP_NAMES)}.")],
+    workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -147,7 +245,7 @@ def sweep(
     Store(store).ensure_writable()
     from theory.claims.sweep import run_sweep
 
-    record = run_sweep(name, chosen, Store(store))
+    record = run_sweep(name, chosen, Store(store), workers=workers)
     emit(_sweep_rows(record, everything=json), as_json=json)
     if not json:
         say(f"record: {record.run_id}; every column: {store / 'sweeps' / f'{record.run_id}.parquet'}")

@@ -10,10 +10,10 @@ import numpy as np
 from empirical.data.builtin import SignalNoise
 from empirical.data.forget import train_rows
 from empirical.methods.retain import Retrain
-from empirical.models.others import SCALE, PatchCNN
+from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
-from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
 from empirical.training.loop import Method
@@ -24,7 +24,6 @@ from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, Trajectory, replay
 
-NEURONS = 10  # m of the registered two-layer network
 RULES = {"sgd": "sgd", "sam": "sam", "retain-sam": "retain_sam"}
 # Settings that the theory has one value of, and what another value is called.
 EXPRESSED = {
@@ -43,14 +42,12 @@ def departures(config: RunConfig) -> list[str]:
         found.append(f"lr = {config.lr} after pretrain_lr = {config.pretrain_lr}")
     if config.precision == "bf16":
         found.append("precision = bf16")
-    found += [f"{name} = {getattr(config, name)}" for name in ("pretrain", "rule")
-              if parse_rule(getattr(config, name)).name not in RULES]  # fmt: skip
+    known = all(parse_rule(leg).name in ("sgd", "sam") for leg, _ in pretrain_legs(config))
+    found += [] if known else [f"pretrain = {config.pretrain}"]
+    found += [] if parse_rule(config.rule).name in RULES else [f"rule = {config.rule}"]
     if data.noise != "gaussian":
         found.append(f"noise = {data.noise}")
-    if data.patches > 2 and data.noise_patches != "repeated":
-        found.append(f"noise_patches = {data.noise_patches}")
-    n_forget = round(config.forget_fraction * data.n)
-    if n_forget % (config.forget_batch_size or config.batch_size):
+    if forgotten(config) % (config.forget_batch_size or config.batch_size):
         found.append(f"forget_batch_size = {config.forget_batch_size}, whose batches run across two passes over F")
     return found
 
@@ -64,21 +61,44 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     if missing := departures(config):
         raise ConfigError(f"theory: has no {'; no '.join(missing)}")
     data, d = data_of(config), data_of(config).side ** 2
+    noise = data.noise_patches if data.patches > 2 else "repeated"  # of a single patch both are the same
     plain = TheoryConfig(
-        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=round(config.forget_fraction * data.n),
-        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, sigma_0_scale=SCALE,
-        eta_scale=config.lr * d, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
-        forget_batch=config.forget_batch_size or config.batch_size, alpha=config.alpha,
-        pretrain=RULES[parse_rule(config.pretrain).name], pretrain_epochs=config.pretrain_epochs,
+        signal_strength=data.signal_strength, d=d, n=data.n, n_forget=forgotten(config),
+        m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
+        sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
+        retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
+        pretrain_epochs=config.pretrain_epochs,
         unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
     )  # fmt: skip
-    radii = (parse_rule(rule).rho or 0.0 for rule in (config.rule, config.pretrain))
-    return plain.at_radius(*radii)
+    plain = plain.at_radius(parse_rule(config.rule).rho)
+    if config.pretrain == "sgd":
+        return plain
+    *early, (last, _) = pretrain_legs(config)
+    if not early:
+        return plain.at_radius(plain.rho, parse_rule(last).rho).changed(pretrain="sam")
+    legs = [f"{_in_units(leg, plain.rho_th)}:{epochs}" for leg, epochs in early]
+    return plain.changed(pretrain=", ".join([*legs, _in_units(last, plain.rho_th)]))
+
+
+def pretrain_legs(config: RunConfig) -> list[tuple[str, int]]:
+    """Return the rules of a run's pretraining in order, each with its epochs."""
+    return parse_legs(config.pretrain, config.pretrain_epochs, "pretrain")
+
+
+def _in_units(label: str, rho_th: float) -> str:
+    """Return a rule with its radius in units of rho_th, as the theory writes it in a schedule."""
+    rule = parse_rule(label)
+    return rule.name if rule.name == "sgd" else f"sam-{rule.rho / rho_th:.17f}"
 
 
 def data_of(config: RunConfig) -> SignalNoise:
     """Return the settings of a config's signal-noise images."""
     return build(SignalNoise, parse_options(config.dataset_options, "dataset_options"), where="dataset_options")
+
+
+def forgotten(config: RunConfig) -> int:
+    """Return how many samples a run forgets, n_F, as `empirical.data.forget` counts them."""
+    return max(1, round(config.forget_fraction * data_of(config).n))
 
 
 def twin(experiment: Experiment) -> Trajectory:
@@ -102,8 +122,10 @@ def twin_draw(experiment: Experiment) -> Draw:
     labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
     weights = np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)
     phi = np.mean(labels[:, None] * patches[:, 0], axis=0)
-    kept = {"n_retain": len(experiment.split.retain), "noise_patches": patches.shape[1] - 1}
-    return Draw.from_vectors(phi, patches[:, 1], weights, labels, **kept)
+    noise, kept = patches[:, 1:], len(experiment.split.retain)
+    if data_of(experiment.config).noise_patches == "independent" and noise.shape[1] > 1:
+        return Draw.from_vectors(phi, noise, weights, labels, n_retain=kept)
+    return Draw.from_vectors(phi, noise[:, 0], weights, labels, n_retain=kept, noise_patches=noise.shape[1])
 
 
 def twin_orders(experiment: Experiment) -> Orders:

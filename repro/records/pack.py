@@ -19,6 +19,7 @@ from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
 from repro.records.settings import reject
+from repro.records.shipped import packs
 from repro.records.store import Store
 
 HEAD = ("run_id", "kind", "status", "schema")
@@ -240,22 +241,6 @@ def row_fault(row: dict[str, Any]) -> str:
     return record_fault({**row, "result": texts["result"]}, config, row["run_id"])
 
 
-def shipped(name: str) -> Path:
-    """Return a folder of the project, `results` or `recipes`: the working directory's, else that of this checkout."""
-    here = Path(name)
-    return here if here.is_dir() else Path(__file__).parents[2] / name
-
-
-def results_folder() -> Path:
-    """Return the folder of the committed study records."""
-    return shipped("results")
-
-
-def packs(results: Path | None = None) -> list[Path]:
-    """Return the files of the committed studies."""
-    return sorted((results or results_folder()).glob("*.parquet"))
-
-
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
-    """Return everything a reader of records looks at: the user's own runs first, then every committed study."""
-    return [store, *(PackedStore(path) for path in packs(results))]
+    """Return everything a reader of records looks at: the user's own runs first, then every packed study."""
+    return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]

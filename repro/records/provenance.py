@@ -22,7 +22,9 @@ PACKAGES = ("numpy", "scipy", "numba", "torch", "torchvision", "scikit-learn", "
 @cache
 def git_state() -> dict[str, Any]:
     """Return the commit of this checkout and whether tracked files differ from it; nulls outside a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():  # an installed package may lie inside somebody else's checkout
+        return {"commit": None, "dirty": None}
     commit = _git(here, "rev-parse", "HEAD")
     changed = _git(here, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changed is None else bool(changed)}

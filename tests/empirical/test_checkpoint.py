@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from empirical.methods.retain import Retrain
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.runs.subset_models import SubsetModels
@@ -17,6 +18,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.loop import Log, Observe, Stage, Step, fit
+from empirical.training.rules import Plain, Sam
 from repro.records.checkpoint import Checkpoints
 from repro.records.damage import collected
 from repro.records.ending import Ending, Stopped
@@ -75,6 +77,23 @@ def test_every_method_with_every_rule_resumes_bit_for_bit(method: str, rule: str
     assert pieced.resumed >= 1
     assert same(straight, pieces)
     assert told(pieced) == told(log)
+
+
+@pytest.mark.parametrize("steps", [0, 2, 4])
+def test_a_resumed_stage_goes_on_under_the_rule_of_its_epoch_and_ends_where_it_would(
+    steps: int, tmp_path: Path
+) -> None:
+    def stage(stop: float = 0.0) -> Stage:
+        schedule = {1: Plain(), 2: Sam(0.5)}
+        return replace(make_stage(Retrain(), epochs=4, stop_loss=stop), rule=Sam(0.5), later=schedule)
+
+    straight = make_network()
+    losses = [row["loss"] for row in fit(straight, stage()).epochs]
+    pieces, _ = in_pieces(stage, Checkpoints(tmp_path / "all"), steps, start=make_network)
+    assert same(straight, pieces)
+    short = lambda: stage((losses[1] + losses[0]) / 2)  # noqa: E731
+    _, log = in_pieces(short, Checkpoints(tmp_path / "short"), steps, start=make_network)
+    assert [row["loss"] for row in log.epochs] == losses[:2]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

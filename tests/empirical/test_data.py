@@ -1,6 +1,7 @@
 """Data sets: contents, the patch model's statistics, file formats, and files that are broken."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,45 @@ def test_signal_noise_has_the_strength_and_the_noise_it_states() -> None:
     assert float((patches[:, 1] @ signal[0]).abs().max()) < 1e-5
     assert float(patches[:, 1].pow(2).sum(1).mean()) == pytest.approx(255, rel=0.02)
     assert int(images.train_labels.sum()) == 200
+
+
+def patches_of(text: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the patches `(n, P, side^2)` and the labels of a training set of signal-noise images with side 16."""
+    images = load_dataset(RunConfig(dataset="signal-noise", dataset_options=text, augment="none"), Runtime())
+    return images.train_images[:, 0].unfold(2, 16, 16).transpose(1, 2).flatten(2), images.train_labels
+
+
+def test_noise_patches_are_independent_or_one_repeated() -> None:
+    independent, _ = patches_of("side=16, n=30, patches=4")
+    assert float((independent[:, 1] - independent[:, 2]).abs().mean()) > 0.5
+    repeated, _ = patches_of("side=16, n=30, patches=4, noise_patches=repeated")
+    assert torch.equal(repeated[:, 1], repeated[:, 2])
+    assert torch.equal(repeated[:, 1], repeated[:, 3])
+
+
+def test_labels_are_balanced_or_drawn_one_by_one() -> None:
+    counts = [[int(patches_of(f"side=16, n=30, draw={draw}, labels={kind}")[1].sum()) for draw in range(12)]
+              for kind in ("balanced", "iid")]  # fmt: skip
+    assert counts[0] == [15] * 12
+    assert len(set(counts[1])) > 3
+    assert 10 < np.mean(counts[1]) < 20
+
+
+def test_photographs_stand_where_the_noise_was(root: Path) -> None:
+    """CIFAR images here are 20 copies of known ones: each is used once, grey, centred and across the signal."""
+    text = "n=8, n_test=6, noise=cifar10, signal_strength=1.0"
+    config = RunConfig(dataset="signal-noise", dataset_options=text, augment="none")
+    images = load_dataset(config, Runtime(data_root=str(root)))
+    patches = images.train_images[:, 0].unfold(2, 32, 32).transpose(1, 2).flatten(2)
+    tests = images.test_images[:, 0].unfold(2, 32, 32).transpose(1, 2).flatten(2)
+    signal = patches[:, 0] * (2 * images.train_labels - 1)[:, None]
+    assert float((patches[:, 1] @ signal[0]).abs().max()) < 1e-3
+    noise = torch.cat([patches[:, 1], tests[:, 1]])
+    apart = torch.cdist(noise, noise) + 1e9 * torch.eye(14)
+    assert float(apart.min()) > 1.0
+    for text, message in (("n=15, n_test=6, noise=cifar10", "at most 20"), ("side=16, noise=cifar10", "side = 16")):
+        with pytest.raises(ConfigError, match=message):
+            load_dataset(replace(config, dataset_options=text), Runtime(data_root=str(root)))
 
 
 def test_a_stratified_subset_has_every_class_in_its_share() -> None:

@@ -23,7 +23,7 @@ def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
     import gpu
 
     store = Store(tmp_path)
-    with pytest.raises(MissingDataError, match="benchmarks/epoch.py"):
+    with pytest.raises(MissingDataError, match=r"benchmarks/epoch\.py"):
         gpu.fitting(load_recipe(RECIPE), store, Runtime(), seconds=1800.0, images=50_000)
     rows = [{"case": "resnet18/sgd", "images_per_second": rate}]
     store.save("benchmark", {"benchmark": "epoch"}, result={"rows": rows})

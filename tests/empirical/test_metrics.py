@@ -15,6 +15,8 @@ from scipy.sparse import eye, kron, vstack
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from empirical.data.forget import Split
+from empirical.data.images import ImageSet, load_dataset
 from empirical.metrics.attacks import (
     auc,
     auc_interval,
@@ -29,6 +31,7 @@ from empirical.metrics.attacks import (
     threshold_numbers,
 )
 from empirical.metrics.closeness import accuracies, distances, gaps, jensen_shannon, tow, weight_distances
+from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.entanglement import (
     class_pairs,
     entanglement,
@@ -49,7 +52,7 @@ from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import RunConfig, Runtime
 
 GENERATOR = np.random.default_rng(0)
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
@@ -240,7 +243,7 @@ def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
 @pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
 def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
     found: dict[str, Any] = load("metrics", name)(evaluation)
-    assert found
+    assert found or name == "coefficients"  # which the theory's network alone has
     for value in found.values():
         if not isinstance(value, str | list):
             assert np.isfinite(value).all()
@@ -510,3 +513,39 @@ def test_klom_looks_at_the_same_images_in_every_run() -> None:
     assert np.array_equal(fixed_rows(500), fixed_rows(500))
     assert len(fixed_rows(500)) == 100
     assert fixed_rows(7).tolist() == list(range(7))
+
+
+def patch_network(images: ImageSet) -> Network:
+    return Network(load("models", "patch-cnn")(images.image_shape, 2).double(), (0.0,), (1.0,))
+
+
+def test_coefficients_are_read_from_weights_that_have_them(small: Callable[..., RunConfig]) -> None:
+    """Weights are made of known coefficients of the signal and of two noise vectors a sample."""
+    config = small(dataset_options="side=8, patches=3, n=12, n_test=4")
+    images = load_dataset(config, Runtime())
+    initial, network = patch_network(images), patch_network(images)
+    model: Any = network.model
+    patches = model.patches(images.train_images.double())
+    y = 2.0 * images.train_labels - 1
+    phi, noise = y[0] * patches[0, 0], patches[:, 1:]
+    p, q = GENERATOR.standard_normal(20), GENERATOR.standard_normal((20, 12, 2))
+    moved = torch.outer(torch.from_numpy(p), phi) + torch.einsum("aik,ikd->ad", torch.from_numpy(q), noise)
+    with torch.no_grad():
+        model.weight.copy_(dict(initial.model.named_parameters())["weight"] + moved)
+    split = Split(np.arange(12), np.arange(8), np.arange(8, 12), np.arange(0))
+    found = coefficient_observer(initial, images, split)(network)
+    signs, size = np.repeat([-1.0, 1.0], 10), noise.pow(2).sum(2).numpy()
+    kappa, zeta = signs * float(phi @ phi) * p, 2 * size * q
+    match = np.equal.outer(signs, y.numpy())
+    active = (torch.einsum("ad,ikd->aik", model.weight.detach(), noise) > 0).numpy()
+    for side, rows in (("retain", slice(0, 8)), ("forget", slice(8, 12))):
+        assert found[f"zeta_{side}"] == pytest.approx(zeta[:, rows][match[:, rows]].mean())
+        assert found[f"zeta_{side}_oppose"] == pytest.approx(zeta[:, rows][~match[:, rows]].mean())
+        assert found[f"active_{side}_match"] == pytest.approx(active[:, rows][match[:, rows]].mean())
+    assert found["kappa"] == pytest.approx(kappa.mean())
+    assert found["kappa_minus"] == pytest.approx(kappa[:10].mean())
+    assert coefficient_observer(initial, images, split, digits=2)(network)["kappa"] == float(f"{kappa.mean():.2g}")
+
+
+def test_of_another_network_there_are_no_coefficients(evaluation: Evaluation) -> None:
+    assert load("metrics", "coefficients")(evaluation) == {}

@@ -163,3 +163,25 @@ def test_the_patch_network_is_the_theorys_formula() -> None:
     activations = torch.stack([torch.relu(patch @ model.weight.T) for patch in patches]).sum(0)
     expected = torch.stack([activations[:, :10].mean(1), activations[:, 10:].mean(1)], 1)
     torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize("name", ["patch-cnn-bias", "patch-cnn-head", "patch-cnn-deep"])
+def test_a_step_away_from_the_theory_starts_as_the_same_function_and_trains_more(name: str) -> None:
+    torch.manual_seed(0)
+    plain = load("models", "patch-cnn")((1, 4, 8), 2)
+    torch.manual_seed(0)
+    changed = load("models", name)((1, 4, 8), 2)
+    images = torch.randn(5, 1, 4, 8)
+    torch.testing.assert_close(changed(images), plain(images))
+    assert count_parameters(changed) > count_parameters(plain)
+    gradient = torch.autograd.grad(changed(images).pow(2).sum(), list(changed.parameters()))
+    assert all(part.abs().max() > 0 for part in gradient)
+
+
+def test_pooling_by_the_mean_divides_by_the_patches() -> None:
+    torch.manual_seed(0)
+    plain = load("models", "patch-cnn")((1, 4, 12), 2)
+    torch.manual_seed(0)
+    mean = load("models", "patch-cnn-mean")((1, 4, 12), 2)
+    images = torch.randn(5, 1, 4, 12)
+    torch.testing.assert_close(3 * mean(images), plain(images))

@@ -14,6 +14,7 @@ from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw
 from figures.drawing.style import Theme
+from figures.tables.beside import setting_of
 from figures.tables.records import Records
 from repro.records.identity import digest
 from repro.records.record import Record
@@ -35,6 +36,7 @@ def save_theory(store: Store, pretrain: str, unlearn: str, strength: float, **se
     trajectory = values[:, None] * np.linspace(0.5, 1.0, len(EPOCHS))
     active = {f"{group}{end}": trajectory for group in GROUPS for end in ("", "_perturbed")}
     arrays = {f"trajectory_{name}": trajectory for name in METRICS} | {f"trajectory_{k}": v for k, v in active.items()}
+    arrays["predicted_test_error"] = trajectory.mean(axis=0) + 0.02
     config = {"type": "TheoryConfig", "signal_strength": strength, "pretrain": pretrain, "unlearn": unlearn}
     config |= {"method": "neggrad", "d": 100, "n": 4, "n_forget": 1, "m": 2, "alpha": 0.9, "rho_scale": 0.1} | settings
     stages = {name: values.tolist() for name in METRICS}
@@ -161,11 +163,13 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     power = {"axis": dimensions, "along": "d", "forget_error_there": [0.1, 0.2, 0.3], "stage": "pretrained"}
     quarter = power | {"boundary": [float(d**0.25) for d in dimensions]} | exponent(0.25)
     flat = power | {"boundary": [1.0, 1.0, 1.0]} | exponent(0.0)
-    norms = {"norms": [1.0, 2.0, 4.0], "start": "initialization", "epochs": 10}
-    threshold = {"signal_strength": 2.0, "pretrain": "sgd", "clock": "fixed eta", "at_grid_floor_sgd": False,
-                 "at_grid_floor_sam": True, "forget_error_sgd": 0.5, "forget_error_sam": 0.1}  # fmt: skip
-    gaps = [threshold | exponent(0.5) | {"d_over_n": ratio, "alpha_sgd": 0.1 * place, "alpha_sam": 0.05}
-            for place, ratio in enumerate((10.0, 100.0, 1000.0), start=2)]  # fmt: skip
+    norms = {"norms": [1.0, 2.0, 4.0], "stage": "pretraining", "start": "initialization", "d": 100, "epochs": 10,
+             "branch": "linear", "exponent_closed": 2.0, "misfit": 0.0}  # fmt: skip
+    threshold = {"strength": 2.0, "pretrain": "sgd", "clock": "eta ~ 1/d", "every_alpha_sgd": False, "n": 40,
+                 "every_alpha_sam": True, "forget_error_sgd": 0.5, "forget_error_sam": 0.1}  # fmt: skip
+    gaps = [threshold | exponent(0.5) | {"along": along, "d": 400 * place, "alpha_sgd": 0.1 * place, "alpha_sam": 0.0}
+            | ({"n": 10 * place, "d": 800} if along == "n" else {})
+            for along in ("d", "n") for place in (2, 3, 4)]  # fmt: skip
     compared = [{"pretrain": pretrain, "matched": matched, "rule": rule, "signal_strength": strength, "alpha": 0.9,
                  "method": "neggrad", "test_error": 0.2, "test_error_low": 0.1, "test_error_high": 0.3,
                  "forget_error": 0.5}
@@ -174,23 +178,71 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     return {
         "theorem-3.2-sgd-boundary": [quarter],
         "theorem-3.3-sam-boundary": [flat],
-        "lemma-3.4-surplus-ratio": [norms | {"ratio": [2.0, 2.0, 2.0]} | exponent(0.0)],
-        "lemma-3.4-surplus-difference": [norms | {"difference": [1.0, 4.0, 16.0]} | exponent(2.0)],
+        "lemma-3.4-surplus-ratio": [
+            norms | {"ratio": [2.0, 2.0, 2.0], "ratio_closed": [2.0, 2.0, 2.5]} | exponent(0.0)
+        ],
+        "lemma-3.4-surplus-difference": [
+            norms | {"difference": [1.0, 4.0, 16.0], "difference_closed": [1.0, 4.0, 12.0]} | exponent(2.0)
+        ],
         "lemma-3.4-alpha-gap": gaps,
         "theorem-3.3-matched-forgetting": compared,
     }
 
 
+BESIDE = ("test_error", "forget_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
+          "active_retain_match", "active_forget_match")  # fmt: skip
+
+
+def beside_curves(seeds: int, shift: float = 0.0) -> np.ndarray:
+    """Return synthetic theory `(metrics, seeds, epochs)`: 0.2, 0.25, 0.3 over the epochs, plus 0.01 a seed.
+
+    Forget error is 0, 0.25, 0.5 for every seed; `shift` is added to the last test error.
+    """
+    curve = np.array([0.2, 0.25, 0.3]) + 0.01 * np.arange(seeds)[:, None]
+    values = np.stack([curve] * len(BESIDE))
+    values[1] = [0.0, 0.25, 0.5]
+    values[0, :, -1] += shift
+    return values.astype(np.float32)
+
+
 def save_signal_noise(store: Store) -> None:
-    """Save a two-layer network and a ResNet on patch images, whose test error is 0.5 at strength 0.5 and 0 at 1."""
-    models = {"patch-cnn": "sam-0.05", "resnet8-narrow": "sam-0.1"}
-    for (model, sam), strength, seed in itertools.product(models.items(), (0.5, 1.0), range(2)):
+    """Save a two-layer network, one with momentum and a ResNet on patch images, the theory beside them, and twins.
+
+    Test error is 0.5 at strength 0.5 and 0 at 1, kappa 0.6; the theory knows the plain two-layer network alone.
+    """
+    facts = {"metrics": BESIDE, "epochs": [0, 1, 2], "departures": []}
+    facts["theory"] = dict.fromkeys(("d", "n", "n_forget", "m", "patches", "alpha", "pretrain_epochs", "epochs",
+                                     "batch_size", "eta_scale"), 10)  # fmt: skip
+    made = [("patch-cnn", 0.0, "sam-0.05"), ("patch-cnn", 0.9, "sam-0.05"), ("resnet8-narrow", 0.9, "sam-0.1")]
+    for (model, momentum, sam), strength, seed in itertools.product(made, (0.5, 1.0), range(2)):
         for pretrain, rule in itertools.product(("sgd", sam), repeat=2):
-            accuracy = 0.5 if strength < 1 else 1.0
-            found = {f"{role}{name}_accuracy": accuracy for role in ("", "original_") for name in ("test", "forget")}
-            save_network(store, 0.5, dataset="signal-noise", model=model, pretrain=pretrain, rule=rule, seed=seed,
-                         dataset_options=f"signal_strength={strength}, draw={seed}",
-                         extra=found | {"signal_strength": strength})  # fmt: skip
+            run = save_network(
+                store, 0.5, dataset="signal-noise", model=model, pretrain=pretrain, rule=rule, seed=seed,
+                momentum=momentum, dataset_options=f"signal_strength={strength}, draw={seed}",
+                epochs=seen_along(strength), extra=seen_of(strength, seed, (model, pretrain, rule)),
+            )  # fmt: skip
+            lacks = [] if model == "patch-cnn" and not momentum else [f"momentum = {momentum}"]
+            key, result = {"network": setting_of(run.config)}, {"departures": lacks} if lacks else facts | {"seeds": 3}
+            store.save("beside", key, result=result, arrays=None if lacks else {"curves": beside_curves(3)})
+            if not lacks:
+                labels = {"labels": run.result["labels"]}
+                store.save("twin", {"network": run.run_id}, result=facts | labels, arrays={"curves": beside_curves(1)})
+
+
+def seen_of(strength: float, seed: int, names: tuple[str, str, str]) -> dict[str, Any]:
+    accuracy = 0.5 if strength < 1 else 1.0
+    found: dict[str, Any] = {f"{role}{name}_accuracy": accuracy for role in ("", "original_")
+                             for name in ("test", "forget")}  # fmt: skip
+    found |= {f"{role}{name}": 0.6 for role in ("", "original_") for name in ("kappa", "zeta_retain", "zeta_forget")}
+    labels = dict(zip(("model", "pretrain", "rule"), names, strict=True)) | {"dataset": "signal-noise", "seed": seed}
+    return found | {"n_test_measured": 100, "labels": labels | {"signal_strength": strength, "draw": seed}}
+
+
+def seen_along(strength: float) -> list[dict[str, Any]]:
+    """Return what was seen after two epochs of unlearning: a quarter of F is wrong after the second."""
+    points = [{"progress": epoch, "gradient_evaluations": 10 * epoch, "retain": 1.0, "test": 0.5 + 0.1 * epoch,
+               "forget": 1.0 - 0.125 * epoch, "kappa": 0.6 * strength} for epoch in (1, 2)]  # fmt: skip
+    return [{"epoch": point["progress"], "accuracies": [point]} for point in points]
 
 
 def exponent(value: float) -> dict[str, float]:
@@ -201,8 +253,34 @@ def save_claims(store: Store) -> None:
     for name, rows in claim_rows().items():
         for seeds, verdict in ((2, "contradicted"), (5, "holds")):
             result = {"claim": name, "title": name, "verdict": verdict, "regime": "everywhere", "estimate": 0.25,
-                      "interval": [0.2, 0.3], "seeds": seeds, "rows": rows}  # fmt: skip
+                      "interval": [0.2, 0.3], "seeds": seeds, "rows": rows, "parts": [],
+                      "sentence": f"{name} in one sentence", "change": "another clock"}  # fmt: skip
             store.save("theory_claim", {"claim": name, "seeds": seeds, "first_seed": 0}, result=result)
+
+
+def save_phase_diagrams(store: Store) -> None:
+    """Save the three sweeps of phase diagrams, on a grid of three strengths and three values of the other axis."""
+    strengths, seeds = (0.5, 1.0, 2.0), {"seeds": 3}
+    base = {"n": 4, "d": 100, "patches": 2, "sigma_p": 1.0, "m": 2, "batch_size": 2, "eta_scale": 10.0} | seeds
+    grids = {
+        "drive": [{"pretrain": rule, "pretrain_epochs": epochs} for rule in ("sgd", "sam") for epochs in (1, 2, 4)],
+        "survival": [{"pretrain": "sgd", "pretrain_epochs": 0, "probe_rho_scale": rho, "depth_retain_match": 1 / rho,
+                      "active_retain_match": 0.5, "active_retain_match_joint": 0.5 * (rho < 1),
+                      "active_retain_match_predicted": 0.5 * (rho < 1) + 0.005} for rho in (0.1, 0.5, 2.0)],
+        "odds": [{"pretrain": rule, "unlearn": unlearn, "rho_scale": rho, "alpha": alpha}
+                 for rule in ("sgd", "sam") for unlearn, rho in (("sgd", 0.1), ("sam", 0.1), ("sam", 1.0))
+                 for alpha in (0.2, 0.5, 0.8)],
+    }  # fmt: skip
+    for name, points in grids.items():
+        rows = [point | {"signal_strength": s} for point in points for s in strengths]
+        arrays = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        error = np.where(arrays["signal_strength"] > 1, 0.05, 0.4)
+        arrays |= dict.fromkeys(
+            ("test_error", "pretrained_test_error", "test_error_se", "pretrained_test_error_se"), error
+        )
+        arrays["forget_error"] = 1 - arrays.get("alpha", error)
+        result = {"sweep": name, "rows": len(rows), "boundaries": []}
+        store.save("theory_sweep", {"sweep": name, "base": base}, result=result, arrays=arrays)
 
 
 def save_phase(store: Store) -> None:
@@ -281,6 +359,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     save_klom(store)
     save_claims(store)
     save_phase(store)
+    save_phase_diagrams(store)
     save_signal_noise(store)
     return store
 

@@ -8,6 +8,7 @@ the outcome is written to docs/mutation.md.
 """
 
 import datetime
+import json
 import os
 import queue
 import runpy
@@ -17,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -85,48 +87,77 @@ def copy_tree(root: Path, target: Path) -> Path:
     return target
 
 
-def run_tests(tests: str, folder: Path, *, limit: float | None, write_bytecode: bool = False) -> tuple[int | None, str]:
-    """Return pytest's exit code, None if it took longer than `limit` seconds, and what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    if not write_bytecode:  # the bytecode of a bug must not outlive it
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(tests)]
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return None, f"longer than {limit:.0f} s"
-    return done.returncode, done.stdout + done.stderr
+class Copy:
+    """A copy of the tree and the process that runs tests in it, with the libraries loaded once.
+
+    Args:
+        root: the tree; target: the folder of the copy.
+    """
+
+    def __init__(self, root: Path, target: Path) -> None:
+        self.folder = copy_tree(root, target)
+        # Bytecode of a bug must not outlive it.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, str(Path(__file__).with_name("nursery.py"))]
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+        self.nursery = subprocess.Popen(command, **pipes)
+
+    def run(self, tests: str, limit: float | None) -> tuple[int | None, str]:
+        """Return pytest's exit code, None if it took longer than `limit` seconds, and what it printed."""
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", *shlex.split(tests)]
+        request = {"folder": str(self.folder), "arguments": arguments, "limit": limit}
+        nursery: Any = self.nursery
+        nursery.stdin.write(json.dumps(request) + "\n")
+        nursery.stdin.flush()
+        answer = json.loads(nursery.stdout.readline())
+        return answer["code"], answer["output"]
+
+    def close(self) -> None:
+        """End the process."""
+        self.nursery.communicate()
 
 
 class Baseline(NamedTuple):
-    """The tests of a row without its bug: seconds they take, and their output if they do not pass."""
+    """The tests of some rows without their bugs: seconds they take, and their output if they do not pass."""
 
     seconds: float
     failure: str
 
 
-def measure(tests: str, folders: "queue.Queue[Path]") -> Baseline:
+def joined(tests: Sequence[str]) -> dict[str, str]:
+    """Return for each row's tests what is run before any bug: all that is asked of one file, in one go.
+
+    `file -k a` and `file -k b` are run as `file -k "(a) or (b)"`: if that passes, so does each.
+    """
+    words = {one: shlex.split(one) for one in tests}
+    chosen = {one: parts for one, parts in words.items() if parts[1:2] == ["-k"] and len(parts) == 3}
+    expressions = defaultdict[str, list[str]](list)
+    for file, _, expression in chosen.values():
+        expressions[file].append(f"({expression})")
+    union = {file: shlex.join([file, "-k", " or ".join(found)]) for file, found in expressions.items()}
+    return {one: union[parts[0]] if one in chosen else one for one, parts in words.items()}
+
+
+def measure(tests: str, copies: "queue.Queue[Copy]") -> Baseline:
     """Run tests on the code as it is."""
-    folder = folders.get()
+    copy = copies.get()
     started = time.perf_counter()
-    code, output = run_tests(tests, folder, limit=None, write_bytecode=True)
-    folders.put(folder)
+    code, output = copy.run(tests, limit=None)
+    copies.put(copy)
     return Baseline(time.perf_counter() - started, "" if code == 0 else output)
 
 
-def is_killed(bug: Bug, folders: "queue.Queue[Path]", *, limit: float) -> bool:
+def is_killed(bug: Bug, copies: "queue.Queue[Copy]", *, limit: float) -> bool:
     """Put one bug into a free copy, run its tests, and take it out again."""
-    folder = folders.get()
-    path = folder / bug.path
+    copy = copies.get()
+    path = copy.folder / bug.path
     original = path.read_text()
     try:
-        for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
-            stale.unlink()
         path.write_text(original.replace(bug.before, bug.after))
-        code, output = run_tests(bug.tests, folder, limit=limit)
+        code, output = copy.run(bug.tests, limit)
     finally:
         path.write_text(original)
-        folders.put(folder)
+        copies.put(copy)
     if code not in (None, 0, 1, 2):  # 1: tests failed, 2: they could not even be collected
         raise SystemExit(f"{bug}: pytest exits with {code}\n{output}")
     console.print(f"{'survived' if code == 0 else 'killed  '}  {bug}")
@@ -142,19 +173,22 @@ def run(bugs: Sequence[Bug], root: Path = ROOT) -> list[bool]:
     faults = find_faults(bugs, root)
     if faults:
         raise SystemExit("\n".join(faults))
-    folders: queue.Queue[Path] = queue.Queue()
-    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(WORKERS) as pool:
-        for worker in range(WORKERS):
-            folders.put(copy_tree(root, Path(place) / str(worker)))
-        tests = list(dict.fromkeys(bug.tests for bug in bugs))
-        baselines = dict(zip(tests, pool.map(partial(measure, folders=folders), tests), strict=True))
+    copies: queue.Queue[Copy] = queue.Queue()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(WORKERS) as pool, ExitStack() as ends:
+        for worker in range(min(WORKERS, len(bugs))):
+            copy = Copy(root, Path(place) / str(worker))
+            ends.callback(copy.close)
+            copies.put(copy)
+        before = joined([bug.tests for bug in bugs])
+        tests = list(dict.fromkeys(before.values()))
+        baselines = dict(zip(tests, pool.map(partial(measure, copies=copies), tests), strict=True))
         failures = [
             f"{test} fails without a bug:\n{found.failure}" for test, found in baselines.items() if found.failure
         ]
         if failures:
             raise SystemExit("\n".join(failures))
         limits = {test: max(60.0, 5 * found.seconds) for test, found in baselines.items()}
-        waiting = [pool.submit(is_killed, bug, folders, limit=limits[bug.tests]) for bug in bugs]
+        waiting = [pool.submit(is_killed, bug, copies, limit=limits[before[bug.tests]]) for bug in bugs]
         return [future.result() for future in waiting]
 
 

@@ -5,6 +5,7 @@ EXPERIMENT, STAGES, SUBSETS = (
     "empirical/runs/stages.py",
     "empirical/runs/subset_models.py",
 )
+UNLEARNING = "empirical/runs/unlearning.py"
 EVALUATIONS, RUN, WORKSPACE = "empirical/runs/evaluations.py", "empirical/runs/run.py", "empirical/runs/workspace.py"
 IMPORTS, CELL, KEYS = "empirical/runs/imports.py", "empirical/runs/cell.py", "empirical/settings/keys.py"
 CONFIG, LABELS, SWITCHES = (
@@ -42,12 +43,12 @@ BUGS = [
         IN_STAGES,
     ),
     (
-        EXPERIMENT,
+        UNLEARNING,
         'seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)',
         'seed = derive_seed(config.seed, "unlearn")',
         IN_STAGES,
     ),
-    (EXPERIMENT, "settings = config.unlearning()", "settings = config.pretraining()", IN_STAGES),
+    (UNLEARNING, "settings = config.unlearning()", "settings = config.pretraining()", IN_STAGES),
     (EXPERIMENT, "seed = derive_seed(config.seed, key.stage, *", "seed = derive_seed(0, key.stage, *", IN_STAGES),
     (EXPERIMENT, "*([key.unlearn_seed] if key.unlearn_seed else [])", "*[]", IN_CHOICE),
     (
@@ -63,19 +64,19 @@ BUGS = [
     (EVALUATION, "digest(forget)", "0", IN_HALVES),
     (
         EXPERIMENT,
-        "held, teacher = workspace.train_images(config), frozen",
-        "held, teacher = self.images.train_images, frozen",
+        "self.images, self.workspace.train_images(self.config), self.split",
+        "self.images, self.images.train_images, self.split",
         IN_STAGES,
     ),
     (
-        EXPERIMENT,
-        "rows = self.config, torch.from_numpy(self.split.forget)",
-        "rows = self.config, torch.from_numpy(self.split.train)",
+        UNLEARNING,
+        "rows = torch.from_numpy(self.split.forget)",
+        "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (EXPERIMENT, ", polarity=config.fidelity.mask_polarity)", ")", IN_FIDELITY),
+    (UNLEARNING, ", polarity=self.config.fidelity.mask_polarity)", ")", IN_FIDELITY),
     (
-        EXPERIMENT,
+        UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",
         "build_rule(config.rule, context)",
         IN_STAGES,
@@ -124,7 +125,7 @@ BUGS = [
         "return found or compute(config, workspace)",
         IN_KEYS,
     ),
-    (WORKSPACE, "return replace(config, data=found)", "return config", IN_KEYS),
+    (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),
     (WORKSPACE, 'if config.data not in ("", found):', 'if config.data == "":', IN_KEYS),
     (
         WORKSPACE,
@@ -137,8 +138,8 @@ BUGS = [
     (CELL, '"alpha": config.alpha,', '"alpha": 0.9,', IN_STAGES),
     (
         CELL,
-        "if not set(wanted) <= set(method.parts):",
-        "if set(wanted) > set(method.parts):",
+        "if not wanted <= set(method.parts):",
+        "if wanted > set(method.parts):",
         "tests/empirical/test_contract.py -m 'not slow'",
     ),
     (CELL, 'fidelity.scrub_max_epochs == "plus-one"', 'fidelity.scrub_max_epochs == "exact"', IN_FIDELITY),
@@ -166,9 +167,14 @@ BUGS = [
         "    return told and all(name in there for name in wanted)",
         IN_KEYS,
     ),
-    (CONFIG, 'return self.pretrain if self.retrain == "pretrain" else self.retrain', "return self.pretrain", IN_CONFIG),
+    (
+        CONFIG,
+        'return self.pretrain if self.retrain in ("pretrain", "none") else self.retrain',
+        "return self.pretrain",
+        IN_CONFIG,
+    ),
     (CONFIG, "warmup_lr = self.pretrain_lr if", "warmup_lr = self.lr if", IN_FIDELITY),
-    (CONFIG, 'spec.name in ("minmax", "retain-sam", "masked")', 'spec.name in ("minmax",)', IN_CONFIG),
+    (CONFIG, 'names & {"minmax", "retain-sam", "masked"}', 'names & {"minmax"}', IN_CONFIG),
     (
         CONFIG,
         "batch_size=config.pretrain_batch_size, seed=config.forget_seed",

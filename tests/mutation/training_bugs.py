@@ -7,6 +7,7 @@ AWAY, RELABEL, RETAIN = "empirical/methods/forget.py", "empirical/methods/relabe
 AUGMENT, RANDAUGMENT = "empirical/data/augment.py", "empirical/data/randaugment.py"
 CORRUPTIONS, BUILTIN = "empirical/data/corruptions.py", "empirical/data/builtin.py"
 MEMORIZATION, FORGET = "empirical/data/memorization.py", "empirical/data/forget.py"
+IN_SCHEDULE = "tests/empirical/test_schedule.py"
 IN_LOOP, IN_EFFECTS = "tests/empirical/test_loop.py", "tests/empirical/test_method_effects.py"
 IN_TRAIN, IN_METHODS = "tests/empirical/test_train.py", "tests/empirical/test_methods.py"
 IN_GRAPH = "tests/empirical/test_graph.py -m 'not slow'"
@@ -25,7 +26,7 @@ BUGS = [
     (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
     (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
-    (LOOP, "    network.model.train()\n    with pauses", "    network.model.eval()\n    with pauses", IN_LOOP),
+    (LOOP, "    network.model.train()\n    runner", "    network.model.eval()\n    runner", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + (", "aside = 0 * self.watch.seconds + (", IN_LOOP),
     (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
@@ -33,10 +34,20 @@ BUGS = [
     (LOOP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
     (LOOP, "self.evaluated += len(images)", "self.evaluated = len(images)", IN_TRAIN),
     (LOOP, "torch.where(movable, weight, old)", "torch.where(movable, weight, weight)", IN_EFFECTS),
+    (LOOP, "step.set_rule(stage.later[course.epoch])", "step.set_rule(stage.rule)", IN_SCHEDULE),
+    (LOOP, "last <= recipe.stop_loss > 0", "last <= recipe.stop_loss + 1", IN_SCHEDULE),
+    (LOOP, "self.rules = phases(rule, self.stage.fidelity)", "self.rules = self.rules", IN_SCHEDULE),
+    ("empirical/runs/experiment.py", "build_rule(label, RuleContext(list)) for label, _ in legs)",
+     "build_rule(legs[0][0], RuleContext(list)) for label, _ in legs)", IN_SCHEDULE),
+    ("empirical/settings/run_config.py", "self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,",
+     "self.pretrain_schedule, 0, 0.0, 0.0,", IN_SCHEDULE),
+    ("empirical/settings/rule_labels.py", "    legs = parse_schedule(text, epochs, field)\n",
+     "    return parse_schedule(text, epochs, field)\n", IN_SCHEDULE),
+    ("empirical/studies/plan.py", "sum(count * cost_of(rule) for rule, count", "sum(count for rule, count", IN_SCHEDULE),
     (LOOP, "step.epoch.fill_(epoch)", "step.epoch.fill_(0)", IN_LOOP),
     (LOOP, 'arranger.generator("labels", epoch)', 'arranger.generator("labels")', IN_EFFECTS),
     (LOOP, 'arranger.arrange(segment, "epoch", epoch, place)', 'arranger.arrange(segment, "epoch", place)', IN_LOOP),
-    (LOOP, "while course.log.diverged_at is None and ", "while ", IN_LOOP),
+    (LOOP, "or self.log.diverged_at is not None or low_enough", "or low_enough", IN_LOOP),
     (LOOP, "(~torch.isfinite(losses)).nonzero()", "torch.isnan(losses).nonzero()", IN_LOOP),
     (LOOP, "float(losses.mean())", "float(losses[-1])", IN_LOOP),
     (LOOP, "weight.grad = None", "weight.grad = weight.grad", IN_LOOP),
@@ -120,6 +131,20 @@ BUGS = [
     # data without files
     (BUILTIN, "(2 * labels - 1)", "labels", IN_DATA),
     (BUILTIN, "** 0.25", "** 0.5", IN_DATA),
-    (BUILTIN, "noise -= (noise @ direction)", "noise -= 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, "noise = noise - (noise @ direction)", "noise = noise - 0 * (noise @ direction)", IN_DATA),
+    (BUILTIN, 'drawn = 1 if model.noise_patches == "repeated"', 'drawn = 1 if model.noise_patches == "single"', IN_DATA),
+    (BUILTIN, "first, place = place, place + images_wanted * drawn", "first, place = 0, images_wanted * drawn", IN_DATA),
+    (BUILTIN, 'balanced = model.labels == "balanced"', "balanced = True", IN_DATA),
+    ("empirical/models/others.py", "active.sum(1) if", "active.mean(1) if", "tests/empirical/test_models.py"),
+    ("empirical/models/others.py", "features @ self.second.T", "2 * features @ self.second.T",
+     "tests/empirical/test_models.py"),
+    ("empirical/metrics/coefficients.py", "zeta = (patches.shape[1] - 1) *", "zeta =", "tests/empirical/test_metrics.py"),
+    ("empirical/metrics/coefficients.py", "signs = np.repeat([-1, 1]", "signs = np.repeat([1, -1]",
+     "tests/repro/test_twin.py"),
+    ("empirical/runs/evaluations.py", 'networks["initial"] = experiment.initial', 'networks["initial"] = networks["random"]',
+     "tests/repro/test_compare.py"),
     (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
+    # a resumed stage forgets which rule of its schedule was under way
+    ("empirical/training/loop.py", "if start <= self.epoch]", "if start < 0]",
+     "tests/empirical/test_checkpoint.py -k 'under_the_rule'"),
 ]  # fmt: skip

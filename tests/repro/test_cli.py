@@ -90,6 +90,29 @@ def test_a_second_theory_command_finds_its_records(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "runs").rglob("*")} == before
 
 
+def test_a_prediction_is_printed_without_simulating_or_writing_anything(tmp_path: Path) -> None:
+    code = "import sys; from repro.commands.cli import run, app; words = sys.argv[1:];"
+    code += "code = run(lambda: app(words, standalone_mode=False));"
+    code += "print(code, 'theory.engine' in sys.modules, file=sys.stderr)"
+    words = [sys.executable, "-c", code, "theory", "predict", "--d", "1000000000", "--n", "20", "--directions", "64"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=170)
+    assert done.stderr.strip().splitlines()[-1] == "0 False"
+    assert "boundary of SGD (test error 0.1): s* =" in done.stdout
+    assert "not held against simulation here: d = 1e+09 outside" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_alpha_prints_both_thresholds_with_the_forget_error_there(tmp_path: Path) -> None:
+    done = repro(tmp_path, "theory", "alpha", "--signal-strength", "2", *SMALL, "--json")
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["rule"] for row in rows} == {"SGD", "SAM", "SAM on R only"}
+    assert {"predicted", "simulated", "predicted_forget_error", "simulated_forget_error"} <= set(rows[0])
+    shown = repro(tmp_path, "theory", "alpha", "--signal-strength", "2", *SMALL).stdout
+    assert "alpha predicted" in shown
+    assert "none: not even alpha = 1" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -98,6 +121,11 @@ def test_a_second_theory_command_finds_its_records(tmp_path: Path) -> None:
         (["theory", "--n-forget", "40"], "n_forget = 40: must be in [1, n - 1 = 39]"),
         (["theory", "--alpha", "1.5"], "alpha = 1.5: must be in [0.0, 1.0]"),
         (["theory", "--rho", "-1"], "rho = -1.0: must be >= 0"),
+        (["theory", "predict", "--noise", "plain"], "noise = 'plain': the prediction needs noise orthogonal"),
+        (["theory", "predict", "--d", "1"], "d = 1: must be in [2, 1000000000000]"),
+        (["theory", "alpha", "--n-forget", "40"], "n_forget = 40: must be in [1, n - 1 = 39]"),
+        (["theory", "alpha", *SMALL, "--store", "blocked/runs"], "cannot be written"),
+        (["theory", "validity", "--seeds", "1"], "--seeds"),
         (["theory", "--alhpa", "0.5"], "--alpha"),
         (["theory", "--alpha", "much"], "--alpha"),
         (["empirical", "run", "--method", "neg_grad"], "did you mean 'neggrad'"),

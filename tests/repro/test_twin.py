@@ -11,7 +11,7 @@ import torch
 
 from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
-from empirical.models.network import Network
+from empirical.models.network import Network, accuracy
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
@@ -124,6 +124,29 @@ def test_a_float64_network_and_its_twin_coincide_over_the_whole_run(
     assert max(found.values()) < 1e-10, found
 
 
+@pytest.mark.parametrize("kind", ["repeated", "independent"])
+def test_four_patches_coincide_with_their_twin(experiment: Callable[..., Experiment], kind: str) -> None:
+    data = f"{BASE.dataset_options}, patches=4, noise_patches={kind}"
+    one = experiment(dataset_options=data, pretrain=f"sam-{RADIUS}", rule=f"retain-sam-{RADIUS}", lr=0.05,
+                     pretrain_lr=0.05)  # fmt: skip
+    config = replace(theory_config(one.config), checkpoint_every=1)
+    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *watch(one))
+    assert max(found.values()) < 1e-10, found
+    other = config.changed(noise_patches="repeated" if kind == "independent" else "independent")
+    with pytest.raises(ConfigError, match="noise_patches"):
+        replay(other, twin_draw(one), twin_orders(one))
+
+
+def test_a_schedule_of_rules_passes_over(experiment: Callable[..., Experiment]) -> None:
+    one = experiment(pretrain=f"sam-{RADIUS}:15, sgd", pretrain_epochs=25)
+    found = replay(theory_config(one.config), twin_draw(one), twin_orders(one)).pretrain
+    learned = coefficient_observer(one.initial(), one.images, one.split)(one.original.network)
+    for name in ("zeta_retain", "zeta_forget", "zeta_retain_oppose"):
+        assert learned[name] == pytest.approx(found[name][0, -1], abs=1e-10)
+    plain = replay(theory_config(replace(one.config, pretrain="sgd")), twin_draw(one), twin_orders(one)).pretrain
+    assert abs(plain["zeta_retain"][0, -1] - learned["zeta_retain"]) > 1e-3
+
+
 def test_sharp_minmax_over_whole_neurons_coincides_with_its_twin(experiment: Callable[..., Experiment]) -> None:
     """The theory knows masks of neurons only, so the network gets one: half of them, by their forget gradient."""
     one = experiment(pretrain="sgd")
@@ -170,6 +193,7 @@ def test_the_setting_passes_over_unchanged(experiment: Callable[..., Experiment]
     data = "side=16, patches=3, n=30, sigma_p=0.5, signal_strength=2.0, noise_patches=repeated, labels=iid"
     config = experiment(dataset_options=data, pretrain="sam-0.2", rule="retain-sam-0.05").config
     found = theory_config(config, seeds=7)
+    assert theory_config(replace(config, dataset_options="patches=3")).noise_patches == "independent"
     expected = TheoryConfig(
         signal_strength=2.0, d=256, n=30, n_forget=6, m=10, patches=3, sigma_p=0.5, labels="iid", sigma_0_scale=0.1,
         eta_scale=0.16 * 256, batch_size=10, retain_batch=8, forget_batch=2, alpha=0.7, pretrain="sam",
@@ -186,11 +210,11 @@ def test_the_setting_passes_over_unchanged(experiment: Callable[..., Experiment]
         ({"momentum": 0.9}, "momentum = 0.9"),
         ({"weight_decay": 0.01}, "weight_decay = 0.01"),
         ({"rule": "asam-1.0"}, "rule = asam-1.0"),
+        ({"pretrain": "asam-1.0:5, sgd"}, "pretrain = asam-1.0:5, sgd"),
         ({"method": "scrub"}, "method = scrub"),
         ({"forget_batch_size": 3}, "forget_batch_size = 3"),
         ({"lr": 0.1}, "lr = 0.1"),
         ({"precision": "bf16"}, "precision = bf16"),
-        ({"dataset_options": "patches=3"}, "noise_patches = independent"),
         ({"dataset_options": "noise=cifar10"}, "noise = cifar10"),
     ],
 )
@@ -223,3 +247,23 @@ def test_vectors_that_do_not_fit_are_named(name: str, value: np.ndarray) -> None
     assert Draw.from_vectors(**VECTORS).problem.n_retain == 3
     with pytest.raises(ValueError, match=name):
         Draw.from_vectors(**{**VECTORS, name: value})
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "twin.md").read_text()
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    assert 0.2 < names["found"].final("test_error")[0] < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["", ", patches=3"])
+def test_the_exact_test_error_is_the_networks_on_a_large_test_set(
+    experiment: Callable[..., Experiment], more: str
+) -> None:
+    one = experiment(dataset_options=BASE.dataset_options.replace("n_test=50", "n_test=20000") + more, lr=0.08,
+                     pretrain_lr=0.08, epochs=5)  # fmt: skip
+    exact = twin(one).pretrain["test_error"][0, -1]
+    measured = 1 - accuracy(one.original.network, one.images.test_images, one.images.test_labels)
+    assert 0.05 < measured < 0.45
+    assert measured == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5)

@@ -72,3 +72,17 @@ def test_checkpoints_thin_out():
     assert 105 not in epochs
     assert checkpoint_epochs(0) == [0]
     assert checkpoint_epochs(7) == [0, 5, 7]
+
+
+def test_pretraining_may_follow_a_schedule_of_rules():
+    config = TheoryConfig(pretrain="sam:25, sam-0.5:5, sgd", pretrain_epochs=100, pretrain_rho_scale=2.0)
+    assert config.pretrain_legs() == [
+        ("sam", pytest.approx(2.0 * config.rho_th), 25), ("sam", pytest.approx(0.5 * config.rho_th), 5),
+        ("sgd", pytest.approx(2.0 * config.rho_th), 70)]  # fmt: skip
+    assert TheoryConfig(pretrain="sam").pretrain_legs() == [("sam", TheoryConfig().pretrain_rho, 100)]
+
+
+@pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "asam:5, sgd", "sgd-0.1", "sam-x", ""])
+def test_a_schedule_that_cannot_be_read_names_the_setting(text):
+    with pytest.raises(ConfigError, match="pretrain"):
+        TheoryConfig(pretrain=text)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from theory.config import TheoryConfig
-from theory.draw import bartlett_factor, draw
+from theory.draw import Draw, bartlett_factor, draw
 from theory.engine import simulate
 
 SMALL = TheoryConfig(d=120, n=10, n_forget=2, m=3, pretrain_epochs=10, epochs=10, retain_batch=4, checkpoint_every=100)
@@ -77,3 +77,21 @@ def test_one_seed_gives_the_same_geometry_at_every_strength():
     weak, strong = (draw(TheoryConfig(signal_strength=s), 4) for s in (0.5, 2.0))
     np.testing.assert_array_equal(weak.problem.gram, strong.problem.gram)
     np.testing.assert_allclose(4 * weak.start.u, strong.start.u, rtol=1e-12)
+
+
+def test_balanced_labels_change_the_labels_alone():
+    iid, balanced = (draw(replace(SMALL, labels=kind), 3) for kind in ("iid", "balanced"))
+    assert balanced.problem.labels.sum() == 0
+    assert len({tuple(draw(replace(SMALL, labels="balanced"), seed).problem.labels) for seed in range(9)}) > 5
+    np.testing.assert_array_equal(iid.problem.gram, balanced.problem.gram)
+    np.testing.assert_array_equal(iid.start.V, balanced.start.V)
+
+
+def test_a_draw_from_its_own_vectors_is_the_same_draw():
+    found = draw(replace(SMALL, draw="dense", noise="plain"), 3)
+    assert found.vectors is not None
+    again = Draw.from_vectors(*found.vectors, found.problem.labels, n_retain=found.problem.n_retain)
+    for name in ("gram", "overlap", "labels", "signal2", "noise_patches", "orthogonal", "n_retain"):
+        np.testing.assert_allclose(getattr(again.problem, name), getattr(found.problem, name), rtol=1e-12, atol=1e-10)
+    for name in ("u", "V", "K"):
+        np.testing.assert_allclose(getattr(again.start, name), getattr(found.start, name), rtol=1e-10, atol=1e-10)

@@ -172,3 +172,41 @@ def test_activation_is_probed_at_its_own_radius():
     np.testing.assert_array_equal(near.final("weight_norm"), far.final("weight_norm"))
     kept = [run.metrics["active_retain_match_perturbed"][:, 0].mean() for run in (near, far)]
     assert kept[0] > kept[1]
+
+
+def test_a_schedule_of_rules_is_the_one_rule_and_then_the_other():
+    """SAM for 10 epochs, then SGD: up to the switch SAM alone, and after it by SGD's step from there."""
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=15, epochs=0, seeds=2, directions=64)
+    both, sam, sgd = (simulate(base.changed(pretrain=rule)) for rule in ("sam:10, sgd", "sam", "sgd"))
+    for name in ("kappa_retain", "retain_loss"):
+        np.testing.assert_array_equal(both.pretrain[name][:, :3], sam.pretrain[name][:, :3])
+        assert np.all(both.pretrain[name][:, 3] != sam.pretrain[name][:, 3])
+        assert np.all(both.pretrain[name][:, 3] != sgd.pretrain[name][:, 3])
+    early = simulate(base.changed(pretrain="sam:7, sgd", checkpoint_every=15))  # a switch between two checkpoints
+    fine = simulate(base.changed(pretrain="sam:7, sgd", checkpoint_every=1))
+    np.testing.assert_array_equal(early.pretrain["retain_loss"][:, -1], fine.pretrain["retain_loss"][:, -1])
+
+
+def test_pretraining_ends_at_the_first_checkpoint_with_a_small_loss_and_unlearning_starts_there():
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=60, epochs=5, seeds=3, directions=64)
+    whole = simulate(base)
+    loss = 0.75 * whole.pretrain["retain_loss"] + 0.25 * whole.pretrain["forget_loss"]  # of all 12 samples
+    level = float(loss[:, -3].max())  # every seed comes there, not all at the same checkpoint
+    stopped = simulate(base.changed(pretrain_stop_loss=level))
+    for seed in range(3):
+        first = int(np.argmax(loss[seed] <= level))
+        assert stopped.pretrained_at[seed] == whole.pretrain_epochs[first]
+        np.testing.assert_array_equal(
+            stopped.pretrain["test_error"][seed, first:], whole.pretrain["test_error"][seed, first]
+        )
+        assert stopped.metrics["test_error"][seed, 0] == whole.pretrain["test_error"][seed, first]
+    assert set(whole.pretrained_at) == {-1}
+    retrained = simulate(base.changed(pretrain_stop_loss=1e-9)).retrained["retain_loss"]
+    assert np.any(stopped.retrained["retain_loss"] > retrained)  # the model retrained on R stops as early
+
+
+def test_cells_that_share_their_pretraining_read_the_batches_each_would_draw_alone():
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, seeds=2, directions=64)
+    cells = [base.changed(alpha=0.6), base.changed(unlearn="sam"), base.changed(epochs=6), base.changed(forget_batch=2)]
+    for together, cell in zip(simulate_many(cells), cells, strict=True):
+        np.testing.assert_array_equal(together.metrics["retain_loss"], simulate(cell).metrics["retain_loss"])

@@ -8,9 +8,10 @@ from scipy.special import gammaincc
 
 from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
+from theory.directions import sphere_directions
 from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.measure import Probe, measure, radial_tail, sphere_directions, weight_gram
+from theory.measure import Probe, measure, radial_tail, weight_gram
 from theory.measure import test_error as exact_error
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
@@ -130,6 +131,34 @@ def test_activation_is_that_of_the_explicit_network_at_the_batch_and_beside_it(n
     assert (found["active_retain_match"] == found["active_retain_match_perturbed"]) == (rho == 0.0)
 
 
+@SETTINGS
+@pytest.mark.parametrize("rho", [0.05, 0.5])
+def test_joint_shares_survivors_and_depth_are_those_of_the_explicit_network(noise, patches, rho):
+    """V > V_c = rho |xi_b| |r_b| / |r|_active decides for a pair whose own gradient pushes its preactivation down."""
+    net = Trained(noise, patches, 0.5)
+    counts = {(side, match): np.zeros(5) for side in net.sides for match in (True, False)}
+    for index, c in batches(net.schedule):
+        gradient = DenseNetwork(net.config, net.drawn).gradient(net.weights, (index, c), net.schedule.loss_labels)
+        V, near = (weights @ net.xi[index].T for weights in (
+            net.weights, net.weights + rho * gradient / np.linalg.norm(gradient)))  # fmt: skip
+        hidden = np.maximum(np.outer(net.weights @ net.phi, net.labels[index]), 0) + (patches - 1) * np.maximum(V, 0)
+        f, y = net.signs @ hidden / net.config.m, net.schedule.loss_labels[index]
+        pull = -c * y / (1 + np.exp(y * f)) / net.config.m * net.signs[:, None]  # j_a r_b
+        critical = rho * np.linalg.norm(net.xi[index], axis=1) * np.abs(pull) / np.sqrt(np.sum(pull[V > 0] ** 2))
+        for (side, match), count in counts.items():
+            pairs = (net.match[:, index] == match) & net.sides[side][index]
+            active = pairs & (V > 0)
+            survive = active & ((pull > 0) | (critical < V))
+            count += [np.sum(active & (near > 0)), survive.sum(), V[active].sum(), critical[active].sum(), pairs.sum()]
+    found = net.measured(Probe(net.schedule, rho))
+    for (side, match), (joint, survive, depth, critical, pairs) in counts.items():
+        group = f"{side}_{'match' if match else 'oppose'}"
+        assert found[f"active_{group}_joint"] == pytest.approx(joint / pairs)
+        assert found[f"active_{group}_predicted"] == pytest.approx(survive / pairs)
+        assert found[f"depth_{group}"] == pytest.approx(depth / critical if critical else 0.0)
+    assert found["active_retain_match_joint"] < found["active_retain_match"] or rho < 0.1
+
+
 def batches(schedule: Schedule):
     for samples, weights, size in zip(schedule.samples, schedule.weights, schedule.size, strict=True):
         yield samples[:size], weights[:size]
@@ -182,5 +211,32 @@ def test_radial_tail_is_that_of_a_chi_square(m, x):
     assert radial_tail(m, x) == pytest.approx(gammaincc(m, x), rel=1e-9, abs=1e-300)
 
 
-def test_directions_are_on_the_sphere():
-    np.testing.assert_allclose(np.linalg.norm(sphere_directions(6, 64), axis=1), 1.0, rtol=1e-12)
+@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
+def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
+    config = replace(CONFIG, noise=noise, patches=4, noise_patches="independent", signal_strength=1.0, directions=4096)
+    drawn = draw(config, 2)
+    state, labels = start_state(drawn.start), drawn.problem.labels
+    schedule = pretrain_schedule(config, labels, generator(1, "a"), members=np.arange(config.n))
+    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, 20)
+    assert drawn.vectors is not None
+    phi, xi, start = drawn.vectors
+    weights = start + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
+    rng = np.random.default_rng(7)
+    y = rng.choice([-1.0, 1.0], size=40_000)
+    patches = config.sigma_p * rng.standard_normal((3, 40_000, config.d))
+    if noise == "orthogonal":
+        patches -= (patches @ phi / (phi @ phi))[..., None] * phi
+    hidden = np.maximum(np.outer(y, weights @ phi), 0) + np.maximum(patches @ weights.T, 0).sum(axis=0)
+    sampled = np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0)
+    found = measure(config, drawn, state)
+    assert 0.02 < sampled < 0.45
+    assert found["test_error"] == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / 40_000) ** 0.5)
+    repeated = replace(config, noise_patches="repeated")
+    assert (
+        abs(measure(repeated, draw(repeated, 2), start_state(draw(repeated, 2).start))["test_error"] - sampled) > 0.02
+    )
+    own = np.maximum(np.outer(labels[::3], weights @ phi), 0) + np.maximum(xi @ weights.T, 0).reshape(-1, 3, 8).sum(
+        axis=1
+    )
+    margins = labels[::3] * (own[:, : config.m].sum(axis=1) - own[:, config.m :].sum(axis=1)) / config.m
+    assert found["retain_margin"] == pytest.approx(margins[: config.n_retain].mean())

@@ -1,94 +1,97 @@
-"""Lemma 3.1: which noise neurons the SAM perturbation switches off, and whether SAM then acts like SGD on F."""
+"""Lemma 3.1: which noise neurons the SAM perturbation switches off, counted jointly, and the threshold that decides it.
+
+A neuron survives when it is active at W *and* at W + eps: shares at either place alone also count neurons that the
+perturbation switches on. Which survive follows from one number, the depth V / V_c of the preactivation over the
+survival threshold of `theory.dynamics.probe`; the radius in units of rho_th hides sqrt(m) / P and a batch of 10 in it.
+"""
+
+from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Claim, Finding, Grid, Runs, judge, spread
-from theory.claims.comparison import RULES, until_forgotten
+from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
-from theory.measure import ACTIVATION_METRICS
-from theory.stats import Estimate, mean_interval
+from theory.measure import SIDES
+from theory.stats import mean_interval
 
 SWITCHED_OFF, KEPT = 0.5, 0.8  # "deactivates" means at least half, "leaves active" at least four fifths
-SAME_SPEED = 1.25  # epochs to forget may differ by a quarter before "acts like SGD" fails
-SPEED_RULES = ("SGD", "SAM 0.1", "SAM 1")
 # start: pretraining rule and its epochs
-STARTS = {"initialization": ("sgd", 0), "SAM-pretrained": ("sam", 100), "SGD-pretrained": ("sgd", 100)}
+STARTS = {"SGD-pretrained": ("sgd", 100), "SAM-pretrained": ("sam", 100), "initialization": ("sgd", 0)}
+RADII = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the probe, in units of rho_th
+JUDGED = (0.1, 1.0, 3.0)
 EPOCHS = (0, 10)
-# where the forget neurons of SAM unlearning are looked at: start and epoch
-KEPT_AT = {"initialization": 0, "SGD-pretrained": 10}
+GROUPS = tuple(f"{side}_{sign}" for side in SIDES for sign in ("match", "oppose"))
 
 
-def survival(run: Trajectory, group: str, epoch: int) -> np.ndarray:
-    """Return the share of active neurons that stay active at W + eps, shape `(seeds,)`.
+def share_of(run: Trajectory, group: str, epoch: int, what: str = "_joint") -> np.ndarray:
+    """Return the share of active neurons that survive the perturbation, or are predicted to, shape `(seeds,)`.
 
     Args:
         run: unlearning with SAM.
         group: side and sign, such as "retain_match" (noise of retain samples, neurons with `j = y`).
         epoch: a checkpoint.
+        what: "_joint", active at W and at W + eps, or "_predicted", active and deeper than the survival threshold.
     """
     column = run.epochs.tolist().index(epoch)
-    active, near = (run.metrics[f"active_{group}{where}"][:, column] for where in ("", "_perturbed"))
-    return np.divide(near, active, out=np.full_like(active, np.nan), where=active > 0.0)
+    active, kept = (run.metrics[f"active_{group}{where}"][:, column] for where in ("", what))
+    return np.divide(kept, active, out=np.full_like(active, np.nan), where=active > 0.0)
 
 
-def pattern_grid() -> Grid:
-    """Return SAM unlearning from each start, at full radius, alpha = 0.7 and s = 0.5."""
-    base = TheoryConfig(alpha=0.7, unlearn="sam", rho_scale=1.0, epochs=max(EPOCHS))
-    return {start: base.changed(pretrain=rule, pretrain_epochs=epochs) for start, (rule, epochs) in STARTS.items()}
+def grid(runs: Runs) -> Grid:
+    """Return ten epochs of SAM unlearning at full radius from each start, probed at each radius, named (start, radius).
+
+    alpha = 0.7 and s = 0.5.
+    """
+    base = TheoryConfig(alpha=0.7, unlearn="sam", rho_scale=1.0, epochs=max(EPOCHS), checkpoint_every=10, directions=64)
+    return {(start, radius): base.changed(pretrain=STARTS[start][0], pretrain_epochs=STARTS[start][1],
+                                          probe_rho_scale=radius)
+            for start, radius in product(STARTS, RADII)}  # fmt: skip
 
 
-def pattern(runs: Runs, config: ClaimConfig) -> Finding:
-    """Measure active shares at W and W + eps before and during SAM unlearning; the verdict looks before it."""
-    rows, parts = [], {}
-    for start, run in runs.items():
-        for epoch in EPOCHS:
-            column = run.epochs.tolist().index(epoch)
-            row = {"start": start, "epoch": epoch}
-            for name in ACTIVATION_METRICS:
-                row |= spread(name, mean_interval(run.metrics[name][:, column]))
-            rows.append(row)
-        off, kept = 1 - survival(run, "retain_match", 0), survival(run, "forget_match", 0)
-        parts[f"{start} network, epoch 0"] = bool(np.mean(off) >= SWITCHED_OFF and np.mean(kept) >= KEPT)
-    estimate = mean_interval(1 - survival(runs["SAM-pretrained"], "retain_match", 0))
-    return judge(parts, estimate, rows)
+def analyse(runs: Runs, config: ClaimConfig) -> Finding:
+    """Measure joint shares before and during SAM unlearning, beside the threshold's; the verdict looks before it."""
+    parts, rows = {}, []
+    for (start, radius), run in runs.items():
+        rows += [_row(run, start, radius, epoch) for epoch in EPOCHS]
+        if radius in JUDGED:
+            off, kept = (mean_interval(share) for share in (1 - share_of(run, "retain_match", 0),
+                                                            share_of(run, "forget_match", 0)))  # fmt: skip
+            parts[_off(start, radius)] = Part(off, low=SWITCHED_OFF)
+            parts[f"F, j = y stays active, {start}, {radius:g} rho_th"] = Part(kept, low=KEPT)
+    return judge(parts, _off("SGD-pretrained", 1.0), config, rows=rows, sentence=_sentence(runs))
 
 
-def speed_grid() -> Grid:
-    """Return SAM unlearning from two starts, and each rule until it has forgotten, named (pretraining, rule)."""
-    base, cells = TheoryConfig(alpha=0.7), pattern_grid()
-    found: Grid = {start: cells[start].changed(epochs=epoch) for start, epoch in KEPT_AT.items()}
-    for pretrain in ("sgd", "sam"):
-        for rule in SPEED_RULES:
-            found[pretrain, rule] = until_forgotten(base.changed(pretrain=pretrain, **RULES[rule]))
-    return found
+def _off(start: str, radius: float) -> str:
+    return f"R, j = y switched off, {start}, {radius:g} rho_th"
 
 
-def speed(runs: Runs, config: ClaimConfig) -> Finding:
-    """Compare epochs to reach forget error 0.5 (alpha = 0.7, s = 0.5), and which forget neurons stay active."""
-    rows, parts = [], {}
-    for start, epoch in KEPT_AT.items():
-        kept = mean_interval(survival(runs[start], "forget_oppose", epoch))
-        row = {"measured": "active F, j = -y, that stay active at W + eps", "start": start, "epoch": epoch}
-        rows.append(row | spread("value", kept))
-        parts[f"forget neurons with j = -y stay active ({start}, epoch {epoch})"] = kept.above(KEPT)
-    for pretrain in ("sgd", "sam"):
-        for rule in SPEED_RULES:
-            run = runs[pretrain, rule]
-            ratio = speed_ratio(run, runs[pretrain, "SGD"])
-            row = {"measured": "epochs to forget error 0.5, relative to SGD", "start": f"pretrained {pretrain}"}
-            row |= {"rule": rule, "reached": float(run.reached.mean())}
-            rows.append(row | spread("value", ratio))
-            if rule != "SGD":
-                same = ratio.below(SAME_SPEED) and ratio.above(1 / SAME_SPEED)
-                parts[f"{rule} forgets as fast as SGD (pretrained {pretrain})"] = same
-    return judge(parts, speed_ratio(runs["sgd", "SAM 0.1"], runs["sgd", "SGD"]), rows)
+def _row(run: Trajectory, start: str, radius: float, epoch: int) -> dict:
+    """Return active, surviving and predicted shares of every group, with the depth of V below which neurons go."""
+    row: dict = {"start": start, "epoch": epoch, "rho_scale": radius}
+    column = run.epochs.tolist().index(epoch)
+    for group in GROUPS:
+        row[f"active_{group}"] = float(np.mean(run.metrics[f"active_{group}"][:, column]))
+        row |= spread(f"survive_{group}", mean_interval(share_of(run, group, epoch)))
+        row[f"predicted_{group}"] = mean_interval(share_of(run, group, epoch, "_predicted")).value
+    row |= spread("depth", mean_interval(run.metrics["depth_retain_match"][:, column]))
+    row["radius_in_V_over_V_c"] = None if not row["depth"] else 1 / row["depth"]
+    return {name: float("nan") if value is None else value for name, value in row.items()}
 
 
-def speed_ratio(run: Trajectory, reference: Trajectory) -> Estimate:
-    """Return the geometric mean ratio of epochs to the forget level, over the seeds both rules bring there."""
-    logs = mean_interval(np.log(run.epochs_needed / reference.epochs_needed))
-    return Estimate(*(None if value is None else float(np.exp(value)) for value in logs))
+def _sentence(runs: Runs) -> str:
+    off = {start: mean_interval(1 - share_of(runs[start, 1.0], "retain_match", 0)) for start in STARTS}
+    kept = [share_of(run, "forget_match", 0).mean() for run in runs.values()]
+    gaps = [abs(share_of(run, "retain_match", 0).mean() - share_of(run, "retain_match", 0, "_predicted").mean())
+            for run in runs.values()]  # fmt: skip
+    depth = mean_interval(runs["SGD-pretrained", 1.0].metrics["depth_retain_match"][:, 0])
+    return (
+        "A retain neuron with j = y survives the perturbation iff V > V_c = rho sigma_p sqrt(d) r_i / |r|_active "
+        f"(right for all but {max(gaps):.3f} of the active ones at any start and radius): rho_th switches off a share "
+        f"{shown(off['SAM-pretrained'])} of them after SAM pretraining, {shown(off['initialization'])} at "
+        f"initialization and {shown(off['SGD-pretrained'])} after SGD, whose preactivations lie {shown(depth, 2)} "
+        f"times as deep as V_c; of the forget neurons with j = y at least {min(kept):.3f} stay."
+    )
 
 
 CLAIMS = {
@@ -96,13 +99,10 @@ CLAIMS = {
         "Lemma 3.1: activation pattern",
         "the SAM perturbation deactivates the noise neurons of retain samples but leaves those of forget samples "
         "active under NegGrad",
-        "share of active retain noise neurons (j = y) that the perturbation switches off, SAM-pretrained network",
-        pattern_grid, pattern,
-    ),
-    "lemma-3.1-sgd-on-forget": Claim(
-        "SAM acts like SGD on F",
-        "SAM abandons denoising on F and overfits it about as SGD does",
-        "epochs SAM (0.1 rho_th) needs to reach forget error 0.5, relative to SGD, SGD-pretrained network",
-        speed_grid, speed,
+        "share of active retain noise neurons (j = y) that the perturbation of radius rho_th switches off (joint "
+        "share), SGD-pretrained network",
+        "A radius above the depth of the preactivations: whatever makes V smaller than V_c (SAM pretraining, a small "
+        "start, a larger rho) switches the neurons off, whatever makes it larger keeps them.",
+        grid, analyse,
     ),
 }  # fmt: skip

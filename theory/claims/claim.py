@@ -1,4 +1,4 @@
-"""What a claim is, and how it is checked: its grid of cells is simulated, its one analysis gives the verdict."""
+"""What a claim is, and how it is checked: its cells are simulated and kept, its one analysis gives the verdict."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,18 +11,19 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.settings import choose
 from repro.records.store import Store
+from repro.records.verdict import regime, verdict
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import NOTHING, Estimate
+from theory.stats import NOTHING, Estimate, simultaneous
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
 
 KIND = "theory_claim"
-HOLDS, REGIME, CONTRADICTED = "holds", "holds in a regime", "contradicted"
+VERSION = 2  # of the analyses: raise it when one changes. Cells stay, so that checking again takes seconds
 # Name to module; imported when checked, so that listing the claims costs no numba.
 CLAIMS = {
     "lemma-3.1-activation": "activation",
-    "lemma-3.1-sgd-on-forget": "activation",
+    "lemma-3.1-sgd-on-forget": "speed",
     "theorem-3.2-sgd-boundary": "boundary",
     "theorem-3.3-sam-boundary": "boundary",
     "theorem-3.3-matched-forgetting": "comparison",
@@ -38,20 +39,55 @@ Runs = Mapping[Any, "Trajectory"]  # the same names, simulated
 
 
 @dataclass(frozen=True)
+class Part:
+    """One thing a claim says of one cell or line of cells: an estimate, and where the claim says that it lies.
+
+    Attributes:
+        estimate: with its own 95 % interval; without a value where nothing could be measured, which decides nothing.
+        low, high: the claimed region, without its ends: no difference at all is neither lower nor higher.
+        why: why there is no value, such as "off the grid".
+    """
+
+    estimate: Estimate
+    low: float = float("-inf")
+    high: float = float("inf")
+    why: str = "no interval"
+
+    def side(self, parts: int, seeds: int) -> int:
+        """Return +1 where the interval lies wholly in the claimed region, -1 where wholly outside, else 0.
+
+        Args:
+            parts: how many intervals must hold together; seeds: independent seeds behind this one.
+        """
+        wide = simultaneous(self.estimate, parts, seeds)
+        if wide.low is None or wide.high is None:
+            return 0
+        return int(self.low < wide.low and wide.high < self.high) - int(wide.high < self.low or wide.low > self.high)
+
+    def text(self) -> str:
+        """Return its number, or why there is none."""
+        return self.why if self.estimate.value is None else f"{self.estimate.value:.3g}"
+
+
+@dataclass(frozen=True)
 class Finding:
     """What the simulation says about a claim.
 
     Attributes:
-        verdict: "holds", "holds in a regime" or "contradicted".
-        regime: where it holds and where it fails.
-        estimate: the claim's central number, with a 95 % interval.
+        verdict: a word of `repro.records.verdict`.
+        regime: where it holds, where it fails and where the intervals decide nothing.
+        estimate: the number of the typical setting, with its own 95 % interval.
+        parts: one row a part: its name, estimate and interval, the claimed region, and its side.
         rows: the table behind it.
+        sentence: what a reader may quote.
     """
 
     verdict: str
     regime: str
     estimate: Estimate = NOTHING
+    parts: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +98,9 @@ class Claim:
         title: short name.
         statement: what the paper says, as far as public notes word it.
         quantity: what the estimate is.
-        grid: the cells, without their seeds; claims that share the function share its runs.
+        change: what would change the verdict.
+        grid: from the runs so far to the cells wanted, without their seeds; it is asked until it wants no more, so
+            that a threshold can be closed in on. Cells are shared with every claim and sweep that names them.
         analyse: from the simulated cells to a finding; the first seed also seeds a bootstrap.
         oracle: whether the analysis compares with the model retrained on R.
     """
@@ -70,43 +108,49 @@ class Claim:
     title: str
     statement: str
     quantity: str
-    grid: Callable[[], Grid]
+    change: str
+    grid: Callable[[Runs], Grid]
     analyse: Callable[[Runs, ClaimConfig], Finding]
-    oracle: bool = True
+    oracle: bool = False
 
 
 def run_claims(
     store: Store, *, seeds: int = 40, names: Sequence[str] | None = None, first_seed: int = 0,
-    known: Sequence[Record] = (),
+    known: Sequence[Record] = (), workers: int = 1,
 ) -> list[Record]:  # fmt: skip
     """Return the record of every claim, checking those that neither the store nor `known` has.
 
     Args:
-        store: where new records are kept.
+        store: where new records and their cells are kept; stopped at any time, the finished cells stay.
         seeds: independent seeds of every cell.
         names: claims to check; all by default.
         first_seed: first seed; another one repeats every check on fresh draws.
         known: records from elsewhere, such as committed ones; the same identity is not checked again.
+        workers: processes that simulate cells.
 
     Raises:
         ConfigError: for an unknown claim, with the nearest name.
     """
     chosen = [choose("claim", name, CLAIMS) for name in names or CLAIMS]
-    configs = [ClaimConfig(claim=name, seeds=seeds, first_seed=first_seed) for name in chosen]
+    configs = [ClaimConfig(claim=name, version=VERSION, seeds=seeds, first_seed=first_seed) for name in chosen]
     store.ensure_writable()
     elsewhere = {record.run_id: record for record in known}
-    records, grid, runs = [], None, {}
+    records = []
     for config in configs:
         record = store.find(KIND, config) or elsewhere.get(run_id(KIND, config))
-        if record is None:
-            claim, begin = load_claim(config.claim), time.perf_counter()
-            if claim.grid is not grid:  # else the claim before read the same cells
-                grid, runs = claim.grid, simulate_grid(claim, config)
-            result = _result(config, claim, claim.analyse(runs, config))
-            provenance = collect(study="claims", seconds=round(time.perf_counter() - begin, 2))
-            record = store.save(KIND, config, result=result, provenance=provenance)
-        records.append(record)
+        records.append(record or _check(config, store, workers))
     return records
+
+
+def _check(config: ClaimConfig, store: Store, workers: int) -> Record:
+    from theory.claims.cells import cell_id
+
+    claim, begin, cpu = load_claim(config.claim), time.perf_counter(), time.process_time()
+    runs = simulate_grid(claim, config, store, workers=workers)
+    result = _result(config, claim, claim.analyse(runs, config))
+    result["cells"] = sorted({cell_id(run.config, claim.oracle) for run in runs.values()})
+    spent = {"seconds": round(time.perf_counter() - begin, 2), "cpu_seconds": round(time.process_time() - cpu, 2)}
+    return store.save(KIND, config, result=result, provenance=collect(study="claims", **spent))
 
 
 def load_claim(name: str) -> Claim:
@@ -114,30 +158,39 @@ def load_claim(name: str) -> Claim:
     return import_module(f"theory.claims.{CLAIMS[choose('claim', name, CLAIMS)]}").CLAIMS[name]
 
 
-def simulate_grid(claim: Claim, config: ClaimConfig) -> Runs:
+def simulate_grid(claim: Claim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:
     """Return the trajectory of every cell of a claim on the seeds of a config, by its name in the grid."""
-    from theory.engine import simulate_many
+    from theory.claims.cells import run_cells
 
-    grid = {name: cell.changed(seeds=config.seeds, first_seed=config.first_seed) for name, cell in claim.grid().items()}
-    cells = list(dict.fromkeys(grid.values()))  # two names may stand for one cell
-    runs = dict(zip(cells, simulate_many(cells, description=claim.title, oracle=claim.oracle), strict=True))
-    return {name: runs[cell] for name, cell in grid.items()}
+    runs: dict[Any, Trajectory] = {}
+    while new := {name: cell.changed(seeds=config.seeds, first_seed=config.first_seed)
+                  for name, cell in claim.grid(runs).items() if name not in runs}:  # fmt: skip
+        found = run_cells(new.values(), store, oracle=claim.oracle, label=f"claim {config.claim}", workers=workers)
+        runs |= {name: found[cell] for name, cell in new.items()}
+    return runs
 
 
-def judge(parts: Mapping[str, bool], estimate: Estimate, rows: list[dict[str, Any]]) -> Finding:
-    """Return the finding of a claim made of parts: it holds if all do, is contradicted if none does.
+def judge(
+    parts: Mapping[str, Part], headline: str, config: ClaimConfig, *, rows: list[dict[str, Any]], sentence: str
+) -> Finding:
+    """Return the finding of a claim made of parts, by intervals that hold together at 95 % (Bonferroni).
 
     Args:
-        parts: from a regime, in words, to whether the statement holds there.
-        estimate: the central number.
+        parts: from a cell or line, in words, to what was measured and claimed there.
+        headline: the part of the typical setting, whose estimate stands for the claim.
+        config: seeds.
         rows: the table behind it; numbers are rounded to four digits.
+        sentence: what a reader may quote.
     """
-    good = [name for name, holds in parts.items() if holds]
-    bad = [name for name, holds in parts.items() if not holds]
-    verdict = HOLDS if not bad else REGIME if good else CONTRADICTED
-    texts = ["holds: " + "; ".join(good)] * bool(good) + ["fails: " + "; ".join(bad)] * bool(bad)
-    rounded = [{name: _round(value) for name, value in row.items()} for row in rows]
-    return Finding(verdict, ". ".join(texts), estimate, rounded)
+    several = sum(part.estimate.low is not None for part in parts.values())
+    sides = [part.side(several, config.seeds) for part in parts.values()]
+    names = [f"{name} ({part.text()})" for name, part in parts.items()]
+    table = [{"part": name, **spread("estimate", part.estimate), "claimed_low": _round(part.low),
+              "claimed_high": _round(part.high), "side": side}
+             for (name, part), side in zip(parts.items(), sides, strict=True)]  # fmt: skip
+    rounded = [[{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows)]
+    where = regime(names, sides, undecided=True)
+    return Finding(verdict(sides), where, parts[headline].estimate, *rounded, sentence)
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
@@ -145,10 +198,18 @@ def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
+def shown(estimate: Estimate, digits: int = 3) -> str:
+    """Return an estimate with its 95 % interval, as a sentence quotes it."""
+    if estimate.value is None:
+        return "not measured"
+    between = "" if estimate.low is None else f" [{estimate.low:.{digits}g}, {estimate.high:.{digits}g}]"
+    return f"{estimate.value:.{digits}g}{between}"
+
+
 def _round(value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return float(f"{value:.4g}") if value == value else None
+    return float(f"{value:.4g}") if abs(value) < float("inf") else None
 
 
 def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, Any]:
@@ -158,10 +219,13 @@ def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, An
         "statement": claim.statement,
         "quantity": claim.quantity,
         "verdict": finding.verdict,
+        "sentence": finding.sentence,
+        "change": claim.change,
         "regime": finding.regime,
         "estimate": finding.estimate.value,
         "interval": [finding.estimate.low, finding.estimate.high],
         "seeds": config.seeds,
+        "parts": finding.parts,
         "rows": finding.rows,
         "command": f"repro theory claims {config.claim} --seeds {config.seeds}",
     }

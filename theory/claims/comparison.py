@@ -6,15 +6,15 @@ The three claims are one analysis of three tables: which rules run in which sett
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from theory.claims.claim import Claim, Finding, Grid, Runs, judge
+from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import Estimate, mean_interval
+from theory.stats import Estimate, mean_interval, share_interval
 
 FORGET_LEVEL = 0.5  # a forget error no retrained model exceeds here; see the oracle gap beside it
 PATIENCE = 1000  # epochs after which a rule counts as not forgetting
 MATCHED = ("epochs", "forgetting")
 Table = dict[TheoryConfig, Sequence[str]]  # setting to the rules run in it, SGD among them
-Part = Callable[[Runs], bool]  # whether the runs bear a part of a claim out
+Decide = Callable[[Runs], Part]  # from the runs to what was measured and where the claim says it lies
 # Rule, radius in units of rho_th.
 RULES = {
     "SGD": {"unlearn": "sgd"},
@@ -75,17 +75,19 @@ class Comparison:
 
     Attributes:
         settings: setting to the rules run in it, SGD among them.
-        headline: the setting and rule whose difference to SGD at matched forgetting stands for the claim.
-        parts: from a part of the claim, in words, to whether the runs bear it out.
+        headline: the part of the typical setting, whose difference to SGD stands for the claim.
+        parts: from a part of the claim, in words, to what the runs say of it.
+        sentence: what may be quoted, with the name of a part in braces for its number.
         late: single cells beside the comparisons, by method; a row each shows how far the forget loss went.
     """
 
     settings: Table
-    headline: tuple[TheoryConfig, str]
-    parts: Mapping[str, Part]
+    headline: str
+    parts: Mapping[str, Decide]
+    sentence: str
     late: Mapping[str, TheoryConfig] = field(default_factory=dict)
 
-    def grid(self) -> Grid:
+    def grid(self, runs: Runs) -> Grid:
         """Return every rule of every setting, matched both ways, and the late cells by their method."""
         cells: Grid = dict(self.late)
         for cell, rules in self.settings.items():
@@ -99,74 +101,94 @@ class Comparison:
             row = {"pretrain": cell.pretrain, "rule": "SGD", "method": method, "epochs": cell.epochs}
             metrics = ("forget_loss", "test_error", "forget_error")
             rows.append(row | {name: mean_interval(runs[method].final(name)).value for name in metrics})
-        estimate = minus_sgd(runs, *self.headline, "forgetting")
-        return judge({part: decide(runs) for part, decide in self.parts.items()}, estimate, rows)
+        parts = {name: decide(runs) for name, decide in self.parts.items()}
+        sentence = self.sentence
+        for name, part in parts.items():
+            sentence = sentence.replace(f"{{{name}}}", shown(part.estimate))
+        return judge(parts, self.headline, config, rows=rows, sentence=sentence)
 
 
-def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Part:
-    """Return the part that a rule's test error lies below SGD's, by the whole interval of the paired difference."""
-    return lambda runs: minus_sgd(runs, cell, rule, matched).below(0.0)
+def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Decide:
+    """Return the part that a rule's test error lies below SGD's: the paired difference is claimed to be at most 0."""
+    return lambda runs: Part(minus_sgd(runs, cell, rule, matched), high=0.0, why="too few forget")
 
 
-def higher(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Part:
-    """Return the part that a rule's test error lies above SGD's, by the whole interval of the paired difference."""
-    return lambda runs: minus_sgd(runs, cell, rule, matched).above(0.0)
+def higher(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Decide:
+    """Return the part that a rule's test error lies above SGD's: the paired difference is claimed to be at least 0."""
+    return lambda runs: Part(minus_sgd(runs, cell, rule, matched), low=0.0, why="too few forget")
 
 
 def _sam_against_sgd() -> Comparison:
     """SGD, SAM at 0.1 and 1 rho_th and retain-only SAM from both pretrainings, over strengths and alphas."""
-    rules = ("SGD", "SAM 0.1", "SAM 1", "retain-only SAM 0.1")
-    settings: Table = {TheoryConfig(pretrain=pretrain, signal_strength=s): rules
-                for pretrain in ("sam", "sgd") for s in (0.25, 0.5, 1.0, 2.0)}  # fmt: skip
-    parts = {f"SAM 0.1 at matched {matched}, pretrained {pretrain}, s = 0.5":
-             lower(TheoryConfig(pretrain=pretrain), "SAM 0.1", matched)
-             for pretrain in ("sam", "sgd") for matched in MATCHED}  # fmt: skip
+    rules, parts = ("SGD", "SAM 0.1", "SAM 1", "retain-only SAM 0.1"), {}
+    settings: Table = {}
+    for pretrain in ("sgd", "sam"):
+        for s in (0.25, 0.5, 1.0, 2.0):
+            cell = TheoryConfig(pretrain=pretrain, signal_strength=s)
+            settings[cell] = rules
+            for matched in MATCHED:
+                parts[f"matched {matched}, {pretrain}, s = {s:g}"] = lower(cell, "SAM 0.1", matched)
     for alpha in (0.5, 0.7, 0.8, 0.95):
         cell = TheoryConfig(pretrain="sam", alpha=alpha)
         settings[cell] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
-        parts[f"SAM 0.1 at matched forgetting, pretrained sam, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
-    return Comparison(settings, (TheoryConfig(pretrain="sam"), "SAM 0.1"), parts)
+        parts[f"matched forgetting, sam, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
+    sentence = (
+        "At equal forgetting the test error of SAM at a tenth of rho_th minus that of SGD is "
+        "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD "
+        "(s = .5, alpha = .9); after SAM pretraining it is {matched forgetting, sam, s = 0.5, alpha = 0.5} at "
+        "alpha = .5 and {matched forgetting, sam, s = 0.5, alpha = 0.95} at .95. At equal epochs it is "
+        "{matched epochs, sam, s = 0.5} and {matched epochs, sgd, s = 0.5}, with less forgotten."
+    )
+    return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence)
 
 
 def _random_labels() -> Comparison:
     """The rules under random labels (alpha = 0.7), and the growth of the forget loss beside that of NegGrad."""
     base = TheoryConfig(alpha=0.7, epochs=100, method="random_label")
     settings: Table = {base.changed(pretrain=pretrain, signal_strength=s): ("SGD", "SAM 0.1", "SAM 1")
-                for pretrain in ("sam", "sgd") for s in (0.5, 1.0)}  # fmt: skip
-    parts = {f"SAM 0.1 has lower test error than SGD, matched {matched}, pretrained {pretrain}":
-             lower(base.changed(pretrain=pretrain), "SAM 0.1", matched)
-             for pretrain in ("sam", "sgd") for matched in MATCHED}  # fmt: skip
-    parts["the forget loss limits itself, unlike that of NegGrad"] = _limits_itself
+                for pretrain in ("sgd", "sam") for s in (0.5, 1.0)}  # fmt: skip
+    parts = {f"matched {matched}, {cell.pretrain}, s = {cell.signal_strength:g}": lower(cell, "SAM 0.1", matched)
+             for cell in settings for matched in MATCHED}  # fmt: skip
+    parts["forget loss minus that of NegGrad, both by SGD"] = _limits_itself
     late = {method: base.changed(method=method, epochs=PATIENCE) for method in ("random_label", "neggrad")}
-    return Comparison(settings, (base.changed(pretrain="sam"), "SAM 0.1"), parts, late)
+    sentence = (
+        "With flipped labels the forget loss minus that of NegGrad is {forget loss minus that of NegGrad, both by SGD} "
+        "after 1000 epochs of SGD; the test error of SAM minus that of SGD at equal forgetting is "
+        "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD."
+    )
+    return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence, late)
 
 
-def _limits_itself(runs: Runs) -> bool:
-    flipped, ascended = (mean_interval(runs[method].final("forget_loss")) for method in ("random_label", "neggrad"))
-    return flipped.below(ascended.value or 0.0)
+def _limits_itself(runs: Runs) -> Part:
+    difference = runs["random_label"].final("forget_loss") - runs["neggrad"].final("forget_loss")
+    return Part(mean_interval(difference), high=0.0)
 
 
 def _sharp_minmax() -> Comparison:
     """Sharp MinMax beside SGD, SAM and sharpness maximization alone, over strengths, pretrainings and mask sizes."""
     rules = ("SGD", "SAM 0.1", "MinMax 0.1", "MinMax 0.1, fixed mask", "sharpness maximization 0.1")
     settings: Table = {TheoryConfig(pretrain=pretrain, signal_strength=s): rules
-                for pretrain in ("sam", "sgd") for s in (0.5, 1.0, 2.0)}  # fmt: skip
+                for pretrain in ("sgd", "sam") for s in (0.5, 1.0, 2.0)}  # fmt: skip
     main, parts = TheoryConfig(pretrain="sam"), {}
-    for cell in (main, TheoryConfig(pretrain="sgd")):
-        at = f"pretrained {cell.pretrain}"
-        parts[f"lower test error than SGD at matched forgetting, {at}, s = 0.5"] = lower(cell, "MinMax 0.1")
-        for matched in MATCHED:
-            part = f"sharpness maximization alone harms test error, matched {matched}, {at}"
-            parts[part] = higher(cell, "sharpness maximization 0.1", matched)
+    for cell in settings:
+        at = f"{cell.pretrain}, s = {cell.signal_strength:g}"
+        parts[f"MinMax below SGD, {at}"] = lower(cell, "MinMax 0.1")
+        parts[f"sharpness maximization alone above SGD, {at}"] = higher(cell, "sharpness maximization 0.1")
     fixed = (main, "MinMax 0.1, fixed mask", "forgetting")
-    parts["a mask fixed at the start forgets (90 % of seeds), pretrained sam"] = lambda runs: bool(
-        runs[fixed].reached.mean() >= 0.9
+    parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"] = lambda runs: Part(
+        share_interval(runs[fixed].reached), low=0.5
     )
     for fraction in (0.25, 0.75):
         cell = main.changed(mask_fraction=fraction)
         settings[cell] = ("SGD", "MinMax 0.1")
-        parts[f"lower test error than SGD with a mask of {fraction:.0%}, pretrained sam"] = lower(cell, "MinMax 0.1")
-    return Comparison(settings, (main, "MinMax 0.1"), parts)
+        parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1")
+    sentence = (
+        "At equal forgetting the test error of Sharp MinMax (mask of half the neurons, renewed every five epochs) "
+        "minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and "
+        "{MinMax below SGD, sgd, s = 0.5} after SGD; with a mask fixed at the start a share "
+        "{a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the seeds ever forgets."
+    )
+    return Comparison(settings, "MinMax below SGD, sgd, s = 0.5", parts, sentence)
 
 
 SAM, RANDOM_LABELS, SHARP_MINMAX = _sam_against_sgd(), _random_labels(), _sharp_minmax()
@@ -174,22 +196,26 @@ CLAIMS = {
     "theorem-3.3-matched-forgetting": Claim(
         "SAM unlearning against SGD unlearning",
         "SAM improves unlearning, as pretraining and as unlearning rule",
-        "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5, same seeds, SAM-pretrained, s = 0.5, "
+        "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5, same seeds, SGD-pretrained, s = 0.5, "
         "alpha = 0.9",
-        SAM.grid, SAM.analyse,
+        "What is matched and how the model was trained: at equal epochs SAM wins by forgetting less; at equal "
+        "forgetting it wins after SAM pretraining at alpha >= .8 only.",
+        SAM.grid, SAM.analyse, oracle=True,
     ),
     "random-labels": Claim(
         "Random labels",
         "the same analysis with forget labels flipped",
-        "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5 under random labels, SAM-pretrained, s = 0.5",
-        RANDOM_LABELS.grid, RANDOM_LABELS.analyse,
+        "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5 under random labels, SGD-pretrained, s = 0.5",
+        "Matched epochs after SAM pretraining, where SAM flips fewer labels and so harms less.",
+        RANDOM_LABELS.grid, RANDOM_LABELS.analyse, oracle=True,
     ),
     "sharp-minmax": Claim(
         "Sharp MinMax",
         "the forget part needs a stronger signal than SGD to avoid harmful overfitting; overfitting to F helps "
         "sample-level unlearning",
         "test error of Sharp MinMax (0.1 rho_th, mask of half the neurons, refreshed every 5 epochs) minus SGD at "
-        "forget error 0.5, SAM-pretrained, s = 0.5",
-        SHARP_MINMAX.grid, SHARP_MINMAX.analyse,
+        "forget error 0.5, SGD-pretrained, s = 0.5",
+        "The pretraining, the size of the mask and when it is drawn: fixed at the start it does not forget.",
+        SHARP_MINMAX.grid, SHARP_MINMAX.analyse, oracle=True,
     ),
 }  # fmt: skip

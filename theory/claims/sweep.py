@@ -1,7 +1,7 @@
-"""Sweeps, claims without a verdict: grids of cells cached one by one, resumable, one record and Parquet table each."""
+"""Sweeps, claims without a verdict: grids of the same cells, with one record and one Parquet table each."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -10,22 +10,23 @@ import numpy as np
 
 from repro.records.errors import ConfigError
 from repro.records.identity import plain
-from repro.records.progress import track
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.settings import choose, nearest
 from repro.records.store import Store
+from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
-from theory.engine import Trajectory, simulate_many, thread_count
+from theory.engine import Trajectory
 from theory.measure import METRICS
 from theory.stats import crossing, mean_and_error, slope
 
-KIND, CELL_KIND = "theory_sweep", "theory_cell"
+KIND = "theory_sweep"
 Table = dict[str, np.ndarray]  # column to values, one a cell
 PRETRAINS = ({"pretrain": "sgd"}, {"pretrain": "sam"})
 SGD, SAM, WEAK_SAM = ({"unlearn": "sgd"}, {"unlearn": "sam", "rho_scale": 1.0}, {"unlearn": "sam", "rho_scale": 0.1})
 RADII = (SGD, WEAK_SAM, {"unlearn": "sam", "rho_scale": 0.3}, SAM)
+FINE = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 STRENGTHS = (0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 
 
@@ -105,6 +106,23 @@ SWEEPS = {
         {"alpha": (0.5, 0.7, 0.9)},
         rules=(*RADII, {"unlearn": "retain_sam", "rho_scale": 0.1}, {"unlearn": "minmax", "mask_refresh": 0}),
     ),
+    # Phase diagrams in the variables that decide: the noise drive X, which grows with the epochs, ...
+    "drive": Sweep(
+        {"signal_strength": FINE, "pretrain_epochs": (10, 20, 40, 80, 160, 320, 640)},
+        rules=(SGD,), matched=False, common={"epochs": 0, "checkpoint_every": 1000, "directions": 256},
+    ),
+    # ... the depth V / V_c of preactivations, which falls with the radius of the probe, ...
+    "survival": Sweep(
+        {"signal_strength": FINE, "probe_rho_scale": (0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 10.0)},
+        rules=(SGD,), matched=False, common={"alpha": 0.7, "epochs": 0, "directions": 64},
+        pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS),
+    ),
+    # ... and the odds of alpha.
+    "odds": Sweep(
+        {"signal_strength": FINE, "alpha": (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99)},
+        rules=(SGD, WEAK_SAM, SAM), matched=False,
+        common={"epochs": 100, "checkpoint_every": 1000, "directions": 256},
+    ),
     "minmax": Sweep(
         {"mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9), "mask_refresh": (0, 1, 5, 20, 50)},
         rules=({"unlearn": "minmax"},), pretrains=({"pretrain": "sam"}, {"pretrain": "sgd"}),
@@ -112,7 +130,9 @@ SWEEPS = {
 }  # fmt: skip
 
 
-def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfig | None = None) -> Record:
+def run_sweep(
+    name: str, config: SweepConfig, store: Store, *, base: TheoryConfig | None = None, workers: int = 1
+) -> Record:
     """Return the record of a sweep, running the cells the store does not have yet.
 
     The record's arrays are the columns of one table, a row a cell; the same table is written as Parquet to
@@ -123,6 +143,7 @@ def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfi
         config: seeds, and axis values that replace the sweep's own.
         store: where cells and the record are kept.
         base: settings that are neither an axis nor fixed by the sweep.
+        workers: processes that simulate cells.
 
     Raises:
         ConfigError: for an unknown sweep or an axis it does not have.
@@ -135,7 +156,7 @@ def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfi
     found = store.find(KIND, identity)
     if found is None:
         store.ensure_writable()
-        table = _table(_run_cells(sweep, base, store, name), sweep)
+        table = _table(sweep, measure_cells(sweep, base, store, label=f"sweep {name}", workers=workers))
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
         result["boundaries"] = sweep.analyse(table)
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
@@ -143,17 +164,22 @@ def run_sweep(name: str, config: SweepConfig, store: Store, *, base: TheoryConfi
     return found
 
 
-def measure_cells(cells: Sequence[TheoryConfig], *, matched: bool) -> list[dict[str, Any]]:
+def measure_cells(
+    sweep: Sweep, base: TheoryConfig, store: Store, *, label: str = "", workers: int = 1
+) -> dict[TheoryConfig, dict[str, Any]]:
     """Return mean and standard error over seeds of every metric of each cell and, if asked, at the forget level."""
-    stopped = [until_forgotten(cell) for cell in cells] if matched else []
-    runs = simulate_many([*cells, *stopped])
-    found = [_means(run) for run in runs[: len(cells)]]
-    for values, run in zip(found, runs[len(cells) :], strict=False):
-        values["matched_reached"] = float(run.reached.mean())
-        for name in ("test_error", "forget_error"):
-            values |= _with_error(f"matched_{name}", run.final(name, matched=True))
-        values |= _with_error("matched_epochs", run.epochs_needed)
-    return found
+    cells = _cells_of(sweep, base)
+    stopped = {cell: until_forgotten(cell) for cell in cells} if sweep.matched else {}
+    runs = run_cells([one for cell in cells for one in (cell, stopped.get(cell, cell))], store, label=label,
+                     workers=workers)  # fmt: skip
+    return {cell: _means(runs[cell]) | (_at_level(runs[stopped[cell]]) if sweep.matched else {}) for cell in cells}
+
+
+def _at_level(run: Trajectory) -> dict[str, Any]:
+    values: dict[str, Any] = {"matched_reached": float(run.reached.mean())}
+    for name in ("test_error", "forget_error"):
+        values |= _with_error(f"matched_{name}", run.final(name, matched=True))
+    return values | _with_error("matched_epochs", run.epochs_needed)
 
 
 def _means(run: Trajectory) -> dict[str, Any]:
@@ -180,37 +206,25 @@ def _with_axes(name: str, config: SweepConfig) -> Sweep:
     return replace(sweep, axes=sweep.axes | given)
 
 
-def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[list[TheoryConfig]]:
-    """Return the cells of a sweep, grouped by the pretraining they share."""
-    groups: dict[TheoryConfig, dict[TheoryConfig, None]] = {}
+def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
+    """Return the cells of a sweep, each once, those that share their pretraining beside each other."""
+    cells: dict[TheoryConfig, None] = {}
     for pretrain, values, rule in product(sweep.pretrains, product(*sweep.axes.values()), sweep.rules):
         point = dict(zip(sweep.axes, values, strict=True))
-        cell = sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
-        groups.setdefault(cell.pretrain_key(), {})[cell] = None  # a dict drops repeated cells
-    return [list(group) for group in groups.values()]
+        cells[sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))] = None
+    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
+    for cell in cells:
+        groups.setdefault(cell.pretrain_key(), []).append(cell)
+    return [cell for group in groups.values() for cell in group]
 
 
-def _run_cells(sweep: Sweep, base: TheoryConfig, store: Store, name: str) -> list[Record]:
-    """Run missing cells, as many pretrainings at a time as there are threads, each batch saved before the next."""
-    store = Store(store.root / "cells")  # a store of its own: hundreds of cells would bury the runs in a listing
-    groups, size = _cells_of(sweep, base), thread_count()
-    identities = {cell: {"cell": cell, "matched": sweep.matched} for group in groups for cell in group}
-    missing = {cell for cell in identities if store.find(CELL_KIND, identities[cell]) is None}
-    left = [chosen for group in groups if (chosen := [cell for cell in group if cell in missing])]
-    batches = [[cell for group in left[i : i + size] for cell in group] for i in range(0, len(left), size)]
-    for batch in track(batches, f"sweep {name}"):
-        for cell, values in zip(batch, measure_cells(batch, matched=sweep.matched), strict=True):
-            store.save(CELL_KIND, identities[cell], result=values, provenance=collect(study=f"sweep-{name}"))
-    return [record for identity in identities.values() if (record := store.find(CELL_KIND, identity))]
-
-
-def _table(records: Sequence[Record], sweep: Sweep) -> Table:
+def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
     """Return columns: what each cell varies, then what it measured; NaN where a cell has no value."""
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
     labels += [axis for axis in sweep.axes if axis not in labels]
-    columns = {name: np.array([record.config["cell"][name] for record in records]) for name in labels}
-    for name in records[0].result:
-        values = [record.result[name] for record in records]
+    columns = {name: np.array([getattr(cell, name) for cell in measured]) for name in labels}
+    for name in next(iter(measured.values())):
+        values = [found[name] for found in measured.values()]
         columns[name] = np.array([np.nan if value is None else value for value in values])
     return columns
 

@@ -49,6 +49,17 @@ def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: 
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns != before
 
 
+def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for(golden: Store, tmp_path: Path) -> None:
+    (brief,) = draw(["fig-published"], [golden], tmp_path, style="draft")
+    assert {path.name for path in tmp_path.iterdir()} == {"fig-published.png", "fig-published.json"}
+    written = (tmp_path / "fig-published.png").stat().st_mtime_ns
+    assert draw(["fig-published"], [golden], tmp_path, style="draft") == [brief]
+    assert (tmp_path / "fig-published.png").stat().st_mtime_ns == written
+    draw(["fig-published"], [golden], tmp_path)
+    kinds = {path.name.removeprefix("fig-published") for path in tmp_path.iterdir()}
+    assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
+
+
 def test_the_numbers_on_disk_are_those_that_were_drawn(drawing: Draw, drawn_folder: Path) -> None:
     for name in ("fig-tow", "tab-differences"):
         kept = pd.read_csv(drawn_folder / f"{name}.csv")
@@ -65,6 +76,25 @@ def test_texts_that_a_table_could_trip_over_are_escaped() -> None:
         r"\midrule",
         r"x|y & 1 $\pm$ 2 $\to$ 3\_4 \\",
     ]
+
+
+def test_a_latex_table_has_its_caption_and_label() -> None:
+    lines = latex(pd.DataFrame([{"a": 1}]), "5 % of_all", "tab-choice").splitlines()
+    assert lines[:4] == ["\\begin{table}", "\\centering", "\\caption{5 \\% of\\_all}", "\\label{tab:choice}"]
+    assert lines[-1] == "\\end{table}"
+
+
+@pytest.mark.parametrize(("style", "dark", "larger"), [("slides", False, True), ("dark", True, True)])
+def test_a_style_for_a_wall_is_larger_and_has_vectors(
+    golden: Store, tmp_path: Path, style: str, dark: bool, larger: bool
+) -> None:
+    draw(["fig-tow"], [golden], tmp_path / style, style=style)
+    text = (tmp_path / style / "fig-tow.svg").read_text()
+    assert ("#15181c" in text.lower()) == dark
+    assert ("9.1px" in text) == larger  # 7 points in print
+    assert (tmp_path / style / "fig-tow.pdf").exists()
+    with pytest.raises(ConfigError, match="did you mean 'slides'"):
+        draw(["fig-tow"], [golden], tmp_path / style, style="slide")
 
 
 @pytest.mark.parametrize("name", FIGURES)

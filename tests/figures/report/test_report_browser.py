@@ -105,6 +105,120 @@ def test_a_record_opens_its_provenance_and_escape_closes_it(browser: Any) -> Non
     assert dialog.get_attribute("open") is None
 
 
+def ready(browser: Any) -> None:
+    browser.set_script_timeout(60)
+    said = browser.execute_async_script("const done = arguments[0]; explore().then(() => done(''), e => done(`${e}`))")
+    assert said == ""
+
+
+CELLS = [
+    {},
+    {"signal_strength": 2.0, "d": 1_000_000},
+    {"signal_strength": 0.1, "d": 100, "n": 30, "m": 3, "patches": 4, "sigma_p": 0.5, "batch_size": 7},
+    {"eta_scale": 400.0, "pretrain_epochs": 1000},
+    {"pretrain_epochs": 0},
+    {"signal_strength": 0.0},
+]
+
+
+@pytest.mark.parametrize("change", CELLS, ids=str)
+@pytest.mark.parametrize("active", [0.0, 0.5, 1.0])
+def test_the_explorer_computes_the_closed_forms_of_the_theory(
+    browser: Any, change: dict[str, Any], active: float
+) -> None:
+    from theory.config import TheoryConfig
+    from theory.predict import closed_forms
+
+    config = TheoryConfig(**{"n": 40, **change, "n_forget": 2})
+    names = ("signal_strength", "d", "n", "m", "patches", "sigma_p", "eta_scale", "batch_size", "pretrain_epochs")
+    cell = {name: getattr(config, name) for name in names}
+    found = browser.execute_script("return window.theory.closedForms(arguments[0], arguments[1])", cell, active)
+    expected = closed_forms(config, active)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
+
+
+def test_plots_are_drawn_without_a_network(browser: Any) -> None:
+    ready(browser)
+    drawn = browser.execute_script("return document.querySelectorAll('.plot .main-svg').length")
+    assert drawn >= 3
+    test_nothing_is_fetched_from_a_network(browser)
+    test_the_console_stays_silent(browser)
+
+
+def test_a_slider_moves_from_the_keyboard_and_a_sentence_says_so(browser: Any) -> None:
+    ready(browser)
+    slider = browser.find_element("css selector", "#plot-theory input[type=range]")
+    said = browser.find_element("css selector", "#plot-theory .says")
+    before, shown = said.text, slider.get_attribute("aria-valuetext")
+    browser.execute_script("arguments[0].focus()", slider)
+    press(browser, "\ue014")  # right
+    assert said.text != before
+    assert slider.get_attribute("aria-valuetext") != shown
+    assert browser.find_element("css selector", "#plot-theory .area").get_attribute("aria-label") == said.text
+
+
+def test_the_explorer_says_what_the_closed_forms_are(browser: Any) -> None:
+    from theory.config import TheoryConfig
+    from theory.predict import closed_forms
+
+    browser.refresh()
+    ready(browser)
+    said = browser.find_element("css selector", "#plot-theory .says").text
+    expected = closed_forms(TheoryConfig(signal_strength=0.5), 0.5)
+    assert f"X = {expected['X']:.3g};" in said
+    assert f"kappa is {expected['kappa_sgd']:.3g}," in said
+
+
+def test_filters_of_a_plot_choose_its_runs(browser: Any) -> None:
+    ready(browser)
+    pick = ui.Select(browser.find_elements("css selector", "#plot-tow select")[2])
+    names = [option.text for option in pick.options if option.text != "all"]
+    said = browser.find_element("css selector", "#plot-tow .says")
+    number = lambda: int(said.text.split()[0])  # noqa: E731
+    pick.select_by_visible_text("all")
+    total, parts = number(), []
+    for name in names:
+        pick.select_by_visible_text(name)
+        parts.append(number())
+    assert sum(parts) == total > max(parts)
+
+
+def test_a_claim_opens_its_regime_command_and_records(browser: Any) -> None:
+    details = browser.find_element("css selector", "#verdicts details:has(button.behind)")
+    browser.execute_script("arguments[0].open = true; arguments[0].querySelector('button').focus()", details)
+    press(browser, "\ue007")
+    dialog = browser.find_element("css selector", "dialog")
+    ui.WebDriverWait(browser, 10).until(lambda _: dialog.find_elements("css selector", "button.run"))
+    press(browser, "\ue00c")
+
+
+def test_numbers_drawn_are_shown_when_asked_for(browser: Any) -> None:
+    button = browser.find_element("css selector", "button.numbers")
+    browser.execute_script("arguments[0].click()", button)
+    figure = button.find_element("xpath", "ancestor::figure")
+    ui.WebDriverWait(browser, 10).until(lambda _: figure.find_elements("css selector", ".drawn td"))
+    assert button.get_attribute("aria-expanded") == "true"
+
+
+def test_the_first_screen_has_findings_with_a_picture_each(browser: Any) -> None:
+    found = browser.execute_script("return [...document.querySelectorAll('.headlines article')].map(a => "
+                                   "[!!a.querySelector('img'), a.querySelector('.verdict').textContent])")  # fmt: skip
+    assert len(found) >= 2
+    assert all(drawn and verdict for drawn, verdict in found)
+
+
+def test_no_table_of_claims_scrolls_inside_itself(browser: Any) -> None:
+    for width in (390, 1400):
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        script = "const t = document.querySelector('.claims'); return [t.scrollWidth, t.clientWidth, innerWidth]"
+        inner, outer, screen = browser.execute_script(script)
+        assert inner <= outer <= screen
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_the_first_tab_stop_skips_to_the_content(browser: Any) -> None:
     browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
     browser.refresh()

@@ -7,13 +7,31 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from figures.tables.intervals import effect_text, interval, pooled_deviation, simultaneous, span, spread_text, summarize
+from figures.tables.intervals import (
+    column_intervals,
+    effect_text,
+    interval,
+    pooled_deviation,
+    simultaneous,
+    span,
+    spread_text,
+    summarize,
+)
 
 
 def test_interval_is_the_t_interval_over_seeds() -> None:
     found = interval([1.0, 2.0, 3.0])
     half = 4.302652729911275 / math.sqrt(3)  # t(0.975, 2 degrees of freedom) times sd / sqrt(3), sd = 1
     assert found == pytest.approx({"mean": 2.0, "sd": 1.0, "low": 2.0 - half, "high": 2.0 + half, "seeds": 3})
+
+
+def test_columns_have_the_interval_of_each_whatever_is_missing() -> None:
+    values = np.array([[1.0, 2.0, np.nan, np.nan], [2.0, np.nan, np.nan, 4.0], [4.0, 5.0, np.nan, np.nan]])
+    found = column_intervals(values)
+    for place in range(4):
+        alone = interval(values[:, place])
+        for name, value in alone.items():
+            np.testing.assert_allclose(found[name][place], value, rtol=1e-12, err_msg=f"{name} {place}")
 
 
 def test_one_seed_has_no_spread() -> None:

@@ -5,8 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from figures.tables.intervals import summarize
 from figures.tables.records import Records
-from figures.tables.theory import claim_records, middle_strength, theory_cells, theory_table, trajectory_table
+from figures.tables.theory import (
+    claim_records,
+    middle_strength,
+    theory_cells,
+    theory_table,
+    trajectory_summary,
+    trajectory_table,
+)
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -25,6 +33,19 @@ def test_trajectories_keep_every_seed_and_epoch(golden: Store) -> None:
     assert set(table["metric"]) == {"kappa_retain"}
     wide = table.pivot(index="seed", columns="epoch", values="value").to_numpy()
     np.testing.assert_allclose(wide, record.arrays()["trajectory_kappa_retain"], rtol=1e-12)
+
+
+def test_summaries_of_trajectories_are_those_of_their_rows_with_the_prediction_beside(golden: Store) -> None:
+    record = golden.records("theory")[0]
+    found = trajectory_summary(record, ["kappa_retain", "test_error", "never_recorded"])
+    plain = summarize(trajectory_table(record, ["kappa_retain", "test_error"]), ["metric", "epoch"])
+    for name in ("metric", "epoch", "seeds"):
+        assert found[name].tolist() == plain[name].tolist()
+    for name in ("mean", "sd", "low", "high"):
+        np.testing.assert_allclose(found[name], plain[name].astype(float), rtol=1e-12, err_msg=name)
+    predicted = record.arrays()["predicted_test_error"]
+    assert found[found["metric"] == "test_error"]["predicted"].tolist() == predicted.tolist()
+    assert found[found["metric"] == "kappa_retain"]["predicted"].isna().all()  # as in records made before
 
 
 def test_a_seed_that_diverged_is_marked_and_its_missing_number_is_no_zero() -> None:

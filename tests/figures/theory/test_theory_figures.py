@@ -1,15 +1,33 @@
 """Figures of the theory show exactly the numbers of the records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from figures.catalogue import find
 from figures.drawing.drawing import Drawing
-from figures.theory.beside_networks import rows
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from repro.records.record import Record
 from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]
+
+
+@dataclass
+class Chosen:
+    """A few records, read like a store."""
+
+    found: Sequence[Record]
+
+    def records(self, kind: str | None = None) -> list[Record]:
+        return [record for record in self.found if kind in (None, record.kind)]
+
+    def verify(self) -> list[str]:
+        return []
 
 
 def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
@@ -17,6 +35,17 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
     last = data[(data["epoch"] == 200) & (data["metric"] == "test_error")].set_index(["pretrain", "unlearn"])["mean"]
     expected = {("sgd", "sgd"): 0.41, ("sgd", "sam"): 0.31, ("sam", "sgd"): 0.21, ("sam", "sam"): 0.11}
     assert last.to_dict() == pytest.approx(expected)
+
+
+def test_predictions_are_thin_lines_on_the_curves_they_predict(drawing: Draw) -> None:
+    found = drawing("fig-theory-trajectories")
+    panel = found.figure.axes[2]  # test error
+    thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
+    assert len(thin) == 4
+    data = found.data[found.data["metric"] == "test_error"]
+    np.testing.assert_allclose(data["predicted"], data["mean"] + 0.02)
+    assert sorted(line.get_ydata()[-1] for line in thin) == pytest.approx([0.13, 0.23, 0.33, 0.43])
+    assert not [line for line in found.figure.axes[0].get_lines() if line.get_linewidth() == 0.5]
 
 
 def test_boundaries_are_drawn_from_the_claim_with_most_seeds(drawing: Draw) -> None:
@@ -36,13 +65,70 @@ def test_phase_cells_carry_their_signal_norm(drawing: Draw) -> None:
     np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.5))
 
 
-def test_theory_and_networks_stand_side_by_side_at_the_same_strength(golden: Store) -> None:
-    found = rows([golden])
-    key = {"stage": "after", "metric": "test_error", "pretrain": "sgd", "unlearn": "sam", "signal_strength": 0.5}
-    (row,) = [row for row in found if key.items() <= row.items()]
-    assert row["exact theory"] == "0.310 ± 0.010 (3)"
-    assert row["two-layer network"] == "0.500 ± 0.000 (2)"
-    assert row["ResNet"] == "0.500 ± 0.000 (2)"
-    (strong,) = [row for row in found if (key | {"signal_strength": 1.0}).items() <= row.items()]
-    assert strong["two-layer network"] == "0.000 ± 0.000 (2)"
-    assert rows([Store(golden.root / "nothing")]) == []
+def test_the_noise_drive_grows_with_the_steps_of_pretraining(drawing: Draw) -> None:
+    data = drawing("fig-theory-drive").data
+    # X = 0.6 eta N (P - 1)^2 sigma_p^2 d / (n m), with eta d = 10, n = 4, m = 2 and two steps an epoch
+    np.testing.assert_allclose(data["X"], 0.6 * 10 * 2 * data["pretrain_epochs"] / (4 * 2))
+    np.testing.assert_allclose(data["error"], np.where(data["signal_strength"] > 1, 0.05, 0.4))
+
+
+def test_survival_is_the_joint_share_of_the_active_at_its_depth(drawing: Draw) -> None:
+    drawn = drawing("fig-theory-survival")
+    np.testing.assert_allclose(drawn.data["survive"], (drawn.data["probe_rho_scale"] < 1) * 1.0)
+    np.testing.assert_allclose(drawn.data["depth"], 1 / drawn.data["probe_rho_scale"])
+    assert set(drawn.data["start"]) == {"initialization"}
+    assert "gives the share within 0.010" in drawn.caption
+
+
+def test_odds_are_the_ratio_of_the_weights(drawing: Draw) -> None:
+    data = drawing("fig-theory-odds").data
+    np.testing.assert_allclose(data["odds"], data["alpha"] / (1 - data["alpha"]))
+    np.testing.assert_allclose(data["forget_error"], 1 - data["alpha"])
+
+
+def test_the_surplus_stands_beside_its_closed_form_branch_by_branch(drawing: Draw) -> None:
+    data = drawing("fig-theory-surplus").data
+    difference = data[data["reading"] == "difference"]
+    assert difference["value"].tolist() == [1.0, 4.0, 16.0]
+    assert difference["closed"].tolist() == [1.0, 4.0, 12.0]
+    assert "linear: 2.00 to 2.00 (closed form 2.00 to 2.00)" in drawing("fig-theory-surplus").caption
+
+
+def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing: Draw) -> None:
+    found = drawing("fig-theory-vs-empirical")
+    key = (found.data[["signal_strength", "pretrain", "unlearn", "stage"]] == [0.5, "sgd", "sam", "after"]).all(axis=1)
+    values = found.data[key].set_index("quantity")
+    assert values.loc["test_error", "theory"] == pytest.approx(0.31)
+    assert values.loc["test_error", "network"] == 0.5
+    assert values.loc["kappa", "theory"] == pytest.approx(0.62)  # of R and F together
+    assert {record.config.get("model", "patch-cnn") for record in found.records} == {"patch-cnn"}
+    assert "resnet8-narrow" in found.caption
+    assert "no momentum = 0.9" in found.caption
+
+
+def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
+    data = drawing("fig-theory-twin").data
+    assert set(data["epoch"]) == {1, 2}
+    rows = data[(data["quantity"] == "kappa") & (data["epoch"] == 2)]
+    np.testing.assert_allclose(rows["network"], 0.3)
+    np.testing.assert_allclose(rows["twin"], 0.6, rtol=1e-6)
+    np.testing.assert_allclose(data[data["quantity"] == "forget_error"]["network"], 0.125 * data["epoch"].unique()[0]
+                               * data[data["quantity"] == "forget_error"]["epoch"])  # fmt: skip
+
+
+def test_a_network_alone_names_the_command_that_brings_its_theory(tmp_path: Path, golden: Store) -> None:
+    alone = [record for record in golden.records("unlearn") if record.config["dataset"] == "signal-noise"]
+    records = Records([Chosen(alone)])
+    for name in ("fig-theory-vs-empirical", "fig-theory-twin"):
+        (missing,) = find(name)(records, Theme("light")).missing
+        assert missing.endswith(": repro compare")
+
+
+def test_the_ladder_gives_each_step_its_distance(drawing: Draw) -> None:
+    data = drawing("tab-ladder").data.set_index(["step", "pretrain", "stage"])
+    # Before: |0.5 - 0.2| at s = 0.5 and |0 - 0.2| at 1.
+    assert data.loc[("momentum 0.9", "sgd", "before"), "distance"] == pytest.approx(0.25)
+    # Matched: the network's second point has test error 0.3, its twin's first 0.25.
+    assert data.loc[("momentum 0.9", "sam", "matched"), "distance"] == pytest.approx(0.05)
+    assert data.index[0][0] == "the theory's network"
+    assert "bias" in " ".join(drawing("fig-ladder").missing)

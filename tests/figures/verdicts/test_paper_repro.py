@@ -21,11 +21,11 @@ def test_an_empty_store_has_run_nothing(empty: Store) -> None:
 
 def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
     found = list(rows(golden))
-    assert len(found) == len(set(found)) == 48
+    assert len(found) == len(set(found)) == 51
     assert found[2:4] == ["Theorem 3.2", "Theorem 3.3"]
     assert found[11:20] == [f"Finding {name}" for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b")]
-    assert found[20:38] == [name for name, entry in FIGURES.items() if entry.claims]
-    assert found[38:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9)]
+    assert found[20:41] == [name for name, entry in FIGURES.items() if entry.claims]
+    assert found[41:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9)]
 
 
 def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store, tmp_path: Path) -> None:
@@ -78,12 +78,16 @@ def test_finding_2_compares_minmax_with_its_own_inner_rule(golden: Store) -> Non
 def test_a_theory_verdict_is_taken_from_its_claim_record(tmp_path: Path) -> None:
     store = Store(tmp_path)
     result = {"claim": "lemma-3.1-activation", "title": "activation", "verdict": "contradicted",
-              "regime": "s = 0.5", "estimate": 0.25, "interval": [0.2, 0.3], "seeds": 7, "rows": []}  # fmt: skip
+              "regime": "s = 0.5", "estimate": 0.25, "interval": [0.2, 0.3], "seeds": 7, "rows": [],
+              "parts": [], "sentence": "Four in ten.", "change": "The radius."}  # fmt: skip
     record = store.save("theory_claim", {"claim": "lemma-3.1-activation"}, result=result)
     row = rows(store)["Lemma 3.1"]
     assert row["verdict"] == "contradicted"
     assert "0.25 [0.2, 0.3] (7 seeds)" in row["our number"]
     assert row["record"] == f"runs/{record.run_id}"
+    text = write_page([store], tmp_path / "page.md").read_text()
+    assert "\n> Four in ten.\n" in text
+    assert "\nWhat would change the verdict: The radius.\n" in text
 
 
 def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> None:

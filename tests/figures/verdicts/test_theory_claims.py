@@ -13,7 +13,7 @@ Read = Callable[[Sequence[Record]], Records]
 
 def claim(name: str, verdict: str, **result: object) -> Record:
     found = {"claim": name, "title": name.upper(), "verdict": verdict, "regime": "s = 0.5", "estimate": 0.25,
-             "interval": [0.2, 0.3], "seeds": 7}  # fmt: skip
+             "interval": [0.2, 0.3], "seeds": 7, "parts": []}  # fmt: skip
     return Record(name, "theory_claim", "ok", {"claim": name}, found | result, {})
 
 
@@ -39,15 +39,15 @@ def test_claims_of_one_figure_have_a_common_verdict(records_of: Read, first: str
     assert [record.run_id for record in found.records] == ["a", "b"]
 
 
-@pytest.mark.parametrize(("regime", "verdict"), [
-    ("holds: a (0.2); b", "holds"), ("holds: a. fails: b; c", "mixed"), ("fails: b; c", "contradicted"),
-    ("s = 0.5", "as recorded"),
-])  # fmt: skip
-def test_the_parts_of_a_claim_are_judged_by_the_rule_that_judges_networks(
-    records_of: Read, regime: str, verdict: str
-) -> None:
-    records = records_of([claim("a", "as recorded", regime=regime)])
-    assert one_claim("a", records).verdict == verdict
+def test_a_record_of_an_older_version_of_the_claims_is_passed_over(records_of: Read) -> None:
+    old = claim("a", "holds")
+    del old.result["parts"]
+    assert one_claim("a", records_of([old])).verdict == "not run"
+
+
+def test_a_claim_brings_its_sentence_and_what_would_change_it(records_of: Read) -> None:
+    found = one_claim("a", records_of([claim("a", "mixed", sentence="So it is.", change="The clock.")]))
+    assert (found.verdict, found.sentence, found.change) == ("mixed", "So it is.", "The clock.")
 
 
 def test_every_claim_is_an_item_with_its_own_command() -> None:

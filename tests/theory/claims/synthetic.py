@@ -31,6 +31,7 @@ def made(cell: TheoryConfig, *, epochs=(0, 1), stopped_at=None, retrained: float
         retrained={name: np.full(cell.seeds, retrained) for name in TRAINING_METRICS},
         stopped_at=reached,
         diverged_at=np.full(cell.seeds, -1),
+        pretrained_at=np.full(cell.seeds, -1),
     )
 
 
@@ -39,11 +40,14 @@ def seeded(grid: dict, seeds: int) -> dict:
     return {name: cell.changed(seeds=seeds) for name, cell in grid.items()}
 
 
-def verdicts(finding) -> dict[str, bool]:
-    """Return each part of a finding and whether it holds, read from its regime."""
-    parts = {}
-    for text in finding.regime.split(". "):
-        word, _, names = text.partition(": ")
-        if word in ("holds", "fails"):
-            parts |= dict.fromkeys(names.split("; "), word == "holds")
-    return parts
+def grown(grid, make, seeds: int) -> dict:
+    """Return the runs that a grid asks for until it asks no more, each made by `make(name, cell)`."""
+    runs: dict = {}
+    while new := {name: cell for name, cell in seeded(grid(runs), seeds).items() if name not in runs}:
+        runs |= {name: make(name, cell) for name, cell in new.items()}
+    return runs
+
+
+def sides(finding) -> dict[str, int]:
+    """Return each part of a finding and its side: +1 where claimed, -1 elsewhere, 0 undecided."""
+    return {row["part"]: row["side"] for row in finding.parts}

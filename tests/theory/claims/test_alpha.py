@@ -1,90 +1,139 @@
-"""Lemma 3.4, retain weight: the smallest benign alpha, the gap between rules, and how the gap must grow."""
+"""Lemma 3.4, retain weight: thresholds by bisection, the gap in odds, and how it moves with d and with n apart."""
 
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import made, seeded, verdicts
+from tests.theory.claims.synthetic import grown, made, sides
 from theory.bounds import alpha_gap
-from theory.claims.alpha import ALPHAS, MATCHED, RATIOS, SETTINGS, Thresholds, grid, rate, thresholds, tolerance
-from theory.claims.claim import Runs
-from theory.config import ClaimConfig
+from theory.claims.alpha import (
+    CLOSE,
+    COARSE,
+    LINES,
+    MATCHED,
+    MIDDLE,
+    Line,
+    grid,
+    measure,
+    next_alpha,
+    rate,
+    threshold,
+    tolerance,
+)
+from theory.config import ClaimConfig, TheoryConfig
 
 SEEDS = 4
 CONFIG = ClaimConfig(claim="x", seeds=SEEDS)
 
 
-def runs_with(gap, *, sam: float = 0.1, matched: float = -0.1) -> Runs:
-    """Return runs that overfit benignly from alpha = `sam` on with SAM, and from there plus `gap(d / n)` with SGD.
+def runs_with(sgd, sam, *, matched: float = -0.1) -> dict:
+    """Return runs that overfit benignly from alpha = `sgd(cell)` or `sam(cell)` on.
 
     At matched forgetting SAM's test error is SGD's plus `matched`.
     """
-    runs = {}
-    for name, cell in seeded(grid(), SEEDS).items():
+
+    def make(name, cell):
         spread = 1e-3 * np.arange(SEEDS)[:, None]
         if len(name) == 3:
-            _, rule, _ = name
-            runs[name] = made(cell, stopped_at=5, test_error=0.3 + spread**2 + (rule != "SGD") * (matched + spread))
-        else:
-            *_, rule, ratio, alpha = name
-            benign = alpha >= sam - 1e-9 + (gap(ratio) if rule == "sgd" else 0.0)
-            runs[name] = made(cell, test_error=np.where(benign, 0.09, 0.11), forget_error=alpha)
-    return runs
+            return made(cell, stopped_at=5, test_error=0.3 + spread**2 + (name[1] != "SGD") * (matched + spread))
+        least = {"sgd": sgd, "sam": sam}[name[2]](cell)
+        return made(cell, test_error=0.1 + 0.5 * (least - cell.alpha), forget_error=1 - cell.alpha)
+
+    return grown(grid, make, SEEDS)
 
 
 def test_a_threshold_is_where_error_becomes_low_for_good():
-    errors = np.full((4, len(ALPHAS), 3), 0.05)
-    errors[:, ALPHAS <= 0.5] = 0.3
-    errors[:, ALPHAS == 0.2] = 0.05  # low by accident, high again after
-    found = Thresholds({}, {"sgd": errors, "sam": np.full_like(errors, 0.4)}, {})
-    np.testing.assert_allclose(found.alpha("sgd", np.arange(3)), 0.55)
-    assert np.all(np.isnan(found.alpha("sam", np.arange(3))))
+    alphas = np.array([0.0, 0.2, 0.4, 0.6, 1.0])
+    assert threshold(alphas, np.array([0.3, 0.05, 0.2, 0.0, 0.0])) == pytest.approx(0.5)  # low by accident at 0.2
+    assert threshold(alphas, np.full(5, 0.05)) == 0.0  # every alpha: no grid has a floor
+    assert np.isnan(threshold(alphas, np.full(5, 0.4)))
 
 
-def test_a_gap_is_sgd_minus_sam_and_rows_name_the_forget_error_at_each_threshold():
-    found = thresholds(runs_with(lambda ratio: 0.3))
-    assert [tuple(setting.label.values()) for setting in found] == SETTINGS
-    np.testing.assert_allclose(found[0].gap(np.arange(SEEDS)), 0.3)
-    for row in found[0].rows():
-        assert (row["alpha_sgd"], row["alpha_sam"]) == (pytest.approx(0.4), pytest.approx(0.1))
-        assert row["forget_error_sgd"] == pytest.approx(0.4)
-        assert not row["at_grid_floor_sam"]
+def test_bisection_closes_in_on_the_threshold_and_stops_where_there_is_none():
+    alphas = list(COARSE)
+    error = lambda alpha: 0.11 if alpha < 0.3173 else 0.09  # noqa: E731
+    while (new := next_alpha(np.array(alphas), np.array([error(a) for a in alphas]))) is not None:
+        alphas = sorted([*alphas, new])
+        assert len(alphas) < 20
+    assert threshold(np.array(alphas), np.array([error(a) for a in alphas])) == pytest.approx(0.3173, abs=CLOSE)
+    assert next_alpha(np.array(COARSE), np.full(6, 0.05)) is None
+    assert next_alpha(np.array(COARSE), np.full(6, 0.4)) is None
 
 
-@pytest.mark.parametrize("gap, holds", [(0.3, True), (0.0, False), (-0.05, False)])
-def test_sam_tolerates_less_where_the_gap_is_positive(gap, holds):
-    finding = tolerance(runs_with(lambda ratio: gap), CONFIG)
-    found = {part: good for part, good in verdicts(finding).items() if part.startswith("matched epochs")}
-    assert len(found) == len(SETTINGS)
-    assert set(found.values()) == {holds}
-    assert finding.estimate.value == pytest.approx(gap)
+def test_rows_hold_both_thresholds_the_gap_in_alpha_and_odds_and_the_forget_error_at_each():
+    found = measure(runs_with(lambda cell: 0.8, lambda cell: 0.5))
+    assert [one.line for one in found] == LINES
+    for one in found:
+        for row in one.rows():
+            assert (row["alpha_sgd"], row["alpha_sam"]) == (pytest.approx(0.8, abs=5e-3), pytest.approx(0.5, abs=5e-3))
+            assert row["odds_gap"] == pytest.approx(0.8 / 0.2 - 1.0, abs=0.1)
+            assert row["gap"] == pytest.approx(0.3, abs=5e-3)
+            assert row["forget_error_sgd"] == pytest.approx(0.2, abs=5e-3)
+            assert not row["every_alpha_sam"]
 
 
-@pytest.mark.parametrize("matched, holds", [(-0.1, True), (0.1, False), (0.0, False)])
-def test_at_matched_forgetting_a_lower_test_error_is_what_holds(matched, holds):
-    found = verdicts(tolerance(runs_with(lambda ratio: 0.3, matched=matched), CONFIG))
-    assert [good for part, good in found.items() if part.startswith("matched forgetting")] == [holds] * len(MATCHED)
+def test_a_rule_that_tolerates_every_alpha_has_odds_of_zero():
+    (one, *_) = measure(runs_with(lambda cell: 0.8, lambda cell: -1.0))
+    np.testing.assert_allclose(one.odds_gap(np.arange(SEEDS)), 4.0, rtol=0.02)
+    assert all(row["every_alpha_sam"] for row in one.rows())
 
 
-def test_a_rate_is_near_one_half_only_if_the_gap_grows_like_the_root():
-    root = {12.5: 0.05, 50.0: 0.1, 200.0: 0.2, 800.0: 0.4}
-    for gap, holds, exponent in ((root.__getitem__, True, 0.5), (lambda ratio: 0.2, False, 0.0)):
-        finding = rate(runs_with(gap), CONFIG)
-        bound, *rates = verdicts(finding).values()
-        assert bound
-        assert set(rates) == {holds}
-        assert finding.estimate.value == pytest.approx(exponent, abs=0.01)
+@pytest.mark.parametrize("gap, side", [(0.3, 1), (-0.3, -1)])
+def test_sam_tolerates_less_where_the_gap_is_positive(gap, side):
+    finding = tolerance(runs_with(lambda cell: 0.5 + gap, lambda cell: 0.5), CONFIG)
+    found = {part: where for part, where in sides(finding).items() if part.startswith("matched epochs")}
+    assert len(found) == len(LINES)
+    assert set(found.values()) == {side}
+    assert finding.estimate.value == pytest.approx(gap, abs=0.01)
 
 
-def test_the_bound_is_the_root_of_d_over_n_and_says_nothing_here():
+def test_a_rule_without_any_benign_alpha_is_off_the_grid_and_decides_nothing():
+    finding = tolerance(runs_with(lambda cell: 2.0, lambda cell: 0.5), CONFIG)
+    found = {part: where for part, where in sides(finding).items() if part.startswith("matched epochs")}
+    assert set(found.values()) == {0}
+    assert "off the grid" in finding.regime
+
+
+@pytest.mark.parametrize("matched, side", [(-0.1, 1), (0.1, -1), (0.0, 0)])
+def test_at_matched_forgetting_a_lower_test_error_is_what_holds(matched, side):
+    found = sides(tolerance(runs_with(lambda cell: 0.8, lambda cell: 0.5, matched=matched), CONFIG))
+    assert [where for part, where in found.items() if part.startswith("matched forgetting")] == [side] * len(MATCHED)
+
+
+def odds_to_alpha(odds: float) -> float:
+    return odds / (1 + odds)
+
+
+@pytest.mark.parametrize("in_d, in_n, d_side, n_side", [
+    (0.5, -0.5, 1, 1), (0.2, 0.3, 1, -1), (0.8, -0.5, -1, 1), (0.3, -0.8, 1, 1)])  # fmt: skip
+def test_the_bound_is_asked_of_the_exponents_of_d_and_of_n_apart(in_d, in_n, d_side, n_side):
+    """An upper bound of order sqrt(d / n) lets the gap grow at most as the root of d, and makes it fall with n."""
+
+    def sgd(cell):
+        return odds_to_alpha(1.0 + 2.0 * (cell.d / MIDDLE["d"]) ** in_d * (cell.n / MIDDLE["n"]) ** in_n)
+
+    finding = rate(runs_with(sgd, lambda cell: 0.5), CONFIG)
+    found = sides(finding)
+    assert {where for part, where in found.items() if "along d" in part} == {d_side}
+    assert {where for part, where in found.items() if "along n" in part} == {n_side}
+    assert finding.estimate.value == pytest.approx(in_d, abs=0.05)
+
+
+def test_the_bound_is_the_root_of_d_over_n():
     assert alpha_gap(400.0) == 20.0
-    assert all(alpha_gap(ratio) > 1.0 for ratio in RATIOS)
 
 
-def test_cells_have_the_ratios_and_weights_they_are_named_by():
-    for name, cell in grid().items():
-        if len(name) == 6:
-            strength, pretrain, clock, rule, ratio, alpha = name
-            assert (cell.signal_strength, cell.pretrain, cell.unlearn) == (strength, pretrain, rule)
-            assert (cell.d / cell.n, cell.alpha) == (ratio, alpha)
-            assert cell.eta == pytest.approx(0.01 if clock == "fixed eta" else 40 / cell.d)
-            assert rule == "sgd" or cell.rho == pytest.approx(cell.rho_th)
+def test_cells_have_the_sizes_and_weights_they_are_named_by():
+    assert {line.along for line in LINES} == {"d", "n"}
+    for name, cell in grid({}).items():
+        if len(name) != 4:
+            continue
+        line, value, rule, alpha = name
+        assert (cell.signal_strength, cell.pretrain, cell.unlearn) == (line.strength, line.pretrain, rule)
+        assert (getattr(cell, line.along), cell.alpha) == (value, alpha)
+        assert cell.n_forget == cell.n // 5
+        assert cell.eta == pytest.approx(0.01 if line.clock == "eta fixed" else 40 / cell.d)
+        assert rule == "sgd" or cell.rho == pytest.approx(cell.rho_th)
+
+
+def test_the_headline_is_the_default_pretraining_in_the_natural_clock():
+    assert LINES[0] == Line(2.0, TheoryConfig().pretrain, "eta ~ 1/d", "d")

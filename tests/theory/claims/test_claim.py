@@ -1,44 +1,84 @@
-"""Claims: the listing, the verdict, the record, and that nothing is computed twice."""
+"""Claims: the listing, the verdict by intervals, the record, and that nothing is computed twice."""
 
 import json
 
 import pytest
+from scipy.stats import t
 
 from repro.records.errors import ConfigError
+from repro.records.store import Store
+from tests.theory.claims.synthetic import sides
+from theory.claims import cells
 from theory.claims import claim as claims
-from theory.claims.claim import CLAIMS, judge, load_claim, run_claims, simulate_grid
+from theory.claims.claim import CLAIMS, Part, judge, load_claim, run_claims, simulate_grid
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import NOTHING, Estimate
+from theory.stats import NOTHING, Estimate, simultaneous
 
 QUICK = "lemma-3.1-activation"
+CONFIG = ClaimConfig(claim="x", seeds=40)
+IN, OUT, WIDE = Estimate(0.0, -0.1, 0.1), Estimate(2.0, 1.9, 2.1), Estimate(0.9, 0.5, 1.3)
+
+
+def judged(*estimates: Estimate):
+    parts = {name: Part(estimate, -1.0, 1.0, "off the grid") for name, estimate in zip("abcd", estimates, strict=False)}
+    return judge(parts, "a", CONFIG, rows=[], sentence="so it is")
 
 
 @pytest.mark.parametrize(
-    "parts, verdict, regime",
+    "estimates, verdict, regime",
     [
-        ({"a": True, "b": True}, "holds", "holds: a; b"),
-        ({"a": True, "b": False}, "holds in a regime", "holds: a. fails: b"),
-        ({"a": False, "b": False}, "contradicted", "fails: a; b"),
+        ((IN, IN), "holds", "holds: a (0); b (0)"),
+        ((IN, OUT), "mixed", "holds: a (0). fails: b (2)"),
+        ((IN, WIDE), "holds in a regime", "holds: a (0). undecided: b (0.9)"),
+        ((OUT, WIDE), "contradicted", "fails: a (2). undecided: b (0.9)"),
+        ((WIDE, NOTHING), "undecided", "undecided: a (0.9); b (off the grid)"),
+        ((OUT, OUT), "contradicted", "fails: a (2); b (2)"),
     ],
 )
-def test_a_claim_holds_only_if_all_its_parts_do(parts, verdict, regime):
-    finding = judge(parts, NOTHING, [])
+def test_intervals_decide_and_what_is_off_the_grid_decides_nothing(estimates, verdict, regime):
+    finding = judged(*estimates)
     assert (finding.verdict, finding.regime) == (verdict, regime)
+    assert finding.sentence == "so it is"
+
+
+def test_intervals_must_hold_together_so_that_one_of_many_is_wider():
+    near = Estimate(0.8, 0.61, 0.99)  # by itself inside [-1, 1]
+    assert sides(judged(near)) == {"a": 1}
+    assert sides(judged(near, IN, IN)) == {"a": 0, "b": 1, "c": 1}
+    wide = simultaneous(Estimate(0.0, -1.0, 2.0), 10, 40)
+    ratio = t.ppf(1 - 0.025 / 10, 39) / t.ppf(0.975, 39)
+    assert (wide.low, wide.high) == (pytest.approx(-ratio), pytest.approx(2 * ratio))
+    assert simultaneous(IN, 1, 40) == pytest.approx(IN)
+
+
+def test_an_interval_wholly_below_or_above_the_region_fails_and_one_across_its_border_decides_nothing():
+    for estimate, side in (
+        (Estimate(-2, -2.1, -1.9), -1),
+        (OUT, -1),
+        (WIDE, 0),
+        (Estimate(-1, -1.2, -0.8), 0),
+        (IN, 1),
+    ):
+        assert Part(estimate, -1.0, 1.0).side(1, 40) == side
+    assert Part(OUT, low=1.0).side(1, 40) == 1
+    assert Part(OUT, high=1.0).side(1, 40) == -1
+    assert Part(Estimate(0.5, None, None), 0.0, 1.0).side(1, 40) == 0
 
 
 def test_a_table_is_rounded_to_four_digits_and_the_estimate_is_not():
-    finding = judge({"a": True}, Estimate(0.123456, 0.1, 0.2), [{"x": 0.123456, "y": float("nan"), "z": "text"}])
-    assert finding.rows == [{"x": 0.1235, "y": None, "z": "text"}]
+    rows = [{"x": 0.123456, "y": float("nan"), "z": "text", "w": float("inf")}]
+    finding = judge({"a": Part(Estimate(0.123456, 0.1, 0.2))}, "a", CONFIG, rows=rows, sentence="")
+    assert finding.rows == [{"x": 0.1235, "y": None, "z": "text", "w": None}]
     assert finding.estimate.value == 0.123456
+    assert finding.parts == [{"part": "a", "estimate": 0.1235, "estimate_low": 0.1, "estimate_high": 0.2,
+                              "claimed_low": None, "claimed_high": None, "side": 1}]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_listed_claim_has_words_and_a_grid(name):
     claim = load_claim(name)
-    assert claim.title
-    assert claim.statement
-    assert claim.quantity
-    assert all(isinstance(cell, TheoryConfig) for cell in claim.grid().values())
+    assert all(text.strip() for text in (claim.title, claim.statement, claim.quantity, claim.change))
+    assert all(isinstance(cell, TheoryConfig) for cell in claim.grid({}).values())
 
 
 def test_every_claim_that_a_module_defines_is_listed():
@@ -51,43 +91,50 @@ def test_an_unknown_claim_names_the_nearest(store):
         run_claims(store, names=["lemma-3.1-activations"], seeds=2)
 
 
-def test_every_cell_of_a_grid_runs_on_the_seeds_asked_for():
+def test_every_cell_of_a_grid_runs_on_the_seeds_asked_for(store):
     claim = load_claim(QUICK)
-    runs = simulate_grid(claim, ClaimConfig(claim=QUICK, seeds=3, first_seed=5))
-    assert set(runs) == set(claim.grid())
-    for name, cell in claim.grid().items():
+    runs = simulate_grid(claim, ClaimConfig(claim=QUICK, seeds=3, first_seed=5), store)
+    assert set(runs) == set(claim.grid({}))
+    for name, cell in claim.grid({}).items():
         assert runs[name].seeds.tolist() == [5, 6, 7]
         assert runs[name].config == cell.changed(seeds=3, first_seed=5)
 
 
-def test_a_claim_writes_one_complete_record_and_runs_once(store):
-    record = run_claims(store, seeds=2, names=[QUICK])[0]
-    result = record.result
-    assert result["claim"] == QUICK
-    assert result["seeds"] == 2
-    assert result["estimate"] == pytest.approx(1.0, abs=0.01)  # SAM's perturbation switches all of them off
-    assert result["interval"][0] <= result["estimate"] <= result["interval"][1]
-    assert result["command"] == f"repro theory claims {QUICK} --seeds 2"
-    assert len(json.dumps(result, indent=1)) < 50_000
-    assert run_claims(store, seeds=2, names=[QUICK])[0].provenance == record.provenance
-    other = run_claims(store, seeds=2, first_seed=7, names=[QUICK])[0]
-    assert other.run_id != record.run_id
-    assert other.result["rows"] != result["rows"]
+def test_a_grid_is_asked_again_until_it_wants_no_more(store, monkeypatch):
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=1, epochs=0, directions=64)
+    asked = []
+
+    def grid(runs):
+        asked.append(sorted(runs))
+        return {alpha: base.changed(alpha=alpha) for alpha in (0.5, 0.6, 0.7)[: len(asked)]}
+
+    claim = claims.Claim("t", "s", "q", "c", grid, lambda runs, config: judged(IN))
+    runs = simulate_grid(claim, ClaimConfig(claim="x", seeds=2), store)
+    assert asked == [[], [0.5], [0.5, 0.6], [0.5, 0.6, 0.7]]
+    assert list(runs) == [0.5, 0.6, 0.7]
 
 
-def test_a_record_from_elsewhere_is_not_checked_again(store, tmp_path):
-    record = run_claims(store, seeds=2, names=[QUICK])[0]
-    elsewhere = type(store)(tmp_path / "empty")
-    assert run_claims(elsewhere, seeds=2, names=[QUICK], known=[record]) == [record]
-    assert list(elsewhere.records("theory_claim")) == []
+def test_a_record_holds_the_analysis_names_its_cells_and_is_made_once(store, monkeypatch):
+    (record,) = run_claims(store, names=[QUICK], seeds=3)
+    result = json.loads(json.dumps(record.result))
+    assert (result["claim"], result["seeds"]) == (QUICK, 3)
+    assert record.config["version"] == claims.VERSION
+    assert result["verdict"] in ("holds", "mixed", "holds in a regime")
+    assert result["sentence"]
+    assert result["change"] == load_claim(QUICK).change
+    kept = {path.name for path in (store.root / "cells" / "runs").iterdir()}
+    assert set(result["cells"]) == kept
+    assert len(kept) == len(load_claim(QUICK).grid({}))
+    monkeypatch.setattr(claims, "_check", None)  # would be called to check again
+    assert run_claims(store, names=[QUICK], seeds=3)[0].provenance == record.provenance
+    other = Store(store.root.parent / "other")
+    assert run_claims(other, names=[QUICK], seeds=3, known=[record]) == [record]
 
 
-def test_two_claims_of_one_grid_share_its_runs(store, monkeypatch):
-    names, run = [QUICK, "lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference"], []
-    monkeypatch.setattr(
-        claims, "simulate_grid", lambda claim, config: run.append(claim) or simulate_grid(claim, config)
-    )
-    records = run_claims(store, seeds=2, names=names)
-    assert run == [load_claim(name) for name in names[:2]]
-    assert [record.result["claim"] for record in records] == names
-    assert records[2].result["estimate"] == pytest.approx(2.0, abs=0.25)
+def test_another_version_of_the_analyses_reads_the_same_cells(store, monkeypatch):
+    (first,) = run_claims(store, names=[QUICK], seeds=2)
+    monkeypatch.setattr(claims, "VERSION", claims.VERSION + 1)
+    monkeypatch.setattr(cells, "simulate_many", None)  # would be called for a cell that is not there
+    (second,) = run_claims(store, names=[QUICK], seeds=2)
+    assert second.run_id != first.run_id
+    assert second.result == first.result

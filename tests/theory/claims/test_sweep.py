@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.records.errors import ConfigError
+from theory.claims import cells
 from theory.claims import sweep as sweeps
 from theory.claims.sweep import SWEEPS, boundaries, run_sweep
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
@@ -26,25 +27,55 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
 
 
 def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    measure, calls = sweeps.measure_cells, []
+    simulate_cells, calls = cells.simulate_many, []
 
-    def interrupted(cells, *, matched):
+    def interrupted(configs, **options):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        calls.append(len(cells))
-        return measure(cells, matched=matched)
+        calls.append(len(configs))
+        return simulate_cells(configs, **options)
 
-    monkeypatch.setattr(sweeps, "measure_cells", interrupted)
+    monkeypatch.setattr(cells, "simulate_many", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep("surplus", TINY, store, base=BASE)
     kept = len(list((store.root / "cells" / "runs").iterdir()))
     assert kept == sum(calls) > 0
     calls.clear()
-    monkeypatch.setattr(sweeps, "measure_cells", lambda cells, *, matched: calls.append(len(cells)) or measure(
-        cells, matched=matched))  # fmt: skip
+    monkeypatch.setattr(cells, "simulate_many", lambda configs, **options: calls.append(len(configs)) or simulate_cells(
+        configs, **options))  # fmt: skip
     record = run_sweep("surplus", TINY, store, base=BASE)
     assert sum(calls) == record.result["rows"] - kept
+
+
+def test_a_sweep_and_a_claim_read_the_same_cells(store, monkeypatch):
+    run_sweep("surplus", TINY, store, base=BASE)
+    (strong, *_) = [cell for cell in sweeps._cells_of(SWEEPS["surplus"], BASE.changed(seeds=2))
+                    if cell.signal_strength == 1.26]  # fmt: skip
+    cells.run_cells([strong], store)
+    monkeypatch.setattr(cells, "simulate_many", None)  # would be called for a cell that is not there
+    run_sweep("surplus", SweepConfig(sweep="surplus", signal_strength=(0.5, 1.0), seeds=2), store, base=BASE)
+    kept = {path.name for path in (store.root / "cells" / "runs").iterdir()}
+    assert {cells.cell_id(cell, True) for cell in cells.run_cells([strong], store)} <= kept
+
+
+@pytest.mark.parametrize("name", ["drive", "survival", "odds"])
+def test_phase_diagrams_have_the_columns_they_are_drawn_from(store, name):
+    axes = {
+        "drive": {"pretrain_epochs": (1, 2)},
+        "survival": {"probe_rho_scale": (0.1, 3.0)},
+        "odds": {"alpha": (0.5,)},
+    }
+    config = SweepConfig(sweep=name, signal_strength=(0.5, 2.0), seeds=2, **axes[name])
+    record = run_sweep(name, config, store, base=BASE.changed(pretrain_epochs=2))
+    columns = record.arrays()
+    wanted = {"drive": {"pretrained_test_error", "pretrain_epochs"}, "odds": {"alpha", "test_error", "forget_error"},
+              "survival": {"probe_rho_scale", "depth_retain_match", "active_retain_match_joint",
+                           "active_retain_match_predicted"}}[name]  # fmt: skip
+    assert wanted <= set(columns)
+    for axis, values in axes[name].items():
+        assert set(columns[axis]) == set(values)
+    if name == "drive":
+        assert set(columns["epochs"]) == {0}
 
 
 def test_a_finished_sweep_does_nothing_again(store):
@@ -93,7 +124,7 @@ def test_a_boundary_is_read_off_its_own_stage_and_rule():
 
 
 def test_a_phase_sweep_fits_the_boundary(store):
-    config = SweepConfig(sweep="phase", d=(500, 1000, 2000), seeds=2)
+    config = SweepConfig(sweep="phase", d=(500, 1000, 2000), signal_strength=(0.7, 1.0, 1.4), seeds=2)
     record = run_sweep("phase", config, store, base=TheoryConfig(directions=64))
     rows = {(row["stage"], row["pretrain"], row["unlearn"]): row for row in record.result["boundaries"]}
     assert rows["pretrained", "sgd", "sgd"]["exponent"] == pytest.approx(0.25, abs=0.08)

@@ -1,0 +1,105 @@
+"""Image sets in the layout of a hub's repository, `hub:NAME`: Parquet files of a train and a test side."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empirical.data.files import decode_image, image_set, read_columns
+from empirical.data.folders import scaled
+from empirical.data.images import ImageSet
+from empirical.data.source import data_root
+from empirical.settings.run_config import Runtime
+from repro.records.errors import MissingDataError
+from repro.records.settings import build, check, reject, setting
+
+TEST_SIDES = ("test", "validation", "valid", "val")
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """Settings of a hub data set."""
+
+    size: int = setting(0, "edge the images are brought to, short side scaled and centre cut; 0 keeps them", low=0)
+    test: str = setting("", "side to test on, such as validation; empty takes the first there is of test, validation")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def hub_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
+    """Return the Parquet files of each side below `<data root>/NAME`: `train.parquet` or `train-*.parquet`."""
+    folder = root / checked_name(dataset.partition(":")[2])
+    chosen = options.get("test", "")
+    sides = {side: _side(folder, side) for side in ("train", *([chosen] if chosen else TEST_SIDES))}
+    test = next((paths for side, paths in sides.items() if side != "train" and paths), [])
+    return {"train": sides["train"], "test": test}
+
+
+def _side(folder: Path, side: str) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.parquet") if re.fullmatch(rf"{side}(-.*)?", path.stem))
+
+
+def checked_name(name: str) -> str:
+    """Return a repository's name, refusing one that could lead out of the data root."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name:
+        raise reject("dataset", f"hub:{name}", "hub:NAME or hub:OWNER/NAME")
+    return name
+
+
+def load_hub(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSet:
+    """Return a hub's image set from local files; fetched first where `allow_download` permits it.
+
+    Raises:
+        MissingDataError: when the files are not there, with the ways to bring them.
+        ConfigError: when the images differ in size and no `size` is set.
+    """
+    chosen = build(HubOptions, options, where="dataset_options")
+    root = data_root(runtime)
+    sides = hub_files(f"hub:{name}", options, root)
+    if not all(sides.values()) and runtime.allow_download:
+        fetch(name, root / checked_name(name))
+        sides = hub_files(f"hub:{name}", options, root)
+    if not all(sides.values()):
+        ways = f"put its Parquet files into {root / name}, or let huggingface_hub fetch them with --allow-download"
+        raise MissingDataError(
+            f"dataset hub:{name}: {'train' if not sides['train'] else 'test'} side not found; {ways}"
+        )
+    train, test = (_joined(paths, chosen.size, name) for paths in sides.values())
+    classes = int(max(train[1].max(), test[1].max())) + 1
+    return image_set(f"hub:{name}", (train, test), classes)
+
+
+def fetch(name: str, folder: Path) -> None:
+    """Download the Parquet files of a repository."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingDataError(f"dataset hub:{name}: the download failed ({reason}); put its files there") from error
+
+
+def _joined(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    for path in paths:
+        encoded, found = read_columns(path)
+        decoded = [decode_image(data, f"{path.name} row {row}") for row, data in enumerate(encoded)]
+        images += [brought_to(image, size) for image in decoded] if size else decoded
+        labels.append(found)
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise reject("dataset_options", "", "size=N", f"the images of hub:{name} have {len(shapes)} different sizes")
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.concatenate(labels))
+
+
+def brought_to(image: np.ndarray, size: int) -> np.ndarray:
+    """Return an image `(3, h, w)` as `(3, size, size)`: the short side scaled to `size`, then the centre cut out."""
+    from PIL import Image
+
+    return scaled(Image.fromarray(image.transpose(1, 2, 0)), size)

@@ -1,0 +1,94 @@
+"""Images that a user holds as a torch `Dataset` or `DataLoader`, as the pipeline reads images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from empirical.data.images import ImageSet
+from repro.records.settings import reject
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """Examples of several datasets that answer like one tensor `(n, c, h, w)`, read anew each time they are asked for.
+
+    A dataset that augments at random therefore keeps doing so.
+
+    Attributes:
+        sides: the datasets, one after the other; each item is `(image, label)`.
+        ends: how many examples there are up to the end of each.
+        shape: `(n, c, h, w)`; dtype: of an image.
+    """
+
+    sides: tuple[Any, ...] = field(repr=False)
+    ends: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    device = torch.device("cpu")
+    is_cuda = False
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return the images of an index tensor, array or slice."""
+        places = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).tolist()
+        return torch.stack([self._image(place) for place in places])
+
+    def _image(self, place: int) -> Tensor:
+        side = int(np.searchsorted(self.ends, place, side="right"))
+        return torch.as_tensor(self.sides[side][place - (self.ends[side - 1] if side else 0)][0])
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """Yield the images in chunks, as `torch.Tensor.split` does."""
+        return (self[slice(start, start + count)] for start in range(0, len(self), count))
+
+    def to(self, device: torch.device) -> "ListedImages":
+        """Return the images themselves: each batch moves on its own."""
+        return self
+
+
+def as_dataset(examples: Any, name: str) -> Any:
+    """Return the dataset of a `DataLoader`, or the dataset itself.
+
+    Raises:
+        ConfigError: when it has no length, or no example.
+    """
+    dataset: Dataset[Any] = examples.dataset if isinstance(examples, DataLoader) else examples
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise reject(name, type(examples).__name__, "a Dataset with a length, or a DataLoader of one")
+    if not len(dataset):  # type: ignore[arg-type]
+        raise reject(name, "empty", "at least one example")
+    return dataset
+
+
+def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
+    """Return the images of named datasets one after the other, and their labels `(n,)`, which are read once here.
+
+    Raises:
+        ConfigError: when an example is no pair of an image `(c, h, w)` and a whole number, or the shapes differ.
+    """
+    datasets = [as_dataset(examples, name) for name, examples in sides]
+    first = torch.as_tensor(datasets[0][0][0])
+    if first.ndim != 3:
+        raise reject(sides[0][0], tuple(first.shape), "a dataset of images (c, h, w)", "transform them to tensors")
+    labels: list[int] = []
+    for (name, _), dataset in zip(sides, datasets, strict=True):
+        for place in range(len(dataset)):
+            image, label = dataset[place]
+            if tuple(image.shape) != tuple(first.shape):
+                raise reject(f"{name}[{place}]", tuple(image.shape), f"of the first image's shape {tuple(first.shape)}")
+            labels.append(int(label))
+    ends = tuple(int(end) for end in np.cumsum([len(dataset) for dataset in datasets]))
+    return ListedImages(tuple(datasets), ends, (ends[-1], *first.shape), first.dtype), torch.tensor(labels)
+
+
+def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:
+    """Return images in memory as a data set whose images enter a model as they are."""
+    channels = train[0].shape[1]
+    return ImageSet("memory", *train, *test, classes, (0.0,) * channels, (1.0,) * channels)

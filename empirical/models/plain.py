@@ -1,0 +1,71 @@
+"""Any classifier as the pipeline sees a model: with `features(x)` and `head`, whose composition is the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from repro.records.settings import reject
+
+
+class Wrapped(nn.Module):
+    """A classifier of somebody else's making.
+
+    Features are what enters its last linear layer, `(b, f)`; where its answer is not that layer's output, for instance
+    because a softmax follows, the answers themselves stand for the features.
+
+    Args:
+        model: maps a batch of images to logits `(b, classes)`.
+        example: a batch of images, to see where the features are.
+
+    Raises:
+        ConfigError: when the model does not return a matrix of logits.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        self._last: list[nn.Linear] = linear[-1:]  # in a list: no second name for its weights
+        logits = self._answer(example)
+        if logits.ndim != 2 or len(logits) != len(example):
+            raise reject("model output", tuple(logits.shape), f"({len(example)}, classes): one row of logits an image")
+        if self._last and not self._ends_with(self._last[0], example, logits):
+            self._last = []
+
+    @torch.no_grad()
+    def _answer(self, images: Tensor) -> Tensor:
+        was_training = self.model.training
+        self.model.eval()
+        found = self.model(images)
+        self.model.train(was_training)
+        return found
+
+    @torch.no_grad()
+    def _ends_with(self, layer: nn.Linear, images: Tensor, logits: Tensor) -> bool:
+        seen = self._inputs_of(layer, lambda: self._answer(images))
+        return len(seen) == 1 and seen[0].ndim == 2 and torch.equal(layer(seen[0]), logits)
+
+    def _inputs_of(self, layer: nn.Module, call: Callable[[], Any]) -> list[Tensor]:
+        seen: list[Tensor] = []
+        hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            call()
+        finally:
+            hook.remove()
+        return seen
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features `(b, f)` of prepared images."""
+        if not self._last:
+            return self.model(images)
+        return self._inputs_of(self._last[0], lambda: self.model(images))[0]
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return the logits `(b, classes)` of features."""
+        return self._last[0](features) if self._last else features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits `(b, classes)` of prepared images."""
+        return self.model(images)

@@ -1,0 +1,164 @@
+"""Models in and out: somebody else's checkpoint as the original of a run, a run's three models for anybody's torch."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from empirical.models.network import Network, accuracy
+from empirical.runs.model_card import ROLE_FILES, model_card
+from empirical.runs.stages import FACTS, build_network, restore, weights
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.record import Record
+from repro.records.settings import build, reject
+
+LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
+# What the readers of two libraries raise on bytes that are not theirs.
+UNREADABLE = (RuntimeError, OSError, ValueError, TypeError, EOFError, KeyError, UnpicklingError, SafetensorError)
+# How our wrappers name the layers of other libraries: torchvision's ResNets, timm's models.
+RENAMED = (
+    lambda name: name,
+    lambda name: f"head.{name[3:]}" if name.startswith("fc.") else f"body.{name}",
+    lambda name: f"net.{name}",
+)
+
+
+@dataclass(frozen=True)
+class ImportedKey:
+    """What an imported model is: its weights by content, and what they are weights of."""
+
+    model: str
+    dataset: str
+    dataset_options: str
+    weights: str
+    stage: str = "imported"
+
+
+def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: str, largest: float = LARGEST) -> Path:
+    """Convert a checkpoint to safetensors, once, and return its folder in the store.
+
+    Args:
+        path: `.safetensors`, or what `torch.save` wrote: a mapping of tensors, or one that holds it under `state_dict`
+            or `model`. It is read with `weights_only`, so that no code in it runs.
+        config: names the architecture and the data set it was trained on.
+        workspace: the store and where images are.
+        name: what runs call it.
+        largest: of the file, in GiB.
+
+    Raises:
+        MissingDataError: when the file is not there.
+        IntegrityError: when it cannot be read as tensors.
+        ConfigError: when it is too large, or does not fit the architecture, naming the first difference.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"checkpoint {path.name}: not found; give the path of a .safetensors, .pth or .pt file")
+    if path.stat().st_size > largest * 2**30:
+        raise reject(
+            "checkpoint size", f"{path.stat().st_size / 2**30:.2f} GiB", f"at most {largest:g} GiB", "--largest"
+        )
+    images = workspace.dataset(config)
+    network = build_network(config, images, seed=0, device=workspace.device)
+    found = fitted(read_tensors(path), network.model.state_dict(), config.model)
+    content = save(found)
+    network.model.load_state_dict(found, strict=True)
+    facts = {
+        "name": name, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "test_accuracy": accuracy(network, images.test_images, images.test_labels),
+    }  # fmt: skip
+    key = ImportedKey(config.model, config.dataset, config.dataset_options, hashlib.sha256(content).hexdigest())
+    return workspace.store.save_model(key, content, workspace.provenance(**dict.fromkeys(FACTS), **facts))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, on the CPU.
+
+    Raises:
+        IntegrityError: when it holds anything else, or cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load(path.read_bytes())
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:160]
+        raise IntegrityError(f"checkpoint {path.name}: cannot be read as weights ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise IntegrityError(f"checkpoint {path.name}: holds no mapping of tensors by name; save model.state_dict()")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
+    """Return tensors under the names an architecture has, in its precision.
+
+    Raises:
+        ConfigError: naming the first tensor that is missing, left over or of another shape.
+    """
+    names = min(RENAMED, key=lambda rename: len({rename(name) for name in found} ^ set(wanted)))
+    renamed = {names(name): value for name, value in found.items()}
+    differing = sorted(set(renamed) ^ set(wanted))
+    if differing:
+        state = "is missing" if differing[0] in wanted else "is not of this architecture"
+        raise ConfigError(f"checkpoint: {differing[0]} {state} ({len(differing)} names differ from {model})")
+    for name, value in wanted.items():
+        if renamed[name].shape != value.shape:
+            shapes = tuple(renamed[name].shape), tuple(value.shape)
+            raise ConfigError(f"checkpoint: {name} has the shape {shapes[0]}, {model} on these images has {shapes[1]}")
+    return {name: renamed[name].detach().to(value.dtype).contiguous().clone() for name, value in wanted.items()}
+
+
+def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Path]:
+    """Write the models of a run for any program with torch, and a model card that says how to load them.
+
+    `<role>.safetensors` hold the weights, `network.pt2` the network itself as a `torch.export` program into which any
+    of them loads; `README.md` is the card.
+
+    Raises:
+        MissingDataError: when weights are not kept; the message names the command that trains them again.
+    """
+    config = build(RunConfig, record.config)
+    parents = record.result["parents"]
+    ids = {role: parents[stage] for role, stage in ROLE_FILES.items() if stage in parents}
+    kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
+    lost = [role for role in ids if role not in kept]
+    if lost:
+        again = "`repro empirical run` or `grid` in this store trains them (`repro show` lists its settings)"
+        raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
+    images = workspace.dataset(config)
+    network = build_network(config, images, seed=0, device=torch.device("cpu"))
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for role, (known, _) in kept.items():
+        content = save(weights(restore(network, known, ids[role])))
+        (folder / f"{role}.safetensors").write_bytes(content)
+        hashes[role] = hashlib.sha256(content).hexdigest()
+    portable = export_program(network, images.image_shape, folder / "network.pt2")
+    (folder / "README.md").write_text(model_card(record, config, images, hashes=hashes, portable=portable))
+    return sorted(folder.iterdir())
+
+
+def export_program(network: Network, shape: tuple[int, ...], path: Path) -> bool:
+    """Write the network as a program for batches of any size; return whether torch could."""
+    model: nn.Module = network.model.eval()
+    example = torch.zeros(2, *shape, dtype=network.dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's notes on its own internals
+            batch = torch.export.Dim("batch", min=1)
+            torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), path)
+    except (RuntimeError, ValueError, TypeError, AssertionError):  # control flow that depends on data, mostly
+        path.unlink(missing_ok=True)
+        return False
+    return True

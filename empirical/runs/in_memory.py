@@ -1,0 +1,157 @@
+"""Unlearning and evaluation of a model of your own, from Python, without a store: the pipeline's own functions."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from empirical.data.forget import Split
+from empirical.data.memory import as_dataset, listed, memory_set
+from empirical.metrics.evaluation import Evaluation, model_outputs
+from empirical.models.network import Network
+from empirical.models.plain import Wrapped
+from empirical.runs.cell import check_cell
+from empirical.runs.evaluations import numbers_of
+from empirical.runs.unlearning import Unlearning
+from empirical.settings.keys import absent_metrics, ordered_metrics
+from empirical.settings.run_config import RunConfig
+from empirical.training.loop import Log, fit
+from repro.records.settings import build, reject
+
+
+@dataclass(frozen=True)
+class Unlearned:
+    """What `unlearn` returns.
+
+    Attributes:
+        model: a new model with the unlearned weights; the one that was given is as it was.
+        log: epochs, gradient evaluations, seconds, and where it diverged if it did.
+    """
+
+    model: nn.Module
+    log: Log
+
+
+def unlearn(
+    model: nn.Module, retain: Any, forget: Any, *, method: str = "neggrad", rule: str = "sgd", **settings: Any
+) -> Unlearned:
+    """Unlearn some of a model's training examples.
+
+    Args:
+        model: maps images `(b, c, h, w)`, as the datasets give them, to logits `(b, classes)`.
+        retain: a `Dataset` or `DataLoader` of the examples to keep, each `(image, label)`.
+        forget: the same of the examples to forget.
+        method: such as `neggrad`, `salun`, `scrub`, `finetune`; see `repro empirical run --help`.
+        rule: how a loss becomes a gradient, such as `sgd`, `sam-0.1`, `minmax`.
+        **settings: further settings of a run: `epochs`, `lr`, `batch_size`, `alpha`, `seed`, `method_options`, ...
+            Images are taken as they are (`augment` is `none` unless it is given; uint8 is scaled to [0, 1]). The batch
+            size of a DataLoader is taken, its order is not: it follows from `seed`.
+
+    Raises:
+        ConfigError: for a setting that is unknown or out of range, or a method and a rule that do not go together.
+    """
+    own = {"batch_size": retain.batch_size} if isinstance(retain, DataLoader) and retain.batch_size else {}
+    config = memory_config(method=method, rule=rule, **{**own, **settings})
+    check_cell(config)
+    held, labels = listed(("retain", retain), ("forget", forget))
+    networks = [network_of(copy.deepcopy(model), held) for _ in range(2)]
+    images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
+    work: Any = held
+    unlearning = Unlearning(config, images, work, split_of(retain, len(labels)))
+    log = fit(networks[0], unlearning.stage(networks[0], teacher=networks[1]))
+    networks[0].model.eval()
+    return Unlearned(plain_model(networks[0]), log)
+
+
+def evaluate(
+    unlearned: nn.Module, retain: Any, forget: Any, test: Any, *, original: nn.Module | None = None,
+    retrained: nn.Module | None = None, **settings: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the numbers and arrays of an unlearned model by name, those of the other models with theirs in front.
+
+    `absent_metrics` names each metric that cannot be had without a retrained model.
+
+    Args:
+        unlearned: the model to look at.
+        retain, forget, test: datasets of `(image, label)`.
+        original: the model before unlearning; without it, the unlearned one takes its place and is not reported.
+        retrained: the model trained on the retain set alone, which others are held against.
+        **settings: `metrics`, names of metrics (those they need are measured, too); their settings, such as
+            `landscape_points`; `seed`.
+    """
+    config = memory_config(retrain="pretrain" if retrained else "none", **settings)
+    train, seen = listed(("retain", retain), ("forget", forget)), listed(("test", test))
+    models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
+    networks = {role: network_of(model, train[0]) for role, model in models.items() if model is not None}
+    images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
+    outputs = {role: model_outputs(network, images) for role, network in networks.items()}
+    reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
+    reach["initial"] = reach["original"]
+    reach["random"] = lambda: fresh(networks["unlearned"], config.seed)
+    held: Any = train[0]
+    split = split_of(retain, len(train[1]))
+    evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed)
+    absent = absent_metrics(config)
+    found: dict[str, Any] = {}
+    for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
+        evaluation.result.update(found)
+        numbers, arrays = numbers_of(name, evaluation)
+        found |= numbers | arrays
+    if original is None:
+        found = {name: value for name, value in found.items() if "original" not in name.split("_")}
+    return found | ({"absent_metrics": absent} if absent else {})
+
+
+def memory_config(**settings: Any) -> RunConfig:
+    """Return the settings of a run on images in memory: none of those that say where images come from."""
+    fixed = {"dataset", "dataset_options", "n_train", "n_test", "model", "difficulty", "data", "original"} & set(
+        settings
+    )
+    if fixed:
+        raise reject(sorted(fixed)[0], settings[sorted(fixed)[0]], "left out: the model and the images are given")
+    return build(RunConfig, {"augment": "none", "method": "neggrad", **settings})
+
+
+def network_of(model: nn.Module, images: Any) -> Network:
+    """Return a model whose images enter as they are; one without `features` and `head` is wrapped."""
+    channels = images.shape[1]
+    known = callable(getattr(model, "features", None)) and callable(getattr(model, "head", None))
+    weight = next(model.parameters())
+    inner = model if known else Wrapped(model, images[slice(0, 2)].to(weight.device, weight.dtype))
+    return Network(inner, (0.0,) * channels, (1.0,) * channels)
+
+
+def plain_model(network: Network) -> nn.Module:
+    """Return the model that was given, without what wraps it."""
+    return network.model.model if isinstance(network.model, Wrapped) else network.model
+
+
+@torch.no_grad()
+def classes_of(network: Network, images: Any) -> int:
+    """Return how many classes a model tells apart."""
+    network.model.eval()
+    return network.outputs(images[slice(0, 2)].to(network.device))[0].shape[1]
+
+
+def split_of(retain: Any, total: int) -> Split:
+    """Return the rows of images in which the retained ones come first."""
+    count = len(as_dataset(retain, "retain"))
+    rows = np.arange(total)
+    return Split(rows, rows[:count], rows[count:], rows[:0])
+
+
+def fresh(network: Network, seed: int) -> Network:
+    """Return the network with weights drawn anew where its layers know how, as a model that never learned."""
+    other = network.copy()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in other.model.modules():
+            reset: Any = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    return other

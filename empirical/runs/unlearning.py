@@ -1,0 +1,65 @@
+"""One unlearning: the model, the images, the rows to forget. A run of a study and a user's own program both make it."""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from empirical.data.augment import augmentation
+from empirical.data.forget import Split
+from empirical.data.images import ImageSet
+from empirical.models.network import Network
+from empirical.runs.cell import build_method
+from empirical.settings.run_config import RunConfig
+from empirical.training.batches import row_sets
+from empirical.training.loop import Stage, frozen_copy
+from empirical.training.rules import RuleContext, build_rule, method_rule
+from empirical.training.saliency import forget_gradient, saliency_mask
+from repro.records.identity import derive_seed
+
+
+@dataclass
+class Unlearning:
+    """What an unlearning works on.
+
+    Attributes:
+        config: method, rule, hyper-parameters and seeds.
+        images: the clean images and their labels.
+        held: the images that are trained on, `(n, c, h, w)`: corrupted, or on the device, where the caller wants that.
+        split: the rows to retain and to forget.
+        mask_seconds: time spent on the saliency mask, no part of the stage's own time.
+    """
+
+    config: RunConfig
+    images: ImageSet
+    held: Tensor
+    split: Split
+    mask_seconds: float = field(default=0.0, init=False)
+
+    def stage(self, network: Network, *, teacher: Network) -> Stage:
+        """Return the stage that turns `network` into the unlearned model.
+
+        Args:
+            network: a copy of the original, to be trained in place.
+            teacher: another copy, for methods that compare with the original; it is frozen.
+        """
+        config = self.config
+        method = build_method(config)
+        context = RuleContext(lambda: self.saliency(network), config.fidelity)
+        rule = method_rule(method, build_rule(config.rule, context), context)
+        settings = config.unlearning()
+        sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=network.device)
+        seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
+        return Stage(
+            method, rule, sets, settings, self.held, augmentation(config), seed, frozen_copy(teacher), config.fidelity
+        )
+
+    def saliency(self, network: Network) -> list[Tensor]:
+        """Return the saliency mask of the original model, True on the forget side."""
+        started = time.perf_counter()
+        rows = torch.from_numpy(self.split.forget)
+        gradient = forget_gradient(network, self.held, self.images.train_labels, rows)
+        mask = saliency_mask(gradient, self.config.mask_fraction, polarity=self.config.fidelity.mask_polarity)
+        self.mask_seconds += time.perf_counter() - started
+        return mask

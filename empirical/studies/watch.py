@@ -1,0 +1,148 @@
+"""What a grid says while it runs: who finished, how close it came, and when the rest will be there.
+
+A thread looks at the store, where every finished run appears whoever computes it: this process, another one, or a node
+of a cluster. Nothing is asked of the processes that compute.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from empirical.settings.run_config import KIND, RunConfig, Runtime
+from empirical.studies.finished import with_data
+from repro.records.errors import ReproError
+from repro.records.identity import run_id
+from repro.records.record import Record
+from repro.records.store import RESULT, Store
+
+EVERY = 0.5  # seconds between two looks
+SILENCE = 30.0  # seconds after which it says that it is still at work
+
+
+@dataclass(frozen=True)
+class News:
+    """One finished run.
+
+    Attributes:
+        record: what it left behind.
+        done, total: runs of this part of the study that are there, and all of them.
+        left: seconds until the rest should be there, at the pace since the start; None before anything is known.
+    """
+
+    record: Record
+    done: int
+    total: int
+    left: float | None
+
+
+class Listener(Protocol):
+    """Whoever is told: a log, a table on a terminal, a tracker."""
+
+    def begin(self, title: str, done: int, total: int) -> None: ...
+
+    def tell(self, news: News) -> None: ...
+
+    def alive(self, stages: int, seconds: float) -> None: ...
+
+    def end(self) -> None: ...
+
+
+@dataclass
+class Watch:
+    """Looks at the store between two moments and tells its listeners.
+
+    Attributes:
+        store: where runs appear.
+        listeners: who is told.
+        every: seconds between two looks.
+        silence: seconds without news after which it says that it is still at work.
+    """
+
+    store: Store
+    listeners: Sequence[Listener] = ()
+    every: float = EVERY
+    silence: float = SILENCE
+
+    @contextmanager
+    def over(self, title: str, cells: Iterable[RunConfig], runtime: Runtime) -> Iterator[None]:
+        """Tell of every run of `cells` that ends inside the block; the last look is after its end."""
+        cells = list(cells)
+        if not self.listeners or not cells:
+            yield
+            return
+        look = _Look(self, title, cells, runtime)
+        stop = threading.Event()
+        thread = threading.Thread(target=look.until, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(timeout=30)
+
+    def each(self, call: Callable[[Listener], None]) -> None:
+        """Let every listener hear; one that fails is heard of once and left alone, for the study goes on."""
+        for listener in list(self.listeners):
+            try:
+                call(listener)
+            except (ReproError, OSError, RuntimeError, ValueError) as error:
+                self.listeners = [one for one in self.listeners if one is not listener]
+                reason = " ".join(str(error).split())[:200]
+                self.each(lambda one, text=reason: getattr(one, "warn", lambda _: None)(f"a listener stopped: {text}"))
+
+
+class _Look:
+    """The thread's own state: which runs are awaited, since when."""
+
+    def __init__(self, watch: Watch, title: str, cells: list[RunConfig], runtime: Runtime) -> None:
+        self.watch, self.cells, self.runtime = watch, cells, runtime
+        self.title, self.total = title, len(cells)
+        self.started = self.heard = time.monotonic()
+        self.awaited: set[str] = set()
+        self.there = self.made = 0
+
+    def until(self, stop: threading.Event) -> None:
+        self._begin()
+        while not stop.wait(self.watch.every):
+            self._once()
+        self._once()
+        self.watch.each(lambda listener: listener.end())
+
+    def _begin(self) -> None:
+        """Name the runs that are awaited; those whose data are fetched only now are named at the next look."""
+        kind = self.runtime.kind or KIND
+        known = with_data(self.cells, self.runtime)
+        ids = {run_id(kind, cell) for cell in known if cell.data}
+        self.awaited = {one for one in ids if not self._is_there(one)}
+        self.there = len(ids) - len(self.awaited)
+        self.watch.each(lambda listener: listener.begin(self.title, self.there, self.total))
+
+    def _is_there(self, identity: str) -> bool:
+        return (self.watch.store.root / "runs" / identity / RESULT).exists()
+
+    def _once(self) -> None:
+        for identity in sorted(one for one in self.awaited if self._is_there(one)):
+            self.awaited.discard(identity)
+            self.made += 1
+            self.heard = time.monotonic()
+            record = self.watch.store.load(identity)
+            left = (self.heard - self.started) / self.made * len(self.awaited)
+            news = News(record, self.there + self.made, self.total, left)
+            self.watch.each(lambda listener, news=news: listener.tell(news))
+        if time.monotonic() - self.heard > self.watch.silence:
+            self.heard = time.monotonic()
+            stages = len(self.watch.store.models())
+            self.watch.each(lambda listener: listener.alive(stages, self.heard - self.started))
+
+
+def name_of(record: Record) -> str:
+    """Return a run in words: method, rule, forget set and seed, and what tells its candidates apart."""
+    config = record.config
+    parts = [f"{config['method']} {config['rule']} after {config['pretrain']}", str(config["difficulty"])]
+    if record.kind != KIND:
+        parts.insert(0, record.kind)
+        parts.append(f"lr {config['lr']:g}")
+    return ", ".join([*parts, f"seed {config['seed']}"])

@@ -1,0 +1,32 @@
+"""What the page carries inside itself: pictures as WebP; data and code, compressed until they are needed."""
+
+import base64
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+COLORS = 128  # of a picture; lines, text and a colour map need no more, and flat colours compress without loss
+
+
+def picture(path: Path) -> str:
+    """Return a PNG file as the address of a lossless WebP picture of few colours."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        few = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+        few.convert("RGB").save(buffer, "webp", lossless=True, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def packed(value: Any) -> str:
+    """Return a JSON value as text that the page's script inflates: zlib's format in base64."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def packed_file(path: Path) -> str:
+    """Return a gzip file in base64."""
+    return base64.b64encode(path.read_bytes()).decode()

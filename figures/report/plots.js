@@ -1,0 +1,216 @@
+// The interactive plots: Plotly's basic bundle, inflated when the section comes near, fed with the page's own data.
+(() => {
+  const section = document.getElementById("explore");
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const RULES = { sgd: ["--sgd", "circle", "solid"], sam: ["--sam", "square", "dash"], asam: ["--asam", "triangle-up", "dashdot"],
+                  minmax: ["--minmax", "diamond", "dot"], "retain-sam": ["--retain", "triangle-down", "longdash"] };
+  const look = (rule) => {
+    const family = Object.keys(RULES).sort((a, b) => b.length - a.length).find((name) => rule === name || rule.startsWith(`${name}-`));
+    const [name, symbol, dash] = RULES[family] ?? ["--ink", "x", "longdashdot"];
+    return { color: color(name), symbol, dash };
+  };
+  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const deviation = (values) => {
+    const middle = mean(values);
+    return values.length > 1 ? Math.sqrt(values.reduce((a, b) => a + (b - middle) ** 2, 0) / (values.length - 1)) : 0;
+  };
+  const group = (rows, key) => rows.reduce((found, row) => ((found[key(row)] ??= []).push(row), found), {});
+  const unique = (values) => [...new Set(values)];
+  const show = (value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : String(Number(Number(value).toPrecision(3))));
+
+  const rowsOf = (columns) => {
+    const names = Object.keys(columns);
+    return (columns[names[0]] ?? []).map((_, place) => Object.fromEntries(names.map((name) => [name, columns[name][place]])));
+  };
+
+  // A labelled list or slider; `change` is called with every new value.
+  const field = (plot, label, control, change) => {
+    const box = document.createElement("label");
+    const value = document.createElement("output");
+    box.append(label, control, value);
+    plot.querySelector(".controls").append(box);
+    control.addEventListener("input", () => change(control.value, value));
+    return { control, value };
+  };
+  const choose = (plot, label, options, change) => {
+    const control = document.createElement("select");
+    for (const option of options) control.add(new Option(option, option));
+    field(plot, label, control, change);
+    return control;
+  };
+  const slide = (plot, label, values, start, change) => {
+    const control = Object.assign(document.createElement("input"), { type: "range", min: 0, max: values.length - 1, step: 1 });
+    control.value = start;
+    const tell = (place, value) => {
+      value.textContent = show(values[place]);
+      control.setAttribute("aria-valuetext", show(values[place]));
+    };
+    const { value } = field(plot, label, control, (place, shown) => { tell(place, shown); change(values[place]); });
+    tell(start, value);
+    return control;
+  };
+
+  const layout = (x, y, more = {}) => {
+    const axis = { gridcolor: color("--faint"), zeroline: false, automargin: true };
+    return {
+      paper_bgcolor: color("--paper"), plot_bgcolor: color("--paper"), font: { color: color("--ink"), size: 12 }, height: 400,
+      margin: { l: 50, r: 10, t: 10, b: 45 }, legend: { orientation: "h", y: -0.25 },
+      xaxis: { ...axis, title: { text: x }, ...more.x }, yaxis: { ...axis, title: { text: y }, ...more.y }, ...more.all,
+    };
+  };
+  const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false };
+  const draw = (plot, traces, frame, says) => {
+    const area = plot.querySelector(".area");
+    window.Plotly.react(area, traces, frame, CONFIG);
+    area.setAttribute("aria-label", says);
+    plot.querySelector(".says").textContent = says;
+  };
+  const nothing = (plot) => { plot.querySelector(".says").textContent = "No record has these numbers yet."; };
+
+  const tow = (plot, runs, names) => {
+    const studies = unique(runs.map((run) => run.study)).sort((a, b) => runs.filter((r) => r.study === b).length - runs.filter((r) => r.study === a).length);
+    if (!studies.length) return nothing(plot);
+    const state = { study: studies.includes("digits") ? "digits" : studies[0], pretrain: "all", set: "all" };
+    const refresh = () => {
+      const chosen = runs.filter((run) => run.study === state.study && (state.pretrain === "all" || run.pretrain === state.pretrain)
+        && (state.set === "all" || run.difficulty === state.set));
+      const traces = Object.entries(group(chosen, (run) => run.rule)).map(([rule, rows]) => ({
+        type: "scatter", mode: "markers", name: names.rule[rule] ?? rule, x: rows.map((run) => names.method[run.method] ?? run.method),
+        y: rows.map((run) => run.tow), text: rows.map((run) => `seed ${run.seed}, ${run.difficulty}, after ${run.pretrain}`),
+        marker: { color: look(rule).color, symbol: look(rule).symbol, size: 9, opacity: 0.8 },
+      }));
+      const best = Object.entries(group(chosen, (run) => `${names.method[run.method]} with ${names.rule[run.rule]}`))
+        .map(([name, rows]) => [name, mean(rows.map((run) => run.tow))]).sort((a, b) => b[1] - a[1])[0];
+      draw(plot, traces, layout("method", "ToW (1 is the retrained model)", { all: { scattermode: "group", scattergap: 0.6 } }),
+        `${chosen.length} runs of ${state.study}. ${best ? `Highest mean ToW: ${best[0]}, ${show(best[1])}.` : ""}`);
+    };
+    const pick = (label, name, options) => choose(plot, label, options, (value) => { state[name] = value; refresh(); });
+    pick("study ", "study", studies).value = state.study;
+    pick("pretrained with ", "pretrain", ["all", ...unique(runs.map((run) => run.pretrain))]);
+    pick("forget set ", "set", ["all", ...unique(runs.map((run) => run.difficulty))]);
+    refresh();
+    return refresh;
+  };
+
+  const pareto = (plot, runs, names) => {
+    const costed = runs.filter((run) => run.gradient_evaluations > 0 && run.retrain_gradient_evaluations > 0);
+    const studies = unique(costed.map((run) => run.study));
+    if (!studies.length) return nothing(plot);
+    const state = { study: studies.includes("digits") ? "digits" : studies[0] };
+    const refresh = () => {
+      const cells = Object.values(group(costed.filter((run) => run.study === state.study), (run) => `${run.method} ${run.rule}`))
+        .map((rows) => ({ method: rows[0].method, rule: rows[0].rule, tow: mean(rows.map((run) => run.tow)), runs: rows.length,
+          cost: mean(rows.map((run) => run.gradient_evaluations / run.retrain_gradient_evaluations)) }));
+      const front = cells.filter((one) => !cells.some((other) => other.cost <= one.cost && other.tow > one.tow));
+      const traces = Object.entries(group(cells, (cell) => cell.rule)).map(([rule, rows]) => ({
+        type: "scatter", mode: "markers", name: names.rule[rule] ?? rule, x: rows.map((cell) => cell.cost), y: rows.map((cell) => cell.tow),
+        text: rows.map((cell) => `${names.method[cell.method] ?? cell.method}, ${cell.runs} runs`),
+        marker: { color: look(rule).color, symbol: look(rule).symbol, size: 10, line: { width: rows.map((cell) => (front.includes(cell) ? 2 : 0)), color: color("--ink") } },
+      }));
+      draw(plot, traces, layout("gradient evaluations, as a share of retraining", "mean ToW", { x: { type: "log" } }),
+        `${cells.length} cells; nobody is both cheaper and better than ${front.map((one) => `${names.method[one.method]} with ${names.rule[one.rule]}`).join(", ")} (outlined).`);
+    };
+    choose(plot, "study ", studies, (value) => { state.study = value; refresh(); }).value = state.study;
+    refresh();
+    return refresh;
+  };
+
+  const alpha = (plot, runs, names) => {
+    const swept = Object.values(group(runs, (run) => run.study)).sort((a, b) => unique(b.map((r) => r.alpha)).length - unique(a.map((r) => r.alpha)).length)[0];
+    if (!swept || unique(swept.map((run) => run.alpha)).length < 3) return nothing(plot);
+    const what = { ToW: "tow", "forget accuracy": "forget_accuracy", "test accuracy": "test_accuracy", "retain accuracy": "retain_accuracy" };
+    let shown = "ToW";
+    const refresh = () => {
+      const ends = [];
+      const traces = Object.entries(group(swept, (run) => run.rule)).map(([rule, rows]) => {
+        const cells = Object.values(group(rows, (run) => run.alpha)).sort((a, b) => a[0].alpha - b[0].alpha);
+        const values = cells.map((cell) => cell.map((run) => run[what[shown]]));
+        ends.push(`${names.rule[rule] ?? rule} ${show(mean(values[0]))} at ${cells[0][0].alpha}`);
+        return { type: "scatter", mode: "lines+markers", name: names.rule[rule] ?? rule, x: cells.map((cell) => cell[0].alpha), y: values.map(mean),
+          error_y: { type: "data", array: values.map(deviation), color: look(rule).color, thickness: 1 },
+          line: { color: look(rule).color, dash: look(rule).dash }, marker: { symbol: look(rule).symbol, size: 8 } };
+      });
+      draw(plot, traces, layout("alpha, weight of the retain loss", shown), `Mean ${shown} with standard deviation over seeds; at the smallest alpha: ${ends.join(", ")}.`);
+    };
+    choose(plot, "number ", Object.keys(what), (value) => { shown = value; refresh(); });
+    refresh();
+    return refresh;
+  };
+
+  const beside = (plot, points, names) => {
+    const after = points.filter((point) => point.stage === "after");
+    if (!after.length) return nothing(plot);
+    const strengths = unique(after.map((point) => point.signal_strength)).sort((a, b) => a - b);
+    const quantities = unique(after.map((point) => point.quantity));
+    const state = { s: strengths[Math.min(1, strengths.length - 1)], quantity: quantities[0] };
+    const refresh = () => {
+      const chosen = after.filter((point) => point.signal_strength === state.s && point.quantity === state.quantity);
+      const traces = ["theory", "network"].map((side, place) => ({
+        type: "scatter", mode: "markers", name: side === "theory" ? "exact theory" : "two-layer networks",
+        x: chosen.map((row) => `${row.pretrain} → ${row.unlearn}`), y: chosen.map((row) => row[side]),
+        error_y: { type: "data", symmetric: false, array: chosen.map((row) => row[`${side}_high`] - row[side]), arrayminus: chosen.map((row) => row[side] - row[`${side}_low`]) },
+        marker: { symbol: ["circle", "square-open"][place], size: 11, color: color(["--sgd", "--sam"][place]) },
+      }));
+      const said = chosen.map((row) => `${row.pretrain} → ${row.unlearn} theory ${show(row.theory)}, networks ${show(row.network)}`);
+      draw(plot, traces, layout("pretraining rule → unlearning rule", names.quantity[state.quantity] ?? state.quantity),
+        `After unlearning at signal strength ${show(state.s)}: ${said.join("; ") || "not recorded"}.`);
+    };
+    slide(plot, "signal strength s ", strengths, strengths.indexOf(state.s), (value) => { state.s = value; refresh(); });
+    choose(plot, "number ", quantities, (value) => { state.quantity = value; refresh(); });
+    refresh();
+    return refresh;
+  };
+
+  const range = (from, to, count) => Array.from({ length: count }, (_, k) => Number((from * (to / from) ** (k / (count - 1))).toPrecision(3)));
+  const explorer = (plot, courses, sweeps) => {
+    const cell = { n: 40, m: 10, patches: 2, sigma_p: 1, eta_scale: 40, batch_size: 10, pretrain_epochs: 100, signal_strength: 0.5, d: 4000 };
+    const state = { rule: "sgd", alpha: 0.9, active: 0.5 };
+    const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(b));
+    const refresh = () => {
+      const epochs = Array.from({ length: 51 }, (_, k) => 2 * k);
+      const forms = epochs.map((pretrain_epochs) => window.theory.closedForms({ ...cell, pretrain_epochs }, state.active));
+      const sgd = state.rule === "sgd";
+      const kappa = forms.map((form) => (sgd ? form.kappa_sgd : form.kappa_sam));
+      const paint = look(state.rule).color;
+      const traces = [{ type: "scatter", mode: "lines", name: "kappa, closed form", x: epochs, y: kappa, line: { color: paint } }];
+      if (sgd) traces.push({ type: "scatter", mode: "lines", name: "noise share of the output, closed form", x: epochs, y: forms.map((form) => form.zeta_sgd), line: { color: paint, dash: "dot" } });
+      const keys = ["n", "m", "patches", "sigma_p", "eta_scale", "batch_size", "signal_strength", "d"];
+      const recorded = courses.find((course) => course.pretrain === state.rule && keys.every((key) => near(course[key], cell[key])));
+      if (recorded) traces.push({ type: "scatter", mode: "markers", name: `kappa, simulated (${recorded.seeds} seeds)`, x: recorded.epochs, y: recorded.kappa, marker: { color: color("--ink"), symbol: "x", size: 7 } });
+      const last = forms[forms.length - 1];
+      const end = sweeps.find((row) => row.pretrain === state.rule && row.unlearn === state.rule && near(row.signal_strength, cell.signal_strength) && near(row.d, cell.d) && near(row.alpha, state.alpha));
+      const after = end ? `After unlearning with ${state.rule} at alpha ${state.alpha}, simulated: test error ${show(end.test_error)}, forget error ${show(end.forget_error)}.`
+        : `No record of unlearning at s = ${show(cell.signal_strength)}, d = ${cell.d}, alpha = ${state.alpha}.`;
+      draw(plot, traces, layout("epochs of pretraining", "learned (preactivation)"),
+        `Y = ${show(last.Y)}, X = ${show(last.X)}; after 100 epochs kappa is ${show(kappa[kappa.length - 1])}${sgd ? `, noise ${show(last.zeta_sgd)}` : ""}.${recorded ? ` Simulated kappa: ${show(recorded.kappa[recorded.kappa.length - 1])}.` : ""} ${after}`);
+    };
+    const known = (name, values) => unique([...values, ...sweeps.map((row) => row[name]), ...courses.map((row) => row[name])].filter((value) => value > 0)).sort((a, b) => a - b);
+    const strengths = known("signal_strength", range(0.1, 3, 20));
+    const dimensions = known("d", [500, 2000, 4000, 16000, 100000, 1000000]);
+    const shares = Array.from({ length: 20 }, (_, k) => (k + 1) / 20);
+    const weights = known("alpha", [0.5, 0.9]);
+    slide(plot, "signal strength s ", strengths, strengths.indexOf(0.5), (value) => { cell.signal_strength = value; refresh(); });
+    slide(plot, "dimension d ", dimensions, dimensions.indexOf(4000), (value) => { cell.d = value; refresh(); });
+    slide(plot, "alpha ", weights, weights.indexOf(0.9), (value) => { state.alpha = value; refresh(); });
+    slide(plot, "active share a ", shares, shares.indexOf(0.5), (value) => { state.active = value; refresh(); });
+    choose(plot, "rule ", ["sgd", "sam"], (value) => { state.rule = value; refresh(); });
+    refresh();
+    return refresh;
+  };
+
+  const start = once(async () => {
+    // A script element, not a file: nothing is fetched, from a network or from a disk.
+    const code = document.createElement("script");
+    code.textContent = await inflate("code-plotly", "gzip");
+    document.head.append(code);
+    const { runs, names, beside: points, courses, sweeps } = await data.plots();
+    const rows = rowsOf(runs);
+    const find = (name) => document.getElementById(`plot-${name}`);
+    const again = [tow(find("tow"), rows, names), pareto(find("pareto"), rows, names), alpha(find("alpha"), rows, names),
+      beside(find("beside"), points, names), explorer(find("theory"), courses, rowsOf(sweeps))].filter(Boolean);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again.forEach((refresh) => refresh()));
+    section.dataset.ready = "true";
+  });
+  window.explore = start;
+  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && start(), { rootMargin: "600px" }).observe(section);
+})();

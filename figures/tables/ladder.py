@@ -1,0 +1,139 @@
+"""How far each step away from the theory's network leads from its predictions, in one number a step.
+
+A step is a network that differs from the theory's in one thing. It is held against its *twin*: the exact theory on the
+same draw of the data, with the initial weights and batches of the network before the step. Over the signal strengths s,
+
+    D = mean_s | mean_seeds (network - twin) |,
+
+once for the test error of the original model and once for the test error at matched forgetting: at the first measured
+epoch at which at least a quarter of F is wrong, for the seeds in which both come so far.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.tables.beside import curves, moments, networks, pairs, strength_of
+from figures.tables.cells import label
+from figures.tables.intervals import Table
+from figures.tables.names import family
+from figures.tables.records import Records
+from repro.records.record import Record
+
+LEVEL = 0.25  # forget error at which models are compared
+RESAMPLES = 2000
+STAGES = ("before", "matched")
+# Steps in their order: what is asked of a run's labels and settings, the first that fits.
+STEPS = {
+    "narrow ResNet": lambda run: str(label(run, "model")).startswith("resnet"),
+    "CIFAR images as noise": lambda run: label(run, "noise") == "cifar10",
+    "three layers": lambda run: label(run, "model") == "patch-cnn-deep",
+    "trained second layer": lambda run: label(run, "model") == "patch-cnn-head",
+    "mean of the patches": lambda run: label(run, "model") == "patch-cnn-mean",
+    "bias": lambda run: label(run, "model") == "patch-cnn-bias",
+    "weight decay 0.01": lambda run: run.config.get("weight_decay") == 0.01,
+    "momentum 0.9": lambda run: run.config.get("momentum") == 0.9,
+    "another batch order": lambda run: run.config.get("unlearn_seed", 0) > 0,
+    "the theory's network": lambda run: label(run, "model") == "patch-cnn",
+}
+ORDER = ["the theory's network", "another batch order", "momentum 0.9", "weight decay 0.01", "mean of the patches",
+         "bias", "trained second layer", "three layers", "CIFAR images as noise", "narrow ResNet"]  # fmt: skip
+COLUMNS = ["step", "pretrain", "unlearn", "signal_strength", "seed", "run_id",
+           *(f"{stage}{side}" for stage in STAGES for side in ("", "_theory"))]  # fmt: skip
+
+
+def ladder_runs(records: Records) -> list[tuple[Record, Record]]:
+    """Return every run of a step with its twin, those of the theory's own network among them: one rule throughout."""
+    known = {_place(one): one for one in records.of("twin") if one.status == "ok"}
+    found = [(run, known[_place(run)]) for run in networks(records) if _place(run) in known and moments(run)]
+    return [(run, twin) for run, twin in found if step_of(run) and _place(run)[3] == _place(run)[4]]
+
+
+def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
+    """Return the places of runs without a twin, each with a run of the theory's network there but for seed and draw.
+
+    A place is (signal strength, draw, training seed, rule of pretraining, rule of unlearning).
+    """
+    known = {_place(one) for one in records.of("twin")}
+    models = {(place[0], *place[3:]): run for run, _ in pairs(records) for place in (_place(run),)}
+    wanted = [place for run in networks(records) if step_of(run) for place in (_place(run),) if place not in known]
+    return {place: models[cell] for place in wanted if (cell := (place[0], *place[3:])) in models}
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    """Return what a run and its twin share: signal strength, draw, training seed and the rules."""
+    numbers = strength_of(record), int(str(label(record, "draw") or 0)), label(record, "seed")
+    return (*numbers, family(label(record, "pretrain")), family(label(record, "rule")))
+
+
+def step_of(run: Record) -> str:
+    """Return which step away from the theory a run is, "" for none of them."""
+    return next((name for name, fits in STEPS.items() if fits(run)), "")
+
+
+def ladder_table(found: list[tuple[Record, Record]]) -> Table:
+    """Return one row a run: its step, rules, strength and seed; both test errors, its own and its twin's.
+
+    `matched` is NaN where forget error never came to `LEVEL`.
+    """
+    rows = []
+    for run, twin in found:
+        theory, epochs = curves(twin), twin.result["epochs"]
+        seen = moments(run)
+        there = [epoch for epoch in epochs if epoch in seen]
+        own = {name: np.array([1.0 - seen[epoch][name] for epoch in there]) for name in ("test", "forget")}
+        strength, _, seed, pretrain, unlearn = _place(run)
+        head = {"step": step_of(run), "pretrain": pretrain, "unlearn": unlearn, "signal_strength": strength}
+        numbers = {
+            "before": 1.0 - float(run.result["original_test_accuracy"]),
+            "before_theory": theory["test_error"][0, 0],
+            "matched": _matched(own["test"], own["forget"]),
+            "matched_theory": _matched(theory["test_error"][0, 1:], theory["forget_error"][0, 1:]),
+        }
+        rows.append(head | {"seed": seed, "run_id": run.run_id} | numbers)
+    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+def _matched(test: np.ndarray, forget: np.ndarray) -> float:
+    there = np.flatnonzero(forget >= LEVEL)
+    return float(test[there[0]]) if len(there) else float("nan")
+
+
+def distances(table: Table) -> Table:
+    """Return one row a step, pair of rules and stage: `distance`, `low`, `high`, `seeds`, and who came to the level.
+
+    The interval is the 95 % percentile bootstrap over seeds, all strengths of a seed together. `reached` and
+    `reached_theory` are shares of runs.
+    """
+    rows = []
+    for (step, pretrain, unlearn), cell in table.groupby(["step", "pretrain", "unlearn"], sort=False):
+        for stage in STAGES:
+            gap = cell.assign(gap=cell[stage] - cell[f"{stage}_theory"])
+            wide = gap.pivot(index="seed", columns="signal_strength", values="gap").to_numpy()
+            head = {"step": step, "pretrain": pretrain, "unlearn": unlearn, "stage": stage, "seeds": len(wide)}
+            shares = {"reached": cell[stage].notna().mean(), "reached_theory": cell[f"{stage}_theory"].notna().mean()}
+            rows.append(head | curve_distance(wide) | shares)
+    found = pd.DataFrame(rows)
+    place = {name: number for number, name in enumerate(ORDER)}
+    return found.sort_values(["step", "pretrain"], key=lambda column: column.map(lambda v: place.get(v, v == "sam")),
+                             kind="stable", ignore_index=True) if len(found) else found  # fmt: skip
+
+
+def curve_distance(gaps: np.ndarray) -> dict[str, float]:
+    """Return `mean_s |mean_seeds gap|` with its bootstrap interval.
+
+    Args:
+        gaps: network minus twin, shape `(seeds, strengths)`; NaN where there is nothing to compare.
+    """
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(gaps), size=(RESAMPLES, len(gaps)))
+    resampled = np.array([_curve_gap(gaps[rows]) for rows in drawn])
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
+    return {"distance": _curve_gap(gaps), "low": float(low), "high": float(high)}
+
+
+def _curve_gap(gaps: np.ndarray) -> float:
+    counts = np.isfinite(gaps).sum(axis=0)
+    means = np.nansum(gaps, axis=0)[counts > 0] / counts[counts > 0]
+    return float(np.abs(means).mean()) if len(means) else float("nan")

@@ -1,0 +1,164 @@
+"""Phase diagrams in the variables that decide: (s, X) of learning, (s, V / V_c) of survival, (alpha odds, s)."""
+
+from typing import Any
+
+import numpy as np
+
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import log_axis, panel_grid, say_not_run
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table
+from figures.tables.names import rule_label
+from figures.tables.records import Records
+from figures.tables.theory import sweep_record, sweep_table
+
+LEVELS = np.linspace(0.0, 0.5, 11)
+BENIGN = 0.1
+ACTIVE = 0.6  # share of active noise neurons in X, as in the closed forms
+STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 100): "SAM-pretrained"}
+
+
+def draw_drive(records: Records, theme: Theme) -> Drawing:
+    """Draw test error after pretraining over signal strength and noise drive X, a panel a rule."""
+    record = sweep_record(records, "drive")
+    if record is None:
+        return empty_figure(lacking("fig-theory-drive", "the drive sweep"), theme)
+    base = record.config["base"]
+    table = sweep_table(record)
+    steps = table["pretrain_epochs"] * -(-base["n"] // base["batch_size"])
+    unit = base["eta_scale"] * (base["patches"] - 1) ** 2 * base["sigma_p"] ** 2 / (base["n"] * base["m"])
+    data = table.assign(X=ACTIVE * unit * steps, error=table["pretrained_test_error"])
+    data = data[["pretrain", "pretrain_epochs", "signal_strength", "X", "error", "pretrained_test_error_se"]]
+    figure, axes = panel_grid(1, 2, width=WIDE, height=2.7, sharex=True, sharey=True)
+    missing = []
+    for panel, rule in zip(axes[0], ("sgd", "sam"), strict=True):
+        rows = data[data["pretrain"] == rule]
+        missing.append(_map(panel, rows, ("signal_strength", "X"), theme, f"pretrained {rule.upper()}"))
+    _label(figure, axes, "signal strength $s$", "noise drive $X$", "test error")
+    caption = (
+        "Test error after pretraining over signal strength s and noise drive X = eta N a (P-1)^2 sigma_p^2 d / (n m), "
+        "with a = 0.6; X grows with the epochs, from 10 to 640. Orange: test error 0.1. "
+        f"Means over {base['seeds']} seeds; d = {base['d']}, n = {base['n']}, m = {base['m']}."
+    )
+    return Drawing(data, caption, _alt(data, ["pretrain"]), (record,), tuple(filter(None, missing)), figure)
+
+
+def draw_survival(records: Records, theme: Theme) -> Drawing:
+    """Draw which share of the active retain neurons (j = y) survives the perturbation, over s and V / V_c."""
+    record = sweep_record(records, "survival")
+    if record is None or "depth_retain_match" not in record.arrays():
+        return empty_figure(lacking("fig-theory-survival", "the survival sweep"), theme)
+    table = sweep_table(record)
+    active = table["active_retain_match"]
+    data = table.assign(
+        depth=table["depth_retain_match"], survive=table["active_retain_match_joint"] / active,
+        predicted=table["active_retain_match_predicted"] / active,
+        start=[STARTS.get(key, str(key)) for key in zip(table["pretrain"], table["pretrain_epochs"], strict=True)],
+    )  # fmt: skip
+    data = data[["start", "signal_strength", "probe_rho_scale", "depth", "survive", "predicted"]]
+    figure, axes = panel_grid(1, len(STARTS), width=WIDE, height=2.7, sharex=True, sharey=True)
+    image = None
+    for panel, start in zip(axes[0], STARTS.values(), strict=True):
+        rows = data[data["start"] == start]
+        image = panel.scatter(rows["signal_strength"], rows["depth"], c=rows["survive"], vmin=0, vmax=1, cmap="cividis")
+        panel.axhline(1.0, color=theme.color("sam"), linewidth=1.2)
+        panel.set_title(start)
+        panel.set_xlabel("signal strength $s$")
+        log_axis(panel, "x", base=2)
+        log_axis(panel, "y")
+    axes[0, 0].set_ylabel("depth $V / V_c$")
+    figure.colorbar(image, ax=axes, label="surviving share", shrink=0.8, pad=0.01)
+    worst = float((data["survive"] - data["predicted"]).abs().max())
+    caption = (
+        "Lemma 3.1: share of the active retain neurons (j = y) that stay active under the SAM perturbation, over "
+        "signal strength s and the mean depth V / V_c of their preactivations, V_c = rho sigma_p sqrt(d) r_i / "
+        "|r|_active (orange: V = V_c); each point is a start and a radius of 0.03 to 10 rho_th. Counting the "
+        f"neurons with V > V_c one by one gives the share within {worst:.3f}. Means over "
+        f"{record.config['base']['seeds']} seeds."
+    )
+    alt = "Points over signal strength and depth, coloured by surviving share. " + "; ".join(
+        f"{start}: {rows['survive'].min():.2f} to {rows['survive'].max():.2f}"
+        for start, rows in data.groupby("start", sort=False)
+    )
+    return Drawing(data, caption, f"{alt}.", (record,), (), figure)
+
+
+def draw_odds(records: Records, theme: Theme) -> Drawing:
+    """Draw test error after 100 epochs of NegGrad over the odds of alpha and signal strength, a panel a rule."""
+    record = sweep_record(records, "odds")
+    if record is None:
+        return empty_figure(lacking("fig-theory-odds", "the odds sweep"), theme)
+    table = sweep_table(record)
+    rules = [("sgd", 0.1), ("sam", 0.1), ("sam", 1.0)]
+    data = table.assign(odds=table["alpha"] / (1 - table["alpha"]), error=table["test_error"])
+    data = data[["pretrain", "unlearn", "rho_scale", "alpha", "odds", "signal_strength", "error", "test_error_se",
+                 "forget_error"]]  # fmt: skip
+    figure, axes = panel_grid(2, len(rules), width=WIDE, height=4.3, sharex=True, sharey=True)
+    missing = []
+    for row, pretrain in zip(axes, ("sgd", "sam"), strict=True):
+        for panel, (rule, rho) in zip(row, rules, strict=True):
+            chosen = data[
+                (data["pretrain"] == pretrain) & (data["unlearn"] == rule) & np.isclose(data["rho_scale"], rho)
+            ]
+            name = rule_label(rule) + (f" {rho:g}" if rule == "sam" else "")
+            missing.append(_map(panel, chosen, ("odds", "signal_strength"), theme, f"{pretrain.upper()} → {name}"))
+            if len(chosen):
+                _forgotten(panel, chosen)
+    _label(figure, axes, r"odds $\alpha / (1 - \alpha)$", "signal strength $s$", "test error")
+    base = record.config["base"]
+    caption = (
+        "Test error after 100 epochs of NegGrad over the odds alpha / (1 - alpha), the ratio of the weights of the two "
+        "losses, and signal strength s: pretraining rule → unlearning rule (SAM with its radius in units of rho_th). "
+        "Orange: test error 0.1; white: forget error 0.5, to whose left F is forgotten. Where a panel is benign but "
+        f"nothing is forgotten, nothing was unlearned. Means over {base['seeds']} seeds; d = {base['d']}, "
+        f"n = {base['n']}."
+    )
+    return Drawing(data, caption, _alt(data, ["pretrain", "unlearn", "rho_scale"]), (record,),
+                   tuple(filter(None, missing)), figure)  # fmt: skip
+
+
+def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: str) -> str:
+    """Draw test error over two columns on log axes, with its contour at 0.1; return what is missing, if anything."""
+    axes.set_title(title, fontsize=8)
+    if rows.empty:
+        missing = f"{title}: repro theory sweep"
+        say_not_run(axes, missing, theme)
+        return missing
+    x, y, error = grid_of(rows, names, "error")
+    axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
+    axes.contour(x, y, error, levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    axes.grid(False)
+    return ""
+
+
+def _forgotten(axes: Any, rows: Table) -> None:
+    x, y, forget = grid_of(rows, ("odds", "signal_strength"), "forget_error")
+    if forget.min() < 0.5 < forget.max():
+        axes.contour(x, y, forget, levels=[0.5], colors=["white"], linewidths=1.2, linestyles="--")
+
+
+def grid_of(rows: Table, names: tuple[str, str], value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values of two columns and a third over them, shape `(y, x)`."""
+    wide = rows.pivot_table(index=names[1], columns=names[0], values=value)
+    return wide.columns.to_numpy(float), wide.index.to_numpy(float), wide.to_numpy(float)
+
+
+def _label(figure: Any, axes: Any, x: str, y: str, what: str) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm
+
+    for panel in axes[-1]:
+        panel.set_xlabel(x)
+    for row in axes:
+        row[0].set_ylabel(y)
+    shades = ScalarMappable(BoundaryNorm(LEVELS, 256), cmap="cividis_r")
+    figure.colorbar(shades, ax=axes, label=what, shrink=0.8, pad=0.01)
+
+
+def _alt(data: Table, keys: list[str]) -> str:
+    benign = data.assign(benign=data["error"] <= BENIGN).groupby(keys, sort=False)["benign"].mean()
+    parts = [f"{' '.join(map(str, np.atleast_1d(key)))}: {share:.0%}" for key, share in benign.items()]
+    return "Phase diagrams. Share of the grid with test error at most 0.1: " + "; ".join(parts) + "."

@@ -1,0 +1,154 @@
+"""`repro compare`: the theory at each network's own setting and on its very data, and how far they agree."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, say
+from repro.records.identity import run_id
+from repro.records.pack import readers
+from repro.records.progress import track
+from repro.records.provenance import collect
+from repro.records.record import Reader, Record
+from repro.records.settings import setting
+from repro.records.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from empirical.runs.workspace import Workspace
+    from empirical.settings.run_config import RunConfig
+    from theory.engine import Trajectory
+
+DRAW = r",?\s*\bdraw\s*=\s*\d+"  # in the options of a data set
+SEEDS = 40  # of the theory at a network's setting
+KEPT = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
+        "zeta_retain_oppose", "zeta_forget_oppose", "active_retain_match", "active_retain_oppose",
+        "active_forget_match", "active_forget_oppose")  # fmt: skip
+STUDY = Annotated[
+    str, typer.Option(help="A study of real images, such as cifar10: predicted signs and sizes beside its own.")
+]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Identity of the theory at the setting of a network: the setting and how often it is drawn."""
+
+    network: str = setting("", "the network's setting without its seeds, as `figures.tables.beside.setting_of` says it")
+    seeds: int = setting(SEEDS, "independent seeds of the theory", low=2)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Identity of the theory on the data, weights and batches of one network run."""
+
+    network: str = setting("", "id of the run")
+
+
+def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+    """Put the theory beside networks: on the same signal-noise data, or a study against what was predicted of it.
+
+    Whatever theory a network on signal-noise data lacks is simulated now and kept.
+    """
+    sources = readers(Store(store))
+    if study:
+        from figures.theory.predictions import rows as predictions
+
+        emit(predictions(sources, study), as_json=json)
+        if not json:
+            draw_figures(["fig-predictions"], sources, store / "figures")
+        return
+    _bring_theory(sources, Store(store))
+    _show(sources, as_json=json)
+    if not json:
+        draw_figures(["fig-theory-vs-empirical", "fig-theory-twin", "fig-ladder"], sources, store / "figures")
+
+
+def _show(sources: Sequence[Reader], *, as_json: bool) -> None:
+    from figures.tables.beside import agreement, agreement_row, share_within, unpaired
+    from figures.tables.records import Records
+
+    records = Records(sources)
+    table = agreement(records)
+    rows = [agreement_row(row) for _, row in table.iterrows()]
+    emit(rows, as_json=as_json, empty="no runs to compare; `repro empirical grid recipes/signal-noise.toml` makes them")
+    if as_json:
+        return
+    if rows:
+        say(share_within(table))
+    for name, missing in unpaired(records).items():
+        say(f"not a pair: {name}: the theory has no {', no '.join(missing)}")
+
+
+def _bring_theory(sources: Sequence[Reader], store: Store) -> None:
+    """Simulate the theory beside every network on signal-noise data that lacks it; read nothing where none does."""
+    from figures.tables.beside import lacking_settings
+    from figures.tables.ladder import lacking_twins
+    from figures.tables.records import Records
+
+    if settings := lacking_settings(Records(sources)):
+        store.ensure_writable()
+        for key, run in track(list(settings.items()), "theory at the networks' settings"):
+            _beside(key, run, store)
+    if twins := lacking_twins(Records(sources)):  # of the pairs, which are known now
+        store.ensure_writable()
+        from empirical.runs.workspace import Workspace
+        from empirical.settings.run_config import Runtime
+
+        workspace = Workspace(store, Runtime(device="cpu"))
+        for (_, draw, seed, *_), run in track(list(twins.items()), "theory on the networks' data"):
+            _twin(run, workspace, seed=seed, draw=draw)
+
+
+def _config(run: Record) -> "RunConfig":
+    from empirical.settings.run_config import RunConfig
+    from repro.records.settings import build
+
+    return build(RunConfig, run.config)
+
+
+def _beside(key: str, run: Record, store: Store) -> Record:
+    """Keep the theory at the setting of a run, or what of it the theory has not."""
+    from repro.commands.twin import departures, theory_config
+
+    config = _config(run)
+    study = str(run.provenance.get("study", ""))
+    if missing := departures(config):
+        return store.save("beside", Beside(key), result={"departures": missing}, provenance=collect(study=study))
+    from theory.engine import simulate_many
+
+    found = simulate_many([theory_config(config, seeds=SEEDS)], oracle=False)[0]
+    return store.save(
+        "beside", Beside(key), result=_facts(found) | {"departures": []}, status=found.status,
+        arrays={"curves": _curves(found)}, provenance=collect(study=study),
+    )  # fmt: skip
+
+
+def _twin(run: Record, workspace: "Workspace", *, seed: int, draw: int) -> Record:
+    """Keep the theory on the data, weights and batches of a run, or of the same run with another seed and draw."""
+    from empirical.runs.experiment import Experiment
+    from repro.commands.twin import twin
+
+    data = f"{re.sub(DRAW, '', str(run.config['dataset_options']))}, draw={draw}".strip(", ")
+    other = replace(_config(run), seed=seed, dataset_options=data, data="")
+    same = (seed, draw) == (run.config["seed"], run.result["labels"].get("draw", 0))
+    config = workspace.identified(_config(run) if same else other)
+    found = twin(Experiment(config, workspace))
+    return workspace.store.save(
+        "twin", Twin(run_id(run.kind, config)), result=_facts(found) | {"labels": config.labels()}, status=found.status,
+        arrays={"curves": _curves(found)}, provenance=collect(study=str(run.provenance.get("study", ""))),
+    )  # fmt: skip
+
+
+def _facts(found: "Trajectory") -> dict[str, Any]:
+    return {"theory": found.config, "seeds": found.seeds, "epochs": found.epochs, "metrics": KEPT}
+
+
+def _curves(found: "Trajectory") -> "np.ndarray":
+    """Return the kept metrics over the epochs of unlearning, shape `(metrics, seeds, epochs)`, single precision."""
+    import numpy as np
+
+    return np.stack([found.metrics[name] for name in KEPT]).astype(np.float32)

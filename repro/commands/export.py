@@ -1,0 +1,168 @@
+"""`repro export`: a study as flat tables that pandas, R and DuckDB read in one line, and what each column means."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from empirical.settings.run_config import RunConfig
+from repro import __version__
+from repro.commands.output import DEFAULT_STORE, StoreOption, say
+from repro.records.errors import IntegrityError, MissingDataError
+from repro.records.glossary import describe, whose
+from repro.records.pack import readers
+from repro.records.record import Record, read_records
+from repro.records.settings import nearest, range_text
+from repro.records.store import Store
+from theory.config import SweepConfig, TheoryConfig
+
+IDENTITY = {
+    "run_id": "identity of the run: 16 hex digits of the sha256 of its settings",
+    "kind": "what sort of run",
+    "status": "ok, diverged or failed",
+    "study": "the study it belongs to",
+    "source": "the store or the pack it was read from",
+    "finished": "when it ended, UTC",
+    "device": "what it was computed on",
+    "forget_set": "identity of the forget set: a digest of its rows",
+}
+SETTINGS = {field.name: field for cls in (SweepConfig, TheoryConfig, RunConfig) for field in dataclasses.fields(cls)}
+Row = dict[str, Any]
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="A study, as `repro list` names it, or a pack, such as digits.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the tables.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a study as Parquet and CSV, one row a run, with a data dictionary."""
+    import pandas as pd
+
+    found = study_records(read_records(readers(Store(store))), study)
+    tables = {
+        kind: pd.DataFrame([row for record in records for row in rows_of(record)]).convert_dtypes()
+        for kind, records in found.items()
+    }
+    dictionary = [{"table": kind, **meaning(str(column))} for kind, table in tables.items() for column in table.columns]
+    to.mkdir(parents=True, exist_ok=True)
+    for kind, table in tables.items():
+        table.to_parquet(to / f"{kind}.parquet", index=False)
+        table.to_csv(to / f"{kind}.csv", index=False)
+        say(f"{to / kind}.parquet (also .csv): {len(table)} rows, {len(table.columns)} columns")
+    pd.DataFrame(dictionary).to_csv(to / "dictionary.csv", index=False)
+    (to / "README.md").write_text(_readme(study, list(found)))
+    say(f"{to / 'dictionary.csv'}: name, unit, range and meaning of every column")
+
+
+def study_records(records: Iterable[Record], study: str) -> dict[str, list[Record]]:
+    """Return a study's records by kind: those that belong to it, or that stand in a pack of that name.
+
+    Raises:
+        MissingDataError: when there is none, with the nearest name.
+    """
+    records = list(records)
+    names = {str(record.provenance.get("study", "")) for record in records}
+    names |= {record.source.removeprefix("results/") for record in records if record.source.startswith("results/")}
+    chosen = [r for r in records if study in (r.provenance.get("study"), r.source.removeprefix("results/"))]
+    if not chosen:
+        raise MissingDataError(f"study = {study!r}: no records{nearest(study, names)}; `repro list` names the studies")
+    found: dict[str, list[Record]] = {}
+    for record in sorted(chosen, key=lambda record: record.run_id):
+        found.setdefault(record.kind, []).append(record)
+    return found
+
+
+def rows_of(record: Record) -> list[Row]:
+    """Return the rows of a record: one, but one a seed of a theory cell and one a cell of a sweep."""
+    head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
+    about = {name: record.provenance.get(name) for name in ("study", "finished", "device")}
+    forget_set = (record.result.get("parents") or {}).get("forget_set")
+    same = head | about | ({"forget_set": forget_set} if forget_set else {}) | _flat(record.config)
+    if record.kind == "theory":
+        return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
+    if record.kind == "theory_sweep":
+        columns = record.arrays()
+        cells = zip(*(values.tolist() for values in columns.values()), strict=True)
+        return [head | about | dict(zip(columns, cell, strict=True)) for cell in cells]
+    return [same | {name: value for name, value in record.result.items() if isinstance(value, int | float | str)}]
+
+
+def _theory_rows(result: Mapping[str, Any]) -> Iterable[tuple[int, Row]]:
+    for place, seed in enumerate(result["seeds"]):
+        row: Row = {"diverged_at": result["diverged_at"][place]}
+        for stage, prefix in (("final", ""), ("pretrained", "pretrained_"), ("retrained", "retrained_")):
+            row |= {f"{prefix}{name}": values[place] for name, values in result.get(stage, {}).items()}
+        yield seed, row
+
+
+def _flat(config: Mapping[str, Any]) -> Row:
+    """Return settings as plain columns; a list becomes text, the parts of a nested table are named after it."""
+    found: Row = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}_{key}": one for key, one in _flat(value).items()}
+        elif name != "type":
+            found[name] = (
+                ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            )
+    return found
+
+
+def meaning(column: str) -> Row:
+    """Return what a column is.
+
+    Raises:
+        IntegrityError: when nobody has said.
+    """
+    if column in IDENTITY:
+        return {"column": column, "role": "identity", "unit": "", "range": "", "meaning": IDENTITY[column]}
+    base = column.removesuffix("_se")
+    if column in SETTINGS:
+        limits = SETTINGS[column].metadata
+        return {"column": column, "role": "setting", "unit": limits.get("unit", ""), "range": range_text(limits),
+                "meaning": limits.get("help", "")}  # fmt: skip
+    term = describe(base)
+    if term is not None:
+        said = " ".join(filter(None, (term.meaning.rstrip("."), whose(base)))) + (
+            f": {term.formula}" if term.formula else ""
+        )
+        error = "standard error over seeds of: " if base != column else ""
+        return {"column": column, "role": "metric", "unit": term.unit, "range": term.range, "meaning": error + said}
+    if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
+        text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
+        return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
+    raise IntegrityError(f"column {column}: is not in the glossary (repro/records/glossary.py)")
+
+
+OTHERS = {
+    "choice": "where the winner of a choice stands among its candidates",
+    "data_digest": "digest of the files the images were read from",
+    "claim": "identifier of the claim", "command": "what computes it again", "quantity": "what is estimated",
+    "regime": "where the claim holds", "statement": "the claim", "title": "its short name", "verdict": "what follows",
+    "metric": "the metric that pools runs", "version": "version of the metric", "pooled": "whether it pools runs",
+    "stages_original": "stages pooled", "stages_retrained": "stages pooled", "stages_unlearned": "stages pooled",
+    "settings": "settings of the metric", "needs": "evaluations whose numbers it reads", "sweep": "name of the sweep",
+    "fraction": "share of the images in a subset", "scores": "scores a claim or a file holds",
+    "n": "training samples, or scores", "mean": "mean memorization score", "median": "median memorization score",
+    "mean_standard_error": "mean standard error of a score", "quartile_low": "lower quartile of the scores",
+    "quartile_high": "upper quartile of the scores", "rank_agreement": "rank correlation of two halves of the models",
+    "inside_accuracy": "accuracy on images a model saw", "outside_accuracy": "accuracy on images it did not see",
+    "reliability": "split-half reliability of the scores", "ties": "share of images in a tie",
+    "unknown": "images without a score", "dataset": "data set",
+}  # fmt: skip
+
+
+def _readme(study: str, kinds: Sequence[str]) -> str:
+    first = kinds[0]
+    return f"""# {study}
+
+Written by sharpness-aware-unlearning {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
+settings and numbers as columns. `dictionary.csv` says what each column is.
+
+    pandas   pd.read_parquet("{first}.parquet")
+    DuckDB   SELECT * FROM '{first}.parquet'
+
+Tables: {", ".join(kinds)}. Accuracies are shares in [0, 1]; a number without a model in front is the unlearned model's.
+"""

@@ -1,0 +1,77 @@
+"""What keeps an NVIDIA device from being used well: a CPU-only torch, an old driver, no compiler."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+# CUDA version of a torch wheel -> the oldest Linux driver it runs on (NVIDIA's table of minor version compatibility).
+OLDEST_DRIVER = {11: (450, 80), 12: (525, 60), 13: (580, 65)}
+Warning_ = tuple[str, str, str]
+
+
+def gpu_warnings(root: Path = Path("/")) -> list[Warning_]:
+    """Return (check, what was found, remedy) for each thing that is wrong; empty without an NVIDIA device or torch.
+
+    Args:
+        root: of the file system; the tests give one of their own.
+    """
+    driver = installed_driver(root)
+    if driver is None or importlib.util.find_spec("torch") is None:
+        return []
+    wheel = torch_cuda()
+    found = [driver_warning(driver, wheel)]
+    if wheel is not None:
+        found.append(compiler_warning())
+    return [one for one in found if one is not None]
+
+
+def installed_driver(root: Path) -> tuple[int, int] | None:
+    """Return the version of the NVIDIA kernel driver, `(major, minor)`; None where there is no device.
+
+    `(0, 0)` when there is a device whose driver does not say.
+    """
+    said = root / "proc/driver/nvidia/version"
+    if said.is_file():
+        words = said.read_text().replace("\n", " ").split()
+        versions = [word.split(".") for word in words if word.count(".") and word.replace(".", "").isdigit()]
+        return (int(versions[0][0]), int(versions[0][1])) if versions else (0, 0)
+    return (0, 0) if (root / "dev/nvidia0").exists() else None
+
+
+def torch_cuda() -> tuple[int, int] | None:
+    """Return the CUDA version torch was built for, `(major, minor)`; None of a CPU-only build."""
+    import torch
+
+    version = torch.version.cuda
+    if not version:
+        return None
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def driver_warning(driver: tuple[int, int], wheel: tuple[int, int] | None) -> Warning_ | None:
+    """Return what is wrong between a driver and torch, or None."""
+    if wheel is None:
+        version = importlib.metadata.version("torch")
+        remedy = "reinstall it from PyPI, or from the index that pytorch.org names for your CUDA version"
+        return "torch for the GPU", f"torch {version} is CPU-only, beside an NVIDIA device", remedy
+    oldest = OLDEST_DRIVER.get(wheel[0])
+    if oldest is None or driver == (0, 0) or driver >= oldest:
+        return None
+    found, needed, cuda = (".".join(map(str, version)) for version in (driver, oldest, wheel))
+    said = f"driver {found} is older than {needed}, which CUDA {cuda} needs"
+    return "driver", said, "update the driver, or install a torch built for an older CUDA version"
+
+
+def compiler_warning() -> Warning_ | None:
+    """Return what `torch.compile` (the engine `graph`) lacks, or None: a C compiler and Python's own headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    lacking = [name for name, there in (("a C compiler", compiler), ("Python.h", headers.is_file())) if not there]
+    if not lacking:
+        return None
+    remedy = "apt-get install gcc python3-dev; until then --engine graph runs uncompiled"
+    return "torch.compile", f"lacks {' and '.join(lacking)}", remedy

@@ -1,0 +1,109 @@
+"""How a running study looks: one line a finished cell in a log, a live table on a terminal, curves in a tracker."""
+
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from empirical.studies.watch import Listener, News, name_of
+from repro.commands.trackers import tracker
+from repro.records.progress import console
+from repro.records.store import Store
+
+SHOWN = 12  # rows of the live table
+
+
+def listeners(study: str, store: Store, *, quiet: bool = False, track: str = "none") -> list[Listener]:
+    """Return who is told of finished cells.
+
+    Raises:
+        ConfigError: for an unknown tracker.
+        ModuleNotFoundError: when the tracker is not installed; nothing is computed then.
+    """
+    found: list[Listener] = []
+    if not quiet:
+        found.append(Table() if sys.stderr.isatty() else Lines())
+    if track != "none":
+        found.append(tracker(track, study, store.root / "tracking"))
+    return found
+
+
+def facts(news: News) -> tuple[str, str, str, str, str]:
+    """Return name, ToW, seconds, done of all, and the expected end of a finished cell, as texts."""
+    result, record = news.record.result, news.record
+    tow = result.get("tow")
+    shown = record.status if record.status != "ok" else "-" if tow is None else f"{tow:.3f}"
+    seconds = record.provenance.get("seconds")
+    end = "-" if news.left is None else time.strftime("%H:%M", time.localtime(time.time() + news.left))
+    took = "-" if seconds is None else f"{seconds:.1f}"
+    return name_of(record), shown, took, f"{news.done}/{news.total}", end
+
+
+class Lines:
+    """A log: one line a finished cell."""
+
+    def begin(self, title: str, done: int, total: int) -> None:
+        """Say what starts."""
+        self._say(f"{title}: {total} cells, {done} done, {total - done} to run")
+
+    def tell(self, news: News) -> None:
+        """Say who finished."""
+        name, tow, seconds, done, end = facts(news)
+        self._say(f"{name}: ToW {tow}, {seconds} s; {done}, the last about {end}")
+
+    def alive(self, stages: int, seconds: float) -> None:
+        """Say that nothing is wrong: cells wait for the stages they share."""
+        self._say(f"at work for {seconds:.0f} s: {stages} stages are trained")
+
+    def warn(self, text: str) -> None:
+        """Say what went wrong beside the study."""
+        self._say(text)
+
+    def end(self) -> None:
+        """Leave the log as it is."""
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class Table:
+    """A terminal: the last cells, how many are done and when the rest will be."""
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[str, ...]] = deque(maxlen=SHOWN)
+        self._head = ""
+        self._live: Any = None
+
+    def begin(self, title: str, done: int, total: int) -> None:
+        """Open the table."""
+        from rich.live import Live
+
+        self._head = f"{title}: {done}/{total} cells"
+        self._live = Live(self._table(), console=console(), transient=True, refresh_per_second=4)
+        self._live.start()
+
+    def tell(self, news: News) -> None:
+        """Add a row."""
+        row = facts(news)
+        self._rows.append(row)
+        self._head = f"{self._head.partition(':')[0]}: {row[3]} cells, the last about {row[4]}"
+        self._live.update(self._table())
+
+    def alive(self, stages: int, seconds: float) -> None:
+        """Say that stages are being trained."""
+        self._head = f"{self._head.partition(' (')[0]} (at work for {seconds:.0f} s, {stages} stages trained)"
+        self._live.update(self._table())
+
+    def end(self) -> None:
+        """Close the table."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _table(self) -> Any:
+        from rich.table import Table as RichTable
+
+        table = RichTable("cell", "ToW", "seconds", title=self._head, title_justify="left", box=None)
+        for row in self._rows:
+            table.add_row(*row[:3])
+        return table

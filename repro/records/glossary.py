@@ -1,0 +1,191 @@
+"""What every number and word means: name, unit, range, direction, formula. The site, exports and `explain` read it.
+
+A name may hold `*`, which stands for any text; `original_` or `retrained_` before a number says whose it is.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from repro.records.errors import ConfigError
+from repro.records.settings import nearest
+
+OWNERS = {
+    "original_": "of the model before unlearning", "retrained_": "of the model trained without the forget set",
+    "pretrained_": "after pretraining",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry.
+
+    Attributes:
+        name: of a number, with `*` for any text, or of a concept.
+        meaning: one or two sentences.
+        formula: in plain text; empty where the meaning is one.
+        unit, range: of a number.
+        goal: the value that is best; "retrained" is the retrained model's own.
+        also: other names that people use.
+    """
+
+    name: str
+    meaning: str
+    formula: str = ""
+    unit: str = "share"
+    range: str = "[0, 1]"
+    goal: str = "retrained"
+    also: tuple[str, ...] = ()
+
+
+def _concept(name: str, meaning: str, formula: str = "", *also: str) -> Term:
+    return Term(name, meaning, formula, "", "", "", also)
+
+
+def _count(name: str, meaning: str, unit: str = "count", goal: str = "") -> Term:
+    return Term(name, meaning, "", unit, ">= 0", goal)
+
+
+NUMBERS = (
+    Term("retain_accuracy", "Share of retained images that are named correctly.", also=("RA",)),
+    Term("forget_accuracy", "Share of forget images that are named correctly. UA, unlearning accuracy, is 1 minus it.",
+         also=("FA", "UA")),
+    Term("test_accuracy", "Share of held-out images that are named correctly.", also=("TA",)),
+    Term("corrupted_*_accuracy", "The same on the corrupted images that the model was trained on."),
+    Term("validation_accuracy", "Share of training images held out of training that are named correctly."),
+    Term("tow", "Tug of war: how close the three accuracies are to the retrained model's (Zhao et al. 2024).",
+         "prod over retain, forget, test of (1 - |a - a*|), a* of the retrained model", goal="1", also=("ToW",)),
+    Term("tow_signed", "The released code's tug of war, with signs: above 1 when a model forgets more than retraining.",
+         "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
+    Term("tow_reported", "The tug of war that the run's preset asks for (switches D6, D7).", range=">= 0", goal="1"),
+    Term("tow_mia", "Tug of war with the confidence of the membership attack in place of forget accuracy.",
+         "prod over retain accuracy, test accuracy, mia_confidence of (1 - |u - r|)", goal="1"),
+    Term("average_gap", "Mean distance to the retrained model (Jia et al. 2023).",
+         "mean |u - r| over retain, forget, test accuracy and mia_confidence", goal="0"),
+    Term("mia_*", "Share of the forget set that an RBF machine, trained on retained against test images by one score, "
+         "calls non-members.", also=("MIA", "membership inference")),
+    Term("attack_*_auc", "Area under the ROC curve of a threshold on one score, forget set against test set; 0.5 is "
+         "guessing."),
+    Term("attack_*_balanced_accuracy", "Best balanced accuracy of such a threshold.", range="[0.5, 1]"),
+    Term("attack_*_tpr_at_1_percent", "True positive rate of such a threshold at 1 % false positives."),
+    Term("attack_*_tpr_at_01_percent", "True positive rate of such a threshold at 0.1 % false positives."),
+    Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance between; "
+         "`raw` as it is, `scaled` into [0, 1], `class` within classes.",
+         "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
+    Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, scaled by "
+         "the largest cost.", goal="retrained"),
+    Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
+         "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
+    Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
+         "mean |p - q|_2", "probability", "[0, sqrt 2]", "0"),
+    Term("zrf", "Zero-retrain forgetting: how much the model answers forget images like an untrained network "
+         "(Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
+    Term("margin_distance", "Distance of the margins of forget samples from the retrained model's.",
+         "W_1 of z_y - max over k != y of z_k", "logits", ">= 0", "0"),
+    Term("klom_images", "Forget images whose margins are kept for KLoM and U-LiRA.", "", "images", ">= 0", ""),
+    Term("klom_models", "Models a side that KLoM pools.", "", "models", ">= 2", ""),
+    Term("klom_easydub_*", "KLoM in the binning of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
+    Term("klom_*", "KLoM (Georgiev et al. 2024): divergence of an image's margins over many models from those of "
+         "retrained models; mean or 95th percentile over images; `low` and `high` bound it, `reverse` swaps the sides.",
+         "KL(margins of models || margins of retrained models)", "nats", ">= 0", "0", also=("KLoM",)),
+    Term("ulira_*_auc*", "AUC of U-LiRA: telling unlearned from retrained models by an image's margins; 0.5 is best.",
+         goal="0.5"),
+    Term("ulira_*", "True positive rate of U-LiRA at few false positives.", goal="the false positive rate",
+         also=("U-LiRA",)),
+    Term("hessian_top", "Largest eigenvalue of the Hessian of the retain loss: the sharpness of the minimum.", "",
+         "loss per squared weight", "real", ""),
+    Term("landscape_*_stability_*", "Share of points within a loss landscape that stay below so many percent of loss "
+         "rise.", goal=""),
+    Term("landscape_*", "A summary of the loss landscape around a model, in filter-normalized directions.", "", "loss",
+         ">= 0", ""),
+    Term("relearning_excess", "How much faster forget accuracy comes back than in the retrained model, tuned on R.",
+         "mean difference of forget accuracy after 0, 1, 2, ..., 32 steps", "share", "[-1, 1]", "0"),
+    Term("memorization_reliability", "Split-half reliability of the scores behind a graded forget set.", goal="1"),
+    Term("memorization_ties", "Share of images whose place among equal scores was drawn.", goal="0"),
+    _count("n_forget*", "Images to forget; `measured`, those that the numbers are about.", "images"),
+    _count("n_retain", "Images to keep.", "images"),
+    _count("n_test_measured", "Test images that the numbers are about.", "images"),
+    _count("parameters", "Trainable weights.", "weights"),
+    _count("peak_memory_bytes", "Most memory: of the stage on a GPU, of the process on a CPU.", "bytes"),
+    _count("seconds*", "Wall time of unlearning, retraining, or computing the saliency mask.", "seconds", "0"),
+    _count("*gradient_evaluations", "Gradients of single examples: the cost without a clock.", "gradients", "0"),
+    # theory
+    Term("*_error", "Share of wrong answers: on fresh data, on retained or on forget samples."),
+    Term("*_loss", "Mean logistic loss on retained or forget samples.", "mean log(1 + exp(-y f))", "nats", ">= 0", ""),
+    Term("*_margin", "Mean margin on retained or forget samples.", "mean y f", "logits", "real", ""),
+    Term("kappa*", "Signal learned, split by where it came from (retain, forget) and by the neuron's sign.",
+         "kappa_a = j_a |phi|^2 p_a", "preactivation", "real", "retrained"),
+    Term("zeta*", "Noise memorized, over neurons that agree with the label; `oppose`, over those that do not.",
+         "zeta_ai = (P - 1) |xi_i|^2 q_ai", "preactivation", "real", "retrained"),
+    Term("active_*", "Share of neurons that a sample's noise activates, where signs `match` or `oppose`; `perturbed` "
+         "at SAM's ascent point.", "share of <w_a, xi_i> > 0", goal=""),
+    Term("weight_norm", "Length of all weights together.", "|W|", "weights", ">= 0", ""),
+    Term("oracle_gap", "Distance in test error from the retrained network.", "", "share", "[-1, 1]", "0"),
+    Term("matched_*", "The same where the forget error first reaches a common level.", goal=""),
+    _count("diverged*", "Seeds whose loss became infinite, or where it did.", "seeds", "0"),
+    Term("estimate", "The estimated effect of a claim, in the claim's own unit.", "", "see `quantity`", "real", ""),
+)  # fmt: skip
+CONCEPTS = (
+    _concept("forget set", "F: the training images whose influence is to be removed.", "", "F"),
+    _concept("retain set", "R: the training images that stay.", "", "R"),
+    _concept("original", "The model trained on R and F, before unlearning: `do nothing`."),
+    _concept("retrained", "The model trained on R alone from fresh weights: the goal.", "", "oracle", "retrain"),
+    _concept("unlearned", "The original after an unlearning method."),
+    _concept("method", "Which batches unlearning reads and which loss it takes, such as NegGrad or SalUn."),
+    _concept("rule", "How a loss becomes a gradient, such as SGD, SAM, ASAM or Sharp MinMax."),
+    _concept("sam", "Sharpness-aware minimization (Foret et al. 2021): the gradient at a point rho up the slope.",
+             "g(W + rho g0 / |g0|)", "sharpness-aware minimization"),
+    _concept("asam", "SAM with a radius measured in units of each weight (Kwon et al. 2021).", "", "adaptive SAM"),
+    _concept("sharp minmax", "Weights that matter for F maximize sharpness on F, the others minimize it on R.",
+             "g0 + s (g1 - g0), s = 1 on R and -1 on F", "minmax"),
+    _concept("neggrad", "Descent on R and ascent on F at once (Kurmanji et al. 2023).",
+             "alpha mean_R CE - (1 - alpha) mean_F CE", "NegGrad+"),
+    _concept("salun", "Random labels on F, only the weights that F's gradient marks may move (Fan et al. 2024)."),
+    _concept("scrub", "Away from the original on F, close to it on R (Kurmanji et al. 2023)."),
+    _concept("rho", "The radius of SAM.", "", "SAM radius"),
+    _concept("alpha", "The weight of the retain loss against the forget loss, in [0, 1]."),
+    _concept("signal strength", "s: the signal's length in units of (P - 1) sigma_p (d / n)^(1/4); SGD's boundary of "
+             "benign overfitting lies near 0.93.", "|phi| / ((P - 1) sigma_p (d / n)^(1/4))", "s", "signal_strength"),
+    _concept("benign overfitting", "Training error zero, test error small, in spite of memorized noise."),
+    _concept("memorization", "How much likelier an image is named correctly when it was in training (Feldman 2020)."),
+    _concept("difficulty", "How the forget set is chosen: low, mid or high memorization, random, a class, an index."),
+    _concept("saliency mask", "The share of weights with the largest forget gradient.", "", "mask"),
+    _concept("stage", "One training: pretrain, retrain or unlearn; identified by everything its weights depend on."),
+    _concept("evaluation", "One metric of one or more stages, with its settings and version."),
+    _concept("record", "What a run leaves behind: settings, numbers, provenance, hashes."),
+    _concept("floor", "The noise floor: how far two retrained models of different seeds lie apart.", "", "noise floor"),
+    _concept("choice", "How a study's learning rate was found, on images that no reported number uses."),
+    _concept("diverged", "A run whose loss became infinite: a result, not a failure."),
+)  # fmt: skip
+TERMS = (*NUMBERS, *CONCEPTS)
+
+
+def describe(name: str) -> Term | None:
+    """Return the entry of a number by its column name, such as `original_tow`; None where there is none."""
+    exact = [term for term in NUMBERS if term.name == name]
+    fits = [term for term in NUMBERS if fnmatchcase(name, term.name)]
+    if exact or fits:
+        return (exact or fits)[0]
+    owner = next((owner for owner in OWNERS if name.startswith(owner)), "")
+    return describe(name.removeprefix(owner)) if owner else None
+
+
+def whose(name: str) -> str:
+    """Return whose number a column is, such as "of the model before unlearning"; empty of the unlearned model's own."""
+    return next((text for owner, text in OWNERS.items() if name.startswith(owner)), "")
+
+
+def explain(word: str) -> Term:
+    """Return the entry of a word a person uses: a number, a concept, or another name of one.
+
+    Raises:
+        ConfigError: when there is none, with the nearest one.
+    """
+    wanted = word.strip().lower().replace("-", " ").replace("_", " ")
+    for term in TERMS:
+        if wanted in {name.lower().replace("-", " ").replace("_", " ") for name in (term.name, *term.also)}:
+            return term
+    found = describe(word.strip().lower().replace("-", "_").replace(" ", "_"))
+    if found is None:
+        known = [name for term in TERMS for name in (term.name, *term.also)]
+        raise ConfigError(f"term = {word!r}: not in the glossary{nearest(word, known)}; `repro explain` lists it")
+    return found

@@ -1,0 +1,35 @@
+"""A schedule of gradient rules as text: `sam-0.1:25, sgd` is SAM for 25 epochs, then SGD for those that are left."""
+
+from repro.records.errors import ConfigError
+from repro.records.settings import reject
+
+
+def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:
+    """Return each rule's label and its epochs, in order; they sum up to `epochs`.
+
+    Args:
+        text: labels separated by commas, each but the last with `:` and its epochs; one label alone is the rule of
+            all epochs.
+        epochs: epochs of the whole stage, >= 0.
+        field: the setting, for errors.
+
+    Raises:
+        ConfigError: where a rule before the last has no whole number of epochs >= 1, the last has one, a label is
+            empty, or the rules before the last leave no epoch to it.
+    """
+    *early, last = [piece.strip() for piece in text.split(",")]
+    legs = [_leg(piece, text, field) for piece in early]
+    if not last or ":" in last:
+        raise reject(field, text, "a schedule whose last rule is a label alone, such as sam-0.1:25, sgd")
+    taken = sum(count for _, count in legs)
+    if legs and taken >= epochs:
+        message = f"{field} = {text!r}: its rules before the last take {taken} epochs of {epochs}"
+        raise ConfigError(f"{message}; at least one must be left for {last}")
+    return [*legs, (last, epochs - taken)]
+
+
+def _leg(piece: str, text: str, field: str) -> tuple[str, int]:
+    label, _, count = (part.strip() for part in piece.partition(":"))
+    if not label or not count.isdecimal() or int(count) < 1:
+        raise reject(field, text, "rules with their epochs before the last rule, such as sam-0.1:25, sgd")
+    return label, int(count)

@@ -1,0 +1,87 @@
+"""What comes with the toolkit, recipes and study records, and where a user's own stand: beside it, never inside it.
+
+A checkout has `recipes/` and `results/` at its top; an installed package carries the same files in `repro/shipped/`,
+with a list of their names that is written when the wheel is built.
+"""
+
+import os
+from pathlib import Path
+
+from repro.records.errors import MissingDataError
+
+PACKAGE = Path(__file__).parents[1] / "shipped"
+CHECKOUT = Path(__file__).parents[2]
+LIST = "contents.txt"
+
+
+def shipped(name: str) -> Path:
+    """Return the folder `recipes` or `results` that belongs to this code.
+
+    Raises:
+        MissingDataError: when it, or a file that was installed in it, is not there: an empty page would look like
+            studies that nobody has run.
+    """
+    folder = PACKAGE / name if PACKAGE.is_dir() else CHECKOUT / name
+    lost = _lost(folder)
+    if lost:
+        remedy = "install the package again" if PACKAGE.is_dir() else "restore it from version control"
+        raise MissingDataError(f"{folder.name}/{lost}: belongs to this version and is not there; {remedy}")
+    return folder
+
+
+def _lost(folder: Path) -> str:
+    """Return the first file that is missing from a shipped folder, or an empty text."""
+    if not folder.is_dir():
+        return "*"
+    listed = folder / LIST
+    if PACKAGE.is_dir() and not listed.is_file():
+        return LIST
+    names = listed.read_text().split() if listed.is_file() else ["*"]
+    return next((name for name in names if not any(folder.glob(name))), "")
+
+
+def own(name: str) -> Path:
+    """Return the folder of the same name in the working directory: where what a user makes is written."""
+    return Path(name)
+
+
+def packs() -> list[Path]:
+    """Return the files of every study: those a user packed in the working directory, then the committed ones."""
+    committed = shipped("results")
+    here = own("results")
+    mine = [] if here.resolve() == committed.resolve() else [path for path in here.glob("*.parquet") if _is_pack(path)]
+    return sorted(mine) + sorted(committed.glob("*.parquet"))
+
+
+def _is_pack(path: Path) -> bool:
+    """Return whether a Parquet file of the working directory is a pack; a damaged one counts, so that it is named."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return {"run_id", "sha256"} <= set(pq.ParquetFile(path).schema_arrow.names)
+    except (OSError, pa.ArrowException):
+        return True
+
+
+def recipe_file(path: str | Path) -> Path:
+    """Return a recipe: the file of that path, else the shipped one of that name (`digits`, `recipes/digits.toml`)."""
+    path = Path(path)
+    if path.is_file() or path.parent not in (Path(), Path("recipes")):
+        return path
+    known = shipped("recipes") / path.with_suffix(".toml").name
+    return known if known.is_file() else path
+
+
+def cache_folder() -> Path:
+    """Return where decoded images, hashes and compiled code are kept: REPRO_CACHE, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
+    return Path(os.environ.get("REPRO_CACHE", "") or default)
+
+
+def compiled_folder() -> str:
+    """Return where numba keeps compiled code; empty in a checkout, where it stands beside the source.
+
+    An installed package is never written into.
+    """
+    return str(cache_folder() / "numba") if PACKAGE.is_dir() else ""

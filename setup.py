@@ -1,0 +1,29 @@
+"""Puts the shipped studies into the wheel: `recipes/` and `results/` stand inside `repro/shipped/` there."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+SHIPPED = {"recipes": "*.toml", "results": "*.parquet"}
+
+
+class BuildWithStudies(build_py):
+    """Copies the recipes and the packed records, and lists them, so that a lost file is noticed."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # a checkout reads its own folders
+            return
+        for folder, pattern in SHIPPED.items():
+            target = Path(self.build_lib) / "repro" / "shipped" / folder
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir(parents=True)
+            files = sorted(Path(folder).glob(pattern))
+            for file in files:
+                shutil.copyfile(file, target / file.name)
+            (target / "contents.txt").write_text("".join(f"{file.name}\n" for file in files))
+
+
+setup(cmdclass={"build_py": BuildWithStudies})

@@ -1,0 +1,181 @@
+"""Data sets and models by a name of their own: folder:PATH, hub:NAME, timm:NAME; forget sets by a condition."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from empirical.data.images import load_dataset
+from empirical.data.predicate import rows_where
+from empirical.data.source import data_digest
+from empirical.registry import load
+from empirical.runs.imports import import_index
+from empirical.runs.run import run
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.store import Store
+
+
+def picture(kind: int, number: int, size: tuple[int, int] = (12, 10)) -> Image.Image:
+    noise = np.random.default_rng(number).integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
+    noise[..., kind] += 150
+    return Image.fromarray(noise)
+
+
+def write_folder(root: Path, count: int = 10) -> Path:
+    for kind, name in enumerate(("cats", "dogs")):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            picture(kind, number).save(root / name / f"{number:02}.png")
+    return root
+
+
+def folder_config(root: Path) -> RunConfig:
+    return RunConfig(
+        dataset=f"folder:{root}", dataset_options="size=8", pretrain_epochs=2, epochs=1, batch_size=8,
+        pretrain_batch_size=8, forget_fraction=0.25, augment="flip",
+    )  # fmt: skip
+
+
+def test_a_folder_of_images_is_unlearned_end_to_end(tmp_path: Path, store: Store) -> None:
+    config = folder_config(write_folder(tmp_path / "pets"))
+    record = run(config, store, Runtime(device="cpu"))
+    assert record.status == "ok"
+    assert record.result["n_forget"] + record.result["n_retain"] == 16
+    assert 0 <= record.result["tow"] <= 1
+
+
+def test_a_folder_without_sides_holds_out_a_fifth_of_each_class(tmp_path: Path) -> None:
+    images = load_dataset(folder_config(write_folder(tmp_path / "pets")), Runtime())
+    assert [int((images.test_labels == k).sum()) for k in (0, 1)] == [2, 2]
+    assert images.train_images.shape == (16, 3, 8, 8)
+    assert float(images.train_images[images.train_labels == 1][:, 1].float().mean()) > 140
+
+
+def test_another_picture_is_another_data_set(tmp_path: Path) -> None:
+    config = folder_config(write_folder(tmp_path / "pets"))
+    before = data_digest(config, Runtime())
+    picture(0, 99).save(tmp_path / "pets" / "cats" / "00.png")
+    assert data_digest(config, Runtime()) not in ("", before)
+    with pytest.raises(MissingDataError, match="nor a folder for each of its classes"):
+        load_dataset(replace(config, dataset=f"folder:{tmp_path / 'nothing'}"), Runtime())
+
+
+def write_parquet(path: Path, kinds: list[int], size: tuple[int, int] = (8, 8)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, kind in enumerate(kinds):
+        buffer = io.BytesIO()
+        picture(kind, number, size).save(buffer, "png")
+        rows.append({"image": {"bytes": buffer.getvalue()}, "label": kind, "age": 10 * number})
+    pd.DataFrame(rows).to_parquet(path)
+
+
+def test_a_hubs_parquet_files_are_read_where_they_are(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "me" / "pets" / "data" / "train-00000-of-00002.parquet", [0, 1])
+    write_parquet(tmp_path / "me" / "pets" / "data" / "train-00001-of-00002.parquet", [2])
+    write_parquet(tmp_path / "me" / "pets" / "data" / "validation-00000.parquet", [1])
+    config, runtime = RunConfig(dataset="hub:me/pets"), Runtime(data_root=str(tmp_path))
+    images = load_dataset(config, runtime)
+    assert images.train_labels.tolist() == [0, 1, 2]
+    assert images.test_labels.tolist() == [1]
+    assert images.classes == 3
+    assert len(data_digest(config, runtime)) == 16
+    smaller = load_dataset(replace(config, dataset_options="size=4"), runtime)
+    assert smaller.train_images.shape == (3, 3, 4, 4)
+
+
+def test_a_hub_set_says_what_is_missing_and_never_fetches_unasked(tmp_path: Path) -> None:
+    runtime = Runtime(data_root=str(tmp_path))
+    with pytest.raises(MissingDataError, match=r"train side not found; .*--allow-download"):
+        load_dataset(RunConfig(dataset="hub:me/pets"), runtime)
+    with pytest.raises(ConfigError, match="hub:OWNER/NAME"):
+        load_dataset(RunConfig(dataset="hub:../secret"), runtime)
+    write_parquet(tmp_path / "p" / "train.parquet", [0, 1])
+    write_parquet(tmp_path / "p" / "test.parquet", [1], size=(9, 8))
+    write_parquet(tmp_path / "p" / "test-2.parquet", [1])
+    with pytest.raises(ConfigError, match="2 different sizes"):
+        load_dataset(RunConfig(dataset="hub:p"), runtime)
+
+
+def test_a_timm_model_is_unlearned_end_to_end(tmp_path: Path, store: Store) -> None:
+    config = replace(folder_config(write_folder(tmp_path / "pets")), model="timm:mobilenetv3_small_050")
+    record = run(replace(config, dataset_options="size=32", rule="sam-0.1"), store, Runtime(device="cpu"))
+    assert record.status == "ok"
+    assert record.result["parameters"] > 100_000
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
+def test_features_and_head_of_a_timm_model_are_timms_own(name: str) -> None:
+    torch.manual_seed(0)
+    model = load("models", f"timm:{name}")((3, 32, 32), 5).eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(model.head(model.features(images)), model.net(images), atol=1e-6)
+    assert torch.equal(
+        model.features(images), model.net.forward_head(model.net.forward_features(images), pre_logits=True)
+    )
+
+
+def test_an_unknown_name_behind_the_colon_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"timm has no such model .did you mean 'resnet18'"):
+        load("models", "timm:resnet_18")((3, 32, 32), 5)
+    with pytest.raises(ConfigError, match="timm:NAME"):
+        RunConfig(model="tim:resnet18")
+    with pytest.raises(ConfigError, match="hub:NAME"):
+        RunConfig(dataset="hub:")
+
+
+TABLE = pd.DataFrame({"age": [10, 70, 65, 70], "sex": ["F", "F", "M", "M"], "note": ["a and b", "c", "c", "d"]})
+
+
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ("age >= 65", [1, 2, 3]),
+        ("age > 65 and sex == F", [1]),
+        ("age != 70 and sex == 'M'", [2]),
+        ('sex in ["F"]', [0, 1]),
+        ('note == "a and b"', [0]),
+        ("age <= 10", [0]),
+        ("age < 70 and age > 10", [2]),
+    ],
+)
+def test_rows_that_meet_a_condition(tmp_path: Path, where: str, rows: list[int]) -> None:
+    TABLE.to_csv(tmp_path / "people.csv", index=False)
+    TABLE.to_parquet(tmp_path / "people.parquet")
+    for name in ("people.csv", "people.parquet"):
+        assert rows_where(tmp_path / name, where).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("ages > 3", "did you mean 'age'"),
+        ("age", "COLUMN SIGN VALUE"),
+        ("age > 99", "none of 4 does"),
+        ("age > old", "column age holds int64"),
+        ("age in 3", "takes a list"),
+        ("__import__('os').system('x')", "COLUMN SIGN VALUE"),
+    ],
+)
+def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, where: str, said: str) -> None:
+    TABLE.to_csv(tmp_path / "people.csv", index=False)
+    with pytest.raises(ConfigError, match=said):
+        rows_where(tmp_path / "people.csv", where)
+
+
+def test_the_rows_of_a_condition_are_forgotten(tmp_path: Path, store: Store) -> None:
+    ages = pd.DataFrame({"age": np.arange(48)})
+    ages.to_csv(tmp_path / "ages.csv", index=False)
+    kept = import_index(tmp_path / "ages.csv", store, where="age < 5")
+    assert kept.result == {"n": 5, "where": "age < 5", "table": "ages.csv"}
+    config = RunConfig(
+        dataset="signal-noise", dataset_options="side=8, n=48, n_test=40", augment="none", pretrain_epochs=1, epochs=1,
+        difficulty="index", forget_index=kept.run_id,
+    )  # fmt: skip
+    assert run(config, store, Runtime(device="cpu")).result["n_forget"] == 5

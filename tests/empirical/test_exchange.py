@@ -1,0 +1,149 @@
+"""Models in and out: a foreign checkpoint becomes an original, a run's models load with plain torch."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from empirical.runs.exchange import export_models, import_model, read_tensors
+from empirical.runs.run import run
+from empirical.runs.stages import build_network
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+
+Small = Callable[..., RunConfig]
+
+
+def checkpoint(config: RunConfig, workspace: Workspace, seed: int = 5) -> dict[str, torch.Tensor]:
+    network = build_network(config, workspace.dataset(config), seed=seed, device=torch.device("cpu"))
+    return {name: value.contiguous() for name, value in network.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"state_dict": {f"module.{n}": t for n, t in w.items()}}])
+def test_a_foreign_checkpoint_is_where_the_unlearning_starts(
+    small: Small, workspace: Workspace, tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
+    config = small(difficulty="random", lr=1e-12, metrics=("accuracy", "tow", "mia"))
+    foreign = checkpoint(config, workspace)
+    torch.save(wrap(foreign), tmp_path / "theirs.pth")
+    folder = import_model(tmp_path / "theirs.pth", config, workspace, name="theirs")
+    record = run(replace(config, original="theirs", retrain="none"), workspace.store, workspace=workspace)
+    assert record.config["original"] == folder.name == record.result["parents"]["pretrain"]
+    assert "retrain" not in record.result["parents"]
+    assert record.result["absent_metrics"] == {"tow": "needs a retrained model, and retrain = none"}
+    assert not [name for name in record.result if name.startswith("retrained_")]
+    assert "mia_confidence" in record.result
+    unlearned = load_file(workspace.store.root / "models" / record.result["parents"]["unlearn"] / "weights.safetensors")
+    weights = [name for name in foreign if "running" not in name and "num_batches" not in name]
+    assert all(torch.allclose(unlearned[name], foreign[name], atol=1e-6) for name in weights)
+    again = run(replace(config, original=folder.name, retrain="none"), workspace.store, workspace=workspace)
+    assert again.run_id == record.run_id
+
+
+def test_an_original_with_a_retrained_model_has_every_metric(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    save_file(checkpoint(small(), workspace), tmp_path / "theirs.safetensors")
+    import_model(tmp_path / "theirs.safetensors", small(), workspace, name="theirs")
+    record = run(small(original="theirs"), workspace.store, workspace=workspace)
+    assert "tow" in record.result
+    assert "absent_metrics" not in record.result
+
+
+def test_torchvisions_names_are_understood(workspace: Workspace, tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    model = resnet18(num_classes=10)
+    model.conv1 = torch.nn.Conv2d(1, 64, 3, padding=1, bias=False)
+    torch.save(model.state_dict(), tmp_path / "resnet.pt")
+    config = RunConfig(dataset="digits", model="resnet18")
+    folder = import_model(tmp_path / "resnet.pt", config, workspace, name="r")
+    assert torch.equal(load_file(folder / "weights.safetensors")["head.bias"], model.fc.bias)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("hacked"),))
+
+
+def test_code_in_a_checkpoint_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(IntegrityError, match=r"evil.pth: cannot be read as weights"):
+        read_tensors(tmp_path / "evil.pth")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_what_is_no_checkpoint_is_refused(small: Small, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "noise.pth").write_bytes(b"noise")
+    (tmp_path / "noise.safetensors").write_bytes(b"noise")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("noise.pth", "noise.safetensors", "list.pth"):
+        with pytest.raises(IntegrityError, match=name):
+            import_model(tmp_path / name, small(), workspace, name="x")
+    with pytest.raises(MissingDataError, match=r"none.pth: not found"):
+        import_model(tmp_path / "none.pth", small(), workspace, name="x")
+    with pytest.raises(ConfigError, match="checkpoint size"):
+        import_model(tmp_path / "noise.pth", small(), workspace, name="x", largest=1e-9)
+
+
+def test_weights_of_another_architecture_are_refused_by_name(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    weights = checkpoint(small(), workspace)
+    save_file({name: value for name, value in weights.items() if name != "head.bias"}, tmp_path / "a.safetensors")
+    with pytest.raises(ConfigError, match=r"head.bias is missing"):
+        import_model(tmp_path / "a.safetensors", small(), workspace, name="x")
+    save_file({**weights, "head.bias": torch.zeros(7)}, tmp_path / "b.safetensors")
+    with pytest.raises(ConfigError, match=r"head.bias has the shape \(7,\)"):
+        import_model(tmp_path / "b.safetensors", small(), workspace, name="x")
+
+
+def test_an_unknown_original_is_named(small: Small, workspace: Workspace) -> None:
+    with pytest.raises(MissingDataError, match="repro models import"):
+        run(small(original="nobody"), workspace.store, workspace=workspace)
+
+
+@pytest.mark.slow
+def test_an_exported_model_follows_its_card_with_plain_torch(
+    small: Small, shared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run(small(), shared.store, workspace=shared)
+    files = {path.name for path in export_models(record, shared, tmp_path)}
+    assert files == {
+        "README.md",
+        "network.pt2",
+        "original.safetensors",
+        "retrained.safetensors",
+        "unlearned.safetensors",
+    }
+    card = (tmp_path / "README.md").read_text()
+    assert f"ToW (tug of war, 1 is the retrained model): {record.result['tow']:.4f}" in card
+    code = re.search(r"```python\n(.*?)```", card, re.S)
+    assert code
+    assert "empirical" not in code[1]
+    scope: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    exec(code[1], scope)
+    images = shared.dataset(small())
+    logits = scope["logits"](images.test_images)
+    share = float((logits.argmax(1) == images.test_labels).double().mean())
+    assert share == pytest.approx(record.result["test_accuracy"], abs=1e-9)
+
+
+def test_a_committed_run_whose_weights_are_not_here_cannot_be_exported(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    record = run(small(), workspace.store, workspace=workspace)
+    for folder in workspace.store.models():
+        if json.loads((folder / "config.json").read_text())["config"]["stage"] == "retrain":
+            (folder / "provenance.json").unlink()
+    with pytest.raises(MissingDataError, match="the weights of retrained are not in the store"):
+        export_models(record, workspace, tmp_path / "out")

@@ -1,0 +1,162 @@
+"""What a grid says while it runs: one line a finished cell, wherever it is computed, and trackers that never matter."""
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from empirical.runs.run import run
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.grid import run_grid
+from empirical.studies.recipe import Recipe
+from empirical.studies.watch import News, Watch
+from repro.commands.trackers import curves, tracker
+from repro.commands.watching import Lines, listeners
+from repro.records.errors import ConfigError
+from repro.records.store import Store
+
+Small = Callable[..., RunConfig]
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.began: list[tuple[str, int, int]] = []
+        self.news: list[News] = []
+        self.ends = self.signs = 0
+
+    def begin(self, title: str, done: int, total: int) -> None:
+        self.began.append((title, done, total))
+
+    def tell(self, news: News) -> None:
+        self.news.append(news)
+
+    def alive(self, stages: int, seconds: float) -> None:
+        self.signs += 1
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+class Deaf(Heard):
+    def tell(self, news: News) -> None:
+        raise OSError("the service is gone")
+
+
+def study(small: Small, **more: Any) -> Recipe:
+    plain = {name: getattr(small(), name) for name in ("dataset", "dataset_options", "augment", "pretrain_lr")}
+    brief = {"pretrain_epochs": 1, "epochs": 1, "trajectory": True, "seed": [0, 1]}
+    return Recipe("brief", defaults={**plain, **brief, **more}, blocks=({"rule": ["sgd", "sam-0.1"]},))
+
+
+def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -> None:
+    recipe, heard = study(small), Heard()
+    run(recipe.cells()[0], store, Runtime(device="cpu"))
+    report = run_grid(recipe, store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=0.01))
+    assert heard.began == [("brief", 1, 4)]
+    assert [news.record.run_id for news in heard.news] == sorted(
+        report.done, key=[news.record.run_id for news in heard.news].index
+    )
+    assert {news.record.run_id for news in heard.news} == set(report.done)
+    assert [(news.done, news.total) for news in heard.news] == [(2, 4), (3, 4), (4, 4)]
+    assert heard.news[-1].left == 0
+    assert all(news.left is not None and news.left > 0 for news in heard.news[:-1])
+    assert heard.ends == 1
+
+
+def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> None:
+    heard = Heard()
+    runtime = Runtime(device="cpu")
+    run_grid(study(small), store, runtime=runtime, workers=2, watch=Watch(store, [heard], every=0.05))
+    assert len(heard.news) == 4
+
+
+def test_a_listener_that_fails_never_stops_the_study(small: Small, store: Store) -> None:
+    deaf, heard = Deaf(), Heard()
+    report = run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [deaf, heard], every=0.01))
+    assert len(report.done) == 4
+    assert len(heard.news) == 4
+    assert deaf.ends == 0
+
+
+def test_silence_is_broken(small: Small, store: Store) -> None:
+    heard = Heard()
+    watch = Watch(store, [heard], every=0.01, silence=0.05)
+    with watch.over("waiting", [small()], Runtime(device="cpu")):
+        time.sleep(0.5)
+    assert heard.signs > 1
+
+
+def test_a_line_has_name_tow_seconds_done_and_end(
+    small: Small, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = run(small(), store, Runtime(device="cpu"))
+    Lines().tell(News(record, 3, 10, 60.0))
+    said = capsys.readouterr().err
+    assert said.startswith("neggrad sgd after sgd, random, seed 0: ToW ")
+    assert f"ToW {record.result['tow']:.3f}, {record.provenance['seconds']:.1f} s; 3/10, the last about " in said
+    assert said.count("\n") == 1
+
+
+def test_quiet_says_nothing_and_a_log_gets_lines(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert listeners("s", store, quiet=True) == []
+    assert [type(one).__name__ for one in listeners("s", store)] == ["Lines"]
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert [type(one).__name__ for one in listeners("s", store)] == ["Table"]
+
+
+class Service:
+    """Stands for trackio and wandb: remembers what it is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def init(self, **facts: Any) -> Any:
+        self.sent.append(facts)
+        log = lambda row, step=None: self.sent.append((step, row))  # noqa: E731
+        return SimpleNamespace(log=log, finish=lambda: self.sent.append("finished"))
+
+
+@pytest.mark.parametrize("name", ["trackio", "wandb"])
+def test_a_tracker_gets_settings_curves_and_final_numbers(
+    small: Small, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    service = Service()
+    monkeypatch.setitem(sys.modules, name, service)
+    record = run(small(trajectory=True), store, Runtime(device="cpu"))
+    tracker(name, "mine", tmp_path).tell(News(record, 1, 1, None))
+    first, *rows, last, done = service.sent
+    assert first["project"] == "mine"
+    assert first["config"]["rule"] == "sgd"
+    assert done == "finished"
+    assert last[1]["final/tow"] == record.result["tow"]
+    assert [(step, row) for step, row in rows] == list(curves(record))
+    assert any("forget_accuracy" in row for _, row in rows)
+    assert any("loss" in row for _, row in rows)
+
+
+def test_a_tracker_that_is_not_installed_is_noticed_before_any_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'trackio'"):
+        listeners("s", store, track="trakio")
+    for name in ("tensorboard", "trackio", "wandb"):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ModuleNotFoundError, match=name):
+            listeners("s", store, track=name)
+
+
+def test_the_study_of_a_runtime_is_not_changed_by_watching(small: Small, store: Store) -> None:
+    plain, watched = Store(store.root / "a"), Store(store.root / "b")
+    for one, watch in ((plain, None), (watched, Watch(watched, [Heard()], every=0.01))):
+        run_grid(study(small), one, runtime=replace(Runtime(device="cpu")), watch=watch)
+    assert [r.run_id for r in plain.records()] == [r.run_id for r in watched.records()]
+    assert [r.result["tow"] for r in plain.records()] == [r.result["tow"] for r in watched.records()]

@@ -1,0 +1,58 @@
+"""What readers are told to try works as it is written: notebooks, and the tutorial's own program."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repro.test_cli import environment
+
+ROOT = Path(__file__).parents[2]
+
+
+def execute(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    return subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(tmp_path: Path, path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    done = execute(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_tutorials_program_runs(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.S)
+    assert code
+    done = execute(code[1], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'forget_accuracy'" in done.stdout
+
+
+def test_every_command_of_the_docs_exists() -> None:
+    """As it is written: its name and its options."""
+    import typer
+
+    from repro.commands.cli import app
+
+    known = typer.main.get_command(app)
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    lines = [line for page in pages for line in page.read_text().splitlines() if re.match(r"\s*`?repro [a-z]", line)]
+    assert len(lines) > 20
+    for line in lines:
+        words = re.sub(r"[#>`].*", "", line.strip().lstrip("`")).split()[1:]
+        command = known
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert command is not known, line
+        options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert used <= options, line

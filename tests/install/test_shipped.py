@@ -1,0 +1,141 @@
+"""Where recipes and records come from, what the doctor says of a GPU, and imports on other systems."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repro.commands import gpu
+from repro.commands.cli import run
+from repro.records import shipped
+from repro.records.errors import MissingDataError
+from repro.records.pack import write_pack
+from repro.records.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+def install(root: Path, names: tuple[str, ...] = ("a.parquet", "b.parquet")) -> Path:
+    folder = root / "shipped" / "results"
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+    (folder / shipped.LIST).write_text("".join(f"{name}\n" for name in names))
+    return folder
+
+
+def test_an_installed_folder_is_whole_or_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = install(tmp_path)
+    monkeypatch.setattr(shipped, "PACKAGE", tmp_path / "shipped")
+    assert shipped.shipped("results") == folder
+    (folder / "b.parquet").unlink()
+    with pytest.raises(MissingDataError, match=r"results/b.parquet: belongs to this version and is not there"):
+        shipped.shipped("results")
+    (folder / shipped.LIST).unlink()
+    with pytest.raises(MissingDataError, match=r"contents.txt"):
+        shipped.shipped("results")
+
+
+def test_a_checkout_without_its_records_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "CHECKOUT", tmp_path)
+    with pytest.raises(MissingDataError, match="restore it from version control"):
+        shipped.shipped("results")
+
+
+def test_a_users_own_packs_stand_before_the_committed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "runs")
+    record = store.save("theory", {"a": 1}, result={})
+    write_pack([record], tmp_path / "results" / "mine.parquet")
+    (tmp_path / "results" / "other.parquet").write_bytes((ROOT / "results" / "claims.parquet").read_bytes())
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "results" / "somebodys.parquet")
+    found = shipped.packs()
+    assert [path.name for path in found[:2]] == ["mine.parquet", "other.parquet"]
+    assert found[2].parent == ROOT / "results"
+    assert "somebodys.parquet" not in {path.name for path in found}
+
+
+def test_a_shipped_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "digits.toml", "recipes/digits.toml"):
+        assert shipped.recipe_file(name) == ROOT / "recipes" / "digits.toml"
+    (tmp_path / "digits.toml").touch()
+    assert shipped.recipe_file("digits.toml") == Path("digits.toml")
+    assert shipped.recipe_file("elsewhere/digits.toml") == Path("elsewhere/digits.toml")
+
+
+def test_a_command_without_its_extra_names_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def lacking() -> None:
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    assert run(lacking) == 3
+    assert "pip install 'sharpness-aware-unlearning[networks]'" in capsys.readouterr().err
+
+
+DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Thu Jul 1 2026\nGCC version: gcc 12.2.0\n"
+
+
+def machine(root: Path, driver: str) -> Path:
+    (root / "proc/driver/nvidia").mkdir(parents=True)
+    (root / "proc/driver/nvidia/version").write_text(DRIVER.format(driver))
+    return root
+
+
+def test_the_doctor_sees_a_cpu_only_torch_beside_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "torch_cuda", lambda: None)
+    assert gpu.gpu_warnings(tmp_path) == []
+    [(check, found, remedy)] = gpu.gpu_warnings(machine(tmp_path, "550.54.15"))
+    assert check == "torch for the GPU"
+    assert "CPU-only" in found
+    assert "pytorch.org" in remedy
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "old"),
+    [("550.54.15", (13, 0), True), ("580.65.06", (13, 0), False), ("525.60.13", (12, 8), False),
+     ("520.61.05", (12, 8), True), ("550.54", (14, 0), False)],
+)  # fmt: skip
+def test_the_doctor_sees_a_driver_too_old_for_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: str, cuda: tuple[int, int], old: bool
+) -> None:
+    monkeypatch.setattr(gpu, "torch_cuda", lambda: cuda)
+    monkeypatch.setattr(gpu, "compiler_warning", lambda: None)
+    found = gpu.gpu_warnings(machine(tmp_path, driver))
+    assert bool(found) == old
+    assert not old or f"driver {'.'.join(driver.split('.')[:2])} is older than" in found[0][1]
+
+
+def test_the_doctor_sees_what_torch_compile_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    found = gpu.compiler_warning()
+    assert found
+    assert found[1] == "lacks a C compiler and Python.h"
+    (tmp_path / "Python.h").touch()
+    (tmp_path / "gcc").touch(mode=0o755)
+    assert gpu.compiler_warning() is None
+
+
+def test_everything_imports_where_there_is_no_module_resource() -> None:
+    """As on Windows; macOS has it and counts in bytes."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "empirical").rglob("*.py")]
+    code = f"import sys, importlib; sys.modules['resource'] = None; [importlib.import_module(n) for n in {names!r}];"
+    code += "from empirical.runs.stages import peak_memory; assert peak_memory() is None"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("darwin", 1), ("linux", 1024)])
+def test_memory_is_in_bytes_on_every_system(monkeypatch: pytest.MonkeyPatch, platform: str, unit: int) -> None:
+    import resource
+
+    from empirical.runs.stages import peak_memory
+
+    monkeypatch.setattr(sys, "platform", platform)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert peak_memory() == pytest.approx(used * unit, rel=0.05)

@@ -1,0 +1,91 @@
+"""`repro compare`: the theory is brought once, at the networks' own setting, and every point's z is printed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
+from figures.tables.beside import pairs
+from figures.tables.ladder import ladder_table
+from figures.tables.records import Records
+from repro.commands import compare as command
+from repro.commands.cli import app
+from repro.records.store import Store
+
+BASE = RunConfig(
+    dataset="signal-noise", dataset_options="side=8, n=20, n_test=60, draw=0", model="patch-cnn", forget_fraction=0.2,
+    difficulty="random", augment="none", momentum=0.0, weight_decay=0.0, pretrain_schedule="constant", pretrain_lr=0.3,
+    lr=0.3, pretrain_batch_size=10, batch_size=8, forget_batch_size=2, pretrain_epochs=5, epochs=6, trajectory=True,
+    metrics=("accuracy", "coefficients"),
+)  # fmt: skip
+
+
+def compared(store: Path, *words: str) -> None:
+    app(["compare", *words, "--store", str(store)], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two seeds of the theory's network, and two of one with a bias on a draw of its own."""
+    from dataclasses import replace
+
+    folder = tmp_path_factory.mktemp("compare") / "runs"
+    workspace = Workspace(Store(folder), Runtime(device="cpu", study="made"))
+    for model, seeds in (("patch-cnn", (0, 1)), ("patch-cnn-bias", (1, 2))):
+        for seed in seeds:
+            data = BASE.dataset_options.replace("draw=0", f"draw={seed}")
+            metrics = BASE.metrics if model == "patch-cnn" else ("accuracy",)
+            config = replace(BASE, model=model, seed=seed, dataset_options=data, metrics=metrics)
+            run(config, workspace.store, workspace=workspace)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "readers", lambda store: [store])
+
+
+def test_the_theory_is_brought_once_and_never_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared(store, "--json")
+    found = Store(store)
+    (theory, lacking) = sorted(found.records("beside"), key=lambda record: len(record.result["departures"]))
+    assert (theory.result["theory"]["d"], theory.result["theory"]["n"], len(theory.result["seeds"])) == (64, 20, 40)
+    assert lacking.result["departures"] == ["model = patch-cnn-bias"]
+    # Draws 0 and 1 of the network itself, and draw 2 on which there is a biased one alone.
+    assert sorted(record.result["labels"]["draw"] for record in found.records("twin")) == [0, 1, 2]
+    monkeypatch.setattr("theory.engine.simulate_many", None)
+    monkeypatch.setattr("theory.engine.replay", None)
+    compared(store, "--json")
+
+
+def test_twins_lie_on_their_networks_and_steps_on_the_twin_of_their_draw(store: Path) -> None:
+    from figures.tables.beside import curves, network_value, twins
+    from figures.tables.ladder import ladder_runs
+
+    compared(store, "--json")
+    records = Records([Store(store)])
+    for one, _ in pairs(records):
+        exact = curves(twins(records)[one.run_id])
+        for stage, column in (("before", 0), ("after", -1)):
+            assert network_value(one, stage, "kappa") == pytest.approx(exact["kappa"][0, column], abs=1e-5)
+            assert network_value(one, stage, "zeta_forget") == pytest.approx(exact["zeta_forget"][0, column], abs=1e-5)
+    table = ladder_table(ladder_runs(records))
+    assert sorted(zip(table["step"], table["seed"], strict=True)) == [
+        ("bias", 1), ("bias", 2), ("the theory's network", 0), ("the theory's network", 1)]  # fmt: skip
+
+
+def test_every_point_has_its_z_and_what_is_no_pair_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compared(store)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["s", "pretrain", "unlearn", "quantity", "network", "theory", "z", "within", "95", "%",
+                                "twin", "gap"]  # fmt: skip
+    assert any(line.startswith("within 95 %: ") for line in lines)
+    assert any("not a pair: patch-cnn-bias" in line and "no model = patch-cnn-bias" in line for line in lines)
+    assert any("fig-theory-twin.png" in line for line in lines)
+    compared(store, "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert {"z", "network", "theory", "twin gap"} <= set(rows[0])
+    assert len(rows) == 6 + 7

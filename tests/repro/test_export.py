@@ -1,0 +1,133 @@
+"""Numbers out: flat tables with a dictionary, a glossary without gaps, a schema that knows a recipe."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from repro.commands.export import meaning, rows_of, study_records
+from repro.commands.words import lines_of, recipe_schema
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.glossary import TERMS, describe, explain
+from repro.records.pack import PackedStore, readers
+from repro.records.record import Record, read_records
+from repro.records.store import Store
+from tests.repro.test_cli import ROOT, repro
+
+PACKS = sorted((ROOT / "results").glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    return read_records(readers(Store(tmp_path_factory.mktemp("none")), ROOT / "results"))
+
+
+@pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
+def test_every_column_of_a_committed_study_has_a_meaning(path: Path) -> None:
+    for record in PackedStore(path).records():
+        for row in rows_of(record):
+            for column in row:
+                assert len(meaning(column)["meaning"]) > 3, column
+
+
+def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: list[Record]) -> None:
+    done = repro(tmp_path, "export", "digits", "--to", "out")
+    assert done.returncode == 0, done.stderr
+    runs = {record.run_id: record for record in study_records(committed, "digits")["unlearn"]}
+    for name in ("unlearn.parquet", "unlearn.csv"):
+        reader = pd.read_parquet if name.endswith("parquet") else pd.read_csv
+        table = reader(tmp_path / "out" / name).set_index("run_id")
+        assert set(table.index) == set(runs)
+        for run_id, tow, rate, retrained in table[["tow", "lr", "retrained_test_accuracy"]].itertuples():
+            assert tow == pytest.approx(runs[run_id].result["tow"], abs=1e-15)
+            assert rate == runs[run_id].config["lr"]
+            assert retrained == pytest.approx(runs[run_id].result["retrained_test_accuracy"], abs=1e-15)
+    dictionary = pd.read_csv(tmp_path / "out" / "dictionary.csv")
+    named = dictionary[dictionary["table"] == "unlearn"].set_index("column")
+    assert set(named.index) == {"run_id", *table.columns}
+    assert named.loc["tow", "range"] == "[0, 1]"
+    assert "before unlearning" in named.loc["original_tow", "meaning"]
+    assert named.loc["lr", "role"] == "setting"
+
+
+def test_a_theory_cell_has_one_row_a_seed(committed: list[Record]) -> None:
+    record = study_records(committed, "theory")["theory"][0]
+    rows = rows_of(record)
+    assert [row["seed"] for row in rows] == record.result["seeds"]
+    assert [row["kappa_retain"] for row in rows] == record.result["final"]["kappa_retain"]
+    assert [row["retrained_test_error"] for row in rows] == record.result["retrained"]["test_error"]
+
+
+def test_a_sweep_has_one_row_a_cell(committed: list[Record]) -> None:
+    record = next(r for r in study_records(committed, "sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
+    assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
+
+
+def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: list[Record]) -> None:
+    with pytest.raises(MissingDataError, match="did you mean 'digits'"):
+        study_records(committed, "digit")
+    assert repro(tmp_path, "export", "digit", "--to", "out").returncode == 3
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("ToW", "tow"), ("UA", "forget_accuracy"), ("KLoM", "klom_*"), ("forget set", "forget set"), ("SAM", "sam"),
+     ("attack_loss_auc", "attack_*_auc"), ("original_tow", "tow"), ("signal-strength", "signal strength")],
+)  # fmt: skip
+def test_a_word_is_explained(word: str, name: str) -> None:
+    assert explain(word).name == name
+
+
+def test_explanations_name_the_model_and_what_is_best() -> None:
+    said = "\n".join(lines_of(explain("original_tow"), "original_tow"))
+    assert "of the model before unlearning" in said
+    assert "best: 1" in said
+    with pytest.raises(ConfigError, match="did you mean 'tow'"):
+        explain("tuw")
+
+
+def test_the_nearest_pattern_wins() -> None:
+    for name, wanted in {"klom_easydub_original_forget_p95": "klom_easydub_*", "klom_models": "klom_models",
+                         "test_error": "*_error", "mia_confidence": "mia_*"}.items():  # fmt: skip
+        found = describe(name)
+        assert found
+        assert found.name == wanted
+    assert len({term.name for term in TERMS}) == len(TERMS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_recipes_fit_the_schema(path: Path) -> None:
+    jsonschema.validate(tomllib.loads(path.read_text()), recipe_schema())
+
+
+@pytest.mark.parametrize(
+    "text", ["[defaults]\nlr = -1\n", "[defaults]\nlearning_rate = 1\n", "[[cells]]\nalpha = [0.5, 2]\n", "x = 1\n"]
+)
+def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(tomllib.loads(text), recipe_schema())
+
+
+def test_the_schema_is_printed_as_json(tmp_path: Path) -> None:
+    done = repro(tmp_path, "schema", "recipe")
+    assert json.loads(done.stdout)["properties"]["defaults"]["properties"]["lr"]["default"] == 0.02
+
+
+def test_a_study_has_a_citation(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    store.save("theory", {"a": 1}, result={}, provenance={"study": "mine", "finished": "2026-11-25T01:02:03+00:00"})
+    assert repro(tmp_path, "pack", "mine", "--zenodo").returncode == 0
+    assert "toolkit authors" in (tmp_path / "results" / "mine.CITATION.cff").read_text()
+    done = repro(tmp_path, "pack", "mine", "--zenodo", "--creator", "Doe, Jo", "--creator", "Roe, Ann")
+    assert done.returncode == 0, done.stderr
+    said = json.loads((tmp_path / "results" / "mine.zenodo.json").read_text())
+    assert said["creators"] == [{"name": "Doe, Jo"}, {"name": "Roe, Ann"}]
+    assert said["publication_date"] == "2026-11-25"
+    assert said["related_identifiers"][0]["identifier"] == "arXiv:2506.13715"
+    citation = (tmp_path / "results" / "mine.CITATION.cff").read_text()
+    assert 'family-names: "Roe"' in citation
+    assert "1 runs" in citation

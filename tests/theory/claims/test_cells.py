@@ -1,0 +1,107 @@
+"""Cells: the same numbers from a record, after a kill, and from several processes; nothing simulated twice."""
+
+import numpy as np
+import pytest
+
+from theory.claims import cells
+from theory.claims.cells import cell_store, run_cells
+from theory.config import TheoryConfig
+from theory.engine import simulate, simulate_many
+
+BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, directions=64, seeds=2)
+GRID = [BASE.changed(signal_strength=s, alpha=alpha) for s in (0.5, 1.0) for alpha in (0.6, 0.9)]
+FIELDS = ("metrics", "pretrain", "retrained")
+
+
+def assert_same(left, right):
+    assert left.config == right.config
+    for name in ("seeds", "epochs", "pretrain_epochs", "stopped_at", "diverged_at", "pretrained_at"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    for name in FIELDS:
+        for metric, values in getattr(right, name).items():
+            np.testing.assert_array_equal(getattr(left, name)[metric], values)
+
+
+def count(monkeypatch) -> list[int]:
+    """Count the cells that are simulated from here on, group by group."""
+    simulated = []
+
+    def counted(configs, **options):
+        simulated.append(len(configs))
+        return simulate_many(configs, **options)
+
+    monkeypatch.setattr(cells, "simulate_many", counted)
+    return simulated
+
+
+def test_a_cell_read_from_its_record_is_the_one_simulated_bit_for_bit(store):
+    stopping = BASE.changed(alpha=0.1, epochs=40, stop_forget_error=0.3, checkpoint_every=2)
+    for _ in range(2):  # simulated, then read
+        found = run_cells([*GRID, stopping], store)
+        for cell, run in found.items():
+            assert_same(run, simulate(cell))
+
+
+def test_cells_are_shared_and_repeated_ones_run_once(store, monkeypatch):
+    simulated = count(monkeypatch)
+    run_cells([GRID[0], GRID[0], GRID[1]], store)
+    assert simulated == [2]  # one group: they share their pretraining
+    run_cells(GRID, store)
+    assert simulated == [2, 2]
+    run_cells(GRID, store)
+    assert simulated == [2, 2]
+
+
+def test_a_killed_run_goes_on_from_the_groups_it_finished(store, monkeypatch):
+    simulated, save = count(monkeypatch), cells.save_cell
+    monkeypatch.setattr(cells, "save_cell", lambda run, *args, **kwargs: save(run, *args, **kwargs)
+                        if run.config.signal_strength == 0.5 else (_ for _ in ()).throw(KeyboardInterrupt))  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(GRID, store)
+    monkeypatch.setattr(cells, "save_cell", save)
+    simulated.clear()
+    run_cells(GRID, store)
+    assert simulated == [2]
+
+
+def test_a_cell_with_an_oracle_serves_where_none_is_asked_for_but_not_the_other_way_round(store, monkeypatch):
+    simulated = count(monkeypatch)
+    without = run_cells(GRID[:1], store, oracle=False)[GRID[0]]
+    assert np.isnan(without.retrained["test_error"]).all()
+    assert np.isfinite(run_cells(GRID[:1], store)[GRID[0]].retrained["test_error"]).all()
+    assert simulated == [1, 1]
+    run_cells(GRID[1:2], store)
+    assert np.isfinite(run_cells(GRID[1:2], store, oracle=False)[GRID[1]].retrained["test_error"]).all()
+    assert simulated == [1, 1, 1]
+
+
+def test_a_cell_measured_before_a_metric_existed_is_measured_again(store, monkeypatch):
+    simulated = count(monkeypatch)
+    with monkeypatch.context() as older:
+        older.setattr(cells, "METRICS", cells.METRICS[:-1])
+        run_cells(GRID[:1], store)
+    found = run_cells(GRID[:1], store)[GRID[0]]
+    assert simulated == [1, 1]
+    assert_same(found, simulate(GRID[0]))
+
+
+def test_a_group_that_another_process_has_in_hand_is_left_to_it_and_taken_over_after(store, monkeypatch):
+    own = cell_store(store)
+    order = []
+    monkeypatch.setattr(cells, "_simulate", lambda group, *rest: order.append(group[0].signal_strength))
+    groups = [GRID[:2], GRID[2:]]
+    lock = own.lock(cells.cell_id(GRID[0].pretrain_key(), True))
+    with lock:
+        monkeypatch.setattr(cells, "_simulate", lambda group, *rest: (
+            order.append(group[0].signal_strength), lock.release(force=True)))  # fmt: skip
+        cells.work(groups, own.root, True, "")
+    assert order == [1.0, 0.5]
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_store_change_no_number(store, tmp_path):
+    from repro.records.store import Store
+
+    alone = run_cells(GRID, store)
+    for cell, run in run_cells(GRID, Store(tmp_path / "shared"), workers=2).items():
+        assert_same(run, alone[cell])

@@ -1,0 +1,63 @@
+"""The smallest benign alpha: found where it is, with the forget error there, and said to be absent where it is."""
+
+import numpy as np
+import pytest
+
+from theory.benign import RULES, benign_alpha, thresholds
+from theory.config import TheoryConfig
+from theory.engine import simulate
+
+CELLS = [TheoryConfig(), TheoryConfig(unlearn="sam"), TheoryConfig(unlearn="retain_sam"), TheoryConfig(pretrain="sam")]
+STEPS = (0.3, 0.8111, 2.0, -1.0)  # the alpha at which each of these cells turns benign
+
+
+def stepped(cells):
+    """Test error 0.2 below a cell's step and 0.05 from there on; forget error 1 - alpha, of two seeds."""
+    found = []
+    for cell, step in zip(cells, STEPS, strict=True):
+        error = 0.2 if cell.alpha < step else 0.05
+        found.append((np.full(2, error), 1 - cell.alpha + np.array([-0.1, 0.1])))
+    return found
+
+
+def test_bisection_finds_each_step_to_the_tolerance_with_the_errors_there():
+    first, second, none, all_of_them = thresholds(CELLS, stepped)
+    for found, step in ((first, 0.3), (second, 0.8111)):
+        assert step <= found["alpha"] <= step + 0.005
+        assert found["test_error"] == 0.05
+        assert found["forget_error"] == pytest.approx(1 - found["alpha"], abs=1e-3)
+        assert found["forget_error_se"] == pytest.approx(0.1)
+    assert none["alpha"] is None
+    assert none["test_error"] == 0.2
+    assert none["forget_error"] == pytest.approx(0.0, abs=1e-12)  # at alpha = 1
+    assert all_of_them["alpha"] == 0.0
+    assert all_of_them["forget_error"] == pytest.approx(1.0)
+
+
+def test_a_diverged_seed_makes_an_alpha_harmful():
+    broken = lambda cells: [(np.array([0.0, np.nan if cell.alpha < 0.5 else 0.0]), np.zeros(2)) for cell in cells]  # noqa: E731
+    assert thresholds(CELLS[:1], broken)[0]["alpha"] == pytest.approx(0.5, abs=0.005)
+
+
+def test_a_record_holds_both_thresholds_and_is_made_once(store):
+    small = TheoryConfig(signal_strength=2.0, d=400, n=20, n_forget=4, m=4, pretrain_epochs=30, epochs=60, seeds=3,
+                         directions=64)  # fmt: skip
+    record = benign_alpha(small, store)
+    rows = {(row["pretrain"], row["rule"]): row for row in record.result["rows"]}
+    assert set(rows) == {(before, rule) for before in ("sgd", "sam") for rule in RULES.values()}
+    row = rows["sgd", "SGD"]
+    assert 0 < row["simulated"] < 1
+    ends = {name: simulate(small.changed(alpha=alpha, checkpoint_every=10**6)).final("test_error").mean()
+            for name, alpha in (("there", row["simulated"]), ("below", row["simulated"] - 0.006))}  # fmt: skip
+    assert ends["there"] <= 0.1 < ends["below"]
+    assert row["predicted"] == pytest.approx(row["simulated"], abs=0.1)
+    assert benign_alpha(small, store).run_id == record.run_id
+    assert benign_alpha(small.changed(alpha=0.3, unlearn="sam"), store).run_id == record.run_id
+
+
+def test_where_nothing_is_predicted_the_simulated_alpha_stands_alone(store):
+    small = TheoryConfig(noise="plain", d=200, n=10, n_forget=2, m=2, batch_size=5, pretrain_epochs=5, epochs=5,
+                         seeds=2, directions=64)  # fmt: skip
+    row = benign_alpha(small, store).result["rows"][0]
+    assert "predicted" not in row
+    assert "simulated" in row

@@ -1,0 +1,129 @@
+"""Predictions: closed forms by their equations, the boundary where it is, and what stands in a record."""
+
+import math
+
+import numpy as np
+import pytest
+
+import theory.predict as prediction
+from repro.records.errors import ConfigError
+from theory.config import TheoryConfig
+from theory.meanfield import pretrain_course, start_population
+from theory.predict import (
+    boundary,
+    boundary_exponent,
+    closed_forms,
+    noise_drive,
+    outlook,
+    outside_measured,
+    predict,
+    predict_many,
+    pretrained,
+    saturate,
+    signal_drive,
+)
+from theory.study import run_study, summarize
+
+QUICK = TheoryConfig(directions=64, pretrain_epochs=20, epochs=20)
+
+
+@pytest.mark.parametrize("drive", [0.0, 1e-6, 0.3, 1.0, 50.0, 1e6])
+def test_saturation_solves_its_equation(drive):
+    f = saturate(drive)
+    assert f + math.exp(f) == pytest.approx(1 + drive, rel=1e-12)
+
+
+def test_drives_by_hand():
+    config = TheoryConfig(signal_strength=2.0, d=1000, n=40, m=5, patches=3, sigma_p=2.0, batch_size=15,
+                          pretrain_epochs=7)  # fmt: skip
+    steps, eta = 7 * 3, 40 / 1000  # 40 samples in batches of 15 are 3 steps
+    assert signal_drive(config) == pytest.approx(eta * steps * config.signal_norm**2 / 20)
+    assert noise_drive(config, 0.6) == pytest.approx(eta * steps * 0.6 * 4 * 4 * 1000 / (40 * 5))
+    closed = closed_forms(config, 0.6)
+    f = saturate(2 * closed["Y"] + closed["X"])
+    assert closed["kappa_sgd"] + closed["zeta_sgd"] == pytest.approx(f)
+    assert closed["kappa_sgd"] / closed["zeta_sgd"] == pytest.approx(2 * closed["Y"] / closed["X"])
+    assert closed["kappa_sam"] == pytest.approx(saturate(2 * closed["Y"]))
+
+
+def test_the_boundary_is_where_test_error_crosses_the_level():
+    config = TheoryConfig(directions=128)
+    strength = boundary(config)
+    assert pretrained(config.changed(signal_strength=strength))["test_error"] == pytest.approx(0.1, abs=1e-3)
+    assert strength == pytest.approx(0.93, abs=0.05)  # measured
+    assert boundary_exponent(config) == pytest.approx(0.237, abs=0.03)  # measured between d = 1000 and 20000
+    assert math.isnan(boundary(config, level=0.9))
+
+
+def test_any_dimension_is_predicted():
+    found = outlook(TheoryConfig(d=10**9, directions=64))
+    assert found["outside"] == ["d = 1e+09 outside [1000, 1e+06]"]
+    assert [(row["pretrain"], row["unlearn"]) for row in found["rows"]] == [
+        ("sgd", ""), ("sgd", "sgd"), ("sgd", "sam"), ("sam", ""), ("sam", "sgd"), ("sam", "sam")]  # fmt: skip
+    assert all(0.4 < row["test_error"] < 0.5 for row in found["rows"])
+    # at these epochs the random start is what a signal has to beat there
+    assert found["boundary"]["exponent_of_d"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_cells_beside_each_other_change_nothing():
+    cells = [QUICK, QUICK.changed(unlearn="sam"), QUICK.changed(pretrain="sam")]
+    for together, cell in zip(predict_many(cells), cells, strict=True):
+        alone = predict(cell)
+        for name, values in alone.metrics.items():
+            np.testing.assert_array_equal(values, together.metrics[name], err_msg=name)
+
+
+def test_a_prediction_stops_at_the_forget_level_as_a_run_does():
+    free = predict(QUICK.changed(epochs=200, alpha=0.5))
+    held = predict(QUICK.changed(epochs=200, alpha=0.5, stop_forget_error=0.3))
+    first = np.argmax(free.metrics["forget_error"] >= 0.3)
+    assert first > 0
+    for name, values in free.metrics.items():
+        np.testing.assert_array_equal(held.metrics[name][first:], values[first], err_msg=name)
+        np.testing.assert_array_equal(held.metrics[name][:first], values[:first], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings, reason", [({"noise": "plain"}, "orthogonal"), ({"unlearn": "minmax"}, "covers sgd")]
+)
+def test_what_it_does_not_cover_is_refused_and_runs_without_a_prediction(settings, reason, store):
+    with pytest.raises(ConfigError, match=reason):
+        predict(QUICK.changed(**settings))
+    small = QUICK.changed(d=200, n=10, n_forget=2, m=2, batch_size=5, seeds=2, **settings)
+    (record,) = run_study(small, store, cells=[("sgd", small.unlearn)])
+    assert "prediction" not in record.result
+    assert summarize([record])[0]["prediction"] == {}
+
+
+def test_a_record_holds_the_prediction_of_its_cell(store):
+    small = QUICK.changed(d=200, n=10, n_forget=2, m=2, batch_size=5, seeds=2)
+    (record,) = run_study(small, store, cells=[("sam", "sam")])
+    expected = predict(small.changed(pretrain="sam", unlearn="sam"))
+    arrays = record.arrays()
+    for name, values in expected.metrics.items():
+        np.testing.assert_array_equal(arrays[f"predicted_{name}"], values)
+        assert record.result["prediction"]["final"][name] == pytest.approx(values[-1], rel=1e-6)
+    np.testing.assert_array_equal(arrays["predicted_pretrain_test_error"], expected.pretrain["test_error"])
+    assert record.result["prediction"]["pretrained"]["zeta_retain"] == pytest.approx(
+        expected.pretrain["zeta_retain"][-1], rel=1e-6
+    )
+    assert summarize([record])[0]["prediction"] == record.result["prediction"]["final"]
+
+
+def test_the_region_is_what_was_measured():
+    assert outside_measured(TheoryConfig(d=1000, n=160, signal_strength=2.0, pretrain_epochs=1000)) == []
+    assert outside_measured(TheoryConfig(d=999)) == ["d = 999 outside [1000, 1e+06]"]
+    assert outside_measured(TheoryConfig(m=5)) == ["m = 5 instead of 10"]
+
+
+def test_two_legs_of_one_rule_are_one(monkeypatch):
+    whole = predict(QUICK)
+    course = pretrain_course(QUICK, 0.0)
+    monkeypatch.setattr(prediction, "pretrain_legs", lambda config: [(course, 7), (course, 13)])
+    for name, values in predict(QUICK).pretrain.items():
+        np.testing.assert_array_equal(values, whole.pretrain[name], err_msg=name)
+
+
+def test_the_start_is_the_same_each_time():
+    for one, two in zip(start_population(QUICK), start_population(QUICK), strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -1,0 +1,105 @@
+"""The smallest retain weight alpha that leaves a network benign: predicted, and by bisection in simulation."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from repro.records.provenance import collect
+from repro.records.record import Record
+from repro.records.store import Store
+from theory.config import TheoryConfig
+from theory.predict import ERROR_LEVEL, predict_many, unpredictable
+from theory.stats import mean_and_error
+
+KIND = "theory_alpha"
+TOLERANCE = 0.005
+RULES = {"sgd": "SGD", "sam": "SAM", "retain_sam": "SAM on R only"}
+Ends = tuple[np.ndarray, np.ndarray]  # test and forget errors after unlearning, of every seed
+Measure = Callable[[Sequence[TheoryConfig]], list[Ends]]
+
+
+def benign_alpha(config: TheoryConfig, store: Store) -> Record:
+    """Return the record of the smallest benign alpha of SGD, SAM and SAM on R only, from both pretrainings.
+
+    An alpha is benign if the mean test error after unlearning is at most 0.1. Bisection to 0.005 between a harmful and
+    a benign alpha: where test error does not fall with alpha all the way, it is one crossing of several.
+
+    Args:
+        config: its pretraining rule, unlearning rule and alpha are replaced.
+        store: where the record is kept.
+
+    Returns:
+        A record whose `rows` have, for each pretraining and rule, `predicted` and `simulated` alpha (0.0 if every alpha
+        is benign, None if none is), and the test and forget error there.
+    """
+    base = config.changed(alpha=TheoryConfig.alpha, pretrain="sgd", unlearn="sgd", checkpoint_every=10**6)
+    identity = {"cell": base, "level": ERROR_LEVEL, "tolerance": TOLERANCE}
+    found = store.find(KIND, identity)
+    if found is None:
+        store.ensure_writable()
+        cells = [base.changed(pretrain=before, unlearn=rule) for before in ("sgd", "sam") for rule in RULES]
+        predicted = thresholds(cells, _predicted) if not unpredictable(base) else [{} for _ in cells]
+        simulated = thresholds(cells, _simulated)
+        rows = [{"pretrain": cell.pretrain, "rule": RULES[cell.unlearn]} | _named(ours, "predicted")
+                | _named(theirs, "simulated")
+                for cell, ours, theirs in zip(cells, predicted, simulated, strict=True)]  # fmt: skip
+        found = store.save(KIND, identity, result={"rows": rows}, provenance=collect(study="alpha"))
+    return found
+
+
+def thresholds(cells: Sequence[TheoryConfig], measure: Measure) -> list[dict[str, float | None]]:
+    """Return the smallest benign alpha of each cell, with the errors there; all cells are measured together.
+
+    Args:
+        cells: their alpha is replaced.
+        measure: from cells to their test and forget errors.
+
+    Returns:
+        `alpha`, `test_error`, `forget_error` and `forget_error_se`; errors are those at alpha = 1 where no alpha is
+        benign. A diverged seed makes an alpha harmful.
+    """
+    harmful, benign = np.zeros(len(cells)), np.ones(len(cells))
+    there = _errors(cells, benign, measure)
+    none = [not found["test_error"] <= ERROR_LEVEL for found in there]
+    for place, found in enumerate(_errors(cells, harmful, measure)):
+        if not none[place] and found["test_error"] <= ERROR_LEVEL:  # every alpha is benign
+            benign[place], there[place] = 0.0, found
+    while np.max(benign - harmful, where=~np.array(none), initial=0.0) > TOLERANCE:
+        middle = (harmful + benign) / 2
+        for place, found in enumerate(_errors(cells, middle, measure)):
+            if found["test_error"] <= ERROR_LEVEL:
+                benign[place], there[place] = middle[place], found
+            else:
+                harmful[place] = middle[place]
+    return [{"alpha": None if missing else float(alpha)} | _plain(found)
+            for missing, alpha, found in zip(none, benign, there, strict=True)]  # fmt: skip
+
+
+def _errors(cells: Sequence[TheoryConfig], alphas: np.ndarray, measure: Measure) -> list[dict[str, float]]:
+    ends = measure([cell.changed(alpha=float(alpha)) for cell, alpha in zip(cells, alphas, strict=True)])
+    found = []
+    for test, forget in ends:
+        mean, error = mean_and_error(forget.tolist())
+        found.append({"test_error": float(np.mean(test)), "forget_error": np.nan if mean is None else mean,
+                      "forget_error_se": np.nan if error is None else error})  # fmt: skip
+    return found
+
+
+def _simulated(cells: Sequence[TheoryConfig]) -> list[Ends]:
+    from theory.engine import simulate_many
+
+    runs = simulate_many(cells, oracle=False)
+    return [(run.final("test_error"), run.final("forget_error")) for run in runs]
+
+
+def _predicted(cells: Sequence[TheoryConfig]) -> list[Ends]:
+    return [(found.metrics["test_error"][-1:], found.metrics["forget_error"][-1:]) for found in predict_many(cells)]
+
+
+def _plain(found: dict[str, float]) -> dict[str, float | None]:
+    return {name: float(f"{value:.4g}") if np.isfinite(value) else None for name, value in found.items()}
+
+
+def _named(found: dict[str, float | None], how: str) -> dict[str, float | None]:
+    """Return the numbers under `<how>`, the alpha itself, and `<how>_test_error` and so on."""
+    return {how if name == "alpha" else f"{how}_{name}": value for name, value in found.items()}

@@ -1,0 +1,154 @@
+"""Cells as records: simulated once, shared by every claim and sweep, kept after a kill, computed by several processes.
+
+    <store>/cells/runs/<run id>/      one cell: a store of its own, or hundreds of cells would bury the runs in a list
+
+Processes that work on one store share the cells out by locks, a group of cells with the same pretraining at a time.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from repro.records.identity import run_id
+from repro.records.progress import track
+from repro.records.provenance import collect
+from repro.records.record import Record
+from repro.records.store import Store
+from theory.config import TheoryConfig
+from theory.engine import Trajectory, simulate_many
+from theory.measure import METRICS, TRAINING_METRICS
+
+KIND = "theory_cell"
+ENDS = ("stopped_at", "diverged_at", "pretrained_at")
+Groups = list[list[TheoryConfig]]
+
+
+def identity(cell: TheoryConfig, oracle: bool) -> dict[str, Any]:
+    """Return what a cell's record is identified by: its settings, and whether it has no model retrained on R."""
+    return {"cell": cell} | ({} if oracle else {"oracle": False})
+
+
+def cell_id(cell: TheoryConfig, oracle: bool) -> str:
+    """Return the run id of a cell's record."""
+    return run_id(KIND, identity(cell, oracle))
+
+
+def cell_store(store: Store) -> Store:
+    """Return the store of the cells of a store."""
+    return Store(store.root / "cells")
+
+
+def run_cells(
+    cells: Iterable[TheoryConfig], store: Store, *, oracle: bool = True, label: str = "", workers: int = 1
+) -> dict[TheoryConfig, Trajectory]:
+    """Return the trajectory of every cell, simulating those the store does not have; each is saved when it is done.
+
+    Args:
+        cells: settings; repeated ones are run once.
+        store: where records are kept.
+        oracle: whether a model is retrained on R; a cell that has one serves where none is asked for, too.
+        label: what the progress bar says; none without it.
+        workers: processes; one runs a thread a core instead. More of them, here or started elsewhere on the same store,
+            change no number.
+    """
+    wanted = list(dict.fromkeys(cells))
+    own = cell_store(store)
+    found = {cell: run for cell in wanted if (run := find_cell(own, cell, oracle))}
+    missing = [cell for cell in wanted if cell not in found]
+    if missing:
+        own.ensure_writable()
+        _share_out(_groups(missing), own, oracle, label=label, workers=workers)
+        found |= {cell: run for cell in missing if (run := find_cell(own, cell, oracle))}
+    return {cell: found[cell] for cell in wanted}
+
+
+def find_cell(own: Store, cell: TheoryConfig, oracle: bool) -> Trajectory | None:
+    """Return a cell of the store of cells, or None where it is not there or was measured before a metric existed."""
+    for has_oracle in (True, False)[: 1 if oracle else 2]:
+        record = own.find(KIND, identity(cell, has_oracle))
+        if record is not None and set(METRICS) <= set(record.result["metrics"]):
+            return read_cell(record, cell)
+    return None
+
+
+def read_cell(record: Record, cell: TheoryConfig) -> Trajectory:
+    """Return the trajectory that a record holds."""
+    arrays, result = record.arrays(), record.result
+    return Trajectory(
+        cell,
+        seeds=np.array(result["seeds"]),
+        epochs=np.array(result["epochs"]),
+        metrics=dict(zip(result["metrics"], arrays["unlearn"], strict=True)),
+        pretrain_epochs=np.array(result["pretrain_epochs"]),
+        pretrain=dict(zip(result["training_metrics"], arrays["pretrain"], strict=True)),
+        retrained=dict(zip(result["training_metrics"], arrays["retrained"], strict=True)),
+        **{name: arrays[name] for name in ENDS},
+    )
+
+
+def save_cell(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds: float) -> Record:
+    """Write a trajectory: metrics as arrays `(metric, seed, checkpoint)`, in the order of `METRICS`."""
+    arrays = {"unlearn": np.stack([run.metrics[name] for name in METRICS]),
+              "pretrain": np.stack([run.pretrain[name] for name in TRAINING_METRICS]),
+              "retrained": np.stack([run.retrained[name] for name in TRAINING_METRICS])}  # fmt: skip
+    result = {"metrics": METRICS, "training_metrics": TRAINING_METRICS, "seeds": run.seeds, "epochs": run.epochs,
+              "pretrain_epochs": run.pretrain_epochs}  # fmt: skip
+    return own.save(
+        KIND, identity(run.config, oracle), result=result, status=run.status,
+        arrays=arrays | {name: getattr(run, name) for name in ENDS}, provenance=collect(study=study, seconds=seconds),
+    )  # fmt: skip
+
+
+def _groups(cells: Sequence[TheoryConfig]) -> Groups:
+    """Return the cells grouped by the pretraining they share."""
+    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
+    for cell in cells:
+        groups.setdefault(cell.pretrain_key(), []).append(cell)
+    return list(groups.values())
+
+
+def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> None:
+    if workers <= 1 or len(groups) == 1:
+        work(groups, own.root, oracle, label)
+        return
+    # spawned: threads and compiled code do not survive a fork; each process takes one thread
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
+        for done in [pool.submit(work, groups, own.root, oracle, label * (i == 0)) for i in range(workers)]:
+            done.result()
+
+
+def _one_thread() -> None:
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+
+
+def work(groups: Groups, root: Any, oracle: bool, label: str) -> None:
+    """Simulate the groups nobody else has in hand, then wait for those somebody had, and take over what he left."""
+    from filelock import Timeout
+
+    own, left = Store(root), []
+    for group in track(groups, label) if label else groups:
+        lock = own.lock(cell_id(group[0].pretrain_key(), oracle))
+        try:
+            with lock.acquire(blocking=False):
+                _simulate(group, own, oracle, label)
+        except Timeout:
+            left.append((lock, group))
+    for lock, group in left:
+        with lock:
+            _simulate(group, own, oracle, label)
+
+
+def _simulate(group: list[TheoryConfig], own: Store, oracle: bool, label: str) -> None:
+    cells = [cell for cell in group if find_cell(own, cell, oracle) is None]
+    if not cells:
+        return
+    begin = time.perf_counter()
+    runs = simulate_many(cells, oracle=oracle)
+    seconds = round((time.perf_counter() - begin) / len(cells), 3)
+    for run in runs:
+        save_cell(run, own, oracle=oracle, study=label or "cells", seconds=seconds)
