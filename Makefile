@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
 SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test test-all mutation gpu docs lint clean
+.PHONY: repro test test-all test-faults test-lowest fuzz audit lock mutation gpu docs lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -22,6 +22,33 @@ test: .venv/tested lint
 
 test-all: .venv/tested
 	$(PYTEST) -m "$(SECOND)"
+
+# Kills, corruptions, full disks, several processes on one store; docs/trust.md states the counts.
+test-faults: .venv/tested
+	$(PYTEST) -m faults
+
+# 10,000 damaged inputs for every reader of files.
+fuzz: .venv/tested
+	REPRO_FUZZ=10000 $(PYTEST) tests/fuzz
+
+# The default tests on the lowest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/versions.py lowest > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e '.[figures,networks,test]'
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup -m "not ($(SECOND))"
+
+# Our code by bandit, the packages by pip-audit where its service can be reached.
+audit: .venv/tested
+	$(PIP) -e '.[audit]'
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml repro theory empirical figures
+	$(BIN)/python .ci/versions.py audit
+
+# Every file of the environment by its hash, for the platform in the name; `pip install --require-hashes -r` takes it.
+lock: .venv/installed
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report .venv/report.json -c constraints.txt \
+		'.[figures,networks]'
+	$(BIN)/python .ci/versions.py lock .venv/report.json > lock-linux-x86_64.txt
 
 # The site, in build/site; a warning is an error. Its reference is written from the code.
 docs: .venv/installed
@@ -54,4 +81,4 @@ lint: .venv/tested
 	@touch $@
 
 clean:
-	rm -rf .venv runs build
+	rm -rf .venv .venv-lowest runs build

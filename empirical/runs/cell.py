@@ -1,9 +1,9 @@
 """One cell as it is asked for: its method, built from the run's config, and whether it can run at all."""
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from empirical.registry import forget_set, load
+from empirical.registry import forget_set, load, metric
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Method
@@ -20,6 +20,8 @@ def build_method(config: RunConfig) -> Method:
         ConfigError: for an option the method does not have, with the nearest name.
     """
     method: Any = load("methods", config.method)
+    if not is_dataclass(method):
+        raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
     fidelity = config.fidelity
     known = {
         "alpha": config.alpha,
@@ -35,6 +37,9 @@ def build_method(config: RunConfig) -> Method:
 def check_cell(config: RunConfig) -> None:
     """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart, or scores are out of reach."""
     method = build_method(config)
+    forget_set(config.difficulty)
+    for name in config.metrics:
+        metric(name)
     rules = [config.rule]
     if config.method == "retrain":
         rules = [label for label, _ in parse_legs(config.rule, config.pretrain_epochs)]

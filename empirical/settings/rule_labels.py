@@ -38,6 +38,8 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     Raises:
         ConfigError: for an unknown rule (with the nearest name) or a radius that is not a number >= 0.
     """
+    if len(label) > 100:
+        raise reject(field, label, "a rule of at most 100 letters")
     known = [*names("rules")]
     name = max((rule for rule in known if label == rule or label.startswith(f"{rule}-")), key=len, default="")
     if not name:

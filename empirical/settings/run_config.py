@@ -239,6 +239,9 @@ class MemorizationConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        cost = self.subsets * self.epochs / 3600
+        name = "subsets" if self.subsets > self.epochs else "epochs"
+        refuse_cost(name, getattr(self, name), cost, LONGEST_HOURS, unit="hours at a second a pass")
 
     def training(self) -> RunConfig:
         """Return how one subset model is trained, as the pretraining of a run."""

@@ -31,6 +31,10 @@ def main_runs(records: Records, vary: Sequence[str] = CELL, *, swept: str = "", 
         swept: the field of a sweep; the study with most of its values is taken.
         having: a number the runs must have measured; studies without it are passed over.
     """
+    return list(records.once(("main runs", *vary, swept, having), lambda: _main_runs(records, vary, swept, having)))
+
+
+def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str) -> list[Record]:
     found = [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
     found = [one for one in found if not having or has_number(one, having)]
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
@@ -52,7 +56,8 @@ def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, st
     """
     having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
     runs = main_runs(records, having=having)
-    return runs, with_references(unlearn_table(runs)), having
+    table = records.once(("main study", having), lambda: with_references(unlearn_table(runs)))
+    return runs, table.copy(), having
 
 
 def label(record: Record, name: str) -> object:

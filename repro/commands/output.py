@@ -72,18 +72,20 @@ def _without_nan(value: Any) -> Any:
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print left-aligned columns, two spaces apart: readable in a terminal, a file and a pipe alike."""
-    columns = list(rows[0])
-    cells = [
-        [str(column).replace("_", " ") for column in columns],
-        *([_text(row.get(c)) for c in columns] for row in rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
-    say("\n".join(lines))
+    columns = [_column(name, [row.get(name) for row in rows]) for name in rows[0]]
+    say("\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True)))
+
+
+def _column(name: str, values: list[Any]) -> list[str]:
+    """Return the head, a rule and the values of a column, all of one width."""
+    cells = [str(name).replace("_", " "), *(one if type(one) is str else _text(one) for one in values)]
+    if not "".join(cells).isprintable():
+        cells = [printable(cell) for cell in cells]
+    width = max(map(len, cells))
+    return [cell.ljust(width) for cell in (cells[0], "-" * width, *cells[1:])]
 
 
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

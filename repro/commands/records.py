@@ -1,5 +1,6 @@
 """Commands that read or check what runs left behind."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,14 +21,17 @@ KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, su
 
 def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List the finished runs: your own first, then the committed studies."""
-    heads: dict[str, Head] = {}
-    own = Store(store).heads()
-    packed = (head for path in packs() for head in PackedStore(path).heads())
-    for head in (*own, *packed):
-        if head.schema == SCHEMA and kind in (None, head.kind):
-            heads.setdefault(head.run_id, head)
-    emit([_row(head) for head in heads.values()], as_json=json, empty="no runs yet; start with `repro theory`")
-    _name_outdated([head for head in own if head.schema != SCHEMA], json)
+    gc.disable()  # 100,000 rows are a million small objects and no cycle: looking for one doubles the time
+    try:
+        own = Store(store).heads()
+        heads: dict[str, Head] = {}
+        for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
+            if head.schema == SCHEMA and kind in (None, head.kind):
+                heads.setdefault(head.run_id, head)
+        emit([_row(head) for head in heads.values()], as_json=json, empty="no runs yet; start with `repro theory`")
+        _name_outdated([head for head in own if head.schema != SCHEMA], json)
+    finally:
+        gc.enable()
 
 
 def _name_outdated(old: list[Head], as_json: bool) -> None:
@@ -42,8 +46,8 @@ def _name_outdated(old: list[Head], as_json: bool) -> None:
 
 
 def _row(head: Head) -> dict[str, Any]:
-    names = {"run": "run_id", "kind": "kind", "status": "status", "store": "source"}
-    return {shown: getattr(head, name) for shown, name in (names | {"study": "study", "finished": "finished"}).items()}
+    run, kind, status, _, study, finished, source = head
+    return {"run": run, "kind": kind, "status": status, "store": source, "study": study, "finished": finished}
 
 
 def show(

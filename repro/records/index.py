@@ -95,17 +95,14 @@ def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
 
 def _read(path: Path) -> dict[tuple[str, str], Line]:
     """Return the lines by room and run id, the last of each; what is not whole is left out."""
-    found: dict[tuple[str, str], Line] = {}
     try:
         raw = path.read_bytes()
     except OSError:
-        return found
-    for text in raw.splitlines():
-        check, _, body = text.partition(b" ")
-        if check == b"%08x" % zlib.crc32(body):
-            room, shown, stamp, head = json.loads(body)
-            found[room, head[0]] = Line(room, shown, (stamp[0], stamp[1]), Head(*head))
-    return found
+        return {}
+    pairs = [text.partition(b" ") for text in raw.splitlines()]
+    whole = [body for check, _, body in pairs if check == b"%08x" % zlib.crc32(body)]
+    lines = json.loads(b"[" + b",".join(whole) + b"]")
+    return {(room, head[0]): Line(room, shown, (time, size), Head(*head)) for room, shown, (time, size), head in lines}
 
 
 def _text(line: Line) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from repro.records.errors import ConfigError
 
 T = TypeVar("T")
-LARGEST = 10**300
+LARGEST = 2**63 - 1
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
@@ -92,7 +92,7 @@ def check(config: Any) -> None:
         if type(value) is not annotation:
             value = _coerce(name, value, annotation)
             object.__setattr__(config, name, value)
-        if limits or annotation is float:
+        if limits or annotation in (float, int):
             for item in value if isinstance(value, tuple) else (value,):
                 _check_limits(name, item, limits)
 
@@ -147,11 +147,9 @@ def _coerce(name: str, value: Any, annotation: Any) -> Any:
             raise reject(name, value, "a list")
         return tuple(_coerce(name, item, typing.get_args(annotation)[0]) for item in value)
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) > LARGEST:
+        if value.bit_length() > 1000:
             raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must be at most 1e300")
         return float(value)
-    if annotation is int and isinstance(value, int) and abs(value) > LARGEST:
-        raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must have at most 300")
     if not isinstance(annotation, type):
         return value
     if not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
@@ -174,6 +172,8 @@ def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
         return
     if limits.get("choices") is not None:
         choose(name, value, limits["choices"])
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{name}: a number of {value.bit_length() // 3.32:.0f} digits: must be below 2^63")
     if isinstance(value, float) and not math.isfinite(value):
         raise reject(name, value, "a finite number")
     low, high = limits.get("low"), limits.get("high")

@@ -44,6 +44,8 @@ class Victims:
     def close(self) -> None:
         self._stdin().close()
         self.process.wait(60)
+        if self.process.stdout:
+            self.process.stdout.close()
         self.log.close()
 
     def _stdin(self) -> Any:
