@@ -179,7 +179,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
     try:
         if not path.is_file():
-            raise MissingDataError(f"recipe {path}: no such file; see the folder recipes/")
+            raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
         content = tomllib.loads(path.read_text())
     except OSError as error:
         raise of_the_system(error) from error
