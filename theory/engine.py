@@ -226,7 +226,7 @@ def _pretrain_on(
     shares = np.array([np.mean(members < config.n_retain), np.mean(members >= config.n_retain)])
 
     def is_trained(found: dict[str, float]) -> bool:
-        loss = shares @ [found["retain_loss"], found["forget_loss"]]
+        loss = float(shares @ [found["retain_loss"], found["forget_loss"]])
         return config.pretrain_stop_loss is not None and loss <= config.pretrain_stop_loss
 
     return _train(config, drawn, start_state(drawn.start), Plan(schedule, legs, epochs, is_trained))

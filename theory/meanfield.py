@@ -187,27 +187,33 @@ def unlearn_course(config: TheoryConfig) -> Course:
 def advance_population(law: Law, population: Population, course: Course, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place."""
     own, kappa = population.own, population.kappa
-    samples, neurons = own.shape[1], own.shape[2]
-    m = neurons // 2
     V, near = np.empty(own.shape), np.zeros(own.shape)
-    pull, pull_near = np.empty((2, samples)), np.zeros((2, samples))
+    pull, pull_near = np.empty(own.shape[:2]), np.zeros(own.shape[:2])
     for substep in range(first * course.substeps, last * course.substeps):
         preactivations(law, population, V)
         _residuals(law, course, V, kappa[0] + kappa[1], pull)
         s = course.sharpness if course.rho > 0.0 else 0.0
         if s != 0.0:
             _perturbed(law, population, course, (V, pull), (near, pull_near, substep))
+        pulls, places = ((1.0 - s) * pull, s * pull_near), (V, near)
         for part in range(2):
-            total, moved = 0.0, 0
-            rate = law.eta * law.noise_patches * law.D * course.lift[part]
-            for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
-                base, lifted = (1.0 - s) * pull[part, i], s * pull_near[part, i]
-                total += base + lifted
-                moved += 1
-                for a in range(neurons):
-                    force = base * (V[part, i, a] > 0.0) + lifted * (near[part, i, a] > 0.0)
-                    own[part, i, a] += rate * force * (1.0 if a < m else -1.0)
-            kappa[part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * total / moved
+            mean = _move_cohort(law, population, course, (part, substep), (pulls, places))
+            kappa[part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
+
+
+@inlined
+def _move_cohort(law, population, course, which, forces):
+    """Move the noise of the samples whose turn it is by gradients at W and at `W + eps`; return their mean pull."""
+    own, (part, substep), ((base, lifted), (V, near)) = population.own, which, forces
+    rate = law.eta * law.noise_patches * law.D * course.lift[part]
+    m, total, moved = own.shape[2] // 2, 0.0, 0
+    for i in range(substep % course.cohorts[part], own.shape[1], course.cohorts[part]):
+        total += base[part, i] + lifted[part, i]
+        moved += 1
+        for a in range(2 * m):
+            force = base[part, i] * (V[part, i, a] > 0.0) + lifted[part, i] * (near[part, i, a] > 0.0)
+            own[part, i, a] += rate * force * (1.0 if a < m else -1.0)
+    return total / moved
 
 
 @compiled
@@ -252,16 +258,15 @@ def _kick_within_forget_set(target, population):
     own, overlaps, labels = population.own, population.overlaps, population.labels
     size, neurons = overlaps.shape[1], own.shape[2]
     m = neurons // 2
-    if size > 1:
-        for i in range(own.shape[1]):
-            first = i // size * size
-            for k in range(size):
-                # a neuron that matches one label opposes the other: the halves change places
-                away = 0 if labels[i] == labels[first + k] else m
-                overlap = overlaps[i, k]
-                for a in range(m):
-                    target[i, a] += overlap * own[1, first + k, a + away]
-                    target[i, a + m] += overlap * own[1, first + k, a + m - away]
+    for i in range(own.shape[1] if size > 1 else 0):
+        first = i // size * size
+        for k in range(size):
+            # a neuron that matches one label opposes the other: the halves change places
+            away = 0 if labels[i] == labels[first + k] else m
+            overlap = overlaps[i, k]
+            for a in range(m):
+                target[i, a] += overlap * own[1, first + k, a + away]
+                target[i, a + m] += overlap * own[1, first + k, a + m - away]
 
 
 @inlined

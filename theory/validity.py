@@ -121,7 +121,7 @@ def _kappa(metrics: dict[str, np.ndarray]) -> np.ndarray:
     return metrics["kappa_retain"] + metrics["kappa_forget"]
 
 
-def _pair(name: str, predicted: float, simulated: np.ndarray) -> dict[str, float]:
+def _pair(name: str, predicted: float, simulated: np.ndarray) -> dict[str, float | None]:
     error = simulated.std(ddof=1) / len(simulated) ** 0.5 if len(simulated) > 1 else float("nan")
     values = {name: simulated.mean(), f"{name}_se": error, f"{name}_predicted": predicted}
     return {key: float(f"{value:.4g}") if np.isfinite(value) else None for key, value in values.items()}

@@ -78,7 +78,9 @@ def evaluate(
 
     Args:
         unlearned: the model to look at.
-        retain, forget, test: datasets of `(image, label)`.
+        retain: a dataset of `(image, label)`.
+        forget: the same of the forget set.
+        test: the same of held-out examples.
         original: the model before unlearning; without it, the unlearned one takes its place and is not reported.
         retrained: the model trained on the retain set alone, which others are held against.
         **settings: `metrics`, names of metrics (those they need are measured, too); their settings, such as

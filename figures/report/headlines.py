@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from figures.tables.records import Records
 from figures.verdicts.paper_repro import Verdict, assess
 
-# Item of the page -> its picture: two of theory, two of networks, whatever their verdict is.
+# Item of the page -> its picture, in the order of what matters, whatever the verdict is.
 HEADLINES = {
     "Theorem 3.3": "fig-theory-phase",
-    "SAM against SGD in theory": "fig-theory-matched",
     "Finding 1a": "fig-tow",
     "Finding 4": "fig-alpha",
+    "SAM against SGD in theory": "fig-theory-matched",
+    "Finding 5a": "fig-mia",
+    "Finding 1b": "fig-accuracies",
 }
-FEW = ("Theorem 3.3", "Finding 1a", "Finding 4")
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,15 @@ class Headline:
     figure: str
 
 
-def headlines(verdicts: list[Verdict], titles: tuple[str, ...] = tuple(HEADLINES)) -> list[Headline]:
-    """Return the headlines of some items in their order; an item that the page no longer has is left out."""
+def headlines(verdicts: list[Verdict], most: int = 4) -> list[Headline]:
+    """Return the first few headlines whose records exist."""
     known = {verdict.item.title: verdict for verdict in verdicts}
+    shown = [title for title in HEADLINES if title in known and known[title].finding.records]
     return [
         Headline(title, known[title].item.statement, finding.verdict, shortened(finding.effect or finding.number),
                  HEADLINES[title])
-        for title in titles
-        if title in known and (finding := known[title].finding)
+        for title in shown[:most]
+        if (finding := known[title].finding)
     ]  # fmt: skip
 
 
@@ -59,7 +61,7 @@ def summary(records: Records, folder: str, page: str) -> list[str]:
         f"Ran here: {len(theory)} theory cells, {len(cells)} network cells; {shipped} shipped records beside them.",
         "Three findings that matter (the word is what the records say of the paper's claim):",
     ]
-    for one in headlines(assess(records), FEW):
+    for one in headlines(assess(records), 3):
         lines.append(f"  {one.verdict.upper()}: {one.claim}. {one.number}. See {folder}/{one.figure}.png")
     return [
         *lines,

@@ -29,7 +29,7 @@
     const value = document.createElement("output");
     box.append(label, control, value);
     plot.querySelector(".controls").append(box);
-    control.addEventListener("input", () => change(control.value, value));
+    control.addEventListener(control.tagName === "SELECT" ? "change" : "input", () => change(control.value, value));
     return { control, value };
   };
   const choose = (plot, label, options, change) => {
@@ -65,7 +65,10 @@
     area.setAttribute("aria-label", says);
     plot.querySelector(".says").textContent = says;
   };
-  const nothing = (plot) => { plot.querySelector(".says").textContent = "No record has these numbers yet."; };
+  const nothing = (plot) => {
+    plot.querySelector(".area").hidden = true;
+    plot.querySelector(".says").textContent = "No record has these numbers yet.";
+  };
 
   const tow = (plot, runs, names) => {
     const studies = unique(runs.map((run) => run.study)).sort((a, b) => runs.filter((r) => r.study === b).length - runs.filter((r) => r.study === a).length);
@@ -81,7 +84,7 @@
       }));
       const best = Object.entries(group(chosen, (run) => `${names.method[run.method]} with ${names.rule[run.rule]}`))
         .map(([name, rows]) => [name, mean(rows.map((run) => run.tow))]).sort((a, b) => b[1] - a[1])[0];
-      draw(plot, traces, layout("method", "ToW (1 is the retrained model)", { all: { scattermode: "group", scattergap: 0.6 } }),
+      draw(plot, traces, layout("method", "ToW (1 is the retrained model)", { y: { range: [Math.min(...chosen.map((run) => run.tow)) - 0.03, 1.03] }, all: { scattermode: "group", scattergap: 0.6 } }),
         `${chosen.length} runs of ${state.study}. ${best ? `Highest mean ToW: ${best[0]}, ${show(best[1])}.` : ""}`);
     };
     const pick = (label, name, options) => choose(plot, label, options, (value) => { state[name] = value; refresh(); });

@@ -68,9 +68,13 @@ def lacking_settings(records: Records) -> dict[str, Record]:
 
 
 def pairs(records: Records) -> list[tuple[Record, Record]]:
-    """Return the runs whose setting the theory expresses, each with the theory there."""
+    """Return the runs whose setting the theory expresses, each with the theory there.
+
+    Unlearning the same original once more, with another order of its batches, makes no seed more: such runs stay out.
+    """
     known = {key: one for key, one in theories(records).items() if not one.result["departures"]}
-    return [(run, known[key]) for run in networks(records) if (key := setting_of(run.config)) in known]
+    first = [run for run in networks(records) if not run.config.get("unlearn_seed")]
+    return [(run, known[key]) for run in first if (key := setting_of(run.config)) in known]
 
 
 def unpaired(records: Records) -> dict[str, list[str]]:

@@ -39,7 +39,7 @@ def column_intervals(values: np.ndarray) -> dict[str, np.ndarray]:
         mean = clean.sum(axis=0) / count
         sd = np.sqrt((np.where(finite, values - mean, 0.0) ** 2).sum(axis=0) / np.where(count > 1, count - 1, np.nan))
         half = stdtrit(np.maximum(count - 1, 1), 0.975) * sd / np.sqrt(count)
-    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": count}
+    return {"seeds": count, "mean": mean, "sd": sd, "high": mean + half, "low": mean - half}
 
 
 def simultaneous(effects: Table) -> Table:

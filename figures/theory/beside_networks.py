@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.beside import (
@@ -60,6 +60,36 @@ def draw(records: Records, theme: Theme) -> Drawing:
     )
     caption += f" Not drawn, for the theory cannot express them: {left_out}." if left_out else ""
     return Drawing(data, caption, _alt(data), (*(run for run, _ in found), *used.values()), (), figure)
+
+
+def draw_agreement(records: Records, theme: Theme) -> Drawing:
+    """Draw how many points of each quantity agree with the theory, as a table; its numbers have z of every point."""
+    data = agreement(records)
+    what = (
+        "Two-layer networks against the exact theory at their own setting, and on their own data, weights and batches."
+    )
+    if data.empty:
+        return empty_table(_missing(records, "tab-agreement"), ["quantity", "z", "within", "twin_gap"], what)
+    known = data[data["z"].notna()]
+    display = pd.DataFrame([_agreement_line(name, rows) for name, rows in known.groupby("quantity", sort=False)])
+    found = pairs(records)
+    caption = (
+        f"{what} A point is a signal strength and a pair of rules, before or after unlearning; "
+        f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each. Within "
+        "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - "
+        "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
+    )
+    used = {theory.run_id: theory for _, theory in found}
+    return Drawing(
+        data, caption, f"{share_within(data)}.", (*(run for run, _ in found), *used.values()), display=display
+    )
+
+
+def _agreement_line(name: Any, rows: Table) -> dict[str, str]:
+    inside = f"{int(rows['within'].sum())} of {len(rows)}"
+    gap = f"{rows['twin_gap'].max():.2g}"
+    return {"quantity": QUANTITIES[str(name)], "within 95 %": inside, "largest |z|": f"{rows['z'].abs().max():.1f}",
+            "distance from the twin": gap}  # fmt: skip
 
 
 def draw_twin(records: Records, theme: Theme) -> Drawing:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from figures.catalogue import lacking
@@ -55,6 +56,10 @@ def _summary(cell: Record) -> Table:
     rows = summarize(table[table["epoch"].isin(wanted)], ["metric", "epoch"])
     rows["perturbed"] = rows["metric"].astype(str).str.endswith("_perturbed")
     rows["group"] = rows["metric"].astype(str).str.removesuffix("_perturbed")
+    arrays, places = cell.arrays(), {epoch: place for place, epoch in enumerate(epochs)}
+    predicted = [arrays.get(f"predicted_{row.metric}", np.full(len(epochs), np.nan))[places[row.epoch]]
+                 for row in rows.itertuples()]  # fmt: skip
+    rows["predicted"] = np.array(predicted, dtype=float)
     names = {name: cell.config[name] for name in ("pretrain", "unlearn", "signal_strength")}
     return rows.assign(**names, run_id=cell.run_id)
 
@@ -70,6 +75,10 @@ def _panel(axes: Any, group: str, data: Table, theme: Theme) -> str:
     for (unlearn, epoch), pair in rows.groupby(["unlearn", "epoch"], sort=False):
         place = epochs.index(epoch) + 0.3 * (rules.index(unlearn) - (len(rules) - 1) / 2)
         _pair(axes, place, pair, theme.lines(str(unlearn)))
+    for unlearn, line in rows[rows["predicted"].notna()].groupby("unlearn"):
+        shift = 0.3 * (rules.index(unlearn) - (len(rules) - 1) / 2)
+        places = [epochs.index(epoch) + shift for epoch in line["epoch"]]
+        axes.plot(places, line["predicted"], color=theme.color(str(unlearn)), linewidth=0.5, zorder=1)
     axes.set_xticks(range(len(epochs)), [f"{epoch:g}" for epoch in epochs])
     axes.set(ylim=(-0.05, 1.05), xlim=(-0.5, len(epochs) - 0.5))
     return ""
@@ -90,7 +99,8 @@ def _caption(cells: list[Record]) -> str:
         "Share of active noise neurons at the weights W (open marker) and at the SAM-perturbed weights W + eps (filled "
         "marker), by set and by the sign j of the neuron's output weight against the label y. Lemma 3.1 says that the "
         "perturbation switches off the neurons of retain samples (first column) and leaves those of forget samples "
-        f"on (second column). Means with 95 % t-intervals over {cell_seeds(cells)} seeds. "
+        f"on (second column). Means with 95 % t-intervals over {cell_seeds(cells)} seeds; thin lines, where there are "
+        "any, are the shares at W that the mean field predicts without simulating. "
         f"Setting: {describe_theory(cells[0])}."
     )
 

@@ -50,6 +50,9 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
     if record is None or "depth_retain_match" not in record.arrays():
         return empty_figure(lacking("fig-theory-survival", "the survival sweep"), theme)
     table = sweep_table(record)
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     active = table["active_retain_match"]
     data = table.assign(
         depth=table["depth_retain_match"], survive=table["active_retain_match_joint"] / active,
@@ -58,17 +61,18 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
     )  # fmt: skip
     data = data[["start", "signal_strength", "probe_rho_scale", "depth", "survive", "predicted"]]
     figure, axes = panel_grid(1, len(STARTS), width=WIDE, height=2.7, sharex=True, sharey=True)
-    image = None
     for panel, start in zip(axes[0], STARTS.values(), strict=True):
         rows = data[data["start"] == start]
-        image = panel.scatter(rows["signal_strength"], rows["depth"], c=rows["survive"], vmin=0, vmax=1, cmap="cividis")
+        panel.scatter(rows["signal_strength"], rows["depth"], c=rows["survive"], vmin=0, vmax=1, cmap="cividis")
         panel.axhline(1.0, color=theme.color("sam"), linewidth=1.2)
         panel.set_title(start)
         panel.set_xlabel("signal strength $s$")
         log_axis(panel, "x", base=2)
         log_axis(panel, "y")
     axes[0, 0].set_ylabel("depth $V / V_c$")
-    figure.colorbar(image, ax=axes, label="surviving share", shrink=0.8, pad=0.01)
+    figure.colorbar(
+        ScalarMappable(Normalize(0, 1), cmap="cividis"), ax=axes, label="surviving share", shrink=0.8, pad=0.01
+    )
     worst = float((data["survive"] - data["predicted"]).abs().max())
     caption = (
         "Lemma 3.1: share of the active retain neurons (j = y) that stay active under the SAM perturbation, over "

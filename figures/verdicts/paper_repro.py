@@ -77,6 +77,7 @@ TABLES = {
     "tab-differences": "SAM against SGD, cell by cell",
     "tab-matched": "Rules at matched forgetting",
     "tab-choice": "How the learning rates were chosen",
+    "tab-agreement": "Networks on the theory's own data",
     "tab-ladder": "Leaving the theory step by step",
 }
 WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section

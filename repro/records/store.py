@@ -80,9 +80,13 @@ class Store:
         """Write a finished run; `result.json`, which carries the hashes of the others, comes last.
 
         Args:
-            kind, config: what the run is; its identity.
-            result: its numbers; status: one of `ok`, `diverged`, `failed`.
-            arrays, epochs, provenance: what else it left.
+            kind: what sort of run it is.
+            config: its settings; both are its identity.
+            result: its numbers.
+            status: one of `ok`, `diverged`, `failed`.
+            arrays: what else it left, by name.
+            epochs: one row an epoch.
+            provenance: versions, device, time.
             evaluations: ids of the evaluations that stand for it, by metric.
         """
         if status not in STATUSES:

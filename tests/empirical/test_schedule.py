@@ -8,6 +8,7 @@ import torch
 from empirical.methods.retain import Retrain
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
+from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.plan import passes_of
 from empirical.training.loop import fit
@@ -83,3 +84,9 @@ def test_a_schedule_that_cannot_be_read_is_refused_by_name(field: str, value: st
 
 def test_a_retrained_run_may_follow_the_schedule_of_its_reference() -> None:
     assert RunConfig(method="retrain", rule="sam-0.1:3, sgd").rule == "sam-0.1:3, sgd"
+
+
+def test_every_rule_of_a_schedule_is_a_known_one() -> None:
+    assert parse_legs("sam-0.1:3, sgd", 9) == [("sam-0.1", 3), ("sgd", 6)]
+    with pytest.raises(ConfigError, match=r"rule = 'sma-0\.1'"):
+        parse_legs("sma-0.1:3, sgd", 9)

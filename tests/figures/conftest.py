@@ -30,13 +30,15 @@ GROUPS = ("active_retain_match", "active_forget_match", "active_retain_oppose", 
 METRICS = ("test_error", "forget_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget")
 
 
-def save_theory(store: Store, pretrain: str, unlearn: str, strength: float, **settings: Any) -> Record:
+def save_theory(
+    store: Store, pretrain: str, unlearn: str, strength: float, *, predicted: float | None = None, **settings: Any
+) -> Record:
     level = TEST_ERROR[pretrain, unlearn] / strength / 2
     values = level + 0.01 * np.arange(SEEDS)
     trajectory = values[:, None] * np.linspace(0.5, 1.0, len(EPOCHS))
     active = {f"{group}{end}": trajectory for group in GROUPS for end in ("", "_perturbed")}
     arrays = {f"trajectory_{name}": trajectory for name in METRICS} | {f"trajectory_{k}": v for k, v in active.items()}
-    arrays["predicted_test_error"] = trajectory.mean(axis=0) + 0.02
+    arrays |= {} if predicted is None else {"predicted_test_error": trajectory.mean(axis=0) + predicted}
     config = {"type": "TheoryConfig", "signal_strength": strength, "pretrain": pretrain, "unlearn": unlearn}
     config |= {"method": "neggrad", "d": 100, "n": 4, "n_forget": 1, "m": 2, "alpha": 0.9, "rho_scale": 0.1} | settings
     stages = {name: values.tolist() for name in METRICS}

@@ -78,6 +78,8 @@ BUGS = [
      "tests/figures/theory/test_theory_figures.py"),
     ("figures/theory/beside_networks.py", 'own = 1.0 - seen[epoch][share] if', "own = seen[epoch][share] if",
      "tests/figures/theory/test_theory_figures.py"),
+    ("figures/theory/beside_networks.py", "rows['twin_gap'].max()", "rows['twin_gap'].min()",
+     "tests/figures/theory/test_theory_figures.py"),
     ("figures/theory/ladder.py", "distances(ladder_table(pairs))\n    display",
      "distances(ladder_table(pairs[::2]))\n    display", "tests/figures/theory/test_theory_figures.py"),
     ("figures/tables/beside.py", "(draw|n_test)", "(draw|n_test|n)", "tests/figures/tables/test_beside.py"),

@@ -6,6 +6,12 @@ EXCHANGE, CARD = "empirical/runs/exchange.py", "empirical/runs/model_card.py"
 MEMORY, PREDICATE, HUB = "empirical/data/memory.py", "empirical/data/predicate.py", "empirical/data/hub.py"
 FOLDERS, PLAIN, TIMM = "empirical/data/folders.py", "empirical/models/plain.py", "empirical/models/timm_models.py"
 OF_MEMORY, OF_EXCHANGE = "tests/empirical/test_in_memory.py", "tests/empirical/test_exchange.py"
+GLOSSARY, EXPORT, WORDS = "repro/records/glossary.py", "repro/commands/export.py", "repro/commands/words.py"
+CITATION, WATCH, TRACKERS = "repro/commands/citation.py", "empirical/studies/watch.py", "repro/commands/trackers.py"
+WATCHING, EMBED = "repro/commands/watching.py", "figures/report/embed.py"
+HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.py", "figures/drawing/files.py"
+OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
+OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
 
 BUGS = [
@@ -34,5 +40,26 @@ BUGS = [
     (PREDICATE, "met &= _meets(table, term)", "met |= _meets(table, term)", OF_DATA),
     (HUB, "images += [brought_to(image, size)", "images += [image", OF_DATA),
     (FOLDERS, "max(1, len(paths) // 5)", "max(1, len(paths) // 2)", OF_DATA),
+    # numbers out
+    (EXPORT, "values[place] for name, values in result", "values[0] for name, values in result", OF_EXPORT),
+    (EXPORT, 'base = column.removesuffix("_se")', "base = column", OF_EXPORT),
+    (EXPORT, 'study in (r.provenance.get("study")', 'study not in ("", r.provenance.get("study")', OF_EXPORT),
+    (GLOSSARY, "return (exact or fits)[0]", "return fits[-1]", OF_EXPORT),
+    (GLOSSARY, "name in (term.name, *term.also)}:", "name in (term.name,)}:", OF_EXPORT),
+    (WORDS, '"exclusiveMinimum" if limits.get("open_low") else "minimum"', '"maximum"', OF_EXPORT),
+    (CITATION, '"publication_date": finished,', '"publication_date": "",', OF_EXPORT),
+    (FILES, 'f"\\\\caption{{{_escape(caption)}}}", label', "label", OF_FILES),
+    # while it runs
+    (WATCH, "self.awaited.discard(identity)", "pass", OF_WATCH),
+    (WATCH, "self.there + self.made, self.total", "self.made, self.total", OF_WATCH),
+    (WATCH, "        self._once()\n        self.watch", "        self.watch", OF_WATCH),
+    (WATCH, "except (ReproError, OSError,", "except (ReproError,", OF_WATCH),
+    (WATCHING, "    if not quiet:\n", "    if True:\n", OF_WATCH),
+    (TRACKERS, "1000 * int(row", "1 * int(row", OF_WATCH),
+    # the page
+    (EMBED, "zlib.compress(text.encode(), 9)", "text.encode()", OF_PAGE),
+    (HEADLINES, "if len(text) <= most:", "if True:", OF_PAGE),
+    (HEADLINES, "headlines(assess(records), 3)", "headlines(assess(records), 1)", OF_PAGE),
+    (PLOTS, 'mean["kappa_retain"] + mean["kappa_forget"]', 'mean["kappa_retain"]', OF_PAGE),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]

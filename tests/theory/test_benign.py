@@ -1,5 +1,7 @@
 """The smallest benign alpha: found where it is, with the forget error there, and said to be absent where it is."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ CELLS = [TheoryConfig(), TheoryConfig(unlearn="sam"), TheoryConfig(unlearn="reta
 STEPS = (0.3, 0.8111, 2.0, -1.0)  # the alpha at which each of these cells turns benign
 
 
-def stepped(cells):
+def stepped(cells: Any) -> Any:
     """Test error 0.2 below a cell's step and 0.05 from there on; forget error 1 - alpha, of two seeds."""
     found = []
     for cell, step in zip(cells, STEPS, strict=True):
@@ -21,7 +23,8 @@ def stepped(cells):
 
 
 def test_bisection_finds_each_step_to_the_tolerance_with_the_errors_there():
-    first, second, none, all_of_them = thresholds(CELLS, stepped)
+    found: list[Any] = thresholds(CELLS, stepped)
+    first, second, none, all_of_them = found
     for found, step in ((first, 0.3), (second, 0.8111)):
         assert step <= found["alpha"] <= step + 0.005
         assert found["test_error"] == 0.05

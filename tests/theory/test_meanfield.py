@@ -94,7 +94,7 @@ def test_far_from_other_samples_the_closed_forms_hold():
     closed = closed_forms(config, found["active_retain_match"])
     assert found["active_retain_match"] == pytest.approx(0.5, abs=0.02)
     assert found["kappa_retain"] + found["kappa_forget"] == pytest.approx(closed["kappa_sgd"], rel=0.06)
-    assert found["zeta_retain"] == pytest.approx(closed["zeta_sgd"], rel=0.03)
+    assert found["zeta_retain"] == pytest.approx(closed["zeta_sgd"], rel=0.05)
 
 
 # Test error, forget error: largest gap over the epochs; kappa: at the end. 20 seeds scatter by .02 to .05 themselves.

@@ -127,3 +127,8 @@ def test_two_legs_of_one_rule_are_one(monkeypatch):
 def test_the_start_is_the_same_each_time():
     for one, two in zip(start_population(QUICK), start_population(QUICK), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_unlearning_with_more_ascent_than_was_held_is_said_to_be_so():
+    assert outlook(QUICK.changed(alpha=0.7))["outside"][-1].startswith("unlearning at alpha < 0.9")
+    assert outlook(QUICK.changed(pretrain_epochs=30))["outside"] == []

@@ -56,9 +56,9 @@ def test_the_matched_gap_is_between_the_first_epochs_at_the_level():
 
 
 def test_worst_takes_the_largest_and_the_mean_in_size():
-    row = {"stage": "pretrained", "pretrain": "sgd", "inside": True, "kappa": 2.0, "zeta": 1.0}
-    rows = [row | {"test_error": 0.1, "test_error_predicted": 0.05, "kappa_predicted": 2.2, "zeta_predicted": 1.0},
-            row | {"test_error": 0.1, "test_error_predicted": 0.11, "kappa_predicted": 1.0, "zeta_predicted": 1.0},
+    row = {"stage": "pretrained", "pretrain": "sgd", "inside": True, "kappa": 2.0, "zeta": 1.0, "zeta_predicted": 1.0}
+    rows = [row | {"test_error": 0.1, "test_error_predicted": 0.05, "kappa_predicted": 2.2},
+            row | {"test_error": 0.1, "test_error_predicted": 0.11, "kappa_predicted": 1.0},
             row | {"test_error": 0.9, "test_error_predicted": 0.1, "kappa_predicted": 2, "inside": False}]  # fmt: skip
     found = {(one["quantity"], one["inside"]): one for one in worst(rows) if one["pretrain"] == "sgd"}
     assert found["test_error", True]["largest"] == pytest.approx(0.05)

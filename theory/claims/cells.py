@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any
 
@@ -33,8 +34,9 @@ def identity(cell: TheoryConfig, oracle: bool) -> dict[str, Any]:
     return {"cell": cell} | ({} if oracle else {"oracle": False})
 
 
+@lru_cache(maxsize=100_000)
 def cell_id(cell: TheoryConfig, oracle: bool) -> str:
-    """Return the run id of a cell's record."""
+    """Return the run id of a cell's record; kept, for a hash of every setting costs as much as a hundred steps."""
     return run_id(KIND, identity(cell, oracle))
 
 
@@ -62,15 +64,16 @@ def run_cells(
     missing = [cell for cell in wanted if cell not in found]
     if missing:
         own.ensure_writable()
-        _share_out(_groups(missing), own, oracle, label=label, workers=workers)
-        found |= {cell: run for cell in missing if (run := find_cell(own, cell, oracle))}
+        found |= _share_out(_groups(missing), own, oracle, label=label, workers=workers)
+        found |= {cell: run for cell in missing if cell not in found and (run := find_cell(own, cell, oracle))}
     return {cell: found[cell] for cell in wanted}
 
 
 def find_cell(own: Store, cell: TheoryConfig, oracle: bool) -> Trajectory | None:
     """Return a cell of the store of cells, or None where it is not there or was measured before a metric existed."""
     for has_oracle in (True, False)[: 1 if oracle else 2]:
-        record = own.find(KIND, identity(cell, has_oracle))
+        there = (own.root / "runs" / cell_id(cell, has_oracle)).is_dir()  # cheaper than to hash the settings again
+        record = own.find(KIND, identity(cell, has_oracle)) if there else None
         if record is not None and set(METRICS) <= set(record.result["metrics"]):
             return read_cell(record, cell)
     return None
@@ -112,43 +115,55 @@ def _groups(cells: Sequence[TheoryConfig]) -> Groups:
     return list(groups.values())
 
 
-def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> None:
+def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> dict[TheoryConfig, Trajectory]:
+    """Return the cells that this very process simulated."""
     if workers <= 1 or len(groups) == 1:
-        work(groups, own.root, oracle, label)
-        return
+        return work(groups, own.root, oracle, label)
     # spawned: threads and compiled code do not survive a fork; each process takes one thread
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
-        for done in [pool.submit(work, groups, own.root, oracle, label * (i == 0)) for i in range(workers)]:
+        for done in [pool.submit(_work_away, groups, own.root, oracle, label * (i == 0)) for i in range(workers)]:
             done.result()
+    return {}
 
 
 def _one_thread() -> None:
     os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
-def work(groups: Groups, root: Any, oracle: bool, label: str) -> None:
-    """Simulate the groups nobody else has in hand, then wait for those somebody had, and take over what he left."""
+def _work_away(*arguments: Any) -> None:
+    """Work in a process of its own, whose trajectories stay in the store: they are not sent to who asked."""
+    work(*arguments)
+
+
+def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
+    """Simulate the groups nobody else has in hand, then wait for those somebody had, and take over what he left.
+
+    Returns:
+        The cells that were simulated here.
+    """
     from filelock import Timeout
 
-    own, left = Store(root), []
+    own, left, found = Store(root), [], {}
     for group in track(groups, label) if label else groups:
-        lock = own.lock(cell_id(group[0].pretrain_key(), oracle))
+        lock: Any = own.lock(cell_id(group[0].pretrain_key(), oracle))
         try:
             with lock.acquire(blocking=False):
-                _simulate(group, own, oracle, label)
+                found |= _simulate(group, own, oracle, label)
         except Timeout:
             left.append((lock, group))
     for lock, group in left:
         with lock:
-            _simulate(group, own, oracle, label)
+            found |= _simulate(group, own, oracle, label)
+    return found
 
 
-def _simulate(group: list[TheoryConfig], own: Store, oracle: bool, label: str) -> None:
+def _simulate(group: list[TheoryConfig], own: Store, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
     cells = [cell for cell in group if find_cell(own, cell, oracle) is None]
     if not cells:
-        return
+        return {}
     begin = time.perf_counter()
     runs = simulate_many(cells, oracle=oracle)
     seconds = round((time.perf_counter() - begin) / len(cells), 3)
     for run in runs:
         save_cell(run, own, oracle=oracle, study=label or "cells", seconds=seconds)
+    return {run.config: run for run in runs}

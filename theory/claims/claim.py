@@ -149,8 +149,9 @@ def _check(config: ClaimConfig, store: Store, workers: int) -> Record:
     runs = simulate_grid(claim, config, store, workers=workers)
     result = _result(config, claim, claim.analyse(runs, config))
     result["cells"] = sorted({cell_id(run.config, claim.oracle) for run in runs.values()})
-    spent = {"seconds": round(time.perf_counter() - begin, 2), "cpu_seconds": round(time.process_time() - cpu, 2)}
-    return store.save(KIND, config, result=result, provenance=collect(study="claims", **spent))
+    seconds, spent = round(time.perf_counter() - begin, 2), round(time.process_time() - cpu, 2)
+    provenance = collect(study="claims", seconds=seconds, cpu_seconds=spent)
+    return store.save(KIND, config, result=result, provenance=provenance)
 
 
 def load_claim(name: str) -> Claim:
@@ -188,9 +189,9 @@ def judge(
     table = [{"part": name, **spread("estimate", part.estimate), "claimed_low": _round(part.low),
               "claimed_high": _round(part.high), "side": side}
              for (name, part), side in zip(parts.items(), sides, strict=True)]  # fmt: skip
-    rounded = [[{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows)]
+    table, rows = ([{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows))
     where = regime(names, sides, undecided=True)
-    return Finding(verdict(sides), where, parts[headline].estimate, *rounded, sentence)
+    return Finding(verdict(sides), where, parts[headline].estimate, table, rows, sentence)
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:

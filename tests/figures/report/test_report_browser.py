@@ -117,7 +117,7 @@ CELLS = [
     {"signal_strength": 0.1, "d": 100, "n": 30, "m": 3, "patches": 4, "sigma_p": 0.5, "batch_size": 7},
     {"eta_scale": 400.0, "pretrain_epochs": 1000},
     {"pretrain_epochs": 0},
-    {"signal_strength": 0.0},
+    {"signal_strength": 0.001},
 ]
 
 

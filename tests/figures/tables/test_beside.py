@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,13 @@ def test_a_setting_is_the_same_for_every_seed_and_draw_and_another_for_anything_
         assert setting_of(one | changes) != setting_of(one)
 
 
-def test_only_networks_that_the_theory_expresses_are_paired(records: Records) -> None:
+def test_only_networks_that_the_theory_expresses_are_paired(
+    records: Records, records_of: Callable[..., Records]
+) -> None:
     assert {run.config["momentum"] for run, _ in pairs(records)} == {0.0}
     assert len(pairs(records)) == 16
+    again = [replace(run, config=run.config | {"unlearn_seed": 1}) for run, _ in pairs(records)]
+    assert pairs(records_of([*again, *records.of("beside")])) == []
     assert len(networks(records)) == 48
     assert sorted(name for names in unpaired(records).values() for name in names) == ["momentum = 0.9"] * 2
     assert lacking_settings(records) == {}

@@ -17,6 +17,7 @@ from figures.tables.theory import (
 )
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import save_theory
 
 
 def test_theory_table_has_one_row_a_stage_metric_and_seed(golden: Store) -> None:
@@ -35,8 +36,8 @@ def test_trajectories_keep_every_seed_and_epoch(golden: Store) -> None:
     np.testing.assert_allclose(wide, record.arrays()["trajectory_kappa_retain"], rtol=1e-12)
 
 
-def test_summaries_of_trajectories_are_those_of_their_rows_with_the_prediction_beside(golden: Store) -> None:
-    record = golden.records("theory")[0]
+def test_summaries_of_trajectories_are_those_of_their_rows_with_the_prediction_beside(store: Store) -> None:
+    record = save_theory(store, "sgd", "sam", 0.5, predicted=0.02)
     found = trajectory_summary(record, ["kappa_retain", "test_error", "never_recorded"])
     plain = summarize(trajectory_table(record, ["kappa_retain", "test_error"]), ["metric", "epoch"])
     for name in ("metric", "epoch", "seeds"):
@@ -64,7 +65,8 @@ def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_h
 
 def claim(name: str, seeds: int, first: int = 0) -> Any:
     config = {"claim": name, "seeds": seeds, "first_seed": first}
-    return Record(f"{name}{seeds}{first}", "theory_claim", "ok", config, {"claim": name, "seeds": seeds}, {})
+    result = {"claim": name, "seeds": seeds, "parts": []}
+    return Record(f"{name}{seeds}{first}", "theory_claim", "ok", config, result, {})
 
 
 def test_of_several_records_of_a_claim_the_one_with_most_seeds_counts() -> None:

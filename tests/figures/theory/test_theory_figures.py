@@ -1,8 +1,10 @@
 """Figures of the theory show exactly the numbers of the records."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import save_theory
 
 Draw = Callable[[str], Drawing]
 
@@ -37,9 +40,12 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
     assert last.to_dict() == pytest.approx(expected)
 
 
-def test_predictions_are_thin_lines_on_the_curves_they_predict(drawing: Draw) -> None:
-    found = drawing("fig-theory-trajectories")
-    panel = found.figure.axes[2]  # test error
+def test_predictions_are_thin_lines_on_the_curves_they_predict(store: Store) -> None:
+    for pretrain, unlearn in itertools.product(("sgd", "sam"), repeat=2):
+        save_theory(store, pretrain, unlearn, 0.5, predicted=0.02)
+    found = find("fig-theory-trajectories")(Records([store]), Theme())
+    assert found.figure is not None
+    panel: Any = found.figure.axes[2]  # test error
     thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
     assert len(thin) == 4
     data = found.data[found.data["metric"] == "test_error"]
@@ -106,6 +112,16 @@ def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing:
     assert "no momentum = 0.9" in found.caption
 
 
+def test_the_table_of_agreement_counts_points_and_gives_every_z(drawing: Draw) -> None:
+    found = drawing("tab-agreement")
+    assert found.display is not None
+    lines = found.display.set_index("quantity")
+    kappa = found.data[found.data["quantity"] == "kappa"]
+    assert lines.loc["kappa", "within 95 %"] == f"{kappa['within'].sum()} of {len(kappa)}"
+    assert lines.loc["test error", "distance from the twin"] == "0.3"  # 0 against 0.3 at strength 1
+    assert found.data["z"].notna().all()
+
+
 def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
     data = drawing("fig-theory-twin").data
     assert set(data["epoch"]) == {1, 2}
@@ -119,7 +135,7 @@ def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
 def test_a_network_alone_names_the_command_that_brings_its_theory(tmp_path: Path, golden: Store) -> None:
     alone = [record for record in golden.records("unlearn") if record.config["dataset"] == "signal-noise"]
     records = Records([Chosen(alone)])
-    for name in ("fig-theory-vs-empirical", "fig-theory-twin"):
+    for name in ("fig-theory-vs-empirical", "fig-theory-twin", "tab-agreement"):
         (missing,) = find(name)(records, Theme("light")).missing
         assert missing.endswith(": repro compare")
 

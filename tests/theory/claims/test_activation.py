@@ -1,5 +1,7 @@
 """Lemma 3.1: what counts as switched off is counted jointly, and the survival threshold predicts it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,12 @@ def patterns(*, retain: float, forget: float) -> dict:
 
     At W + eps as many neurons are active as before: only joint shares tell.
     """
-    active = {f"active_{side}_{sign}{where}": 0.5 for side in ("retain", "forget") for sign in ("match", "oppose")
-              for where in ("", "_perturbed")}  # fmt: skip
-    joint = {"active_retain_match_joint": [[0.5 * retain, 0.0]], "active_forget_match_joint": [[0.5 * forget, 0.0]]}
+    groups = [f"{side}_{sign}" for side in ("retain", "forget") for sign in ("match", "oppose")]
+    active: dict[str, Any] = {f"active_{group}{where}": 0.5 for group in groups for where in ("", "_perturbed")}
+    joint: dict[str, Any] = {
+        "active_retain_match_joint": [[0.5 * retain, 0.0]],
+        "active_forget_match_joint": [[0.5 * forget, 0.0]],
+    }
     return {name: made(cell, epochs=(0, 10), **active, **joint) for name, cell in seeded(grid({}), SEEDS).items()}
 
 

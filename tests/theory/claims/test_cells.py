@@ -1,5 +1,7 @@
 """Cells: the same numbers from a record, after a kill, and from several processes; nothing simulated twice."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -88,14 +90,20 @@ def test_a_cell_measured_before_a_metric_existed_is_measured_again(store, monkey
 def test_a_group_that_another_process_has_in_hand_is_left_to_it_and_taken_over_after(store, monkeypatch):
     own = cell_store(store)
     order = []
-    monkeypatch.setattr(cells, "_simulate", lambda group, *rest: order.append(group[0].signal_strength))
     groups = [GRID[:2], GRID[2:]]
-    lock = own.lock(cells.cell_id(GRID[0].pretrain_key(), True))
+    lock: Any = own.lock(cells.cell_id(GRID[0].pretrain_key(), True))
     with lock:
-        monkeypatch.setattr(cells, "_simulate", lambda group, *rest: (
-            order.append(group[0].signal_strength), lock.release(force=True)))  # fmt: skip
+        monkeypatch.setattr(cells, "_simulate", lambda group, *rest: dict.fromkeys(
+            (order.append(group[0].signal_strength), lock.release(force=True))))  # fmt: skip
         cells.work(groups, own.root, True, "")
     assert order == [1.0, 0.5]
+
+
+def test_what_another_process_has_simulated_meanwhile_is_not_simulated_again(store, monkeypatch):
+    run_cells(GRID[:1], store)
+    simulated = count(monkeypatch)
+    cells.work([GRID[:2], GRID[2:]], cell_store(store).root, True, "")
+    assert simulated == [1, 2]
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def test_intervals_decide_and_what_is_off_the_grid_decides_nothing(estimates, ve
     finding = judged(*estimates)
     assert (finding.verdict, finding.regime) == (verdict, regime)
     assert finding.sentence == "so it is"
+    assert finding.estimate == estimates[0]  # of the part that was named
 
 
 def test_intervals_must_hold_together_so_that_one_of_many_is_wider():
