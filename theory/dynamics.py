@@ -15,7 +15,7 @@ A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each gro
 is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import config, njit
@@ -25,7 +25,8 @@ from theory.draw import Problem
 from theory.training import ALL, FORGET, LANES, Rule, Schedule, State
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
-config.CACHE_DIR = config.CACHE_DIR or compiled_folder()
+numba_config: Any = config  # its settings are made when numba is imported
+numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")

@@ -1,8 +1,10 @@
 """`make gpu`: the short study is the longest one that fits the measured rate, and the whole way can be walked."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
     rate: float, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import gpu
+    gpu: Any = importlib.import_module("gpu")
 
     store = Store(tmp_path)
     with pytest.raises(MissingDataError, match=r"benchmarks/epoch\.py"):

@@ -452,9 +452,9 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
         lock = store.root / "locks" / f"{name}.lock"
         lock.parent.mkdir(exist_ok=True)
         lock.write_bytes(b"")
-        os.utime(lock, (time.time() - age,) * 2)
+        os.utime(lock, (time.time() - age, time.time() - age))
     with store.lock("held"):
-        os.utime(store.root / "locks" / "held.lock", (time.time() - 7200,) * 2)
+        os.utime(store.root / "locks" / "held.lock", (time.time() - 7200, time.time() - 7200))
         removed = {path.name for path in store.tidy()}
     assert removed == {model.name, ".result.json.999999999", "old.lock"}
     assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
