@@ -88,7 +88,7 @@ def draw_agreement(records: Records, theme: Theme) -> Drawing:
 def _agreement_line(name: Any, rows: Table) -> dict[str, str]:
     inside = f"{int(rows['within'].sum())} of {len(rows)}"
     gap = f"{rows['twin_gap'].max():.2g}"
-    return {"quantity": QUANTITIES[str(name)], "within 95 %": inside, "largest |z|": f"{rows['z'].abs().max():.1f}",
+    return {"quantity": QUANTITIES[str(name)], "within 95 %": inside, "largest z": f"{rows['z'].abs().max():.1f}",
             "distance from the twin": gap}  # fmt: skip
 
 
