@@ -15,7 +15,7 @@ from tests.faults.conftest import Victims, end_of, kill, kill_group, members
 pytestmark = pytest.mark.faults
 TIMED = ("seconds", "peak")
 ROUNDS = {"group": 40, "parent only": 30, "one worker": 30}
-LONG = {"epochs": 900, "seeds": 1}  # a stage of some seconds, of which a checkpoint is written every tenth of one
+LONG = {"epochs": 250, "seeds": 1}  # a stage of some seconds, of which a checkpoint is written every tenth of one
 
 
 def content(store: Store) -> dict[str, Any]:
