@@ -44,11 +44,11 @@ audit: .venv/tested
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml repro theory empirical figures
 	$(BIN)/python .ci/versions.py audit
 
-# Every file of the environment by its hash, for the platform in the name; `pip install --require-hashes -r` takes it.
+# Every file of the environment by its hash, for the platform in the name (`pip install --require-hashes -r` takes it).
 lock: .venv/installed
 	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report .venv/report.json -c constraints.txt \
 		'.[figures,networks]'
-	$(BIN)/python .ci/versions.py lock .venv/report.json > lock-linux-x86_64.txt
+	$(BIN)/python .ci/versions.py lock .venv/report.json > lock-linux-x86_64-py311-cpu.txt
 
 # The site, in build/site; a warning is an error. Its reference is written from the code.
 docs: .venv/installed

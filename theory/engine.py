@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +27,6 @@ from theory.training import (
     pretrain_schedule,
     start_state,
     unlearn_batches,
-    unlearn_schedule,
 )
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
     pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
-    unlearned = _unlearn(config, drawn, config.first_seed, pretrained, schedules[1])
+    unlearned = _unlearn(config, drawn, pretrained, Reading(labels, config.first_seed, given=schedules[1]))
     return _assemble(config, [(pretrained, _not_retrained(pretrained), unlearned)])
 
 
@@ -198,16 +197,39 @@ def _run_seed(
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
     retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(pretrained)
-    batches: dict[tuple[int, ...], np.ndarray] = {}  # drawn once for all cells that read as much
-    found = []
-    for config in configs:
-        size = config.epochs, config.retain_batch, config.forget_batch
-        if size not in batches:
-            batches[size] = unlearn_batches(config, generator(seed, "unlearn"))
-        per_epoch = -(-config.n_retain // config.retain_batch)
-        schedule = forgetting_schedule(config, drawn.problem.labels, batches[size], per_epoch=per_epoch)
-        found.append((pretrained, retrained, _unlearn(config, drawn, seed, pretrained, schedule)))
-    return found
+    reading = Reading(drawn.problem.labels, seed)
+    return [(pretrained, retrained, _unlearn(config, drawn, pretrained, reading)) for config in configs]
+
+
+@dataclass
+class Reading:
+    """What the cells of one seed read while they unlearn: each schedule drawn and laid out once for all that share it.
+
+    Attributes:
+        labels: of the samples, shape `(n,)`.
+        seed: of the draw.
+        given: the batches of unlearning, where they were made elsewhere.
+    """
+
+    labels: np.ndarray
+    seed: int
+    given: Schedule | None = None
+    _rows: dict[tuple, np.ndarray] = field(default_factory=dict)
+    _schedules: dict[tuple, Schedule] = field(default_factory=dict)
+
+    def schedule(self, config: TheoryConfig, purpose: str) -> Schedule:
+        """Return the schedule of a cell for "unlearn", or one epoch of batches for "probe"."""
+        if purpose == "unlearn" and self.given is not None:
+            return self.given
+        epochs = config.epochs if purpose == "unlearn" else 1
+        size = purpose, epochs, config.retain_batch, config.forget_batch
+        weights = *size, config.method, config.alpha
+        if size not in self._rows:
+            self._rows[size] = unlearn_batches(replace(config, epochs=epochs), generator(self.seed, purpose))
+        if weights not in self._schedules:
+            per_epoch = -(-config.n_retain // config.retain_batch)
+            self._schedules[weights] = forgetting_schedule(config, self.labels, self._rows[size], per_epoch=per_epoch)
+        return self._schedules[weights]
 
 
 def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False) -> Phase:
@@ -236,14 +258,14 @@ def _not_retrained(pretrained: Phase) -> Phase:
     return Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
 
 
-def _unlearn(config: TheoryConfig, drawn: Draw, seed: int, pretrained: Phase, schedule: Schedule) -> Phase:
+def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Reading) -> Phase:
     """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
     rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:
         return Phase(pretrained.state, np.full((len(METRICS), len(epochs)), np.nan), -1, pretrained.diverged_at)
-    once = unlearn_schedule(replace(config, epochs=1), drawn.problem.labels, generator(seed, "probe"))
-    probing = Probe(once, config.probe_rho_scale * config.rho_th)
+    schedule = reading.schedule(config, "unlearn")
+    probing = Probe(reading.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
     level = config.stop_forget_error
     has_forgotten = lambda found: level is not None and found["forget_error"] >= level  # noqa: E731
     plan = Plan(schedule, [(rule, config.epochs)], epochs, has_forgotten)

@@ -1,6 +1,6 @@
 """One cell as it is asked for: its method, built from the run's config, and whether it can run at all."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 from empirical.registry import forget_set, load, metric
@@ -20,7 +20,7 @@ def build_method(config: RunConfig) -> Method:
         ConfigError: for an option the method does not have, with the nearest name.
     """
     method: Any = load("methods", config.method)
-    if not is_dataclass(method):
+    if not hasattr(method, "__dataclass_fields__"):
         raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
     fidelity = config.fidelity
     known = {

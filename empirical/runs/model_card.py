@@ -38,7 +38,7 @@ def model_card(
         "", "Licence: MIT for the weights made here; the terms of the data set and of an imported original stay",
         "theirs.", "",
     ]  # fmt: skip
-    return "\n".join([*head, *about, *_loading(images, portable, next(reversed(hashes))), *_numbers(record, hashes),
+    return "\n".join([*head, *about, *_loading(images, portable, list(hashes)[-1]), *_numbers(record, hashes),
                       *_settings(config), *_files(hashes)]) + "\n"  # fmt: skip
 
 

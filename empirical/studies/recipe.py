@@ -13,7 +13,7 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
-from repro.records.errors import ConfigError, MissingDataError
+from repro.records.errors import ConfigError, MissingDataError, of_the_system
 from repro.records.settings import build, check, choose, refuse_cost, reject
 from repro.records.shipped import recipe_file
 
@@ -177,10 +177,12 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
-    if not path.is_file():
-        raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
     try:
+        if not path.is_file():
+            raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
         content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
         raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
     name = content.pop("extends", "")

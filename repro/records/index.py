@@ -73,7 +73,7 @@ def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
     Args:
         root: the store; read: returns the record of a folder that the index does not know, None to leave it out.
     """
-    known, lines = _read(root / NAME), []
+    (known, there), lines = _read(root / NAME), []
     fresh = 0
     for room in ROOMS:
         for name in _names(root / room):
@@ -87,22 +87,23 @@ def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
                 line = line_of(root, room, record) if record else None
             if line is not None:
                 lines.append(line)
-    if fresh or len(lines) != len(known):
+    if fresh or len(lines) != there:
         with suppress(OSError):
             replace_file(root / NAME, b"".join(map(_text, lines)))
     return [line.head for line in lines if line.listed]
 
 
-def _read(path: Path) -> dict[tuple[str, str], Line]:
-    """Return the lines by room and run id, the last of each; what is not whole is left out."""
+def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
+    """Return the lines by room and run id, the last of each, what is not whole left out; and how many there are."""
     try:
         raw = path.read_bytes()
     except OSError:
-        return {}
+        return {}, 0
     pairs = [text.partition(b" ") for text in raw.splitlines()]
     whole = [body for check, _, body in pairs if check == b"%08x" % zlib.crc32(body)]
     lines = json.loads(b"[" + b",".join(whole) + b"]")
-    return {(room, head[0]): Line(room, shown, (time, size), Head(*head)) for room, shown, (time, size), head in lines}
+    known = {(room, head[0]): Line(room, shown, (time, size), Head(*head)) for room, shown, (time, size), head in lines}
+    return known, len(pairs)
 
 
 def _text(line: Line) -> bytes:

@@ -109,6 +109,17 @@ def test_every_optimizer_resumes_at_any_step_of_an_epoch(optimizer: str, steps: 
     assert told(pieced) == told(log)
 
 
+def test_a_schedule_of_rules_resumes_under_the_rule_of_its_epoch(tmp_path: Path) -> None:
+    def stage() -> Stage:
+        return replace(build(METHODS["finetune"], "sgd"), later={1: Sam(0.2), 2: Sam(0.5, adaptive=True)})
+
+    for steps in (0, 3, 7):
+        straight = original()
+        fit(straight, stage())
+        pieces, _ = in_pieces(stage, Checkpoints(tmp_path / str(steps)), steps)
+        assert same(straight, pieces)
+
+
 def test_a_recorded_step_resumes_bit_for_bit(tmp_path: Path) -> None:
     def stage() -> Stage:
         return build(METHODS["neggrad"], "minmax-sam-0.1")
@@ -206,9 +217,9 @@ def test_a_state_holds_weights_moments_losses_and_words(tmp_path: Path) -> None:
 
 
 def test_states_are_written_by_time_and_by_epochs(tmp_path: Path) -> None:
-    for name, options, expected in (("never", {}, 0), ("always", {"seconds": 0.0}, 2), ("epochs", {"epochs": 2}, 1)):
+    for name, seconds, epochs, expected in (("never", 300.0, 0, 0), ("always", 0.0, 0, 2), ("epochs", 300.0, 2, 1)):
         kept = Checkpoints(tmp_path / name)
-        fit(original(), make_stage(METHODS["finetune"]), pauses=Pauses(kept, **options))
+        fit(original(), make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds, epochs))
         assert len(kept.numbers()) == expected
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_every_command_of_the_docs_exists() -> None:
 
     from repro.commands.cli import app
 
-    known = typer.main.get_command(app)
+    known: Any = typer.main.get_command(app)
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     lines = [line for page in pages for line in page.read_text().splitlines() if re.match(r"\s*`?repro [a-z]", line)]
     assert len(lines) > 20

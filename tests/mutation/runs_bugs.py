@@ -16,6 +16,7 @@ GRID, FINISHED, MEASURE = "empirical/studies/grid.py", "empirical/studies/finish
 POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compare.py", "empirical/studies/executors.py"
 POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
 IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
+INDEX = "repro/records/index.py"
 FOLDER, DAMAGE, ENDING = (f"repro/records/{name}.py" for name in ("folder", "damage", "ending"))
 CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
 PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
@@ -288,7 +289,7 @@ BUGS = [
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
     (STORE, 'if record and record.config.get("pooled")]', "if record]", IN_STORE),
-    (STORE, "if record and record.schema != SCHEMA]", "if not record]", IN_STORE),
+    (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (
         STORE,
@@ -311,6 +312,8 @@ BUGS = [
         "return data",
         "tests/empirical/test_checkpoint.py -k damaged",
     ),
+    (INDEX, "if line is None or line.stamp != stamp:", "if line is None:", IN_STORE),
+    (INDEX, 'if check == b"%08x" % zlib.crc32(body)]', "if body]", IN_STORE),
     (DAMAGE, "if line not in self.lines:", "if True:", IN_STORE),
     (CHECKPOINTS, "numbers[: 1 - KEPT]", "numbers[:0]", "tests/empirical/test_checkpoint.py -k damaged"),
     (ENDING, "again and number == signal.SIGINT", "again and False", IN_EXECUTORS),

@@ -259,8 +259,8 @@ BUGS = [
     ),
     (
         "theory/engine.py",
-        'generator(seed, "unlearn")',
-        'generator(config.first_seed, "unlearn")',
+        "generator(self.seed, purpose)",
+        "generator(0, purpose)",
         "tests/theory/test_engine.py",
     ),
     ("theory/engine.py", "copy_state(pretrained.state)", "start_state(drawn.start)", "tests/theory/test_engine.py"),
@@ -364,8 +364,14 @@ BUGS = [
     ),
     (
         "theory/engine.py",
-        "size = config.epochs, config.retain_batch, config.forget_batch",
-        "size = config.epochs, config.retain_batch, config.n_forget",
+        "size = purpose, epochs, config.retain_batch, config.forget_batch",
+        "size = purpose, epochs, config.retain_batch, config.n_forget",
+        "tests/theory/test_engine.py",
+    ),
+    (
+        "theory/engine.py",
+        "weights = *size, config.method, config.alpha",
+        "weights = *size, config.method",
         "tests/theory/test_engine.py",
     ),
     (

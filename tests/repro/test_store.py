@@ -1,5 +1,7 @@
 import json
 import multiprocessing
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -400,3 +402,61 @@ def test_a_killed_writer_leaves_only_whole_runs(tmp_path: Path, delay: float) ->
     store = Store(tmp_path)
     assert store.verify() == []
     assert all(record.result["tow"] >= 0 for record in store.records())
+
+
+def test_a_listing_comes_from_the_index_and_follows_every_change(store: Store) -> None:
+    records = [save(store, {"a": number}, float(number)) for number in range(3)]
+    pooled = store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result={"klom": 0.1})
+    store.save_evaluation({"metric": "tow", "version": 1}, result={"tow": 0.1})
+    names = {record.run_id for record in (*records, pooled)}
+    assert {head.run_id for head in store.heads()} == names
+    shutil.rmtree(store.root / "runs" / records[0].run_id)
+    assert {head.run_id for head in store.heads()} == names - {records[0].run_id}
+    store.save("unlearn", {"a": 1}, result={}, status="diverged")
+    assert {head.run_id: head.status for head in store.heads()}[records[1].run_id] == "diverged"
+
+
+@pytest.mark.parametrize("damage", ["remove", "tear", "change", "swap"])
+def test_an_index_that_is_gone_torn_or_changed_is_made_anew(store: Store, damage: str) -> None:
+    save(store)
+    heads, path = store.heads(), store.root / "index.jsonl"
+    raw = path.read_bytes()
+    changed = {"tear": raw[:-30], "change": raw.replace(b'"ok"', b'"no"'), "swap": raw + b"00000000 nonsense\n"}
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(changed[damage])
+    assert store.heads() == heads
+    assert store.heads() == heads
+    assert path.read_bytes() == raw
+
+
+def test_a_listing_names_and_sets_aside_a_run_whose_marker_changed(store: Store) -> None:
+    record = save(store)
+    flip(store.root / "runs" / record.run_id / "result.json")
+    os.utime(store.root / "runs" / record.run_id / "result.json", ns=(1, 1))
+    with collected() as lines:
+        assert store.heads() == []
+    assert record.run_id in lines[0]
+
+
+def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
+    save(store)
+    model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
+    store.checkpoints(model.name).write(b"a finished stage")
+    store.checkpoints("0" * 16).write(b"an unfinished one")
+    (store.root / "runs" / ".result.json.999999999").write_bytes(b"")
+    own = store.root / "runs" / f".result.json.{os.getpid()}"
+    own.write_bytes(b"")
+    for name, age in (("old", 7200), ("new", 0), ("held", 7200)):
+        lock = store.root / "locks" / f"{name}.lock"
+        lock.parent.mkdir(exist_ok=True)
+        lock.write_bytes(b"")
+        os.utime(lock, (time.time() - age,) * 2)
+    with store.lock("held"):
+        os.utime(store.root / "locks" / "held.lock", (time.time() - 7200,) * 2)
+        removed = {path.name for path in store.tidy()}
+    assert removed == {model.name, ".result.json.999999999", "old.lock"}
+    assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
+    assert own.exists()
+    assert store.verify() == []

@@ -23,8 +23,8 @@ def stepped(cells: Any) -> Any:
 
 
 def test_bisection_finds_each_step_to_the_tolerance_with_the_errors_there():
-    found: list[Any] = thresholds(CELLS, stepped)
-    first, second, none, all_of_them = found
+    ends: list[Any] = thresholds(CELLS, stepped)
+    first, second, none, all_of_them = ends
     for found, step in ((first, 0.3), (second, 0.8111)):
         assert step <= found["alpha"] <= step + 0.005
         assert found["test_error"] == 0.05

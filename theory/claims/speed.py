@@ -43,7 +43,8 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
     for pretrain, d in SETTINGS:
         for radius in RADII:
             key = (pretrain, d, radius)
-            epochs = ratio(_epochs(runs[*key, "forgotten"]), _epochs(runs[pretrain, d, 0.0, "forgotten"]))
+            ours, sgd = runs[*key, "forgotten"], runs[pretrain, d, 0.0, "forgotten"]
+            epochs = ratio(ours.epochs_needed, sgd.epochs_needed)
             growth = ratio(_growth(runs[*key, "first"]), _growth(runs[pretrain, d, 0.0, "first"]))
             ratios[key] = epochs, growth
             row = {"pretrain": pretrain, "d": d, "rho_scale": radius}
@@ -65,10 +66,6 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         "d = 1e6."
     )
     return judge(parts, headline, config, rows=rows, sentence=sentence)
-
-
-def _epochs(run: Trajectory) -> np.ndarray:
-    return run.epochs_needed
 
 
 def _growth(run: Trajectory) -> np.ndarray:
