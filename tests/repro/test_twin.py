@@ -193,7 +193,10 @@ def test_the_setting_passes_over_unchanged(experiment: Callable[..., Experiment]
     data = "side=16, patches=3, n=30, sigma_p=0.5, signal_strength=2.0, noise_patches=repeated, labels=iid"
     config = experiment(dataset_options=data, pretrain="sam-0.2", rule="retain-sam-0.05").config
     found = theory_config(config, seeds=7)
-    assert theory_config(replace(config, dataset_options="patches=3")).noise_patches == "independent"
+    default = theory_config(
+        replace(config, dataset_options="patches=3")
+    )  # the data set's defaults are not the theory's
+    assert (default.noise_patches, default.labels) == ("independent", "balanced")
     expected = TheoryConfig(
         signal_strength=2.0, d=256, n=30, n_forget=6, m=10, patches=3, sigma_p=0.5, labels="iid", sigma_0_scale=0.1,
         eta_scale=0.16 * 256, batch_size=10, retain_batch=8, forget_batch=2, alpha=0.7, pretrain="sam",
