@@ -47,9 +47,10 @@ def unlearning_grid() -> list[dict[str, Any]]:
 def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record:
     """Return the record of predictions against simulations, measuring it if the store has none.
 
-    Its rows have, for each cell, prediction, mean and standard error over seeds of test error and kappa before and
-    after unlearning, the largest gap of test and forget error over the checkpoints, and the gap of test error at each
-    forget level that both reach. `worst` is the largest and mean gap in the region and beyond, by pretraining rule.
+    Its arrays are the columns of a table, which has for each cell prediction, mean and standard error over seeds of
+    test error and kappa before and after unlearning, the largest gap of test and forget error over the checkpoints, and
+    the gap of test error at each forget level that both reach. `worst` is the largest and mean gap in the region and
+    beyond, by pretraining rule.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed}
     found = store.find(KIND, identity)
@@ -58,10 +59,26 @@ def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record
         begin = time.perf_counter()
         rows = [*_measure(_cells([*region_grid(), *beyond_grid()], identity, epochs=0), _pretraining_row),
                 *_measure(_cells(unlearning_grid(), identity), _unlearning_row)]  # fmt: skip
-        result = {"seeds": seeds, "rows": rows, "worst": worst(rows)}
+        result = {"seeds": seeds, "cells": len(rows), "worst": worst(rows)}
         seconds = round(time.perf_counter() - begin, 1)
-        found = store.save(KIND, identity, result=result, provenance=collect(study="validity", seconds=seconds))
+        made = collect(study="validity", seconds=seconds)
+        found = store.save(KIND, identity, result=result, arrays=columns(rows), provenance=made)
     return found
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return a table as one array a column, NaN where a row has no number: what a record keeps beside its result."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row.get(name) for row in rows] for name in names}
+    return {name: np.array(column if isinstance(column[0], str) else [np.nan if v is None else v for v in column])
+            for name, column in values.items()}  # fmt: skip
+
+
+def rows_of(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of a record's table, None where a cell has no number."""
+    table = {name: column.tolist() for name, column in record.arrays().items()}
+    return [{name: None if value != value else value for name, value in zip(table, row, strict=True)}
+            for row in zip(*table.values(), strict=True)]  # fmt: skip
 
 
 def _cells(grid: Iterable[dict[str, Any]], identity: dict[str, int], **common: Any) -> list[TheoryConfig]:

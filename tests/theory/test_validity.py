@@ -10,7 +10,7 @@ from repro.records.pack import PackedStore
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.predict import predict
-from theory.validity import matched_gap, region_grid, run_validity, worst
+from theory.validity import matched_gap, region_grid, rows_of, run_validity, worst
 
 PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
 GOALS = {"test_error": 0.03, "kappa": 0.1}  # before unlearning, everywhere in the region
@@ -30,7 +30,8 @@ def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
     monkeypatch.setattr(validity, "beyond_grid", lambda: [])
     monkeypatch.setattr(validity, "unlearning_grid", lambda: [point | {"epochs": 100, "unlearn": "sgd"}])
     record = run_validity(store, seeds=3)
-    before, after = record.result["rows"][0], record.result["rows"][2]
+    rows = rows_of(record)
+    before, after = rows[0], rows[2]
     cell = TheoryConfig(**point, pretrain_epochs=30, epochs=0, seeds=3)
     errors = simulate(cell).pretrain["test_error"][:, -1]
     assert before["test_error"] == pytest.approx(errors.mean(), rel=1e-3)
@@ -70,7 +71,7 @@ def test_worst_takes_the_largest_and_the_mean_in_size():
 
 def test_the_committed_record_meets_the_goals_of_the_region():
     (record,) = PackedStore(PACK).records(validity.KIND)
-    assert record.result["worst"] == pytest.approx(worst(record.result["rows"]))
+    assert record.result["worst"] == pytest.approx(worst(rows_of(record)))
     found = {(row["quantity"], row["pretrain"]): row for row in record.result["worst"]
              if row["stage"] == "pretrained" and row["inside"]}  # fmt: skip
     for pretrain in ("sgd", "sam"):
