@@ -75,8 +75,12 @@ def check_rule(label: str) -> None:
         raise reject(f"rule {label}", "weights that moved", "a rule that leaves the weights to the optimizer")
 
 
-def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
+def check_metric(name: str, workspace: Workspace, **settings: Any) -> dict[str, Any]:
     """Run a metric, after those it needs, twice on a finished run and return its numbers and arrays.
+
+    Args:
+        name: of the metric; workspace: where the run is kept.
+        settings: of the run where they differ from `TINY`, such as the model of a metric that only some models have.
 
     It gives the same numbers both times, and leaves the weights and outputs of the models alone.
 
@@ -84,7 +88,7 @@ def check_metric(name: str, workspace: Workspace) -> dict[str, Any]:
         ConfigError: when a promise is broken.
     """
     use_threads(1)
-    experiment = Experiment(workspace.identified(replace(TINY, landscape_points=3)), workspace)
+    experiment = Experiment(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
     weights = [weight.detach().clone() for weight in experiment.unlearned.network.model.parameters()]
     (first, arrays), (second, others) = (_measured(name, experiment) for _ in range(2))
     if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):

@@ -139,7 +139,9 @@ def meaning(column: str) -> Row:
 OTHERS = {
     "choice": "where the winner of a choice stands among its candidates",
     "data_digest": "digest of the files the images were read from",
-    "claim": "identifier of the claim", "command": "what computes it again", "quantity": "what is estimated",
+    "claim": "identifier of the claim", "change": "what would change the verdict",
+    "sentence": "what a reader may quote of the claim", "network": "settings of the network beside the theory",
+    "command": "what computes it again", "quantity": "what is estimated",
     "regime": "where the claim holds", "statement": "the claim", "title": "its short name", "verdict": "what follows",
     "metric": "the metric that pools runs", "version": "version of the metric", "pooled": "whether it pools runs",
     "stages_original": "stages pooled", "stages_retrained": "stages pooled", "stages_unlearned": "stages pooled",
