@@ -28,7 +28,7 @@ def grid(
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
+        int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
