@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from repro.records import claims
-from repro.records.claims import BEAT, LEASE, Claims, Held, in_turn
+from repro.records.claims import BEAT, FIRST, LEASE, LONGEST, Claims, Held, in_turn
 from repro.records.ending import Ending, Stopped
 
 ROOT = Path(__file__).parents[2]
@@ -234,6 +234,7 @@ def test_of_items_that_one_claim_holds_up_one_is_attempted_a_round(monkeypatch: 
     assert others.order == ["a", "b", "c", "a", "a", "a", "a", "b", "c"]
     assert len(waits) == 3 + 1
     assert waits == sorted(waits)
+    assert FIRST <= waits[0] < waits[-1] <= LONGEST
 
 
 def test_a_round_that_moved_is_followed_by_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
