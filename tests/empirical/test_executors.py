@@ -271,11 +271,10 @@ def test_no_unlearning_is_lost_to_a_reference_in_other_hands(
     assert trained == ["a stage"]  # the original
 
 
-def test_the_time_limit_ends_a_wait_for_another_process(
-    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("patient", [True, False])
+def test_the_time_limit_ends_a_wait_for_another_process(cells: list[RunConfig], store: Store, patient: bool) -> None:
     with Store(store.root).lock(identity(cells[0], store)):
-        report = compute_all(cells[:1], store, patient=False, deadline=time.time() + 0.2)
+        report = compute_all(cells[:1], store, patient=patient, deadline=time.time() + 0.5)
     assert (report.interrupted, report.signal, report.remaining, report.done) == (True, 0, 1, [])
 
 
@@ -334,6 +333,8 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     report = compute_all(cells[1:2], store, required)
     assert (report.failure_code, report.done) == (3, [])
     assert "no GPU" in next(iter(report.failed.values()))
+    with pytest.raises(MissingDataError, match="no GPU"):
+        _ = Workspace(store, Runtime(require_gpu=True)).device
     monkeypatch.setattr(Workspace, "device", torch.device("cuda"))
     with pytest.raises(MissingDataError, match="streamed"):
         Workspace(store, required).engine(torch.zeros(1))

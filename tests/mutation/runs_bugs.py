@@ -378,12 +378,6 @@ BUGS = [
     (EXECUTORS, "(report.done if fresh else report.found)", "report.done", IN_EXECUTORS),
     (EXECUTORS, 'f"cuda:{number % gpus}"', 'f"cuda:{number}"', IN_EXECUTORS),
     (EXECUTORS, "and workspace.device.index is None else 0", "else 0", IN_EXECUTORS),
-    (
-        EXECUTORS,
-        "in_turn(cells, attempt, wait=wait, deadline=workspace.deadline)",
-        "in_turn(cells, attempt, wait=wait)",
-        IN_EXECUTORS,
-    ),
     (SUBSETS, "if number not in known]", "]", IN_EXECUTORS),
     (
         SUBSETS,
