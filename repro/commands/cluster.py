@@ -8,12 +8,12 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from signal import SIGUSR2
 
 from repro.commands.options import with_settings
 from repro.commands.output import say
@@ -23,7 +23,7 @@ from repro.records.settings import check, reject, setting
 from repro.records.store import Store
 
 EXECUTORS = ("local", "debug", "slurm")
-WARNING = 30  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work
+WARNING = 15  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work
 RESTARTS = 100  # of one job; a stage that never reaches a checkpoint would otherwise be queued for ever
 TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<rest>\d+(?::\d+){0,2})")
 
@@ -43,10 +43,9 @@ class Launch:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.executor != "slurm":
-            for name in ("partition", "account", "tasks", "gpus_per_task", "time", "max_parallel", "slurm"):
-                if getattr(self, name) != getattr(Launch, name):
-                    raise reject(name, getattr(self, name), "left out", "it is for --executor slurm")
+        for one in fields(self) if self.executor != "slurm" else ():
+            if one.name != "executor" and getattr(self, one.name) != one.default:
+                raise reject(one.name, getattr(self, one.name), "left out", "it is for --executor slurm")
         if self.seconds < 60:
             raise reject("time", self.time, "minutes, H:MM:SS, D-HH or D-HH:MM:SS, at least one minute")
         for text in self.slurm:
@@ -60,10 +59,7 @@ class Launch:
         if match is None:
             return 0
         parts = [int(one) for one in match["rest"].split(":")]
-        if match["days"] is not None:
-            units = (3600, 60, 1)
-        else:
-            units = (60, 1) if len(parts) < 3 else (3600, 60, 1)
+        units = (60, 1) if match["days"] is None and len(parts) < 3 else (3600, 60, 1)
         return int(match["days"] or 0) * 86_400 + sum(n * unit for n, unit in zip(parts, units, strict=False))
 
     @property
@@ -158,7 +154,7 @@ class Task:
         Ending().listen(interrupt=False)
         code = run(lambda: app(list(self.words), standalone_mode=False))
         late = time.monotonic() - started >= self.seconds and code == 0
-        if late or code == 128 + SIGUSR2:
+        if late or code == 128 + signal.SIGUSR2:
             self._again()
         if code:
             sys.exit(code)
@@ -168,4 +164,5 @@ class Task:
         array, number = (os.environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))
         job = f"{array}_{number}" if array else os.environ.get("SLURM_JOB_ID", "")
         if int(os.environ.get("SLURM_RESTART_COUNT", "0")) < RESTARTS:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which SLURM sends now; this process is about to end
             subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 SlurmctldPort={controller}
 SlurmdPort={node}
 StateSaveLocation={folder}/state
@@ -69,7 +70,9 @@ class Slurm:
     def jobs(self) -> dict[str, str]:
         """Return the state of every job of an array that is not over, by `array_task`."""
         lines = self.call("squeue", "--all", "--array", "--noheader", "--format", "%i %T").splitlines()
-        return {name: state for name, state in map(str.split, lines) if state not in ("COMPLETED", "CANCELLED", "FAILED")}
+        return {
+            name: state for name, state in map(str.split, lines) if state not in ("COMPLETED", "CANCELLED", "FAILED")
+        }
 
     def wait(self, until: Callable[[dict[str, str]], bool], what: str, seconds: float = 420) -> dict[str, str]:
         """Return the jobs once they are as `until` says."""
@@ -132,6 +135,9 @@ def slurm() -> Iterator[Slurm]:
         found = Slurm(environment)
         wait_for(lambda: "idle" in found.call("sinfo", "-h", "-o", "%T", check=False), folder)
         yield found
+        found.call("scancel", "--user", getpass.getuser(), check=False)  # what a failed test left
+        with suppress(AssertionError):
+            found.wait(lambda jobs: not jobs, "jobs outlive their cancellation", seconds=30)
     finally:
         for one in reversed(daemons):
             one.terminate()
