@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 # The second tier: what no change needs to wait for (pyproject.toml says what each marker means).
 SECOND := slow or data or gpu or browser or faults or cluster
 
-.PHONY: repro test test-all test-faults test-lowest fuzz audit lock mutation gpu docs lint clean
+.PHONY: repro test test-all test-faults test-cluster test-lowest fuzz audit lock mutation gpu docs lint clean
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
@@ -26,6 +26,10 @@ test-all: .venv/tested
 # Kills, corruptions, full disks, several processes on one store; docs/trust.md states the counts.
 test-faults: .venv/tested
 	$(PYTEST) -m faults
+
+# A study as jobs of a real SLURM of one node, started for the test (apt-get install slurm-wlm munge; needs root).
+test-cluster: .venv/tested
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 # 10,000 damaged inputs for every reader of files.
 fuzz: .venv/tested

@@ -52,6 +52,10 @@ class Launch:
             if not re.fullmatch(r"[A-Za-z][\w-]*=\S(?:.*\S)?", text):
                 raise reject("slurm", text, "KEY=VALUE, such as cpus-per-task=4")
 
+        cores = self.options.get("cpus-per-task", "1")
+        if not re.fullmatch(r"[1-9]\d{0,3}", cores):
+            raise reject("slurm", f"cpus-per-task={cores}", "a whole number of cores")
+
     @property
     def seconds(self) -> int:
         """The time limit of a job in seconds; 0 of a text that is none."""
@@ -105,6 +109,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
         ConfigError: with what SLURM answered, when it refuses the job.
     """
     import submitit
+    from submitit.core.utils import FailedJobError
 
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise MissingDataError("executor = 'slurm': no sbatch here; submit from a login node, or use --executor local")
@@ -124,7 +129,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
         try:
             with executor.batch():
                 jobs = [executor.submit(task) for _ in range(wave.jobs)]
-        except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
+        except (subprocess.CalledProcessError, FailedJobError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(f"executor = 'slurm': sbatch refused the job: {said[-300:]}") from error
         before = str(jobs[0].job_id).partition("_")[0]

@@ -12,6 +12,7 @@ from repro.commands.options import with_settings, words_of
 from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
+from repro.records.settings import choose
 from repro.records.store import Store
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
@@ -216,12 +217,11 @@ def claims(
 
     Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
     """
-    given = {"seeds": seeds, "first-seed": first_seed}
-    words = ["claims", *(names or []), *(f"--{name}={value}" for name, value in given.items())]
-    if _away(launch, "claims", store, words, workers):
-        return
-    from theory.claims.claim import KIND, run_claims
+    from theory.claims.claim import CLAIMS, KIND, run_claims
 
+    chosen = [choose("claim", name, CLAIMS) for name in names or []]
+    if _away(launch, "claims", store, ["claims", *chosen, f"--seeds={seeds}", f"--first-seed={first_seed}"], workers):
+        return
     workers = 1 if launch.executor == "debug" else workers
     known = read_records(readers(Store(store)), KIND)
     records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
@@ -262,11 +262,12 @@ def sweep(
     """Run one sweep, cell by cell; a second call continues where the first stopped. Repeat an option for its values."""
     chosen = dataclasses.replace(config, sweep=name)
     Store(store).ensure_writable()
+    from theory.claims.sweep import run_sweep, with_axes
+
+    with_axes(name, chosen)
     if _away(launch, f"sweep-{name}", store, ["sweep", name, *words_of(config, skip=("sweep",))], workers):
         return
     workers = 1 if launch.executor == "debug" else workers
-    from theory.claims.sweep import run_sweep
-
     record = run_sweep(name, chosen, Store(store), workers=workers)
     emit(_sweep_rows(record, everything=json), as_json=json)
     if not json:

@@ -58,13 +58,16 @@ class Slurm:
 
     environment: dict[str, str]
 
-    def call(self, *words: str, check: bool = True) -> str:
-        """Return what a command of SLURM, or of ours (`repro`), prints."""
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of SLURM, or of ours (`repro`)."""
         line = [sys.executable, "-c", "from repro.commands.cli import main; main()"] if words[0] == "repro" else []
-        done = subprocess.run(
-            [*line, *words[len(line) > 0 :]], env=self.environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0 or not check, done.stderr + done.stdout
+        words = words[len(line) > 0 :]
+        return subprocess.run([*line, *words], env=self.environment, capture_output=True, text=True, timeout=300)
+
+    def call(self, *words: str) -> str:
+        """Return what a command prints that must not fail."""
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
     def jobs(self) -> dict[str, str]:
@@ -133,9 +136,9 @@ def slurm() -> Iterator[Slurm]:
         daemons.append(start(["slurmctld", "-D"], environment, folder / "out"))
         daemons.append(start(["slurmd", "-D", "-N", host], environment, folder / "out"))
         found = Slurm(environment)
-        wait_for(lambda: "idle" in found.call("sinfo", "-h", "-o", "%T", check=False), folder)
+        wait_for(lambda: "idle" in found.run("sinfo", "-h", "-o", "%T").stdout, folder)
         yield found
-        found.call("scancel", "--user", getpass.getuser(), check=False)  # what a failed test left
+        found.run("scancel", "--user", getpass.getuser())  # what a failed test left
         with suppress(AssertionError):
             found.wait(lambda jobs: not jobs, "jobs outlive their cancellation", seconds=30)
     finally:

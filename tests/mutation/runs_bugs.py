@@ -27,6 +27,9 @@ EVALUATION, IN_CHOICE, IN_HALVES = (
 )  # fmt: skip
 IN_POOLED, IN_FIDELITY = "tests/empirical/test_pooled.py", "tests/empirical/test_fidelity.py"
 IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("store", "identity", "fields"))
+CLUSTER, OPTIONS, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "options", "studies"))
+STATUS, IN_STATUS = "empirical/studies/status.py", "tests/empirical/test_status.py"
+IN_CLUSTER = "tests/repro/test_cluster.py"
 
 BUGS = [
     # a run's models
@@ -395,4 +398,23 @@ BUGS = [
     (RECIPE, "if whole or not self.shard else", "if True else", IN_GRID),
     (GRID, '_pool(replace(recipe, shard=""), store, runtime)', "_pool(recipe, store, runtime)", IN_GRID),
     (GRID, "    if len(records) == len(cells):\n", "    if records:\n", IN_GRID),
+    # jobs of a cluster, and where a study stands
+    (CLUSTER, "and code == 0\n", "\n", IN_CLUSTER),
+    (CLUSTER, "late or code == 128 + signal.SIGUSR2", "late", IN_CLUSTER),
+    (CLUSTER, 'f"{array}_{number}" if array else', "", IN_CLUSTER),
+    (CLUSTER, '(os.environ.get("SLURM_RESTART_COUNT", "0")) < RESTARTS', '("0") < RESTARTS', IN_CLUSTER),
+    (CLUSTER, "        if code:\n            sys.exit(code)\n", "", IN_CLUSTER),
+    (CLUSTER, "self.seconds - min(300, max(20, self.seconds // 10))", "self.seconds", IN_CLUSTER),
+    (CLUSTER, 'units = (60, 1) if match["days"] is None and len(parts) < 3 else', "units =", IN_CLUSTER),
+    (CLUSTER, "return 0 if self.gpus_per_task else", "return", IN_CLUSTER),
+    (CLUSTER, "        if self.seconds < 60:\n", "        if False:\n", IN_CLUSTER),
+    (OPTIONS, "if field.name in skip or value == field.default:", "if field.name in skip:", IN_CLUSTER),
+    (OPTIONS, 'words.append(f"--{flag}" if value else f"--no-{flag}")', 'words.append(f"--{flag}")', IN_CLUSTER),
+    (STUDIES, "runtime = dataclasses.replace(runtime, require_gpu=True)", "pass", IN_CLUSTER),
+    (STUDIES, '(*words, "--choose-only")', "words", IN_CLUSTER),
+    (STUDIES, "min(launch.tasks, choosing)", "launch.tasks", IN_CLUSTER),
+    (STATUS, "for claim in store.claims.all() if not claim.gone}", "for claim in store.claims.all()}", IN_STATUS),
+    (STATUS, "seconds_left=_pace(finished) * left if held and", "seconds_left=_pace(finished) * left if", IN_STATUS),
+    (STATUS, "        if claim is not None:\n", "        if claim is not None and record is None:\n", IN_STATUS),
+    (STATUS, '"to choose" if row.open else "pending"', '"pending"', IN_STATUS),
 ]

@@ -148,7 +148,7 @@ def run_sweep(
     Raises:
         ConfigError: for an unknown sweep or an axis it does not have.
     """
-    sweep = _with_axes(choose("sweep", name, SWEEPS), config)
+    sweep = with_axes(choose("sweep", name, SWEEPS), config)
     base = replace(base or TheoryConfig(), seeds=config.seeds, first_seed=config.first_seed)
     cells = {"rules": sweep.rules, "pretrains": sweep.pretrains, "common": sweep.common, "matched": sweep.matched,
              "clock": sweep.clock.__name__}  # fmt: skip
@@ -197,7 +197,12 @@ def _with_error(name: str, values: np.ndarray) -> dict[str, float | None]:
     return {name: mean, f"{name}_se": error}
 
 
-def _with_axes(name: str, config: SweepConfig) -> Sweep:
+def with_axes(name: str, config: SweepConfig) -> Sweep:
+    """Return a sweep with the axis values that a config gives.
+
+    Raises:
+        ConfigError: for an axis that the sweep does not have.
+    """
     sweep, given = SWEEPS[name], config.given_axes()
     for axis in given:
         if axis not in sweep.axes:

@@ -1,0 +1,176 @@
+"""Jobs of a cluster without one: what is submitted, when a job queues itself again, and what is refused."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from empirical.settings.run_config import RunConfig, Runtime
+from repro.commands import cli, cluster, studies
+from repro.commands import theory as theory_commands
+from repro.commands.cluster import Launch, Task, Wave
+from repro.commands.options import words_of
+from repro.records.errors import ConfigError, MissingDataError
+from repro.records.settings import build
+from theory.config import SweepConfig
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1", 60), ("90", 5400), ("2:30", 150), ("1:00:00", 3600), ("1-0", 86_400), ("2-03:04:05", 183_845),
+     ("1-2:30", 95_400)],
+)  # fmt: skip
+def test_a_time_limit_reads_as_sbatch_reads_it(text: str, seconds: int) -> None:
+    launch = Launch(executor="slurm", time=text)
+    assert launch.seconds == seconds
+    assert 20 <= seconds - launch.working_seconds <= 300
+    assert seconds - launch.working_seconds > cluster.WARNING  # the command ends before it is warned
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"executor": "condor"}, "must be one of local, debug, slurm"),
+        ({"tasks": 4}, "tasks = 4: must be left out; it is for --executor slurm"),
+        ({"executor": "debug", "partition": "a"}, "partition = 'a': must be left out"),
+        ({"executor": "slurm", "tasks": 0}, "tasks = 0: must be in"),
+        ({"executor": "slurm", "time": "0:30"}, "at least one minute"),
+        ({"executor": "slurm", "time": "1h"}, "time = '1h': must be minutes"),
+        ({"executor": "slurm", "time": "1-2-3"}, "time = '1-2-3': must be minutes"),
+        ({"executor": "slurm", "slurm": ("mem",)}, "slurm = 'mem': must be KEY=VALUE"),
+        ({"executor": "slurm", "slurm": ("cpus-per-task=all",)}, "must be a whole number of cores"),
+    ],
+)
+def test_bad_settings_of_a_launch_are_one_clear_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Launch(**settings)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RunConfig(method="salun", rule="sam-0.1", lr=1e-7, metrics=("accuracy", "hessian"), trajectory=True),
+        Runtime(device="cpu", keep_models=False, checkpoint_seconds=1.5, data_root="a folder"),
+        SweepConfig(d=(100, 10**9), signal_strength=(0.1, 1e-9), seeds=3),
+    ],
+)
+def test_the_words_of_a_config_give_it_again(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    from repro.commands.options import with_settings
+
+    app, read = typer.Typer(), []
+
+    @app.command()
+    @with_settings(type(config), skip=("sweep",))
+    def command(config: Any) -> None:
+        read.append(config)
+
+    result = CliRunner().invoke(app, words_of(config, skip=("sweep",)))
+    assert result.exit_code == 0, result.output
+    assert read == [config]
+    assert words_of(build(type(config), {})) == []
+
+
+@pytest.fixture
+def waves(monkeypatch: pytest.MonkeyPatch) -> list[Wave]:
+    """Return the waves that commands submit from here on."""
+    found: list[Wave] = []
+    for module in (studies, theory_commands):
+        monkeypatch.setattr(module, "submit", lambda launch, name, store, waves: found.extend(waves))
+    return found
+
+
+RECIPE = """
+[defaults]
+dataset = "signal-noise"
+dataset_options = "side=8, n=48, n_test=40, signal_strength=2.0"
+forget_fraction = 0.25
+augment = "none"
+[[cells]]
+rule = ["sgd", "sam-0.1"]
+seed = [0, 1, 2]
+[choose]
+values = [0.01, 0.02]
+seed = 50
+"""
+
+
+def test_a_grid_is_two_waves_of_its_own_command_line(tmp_path: Path, waves: list[Wave]) -> None:
+    (tmp_path / "study.toml").write_text(RECIPE)
+    line = ["empirical", "grid", str(tmp_path / "study.toml"), "--store", str(tmp_path / "s"), "--executor", "slurm"]
+    line += ["--tasks", "8", "--time", "2:00:00", "--where", "seed=0", "--engine", "graph", "--gpus-per-task", "2"]
+    assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
+    choose, cells = waves
+    assert (choose.jobs, cells.jobs) == (5, 2)  # two values a rule and a floor; two cells of seed 0
+    assert choose.words == (*cells.words, "--choose-only")
+    assert cells.words[:3] == ("empirical", "grid", str(tmp_path / "study.toml"))
+    rest = {"--where=seed=0", "--engine=graph", "--require-gpu", "--max-seconds=6900", "--workers=0"}
+    assert rest | {f"--store={tmp_path / 's'}"} == set(cells.words[3:])
+
+
+def test_jobs_of_the_theory_are_its_own_command_lines(tmp_path: Path, waves: list[Wave]) -> None:
+    away = ["--store", str(tmp_path), "--executor", "slurm", "--tasks", "3", "--slurm", "cpus-per-task=4"]
+    assert cli.run(lambda: cli.app(["theory", "claims", "--seeds", "2", *away], standalone_mode=False)) == 0
+    sweep = ["theory", "sweep", "phase", "--d", "300", *away]
+    assert cli.run(lambda: cli.app(sweep, standalone_mode=False)) == 0
+    store = f"--store={tmp_path}"
+    assert [wave.jobs for wave in waves] == [3, 3]
+    assert waves[0].words == ("theory", "claims", "--seeds=2", "--first-seed=0", store, "--workers=4")
+    assert waves[1].words == ("theory", "sweep", "phase", "--d=300", store, "--workers=4")
+    assert cli.run(lambda: cli.app([*sweep, "--alpha", "0.5"], standalone_mode=False)) == 2  # before it is submitted
+    assert cli.run(lambda: cli.app(["theory", "claims", "lema", *away], standalone_mode=False)) == 2
+    assert len(waves) == 2
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the log of a stand-in for `scontrol`, and let this process look like the third task of an array."""
+    log, script = tmp_path / "scontrol.log", tmp_path / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name, value in {"ARRAY_JOB_ID": "7", "ARRAY_TASK_ID": "3", "JOB_ID": "11", "RESTART_COUNT": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    before = {
+        number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    }
+    monkeypatch.setattr(signal, "getsignal", lambda number: before.get(number))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    log.write_text("")
+    return log
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "again"),
+    [(0, 1e9, False), (0, 0, True), (128 + signal.SIGUSR2, 1e9, True), (128 + signal.SIGTERM, 0, False), (1, 0, False)],
+)  # fmt: skip
+def test_a_job_queues_itself_again_when_its_time_ended_it_and_for_no_other_reason(
+    code: int, seconds: float, again: bool, queue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "run", lambda command: code)
+    if code:
+        with pytest.raises(SystemExit) as ended:
+            Task(("list",), seconds)()
+        assert ended.value.code == code
+    else:
+        Task(("list",), seconds)()
+    assert queue.read_text() == ("requeue 7_3\n" if again else "")
+
+
+def test_a_job_that_never_gets_anywhere_is_not_queued_for_ever(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "run", lambda command: 0)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(cluster.RESTARTS))
+    Task(("list",), 0)()
+    assert queue.read_text() == ""
+
+
+def test_without_slurm_there_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    with pytest.raises(MissingDataError, match="no sbatch here"):
+        cluster.submit(Launch(executor="slurm"), "study", tmp_path, [Wave("cells", ("list",), 1)])
