@@ -1,5 +1,6 @@
 """Where a study stands, from records and claims alone."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -63,3 +64,11 @@ def test_a_run_that_is_made_anew_counts_as_running(recipe: Recipe, store: Store)
     save_failure(first, workspace, ZeroDivisionError("once"))
     with store.lock(run_id("unlearn", first)):
         assert seen(recipe, store).counts == {"running": 1, "pending": 3}
+
+
+def test_a_claim_whose_owner_fell_silent_is_nobody_at_work(recipe: Recipe, store: Store) -> None:
+    first = Workspace(store, CPU).identified(recipe.cells()[0])
+    with store.lock(run_id("unlearn", first)):
+        (marker,) = store.claims.folder.glob("*.claim")
+        os.utime(marker, (1, 1))
+        assert (seen(recipe, store).counts, seen(recipe, store).workers) == ({"pending": 4}, [])
