@@ -142,6 +142,7 @@ def import_scores(
     runtime: Runtime,
     path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
     dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
+    dataset_options: Annotated[str, typer.Option(help="Its settings, such as size=64.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Keep published memorization scores in the store, for --difficulty high --scores ID."""
@@ -149,7 +150,8 @@ def import_scores(
     from empirical.runs.imports import import_scores as keep
     from empirical.runs.workspace import Workspace
 
-    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
+    config = RunConfig(dataset=dataset, dataset_options=dataset_options)
+    record = keep(path, config, Workspace(Store(store), runtime))
     say(f"kept {record.result['n']} scores: --scores {record.run_id}")
 
 
