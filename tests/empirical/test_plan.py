@@ -74,6 +74,9 @@ def test_processes_wait_for_what_they_need_and_share_the_rest() -> None:
     assert makespan(works, hours, 1) == sum(hours.values())
     assert makespan(works, hours, 2) == 7.0, "the other four hours fit beside the original"
     assert makespan(works, hours, 64) == 7.0, "nothing is shorter than the longest chain"
+    works = {name: made(name) for name in ("long 1", "long 2", "short")} | {"after": made("after", "short")}
+    hours = {"long 1": 2.0, "long 2": 2.0, "short": 1.0, "after": 10.0}
+    assert makespan(works, hours, 2) == 11.0, "what much waits for comes first, however short it is"
 
 
 def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: Store) -> None:

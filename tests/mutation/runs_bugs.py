@@ -108,8 +108,8 @@ BUGS = [
     (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
     (
         EVALUATIONS,
-        'key = ("outputs", stage.stage_id, experiment.config.n_test)',
-        'key = ("outputs", stage.stage_id)',
+        '("outputs", stage.stage_id, experiment.config.n_test, part)',
+        '("outputs", stage.stage_id, part)',
         IN_STAGES,
     ),
     (

@@ -3,6 +3,7 @@
 IMPORTS, SALIENCY = "empirical/runs/imports.py", "empirical/training/saliency.py"
 IMAGES, FOLDERS = "empirical/data/images.py", "empirical/data/folders.py"
 PLAN, COST, IN_PLAN = "empirical/studies/plan.py", "empirical/studies/cost.py", "tests/empirical/test_plan.py"
+OUTPUTS, IN_OUTPUTS = "empirical/metrics/outputs.py", "tests/empirical/test_outputs.py"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 
 BUGS = [
@@ -18,6 +19,44 @@ BUGS = [
     (IMPORTS, 'stem = base.rpartition(".")[0] or base', "stem = base", IN_IMAGENET),
     (IMPORTS, "if len(np.unique(found)) < len(found):", "if False:", IN_IMAGENET),
     (IMPORTS, 'one.decode("utf-8", "replace") if isinstance(one, bytes) else one', "str(one)", IN_IMAGENET),
+    # answers to large sets
+    (
+        OUTPUTS,
+        "intersect1d(rows, self.rows, assume_unique=True",
+        "intersect1d(self.rows, rows, assume_unique=True",
+        IN_OUTPUTS,
+    ),
+    (
+        OUTPUTS,
+        "return Logits(self.held, rows if self.rows is None else self.rows[rows])",
+        "return Logits(self.held, rows)",
+        IN_OUTPUTS,
+    ),
+    (OUTPUTS, "return rows[low:high] - start", "return rows[low:high] - low", IN_OUTPUTS),
+    (
+        OUTPUTS,
+        "generator.permutation(split.forget)[: MOST_FEATURES // 2]",
+        "generator.permutation(split.forget)[:1]",
+        IN_OUTPUTS,
+    ),
+    (OUTPUTS, "range(0, max(1, len(arrays[0])), CHUNK)", "range(0, len(arrays[0]) - 1, CHUNK)", IN_OUTPUTS),
+    (OUTPUTS, "        start += len(chunk)\n", "        start += BATCH - 1\n", IN_OUTPUTS),
+    (OUTPUTS, "self.rows[index]].astype(float)", "self.rows[index]]", IN_OUTPUTS),
+    (OUTPUTS, "np.isfinite(part).all(1)", "np.isfinite(part).any(1)", IN_OUTPUTS),
+    (OUTPUTS, "<= IN_MEMORY else", "<= 2**60 else", IN_OUTPUTS),
+    ("empirical/metrics/entanglement.py", "(sides[0][0].labels(sides[0][1]), sides", "(sides[0][1], sides", IN_OUTPUTS),
+    (
+        "empirical/metrics/evaluation.py",
+        "picked(self.images.test_images, rows)",
+        "self.images.test_images[rows]",
+        IN_OUTPUTS,
+    ),
+    (
+        IMAGES,
+        'return images.pick(rows) if hasattr(images, "pick") else images[rows]',
+        "return images[rows]",
+        IN_OUTPUTS,
+    ),
     # plans
     (PLAN, "(*against, *shared, trained))", "(*shared, trained))", IN_PLAN),
     (PLAN, "(*shared, *first), weights)", "(*shared,), weights)", IN_PLAN),
