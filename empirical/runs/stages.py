@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,18 +49,20 @@ def trained(
     is no part of its identity, so a stage that was trained unobserved has nothing to tell. A stage that was cut short
     goes on from its checkpoint; one whose weights do not match their hash is trained again.
     """
-    with workspace.store.lock(key.id):
+    group = workspace.group
+    with workspace.lock(key.id):
         network = start()
-        found = workspace.store.read_model(key.id)
+        found = group.tell(lambda: workspace.store.read_model(key.id))
         if found is not None:
             known, facts = found
             return Trained(key.id, restore(network, known, key.id), {name: facts[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
-        log = fit(network, stage(network), workspace.runtime.engine, observe=observe, pauses=pauses)
+        course = replace(stage(network), group=group)
+        log = fit(network, course, workspace.runtime.engine, observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device)
-        if keep:
+        if keep and group.first:
             provenance = workspace.provenance(**facts, resumed=log.resumed)
             workspace.store.save_model(key, save(weights(network)), provenance)
             pauses.kept.clear()

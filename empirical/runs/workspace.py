@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from empirical.data.images import ImageSet, load_dataset
 from empirical.data.source import data_digest
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
+from empirical.training.together import ALONE, Group
 from repro.records.errors import MissingDataError
 from repro.records.identity import derive_seed
 from repro.records.provenance import collect
@@ -31,11 +33,13 @@ class Workspace:
         store: where runs and trained stages are kept.
         runtime: device, data folder and engine.
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
+        group: the processes that train every stage of a run together; the first of them writes.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
+    group: Group = ALONE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -57,7 +61,17 @@ class Workspace:
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
-        return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
+        together = {"processes": self.group.size} if self.group.size > 1 else {}
+        facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
+        return collect(study=self.runtime.study, **facts, **extra)
+
+    def lock(self, name: str) -> AbstractContextManager[Any]:
+        """Return the store's lock on a run or stage, which the first of a group holds for all."""
+        return self.store.lock(name) if self.group.first else nullcontext()
+
+    def alone(self) -> "Workspace":
+        """Return the same workspace for work that one process does by itself."""
+        return replace(self, group=ALONE)
 
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""

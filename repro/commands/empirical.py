@@ -22,11 +22,19 @@ with_runtime = with_settings(Runtime, skip=("study", "kind"))
 @with_settings(RunConfig)
 @with_runtime
 def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record."""
+    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
+
+    Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
+    """
     Store(store).ensure_writable()
     from empirical.runs.run import run as run_cell
+    from empirical.runs.workspace import Workspace
+    from empirical.training.together import joined
 
-    record = run_cell(config, Store(store), runtime)
+    with joined(runtime.device) as group:
+        record = run_cell(config, Store(store), workspace=Workspace(Store(store), runtime, group=group))
+    if not group.first:
+        return
     if json:
         emit_json({"run": record.run_id, "status": record.status, **record.result})
     else:

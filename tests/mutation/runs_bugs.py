@@ -65,8 +65,8 @@ BUGS = [
     (EVALUATION, "digest(forget)", "0", IN_HALVES),
     (
         EXPERIMENT,
-        "self.images, self.workspace.train_images(self.config), self.split",
-        "self.images, self.images.train_images, self.split",
+        "held = workspace.train_images(self.config)",
+        "held = self.images.train_images",
         IN_STAGES,
     ),
     (
@@ -75,7 +75,7 @@ BUGS = [
         "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (UNLEARNING, ", polarity=self.config.fidelity.mask_polarity)", ")", IN_FIDELITY),
+    (UNLEARNING, "saliency_mask(gradient, fraction, polarity=polarity)", "saliency_mask(gradient, fraction)", IN_FIDELITY),
     (
         UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",
@@ -83,7 +83,7 @@ BUGS = [
         IN_STAGES,
     ),
     (STAGES, "        if found is not None:\n", "        if found is None and found:\n", IN_KEYS),
-    (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),
+    (STAGES, "        if keep and group.first:\n", "        if group.first:\n", IN_GRID),
     (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
     (
@@ -122,8 +122,8 @@ BUGS = [
     (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
     (
         RUN,
-        "return found if found and complete(found, config) else compute(config, workspace)",
-        "return found or compute(config, workspace)",
+        "found is not None and complete(found, config)",
+        "found is not None",
         IN_KEYS,
     ),
     (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),

@@ -4,6 +4,9 @@ IMPORTS, SALIENCY = "empirical/runs/imports.py", "empirical/training/saliency.py
 IMAGES, FOLDERS = "empirical/data/images.py", "empirical/data/folders.py"
 PLAN, COST, IN_PLAN = "empirical/studies/plan.py", "empirical/studies/cost.py", "tests/empirical/test_plan.py"
 OUTPUTS, IN_OUTPUTS = "empirical/metrics/outputs.py", "tests/empirical/test_outputs.py"
+LOOP, TOGETHER = "empirical/training/loop.py", "empirical/training/together.py"
+CHECKPOINT, CONFIG = "empirical/training/checkpoint.py", "empirical/settings/run_config.py"
+IN_TOGETHER = "tests/empirical/test_together.py -m 'not slow'"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 
 BUGS = [
@@ -57,6 +60,22 @@ BUGS = [
         "return images[rows]",
         IN_OUTPUTS,
     ),
+    # processes that train one network together
+    (LOOP, "return share * method.loss(part, self.batch, logits) if share", "return method.loss(part, self.batch, logits) if share", IN_TOGETHER),
+    (LOOP, "        self.stage.group.sum_(total)\n", "", IN_TOGETHER),
+    (LOOP, "        self.stage.group.sum_([loss])\n", "", IN_TOGETHER),
+    (LOOP, "        self.step.stage.group.sum_([counted])\n", "", IN_TOGETHER),
+    (LOOP, "with self.stage.group.merged_statistics(self.network.model):", "if True:", IN_TOGETHER),
+    (LOOP, 'if self.stage.recipe.perturbation == "global":', "if True:", IN_TOGETHER),
+    (LOOP, 'if part == "all" and len(set(self.shares.values())) > 1:', "if False:", IN_TOGETHER),
+    (LOOP, "group.tell(pauses.kept.latest) if pauses", "pauses.kept.latest() if pauses and self.step.stage.group.first", IN_TOGETHER),
+    (LOOP, 'if network.device.type != "cuda":', "if False:", IN_TOGETHER),
+    (TOGETHER, "keep ** later[self.rank] * own", "own", IN_TOGETHER),
+    (TOGETHER, "return range(self.rank * own, (self.rank + 1) * own)", "return range(own)", IN_TOGETHER),
+    (TOGETHER, "if count % self.size:", "if False:", IN_TOGETHER),
+    (CHECKPOINT, "told = group.most(-1 if heard is None else heard)", "told = -1 if heard is None else heard", IN_TOGETHER),
+    (CHECKPOINT, "        if group.first:\n", "        if True:\n", IN_TOGETHER),
+    (CONFIG, "warmup_lr, 0.0,\n            self.batch_parts,", "warmup_lr, 0.0,\n            1,", IN_TOGETHER),
     # plans
     (PLAN, "(*against, *shared, trained))", "(*shared, trained))", IN_PLAN),
     (PLAN, "(*shared, *first), weights)", "(*shared,), weights)", IN_PLAN),
