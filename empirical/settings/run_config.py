@@ -17,7 +17,7 @@ LONGEST_HOURS = 1e5
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
-AUGMENTS = ("none", "shift", "flip", "crop-flip")
+AUGMENTS = ("none", "shift", "flip", "crop-flip", "resized-crop")
 PRECISIONS = ("fp32", "bf16", "fp64")
 ROWS = ("all", "validation", "report")
 PERTURBATIONS = ("global", "local")
@@ -65,6 +65,7 @@ class Runtime:
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
+        readers: processes that decode images on disk beside a run; 0 is one a core on a GPU, none on a CPU.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
         checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
             short goes on from there, bit for bit.
@@ -77,6 +78,7 @@ class Runtime:
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
+    readers: int = setting(0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
     checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
     checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)

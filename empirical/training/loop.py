@@ -15,7 +15,7 @@ from empirical.data.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
-from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
+from empirical.training.batches import Arranger, Examples, Feed, Order, Segment, Sets
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.rules import Masked, Pieces, Rule, add_, phases
@@ -143,6 +143,8 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
+        # Images on disk are cut where they are read: the whole of one is seen by nobody else.
+        self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
         self.parts = stage.recipe.batch_parts
         self.own = stage.group.parts(self.parts)
 
@@ -239,7 +241,7 @@ class Step:
         return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augmented = self.stage.augment(examples.images, examples.draws)
+        augmented = self.augment(examples.images, examples.draws)
         return examples._replace(images=self.network.prepare(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
@@ -346,20 +348,29 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
 
 def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
     """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
-    images = step.stage.images
-    if engine == "graph" and step.stage.group.size > 1:
-        engine = "eager"  # what processes exchange is no part of a graph
-    if engine == "graph" and images.is_cuda:
-        step.network.compile()
-        graphs = graphs or CudaGraphs(images.device)
-    if engine == "graph" and graphs is not None:
-        return GraphRunner(step, step.network, images, counter=step.logits, graphs=graphs)
+    stage, network = step.stage, step.network
+    images: Any = stage.images
+
+    def own(size: int) -> slice:
+        cuts = cut(size, step.parts, step.own)
+        return slice(cuts[0].start, cuts[-1].stop)
+
+    read = hasattr(images, "ahead")
+    feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
+    possible = engine == "graph" and stage.group.size == 1  # what processes exchange is no part of a graph
+    if possible and (images.is_cuda or (read and network.device.type == "cuda")):
+        network.compile()
+        graphs = graphs or CudaGraphs(network.device)
+    if possible and graphs is not None:
+        fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
+        held = None if read else images
+        return GraphRunner(step, network, held, fetch=fetch, counter=step.logits, graphs=graphs)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
         sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
-        places = {name: cut(size, step.parts, step.own) for name, size in sizes.items()}
-        rows = {name: slice(cuts[0].start, cuts[-1].stop) for name, cuts in places.items()}
-        return step({name: order.batch(images, number, rows[name]) for name, order in orders.items()}, sizes)
+        if feed is not None:
+            return step({name: Examples(*parts) for name, parts in feed(orders, number).items()}, sizes)
+        return step({name: order.batch(images, number, own(sizes[name])) for name, order in orders.items()}, sizes)
 
     return eager
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from empirical.data.augment import Augment, crop_and_flip
 from empirical.data.builtin import SignalNoise
-from empirical.data.folders import StreamedImages
 from empirical.data.images import ImageSet, load_dataset, stratified_subset
+from empirical.data.stream import StreamedImages
 from empirical.models.network import Network
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime

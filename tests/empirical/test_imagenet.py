@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from empirical.data.folders import StreamedImages
 from empirical.data.forget import choose_forget
 from empirical.data.images import ImageSet
+from empirical.data.stream import StreamedImages
 from empirical.runs.imports import import_scores, memorization_scores
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace

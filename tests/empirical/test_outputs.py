@@ -140,7 +140,7 @@ def test_chunks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measured_halves_of_images_on_disk_stay_there(made: Callable[[], Evaluation]) -> None:
-    from empirical.data.folders import StreamedImages
+    from empirical.data.stream import StreamedImages
     from empirical.metrics.evaluation import measured
 
     whole = made()

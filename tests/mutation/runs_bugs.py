@@ -75,7 +75,12 @@ BUGS = [
         "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (UNLEARNING, "saliency_mask(gradient, fraction, polarity=polarity)", "saliency_mask(gradient, fraction)", IN_FIDELITY),
+    (
+        UNLEARNING,
+        "saliency_mask(gradient, fraction, polarity=polarity)",
+        "saliency_mask(gradient, fraction)",
+        IN_FIDELITY,
+    ),
     (
         UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",
@@ -279,7 +284,7 @@ BUGS = [
         "    for name in classes[::-1]:\n",
         IN_DATA,
     ),
-    (FOLDERS, "scale = size / min(image.size)", "scale = size / max(image.size)", IN_DATA),
+    ("empirical/data/stream.py", "/ min(image.size)", "/ max(image.size)", IN_DATA),
     (IMAGES, "take[place] += 1", "take[place] += 2", IN_DATA),
     (IMAGES, "bad = ((labels < 0) | (labels >= classes)).nonzero()", "bad = (labels < 0).nonzero()", IN_DATA),
     # records

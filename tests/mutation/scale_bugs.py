@@ -7,6 +7,8 @@ OUTPUTS, IN_OUTPUTS = "empirical/metrics/outputs.py", "tests/empirical/test_outp
 LOOP, TOGETHER = "empirical/training/loop.py", "empirical/training/together.py"
 CHECKPOINT, CONFIG = "empirical/training/checkpoint.py", "empirical/settings/run_config.py"
 IN_TOGETHER = "tests/empirical/test_together.py -m 'not slow'"
+STREAM, BATCHES, AUGMENT = "empirical/data/stream.py", "empirical/training/batches.py", "empirical/data/augment.py"
+IN_STREAM = "tests/empirical/test_stream.py"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 
 BUGS = [
@@ -60,20 +62,53 @@ BUGS = [
         "return images[rows]",
         IN_OUTPUTS,
     ),
+    # images read from disk
+    (STREAM, "part if draws[2] < 0.5 else part.flip(2)", "part", IN_STREAM),
+    (STREAM, "transforms.resized_crop(whole, top, left, height, width,", "transforms.resized_crop(whole, left, top, height, width,", IN_STREAM),
+    (STREAM, "            return str(error)\n", "            raise\n", IN_STREAM),
+    (STREAM, "            if isinstance(found, str):\n", "            if False:\n", IN_STREAM),
+    (STREAM, "replace(self, names=tuple(self.names[row] for row in rows.tolist()))", "self", IN_OUTPUTS),
+    (BATCHES, "if orders is not self._orders or number != self._next:", "if orders is not self._orders:", IN_STREAM),
+    (BATCHES, "        self._next = number + 1\n", "        self._next = number\n", IN_STREAM),
+    (BATCHES, "index[cut][own], None if draws", "index[cut], None if draws", IN_STREAM),
+    (BATCHES, "for number in range(start, -(-len(lead.index) // lead.batch_size)):", "for number in range(-(-len(lead.index) // lead.batch_size)):", IN_STREAM),
+    (AUGMENT, "(height - tall) * draws[:, 0]", "height * draws[:, 0]", IN_STREAM),
+    (AUGMENT, "(area / ratio).sqrt()", "(area * ratio).sqrt()", IN_STREAM),
+    (AUGMENT, "torch.where(draws[:, 2, None] < 0.5, steps, 1 - steps) * wide", "steps * wide", IN_STREAM),
+    (AUGMENT, "resized=True) if self.resized else self", "resized=True) if False else self", IN_STREAM),
+    (LOOP, "stage.augment.after_reading() if hasattr(stage.images, \"ahead\") else stage.augment", "stage.augment", IN_STREAM),
+    (LOOP, "held = None if read else images", "held = images", IN_STREAM),
+    (FOLDERS, "round(chosen.size * chosen.margin)", "chosen.size", IN_STREAM),
+    ("empirical/models/network.py", "images.to(self.dtype, copy=True,", "images.to(self.dtype,", "tests/empirical/test_models.py"),
     # processes that train one network together
-    (LOOP, "return share * method.loss(part, self.batch, logits) if share", "return method.loss(part, self.batch, logits) if share", IN_TOGETHER),
+    (
+        LOOP,
+        "return share * method.loss(part, self.batch, logits) if share",
+        "return method.loss(part, self.batch, logits) if share",
+        IN_TOGETHER,
+    ),
     (LOOP, "        self.stage.group.sum_(total)\n", "", IN_TOGETHER),
     (LOOP, "        self.stage.group.sum_([loss])\n", "", IN_TOGETHER),
     (LOOP, "        self.step.stage.group.sum_([counted])\n", "", IN_TOGETHER),
     (LOOP, "with self.stage.group.merged_statistics(self.network.model):", "if True:", IN_TOGETHER),
     (LOOP, 'if self.stage.recipe.perturbation == "global":', "if True:", IN_TOGETHER),
     (LOOP, 'if part == "all" and len(set(self.shares.values())) > 1:', "if False:", IN_TOGETHER),
-    (LOOP, "group.tell(pauses.kept.latest) if pauses", "pauses.kept.latest() if pauses and self.step.stage.group.first", IN_TOGETHER),
+    (
+        LOOP,
+        "group.tell(pauses.kept.latest) if pauses",
+        "pauses.kept.latest() if pauses and self.step.stage.group.first",
+        IN_TOGETHER,
+    ),
     (LOOP, 'if network.device.type != "cuda":', "if False:", IN_TOGETHER),
     (TOGETHER, "keep ** later[self.rank] * own", "own", IN_TOGETHER),
     (TOGETHER, "return range(self.rank * own, (self.rank + 1) * own)", "return range(own)", IN_TOGETHER),
     (TOGETHER, "if count % self.size:", "if False:", IN_TOGETHER),
-    (CHECKPOINT, "told = group.most(-1 if heard is None else heard)", "told = -1 if heard is None else heard", IN_TOGETHER),
+    (
+        CHECKPOINT,
+        "told = group.most(-1 if heard is None else heard)",
+        "told = -1 if heard is None else heard",
+        IN_TOGETHER,
+    ),
     (CHECKPOINT, "        if group.first:\n", "        if True:\n", IN_TOGETHER),
     (CONFIG, "warmup_lr, 0.0,\n            self.batch_parts,", "warmup_lr, 0.0,\n            1,", IN_TOGETHER),
     # plans
