@@ -25,7 +25,8 @@ class Finished:
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        every = read_records(readers)  # once: to read a record is to compare it with its hash
+        kinds = (KIND, CHOICE, FLOOR, "benchmark")
+        every = read_records(readers, *kinds)  # in one go: to read a record is to compare it with its hash
         self.benchmarks = [record for record in every if record.kind == "benchmark"]
         for record in every:
             if record.kind in (KIND, CHOICE, FLOOR):

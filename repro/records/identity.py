@@ -8,6 +8,7 @@ from typing import Any
 
 # Part of every identity: raise it when the same config starts to mean another computation, a changed default included.
 SCHEMA = 2
+SCALARS = (str, int, float, bool)
 
 
 def plain(obj: Any) -> Any:
@@ -25,6 +26,8 @@ def identifying(obj: Any) -> Any:
 
 
 def _plain(obj: Any, *, whole: bool) -> Any:
+    if obj is None or type(obj) in SCALARS:  # most of what there is, and a study hashes a hundred values a cell
+        return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
         return {"type": type(obj).__name__} | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}

@@ -124,8 +124,8 @@ class Store:
         """Return the evaluation of this config, or None."""
         return self._whole(self.root / "evaluations" / run_id(EVALUATION, config))
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        """Return the finished runs of this schema, of one kind if named, ordered by run id.
+    def records(self, kind: str | None = None, *more: str) -> list[Record]:
+        """Return the finished runs of this schema, of one kind or several if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
         A damaged run is named and left out.
@@ -134,7 +134,8 @@ class Store:
         if kind in (None, EVALUATION):
             every = (self._whole(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
             found += [record for record in every if record and record.config.get("pooled")]
-        return [one for one in found if one and kind in (None, one.kind) and one.schema == SCHEMA]
+        wanted = None if kind is None else (kind, *more)
+        return [one for one in found if one and (wanted is None or one.kind in wanted) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
