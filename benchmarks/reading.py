@@ -3,9 +3,10 @@
 python benchmarks/reading.py [--images 2048] [--readers 2] [--rounds 5] [--store runs] [--json]
 
 Both cut a random part of each image, scale it to 224 pixels and mirror half of them, with as many processes. The plain
-one is what torchvision's own example does (Pillow, tensors of floats, normalized by the readers). Ours hands over uint8,
-which a GPU normalizes in its own time: `ratio` is about that. `ratio_ready` counts the normalization too, by this process
-on a CPU. They take turns in one process; ratios are medians over rounds; `limit` is what decoding alone would allow.
+one is what torchvision's own example does (Pillow, tensors of floats, normalized by the readers). Ours hands over
+uint8, which a GPU normalizes in its own time: `ratio` is about that. `ratio_ready` counts the normalization too, by
+this process on a CPU. They take turns in one process; ratios are medians over rounds; `limit` is what decoding alone
+would allow.
 """
 
 import argparse

@@ -79,11 +79,12 @@ class Rates:
 
     Attributes:
         measured: by pace, the rate and its source; of a pace that several are about, the last.
-        given: operations a second that somebody states for a card, 0 where nobody does.
+        given: operations a second that somebody states for a card, 0 where nobody does; example: what they are about.
     """
 
     measured: dict[Pace, Rate] = field(default_factory=dict)
     given: float = 0.0
+    example: Pace | None = None
 
     @classmethod
     def known(
@@ -98,7 +99,7 @@ class Rates:
             per_second: images a second of a plain gradient that somebody states for a card; it takes the place of all.
         """
         if per_second and example is not None:
-            return cls(given=per_second * operations(example))
+            return cls(given=per_second * operations(example), example=example)
         found = {pace: rate for record in benchmarks for pace, rate in _of_benchmark(record)}
         return cls(found | _of_stages(store))
 
@@ -106,7 +107,8 @@ class Rates:
         """Return the rate of a pace: its own, else that of the largest network known, scaled by arithmetic."""
         work = operations(pace)
         if self.given:
-            return Rate(self.given / work, "as stated", "as stated", True) if work else None
+            other = self.example is None or (self.example.model, self.example.edge) != (pace.model, pace.edge)
+            return Rate(self.given / work, "--images-per-second", "a card", other) if work else None
         same = [rate for one, rate in self.measured.items() if one[:3] == pace[:3] and one.edge in (0, pace.edge)]
         if same:
             return same[-1]

@@ -190,9 +190,17 @@ def _add(
     # Looking at an image costs a third of its gradient. Original and retrained model are looked at by who needs them
     # first, the unlearned one by its own run.
     models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
-    looks = models / 3 * (images + test) if images else 0.0
+    looks = models / 3 * (images + test + landscape_looks(cell)) if images else 0.0
     passes = models / 3 if images else 0.0
     found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
+
+
+LANDSCAPE = 2 * 512  # forget and test images of a loss landscape
+
+
+def landscape_looks(cell: RunConfig) -> int:
+    """Return how many times an image is looked at for a model's loss landscape, where the cell asks for one."""
+    return cell.landscape_points**2 * LANDSCAPE if "landscape" in cell.metrics else 0
 
 
 def _stages(cell: RunConfig) -> dict[Stage, float]:

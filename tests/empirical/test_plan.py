@@ -100,6 +100,16 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
     assert both.hours_with(64) < both.hours
 
 
+def test_a_landscape_is_looked_at_point_by_point(store: Store) -> None:
+    def looks(**changes: Any) -> float:
+        recipe = Recipe("one", defaults={"model": "resnet8"}, blocks=(changes,))
+        found = plan(recipe, store, Runtime(device="cpu"), Finished([store]), Rates(given=1e12))
+        return next(work.examples for work in found.work.values() if work.kind == "measure")
+
+    more = looks(metrics=["tow", "landscape"], landscape_points=5) - looks(metrics=["tow"])
+    assert more == pytest.approx(3 * 25 * 1024 / 3), "three models, 25 points, 512 forget and 512 test images"
+
+
 def test_the_largest_batch_is_what_is_left_beside_the_weights() -> None:
     config = RunConfig(dataset="cifar10", model="resnet18", precision="bf16", method="finetune", rule="sam-0.1")
     fit = largest_batch(config, 10e9)

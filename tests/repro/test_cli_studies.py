@@ -54,7 +54,7 @@ def test_a_plan_says_stages_hours_disk_batch_and_what_several_processes_take(tmp
     words = ["empirical", "plan", "paper-imagenet-resnet50", "--images-per-second", "2500"]
     said = repro(tmp_path, *words, "--tasks", "8").stdout
     assert "4 pretrain, 18 retrain, 168 unlearn" in said, "scores of ImageNet are imported: no subset models"
-    assert "2500 gradients/s of resnet50-imagenet (bf16, 224 pixels), by as stated" in said
+    assert "2500 gradients/s of resnet50-imagenet (bf16, 224 pixels), by --images-per-second on a card\n" in said
     assert "import-scores FILE --dataset imagenet" in said
     found = json.loads(repro(tmp_path, *words, "--json").stdout)
     hours = {int(tasks): hours for tasks, hours in found["hours_by_tasks"].items()}
