@@ -137,6 +137,15 @@ def meaning(column: str) -> Row:
 
 
 OTHERS = {
+    "benchmark": "what was timed", "images": "images of a benchmark", "tests": "test images of a benchmark",
+    "readers": "processes that decoded images", "rounds": "turns that each way of reading took",
+    "classes": "classes of a benchmark", "limit": "images a second that decoding alone allows",
+    "plain": "images a second of a plain ImageFolder in a DataLoader", "ours": "images a second that were handed over",
+    "ready": "images a second that were normalized too", "ratio": "median of `ours` over `plain`",
+    "ratio_ready": "median of `ready` over `plain`", "peak_bytes": "most memory the process held",
+    "peak_bytes_before": "the same before any model answered", "logits_bytes": "what the logits of all models take",
+    "answer_seconds": "time the made-up models took to answer", "save_seconds": "time to write a finished cell",
+    "bytes_a_cell": "what a finished cell takes on the disk",
     "choice": "where the winner of a choice stands among its candidates",
     "data_digest": "digest of the files the images were read from",
     "claim": "identifier of the claim", "change": "what would change the verdict",
