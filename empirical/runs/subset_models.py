@@ -18,9 +18,11 @@ from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
-from repro.records.identity import derive_seed
+from repro.records.identity import derive_seed, run_id
+from repro.records.pack import PackedStore
 from repro.records.progress import track
 from repro.records.record import Record
+from repro.records.shipped import packs
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,13 @@ class SubsetModels:
             return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
-        """Return the estimate if it is there; one from before reliability was known is summarized again."""
-        found = self.workspace.store.find("memorization", self.config)
+        """Return the estimate if it is there or committed; one from before reliability was known is made again.
+
+        Committed estimates let a study go on elsewhere without its subset models, whose weights are not committed.
+        """
+        own, wanted = self.workspace.store.find("memorization", self.config), run_id("memorization", self.config)
+        committed = (one for pack in packs() for one in PackedStore(pack).records("memorization"))
+        found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:

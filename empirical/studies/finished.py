@@ -24,9 +24,9 @@ class Finished:
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        readers = list(readers)
-        for record in (one for kind in (KIND, CHOICE, FLOOR) for one in read_records(readers, kind)):
-            self._known[record.kind, _rest(record.identity)].append(record)
+        for record in read_records(readers):
+            if record.kind in (KIND, CHOICE, FLOOR):
+                self._known[record.kind, _rest(record.identity)].append(record)
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
         """Return the finished run of a config, with every metric it names; without a data digest, on any data."""

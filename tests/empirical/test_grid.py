@@ -98,6 +98,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
     assert run_grid(recipe, store, runtime=CPU).remaining == 0
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical.studies import executors
 
@@ -256,6 +257,7 @@ def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, stor
     }
 
 
+@pytest.mark.slow
 def test_runs_that_choose_leave_no_weights_of_unlearned_models(choosing: Recipe, store: Store) -> None:
     run_grid(choosing, store, runtime=CPU)
     assert not any(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("choice"))

@@ -69,6 +69,7 @@ def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -
     assert heard.ends == 1
 
 
+@pytest.mark.slow
 def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> None:
     heard = Heard()
     runtime = Runtime(device="cpu")

@@ -63,4 +63,4 @@ def _compute() -> dict[str, dict[str, float]]:
 
 if __name__ == "__main__":
     os.environ.update(SAME_EVERYWHERE)  # before torch is imported
-    print(json.dumps(_compute(), indent=1))
+    sys.stdout.write(json.dumps(_compute(), indent=1) + "\n")

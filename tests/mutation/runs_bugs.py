@@ -88,6 +88,13 @@ BUGS = [
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
     (
         SUBSETS,
+        "        found = own or next((one for one in committed if one.run_id == wanted), None)\n",
+        "        found = own\n",
+        "tests/empirical/test_forget.py -k committed_estimate",
+    ),
+    (SUBSETS, "if one.run_id == wanted)", "if one)", "tests/empirical/test_forget.py -k committed_estimate"),
+    (
+        SUBSETS,
         "settings, inside = training.pretraining(), np.flatnonzero(subset)",
         "settings, inside = training.pretraining(), np.arange(len(subset))",
         IN_STAGES,

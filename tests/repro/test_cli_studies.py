@@ -48,6 +48,7 @@ def test_a_dry_run_counts_every_stage_once(tmp_path: Path) -> None:
     assert "MB" in done.stdout
 
 
+@pytest.mark.slow
 def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
     assert repro(tmp_path, "empirical", "grid", "small.toml", "--workers", "1").returncode == 0
