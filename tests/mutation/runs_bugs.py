@@ -295,7 +295,9 @@ BUGS = [
     (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
-    (STORE, 'if record and record.config.get("pooled")]', "if record]", IN_STORE),
+    (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
+    (STORE, "for head in self.heads() if head.kind == kind]", "for head in self.heads()]", IN_STORE),
+    (STORE, "self._evaluation if kind == EVALUATION else self._run", "self._run", IN_STORE),
     (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (

@@ -440,6 +440,18 @@ def test_a_listing_names_and_sets_aside_a_run_whose_marker_changed(store: Store)
     assert record.run_id in lines[0]
 
 
+def test_a_kind_is_read_without_opening_the_runs_of_another(store: Store) -> None:
+    few = store.save("rare", {"a": 1}, result={"x": 1.0})
+    many = [store.save("common", {"a": number}, result={"x": 1.0}) for number in range(3)]
+    flip(store.root / "runs" / many[0].run_id / "config.json")
+    with collected() as damage:
+        assert [record.run_id for record in store.records("rare")] == [few.run_id]
+    assert damage == []
+    with collected() as damage:
+        assert {record.run_id for record in store.records("common")} == {record.run_id for record in many[1:]}
+    assert len(damage) == 1
+
+
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     save(store)
     model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
