@@ -13,8 +13,8 @@ from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network, predict
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import reject
 from repro.records.identity import derive_seed, digest
-from repro.records.settings import reject
 
 T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
-from repro.records.ending import Ending, Stopped
 
 VERSION = 1
 

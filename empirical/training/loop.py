@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
