@@ -15,6 +15,7 @@ from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
+from repro.records.claims import in_turn
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store
@@ -39,31 +40,37 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     workspace = workspace or Workspace(store, runtime or Runtime())
     config = workspace.identified(config)
     found = workspace.store.find(workspace.runtime.kind, config)
-    return found if found and complete(found, config) else compute(config, workspace)
+    return found if found and complete(found, config) else compute(config, workspace)[0]
 
 
-def compute(config: RunConfig, workspace: Workspace) -> Record:
-    """Compute a run that is not there, unless another process does so meanwhile.
+def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
+    """Return the record of a run that was not there, and whether it was computed now: another process may have come.
 
     Args:
         config: what to run, with the digest of its data.
         workspace: store, device and shared state.
+
+    Raises:
+        Held: when the run, or a stage of it, is in another process's hands and the workspace is not patient.
     """
     check_cell(config)
     store, kind = workspace.store, workspace.runtime.kind
     store.ensure_writable()
     use_threads(workspace.runtime.threads)
-    with store.lock(run_id(kind, config)):
+    if workspace.device.index is not None:
+        torch.cuda.set_device(workspace.device)
+    with workspace.claim(run_id(kind, config)):
         found = store.find(kind, config)
         if found and complete(found, config):
-            return found
-        return _compute(config, workspace, found if found and found.status != "failed" else None)
+            return found, False
+        return _compute(config, workspace, found if found and found.status != "failed" else None), True
 
 
 def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> Record:
     """Train what is missing, measure, and write the run last: half a run is no run."""
     experiment = Experiment(_on_the_same_images(config, found), workspace)
     try:
+        _prepare(experiment)
         facts = experiment.unlearned.facts
         diverged = facts["diverged_at"]
         evaluations = {} if diverged else measure(experiment)
@@ -86,6 +93,16 @@ def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> R
     )  # fmt: skip
     workspace.store.checkpoints(experiment.unlearned.stage_id).clear()  # weights that are not kept had their end there
     return record
+
+
+def _prepare(experiment: Experiment) -> None:
+    """Train the models a run's unlearning is made from and held against, as far as nobody else has them in hand.
+
+    First of all, so that no unlearning whose weights are not kept is lost to a reference that is `Held`.
+    """
+    roles = ["original", *(["retrained"] if experiment.has_reference else [])]
+    in_turn(roles, lambda role: getattr(experiment, role), wait=experiment.workspace.patient,
+            deadline=experiment.workspace.deadline)  # fmt: skip
 
 
 def ran_out(error: BaseException) -> bool:

@@ -45,11 +45,12 @@ def trained(
 ) -> Trained:  # fmt: skip
     """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
-    Another process that asks for the same stage waits for this one. What `observe` sees is kept with the stage; it
-    is no part of its identity, so a stage that was trained unobserved has nothing to tell. A stage that was cut short
-    goes on from its checkpoint; one whose weights do not match their hash is trained again.
+    One process at a time has a stage in hand; another waits or finds it `Held`, as its workspace says. What `observe`
+    sees is kept with the stage; it is no part of its identity, so a stage that was trained unobserved has nothing to
+    tell. A stage that was cut short goes on from its checkpoint; one whose weights do not match their hash is trained
+    again.
     """
-    with workspace.store.lock(key.id):
+    with workspace.claim(key.id):
         network = start()
         found = workspace.store.read_model(key.id)
         if found is not None:
@@ -58,7 +59,8 @@ def trained(
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
-        log = fit(network, stage(network), workspace.runtime.engine, observe=observe, pauses=pauses)
+        made = stage(network)
+        log = fit(network, made, workspace.engine(made.images), observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device)
         if keep:
             provenance = workspace.provenance(**facts, resumed=log.resumed)

@@ -1,7 +1,5 @@
 """The subset models behind memorization scores: each trained once, kept like any stage, shared by all processes."""
 
-import os
-import random
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +17,7 @@ from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
 from repro.base.progress import track
+from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
 from repro.records.pack import PackedStore
 from repro.records.record import Record
@@ -65,15 +64,19 @@ class SubsetModels:
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
 
-        Every process goes through the models in an order of its own, so that several rarely want the same one.
+        A model in another process's hands comes after the rest. What is known is kept for the next call, for this one
+        may end with the last models `Held`.
         """
-        labels = self.workspace.dataset(self.config.training()).train_labels
+        labels, workspace = self.workspace.dataset(self.config.training()).train_labels, self.workspace
         inside = draw_subsets(self.config, len(labels))
-        correct = np.zeros_like(inside)
-        order = random.Random(os.getpid()).sample(range(len(inside)), len(inside))
-        for number in track(order, "memorization: subset models"):
-            correct[number] = self.correct(number, inside[number])
-        return inside, correct
+        known: dict[int, np.ndarray] = workspace.remember(("subset models", self.config), dict)
+
+        def attempt(number: int) -> None:
+            known[number] = self.correct(number, inside[number])
+
+        missing = track([number for number in range(len(inside)) if number not in known], "memorization: subset models")
+        in_turn(missing, attempt, wait=workspace.patient, deadline=workspace.deadline)
+        return inside, np.stack([known[number] for number in range(len(inside))])
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
         """Train one subset model and return which of all images it classifies correctly, `(n,)` boolean."""

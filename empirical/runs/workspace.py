@@ -1,9 +1,12 @@
 """What the cells of one process share: the store, the device, and the data sets already loaded."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 
 from empirical.data.images import ImageSet, load_dataset
 from empirical.data.source import data_digest
+from empirical.models.network import can_generate_code
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
 from repro.base.errors import MissingDataError
@@ -19,6 +23,8 @@ from repro.records.identity import derive_seed
 from repro.records.provenance import collect
 from repro.records.store import Store
 
+LOG = logging.getLogger("repro.fallback")  # without a handler of the user's own, a line on standard error
+NVIDIA = Path("/proc/driver/nvidia/version")
 T = TypeVar("T")
 KEPT = 24
 
@@ -31,33 +37,74 @@ class Workspace:
         store: where runs and trained stages are kept.
         runtime: device, data folder and engine.
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
+        patient: whether a run or stage in another process's hands is waited for; otherwise it is `Held`, so that a
+            grid goes on with another cell.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
+    patient: bool = True
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @property
     def device(self) -> torch.device:
         """The device runs compute on.
 
         Raises:
-            MissingDataError: when `cuda` is asked for and there is none.
+            MissingDataError: when a GPU is asked for and there is none of that number, or none at all.
         """
-        wanted = self.runtime.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise MissingDataError("device = 'cuda': torch finds no GPU; use --device cpu")
-        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+        wanted, gpus = self.runtime.device, torch.cuda.device_count() if torch.cuda.is_available() else 0
+        required = self.runtime.require_gpu or wanted.startswith("cuda")
+        if required and wanted != "cpu" and not gpus:
+            raise MissingDataError(f"device = {wanted!r}: torch finds no GPU; use --device cpu, or `repro doctor`")
+        if wanted.startswith("cuda:") and int(wanted[5:]) >= gpus:
+            raise MissingDataError(f"device = {wanted!r}: torch finds {gpus} GPUs, the last is cuda:{gpus - 1}")
+        if wanted == "auto":
+            if not gpus and NVIDIA.exists():
+                self._fall_back("device = 'auto': the CPU, for torch cannot use the GPU: see `repro doctor`")
+            return torch.device("cuda" if gpus else "cpu")
+        return torch.device(wanted)
 
     @property
     def device_name(self) -> str:
         """The device as a person would call it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
+    def engine(self, images: torch.Tensor) -> str:
+        """Return how a stage on these images takes its steps: `graph` falls back to `eager`, said in a line, once.
+
+        Raises:
+            MissingDataError: when it would fall back and a GPU is required.
+        """
+        if self.runtime.engine != "graph" or images.is_cuda:
+            return self.runtime.engine
+        why = "there is no GPU" if self.device.type == "cpu" else "the images are streamed, not on the GPU"
+        if self.runtime.require_gpu:
+            raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
+        self._fall_back(f"engine = 'graph': {why}; steps run eagerly")
+        return "eager"
+
+    def _fall_back(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            LOG.warning(line)
+
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
-        return collect(study=self.runtime.study, device=self.device_name, threads=torch.get_num_threads(), **extra)
+        numerics = arithmetic(self.runtime.engine, self.device)
+        threads = torch.get_num_threads()
+        return collect(study=self.runtime.study, device=self.device_name, threads=threads, **numerics, **extra)
+
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Return the claim on a run or stage, of which one process at a time computes what is not there.
+
+        Raises:
+            Held: on entering, when another process holds it and this one does not wait.
+            Stopped: when it waited until the deadline.
+        """
+        return self.store.lock(name, wait=self.patient, deadline=self.deadline)
 
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
@@ -101,6 +148,17 @@ class Workspace:
         while len(self._kept) > KEPT:
             self._kept.pop(next(iter(self._kept)))
         return value
+
+
+def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
+    """Return what beside the versions decides on the last digits: engine, compiler, TF32 and cuDNN's choices."""
+    graphs = engine == "graph" and device.type == "cuda"
+    cudnn = torch.backends.cudnn
+    flags = {"matmul_tf32": torch.backends.cuda.matmul.allow_tf32, "cudnn_tf32": cudnn.allow_tf32,
+             "cudnn_benchmark": cudnn.benchmark, "cudnn_deterministic": cudnn.deterministic,
+             "cudnn": cudnn.version()}  # fmt: skip
+    compiled = graphs and can_generate_code()
+    return {"engine": "graph" if graphs else "eager", "compile": compiled} | (flags if device.type == "cuda" else {})
 
 
 def imported_id(store: Store, name: str) -> str:

@@ -1,5 +1,6 @@
 """One network run as a frozen dataclass: everything its numbers depend on, and nothing else. Imports no torch."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +54,11 @@ class Runtime:
     """Where and how a run is computed; never part of its identity.
 
     Attributes:
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, or one of several GPUs: `cuda:0`, `cuda:1`, ...
         data_root: folder of local image files; empty means the environment variable `REPRO_DATA`.
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
+        require_gpu: refuse to fall back from a GPU to the CPU, or from graphs to eager steps.
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
         checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
@@ -65,10 +67,11 @@ class Runtime:
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
-    device: str = setting("auto", "device to compute on", choices=("auto", "cpu", "cuda"))
+    device: str = setting("auto", "device to compute on: auto, cpu, cuda, or cuda:0, cuda:1, ...")
     data_root: str = setting("", "folder of local image files (default: the REPRO_DATA variable)")
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
+    require_gpu: bool = setting(False, "refuse the CPU where there is no GPU, and eager steps where graphs cannot run")
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
     checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
@@ -79,6 +82,10 @@ class Runtime:
 
     def __post_init__(self) -> None:
         check(self)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise reject("device", self.device, "one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+        if self.require_gpu and self.device == "cpu":
+            raise reject("require_gpu", True, "False where device = 'cpu'")
 
 
 @dataclass(frozen=True)

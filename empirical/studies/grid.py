@@ -62,7 +62,7 @@ def run_grid(
         report.edges = edges(decisions.values())
         report.remaining += len(decisions) - len(recipe.chosen(decisions)) if report.failed else 0
         if not report.failed and not report.interrupted:
-            _pool(cells, store, runtime)
+            _pool(replace(recipe, shard=""), store, runtime)
     report.seconds = time.time() - started
     return report
 
@@ -111,10 +111,13 @@ def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
         yield list(group)
 
 
-def _pool(cells: Iterable[RunConfig], store: Store, runtime: Runtime) -> None:
-    """Measure what pools the seeds of a finished study."""
-    cells = with_data(cells, runtime)
+def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
+    """Measure what pools the seeds of a study, if all of its cells are there: of shards, the last one does."""
+    finished = Finished(readers(store))
+    cells = with_data(recipe.settled(finished, runtime), runtime)
     metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
-    if metrics:
-        records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    if not metrics or not all(one.place for one in recipe.decisions(finished, runtime).values()):
+        return
+    records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    if len(records) == len(cells):
         pool_runs(records, metrics, store, study=runtime.study)

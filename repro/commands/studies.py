@@ -1,5 +1,6 @@
 """Commands on whole studies: grids of cells, the recipes there are, and what a study should give."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,12 +24,13 @@ def grid(
     where: Annotated[
         list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
     ] = None,
+    shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the cells: 1/4; for fixed splits.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
+        int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
@@ -38,7 +40,7 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
-    study = load_recipe(recipe).select(where or [])
+    study = dataclasses.replace(load_recipe(recipe).select(where or []), shard=shard)
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return

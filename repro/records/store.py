@@ -5,6 +5,7 @@
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
+    <store>/claims/<name>.claim                     who works on a run or a stage now
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
@@ -13,7 +14,6 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 """
 
 import json
-import os
 import re
 import shutil
 import time
@@ -25,11 +25,14 @@ from typing import Any
 from repro.base.errors import ConfigError, IntegrityError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
+from repro.records.claims import Claims
 from repro.records.damage import name_damage
 from repro.records.folder import (
     RESULT,
     as_json,
     folder_faults,
+    host_tag,
+    process_tag,
     read_checked,
     read_folder,
     read_marker,
@@ -42,7 +45,8 @@ from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
 FACTS = "provenance.json"  # the marker of a trained stage
-TEMPORARY = re.compile(r"\..+\.(\d+)")  # of `replace_file`, or a probe: it ends in the number of its process
+# Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
+TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
@@ -55,10 +59,11 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.claims = Claims(self.root / "claims")
 
     def ensure_writable(self) -> None:
         """Raise `ConfigError` before any work when the store cannot be written."""
-        probe = self.root / f".probe-{os.getpid()}"
+        probe = self.root / f".probe.{process_tag()}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
@@ -115,8 +120,12 @@ class Store:
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
-        write_folder(folder, files, RESULT, done)
-        record = self._saved(self._whole(folder), folder)
+        with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
+            there = self._whole(folder)
+            if there is not None and there.result == done["result"]:
+                return there
+            write_folder(folder, files, RESULT, done)
+            record = self._saved(self._whole(folder), folder)
         index.append(self.root, "evaluations", record)
         return record
 
@@ -161,13 +170,9 @@ class Store:
         """Return the finished runs of an older schema: their configs may mean another computation today."""
         return [head for head in self.heads() if head.schema != SCHEMA]
 
-    def lock(self, name: str) -> AbstractContextManager[Any]:
-        """Return a lock on one run or stage, so that a second process waits instead of repeating the work."""
-        from filelock import FileLock
-
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock")
+    def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
+        """Return the claim on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
+        return self.claims.hold(name, wait=wait, deadline=deadline)
 
     def checkpoints(self, stage_id: str) -> Checkpoints:
         """Return where the states of an unfinished stage are kept."""
@@ -217,15 +222,15 @@ class Store:
         name_damage(f"{reason}; moved to damaged/{place.name}")
 
     def leftovers(self) -> list[Path]:
-        """Return what nobody needs: temporary files whose writers are gone, checkpoints of finished stages, old locks.
+        """Return what nobody needs: temporary files of dead writers, checkpoints of finished stages, dead claims.
 
-        A lock that is free is a leftover after an hour: whoever has opened it has taken it by then.
+        Locks are what older versions left.
         """
         old = time.time() - 3600
         dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
         done = [path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None]
-        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old and _is_free(path)]
-        return sorted([*dead, *done, *locks])
+        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
+        return sorted([*dead, *done, *locks, *self.claims.left_behind()])
 
     def tidy(self) -> list[Path]:
         """Remove the leftovers and return what was removed."""
@@ -323,19 +328,10 @@ def _belongs(part: Record, metric: str, run: Record) -> bool:
 
 
 def _orphan(path: Path, old: float) -> bool:
-    """Return whether a temporary file's process is gone; on a file system of several machines, after an hour too."""
+    """Return whether a temporary file's process is gone; that of another machine, which cannot be seen, in an hour."""
     match = TEMPORARY.fullmatch(path.name)
+    host, number = match.groups() if match else ("", "0")
     try:
-        return path.stat().st_mtime < old or not Path(f"/proc/{match[1] if match else 0}").exists()
+        return path.stat().st_mtime < old or (host in (None, host_tag()) and not Path(f"/proc/{number}").exists())
     except OSError:
-        return False
-
-
-def _is_free(path: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(path, timeout=0):
-            return True
-    except (Timeout, OSError):
         return False
