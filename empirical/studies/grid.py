@@ -26,7 +26,7 @@ VERSION = 1  # of what a record says of its choice
 
 def run_grid(
     recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
-    watch: Watch | None = None,
+    watch: Watch | None = None, choose_only: bool = False,
 ) -> GridReport:  # fmt: skip
     """Choose what the recipe leaves open, then compute its missing cells.
 
@@ -38,6 +38,7 @@ def run_grid(
         runtime: device and data folder.
         workers: processes; cells that share a seed and a pretraining rule stay together.
         watch: tells somebody of the cells that finish; None tells nobody.
+        choose_only: end when the choices are made.
 
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
@@ -50,7 +51,7 @@ def run_grid(
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
     watch = watch or Watch(store)
     report = _choose(recipe, store, runtime, limits, watch)
-    if report.interrupted:
+    if report.interrupted or choose_only:
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models

@@ -101,8 +101,9 @@ class Store:
             self.attach(folder.name, evaluations)
         files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
-        write_folder(folder, files, RESULT, done)
-        record = self._saved(self._run(folder.name), folder)
+        with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
+            write_folder(folder, files, RESULT, done)
+            record = self._saved(self._run(folder.name), folder)
         index.append(self.root, "runs", record)
         return record
 

@@ -73,3 +73,18 @@ def _help(field: dataclasses.Field[Any]) -> str:
     notes.append("one of " + ", ".join(map(str, limits["choices"])) if limits.get("choices") else "")
     detail = "; ".join(note for note in notes if note)
     return limits.get("help", "") + (f" ({detail})" if detail else "")
+
+
+def words_of(config: Any, *, skip: tuple[str, ...] = ()) -> list[str]:
+    """Return the options of a command line that give a config again: those of fields that are not at their defaults."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in skip or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{flag}={one}" for one in values]
+    return words
