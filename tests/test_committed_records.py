@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import build
 from repro.records.identity import run_id
 from repro.records.pack import PackedStore
 from repro.records.record import Record
-from repro.records.settings import build
 from theory.config import TheoryConfig
 
 PACKS = sorted((Path(__file__).parents[1] / "results").glob("*.parquet"))

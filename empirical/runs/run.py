@@ -14,7 +14,7 @@ from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.errors import OutOfMemoryError_
+from repro.base.errors import OutOfMemoryError_
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store

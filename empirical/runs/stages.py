@@ -17,8 +17,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, Observe, Stage, fit
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")

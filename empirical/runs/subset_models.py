@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.memorization import draw_subsets, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
@@ -18,8 +18,8 @@ from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
+from repro.base.progress import track
 from repro.records.identity import derive_seed
-from repro.records.progress import track
 from repro.records.record import Record
 
 

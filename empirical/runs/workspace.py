@@ -15,10 +15,10 @@ from empirical.data.source import data_digest
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
 from empirical.training.together import ALONE, Group
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
+from repro.base.settings import reject
 from repro.records.identity import derive_seed
 from repro.records.provenance import collect
-from repro.records.settings import reject
 from repro.records.store import Store
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
         return images.train_images
     if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
         raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
-    from empirical.data.corruptions import corrupt
+    from empirical.augmentation.corruptions import corrupt
 
     generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
     swap = config.fidelity.glass_blur == "swap"

@@ -6,8 +6,8 @@ from typing import Any
 from empirical.registry import known, names
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
-from repro.records.errors import ConfigError
-from repro.records.settings import check, choose, refuse_cost, reject, setting
+from repro.base.errors import ConfigError
+from repro.base.settings import check, choose, refuse_cost, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"

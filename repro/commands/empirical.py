@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.errors import DivergedError
+from repro.base.errors import DivergedError
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")

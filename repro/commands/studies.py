@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import Runtime
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError, ReproError
 from repro.commands.empirical import app, cores, processes, with_runtime
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError, ReproError
 from repro.records.pack import readers
 from repro.records.shipped import shipped
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 
 @app.command()
@@ -44,7 +44,7 @@ def grid(
         return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
-    from repro.commands.watching import listeners
+    from repro.terminal.watching import listeners
 
     limits = {"max_seconds": max_seconds, "workers": min(workers, cores()) or processes(runtime)}
     watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from repro.records.errors import IntegrityError
+from repro.base.errors import IntegrityError
 from repro.records.identity import plain, run_id
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 

@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from repro.base.errors import IntegrityError
+from repro.base.settings import reject
 from repro.records.damage import name_damage
-from repro.records.errors import IntegrityError
 from repro.records.folder import record_fault, replace_file
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
-from repro.records.settings import reject
 from repro.records.shipped import packs
 from repro.records.store import Store
 

@@ -22,10 +22,10 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from repro.base.errors import ConfigError, IntegrityError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
 from repro.records.damage import name_damage
-from repro.records.errors import ConfigError, IntegrityError
 from repro.records.folder import (
     RESULT,
     as_json,

@@ -11,9 +11,9 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies import executors
 from empirical.studies.executors import GridReport, run_cells, run_groups
+from repro.base.ending import Ending, Stopped
+from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.records.damage import collected
-from repro.records.ending import Ending, Stopped
-from repro.records.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.records.store import Store
 
 CPU = Runtime(device="cpu")

@@ -14,7 +14,7 @@ from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
 LABELS = np.repeat(np.arange(5), 20)

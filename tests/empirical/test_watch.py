@@ -16,10 +16,10 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import News, Watch
-from repro.commands.trackers import curves, tracker
-from repro.commands.watching import Lines, listeners
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
+from repro.terminal.trackers import curves, tracker
+from repro.terminal.watching import Lines, listeners
 
 Small = Callable[..., RunConfig]
 

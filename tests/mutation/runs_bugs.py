@@ -19,7 +19,7 @@ IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py",
 INDEX = "repro/records/index.py"
 FOLDER, DAMAGE, ENDING = (f"repro/records/{name}.py" for name in ("folder", "damage", "ending"))
 CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
-PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
+PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/base/settings.py", "empirical/data/images.py"
 IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
 IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
 EVALUATION, IN_CHOICE, IN_HALVES = (
@@ -75,7 +75,12 @@ BUGS = [
         "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (UNLEARNING, "saliency_mask(gradient, fraction, polarity=polarity)", "saliency_mask(gradient, fraction)", IN_FIDELITY),
+    (
+        UNLEARNING,
+        "saliency_mask(gradient, fraction, polarity=polarity)",
+        "saliency_mask(gradient, fraction)",
+        IN_FIDELITY,
+    ),
     (
         UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.damage import collected
-from repro.records.errors import ConfigError, MissingDataError
 from repro.records.folder import as_json, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack

@@ -10,7 +10,7 @@ import pytest
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]

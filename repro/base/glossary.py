@@ -6,8 +6,8 @@ A name may hold `*`, which stands for any text; `original_` or `retrained_` befo
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from repro.records.errors import ConfigError
-from repro.records.settings import nearest
+from repro.base.errors import ConfigError
+from repro.base.settings import nearest
 
 OWNERS = {
     "original_": "of the model before unlearning", "retrained_": "of the model trained without the forget set",

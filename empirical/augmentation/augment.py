@@ -39,7 +39,7 @@ class Augment:
             images = crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
         if self.randaugment is None:
             return images
-        from empirical.data.randaugment import randaugment
+        from empirical.augmentation.randaugment import randaugment
 
         return randaugment(images, draws[:, 3:], self.randaugment[1])
 
