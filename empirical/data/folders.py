@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,11 +41,12 @@ class StreamedImages:
     """Images on disk that answer like a uint8 tensor `(n, 3, size, size)` on the CPU.
 
     Attributes:
-        paths: one file an image.
+        root: folder of the side; names: one file an image, relative to it (texts: a million paths take a gigabyte).
         size: edge of the decoded images.
     """
 
-    paths: tuple[Path, ...] = field(repr=False)
+    root: Path
+    names: tuple[str, ...] = field(repr=False)
     size: int
     dtype = torch.uint8
     device = torch.device("cpu")
@@ -54,16 +55,23 @@ class StreamedImages:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """`(n, 3, size, size)`."""
-        return (len(self.paths), 3, self.size, self.size)
+        return (len(self.names), 3, self.size, self.size)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.names)
 
     def __getitem__(self, index: Any) -> Tensor:
         """Decode the images of an index tensor, array or slice, in parallel."""
         places = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).tolist()
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(lambda place: read_image(self.paths[place], self.size), places)))
+            return torch.stack(list(pool.map(self._read, places)))
+
+    def _read(self, place: int) -> Tensor:
+        return read_image(self.root / self.names[place], self.size)
+
+    def pick(self, rows: Tensor) -> "StreamedImages":
+        """Return the images of some rows, none of them read."""
+        return replace(self, names=tuple(self.names[row] for row in rows.tolist()))
 
     def split(self, count: int) -> Iterator[Tensor]:
         """Yield the images in chunks, as `torch.Tensor.split` does."""
@@ -129,11 +137,12 @@ def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> 
         raise MissingDataError(
             f"dataset folder:{name}: {root} holds neither train/ nor a folder for each of its classes"
         )
-    paths, labels = _files(root, classes)
-    test = stratified_subset(labels.numpy(), max(1, len(paths) // 5), np.random.default_rng(0))
-    train = np.setdiff1d(np.arange(len(paths)), test)
-    train_side, test_side = (([paths[row] for row in rows], labels[torch.from_numpy(rows)]) for rows in (train, test))
-    return _image_set(f"folder:{name}", train_side, test_side, classes=len(classes), chosen=chosen)
+    whole = _files(root, classes)
+    test = stratified_subset(whole.labels.numpy(), max(1, len(whole.labels) // 5), np.random.default_rng(0))
+    train = np.setdiff1d(np.arange(len(whole.labels)), test)
+    sides = (Files(root, [whole.names[row] for row in rows], whole.labels[torch.from_numpy(rows)])
+             for rows in (train, test))  # fmt: skip
+    return _image_set(f"folder:{name}", *sides, classes=len(classes), chosen=chosen)
 
 
 def _load(name: str, defaults: FolderOptions, options: dict[str, Any], runtime: Runtime) -> ImageSet:
@@ -150,18 +159,23 @@ def _load_sides(name: str, root: Path, chosen: FolderOptions) -> ImageSet:
     return _image_set(name, *sides, classes=len(classes), chosen=chosen)
 
 
-Files = tuple[list[Path], Tensor]
+class Files(NamedTuple):
+    """The images of a side: their names below its folder, ordered by class and name, and labels `(n,)`."""
+
+    root: Path
+    names: list[str]
+    labels: Tensor
 
 
 def _image_set(name: str, train: Files, test: Files, *, classes: int, chosen: FolderOptions) -> ImageSet:
     """Return two sides as a data set, in memory where they fit."""
-    (train_paths, train_labels), (test_paths, test_labels) = train, test
-    fits = (len(train_paths) + len(test_paths)) * 3 * chosen.size**2 <= chosen.memory * 2**30
-    sides: list[Any] = [StreamedImages(tuple(paths), chosen.size) for paths in (train_paths, test_paths)]
+    fits = (len(train.names) + len(test.names)) * 3 * chosen.size**2 <= chosen.memory * 2**30
+    sides: list[Any] = [StreamedImages(side.root, tuple(side.names), chosen.size) for side in (train, test)]
     if fits:
         sides = [side[slice(None)] for side in sides]
     mean, std = channel_statistics(sides[0]) if fits else IMAGENET
-    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, classes, mean, std)
+    names = tuple(train.names)
+    return ImageSet(name, sides[0], train.labels, sides[1], test.labels, classes, mean, std, names)
 
 
 def folder_place(name: str, root: Path) -> Path:
@@ -181,7 +195,12 @@ def any_folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[
 
 def _files(folder: Path, classes: list[str]) -> Files:
     """Return the image files of a side, ordered by class and name, and their labels."""
-    found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
-    if not found:
+    names: list[str] = []
+    counts = []
+    for name in classes:
+        found = [path.relative_to(folder).as_posix() for path in image_files(folder / name)]
+        names += found
+        counts.append(len(found))
+    if not names:
         raise MissingDataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}) of the classes in train/")
-    return [path for path, _ in found], torch.tensor([label for _, label in found])
+    return Files(folder, names, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))

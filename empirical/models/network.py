@@ -50,6 +50,10 @@ class Network:
         other._forward = other.model
         return other
 
+    def replace_model(self, model: nn.Module) -> None:
+        """Go on with another model of the same weights."""
+        self.model = self._forward = model
+
     def compile(self) -> None:
         """Generate code for training on full batches, where torch can; evaluation keeps the plain model."""
         if can_generate_code():

@@ -54,10 +54,12 @@ class Experiment:
     def split(self) -> Split:
         """Which rows are retained and forgotten."""
         config, workspace = self.config, self.workspace
-        return choose_forget(
-            config, self.images.train_labels.numpy(),
-            memorization=lambda: memorization_scores(config, workspace),
-            index=lambda: imported_index(config, workspace.store),
+        return workspace.group.tell(
+            lambda: choose_forget(
+                config, self.images.train_labels.numpy(),
+                memorization=lambda: memorization_scores(config, workspace.alone()),
+                index=lambda: imported_index(config, workspace.store),
+            )
         )  # fmt: skip
 
     @cached_property
@@ -108,7 +110,9 @@ class Experiment:
     @cached_property
     def task(self) -> Unlearning:
         """What the unlearning works on."""
-        return Unlearning(self.config, self.images, self.workspace.train_images(self.config), self.split)
+        workspace = self.workspace
+        held = workspace.train_images(self.config)
+        return Unlearning(self.config, self.images, held, self.split, workspace.group)
 
     @property
     def mask_seconds(self) -> float:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from empirical.data.source import data_digest
 from empirical.models.network import can_generate_code
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
+from empirical.training.together import ALONE, Group
 from repro.base.errors import MissingDataError
 from repro.base.settings import reject
 from repro.records.identity import derive_seed
@@ -39,12 +40,14 @@ class Workspace:
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
         patient: whether a run or stage in another process's hands is waited for; otherwise it is `Held`, so that a
             grid goes on with another cell.
+        group: the processes that train every stage of a run together; the first of them writes.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
     patient: bool = True
+    group: Group = ALONE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -93,18 +96,22 @@ class Workspace:
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
-        numerics = arithmetic(self.runtime.engine, self.device)
-        threads = torch.get_num_threads()
-        return collect(study=self.runtime.study, device=self.device_name, threads=threads, **numerics, **extra)
+        together = {"processes": self.group.size} if self.group.size > 1 else {}
+        facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
+        return collect(study=self.runtime.study, **facts, **arithmetic(self.runtime.engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
-        """Return the claim on a run or stage, of which one process at a time computes what is not there.
+        """Return the claim on a run or stage, of which one process, or the first of a group for all, has charge.
 
         Raises:
             Held: on entering, when another process holds it and this one does not wait.
             Stopped: when it waited until the deadline.
         """
-        return self.store.lock(name, wait=self.patient, deadline=self.deadline)
+        return self.store.lock(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
+
+    def alone(self) -> "Workspace":
+        """Return the same workspace for work that one process does by itself."""
+        return replace(self, group=ALONE)
 
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""

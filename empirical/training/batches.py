@@ -97,9 +97,9 @@ class Order:
         cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
 
-    def batch(self, images: Tensor, step: int) -> Examples:
-        """Return the raw batch of a step."""
-        index, *rest = self.rows(step)
+    def batch(self, images: Tensor, step: int, own: slice = slice(None)) -> Examples:
+        """Return the raw batch of a step, or some rows of it: no image of the others is read."""
+        index, *rest = (part[own] for part in self.rows(step))
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
         return Examples(picked, *rest)
 

@@ -39,7 +39,7 @@ BUGS = [
     # any data, any model
     (PREDICATE, "met &= _meets(table, term)", "met |= _meets(table, term)", OF_DATA),
     (HUB, "images += [brought_to(image, size)", "images += [image", OF_DATA),
-    (FOLDERS, "max(1, len(paths) // 5)", "max(1, len(paths) // 2)", OF_DATA),
+    (FOLDERS, "max(1, len(whole.labels) // 5)", "max(1, len(whole.labels) // 2)", OF_DATA),
     # numbers out
     (EXPORT, "values[place] for name, values in result", "values[0] for name, values in result", OF_EXPORT),
     (EXPORT, 'base = column.removesuffix("_se")', "base = column", OF_EXPORT),

@@ -65,8 +65,8 @@ BUGS = [
     (EVALUATION, "digest(forget)", "0", IN_HALVES),
     (
         EXPERIMENT,
-        "self.images, self.workspace.train_images(self.config), self.split",
-        "self.images, self.images.train_images, self.split",
+        "held = workspace.train_images(self.config)",
+        "held = self.images.train_images",
         IN_STAGES,
     ),
     (
@@ -75,7 +75,12 @@ BUGS = [
         "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (UNLEARNING, ", polarity=self.config.fidelity.mask_polarity)", ")", IN_FIDELITY),
+    (
+        UNLEARNING,
+        "saliency_mask(gradient, fraction, polarity=polarity)",
+        "saliency_mask(gradient, fraction)",
+        IN_FIDELITY,
+    ),
     (
         UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",
@@ -83,7 +88,7 @@ BUGS = [
         IN_STAGES,
     ),
     (STAGES, "        if found is not None:\n", "        if found is None and found:\n", IN_KEYS),
-    (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),
+    (STAGES, "        if keep and group.first:\n", "        if group.first:\n", IN_GRID),
     (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
     (
@@ -115,8 +120,8 @@ BUGS = [
     (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
     (
         EVALUATIONS,
-        'key = ("outputs", stage.stage_id, experiment.config.n_test)',
-        'key = ("outputs", stage.stage_id)',
+        '("outputs", stage.stage_id, experiment.config.n_test, part)',
+        '("outputs", stage.stage_id, part)',
         IN_STAGES,
     ),
     (
@@ -129,8 +134,8 @@ BUGS = [
     (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
     (
         RUN,
-        "return found if found and complete(found, config) else compute(config, workspace)",
-        "return found or compute(config, workspace)",
+        "found is not None and complete(found, config)",
+        "found is not None",
         IN_KEYS,
     ),
     (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),
@@ -221,7 +226,7 @@ BUGS = [
         IN_GRID,
     ),
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
-    (PLAN, "if key not in seen}", "if key}", IN_GRID),
+    (PLAN, "if key not in seen and not", "if not", IN_GRID),
     (RECIPE, '{"rows_measured": "report"} if self.choose', '{"rows_measured": "all"} if self.choose', IN_CHOICE),
     (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
@@ -282,8 +287,8 @@ BUGS = [
     (SOURCE, "s.st_size, s.st_mtime_ns, s.st_ctime_ns]", "s.st_size]", IN_KEYS),
     (
         FOLDERS,
-        "for label, name in enumerate(classes) for path",
-        "for label, name in enumerate(classes[::-1]) for path",
+        "    for name in classes:\n",
+        "    for name in classes[::-1]:\n",
         IN_DATA,
     ),
     (FOLDERS, "scale = size / min(image.size)", "scale = size / max(image.size)", IN_DATA),
@@ -380,9 +385,9 @@ BUGS = [
     (WORKSPACE, "        if self.runtime.require_gpu:\n", "        if False:\n", IN_EXECUTORS),
     (WORKSPACE, "required = self.runtime.require_gpu or wanted", "required = wanted", IN_EXECUTORS),
     (WORKSPACE, "            self._said.add(line)\n", "", IN_EXECUTORS),
-    (WORKSPACE, "**numerics, **extra)", "**extra)", IN_EXECUTORS),
+    (WORKSPACE, "**arithmetic(self.runtime.engine, self.device), **extra)", "**extra)", IN_EXECUTORS),
     (RUN, "        _prepare(experiment)\n", "", IN_EXECUTORS),
-    (RUN, "            return found, False\n", "            return found, True\n", IN_EXECUTORS),
+    (RUN, "            return done, False\n", "            return found, True\n", IN_EXECUTORS),
     (EXECUTORS, "    except Held:\n        raise\n", "", IN_EXECUTORS),
     (EXECUTORS, "(report.done if fresh else report.found)", "report.done", IN_EXECUTORS),
     (EXECUTORS, 'f"cuda:{number % gpus}"', 'f"cuda:{number}"', IN_EXECUTORS),
