@@ -387,7 +387,7 @@ BUGS = [
     (WORKSPACE, "            self._said.add(line)\n", "", IN_EXECUTORS),
     (WORKSPACE, "**arithmetic(self.runtime.engine, self.device), **extra)", "**extra)", IN_EXECUTORS),
     (RUN, "        _prepare(experiment)\n", "", IN_EXECUTORS),
-    (RUN, "            return done, False\n", "            return found, True\n", IN_EXECUTORS),
+    (RUN, "            return done, False\n", "            return done, True\n", IN_EXECUTORS),
     (EXECUTORS, "    except Held:\n        raise\n", "", IN_EXECUTORS),
     (EXECUTORS, "(report.done if fresh else report.found)", "report.done", IN_EXECUTORS),
     (EXECUTORS, 'f"cuda:{number % gpus}"', 'f"cuda:{number}"', IN_EXECUTORS),
