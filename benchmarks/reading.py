@@ -25,7 +25,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from empirical.data.augment import PLANS
+from empirical.augmentation.augment import PLANS
 from empirical.data.folders import IMAGENET
 from empirical.data.stream import StreamedImages, decoded
 from empirical.models.network import Network

@@ -10,8 +10,8 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from repro.records.errors import ConfigError
-from repro.records.settings import choose
+from repro.base.errors import ConfigError
+from repro.base.settings import choose
 
 METHODS = {
     "retrain": "empirical.methods.retain:Retrain",

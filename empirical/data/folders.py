@@ -13,8 +13,8 @@ from empirical.data.images import ImageSet, channel_statistics, stratified_subse
 from empirical.data.source import SUFFIXES, data_root, image_files
 from empirical.data.stream import StreamedImages
 from empirical.settings.run_config import Runtime
-from repro.records.errors import MissingDataError
-from repro.records.settings import build, check, refuse_cost, reject, setting
+from repro.base.errors import MissingDataError
+from repro.base.settings import build, check, refuse_cost, reject, setting
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from empirical.registry import load
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from empirical.data.augment import boxes
-from repro.records.errors import IntegrityError
+from empirical.augmentation.augment import boxes
+from repro.base.errors import IntegrityError
 
 AHEAD = 3  # batches that each reader has ready
 Wanted = Mapping[str, tuple[np.ndarray, Tensor | None]]  # by stream: rows, and draws of their crops or None
@@ -155,7 +155,7 @@ def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:
 
     Args:
         path: the file; size: edge of the result.
-        draws: five uniform numbers, see `empirical.data.augment.boxes`; the third mirrors the image below a half.
+        draws: five uniform numbers, see `empirical.augmentation.augment.boxes`; the third mirrors the image below a half.
 
     Raises:
         IntegrityError: naming the file that cannot be decoded.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.special import rel_entr
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
 from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict

@@ -14,8 +14,8 @@ from empirical.data.images import ImageSet, picked
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import reject
 from repro.records.identity import derive_seed, digest
-from repro.records.settings import reject
 
 T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
@@ -27,7 +27,7 @@ from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Observe, Stage
 from empirical.training.rules import RuleContext, build_rule
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.identity import derive_seed, digest
 
 LARGEST = 2000  # retained images a trajectory looks at

@@ -13,11 +13,11 @@ from empirical.registry import forget_set
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, config_for
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import reject
 from repro.records.identity import digest
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.settings import reject
 from repro.records.store import Store
 
 WHOLE = re.compile(r"-?[0-9]{1,18}")

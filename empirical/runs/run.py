@@ -14,7 +14,8 @@ from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.errors import OutOfMemoryError_
+from repro.base.errors import OutOfMemoryError_
+from repro.records.claims import in_turn
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store
@@ -38,7 +39,7 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     """
     workspace = workspace or Workspace(store, runtime or Runtime())
     config = workspace.identified(config)
-    return _finished(config, workspace) or compute(config, workspace)
+    return _finished(config, workspace) or compute(config, workspace)[0]
 
 
 def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
@@ -48,35 +49,41 @@ def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
     return found if there else None
 
 
-def compute(config: RunConfig, workspace: Workspace) -> Record:
-    """Compute a run that is not there, unless another process does so meanwhile.
+def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
+    """Return the record of a run that was not there, and whether it was computed now: another process may have come.
 
     Args:
         config: what to run, with the digest of its data.
         workspace: store, device and shared state.
+
+    Raises:
+        Held: when the run, or a stage of it, is in another process's hands and the workspace is not patient.
     """
     check_cell(config)
     store, kind = workspace.store, workspace.runtime.kind
     workspace.group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
     use_threads(workspace.runtime.threads)
-    with workspace.lock(run_id(kind, config)):
+    if workspace.device.index is not None:
+        torch.cuda.set_device(workspace.device)
+    with workspace.claim(run_id(kind, config)):
         if done := _finished(config, workspace):
-            return done
+            return done, False
         found = store.find(kind, config)
         known = found if found and found.status != "failed" else None
         experiment = Experiment(_on_the_same_images(config, known), workspace)
         if workspace.group.size == 1:
-            return _compute(config, experiment, workspace, known)
+            return _compute(config, experiment, workspace, known), True
         _ = experiment.unlearned, experiment.retrained if experiment.has_reference else None
         experiment.workspace = workspace.alone()  # all have trained; the first measures and writes
         identity = workspace.group.tell(lambda: _compute(config, experiment, workspace, known).run_id)
-        return store.load(identity)
+        return store.load(identity), True
 
 
 def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, found: Record | None) -> Record:
     """Train what is missing, measure, and write the run last: half a run is no run."""
     try:
+        _prepare(experiment)
         facts = experiment.unlearned.facts
         diverged = facts["diverged_at"]
         evaluations = {} if diverged else measure(experiment)
@@ -99,6 +106,16 @@ def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, fo
     )  # fmt: skip
     workspace.store.checkpoints(experiment.unlearned.stage_id).clear()  # weights that are not kept had their end there
     return record
+
+
+def _prepare(experiment: Experiment) -> None:
+    """Train the models a run's unlearning is made from and held against, as far as nobody else has them in hand.
+
+    First of all, so that no unlearning whose weights are not kept is lost to a reference that is `Held`.
+    """
+    roles = ["original", *(["retrained"] if experiment.has_reference else [])]
+    in_turn(roles, lambda role: getattr(experiment, role), wait=experiment.workspace.patient,
+            deadline=experiment.workspace.deadline)  # fmt: skip
 
 
 def ran_out(error: BaseException) -> bool:

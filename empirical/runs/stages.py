@@ -17,8 +17,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, Observe, Stage, fit
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
@@ -45,12 +45,13 @@ def trained(
 ) -> Trained:  # fmt: skip
     """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
-    Another process that asks for the same stage waits for this one. What `observe` sees is kept with the stage; it
-    is no part of its identity, so a stage that was trained unobserved has nothing to tell. A stage that was cut short
-    goes on from its checkpoint; one whose weights do not match their hash is trained again.
+    One process at a time has a stage in hand; another waits or finds it `Held`, as its workspace says. What `observe`
+    sees is kept with the stage; it is no part of its identity, so a stage that was trained unobserved has nothing to
+    tell. A stage that was cut short goes on from its checkpoint; one whose weights do not match their hash is trained
+    again.
     """
     group = workspace.group
-    with workspace.lock(key.id):
+    with workspace.claim(key.id):
         network = start()
         found = group.tell(lambda: workspace.store.read_model(key.id))
         if found is not None:
@@ -60,7 +61,7 @@ def trained(
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
         course = replace(stage(network), group=group)
-        log = fit(network, course, workspace.runtime.engine, observe=observe, pauses=pauses)
+        log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device)
         if keep and group.first:
             provenance = workspace.provenance(**facts, resumed=log.resumed)

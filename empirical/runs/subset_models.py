@@ -1,13 +1,11 @@
 """The subset models behind memorization scores: each trained once, kept like any stage, shared by all processes."""
 
-import os
-import random
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.memorization import draw_subsets, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
@@ -18,9 +16,12 @@ from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
-from repro.records.identity import derive_seed
-from repro.records.progress import track
+from repro.base.progress import track
+from repro.records.claims import in_turn
+from repro.records.identity import derive_seed, run_id
+from repro.records.pack import PackedStore
 from repro.records.record import Record
+from repro.records.shipped import packs
 
 
 @dataclass(frozen=True)
@@ -51,22 +52,31 @@ class SubsetModels:
             return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
-        """Return the estimate if it is there; one from before reliability was known is summarized again."""
-        found = self.workspace.store.find("memorization", self.config)
+        """Return the estimate if it is there or committed; one from before reliability was known is made again.
+
+        Committed estimates let a study go on elsewhere without its subset models, whose weights are not committed.
+        """
+        own, wanted = self.workspace.store.find("memorization", self.config), run_id("memorization", self.config)
+        committed = (one for pack in packs() for one in PackedStore(pack).records("memorization"))
+        found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
 
-        Every process goes through the models in an order of its own, so that several rarely want the same one.
+        A model in another process's hands comes after the rest. What is known is kept for the next call, for this one
+        may end with the last models `Held`.
         """
-        labels = self.workspace.dataset(self.config.training()).train_labels
+        labels, workspace = self.workspace.dataset(self.config.training()).train_labels, self.workspace
         inside = draw_subsets(self.config, len(labels))
-        correct = np.zeros_like(inside)
-        order = random.Random(os.getpid()).sample(range(len(inside)), len(inside))
-        for number in track(order, "memorization: subset models"):
-            correct[number] = self.correct(number, inside[number])
-        return inside, correct
+        known: dict[int, np.ndarray] = workspace.remember(("subset models", self.config), dict)
+
+        def attempt(number: int) -> None:
+            known[number] = self.correct(number, inside[number])
+
+        missing = track([number for number in range(len(inside)) if number not in known], "memorization: subset models")
+        in_turn(missing, attempt, wait=workspace.patient, deadline=workspace.deadline)
+        return inside, np.stack([known[number] for number in range(len(inside))])
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
         """Train one subset model and return which of all images it classifies correctly, `(n,)` boolean."""

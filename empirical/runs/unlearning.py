@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network

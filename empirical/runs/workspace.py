@@ -1,10 +1,12 @@
 """What the cells of one process share: the store, the device, and the data sets already loaded."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,15 +14,18 @@ import torch
 
 from empirical.data.images import ImageSet, load_dataset
 from empirical.data.source import data_digest
+from empirical.models.network import can_generate_code
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
 from empirical.training.together import ALONE, Group
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
+from repro.base.settings import reject
 from repro.records.identity import derive_seed
 from repro.records.provenance import collect
-from repro.records.settings import reject
 from repro.records.store import Store
 
+LOG = logging.getLogger("repro.fallback")  # without a handler of the user's own, a line on standard error
+NVIDIA = Path("/proc/driver/nvidia/version")
 T = TypeVar("T")
 KEPT = 24
 
@@ -33,41 +38,76 @@ class Workspace:
         store: where runs and trained stages are kept.
         runtime: device, data folder and engine.
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
+        patient: whether a run or stage in another process's hands is waited for; otherwise it is `Held`, so that a
+            grid goes on with another cell.
         group: the processes that train every stage of a run together; the first of them writes.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
+    patient: bool = True
     group: Group = ALONE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @property
     def device(self) -> torch.device:
         """The device runs compute on.
 
         Raises:
-            MissingDataError: when `cuda` is asked for and there is none.
+            MissingDataError: when a GPU is asked for and there is none of that number, or none at all.
         """
-        wanted = self.runtime.device
-        if wanted == "cuda" and not torch.cuda.is_available():
-            raise MissingDataError("device = 'cuda': torch finds no GPU; use --device cpu")
-        return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+        wanted, gpus = self.runtime.device, torch.cuda.device_count() if torch.cuda.is_available() else 0
+        required = self.runtime.require_gpu or wanted.startswith("cuda")
+        if required and wanted != "cpu" and not gpus:
+            raise MissingDataError(f"device = {wanted!r}: torch finds no GPU; use --device cpu, or `repro doctor`")
+        if wanted.startswith("cuda:") and int(wanted[5:]) >= gpus:
+            raise MissingDataError(f"device = {wanted!r}: torch finds {gpus} GPUs, the last is cuda:{gpus - 1}")
+        if wanted == "auto":
+            if not gpus and NVIDIA.exists():
+                self._fall_back("device = 'auto': the CPU, for torch cannot use the GPU: see `repro doctor`")
+            return torch.device("cuda" if gpus else "cpu")
+        return torch.device(wanted)
 
     @property
     def device_name(self) -> str:
         """The device as a person would call it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
+    def engine(self, images: torch.Tensor) -> str:
+        """Return how a stage on these images takes its steps: `graph` falls back to `eager`, said in a line, once.
+
+        Raises:
+            MissingDataError: when it would fall back and a GPU is required.
+        """
+        if self.runtime.engine != "graph" or images.is_cuda:
+            return self.runtime.engine
+        why = "there is no GPU" if self.device.type == "cpu" else "the images are streamed, not on the GPU"
+        if self.runtime.require_gpu:
+            raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
+        self._fall_back(f"engine = 'graph': {why}; steps run eagerly")
+        return "eager"
+
+    def _fall_back(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            LOG.warning(line)
+
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
         together = {"processes": self.group.size} if self.group.size > 1 else {}
         facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
-        return collect(study=self.runtime.study, **facts, **extra)
+        return collect(study=self.runtime.study, **facts, **arithmetic(self.runtime.engine, self.device), **extra)
 
-    def lock(self, name: str) -> AbstractContextManager[Any]:
-        """Return the store's lock on a run or stage, which the first of a group holds for all."""
-        return self.store.lock(name) if self.group.first else nullcontext()
+    def claim(self, name: str) -> AbstractContextManager[None]:
+        """Return the claim on a run or stage, of which one process, or the first of a group for all, has charge.
+
+        Raises:
+            Held: on entering, when another process holds it and this one does not wait.
+            Stopped: when it waited until the deadline.
+        """
+        return self.store.lock(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
 
     def alone(self) -> "Workspace":
         """Return the same workspace for work that one process does by itself."""
@@ -117,6 +157,17 @@ class Workspace:
         return value
 
 
+def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
+    """Return what beside the versions decides on the last digits: engine, compiler, TF32 and cuDNN's choices."""
+    graphs = engine == "graph" and device.type == "cuda"
+    cudnn = torch.backends.cudnn
+    flags = {"matmul_tf32": torch.backends.cuda.matmul.allow_tf32, "cudnn_tf32": cudnn.allow_tf32,
+             "cudnn_benchmark": cudnn.benchmark, "cudnn_deterministic": cudnn.deterministic,
+             "cudnn": cudnn.version()}  # fmt: skip
+    compiled = graphs and can_generate_code()
+    return {"engine": "graph" if graphs else "eager", "compile": compiled} | (flags if device.type == "cuda" else {})
+
+
 def imported_id(store: Store, name: str) -> str:
     """Return the id of an imported model by its name or id; an empty text of an empty one.
 
@@ -141,7 +192,7 @@ def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
         return images.train_images
     if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
         raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
-    from empirical.data.corruptions import corrupt
+    from empirical.augmentation.corruptions import corrupt
 
     generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
     swap = config.fidelity.glass_blur == "swap"

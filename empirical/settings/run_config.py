@@ -1,13 +1,14 @@
 """One network run as a frozen dataclass: everything its numbers depend on, and nothing else. Imports no torch."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from empirical.registry import known, names
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
-from repro.records.errors import ConfigError
-from repro.records.settings import check, choose, refuse_cost, reject, setting
+from repro.base.errors import ConfigError
+from repro.base.settings import check, choose, refuse_cost, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"
@@ -60,10 +61,11 @@ class Runtime:
     """Where and how a run is computed; never part of its identity.
 
     Attributes:
-        device: `auto`, `cpu` or `cuda`.
+        device: `auto`, `cpu`, `cuda`, or one of several GPUs: `cuda:0`, `cuda:1`, ...
         data_root: folder of local image files; empty means the environment variable `REPRO_DATA`.
         allow_download: whether torchvision may fetch a missing data set.
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
+        require_gpu: refuse to fall back from a GPU to the CPU, or from graphs to eager steps.
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
         readers: processes that decode images on disk beside a run; 0 is one a core on a GPU, none on a CPU.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
@@ -73,10 +75,11 @@ class Runtime:
         study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
     """
 
-    device: str = setting("auto", "device to compute on", choices=("auto", "cpu", "cuda"))
+    device: str = setting("auto", "device to compute on: auto, cpu, cuda, or cuda:0, cuda:1, ...")
     data_root: str = setting("", "folder of local image files (default: the REPRO_DATA variable)")
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
+    require_gpu: bool = setting(False, "refuse the CPU where there is no GPU, and eager steps where graphs cannot run")
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
     readers: int = setting(0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
@@ -88,6 +91,10 @@ class Runtime:
 
     def __post_init__(self) -> None:
         check(self)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise reject("device", self.device, "one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+        if self.require_gpu and self.device == "cpu":
+            raise reject("require_gpu", True, "False where device = 'cpu'")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Run groups of cells one after the other, or in several processes; what fails costs its own cell only.
 
-A signal or a time limit ends between two cells, and inside a stage at its next checkpoint.
+A cell that somebody else has in hand, or a stage of it, comes after the rest; when nothing else is left it is waited
+for, and found. A signal or a time limit ends between two cells, inside a stage at its next checkpoint, and a wait at
+once.
 """
 
 import multiprocessing
@@ -8,21 +10,23 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from empirical.runs.cell import check_cell
 from empirical.runs.run import compute
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.base.ending import Ending, Stopped, end_with_parent
+from repro.base.errors import DiskFullError, ReproError, of_the_system
+from repro.records.claims import Held, in_turn, pauses, sleep
 from repro.records.damage import collected, name_damage
-from repro.records.ending import Ending, Stopped, end_with_parent
-from repro.records.errors import DiskFullError, ReproError, of_the_system
 from repro.records.identity import run_id
 from repro.records.store import Store
 
@@ -34,7 +38,8 @@ class GridReport:
     """How a grid ended.
 
     Attributes:
-        done: run ids computed now; found: run ids that were there; diverged: those of `done` that diverged.
+        done: run ids computed now; found: run ids that were there, or that somebody else computed meanwhile; diverged:
+            those of `done` that diverged.
         failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
         seconds: wall time; interrupted: whether a signal, the time limit or a full disk ended it.
         signal: the number of the signal that ended it, 0 for none.
@@ -67,10 +72,9 @@ class GridReport:
         self.failed[identity] = str(error)
         self.failure_code = self.failure_code or error.exit_code
 
-    def stops(self, stopped: Stopped, remaining: int) -> None:
-        """Count what a signal or the time limit left."""
+    def stops(self, stopped: Stopped) -> None:
+        """Say that a signal or the time limit ended it."""
         self.interrupted, self.signal = True, self.signal or stopped.signal
-        self.remaining += remaining
 
 
 def run_groups(
@@ -80,13 +84,14 @@ def run_groups(
     cells = [cell for group in groups for cell in group]
     for cell in cells:
         check_cell(cell)
+    workspace = Workspace(store, runtime, deadline, patient=False)
     if workers <= 1 or len(cells) <= 1:
-        return run_cells(cells, Workspace(store, runtime, deadline))
-    return _in_processes(spread(groups, workers), Workspace(store, runtime, deadline), workers)
+        return run_cells(cells, workspace)
+    return _in_processes(spread(groups, workers), workspace, workers)
 
 
 def spread(groups: Groups, workers: int) -> Groups:
-    """Return the groups with the largest halved until every process has one; a shared stage is then waited for."""
+    """Return the groups with the largest halved until every process has one."""
     groups = list(groups)
     while groups and len(groups) < workers and max(map(len, groups)) > 1:
         groups.sort(key=len)
@@ -95,29 +100,40 @@ def spread(groups: Groups, workers: int) -> Groups:
     return groups
 
 
-def run_cells(cells: list[RunConfig], workspace: Workspace) -> GridReport:
-    """Compute cells in order; a failing one is reported and the rest go on, unless the disk is full."""
-    report = GridReport()
-    reached = 0
+def run_cells(cells: list[RunConfig], workspace: Workspace, *, wait: bool = True) -> GridReport:
+    """Compute cells in turn; a failing one is reported and the rest go on, unless the disk is full.
+
+    Raises:
+        Held: when only cells are left that somebody else has in hand, and `wait` is false.
+    """
+    report = GridReport(remaining=len(cells))
+
+    def attempt(cell: RunConfig) -> None:
+        run_cell(cell, workspace, report)
+        report.remaining -= 1
+        if report.failure_code == DiskFullError.exit_code:
+            raise Full
+
     try:
-        for cell in cells:
-            run_cell(cell, workspace, report)
-            reached += 1
-            if report.failure_code == DiskFullError.exit_code:
-                report.interrupted = True
-                break
-        report.remaining = len(cells) - reached
+        in_turn(cells, attempt, wait=wait, deadline=workspace.deadline)
+    except Full:
+        report.interrupted = True
     except KeyboardInterrupt:
-        report.stops(Stopped(signal.SIGINT), len(cells) - reached)
+        report.stops(Stopped(signal.SIGINT))
     except Stopped as stopped:
-        report.stops(stopped, len(cells) - reached)
+        report.stops(stopped)
     return report
+
+
+class Full(Exception):
+    """No further cell can be kept."""
 
 
 def run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
     """Find or compute one cell. An error nobody expected becomes a `failed` record, which is left until it is retried.
 
     Raises:
+        Held: when the cell, or a stage of it, is in another process's hands.
         Stopped: when the time is up and the cell is not there.
     """
     kind, identity = workspace.runtime.kind, run_id(workspace.runtime.kind, cell)
@@ -132,7 +148,9 @@ def run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
             raise ReproError(f"{found.result.get('error', 'failed before')}; try it again with --retry-failed")
         if workspace.deadline is not None and time.time() >= workspace.deadline:
             raise Stopped(0)
-        record = compute(config, workspace)
+        record, fresh = compute(config, workspace)
+    except Held:
+        raise
     except ReproError as error:
         report.fails(identity, error)
     except OSError as error:
@@ -140,8 +158,8 @@ def run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
     except Exception as error:  # noqa: BLE001 - any other error costs its own cell only
         report.fails(identity, save_failure(cell, workspace, error))
     else:
-        report.done.append(identity)
-        report.diverged += [identity] * (record.status == "diverged")
+        (report.done if fresh else report.found).append(identity)
+        report.diverged += [identity] * (fresh and record.status == "diverged")
 
 
 def save_failure(cell: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
@@ -171,6 +189,7 @@ class Worker:
     def __init__(self, workspace: Workspace) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
+        self.workspace = workspace
         settings = (workspace.store.root, workspace.runtime, workspace.deadline)
         self.process = context.Process(target=_work, args=(theirs, *settings), daemon=True)
         self.process.start()
@@ -192,6 +211,7 @@ class Worker:
         """Return the report on the cell in hand, waiting for it.
 
         Raises:
+            Held: when somebody else has the cell, or a stage of it, in hand.
             Killed: when the process died first.
         """
         try:
@@ -203,6 +223,8 @@ class Worker:
             raise Killed(f"its process was {how}; memory may have run out") from None
         for line in damage:
             name_damage(line)
+        if isinstance(report, str):
+            raise Held(report)
         return report
 
     def end(self) -> None:
@@ -214,48 +236,85 @@ class Worker:
             self.process.kill()
 
 
+def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
+    """Return the workspaces of `count` workers: where there are several GPUs, they take them in turn."""
+    gpus = torch.cuda.device_count() if workspace.device.type == "cuda" and workspace.device.index is None else 0
+    if gpus < 2:
+        return [workspace] * count
+    devices = [f"cuda:{number % gpus}" for number in range(count)]
+    return [replace(workspace, runtime=replace(workspace.runtime, device=device)) for device in devices]
+
+
+@dataclass
+class _Queue:
+    """What is still to be sent to workers.
+
+    Attributes:
+        left: groups, the next one last; later: cells by the claim that holds them up.
+    """
+
+    left: Groups
+    later: dict[str, list[RunConfig]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, [*self.left, *self.later.values()]))
+
+    def free(self, store: Store) -> None:
+        """Take back the cells whose claims are free now, or whose owners died."""
+        for name in list(self.later):
+            with suppress(Held), store.lock(name, wait=False):
+                self.left += [[cell] for cell in reversed(self.later.pop(name))]
+
+
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
     """Keep every process busy with a group of its own; one that dies costs its cell and is replaced."""
-    report = GridReport()
-    left = list(reversed(groups))
-    crew = [Worker(workspace) for _ in range(min(count, len(groups)))]
+    report, queue = GridReport(), _Queue(list(reversed(groups)))
+    crew = [Worker(one) for one in one_a_gpu(workspace, min(count, len(groups)))]
+    pause = pauses()
     try:
-        busy = [worker for worker in crew if worker.take(left)]
-        while busy:
-            for worker in _heard(busy):
-                place = crew.index(worker)
-                crew[place] = _settle(worker, workspace, report)
-                busy.remove(worker)
-                full = report.failure_code == DiskFullError.exit_code
-                if not full and crew[place].take(left):
-                    busy.append(crew[place])
-                report.interrupted |= full
+        while True:
+            if report.failure_code != DiskFullError.exit_code:
+                for worker in crew:
+                    _ = worker.cell is None and worker.take(queue.left)
+            busy = [worker for worker in crew if worker.cell is not None]
+            report.interrupted |= report.failure_code == DiskFullError.exit_code
+            if not busy and (report.interrupted or not queue.later):
+                break
+            if not busy:
+                sleep(next(pause), workspace.deadline)
+            for worker in _heard(busy, next(pause) if queue.later else None):
+                pause = pauses()
+                crew[crew.index(worker)] = _settle(worker, queue, report)
+            queue.free(workspace.store)
     except (KeyboardInterrupt, Stopped) as stopped:
         _stop(crew, report, stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
     finally:
-        report.remaining += sum(map(len, left)) + sum(len(worker.group) for worker in crew)
+        report.remaining += len(queue) + sum(len(worker.group) for worker in crew)
         for worker in crew:
             worker.end()
     return report
 
 
-def _heard(busy: list[Worker]) -> Iterator[Worker]:
-    """Yield the workers that have something to say, or died."""
+def _heard(busy: list[Worker], seconds: float | None) -> list[Worker]:
+    """Return the workers that have something to say, or died; none after so many seconds."""
     by_connection: dict[Any, Worker] = {worker.connection: worker for worker in busy}
-    yield from [by_connection[one] for one in wait(list(by_connection))]
+    return [by_connection[one] for one in wait(list(by_connection), seconds)] if busy else []
 
 
-def _settle(worker: Worker, workspace: Workspace, report: GridReport) -> Worker:
+def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
     """Count the cell a worker had, and return who goes on with its group: itself, or a new one when it died."""
     cell, worker.cell = worker.cell, None
+    assert cell is not None
     try:
         report.merge(worker.answer())
+    except Held as held:
+        queue.later.setdefault(held.name, []).append(cell)
     except Killed as error:
-        if cell is not None:
-            identity = run_id(workspace.runtime.kind, cell)
-            with suppress(ReproError):
-                identity = run_id(workspace.runtime.kind, workspace.identified(cell))
-            report.fails(identity, save_failure(cell, workspace, error))
+        workspace = worker.workspace
+        identity = run_id(workspace.runtime.kind, cell)
+        with suppress(ReproError):
+            identity = run_id(workspace.runtime.kind, workspace.identified(cell))
+        report.fails(identity, save_failure(cell, workspace, error))
         successor = Worker(workspace)
         successor.group, worker.group = worker.group, []
         return successor
@@ -272,8 +331,8 @@ def _stop(crew: list[Worker], report: GridReport, number: int) -> None:
         if worker.cell is not None:
             try:
                 report.merge(worker.answer())
-            except Killed:
-                report.remaining += 1  # it had nothing left to say: the cell counts as not reached
+            except (Killed, Held):
+                report.remaining += 1  # it had nothing to say of the cell, which counts as not reached
 
 
 def _work(connection: Connection, root: Path, runtime: Runtime, deadline: float | None) -> None:
@@ -281,11 +340,14 @@ def _work(connection: Connection, root: Path, runtime: Runtime, deadline: float 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Ending().listen(interrupt=False)
     end_with_parent()
-    workspace = Workspace(Store(root), runtime, deadline)
+    workspace = Workspace(Store(root), runtime, deadline, patient=False)
     with suppress(EOFError, OSError, Stopped):
         while (cell := connection.recv()) is not None:
             with collected() as damage:
-                report = run_cells([cell], workspace)
+                try:
+                    report = run_cells([cell], workspace, wait=False)
+                except Held as held:
+                    report = held.name
             connection.send((report, damage))
-            if report.signal:
+            if isinstance(report, GridReport) and report.signal:
                 break

@@ -19,18 +19,16 @@ class Finished:
 
     Attributes:
         unseen: digests of data sets that are not here, on which records were made that `find` returned.
-        benchmarks: records of how fast something is; they are met on the way.
+        benchmarks: records of how fast something is.
     """
 
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        kinds = (KIND, CHOICE, FLOOR, "benchmark")
-        every = read_records(readers, *kinds)  # in one go: to read a record is to compare it with its hash
-        self.benchmarks = [record for record in every if record.kind == "benchmark"]
-        for record in every:
-            if record.kind in (KIND, CHOICE, FLOOR):
-                self._known[record.kind, _rest(record.identity)].append(record)
+        readers = list(readers)
+        self.benchmarks = read_records(readers, "benchmark")
+        for record in (one for kind in (KIND, CHOICE, FLOOR) for one in read_records(readers, kind)):
+            self._known[record.kind, _rest(record.identity)].append(record)
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
         """Return the finished run of a config, with every metric it names; without a data digest, on any data."""

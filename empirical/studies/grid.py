@@ -16,9 +16,9 @@ from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import Watch
+from repro.base.settings import reject
 from repro.records.pack import readers
 from repro.records.provenance import collect
-from repro.records.settings import reject
 from repro.records.store import Store
 
 VERSION = 1  # of what a record says of its choice
@@ -26,7 +26,7 @@ VERSION = 1  # of what a record says of its choice
 
 def run_grid(
     recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
-    watch: Watch | None = None,
+    watch: Watch | None = None, choose_only: bool = False,
 ) -> GridReport:  # fmt: skip
     """Choose what the recipe leaves open, then compute its missing cells.
 
@@ -38,6 +38,7 @@ def run_grid(
         runtime: device and data folder.
         workers: processes; cells that share a seed and a pretraining rule stay together.
         watch: tells somebody of the cells that finish; None tells nobody.
+        choose_only: end when the choices are made.
 
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
@@ -50,7 +51,7 @@ def run_grid(
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
     watch = watch or Watch(store)
     report = _choose(recipe, store, runtime, limits, watch)
-    if report.interrupted:
+    if report.interrupted or choose_only:
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models
@@ -62,7 +63,7 @@ def run_grid(
         report.edges = edges(decisions.values())
         report.remaining += len(decisions) - len(recipe.chosen(decisions)) if report.failed else 0
         if not report.failed and not report.interrupted:
-            _pool(cells, store, runtime)
+            _pool(replace(recipe, shard=""), store, runtime)
     report.seconds = time.time() - started
     return report
 
@@ -111,10 +112,13 @@ def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
         yield list(group)
 
 
-def _pool(cells: Iterable[RunConfig], store: Store, runtime: Runtime) -> None:
-    """Measure what pools the seeds of a finished study."""
-    cells = with_data(cells, runtime)
+def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
+    """Measure what pools the seeds of a study, if all of its cells are there: of shards, the last one does."""
+    finished = Finished(readers(store))
+    cells = with_data(recipe.settled(finished, runtime), runtime)
     metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
-    if metrics:
-        records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    if not metrics or not all(one.place for one in recipe.decisions(finished, runtime).values()):
+        return
+    records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    if len(records) == len(cells):
         pool_runs(records, metrics, store, study=runtime.study)

@@ -2,9 +2,11 @@
 
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
-from repro.records.errors import ConfigError, MissingDataError, of_the_system
-from repro.records.settings import build, check, choose, refuse_cost, reject
+from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.settings import build, check, choose, refuse_cost, reject
 from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
@@ -35,6 +37,7 @@ class Recipe:
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
+        shard: which part of the cells is run, `i/n`: the i-th of n runs of neighbours, which share stages; empty: all.
         keep_models: whether unlearned weights are kept for later metrics; False where they would fill a disk.
     """
 
@@ -46,6 +49,7 @@ class Recipe:
     guessed: tuple[str, ...] = ()
     expected: tuple[Mapping[str, Any], ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
+    shard: str = ""
     keep_models: bool = True
 
     def __post_init__(self) -> None:
@@ -57,6 +61,8 @@ class Recipe:
             if not isinstance(value, list | tuple) or not all(isinstance(one, Mapping) for one in value):
                 raise reject(name, value, f"a list of tables, written as [[{name}]]")
         check(self)
+        if self.shard and not _part(self.shard):
+            raise reject("shard", self.shard, "i/n with 1 <= i <= n <= 100000, such as 1/4 for the first quarter")
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
@@ -77,7 +83,14 @@ class Recipe:
 
     @cached_property
     def _every(self) -> list[RunConfig]:
-        return _ordered(self._cells(self.blocks))
+        cells = _ordered(self._cells(self.blocks, whole=True))
+        first, last = (round(len(cells) * end) for end in _part(self.shard) or (0, 1))
+        return cells[first:last]
+
+    @cached_property
+    def _own(self) -> set[RunConfig]:
+        """The cells of the shard."""
+        return set(self._every)
 
     def candidates(self) -> list[RunConfig]:
         """Return the first runs that choose the open setting, without those a grid may be extended by.
@@ -142,7 +155,7 @@ class Recipe:
         chosen = self.choice.name if self.choice else ""
         return [block for block in self.blocks if chosen not in {**self.defaults, **block}]
 
-    def _cells(self, blocks: Iterable[Mapping[str, Any]]) -> list[RunConfig]:
+    def _cells(self, blocks: Iterable[Mapping[str, Any]], *, whole: bool = False) -> list[RunConfig]:
         found: dict[RunConfig, None] = {}
         unseen = {"rows_measured": "report"} if self.choose else {}
         for block in blocks:
@@ -150,7 +163,8 @@ class Recipe:
             for settings in _product({**unseen, **self.defaults, **block}):
                 data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
                 found[build(RunConfig, {**settings, "dataset_options": data}, where=where)] = None
-        return [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
+        cells = [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
+        return cells if whole or not self.shard else [cell for cell in cells if cell in self._own]
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -210,6 +224,13 @@ def _condition(text: str) -> tuple[str, Any]:
         raise ConfigError(f"where = {text!r}: must be SETTING=VALUE, such as rule=sam-0.1")
     name = choose("where", name.replace("-", "_"), SETTINGS)
     return name, parse_value(value)
+
+
+def _part(shard: str) -> tuple[Fraction, Fraction] | None:
+    """Return where the i-th of n equal parts begins and ends, in [0, 1]; None of a text that is no `i/n`."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    return (Fraction(number - 1, count), Fraction(number, count)) if 1 <= number <= count <= 100_000 else None
 
 
 def _ordered(cells: Iterable[RunConfig]) -> list[RunConfig]:

@@ -17,8 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from empirical.training.together import ALONE, Group
+from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
-from repro.records.ending import Ending, Stopped
 
 VERSION = 1
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
@@ -20,7 +20,7 @@ from empirical.training.checkpoint import Pauses, described, from_bytes, to_byte
 from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
 from empirical.training.rules import Masked, Pieces, Rule, add_, phases
 from empirical.training.together import ALONE, Group, cut
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
 Observe = Callable[[Network, float], Mapping[str, float]]

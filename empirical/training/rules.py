@@ -18,7 +18,7 @@ from empirical.models.network import frozen_statistics
 from empirical.registry import load
 from empirical.settings.rule_labels import RuleSpec, parse_rule
 from empirical.settings.switches import Fidelity
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 Tensors = Sequence[Tensor]
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=7)  # how long one waits while another measures or reads

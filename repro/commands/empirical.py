@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.errors import DivergedError
+from repro.base.errors import DivergedError
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
@@ -71,7 +71,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="A metric's setting: landscape_points=25; repeatable.")
     ] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train models whose weights are gone.")] = False,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one a core.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one a GPU, or one a core without.", min=0)] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
@@ -97,11 +97,13 @@ def _measured_row(record: Record, metrics: list[str]) -> dict[str, Any]:
 
 
 def processes(runtime: Runtime) -> int:
-    """Return as many processes as the cores have threads for on a CPU, a single one on a GPU."""
+    """Return as many processes as the cores have threads for on a CPU, one a GPU where there are any."""
     import torch
 
-    on_gpu = runtime.device == "cuda" or (runtime.device == "auto" and torch.cuda.is_available())
-    return 1 if on_gpu else max(1, cores() // (runtime.threads or cores()))
+    if runtime.device.startswith("cuda:"):
+        return 1
+    gpus = torch.cuda.device_count() if runtime.device != "cpu" and torch.cuda.is_available() else 0
+    return gpus or (1 if runtime.device == "cuda" else max(1, cores() // (runtime.threads or cores())))
 
 
 def cores() -> int:

@@ -9,13 +9,13 @@ import typer
 
 from empirical.settings.run_config import RunConfig
 from repro import __version__
-from repro.commands.output import DEFAULT_STORE, StoreOption, say
-from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.glossary import describe, whose
+from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.glossary import describe, whose
+from repro.base.settings import nearest, range_text
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
-from repro.records.settings import nearest, range_text
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
 IDENTITY = {
@@ -133,7 +133,7 @@ def meaning(column: str) -> Row:
     if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
         text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
         return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
-    raise IntegrityError(f"column {column}: is not in the glossary (repro/records/glossary.py)")
+    raise IntegrityError(f"column {column}: is not in the glossary (repro/base/glossary.py)")
 
 
 OTHERS = {

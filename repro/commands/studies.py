@@ -1,35 +1,43 @@
 """Commands on whole studies: grids of cells, the recipes there are, and what a study should give."""
 
+import dataclasses
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from empirical.settings.run_config import Runtime
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError, ReproError
+from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError, ReproError
 from repro.records.pack import readers
 from repro.records.shipped import shipped
 from repro.records.store import Store
+from repro.terminal.options import words_of
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 
 @app.command()
+@with_launch
 @with_runtime
 def grid(
     runtime: Runtime,
+    launch: Launch,
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
     where: Annotated[
         list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
     ] = None,
+    shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the cells: 1/4; for fixed splits.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes, at most one a core; 0 is one a core. Results do not depend on it.", min=0)
+        int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
     ] = 0,
+    choose_only: Annotated[bool, typer.Option("--choose-only", help="Only the runs that choose a setting.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
@@ -38,18 +46,97 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
-    study = load_recipe(recipe).select(where or [])
+    study = dataclasses.replace(load_recipe(recipe).select(where or []), shard=shard)
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
+    if launch.executor == "slurm":
+        words = _grid_words(recipe, store, runtime, launch, where=where or [], shard=shard, workers=workers)
+        _submit(study, Store(store), runtime, launch, words)
+        return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
-    from repro.commands.watching import listeners
+    from repro.terminal.watching import listeners
 
-    limits = {"max_seconds": max_seconds, "workers": min(workers, cores()) or processes(runtime)}
+    count = 1 if launch.executor == "debug" else min(workers, cores()) or processes(runtime)
+    limits = {"max_seconds": max_seconds, "workers": count, "choose_only": choose_only}
     watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
     report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)
+
+
+def _grid_words(
+    recipe: Path, store: Path, runtime: Runtime, launch: Launch, *, where: list[str], shard: str, workers: int
+) -> tuple[str, ...]:
+    """Return the command line of a job: the grid's own, on files that it finds from anywhere, with a time limit."""
+    if launch.gpus_per_task:
+        runtime = dataclasses.replace(runtime, require_gpu=True)
+    place = recipe.absolute() if recipe.exists() else recipe
+    own = [f"--where={one}" for one in where] + [f"--shard={shard}"] * bool(shard)
+    limits = [f"--max-seconds={launch.working_seconds}", f"--workers={workers or launch.workers}"]
+    return ("empirical", "grid", str(place), f"--store={store.absolute()}", *words_of(runtime), *own, *limits)
+
+
+def _submit(study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...]) -> None:
+    """Submit what a study lacks: first the runs that choose, when they have ended its cells."""
+    from empirical.settings.run_config import KIND
+    from empirical.studies.finished import Finished
+    from empirical.studies.plan import plan
+
+    missing = [row.kind for row in plan(study, store, runtime, Finished(readers(store))).rows if not row.done]
+    cells = missing.count(KIND)
+    choosing = len(missing) - cells
+    waves = [Wave(f"{choosing} runs that choose", (*words, "--choose-only"), min(launch.tasks, choosing))]
+    waves += [Wave(f"{cells} cells of {study.name}", words, min(launch.tasks, cells))]
+    if missing:
+        submit(launch, study.name, store.root, [wave for wave in waves if wave.jobs])
+    else:
+        say(f"nothing to submit: every cell of {study.name} is there")
+
+
+@app.command()
+@with_runtime
+def status(
+    runtime: Runtime,
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every five seconds until all is done.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Say where a study stands: pending, running and where, done, failed and why, and when the rest will be there.
+
+    From the store alone, whoever computes: this machine, another one, or the jobs of a cluster.
+    """
+    from empirical.studies.recipe import load_recipe
+    from empirical.studies.status import status_of
+
+    study = load_recipe(recipe)
+    while True:
+        found = status_of(study, Store(store), runtime)
+        if json:
+            emit_json(found)
+        else:
+            _show_status(study.name, found)
+        if not watch or not found.open:
+            return
+        time.sleep(EVERY)
+
+
+EVERY = 5.0  # seconds between two looks at a study
+
+
+def _show_status(name: str, found: Any) -> None:
+    counts = ", ".join(f"{count} {state}" for state, count in found.counts.items())
+    end = "" if found.seconds_left is None else f"; the last about {_clock(found.seconds_left)}"
+    say(f"{name}: {counts}{end}")
+    rows = [row for row in found.rows if row.state in ("running", "failed")]
+    if rows:
+        emit([{"state": row.state, "run": row.run_id, "what": row.title, "where or why": row.detail} for row in rows])
+
+
+def _clock(seconds: float) -> str:
+    end = time.localtime(time.time() + seconds)
+    return time.strftime("%H:%M" if seconds < 43_200 else "%d %b %H:%M", end)
 
 
 @app.command()

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
+from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
+from repro.terminal.options import with_settings, words_of
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
@@ -191,8 +193,18 @@ class Selection:
 WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]
 
 
+def _away(launch: Launch, name: str, store: Path, words: list[str], workers: int) -> bool:
+    """Submit a command to the cluster if that is asked for, and return whether it was."""
+    if launch.executor == "slurm":
+        line = ("theory", *words, f"--store={store.absolute()}", f"--workers={max(workers, launch.workers, 1)}")
+        submit(launch, name, store, [Wave(name, line, launch.tasks)])
+    return launch.executor == "slurm"
+
+
 @app.command()
+@with_launch
 def claims(
+    launch: Launch,
     names: Annotated[list[str] | None, typer.Argument(help="Claims to check; all when none is named.")] = None,
     seeds: Annotated[int, typer.Option(help="Independent seeds of every claim, at least 2.")] = 40,
     first_seed: Annotated[int, typer.Option(help="First seed; another one repeats the check on fresh draws.")] = 0,
@@ -204,8 +216,13 @@ def claims(
 
     Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
     """
+    given = {"seeds": seeds, "first-seed": first_seed}
+    words = ["claims", *(names or []), *(f"--{name}={value}" for name, value in given.items())]
+    if _away(launch, "claims", store, words, workers):
+        return
     from theory.claims.claim import KIND, run_claims
 
+    workers = 1 if launch.executor == "debug" else workers
     known = read_records(readers(Store(store)), KIND)
     records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
                          known=known, workers=workers)  # fmt: skip
@@ -232,9 +249,11 @@ def claim_row(record: Record) -> dict[str, Any]:
 
 
 @app.command()
+@with_launch
 @with_settings(SweepConfig, skip=("sweep",))
 def sweep(
     config: SweepConfig,
+    launch: Launch,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(SWEEP_NAMES)}.")],
     workers: WorkersOption = 1,
     store: StoreOption = DEFAULT_STORE,
@@ -243,6 +262,9 @@ def sweep(
     """Run one sweep, cell by cell; a second call continues where the first stopped. Repeat an option for its values."""
     chosen = dataclasses.replace(config, sweep=name)
     Store(store).ensure_writable()
+    if _away(launch, f"sweep-{name}", store, ["sweep", name, *words_of(config, skip=("sweep",))], workers):
+        return
+    workers = 1 if launch.executor == "debug" else workers
     from theory.claims.sweep import run_sweep
 
     record = run_sweep(name, chosen, Store(store), workers=workers)

@@ -7,12 +7,13 @@ compares. Every write is atomic: a reader sees the old bytes or the new ones, ev
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from repro.records.errors import IntegrityError
+from repro.base.errors import IntegrityError
 from repro.records.identity import plain, run_id
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 
@@ -27,7 +28,7 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: when it cannot be written; nothing of it is left then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{process_tag()}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -37,6 +38,19 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@cache
+def host_tag() -> str:
+    """Return eight hexadecimal digits that stand for this machine and, in a container, for its processes' numbers."""
+    numbers = Path("/proc/self/ns/pid")
+    parts = socket.gethostname(), numbers.stat().st_ino if numbers.exists() else 0
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def process_tag() -> str:
+    """Return the end of a temporary file's name: machines that share a store have processes of the same number."""
+    return f"{host_tag()}.{os.getpid()}"
 
 
 def write_sealed(path: Path, data: bytes) -> None:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+SCALARS = (str, int, float, bool, type(None))
 # Part of every identity: raise it when the same config starts to mean another computation, a changed default included.
 SCHEMA = 2
-SCALARS = (str, int, float, bool)
 
 
 def plain(obj: Any) -> Any:
@@ -26,7 +26,7 @@ def identifying(obj: Any) -> Any:
 
 
 def _plain(obj: Any, *, whole: bool) -> Any:
-    if obj is None or type(obj) in SCALARS:  # most of what there is, and a study hashes a hundred values a cell
+    if type(obj) in SCALARS:  # nearly every value of a config, and the cheapest to tell
         return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]

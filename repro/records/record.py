@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.identity import SCHEMA
 
 ATTACHED = ("arrays.npz", "epochs.jsonl")
@@ -81,7 +81,7 @@ class Record:
 class Reader(Protocol):
     """Anything records can be read from: a store of runs or a committed pack."""
 
-    def records(self, kind: str | None = None, *more: str) -> list[Record]: ...
+    def records(self, kind: str | None = None) -> list[Record]: ...
 
     def verify(self) -> list[str]: ...
 
@@ -109,11 +109,11 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_records(stores: Iterable[Reader], kind: str | None = None, *more: str) -> list[Record]:
+def read_records(stores: Iterable[Reader], kind: str | None = None) -> list[Record]:
     """Return the records of several stores; a run that stands in two is taken from the first."""
     found: dict[str, Record] = {}
     for store in stores:
-        for record in store.records(kind, *more):
+        for record in store.records(kind):
             found.setdefault(record.run_id, record)
     return list(found.values())
 

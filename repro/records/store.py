@@ -5,6 +5,7 @@
     <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
+    <store>/claims/<name>.claim                     who works on a run or a stage now
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
@@ -13,7 +14,6 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 """
 
 import json
-import os
 import re
 import shutil
 import time
@@ -22,14 +22,17 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from repro.base.errors import ConfigError, IntegrityError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
+from repro.records.claims import Claims
 from repro.records.damage import name_damage
-from repro.records.errors import ConfigError, IntegrityError
 from repro.records.folder import (
     RESULT,
     as_json,
     folder_faults,
+    host_tag,
+    process_tag,
     read_checked,
     read_folder,
     read_marker,
@@ -42,7 +45,8 @@ from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
 FACTS = "provenance.json"  # the marker of a trained stage
-TEMPORARY = re.compile(r"\..+\.(\d+)")  # of `replace_file`, or a probe: it ends in the number of its process
+# Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
+TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
@@ -55,10 +59,11 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.claims = Claims(self.root / "claims")
 
     def ensure_writable(self) -> None:
         """Raise `ConfigError` before any work when the store cannot be written."""
-        probe = self.root / f".probe-{os.getpid()}"
+        probe = self.root / f".probe.{process_tag()}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"")
@@ -96,8 +101,9 @@ class Store:
             self.attach(folder.name, evaluations)
         files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
-        write_folder(folder, files, RESULT, done)
-        record = self._saved(self._run(folder.name), folder)
+        with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
+            write_folder(folder, files, RESULT, done)
+            record = self._saved(self._run(folder.name), folder)
         index.append(self.root, "runs", record)
         return record
 
@@ -115,8 +121,12 @@ class Store:
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
-        write_folder(folder, files, RESULT, done)
-        record = self._saved(self._whole(folder), folder)
+        with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
+            there = self._whole(folder)
+            if there is not None and there.result == done["result"]:
+                return there
+            write_folder(folder, files, RESULT, done)
+            record = self._saved(self._whole(folder), folder)
         index.append(self.root, "evaluations", record)
         return record
 
@@ -124,18 +134,20 @@ class Store:
         """Return the evaluation of this config, or None."""
         return self._whole(self.root / "evaluations" / run_id(EVALUATION, config))
 
-    def records(self, kind: str | None = None, *more: str) -> list[Record]:
-        """Return the finished runs of this schema, of one kind or several if named, ordered by run id.
+    def records(self, kind: str | None = None) -> list[Record]:
+        """Return the finished runs of this schema, of one kind if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
         A damaged run is named and left out.
         """
-        found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-        if kind in (None, EVALUATION):
-            every = (self._whole(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
-            found += [record for record in every if record and record.config.get("pooled")]
-        wanted = None if kind is None else (kind, *more)
-        return [one for one in found if one and (wanted is None or one.kind in wanted) and one.schema == SCHEMA]
+        if kind is not None:  # the index says which runs are of the kind; each is read and compared as always
+            ids = [head.run_id for head in self.heads() if head.kind == kind]
+            read = self._evaluation if kind == EVALUATION else self._run
+            found = [read(one) for one in ids]
+        else:
+            found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+            found += [self._evaluation(path.parent.name) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}"))]
+        return [one for one in found if one and kind in (None, one.kind) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
@@ -145,12 +157,11 @@ class Store:
         """Return the finished runs whose ids start with `prefix`: one, if it is whole or long enough."""
         if not IDENTITY.fullmatch(prefix):
             return []
-        rooms = {"runs": self._run, "evaluations": lambda name: self._whole(self.root / "evaluations" / name)}
+        rooms = {"runs": self._run, "evaluations": self._evaluation}
         found = [
             read(path.name) for room, read in rooms.items() for path in sorted((self.root / room).glob(f"{prefix}*"))
         ]
-        wanted = [one for one in found if one and (one.kind != EVALUATION or one.config.get("pooled"))]
-        return [one for one in wanted if one.schema == SCHEMA]
+        return [one for one in found if one and one.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every finished run, those of an older schema included, see `index`."""
@@ -160,13 +171,9 @@ class Store:
         """Return the finished runs of an older schema: their configs may mean another computation today."""
         return [head for head in self.heads() if head.schema != SCHEMA]
 
-    def lock(self, name: str) -> AbstractContextManager[Any]:
-        """Return a lock on one run or stage, so that a second process waits instead of repeating the work."""
-        from filelock import FileLock
-
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock")
+    def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
+        """Return the claim on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
+        return self.claims.hold(name, wait=wait, deadline=deadline)
 
     def checkpoints(self, stage_id: str) -> Checkpoints:
         """Return where the states of an unfinished stage are kept."""
@@ -216,15 +223,15 @@ class Store:
         name_damage(f"{reason}; moved to damaged/{place.name}")
 
     def leftovers(self) -> list[Path]:
-        """Return what nobody needs: temporary files whose writers are gone, checkpoints of finished stages, old locks.
+        """Return what nobody needs: temporary files of dead writers, checkpoints of finished stages, dead claims.
 
-        A lock that is free is a leftover after an hour: whoever has opened it has taken it by then.
+        Locks are what older versions left.
         """
         old = time.time() - 3600
         dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
         done = [path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None]
-        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old and _is_free(path)]
-        return sorted([*dead, *done, *locks])
+        locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
+        return sorted([*dead, *done, *locks, *self.claims.left_behind()])
 
     def tidy(self) -> list[Path]:
         """Remove the leftovers and return what was removed."""
@@ -247,6 +254,11 @@ class Store:
         except IntegrityError as error:
             self.set_aside(folder, str(error))
             return None
+
+    def _evaluation(self, identity: str) -> Record | None:
+        """Return an evaluation that pools many runs; one of a single run is part of that run."""
+        found = self._whole(self.root / "evaluations" / identity)
+        return found if found and found.config.get("pooled") else None
 
     def _run(self, identity: str) -> Record | None:
         """Return a run joined with its evaluations; one that is gone or another run's stands for nothing."""
@@ -317,19 +329,10 @@ def _belongs(part: Record, metric: str, run: Record) -> bool:
 
 
 def _orphan(path: Path, old: float) -> bool:
-    """Return whether a temporary file's process is gone; on a file system of several machines, after an hour too."""
+    """Return whether a temporary file's process is gone; that of another machine, which cannot be seen, in an hour."""
     match = TEMPORARY.fullmatch(path.name)
+    host, number = match.groups() if match else ("", "0")
     try:
-        return path.stat().st_mtime < old or not Path(f"/proc/{match[1] if match else 0}").exists()
+        return path.stat().st_mtime < old or (host in (None, host_tag()) and not Path(f"/proc/{number}").exists())
     except OSError:
-        return False
-
-
-def _is_free(path: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(path, timeout=0):
-            return True
-    except (Timeout, OSError):
         return False

@@ -1,19 +1,34 @@
 """What a grid does with cells that fail, signals that come and processes that die."""
 
+import json
 import signal
+import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from empirical.runs import stages
+from empirical.runs.experiment import Experiment
+from empirical.runs.run import compute, run
+from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.keys import pretrain_key, subset_key
+from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
-from empirical.studies.executors import GridReport, run_cells, run_groups
+from empirical.studies.executors import GridReport, one_a_gpu, run_cells, run_groups
+from empirical.training.loop import fit
+from repro.base.ending import Ending, Stopped
+from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
+from repro.commands.empirical import processes
+from repro.records import claims
 from repro.records.damage import collected
-from repro.records.ending import Ending, Stopped
-from repro.records.errors import ConfigError, MissingDataError, OutOfMemoryError_
+from repro.records.identity import run_id
 from repro.records.store import Store
 
 CPU = Runtime(device="cpu")
@@ -163,3 +178,182 @@ def test_workers_give_the_report_of_one_process(cells: list[RunConfig], store: S
     assert (len(report.done), report.remaining, report.failed) == (3, 0, {})
     again = run_groups([cells], store, CPU, workers=2)
     assert (len(again.found), again.remaining) == (3, 0)
+
+
+class Elsewhere:
+    """Another process on the same store: it holds claims, computes a cell, and gives its claims back."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.store, self.held = Store(store.root), ExitStack()
+        self.cell: RunConfig | None = None
+        monkeypatch.setattr(claims.time, "sleep", lambda _: self.end())  # while this process waits
+
+    def hold(self, name: str) -> None:
+        self.held.enter_context(self.store.lock(name))
+
+    def end(self) -> None:
+        """Give everything back, the cell computed."""
+        self.held.close()
+        if self.cell is not None:
+            run(self.cell, self.store, CPU)
+
+
+def identity(cell: RunConfig, store: Store) -> str:
+    return run_id("unlearn", Workspace(store, CPU).identified(cell))
+
+
+@pytest.fixture
+def elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    return Elsewhere(store, monkeypatch)
+
+
+def test_a_cell_that_another_process_has_comes_last_and_is_found(
+    cells: list[RunConfig], store: Store, elsewhere: Elsewhere
+) -> None:
+    elsewhere.hold(identity(cells[0], store))
+    elsewhere.cell = cells[0]
+    report = compute_all(cells, store, patient=False)
+    assert report.done == [identity(cell, store) for cell in cells[1:]]
+    assert report.found == [identity(cells[0], store)]
+    assert (report.remaining, report.interrupted) == (0, False)
+
+
+def test_a_cell_that_appears_between_the_look_and_the_claim_is_found(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, other = Workspace.claim, Store(store.root)
+
+    def claim(workspace: Workspace, name: str) -> Any:
+        if name == identity(cells[0], store) and workspace.store is store:
+            run(cells[0], other, CPU)
+        return real(workspace, name)
+
+    monkeypatch.setattr(Workspace, "claim", claim)
+    report = compute_all(cells[:1], store)
+    assert (report.done, len(report.found)) == ([], 1)
+
+
+def test_cells_whose_stage_another_process_trains_come_after_those_of_another_stage(
+    small: Callable[..., RunConfig], store: Store, elsewhere: Elsewhere
+) -> None:
+    cells = [small(metrics=("accuracy",), seed=seed, rule=rule) for seed in (0, 1) for rule in ("sgd", "sam-0.1")]
+    known = Workspace(store, CPU).identified(cells[0])
+    elsewhere.hold(pretrain_key(known).id)
+    report = compute_all(cells, store, patient=False)
+    assert report.done == [identity(cell, store) for cell in [*cells[2:], *cells[:2]]]
+
+
+def test_a_stage_that_nobody_has_is_trained_while_another_process_trains_its_neighbour(
+    cells: list[RunConfig], store: Store, elsewhere: Elsewhere
+) -> None:
+    """Two processes share a single cell: one pretrains, the other trains the reference."""
+    workspace = Workspace(store, CPU, patient=False)
+    elsewhere.hold(pretrain_key(workspace.identified(cells[0])).id)
+    with pytest.raises(claims.Held):
+        compute(workspace.identified(cells[0]), workspace)
+    stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.models()]
+    assert stages == ["retrain"]
+
+
+def test_no_unlearning_is_lost_to_a_reference_in_other_hands(
+    cells: list[RunConfig], store: Store, elsewhere: Elsewhere
+) -> None:
+    """The weights of an unlearning that is not kept exist once: what the cell needs besides is asked for before."""
+    workspace = Workspace(store, replace(CPU, keep_models=False), patient=False)
+    config = workspace.identified(cells[0])
+    experiment = Experiment(config, Workspace(Store(store.root.with_name("other")), CPU))
+    elsewhere.hold(experiment.retrain_key().id)
+    trained: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stages, "fit", lambda *args, **more: trained.append("a stage") or fit(*args, **more))
+        with pytest.raises(claims.Held):
+            compute(config, workspace)
+    assert trained == ["a stage"]  # the original
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_the_time_limit_ends_a_wait_for_another_process(cells: list[RunConfig], store: Store, patient: bool) -> None:
+    with Store(store.root).lock(identity(cells[0], store)):
+        report = compute_all(cells[:1], store, patient=patient, deadline=time.time() + 0.5)
+    assert (report.interrupted, report.signal, report.remaining, report.done) == (True, 0, 1, [])
+
+
+def test_subset_models_in_other_hands_come_last_and_what_is_known_is_not_computed_again(
+    small: Callable[..., RunConfig], store: Store, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(store, CPU, patient=False)
+    estimate = config_for(workspace.identified(small(difficulty="high")))
+    elsewhere.hold(subset_key(estimate.training(), estimate.fraction, 0).id)
+    order: list[int] = []
+    real = SubsetModels.correct
+
+    def correct(models: SubsetModels, number: int, subset: Any) -> Any:
+        found = real(models, number, subset)
+        order.append(number)
+        return found
+
+    monkeypatch.setattr(SubsetModels, "correct", correct)
+    with pytest.raises(claims.Held):
+        SubsetModels(estimate, workspace).record()
+    elsewhere.end()
+    record = SubsetModels(estimate, workspace).record()
+    assert order == [1, 2, 3, 0]
+    alone = SubsetModels(estimate, Workspace(Store(store.root.with_name("alone")), CPU)).record()
+    assert (record.arrays()["correct"] == alone.arrays()["correct"]).all()
+
+
+def test_workers_take_the_visible_gpus_in_turn(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(store, Runtime(device="cuda"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [one.device for one in one_a_gpu(workspace, 4)] == [torch.device("cuda", n) for n in (0, 1, 2, 0)]
+    assert processes(workspace.runtime) == 3
+    assert processes(Runtime(device="cuda:2")) == 1
+    chosen = Workspace(store, Runtime(device="cuda:2"))
+    assert [one.device for one in one_a_gpu(chosen, 2)] == [torch.device("cuda", 2)] * 2
+    with pytest.raises(MissingDataError, match="cuda:2"):
+        _ = Workspace(store, Runtime(device="cuda:3")).device
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [one.device for one in one_a_gpu(workspace, 2)] == [torch.device("cuda")] * 2
+    assert [one.device for one in one_a_gpu(Workspace(store, CPU), 2)] == [torch.device("cpu")] * 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to fall back from")
+def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
+    cells: list[RunConfig], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    asked = Runtime(engine="graph")
+    monkeypatch.setattr("empirical.runs.workspace.NVIDIA", tmp_path)
+    report = compute_all(cells[:1], store, asked)
+    (record,) = [store.load(one) for one in report.done]
+    assert (record.provenance["engine"], record.provenance["compile"]) == ("eager", False)
+    lines = [one.getMessage() for one in caplog.records]
+    assert [line.split(":")[0] for line in lines] == ["device = 'auto'", "engine = 'graph'"]
+    required = replace(asked, require_gpu=True)
+    report = compute_all(cells[1:2], store, required)
+    assert (report.failure_code, report.done) == (3, [])
+    assert "no GPU" in next(iter(report.failed.values()))
+    with pytest.raises(MissingDataError, match="no GPU"):
+        _ = Workspace(store, Runtime(require_gpu=True)).device
+    monkeypatch.setattr(Workspace, "device", torch.device("cuda"))
+    with pytest.raises(MissingDataError, match="streamed"):
+        Workspace(store, required).engine(torch.zeros(1))
+    with pytest.raises(ConfigError, match="require_gpu"):
+        Runtime(device="cpu", require_gpu=True)
+
+
+@pytest.mark.slow
+def test_a_parent_postpones_what_others_hold_and_its_workers_go_on(cells: list[RunConfig], store: Store) -> None:
+    names, held = [identity(cell, store) for cell in cells], ExitStack()
+    held.enter_context(Store(store.root).lock(names[0]))
+
+    def give_back() -> None:
+        while not all((store.root / "runs" / name / "result.json").exists() for name in names[1:]):
+            time.sleep(0.05)
+        held.close()
+
+    threading.Thread(target=give_back, daemon=True).start()
+    report = run_groups([[cell] for cell in cells], store, CPU, workers=2)
+    assert sorted(report.done) == sorted(names)
+    assert report.done[-1] == names[0]
+    assert (report.remaining, report.found, report.failed) == (0, [], {})

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.data.augment import augmentation
-from empirical.data.corruptions import corrupt
+from empirical.augmentation.augment import augmentation
+from empirical.augmentation.corruptions import corrupt
 from empirical.data.forget import choose_forget
 from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
 from empirical.metrics.closeness import published_reference

@@ -19,7 +19,7 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import Plan, finished_cells, plan
 from empirical.studies.recipe import Recipe, load_recipe
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.store import Store
@@ -98,6 +98,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
     assert run_grid(recipe, store, runtime=CPU).remaining == 0
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical.studies import executors
 
@@ -256,6 +257,7 @@ def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, stor
     }
 
 
+@pytest.mark.slow
 def test_runs_that_choose_leave_no_weights_of_unlearned_models(choosing: Recipe, store: Store) -> None:
     run_grid(choosing, store, runtime=CPU)
     assert not any(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("choice"))
@@ -368,3 +370,35 @@ def test_a_plan_tells_hours_by_the_rate_of_the_stores_own_stages_or_that_none_is
     assert after.unmeasured == set()
     # NegGrad reads a forget batch beside each. Looking at an image costs a third of its gradient, with three models.
     assert after.hours == pytest.approx(((10 + 10 + 2 * 3) * 10 + 1797 / 143.7) / 3600)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2", "1/1000000"])
+def test_a_shard_that_is_none_is_one_clear_line(recipe: Recipe, shard: str) -> None:
+    with pytest.raises(ConfigError, match=r"shard = .*must be i/n"):
+        replace(recipe, shard=shard)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_shards_are_runs_of_neighbours_that_add_up_to_the_study(recipe: Recipe, count: int) -> None:
+    parts = [replace(recipe, shard=f"{number}/{count}").cells() for number in range(1, count + 1)]
+    assert [cell for part in parts for cell in part] == recipe.cells()
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_shard_runs_its_own_cells_and_their_choices_only(recipe: Recipe, store: Store) -> None:
+    defaults = {name: value for name, value in recipe.defaults.items() if name != "lr"}
+    open_ = replace(recipe, defaults=defaults, choose={"values": [0.01, 0.02], "seed": 5, "furthest": 0})
+    half = replace(open_, shard="2/2")
+    assert len(half.candidates()) == 2 < len(open_.candidates())
+    report = run_grid(half, store, runtime=CPU)
+    assert {record.config["method"] for record in store.records() if record.kind != "floor"} == {"random_label"}
+    assert (len(store.records("unlearn")), report.remaining) == (2, 0)
+
+
+def test_the_last_shard_pools_the_seeds(small: Callable[..., RunConfig], store: Store) -> None:
+    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "method", "seed")}
+    seeds = Recipe("pooled", defaults={**defaults, "metrics": ["klom"]}, blocks=({"seed": [0, 1, 2, 3]},))
+    for number in (1, 2):
+        assert store.records("evaluation") == []
+        run_grid(replace(seeds, shard=f"{number}/2"), store, runtime=CPU)
+    assert len(store.records("evaluation")) == 1

@@ -18,7 +18,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.recipe import load_recipe
 from empirical.training.saliency import saliency_mask
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
 
 IMAGES, FORGOTTEN, CLASSES = 1_281_167, 64_058, 1_000

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.data.augment import PLANS, boxes, resized_crops
+from empirical.augmentation.augment import PLANS, boxes, resized_crops
 from empirical.data.folders import load_imagenet
 from empirical.data.stream import StreamedImages, decoded, random_crop
 from empirical.methods.forget import NegGrad
@@ -20,7 +20,7 @@ from empirical.settings.run_config import Runtime
 from empirical.training.batches import Arranger, Feed, Rows, Sets
 from empirical.training.loop import Stage, fit
 from empirical.training.rules import Plain
-from repro.records.errors import IntegrityError
+from repro.base.errors import IntegrityError
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import RECIPE, state
 

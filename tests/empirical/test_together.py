@@ -14,7 +14,7 @@ import torch
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig
 from empirical.training.together import Group, cut
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.identity import identifying, run_id
 from repro.records.store import Store
 from tests.empirical.together import CASES, EPOCHS, trained

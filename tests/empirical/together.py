@@ -21,8 +21,8 @@ from empirical.training.checkpoint import Pauses
 from empirical.training.loop import Log, fit
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.together import ALONE, Group
+from repro.base.ending import Stopped
 from repro.records.checkpoint import Checkpoints
-from repro.records.ending import Stopped
 from tests.empirical.tiny import CLASSES, make_stage, original
 
 METHODS: dict[str, Any] = {

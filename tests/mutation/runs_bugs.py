@@ -16,10 +16,10 @@ GRID, FINISHED, MEASURE = "empirical/studies/grid.py", "empirical/studies/finish
 POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compare.py", "empirical/studies/executors.py"
 POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
 IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
-INDEX = "repro/records/index.py"
-FOLDER, DAMAGE, ENDING = (f"repro/records/{name}.py" for name in ("folder", "damage", "ending"))
+INDEX, CLAIMS, IN_CLAIMS = "repro/records/index.py", "repro/records/claims.py", "tests/repro/test_claims.py"
+FOLDER, DAMAGE, ENDING = "repro/records/folder.py", "repro/records/damage.py", "repro/base/ending.py"
 CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
-PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
+PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/base/settings.py", "empirical/data/images.py"
 IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
 IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
 EVALUATION, IN_CHOICE, IN_HALVES = (
@@ -91,6 +91,13 @@ BUGS = [
     (STAGES, "        if keep and group.first:\n", "        if group.first:\n", IN_GRID),
     (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
+    (
+        SUBSETS,
+        "        found = own or next((one for one in committed if one.run_id == wanted), None)\n",
+        "        found = own\n",
+        "tests/empirical/test_forget.py -k committed_estimate",
+    ),
+    (SUBSETS, "if one.run_id == wanted)", "if one)", "tests/empirical/test_forget.py -k committed_estimate"),
     (
         SUBSETS,
         "settings, inside = training.pretraining(), np.flatnonzero(subset)",
@@ -225,7 +232,7 @@ BUGS = [
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
     (GRID, "        _say_how_chosen(recipe, decisions, store)\n", "", IN_CHOICE),
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
-    (GRID, "            _pool(cells, store, runtime)\n", "            pass\n", IN_POOLED),
+    (GRID, '            _pool(replace(recipe, shard=""), store, runtime)\n', "            pass\n", IN_POOLED),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
     (FINISHED, "if complete(record, config)", "if record", IN_KEYS),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
@@ -250,7 +257,7 @@ BUGS = [
         "            report.found.append(identity)\n",
         IN_GRID,
     ),
-    (EXECUTORS, "    report.remaining = len(cells) - reached\n", "    report.remaining = 0\n", IN_GRID),
+    (EXECUTORS, "    report = GridReport(remaining=len(cells))\n", "    report = GridReport()\n", IN_GRID),
     (
         POOLED,
         "return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)",
@@ -293,7 +300,9 @@ BUGS = [
     (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
-    (STORE, 'if record and record.config.get("pooled")]', "if record]", IN_STORE),
+    (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
+    (STORE, "for head in self.heads() if head.kind == kind]", "for head in self.heads()]", IN_STORE),
+    (STORE, "self._evaluation if kind == EVALUATION else self._run", "self._run", IN_STORE),
     (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (
@@ -326,8 +335,8 @@ BUGS = [
     (EXECUTORS, "and not workspace.runtime.retry_failed:", "and workspace.runtime.retry_failed:", IN_EXECUTORS),
     (
         EXECUTORS,
-        "            if report.failure_code == DiskFullError.exit_code:\n",
-        "            if False:\n",
+        "        if report.failure_code == DiskFullError.exit_code:\n            raise Full\n",
+        "",
         IN_EXECUTORS,
     ),
     (RECORD, "        result |= part.result\n", "", IN_STORE),
@@ -341,4 +350,63 @@ BUGS = [
     (SETTINGS, 'value < low or (limits.get("open_low", False) and value == low)', "value < low", IN_FIELDS),
     (SETTINGS, "if isinstance(value, float) and not math.isfinite(value):", "if False:", IN_FIELDS),
     (SETTINGS, "        if type(value) is not annotation:\n", "        if False:\n", IN_FIELDS),
+    # many processes, one store
+    (
+        CLAIMS,
+        "        lease = self._watched.get(name) or self._lease(name)\n",
+        "        lease = self._lease(name)\n",
+        IN_CLAIMS,
+    ),
+    (CLAIMS, "lease_duration=LEASE, heartbeat_interval=BEAT)", "lease_duration=LEASE)", IN_CLAIMS),
+    (CLAIMS, "            if not wait:\n                raise Held(name)\n", "", IN_CLAIMS),
+    (CLAIMS, "            sleep(pause, deadline)\n", "            sleep(pause)\n", IN_CLAIMS),
+    (CLAIMS, "                if name in blocked:\n                    raise Held(name)\n", "", IN_CLAIMS),
+    (CLAIMS, "later.append((item, held.name))", "later.append((item, str(item)))", IN_CLAIMS),
+    (
+        CLAIMS,
+        "        if moved:\n            pause = pauses()\n        elif not wait:",
+        "        if not wait:",
+        IN_CLAIMS,
+    ),
+    (CLAIMS, "            sleep(next(pause), deadline)\n", "            sleep(next(pause))\n", IN_CLAIMS),
+    (CLAIMS, "        pause = min(1.5 * pause, LONGEST)\n", "        pause = FIRST / pause * FIRST\n", IN_CLAIMS),
+    (CLAIMS, "for claim in self.all() if claim.age > LEASE]", "for claim in self.all() if claim.gone]", IN_CLAIMS),
+    (
+        CLAIMS,
+        "return Claim(path.stem, owner.hostname, owner.pid, age, dead or",
+        "return Claim(path.stem, owner.hostname, owner.pid, age,",
+        IN_CLAIMS,
+    ),
+    (STORE, "host in (None, host_tag()) and not", "not", IN_STORE),
+    (STORE, "*self.claims.left_behind()", "", IN_STORE),
+    (WORKSPACE, "wait=self.patient, deadline=self.deadline)", "deadline=self.deadline)", IN_EXECUTORS),
+    (WORKSPACE, "wait=self.patient, deadline=self.deadline)", "wait=self.patient)", IN_EXECUTORS),
+    (WORKSPACE, 'if wanted.startswith("cuda:") and int(wanted[5:]) >= gpus:', "if False:", IN_EXECUTORS),
+    (WORKSPACE, "        if self.runtime.require_gpu:\n", "        if False:\n", IN_EXECUTORS),
+    (WORKSPACE, "required = self.runtime.require_gpu or wanted", "required = wanted", IN_EXECUTORS),
+    (WORKSPACE, "            self._said.add(line)\n", "", IN_EXECUTORS),
+    (WORKSPACE, "**arithmetic(self.runtime.engine, self.device), **extra)", "**extra)", IN_EXECUTORS),
+    (RUN, "        _prepare(experiment)\n", "", IN_EXECUTORS),
+    (RUN, "            return done, False\n", "            return done, True\n", IN_EXECUTORS),
+    (EXECUTORS, "    except Held:\n        raise\n", "", IN_EXECUTORS),
+    (EXECUTORS, "(report.done if fresh else report.found)", "report.done", IN_EXECUTORS),
+    (EXECUTORS, 'f"cuda:{number % gpus}"', 'f"cuda:{number}"', IN_EXECUTORS),
+    (EXECUTORS, "and workspace.device.index is None else 0", "else 0", IN_EXECUTORS),
+    (SUBSETS, "if number not in known]", "]", IN_EXECUTORS),
+    (
+        SUBSETS,
+        "in_turn(missing, attempt, wait=workspace.patient, deadline",
+        "in_turn(missing, attempt, deadline",
+        IN_EXECUTORS,
+    ),
+    (
+        RECIPE,
+        "(Fraction(number - 1, count), Fraction(number, count))",
+        "(Fraction(number, count), Fraction(number + 1, count))",
+        IN_GRID,
+    ),
+    (RECIPE, "if 1 <= number <= count <= 100_000", "if number <= count", IN_GRID),
+    (RECIPE, "if whole or not self.shard else", "if True else", IN_GRID),
+    (GRID, '_pool(replace(recipe, shard=""), store, runtime)', "_pool(recipe, store, runtime)", IN_GRID),
+    (GRID, "    if len(records) == len(cells):\n", "    if records:\n", IN_GRID),
 ]

@@ -71,6 +71,7 @@ def test_a_plan_says_stages_hours_disk_batch_and_what_several_processes_take(tmp
     assert none["hours_by_tasks"] is None, "nobody has measured that network"
 
 
+@pytest.mark.slow
 def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
     assert repro(tmp_path, "empirical", "grid", "small.toml", "--workers", "1").returncode == 0

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.damage import collected
-from repro.records.errors import ConfigError, MissingDataError
-from repro.records.folder import as_json, write_folder
+from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
 from repro.records.record import Record, pick, read_records
@@ -440,23 +440,35 @@ def test_a_listing_names_and_sets_aside_a_run_whose_marker_changed(store: Store)
     assert record.run_id in lines[0]
 
 
+def test_a_kind_is_read_without_opening_the_runs_of_another(store: Store) -> None:
+    few = store.save("rare", {"a": 1}, result={"x": 1.0})
+    many = [store.save("common", {"a": number}, result={"x": 1.0}) for number in range(3)]
+    flip(store.root / "runs" / many[0].run_id / "config.json")
+    with collected() as damage:
+        assert [record.run_id for record in store.records("rare")] == [few.run_id]
+    assert damage == []
+    with collected() as damage:
+        assert {record.run_id for record in store.records("common")} == {record.run_id for record in many[1:]}
+    assert len(damage) == 1
+
+
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     save(store)
     model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
     store.checkpoints(model.name).write(b"a finished stage")
     store.checkpoints("0" * 16).write(b"an unfinished one")
-    (store.root / "runs" / ".result.json.999999999").write_bytes(b"")
-    own = store.root / "runs" / f".result.json.{os.getpid()}"
-    own.write_bytes(b"")
-    for name, age in (("old", 7200), ("new", 0), ("held", 7200)):
-        lock = store.root / "locks" / f"{name}.lock"
-        lock.parent.mkdir(exist_ok=True)
-        lock.write_bytes(b"")
-        os.utime(lock, (time.time() - age, time.time() - age))
+    gone, own, elsewhere = (f".result.json.{end}" for end in ("999999999", process_tag(), "01234567.999999999"))
+    for name in (gone, own, elsewhere):
+        (store.root / "runs" / name).write_bytes(b"")
+    old = time.time() - 7200
+    for path in ("locks/old.lock", "locks/new.lock", "claims/old.claim", "claims/torn.claim.break.7.ab"):
+        (store.root / path).parent.mkdir(exist_ok=True)
+        (store.root / path).write_bytes(b"")
+        os.utime(store.root / path, (time.time(), time.time()) if "new" in path else (old, old))
     with store.lock("held"):
-        os.utime(store.root / "locks" / "held.lock", (time.time() - 7200, time.time() - 7200))
         removed = {path.name for path in store.tidy()}
-    assert removed == {model.name, ".result.json.999999999", "old.lock"}
+    assert removed == {model.name, gone, "old.lock", "old.claim", "torn.claim.break.7.ab"}
+    assert (store.root / "runs" / elsewhere).exists()  # of a machine whose processes cannot be seen from here
     assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
-    assert own.exists()
+    assert (store.root / "runs" / own).exists()
     assert store.verify() == []

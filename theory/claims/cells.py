@@ -2,7 +2,7 @@
 
     <store>/cells/runs/<run id>/      one cell: a store of its own, or hundreds of cells would bury the runs in a list
 
-Processes that work on one store share the cells out by locks, a group of cells with the same pretraining at a time.
+Processes that work on one store share the cells out by claims, a group of cells with the same pretraining at a time.
 """
 
 import os
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from repro.base.progress import track
+from repro.records.claims import in_turn
 from repro.records.identity import run_id
-from repro.records.progress import track
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
@@ -136,24 +137,18 @@ def _work_away(*arguments: Any) -> None:
 
 
 def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConfig, Trajectory]:
-    """Simulate the groups nobody else has in hand, then wait for those somebody had, and take over what he left.
+    """Simulate the groups, those that somebody else has in hand last: they are waited for, and taken over if he died.
 
     Returns:
         The cells that were simulated here.
     """
-    from filelock import Timeout
+    own, found = Store(root), {}
 
-    own, left, found = Store(root), [], {}
-    for group in track(groups, label) if label else groups:
-        lock: Any = own.lock(cell_id(group[0].pretrain_key(), oracle))
-        try:
-            with lock.acquire(blocking=False):
-                found |= _simulate(group, own, oracle, label)
-        except Timeout:
-            left.append((lock, group))
-    for lock, group in left:
-        with lock:
-            found |= _simulate(group, own, oracle, label)
+    def attempt(group: list[TheoryConfig]) -> None:
+        with own.lock(cell_id(group[0].pretrain_key(), oracle), wait=False):
+            found.update(_simulate(group, own, oracle, label))
+
+    in_turn(track(groups, label) if label else groups, attempt)
     return found
 
 

@@ -1,6 +1,6 @@
 """Cells: the same numbers from a record, after a kill, and from several processes; nothing simulated twice."""
 
-from typing import Any
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -90,12 +90,11 @@ def test_a_cell_measured_before_a_metric_existed_is_measured_again(store, monkey
 def test_a_group_that_another_process_has_in_hand_is_left_to_it_and_taken_over_after(store, monkeypatch):
     own = cell_store(store)
     order = []
-    groups = [GRID[:2], GRID[2:]]
-    lock: Any = own.lock(cells.cell_id(GRID[0].pretrain_key(), True))
-    with lock:
-        monkeypatch.setattr(cells, "_simulate", lambda group, *rest: dict.fromkeys(
-            (order.append(group[0].signal_strength), lock.release(force=True))))  # fmt: skip
-        cells.work(groups, own.root, True, "")
+    held = ExitStack()
+    held.enter_context(own.lock(cells.cell_id(GRID[0].pretrain_key(), True)))
+    monkeypatch.setattr(cells, "_simulate", lambda group, *rest: dict.fromkeys(
+        (order.append(group[0].signal_strength), held.close())))  # fmt: skip
+    cells.work([GRID[:2], GRID[2:]], own.root, True, "")
     assert order == [1.0, 0.5]
 
 

@@ -22,7 +22,7 @@ from empirical.runs.unlearning import Unlearning
 from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, fit
-from repro.records.settings import build, reject
+from repro.base.settings import build, reject
 
 
 @dataclass(frozen=True)

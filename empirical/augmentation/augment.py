@@ -61,7 +61,7 @@ class Augment:
         """Apply RandAugment, if it is asked for."""
         if self.randaugment is None:
             return images
-        from empirical.data.randaugment import randaugment
+        from empirical.augmentation.randaugment import randaugment
 
         return randaugment(images, draws[:, self.placing :], self.randaugment[1])
 

@@ -1,7 +1,7 @@
 """Ending early: a signal or a time limit, heard at once, or at the next checkpoint where work would be lost.
 
-SIGTERM, SIGUSR1 (a queue's warning), SIGHUP and Ctrl-C raise `Stopped`; inside a trained stage they wait for the
-step to end, so that its state is written first. A second Ctrl-C never waits.
+SIGTERM, SIGUSR1 and SIGUSR2 (a queue's warnings), SIGHUP and Ctrl-C raise `Stopped`; inside a trained stage they wait
+for the step to end, so that its state is written first. A second Ctrl-C never waits.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 TIME = 0  # in place of a signal's number: the time limit
 PATIENCE = 3.0  # seconds a process goes on without its parent, to write its state
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.records.settings import build, hints, range_text
+from repro.base.settings import build, hints, range_text
 
 
 def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -19,7 +19,7 @@ def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callabl
     Decorators stack: the upper one replaces the first parameter that the lower one left.
 
     Args:
-        cls: a frozen dataclass whose fields were declared with `repro.records.settings.setting`.
+        cls: a frozen dataclass whose fields were declared with `repro.base.settings.setting`.
         skip: settings that get no option and keep their default.
     """
     fields = [field for field in dataclasses.fields(cls) if field.name not in skip]
@@ -73,3 +73,18 @@ def _help(field: dataclasses.Field[Any]) -> str:
     notes.append("one of " + ", ".join(map(str, limits["choices"])) if limits.get("choices") else "")
     detail = "; ".join(note for note in notes if note)
     return limits.get("help", "") + (f" ({detail})" if detail else "")
+
+
+def words_of(config: Any, *, skip: tuple[str, ...] = ()) -> list[str]:
+    """Return the options of a command line that give a config again: those of fields that are not at their defaults."""
+    words: list[str] = []
+    for field in dataclasses.fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in skip or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{flag}={one}" for one in values]
+    return words

@@ -1,0 +1,111 @@
+"""Where a study stands, from the store alone: its records say what is done or failed, live claims who has what in hand.
+
+Nothing is asked of the processes that compute, nor of a queue. Nothing here loads torch or an image.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.finished import Finished
+from empirical.studies.plan import plan
+from empirical.studies.recipe import Recipe
+from repro.records.claims import Claim
+from repro.records.pack import readers
+from repro.records.record import Record
+from repro.records.store import Store
+
+STATES = ("done", "diverged", "failed", "running", "pending", "to choose")
+OPEN = STATES[3:]
+RECENT = 32  # finished runs that tell the pace
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One run of a study.
+
+    Attributes:
+        run_id: its identity; empty while its open setting is not chosen, or its data are not here.
+        kind: `unlearn`, `choice` or `floor`.
+        title: method, rule, forget set and seed.
+        state: one of `STATES`.
+        detail: of one that runs, host and process, and when it was last heard of; of one that failed, the error.
+    """
+
+    run_id: str
+    kind: str
+    title: str
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands.
+
+    Attributes:
+        rows: the runs that choose, then the cells.
+        counts: how many there are of each state that occurs.
+        workers: who is at work in the store, on anything: host and process.
+        seconds_left: until the rest should be there, at the pace of the last runs; None while nobody is at work, or
+            before two have ended.
+    """
+
+    rows: list[StatusRow] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    workers: list[str] = field(default_factory=list)
+    seconds_left: float | None = None
+
+    @property
+    def open(self) -> int:
+        """How many runs are neither done nor failed."""
+        return sum(self.counts.get(state, 0) for state in OPEN)
+
+
+def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
+    """Return where a study stands.
+
+    Args:
+        recipe: the study.
+        store: where its runs are, and the claims of those who compute them.
+        runtime: names the folder of local data.
+    """
+    held = {claim.name: claim for claim in store.claims.all() if not claim.gone}
+    known = {record.run_id: record for record in store.records()}
+    rows, finished = [], []
+    for row in plan(recipe, store, runtime, Finished(readers(store))).rows:
+        record, claim = known.get(row.run_id), held.get(row.run_id)
+        if claim is not None:
+            state, detail = "running", f"{where(claim)}, heard of {max(claim.age, 0):.0f} s ago"
+        elif record is not None and record.status == "failed":
+            state, detail = "failed", str(record.result.get("error", ""))
+        elif row.done:
+            state, detail = ("diverged" if record and record.status == "diverged" else "done"), ""
+            finished += [record] if record else []
+        else:
+            state, detail = ("to choose" if row.open else "pending"), ""
+        rows.append(StatusRow(row.run_id, row.kind, _title(row.cell), state, detail))
+    counts = Counter(row.state for row in rows)
+    left = sum(counts[state] for state in OPEN)
+    return Status(
+        rows,
+        counts={state: counts[state] for state in STATES if counts[state]},
+        workers=sorted({where(claim) for claim in held.values()}),
+        seconds_left=_pace(finished) * left if held and len(finished) > 1 else None,
+    )
+
+
+def where(claim: Claim) -> str:
+    """Return who holds a claim, as a person would look for him."""
+    return f"{claim.host.partition('?')[0]} process {claim.pid}"
+
+
+def _title(cell: RunConfig) -> str:
+    return f"{cell.method} {cell.rule} on {cell.difficulty} after {cell.pretrain}, seed {cell.seed}"
+
+
+def _pace(finished: list[Record]) -> float:
+    """Return the seconds between two runs, over the last that ended."""
+    ends = sorted(datetime.fromisoformat(record.provenance["finished"]).timestamp() for record in finished)[-RECENT:]
+    return (ends[-1] - ends[0]) / (len(ends) - 1)

@@ -1,0 +1,171 @@
+"""Who computes: this process (`debug`), processes here (`local`), or an array of SLURM jobs that share the store.
+
+A job is the same command line on the same store, `--executor local`: what is there, in hand and missing is known from
+the store's records and claims alone. Submitit writes the batch script and starts it; what it pickles is that line.
+"""
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGUSR2
+
+from repro.base.ending import Ending
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import check, reject, setting
+from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import say
+
+EXECUTORS = ("local", "debug", "slurm")
+WARNING = 30  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work
+RESTARTS = 100  # of one job; a stage that never reaches a checkpoint would otherwise be queued for ever
+TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<rest>\d+(?::\d+){0,2})")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where a command's work is done. All but `executor` are for SLURM."""
+
+    executor: str = setting("local", "who computes: processes here, this process, or jobs", choices=EXECUTORS)
+    partition: str = setting("", "SLURM partition")
+    account: str = setting("", "SLURM account")
+    tasks: int = setting(1, "jobs of the array, which share the work", low=1, high=10_000)
+    gpus_per_task: int = setting(0, "GPUs of a job; with any, a job that finds none ends", low=0, high=64)
+    time: str = setting("1:00:00", "time limit of a job: minutes, H:MM:SS or D-HH; what is left is queued again")
+    max_parallel: int = setting(0, "jobs that run at once, 0 is all", low=0)
+    slurm: tuple[str, ...] = setting((), "a further option of sbatch, KEY=VALUE; repeatable")
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.executor != "slurm":
+            for name in ("partition", "account", "tasks", "gpus_per_task", "time", "max_parallel", "slurm"):
+                if getattr(self, name) != getattr(Launch, name):
+                    raise reject(name, getattr(self, name), "left out", "it is for --executor slurm")
+        if self.seconds < 60:
+            raise reject("time", self.time, "minutes, H:MM:SS, D-HH or D-HH:MM:SS, at least one minute")
+        for text in self.slurm:
+            if not re.fullmatch(r"[A-Za-z][\w-]*=\S(?:.*\S)?", text):
+                raise reject("slurm", text, "KEY=VALUE, such as cpus-per-task=4")
+
+    @property
+    def seconds(self) -> int:
+        """The time limit of a job in seconds; 0 of a text that is none."""
+        match = TIME.fullmatch(self.time)
+        if match is None:
+            return 0
+        parts = [int(one) for one in match["rest"].split(":")]
+        if match["days"] is not None:
+            units = (3600, 60, 1)
+        else:
+            units = (60, 1) if len(parts) < 3 else (3600, 60, 1)
+        return int(match["days"] or 0) * 86_400 + sum(n * unit for n, unit in zip(parts, units, strict=False))
+
+    @property
+    def working_seconds(self) -> int:
+        """What a job may spend on cells: a tenth of its limit, at least 20 s, at most 5 minutes, is for its ends."""
+        return self.seconds - min(300, max(20, self.seconds // 10))
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The further options of sbatch by name."""
+        return dict(text.split("=", 1) for text in self.slurm)
+
+    @property
+    def workers(self) -> int:
+        """Processes of a job where none are named: one a GPU, or one a core that it asks for."""
+        return 0 if self.gpus_per_task else int(self.options.get("cpus-per-task", "1"))
+
+
+with_launch = with_settings(Launch)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """An array of jobs.
+
+    Attributes:
+        title: what it does, for people.
+        words: the command line of each job.
+        jobs: how many.
+    """
+
+    title: str
+    words: tuple[str, ...]
+    jobs: int
+
+
+def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
+    """Submit waves of jobs, each after the end of the one before, and say their numbers.
+
+    Raises:
+        MissingDataError: where there is no SLURM.
+        ModuleNotFoundError: without the extra `cluster`.
+        ConfigError: with what SLURM answered, when it refuses the job.
+    """
+    import submitit
+
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise MissingDataError("executor = 'slurm': no sbatch here; submit from a login node, or use --executor local")
+    Store(store).ensure_writable()
+    before = ""
+    for wave in waves:
+        executor = submitit.AutoExecutor(store.absolute() / "cluster", cluster="slurm")
+        after = {"dependency": f"afterany:{before}"} if before else {}
+        named = {"partition": launch.partition, "account": launch.account, "gpus_per_task": launch.gpus_per_task}
+        given = {f"slurm_{key}": value for key, value in named.items() if value}
+        executor.update_parameters(
+            name=f"repro-{name}", timeout_min=math.ceil(launch.seconds / 60), slurm_signal_delay_s=WARNING,
+            slurm_array_parallelism=launch.max_parallel or wave.jobs,
+            slurm_additional_parameters={"requeue": True, **after, **launch.options}, **given,
+        )  # fmt: skip
+        task = Task(wave.words, launch.working_seconds)
+        try:
+            with executor.batch():
+                jobs = [executor.submit(task) for _ in range(wave.jobs)]
+        except (subprocess.CalledProcessError, submitit.core.utils.FailedJobError) as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(f"executor = 'slurm': sbatch refused the job: {said[-300:]}") from error
+        before = str(jobs[0].job_id).partition("_")[0]
+        say(f"submitted job {before}, {wave.jobs} tasks: {wave.title}")
+    say(f"logs: {store / 'cluster'}; state: `repro empirical status`, `repro list`")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job does: a command line. Ended by its time limit it queues itself again, to go on from its checkpoint.
+
+    A job that is preempted ends at its next checkpoint, and SLURM queues it again; one that is cancelled ends.
+
+    Attributes:
+        words: the command line.
+        seconds: after which its command ends by itself, or is warned by SIGUSR2.
+    """
+
+    words: tuple[str, ...]
+    seconds: float
+
+    def __call__(self) -> None:
+        """Run the command line; the job's exit code is its own."""
+        from repro.commands.cli import app, run
+
+        started = time.monotonic()
+        Ending().listen(interrupt=False)
+        code = run(lambda: app(list(self.words), standalone_mode=False))
+        late = time.monotonic() - started >= self.seconds and code == 0
+        if late or code == 128 + SIGUSR2:
+            self._again()
+        if code:
+            sys.exit(code)
+
+    @staticmethod
+    def _again() -> None:
+        array, number = (os.environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))
+        job = f"{array}_{number}" if array else os.environ.get("SLURM_JOB_ID", "")
+        if int(os.environ.get("SLURM_RESTART_COUNT", "0")) < RESTARTS:
+            subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
