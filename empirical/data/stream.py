@@ -155,7 +155,7 @@ def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:
 
     Args:
         path: the file; size: edge of the result.
-        draws: five uniform numbers, see `empirical.augmentation.augment.boxes`; the third mirrors the image below a half.
+        draws: five uniform numbers, see `boxes` of the augmentation; the third mirrors the image from a half on.
 
     Raises:
         IntegrityError: naming the file that cannot be decoded.

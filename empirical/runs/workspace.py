@@ -81,9 +81,10 @@ class Workspace:
         Raises:
             MissingDataError: when it would fall back and a GPU is required.
         """
-        if self.runtime.engine != "graph" or images.is_cuda:
+        on_gpu = self.device.type == "cuda"
+        if self.runtime.engine != "graph" or images.is_cuda or (on_gpu and hasattr(images, "ahead")):
             return self.runtime.engine
-        why = "there is no GPU" if self.device.type == "cpu" else "the images are streamed, not on the GPU"
+        why = "the images are read one by one, not ahead" if on_gpu else "there is no GPU"
         if self.runtime.require_gpu:
             raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
         self._fall_back(f"engine = 'graph': {why}; steps run eagerly")

@@ -18,7 +18,7 @@ from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Runtime
 from empirical.training.batches import Arranger, Feed, Rows, Sets
-from empirical.training.loop import Stage, fit
+from empirical.training.loop import Stage, Step, fit
 from empirical.training.rules import Plain
 from repro.base.errors import IntegrityError
 from tests.empirical.recorded_ops import ReplayOnCpu
@@ -134,8 +134,16 @@ def test_images_in_memory_are_cut_alike(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_decoded_is_named_by_a_reader(images: StreamedImages) -> None:
     (images.root / "18.jpg").write_bytes(b"nonsense")
     for readers in (0, 1):
-        with pytest.raises(IntegrityError, match=r"18\.jpg: the image cannot be decoded"):
+        with pytest.raises(IntegrityError, match=r"18\.jpg: the image cannot be decoded") as caught:
             fit(network(), stage_of(replace(images, readers=readers)))
+        assert "\n" not in str(caught.value), "one line, no traceback of a reader"
+
+
+def test_what_was_cut_as_it_was_read_is_not_cut_again(images: StreamedImages) -> None:
+    read, draws = torch.zeros(3, 3, SIZE, SIZE, dtype=torch.uint8), torch.rand(3, 5)
+    assert Step(network(), stage_of(images)).augment(read, draws) is read
+    held = torch.randint(0, 256, (COUNT, 3, SIZE, SIZE), dtype=torch.uint8)
+    assert not torch.equal(Step(network(), stage_of(held)).augment(held[:3], draws), held[:3])
 
 
 def test_a_picture_that_torch_does_not_know_is_read_by_pillow(tmp_path: Path) -> None:
