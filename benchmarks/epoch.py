@@ -13,7 +13,7 @@ from released_path import Trainer, epoch, loader, released_flags
 from training_cases import Case, build_stage, fast_precision, random_images, random_mask
 from training_command import arguments, keep, prepare
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.images import load_dataset
 from empirical.methods.retain import Retrain
 from empirical.models.network import predict

@@ -23,7 +23,7 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.pack import readers
 from repro.records.store import Store
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from empirical.data.augment import PLANS
+from empirical.augmentation.augment import PLANS
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network

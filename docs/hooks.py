@@ -7,10 +7,10 @@ import typer
 from mkdocs.structure.files import File, Files
 
 from empirical.settings.run_config import RunConfig
+from repro.base import errors
+from repro.base.glossary import CONCEPTS, NUMBERS, Term
+from repro.base.settings import range_text
 from repro.commands.cli import app
-from repro.records import errors
-from repro.records.glossary import CONCEPTS, NUMBERS, Term
-from repro.records.settings import range_text
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -10,8 +10,8 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from repro.records.errors import ConfigError
-from repro.records.settings import choose
+from repro.base.errors import ConfigError
+from repro.base.settings import choose
 
 METHODS = {
     "retrain": "empirical.methods.retain:Retrain",
@@ -97,25 +97,37 @@ class Dataset:
         files: `module:function` that lists the files it is read from, called with its name, its options and the folder
             of local data; empty: nobody can say, so its decoded content identifies it.
         images: how many training images it has, so that a plan can say how long a study takes; 0: not known.
+        test_images: how many for testing; edge: of an image in pixels; 0: not known.
+        estimates: whether memorization scores are estimated here; otherwise they have to be imported.
     """
 
     home: str
     files: str = ""
     images: int = 0
+    test_images: int = 0
+    edge: int = 0
+    estimates: bool = True
 
 
 DATASETS = {
-    "digits": Dataset("empirical.data.builtin:load_digits", "empirical.data.source:digits_files", 1_437),
+    "digits": Dataset("empirical.data.builtin:load_digits", "empirical.data.source:digits_files", 1_437, 360, 8),
     "signal-noise": Dataset("empirical.data.builtin:load_signal_noise"),
-    "cifar10": Dataset("empirical.data.files:load_cifar10", "empirical.data.source:cifar_files", 50_000),
-    "cifar100": Dataset("empirical.data.files:load_cifar100", "empirical.data.source:cifar_files", 50_000),
+    "cifar10": Dataset("empirical.data.files:load_cifar10", "empirical.data.source:cifar_files", 50_000, 10_000, 32),
+    "cifar100": Dataset("empirical.data.files:load_cifar100", "empirical.data.source:cifar_files", 50_000, 10_000, 32),
     "tinyimagenet100": Dataset(
-        "empirical.data.files:load_tinyimagenet100", "empirical.data.source:parquet_files", 50_000
+        "empirical.data.files:load_tinyimagenet100", "empirical.data.source:parquet_files", 50_000, 5_000, 32
     ),
     "tiny-imagenet": Dataset(
-        "empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files", 100_000
+        "empirical.data.folders:load_tiny_imagenet", "empirical.data.source:folder_files", 100_000, 10_000, 64
     ),
-    "imagenet": Dataset("empirical.data.folders:load_imagenet", "empirical.data.source:folder_files", 1_281_167),
+    "imagenet": Dataset(
+        "empirical.data.folders:load_imagenet",
+        "empirical.data.source:folder_files",
+        1_281_167,
+        50_000,
+        224,
+        estimates=False,
+    ),
     "folder": Dataset("empirical.data.folders:load_folder", "empirical.data.source:folder_files"),
 }
 
@@ -168,6 +180,14 @@ WEIGHTS = {
     "resnet34-imagenet": 21_289_802,
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
     "patch-cnn-bias": 20_500, "patch-cnn-mean": 20_480, "patch-cnn-head": 20_520, "patch-cnn-deep": 20_880,
+}  # fmt: skip
+# Of one image at an edge, in pixels: millions of multiplications and additions, and thousands of numbers that are kept
+# for the way back. Both grow with the area of an image, about; a test counts them.
+WORK = {
+    "resnet8": (32, 25.0, 164), "resnet8-narrow": (32, 6.47, 83.5), "resnet8-strided": (32, 6.25, 44.1),
+    "resnet8-wide": (32, 97.4, 167), "resnet18": (32, 1111, 1187), "resnet34": (32, 2319, 2014),
+    "resnet50": (32, 2596, 6442), "resnet18-imagenet": (224, 3627, 5356), "resnet34-imagenet": (224, 7327, 7873),
+    "resnet50-imagenet": (224, 8174, 21_340), "vgg16-bn": (32, 628, 925), "vit-s": (32, 2841, 15_747),
 }  # fmt: skip
 # Names with a part of their own, such as `timm:resnet18`: the part behind the colon is the loader's `name`.
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -242,6 +262,16 @@ def forget_set(name: str) -> ForgetSet:
 def model_weights(name: str) -> int:
     """Return about how many weights a model has at ten classes; 0 where nobody has said."""
     return WEIGHTS.get(name, 0)
+
+
+def model_work(name: str, edge: int) -> tuple[float, float]:
+    """Return the multiplications and additions of an image's forward pass, and the numbers kept for the way back.
+
+    Both are 0 where nobody has said.
+    """
+    known_edge, mega, kilo = WORK.get(name, (1, 0.0, 0.0))
+    area = (edge / known_edge) ** 2 if edge else 1.0
+    return mega * 1e6 * area, kilo * 1e3 * area
 
 
 def _entry(kind: str, name: str, cls: Any) -> Any:

@@ -15,7 +15,7 @@ from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 TINY = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,

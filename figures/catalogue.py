@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from repro.records.settings import choose
+from repro.base.settings import choose
 
 if TYPE_CHECKING:
     from figures.drawing.drawing import Drawing

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import build
 from repro.records.identity import run_id
 from repro.records.pack import PackedStore
 from repro.records.record import Record
-from repro.records.settings import build
 from theory.config import TheoryConfig
 
 PACKS = sorted((Path(__file__).parents[1] / "results").glob("*.parquet"))
@@ -42,6 +42,7 @@ def test_a_setting_added_later_changes_the_identity_of_no_committed_record(recor
         own = [record for record in records if CONFIGS[record.kind] is cls]
         assert own
         for record in own:
-            values = {field.name: getattr(build(cls, record.config), field.name) for field in fields(cls)}
+            built = build(cls, record.config)
+            values = {field.name: getattr(built, field.name) for field in fields(cls)}
             assert run_id(record.kind, later(**values)) == record.run_id
             assert run_id(record.kind, later(**values, added="on")) != record.run_id

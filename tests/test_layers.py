@@ -12,6 +12,7 @@ FORBIDDEN = {
     "empirical": {"theory", "figures", "matplotlib", "seaborn"},
     "figures": {"theory", "empirical", "torch", "torchvision", "numba"},
 }
+FLOORS = ("repro.base", "repro.records")  # the first below the second, both below every package
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -48,14 +49,22 @@ def test_imports_go_downwards_only(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert not roots & FORBIDDEN.get(package, set())
     if package != "repro":
-        assert not [
-            name for name in imports(path) if name.startswith("repro.") and not name.startswith("repro.records")
-        ]
+        assert not [name for name in imports(path) if name.startswith("repro.") and not name.startswith(FLOORS)]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "repro" / "records").glob("*.py")), ids=lambda path: path.stem)
-def test_the_floor_imports_nothing_above_it(path: Path) -> None:
-    assert all(name.startswith("repro.records") for name in internal(path))
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [(path, FLOORS[: FLOORS.index(floor) + 1]) for floor in FLOORS
+     for path in sorted((ROOT / floor.replace(".", "/")).glob("*.py"))],
+    ids=lambda given: module_name(given) if isinstance(given, Path) else "",
+)  # fmt: skip
+def test_a_floor_imports_nothing_above_it(path: Path, below: tuple[str, ...]) -> None:
+    assert all(name.startswith(below) for name in internal(path))
+
+
+def test_what_a_terminal_sees_knows_no_command() -> None:
+    for path in sorted((ROOT / "repro" / "terminal").glob("*.py")):
+        assert not [name for name in internal(path) if name.startswith("repro.commands")], path
 
 
 def test_there_are_no_import_cycles() -> None:

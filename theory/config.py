@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from repro.records.errors import ConfigError
-from repro.records.schedule import parse_schedule
-from repro.records.settings import check, choose, refuse_cost, reject, setting
+from repro.base.errors import ConfigError
+from repro.base.schedule import parse_schedule
+from repro.base.settings import check, choose, refuse_cost, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from repro.records.progress import track
-from repro.records.settings import reject
+from repro.base.progress import track
+from repro.base.settings import reject
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.directions import sphere_directions
 from theory.meanfield import (

@@ -9,7 +9,7 @@ import torch
 
 from empirical.data.images import ImageSet, channel_statistics, no_options, stratified_subset
 from empirical.settings.run_config import Runtime
-from repro.records.settings import build, check, refuse_cost, reject, setting
+from repro.base.settings import build, check, refuse_cost, reject, setting
 
 PICTURE = 32  # edge of a CIFAR image
 LABELS = ("balanced", "iid")

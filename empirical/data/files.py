@@ -13,9 +13,9 @@ from torch import Tensor
 from empirical.data.images import ImageSet, channel_statistics, no_options
 from empirical.data.source import data_root, file_digest, parquet_files
 from empirical.settings.run_config import Runtime
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.progress import track
 from repro.records.folder import read_sealed, write_sealed
-from repro.records.progress import track
 from repro.records.shipped import cache_folder
 
 LARGEST_LABEL = 2**20

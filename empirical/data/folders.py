@@ -1,11 +1,9 @@
 """Image folders (`train/<class>/*.jpg`, `val/<class>/*.jpg`): in memory where they fit, read on demand where not."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +11,10 @@ from torch import Tensor
 
 from empirical.data.images import ImageSet, channel_statistics, stratified_subset
 from empirical.data.source import SUFFIXES, data_root, image_files
+from empirical.data.stream import StreamedImages
 from empirical.settings.run_config import Runtime
-from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.settings import build, check, refuse_cost, reject, setting
+from repro.base.errors import MissingDataError
+from repro.base.settings import build, check, refuse_cost, reject, setting
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -26,6 +25,7 @@ class FolderOptions:
 
     folder: str = setting("", "folder under the data root; empty is the name of the data set")
     size: int = setting(64, "edge the images are brought to: short side scaled, centre cut", unit="pixels", low=8)
+    margin: float = setting(1.0, "length of the scaled short side over the edge that is cut out of it", low=1, high=4)
     memory: float = setting(8.0, "largest data set held in memory", unit="GiB", low=0)
 
     def __post_init__(self) -> None:
@@ -34,70 +34,6 @@ class FolderOptions:
         parts = Path(self.folder).parts
         if Path(self.folder).is_absolute() or ".." in parts:
             raise reject("folder", self.folder, "a folder under the data root, without '..'")
-
-
-@dataclass(frozen=True)
-class StreamedImages:
-    """Images on disk that answer like a uint8 tensor `(n, 3, size, size)` on the CPU.
-
-    Attributes:
-        paths: one file an image.
-        size: edge of the decoded images.
-    """
-
-    paths: tuple[Path, ...] = field(repr=False)
-    size: int
-    dtype = torch.uint8
-    device = torch.device("cpu")
-    is_cuda = False
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """`(n, 3, size, size)`."""
-        return (len(self.paths), 3, self.size, self.size)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        """Decode the images of an index tensor, array or slice, in parallel."""
-        places = range(len(self))[index] if isinstance(index, slice) else np.asarray(index).tolist()
-        with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-            return torch.stack(list(pool.map(lambda place: read_image(self.paths[place], self.size), places)))
-
-    def split(self, count: int) -> Iterator[Tensor]:
-        """Yield the images in chunks, as `torch.Tensor.split` does."""
-        return (self[slice(start, start + count)] for start in range(0, len(self), count))
-
-    def to(self, device: torch.device) -> "StreamedImages":
-        """Return the images themselves: each batch moves on its own."""
-        return self
-
-
-def read_image(path: Path, size: int) -> Tensor:
-    """Return an image file as `(3, size, size)` uint8: the short side scaled to `size`, then the centre cut out.
-
-    Raises:
-        IntegrityError: naming the file that cannot be decoded.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return torch.from_numpy(scaled(image, size))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise IntegrityError(f"{path.parent.name}/{path.name}: the image cannot be decoded ({error})") from error
-
-
-def scaled(image: Any, size: int) -> np.ndarray:
-    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `size`, then the centre cut out."""
-    from PIL import Image
-
-    scale = size / min(image.size)
-    width, height = (max(size, round(edge * scale)) for edge in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1).copy()
 
 
 def load_folder(options: dict[str, Any], runtime: Runtime) -> ImageSet:
@@ -111,8 +47,8 @@ def load_tiny_imagenet(options: dict[str, Any], runtime: Runtime) -> ImageSet:
 
 
 def load_imagenet(options: dict[str, Any], runtime: Runtime) -> ImageSet:
-    """Return ImageNet-1K (224x224) from a folder `imagenet` with `train/` and `val/`; it is read on demand."""
-    return _load("imagenet", FolderOptions(size=224), options, runtime)
+    """Return ImageNet-1K from a folder `imagenet` with `train/` and `val/`: 224 of 256 pixels, read on demand."""
+    return _load("imagenet", FolderOptions(size=224, margin=256 / 224), options, runtime)
 
 
 def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSet:
@@ -123,45 +59,64 @@ def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> 
     chosen = build(FolderOptions, options, where="dataset_options")
     root = folder_place(name, data_root(runtime))
     if (root / "train").is_dir():
-        return _load_sides(f"folder:{name}", root, chosen)
+        return _load_sides(f"folder:{name}", root, chosen, runtime)
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
     if len(classes) < 2:
         raise MissingDataError(
             f"dataset folder:{name}: {root} holds neither train/ nor a folder for each of its classes"
         )
-    paths, labels = _files(root, classes)
-    test = stratified_subset(labels.numpy(), max(1, len(paths) // 5), np.random.default_rng(0))
-    train = np.setdiff1d(np.arange(len(paths)), test)
-    train_side, test_side = (([paths[row] for row in rows], labels[torch.from_numpy(rows)]) for rows in (train, test))
-    return _image_set(f"folder:{name}", train_side, test_side, classes=len(classes), chosen=chosen)
+    whole = _files(root, classes)
+    test = stratified_subset(whole.labels.numpy(), max(1, len(whole.labels) // 5), np.random.default_rng(0))
+    train = np.setdiff1d(np.arange(len(whole.labels)), test)
+    sides = (Files(root, [whole.names[row] for row in rows], whole.labels[torch.from_numpy(rows)])
+             for rows in (train, test))  # fmt: skip
+    return _image_set(f"folder:{name}", *sides, classes=len(classes), chosen=chosen, runtime=runtime)
 
 
 def _load(name: str, defaults: FolderOptions, options: dict[str, Any], runtime: Runtime) -> ImageSet:
-    chosen = build(FolderOptions, {"size": defaults.size, **options}, where="dataset_options")
-    return _load_sides(name, data_root(runtime) / (chosen.folder or name), chosen)
+    given = {"size": defaults.size, "margin": defaults.margin, **options}
+    chosen = build(FolderOptions, given, where="dataset_options")
+    return _load_sides(name, data_root(runtime) / (chosen.folder or name), chosen, runtime)
 
 
-def _load_sides(name: str, root: Path, chosen: FolderOptions) -> ImageSet:
+def _load_sides(name: str, root: Path, chosen: FolderOptions, runtime: Runtime) -> ImageSet:
     test = next((root / side for side in ("val", "test") if (root / side).is_dir()), root / "val")
     if not (root / "train").is_dir() or not test.is_dir():
         raise MissingDataError(f"dataset {name}: needs {root}/train/<class>/ and {test}/<class>/; see --data-root")
     classes = sorted(entry.name for entry in (root / "train").iterdir() if entry.is_dir())
     sides = (_files(folder, classes) for folder in (root / "train", test))
-    return _image_set(name, *sides, classes=len(classes), chosen=chosen)
+    return _image_set(name, *sides, classes=len(classes), chosen=chosen, runtime=runtime)
 
 
-Files = tuple[list[Path], Tensor]
+class Files(NamedTuple):
+    """The images of a side: their names below its folder, ordered by class and name, and labels `(n,)`."""
+
+    root: Path
+    names: list[str]
+    labels: Tensor
 
 
-def _image_set(name: str, train: Files, test: Files, *, classes: int, chosen: FolderOptions) -> ImageSet:
+def _image_set(
+    name: str, train: Files, test: Files, *, classes: int, chosen: FolderOptions, runtime: Runtime
+) -> ImageSet:
     """Return two sides as a data set, in memory where they fit."""
-    (train_paths, train_labels), (test_paths, test_labels) = train, test
-    fits = (len(train_paths) + len(test_paths)) * 3 * chosen.size**2 <= chosen.memory * 2**30
-    sides: list[Any] = [StreamedImages(tuple(paths), chosen.size) for paths in (train_paths, test_paths)]
+    fits = (len(train.names) + len(test.names)) * 3 * chosen.size**2 <= chosen.memory * 2**30
+    on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
+    how = {"short": round(chosen.size * chosen.margin), "readers": runtime.readers or (_cores() if on_gpu else 0)}
+    sides: list[Any] = [
+        StreamedImages(side.root, tuple(side.names), chosen.size, pinned=on_gpu, **how) for side in (train, test)
+    ]
     if fits:
         sides = [side[slice(None)] for side in sides]
     mean, std = channel_statistics(sides[0]) if fits else IMAGENET
-    return ImageSet(name, sides[0], train_labels, sides[1], test_labels, classes, mean, std)
+    names = tuple(train.names)
+    return ImageSet(name, sides[0], train.labels, sides[1], test.labels, classes, mean, std, names)
+
+
+def _cores() -> int:
+    """Return the cores this process may use, those of other GPUs' processes apart."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, here // max(1, torch.cuda.device_count()))
 
 
 def folder_place(name: str, root: Path) -> Path:
@@ -181,7 +136,12 @@ def any_folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[
 
 def _files(folder: Path, classes: list[str]) -> Files:
     """Return the image files of a side, ordered by class and name, and their labels."""
-    found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
-    if not found:
+    names: list[str] = []
+    counts = []
+    for name in classes:
+        found = [path.relative_to(folder).as_posix() for path in image_files(folder / name)]
+        names += found
+        counts.append(len(found))
+    if not names:
         raise MissingDataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}) of the classes in train/")
-    return [path for path, _ in found], torch.tensor([label for _, label in found])
+    return Files(folder, names, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))

@@ -8,9 +8,9 @@ import numpy as np
 
 from empirical.registry import forget_set, load
 from empirical.settings.run_config import RunConfig
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
+from repro.base.settings import reject
 from repro.records.identity import derive_seed, digest
-from repro.records.settings import reject
 
 RELEASED_VALIDATION = 0.1
 RELEASED_SPLIT_SEED = 1

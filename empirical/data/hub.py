@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from empirical.data.files import decode_image, image_set, read_columns
-from empirical.data.folders import scaled
 from empirical.data.images import ImageSet
 from empirical.data.source import data_root
+from empirical.data.stream import scaled
 from empirical.settings.run_config import Runtime
-from repro.records.errors import MissingDataError
-from repro.records.settings import build, check, reject, setting
+from repro.base.errors import MissingDataError
+from repro.base.settings import build, check, reject, setting
 
 TEST_SIDES = ("test", "validation", "valid", "val")
 

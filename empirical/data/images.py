@@ -1,7 +1,7 @@
 """Image sets as one tensor each: decoded once, kept as uint8 (or float where the data is real-valued)."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from empirical.registry import load
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class ImageSet:
         test_images, test_labels: the same for the held-out set.
         classes: number of classes.
         mean, std: per-channel statistics of images scaled to [0, 1], `c` numbers each.
+        train_names: file names of the training images, such as `n01440764/n01440764_10026.JPEG`; empty where they are
+            no files.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ImageSet:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    train_names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for side in ("train", "test"):
@@ -84,8 +87,16 @@ def subset(images: ImageSet, side: str, count: int) -> ImageSet:
     if count > len(labels):
         raise reject(f"n_{side}", count, f"at most {len(labels)} on {images.name}")
     keep = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
-    kept = {f"{side}_images": getattr(images, f"{side}_images")[keep], f"{side}_labels": labels[keep]}
+    held = picked(getattr(images, f"{side}_images"), keep)
+    kept: dict[str, Any] = {f"{side}_images": held, f"{side}_labels": labels[keep]}
+    if side == "train" and images.train_names:
+        kept["train_names"] = tuple(images.train_names[row] for row in keep.tolist())
     return replace(images, **kept)
+
+
+def picked(images: Any, rows: Tensor) -> Any:
+    """Return some rows of images: of a tensor as a tensor, of images on disk as images on disk, none of them read."""
+    return images.pick(rows) if hasattr(images, "pick") else images[rows]
 
 
 def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

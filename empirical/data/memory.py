@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from empirical.data.images import ImageSet
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from empirical.settings.rule_labels import parse_value
-from repro.records.errors import ConfigError, MissingDataError
-from repro.records.settings import choose
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import choose
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.loop import Logits
-from repro.records.settings import check, setting
+from repro.base.settings import check, setting
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from sklearn.metrics import roc_curve
 from sklearn.svm import SVC
 
 from empirical.data.images import stratified_subset
-from empirical.metrics.evaluation import Evaluation, Outputs, prefix, probabilities
+from empirical.metrics.evaluation import Evaluation, prefix, probabilities
+from empirical.metrics.outputs import Outputs, by_chunks
 
 TINY = 1e-30
 FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}
@@ -148,13 +149,14 @@ def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
 
 def membership_scores(outputs: Outputs, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Return scores `(n,)` that are higher for likely members."""
-    p = probabilities(outputs.logits)
-    return {
-        "loss": -losses(outputs.logits, labels),
-        "confidence": confidence(p, labels),
-        "entropy": -entropy(p),
-        "m_entropy": -modified_entropy(p, labels),
-    }
+
+    def scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        p = probabilities(logits)
+        four = (-losses(logits, labels), confidence(p, labels), -entropy(p), -modified_entropy(p, labels))
+        return np.stack(four, axis=1)
+
+    found = by_chunks(scores, outputs.logits, labels)
+    return dict(zip(("loss", "confidence", "entropy", "m_entropy"), np.ascontiguousarray(found.T), strict=True))
 
 
 def threshold_numbers(members: np.ndarray, others: np.ndarray) -> dict[str, float]:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from scipy.special import rel_entr
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
+from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict
 from empirical.settings.run_config import RunConfig
 
@@ -48,7 +49,7 @@ def accuracies(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def share_correct(logits: np.ndarray, labels: np.ndarray) -> float:
+def share_correct(logits: Any, labels: np.ndarray) -> float:
     """Return the accuracy of logits `(n, classes)`, in [0, 1]."""
     return float(np.mean(logits.argmax(1) == labels))
 
@@ -68,7 +69,7 @@ def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
 def validation_accuracy(evaluation: Evaluation) -> float:
     """Return the original's accuracy on the held-out rows, on test images or (D17 "train") on augmented ones."""
     rows = evaluation.split.validation
-    logits = evaluation.outputs["original"].train.logits[rows]
+    logits = evaluation.outputs["original"].train.pick(rows).logits
     if evaluation.config.fidelity.validation_images == "train":
         augment = augmentation(evaluation.config)
         images = evaluation.trained_on[torch.from_numpy(rows).to(evaluation.trained_on.device)]
@@ -151,18 +152,24 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for role in ("unlearned", "original"):
         for name in SETS:
-            ours, theirs = (probabilities(evaluation.on(r, name)[0].logits) for r in (role, "retrained"))
-            found[f"{prefix(role)}jsd_{name}"] = float(jensen_shannon(ours, theirs).mean())
-            distance = np.linalg.norm(ours - theirs, axis=1).mean()
-            found[f"{prefix(role)}activation_distance_{name}"] = float(distance)
+            apart = by_chunks(_apart, *(evaluation.on(r, name)[0].logits for r in (role, "retrained")))
+            divergence, distance = np.ascontiguousarray(apart.T)
+            found[f"{prefix(role)}jsd_{name}"] = float(divergence.mean())
+            found[f"{prefix(role)}activation_distance_{name}"] = float(distance.mean())
         layers = weight_distances(evaluation.networks[role](), evaluation.networks["retrained"]())
         found[f"{prefix(role)}weight_distance"] = list(layers.values())
         found["weight_layers"] = list(layers)
     images = evaluation.images.train_images[torch.from_numpy(evaluation.split.forget)]
     random = predict(evaluation.networks["random"](), images)[0].double().cpu().numpy()
     for role in ("unlearned", "original", "retrained"):
-        found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits, random)
+        found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits[:], random)
     return found
+
+
+def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the divergence and the distance of the answers of two models to each image, `(n, 2)`."""
+    p, q = probabilities(ours), probabilities(theirs)
+    return np.stack([jensen_shannon(p, q), np.linalg.norm(p - q, axis=1)], axis=1)
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -29,10 +29,12 @@ def entanglement(evaluation: Evaluation) -> dict[str, float]:
 def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
     """Return the scores of one model by name."""
     released = evaluation.config.fidelity.entanglement_scale == "released"
-    retain, forget = evaluation.on(role, "retain"), evaluation.on(role, "forget")
-    pair = (unit_rows(retain[0].features.astype(float)), unit_rows(forget[0].features.astype(float)))
-    by_class = class_pairs(pair, (retain[1], forget[1]))
-    pooled = class_pairs(pair, (retain[1], forget[1]), least=1) if released else by_class
+    sides = [evaluation.on(role, name) for name in ("retain", "forget")]
+    retain, forget = (unit_rows(outputs.features.astype(float)) for outputs, _ in sides)
+    pair = (retain, forget)
+    labels: Pair = (sides[0][0].labels(sides[0][1]), sides[1][0].labels(sides[1][1]))
+    by_class = class_pairs(pair, labels)
+    pooled = class_pairs(pair, labels, least=1) if released else by_class
     generator = np.random.default_rng(evaluation.seed)
     measure = partial(overlap, generator=generator, scale="max" if released else "diameter")
     spread = partial(variance_ratio, coincident=0.0 if released else float("nan"))

@@ -10,29 +10,16 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from empirical.data.forget import Split
-from empirical.data.images import ImageSet
-from empirical.models.network import Network, predict
+from empirical.data.images import ImageSet, picked
+from empirical.metrics.outputs import ModelOutputs, Outputs
+from empirical.models.network import Network
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import reject
 from repro.records.identity import derive_seed, digest
-from repro.records.settings import reject
 
 T = TypeVar("T")
 ROLES = ("original", "retrained", "unlearned")
 SETS = ("retain", "forget", "test")
-
-
-class Outputs(NamedTuple):
-    """Logits `(n, classes)`, float64, and features `(n, f)`, float32, of a model in evaluation mode."""
-
-    logits: np.ndarray
-    features: np.ndarray
-
-
-class ModelOutputs(NamedTuple):
-    """A model's outputs on all training images and on all test images, without augmentation."""
-
-    train: Outputs
-    test: Outputs
 
 
 class Measured(NamedTuple):
@@ -109,12 +96,9 @@ class Evaluation:
         """Return the evaluation with the forget and test images of `seen`; the retain set stays whole."""
         rows = torch.from_numpy(seen.test)
         images = replace(
-            self.images, test_images=self.images.test_images[rows], test_labels=self.images.test_labels[rows]
+            self.images, test_images=picked(self.images.test_images, rows), test_labels=self.images.test_labels[rows]
         )
-        outputs = {
-            role: ModelOutputs(train, Outputs(test.logits[seen.test], test.features[seen.test]))
-            for role, (train, test) in self.outputs.items()
-        }
+        outputs = {role: ModelOutputs(train, test.pick(seen.test)) for role, (train, test) in self.outputs.items()}
         return replace(self, images=images, split=replace(self.split, forget=seen.forget), outputs=outputs)
 
     def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
@@ -123,8 +107,8 @@ class Evaluation:
         labels = self.images.train_labels.numpy()
         for name in ("retain", "forget"):
             rows = getattr(self.split, name)
-            yield name, Outputs(train.logits[rows], train.features[rows]), labels[rows]
-        yield "test", test, self.images.test_labels.numpy()
+            yield name, train.pick(rows), labels[rows]
+        yield "test", test._replace(logits=test.read()), self.images.test_labels.numpy()
 
     def once(self, role: str, name: str, make: Callable[[], T]) -> T:
         """Return `make()`; for the original and the retrained model, which many runs share, only the first time."""
@@ -135,16 +119,6 @@ class Evaluation:
     def on(self, role: str, name: str) -> tuple[Outputs, np.ndarray]:
         """Return the outputs and labels of one set of one model."""
         return next((outputs, labels) for found, outputs, labels in self.sets(role) if found == name)
-
-
-def model_outputs(network: Network, images: ImageSet) -> ModelOutputs:
-    """Compute a model's logits and features on all training and test images."""
-    return ModelOutputs(_outputs(network, images.train_images), _outputs(network, images.test_images))
-
-
-def _outputs(network: Network, images: Tensor) -> Outputs:
-    logits, features = predict(network, images)
-    return Outputs(logits.double().cpu().numpy(), features.float().cpu().numpy())
 
 
 def prefix(role: str) -> str:

@@ -5,6 +5,7 @@ from scipy.special import logsumexp
 
 from empirical.data.images import stratified_subset
 from empirical.metrics.evaluation import Evaluation
+from empirical.metrics.outputs import by_chunks
 
 MOST_FEATURES = 500
 MOST_KLOM = 100
@@ -18,7 +19,7 @@ def margins(evaluation: Evaluation) -> dict[str, np.ndarray | float]:
     found = {}
     for role in evaluation.roles:
         outputs, labels = evaluation.on(role, "forget")
-        found[f"margin_{role}"] = margin(outputs.logits, labels).astype(np.float32)
+        found[f"margin_{role}"] = by_chunks(margin, outputs.logits, labels).astype(np.float32)
     ours, theirs = (np.sort(found[f"margin_{role}"].astype(float)) for role in ("unlearned", "retrained"))
     return {**found, "margin_distance": float(np.abs(ours - theirs).mean())}
 
@@ -67,14 +68,18 @@ def fixed_rows(count: int) -> np.ndarray:
 def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
     """Return `features_<model>` of the same at most 500 retained and 500 forget images, their `labels`, `is_forget`."""
     generator = np.random.default_rng(evaluation.seed)
-    labels = evaluation.images.train_labels.numpy()
-    chosen = []
-    for rows in (evaluation.split.retain, evaluation.split.forget):
-        few = len(rows) <= MOST_FEATURES
-        chosen.append(rows if few else rows[stratified_subset(labels[rows], MOST_FEATURES, generator)])
-    rows = np.concatenate(chosen)
+    chosen: dict[str, np.ndarray] = {}
+    labels = []
+    for name in ("retain", "forget"):
+        outputs, every = evaluation.on("original", name)
+        kept = outputs.labels(every)
+        few = len(kept) <= MOST_FEATURES
+        chosen[name] = np.arange(len(kept)) if few else stratified_subset(kept, MOST_FEATURES, generator)
+        labels.append(kept[chosen[name]])
     found = {
-        f"features_{role}": evaluation.outputs[role].train.features[rows].astype(np.float32)
+        f"features_{role}": np.concatenate(
+            [evaluation.on(role, name)[0].features[rows] for name, rows in chosen.items()]
+        )
         for role in evaluation.roles
     }
-    return {**found, "labels": labels[rows], "is_forget": np.repeat([False, True], [len(side) for side in chosen])}
+    return {**found, "labels": np.concatenate(labels), "is_forget": np.repeat([False, True], [len(k) for k in labels])}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from empirical.models.resnet import Classifier, convolution
-from repro.records.errors import MissingDataError
-from repro.records.settings import reject
+from repro.base.errors import MissingDataError
+from repro.base.settings import reject
 
 NEURONS = 10  # m, of each sign, of the theory's network
 SCALE = 0.1  # sigma_0 sqrt(d): initial weights of the theory's network have deviation SCALE / side

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 
 class Wrapped(nn.Module):

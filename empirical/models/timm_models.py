@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.records.errors import ConfigError
-from repro.records.settings import nearest, reject
+from repro.base.errors import ConfigError
+from repro.base.settings import nearest, reject
 
 
 class TimmClassifier(nn.Module):

@@ -3,12 +3,12 @@
 from dataclasses import fields
 from typing import Any
 
-from empirical.registry import forget_set, load, metric
+from empirical.registry import dataset, forget_set, load, metric
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Method
 from empirical.training.rules import RuleContext, build_rule
-from repro.records.settings import build, reject
+from repro.base.settings import build, reject
 
 ONE_LOSS = "a rule of one loss (sgd, sam-..., asam-...)"
 
@@ -49,6 +49,6 @@ def check_cell(config: RunConfig) -> None:
     if not wanted <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
-    if config.dataset == "imagenet" and forget_set(config.difficulty).graded and not config.scores:
-        remedy = "`repro empirical import-scores FILE --dataset imagenet` prints one; estimating would train "
-        raise reject("scores", "", "the id of imported scores on imagenet", f"{remedy}{config.subsets} models")
+    if not dataset(config.dataset).estimates and forget_set(config.difficulty).graded and not config.scores:
+        remedy = f"`repro empirical import-scores FILE --dataset {config.dataset}` prints one; estimating would train "
+        raise reject("scores", "", f"the id of imported scores on {config.dataset}", f"{remedy}{config.subsets} models")

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from empirical.metrics.evaluation import Evaluation, ModelOutputs, measured, model_outputs
+from empirical.metrics.evaluation import Evaluation, measured
+from empirical.metrics.outputs import ModelOutputs, featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import load
 from empirical.runs.experiment import Experiment
@@ -67,7 +68,7 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
         stages["retrained"] = experiment.retrained
     networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
-    broken = [role for role, sides in outputs.items() if not all(np.isfinite(side.logits).all() for side in sides)]
+    broken = [role for role, sides in outputs.items() if not sides.finite()]
     if broken:
         raise Overflowed(broken)
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
@@ -91,10 +92,16 @@ def _network(stage: Trained) -> Network:
 
 
 def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOutputs:
+    images, split, workspace = experiment.images, experiment.split, experiment.workspace
+
+    def make() -> ModelOutputs:
+        return model_outputs(stage.network, images, split=split, folder=workspace.store.root)
+
     if not shared:
-        return model_outputs(stage.network, experiment.images)
-    key = ("outputs", stage.stage_id, experiment.config.n_test)
-    return experiment.workspace.remember(key, lambda: model_outputs(stage.network, experiment.images))
+        return make()
+    # Of many images, features are kept of a part that belongs to the forget set.
+    part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
+    return workspace.remember(("outputs", stage.stage_id, experiment.config.n_test, part), make)
 
 
 def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
 from empirical.data.images import ImageSet
 from empirical.methods.retain import Retrain
@@ -27,7 +27,7 @@ from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Observe, Stage
 from empirical.training.rules import RuleContext, build_rule
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.identity import derive_seed, digest
 
 LARGEST = 2000  # retained images a trajectory looks at
@@ -54,10 +54,12 @@ class Experiment:
     def split(self) -> Split:
         """Which rows are retained and forgotten."""
         config, workspace = self.config, self.workspace
-        return choose_forget(
-            config, self.images.train_labels.numpy(),
-            memorization=lambda: memorization_scores(config, workspace),
-            index=lambda: imported_index(config, workspace.store),
+        return workspace.group.tell(
+            lambda: choose_forget(
+                config, self.images.train_labels.numpy(),
+                memorization=lambda: memorization_scores(config, workspace.alone()),
+                index=lambda: imported_index(config, workspace.store),
+            )
         )  # fmt: skip
 
     @cached_property
@@ -108,7 +110,9 @@ class Experiment:
     @cached_property
     def task(self) -> Unlearning:
         """What the unlearning works on."""
-        return Unlearning(self.config, self.images, self.workspace.train_images(self.config), self.split)
+        workspace = self.workspace
+        held = workspace.train_images(self.config)
+        return Unlearning(self.config, self.images, held, self.split, workspace.group)
 
     @property
     def mask_seconds(self) -> float:

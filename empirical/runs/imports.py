@@ -3,7 +3,7 @@
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from empirical.registry import forget_set
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, config_for
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import reject
 from repro.records.identity import digest
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.settings import reject
 from repro.records.store import Store
 
 WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -119,16 +119,24 @@ def _numbers(path: Path) -> np.ndarray:
 
 
 def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record:
-    """Keep published memorization scores (`tr_mem` of an `.npz`) after checking its labels against the data set.
+    """Keep published memorization scores (`tr_mem` of an `.npz`) in the order of the data set.
+
+    A file that names its images (`tr_filenames`, as that of ImageNet does) is matched by name, whatever its order, and
+    may name more images than the data set has; any other file must be in the data set's own order. Labels are compared
+    either way.
 
     Raises:
         MissingDataError: when the file is not there.
-        ConfigError: when arrays are missing, or a label differs from the data set's, naming the first such row.
+        ConfigError: when arrays are missing, an image has no score, or a label differs from the data set's, naming
+            the first such row.
     """
     if not path.exists():
         raise MissingDataError(f"score file {path.name}: not found; give the path of the published .npz")
-    scores, labels = _published(path)
-    check_score_labels(path.name, labels, workspace.dataset(config).train_labels.numpy())
+    published, images = _published(path), workspace.dataset(config)
+    if published.names is not None and images.train_names:
+        published = published.ordered(path.name, images.train_names)
+    scores = published.scores
+    check_score_labels(path.name, published.labels, images.train_labels.numpy())
     identity = {"dataset": config.dataset, "scores": digest(scores)}
     found = workspace.store.find("memorization", identity)
     return found or workspace.store.save(
@@ -137,8 +145,46 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
     )  # fmt: skip
 
 
-def _published(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores and the labels of a published file, both `(n,)`."""
+class Published(NamedTuple):
+    """What a score file holds: scores and labels `(n,)`, and the file names of the images or None."""
+
+    scores: np.ndarray
+    labels: np.ndarray
+    names: list[str] | None
+
+    def ordered(self, name: str, wanted: tuple[str, ...]) -> "Published":
+        """Return scores and labels of the images `wanted`, in that order.
+
+        Names are compared without their endings, and without their folder where the file gives none.
+
+        Raises:
+            ConfigError: naming the first image that the file does not have, or that two of its rows stand for.
+        """
+        theirs = self.names or []
+        folders = all("/" in one for one in theirs)
+        rows: dict[str, int] = {}
+        for row, one in enumerate(theirs):
+            if rows.setdefault(_short(one, folders), row) != row:
+                raise ConfigError(f"{name} row {row}: tr_filenames = {one[:80]!r} is there twice")
+        found = np.array([rows.get(_short(one, folders), -1) for one in wanted], np.int64)
+        if (found < 0).any():
+            absent = wanted[int(np.flatnonzero(found < 0)[0])]
+            raise ConfigError(f"{name}: tr_filenames has no {absent[:80]!r}; the file belongs to other images")
+        if len(np.unique(found)) < len(found):
+            row = int(np.flatnonzero(np.bincount(found) > 1)[0])
+            raise ConfigError(f"{name} row {row}: tr_filenames = {theirs[row][:80]!r} stands for two images")
+        return Published(self.scores[found], self.labels[found], list(wanted))
+
+
+def _short(path: str, folders: bool) -> str:
+    """Return a file's name without its ending, with the folder it stands in if asked for."""
+    above, _, base = path.rpartition("/")
+    stem = base.rpartition(".")[0] or base
+    return f"{above.rpartition('/')[2]}/{stem}" if folders else stem
+
+
+def _published(path: Path) -> Published:
+    """Return what a published file holds."""
     try:
         with zipfile.ZipFile(path) as packed:
             size = sum(part.file_size for part in packed.infolist())
@@ -149,6 +195,7 @@ def _published(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 names = ", ".join(archive)[:200]
                 raise ConfigError(f"{path.name}: needs the arrays tr_mem and tr_labels, has {names}")
             scores, labels = archive["tr_mem"], archive["tr_labels"]
+            names = _names(path.name, archive["tr_filenames"], len(labels)) if "tr_filenames" in archive else None
     except ConfigError:
         raise
     except Exception as error:
@@ -159,7 +206,15 @@ def _published(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if np.isinf(scores).any() or np.isnan(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ConfigError(f"{path.name} row {row}: tr_mem = {scores[row]}: must be a number, NaN where it is not known")
-    return scores.astype(float), labels
+    return Published(scores.astype(float), labels, names)
+
+
+def _names(name: str, found: np.ndarray, count: int) -> list[str]:
+    """Return file names that are kept as texts or as bytes."""
+    if found.shape != (count,) or found.dtype.kind not in "US":
+        said = f"{found.dtype} of shape {found.shape}"
+        raise ConfigError(f"{name}: tr_filenames is {said}: must be ({count},) texts, one a label")
+    return [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in found.tolist()]
 
 
 def check_score_labels(name: str, labels: np.ndarray, expected: np.ndarray) -> None:

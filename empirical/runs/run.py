@@ -14,8 +14,8 @@ from empirical.runs.imports import memorization_facts
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.base.errors import OutOfMemoryError_
 from repro.records.claims import in_turn
-from repro.records.errors import OutOfMemoryError_
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store
@@ -39,8 +39,14 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     """
     workspace = workspace or Workspace(store, runtime or Runtime())
     config = workspace.identified(config)
+    return _finished(config, workspace) or compute(config, workspace)[0]
+
+
+def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
+    """Return the finished run with every metric, if the first process finds it."""
     found = workspace.store.find(workspace.runtime.kind, config)
-    return found if found and complete(found, config) else compute(config, workspace)[0]
+    there = workspace.group.tell(lambda: found is not None and complete(found, config))
+    return found if there else None
 
 
 def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
@@ -55,20 +61,27 @@ def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     """
     check_cell(config)
     store, kind = workspace.store, workspace.runtime.kind
+    workspace.group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
     use_threads(workspace.runtime.threads)
     if workspace.device.index is not None:
         torch.cuda.set_device(workspace.device)
     with workspace.claim(run_id(kind, config)):
+        if done := _finished(config, workspace):
+            return done, False
         found = store.find(kind, config)
-        if found and complete(found, config):
-            return found, False
-        return _compute(config, workspace, found if found and found.status != "failed" else None), True
+        known = found if found and found.status != "failed" else None
+        experiment = Experiment(_on_the_same_images(config, known), workspace)
+        if workspace.group.size == 1:
+            return _compute(config, experiment, workspace, known), True
+        _ = experiment.unlearned, experiment.retrained if experiment.has_reference else None
+        experiment.workspace = workspace.alone()  # all have trained; the first measures and writes
+        identity = workspace.group.tell(lambda: _compute(config, experiment, workspace, known).run_id)
+        return store.load(identity), True
 
 
-def _compute(config: RunConfig, workspace: Workspace, found: Record | None) -> Record:
+def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, found: Record | None) -> Record:
     """Train what is missing, measure, and write the run last: half a run is no run."""
-    experiment = Experiment(_on_the_same_images(config, found), workspace)
     try:
         _prepare(experiment)
         facts = experiment.unlearned.facts

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, Observe, Stage, fit
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
@@ -50,19 +50,20 @@ def trained(
     tell. A stage that was cut short goes on from its checkpoint; one whose weights do not match their hash is trained
     again.
     """
+    group = workspace.group
     with workspace.claim(key.id):
         network = start()
-        found = workspace.store.read_model(key.id)
+        found = group.tell(lambda: workspace.store.read_model(key.id))
         if found is not None:
             known, facts = found
             return Trained(key.id, restore(network, known, key.id), {name: facts[name] for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
-        made = stage(network)
-        log = fit(network, made, workspace.engine(made.images), observe=observe, pauses=pauses)
+        course = replace(stage(network), group=group)
+        log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device)
-        if keep:
+        if keep and group.first:
             provenance = workspace.provenance(**facts, resumed=log.resumed)
             workspace.store.save_model(key, save(weights(network)), provenance)
             pauses.kept.clear()

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.memorization import draw_subsets, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
@@ -16,10 +16,12 @@ from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.loop import Stage
 from empirical.training.rules import Plain
+from repro.base.progress import track
 from repro.records.claims import in_turn
-from repro.records.identity import derive_seed
-from repro.records.progress import track
+from repro.records.identity import derive_seed, run_id
+from repro.records.pack import PackedStore
 from repro.records.record import Record
+from repro.records.shipped import packs
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,13 @@ class SubsetModels:
             return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
-        """Return the estimate if it is there; one from before reliability was known is summarized again."""
-        found = self.workspace.store.find("memorization", self.config)
+        """Return the estimate if it is there or committed; one from before reliability was known is made again.
+
+        Committed estimates let a study go on elsewhere without its subset models, whose weights are not committed.
+        """
+        own, wanted = self.workspace.store.find("memorization", self.config), run_id("memorization", self.config)
+        committed = (one for pack in packs() for one in PackedStore(pack).records("memorization"))
+        found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
 
     def train(self) -> tuple[np.ndarray, np.ndarray]:

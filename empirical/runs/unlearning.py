@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from empirical.data.augment import augmentation
+from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
@@ -16,6 +16,7 @@ from empirical.training.batches import row_sets
 from empirical.training.loop import Stage, frozen_copy
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
+from empirical.training.together import ALONE, Group
 from repro.records.identity import derive_seed
 
 
@@ -28,6 +29,7 @@ class Unlearning:
         images: the clean images and their labels.
         held: the images that are trained on, `(n, c, h, w)`: corrupted, or on the device, where the caller wants that.
         split: the rows to retain and to forget.
+        group: the processes that train together; the first one's mask is everybody's.
         mask_seconds: time spent on the saliency mask, no part of the stage's own time.
     """
 
@@ -35,6 +37,7 @@ class Unlearning:
     images: ImageSet
     held: Tensor
     split: Split
+    group: Group = ALONE
     mask_seconds: float = field(default=0.0, init=False)
 
     def stage(self, network: Network, *, teacher: Network) -> Stage:
@@ -59,7 +62,12 @@ class Unlearning:
         """Return the saliency mask of the original model, True on the forget side."""
         started = time.perf_counter()
         rows = torch.from_numpy(self.split.forget)
-        gradient = forget_gradient(network, self.held, self.images.train_labels, rows)
-        mask = saliency_mask(gradient, self.config.mask_fraction, polarity=self.config.fidelity.mask_polarity)
+        fraction, polarity = self.config.mask_fraction, self.config.fidelity.mask_polarity
+
+        def make() -> list[Tensor]:
+            gradient = forget_gradient(network, self.held, self.images.train_labels, rows)
+            return [part.cpu() for part in saliency_mask(gradient, fraction, polarity=polarity)]
+
+        mask = [part.to(network.device) for part in self.group.tell(make)]
         self.mask_seconds += time.perf_counter() - started
         return mask

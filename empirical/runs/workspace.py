@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +17,11 @@ from empirical.data.source import data_digest
 from empirical.models.network import can_generate_code
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
-from repro.records.errors import MissingDataError
+from empirical.training.together import ALONE, Group
+from repro.base.errors import MissingDataError
+from repro.base.settings import reject
 from repro.records.identity import derive_seed
 from repro.records.provenance import collect
-from repro.records.settings import reject
 from repro.records.store import Store
 
 LOG = logging.getLogger("repro.fallback")  # without a handler of the user's own, a line on standard error
@@ -39,12 +40,14 @@ class Workspace:
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
         patient: whether a run or stage in another process's hands is waited for; otherwise it is `Held`, so that a
             grid goes on with another cell.
+        group: the processes that train every stage of a run together; the first of them writes.
     """
 
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
     patient: bool = True
+    group: Group = ALONE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -78,9 +81,10 @@ class Workspace:
         Raises:
             MissingDataError: when it would fall back and a GPU is required.
         """
-        if self.runtime.engine != "graph" or images.is_cuda:
+        on_gpu = self.device.type == "cuda"
+        if self.runtime.engine != "graph" or images.is_cuda or (on_gpu and hasattr(images, "ahead")):
             return self.runtime.engine
-        why = "there is no GPU" if self.device.type == "cpu" else "the images are streamed, not on the GPU"
+        why = "the images are read one by one, not ahead" if on_gpu else "there is no GPU"
         if self.runtime.require_gpu:
             raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
         self._fall_back(f"engine = 'graph': {why}; steps run eagerly")
@@ -93,18 +97,22 @@ class Workspace:
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
         """Return the provenance of something that ends now."""
-        numerics = arithmetic(self.runtime.engine, self.device)
-        threads = torch.get_num_threads()
-        return collect(study=self.runtime.study, device=self.device_name, threads=threads, **numerics, **extra)
+        together = {"processes": self.group.size} if self.group.size > 1 else {}
+        facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
+        return collect(study=self.runtime.study, **facts, **arithmetic(self.runtime.engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
-        """Return the claim on a run or stage, of which one process at a time computes what is not there.
+        """Return the claim on a run or stage, of which one process, or the first of a group for all, has charge.
 
         Raises:
             Held: on entering, when another process holds it and this one does not wait.
             Stopped: when it waited until the deadline.
         """
-        return self.store.lock(name, wait=self.patient, deadline=self.deadline)
+        return self.store.lock(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
+
+    def alone(self) -> "Workspace":
+        """Return the same workspace for work that one process does by itself."""
+        return replace(self, group=ALONE)
 
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
         """Return when and where a stage writes its state; `keep` says whether its weights will be kept."""
@@ -185,7 +193,7 @@ def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
         return images.train_images
     if not isinstance(images.train_images, torch.Tensor) or images.train_images.dtype != torch.uint8:
         raise reject("corruption", config.corruption, f"none on {config.dataset}", "it needs images held in memory")
-    from empirical.data.corruptions import corrupt
+    from empirical.augmentation.corruptions import corrupt
 
     generator = np.random.default_rng(derive_seed(0, "corruption", config.corruption))
     swap = config.fidelity.glass_blur == "swap"

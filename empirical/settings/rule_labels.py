@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from empirical.registry import names
-from repro.records.errors import ConfigError
-from repro.records.schedule import parse_schedule
-from repro.records.settings import nearest, reject
+from repro.base.errors import ConfigError
+from repro.base.schedule import parse_schedule
+from repro.base.settings import nearest, reject
 
 DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
 DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}

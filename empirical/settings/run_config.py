@@ -7,8 +7,8 @@ from typing import Any
 from empirical.registry import known, names
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
-from repro.records.errors import ConfigError
-from repro.records.settings import check, choose, refuse_cost, reject, setting
+from repro.base.errors import ConfigError
+from repro.base.settings import check, choose, refuse_cost, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"
@@ -18,9 +18,10 @@ LONGEST_HOURS = 1e5
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
-AUGMENTS = ("none", "shift", "flip", "crop-flip")
+AUGMENTS = ("none", "shift", "flip", "crop-flip", "resized-crop")
 PRECISIONS = ("fp32", "bf16", "fp64")
 ROWS = ("all", "validation", "report")
+PERTURBATIONS = ("global", "local")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Hyperparameters:
         optimizer: `sgd`, `adam` or `adamw`; momentum (SGD only) and weight_decay as in torch.optim.
         schedule: `cosine`, `constant` or `multistep`; warmup_epochs ramp to warmup_lr linearly first.
         stop_loss: the stage ends after the first epoch with a mean loss at or below it; 0 trains every epoch.
+        batch_parts: parts of a batch that are normalized and differentiated one by one, their gradients summed.
+        perturbation: SAM's, from the gradient of the whole batch (`global`) or of each part (`local`).
+        sync_batchnorm: whether the parts, one a process, are normalized together.
     """
 
     epochs: int
@@ -47,6 +51,9 @@ class Hyperparameters:
     warmup_epochs: int
     warmup_lr: float
     stop_loss: float = 0.0
+    batch_parts: int = 1
+    perturbation: str = "global"
+    sync_batchnorm: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Runtime:
         engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
         require_gpu: refuse to fall back from a GPU to the CPU, or from graphs to eager steps.
         threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
+        readers: processes that decode images on disk beside a run; 0 is one a core on a GPU, none on a CPU.
         keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
         checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
             short goes on from there, bit for bit.
@@ -73,6 +81,7 @@ class Runtime:
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     require_gpu: bool = setting(False, "refuse the CPU where there is no GPU, and eager steps where graphs cannot run")
     threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
+    readers: int = setting(0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0)
     keep_models: bool = setting(True, "also store the weights of unlearned models")
     checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
     checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)
@@ -126,6 +135,13 @@ class RunConfig:
     lr: float = setting(0.02, "learning rate of unlearning", low=0, open_low=True)
     batch_size: int = setting(64, "batch size of unlearning", low=1)
     forget_batch_size: int = setting(0, "forget batch size; 0 is the same as batch_size", low=0)
+    batch_parts: int = setting(
+        1, "parts of a batch whose gradients are summed (accumulation); the processes of torchrun share them", low=1
+    )
+    perturbation: str = setting(
+        "global", "SAM's perturbation: from the gradient of the whole batch, or of each part", choices=PERTURBATIONS
+    )
+    sync_batchnorm: bool = setting(False, "normalize the parts of a batch together, one a process; GPUs only")
     optimizer: str = setting("sgd", "base optimizer of unlearning", choices=OPTIMIZERS)
     pretrain_optimizer: str = setting("sgd", "base optimizer of pretraining", choices=OPTIMIZERS)
     momentum: float = setting(0.9, "momentum of SGD", low=0, high=1, open_high=True)
@@ -200,6 +216,7 @@ class RunConfig:
         return Hyperparameters(
             self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
             self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,
+            self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
@@ -216,7 +233,8 @@ class RunConfig:
         warmup_lr = self.pretrain_lr if fidelity.warmup_target == "pretrain" else self.lr
         return Hyperparameters(
             self.epochs, self.lr, self.batch_size, self.forget_batch_size, _base(fidelity, self.optimizer),
-            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr,
+            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr, 0.0,
+            self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
     def labels(self) -> dict[str, Any]:

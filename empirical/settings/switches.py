@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from empirical.settings.rule_labels import parse_options
-from repro.records.settings import build, check, choose, setting
+from repro.base.settings import build, check, choose, setting
 
 
 @dataclass(frozen=True)

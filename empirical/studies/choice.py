@@ -8,7 +8,7 @@ from typing import Any
 
 from empirical.settings.run_config import CHOICE, FLOOR, RunConfig
 from empirical.studies.finished import Finished
-from repro.records.settings import check, reject, setting
+from repro.base.settings import check, reject, setting
 
 METRICS = ("accuracy", "tow")
 INTERIOR, EDGE, NOTHING = "interior", "edge", "no better than doing nothing"

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from empirical.settings.run_config import RunConfig
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
+from repro.base.settings import build, check, setting
 from repro.records.identity import plain
 from repro.records.record import Record
-from repro.records.settings import build, check, setting
 
 
 @dataclass(frozen=True)

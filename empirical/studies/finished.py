@@ -19,12 +19,14 @@ class Finished:
 
     Attributes:
         unseen: digests of data sets that are not here, on which records were made that `find` returned.
+        benchmarks: records of how fast something is.
     """
 
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
         readers = list(readers)
+        self.benchmarks = read_records(readers, "benchmark")
         for record in (one for kind in (KIND, CHOICE, FLOOR) for one in read_records(readers, kind)):
             self._known[record.kind, _rest(record.identity)].append(record)
 

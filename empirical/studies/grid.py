@@ -16,9 +16,9 @@ from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import Watch
+from repro.base.settings import reject
 from repro.records.pack import readers
 from repro.records.provenance import collect
-from repro.records.settings import reject
 from repro.records.store import Store
 
 VERSION = 1  # of what a record says of its choice

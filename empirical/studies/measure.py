@@ -14,10 +14,10 @@ from empirical.studies.finished import Finished
 from empirical.studies.plan import finished_cells, passes_of
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
-from repro.records.errors import ConfigError, MissingDataError, ReproError
+from repro.base.errors import ConfigError, MissingDataError, ReproError
+from repro.base.settings import build, choose
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
-from repro.records.settings import build, choose
 from repro.records.store import Store
 
 # Settings that say how a finished run is measured, not what it is. A trajectory is seen during training or never.

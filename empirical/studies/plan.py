@@ -3,17 +3,16 @@
 Nothing here loads torch or an image.
 """
 
-import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from statistics import median
+from functools import cache, cached_property
 
 from empirical.registry import dataset, forget_set, model_weights
 from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
+from empirical.studies.cost import Rates, Work, hours_at, makespan, pace_of
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.recipe import Recipe
 from repro.records.identity import run_id
@@ -21,7 +20,6 @@ from repro.records.record import Record
 from repro.records.store import Store
 
 Stage = tuple[str, str]
-Pace = tuple[str, str, str]  # data set, model, precision
 
 
 @dataclass(frozen=True)
@@ -49,29 +47,61 @@ class Plan:
 
     Attributes:
         rows: the runs that choose, then the cells.
-        stages: how many different stages the missing cells need, by kind; those in the store are not among them.
-        weights_bytes: what the weights of these stages take on the disk, in bytes.
+        work: what the missing ones need, by id, everything once and in an order in which it can be done; what the
+            store has is not among it.
+        rates: how fast that is done.
         unseen: digests of the data that records were made on, where the data are not here to compare.
         growing: how many choices are still to be made; each may ask for more runs than are listed.
-        hours: hours of one process to train what is missing, at the rates of the store's own stages; unmeasured: the
-            models that it has no stage of, so that nobody can say.
+        unscored: data sets whose memorization scores have to be imported first.
     """
 
     rows: list[PlanRow] = field(default_factory=list)
-    stages: dict[str, int] = field(default_factory=dict)
-    weights_bytes: int = 0
+    work: dict[str, Work] = field(default_factory=dict)
+    rates: Rates = field(default_factory=Rates)
     unseen: tuple[str, ...] = ()
     growing: int = 0
-    hours: float = 0.0
-    unmeasured: set[str] = field(default_factory=set)
+    unscored: tuple[str, ...] = ()
 
     @property
     def passes(self) -> float:
         """Passes over the training set in all."""
         return sum(row.passes for row in self.rows)
 
+    @property
+    def stages(self) -> dict[str, int]:
+        """How many different stages are to be trained, by kind."""
+        return dict(Counter(work.kind for work in self.work.values() if work.kind != "measure"))
 
-def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished) -> Plan:
+    @property
+    def weights_bytes(self) -> int:
+        """What the weights of these stages take on the disk, in bytes."""
+        return sum(work.weights_bytes for work in self.work.values())
+
+    @cached_property
+    def _hours(self) -> dict[str, float | None]:
+        rates = {pace: self.rates.of(pace) for pace in {work.pace for work in self.work.values()}}
+        return {name: hours_at(work, rates[work.pace]) for name, work in self.work.items()}
+
+    @property
+    def hours(self) -> float:
+        """Hours of one process, of what can be said."""
+        return sum(hours or 0.0 for hours in self._hours.values())
+
+    @property
+    def unmeasured(self) -> set[str]:
+        """Models of which no rate is known, so that nobody can say."""
+        return {work.pace.model for name, work in self.work.items() if self._hours[name] is None}
+
+    def hours_of(self, name: str) -> float | None:
+        """Return the hours of one piece of work; None where nobody can say."""
+        return self._hours[name]
+
+    def hours_with(self, tasks: int) -> float:
+        """Return the hours that several processes take at best: what waits for other work waits for it here too."""
+        return makespan(self.work, {name: hours or 0.0 for name, hours in self._hours.items()}, tasks)
+
+
+def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rates: Rates | None = None) -> Plan:
     """Return what a grid would do.
 
     Args:
@@ -79,6 +109,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished) -> 
         store: where trained stages are looked for.
         runtime: names the folder of local data.
         finished: the runs that exist.
+        rates: how fast stages train; None takes those of the store's own stages.
     """
     decisions = recipe.decisions(finished, runtime)
     known = list({one.case: one for one in decisions.values()}.values())
@@ -86,51 +117,90 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished) -> 
     settled = [(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime)]
     undecided = dict.fromkeys((KIND, cell) for cell, one in decisions.items() if not one.place)
     everything = [*asked, *settled, *undecided]
-    found, rates = Plan(growing=sum(not one.place for one in known)), measured_rates(store)
+    found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
     # The stages of finished cells were trained; whoever needs them again finds their weights.
     there = {run for run in (*asked, *settled) if finished.find(*run)}
     seen = {stage for _, cell in there for stage in _stages(cell)}
+    trained: dict[str, bool] = {}
     for kind, cell in everything:
         done, open_ = (kind, cell) in there, (kind, cell) in undecided
-        needed = {} if done else {key: cost for key, cost in _stages(cell).items() if key not in seen}
-        needed = {key: cost for key, cost in needed.items() if store.find_model(key[1]) is None}
+        stages = {} if done else _stages(cell)
+        needed = {key: cost for key, cost in stages.items() if key not in seen and not _trained(key, store, trained)}
         seen |= set(needed)
-        _count(found, cell, needed, own=not done, kept=recipe.keep_models and kind == KIND)
         own = 0.0 if done or cell.method == "retrain" else float(passes_of(cell.rule, cell.epochs))
-        _time(found, cell, needed, own=own, rates=rates)
-        identity = "" if open_ or not cell.data else run_id(kind, cell)
+        if not done:
+            first = tuple(run_name(*run) for run in decisions[cell].asked) if open_ else ()
+            kept = recipe.keep_models and kind == KIND
+            _add(found, (kind, cell), stages, list(needed), own=own, first=first, kept=kept)
+        identity = "" if open_ or not cell.data else _identity(kind, cell)
         found.rows.append(PlanRow(cell, identity, kind, open_, done, sum(needed.values()) + own))
     found.unseen = tuple(sorted(finished.unseen))
+    found.unscored = tuple(sorted({cell.dataset for _, cell in everything if _unscored(cell)}))
     return found
 
 
-def measured_rates(store: Store) -> dict[Pace, float]:
-    """Return gradient evaluations a second by what sets the pace: the median over the store's finished stages."""
-    seen: dict[Pace, list[float]] = defaultdict(list)
-    for folder in store.models():
-        key = json.loads((folder / "config.json").read_text())["config"]
-        facts = json.loads((folder / "provenance.json").read_text())
-        if facts.get("seconds") and facts.get("gradient_evaluations"):
-            pace = key["dataset"], key["model"], key["precision"]
-            seen[pace].append(facts["gradient_evaluations"] / facts["seconds"])
-    return {pace: median(rates) for pace, rates in seen.items()}
+_identity = cache(run_id)  # a run is named as often as another waits for it
 
 
-def _time(
-    found: Plan, cell: RunConfig, needed: Mapping[Stage, float], *, own: float, rates: Mapping[Pace, float]
-) -> None:
-    """Add the hours of a cell's stages: passes times images, at the measured rates."""
-    images = cell.n_train or dataset(cell.dataset).images
+def run_name(kind: str, cell: RunConfig) -> str:
+    """Return the name of a run's measuring among the work of a plan."""
+    return f"measure {_identity(kind, cell)}"
+
+
+def _trained(stage: Stage, store: Store, known: dict[str, bool]) -> bool:
+    if stage[1] not in known:
+        known[stage[1]] = store.find_model(stage[1]) is not None
+    return known[stage[1]]
+
+
+def _unscored(cell: RunConfig) -> bool:
+    return forget_set(cell.difficulty).graded and not cell.scores and not dataset(cell.dataset).estimates
+
+
+def _add(
+    found: Plan, run: tuple[str, RunConfig], stages: Mapping[Stage, float], needed: list[Stage], *,
+    own: float, first: tuple[str, ...], kept: bool,
+) -> None:  # fmt: skip
+    """Add the work of a run.
+
+    Args:
+        found: the plan; run: its kind and config.
+        stages: all it shares with others, and their passes; needed: those that nothing before it has.
+        own: passes of its unlearning; first: the work that chooses its setting; kept: whether its weights are kept.
+    """
+    cell = run[1]
+    images, test = cell.n_train or dataset(cell.dataset).images, cell.n_test or dataset(cell.dataset).test_images
+    pace, subset = pace_of(cell), pace_of(config_for(cell))
+    grades = tuple(name for (stage, name) in stages if stage == "subset")
+    for stage, name in needed:
+        passes = stages[stage, name]
+        one, needs = (subset, ()) if stage == "subset" else (pace, grades if stage == "retrain" else ())
+        weights = 4 * model_weights(one.model)
+        found.work[name] = Work(name, stage, one, passes, passes * images, needs, weights)
+    shared = [name for (stage, name) in stages if stage in ("pretrain", "subset")]
     # NegGrad reads a forget batch beside every retain batch.
     beside = (cell.forget_batch_size or cell.batch_size) / cell.batch_size if cell.method == "neggrad" else 0.0
-    small = config_for(cell)
-    work = [(small if kind == "subset" else cell, passes) for (kind, _), passes in needed.items()]
-    for one, passes in [*work, *([(cell, own * (1 + beside))] if own else [])]:
-        pace = one.dataset, one.model, one.precision
-        if pace in rates and images:
-            found.hours += passes * images / rates[pace] / 3600
-        else:
-            found.unmeasured.add(one.model)
+    measured = run_name(*run)
+    trained = measured.replace("measure", "unlearn")
+    if own:
+        weights = 4 * model_weights(cell.model) if kept else 0
+        examples = own * images * (1 + beside)
+        found.work[trained] = Work(trained, "unlearn", pace, own, examples, (*shared, *first), weights)
+    against = [name for (stage, name) in stages if stage == "retrain"]
+    # Looking at an image costs a third of its gradient. Original and retrained model are looked at by who needs them
+    # first, the unlearned one by its own run.
+    models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
+    looks = models / 3 * (images + test + landscape_looks(cell)) if images else 0.0
+    passes = models / 3 if images else 0.0
+    found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
+
+
+LANDSCAPE = 2 * 512  # forget and test images of a loss landscape
+
+
+def landscape_looks(cell: RunConfig) -> int:
+    """Return how many times an image is looked at for a model's loss landscape, where the cell asks for one."""
+    return cell.landscape_points**2 * LANDSCAPE if "landscape" in cell.metrics else 0
 
 
 def _stages(cell: RunConfig) -> dict[Stage, float]:
@@ -146,7 +216,7 @@ def _stages(cell: RunConfig) -> dict[Stage, float]:
         found["retrain", retrain_key(cell, rows).id] = passes_of(cell.retrain_rule, epochs)
     if cell.method == "retrain":
         found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
-    if forget_set(cell.difficulty).graded and not cell.scores:
+    if forget_set(cell.difficulty).graded and not cell.scores and not _unscored(cell):
         found |= _subset_stages(config_for(cell))
     return found
 
@@ -155,16 +225,6 @@ def _stages(cell: RunConfig) -> dict[Stage, float]:
 def _subset_stages(estimate: MemorizationConfig) -> dict[Stage, float]:
     keys = (subset_key(estimate.training(), estimate.fraction, number) for number in range(estimate.subsets))
     return {("subset", key.id): estimate.epochs * estimate.fraction for key in keys}
-
-
-def _count(found: Plan, cell: RunConfig, needed: Mapping[Stage, float], *, own: bool, kept: bool) -> None:
-    for kind, _ in needed:
-        model = config_for(cell).model if kind == "subset" else cell.model
-        found.stages[kind] = found.stages.get(kind, 0) + 1
-        found.weights_bytes += 4 * model_weights(model)
-    if own and cell.method != "retrain":
-        found.stages["unlearn"] = found.stages.get("unlearn", 0) + 1
-        found.weights_bytes += 4 * model_weights(cell.model) if kept else 0
 
 
 def cost_of(label: str) -> int:

@@ -15,8 +15,8 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice, Decision
 from empirical.studies.finished import Finished, with_data
-from repro.records.errors import ConfigError, MissingDataError, of_the_system
-from repro.records.settings import build, check, choose, refuse_cost, reject
+from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.settings import build, check, choose, refuse_cost, reject
 from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.finished import with_data
-from repro.records.errors import ReproError
+from repro.base.errors import ReproError
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import RESULT, Store

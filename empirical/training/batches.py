@@ -1,8 +1,8 @@
 """What an epoch reads: streams of rows, ordered by (seed, epoch) before the epoch starts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,11 +97,57 @@ class Order:
         cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
 
-    def batch(self, images: Tensor, step: int) -> Examples:
-        """Return the raw batch of a step."""
-        index, *rest = self.rows(step)
+    def batch(self, images: Tensor, step: int, own: slice = slice(None)) -> Examples:
+        """Return the raw batch of a step, or some rows of it: no image of the others is read."""
+        index, *rest = (part[own] for part in self.rows(step))
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
         return Examples(picked, *rest)
+
+
+class Feed:
+    """Batches of images on disk, decoded ahead of the steps that take them and copied without waiting.
+
+    Args:
+        images: what is read, an `empirical.data.stream.StreamedImages`.
+        crops: whether images are cut and mirrored by their draws as they are read.
+        device: where they go.
+        own: returns which rows of a batch are this process's.
+    """
+
+    def __init__(self, images: Any, *, crops: bool, device: torch.device, own: Callable[[int], slice]) -> None:
+        self.images, self.crops, self.device, self.own = images, crops, device, own
+        self._orders: Mapping[str, Order] = {}
+        self._next = 0
+        self._read: Iterator[dict[str, Tensor]] = iter(())
+
+    def __call__(self, orders: Mapping[str, Order], number: int) -> dict[str, tuple[Tensor, ...]]:
+        """Return images, labels, forget flags and draws of a step, by stream."""
+        if orders is not self._orders or number != self._next:
+            self._orders, self._read = orders, self.images.ahead(self._wanted(orders, number))
+        self._next = number + 1
+        images = next(self._read)
+        rest = {name: order.rows(number)[1:] for name, order in orders.items()}
+        return {
+            name: (images[name].to(self.device, non_blocking=True), *(part[self.own(len(part))] for part in parts))
+            for name, parts in rest.items()
+        }
+
+    def _wanted(self, orders: Mapping[str, Order], start: int) -> list[dict[str, tuple[np.ndarray, Tensor | None]]]:
+        """Return the rows and draws of every step from `start` on; the only wait for the device, once a segment."""
+        here = {
+            name: (order.index.cpu().numpy(), order.draws.cpu() if self.crops else None, order.batch_size)
+            for name, order in orders.items()
+        }
+        lead = next(iter(orders.values()))
+        steps = []
+        for number in range(start, -(-len(lead.index) // lead.batch_size)):
+            wanted = {}
+            for name, (index, draws, size) in here.items():
+                cut = slice(number * size, (number + 1) * size)
+                own = self.own(len(index[cut]))
+                wanted[name] = index[cut][own], None if draws is None else draws[cut][own]
+            steps.append(wanted)
+        return steps
 
 
 @dataclass(frozen=True)

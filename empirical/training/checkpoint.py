@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from empirical.training.together import ALONE, Group
+from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
-from repro.records.ending import Ending, Stopped
 
 VERSION = 1
 
@@ -44,22 +45,26 @@ class Pauses:
     written: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
-    def __call__(self, state: Callable[[], bytes], *, epochs: int = 0) -> None:
+    def __call__(self, state: Callable[[], bytes], *, epochs: int = 0, group: Group = ALONE) -> None:
         """Write the state if it is time to.
 
         Args:
             state: makes it.
             epochs: epochs done, at the end of one; 0 in the middle.
+            group: the processes that train together: the first writes, and all end where one of them hears a signal.
 
         Raises:
             Stopped: after it was written, when a signal came or the time is up.
         """
-        reason = self.ending.reason(self.deadline)
+        heard = self.ending.reason(self.deadline)
+        told = group.most(-1 if heard is None else heard)
+        reason = None if told < 0 else told
         due = bool(self.epochs and epochs and epochs % self.epochs == 0)
         if reason is None and not due and time.monotonic() - self._last < self.seconds:
             return
         started = time.monotonic()
-        self.kept.write(state())
+        if group.first:
+            self.kept.write(state())
         self._last = time.monotonic()
         self.written += self._last - started
         if reason is not None:

@@ -17,7 +17,8 @@ from empirical.training.rules import copy_
 
 WARMUP_STEPS = 3
 Update = Callable[[Mapping[str, Examples]], Tensor]
-Inputs = Mapping[str, tuple[Tensor, ...]]  # by stream: row numbers, labels, forget flags and draws
+Inputs = Mapping[str, tuple[Tensor, ...]]  # by stream: row numbers or images, labels, forget flags and draws
+Fetch = Callable[[Mapping[str, Order], int], Inputs]
 
 
 class Recording(NamedTuple):
@@ -66,7 +67,7 @@ class Captured:
     """The graph of one set of streams.
 
     Attributes:
-        buffers: by stream, the row numbers, labels, forget flags and draws the graph reads.
+        buffers: by stream, the row numbers or images, labels, forget flags and draws the graph reads.
         recording: None until the step is captured.
         eager_steps: steps taken so far without it.
         examples: gradients of single examples that one replay computes.
@@ -93,22 +94,26 @@ class GraphRunner:
     Args:
         step: the update to capture.
         network: the model being trained; compiled where a compiler is installed.
-        images: all training images `(n, c, h, w)` on the network's device.
+        fetch: returns the inputs of a step by stream: row numbers, or images that were read, then the rest.
+        images: all training images `(n, c, h, w)` on the network's device; None where `fetch` gives images.
         counter: counts gradients while Python runs the step; replays are added to it.
         graphs: records and replays.
     """
 
-    def __init__(self, step: Update, network: Network, images: Tensor, *, counter: Counter, graphs: Graphs) -> None:
+    def __init__(
+        self, step: Update, network: Network, images: Tensor | None, *, fetch: Fetch, counter: Counter, graphs: Graphs
+    ) -> None:
         self.step = step
         self.counter = counter
         self.network = network
         self.images = images
+        self.fetch = fetch
         self.graphs = graphs
         self.captured: dict[tuple[str, ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
         """Take step `number` of a segment and return its loss, on the device."""
-        inputs = {name: order.rows(number) for name, order in orders.items()}
+        inputs = self.fetch(orders, number)
         if any(len(inputs[name][0]) < order.batch_size for name, order in orders.items()):
             with self.network.uncompiled():
                 return self.graphs.run(lambda: self._step(inputs))
@@ -132,4 +137,7 @@ class GraphRunner:
         return captured.recording
 
     def _step(self, inputs: Inputs) -> Tensor:
-        return self.step({name: Examples(self.images[index], *rest) for name, (index, *rest) in inputs.items()})
+        held = self.images
+        return self.step({
+            name: Examples(first if held is None else held[first], *rest) for name, (first, *rest) in inputs.items()
+        })  # fmt: skip

@@ -2,22 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity
-from empirical.training.batches import Arranger, Examples, Order, Segment, Sets
+from empirical.training.batches import Arranger, Examples, Feed, Order, Segment, Sets
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
-from empirical.training.rules import Masked, Rule, phases
+from empirical.training.rules import Masked, Pieces, Rule, add_, phases
+from empirical.training.together import ALONE, Group, cut
+from repro.base.settings import reject
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
 Observe = Callable[[Network, float], Mapping[str, float]]
@@ -88,6 +91,7 @@ class Stage:
         teacher: the frozen original, for methods that compare with it.
         fidelity: discrepancy switches.
         later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
+        group: the processes that train it together.
     """
 
     method: Method
@@ -100,6 +104,7 @@ class Stage:
     teacher: Network | None = None
     fidelity: Fidelity = Fidelity()
     later: Mapping[int, Rule] = field(default_factory=dict)
+    group: Group = ALONE
 
 
 @dataclass
@@ -138,6 +143,10 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
+        # Images on disk are cut where they are read: the whole of one is seen by nobody else.
+        self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
+        self.parts = stage.recipe.batch_parts
+        self.own = stage.group.parts(self.parts)
 
     def set_rule(self, rule: Rule) -> None:
         """Go on under another rule with the same optimizer: its momentum stays."""
@@ -148,25 +157,91 @@ class Step:
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"].fill_(lr)
 
-    def __call__(self, batch: Mapping[str, Examples]) -> Tensor:
-        """Take one step on raw batches and return the loss before it, on the device."""
+    def __call__(self, batch: Mapping[str, Examples], sizes: Mapping[str, int] | None = None) -> Tensor:
+        """Take one step on raw batches and return the loss before it, on the device.
+
+        Args:
+            batch: by stream, the rows of this process.
+            sizes: rows of every stream's whole batch, where other processes have some of them.
+        """
         ready = {name: self._prepare(examples) for name, examples in batch.items()}
+        whole = sizes or {name: len(examples.labels) for name, examples in batch.items()}
+        seen: list[Tensor] = []
+        for rule, optimizer in zip(self.rules, self.optimizers, strict=True):
+            grads, losses = self._gradient(rule, ready, whole)
+            self._apply(rule, optimizer, grads)
+            seen += losses
+        loss = torch.stack(seen).sum()
+        self.stage.group.sum_([loss])
+        return loss
+
+    def _gradient(
+        self, rule: Rule, ready: Mapping[str, Examples], whole: Mapping[str, int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what a rule makes of a batch, and the losses of its first passes."""
+        if self.parts == 1:
+            return self._under(rule, lambda part: self.stage.method.loss(part, ready, self.logits))
+        shares = self._shares(ready, whole)
+        if self.stage.recipe.perturbation == "global":
+            return self._of_pieces(rule, shares)
+        total, losses = [torch.zeros_like(weight) for weight in self.weights], []
+        with self._complete(total):
+            for share in shares:  # SAM perturbs by the part's own gradient
+                value = partial(share.loss, method=self.stage.method, logits=self.logits)
+                grads, seen = self._under(rule, value)
+                add_(total, grads)
+                losses += seen
+        return total, losses
+
+    def _under(self, rule: Rule, value: Callable[[str], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         losses: list[Tensor] = []
 
         def loss(part: str) -> Tensor:
-            value = self.stage.method.loss(part, ready, self.logits)
-            losses.append(value.detach())
-            return value
+            found = value(part)
+            losses.append(found.detach())
+            return found
 
-        seen = []
-        for rule, optimizer in zip(self.rules, self.optimizers, strict=True):
-            losses.clear()
-            self._apply(rule, optimizer, rule(self.network.model, loss))
-            seen += losses[:: rule.passes]
-        return torch.stack(seen).sum()
+        return rule(self.network.model, loss), losses[:: rule.passes]
+
+    def _of_pieces(self, rule: Rule, shares: Sequence["Share"]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what a rule makes of all parts of all processes: it sees one batch."""
+        losses: list[Tensor] = []
+
+        def loss(part: str) -> Pieces:
+            total = torch.zeros((), device=self.network.device, dtype=self.network.dtype)
+            losses.append(total)
+
+            def value(share: Share) -> Tensor:
+                found = share.loss(part, self.stage.method, self.logits)
+                total.add_(found.detach())
+                return found
+
+            return Pieces([partial(value, share) for share in shares], self._complete)
+
+        return rule(self.network.model, loss), losses[:: rule.passes]
+
+    @contextmanager
+    def _complete(self, total: list[Tensor]) -> Iterator[None]:
+        with self.stage.group.merged_statistics(self.network.model):
+            yield
+        self.stage.group.sum_(total)
+
+    def _shares(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
+        """Return this process's parts of a batch: their examples, and which share of each stream's rows they are."""
+        found = []
+        places = {name: cut(whole[name], self.parts, self.own) for name in ready}
+        first = {name: cuts[0].start for name, cuts in places.items()}
+        for number in range(len(self.own)):
+            own = {name: cuts[number] for name, cuts in places.items()}
+            batch = {
+                name: Examples(*(part[one.start - first[name] : one.stop - first[name]] for part in ready[name]))
+                for name, one in own.items()
+            }
+            found.append(Share(batch, {name: (one.stop - one.start) / whole[name] for name, one in own.items()}))
+        return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augmented = self.stage.augment(examples.images, examples.draws)
+        augmented = self.augment(examples.images, examples.draws)
         return examples._replace(images=self.network.prepare(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
@@ -181,6 +256,29 @@ class Step:
         with torch.no_grad():
             for weight, old, movable in zip(self.weights, saved, rule.movable, strict=True):
                 weight.copy_(torch.where(movable, weight, old))
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a batch.
+
+    Attributes:
+        batch: its examples by stream; shares: which share of each stream's whole batch they are, in [0, 1].
+    """
+
+    batch: Mapping[str, Examples]
+    shares: Mapping[str, float]
+
+    def loss(self, part: str, method: Method, logits: Logits) -> Tensor:
+        """Return what this part adds to a loss that is a mean over the whole batch; 0 where it has no row."""
+        if part == "all" and len(set(self.shares.values())) > 1:  # streams that do not divide alike
+            pieces = [self.loss(one, method, logits) for one in method.parts if one != part]
+            return torch.stack(pieces).sum()
+        stream = part if part in self.shares else next(iter(self.shares))
+        share = self.shares[stream]
+        return share * method.loss(part, self.batch, logits) if share else torch.zeros(
+            (), device=logits.epoch.device, dtype=logits.epoch.dtype, requires_grad=True
+        )  # fmt: skip
 
 
 @dataclass
@@ -250,13 +348,31 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
 
 def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
     """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
-    images = step.stage.images
-    if engine == "graph" and images.is_cuda:
-        step.network.compile()
-        graphs = graphs or CudaGraphs(images.device)
-    if engine == "graph" and graphs is not None:
-        return GraphRunner(step, step.network, images, counter=step.logits, graphs=graphs)
-    return lambda orders, number: step({name: order.batch(images, number) for name, order in orders.items()})
+    stage, network = step.stage, step.network
+    images: Any = stage.images
+
+    def own(size: int) -> slice:
+        cuts = cut(size, step.parts, step.own)
+        return slice(cuts[0].start, cuts[-1].stop)
+
+    read = hasattr(images, "ahead")
+    feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
+    possible = engine == "graph" and stage.group.size == 1  # what processes exchange is no part of a graph
+    if possible and (images.is_cuda or (read and network.device.type == "cuda")):
+        network.compile()
+        graphs = graphs or CudaGraphs(network.device)
+    if possible and graphs is not None:
+        fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
+        held = None if read else images
+        return GraphRunner(step, network, held, fetch=fetch, counter=step.logits, graphs=graphs)
+
+    def eager(orders: Mapping[str, Order], number: int) -> Tensor:
+        sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
+        if feed is not None:
+            return step({name: Examples(*parts) for name, parts in feed(orders, number).items()}, sizes)
+        return step({name: order.batch(images, number, own(sizes[name])) for name, order in orders.items()}, sizes)
+
+    return eager
 
 
 def fit(
@@ -278,6 +394,7 @@ def fit(
     Raises:
         Stopped: with its state written, when `pauses` hears a signal or its time is up.
     """
+    prepare_together(network, stage)
     step = Step(network, stage)
     course = Course(step, Watch(step, observe), pauses)
     course.resume()
@@ -324,12 +441,14 @@ class Course:
         self.losses.append(loss)
         self.watch(self.epoch, len(self.losses), total)
         if self.pauses is not None and len(self.losses) < total:
-            self.pauses(self.state)
+            self.pauses(self.state, group=self.step.stage.group)
 
     def end_epoch(self) -> None:
         """Write the log's row of the epoch whose steps are all taken."""
         recipe, losses = self.step.stage.recipe, torch.stack(self.losses)
-        self.log.gradient_evaluations = self.step.logits.evaluated
+        counted = torch.tensor(self.step.logits.evaluated)
+        self.step.stage.group.sum_([counted])
+        self.log.gradient_evaluations = int(counted)
         broken = (~torch.isfinite(losses)).nonzero()
         mean = None if len(broken) else float(losses.mean())
         row = {"epoch": self.epoch + 1, "loss": mean, "lr": learning_rate(recipe, self.epoch, 0)}
@@ -338,14 +457,14 @@ class Course:
             self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
         self.epoch, self.losses = self.epoch + 1, []
         if self.pauses is not None and not self.done:
-            self.pauses(self.state, epochs=self.epoch)
+            self.pauses(self.state, epochs=self.epoch, group=self.step.stage.group)
 
     def finish(self) -> None:
         """Close the log; weights that the very last step made infinite are a divergence too."""
         self.log.seconds = self.seconds()
         if self.log.diverged_at is None and not all(bool(weight.isfinite().all()) for weight in self.step.weights):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
-        if self.pauses is not None:
+        if self.pauses is not None and self.step.stage.group.first:
             self.pauses.finish(self.state, self.log.seconds)
 
     def seconds(self) -> float:
@@ -361,7 +480,8 @@ class Course:
 
     def resume(self) -> None:
         """Go on from the newest state there is; one that was not looked at on its way is of no use to who looks."""
-        data = self.pauses.kept.latest() if self.pauses else None
+        pauses = self.pauses
+        data = self.step.stage.group.tell(pauses.kept.latest) if pauses else None
         said = described(data).get("said") if data else None
         if data is None or said is None or said["observed"] != (self.watch.observe is not None):
             return
@@ -390,6 +510,24 @@ def _epoch(course: Course, runner: Runner) -> None:
             course.took(runner(orders, number), total)
         before += segment.steps
     course.end_epoch()
+
+
+def prepare_together(network: Network, stage: Stage) -> None:
+    """Let the processes of a stage start from the same weights, and normalize together where it asks for that.
+
+    Raises:
+        ConfigError: when they cannot.
+    """
+    group, recipe = stage.group, stage.recipe
+    if recipe.sync_batchnorm:
+        if network.device.type != "cuda":
+            raise reject("sync_batchnorm", True, "false on a CPU", "torch synchronizes BatchNorm on GPUs only")
+        if group.size != recipe.batch_parts:
+            raise reject("batch_parts", recipe.batch_parts, f"{group.size}, one a process, with sync_batchnorm")
+        network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
+    if group.size > 1:
+        own = group.tell(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})
+        network.model.load_state_dict(own)
 
 
 def frozen_copy(network: Network) -> Network:

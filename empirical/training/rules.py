@@ -1,14 +1,15 @@
 """Gradient rules: how a loss becomes a gradient. One formula, `g0 + s (g1 - g0)`, and one `where(mask, ...)`.
 
-A rule is called as `rule(model, loss)` where `loss(part)` is the scalar loss of `part` in {all, retain, forget}.
-It returns one gradient per trainable parameter and leaves the weights as they were, bit for bit.
+A rule is called as `rule(model, loss)` where `loss(part)` is the loss of `part` in {all, retain, forget}: a scalar, or
+`Pieces` of one where a batch is computed in parts; `gradient` takes either. It returns one gradient per trainable
+parameter and leaves the weights as they were, bit for bit.
 """
 # pyright: reportPrivateImportUsage=false
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from empirical.models.network import frozen_statistics
 from empirical.registry import load
 from empirical.settings.rule_labels import RuleSpec, parse_rule
 from empirical.settings.switches import Fidelity
-from repro.records.settings import reject
+from repro.base.settings import reject
 
 Tensors = Sequence[Tensor]
 
@@ -52,7 +53,28 @@ def where(mask: Tensors, gradient: Tensors) -> list[Tensor]:
     return [torch.where(kept, g, torch.zeros_like(g)) for kept, g in zip(mask, gradient, strict=True)]
 
 
-Loss = Callable[[str], Tensor]
+@dataclass(frozen=True)
+class Pieces:
+    """A loss that is a sum: each piece is differentiated on its own and then forgotten.
+
+    Attributes:
+        values: functions that return a piece, 0-dimensional; only one of them is in memory at a time.
+        complete: called around them with the sum of their gradients so far: adds those of other processes to it.
+    """
+
+    values: Sequence[Callable[[], Tensor]]
+    complete: Callable[[list[Tensor]], AbstractContextManager[None]]
+
+    def gradient(self, weights: Tensors) -> tuple[Tensor, ...]:
+        """Return the gradient of the sum, one tensor a weight."""
+        total = [torch.zeros_like(weight) for weight in weights]
+        with self.complete(total):
+            for value in self.values:
+                add_(total, torch.autograd.grad(value(), list(weights), materialize_grads=True))
+        return tuple(total)
+
+
+Loss = Callable[[str], Any]
 Mask = Sequence[Tensor]
 
 
@@ -219,8 +241,10 @@ def trainable(model: nn.Module) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def gradient(model: nn.Module, loss: Tensor) -> tuple[Tensor, ...]:
-    """Return the gradient of a scalar loss, zeros where it does not depend on a parameter."""
+def gradient(model: nn.Module, loss: Tensor | Pieces) -> tuple[Tensor, ...]:
+    """Return the gradient of a scalar loss or of one in pieces, zeros where it does not depend on a parameter."""
+    if isinstance(loss, Pieces):
+        return loss.gradient(trainable(model))
     return torch.autograd.grad(loss, trainable(model), materialize_grads=True)
 
 

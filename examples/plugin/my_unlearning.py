@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from empirical.data.builtin import load_digits
 from empirical.training.batches import Segment
 from empirical.training.rules import gradient
-from repro.records.settings import check, setting
+from repro.base.settings import check, setting
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from figures.drawing.drawing import Drawing
 from figures.drawing.style import STYLES, Theme, themed
 from figures.tables.intervals import Table
 from figures.tables.records import Records
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
+from repro.base.progress import track
+from repro.base.settings import choose
 from repro.records.identity import digest
-from repro.records.progress import track
 from repro.records.record import Reader
-from repro.records.settings import choose
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from repro.base.settings import choose
 from repro.records.identity import digest
 from repro.records.record import Reader, Record, read_records
-from repro.records.settings import choose
 
 T = TypeVar("T")
 REPEATS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")

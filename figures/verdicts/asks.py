@@ -31,7 +31,7 @@ from figures.verdicts.judge import (
     judge,
     with_seeds,
 )
-from repro.records.verdict import UNDECIDED
+from repro.base.verdict import UNDECIDED
 
 RELIABLE = 0.8  # of memorization scores, split-half
 

@@ -10,7 +10,7 @@ from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records
 from figures.verdicts.judge import FEWEST, Finding
-from repro.records.verdict import UNDECIDED, regime, verdict
+from repro.base.verdict import UNDECIDED, regime, verdict
 
 CLAIMED = ("sgd", "sam", "asam")  # from the first to collapse to the last
 LEVEL = 0.5

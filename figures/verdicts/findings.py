@@ -25,7 +25,7 @@ from figures.verdicts.judge import (
     sides,
 )
 from figures.verdicts.theory_claims import several_claims
-from repro.records.verdict import CONTRADICTED, HOLDS, UNDECIDED, regime, verdict
+from repro.base.verdict import CONTRADICTED, HOLDS, UNDECIDED, regime, verdict
 
 MIA = ("mia_correctness", "mia_auc")
 ENTANGLEMENT = ("entanglement_wp", "entanglement_var")

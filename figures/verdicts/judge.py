@@ -1,6 +1,6 @@
 """The one rule of judging: from the sides on which intervals lie to a verdict, a number with its interval, and where.
 
-The word itself is that of `repro.records.verdict`, for theory and networks alike: it sees sides only, +1 where an
+The word itself is that of `repro.base.verdict`, for theory and networks alike: it sees sides only, +1 where an
 interval lies wholly where the claim says and -1 where it lies wholly elsewhere.
 """
 
@@ -13,8 +13,8 @@ import pandas as pd
 from figures.tables.intervals import Row, Table, effect_text, pooled_deviation, simultaneous
 from figures.tables.pairs import by_cell, over_cells
 from figures.tables.records import Records
+from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, regime, verdict
 from repro.records.record import Record
-from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, regime, verdict
 
 REPORTED, NOT_RUN = "reported", "not run"
 FEWEST = 3  # seeds: a cell of fewer never decides

@@ -17,8 +17,8 @@ from figures.tables.records import Records
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
 from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
+from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 from repro.records.record import Reader, Record
-from repro.records.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
 TITLE = (
     "# The paper, item by item\n\n"

@@ -25,7 +25,7 @@ CLAIMS = [
 
 
 def one_claim(name: str, records: Records) -> Finding:
-    """Return what the record of one theory claim says, in its own word, which `repro.records.verdict` gave it."""
+    """Return what the record of one theory claim says, in its own word, which `repro.base.verdict` gave it."""
     record = claim_records(records, [name]).get(name)
     if record is None:
         return Finding()

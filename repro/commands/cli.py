@@ -12,12 +12,12 @@ from typing import Any
 import typer
 
 from repro import __version__
+from repro.base.ending import Ending, Stopped
+from repro.base.errors import ReproError, of_the_system
 from repro.commands import export, figures, models, records, studies, theory, words
-from repro.commands.extras import lacking
-from repro.commands.output import printable, say
 from repro.records.damage import collected
-from repro.records.ending import Ending, Stopped
-from repro.records.errors import ReproError, of_the_system
+from repro.terminal.extras import lacking
+from repro.terminal.output import printable, say
 
 app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",

@@ -15,12 +15,12 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from repro.commands.options import with_settings
-from repro.commands.output import say
-from repro.records.ending import Ending
-from repro.records.errors import ConfigError, MissingDataError
-from repro.records.settings import check, reject, setting
+from repro.base.ending import Ending
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import check, reject, setting
 from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import say
 
 EXECUTORS = ("local", "debug", "slurm")
 WARNING = 15  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work

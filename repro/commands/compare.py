@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, say
+from repro.base.progress import track
+from repro.base.settings import setting
 from repro.records.identity import run_id
 from repro.records.pack import readers
-from repro.records.progress import track
 from repro.records.provenance import collect
 from repro.records.record import Reader, Record
-from repro.records.settings import setting
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ def _bring_theory(sources: Sequence[Reader], store: Store) -> None:
 
 def _config(run: Record) -> "RunConfig":
     from empirical.settings.run_config import RunConfig
-    from repro.records.settings import build
+    from repro.base.settings import build
 
     return build(RunConfig, run.config)
 

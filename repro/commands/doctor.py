@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repro.commands.extras import install_line
 from repro.commands.gpu import gpu_warnings
+from repro.terminal.extras import install_line
 
 REQUIRED = (
     "numpy", "scipy", "numba", "matplotlib", "seaborn", "pandas", "pyarrow", "jinja2", "pillow", "typer", "rich",

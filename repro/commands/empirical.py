@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
-from repro.commands.options import with_settings
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.errors import DivergedError
+from repro.base.errors import DivergedError
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
+from repro.terminal.options import with_settings
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
 SETS = ("retain", "forget", "test")
@@ -22,11 +22,19 @@ with_runtime = with_settings(Runtime, skip=("study", "kind"))
 @with_settings(RunConfig)
 @with_runtime
 def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
-    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record."""
+    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
+
+    Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
+    """
     Store(store).ensure_writable()
     from empirical.runs.run import run as run_cell
+    from empirical.runs.workspace import Workspace
+    from empirical.training.together import joined
 
-    record = run_cell(config, Store(store), runtime)
+    with joined(runtime.device) as group:
+        record = run_cell(config, Store(store), workspace=Workspace(Store(store), runtime, group=group))
+    if not group.first:
+        return
     if json:
         emit_json({"run": record.run_id, "status": record.status, **record.result})
     else:
@@ -144,6 +152,7 @@ def import_scores(
     runtime: Runtime,
     path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],
     dataset: Annotated[str, typer.Option(help="The data set they belong to; labels are compared.")],
+    dataset_options: Annotated[str, typer.Option(help="Its settings, such as size=64.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Keep published memorization scores in the store, for --difficulty high --scores ID."""
@@ -151,7 +160,8 @@ def import_scores(
     from empirical.runs.imports import import_scores as keep
     from empirical.runs.workspace import Workspace
 
-    record = keep(path, RunConfig(dataset=dataset), Workspace(Store(store), runtime))
+    config = RunConfig(dataset=dataset, dataset_options=dataset_options)
+    record = keep(path, config, Workspace(Store(store), runtime))
     say(f"kept {record.result['n']} scores: --scores {record.run_id}")
 
 

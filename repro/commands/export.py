@@ -9,13 +9,13 @@ import typer
 
 from empirical.settings.run_config import RunConfig
 from repro import __version__
-from repro.commands.output import DEFAULT_STORE, StoreOption, say
-from repro.records.errors import IntegrityError, MissingDataError
-from repro.records.glossary import describe, whose
+from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.glossary import describe, whose
+from repro.base.settings import nearest, range_text
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
-from repro.records.settings import nearest, range_text
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
 IDENTITY = {
@@ -133,10 +133,19 @@ def meaning(column: str) -> Row:
     if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
         text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
         return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
-    raise IntegrityError(f"column {column}: is not in the glossary (repro/records/glossary.py)")
+    raise IntegrityError(f"column {column}: is not in the glossary (repro/base/glossary.py)")
 
 
 OTHERS = {
+    "benchmark": "what was timed", "images": "images of a benchmark", "tests": "test images of a benchmark",
+    "readers": "processes that decoded images", "rounds": "turns that each way of reading took",
+    "classes": "classes of a benchmark", "limit": "images a second that decoding alone allows",
+    "plain": "images a second of a plain ImageFolder in a DataLoader", "ours": "images a second that were handed over",
+    "ready": "images a second that were normalized too", "ratio": "median of `ours` over `plain`",
+    "ratio_ready": "median of `ready` over `plain`", "peak_bytes": "most memory the process held",
+    "peak_bytes_before": "the same before any model answered", "logits_bytes": "what the logits of all models take",
+    "answer_seconds": "time the made-up models took to answer", "save_seconds": "time to write a finished cell",
+    "bytes_a_cell": "what a finished cell takes on the disk",
     "choice": "where the winner of a choice stands among its candidates",
     "data_digest": "digest of the files the images were read from",
     "claim": "identifier of the claim", "change": "what would change the verdict",

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from repro.base.errors import MissingDataError
 from repro.commands.compare import compare
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say
-from repro.records.errors import MissingDataError
 from repro.records.pack import readers
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say
 
 
 def figures(

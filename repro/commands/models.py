@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import KIND, RunConfig, Runtime
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
-from repro.records.errors import IntegrityError
-from repro.records.settings import choose, reject
+from repro.base.errors import IntegrityError
+from repro.base.settings import choose, reject
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
 
 app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode=None)
 STAGES = ("pretrain", "retrain", "unlearn", "subset")
@@ -36,7 +36,7 @@ def export_run(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a run's original, retrained and unlearned weights with a model card that plain torch can follow."""
-    from empirical.runs.exchange import export_models
+    from empirical.exchange.models import export_models
     from empirical.runs.workspace import Workspace
     from repro.records.pack import readers
     from repro.records.record import pick, read_records
@@ -70,7 +70,7 @@ def import_checkpoint(
 ) -> None:
     """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro empirical run --original NAME`."""
     Store(store).ensure_writable()
-    from empirical.runs.exchange import import_model
+    from empirical.exchange.models import import_model
     from empirical.runs.workspace import Workspace
 
     if not re.fullmatch(r"[\w.-]+", name):

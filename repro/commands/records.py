@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.errors import IntegrityError, MissingDataError
+from repro.base.errors import IntegrityError, MissingDataError
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.pack import PackedStore, pack_path, readers, write_pack
 from repro.records.record import pick
 from repro.records.shipped import own, packs
 from repro.records.store import Store
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
 
@@ -116,7 +116,7 @@ def pack(
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
     if zenodo:
-        from repro.commands.citation import write_citation
+        from repro.terminal.citation import write_citation
 
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in write_citation(name, records, path.parent, creators=creator or []):

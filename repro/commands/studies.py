@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import Runtime
+from repro.base.ending import Stopped
+from repro.base.errors import IntegrityError, ReproError
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
-from repro.commands.options import words_of
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
-from repro.records.ending import Stopped
-from repro.records.errors import IntegrityError, ReproError
 from repro.records.pack import readers
 from repro.records.shipped import shipped
 from repro.records.store import Store
+from repro.terminal.options import words_of
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 
 @app.command()
@@ -56,7 +56,7 @@ def grid(
         return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
-    from repro.commands.watching import listeners
+    from repro.terminal.watching import listeners
 
     count = 1 if launch.executor == "debug" else min(workers, cores()) or processes(runtime)
     limits = {"max_seconds": max_seconds, "workers": count, "choose_only": choose_only}
@@ -140,6 +140,109 @@ def _clock(seconds: float) -> str:
 
 
 @app.command()
+@with_runtime
+def plan(
+    runtime: Runtime,
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
+    ] = None,
+    tasks: Annotated[
+        list[int] | None, typer.Option(help="Processes that work together, each on one device; repeatable.", min=1)
+    ] = None,
+    memory: Annotated[float, typer.Option(help="Memory of a device in GB, > 0, for the largest batch.", min=0)] = 80.0,
+    images_per_second: Annotated[
+        float,
+        typer.Option(help="What a card does with the study's model and plain SGD, where no record says.", min=0),
+    ] = 0.0,
+    store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:
+    """Say what a study still needs: stages by id, hours, disk, the largest batch that fits, and several processes."""
+    from empirical.studies.recipe import load_recipe
+
+    study = load_recipe(recipe).select(where or [])
+    found = _planned(study, Store(store), runtime, images_per_second)
+    counts, cells = tasks or [1, 8, 64], study.cells()
+    rows = [_work_row(found, work) for work in found.work.values() if work.kind in ("pretrain", "retrain", "subset")]
+    if json:
+        known = {"stages": rows, "counts": found.stages, "weights_bytes": found.weights_bytes, "passes": found.passes}
+        hours = None if found.unmeasured else {str(count): found.hours_with(count) for count in counts}
+        batches = {model: fit.images for model, fit in _batches(cells, memory)}
+        emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches,
+                           "growing": found.growing, "unscored": list(found.unscored)})  # fmt: skip
+        return
+    emit(rows, as_json=False, empty="no shared stage is missing")
+    _say_plan(found, counts)
+    for model, fit in _batches(cells, memory):
+        said = f"{fit.image_bytes / 1e6:.1f} MB an image, {fit.fixed_bytes / 1e9:.2f} GB of weights and their copies"
+        say(f"largest batch of {model} in {memory:g} GB: about {fit.images} images, by estimate ({said})")
+
+
+def _planned(study: Any, store: Store, runtime: Runtime, images_per_second: float = 0.0) -> Any:
+    from empirical.studies.cost import Rates, pace_of
+    from empirical.studies.finished import Finished
+    from empirical.studies.plan import plan
+
+    finished = Finished(readers(store))
+    example = pace_of(study.cells()[0])
+    rates = Rates.known(store, finished.benchmarks, example=example, per_second=images_per_second)
+    return plan(study, store, runtime, finished, rates)
+
+
+def _work_row(found: Any, work: Any) -> dict[str, Any]:
+    hours = found.hours_of(work.id)
+    return {
+        "stage": work.kind, "id": work.id, "dataset": work.pace.dataset, "model": work.pace.model,
+        "passes": work.passes, "hours": "unknown" if hours is None else round(hours, 3),
+    }  # fmt: skip
+
+
+def _batches(cells: list[Any], memory: float) -> list[tuple[str, Any]]:
+    """Return the largest batch of each model, that of its most demanding cell."""
+    from empirical.studies.cost import largest_batch
+
+    smallest: dict[str, Any] = {}
+    for cell in {(c.model, c.method, c.rule, c.precision, c.dataset_options): c for c in cells}.values():
+        fit = largest_batch(cell, memory * 1e9)
+        if fit and (cell.model not in smallest or fit.images < smallest[cell.model].images):
+            smallest[cell.model] = fit
+    return list(smallest.items())
+
+
+def _rates(found: Any) -> list[dict[str, Any]]:
+    """Return the rate of every pace and what it was measured by."""
+    paces = dict.fromkeys(work.pace for work in found.work.values())
+    known = [(pace, found.rates.of(pace)) for pace in paces]
+    return [{"model": pace.model, "precision": pace.precision, "edge": pace.edge, **rate._asdict()}
+            for pace, rate in known if rate]  # fmt: skip
+
+
+def _say_plan(found: Any, counts: list[int]) -> None:
+    total = ", ".join(f"{count} {kind}" for kind, count in found.stages.items()) or "none"
+    say(f"stages to train: {total}; {found.passes:.0f} passes over the training images")
+    say(f"weights kept on disk: about {found.weights_bytes / 1e6:.0f} MB")
+    if not found.stages:
+        say("nothing to train")
+    elif found.unmeasured:
+        lacking = ", ".join(sorted(found.unmeasured))
+        say(f"hours: no record says how fast {lacking} trains; `--images-per-second` of `plan` states it")
+    else:
+        for row in _rates(found):
+            how = ", scaled by arithmetic" if row["scaled"] else ""
+            rate = f"{row['per_second']:.0f} gradients/s of {row['model']} ({row['precision']}, {row['edge']} pixels)"
+            say(f"rate: {rate}, by {row['source']} on {row['device']}{how}")
+        hours = [f"{found.hours_with(count):.1f} with {count}" for count in counts]
+        say(f"hours of work: {found.hours:.1f}; until all is done, by processes: {', '.join(hours)}")
+    if found.growing:
+        say(f"{found.growing} choices are still to be made: more runs follow where a winner stands on an edge")
+    if found.unseen:
+        say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
+    for name in found.unscored:
+        say(f"scores of {name} are imported, not estimated: `repro empirical import-scores FILE --dataset {name}`")
+
+
+@app.command()
 def recipes(
     folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
     json: JsonOption = False,
@@ -159,30 +262,10 @@ def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
 
 
 def _show_plan(study: Any, store: Store, runtime: Runtime, as_json: bool) -> None:
-    from empirical.studies.finished import Finished
-    from empirical.studies.plan import plan
-
-    found = plan(study, store, runtime, Finished(readers(store)))
+    found = _planned(study, store, runtime)
     emit([_plan_row(row) for row in found.rows], as_json=as_json)
-    if as_json:
-        return
-    counts = ", ".join(f"{count} {kind}" for kind, count in found.stages.items()) or "none"
-    say(f"stages to train: {counts}; {found.passes:.0f} passes over the training images")
-    say(f"weights kept on disk: about {found.weights_bytes / 1e6:.0f} MB")
-    say(_hours(found))
-    if found.growing:
-        say(f"{found.growing} choices are still to be made: more runs follow where a winner stands on an edge")
-    if found.unseen:
-        say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
-
-
-def _hours(found: Any) -> str:
-    """Return how long training takes one process here, by the rates of the stages in the store."""
-    if not found.stages:
-        return "nothing to train"
-    if found.unmeasured:
-        return f"hours: the store has no finished stage of {', '.join(sorted(found.unmeasured))} to measure a rate by"
-    return f"training: about {found.hours:.1f} hours of one process, at the median rate of the store's own stages"
+    if not as_json:
+        _say_plan(found, [1, 8, 64])
 
 
 def _plan_row(row: Any) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from repro.commands.cluster import Launch, Wave, submit, with_launch
-from repro.commands.options import with_settings, words_of
-from repro.commands.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
-from repro.records.settings import choose
+from repro.base.settings import choose
 from repro.records.store import Store
+from repro.terminal.options import with_settings, words_of
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)

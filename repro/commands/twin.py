@@ -17,9 +17,9 @@ from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
 from empirical.training.loop import Method
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
+from repro.base.settings import build
 from repro.records.identity import derive_seed
-from repro.records.settings import build
 from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, Trajectory, replay

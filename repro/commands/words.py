@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import RunConfig
-from repro.commands.output import JsonOption, emit, emit_json, say
-from repro.records.glossary import TERMS, Term, describe, explain, whose
-from repro.records.settings import choose, hints
+from repro.base.glossary import TERMS, Term, describe, explain, whose
+from repro.base.settings import choose, hints
+from repro.terminal.output import JsonOption, emit, emit_json, say
 
 
 def explain_word(

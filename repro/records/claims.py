@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from repro.records.ending import TIME, Stopped
+from repro.base.ending import TIME, Stopped
 from repro.records.folder import process_tag
 
 if TYPE_CHECKING:

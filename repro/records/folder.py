@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from repro.records.errors import IntegrityError
+from repro.base.errors import IntegrityError
 from repro.records.identity import plain, run_id
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+SCALARS = (str, int, float, bool, type(None))
 # Part of every identity: raise it when the same config starts to mean another computation, a changed default included.
 SCHEMA = 2
 
@@ -25,6 +26,8 @@ def identifying(obj: Any) -> Any:
 
 
 def _plain(obj: Any, *, whole: bool) -> Any:
+    if type(obj) in SCALARS:  # nearly every value of a config, and the cheapest to tell
+        return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
         return {"type": type(obj).__name__} | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}

@@ -7,18 +7,19 @@ over the rows' hashes. Whoever reads a pack compares; what does not match is nam
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from repro.base.errors import IntegrityError
+from repro.base.settings import reject
 from repro.records.damage import name_damage
-from repro.records.errors import IntegrityError
 from repro.records.folder import record_fault, replace_file
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
-from repro.records.settings import reject
 from repro.records.shipped import packs
 from repro.records.store import Store
 
@@ -26,6 +27,7 @@ HEAD = ("run_id", "kind", "status", "schema")
 TEXTS = ("config", "identity", "result", "provenance")
 MANIFEST = b"repro.manifest"
 LISTED = 16  # digits of a row's hash in the manifest
+_CHECKED: dict[Path, tuple[tuple[int, ...], tuple[list[Record], list[str]]]] = {}  # by file, what it held at a stamp
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -105,7 +107,24 @@ class PackedStore:
         return self._checked()[1]
 
     def _checked(self) -> tuple[list[Record], list[str]]:
-        """Return the records whose rows are whole, and a line for everything else."""
+        """Return the records whose rows are whole, and a line for everything else.
+
+        A file is checked again when it changed. One written less than a second ago may change again within a tick of
+        its clock, so it is not remembered.
+        """
+        try:
+            status = self.path.stat()
+        except OSError:
+            return self._check()
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known = _CHECKED.get(self.path)
+        if known is None or known[0] != stamp:
+            known = stamp, self._check()
+            if time.time() - status.st_mtime > 1:
+                _CHECKED[self.path] = known
+        return known[1]
+
+    def _check(self) -> tuple[list[Record], list[str]]:
         found: dict[str, Record] = {}
         faults: list[str] = []
         seen: list[str] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.identity import SCHEMA
 
 ATTACHED = ("arrays.npz", "epochs.jsonl")

@@ -7,7 +7,7 @@ with a list of their names that is written when the wheel is built.
 import os
 from pathlib import Path
 
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 
 PACKAGE = Path(__file__).parents[1] / "shipped"
 CHECKOUT = Path(__file__).parents[2]

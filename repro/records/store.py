@@ -22,11 +22,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from repro.base.errors import ConfigError, IntegrityError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
 from repro.records.claims import Claims
 from repro.records.damage import name_damage
-from repro.records.errors import ConfigError, IntegrityError
 from repro.records.folder import (
     RESULT,
     as_json,
@@ -140,10 +140,13 @@ class Store:
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
         A damaged run is named and left out.
         """
-        found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-        if kind in (None, EVALUATION):
-            every = (self._whole(path.parent) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}")))
-            found += [record for record in every if record and record.config.get("pooled")]
+        if kind is not None:  # the index says which runs are of the kind; each is read and compared as always
+            ids = [head.run_id for head in self.heads() if head.kind == kind]
+            read = self._evaluation if kind == EVALUATION else self._run
+            found = [read(one) for one in ids]
+        else:
+            found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
+            found += [self._evaluation(path.parent.name) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}"))]
         return [one for one in found if one and kind in (None, one.kind) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
@@ -154,12 +157,11 @@ class Store:
         """Return the finished runs whose ids start with `prefix`: one, if it is whole or long enough."""
         if not IDENTITY.fullmatch(prefix):
             return []
-        rooms = {"runs": self._run, "evaluations": lambda name: self._whole(self.root / "evaluations" / name)}
+        rooms = {"runs": self._run, "evaluations": self._evaluation}
         found = [
             read(path.name) for room, read in rooms.items() for path in sorted((self.root / room).glob(f"{prefix}*"))
         ]
-        wanted = [one for one in found if one and (one.kind != EVALUATION or one.config.get("pooled"))]
-        return [one for one in wanted if one.schema == SCHEMA]
+        return [one for one in found if one and one.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every finished run, those of an older schema included, see `index`."""
@@ -252,6 +254,11 @@ class Store:
         except IntegrityError as error:
             self.set_aside(folder, str(error))
             return None
+
+    def _evaluation(self, identity: str) -> Record | None:
+        """Return an evaluation that pools many runs; one of a single run is part of that run."""
+        found = self._whole(self.root / "evaluations" / identity)
+        return found if found and found.config.get("pooled") else None
 
     def _run(self, identity: str) -> Record | None:
         """Return a run joined with its evaluations; one that is gone or another run's stands for nothing."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain

@@ -17,7 +17,7 @@ from empirical.registry import load
 from empirical.runs.imports import import_index
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
 

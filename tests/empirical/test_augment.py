@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from empirical.data.augment import PLANS, Augment
+from empirical.augmentation.augment import PLANS, Augment
 
 IMAGES = torch.arange(400 * 3 * 5 * 6).reshape(400, 3, 5, 6) + 1  # every pixel is another number; 0 is the border
 DRAWS = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from empirical.data.corruptions import CORRUPTIONS, corrupt
-from empirical.data.randaugment import OPERATIONS, randaugment
+from empirical.augmentation.corruptions import CORRUPTIONS, corrupt
+from empirical.augmentation.randaugment import OPERATIONS, randaugment
 
 IMAGES = torch.randint(0, 256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 SMOOTH = (torch.arange(16)[:, None] * 9 + torch.arange(16) * 6).to(torch.uint8).expand(2, 3, 16, 16)

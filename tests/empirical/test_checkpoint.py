@@ -19,9 +19,9 @@ from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
 from empirical.training.loop import Log, Observe, Stage, Step, fit
 from empirical.training.rules import Plain, Sam
+from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
 from repro.records.damage import collected
-from repro.records.ending import Ending, Stopped
 from repro.records.store import Store
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu

@@ -177,6 +177,7 @@ def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: 
     assert plan(study, store, CPU, Finished([store])).growing == 2
 
 
+@pytest.mark.slow
 def test_a_study_of_real_runs_says_how_its_cells_were_chosen(study: Recipe, store: Store, tmp_path: Path) -> None:
     report = run_grid(study, store, runtime=CPU)
     assert not report.failed

@@ -10,9 +10,9 @@ from empirical.runs.cell import build_method
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import resolve
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
+from repro.base.settings import build
 from repro.records.identity import plain
-from repro.records.settings import build
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"method": "negrad"}, r"method = 'negrad'.*did you mean 'neggrad'"),

@@ -7,7 +7,7 @@ from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.testing import check_method, check_metric, check_rule
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 
 BRANCHED = ("neggrad", "random_label", "salun")
 RULES = names("rules")

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from empirical.data.augment import Augment, crop_and_flip
+from empirical.augmentation.augment import Augment, crop_and_flip
 from empirical.data.builtin import SignalNoise
-from empirical.data.folders import StreamedImages
 from empirical.data.images import ImageSet, load_dataset, stratified_subset
+from empirical.data.stream import StreamedImages
 from empirical.models.network import Network
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.store import Store
 
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from empirical.runs.exchange import export_models, import_model, read_tensors
+from empirical.exchange.models import export_models, import_model, read_tensors
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 
 Small = Callable[..., RunConfig]
 

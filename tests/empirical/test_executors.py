@@ -23,11 +23,11 @@ from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
 from empirical.studies.executors import GridReport, one_a_gpu, run_cells, run_groups
 from empirical.training.loop import fit
+from repro.base.ending import Ending, Stopped
+from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.commands.empirical import processes
 from repro.records import claims
 from repro.records.damage import collected
-from repro.records.ending import Ending, Stopped
-from repro.records.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.records.identity import run_id
 from repro.records.store import Store
 

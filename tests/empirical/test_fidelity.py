@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from empirical.data.augment import augmentation
-from empirical.data.corruptions import corrupt
+from empirical.augmentation.augment import augmentation
+from empirical.augmentation.corruptions import corrupt
 from empirical.data.forget import choose_forget
 from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
 from empirical.metrics.closeness import published_reference
 from empirical.metrics.entanglement import entangle, unit_rows, variance_ratio
-from empirical.metrics.evaluation import Evaluation, ModelOutputs
+from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.landscape import directions
+from empirical.metrics.outputs import ModelOutputs
 from empirical.models.network import Network
 from empirical.runs.cell import build_method
 from empirical.runs.evaluations import make_evaluation

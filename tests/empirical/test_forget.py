@@ -1,6 +1,7 @@
 """Forget sets: sizes, disjointness, memorization levels, imported files and their mistakes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
+from repro.records.pack import write_pack
 from repro.records.store import Store
 
 LABELS = np.repeat(np.arange(5), 20)
@@ -65,15 +67,33 @@ def test_images_without_a_score_are_neither_the_easiest_nor_the_hardest() -> Non
     assert filled(np.array([0.0, np.nan, 0.2, 1.0])).tolist() == [0.0, 0.2, 0.2, 1.0]
 
 
+ESTIMATE = MemorizationConfig(
+    dataset="signal-noise", dataset_options="side=8, n=40, n_test=10, signal_strength=4.0", subsets=8, epochs=6,
+    batch_size=8,
+)  # fmt: skip
+
+
 def test_subset_models_fit_what_they_saw_and_are_kept(shared: Workspace) -> None:
-    config = MemorizationConfig(
-        dataset="signal-noise", dataset_options="side=8, n=40, n_test=10, signal_strength=4.0", subsets=8, epochs=6,
-        batch_size=8,
-    )  # fmt: skip
+    config = ESTIMATE
     record = SubsetModels(config, shared).record()
     assert record.arrays()["scores"].shape == (40,)
     assert record.result["inside_accuracy"] >= record.result["outside_accuracy"]
     assert SubsetModels(config, shared).record().run_id == record.run_id
+
+
+def test_a_committed_estimate_needs_no_subset_models(
+    shared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = SubsetModels(ESTIMATE, shared).record()
+    write_pack([record], tmp_path / "results" / "mine.parquet")
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Workspace(Store(tmp_path / "runs"), shared.runtime)
+    found = SubsetModels(ESTIMATE, elsewhere).record()
+    np.testing.assert_array_equal(found.arrays()["scores"], record.arrays()["scores"])
+    assert elsewhere.store.models() == []
+    other = SubsetModels(replace(ESTIMATE, epochs=1), elsewhere).record()
+    assert other.run_id != record.run_id
+    assert len(elsewhere.store.models()) == ESTIMATE.subsets
 
 
 def test_an_index_file_becomes_a_forget_set(

@@ -10,7 +10,7 @@ import pytest
 
 from empirical.settings.run_config import Runtime
 from empirical.studies.recipe import load_recipe
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 from repro.records.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
 from empirical.settings.switches import Fidelity

@@ -17,7 +17,7 @@ from empirical.settings.keys import evaluation_keys, pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.measure import measure_runs
 from empirical.studies.pool import pool_runs
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
 
 PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}

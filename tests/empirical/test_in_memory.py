@@ -15,7 +15,7 @@ from empirical.runs.evaluations import measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 
 Small = Callable[..., RunConfig]
 

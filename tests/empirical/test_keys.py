@@ -18,7 +18,7 @@ from empirical.settings.keys import evaluation_keys, forget_choice, ordered_metr
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.measure import measure_runs
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
 CPU = Runtime(device="cpu")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.methods.retain import Finetune
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.loop import Logits, fit

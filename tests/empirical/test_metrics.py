@@ -41,10 +41,11 @@ from empirical.metrics.entanglement import (
     unit_rows,
     variance_ratio,
 )
-from empirical.metrics.evaluation import Evaluation, ModelOutputs, probabilities
+from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
 from empirical.metrics.landscape import directions, flatness, loss_grid
+from empirical.metrics.outputs import ModelOutputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS, load, metric, names

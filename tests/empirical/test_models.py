@@ -101,6 +101,14 @@ def test_images_enter_scaled_and_normalized_once_or_twice() -> None:
     torch.testing.assert_close(network.prepare(white), torch.full((1, 1, 8, 8), (once - 0.3) / 0.6))
 
 
+def test_preparing_leaves_the_images_as_they_were() -> None:
+    images = torch.full((2, 1, 8, 8), 0.5)
+    network = Network(nn.Linear(1, 1), (0.3,), (0.6,))
+    prepared = network.prepare(images)
+    assert torch.equal(images, torch.full((2, 1, 8, 8), 0.5))
+    torch.testing.assert_close(prepared, torch.full((2, 1, 8, 8), 0.2 / 0.6))
+
+
 @pytest.mark.parametrize("shape", [(300, 3, 32, 32), (5, 1, 7, 9), (3, 2, 1100, 1000)])
 def test_channel_statistics_are_those_of_all_pixels_at_once(shape: tuple[int, ...]) -> None:
     """The last shape has more than a million pixels an image and channel."""

@@ -110,6 +110,7 @@ def recipe(small: Callable[..., RunConfig]) -> Recipe:
     return Recipe("pooled", defaults=defaults, blocks=({"rule": ["sgd", "sam-0.1"], "seed": [0, 1, 2, 3]},))
 
 
+@pytest.mark.slow
 def test_a_study_pools_its_seeds_and_a_run_more_is_another_pool(recipe: Recipe, store: Store) -> None:
     run_grid(recipe, store, runtime=Runtime(device="cpu"))
     found = store.records("evaluation")

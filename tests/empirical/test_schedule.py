@@ -13,7 +13,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.plan import passes_of
 from empirical.training.loop import fit
 from empirical.training.rules import Plain, Sam
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.empirical.test_graph import disagreements
 from tests.empirical.tiny import make_network, make_stage, state

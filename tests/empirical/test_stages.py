@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from empirical.metrics.evaluation import model_outputs
+from empirical.metrics.outputs import model_outputs
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels

@@ -16,10 +16,10 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import News, Watch
-from repro.commands.trackers import curves, tracker
-from repro.commands.watching import Lines, listeners
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
+from repro.terminal.trackers import curves, tracker
+from repro.terminal.watching import Lines, listeners
 
 Small = Callable[..., RunConfig]
 
@@ -69,6 +69,7 @@ def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -
     assert heard.ends == 1
 
 
+@pytest.mark.slow
 def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> None:
     heard = Heard()
     runtime = Runtime(device="cpu")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from empirical.data.augment import Augment
+from empirical.augmentation.augment import Augment
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, frozen_statistics
 from empirical.models.resnet import Classifier

@@ -15,7 +15,7 @@ from empirical.settings.run_config import Runtime
 from empirical.studies import executors
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
-from repro.records.ending import Ending, Stopped
+from repro.base.ending import Ending, Stopped
 from repro.records.store import Store
 
 SMALL = {

@@ -27,13 +27,13 @@ from empirical.runs.stages import restore
 from empirical.settings.rule_labels import parse_options, parse_rule, parse_value
 from empirical.studies.recipe import load_recipe
 from empirical.training.checkpoint import described
-from repro.commands.output import printable
+from repro.base.errors import ReproError
 from repro.records.damage import collected
-from repro.records.errors import ReproError
 from repro.records.folder import read_sealed
 from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.terminal.output import printable
 from tests.empirical.tiny import make_network
 
 EXAMPLES = int(os.environ.get("REPRO_FUZZ", "25"))

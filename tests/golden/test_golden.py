@@ -20,8 +20,8 @@ TOLERANCE = 0.05
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
-    return golden_numbers(Store(tmp_path_factory.mktemp("golden")))
+def numbers() -> dict[str, dict[str, float]]:
+    return golden_numbers()
 
 
 @pytest.mark.xdist_group("golden")

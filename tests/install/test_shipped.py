@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from repro.base.errors import MissingDataError
 from repro.commands import gpu
 from repro.commands.cli import run
 from repro.records import shipped
-from repro.records.errors import MissingDataError
 from repro.records.pack import write_pack
 from repro.records.store import Store
 

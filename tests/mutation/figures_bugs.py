@@ -44,7 +44,7 @@ BUGS = [
     ("figures/tables/theory.py", "broken is None or broken == -1", "broken is not None",
      "tests/figures/tables/test_theory.py"),
     # The rule of judging.
-    ("repro/records/verdict.py", '{"holds": 1, "fails": -1}', '{"holds": -1, "fails": 1}',
+    ("repro/base/verdict.py", '{"holds": 1, "fails": -1}', '{"holds": -1, "fails": 1}',
      "tests/figures/verdicts/test_judge.py"),
     # Findings and asks.
     ("figures/verdicts/findings.py", 'pair["rule"].replace(inner, "sgd")', 'pair["rule"]',
@@ -129,11 +129,11 @@ BUGS = [
     ("figures/tables/pooled.py", 'row[f"{number}_low"] - base[f"{number}_high"]',
      'row[f"{number}_low"] - base[f"{number}_low"]', "tests/figures/tables/test_pooled.py"),
     # The rule of judging: sides to verdicts.
-    ("repro/records/verdict.py", "if {1, -1} <= seen:", "if {1, -1} <= set(sides):",
+    ("repro/base/verdict.py", "if {1, -1} <= seen:", "if {1, -1} <= set(sides):",
      "tests/figures/verdicts/test_judge.py"),
-    ("repro/records/verdict.py", "if sides and set(sides) == {1}:", "if 1 in sides:",
+    ("repro/base/verdict.py", "if sides and set(sides) == {1}:", "if 1 in sides:",
      "tests/figures/verdicts/test_judge.py"),
-    ("repro/records/verdict.py", "return REGIME if 1 in seen else CONTRADICTED if -1 in seen else UNDECIDED",
+    ("repro/base/verdict.py", "return REGIME if 1 in seen else CONTRADICTED if -1 in seen else UNDECIDED",
      "return CONTRADICTED if -1 in seen else REGIME if sides else UNDECIDED",
      "tests/figures/verdicts/test_judge.py"),
     ("figures/verdicts/judge.py", "wider = simultaneous(effects[decides])", "wider = effects[decides]",

@@ -37,7 +37,7 @@ BUGS = [
     # members and non-members exchanged
     (ATTACKS, "return mannwhitneyu(members, others,", "return mannwhitneyu(others, members,", TEST_METRICS),
     # high losses look like members
-    (ATTACKS, '"loss": -losses(', '"loss": losses(', TEST_METRICS),
+    (ATTACKS, "(-losses(logits, labels), confidence", "(losses(logits, labels), confidence", TEST_METRICS),
     # the released modified entropy with log(1 - p) for absent classes
     (ATTACKS, "np.log(np.where(p > 0, p, TINY))", "np.log(np.where(weights == p, 1 - p, p))", TEST_METRICS),
     # the hit rate of a threshold that exceeds the false-alarm rate
@@ -58,7 +58,7 @@ BUGS = [
     # other images in every run
     (IMAGES, "np.random.default_rng(0).permutation(count)", "np.random.default_rng().permutation(count)", TEST_METRICS),
     # forget features of a different model
-    (IMAGES, '[False, True], [len(side)', '[True, False], [len(side)', TEST_METRICS),
+    (IMAGES, '[False, True], [len(k)', '[True, False], [len(k)', TEST_METRICS),
     # directions are not scaled to the filters
     (LANDSCAPE, "return direction * (lengths[0] / lengths[1])", "return direction * (lengths[1] / lengths[1])",
      TEST_METRICS),
@@ -85,7 +85,7 @@ BUGS = [
     # the mode a model had is lost
     (NETWORK, "network.model.train(was_training)", "pass", TEST_MODELS),
     # images are not scaled to [0, 1]
-    (NETWORK, "scaled = scaled / 255", "scaled = scaled / 1", TEST_MODELS),
+    (NETWORK, "scaled.div_(255)", "scaled.div_(1)", TEST_MODELS),
     # bf16 training stays in fp32
     (NETWORK, 'enabled=self.precision == "bf16"', "enabled=False", TEST_MODELS),
     # statistics move although they are frozen

@@ -1,14 +1,14 @@
 """Bugs in what people who use the toolkit meet first: installation, models and data of their own, numbers out."""
 
-SHIPPED, GPU, EXTRAS = "repro/records/shipped.py", "repro/commands/gpu.py", "repro/commands/extras.py"
-UNLEARNING, IN_MEMORY = "empirical/runs/unlearning.py", "empirical/runs/in_memory.py"
-EXCHANGE, CARD = "empirical/runs/exchange.py", "empirical/runs/model_card.py"
+SHIPPED, GPU, EXTRAS = "repro/records/shipped.py", "repro/commands/gpu.py", "repro/terminal/extras.py"
+UNLEARNING, IN_MEMORY = "empirical/runs/unlearning.py", "empirical/exchange/in_memory.py"
+EXCHANGE, CARD = "empirical/exchange/models.py", "empirical/exchange/model_card.py"
 MEMORY, PREDICATE, HUB = "empirical/data/memory.py", "empirical/data/predicate.py", "empirical/data/hub.py"
 FOLDERS, PLAIN, TIMM = "empirical/data/folders.py", "empirical/models/plain.py", "empirical/models/timm_models.py"
 OF_MEMORY, OF_EXCHANGE = "tests/empirical/test_in_memory.py", "tests/empirical/test_exchange.py"
-GLOSSARY, EXPORT, WORDS = "repro/records/glossary.py", "repro/commands/export.py", "repro/commands/words.py"
-CITATION, WATCH, TRACKERS = "repro/commands/citation.py", "empirical/studies/watch.py", "repro/commands/trackers.py"
-WATCHING, EMBED = "repro/commands/watching.py", "figures/report/embed.py"
+GLOSSARY, EXPORT, WORDS = "repro/base/glossary.py", "repro/commands/export.py", "repro/commands/words.py"
+CITATION, WATCH, TRACKERS = "repro/terminal/citation.py", "empirical/studies/watch.py", "repro/terminal/trackers.py"
+WATCHING, EMBED = "repro/terminal/watching.py", "figures/report/embed.py"
 HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.py", "figures/drawing/files.py"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
@@ -39,7 +39,7 @@ BUGS = [
     # any data, any model
     (PREDICATE, "met &= _meets(table, term)", "met |= _meets(table, term)", OF_DATA),
     (HUB, "images += [brought_to(image, size)", "images += [image", OF_DATA),
-    (FOLDERS, "max(1, len(paths) // 5)", "max(1, len(paths) // 2)", OF_DATA),
+    (FOLDERS, "max(1, len(whole.labels) // 5)", "max(1, len(whole.labels) // 2)", OF_DATA),
     # numbers out
     (EXPORT, "values[place] for name, values in result", "values[0] for name, values in result", OF_EXPORT),
     (EXPORT, 'base = column.removesuffix("_se")', "base = column", OF_EXPORT),

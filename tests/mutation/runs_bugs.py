@@ -17,9 +17,9 @@ POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compa
 POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
 IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
 INDEX, CLAIMS, IN_CLAIMS = "repro/records/index.py", "repro/records/claims.py", "tests/repro/test_claims.py"
-FOLDER, DAMAGE, ENDING = (f"repro/records/{name}.py" for name in ("folder", "damage", "ending"))
+FOLDER, DAMAGE, ENDING = "repro/records/folder.py", "repro/records/damage.py", "repro/base/ending.py"
 CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
-PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/records/settings.py", "empirical/data/images.py"
+PACK, SETTINGS, IMAGES = "repro/records/pack.py", "repro/base/settings.py", "empirical/data/images.py"
 IN_STAGES, IN_KEYS, IN_GRID = (f"tests/empirical/test_{name}.py" for name in ("stages", "keys", "grid"))
 IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in ("forget", "data", "config"))
 EVALUATION, IN_CHOICE, IN_HALVES = (
@@ -27,7 +27,8 @@ EVALUATION, IN_CHOICE, IN_HALVES = (
 )  # fmt: skip
 IN_POOLED, IN_FIDELITY = "tests/empirical/test_pooled.py", "tests/empirical/test_fidelity.py"
 IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("store", "identity", "fields"))
-CLUSTER, OPTIONS, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "options", "studies"))
+CLUSTER, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "studies"))
+OPTIONS = "repro/terminal/options.py"
 STATUS, IN_STATUS = "empirical/studies/status.py", "tests/empirical/test_status.py"
 IN_CLUSTER = "tests/repro/test_cluster.py"
 
@@ -68,8 +69,8 @@ BUGS = [
     (EVALUATION, "digest(forget)", "0", IN_HALVES),
     (
         EXPERIMENT,
-        "self.images, self.workspace.train_images(self.config), self.split",
-        "self.images, self.images.train_images, self.split",
+        "held = workspace.train_images(self.config)",
+        "held = self.images.train_images",
         IN_STAGES,
     ),
     (
@@ -78,7 +79,12 @@ BUGS = [
         "rows = torch.from_numpy(self.split.train)",
         IN_STAGES,
     ),
-    (UNLEARNING, ", polarity=self.config.fidelity.mask_polarity)", ")", IN_FIDELITY),
+    (
+        UNLEARNING,
+        "saliency_mask(gradient, fraction, polarity=polarity)",
+        "saliency_mask(gradient, fraction)",
+        IN_FIDELITY,
+    ),
     (
         UNLEARNING,
         "method_rule(method, build_rule(config.rule, context), context)",
@@ -86,9 +92,16 @@ BUGS = [
         IN_STAGES,
     ),
     (STAGES, "        if found is not None:\n", "        if found is None and found:\n", IN_KEYS),
-    (STAGES, "        if keep:\n", "        if True:\n", IN_GRID),
+    (STAGES, "        if keep and group.first:\n", "        if group.first:\n", IN_GRID),
     (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
+    (
+        SUBSETS,
+        "        found = own or next((one for one in committed if one.run_id == wanted), None)\n",
+        "        found = own\n",
+        "tests/empirical/test_forget.py -k committed_estimate",
+    ),
+    (SUBSETS, "if one.run_id == wanted)", "if one)", "tests/empirical/test_forget.py -k committed_estimate"),
     (
         SUBSETS,
         "settings, inside = training.pretraining(), np.flatnonzero(subset)",
@@ -111,8 +124,8 @@ BUGS = [
     (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
     (
         EVALUATIONS,
-        'key = ("outputs", stage.stage_id, experiment.config.n_test)',
-        'key = ("outputs", stage.stage_id)',
+        '("outputs", stage.stage_id, experiment.config.n_test, part)',
+        '("outputs", stage.stage_id, part)',
         IN_STAGES,
     ),
     (
@@ -125,8 +138,8 @@ BUGS = [
     (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
     (
         RUN,
-        "return found if found and complete(found, config) else compute(config, workspace)",
-        "return found or compute(config, workspace)",
+        "found is not None and complete(found, config)",
+        "found is not None",
         IN_KEYS,
     ),
     (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),
@@ -217,7 +230,7 @@ BUGS = [
         IN_GRID,
     ),
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
-    (PLAN, "if key not in seen}", "if key}", IN_GRID),
+    (PLAN, "if key not in seen and not", "if not", IN_GRID),
     (RECIPE, '{"rows_measured": "report"} if self.choose', '{"rows_measured": "all"} if self.choose', IN_CHOICE),
     (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
@@ -278,11 +291,11 @@ BUGS = [
     (SOURCE, "s.st_size, s.st_mtime_ns, s.st_ctime_ns]", "s.st_size]", IN_KEYS),
     (
         FOLDERS,
-        "for label, name in enumerate(classes) for path",
-        "for label, name in enumerate(classes[::-1]) for path",
+        "    for name in classes:\n",
+        "    for name in classes[::-1]:\n",
         IN_DATA,
     ),
-    (FOLDERS, "scale = size / min(image.size)", "scale = size / max(image.size)", IN_DATA),
+    ("empirical/data/stream.py", "/ min(image.size)", "/ max(image.size)", IN_DATA),
     (IMAGES, "take[place] += 1", "take[place] += 2", IN_DATA),
     (IMAGES, "bad = ((labels < 0) | (labels >= classes)).nonzero()", "bad = (labels < 0).nonzero()", IN_DATA),
     # records
@@ -291,7 +304,9 @@ BUGS = [
     (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
-    (STORE, 'if record and record.config.get("pooled")]', "if record]", IN_STORE),
+    (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
+    (STORE, "for head in self.heads() if head.kind == kind]", "for head in self.heads()]", IN_STORE),
+    (STORE, "self._evaluation if kind == EVALUATION else self._run", "self._run", IN_STORE),
     (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (
@@ -374,9 +389,9 @@ BUGS = [
     (WORKSPACE, "        if self.runtime.require_gpu:\n", "        if False:\n", IN_EXECUTORS),
     (WORKSPACE, "required = self.runtime.require_gpu or wanted", "required = wanted", IN_EXECUTORS),
     (WORKSPACE, "            self._said.add(line)\n", "", IN_EXECUTORS),
-    (WORKSPACE, "**numerics, **extra)", "**extra)", IN_EXECUTORS),
+    (WORKSPACE, "**arithmetic(self.runtime.engine, self.device), **extra)", "**extra)", IN_EXECUTORS),
     (RUN, "        _prepare(experiment)\n", "", IN_EXECUTORS),
-    (RUN, "            return found, False\n", "            return found, True\n", IN_EXECUTORS),
+    (RUN, "            return done, False\n", "            return done, True\n", IN_EXECUTORS),
     (EXECUTORS, "    except Held:\n        raise\n", "", IN_EXECUTORS),
     (EXECUTORS, "(report.done if fresh else report.found)", "report.done", IN_EXECUTORS),
     (EXECUTORS, 'f"cuda:{number % gpus}"', 'f"cuda:{number}"', IN_EXECUTORS),

@@ -393,13 +393,13 @@ BUGS = [
         "tests/theory/test_config.py",
     ),
     (
-        "repro/records/schedule.py",
+        "repro/base/schedule.py",
         "return [*legs, (last, epochs - taken)]",
         "return [*legs, (last, epochs)]",
         "tests/theory/test_config.py",
     ),
     (
-        "repro/records/schedule.py",
+        "repro/base/schedule.py",
         "if legs and taken >= epochs:",
         "if legs and taken > epochs:",
         "tests/theory/test_config.py",

@@ -4,8 +4,8 @@ LOOP, GRAPH, BATCHES = "empirical/training/loop.py", "empirical/training/graph.p
 CHECKPOINT, IN_CHECKPOINT = "empirical/training/checkpoint.py", "tests/empirical/test_checkpoint.py"
 SALIENCY = "empirical/training/saliency.py"
 AWAY, RELABEL, RETAIN = "empirical/methods/forget.py", "empirical/methods/relabel.py", "empirical/methods/retain.py"
-AUGMENT, RANDAUGMENT = "empirical/data/augment.py", "empirical/data/randaugment.py"
-CORRUPTIONS, BUILTIN = "empirical/data/corruptions.py", "empirical/data/builtin.py"
+AUGMENT, RANDAUGMENT = "empirical/augmentation/augment.py", "empirical/augmentation/randaugment.py"
+CORRUPTIONS, BUILTIN = "empirical/augmentation/corruptions.py", "empirical/data/builtin.py"
 MEMORIZATION, FORGET = "empirical/data/memorization.py", "empirical/data/forget.py"
 IN_SCHEDULE = "tests/empirical/test_schedule.py"
 IN_LOOP, IN_EFFECTS = "tests/empirical/test_loop.py", "tests/empirical/test_method_effects.py"
@@ -25,7 +25,7 @@ BUGS = [
     (LOOP, "epoch >= milestone", "epoch > milestone", IN_LOOP),
     (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
-    (LOOP, "augmented = self.stage.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
+    (LOOP, "augmented = self.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
     (LOOP, "    network.model.train()\n    runner", "    network.model.eval()\n    runner", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + (", "aside = 0 * self.watch.seconds + (", IN_LOOP),
@@ -109,7 +109,7 @@ BUGS = [
     (AUGMENT, "+ columns[:, None, :]).flatten(1)", "+ columns[:1, None, :]).flatten(1)", IN_AUGMENT),
     (AUGMENT, "rows = shift[:, 0, None] +", "rows = shift[:1, 0, None] +", IN_AUGMENT),
     (AUGMENT, "F.pad(images, (padding,) * 4)", "F.pad(images, (padding,) * 4, value=1)", IN_AUGMENT),
-    (AUGMENT, "draws[:, 3:]", "draws[:, :4]", IN_AUGMENT),
+    (AUGMENT, "draws[:, self.placing :]", "draws[:, :4]", IN_AUGMENT),
     (RANDAUGMENT, "@cache\ndef _constant", "def _constant", IN_GRAPH),
     (RANDAUGMENT, "torch.where(draws[:, place + 1] < 0.5, 1.0, -1.0)", "torch.ones_like(draws[:, place])",
      IN_AUGMENTATIONS),

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from repro.base.ending import Ending, Stopped
 from repro.records import claims
 from repro.records.claims import BEAT, FIRST, LEASE, LONGEST, Claims, Held, in_turn
-from repro.records.ending import Ending, Stopped
 
 ROOT = Path(__file__).parents[2]
 START = "import socket, sys, time; from pathlib import Path; from repro.records.claims import *; folder = sys.argv[1]; "

@@ -26,6 +26,7 @@ HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
 @pytest.mark.parametrize("words", [
     ["empirical", "recipes"],
     ["empirical", "grid", "recipes/digits.toml", "--dry-run"],
+    ["empirical", "plan", "recipes/digits.toml", "--images-per-second", "1000"],
     ["check", "recipes/digits.toml"],
     ["list", "--kind", "unlearn"],
 ], ids=lambda words: words[-1])  # fmt: skip
@@ -41,13 +42,36 @@ def test_listing_and_planning_load_nothing_heavy(words: list[str], tmp_path: Pat
 
 
 def test_a_dry_run_counts_every_stage_once(tmp_path: Path) -> None:
-    """Three seeds and pretraining rules share 18 originals; every forget set, seed and rule has a retrained model."""
+    """Originals: three rules on three seeds and on that of the choice, and one as released. Every forget set has its
+    retrained models: one each, and a second one where a noise floor is asked for."""
     done = repro(tmp_path, "empirical", "grid", str(ROOT / "recipes" / "paper-cifar100-resnet50.toml"), "--dry-run")
     line = next(line for line in done.stdout.splitlines() if line.startswith("stages to train"))
-    assert "18 pretrain, 54 retrain, 64 subset, 918 unlearn" in line
+    assert "13 pretrain, 48 retrain, 64 subset, 927 unlearn" in line
     assert "MB" in done.stdout
 
 
+def test_a_plan_says_stages_hours_disk_batch_and_what_several_processes_take(tmp_path: Path) -> None:
+    words = ["empirical", "plan", "paper-imagenet-resnet50", "--images-per-second", "2500"]
+    said = repro(tmp_path, *words, "--tasks", "8").stdout
+    assert "4 pretrain, 18 retrain, 168 unlearn" in said, "scores of ImageNet are imported: no subset models"
+    assert "2500 gradients/s of resnet50-imagenet (bf16, 224 pixels), by --images-per-second on a card\n" in said
+    assert "import-scores FILE --dataset imagenet" in said
+    found = json.loads(repro(tmp_path, *words, "--json").stdout)
+    hours = {int(tasks): hours for tasks, hours in found["hours_by_tasks"].items()}
+    assert list(hours) == [1, 8, 64]
+    assert hours[1] / 8 <= hours[8] <= hours[1] / 7, "eight are rarely idle"
+    assert hours[64] > hours[1] / 64 * 1.5, "of sixty-four, many wait for a choice and for retrained models"
+    longest = max(stage["hours"] for stage in found["stages"])
+    assert longest == pytest.approx(180 * 1_281_167 / 2500 / 3600, abs=1e-3)
+    assert {stage["stage"] for stage in found["stages"]} == {"pretrain", "retrain"}
+    assert all(len(stage["id"]) == 16 for stage in found["stages"])
+    small = json.loads(repro(tmp_path, *words, "--json", "--memory", "40").stdout)["largest_batch"]
+    assert 0 < small["resnet50-imagenet"] < found["largest_batch"]["resnet50-imagenet"]
+    none = json.loads(repro(tmp_path, "empirical", "plan", "paper-imagenet-resnet50", "--json").stdout)
+    assert none["hours_by_tasks"] is None, "nobody has measured that network"
+
+
+@pytest.mark.slow
 def test_metrics_are_added_to_a_study_from_the_weights_it_kept(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)
     assert repro(tmp_path, "empirical", "grid", "small.toml", "--workers", "1").returncode == 0

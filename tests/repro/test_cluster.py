@@ -13,9 +13,9 @@ from empirical.settings.run_config import RunConfig, Runtime
 from repro.commands import cli, cluster, studies
 from repro.commands import theory as theory_commands
 from repro.commands.cluster import Launch, Task, Wave
-from repro.commands.options import words_of
-from repro.records.errors import ConfigError, MissingDataError
-from repro.records.settings import build
+from repro.terminal.options import words_of
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import build
 from theory.config import SweepConfig
 
 
@@ -61,7 +61,7 @@ def test_bad_settings_of_a_launch_are_one_clear_line(settings: dict[str, Any], m
 def test_the_words_of_a_config_give_it_again(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
-    from repro.commands.options import with_settings
+    from repro.terminal.options import with_settings
 
     app, read = typer.Typer(), []
 

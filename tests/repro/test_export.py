@@ -8,10 +8,10 @@ import jsonschema
 import pandas as pd
 import pytest
 
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.glossary import TERMS, describe, explain
 from repro.commands.export import meaning, rows_of, study_records
 from repro.commands.words import lines_of, recipe_schema
-from repro.records.errors import ConfigError, MissingDataError
-from repro.records.glossary import TERMS, describe, explain
 from repro.records.pack import PackedStore, readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.records.errors import ConfigError
-from repro.records.settings import build, check, nearest, setting
+from repro.base.errors import ConfigError
+from repro.base.settings import build, check, nearest, setting
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.damage import collected
-from repro.records.errors import ConfigError, MissingDataError
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
@@ -438,6 +438,18 @@ def test_a_listing_names_and_sets_aside_a_run_whose_marker_changed(store: Store)
     with collected() as lines:
         assert store.heads() == []
     assert record.run_id in lines[0]
+
+
+def test_a_kind_is_read_without_opening_the_runs_of_another(store: Store) -> None:
+    few = store.save("rare", {"a": 1}, result={"x": 1.0})
+    many = [store.save("common", {"a": number}, result={"x": 1.0}) for number in range(3)]
+    flip(store.root / "runs" / many[0].run_id / "config.json")
+    with collected() as damage:
+        assert [record.run_id for record in store.records("rare")] == [few.run_id]
+    assert damage == []
+    with collected() as damage:
+        assert {record.run_id for record in store.records("common")} == {record.run_id for record in many[1:]}
+    assert len(damage) == 1
 
 
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:

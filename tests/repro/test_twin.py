@@ -19,8 +19,8 @@ from empirical.training.batches import row_sets
 from empirical.training.loop import Stage, fit
 from empirical.training.rules import Branches, Rule, RuleContext, Sam, Scope, build_rule
 from empirical.training.saliency import forget_gradient
+from repro.base.errors import ConfigError
 from repro.commands.twin import departures, theory_config, twin, twin_draw, twin_orders
-from repro.records.errors import ConfigError
 from repro.records.identity import derive_seed
 from repro.records.store import Store
 from theory.config import TheoryConfig

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from theory.config import TheoryConfig, checkpoint_epochs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import theory.predict as prediction
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from theory.config import TheoryConfig
 from theory.meanfield import pretrain_course, start_population
 from theory.predict import (

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from repro.base.progress import track
 from repro.records.claims import in_turn
 from repro.records.identity import run_id
-from repro.records.progress import track
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store

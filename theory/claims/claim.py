@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from repro.base.settings import choose
+from repro.base.verdict import regime, verdict
 from repro.records.identity import run_id
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.settings import choose
 from repro.records.store import Store
-from repro.records.verdict import regime, verdict
 from theory.config import ClaimConfig, TheoryConfig
 from theory.stats import NOTHING, Estimate, simultaneous
 
@@ -74,7 +74,7 @@ class Finding:
     """What the simulation says about a claim.
 
     Attributes:
-        verdict: a word of `repro.records.verdict`.
+        verdict: a word of `repro.base.verdict`.
         regime: where it holds, where it fails and where the intervals decide nothing.
         estimate: the number of the typical setting, with its own 95 % interval.
         parts: one row a part: its name, estimate and interval, the claimed region, and its side.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
+from repro.base.settings import choose, nearest
 from repro.records.identity import plain
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.settings import choose, nearest
 from repro.records.store import Store
 from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten

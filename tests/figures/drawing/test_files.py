@@ -10,7 +10,7 @@ import pytest
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
-from repro.records.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]
@@ -60,6 +60,7 @@ def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for
     assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
 
 
+@pytest.mark.slow
 def test_the_numbers_on_disk_are_those_that_were_drawn(drawing: Draw, drawn_folder: Path) -> None:
     for name in ("fig-tow", "tab-differences"):
         kept = pd.read_csv(drawn_folder / f"{name}.csv")
@@ -84,6 +85,7 @@ def test_a_latex_table_has_its_caption_and_label() -> None:
     assert lines[-1] == "\\end{table}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("style", "dark", "larger"), [("slides", False, True), ("dark", True, True)])
 def test_a_style_for_a_wall_is_larger_and_has_vectors(
     golden: Store, tmp_path: Path, style: str, dark: bool, larger: bool
@@ -97,6 +99,7 @@ def test_a_style_for_a_wall_is_larger_and_has_vectors(
         draw(["fig-tow"], [golden], tmp_path / style, style="slide")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_item_writes_its_drawing_its_numbers_and_their_origin(drawn_folder: Path, name: str) -> None:
     origin = json.loads((drawn_folder / f"{name}.json").read_text())

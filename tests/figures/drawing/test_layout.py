@@ -58,6 +58,7 @@ class Listener(RendererAgg):
         super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 def test_text_is_readable_whole_and_apart(name: str, records: Records) -> None:
     with themed(Theme()):
@@ -87,6 +88,7 @@ def blocks(image: np.ndarray) -> np.ndarray:
     return cut.mean(axis=(1, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARED)
 def test_the_layout_is_the_one_looked_at(name: str, drawn_folder: Path) -> None:
     from matplotlib.image import imread

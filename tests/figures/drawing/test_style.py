@@ -101,6 +101,7 @@ def test_no_text_is_smaller_than_seven_points() -> None:
     assert min(sizes) >= 7.0
 
 
+@pytest.mark.slow
 def test_pdf_fonts_are_embedded_truetype(golden: Store, drawn_folder: Path) -> None:
     content = (drawn_folder / "fig-theory-trajectories.pdf").read_bytes()
     assert b"/FontFile2" in content

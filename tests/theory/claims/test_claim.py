@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy.stats import t
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from repro.records.store import Store
 from tests.theory.claims.synthetic import sides
 from theory.claims import cells

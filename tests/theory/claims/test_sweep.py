@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 from theory.claims import cells
 from theory.claims import sweep as sweeps
 from theory.claims.sweep import SWEEPS, boundaries, run_sweep

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from empirical.data.forget import Split
 from empirical.data.memory import as_dataset, listed, memory_set
-from empirical.metrics.evaluation import Evaluation, model_outputs
+from empirical.metrics.evaluation import Evaluation
+from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network
 from empirical.models.plain import Wrapped
 from empirical.runs.cell import check_cell
@@ -21,7 +22,7 @@ from empirical.runs.unlearning import Unlearning
 from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import Log, fit
-from repro.records.settings import build, reject
+from repro.base.settings import build, reject
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ def evaluate(
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     networks = {role: network_of(model, train[0]) for role, model in models.items() if model is not None}
     images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
-    outputs = {role: model_outputs(network, images) for role, network in networks.items()}
+    split = split_of(retain, len(train[1]))
+    outputs = {role: model_outputs(network, images, split=split) for role, network in networks.items()}
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
     reach["initial"] = reach["original"]
     reach["random"] = lambda: fresh(networks["unlearned"], config.seed)
     held: Any = train[0]
-    split = split_of(retain, len(train[1]))
     evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed)
     absent = absent_metrics(config)
     found: dict[str, Any] = {}

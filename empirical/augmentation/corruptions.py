@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from scipy.ndimage import gaussian_filter, rotate, zoom
 
-from repro.records.settings import choose
+from repro.base.settings import choose
 
 GAUSSIAN = (0.04, 0.06, 0.08, 0.09, 0.10)
 GLASS = ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))

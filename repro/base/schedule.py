@@ -1,7 +1,7 @@
 """A schedule of gradient rules as text: `sam-0.1:25, sgd` is SAM for 25 epochs, then SGD for those that are left."""
 
-from repro.records.errors import ConfigError
-from repro.records.settings import reject
+from repro.base.errors import ConfigError
+from repro.base.settings import reject
 
 
 def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:

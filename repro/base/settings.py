@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from repro.records.errors import ConfigError
+from repro.base.errors import ConfigError
 
 T = TypeVar("T")
 LARGEST = 2**63 - 1

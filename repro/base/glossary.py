@@ -6,8 +6,8 @@ A name may hold `*`, which stands for any text; `original_` or `retrained_` befo
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from repro.records.errors import ConfigError
-from repro.records.settings import nearest
+from repro.base.errors import ConfigError
+from repro.base.settings import nearest
 
 OWNERS = {
     "original_": "of the model before unlearning", "retrained_": "of the model trained without the forget set",
@@ -118,8 +118,8 @@ NUMBERS = (
          "zeta_ai = (P - 1) |xi_i|^2 q_ai", "preactivation", "real", "retrained"),
     Term("active_*", "Share of neurons that a sample's noise activates, where signs `match` or `oppose`; `perturbed` "
          "at SAM's ascent point.", "share of <w_a, xi_i> > 0", goal=""),
-    Term("depth_*", "Mean noise preactivation over the mean threshold below which SAM's ascent switches it off, of active "
-         "pairs, where signs `match` or `oppose`; 0 where none is active.", "mean V / mean V_c", "ratio", ">= 0", ""),
+    Term("depth_*", "Mean noise preactivation over the mean threshold below which SAM's ascent switches it off, of the "
+         "active, where signs `match` or `oppose`; 0 where none is active.", "mean V / mean V_c", "ratio", ">= 0", ""),
     Term("weight_norm", "Length of all weights together.", "|W|", "weights", ">= 0", ""),
     Term("oracle_gap", "Distance in test error from the retrained network.", "", "share", "[-1, 1]", "0"),
     Term("matched_*", "The same where the forget error first reaches a common level.", goal=""),

@@ -13,14 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from empirical.exchange.model_card import ROLE_FILES, model_card
 from empirical.models.network import Network, accuracy
-from empirical.runs.model_card import ROLE_FILES, model_card
 from empirical.runs.stages import FACTS, build_network, restore, weights
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from repro.records.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.base.settings import build, reject
 from repro.records.record import Record
-from repro.records.settings import build, reject
 
 LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
 # What the readers of two libraries raise on bytes that are not theirs.

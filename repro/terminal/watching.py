@@ -6,9 +6,9 @@ from collections import deque
 from typing import Any
 
 from empirical.studies.watch import Listener, News, name_of
-from repro.commands.trackers import tracker
-from repro.records.progress import console
+from repro.base.progress import console
 from repro.records.store import Store
+from repro.terminal.trackers import tracker
 
 SHOWN = 12  # rows of the live table
 

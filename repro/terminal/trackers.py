@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from empirical.studies.watch import Listener, News, name_of
+from repro.base.settings import choose
 from repro.records.record import Record
-from repro.records.settings import choose
 
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 

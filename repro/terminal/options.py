@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from repro.records.settings import build, hints, range_text
+from repro.base.settings import build, hints, range_text
 
 
 def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -19,7 +19,7 @@ def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callabl
     Decorators stack: the upper one replaces the first parameter that the lower one left.
 
     Args:
-        cls: a frozen dataclass whose fields were declared with `repro.records.settings.setting`.
+        cls: a frozen dataclass whose fields were declared with `repro.base.settings.setting`.
         skip: settings that get no option and keep their default.
     """
     fields = [field for field in dataclasses.fields(cls) if field.name not in skip]

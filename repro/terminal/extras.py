@@ -1,6 +1,6 @@
 """Which extra brings an optional package: a command that lacks one says the line that installs it."""
 
-from repro.records.errors import MissingDataError
+from repro.base.errors import MissingDataError
 
 PROJECT = "sharpness-aware-unlearning"
 # The module that is imported -> the extra of pyproject.toml that installs it.

@@ -1,0 +1,1 @@
+"""Changes to images while a network trains, and corruptions to test it on."""

@@ -1,0 +1,141 @@
+"""Batched augmentation on the device: every random choice is drawn before the epoch, so a step is a pure function."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from empirical.settings.run_config import RunConfig
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What happens to a training batch.
+
+    Attributes:
+        padding: pixels of zero border before the random crop back to the image size; 0 is no crop.
+        flip: whether half of the images are mirrored.
+        randaugment: `(operations, magnitude)`, or None.
+        resized: whether a random part of 8 % to all of an image is scaled to its size, as ImageNet is trained on.
+    """
+
+    padding: int = 0
+    flip: bool = False
+    randaugment: tuple[int, int] | None = None
+    resized: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Uniform numbers needed per image: place of the crop, flip, its size, then two per RandAugment operation."""
+        return self.placing + 2 * (self.randaugment[0] if self.randaugment else 0)
+
+    @property
+    def placing(self) -> int:
+        """How many of them say where an image is cut and whether it is mirrored."""
+        return 5 if self.resized else 3
+
+    def after_reading(self) -> "Augment":
+        """Return what is left to do with images that were cut and mirrored where they were read."""
+        return Read(randaugment=self.randaugment, resized=True) if self.resized else self
+
+    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: `(b, c, h, w)`.
+            draws: `(b, columns)`, uniform in [0, 1).
+        """
+        return self.operate(self.place(images, draws), draws)
+
+    def place(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Cut and mirror a batch."""
+        if self.resized:
+            return resized_crops(images, draws)
+        if self.padding or self.flip:
+            return crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
+        return images
+
+    def operate(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Apply RandAugment, if it is asked for."""
+        if self.randaugment is None:
+            return images
+        from empirical.augmentation.randaugment import randaugment
+
+        return randaugment(images, draws[:, self.placing :], self.randaugment[1])
+
+
+class Read(Augment):
+    """The augmentation of images that were cut and mirrored where they were read."""
+
+    def place(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the images as they are."""
+        return images
+
+
+PLANS = {
+    "none": Augment(), "shift": Augment(padding=1), "flip": Augment(flip=True),
+    "crop-flip": Augment(padding=4, flip=True), "resized-crop": Augment(resized=True),
+}  # fmt: skip
+
+
+def augmentation(config: RunConfig) -> Augment:
+    """Return the training augmentation; D2 adds RandAugment."""
+    plan = PLANS[config.augment]
+    return replace(plan, randaugment=(2, 15)) if config.fidelity.randaugment else plan
+
+
+def crop_and_flip(images: Tensor, draws: Tensor, *, padding: int, flip: bool) -> Tensor:
+    """Shift each image by a whole number of pixels in [-padding, padding] and mirror it, in one gather.
+
+    The gather runs over the pixels of a padded image, whose places the channels of an image share.
+    """
+    _, channels, height, width = images.shape
+    padded = F.pad(images, (padding,) * 4)
+    shift = (draws[:, :2] * (2 * padding + 1)).long()
+    rows = shift[:, 0, None] + torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device).expand(len(images), width)
+    if flip:
+        columns = torch.where(draws[:, 2, None] < 0.5, columns, width - 1 - columns)
+    columns = shift[:, 1, None] + columns
+    places = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).flatten(1)
+    return padded.flatten(2).gather(2, places[:, None].expand(-1, channels, -1)).view_as(images)
+
+
+AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+def boxes(draws: Tensor, height: int, width: int) -> Tensor:
+    """Return a random part of each image, `(b, 4)`: top, left, height and width in pixels, real numbers.
+
+    Its area is uniform in 8 % to 100 % of the image's and the logarithm of its aspect uniform between those of 3/4 and
+    4/3 (Szegedy et al. 2015). A part that does not fit is cut down to the image, where torchvision draws again.
+
+    Args:
+        draws: `(b, 5+)`, uniform in [0, 1): top, left, flip, area, aspect; height, width: of the images.
+    """
+    area = height * width * (AREA[0] + (AREA[1] - AREA[0]) * draws[:, 3])
+    low, high = (math.log(ratio) for ratio in RATIO)
+    ratio = torch.exp(low + (high - low) * draws[:, 4])
+    tall, wide = (area / ratio).sqrt().clamp(1, height), (area * ratio).sqrt().clamp(1, width)
+    return torch.stack([(height - tall) * draws[:, 0], (width - wide) * draws[:, 1], tall, wide], dim=1)
+
+
+def resized_crops(images: Tensor, draws: Tensor) -> Tensor:
+    """Scale a random part of each image to the size of the whole, bilinearly, and mirror half of them.
+
+    Args:
+        images: `(b, c, h, w)`; draws: `(b, 5+)`, see `boxes`.
+    """
+    height, width = images.shape[2:]
+    top, left, tall, wide = boxes(draws, height, width)[:, :, None].unbind(1)
+    rows = top + (torch.arange(height, device=images.device) + 0.5) * tall / height
+    steps = (torch.arange(width, device=images.device) + 0.5) / width
+    columns = left + torch.where(draws[:, 2, None] < 0.5, steps, 1 - steps) * wide
+    grid = torch.stack(
+        torch.broadcast_tensors(2 * columns[:, None, :] / width - 1, 2 * rows[:, :, None] / height - 1), 3
+    )
+    real = images if images.is_floating_point() else images.float()
+    found = F.grid_sample(real, grid.to(real.dtype), padding_mode="border", align_corners=False)
+    return found if images.is_floating_point() else found.round().to(images.dtype)

@@ -1,0 +1,1 @@
+"""Models from and for the outside: files with cards, and unlearning in memory."""

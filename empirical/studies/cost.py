@@ -1,0 +1,250 @@
+"""What work costs: hours by a measured rate, memory by what a step keeps, and how long several processes take.
+
+Rates are measured: those of the store's own stages, else of a benchmark's record, scaled by arithmetic to a model that
+no record is about. Only what somebody states takes their place. Imports no torch.
+"""
+
+import heapq
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, NamedTuple
+
+from empirical.registry import dataset, model_weights, model_work
+from empirical.settings.rule_labels import parse_options, parse_rule
+from empirical.settings.run_config import RunConfig
+from repro.records.record import Record
+from repro.records.store import Store
+
+LOOKED_AT = 500  # stages of a store that its rates are taken from
+USABLE = 0.9  # share of a device's memory that a step may fill
+
+
+class Pace(NamedTuple):
+    """What sets the pace of a stage: data set, model, precision, and the edge of its images in pixels (0: unknown)."""
+
+    dataset: str
+    model: str
+    precision: str
+    edge: int = 0
+
+
+def pace_of(config: Any) -> Pace:
+    """Return the pace of a run or of an estimate's models; both name data set, model and precision."""
+    size = parse_options(config.dataset_options, "dataset_options").get("size", 0)
+    edge = size if isinstance(size, int) and size else dataset(config.dataset).edge
+    return Pace(config.dataset, config.model, config.precision, edge)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something to compute.
+
+    Attributes:
+        id: identity of a stage, or of the run that is trained or measured.
+        kind: `pretrain`, `retrain`, `subset`, `unlearn` or `measure`.
+        pace: what sets its pace.
+        passes: passes over its images; examples: gradients of single examples, 0 where their number is not known.
+        needs: ids of the work it waits for.
+        weights_bytes: what it keeps on the disk, in bytes.
+    """
+
+    id: str
+    kind: str
+    pace: Pace
+    passes: float
+    examples: float
+    needs: tuple[str, ...] = ()
+    weights_bytes: int = 0
+
+
+class Rate(NamedTuple):
+    """Gradients of single examples a second.
+
+    `source` names the record or stages it was measured in and `device` the card; `scaled` says whether these are about
+    another model or image size, so that arithmetic was taken for time.
+    """
+
+    per_second: float
+    source: str
+    device: str
+    scaled: bool
+
+
+@dataclass
+class Rates:
+    """The rates that are known.
+
+    Attributes:
+        measured: by pace, the rate and its source; of a pace that several are about, the last.
+        given: operations a second that somebody states for a card, 0 where nobody does; example: what they are about.
+    """
+
+    measured: dict[Pace, Rate] = field(default_factory=dict)
+    given: float = 0.0
+    example: Pace | None = None
+
+    @classmethod
+    def known(
+        cls, store: Store, benchmarks: Iterable[Record] = (), *, example: Pace | None = None, per_second: float = 0.0
+    ) -> "Rates":
+        """Return the rates of a store's stages and of benchmark records.
+
+        Args:
+            store: whose finished stages count first.
+            benchmarks: records of kind `benchmark`.
+            example: what `per_second` is about.
+            per_second: images a second of a plain gradient that somebody states for a card; it takes the place of all.
+        """
+        if per_second and example is not None:
+            return cls(given=per_second * operations(example), example=example)
+        found = {pace: rate for record in benchmarks for pace, rate in _of_benchmark(record)}
+        return cls(found | _of_stages(store))
+
+    def of(self, pace: Pace) -> Rate | None:
+        """Return the rate of a pace: its own, else that of the largest network known, scaled by arithmetic."""
+        work = operations(pace)
+        if self.given:
+            other = self.example is None or (self.example.model, self.example.edge) != (pace.model, pace.edge)
+            return Rate(self.given / work, "--images-per-second", "a card", other) if work else None
+        same = [rate for one, rate in self.measured.items() if one[:3] == pace[:3] and one.edge in (0, pace.edge)]
+        if same:
+            return same[-1]
+        others = [(operations(one), rate) for one, rate in self.measured.items() if operations(one)]
+        if not others or not work:
+            return None
+        # A card's rate says nothing of another's: those of a GPU count before those of a CPU.
+        known, rate = max(others, key=lambda one: (one[1].device != "cpu", one[0]))
+        return Rate(rate.per_second * known / work, rate.source, rate.device, True)
+
+
+def hours_at(work: Work, rate: Rate | None) -> float | None:
+    """Return how long something takes one process at a rate; None where nobody can say."""
+    if work.passes == 0:
+        return 0.0
+    return work.examples / rate.per_second / 3600 if rate and work.examples else None
+
+
+def operations(pace: Pace) -> float:
+    """Return multiplications and additions of an example's gradient: three times those of its forward pass."""
+    return 3 * model_work(pace.model, pace.edge)[0]
+
+
+def _of_stages(store: Store) -> dict[Pace, Rate]:
+    """Return the median rate of the finished stages by pace; of a large store, of a part of them."""
+    seen: dict[Pace, list[tuple[float, str]]] = defaultdict(list)
+    folders = list(store.models())
+    for folder in folders[:: max(1, len(folders) // LOOKED_AT)]:
+        key = json.loads((folder / "config.json").read_text())["config"]
+        facts = json.loads((folder / "provenance.json").read_text())
+        if facts.get("seconds") and facts.get("gradient_evaluations"):
+            settings = parse_options(key.get("dataset_options", ""), "dataset_options")
+            edge = settings.get("size") or dataset(key["dataset"]).edge
+            pace = Pace(key["dataset"], key["model"], key["precision"], edge)
+            seen[pace].append((facts["gradient_evaluations"] / facts["seconds"], facts.get("device", "")))
+    return {pace: _median(rates) for pace, rates in seen.items()}
+
+
+def _median(rates: Sequence[tuple[float, str]]) -> Rate:
+    devices = sorted({device for _, device in rates if device})
+    source = f"the median of {len(rates)} finished stages" if len(rates) > 1 else "a finished stage"
+    return Rate(median(rate for rate, _ in rates), source, ", ".join(devices) or "a device that is not named", False)
+
+
+def _of_benchmark(record: Record) -> Iterable[tuple[Pace, Rate]]:
+    """Yield the rates of plain gradients that a training benchmark measured."""
+    for row in record.result.get("rows", []):
+        model, _, rule = str(row.get("case", "")).partition("/")
+        if rule == "sgd" and row.get("images_per_second"):
+            device, source = str(record.config.get("device", "")), f"benchmark record {record.run_id[:8]}"
+            yield Pace("", model, str(row["precision"]), 32), Rate(row["images_per_second"], source, device, False)
+
+
+def copies_of(label: str, method: str = "") -> float:
+    """Return the copies of the weights a step holds at once: weights, momentum and gradient, and what a rule adds.
+
+    SAM keeps the first gradient, the weights before the perturbation and the perturbation itself; MinMax a branch's
+    result beside the other's, and its mask at a byte a weight; a masked rule the weights before the step. SCRUB keeps
+    the original.
+    """
+    spec = parse_rule(label)
+    own = {"sgd": 3.0, "sam": 6.0, "asam": 6.0, "retain-sam": 7.0}
+    inner = {"minmax": 1.5, "masked": 1.25}.get(spec.name, 0.0)
+    copies = own.get(spec.name, 6.0) if not spec.inner else copies_of(spec.inner) + inner
+    return copies + (method == "scrub") + 1.25 * (method == "salun")
+
+
+class Fit(NamedTuple):
+    """The largest batch whose step fits a device, by estimate: images at once, bytes an image, bytes of weights."""
+
+    images: int
+    image_bytes: float
+    fixed_bytes: float
+
+
+def largest_batch(config: RunConfig, memory: float) -> Fit | None:
+    """Return the largest batch of a run's most demanding stage; None of a model that nobody has counted.
+
+    `(0.9 memory - copies x weights) / (numbers kept for the way back x bytes each)`: an estimate, because libraries
+    take workspaces of their own and a compiler keeps less. NegGrad holds a forget image beside each retained one.
+
+    Args:
+        config: the run; memory: of the device, in bytes.
+    """
+    kept = model_work(config.model, pace_of(config).edge)[1]
+    if not kept:
+        return None
+    size = 8 if config.precision == "fp64" else 4
+    fixed = size * model_weights(config.model) * copies_of(config.rule, config.method)
+    an_image = kept * {"bf16": 2, "fp32": 4, "fp64": 8}[config.precision] * (2 if config.method == "neggrad" else 1)
+    return Fit(max(0, int((USABLE * memory - fixed) / an_image)), an_image, fixed)
+
+
+def makespan(works: Mapping[str, Work], hours: Mapping[str, float], tasks: int) -> float:
+    """Return the hours that several processes take together, each doing one thing at a time.
+
+    Whoever is free takes the work with the longest way to the end behind it: no schedule is much better, and none is
+    shorter than the longest chain.
+
+    Args:
+        works: everything to compute, by id; hours: of each; tasks: processes, >= 1.
+    """
+    waits = {name: {need for need in work.needs if need in works} for name, work in works.items()}
+    leads: dict[str, list[str]] = defaultdict(list)
+    for name, needs in waits.items():
+        for need in needs:
+            leads[need].append(name)
+    tail = longest_tails(waits, leads, hours)
+    ready = [(-tail[name], name) for name, needs in waits.items() if not needs]
+    heapq.heapify(ready)
+    busy: list[tuple[float, str]] = []
+    now = 0.0
+    while ready or busy:
+        while ready and len(busy) < tasks:
+            _, name = heapq.heappop(ready)
+            heapq.heappush(busy, (now + hours[name], name))
+        now, done = heapq.heappop(busy)
+        for follower in leads[done]:
+            waits[follower].discard(done)
+            if not waits[follower]:
+                heapq.heappush(ready, (-tail[follower], follower))
+    return now
+
+
+def longest_tails(
+    waits: Mapping[str, set[str]], leads: Mapping[str, list[str]], hours: Mapping[str, float]
+) -> dict[str, float]:
+    """Return, for each piece of work, the hours of the longest chain that starts with it."""
+    left = {name: len(leads.get(name, ())) for name in waits}
+    last = [name for name, count in left.items() if not count]
+    tail = {name: hours[name] for name in waits}
+    while last:
+        name = last.pop()
+        for need in waits[name]:
+            tail[need] = max(tail[need], hours[need] + tail[name])
+            left[need] -= 1
+            if not left[need]:
+                last.append(need)
+    return tail

@@ -1,0 +1,134 @@
+"""Processes that train one network together, as torchrun starts them: each reads its parts of every batch.
+
+A batch is cut into `batch_parts`, whose gradients are summed. How many processes share them out changes no number
+beyond the order of a sum: BatchNorm normalizes a part by itself wherever it is computed, and its running statistics end
+as if one process had seen the parts one after the other.
+"""
+
+import datetime
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from repro.base.settings import reject
+
+T = TypeVar("T")
+PATIENCE = datetime.timedelta(days=7)  # how long one waits while another measures or reads
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of one training.
+
+    Attributes:
+        rank: this one's place, from 0; size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their sums over the processes, in place; one exchange, and the same bits everywhere."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def tell(self, make: Callable[[], T]) -> T:
+        """Return what `make` gives the first process, to all of them."""
+        if self.size == 1:
+            return make()
+        told: list[Any] = [make() if self.first else None]
+        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
+        return told[0]
+
+    def most(self, number: int) -> int:
+        """Return the largest of a number's values over the processes."""
+        if self.size == 1:
+            return number
+        found = torch.tensor(number)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return int(found)
+
+    def parts(self, count: int) -> range:
+        """Return which of a batch's parts are this process's.
+
+        Raises:
+            ConfigError: when the processes cannot share them out evenly.
+        """
+        if count % self.size:
+            raise reject("batch_parts", count, f"a multiple of the {self.size} processes", "each takes as many parts")
+        own = count // self.size
+        return range(self.rank * own, (self.rank + 1) * own)
+
+    @contextmanager
+    def merged_statistics(self, model: nn.Module) -> Iterator[None]:
+        """Leave BatchNorm's running statistics as if the processes had seen their batches in the order of their ranks.
+
+        An update is `r <- (1 - m) r + m s`. With n_k of them, process k ends at `(1 - m)^n_k r + b_k`; all after one
+        another end at `(1 - m)^(sum n) r + sum_k (1 - m)^(n_(k+1) + ...) b_k`.
+        """
+        layers = [one for one in model.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
+        layers = [one for one in layers if not isinstance(one, nn.SyncBatchNorm) and one.running_mean is not None]
+        if self.size == 1 or not layers:
+            yield
+            return
+        counts = [one.num_batches_tracked for one in layers if one.num_batches_tracked is not None]
+        held = [tensor for one in layers for tensor in (one.running_mean, one.running_var) if tensor is not None]
+        start, seen = [tensor.clone() for tensor in held], counts[0].clone()
+        yield
+        updates = torch.zeros(self.size, dtype=torch.long, device=seen.device)
+        updates[self.rank] = counts[0] - seen
+        dist.all_reduce(updates)
+        later = updates.flip(0).cumsum(0).flip(0) - updates
+        with torch.no_grad():
+            for place, (tensor, old) in enumerate(zip(held, start, strict=True)):
+                keep = torch.as_tensor(1 - (layers[place // 2].momentum or 0.0), dtype=old.dtype, device=old.device)
+                own = tensor - keep ** updates[self.rank] * old
+                tensor.copy_(keep ** later[self.rank] * own + (keep ** updates.sum() * old if self.first else 0))
+            for count in counts:
+                count.copy_(seen + updates.sum())
+        self.sum_(held)
+
+
+ALONE = Group()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Group]:
+    """Join the processes that torchrun started, if it did, and leave them at the end.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`; each process takes the GPU of its local rank.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def cut(total: int, parts: int, own: range) -> list[slice]:
+    """Return the rows of some parts of a batch of `total` rows: sizes differ by at most one, the larger come first."""
+    size, more = divmod(total, parts)
+    return [slice(n * size + min(n, more), (n + 1) * size + min(n + 1, more)) for n in own]

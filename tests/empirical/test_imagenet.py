@@ -1,0 +1,179 @@
+"""ImageNet as it is published: scores ordered by file name, forget sets of 64,058 images, a mask of 5 %, the recipe."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from empirical.data.forget import choose_forget
+from empirical.data.images import ImageSet
+from empirical.data.stream import StreamedImages
+from empirical.runs.imports import import_scores, memorization_scores
+from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.recipe import load_recipe
+from empirical.training.saliency import saliency_mask
+from repro.base.errors import ConfigError
+from repro.records.store import Store
+
+IMAGES, FORGOTTEN, CLASSES = 1_281_167, 64_058, 1_000
+TAKEN = [2 if number % 10 == 0 else 1 for number in range(CLASSES)]  # pictures of each class of the small tree
+RECIPE = Path(__file__).parents[2] / "recipes" / "paper-imagenet-resnet50.toml"
+
+
+def named_set(names: list[str], labels: np.ndarray) -> ImageSet:
+    """Return images that are only names: nothing of them is read."""
+    shown = StreamedImages(Path(), tuple(names), 8)
+    few = StreamedImages(Path(), ("a.JPEG",), 8)
+    where = torch.from_numpy(labels)
+    return ImageSet("imagenet", shown, where, few, where[:1], CLASSES, (0.5,) * 3, (0.5,) * 3, tuple(names))  # type: ignore[arg-type]
+
+
+def prepared(workspace: Workspace, config: RunConfig, images: ImageSet) -> None:
+    workspace.remember(("data", config.dataset, config.dataset_options, 0, 0), lambda: images)
+
+
+def score_file(path: Path, names: list[str], scores: np.ndarray, labels: np.ndarray, *, as_bytes: bool = False) -> Path:
+    kept = np.array(names, "S" if as_bytes else "U")
+    np.savez(path, tr_filenames=kept, tr_mem=scores, tr_labels=labels)
+    return path
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("folders", [False, True])
+def test_scores_in_another_order_are_put_right_by_the_names_of_their_files(
+    folders: bool, as_bytes: bool, workspace: Workspace, tmp_path: Path
+) -> None:
+    names, labels = ["n1/n1_0.JPEG", "n1/n1_1.JPEG", "n2/n2_0.JPEG"], np.array([0, 0, 1])
+    config = RunConfig(dataset="imagenet")
+    prepared(workspace, config, named_set(names, labels))
+    listed = ["n2/n2_0.jpg", "n2/n2_9.jpg", "n1/n1_1.jpg", "n1/n1_0.jpg"]
+    listed = [f"train/{name}" for name in listed] if folders else [name.partition("/")[2] for name in listed]
+    path = score_file(
+        tmp_path / "s.npz", listed, np.array([0.2, 0.9, 0.1, 0.0]), np.array([1, 1, 0, 0]), as_bytes=as_bytes
+    )
+    assert import_scores(path, config, workspace).arrays()["scores"].tolist() == [0.0, 0.1, 0.2]
+
+
+def test_a_score_file_of_other_images_is_refused_by_name(workspace: Workspace, tmp_path: Path) -> None:
+    names, labels = ["n1/a.JPEG", "n2/b.JPEG"], np.array([0, 1])
+    config = RunConfig(dataset="imagenet")
+    prepared(workspace, config, named_set(names, labels))
+
+    def refused(listed: list[str], numbers: list[int], message: str) -> None:
+        path = score_file(tmp_path / "s.npz", listed, np.linspace(0, 1, len(listed)), np.array(numbers))
+        with pytest.raises(ConfigError, match=message):
+            import_scores(path, config, workspace)
+
+    refused(["a.JPEG", "c.JPEG"], [0, 1], r"no 'n2/b\.JPEG'")
+    refused(["a.JPEG", "a.JPEG", "b.JPEG"], [0, 0, 1], r"row 1.*there twice")
+    refused(["b.JPEG", "a.JPEG"], [0, 0], r"row 1: label 0 is not the data set's 1")
+    prepared(workspace, config, named_set(["n1/a.JPEG", "n2/a.JPEG"], labels))
+    workspace._kept.clear()
+    prepared(workspace, config, named_set(["n1/a.JPEG", "n2/a.JPEG"], labels))
+    refused(["a.JPEG"], [0], "stands for two images")
+
+
+@pytest.mark.slow
+def test_published_scores_of_all_of_imagenet_give_three_forget_sets_of_64_058(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    labels = np.sort(np.arange(IMAGES) % CLASSES)
+    names = [f"n{label:08d}/n{label:08d}_{row}.JPEG" for row, label in enumerate(labels)]
+    generator = np.random.default_rng(0)
+    scores, order = generator.beta(0.3, 1.2, IMAGES), generator.permutation(IMAGES)
+    config = RunConfig(dataset="imagenet", forget_fraction=0.05)
+    prepared(workspace, config, named_set(names, labels))
+    listed = [names[row].partition("/")[2] for row in order]
+    path = score_file(tmp_path / "s.npz", listed, scores[order], labels[order], as_bytes=True)
+    kept = import_scores(path, config, workspace)
+    config = replace(config, scores=kept.run_id)
+    found = memorization_scores(config, workspace)
+    assert np.array_equal(found, scores)
+    low, mid, high = (
+        choose_forget(replace(config, difficulty=level), labels, memorization=lambda: found).forget
+        for level in ("low", "mid", "high")
+    )
+    assert [len(rows) for rows in (low, mid, high)] == [FORGOTTEN] * 3
+    assert len(np.unique(np.concatenate([low, mid, high]))) == 3 * FORGOTTEN
+    ranked = np.sort(scores)
+    assert scores[low].max() == ranked[FORGOTTEN - 1]
+    assert scores[high].min() == ranked[-FORGOTTEN]
+    rest = np.setdiff1d(np.arange(IMAGES), np.concatenate([low, mid, high]))
+    assert np.abs(scores[mid] - 0.5).max() <= np.abs(scores[rest] - 0.5).min()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a folder `imagenet` of 1,000 classes with one or two pictures each: real ones where they are there."""
+    from PIL import Image
+
+    source = Path(os.environ.get("REPRO_DATA", "")) / "cifar10-test.parquet"
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)
+    if source.is_file():
+        from empirical.data.files import decode_image, read_columns
+
+        encoded = read_columns(source)[0][:200]
+        pictures = np.stack([decode_image(one, "").transpose(1, 2, 0) for one in encoded])
+    for number in range(CLASSES):
+        for side, count in (("train", TAKEN[number]), ("val", number % 10 == 0)):
+            folder = tmp_path / "imagenet" / side / f"n{number:08d}"
+            folder.mkdir(parents=True)
+            for place in range(count):
+                picture = Image.fromarray(pictures[(3 * number + place) % len(pictures)])
+                picture.resize((48, 40)).save(folder / f"n{number:08d}_{place}.JPEG", quality=90)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_recipe_runs_one_cell_of_every_method_with_scores_imported_by_name(tree: Path, store: Store) -> None:
+    runtime = Runtime(device="cpu", data_root=str(tree), threads=0)
+    workspace = Workspace(store, runtime)
+    shape = "size=32"
+    labels = np.repeat(np.arange(CLASSES), TAKEN)
+    names = [f"n{label:08d}_{place}.JPEG" for label in range(CLASSES) for place in range(TAKEN[label])]
+    order = np.random.default_rng(1).permutation(len(names))
+    scores = np.linspace(0, 1, len(names))
+    path = score_file(tree / "s.npz", [names[row] for row in order], scores[order], labels[order])
+    kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), workspace)
+    wanted = {"difficulty": "high", "pretrain": "sgd", "seed": 0}
+    found = [cell for cell in load_recipe(RECIPE).cells() if wanted.items() <= vars(cell).items()]
+    cells = {cell.method: cell for cell in found if cell.rule in ("sgd", "minmax-asam-1.0")}
+    # bf16 is emulated, hundreds of times slower, on a CPU that does not multiply it.
+    small = {"dataset_options": shape, "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32"}
+    assert set(cells) == {"neggrad", "random_label", "salun", "scrub", "l1_sparse"}
+    assert cells["neggrad"].rule == "minmax-asam-1.0"
+    for cell in cells.values():
+        record = run(replace(cell, **small), store, workspace=workspace)
+        assert record.status == "ok", record.result
+        assert record.result["n_forget"] == round(0.05 * len(names)) == 55
+    split = np.arange(len(names))[-55:]
+    assert (
+        choose_forget(replace(cells["neggrad"], **small), labels, memorization=lambda: scores).forget.tolist()
+        == split.tolist()
+    )
+
+
+@pytest.mark.slow
+def test_the_mask_of_the_paper_marks_five_percent_of_a_resnet_50(count: Callable[[str], list[torch.Size]]) -> None:
+    shapes = count("resnet50-imagenet")
+    generator = torch.Generator().manual_seed(0)
+    mask = saliency_mask([torch.rand(shape, generator=generator) for shape in shapes], 0.05)
+    assert sum(int(part.sum()) for part in mask) == int(0.05 * 25_557_032)
+
+
+@pytest.fixture
+def count() -> Callable[[str], list[torch.Size]]:
+    from empirical.registry import load
+
+    def shapes(name: str) -> list[torch.Size]:
+        with torch.device("meta"):
+            return [weight.shape for weight in load("models", name)((3, 224, 224), CLASSES).parameters()]
+
+    return shapes

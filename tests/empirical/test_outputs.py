@@ -1,0 +1,153 @@
+"""What models answer to large sets: logits on the disk, features of some rows, and metrics that copy no set."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from empirical.metrics import outputs as module
+from empirical.metrics.evaluation import Evaluation
+from empirical.metrics.outputs import Logits, OnDisk, by_chunks, featured_rows, model_outputs
+from empirical.models.network import Network
+from empirical.registry import METRICS, load
+from empirical.runs.evaluations import make_evaluation
+from empirical.runs.experiment import Experiment
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig
+
+MEASURED = [name for name, one in METRICS.items() if not one.pooled and name not in ("coefficients", "relearning")]
+
+
+def numbers(evaluation: Evaluation) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in MEASURED:
+        evaluation.result.update(found)
+        found |= load("metrics", name)(evaluation)
+    return found
+
+
+@pytest.fixture
+def made(small: Callable[..., RunConfig], shared: Workspace) -> Callable[[], Evaluation]:
+    def make() -> Evaluation:
+        whole = make_evaluation(Experiment(small(landscape_points=3), shared))
+        return replace(whole, shared=None, result={})
+
+    return make
+
+
+def test_numbers_of_logits_on_the_disk_in_chunks_are_those_of_logits_in_memory(
+    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = numbers(made())
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(module, "BATCH", 5)
+    shared._kept.clear()
+    whole = made()
+    assert isinstance(whole.outputs["unlearned"].train.logits, OnDisk)
+    spilled = numbers(whole)
+    assert held.keys() == spilled.keys()
+    for name, value in held.items():
+        if isinstance(value, float | np.ndarray):
+            np.testing.assert_allclose(spilled[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    shared._kept.clear()
+
+
+def test_logits_keep_the_precision_of_their_network_and_are_read_in_float64() -> None:
+    for dtype in (torch.float32, torch.float64):
+        model = nn.Module()
+        model.features, model.head = nn.Flatten(), nn.Linear(4, 3).to(dtype)  # type: ignore[assignment]
+        network = Network(model, (0.0,), (1.0,))
+        images: Any = pictures(20)
+        found = model_outputs(network, images).train
+        assert torch.from_numpy(found.logits).dtype == dtype
+        assert found.read()[:].dtype == np.float64
+        assert np.array_equal(found.read()[:], found.logits.astype(float))
+
+
+def pictures(count: int) -> Any:
+    class Set:
+        train_images = test_images = torch.rand(count, 1, 2, 2)
+        train_labels = test_labels = torch.zeros(count, dtype=torch.long)
+
+    return Set()
+
+
+def test_features_of_many_images_are_kept_of_forget_and_retained_ones_alike(
+    made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = made()
+    every = {role: sides.train for role, sides in before.outputs.items()}
+    monkeypatch.setattr(module, "MOST_FEATURES", 10)
+    monkeypatch.setattr(module, "BATCH", 5)
+    shared._kept.clear()
+    after = made()
+    shared._kept.clear()
+    for role, sides in after.outputs.items():
+        assert len(sides.train.features) == len(sides.test.features) == 10
+        np.testing.assert_allclose(sides.train.features, every[role].features[sides.train.rows], rtol=1e-4, atol=1e-6)
+        assert sides.train.rows is not None
+        assert np.isin(sides.train.rows, after.split.forget).sum() == 5
+    seen = {name: outputs for name, outputs, _ in after.sets("unlearned")}
+    for name in ("retain", "forget"):
+        kept = getattr(after.split, name)[seen[name].rows]
+        rows = getattr(after.split, name)
+        np.testing.assert_allclose(seen[name].features, every["unlearned"].features[kept], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(seen[name].logits[:], every["unlearned"].read()[rows], rtol=1e-4, atol=1e-5)
+        labels = after.images.train_labels.numpy()
+        assert np.array_equal(seen[name].labels(labels[getattr(after.split, name)]), labels[kept])
+    found = load("metrics", "features")(after)
+    assert len(found["features_unlearned"]) == len(found["labels"]) == 10
+    assert np.isfinite(load("metrics", "entanglement")(after)["entanglement_wp"])
+
+
+def test_few_images_keep_all_features_and_many_the_same_rows_every_time() -> None:
+    assert featured_rows(10_000) is None
+    rows = featured_rows(10_001)
+    assert rows is not None
+    assert len(np.unique(rows)) == 10_000
+    again: Any = featured_rows(10_001)
+    assert np.array_equal(rows, again)
+
+
+def test_logits_answer_like_an_array_and_read_what_is_asked_for(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    disk = OnDisk(values.shape, values.dtype, tmp_path)
+    for start in range(0, 30, 8):
+        disk[start : start + 8] = values[start : start + 8]
+    assert not list(tmp_path.iterdir()), "the file has no name"
+    rows = np.array([3, 5, 8, 29])
+    for held in (values, disk):
+        some = Logits(held).pick(np.arange(2, 30)).pick(rows - 2)
+        assert np.array_equal(some[:], values[rows].astype(float))
+        assert np.array_equal(some - 1.0, values[rows].astype(float) - 1.0)
+        assert np.array_equal(some.argmax(1), values[rows].argmax(1))
+        assert some.finite()
+    broken = values.copy()
+    broken[29, 1] = np.nan
+    assert not Logits(broken).finite()
+    assert Logits(broken).pick(rows[:3]).finite()
+
+
+def test_chunks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 4)
+    for count in (0, 1, 4, 5, 8, 9):
+        rows = np.arange(count, dtype=float)
+        assert np.array_equal(by_chunks(lambda part, other: part + other, rows, rows), 2 * rows)
+
+
+def test_measured_halves_of_images_on_disk_stay_there(made: Callable[[], Evaluation]) -> None:
+    from empirical.data.stream import StreamedImages
+    from empirical.metrics.evaluation import measured
+
+    whole = made()
+    count = len(whole.images.test_labels)
+    streamed: Any = StreamedImages(Path(), tuple(f"{row}.png" for row in range(count)), 8)
+    seen = measured("report", whole.split.forget, whole.images.test_labels.numpy())
+    half = replace(whole, images=replace(whole.images, test_images=streamed)).only(seen)
+    assert half.images.test_images.names == tuple(f"{row}.png" for row in seen.test)  # type: ignore[attr-defined]

@@ -1,0 +1,138 @@
+"""What work costs: rates by records, memory of a step, and several processes that wait for each other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from empirical.registry import WORK, load, model_weights, model_work
+from empirical.settings.keys import StageKey, pretrain_key
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, largest_batch, makespan
+from empirical.studies.finished import Finished
+from empirical.studies.plan import Plan, plan
+from empirical.studies.recipe import Recipe
+from repro.records.store import Store
+
+PACE = Pace("cifar10", "resnet18", "bf16", 32)
+
+
+def made(name: str, *needs: str) -> Work:
+    return Work(name, "unlearn", PACE, 1.0, 1.0, needs)
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_arithmetic_and_memory_of_every_model_are_those_torch_counts(name: str) -> None:
+    edge = WORK[name][0]
+    with torch.device("meta"):
+        model, images = load("models", name)((3, edge, edge), 10), torch.empty(2, 3, edge, edge)
+    kept: dict[Any, tuple[int, torch.Tensor]] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not (tensor.is_leaf and tensor.requires_grad):
+            kept[tensor.untyped_storage()._cdata] = (tensor.numel(), tensor)
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+        model(images)
+    operations, numbers = model_work(name, edge)
+    assert operations == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+    assert numbers == pytest.approx(sum(size for size, _ in kept.values()) / 2, rel=0.01)
+    assert model_work(name, 2 * edge) == pytest.approx((4 * operations, 4 * numbers))
+
+
+def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_arithmetic(store: Store) -> None:
+    rows = [{"case": "resnet18/sgd", "images_per_second": 4000.0, "precision": "bf16"},
+            {"case": "resnet18/asam", "images_per_second": 2000.0, "precision": "bf16"}]  # fmt: skip
+    slow = [{"case": "resnet50/sgd", "images_per_second": 1.0, "precision": "fp32"}]
+    for device, measured in (("a card", rows), ("cpu", slow)):
+        store.save("benchmark", {"benchmark": "train_step", "device": device}, result={"rows": measured})
+    benchmarks = store.records("benchmark")
+    known = Rates.known(store, benchmarks)
+    scaled = known.of(Pace("cifar10", "resnet50", "bf16", 32))
+    assert scaled is not None
+    assert scaled.per_second == pytest.approx(4000 * 1111 / 2596), "the card counts, the processor does not"
+    assert (scaled.device, scaled.scaled) == ("a card", True)
+    assert any(record.run_id[:8] in scaled.source for record in benchmarks)
+    assert known.of(Pace("cifar10", "timm:unheard", "bf16", 32)) is None
+    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet50", precision="bf16"))
+    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 9000, "device": "mine"})
+    own = Rates.known(store, benchmarks).of(Pace("cifar10", "resnet50", "bf16", 32))
+    assert own == Rate(900.0, "a finished stage", "mine", False)
+    stated = Rates.known(store, benchmarks, example=PACE, per_second=100.0).of(Pace("cifar10", "resnet18", "fp32", 64))
+    assert stated is not None
+    assert stated.per_second == pytest.approx(25), "four times the pixels"
+
+
+def test_processes_wait_for_what_they_need_and_share_the_rest() -> None:
+    """One original of 5 hours, two unlearnings after it, and four subset models of an hour beside it."""
+    works = {name: made(name) for name in ("original", "s1", "s2", "s3", "s4")}
+    works |= {name: made(name, "original") for name in ("u1", "u2")}
+    hours = {"original": 5.0, "u1": 2.0, "u2": 2.0} | {f"s{number}": 1.0 for number in range(1, 5)}
+    assert makespan(works, hours, 1) == sum(hours.values())
+    assert makespan(works, hours, 2) == 7.0, "the other four hours fit beside the original"
+    assert makespan(works, hours, 64) == 7.0, "nothing is shorter than the longest chain"
+    works = {name: made(name) for name in ("long 1", "long 2", "short")} | {"after": made("after", "short")}
+    hours = {"long 1": 2.0, "long 2": 2.0, "short": 1.0, "after": 10.0}
+    assert makespan(works, hours, 2) == 11.0, "what much waits for comes first, however short it is"
+
+
+def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: Store) -> None:
+    cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 1}
+    fixed = Recipe("fixed", defaults=cells, blocks=({"lr": 0.1},))
+    choosing = Recipe("choosing", defaults=cells, blocks=({},), choose={"values": [0.1], "furthest": 0})
+    rates = Rates(given=1e12)
+
+    def planned(recipe: Recipe) -> Plan:
+        return plan(recipe, store, Runtime(device="cpu"), Finished([store]), rates)
+
+    one, both = planned(fixed), planned(choosing)
+    by_kind = {work.kind: work for work in one.work.values()}
+    assert set(by_kind["unlearn"].needs) == {by_kind["pretrain"].id}
+    assert {by_kind["retrain"].id, by_kind["unlearn"].id} <= set(by_kind["measure"].needs)
+    waiting = [work for work in both.work.values() if work.kind == "unlearn" and len(work.needs) > 1]
+    assert len(waiting) == 1
+    kinds = sorted(both.work[need].kind for need in waiting[0].needs)
+    assert kinds == ["measure", "measure", "pretrain"], "a candidate and the noise floor, and the cell's own original"
+    assert both.hours_with(1) == pytest.approx(both.hours)
+    assert both.hours_with(64) < both.hours
+
+
+def test_a_landscape_is_looked_at_point_by_point(store: Store) -> None:
+    def looks(**changes: Any) -> float:
+        recipe = Recipe("one", defaults={"model": "resnet8"}, blocks=(changes,))
+        found = plan(recipe, store, Runtime(device="cpu"), Finished([store]), Rates(given=1e12))
+        return next(work.examples for work in found.work.values() if work.kind == "measure")
+
+    more = looks(metrics=["tow", "landscape"], landscape_points=5) - looks(metrics=["tow"])
+    assert more == pytest.approx(3 * 25 * 1024 / 3), "three models, 25 points, 512 forget and 512 test images"
+
+
+def test_the_largest_batch_is_what_is_left_beside_the_weights() -> None:
+    config = RunConfig(dataset="cifar10", model="resnet18", precision="bf16", method="finetune", rule="sam-0.1")
+    fit = largest_batch(config, 10e9)
+    assert fit is not None
+    assert fit.fixed_bytes == 4 * 6 * model_weights("resnet18")
+    assert fit.image_bytes == 2 * model_work("resnet18", 32)[1]
+    assert fit.images == int((9e9 - fit.fixed_bytes) / fit.image_bytes)
+    beside = largest_batch(RunConfig(dataset="cifar10", model="resnet18", precision="bf16", rule="sam-0.1"), 10e9)
+    assert beside is not None
+    assert beside.images == fit.images // 2, "NegGrad holds a forget image beside each retained one"
+    assert largest_batch(RunConfig(model="timm:resnet18"), 10e9) is None
+
+
+def test_copies_of_the_weights_grow_with_the_rule() -> None:
+    assert copies_of("sgd") < copies_of("masked-sgd") < copies_of("sam-0.1") < copies_of("minmax-sam-0.1")
+    assert copies_of("sgd", "scrub") == copies_of("sgd") + 1
+
+
+def test_a_large_store_is_not_read_whole_for_its_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for seed in range(30):
+        store.save_model(pretrain_key(RunConfig(seed=seed)), b"", {"seconds": 1.0, "gradient_evaluations": 5})
+    monkeypatch.setattr("empirical.studies.cost.LOOKED_AT", 10)
+    rate = Rates.known(store).of(Pace("digits", "resnet8-narrow", "fp32", 8))
+    assert rate is not None
+    assert rate.source == "the median of 10 finished stages"
