@@ -1,6 +1,7 @@
 """Commands on whole studies: grids of cells, the recipes there are, and what a study should give."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,10 @@ def grid(
         _show_plan(study, Store(store), runtime, json)
         return
     if launch.executor == "slurm":
-        words = _grid_words(recipe, store, runtime, launch, where=where or [], shard=shard, workers=workers)
+        own = [*(f"--where={one}" for one in where or []), *([f"--shard={shard}"] if shard else []), f"--track={track}"]
+        own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
+        seconds = min(launch.working_seconds, max_seconds or math.inf)
+        words = (*_grid_words(recipe, store, runtime, launch), *own, f"--max-seconds={seconds:g}")
         _submit(study, Store(store), runtime, launch, words)
         return
     from empirical.studies.grid import run_grid
@@ -65,16 +69,12 @@ def grid(
     _show_grid(report, json)
 
 
-def _grid_words(
-    recipe: Path, store: Path, runtime: Runtime, launch: Launch, *, where: list[str], shard: str, workers: int
-) -> tuple[str, ...]:
-    """Return the command line of a job: the grid's own, on files that it finds from anywhere, with a time limit."""
+def _grid_words(recipe: Path, store: Path, runtime: Runtime, launch: Launch) -> tuple[str, ...]:
+    """Return the command line of a job: the grid's own, on files that it finds from anywhere."""
     if launch.gpus_per_task:
         runtime = dataclasses.replace(runtime, require_gpu=True)
     place = recipe.absolute() if recipe.exists() else recipe
-    own = [f"--where={one}" for one in where] + [f"--shard={shard}"] * bool(shard)
-    limits = [f"--max-seconds={launch.working_seconds}", f"--workers={workers or launch.workers}"]
-    return ("empirical", "grid", str(place), f"--store={store.absolute()}", *words_of(runtime), *own, *limits)
+    return ("empirical", "grid", str(place), f"--store={store.absolute()}", *words_of(runtime))
 
 
 def _submit(study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...]) -> None:

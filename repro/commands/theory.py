@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from repro.base.settings import choose
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
-from repro.base.settings import choose
 from repro.records.store import Store
 from repro.terminal.options import with_settings, words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say

@@ -20,7 +20,7 @@ from tests.cluster.conftest import Slurm
 from tests.faults.test_kills import content
 from tests.faults.victim import SMALL
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]  # one SLURM, whatever the number of workers
 
 
 def write_recipe(path: Path, *, epochs: int, seeds: int, choose: bool = True) -> Path:

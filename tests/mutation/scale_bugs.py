@@ -7,7 +7,11 @@ OUTPUTS, IN_OUTPUTS = "empirical/metrics/outputs.py", "tests/empirical/test_outp
 LOOP, TOGETHER = "empirical/training/loop.py", "empirical/training/together.py"
 CHECKPOINT, CONFIG = "empirical/training/checkpoint.py", "empirical/settings/run_config.py"
 IN_TOGETHER = "tests/empirical/test_together.py -m 'not slow'"
-STREAM, BATCHES, AUGMENT = "empirical/data/stream.py", "empirical/training/batches.py", "empirical/augmentation/augment.py"
+STREAM, BATCHES, AUGMENT = (
+    "empirical/data/stream.py",
+    "empirical/training/batches.py",
+    "empirical/augmentation/augment.py",
+)
 IN_STREAM = "tests/empirical/test_stream.py"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 

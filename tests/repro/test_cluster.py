@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.base.errors import ConfigError, MissingDataError
+from repro.base.settings import build
 from repro.commands import cli, cluster, studies
 from repro.commands import theory as theory_commands
 from repro.commands.cluster import Launch, Task, Wave
 from repro.terminal.options import words_of
-from repro.base.errors import ConfigError, MissingDataError
-from repro.base.settings import build
 from theory.config import SweepConfig
 
 
@@ -109,8 +109,18 @@ def test_a_grid_is_two_waves_of_its_own_command_line(tmp_path: Path, waves: list
     assert (choose.jobs, cells.jobs) == (5, 2)  # two values a rule and a floor; two cells of seed 0
     assert choose.words == (*cells.words, "--choose-only")
     assert cells.words[:3] == ("empirical", "grid", str(tmp_path / "study.toml"))
-    rest = {"--where=seed=0", "--engine=graph", "--require-gpu", "--max-seconds=6900", "--workers=0"}
+    rest = {"--where=seed=0", "--engine=graph", "--require-gpu", "--max-seconds=6900", "--workers=0", "--track=none"}
     assert rest | {f"--store={tmp_path / 's'}"} == set(cells.words[3:])
+
+
+def test_what_a_user_limits_holds_for_jobs_too(tmp_path: Path, waves: list[Wave]) -> None:
+    (tmp_path / "study.toml").write_text(RECIPE)
+    line = ["empirical", "grid", str(tmp_path / "study.toml"), "--store", str(tmp_path / "s"), "--executor", "slurm"]
+    line += ["--max-seconds", "90.5", "--workers", "3", "--shard", "1/3", "--quiet", "--device", "cpu"]
+    assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
+    asked = {"--max-seconds=90.5", "--workers=3", "--shard=1/3", "--quiet", "--device=cpu"}
+    assert asked < set(waves[-1].words)
+    assert [wave.jobs for wave in waves] == [1, 1]
 
 
 def test_jobs_of_the_theory_are_its_own_command_lines(tmp_path: Path, waves: list[Wave]) -> None:
