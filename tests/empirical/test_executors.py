@@ -336,7 +336,7 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     with pytest.raises(MissingDataError, match="no GPU"):
         _ = Workspace(store, Runtime(require_gpu=True)).device
     monkeypatch.setattr(Workspace, "device", torch.device("cuda"))
-    with pytest.raises(MissingDataError, match="streamed"):
+    with pytest.raises(MissingDataError, match="one by one"):
         Workspace(store, required).engine(torch.zeros(1))
     with pytest.raises(ConfigError, match="require_gpu"):
         Runtime(device="cpu", require_gpu=True)
