@@ -102,9 +102,10 @@ def attack_rows(evaluation: Evaluation, generator: np.random.Generator) -> tuple
 def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Return the share of F called non-members by the attack of each score on one model."""
     sides = []
-    for name, rows in (("retain", members), ("test", others), ("forget", slice(None))):
+    for name, rows in (("retain", members), ("test", others), ("forget", None)):
         outputs, labels = evaluation.on(role, name)
-        sides.append((probabilities(outputs.logits[rows]), labels[rows]))
+        logits = outputs.logits if rows is None else outputs.logits.pick(rows)
+        sides.append((by_chunks(probabilities, logits), labels if rows is None else labels[rows]))
     constant = evaluation.config.fidelity.constant_score
     return {
         name: forgotten_share(*(score(p, y).reshape(len(y), -1) for p, y in sides), constant=constant)

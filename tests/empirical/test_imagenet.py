@@ -131,6 +131,37 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("memory", [0, 1])
+def test_a_small_network_goes_the_way_of_the_recipe_on_disk_and_in_memory(
+    memory: int, tmp_path: Path, store: Store
+) -> None:
+    from PIL import Image
+
+    generator, names = np.random.default_rng(0), []
+    for label in range(3):
+        for side, count in (("train", 6), ("val", 2)):
+            folder = tmp_path / "imagenet" / side / f"n{label}"
+            folder.mkdir(parents=True)
+            for place in range(count):
+                pixels = generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"n{label}_{place}.JPEG")
+                names += [f"n{label}_{place}.JPEG"] if side == "train" else []
+    workspace = Workspace(store, Runtime(device="cpu", data_root=str(tmp_path)))
+    shape = f"size=16, memory={memory}"
+    order = generator.permutation(len(names))
+    labels, scores = np.repeat(np.arange(3), 6), np.linspace(0, 1, len(names))
+    path = score_file(tmp_path / "s.npz", [names[row] for row in order], scores[order], labels[order])
+    kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), workspace)
+    cell = next(cell for cell in load_recipe(RECIPE).cells() if cell.rule == "minmax-asam-1.0")
+    small = {"model": "resnet8-narrow", "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32"}
+    record = run(
+        replace(cell, **small, dataset_options=shape, batch_size=4, forget_fraction=0.2), store, workspace=workspace
+    )
+    assert record.status == "ok"
+    assert record.result["n_forget"] == 4
+    assert cell.augment == "resized-crop"
+
+
 @pytest.mark.slow
 def test_the_recipe_runs_one_cell_of_every_method_with_scores_imported_by_name(tree: Path, store: Store) -> None:
     runtime = Runtime(device="cpu", data_root=str(tree), threads=0)
