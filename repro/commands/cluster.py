@@ -4,6 +4,7 @@ A job is the same command line on the same store, `--executor local`: what is th
 the store's records and claims alone. Submitit writes the batch script and starts it; what it pickles is that line.
 """
 
+import io
 import math
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -127,7 +129,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
         )  # fmt: skip
         task = Task(wave.words, launch.working_seconds)
         try:
-            with executor.batch():
+            with redirect_stderr(io.StringIO()), executor.batch():  # what sbatch says comes with the error
                 jobs = [executor.submit(task) for _ in range(wave.jobs)]
         except (subprocess.CalledProcessError, FailedJobError) as error:
             said = " ".join(str(error).split())
