@@ -73,12 +73,12 @@ def interrupted(group: Group, folder: Path) -> tuple[dict[str, torch.Tensor], Lo
                 self.ending.came = signal.SIGTERM
             super().__call__(state, **more)
 
-    kept = Checkpoints(folder / "states")
+    kept = Checkpoints(folder / f"states of {group.rank}")
     pauses = Hears(kept, seconds=1e9)
     with pytest.raises(Stopped, match="SIGTERM"):
         trained("normalized", "neggrad", "asam-0.5", group=group, pauses=pauses)
     dist.barrier()
-    assert len(kept.numbers()) == 1, "one process writes"
+    assert len(kept.numbers()) == (1 if group.first else 0), "one process writes"
     return trained("normalized", "neggrad", "asam-0.5", group=group, pauses=Pauses(kept, seconds=1e9))
 
 
