@@ -14,7 +14,8 @@ NOISES = ("orthogonal", "plain")
 LABELS = ("iid", "balanced")
 NOISE_PATCHES = ("repeated", "independent")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds")
+SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds",
+               "angle", "split", "flatness")  # fmt: skip
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -50,9 +51,24 @@ class TheoryConfig:
                         choices=DRAWS)  # fmt: skip
     labels: str = setting("iid", "Labels: each drawn by itself, or as many of one sign as of the other",
                           choices=LABELS)  # fmt: skip
+    forget_angle: float = setting(
+        0.0, "Angle between the signals of retain and forget samples; both have length |phi|", unit="degrees",
+        low=0.0, high=180.0)  # fmt: skip
+    label_noise: float = setting(
+        0.0, "Share of training labels that are flipped, of all n to the nearest sample; the data keep their signal",
+        unit="share", low=0.0, high=1.0)  # fmt: skip
+    activation_power: float = setting(1.0, "Activation relu(x)^q", symbol="q", unit="dimensionless", low=1.0,
+                                      high=10.0)  # fmt: skip
     sigma_0_scale: float = setting(0.1, "Initial weights have standard deviation sigma_0 = scale / sqrt(d)",
                                    symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True)  # fmt: skip
     eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)
+    momentum: float = setting(0.0, "Momentum of pretraining and of unlearning, which begins at rest", symbol="mu",
+                              unit="dimensionless", low=0.0, high=1.0, open_high=True)  # fmt: skip
+    weight_decay: float = setting(0.0, "Weight decay of pretraining and of unlearning, added to the gradient",
+                                  symbol="lambda", unit="loss per squared weight", low=0.0)  # fmt: skip
+    sharpness_batch: int = setting(
+        0, "m-sharpness: samples of a part of the batch that has a SAM perturbation of its own; 0 is the whole batch",
+        unit="count", low=0)  # fmt: skip
     batch_size: int = setting(10, "Batch size of pretraining; it also enters rho_th", symbol="B", unit="count", low=1)
     retain_batch: int = setting(8, "Retain samples of an unlearning batch", symbol="B_R", unit="count", low=1)
     forget_batch: int = setting(4, "Forget samples of an unlearning batch", symbol="B_F", unit="count", low=1)
@@ -82,6 +98,7 @@ class TheoryConfig:
     checkpoint_every: int = setting(5, "Checkpoint spacing up to epoch 100; 4x that to 500, then 10x", unit="epochs",
                                     low=1)  # fmt: skip
     directions: int = setting(512, "Sobol directions of the test error, a power of two", unit="count", low=2)
+    curvature: bool = setting(False, "Measure top eigenvalue and trace of the Hessian of the retain loss")
     seeds: int = setting(20, "Independent seeds", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)
 
@@ -90,6 +107,11 @@ class TheoryConfig:
         self.pretrain_legs()
         if self.n_forget >= self.n:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
+        if self.forget_angle > 0.0 and self.d < 3:
+            raise reject("d", self.d, ">= 3 with two signals", "or leave forget_angle at 0")
+        if self.curvature and self.activation_power != 1.0:
+            raise reject("curvature", self.curvature, "False unless activation_power = 1",
+                         "the Hessian is taken of a piecewise linear network")  # fmt: skip
         if self.directions & (self.directions - 1):
             raise reject("directions", self.directions, "a power of two", "512 or 1024 is enough")
         steps = self.seeds * (self.pretrain_epochs + self.epochs + 1) * (self.n / self.batch_size + 1)
@@ -179,6 +201,11 @@ class TheoryConfig:
         return self.patches - 1 if self.noise_patches == "independent" else 1
 
     @property
+    def inertial(self) -> bool:
+        """Return whether a step takes more than the gradient along: momentum or weight decay."""
+        return self.momentum > 0.0 or self.weight_decay > 0.0
+
+    @property
     def n_retain(self) -> int:
         """Return the number of retain samples."""
         return self.n - self.n_forget
@@ -261,6 +288,8 @@ class SweepConfig:
         (), "SAM radii of unlearning in units of rho_th", symbol="rho / rho_th", unit="dimensionless", low=0.0
     )
     probe_rho_scale: tuple[float, ...] = setting((), "Radii of the activation probe, in units of rho_th", low=0.0)
+    forget_angle: tuple[float, ...] = setting((), "Angles between the signals of R and F", unit="degrees", low=0.0,
+                                              high=180.0)  # fmt: skip
     mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
     mask_refresh: tuple[int, ...] = setting((), "Epochs between masks; 0 keeps the first", unit="epochs", low=0)
     pretrain_epochs: tuple[int, ...] = setting((), "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)

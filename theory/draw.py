@@ -15,37 +15,45 @@ from theory.config import TheoryConfig
 
 
 class Problem(NamedTuple):
-    """The inner products of one draw; noise i, neuron a, signal phi.
+    """The inner products of one draw; noise i, neuron a, signals phi_R of retain and phi_F of forget samples.
+
+    Both signals have the length |phi|; they are one where `forget_angle` is 0.
 
     Where the P - 1 noise patches of a sample are independent, each is a noise vector of its own: n then counts vectors,
     those of a sample next to each other.
 
     Attributes:
         gram: `<xi_i, xi_k>`, shape `(n, n)`.
-        overlap: `<phi, xi_i>`, shape `(n,)`; zero when noise is orthogonal to the signal.
-        labels: `y_i` in {-1, +1} of the sample of each noise vector, shape `(n,)`.
+        overlap: `<phi_R, xi_i>` and `<phi_F, xi_i>`, shape `(2, n)`; zero when noise is orthogonal to the signals.
+        labels: label in {-1, +1} that training is given for the sample of each noise vector, shape `(n,)`.
+        true_labels: `y_i`, the sign its signal patch carries, shape `(n,)`; other than `labels` where one was flipped.
         signal2: `|phi|^2`.
         noise_patches: patches that hold one noise vector: `P - 1`, or 1 where they are independent.
         orthogonal: whether the overlaps vanish.
         n_retain: noise vectors of retain samples; they come first.
         vectors: noise vectors of a sample: 1, or `P - 1` where they are independent.
+        cosine: of the angle between the two signals.
+        power: q of the activation `relu(x)^q`.
     """
 
     gram: np.ndarray
     overlap: np.ndarray
     labels: np.ndarray
+    true_labels: np.ndarray
     signal2: float
     noise_patches: float
     orthogonal: bool
     n_retain: int
     vectors: int = 1
+    cosine: float = 1.0
+    power: float = 1.0
 
 
 class Start(NamedTuple):
     """The inner products of the initial weights `w0_a`.
 
     Attributes:
-        u: `<w0_a, phi>`, shape `(2m,)`; the first m neurons have sign +1.
+        u: `<w0_a, phi_R>` and `<w0_a, phi_F>`, shape `(2, 2m)`; the first m neurons have sign +1.
         V: `<w0_a, xi_i>`, shape `(2m, n)`.
         K: `<w0_a, w0_b>`, shape `(2m, 2m)`.
     """
@@ -62,12 +70,14 @@ class Draw:
     Attributes:
         problem: inner products of the data.
         start: inner products of the initial weights.
-        vectors: `(phi (d,), xi (n, d), w0 (2m, d))` of an explicit draw, else None.
+        vectors: `(phi_R (d,), xi (n, d), w0 (2m, d))` of an explicit draw, else None.
+        forget_signal: phi_F of an explicit draw, shape `(d,)`, else None.
     """
 
     problem: Problem
     start: Start
     vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    forget_signal: np.ndarray | None = None
 
     @classmethod
     def from_vectors(
@@ -97,10 +107,10 @@ class Draw:
         _check_vectors(phi, xi, w0, y, vectors=vectors)
         if not 0 <= n_retain <= len(y):
             raise ValueError(f"n_retain = {n_retain}: must be in [0, n = {len(y)}]")
-        overlap = xi @ phi
-        data = (_dots(xi, xi), overlap, np.repeat(y, vectors), float(phi @ phi), float(noise_patches))
+        overlap, labels = xi @ phi, np.repeat(y, vectors)
+        data = (_dots(xi, xi), np.stack([overlap] * 2), labels, labels, float(phi @ phi), float(noise_patches))
         problem = Problem(*data, not overlap.any(), (n_retain or len(y)) * vectors, vectors)
-        return cls(problem, Start(w0 @ phi, _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0))
+        return cls(problem, Start(np.stack([w0 @ phi] * 2), _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0), phi)
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
@@ -118,8 +128,25 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
     labels = rng.choice(np.array([-1.0, 1.0]), size=config.n)
     if config.labels == "balanced":  # half of each sign, in the order of a stream of its own: the rest stays paired
         labels = generator(seed, "labels").permutation(np.where(np.arange(config.n) % 2 == 0, -1.0, 1.0))
-    signal_parts = rng.standard_normal(2 * config.m), rng.standard_normal(config.n * config.noise_vectors)
-    return (_explicit if config.draw == "dense" else _bartlett)(config, rng, labels, signal_parts)
+    sizes = 2 * config.m, config.n * config.noise_vectors
+    along = [[rng.standard_normal(size) for size in sizes]]
+    if config.forget_angle > 0.0:  # a second direction, from a stream of its own
+        second = generator(seed, "forget signal")
+        along.append([second.standard_normal(size) for size in sizes])
+    weights, noise = (np.stack(rows) for rows in zip(*along, strict=True))
+    noise *= config.noise == "plain"
+    make = _explicit if config.draw == "dense" else _bartlett
+    return make(
+        config, rng, (labels, _flipped(config, labels, seed)), (config.sigma_0 * weights, config.sigma_p * noise)
+    )
+
+
+def _flipped(config: TheoryConfig, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return the labels that training is given: the share `label_noise` of them, to the nearest sample, is wrong."""
+    if config.label_noise == 0.0:
+        return labels
+    order = generator(seed, "label noise").permutation(config.n)
+    return np.where(order < round(config.label_noise * config.n), -labels, labels)
 
 
 def bartlett_factor(rows: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,42 +166,43 @@ def bartlett_factor(rows: int, dimension: int, rng: np.random.Generator) -> np.n
     return factor
 
 
-def _bartlett(config: TheoryConfig, rng: np.random.Generator, labels: np.ndarray, parts: tuple) -> Draw:
+def _bartlett(config: TheoryConfig, rng: np.random.Generator, labels: tuple, along: tuple) -> Draw:
     count = config.n * config.noise_vectors
-    factor = bartlett_factor(count + 2 * config.m, config.d - 1, rng)
-    noise, weights = config.sigma_p * factor[:count], config.sigma_0 * factor[count:]
-    along_weights, along_noise = config.sigma_0 * parts[0], config.sigma_p * parts[1]
-    return _inner_products(config, labels, (noise, weights), (along_noise, along_weights))
+    factor = bartlett_factor(count + 2 * config.m, config.d - len(along[0]), rng)
+    return _inner_products(config, labels, (config.sigma_0 * factor[count:], config.sigma_p * factor[:count]), along)
 
 
-def _explicit(config: TheoryConfig, rng: np.random.Generator, labels: np.ndarray, parts: tuple) -> Draw:
-    """Draw d-dimensional vectors with phi along the first axis, which loses nothing: everything else is isotropic."""
-    noise = config.sigma_p * rng.standard_normal((config.n * config.noise_vectors, config.d - 1))
-    weights = config.sigma_0 * rng.standard_normal((2 * config.m, config.d - 1))
-    along_weights = config.sigma_0 * parts[0]
-    along_noise = config.sigma_p * parts[1] * (config.noise == "plain")
-    found = _inner_products(config, labels, (noise, weights), (along_noise, along_weights))
-    phi = np.zeros(config.d)
-    phi[0] = config.signal_norm
-    vectors = (phi, np.column_stack([along_noise, noise]), np.column_stack([along_weights, weights]))
-    return Draw(found.problem, found.start, vectors)
+def _explicit(config: TheoryConfig, rng: np.random.Generator, labels: tuple, along: tuple) -> Draw:
+    """Draw d-dimensional vectors with the signals in the first axes, which loses nothing: the rest is isotropic."""
+    rest = config.d - len(along[0])
+    noise = config.sigma_p * rng.standard_normal((config.n * config.noise_vectors, rest))
+    weights = config.sigma_0 * rng.standard_normal((2 * config.m, rest))
+    found = _inner_products(config, labels, (weights, noise), along)
+    retain, forget = np.zeros((2, config.d))
+    retain[0] = config.signal_norm
+    forget[: len(along[0])] = config.signal_norm * _direction(config)
+    vectors = (retain, np.column_stack([along[1].T, noise]), np.column_stack([along[0].T, weights]))
+    return Draw(found.problem, found.start, vectors, forget)
 
 
-def _inner_products(config: TheoryConfig, labels: np.ndarray, across: tuple, along: tuple) -> Draw:
-    """Assemble the Gram matrices from the parts across and along the signal direction."""
-    (noise, weights), (along_noise, along_weights) = across, along
-    if config.noise == "orthogonal":
-        along_noise = np.zeros(len(noise))
-    norm = config.signal_norm
-    gram = _dots(noise, noise) + np.outer(along_noise, along_noise)
-    start = Start(
-        norm * along_weights,
-        _dots(weights, noise) + np.outer(along_weights, along_noise),
-        _dots(weights, weights) + np.outer(along_weights, along_weights),
-    )
-    vectors = config.noise_vectors
-    data = (gram, norm * along_noise, np.repeat(labels, vectors), norm**2, float((config.patches - 1) / vectors))
-    return Draw(Problem(*data, config.noise == "orthogonal", config.n_retain * vectors, vectors), start)
+def _direction(config: TheoryConfig) -> np.ndarray:
+    """Return phi_F / |phi| in the axes of the signals: that of phi_R and, where there is an angle, one across it."""
+    angle = np.radians(config.forget_angle)
+    return np.array([np.cos(angle), np.sin(angle)] if config.forget_angle > 0.0 else [1.0])
+
+
+def _inner_products(config: TheoryConfig, labels: tuple, across: tuple, along: tuple) -> Draw:
+    """Assemble the Gram matrices of weights and noise from their parts across and along the axes of the signals."""
+    (weights, noise), (along_weights, along_noise) = across, along
+    gram, V, K = _dots(noise, noise), _dots(weights, noise), _dots(weights, weights)
+    for w, xi in zip(along_weights, along_noise, strict=True):
+        gram, V, K = gram + np.outer(xi, xi), V + np.outer(w, xi), K + np.outer(w, w)
+    norm, forget, vectors = config.signal_norm, _direction(config), config.noise_vectors
+    u, overlap = (norm * np.stack([rows[0], np.add.reduce(forget[:, None] * rows)]) for rows in along)
+    true_labels, given = (np.repeat(kind, vectors) for kind in labels)
+    data = (gram, overlap, given, true_labels, norm**2, float((config.patches - 1) / vectors))
+    sizes = config.noise == "orthogonal", config.n_retain * vectors, vectors
+    return Draw(Problem(*data, *sizes, float(forget[0]), config.activation_power), Start(u, V, K))
 
 
 def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *, vectors: int) -> None:

@@ -1,7 +1,8 @@
 """The compiled training step in Gram space: SGD, SAM, sharpness maximization, Sharp MinMax, retain-only SAM.
 
-Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`.
-For a batch with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `j_a`:
+Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`; where
+F has a signal of its own, phi, u and p are one of two: phi_R for retain samples, phi_F for forget samples. For a batch
+with signed weights `c_b` and loss labels `yl_b`, neuron a of sign `j_a`:
 
     f_b  = (1/m) sum_a j_a [relu(y_b u_a) + (P-1) relu(V_ab)]
     r_b  = -c_b yl_b / (m (1 + exp(yl_b f_b)))
@@ -13,6 +14,10 @@ its own, f sums relu(V) over those of a sample, P - 1 gives way to 1, and r_b y_
 
 A rule is a list of groups (samples, neurons, radius rho, sharpness s). Each group moves by `g0 + s (g1 - g0)`, where g1
 is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness, rho = 0 is SGD. No formula contains d.
+
+Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B` for X each
+of u, V, p, q and the share of w0, of which the gradient has none. With `relu(x)^q` every indicator `1[x > 0]` becomes
+`q x^(q-1)`. With m-sharpness each part of a batch has a perturbation of its own.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +27,7 @@ from numba import config, njit
 
 from repro.records.shipped import compiled_folder
 from theory.draw import Problem
-from theory.training import ALL, FORGET, LANES, Rule, Schedule, State
+from theory.training import ALL, FORGET, LANES, Rule, Schedule, State, Velocity
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 numba_config: Any = config  # its settings are made when numba is imported
@@ -30,25 +35,28 @@ numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()
 # Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
 compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+apart = njit(fastmath={"contract"}, error_model="numpy")  # what most runs never enter: kept out of the loop they take
 
 
 class Work(NamedTuple):
     """Scratch arrays of one step; B is the padded batch width, N = 2m. Allocated once a call, filled every step."""
 
-    u: np.ndarray  # (N,) signal preactivations before the step
+    u: np.ndarray  # (2, N) signal preactivations before the step
     V: np.ndarray  # (N, B) noise preactivations of the batch before the step
     u_near: np.ndarray
     V_near: np.ndarray
-    gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples
+    gp: np.ndarray  # (2, N) signal gradient from retain and from forget samples, along phi_R and phi_F
     gq: np.ndarray  # (N, B) noise gradient
     gp_near: np.ndarray
     gq_near: np.ndarray
     G: np.ndarray  # (B, B) Gram matrix of the batch
-    h: np.ndarray  # (B,) overlaps of the batch
-    y: np.ndarray  # (B,) labels
+    h: np.ndarray  # (2, B) overlaps of the batch
+    y: np.ndarray  # (B,) labels that the signal patches carry
     label: np.ndarray  # (B,) labels the loss sees
     c: np.ndarray  # (B,) weights; zero outside the group
     part: np.ndarray  # (B,) 0 for retain samples, 1 for forget samples
+    u_high: np.ndarray  # (2, N) and (N, B): |x|^q with the sign of x, where q is not 1
+    V_high: np.ndarray
     f: np.ndarray  # (B,) outputs, then residuals
     own: np.ndarray  # (N,) 1.0 for neurons the group may move
     order: np.ndarray  # (B,) 0, 1, ..., B - 1
@@ -57,20 +65,29 @@ class Work(NamedTuple):
 
 
 @compiled
-def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, first: int, last: int) -> int:
-    """Take steps `first` to `last - 1` in place.
+def advance(
+    problem: Problem, state: State, schedule: Schedule, rule: Rule, first: int, last: int,
+    velocity: Velocity | None = None,
+) -> int:  # fmt: skip
+    """Take steps `first` to `last - 1` in place; a rule with momentum or weight decay needs a velocity, moved alike.
 
     Returns:
         The step whose output left the finite range, or -1.
     """
-    work = _workspace(state.u.size, schedule.samples.shape[1])
+    work = _workspace(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
         between = rule.mask_epochs * schedule.per_epoch
         if rule.mask_size > 0 and (t == 0 or (between > 0 and t % between == 0)):
             _refresh_mask(problem, state, schedule, rule.mask_size)
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
-        for group in range(rule.samples.size):
+        if velocity is not None:
+            _drag(velocity, state, rule)
+        parts = _parts(rule.part_size, schedule.size[t] // problem.vectors)
+        for turn in range(rule.samples.size * parts):
+            group = turn // parts
             _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
+            if parts > 1:
+                _keep_part(turn % parts, parts, problem.vectors, work)
             output = _gradient(problem, work.u, work.V, work, work.gp, work.gq)
             step = (work.gp, work.gq)
             if rule.rho[group] > 0.0:
@@ -81,7 +98,12 @@ def advance(problem: Problem, state: State, schedule: Schedule, rule: Rule, firs
                     _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
                 return t
-            _apply(problem, state, schedule.samples[t], rule.eta, step, work)
+            if velocity is None:
+                _apply(problem, state, schedule.samples[t], rule.eta, step, work)
+            else:
+                _apply(problem, velocity, schedule.samples[t], -1.0, step, work)
+        if velocity is not None:
+            _coast(velocity, state, rule.eta)
     return -1 if np.isfinite(np.sum(state.u)) and np.isfinite(np.sum(state.V)) else last - 1
 
 
@@ -106,7 +128,7 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         Shape `(2, 2, 7)`: retain or forget, `j = y` or `j = -y`, (active at W; active at W + eps; at both; active at W
         and predicted to survive; sum of V and sum of V_c over those active at W; all pairs).
     """
-    neurons = state.u.size
+    neurons = state.mask.size
     work = _workspace(neurons, schedule.samples.shape[1])
     counts = np.zeros((2, 2, 7))
     for t in range(schedule.samples.shape[0]):
@@ -117,7 +139,7 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         norm = np.sqrt(np.sum(work.gq**2))
         for a in range(neurons):
             for b in range(schedule.size[t]):
-                oppose = 1 if (2 * a < neurons) != (work.y[b] > 0.0) else 0
+                oppose = 1 if (2 * a < neurons) != (problem.labels[schedule.samples[t, b]] > 0.0) else 0
                 count = counts[work.part[b], oppose]
                 active, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
                 critical = rho * np.sqrt(work.G[b, b]) * abs(work.gq[a, b]) / norm if norm > 0.0 else 0.0
@@ -134,10 +156,10 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
 @inlined
 def _workspace(N, B):
     return Work(
-        np.empty(N), np.empty((N, B)), np.empty(N), np.empty((N, B)),  # u, V and their perturbed values
+        np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # u, V and their perturbed values
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # gp, gq and theirs
-        np.empty((B, B)), np.empty(B), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c
-        np.empty(B, np.int64), np.empty(B), np.empty(N),  # part, f, own
+        np.empty((B, B)), np.empty((2, B)), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c
+        np.empty(B, np.int64), np.empty((2, N)), np.empty((N, B)), np.empty(B), np.empty(N),  # part, high, f, own
         np.arange(B), np.empty(B, np.int64), np.empty(B),  # order, rows, moves
     )  # fmt: skip
 
@@ -145,15 +167,15 @@ def _workspace(N, B):
 @inlined
 def _gather(problem, state, samples, loss_labels, work):
     for b in range(samples.size):
-        work.h[b] = problem.overlap[samples[b]]
-        work.y[b] = problem.labels[samples[b]]
+        work.h[0, b], work.h[1, b] = problem.overlap[0, samples[b]], problem.overlap[1, samples[b]]
+        work.y[b] = problem.true_labels[samples[b]]
         work.label[b] = loss_labels[samples[b]]
         work.part[b] = 0 if samples[b] < problem.n_retain else 1
         for k in range(samples.size):
             # an unsigned index needs no test for a negative one
             work.G[b, k] = problem.gram[np.uint64(samples[b]), np.uint64(samples[k])]
-    for a in range(state.u.size):
-        work.u[a] = state.u[a]
+    for a in range(state.mask.size):
+        work.u[0, a], work.u[1, a] = state.u[0, a], state.u[1, a]
         for b in range(samples.size):
             work.V[a, b] = state.V[a, np.uint64(samples[b])]
 
@@ -168,42 +190,100 @@ def _select(weights, samples, neurons, mask, work):
 
 
 @inlined
+def _parts(part_size, count):
+    """Return into how many parts a batch of `count` samples falls: as few as have at most `part_size` samples each."""
+    return max(1, -(-count // part_size)) if part_size > 0 else 1
+
+
+@inlined
+def _keep_part(part, parts, vectors, work):
+    """Restrict the step to one part of the batch, whose samples are dealt out in turn, so that R and F mix in each."""
+    for b in range(work.c.size):
+        if b // vectors % parts != part:
+            work.c[b] = 0.0
+
+
+@inlined
 def _gradient(problem, u, V, work, gp, gq):
     """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which is how divergence is seen."""
-    neurons, width, f = u.size, work.f.size, work.f
+    if problem.power == 1.0:
+        return _gradient_of_relu(problem, u, V, work, gp, gq)
+    return _gradient_of_power(problem, u, V, work, gp, gq)
+
+
+@inlined
+def _gradient_of_relu(problem, u, V, work, gp, gq):
+    neurons, width, f = work.own.size, work.f.size, work.f
     m = neurons // 2
     f[:] = 0.0
     plus, minus = 0.0, 0.0
     for a in range(neurons):
         sign = 1.0 if a < m else -1.0
-        plus += sign * (0.0 if u[a] <= 0.0 else u[a])  # so written, NaN passes through and is seen
-        minus += sign * (0.0 if u[a] >= 0.0 else -u[a])
+        plus += sign * (0.0 if u[0, a] <= 0.0 else u[0, a])  # so written, NaN passes through and is seen
+        minus += sign * (0.0 if u[0, a] >= 0.0 else -u[0, a])
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
                 f[b] += sign * (0.0 if V[a, b] <= 0.0 else V[a, b])
+    other_plus, other_minus = plus, minus
+    if problem.cosine < 1.0:
+        other_plus, other_minus = 0.0, 0.0
+        for a in range(neurons):
+            sign = 1.0 if a < m else -1.0
+            other_plus += sign * (0.0 if u[1, a] <= 0.0 else u[1, a])
+            other_minus += sign * (0.0 if u[1, a] >= 0.0 else -u[1, a])
     if problem.vectors > 1:
         _pool(f, problem.vectors)
     output, retain_plus, retain_minus, forget_plus, forget_minus = 0.0, 0.0, 0.0, 0.0, 0.0
     for b in range(width):
-        value = ((plus if work.y[b] > 0.0 else minus) + problem.noise_patches * f[b]) / m
+        retain, positive = work.part[b] == 0, work.y[b] > 0.0
+        signal = (plus if positive else minus) if retain else (other_plus if positive else other_minus)
+        value = (signal + problem.noise_patches * f[b]) / m
         output += value
         label = work.label[b]
         residual = -work.c[b] * label / (m * (1.0 + np.exp(min(label * value, EXPONENT_LIMIT))))
         f[b] = problem.noise_patches * residual
         residual /= problem.vectors  # the signal patch of a sample counts once, however many noise vectors it has
-        retain, positive = work.part[b] == 0, work.y[b] > 0.0
         retain_plus += residual if retain and positive else 0.0
         retain_minus += residual if retain and not positive else 0.0
         forget_plus += residual if not retain and positive else 0.0
         forget_minus += residual if not retain and not positive else 0.0
     for a in range(neurons):
         scale = work.own[a] if a < m else -work.own[a]
-        gp[0, a] = scale * (retain_plus if u[a] > 0.0 else (-retain_minus if u[a] < 0.0 else 0.0))
-        gp[1, a] = scale * (forget_plus if u[a] > 0.0 else (-forget_minus if u[a] < 0.0 else 0.0))
+        gp[0, a] = scale * (retain_plus if u[0, a] > 0.0 else (-retain_minus if u[0, a] < 0.0 else 0.0))
+        gp[1, a] = scale * (forget_plus if u[1, a] > 0.0 else (-forget_minus if u[1, a] < 0.0 else 0.0))
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
                 gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
     return output
+
+
+@apart
+def _gradient_of_power(problem, u, V, work, gp, gq):
+    """Write (gp, gq) of `relu(x)^q`: that of ReLU at the powers, then the chain rule."""
+    _raise(u, work.u_high, problem.power)
+    _raise(V, work.V_high, problem.power)
+    output = _gradient_of_relu(problem, work.u_high, work.V_high, work, gp, gq)
+    _steepen(u, gp, problem.power)
+    _steepen(V, gq, problem.power)
+    return output
+
+
+@inlined
+def _raise(values, high, power):
+    """Write `|x|^q` with the sign of x."""
+    for a in range(values.shape[0]):
+        for b in range(values.shape[1]):
+            size = abs(values[a, b]) ** power
+            high[a, b] = -size if values[a, b] < 0.0 else size
+
+
+@inlined
+def _steepen(values, gradient, power):
+    """Multiply a gradient of `relu(x)`, zero where x <= 0, into that of `relu(x)^q`; of -x alike, as |x| decides."""
+    for a in range(values.shape[0]):
+        for b in range(values.shape[1]):
+            if gradient[a, b] != 0.0:
+                gradient[a, b] *= power * abs(values[a, b]) ** (power - 1.0)
 
 
 @inlined
@@ -224,19 +304,34 @@ def _perturb(problem, rho, work):
     V_near[:] = 0.0
     _add_product(V_near, 1.0, gq, work.G, work.order, (work.rows, work.moves))
     norm2 = 0.0
-    for a in range(u_near.size):
-        g = gp[0, a] + gp[1, a]
-        u_near[a] = g * problem.signal2
-        if not problem.orthogonal:
-            for b in range(h.size):
-                u_near[a] += gq[a, b] * h[b]
-                V_near[a, b] += g * h[b]
-        norm2 += g * u_near[a] + _dot4(gq, V_near, a)
+    for a in range(work.own.size):
+        retain, forget = _shares(problem, gp, a)
+        u_near[0, a], u_near[1, a] = retain * problem.signal2, forget * problem.signal2
+    if not problem.orthogonal:
+        for a in range(work.own.size):
+            g, other = gp[0, a] + gp[1, a], gp[1, a]
+            for b in range(work.f.size):
+                u_near[0, a] += gq[a, b] * h[0, b]
+                u_near[1, a] += gq[a, b] * h[1, b]
+                V_near[a, b] += g * h[0, b]
+                V_near[a, b] += other * (h[1, b] - h[0, b])
+    for a in range(work.own.size):
+        norm2 += (gp[0, a] + gp[1, a]) * u_near[0, a] + _dot4(gq, V_near, a)
+    if problem.cosine < 1.0:
+        for a in range(work.own.size):
+            norm2 += gp[1, a] * (u_near[1, a] - u_near[0, a])
     scale = rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
-    for a in range(u_near.size):
-        u_near[a] = work.u[a] + scale * u_near[a]
-        for b in range(h.size):
+    for a in range(work.own.size):
+        u_near[0, a] = work.u[0, a] + scale * u_near[0, a]
+        u_near[1, a] = work.u[1, a] + scale * u_near[1, a]
+        for b in range(work.f.size):
             V_near[a, b] = work.V[a, b] + scale * V_near[a, b]
+
+
+@inlined
+def _shares(problem, gp, a):
+    """Return the signal gradient of neuron a along phi_R and along phi_F, over |phi|; equal where the two are one."""
+    return gp[0, a] + problem.cosine * gp[1, a], problem.cosine * gp[0, a] + gp[1, a]
 
 
 @inlined
@@ -291,28 +386,49 @@ def _reflect(sharpness, work):
 
 
 @inlined
-def _apply(problem, state, samples, eta, step, work):
+def _apply(problem, moved, samples, eta, step, work):
     """Move p, q, u and V by `-eta` times the gradient and its image."""
-    (u, V, p, q, _), (gp, gq), overlap = state, step, problem.overlap
+    u, V, p, q = moved.u, moved.V, moved.p, moved.q
+    (gp, gq), overlap = step, problem.overlap
     _add_product(V, -eta, gq, problem.gram, samples, (work.rows, work.moves))
-    for a in range(u.size):
-        g = gp[0, a] + gp[1, a]
+    for a in range(work.own.size):
         p[0, a] -= eta * gp[0, a]
         p[1, a] -= eta * gp[1, a]
-        u[a] -= eta * g * problem.signal2
+        retain, forget = _shares(problem, gp, a)
+        u[0, a] -= eta * retain * problem.signal2
+        u[1, a] -= eta * forget * problem.signal2
         for b in range(samples.size):
             q[a, np.uint64(samples[b])] -= eta * gq[a, b]
         if not problem.orthogonal:
+            g, other = gp[0, a] + gp[1, a], gp[1, a]
             for b in range(samples.size):
-                u[a] -= eta * gq[a, b] * overlap[samples[b]]
-            for k in range(overlap.size):
-                V[a, k] -= eta * g * overlap[k]
+                u[0, a] -= eta * gq[a, b] * overlap[0, samples[b]]
+                u[1, a] -= eta * gq[a, b] * overlap[1, samples[b]]
+            for k in range(overlap.shape[1]):
+                V[a, k] -= eta * g * overlap[0, k]
+                V[a, k] -= eta * other * (overlap[1, k] - overlap[0, k])
+
+
+@apart
+def _drag(velocity, state, rule):
+    """Begin a step of momentum: `B <- mu B + lambda X`."""
+    weights = state.u, state.V, state.p, state.q, state.share
+    for buffer, values in zip(velocity, weights):  # noqa: B905 - compiled code has no strict zip
+        buffer[:] = rule.momentum * buffer + rule.decay * values
+
+
+@apart
+def _coast(velocity, state, eta):
+    """End a step of momentum: `X <- X - eta B`."""
+    weights = state.u, state.V, state.p, state.q, state.share
+    for buffer, values in zip(velocity, weights):  # noqa: B905
+        values[:] -= eta * buffer
 
 
 @compiled
 def _refresh_mask(problem, state, schedule, size):
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
-    first, neurons, n = problem.n_retain, state.u.size, state.V.shape[1]
+    first, neurons, n = problem.n_retain, state.mask.size, state.V.shape[1]
     samples = np.full(-(-(n - first) // LANES) * LANES, first)
     samples[: n - first] = np.arange(first, n)
     work = _workspace(neurons, samples.size)
@@ -326,7 +442,7 @@ def _refresh_mask(problem, state, schedule, size):
         g = work.gp[1, a]
         score[a] = g * g * problem.signal2
         for b in range(samples.size):
-            score[a] += 2.0 * g * work.gq[a, b] * work.h[b]
+            score[a] += 2.0 * g * work.gq[a, b] * work.h[1, b]
             for k in range(samples.size):
                 score[a] += work.gq[a, b] * work.gq[a, k] * work.G[b, k]
     for a in range(neurons):

@@ -15,7 +15,7 @@ from repro.base.settings import reject
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
-from theory.measure import METRICS, TRAINING_METRICS, Probe, measure
+from theory.measure import Probe, measure, metric_names
 from theory.training import (
     Rule,
     Schedule,
@@ -25,6 +25,7 @@ from theory.training import (
     make_rule,
     plain_schedule,
     pretrain_schedule,
+    rest,
     start_state,
     unlearn_batches,
 )
@@ -165,6 +166,9 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
     neurons, n = drawn.start.V.shape
     vectors = drawn.problem.vectors
     given = {"n": n // vectors, "n_forget": (n - drawn.problem.n_retain) // vectors, "m": neurons // 2}
+    for name in ("forget_angle", "label_noise", "activation_power"):
+        if getattr(config, name) != getattr(TheoryConfig, name):
+            raise reject(name, getattr(config, name), f"{getattr(TheoryConfig, name):g}, as in the draw")
     if config.noise_vectors != vectors:
         raise reject("noise_patches", config.noise_patches, f"such that a sample has {vectors} noise vectors")
     for name, value in given.items():
@@ -179,7 +183,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
     pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
     unlearned = _unlearn(config, drawn, pretrained, Reading(labels, config.first_seed, given=schedules[1]))
-    return _assemble(config, [(pretrained, _not_retrained(pretrained), unlearned)])
+    return _assemble(config, [(pretrained, _not_retrained(config, pretrained), unlearned)])
 
 
 def thread_count() -> int:
@@ -196,7 +200,7 @@ def _run_seed(
     drawn = draw(key, seed)
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
-    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(pretrained)
+    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(key, pretrained)
     reading = Reading(drawn.problem.labels, seed)
     return [(pretrained, retrained, _unlearn(config, drawn, pretrained, reading)) for config in configs]
 
@@ -254,8 +258,8 @@ def _pretrain_on(
     return _train(config, drawn, start_state(drawn.start), Plan(schedule, legs, epochs, is_trained))
 
 
-def _not_retrained(pretrained: Phase) -> Phase:
-    return Phase(pretrained.state, np.full((len(TRAINING_METRICS), 1), np.nan))
+def _not_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
+    return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
 
 
 def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Reading) -> Phase:
@@ -263,7 +267,8 @@ def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Read
     rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:
-        return Phase(pretrained.state, np.full((len(METRICS), len(epochs)), np.nan), -1, pretrained.diverged_at)
+        nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
+        return Phase(pretrained.state, nothing, -1, pretrained.diverged_at)
     schedule = reading.schedule(config, "unlearn")
     probing = Probe(reading.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
     level = config.stop_forget_error
@@ -295,12 +300,12 @@ class Plan(NamedTuple):
 def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
     """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
     schedule, epochs = plan.schedule, plan.epochs
-    names = TRAINING_METRICS if probing is None else METRICS
+    names, velocity = metric_names(config, probing=probing is not None), rest(config, state)
     values = np.full((len(names), len(epochs)), np.nan)
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
         for rule, first, last in plan.pieces(before, epoch):
             steps = first * schedule.per_epoch, last * schedule.per_epoch
-            diverged_at = advance(drawn.problem, state, schedule, rule, *steps)
+            diverged_at = advance(drawn.problem, state, schedule, rule, *steps, velocity)
             if diverged_at >= 0:
                 return Phase(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -316,14 +321,15 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
 
 def _assemble(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:
     pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
-    oracle = {name: values[:, -1] for name, values in _stack(retrained, TRAINING_METRICS).items()}
+    trained, names = metric_names(config, probing=False), metric_names(config)
+    oracle = {name: values[:, -1] for name, values in _stack(retrained, trained).items()}
     return Trajectory(
         config,
         seeds=np.arange(config.first_seed, config.first_seed + config.seeds),
         epochs=np.array(checkpoint_epochs(config.epochs, config.checkpoint_every)),
-        metrics=_stack(unlearned, METRICS),
+        metrics=_stack(unlearned, names),
         pretrain_epochs=np.array(checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)),
-        pretrain=_stack(pretrained, TRAINING_METRICS),
+        pretrain=_stack(pretrained, trained),
         retrained=oracle,
         stopped_at=np.array([phase.stopped_at for phase in unlearned]),
         diverged_at=np.array([phase.diverged_at for phase in unlearned]),

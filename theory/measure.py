@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.config import TheoryConfig
+from theory.curvature import curvature
 from theory.directions import sphere_directions
 from theory.draw import Draw
-from theory.dynamics import compiled, probe
+from theory.dynamics import compiled, inlined, probe
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
+PARALLEL = 1e-9  # sine of an angle below which two signals are one direction
 TAIL_LIMIT = 700.0  # exp(-x) of a larger x is lost
 EXPONENT_FLOOR = 800.0  # and so is everything below exp(-745)
 TRAINING_METRICS = (
@@ -36,6 +38,24 @@ ACTIVATION_METRICS = tuple(
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
 
+def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ...]:
+    """Return the metrics of a cell in order: those every cell has, and those that its own settings ask for.
+
+    With a forget angle the test error on data that carry the forget signal, with label noise the errors against true
+    labels, and the curvature of the retain loss. `probing` takes in the activations.
+    """
+    return (TRAINING_METRICS + _own_metrics(config)) + (ACTIVATION_METRICS if probing else ())
+
+
+def _own_metrics(config: TheoryConfig) -> tuple[str, ...]:
+    asked = {
+        ("forget_signal_error",): config.forget_angle > 0.0,
+        ("retain_clean_error", "forget_clean_error"): config.label_noise > 0.0,
+        ("retain_curvature_top", "retain_curvature_trace"): config.curvature,
+    }
+    return tuple(name for names, wanted in asked.items() if wanted for name in names)
+
+
 class Probe(NamedTuple):
     """The batches and the radius at which perturbed activations are measured."""
 
@@ -46,26 +66,19 @@ class Probe(NamedTuple):
 def weight_gram(draw: Draw, state: State) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
-    `W W^T = K0 + u0 p^T + V0 q^T + p u^T + q V^T`, because `w_b = w0_b + p_b phi + sum_i q_bi xi_i`; it is symmetric,
-    so a product and its transpose count half each.
+    `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i` with the
+    share s that decay left of w0; it is symmetric, so a product and its transpose count half each.
     """
-    start, p = draw.start, state.p.sum(axis=0)
-    K = start.K + np.multiply.outer(p, start.u + state.u) + np.einsum("ai,bi->ab", state.q, start.V + state.V)
+    start, s, p = draw.start, state.share[0, 0], state.p.sum(axis=0)
+    u, V = s * start.u + state.u, s * start.V + state.V
+    K = s**2 * start.K + np.multiply.outer(p, u[0]) + np.einsum("ai,bi->ab", state.q, V)
+    K += np.multiply.outer(state.p[1], u[1] - u[0])  # zero where the signals are one
     return 0.5 * (K + K.T)
-
-
-def outputs(draw: Draw, state: State) -> np.ndarray:
-    """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]` of the samples, shape `(n,)`."""
-    m, problem = len(state.u) // 2, draw.problem
-    signed = np.maximum(np.multiply.outer(state.u, problem.labels[:: problem.vectors]), 0.0)
-    noise = np.maximum(state.V, 0.0).reshape(*signed.shape, problem.vectors).sum(axis=2)
-    hidden = signed + problem.noise_patches * noise
-    return (hidden[:m].sum(axis=0) - hidden[m:].sum(axis=0)) / m
 
 
 def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
     """Return `kappa_a = j_a |phi|^2 p_a` split into what retain and forget samples contributed, shape `(2, 2m)`."""
-    signs = np.repeat([1.0, -1.0], len(state.u) // 2)
+    signs = np.repeat([1.0, -1.0], state.mask.size // 2)
     return signs * draw.problem.signal2 * state.p
 
 
@@ -86,16 +99,43 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     Returns:
         Errors in [0, 1]; cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons
         (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
+        All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
     problem, K = draw.problem, weight_gram(draw, state)
-    signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
-    scale = problem.noise_patches * config.sigma_p / config.m
-    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
-    network = (K, state.u, signal2) if problem.vectors == 1 else _side_by_side(K, state.u, signal2, problem.vectors)
-    found = {"test_error": test_error(*network, scale, directions)}
-    found |= dict(zip(TRAINING_METRICS[1:-1], _training_numbers(problem, state).tolist(), strict=True))
+    numbers = _training_numbers(problem, _at_power(state, problem.power)).tolist()
+    found = _test_errors(config, draw, state, K)
+    found |= dict(zip(TRAINING_METRICS[1:-1], numbers[:-2], strict=True))
     found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
+    if config.label_noise > 0.0:
+        found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
+    if config.curvature:
+        found["retain_curvature_top"], found["retain_curvature_trace"] = curvature(draw, state)
     return found if probing is None else found | _activation(draw, state, probing)
+
+
+def _test_errors(config: TheoryConfig, draw: Draw, state: State, K: np.ndarray) -> dict[str, float]:
+    """Return the test error on data with the retain signal and, where it is another one, with the forget signal.
+
+    Noise across both signals does not reach the weights' part along them: `K` loses the part along phi_R and, with
+    `e` the direction of phi_F across phi_R, that along `e`.
+    """
+    problem, u = draw.problem, state.u
+    signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
+    scale = problem.noise_patches * config.sigma_p**config.activation_power / config.m
+    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
+
+    def error(K: np.ndarray, u: np.ndarray, signal2: float) -> float:
+        network = (K, u, signal2) if problem.vectors == 1 else _side_by_side(K, u, signal2, problem.vectors)
+        return test_error(*network, scale, directions, config.activation_power)
+
+    if config.forget_angle == 0.0:
+        return {"test_error": error(K, u[0], signal2)}
+    sine = math.sin(math.radians(config.forget_angle))
+    if signal2 > 0.0 and sine > PARALLEL:
+        along = (u[1] - problem.cosine * u[0]) / sine  # |phi| <w, e>
+        K = K - np.outer(along, along) / signal2
+    across = K - np.outer(u[0], u[0]) / signal2 if signal2 > 0.0 else K
+    return {"test_error": error(K, u[0], signal2), "forget_signal_error": error(across, u[1], 0.0)}
 
 
 def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -111,12 +151,22 @@ def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> 
     return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
 
 
+def _at_power(state: State, power: float) -> State:
+    """Return the state with preactivations `|x|^q`, their signs kept: its ReLU outputs are those of `relu(x)^q`."""
+    if power == 1.0:
+        return state
+    u, V = (np.sign(values) * np.abs(values) ** power for values in (state.u, state.V))
+    return state._replace(u=u, V=V)
+
+
 @compiled
 def _training_numbers(problem, state):
     """Return the training metrics between test error and norm, in their order: thousands of small means at once."""
-    (u, V, p, q, _), y, first = state, problem.labels, problem.n_retain
+    u, V, p, q = state.u, state.V, state.p, state.q
+    y, true, first = problem.labels, problem.true_labels, problem.n_retain
     neurons, n = V.shape
     m = neurons // 2
+    clean = np.zeros(2)
     found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
     pairs = np.zeros((2, 2))
     f, vectors = 0.0, problem.vectors
@@ -125,11 +175,12 @@ def _training_numbers(problem, state):
         patches = problem.noise_patches * vectors * problem.gram[i, i]
         for a in range(neurons):
             sign = 1.0 if a < m else -1.0
-            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + (max(u[a] * y[i], 0.0) / vectors))
+            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + (max(u[side, a] * true[i], 0.0) / vectors))
             oppose = 0 if (a < m) == (y[i] > 0.0) else 1
             found[6 + oppose, side] += patches * q[a, i]
             pairs[oppose, side] += 1.0
         if (i + 1) % vectors == 0:
+            clean[side] += true[i] * f <= 0.0
             margin, f = y[i] * (f / m), 0.0
             found[0, side] += margin <= 0.0
             found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
@@ -140,8 +191,10 @@ def _training_numbers(problem, state):
             found[3, side] += kappa / neurons
             found[4 if a < m else 5, side] += kappa / m
     found[:3] /= np.array([first, n - first]) / vectors
+    clean /= np.array([first, n - first]) / vectors
     found[6:] /= pairs
-    in_order = np.empty(16)
+    in_order = np.empty(18)
+    in_order[16:] = clean
     in_order[:6] = found[:3].ravel()
     for side in range(2):
         in_order[6 + 3 * side : 9 + 3 * side] = found[3:6, side]
@@ -162,8 +215,17 @@ def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
     return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
 
 
+@inlined
+def relu(x, power):
+    """Return `relu(x)^q`."""
+    return max(x, 0.0) if power == 1.0 else max(x, 0.0) ** power
+
+
 @compiled
-def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, directions: np.ndarray) -> float:
+def test_error(
+    K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, directions: np.ndarray,
+    power: float = 1.0,  # noqa: PT028 - no test
+) -> float:  # fmt: skip
     """Return the probability of a wrong sign on a fresh test point, exact up to one quadrature over the sphere.
 
     With `K = W W^T` across the signal and `K = L L^T`, the noise preactivations of a test point are `sigma_p L z`,
@@ -174,14 +236,16 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
         P(S + y c r t < 0 | theta) = Q(m, (S / (c t))^2 / 2)        where S > 0 > y t
         Q(m, x) = exp(-x) sum_{k<m} x^k / k!
 
-    and its complement for S < 0. Directions are Sobol points with their antipodes.
+    and its complement for S < 0. Directions are Sobol points with their antipodes. With `relu(x)^q` the margin is
+    `S_y + y c r^q t`, so x becomes `(S / (c t))^(2/q) / 2`, and r integrates in closed form for every q.
 
     Args:
         K: `W W^T`, shape `(2m, 2m)`.
         u: `<w_a, phi>`, shape `(2m,)`.
         signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
-        noise_scale: `c = (P - 1) sigma_p / m`.
+        noise_scale: `c = (P - 1) sigma_p^q / m`.
         directions: unit vectors, shape `(2m, D)`; each is used with its antipode.
+        power: q.
     """
     neurons, count = u.size, directions.shape[1]
     m = neurons // 2
@@ -189,8 +253,8 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
     signal = np.zeros(2)
     for a in range(neurons):
         sign = 1.0 if a < m else -1.0
-        signal[0] += sign * max(u[a], 0.0) / m
-        signal[1] -= sign * max(-u[a], 0.0) / m
+        signal[0] += sign * relu(u[a], power) / m
+        signal[1] -= sign * relu(-u[a], power) / m
     t, dot = np.zeros((2, count)), np.empty(count)
     for a in range(neurons):  # directions innermost: they fill whole registers
         dot[:] = 0.0
@@ -199,12 +263,15 @@ def test_error(K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float,
             for i in range(count):
                 dot[i] += entry * directions[b, i]
         sign = 1.0 if a < m else -1.0
+        if power != 1.0:
+            for i in range(count):
+                dot[i] = relu(dot[i], power) - relu(-dot[i], power)
         for i in range(count):
             t[0, i] += sign * max(dot[i], 0.0)
             t[1, i] += sign * max(-dot[i], 0.0)
     total = 0.0
     for side in range(2):
-        total += _wrong(signal[0], noise_scale, t[side], m) + _wrong(signal[1], -noise_scale, t[side], m)
+        total += _wrong(signal[0], noise_scale, t[side], m, power) + _wrong(signal[1], -noise_scale, t[side], m, power)
     return total / (4.0 * count)
 
 
@@ -227,12 +294,15 @@ def radial_tail(m: int, x: float) -> float:
 
 
 @compiled
-def _wrong(signal, scale, t, m):
-    """Return the sum over directions of `P(signal + scale t r < 0)`, `r^2 ~ chi^2_{2m}`; an exact zero counts half."""
+def _wrong(signal, scale, t, m, power):
+    """Return the sum over directions of `P(signal + scale t r^q < 0)`, `r^2 ~ chi^2_{2m}`; exact zeros count half."""
     x, term, tail = np.zeros(t.size), np.empty(t.size), np.empty(t.size)
     for i in range(t.size):
         slope = scale * t[i]
         x[i] = 0.5 * (signal / slope) ** 2 if signal * slope < 0.0 else 0.0
+    if power != 1.0:
+        x[:] = 0.5 * (2.0 * x) ** (1.0 / power)
+    for i in range(t.size):
         term[i] = np.exp(-min(x[i], TAIL_LIMIT))
         tail[i] = term[i]
     for k in range(1, m):  # every direction at once

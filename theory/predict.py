@@ -41,6 +41,7 @@ ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3
 MEASURED = {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0), "pretrain_epochs": (30, 1000)}
 MEASURED_ALPHA, UNHELD = 0.9, "unlearning at alpha < 0.9, where seeds fall apart and the mean is no typical one"
 MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale")
+UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
     "test_error",
@@ -75,6 +76,9 @@ def unpredictable(config: TheoryConfig) -> str:
         return f"noise = {config.noise!r}: the prediction needs noise orthogonal to the signal"
     if config.noise_patches == "independent" and config.patches > 2:
         return "noise_patches = 'independent': the prediction needs one noise vector a sample"
+    for name in UNPREDICTED:
+        if getattr(config, name) != getattr(TheoryConfig, name):
+            return f"{name} = {getattr(config, name):g}: the prediction needs {getattr(TheoryConfig, name):g}"
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
     return ""
@@ -186,7 +190,7 @@ def predicted_test_error(config: TheoryConfig, population: Population, V: np.nda
     u = signs * (population.kappa.sum() + np.tile(start, 2))
     K = mean_weight_gram(config, population, V) + np.outer(u, u) / config.signal_norm**2
     scale = (config.patches - 1) * config.sigma_p / config.m
-    return test_error(K, u, config.signal_norm**2, scale, sphere_directions(2 * config.m, config.directions))
+    return test_error(K, u, config.signal_norm**2, scale, sphere_directions(2 * config.m, config.directions), 1.0)
 
 
 def mean_weight_gram(config: TheoryConfig, population: Population, V: np.ndarray) -> np.ndarray:

@@ -18,11 +18,12 @@ class State(NamedTuple):
     """Where a network stands; arrays are updated in place.
 
     Attributes:
-        u: `<w_a, phi>`, shape `(2m,)`.
+        u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`; equal rows where F has the signal of R.
         V: `<w_a, xi_i>` of every noise vector, shape `(2m, n)`.
-        p: signal coefficients that retain (row 0) and forget samples (row 1) have contributed, shape `(2, 2m)`.
+        p: coefficients of phi_R and phi_F, which retain and forget samples have contributed, shape `(2, 2m)`.
         q: noise coefficients, shape `(2m, n)`.
         mask: 1.0 where Sharp MinMax gives a neuron to forgetting, shape `(2m,)`.
+        share: coefficient of `w0_a`, shape `(1, 1)`: 1 until weight decay shrinks it.
     """
 
     u: np.ndarray
@@ -30,17 +31,36 @@ class State(NamedTuple):
     p: np.ndarray
     q: np.ndarray
     mask: np.ndarray
+    share: np.ndarray
 
 
 def start_state(start: Start) -> State:
     """Return the state at initialization: `p = q = 0`."""
     neurons, n = start.V.shape
-    return State(start.u.copy(), start.V.copy(), np.zeros((2, neurons)), np.zeros((neurons, n)), np.zeros(neurons))
+    nothing = np.zeros((2, neurons)), np.zeros((neurons, n)), np.zeros(neurons)
+    return State(start.u.copy(), start.V.copy(), *nothing, np.ones((1, 1)))
 
 
 def copy_state(state: State) -> State:
     """Return an independent copy."""
     return State(*(array.copy() for array in state))
+
+
+class Velocity(NamedTuple):
+    """Momentum's buffer in the coordinates of the weights it moves; shapes as in `State`."""
+
+    u: np.ndarray
+    V: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    share: np.ndarray
+
+
+def rest(config: TheoryConfig, state: State) -> Velocity | None:
+    """Return the velocity a phase begins with, zero; None where training has neither momentum nor weight decay."""
+    if not config.inertial:
+        return None
+    return Velocity(*(np.zeros_like(getattr(state, name)) for name in Velocity._fields))
 
 
 class Schedule(NamedTuple):
@@ -150,6 +170,9 @@ class Rule(NamedTuple):
         rho: radius of its perturbation.
         sharpness: +1 for the gradient at `W + eps`, -1 for the reflected `2 g(W) - g(W + eps)`.
         eta: learning rate.
+        momentum: share of the velocity that a step keeps.
+        decay: weight decay.
+        part_size: samples of a part of the batch with a perturbation of its own (m-sharpness); 0 is the whole batch.
         mask_size: neurons of the forget part; 0 when the rule has no mask.
         mask_epochs: epochs between two masks; 0 keeps the first.
     """
@@ -159,6 +182,9 @@ class Rule(NamedTuple):
     rho: np.ndarray
     sharpness: np.ndarray
     eta: float
+    momentum: float
+    decay: float
+    part_size: int
     mask_size: int
     mask_epochs: int
 
@@ -178,4 +204,6 @@ def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
     }[name]
     samples, neurons, radius, sharpness = (np.array(column) for column in zip(*groups, strict=True))
     size = round(config.mask_fraction * 2 * config.m) if name == "minmax" else 0
-    return Rule(samples, neurons, radius, sharpness, config.eta, size, config.mask_refresh)
+    part_size = config.sharpness_batch if radius.any() else 0
+    course = config.eta, config.momentum, config.weight_decay, part_size
+    return Rule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh)

@@ -109,6 +109,12 @@ NUMBERS = (
     _count("seconds*", "Wall time of unlearning, retraining, or computing the saliency mask.", "seconds", "0"),
     _count("*gradient_evaluations", "Gradients of single examples: the cost without a clock.", "gradients", "0"),
     # theory
+    Term("forget_signal_error", "Share of wrong answers on fresh data that carry the forget signal, where it is "
+         "another one than the retain signal.", goal=""),
+    Term("*_clean_error", "Share of wrong answers on retained or forget samples against their true labels, where some "
+         "training labels are flipped; other errors count the labels that training was given.", goal=""),
+    Term("retain_curvature_*", "Hessian of the mean retain loss of the two-layer network: its `top` eigenvalue, its "
+         "`trace`.", "(1/n_R) sum s_i (1 - s_i) grad f_i grad f_i^T", "loss per squared weight", ">= 0", ""),
     Term("*_error", "Share of wrong answers: on fresh data, on retained or on forget samples."),
     Term("*_loss", "Mean logistic loss on retained or forget samples.", "mean log(1 + exp(-y f))", "nats", ">= 0", ""),
     Term("*_margin", "Mean margin on retained or forget samples.", "mean y f", "logits", "real", ""),

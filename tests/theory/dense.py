@@ -14,9 +14,9 @@ Part = tuple[np.ndarray, np.ndarray]  # sample indices and their signed weights
 
 
 class DenseNetwork:
-    """A two-layer ReLU CNN with explicit weights, trained step by step.
+    """A two-layer ReLU^q CNN with explicit weights, trained step by step as `torch.optim.SGD` would.
 
-    `f(x) = (1/m) sum_a j_a [relu(<w_a, y phi>) + (P - 1) relu(<w_a, xi>)]`.
+    `f(x) = (1/m) sum_a j_a [relu(<w_a, y phi>)^q + (P - 1) relu(<w_a, xi>)^q]`, phi that of the sample's side.
 
     Args:
         config: the run's settings.
@@ -26,31 +26,43 @@ class DenseNetwork:
     def __init__(self, config: TheoryConfig, draw: Draw) -> None:
         if draw.vectors is None:
             raise ValueError("draw has no vectors: use TheoryConfig(draw='dense')")
-        self.config, self.labels = config, draw.problem.labels
+        self.config, self.labels = config, draw.problem.true_labels
         self.phi, self.xi, weights = draw.vectors
-        self.weights = weights.copy()
+        in_retain = np.arange(config.n)[:, None] < config.n_retain
+        self.signals = np.where(in_retain, self.phi, draw.forget_signal)
+        self.weights, self.velocity = weights.copy(), np.zeros_like(weights)
         self.signs = np.repeat([1.0, -1.0], config.m)
         self.mask = np.zeros(2 * config.m, bool)
 
     def gradient(self, weights: np.ndarray, part: Part, loss_labels: np.ndarray) -> np.ndarray:
         """Return the gradient of `sum_b c_b log(1 + exp(-yl_b f_b))`, shape `(2m, d)`."""
         index, c = part
-        patches = [(self.labels[index, None] * self.phi, 1.0), (self.xi[index], self.config.patches - 1.0)]
-        hidden = [inputs @ weights.T for inputs, _ in patches]
-        scores = [count * np.maximum(h, 0) @ self.signs for h, (_, count) in zip(hidden, patches, strict=True)]
+        q = self.config.activation_power
+        patches = [(self.labels[index, None] * self.signals[index], 1.0), (self.xi[index], self.config.patches - 1.0)]
+        hidden = [np.maximum(inputs @ weights.T, 0) for inputs, _ in patches]
+        scores = [count * h**q @ self.signs for h, (_, count) in zip(hidden, patches, strict=True)]
         label, output = loss_labels[index], sum(scores) / self.config.m
         slope = -c * label / (1.0 + np.exp(np.minimum(label * output, 700.0))) / self.config.m
         pairs = zip(hidden, patches, strict=True)
-        return self.signs[:, None] * sum(n * ((h > 0) * slope[:, None]).T @ inputs for h, (inputs, n) in pairs)
+        slopes = ((n * (h > 0) * q * h ** (q - 1) * slope[:, None], inputs) for h, (inputs, n) in pairs)
+        return self.signs[:, None] * sum(by_sample.T @ inputs for by_sample, inputs in slopes)
 
     def step(self, schedule: Schedule, t: int, rule: str, rho: float) -> None:
         """Take step `t` of the schedule with the named rule and absolute radius."""
         index, c = schedule.samples[t, : schedule.size[t]], schedule.weights[t, : schedule.size[t]]
-        cut = int(np.sum(index < self.config.n_retain))
-        whole, retain, forget = (index, c), (index[:cut], c[:cut]), (index[cut:], c[cut:])
         refresh = self.config.mask_refresh * schedule.per_epoch
         if rule == "minmax" and (t == 0 or (refresh and t % refresh == 0)):
             self.refresh_mask(schedule.loss_labels)
+        size = self.config.sharpness_batch or len(index)
+        parts = -(-len(index) // size)
+        gradient = sum(self._by_rule(rule, (index[i::parts], c[i::parts]), schedule, rho=rho) for i in range(parts))
+        self.velocity = self.config.momentum * self.velocity + gradient + self.config.weight_decay * self.weights
+        self.weights = self.weights - self.config.eta * self.velocity
+
+    def _by_rule(self, rule: str, whole: Part, schedule: Schedule, *, rho: float) -> np.ndarray:
+        index, c = whole
+        cut = int(np.sum(index < self.config.n_retain))
+        retain, forget = (index[:cut], c[:cut]), (index[cut:], c[cut:])
         steps = {
             "sgd": lambda: self._move(whole, schedule, rho=0.0),
             "sam": lambda: self._move(whole, schedule, rho=rho),
@@ -61,7 +73,7 @@ class DenseNetwork:
                 + self._reflect(forget, schedule, rho=rho, own=self.mask)
             ),
         }
-        self.weights = self.weights - self.config.eta * steps[rule]()
+        return steps[rule]()
 
     def refresh_mask(self, loss_labels: np.ndarray) -> None:
         """Give the neurons with the largest forget gradient to the forget part of Sharp MinMax."""

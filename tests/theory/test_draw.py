@@ -32,7 +32,7 @@ def test_bartlett_and_explicit_draws_have_the_same_gram_entries(noise):
             "largest eigenvalue": [np.linalg.eigvalsh(d.problem.gram)[-1] for d in draws],
             "smallest eigenvalue": [np.linalg.eigvalsh(d.problem.gram)[0] for d in draws],
             "initial noise": [d.start.V[2, 3] for d in draws],
-            "initial signal": [d.start.u[1] for d in draws],
+            "initial signal": [d.start.u[0, 1] for d in draws],
             "initial weights": [d.start.K[0, 5] for d in draws],
         }
     for name, values in samples["bartlett"].items():
@@ -40,8 +40,9 @@ def test_bartlett_and_explicit_draws_have_the_same_gram_entries(noise):
 
 
 @pytest.mark.parametrize("noise", ["orthogonal", "plain"])
-def test_bartlett_and_explicit_draws_train_to_the_same_law(noise):
-    config = replace(SMALL, noise=noise, unlearn="sam", signal_strength=1.0)
+@pytest.mark.parametrize("angle", [0.0, 60.0])
+def test_bartlett_and_explicit_draws_train_to_the_same_law(noise, angle):
+    config = replace(SMALL, noise=noise, unlearn="sam", signal_strength=1.0, forget_angle=angle)
     one = simulate(replace(config, draw="bartlett", seeds=150))
     two = simulate(replace(config, draw="dense", seeds=150, first_seed=5000))
     for name in ("test_error", "kappa_retain", "zeta_retain", "zeta_forget", "forget_loss", "weight_norm"):
@@ -49,16 +50,19 @@ def test_bartlett_and_explicit_draws_train_to_the_same_law(noise):
 
 
 @pytest.mark.parametrize("noise", ["orthogonal", "plain"])
-def test_inner_products_are_those_of_the_vectors(noise):
-    found = draw(replace(SMALL, draw="dense", noise=noise), 3)
+@pytest.mark.parametrize("angle", [0.0, 50.0, 90.0, 180.0])
+def test_inner_products_are_those_of_the_vectors(noise, angle):
+    found = draw(replace(SMALL, draw="dense", noise=noise, forget_angle=angle), 3)
     assert found.vectors is not None
     phi, xi, weights = found.vectors
     np.testing.assert_allclose(found.problem.gram, xi @ xi.T, rtol=1e-12, atol=1e-10)
-    np.testing.assert_allclose(found.problem.overlap, xi @ phi, rtol=1e-12, atol=1e-10)
+    signals = np.stack([phi, found.forget_signal])
+    np.testing.assert_allclose(found.problem.overlap, signals @ xi.T, rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(found.start.V, weights @ xi.T, rtol=1e-12, atol=1e-10)
-    np.testing.assert_allclose(found.start.u, weights @ phi, rtol=1e-12, atol=1e-10)
+    np.testing.assert_allclose(found.start.u, signals @ weights.T, rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(found.start.K, weights @ weights.T, rtol=1e-12, atol=1e-10)
-    assert phi @ phi == pytest.approx(found.problem.signal2)
+    lengths = found.problem.signal2 * np.array([[1.0, found.problem.cosine], [found.problem.cosine, 1.0]])
+    np.testing.assert_allclose(signals @ signals.T, lengths, rtol=1e-12, atol=1e-10)
 
 
 def test_dimensions_below_the_number_of_vectors_are_drawn_explicitly():

@@ -12,9 +12,19 @@ from theory.config import TheoryConfig
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
 from theory.measure import noise_coefficients, signal_coefficients, weight_gram
-from theory.training import Schedule, State, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
+from theory.training import (
+    Schedule,
+    State,
+    copy_state,
+    make_rule,
+    pretrain_schedule,
+    rest,
+    start_state,
+    unlearn_schedule,
+)
 
 ORACLE = TheoryConfig(d=300, n=40, n_forget=10, retain_batch=10, draw="dense", epochs=100, alpha=0.7, rho_scale=0.5)
+EXTENSIONS = ("forget_angle", "label_noise", "momentum", "weight_decay", "sharpness_batch", "activation_power")
 SMALL = TheoryConfig(d=60, n=12, n_forget=4, m=3, draw="dense", pretrain_epochs=8, epochs=8, retain_batch=3)
 ANY_CONFIG = st.builds(
     SMALL.changed,
@@ -33,6 +43,12 @@ ANY_CONFIG = st.builds(
     pretrain=st.sampled_from(["sgd", "sam"]),
     unlearn=st.sampled_from(["sgd", "sam", "sharpen", "minmax", "retain_sam"]),
     method=st.sampled_from(["neggrad", "random_label"]),
+    forget_angle=st.sampled_from([0.0, 0.0, 30.0, 90.0, 180.0]),
+    label_noise=st.sampled_from([0.0, 0.0, 0.3]),
+    momentum=st.sampled_from([0.0, 0.0, 0.8]),
+    weight_decay=st.sampled_from([0.0, 0.0, 0.1]),
+    sharpness_batch=st.sampled_from([0, 0, 1, 2]),
+    activation_power=st.sampled_from([1.0, 1.0, 1.5, 2.0]),
 )
 
 
@@ -49,31 +65,41 @@ def phases(config: TheoryConfig, drawn: Draw) -> list[tuple[Schedule, str, float
 def run_gram(config: TheoryConfig, drawn: Draw) -> State:
     state = start_state(drawn.start)
     for schedule, name, rho in phases(config, drawn):
-        assert advance(drawn.problem, state, schedule, make_rule(name, config, rho=rho), 0, len(schedule.size)) == -1
+        steps = 0, len(schedule.size), rest(config, state)
+        assert advance(drawn.problem, state, schedule, make_rule(name, config, rho=rho), *steps) == -1
     return state
 
 
 def run_dense(config: TheoryConfig, drawn: Draw) -> DenseNetwork:
     network = DenseNetwork(config, drawn)
     for schedule, name, rho in phases(config, drawn):
+        network.velocity[:] = 0.0
         for t in range(len(schedule.size)):
             network.step(schedule, t, name, rho)
     return network
 
 
 def rebuild(drawn: Draw, state: State) -> np.ndarray:
+    _, xi, weights = explicit(drawn)
+    return state.share[0, 0] * weights + state.p.T @ signals(drawn) + state.q @ xi
+
+
+def explicit(drawn: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     assert drawn.vectors is not None
-    phi, xi, weights = drawn.vectors
-    return weights + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
+    return drawn.vectors
+
+
+def signals(drawn: Draw) -> np.ndarray:
+    assert drawn.forget_signal is not None
+    return np.stack([explicit(drawn)[0], drawn.forget_signal])
 
 
 def assert_same_network(config: TheoryConfig, tolerance: float) -> None:
     drawn = draw(config, 0)
     state, network = run_gram(config, drawn), run_dense(config, drawn)
-    assert drawn.vectors is not None
-    phi, xi, _ = drawn.vectors
+    xi = explicit(drawn)[1]
     scale = max(np.abs(state.V).max(), np.abs(state.u).max())
-    np.testing.assert_allclose(state.u / scale, network.weights @ phi / scale, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(state.u / scale, signals(drawn) @ network.weights.T / scale, rtol=0, atol=tolerance)
     np.testing.assert_allclose(state.V / scale, network.weights @ xi.T / scale, rtol=0, atol=tolerance)
     size = np.abs(network.weights).max()
     np.testing.assert_allclose(rebuild(drawn, state) / size, network.weights / size, rtol=0, atol=tolerance)
@@ -99,6 +125,33 @@ def test_gram_engine_equals_explicit_weights_over_700_steps(noise, patches, pret
     assert_same_network(config, 1e-10)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"forget_angle": 60.0},
+        {"forget_angle": 120.0, "noise": "plain", "patches": 3, "unlearn": "minmax"},
+        {"momentum": 0.9},
+        {"weight_decay": 0.3},
+        {"momentum": 0.8, "weight_decay": 0.1, "noise": "plain", "forget_angle": 45.0, "unlearn": "minmax"},
+        {"label_noise": 0.2},
+        {"label_noise": 0.3, "method": "random_label", "forget_angle": 90.0},
+        {"sharpness_batch": 3},
+        {"sharpness_batch": 1, "unlearn": "retain_sam", "momentum": 0.5},
+        {"activation_power": 2.0},
+        {"activation_power": 1.5},
+        {"activation_power": 2.0, "noise": "plain", "forget_angle": 30.0},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_each_extension_equals_explicit_weights_over_a_whole_run(changes):
+    """Pretraining by SAM, 400 steps, and unlearning, 300, in float64: every coordinate and the weights themselves."""
+    config = replace(ORACLE, **({"pretrain": "sam", "unlearn": "sam"} | changes))
+    assert_same_network(config, 1e-10)
+    plain = replace(config, **{name: getattr(TheoryConfig, name) for name in changes if name in EXTENSIONS})
+    one, other = (run_gram(each, draw(each, 0)) for each in (config, plain))
+    assert np.abs(one.V - other.V).max() > 1e-3  # and it makes a difference
+
+
 @settings(max_examples=40, deadline=None)
 @given(config=ANY_CONFIG)
 def test_gram_engine_equals_explicit_weights_for_any_short_configuration(config):
@@ -111,12 +164,15 @@ def test_kappa_and_zeta_rebuild_the_weights(config):
     """`w = w0 + j kappa phi / |phi|^2 + (1 / (P-1)) sum_i zeta_i xi_i / |xi_i|^2` to 1e-12."""
     drawn = draw(config, 0)
     state = run_gram(config, drawn)
-    assert drawn.vectors is not None
-    phi, xi, start = drawn.vectors
+    phi, xi, start = explicit(drawn)
     signs = np.repeat([1.0, -1.0], config.m)
-    kappa = signal_coefficients(drawn, state).sum(axis=0)
+    kappa = signal_coefficients(drawn, state)
     directions = xi / np.sum(xi**2, axis=1, keepdims=True) / (config.patches - 1)
-    weights = start + np.outer(signs * kappa, phi / (phi @ phi)) + noise_coefficients(drawn, state) @ directions
+    weights = (
+        state.share[0, 0] * start
+        + (signs * kappa).T @ signals(drawn) / (phi @ phi)
+        + noise_coefficients(drawn, state) @ directions
+    )
     np.testing.assert_allclose(weights, rebuild(drawn, state), rtol=0, atol=1e-12 * np.abs(weights).max())
 
 
@@ -138,12 +194,13 @@ def test_flipping_every_label_mirrors_the_network(config):
     drawn = draw(config, 0)
     problem, start = drawn.problem, drawn.start
     swap = np.roll(np.arange(2 * config.m), config.m)
-    mirrored = problem._replace(labels=-problem.labels, overlap=-problem.overlap)
-    other = Draw(mirrored, start._replace(u=-start.u[swap], V=start.V[swap], K=start.K[swap][:, swap]))
+    flipped = {"labels": -problem.labels, "true_labels": -problem.true_labels}
+    mirrored = problem._replace(**flipped, overlap=-problem.overlap)
+    other = Draw(mirrored, start._replace(u=-start.u[:, swap], V=start.V[swap], K=start.K[swap][:, swap]))
     state, image = run_gram(config, drawn), run_gram(config, other)
     scale = max(np.abs(state.V).max(), np.abs(state.u).max())
     np.testing.assert_allclose(image.V / scale, state.V[swap] / scale, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(image.u / scale, -state.u[swap] / scale, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(image.u / scale, -state.u[:, swap] / scale, rtol=0, atol=1e-9)
 
 
 def one_step(state: State, rule: str, rho: float, config: TheoryConfig = SMALL) -> State:
@@ -170,7 +227,7 @@ def test_logistic_does_not_overflow_for_huge_outputs(size):
     state = start_state(draw(SMALL, 0).start)
     state.V[:3], state.V[3:] = size, -size
     moved = one_step(state, "sam", rho=1.0)
-    assert all(np.all(np.isfinite(array)) for array in moved)
+    assert all(np.all(np.isfinite(array)) for array in moved[:4])
 
 
 def test_minmax_never_lets_a_forget_sample_move_a_retain_neuron():

@@ -75,7 +75,7 @@ def test_test_noise_lies_along_the_signal_only_where_the_noise_model_says_so(noi
     tilt = 5.0 * np.random.default_rng(0).normal(size=2 * net.config.m)
     net.state.p[0] += tilt
     net.state.u[:] += tilt * net.drawn.problem.signal2
-    net.state.V[:] += np.outer(tilt, net.drawn.problem.overlap)
+    net.state.V[:] += np.outer(tilt, net.drawn.problem.overlap[0])
     sampled = monte_carlo(net.config, net.weights + np.outer(tilt, net.phi), net.phi, 40_000)
     assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / 40_000) + 2e-3)
 
@@ -194,14 +194,14 @@ def test_a_network_without_signal_errs_half_the_time():
     state = start_state(found.start)
     state.u[:] = 0.0
     K = weight_gram(found, state)
-    assert exact_error(K, state.u, 0.0, 0.25, sphere_directions(8, 2048)) == pytest.approx(0.5, abs=1e-12)
+    assert exact_error(K, state.u[0], 0.0, 0.25, sphere_directions(8, 2048)) == pytest.approx(0.5, abs=1e-12)
 
 
 def test_quadrature_converges_in_the_number_of_directions():
     found = draw(replace(CONFIG, signal_strength=3.0), 2)
     state = start_state(found.start)
     state.u[:] = np.repeat([0.4, -0.3], CONFIG.m)
-    args = (weight_gram(found, state), state.u, 0.0, 0.25)
+    args = (weight_gram(found, state), state.u[0], 0.0, 0.25)
     coarse, fine = (exact_error(*args, sphere_directions(8, count)) for count in (512, 16384))
     assert coarse == pytest.approx(fine, rel=0.05)
 

@@ -23,7 +23,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import Trajectory, simulate_many
-from theory.measure import METRICS, TRAINING_METRICS
+from theory.measure import metric_names
 
 KIND = "theory_cell"
 ENDS = ("stopped_at", "diverged_at", "pretrained_at")
@@ -75,7 +75,7 @@ def find_cell(own: Store, cell: TheoryConfig, oracle: bool) -> Trajectory | None
     for has_oracle in (True, False)[: 1 if oracle else 2]:
         there = (own.root / "runs" / cell_id(cell, has_oracle)).is_dir()  # cheaper than to hash the settings again
         record = own.find(KIND, identity(cell, has_oracle)) if there else None
-        if record is not None and set(METRICS) <= set(record.result["metrics"]):
+        if record is not None and set(metric_names(cell)) <= set(record.result["metrics"]):
             return read_cell(record, cell)
     return None
 
@@ -96,11 +96,12 @@ def read_cell(record: Record, cell: TheoryConfig) -> Trajectory:
 
 
 def save_cell(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds: float) -> Record:
-    """Write a trajectory: metrics as arrays `(metric, seed, checkpoint)`, in the order of `METRICS`."""
-    arrays = {"unlearn": np.stack([run.metrics[name] for name in METRICS]),
-              "pretrain": np.stack([run.pretrain[name] for name in TRAINING_METRICS]),
-              "retrained": np.stack([run.retrained[name] for name in TRAINING_METRICS])}  # fmt: skip
-    result = {"metrics": METRICS, "training_metrics": TRAINING_METRICS, "seeds": run.seeds, "epochs": run.epochs,
+    """Write a trajectory: metrics as arrays `(metric, seed, checkpoint)`, in the order of `metric_names`."""
+    names, trained = metric_names(run.config), metric_names(run.config, probing=False)
+    arrays = {"unlearn": np.stack([run.metrics[name] for name in names]),
+              "pretrain": np.stack([run.pretrain[name] for name in trained]),
+              "retrained": np.stack([run.retrained[name] for name in trained])}  # fmt: skip
+    result = {"metrics": names, "training_metrics": trained, "seeds": run.seeds, "epochs": run.epochs,
               "pretrain_epochs": run.pretrain_epochs}  # fmt: skip
     return own.save(
         KIND, identity(run.config, oracle), result=result, status=run.status,

@@ -18,7 +18,6 @@ from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
 from theory.engine import Trajectory
-from theory.measure import METRICS
 from theory.stats import crossing, mean_and_error, slope
 
 KIND = "theory_sweep"
@@ -123,6 +122,21 @@ SWEEPS = {
         rules=(SGD, WEAK_SAM, SAM), matched=False,
         common={"epochs": 100, "checkpoint_every": 1000, "directions": 256},
     ),
+    # Beyond the paper: a forget signal at an angle to the retain signal, ...
+    "angle": Sweep(
+        {"signal_strength": (0.16, 0.32, 0.63, 1.26), "forget_angle": (0.0, 30.0, 60.0, 90.0, 120.0, 180.0)},
+        rules=(SGD, WEAK_SAM), common={"directions": 256},
+    ),
+    # ... alpha and the share of neurons that Sharp MinMax gives to forgetting, ...
+    "split": Sweep(
+        {"alpha": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98), "mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9)},
+        rules=({"unlearn": "minmax"},), common={"directions": 256},
+    ),
+    # ... and the curvature of the retain loss along unlearning.
+    "flatness": Sweep(
+        {"signal_strength": (0.25, 0.5, 1.0, 2.0), "epochs": (0, 10, 50, 200)},
+        rules=(SGD, WEAK_SAM), matched=False, common={"curvature": True, "checkpoint_every": 1000, "directions": 256},
+    ),
     "minmax": Sweep(
         {"mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9), "mask_refresh": (0, 1, 5, 20, 50)},
         rules=({"unlearn": "minmax"},), pretrains=({"pretrain": "sam"}, {"pretrain": "sgd"}),
@@ -184,7 +198,7 @@ def _at_level(run: Trajectory) -> dict[str, Any]:
 
 def _means(run: Trajectory) -> dict[str, Any]:
     values: dict[str, Any] = {"status": run.status, "diverged": int(np.sum(run.diverged_at >= 0))}
-    for name in METRICS:
+    for name in run.metrics:
         values |= _with_error(name, run.final(name))
     for name in ("test_error", "forget_error", "kappa_retain"):
         values |= _with_error(f"pretrained_{name}", run.pretrain[name][:, -1])
@@ -228,8 +242,8 @@ def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
     labels += [axis for axis in sweep.axes if axis not in labels]
     columns = {name: np.array([getattr(cell, name) for cell in measured]) for name in labels}
-    for name in next(iter(measured.values())):
-        values = [found[name] for found in measured.values()]
+    for name in dict.fromkeys(name for found in measured.values() for name in found):
+        values = [found.get(name) for found in measured.values()]  # some metrics only some cells have
         columns[name] = np.array([np.nan if value is None else value for value in values])
     return columns
 

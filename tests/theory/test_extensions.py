@@ -1,0 +1,207 @@
+"""What the extensions of the model measure, against explicit weights: errors, true labels, curvature; and bad input."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from repro.base.errors import ConfigError
+from repro.records.identity import identifying
+from tests.theory.dense import DenseNetwork
+from tests.theory.test_dynamics import EXTENSIONS, SMALL, explicit, rebuild, run_gram, signals
+from theory.config import TheoryConfig
+from theory.curvature import curvature
+from theory.draw import draw
+from theory.engine import replay, simulate, simulate_many
+from theory.measure import METRICS, measure, metric_names
+from theory.predict import unpredictable
+
+TINY = SMALL.changed(sigma_0_scale=1.0, signal_strength=1.0, directions=4096)
+POINTS = 60_000
+
+
+def monte_carlo(config: TheoryConfig, weights: np.ndarray, signal: np.ndarray, both: np.ndarray) -> float:
+    """Return the test error of explicit weights on points that carry `signal`, noise across `both` where it is so."""
+    rng = np.random.default_rng(3)
+    y = rng.choice([-1.0, 1.0], size=POINTS)
+    noise = config.sigma_p * rng.standard_normal((config.noise_vectors, POINTS, config.d))
+    if config.noise == "orthogonal":
+        basis = np.linalg.svd(both, full_matrices=False)
+        axes = basis.Vh[1e-9 * basis.S[0] < basis.S]
+        noise -= noise @ axes.T @ axes
+    q, repeats = config.activation_power, (config.patches - 1) / config.noise_vectors
+    hidden = np.maximum(np.outer(y, weights @ signal), 0) ** q
+    hidden = hidden + repeats * (np.maximum(noise @ weights.T, 0) ** q).sum(axis=0)
+    return float(np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0))
+
+
+def assert_agrees(found: float, sampled: float) -> None:
+    assert 0.0 < sampled < 0.6
+    assert found == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / POINTS) ** 0.5 + 1e-3)
+
+
+@pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])
+@pytest.mark.parametrize("angle", [50.0, 120.0])
+def test_both_signals_test_errors_agree_with_monte_carlo(noise, patches, angle):
+    config = TINY.changed(noise=noise, patches=patches, forget_angle=angle, epochs=2)
+    drawn = draw(config, 1)
+    state = run_gram(config, drawn)
+    weights, found = rebuild(drawn, state), measure(config, drawn, state)
+    for name, signal in zip(("test_error", "forget_signal_error"), signals(drawn), strict=True):
+        assert_agrees(found[name], monte_carlo(config, weights, signal, signals(drawn)))
+    assert abs(found["test_error"] - found["forget_signal_error"]) > 0.01
+
+
+@pytest.mark.parametrize("patches", ["repeated", "independent"])
+@pytest.mark.parametrize("power", [1.5, 2.0, 3.0])
+def test_the_test_error_of_any_power_agrees_with_monte_carlo(power, patches):
+    """The radius integrates in closed form for every q, not for q = 1 and 2 alone."""
+    config = TINY.changed(activation_power=power, patches=3, noise_patches=patches, sigma_p=0.5, epochs=1)
+    drawn = draw(config, 2)
+    labels = drawn.problem.labels
+    if patches == "independent":
+        assert len(labels) == 2 * config.n
+    state = run_gram(config, drawn)
+    found = measure(config, drawn, state)
+    assert_agrees(found["test_error"], monte_carlo(config, rebuild(drawn, state), signals(drawn)[0], signals(drawn)))
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_training_numbers_count_given_labels_and_clean_errors_true_ones(power):
+    config = TINY.changed(label_noise=0.4, forget_angle=70.0, activation_power=power, momentum=0.5, epochs=3)
+    drawn = draw(config, 4)
+    state = run_gram(config, drawn)
+    network = DenseNetwork(config, drawn)
+    weights, problem = rebuild(drawn, state), drawn.problem
+    assert np.sum(problem.labels != problem.true_labels) == round(0.4 * config.n)
+    patches = problem.true_labels[:, None] * network.signals, explicit(drawn)[1]
+    hidden = sum(np.maximum(inputs @ weights.T, 0) ** power for inputs in patches)
+    output = hidden @ network.signs / config.m
+    found, retain = measure(config, drawn, state), np.arange(config.n) < config.n_retain
+    for side, members in {"retain": retain, "forget": ~retain}.items():
+        margins = (problem.labels * output)[members]
+        assert found[f"{side}_margin"] == pytest.approx(margins.mean())
+        assert found[f"{side}_error"] == pytest.approx(np.mean(margins <= 0))
+        assert found[f"{side}_clean_error"] == pytest.approx(np.mean((problem.true_labels * output)[members] <= 0))
+    assert found["weight_norm"] == pytest.approx(np.linalg.norm(weights))
+    agree = np.equal.outer(network.signs, problem.labels)
+    zeta = (config.patches - 1) * np.sum(explicit(drawn)[1] ** 2, axis=1) * state.q
+    assert found["zeta_retain"] == pytest.approx(zeta[agree & retain].mean())
+
+
+@pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])
+def test_curvature_is_that_of_the_explicit_hessian(noise, patches):
+    """The whole Hessian of the mean loss on R by differences of the explicit gradient."""
+    config = TINY.changed(d=20, m=2, noise=noise, patches=patches, label_noise=0.2, weight_decay=0.1, epochs=2)
+    drawn = draw(config, 5)
+    state = run_gram(config, drawn)
+    network, weights = DenseNetwork(config, drawn), rebuild(drawn, state)
+    part = np.arange(config.n_retain), np.full(config.n_retain, 1 / config.n_retain)
+    columns, step = [], 1e-6
+    for place in np.eye(weights.size):
+        away = step * place.reshape(weights.shape)
+        ends = [network.gradient(weights + sign * away, part, drawn.problem.labels) for sign in (1, -1)]
+        columns.append((ends[0] - ends[1]).ravel() / (2 * step))
+    hessian = np.array(columns)
+    top, trace = curvature(drawn, state)
+    assert trace == pytest.approx(np.trace(hessian), rel=1e-6)
+    assert top == pytest.approx(np.linalg.eigvalsh((hessian + hessian.T) / 2)[-1], rel=1e-6)
+    assert 0 < top < trace
+
+
+def test_curvature_of_independent_patches_sums_over_the_patches_of_a_sample():
+    """With one noise patch "independent" is "repeated"; with three, the kernel is that of explicit gradients."""
+    config = TINY.changed(d=40, m=2, patches=4, noise_patches="independent", epochs=2)
+    drawn = draw(config, 6)
+    state = run_gram(config, drawn)
+    weights, (phi, xi, _), y = rebuild(drawn, state), explicit(drawn), drawn.problem.true_labels[::3]
+    signs, gradients, outputs = np.repeat([1.0, -1.0], 2), [], []
+    for i in range(config.n_retain):
+        inputs = np.vstack([y[i] * phi, xi[3 * i : 3 * i + 3]])
+        hidden = weights @ inputs.T
+        outputs.append(signs @ np.maximum(hidden, 0).sum(axis=1) / config.m)
+        gradients.append((signs[:, None] * (hidden > 0) @ inputs / config.m).ravel())
+    odds = 1 / (1 + np.exp(y[: config.n_retain] * np.array(outputs)))
+    scaled = np.sqrt(odds * (1 - odds) / config.n_retain)[:, None] * np.array(gradients)
+    assert curvature(drawn, state) == pytest.approx((np.linalg.norm(scaled, 2) ** 2, np.sum(scaled**2)))
+
+
+def test_only_cells_that_ask_for_them_have_metrics_of_their_own():
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, seeds=2, directions=64)
+    changed = base.changed(forget_angle=40.0, label_noise=0.2, curvature=True)
+    plain, other = simulate_many([base, changed])
+    own = {"forget_signal_error", "retain_clean_error", "forget_clean_error",
+           "retain_curvature_top", "retain_curvature_trace"}  # fmt: skip
+    assert tuple(plain.metrics) == METRICS == metric_names(base)
+    assert set(other.metrics) == set(METRICS) | own
+    assert own < set(other.retrained) & set(other.pretrain)
+    assert all(np.isfinite(other.metrics[name]).all() for name in own)
+
+
+def test_a_setting_at_its_default_identifies_nothing_and_any_other_value_does():
+    values: dict[str, Any] = dict.fromkeys(EXTENSIONS, 2) | {"momentum": 0.5, "label_noise": 0.5, "curvature": True}
+    for name, value in values.items():
+        assert name not in identifying(TheoryConfig())
+        assert name in identifying(TheoryConfig(**{name: value}))
+
+
+def test_flips_grow_with_the_share_and_leave_everything_else_as_it_is():
+    none, some, more = (draw(SMALL.changed(label_noise=share), 3).problem for share in (0.0, 0.25, 0.5))
+    wrong = [problem.labels != problem.true_labels for problem in (none, some, more)]
+    assert [int(each.sum()) for each in wrong] == [0, 3, 6]
+    assert np.all(wrong[2][wrong[1]])
+    np.testing.assert_array_equal(none.true_labels, more.true_labels)
+    np.testing.assert_array_equal(none.gram, more.gram)
+
+
+def test_unlearning_begins_at_rest_and_momentum_lasts_through_a_phase():
+    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=10, epochs=10, seeds=2, directions=64)
+    fast = base.changed(momentum=0.9, eta_scale=4.0)
+    often, rarely = (simulate(fast.changed(checkpoint_every=every)) for every in (1, 1000))
+    np.testing.assert_array_equal(often.final("retain_loss"), rarely.final("retain_loss"))
+    still = simulate(fast.changed(alpha=1.0, eta_scale=0.0)).metrics["weight_norm"]
+    np.testing.assert_array_equal(still[:, 0], still[:, -1])
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"forget_angle": 181.0}, "forget_angle = 181.0: must be in [0.0, 180.0]"),
+        ({"forget_angle": 10.0, "d": 2}, "d = 2: must be >= 3 with two signals"),
+        ({"label_noise": 1.5}, "label_noise = 1.5: must be in [0.0, 1.0]"),
+        ({"momentum": 1.0}, "momentum = 1.0: must be in [0.0, 1.0)"),
+        ({"weight_decay": -0.1}, "weight_decay = -0.1: must be >= 0.0"),
+        ({"sharpness_batch": -1}, "sharpness_batch = -1: must be >= 0"),
+        ({"activation_power": 0.5}, "activation_power = 0.5: must be in [1.0, 10.0]"),
+        ({"curvature": True, "activation_power": 2.0}, "curvature = True: must be False unless activation_power = 1"),
+    ],
+)
+def test_bad_values_are_told_in_one_line(changes, line):
+    with pytest.raises(ConfigError) as caught:
+        TheoryConfig(**changes)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_the_mean_field_predicts_none_of_them_and_a_given_draw_has_only_what_it_has(name):
+    config = SMALL.changed(**{name: 2 if name in ("sharpness_batch", "activation_power") else 0.5})
+    assert name in unpredictable(config)
+    if name in ("forget_angle", "label_noise", "activation_power"):
+        with pytest.raises(ConfigError, match=name):
+            replay(config, draw(SMALL, 0), None)  # type: ignore[arg-type]
+
+
+def test_every_example_of_the_page_runs():
+    text = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    shown = "".join(examples)
+    assert all(f"{name}=" in shown for name in (*EXTENSIONS, "curvature"))
+    for code in examples:
+        *lines, last = code.strip().splitlines()
+        known: dict[str, Any] = {}
+        exec("\n".join(lines), known)
+        values = eval(last, known)
+        assert all(np.isfinite(value).all() for value in (values if isinstance(values, tuple) else (values,)))
