@@ -24,7 +24,7 @@ class DenseNetwork:
     """
 
     def __init__(self, config: TheoryConfig, draw: Draw) -> None:
-        if draw.vectors is None:
+        if draw.vectors is None or draw.forget_signal is None:
             raise ValueError("draw has no vectors: use TheoryConfig(draw='dense')")
         self.config, self.labels = config, draw.problem.true_labels
         self.phi, self.xi, weights = draw.vectors

@@ -56,6 +56,7 @@ def test_inner_products_are_those_of_the_vectors(noise, angle):
     assert found.vectors is not None
     phi, xi, weights = found.vectors
     np.testing.assert_allclose(found.problem.gram, xi @ xi.T, rtol=1e-12, atol=1e-10)
+    assert found.forget_signal is not None
     signals = np.stack([phi, found.forget_signal])
     np.testing.assert_allclose(found.problem.overlap, signals @ xi.T, rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(found.start.V, weights @ xi.T, rtol=1e-12, atol=1e-10)
