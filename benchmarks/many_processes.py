@@ -23,7 +23,7 @@ from repro.records.provenance import collect
 from repro.records.store import Store
 
 GOAL = 1.8
-SETTINGS = {"n_train": 800, "pretrain_epochs": 4, "epochs": 2, "metrics": ["accuracy", "tow"]}
+SETTINGS = {"n_train": 800, "pretrain_epochs": 12, "epochs": 6, "metrics": ["accuracy", "tow"]}
 CELLS = {"method": ["neggrad", "random_label"], "rule": ["sgd", "sam-0.1"], "seed": [0, 1, 2, 3]}
 TIMED = ("seconds", "peak")
 
