@@ -51,8 +51,8 @@ class OnDisk:
 class Logits(np.lib.mixins.NDArrayOperatorsMixin):
     """Logits `(n, classes)` of some rows of a side, in float64 whenever they are read.
 
-    An index returns an array; arithmetic and numpy's functions take the whole for one, which a large set should avoid:
-    `by_chunks` does not.
+    An index returns an array. Arithmetic, numpy's functions and an array's own (`max`, `mean`, ...) read the whole at
+    once, which a large set should avoid: `by_chunks` does.
 
     Args:
         held: those of the whole side, an array or one on the disk; rows: which of them, None for all.
@@ -73,6 +73,11 @@ class Logits(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return getattr(ufunc, method)(*(one[:] if isinstance(one, Logits) else one for one in inputs), **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in ("held", "rows"):  # while it is being copied
+            raise AttributeError(name)
+        return getattr(self[:], name)
 
     def pick(self, rows: np.ndarray) -> "Logits":
         """Return some of the rows, none of them read."""

@@ -1,5 +1,6 @@
 """What models answer to large sets: logits on the disk, features of some rows, and metrics that copy no set."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +133,14 @@ def test_logits_answer_like_an_array_and_read_what_is_asked_for(tmp_path: Path) 
     broken[29, 1] = np.nan
     assert not Logits(broken).finite()
     assert Logits(broken).pick(rows[:3]).finite()
+
+
+def test_a_metric_of_the_users_may_take_logits_for_an_array() -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    logits = copy.copy(Logits(values, np.array([2, 0])))
+    assert logits.max(1).tolist() == [8.0, 2.0]
+    assert logits.mean() == values[[2, 0]].mean()
+    assert not hasattr(logits, "margins")
 
 
 def test_chunks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ def installed(tmp_path: Path) -> Path:
 def test_a_users_package_adds_a_method_a_rule_a_metric_and_a_data_set(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)])}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "runs")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["labels"]["method"] == "forget_uniform"
     assert result["forget_margin"] > 0
