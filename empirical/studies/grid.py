@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from empirical.registry import metric
+from empirical.runs.cell import check_cell
 from empirical.settings.keys import EvaluationKey
 from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
 from empirical.studies.choice import Decision, edges
@@ -45,6 +46,8 @@ def run_grid(
     """
     if max_seconds is not None and not 0 < max_seconds < math.inf:
         raise reject("max_seconds", max_seconds, "> 0, a finite number")
+    for cell in recipe.cells():
+        check_cell(cell)
     store.ensure_writable()
     runtime = replace(runtime or Runtime(), study=recipe.name)
     started = time.time()

@@ -46,22 +46,11 @@ def own(name: str) -> Path:
 
 
 def packs() -> list[Path]:
-    """Return the files of every study: those a user packed in the working directory, then the committed ones."""
+    """Return the files of every study: those in `results/` of the working directory, then the committed ones."""
     committed = shipped("results")
     here = own("results")
-    mine = [] if here.resolve() == committed.resolve() else [path for path in here.glob("*.parquet") if _is_pack(path)]
-    return sorted(mine) + sorted(committed.glob("*.parquet"))
-
-
-def _is_pack(path: Path) -> bool:
-    """Return whether a Parquet file of the working directory is a pack; a damaged one counts, so that it is named."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return {"run_id", "sha256"} <= set(pq.ParquetFile(path).schema_arrow.names)
-    except (OSError, pa.ArrowException):
-        return True
+    mine = [] if here.resolve() == committed.resolve() else sorted(here.glob("*.parquet"))
+    return mine + sorted(committed.glob("*.parquet"))
 
 
 def recipe_file(path: str | Path) -> Path:
