@@ -19,9 +19,9 @@ MARKERS = "osD^vPX*"
 SGD, SAM = CLAIMS
 PANELS = [  # claim, title, which rows
     (SGD, "SGD-pretrained, along d", lambda data: data["axis"] == "d"),
-    (SAM, "SAM, trained in two phases or after unlearning", lambda data: ~data["stage"].str.startswith("pretrained")),
+    (SAM, "SAM, trained in two phases\nor after unlearning", lambda data: ~data["stage"].str.startswith("pretrained")),
     (SGD, "SGD-pretrained, along n", lambda data: data["axis"] == "n"),
-    (SAM, "SAM at fixed epochs: the random start", lambda data: data["stage"].str.startswith("pretrained")),
+    (SAM, "SAM at fixed epochs:\nthe random start", lambda data: data["stage"].str.startswith("pretrained")),
 ]
 
 
@@ -32,7 +32,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     if not found:
         return empty_figure(missing[0], theme)
     data: Table = pd.concat([_rows(name, record.result["rows"]) for name, record in found.items()], ignore_index=True)
-    figure, axes = panel_grid(2, 2, width=WIDE, height=4.6)
+    figure, axes = panel_grid(2, 2, width=WIDE, height=7.4)  # the keys need the height
     for panel, (name, title, keep) in zip(axes.flat, PANELS, strict=True):
         rows = data[(data["claim"] == name) & keep(data)]
         panel.set_title(title)
