@@ -7,6 +7,7 @@ pid at once and its exit code at its end, so that a hundred kills take minutes.
 import json
 import multiprocessing
 import os
+import signal
 import sys
 
 import torch
@@ -51,6 +52,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have had them ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.stdin.close()
             os.close(1)
             os.dup2(2, 1)
