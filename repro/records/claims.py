@@ -48,7 +48,7 @@ class Claim:
     Attributes:
         name: of the run or the stage; host, pid: of its owner.
         age: seconds since its last touch, by the file system's clock.
-    gone: whether its owner looks dead: no such process here, or silent for `LEASE` seconds.
+        gone: whether its owner looks dead: no such process here, or silent for `LEASE` seconds.
     """
 
     name: str
