@@ -14,8 +14,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import MemorizationConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage
 from empirical.training.rules import Plain
+from empirical.training.step import Stage
 from repro.base.progress import track
 from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
