@@ -17,6 +17,13 @@ IN_STREAM = "tests/empirical/test_stream.py"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 
 BUGS = [
+    ("repro/commands/cli.py", 'words[:2] != ["empirical", "run"]', "not words", "tests/repro/test_cli.py -k torchrun"),
+    (
+        "repro/base/settings.py",
+        "_right_again(cls, name, type(value), value) if scalar",
+        "_right_again(cls, name, str, value) if scalar",
+        "tests/repro/test_fields.py",
+    ),
     (OUTPUTS, "        return getattr(self[:], name)\n", "        return getattr(self.held, name)\n", IN_OUTPUTS),
     # scores by name
     (IMPORTS, "Published(self.scores[found], self.labels[found], list(wanted))", "self", IN_IMAGENET),
