@@ -13,6 +13,7 @@ from repro.base.settings import check, refuse_cost, reject, setting
 KIND = "unlearn"
 CHOICE = "choice"
 FLOOR = "floor"
+ESTIMATE = "memorization"
 # Small models without augmentation fit their subset well before the original's epochs are over.
 LONGEST_HOURS = 1e5
 LONGEST = 20

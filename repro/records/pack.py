@@ -73,15 +73,15 @@ class PackedStore:
         self.path = path
         self._bytes: dict[str, dict[str, bytes]] = {}
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        """Return the study's runs of this schema, of one kind if named; arrays and epochs are read when asked for.
+    def records(self, *kinds: str) -> list[Record]:
+        """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
 
         A row that does not match its hash, its identity or the manifest is named and left out.
         """
         found, faults = self._checked()
         for fault in faults:
             name_damage(fault)
-        return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
+        return [record for record in found if (not kinds or record.kind in kinds) and record.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every row, its hash not compared; nothing of a file that is no pack."""
