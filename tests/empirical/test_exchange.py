@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from empirical.exchange.models import export_models, import_model, read_tensors
+from empirical.models.network import predict
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
@@ -136,6 +137,9 @@ def test_an_exported_model_follows_its_card_with_plain_torch(
     logits = scope["logits"](images.test_images)
     share = float((logits.argmax(1) == images.test_labels).double().mean())
     assert share == pytest.approx(record.result["test_accuracy"], abs=1e-9)
+    network = build_network(small(), images, seed=0, device=shared.device)
+    network.model.load_state_dict(load_file("unlearned.safetensors"))
+    torch.testing.assert_close(logits, predict(network, images.test_images)[0])
 
 
 def test_a_committed_run_whose_weights_are_not_here_cannot_be_exported(
