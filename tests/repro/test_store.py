@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
-from repro.records.damage import collected
+from repro.records import folder as folders
+from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
@@ -269,6 +270,29 @@ def test_a_reader_beside_a_writer_never_takes_a_rewrite_for_damage(tmp_path: Pat
         process.join()
     assert lines == []
     assert not (tmp_path / "damaged").exists()
+
+
+def test_a_rewrite_that_is_cut_off_leaves_no_run_and_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save("benchmark", {"a": 1}, result={"x": 1})
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "replace_file", full)
+        with pytest.raises(OSError, match="no space"):
+            store.save("benchmark", {"a": 1}, result={"x": 2})
+    with collected() as damaged:
+        assert store.records() == []
+    assert damaged == []
+
+
+def test_damage_that_is_met_twice_is_named_once() -> None:
+    heard: list[str] = []
+    with collected(heard.append) as damaged:
+        for line in ("a: torn", "b: torn", "a: torn"):
+            name_damage(line)
+    assert damaged == heard == ["a: torn", "b: torn"]
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
