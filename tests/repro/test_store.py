@@ -365,6 +365,25 @@ def test_a_pack_changed_by_hand_is_named_and_its_other_rows_are_read(store: Stor
     assert lines
 
 
+def test_a_row_that_is_gone_is_named_by_its_id(store: Store, tmp_path: Path) -> None:
+    path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
+    (first, _) = PackedStore(path).records()
+    edit(path, lambda rows: rows.pop(0))
+    assert any(first.run_id in line and "missing" in line for line in PackedStore(path).verify())
+
+
+def test_a_row_of_another_run_is_named_even_where_no_manifest_lists_it(store: Store, tmp_path: Path) -> None:
+    path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
+
+    def another(rows: list[dict[str, Any]]) -> None:
+        rows[0].update(config=rows[1]["config"], identity=rows[1]["identity"])
+        rows[0]["sha256"] = _sha(rows[0])
+
+    edit(path, another, manifest=False)
+    (line,) = PackedStore(path).verify()
+    assert "its config hashes to" in line
+
+
 def test_a_pack_without_a_manifest_is_read_and_its_doubled_rows_are_named(store: Store, tmp_path: Path) -> None:
     path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
     edit(path, lambda rows: None, manifest=False)
@@ -387,6 +406,13 @@ def test_a_file_that_is_no_pack_is_named_and_skipped(tmp_path: Path) -> None:
 def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no path"):
         pack_path(name, tmp_path)
+
+
+def test_an_id_that_two_runs_start_with_is_none_of_them() -> None:
+    found = [Record(name, "benchmark", "ok", {}, {}, {}) for name in ("ab12", "ab34")]
+    with pytest.raises(MissingDataError, match="2 runs start with it"):
+        pick(found, "ab")
+    assert pick(found, "ab3").run_id == "ab34"
 
 
 @pytest.mark.parametrize("prefix", ["", "zz"])
