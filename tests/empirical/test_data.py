@@ -237,3 +237,11 @@ def test_images_are_scaled_and_normalized_once_unless_asked() -> None:
     twice = Network(model, (0.1,), (0.5,), normalize_twice=True).prepare(image)
     assert once.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5])
     assert twice.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5 / 0.5 - 0.1 / 0.5])
+
+
+def test_images_that_are_numbers_already_are_left_as_they_were() -> None:
+    network = Network(torch.nn.Linear(1, 1), (0.1,) * 3, (0.5,) * 3)
+    images = torch.full((2, 3, 4, 4), 0.3).to(memory_format=torch.channels_last)  # nothing has to be changed of it
+    first, again = network.prepare(images), network.prepare(images)
+    assert torch.equal(first, again)
+    assert images.unique().tolist() == pytest.approx([0.3])
