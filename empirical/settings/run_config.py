@@ -1,6 +1,7 @@
 """One network run as a frozen dataclass: everything its numbers depend on, and nothing else. Imports no torch."""
 
 import re
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,6 +244,16 @@ class RunConfig:
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
         more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
         return {name: getattr(self, name) for name in shown + more} | parse_options(self.dataset_options, "")
+
+
+def altered(config: RunConfig, **settings: Any) -> RunConfig:
+    """Return a config with settings that were checked before, in another config: they are not checked again.
+
+    A study makes tens of thousands of configs that differ in a few settings; of settings that a user gives, build one.
+    """
+    found = copy(config)
+    vars(found).update(settings)
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Any
 
-from empirical.settings.run_config import CHOICE, FLOOR, RunConfig
+from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, altered
 from empirical.studies.finished import Finished
 from repro.base.settings import check, reject, setting
 
@@ -89,17 +89,21 @@ class Choice:
         if cell.seed == self.seed:
             raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
-        return replace(cell, **MEASURING | seeds | {"metrics": METRICS, "rows_measured": "validation"})
+        return altered(cell, **MEASURING | seeds | {"metrics": METRICS, "rows_measured": "validation"})
 
     def candidate(self, case: RunConfig, value: Value) -> RunConfig:
-        """Return the run that tries a value."""
-        return replace(case, **{self.name: value})
+        """Return the run that tries a value.
+
+        Raises:
+            ConfigError: when the value is none of the setting.
+        """
+        return altered(case, **{self.name: _checked(self.name, value)})
 
     def retrained(self, case: RunConfig) -> RunConfig:
         """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a case."""
         rest = {name: DEFAULTS[name] for name in UNLEARNING}
         seed = self.floor_seed or self.seed + 1
-        return replace(case, **rest, method="retrain", rule=case.retrain_rule, unlearn_seed=seed)
+        return altered(case, **rest, method="retrain", rule=case.retrain_rule, unlearn_seed=seed)
 
     def decide(self, case: RunConfig, finished: Finished) -> Decision:
         """Return what the finished runs say of a case, and which runs it needs next."""
@@ -175,6 +179,12 @@ class Choice:
     def _rounded(self, value: float) -> Value:
         """Return a value with three digits, so that it reads well; a whole number of epochs."""
         return round(value) if self.name == "epochs" else float(f"{value:.3g}")
+
+
+@lru_cache(typed=True)
+def _checked(name: str, value: Value) -> Any:
+    """Return a value of a setting in the setting's own type."""
+    return getattr(RunConfig(**{name: value}), name)
 
 
 def winner(curve: Mapping[Value, float | None]) -> Value:

@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from empirical.data.source import data_digest
 from empirical.settings.keys import complete
-from empirical.settings.run_config import CHOICE, ESTIMATE, FLOOR, KIND, MemorizationConfig, RunConfig, Runtime
+from empirical.settings.run_config import CHOICE, ESTIMATE, FLOOR, KIND, MemorizationConfig, RunConfig, Runtime, altered
 from repro.records.identity import digest, identifying
 from repro.records.record import Reader, Record, read_records
 
@@ -57,5 +56,5 @@ def with_data(cells: Iterable[RunConfig], runtime: Runtime) -> list[RunConfig]:
         key = cell.dataset, cell.dataset_options
         if key not in digests:
             digests[key] = data_digest(cell, runtime)
-        found.append(replace(cell, data=cell.data or digests[key]))
+        found.append(altered(cell, data=cell.data or digests[key]))
     return found

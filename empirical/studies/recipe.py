@@ -129,7 +129,7 @@ class Recipe:
         """Return the cells whose choice is made, with the chosen value in place."""
         choice = self.choice
         made = {cell: one for cell, one in decisions.items() if one.place and choice}
-        return {replace(cell, **{choice.name: one.value}): one for cell, one in made.items() if choice}
+        return {choice.candidate(cell, one.value): one for cell, one in made.items() if choice}
 
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
         """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""
@@ -160,15 +160,23 @@ class Recipe:
         return [block for block in self.blocks if chosen not in {**self.defaults, **block}]
 
     def _cells(self, blocks: Iterable[Mapping[str, Any]], *, whole: bool = False) -> list[RunConfig]:
-        found: dict[RunConfig, None] = {}
+        found = dict.fromkeys(cell for block in blocks for cell in self._of_blocks[self.blocks.index(block)])
+        return list(found) if whole or not self.shard else [cell for cell in found if cell in self._own]
+
+    @cached_property
+    def _of_blocks(self) -> list[list[RunConfig]]:
+        """The cells of each block that meet every condition."""
+        return [self._of_block(place, block) for place, block in enumerate(self.blocks)]
+
+    def _of_block(self, place: int, block: Mapping[str, Any]) -> list[RunConfig]:
         unseen = {"rows_measured": "report"} if self.choose else {}
-        for block in blocks:
-            where = f"{self.name}, block {self.blocks.index(block) + 1}"
-            for settings in _product({**unseen, **self.defaults, **block}):
-                data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
-                found[build(RunConfig, {**settings, "dataset_options": data}, where=where)] = None
-        cells = [cell for cell in found if all(getattr(cell, name) == value for name, value in self.only.items())]
-        return cells if whole or not self.shard else [cell for cell in cells if cell in self._own]
+        found = []
+        for settings in _product({**unseen, **self.defaults, **block}):
+            data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
+            cell = build(RunConfig, {**settings, "dataset_options": data}, where=f"{self.name}, block {place + 1}")
+            if all(getattr(cell, name) == value for name, value in self.only.items()):
+                found.append(cell)
+        return found
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -17,8 +17,9 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import _say_how_chosen, run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
+from repro.base.errors import ConfigError
 from repro.commands.cli import app
-from repro.records.identity import plain
+from repro.records.identity import plain, run_id
 from repro.records.pack import PackedStore, write_pack
 from repro.records.store import Store
 
@@ -230,3 +231,13 @@ def test_a_study_with_a_winner_on_an_edge_is_not_called_finished(
     said = found.output + str(found.exception)
     assert "not finished: 1 choices stand on an edge" in said
     assert "neggrad sgd on random after sam-0.1: 0.32" in said
+
+
+def test_a_candidate_is_the_config_that_states_its_value() -> None:
+    choice = Choice(values=(1, 2))  # whole numbers, as a recipe may write rates
+    case = choice.case(RunConfig())
+    for value in choice.values:
+        stated = RunConfig(**{name: getattr(case, name) for name in vars(case)} | {"lr": value})
+        assert run_id("choice", choice.candidate(case, value)) == run_id("choice", stated)
+    with pytest.raises(ConfigError, match=r"epochs = 0.5: must be of type int"):
+        Choice(name="epochs", values=(0.5, 1)).candidate(case, 0.5)

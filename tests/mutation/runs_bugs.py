@@ -206,8 +206,8 @@ BUGS = [
     (CHOICE, "return max(sorted(scores)", "return min(sorted(scores)", IN_GRID),
     (
         CHOICE,
-        "return replace(cell, **MEASURING | seeds",
-        'return replace(cell, pretrain="sgd", **MEASURING | seeds',
+        "return altered(cell, **MEASURING | seeds",
+        'return altered(cell, pretrain="sgd", **MEASURING | seeds',
         IN_CHOICE,
     ),
     (CHOICE, '"rows_measured": "validation"}', '"rows_measured": "report"}', IN_CHOICE),
@@ -301,12 +301,14 @@ BUGS = [
     # records
     (IDENTITY, "return field.default is dataclasses.MISSING or value != field.default", "return True", IN_IDENTITY),
     (IDENTITY, '    if not field.metadata.get("identifies", True):\n        return False\n', "", IN_IDENTITY),
-    (IDENTITY, '{"kind": kind, "schema": schema, "config"', '{"schema": schema, "config"', IN_STORE),
+    (IDENTITY, 'return digest({"kind": kind, ', "return digest({", IN_STORE),
+    (IDENTITY, 'text = _text({"kind": kind, ', "text = _text({", IN_STORE),
+    (CHOICE, "{self.name: _checked(self.name, value)}", "{self.name: value}", IN_CHOICE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
     (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
-    (STORE, "for head in self.heads() if head.kind == kind]", "for head in self.heads()]", IN_STORE),
-    (STORE, "self._evaluation if kind == EVALUATION else self._run", "self._run", IN_STORE),
+    (STORE, "for head in self.heads() if not kinds or head.kind in kinds]", "for head in self.heads()]", IN_STORE),
+    (STORE, "if one.kind == EVALUATION else self._run(one.run_id)", "if False else self._run(one.run_id)", IN_STORE),
     (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (
