@@ -184,7 +184,8 @@ class Choice:
 @lru_cache(typed=True)
 def _checked(name: str, value: Value) -> Any:
     """Return a value of a setting in the setting's own type."""
-    return getattr(RunConfig(**{name: value}), name)
+    stated: dict[str, Any] = {name: value}
+    return getattr(RunConfig(**stated), name)
 
 
 def winner(curve: Mapping[Value, float | None]) -> Value:

@@ -129,7 +129,9 @@ class Recipe:
         """Return the cells whose choice is made, with the chosen value in place."""
         choice = self.choice
         made = {cell: one for cell, one in decisions.items() if one.place and choice}
-        return {choice.candidate(cell, one.value): one for cell, one in made.items() if choice}
+        return {
+            choice.candidate(cell, one.value): one for cell, one in made.items() if choice and one.value is not None
+        }
 
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
         """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""

@@ -1,6 +1,6 @@
 """Records of the theory: its cells as tables, and its claims, of each the one with most seeds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> l
         records: what there is; of two records of one cell the one with more seeds is taken.
         unlearn: the unlearning rules that are kept.
     """
-    best: dict[str, Record] = {}
+    best: dict[Hashable, Record] = {}
     for record in comparable(records.of("theory"), CELL):
         key = cell_key(record, CELL)
         if key not in best or seed_count(record) > seed_count(best[key]):

@@ -237,7 +237,7 @@ def test_a_candidate_is_the_config_that_states_its_value() -> None:
     choice = Choice(values=(1, 2))  # whole numbers, as a recipe may write rates
     case = choice.case(RunConfig())
     for value in choice.values:
-        stated = RunConfig(**{name: getattr(case, name) for name in vars(case)} | {"lr": value})
+        stated = replace(case, lr=value)
         assert run_id("choice", choice.candidate(case, value)) == run_id("choice", stated)
     with pytest.raises(ConfigError, match=r"epochs = 0.5: must be of type int"):
         Choice(name="epochs", values=(0.5, 1)).candidate(case, 0.5)

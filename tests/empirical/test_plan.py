@@ -47,7 +47,7 @@ def test_arithmetic_and_memory_of_every_model_are_those_torch_counts(name: str) 
 
 def test_scores_that_are_there_need_no_subset_models(store: Store) -> None:
     cell = RunConfig(difficulty="high", subsets=4)
-    study = Recipe("graded", blocks=[{"difficulty": "high", "subsets": 4}])
+    study = Recipe("graded", blocks=({"difficulty": "high", "subsets": 4},))
 
     def stages() -> dict[str, int]:
         return plan(study, store, Runtime(), Finished([store])).stages
