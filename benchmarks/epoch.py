@@ -20,8 +20,9 @@ from empirical.models.network import predict
 from empirical.runs.stages import build_network
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage, fit
+from empirical.training.loop import fit
 from empirical.training.rules import RuleContext, build_rule
+from empirical.training.step import Stage
 
 SMALL = 5_000
 

@@ -16,8 +16,9 @@ from empirical.models.network import Network
 from empirical.registry import load
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Rows, Sets
-from empirical.training.loop import Runner, Stage, Step, make_runner
+from empirical.training.loop import Runner, make_runner
 from empirical.training.rules import RuleContext, build_rule
+from empirical.training.step import Stage, Step
 from repro.commands.doctor import multiplies_bf16
 
 CLASSES = 100

@@ -221,7 +221,7 @@ def known(kind: str, name: str, field: str = "") -> str:
         ConfigError: naming the field and the nearest name.
     """
     families = FAMILIES.get(kind, {})
-    if _member(kind, name):
+    if name in BUILT_IN[kind] or name in plugins(kind) or _member(kind, name):
         return name
     return choose(field or kind.removesuffix("s"), name, [*names(kind), *(f"{family}:NAME" for family in families)])
 

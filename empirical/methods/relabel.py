@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.training.batches import Examples, Rows, Segment, Sets
-from empirical.training.loop import Logits
+from empirical.training.step import Logits
 from repro.base.settings import check, setting
 
 

@@ -10,8 +10,8 @@ from empirical.methods.retain import Finetune
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network, accuracy
 from empirical.training.batches import Arranger, Segment, row_sets
-from empirical.training.loop import Stage, Step
 from empirical.training.rules import Plain
+from empirical.training.step import Stage, Step
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate

@@ -6,8 +6,8 @@ from typing import Any
 from empirical.registry import dataset, forget_set, load, metric
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
-from empirical.training.loop import Method
 from empirical.training.rules import RuleContext, build_rule
+from empirical.training.step import Method
 from repro.base.settings import build, reject
 
 ONE_LOSS = "a rule of one loss (sgd, sam-..., asam-...)"

@@ -25,8 +25,9 @@ from empirical.settings.keys import StageKey, again_key, original_id, pretrain_k
 from empirical.settings.rule_labels import parse_legs
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Observe, Stage
+from empirical.training.loop import Observe
 from empirical.training.rules import RuleContext, build_rule
+from empirical.training.step import Stage
 from repro.base.errors import MissingDataError
 from repro.records.identity import derive_seed, digest
 

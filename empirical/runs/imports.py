@@ -12,7 +12,7 @@ from empirical.data.predicate import rows_where
 from empirical.registry import forget_set
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig, config_for
+from empirical.settings.run_config import ESTIMATE, RunConfig, config_for
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.settings import reject
 from repro.records.identity import digest
@@ -29,7 +29,7 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     if not config.scores:
         return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
     record = workspace.store.load(config.scores)
-    if record.kind != "memorization":
+    if record.kind != ESTIMATE:
         remedy = "`repro empirical import-scores FILE` prints the id of some"
         raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
     scores = record.arrays()["scores"]
@@ -138,9 +138,9 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
     scores = published.scores
     check_score_labels(path.name, published.labels, images.train_labels.numpy())
     identity = {"dataset": config.dataset, "scores": digest(scores)}
-    found = workspace.store.find("memorization", identity)
+    found = workspace.store.find(ESTIMATE, identity)
     return found or workspace.store.save(
-        "memorization", identity, result={"n": len(scores), "mean": float(np.nanmean(scores))},
+        ESTIMATE, identity, result={"n": len(scores), "mean": float(np.nanmean(scores))},
         arrays={"scores": scores}, provenance=collect(),
     )  # fmt: skip
 

@@ -130,7 +130,9 @@ def _too_much(config: RunConfig, error: BaseException) -> str:
     batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
     name = max(batches, key=batches.__getitem__)
     request = f"a request of {asked[1]} failed" if asked else "a request failed"
-    return f"out of memory: {request}; the largest batch tried is {name} = {batches[name]}; try a smaller one"
+    parts = config.batch_parts
+    tried = f"{name} = {batches[name]}" + (f" in batch_parts = {parts}" if parts > 1 else "")
+    return f"out of memory: {request}; the largest batch tried is {tried}; try a smaller one, or more batch_parts"
 
 
 def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:

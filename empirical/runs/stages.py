@@ -16,7 +16,8 @@ from empirical.registry import load as load_registered
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
 from empirical.settings.run_config import RunConfig
-from empirical.training.loop import Log, Observe, Stage, fit
+from empirical.training.loop import Log, Observe, fit
+from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
 

@@ -12,10 +12,10 @@ from empirical.models.network import Network, predict
 from empirical.runs.stages import build_network, trained
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
-from empirical.settings.run_config import MemorizationConfig
+from empirical.settings.run_config import ESTIMATE, MemorizationConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage
 from empirical.training.rules import Plain
+from empirical.training.step import Stage
 from repro.base.progress import track
 from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
@@ -49,15 +49,15 @@ class SubsetModels:
                 return found
             result, arrays = summarize_subsets(inside, correct)
             provenance = self.workspace.provenance()
-            return store.save("memorization", self.config, result=result, arrays=arrays, provenance=provenance)
+            return store.save(ESTIMATE, self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
         """Return the estimate if it is there or committed; one from before reliability was known is made again.
 
         Committed estimates let a study go on elsewhere without its subset models, whose weights are not committed.
         """
-        own, wanted = self.workspace.store.find("memorization", self.config), run_id("memorization", self.config)
-        committed = (one for pack in packs() for one in PackedStore(pack).records("memorization"))
+        own, wanted = self.workspace.store.find(ESTIMATE, self.config), run_id(ESTIMATE, self.config)
+        committed = (one for pack in packs() for one in PackedStore(pack).records(ESTIMATE))
         found = own or next((one for one in committed if one.run_id == wanted), None)
         return found if found and "reliability" in found.result else None
 

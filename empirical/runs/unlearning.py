@@ -13,9 +13,9 @@ from empirical.models.network import Network
 from empirical.runs.cell import build_method
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage, frozen_copy
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
+from empirical.training.step import Stage, frozen_copy
 from empirical.training.together import ALONE, Group
 from repro.records.identity import derive_seed
 

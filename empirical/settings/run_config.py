@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from empirical.registry import known, names
+from empirical.registry import known
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.switches import Fidelity, resolve
 from repro.base.errors import ConfigError
-from repro.base.settings import check, choose, refuse_cost, reject, setting
+from repro.base.settings import check, refuse_cost, reject, setting
 
 KIND = "unlearn"
 CHOICE = "choice"
 FLOOR = "floor"
+ESTIMATE = "memorization"
 # Small models without augmentation fit their subset well before the original's epochs are over.
 LONGEST_HOURS = 1e5
 LONGEST = 20
@@ -189,7 +190,7 @@ class RunConfig:
         if self.subset_model:
             known("models", self.subset_model, "subset_model")
         for metric in self.metrics:
-            choose("metrics", metric, names("metrics"))
+            known("metrics", metric, "metrics")
         for field in ("rule", "pretrain", "retrain"):
             _check_rule(field, self)
         for field in ("dataset_options", "method_options"):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from empirical.data.source import data_digest
 from empirical.settings.keys import complete
-from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
+from empirical.settings.run_config import CHOICE, ESTIMATE, FLOOR, KIND, MemorizationConfig, RunConfig, Runtime
 from repro.records.identity import digest, identifying
 from repro.records.record import Reader, Record, read_records
 
@@ -25,9 +25,9 @@ class Finished:
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        readers = list(readers)
-        self.benchmarks = read_records(readers, "benchmark")
-        for record in (one for kind in (KIND, CHOICE, FLOOR) for one in read_records(readers, kind)):
+        found = read_records(readers, KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")  # one look at a store of many
+        self.benchmarks = [record for record in found if record.kind == "benchmark"]
+        for record in found:
             self._known[record.kind, _rest(record.identity)].append(record)
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
@@ -38,6 +38,11 @@ class Finished:
         if whole and not config.data:
             self.unseen.add(str(whole.identity.get("data", "")))
         return whole
+
+    def estimated(self, config: MemorizationConfig) -> bool:
+        """Return whether the scores of an estimate are there, so that nobody needs its subset models."""
+        found = self._known.get((ESTIMATE, _rest(identifying(config))), [])
+        return any("reliability" in one.result for one in found if config.data in ("", one.identity.get("data")))
 
 
 def _rest(identity: dict[str, object]) -> str:

@@ -120,11 +120,11 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
     # The stages of finished cells were trained; whoever needs them again finds their weights.
     there = {run for run in (*asked, *settled) if finished.find(*run)}
-    seen = {stage for _, cell in there for stage in _stages(cell)}
+    seen = {stage for _, cell in there for stage in _stages(cell, finished)}
     trained: dict[str, bool] = {}
     for kind, cell in everything:
         done, open_ = (kind, cell) in there, (kind, cell) in undecided
-        stages = {} if done else _stages(cell)
+        stages = {} if done else _stages(cell, finished)
         needed = {key: cost for key, cost in stages.items() if key not in seen and not _trained(key, store, trained)}
         seen |= set(needed)
         own = 0.0 if done or cell.method == "retrain" else float(passes_of(cell.rule, cell.epochs))
@@ -203,10 +203,11 @@ def landscape_looks(cell: RunConfig) -> int:
     return cell.landscape_points**2 * LANDSCAPE if "landscape" in cell.metrics else 0
 
 
-def _stages(cell: RunConfig) -> dict[Stage, float]:
+def _stages(cell: RunConfig, finished: Finished) -> dict[Stage, float]:
     """Return the stages a cell shares with others, as (kind, id), and the passes each takes.
 
-    The rows of a forget set are not known before its scores are: what chooses them stands in their place.
+    The rows of a forget set are not known before its scores are: what chooses them stands in their place. Scores that
+    are there, committed ones included, need no subset models.
     """
     rows, epochs = forget_choice(cell), cell.pretrain_epochs
     found: dict[Stage, float] = {}
@@ -217,7 +218,8 @@ def _stages(cell: RunConfig) -> dict[Stage, float]:
     if cell.method == "retrain":
         found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
     if forget_set(cell.difficulty).graded and not cell.scores and not _unscored(cell):
-        found |= _subset_stages(config_for(cell))
+        estimate = config_for(cell)
+        found |= {} if finished.estimated(estimate) else _subset_stages(estimate)
     return found
 
 

@@ -98,6 +98,10 @@ class Recipe:
         Raises:
             ConfigError: when the seed is one of the study's own, or a candidate is out of range.
         """
+        return list(self._candidates)
+
+    @cached_property
+    def _candidates(self) -> list[RunConfig]:
         choice = self.choice
         if choice is None:
             return []

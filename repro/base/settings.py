@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from repro.base.errors import ConfigError
@@ -87,24 +87,43 @@ def check(config: Any) -> None:
     Raises:
         ConfigError: naming field, value, allowed range and the nearest choice.
     """
-    for name, annotation, limits in _rules(type(config)):
-        value = getattr(config, name)
-        if type(value) is not annotation:
-            value = _coerce(name, value, annotation)
-            object.__setattr__(config, name, value)
-        if limits or annotation in (float, int):
-            for item in value if isinstance(value, tuple) else (value,):
-                _check_limits(name, item, limits)
+    cls, values = type(config), vars(config)
+    for name in _rules(cls):
+        value = values[name]
+        scalar = value is None or isinstance(value, SCALARS)  # 1, 1.0 and True are equal, and not the same setting
+        right = _right_again(cls, name, type(value), value) if scalar else _right(cls, name, value)
+        if right is not value:
+            object.__setattr__(config, name, right)
+
+
+SCALARS = (str, int, float)
+
+
+def _right(cls: type, name: str, value: Any) -> Any:
+    """Return the value of a field in its own type, within its limits."""
+    annotation, limits = _rules(cls)[name]
+    if type(value) is not annotation:
+        value = _coerce(name, value, annotation)
+    if limits or annotation in (float, int):
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_limits(name, item, limits)
+    return value
+
+
+@lru_cache(maxsize=1 << 16)
+def _right_again(cls: type, name: str, _kind: type, value: Any) -> Any:
+    """Return what `_right` does: thousands of configs of a study hold the same few values."""
+    return _right(cls, name, value)
 
 
 @cache
-def _rules(cls: type) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return name, type and limits of every field: looked up once, for studies hold thousands of configs."""
+def _rules(cls: type) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Return type and limits of every field by its name."""
     bounds = ("low", "high", "open_low", "open_high", "choices")
-    found = []
+    found = {}
     for field in dataclasses.fields(cls):
         limits = {name: field.metadata[name] for name in bounds if field.metadata.get(name) is not None}
-        found.append((field.name, hints(cls)[field.name], limits))
+        found[field.name] = (hints(cls)[field.name], limits)
     return found
 
 

@@ -14,6 +14,7 @@ import typer
 from repro import __version__
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ReproError, of_the_system
+from repro.base.settings import reject
 from repro.commands import export, figures, models, records, studies, theory, words
 from repro.records.damage import collected
 from repro.terminal.extras import lacking
@@ -57,7 +58,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter gets its number
-    sys.exit(_flushed(run(lambda: app(words, standalone_mode=False), debug=debug)))
+    sys.exit(_flushed(run(lambda: _called(words), debug=debug)))
+
+
+def _called(words: list[str]) -> Any:
+    """Run a command line, unless processes of torchrun would each do the whole of it side by side."""
+    together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
+    if together and words[:2] != ["empirical", "run"]:
+        asked = " ".join(words[:2])
+        raise reject("torchrun", asked, "`empirical run`", "its processes train one network; other work: --workers")
+    return app(words, standalone_mode=False)
 
 
 def run(command: Callable[[], Any], *, debug: bool = False) -> int:

@@ -16,7 +16,7 @@ from empirical.runs.experiment import Experiment
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
-from empirical.training.loop import Method
+from empirical.training.step import Method
 from repro.base.errors import ConfigError
 from repro.base.settings import build
 from repro.records.identity import derive_seed

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +20,8 @@ from repro.records.record import ATTACHED, STATUSES, Content, Record
 
 RESULT = "result.json"
 TRIES = 5  # readings of a folder that another process rewrites meanwhile
+SHORT = 40  # characters of a text that is likely to be the same in other records
+HOLDERS = (str, dict, list)
 SEAL = 32  # bytes of the digest at the head of a sealed file
 
 
@@ -126,12 +129,25 @@ def read_checked(path: Path, sha: str | None = None) -> bytes:
         IntegrityError: naming the file, when it is missing, unreadable or changed.
     """
     try:
-        data = path.read_bytes()
+        data = _bytes(str(path))
     except OSError as error:
         raise _damaged(path, f"unreadable ({error.strerror or error})") from error
     if sha is not None and hashlib.sha256(data).hexdigest() != sha:
         raise _damaged(path, "does not match its hash")
     return data
+
+
+def _bytes(path: str) -> bytes:
+    """Return a file's bytes: many files are small, and a file object takes longer to make than to read."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(descriptor).st_size
+        data = os.read(descriptor, size + 1)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def read_folder(folder: Path) -> Record | None:
@@ -161,10 +177,21 @@ def _read(folder: Path) -> Record:
     if fault:
         raise _damaged(folder, fault)
     files: dict[str, Content] = {n: partial(read_checked, folder / n, hashes[n]) for n in hashes if n in ATTACHED}
+    config, provenance = shared_words(config), shared_words(provenance)
     return Record(
-        done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
+        done["run_id"], done["kind"], done["status"], config["config"], shared_words(done["result"]), provenance,
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
     )  # fmt: skip
+
+
+def shared_words(values: Any) -> Any:
+    """Return JSON values with their keys and short texts held once for all records: a half of what many take."""
+    kind = type(values)
+    if kind is str:
+        return sys.intern(values) if len(values) <= SHORT else values
+    if kind is dict:
+        return {sys.intern(k): shared_words(v) if type(v) in HOLDERS else v for k, v in values.items()}
+    return [shared_words(one) for one in values] if kind is list else values
 
 
 def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) -> str:

@@ -49,12 +49,16 @@ def _identifies(field: dataclasses.Field[Any], value: Any) -> bool:
 
 def canonical_json(obj: Any) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
-    return json.dumps(plain(obj), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _text(plain(obj))
+
+
+def _text(values: Any) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(obj: Any, length: int = 16) -> str:
     """Return the first `length` hex digits of the sha256 of what identifies `obj`, as canonical JSON."""
-    return hashlib.sha256(canonical_json(identifying(obj)).encode()).hexdigest()[:length]
+    return hashlib.sha256(_text(identifying(obj)).encode()).hexdigest()[:length]
 
 
 def derive_seed(root: int, *names: Any) -> int:
@@ -64,4 +68,4 @@ def derive_seed(root: int, *names: Any) -> int:
 
 def run_id(kind: str, config: Any, schema: int = SCHEMA) -> str:
     """Return the identity of a run: 16 hex digits of the sha256 of its kind, its config and the schema version."""
-    return digest({"kind": kind, "schema": schema, "config": identifying(config)})
+    return digest({"kind": kind, "schema": schema, "config": config})

@@ -16,7 +16,7 @@ from typing import Any
 from repro.base.errors import IntegrityError
 from repro.base.settings import reject
 from repro.records.damage import name_damage
-from repro.records.folder import record_fault, replace_file
+from repro.records.folder import record_fault, replace_file, shared_words
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
@@ -73,15 +73,15 @@ class PackedStore:
         self.path = path
         self._bytes: dict[str, dict[str, bytes]] = {}
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        """Return the study's runs of this schema, of one kind if named; arrays and epochs are read when asked for.
+    def records(self, *kinds: str) -> list[Record]:
+        """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
 
         A row that does not match its hash, its identity or the manifest is named and left out.
         """
         found, faults = self._checked()
         for fault in faults:
             name_damage(fault)
-        return [record for record in found if kind in (None, record.kind) and record.schema == SCHEMA]
+        return [record for record in found if (not kinds or record.kind in kinds) and record.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every row, its hash not compared; nothing of a file that is no pack."""
@@ -146,7 +146,7 @@ class PackedStore:
         return list(found.values()), faults
 
     def _record(self, row: dict[str, Any]) -> Record:
-        texts = {name: json.loads(row[name]) for name in TEXTS}
+        texts = {name: shared_words(json.loads(row[name])) for name in TEXTS}
         files: dict[str, Content] = {name: partial(self._attached, name, row["run_id"]) for name in ATTACHED}
         head = {name: row[name] for name in HEAD}
         return Record(**head, **texts, source=f"results/{self.path.stem}", files=files)
@@ -251,7 +251,7 @@ def row_fault(row: dict[str, Any]) -> str:
     if _sha(row) != row["sha256"]:
         return "does not match its hash"
     try:
-        texts = {name: json.loads(row[name]) for name in TEXTS}
+        texts = {name: shared_words(json.loads(row[name])) for name in TEXTS}
     except (ValueError, RecursionError) as error:
         return f"unreadable ({str(error)[:80]})"
     if not isinstance(texts["provenance"], dict):

@@ -81,7 +81,7 @@ class Record:
 class Reader(Protocol):
     """Anything records can be read from: a store of runs or a committed pack."""
 
-    def records(self, kind: str | None = None) -> list[Record]: ...
+    def records(self, *kinds: str) -> list[Record]: ...
 
     def verify(self) -> list[str]: ...
 
@@ -109,11 +109,11 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_records(stores: Iterable[Reader], kind: str | None = None) -> list[Record]:
-    """Return the records of several stores; a run that stands in two is taken from the first."""
+def read_records(stores: Iterable[Reader], *kinds: str) -> list[Record]:
+    """Return the records of several stores, of some kinds if named; a run in two of them is taken from the first."""
     found: dict[str, Record] = {}
     for store in stores:
-        for record in store.records(kind):
+        for record in store.records(*kinds):
             found.setdefault(record.run_id, record)
     return list(found.values())
 

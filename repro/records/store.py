@@ -134,20 +134,15 @@ class Store:
         """Return the evaluation of this config, or None."""
         return self._whole(self.root / "evaluations" / run_id(EVALUATION, config))
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        """Return the finished runs of this schema, of one kind if named, ordered by run id.
+    def records(self, *kinds: str) -> list[Record]:
+        """Return the finished runs of this schema, of some kinds if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
-        A damaged run is named and left out.
+        A damaged run is named and left out. The index says which runs there are; each is read and compared as always.
         """
-        if kind is not None:  # the index says which runs are of the kind; each is read and compared as always
-            ids = [head.run_id for head in self.heads() if head.kind == kind]
-            read = self._evaluation if kind == EVALUATION else self._run
-            found = [read(one) for one in ids]
-        else:
-            found = [self._run(path.parent.name) for path in sorted(self.root.glob(f"runs/*/{RESULT}"))]
-            found += [self._evaluation(path.parent.name) for path in sorted(self.root.glob(f"evaluations/*/{RESULT}"))]
-        return [one for one in found if one and kind in (None, one.kind) and one.schema == SCHEMA]
+        listed = [head for head in self.heads() if not kinds or head.kind in kinds]
+        found = [self._evaluation(one.run_id) if one.kind == EVALUATION else self._run(one.run_id) for one in listed]
+        return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""

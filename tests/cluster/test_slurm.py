@@ -116,6 +116,19 @@ def test_a_job_warned_of_its_time_limit_is_queued_again_and_goes_on_from_its_che
     assert sum(known) >= 1
 
 
+def test_a_job_that_reaches_its_own_time_limit_is_queued_again(slurm: Slurm, tmp_path: Path) -> None:
+    recipe, store = write_recipe(tmp_path / "tiny.toml", epochs=1, seeds=1, choose=False), Store(tmp_path / "store")
+    line = ["repro", "empirical", "grid", str(recipe), "--store", str(store.root), "--device", "cpu"]
+    with hold_up(store, recipe, seed=0):  # a minute has to pass, whatever the cells take
+        slurm.call(*line, "--executor", "slurm", "--time", "1")
+        (name,) = slurm.jobs()
+        slurm.wait(lambda _: "Restarts=1" in slurm.call("scontrol", "show", "job", name), "it was not queued again")
+        assert list(store.records("unlearn")) == []
+    slurm.wait(lambda jobs: not jobs, "the job never ended")
+    assert "JobState=COMPLETED" in slurm.call("scontrol", "show", "job", name)  # SLURM never had to end it
+    assert content(store) == alone(recipe, tmp_path / "alone")
+
+
 def test_a_sweep_of_the_theory_runs_as_jobs(slurm: Slurm, tmp_path: Path) -> None:
     words = ["theory", "sweep", "phase", "--d=300", "--signal-strength=0.5", "--signal-strength=2", "--seeds=2"]
     slurm.call("repro", *words, "--store", str(tmp_path / "jobs"), "--executor", "slurm", "--tasks", "2")

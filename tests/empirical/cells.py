@@ -12,8 +12,8 @@ from empirical.methods.retain import Finetune, L1Sparse, Retrain
 from empirical.models.network import Network
 from empirical.settings.switches import Fidelity
 from empirical.training.batches import Rows, Sets
-from empirical.training.loop import Stage
 from empirical.training.rules import RuleContext, build_rule, method_rule
+from empirical.training.step import Stage
 from tests.empirical.tiny import make_network, make_stage
 
 METHODS = {

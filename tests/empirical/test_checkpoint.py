@@ -17,8 +17,9 @@ from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
-from empirical.training.loop import Log, Observe, Stage, Step, fit
+from empirical.training.loop import Log, Observe, fit
 from empirical.training.rules import Plain, Sam
+from empirical.training.step import Stage, Step
 from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
 from repro.records.damage import collected

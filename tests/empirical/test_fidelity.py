@@ -28,8 +28,9 @@ from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import Fidelity, resolve
-from empirical.training.loop import Logits, learning_rate
+from empirical.training.loop import learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
+from empirical.training.step import Logits
 
 Small = Callable[..., RunConfig]
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"

@@ -14,8 +14,9 @@ from empirical.methods.retain import Finetune
 from empirical.settings.switches import Fidelity
 from empirical.training import graph, loop
 from empirical.training.batches import Examples
-from empirical.training.loop import Log, Logits, Stage, fit
+from empirical.training.loop import Log, fit
 from empirical.training.rules import Plain, gradient
+from empirical.training.step import Logits, Stage
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import make_network, state

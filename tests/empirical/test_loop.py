@@ -14,7 +14,8 @@ from torch import Tensor
 from empirical.augmentation.augment import Augment
 from empirical.methods.retain import Finetune
 from empirical.training.batches import Examples, Segment, Sets
-from empirical.training.loop import Logits, fit
+from empirical.training.loop import fit
+from empirical.training.step import Logits
 from tests.empirical.tiny import COUNT, IMAGES, LABELS, make_network, make_stage, state, weights
 
 WHOLE = {"batch_size": COUNT, "momentum": 0.0, "weight_decay": 0.0, "lr": 0.1}

@@ -13,8 +13,9 @@ from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
 from empirical.models.network import Network
 from empirical.training.batches import Arranger, Examples
-from empirical.training.loop import Step, fit, frozen_copy
+from empirical.training.loop import fit
 from empirical.training.rules import RuleContext, build_rule, method_rule
+from empirical.training.step import Step, frozen_copy
 from tests.empirical.tiny import (
     COUNT,
     IMAGES,

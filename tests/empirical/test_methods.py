@@ -17,8 +17,8 @@ from empirical.models.network import Network, frozen_statistics
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Order, Rows, Sets
-from empirical.training.loop import Stage, Step
 from empirical.training.rules import Masked, Plain, Sam
+from empirical.training.step import Stage, Step
 
 RECIPE = Hyperparameters(3, 0.1, 4, 2, "sgd", 0.9, 0.01, "constant", 0, 0.0)
 COUNT = 10

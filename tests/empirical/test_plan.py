@@ -1,5 +1,6 @@
 """What work costs: rates by records, memory of a step, and several processes that wait for each other."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from empirical.data.source import data_digest
 from empirical.registry import WORK, load, model_weights, model_work
 from empirical.settings.keys import StageKey, pretrain_key
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import ESTIMATE, RunConfig, Runtime, config_for
 from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, largest_batch, makespan
 from empirical.studies.finished import Finished
 from empirical.studies.plan import Plan, plan
@@ -41,6 +43,22 @@ def test_arithmetic_and_memory_of_every_model_are_those_torch_counts(name: str) 
     assert operations == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
     assert numbers == pytest.approx(sum(size for size, _ in kept.values()) / 2, rel=0.01)
     assert model_work(name, 2 * edge) == pytest.approx((4 * operations, 4 * numbers))
+
+
+def test_scores_that_are_there_need_no_subset_models(store: Store) -> None:
+    cell = RunConfig(difficulty="high", subsets=4)
+    study = Recipe("graded", blocks=[{"difficulty": "high", "subsets": 4}])
+
+    def stages() -> dict[str, int]:
+        return plan(study, store, Runtime(), Finished([store])).stages
+
+    without = stages()
+    assert without["subset"] == 4
+    estimate = replace(config_for(cell), data=data_digest(cell, Runtime()))
+    store.save(ESTIMATE, estimate, result={"mean": 0.1})  # of before its reliability was known: made again
+    assert stages() == without
+    store.save(ESTIMATE, estimate, result={"mean": 0.1, "reliability": 0.9})
+    assert stages() == {kind: count for kind, count in without.items() if kind != "subset"}
 
 
 def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_arithmetic(store: Store) -> None:

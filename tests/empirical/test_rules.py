@@ -11,7 +11,6 @@ from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.models.network import Network
 from empirical.settings.run_config import Hyperparameters
 from empirical.settings.switches import Fidelity, resolve
-from empirical.training.loop import Stage, Step
 from empirical.training.rules import (
     Branches,
     Masked,
@@ -26,6 +25,7 @@ from empirical.training.rules import (
     perturbation,
     restrict,
 )
+from empirical.training.step import Stage, Step
 
 CURVATURE = torch.tensor([[3.0, 0.5, 0.0], [0.5, 2.0, 0.2], [0.0, 0.2, 1.0]], dtype=torch.float64)
 START = torch.tensor([0.7, -1.1, 0.4], dtype=torch.float64)

@@ -18,8 +18,9 @@ from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Runtime
 from empirical.training.batches import Arranger, Feed, Rows, Sets
-from empirical.training.loop import Stage, Step, fit
+from empirical.training.loop import fit
 from empirical.training.rules import Plain
+from empirical.training.step import Stage, Step
 from repro.base.errors import IntegrityError
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import RECIPE, state

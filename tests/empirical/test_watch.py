@@ -69,6 +69,12 @@ def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -
     assert heard.ends == 1
 
 
+def test_what_ended_since_the_last_look_is_told_at_the_end(small: Small, store: Store) -> None:
+    heard = Heard()
+    run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=600))
+    assert len(heard.news) == 4
+
+
 @pytest.mark.slow
 def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> None:
     heard = Heard()

@@ -14,8 +14,9 @@ from empirical.models.network import Network, frozen_statistics
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Rows, Sets
-from empirical.training.loop import Stage, fit, frozen_copy
+from empirical.training.loop import fit
 from empirical.training.rules import Plain
+from empirical.training.step import Stage, frozen_copy
 
 COUNT, FORGOTTEN, CLASSES = 26, 6, 3
 LABELS = torch.arange(COUNT) % CLASSES

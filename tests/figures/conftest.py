@@ -306,8 +306,8 @@ class Made:
     def __init__(self, records: Sequence[Record]) -> None:
         self.made = list(records)
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        return [record for record in self.made if kind in (None, record.kind)]
+    def records(self, *kinds: str) -> list[Record]:
+        return [record for record in self.made if not kinds or record.kind in kinds]
 
     def verify(self) -> list[str]:
         return []

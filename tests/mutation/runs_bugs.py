@@ -353,7 +353,7 @@ BUGS = [
     (PACK, "missing = [one for one in manifest if one not in seen]", "missing = []", IN_STORE),
     (SETTINGS, 'value < low or (limits.get("open_low", False) and value == low)', "value < low", IN_FIELDS),
     (SETTINGS, "if isinstance(value, float) and not math.isfinite(value):", "if False:", IN_FIELDS),
-    (SETTINGS, "        if type(value) is not annotation:\n", "        if False:\n", IN_FIELDS),
+    (SETTINGS, "    if type(value) is not annotation:\n", "    if False:\n", IN_FIELDS),
     # many processes, one store
     (
         CLAIMS,

@@ -4,7 +4,8 @@ IMPORTS, SALIENCY = "empirical/runs/imports.py", "empirical/training/saliency.py
 IMAGES, FOLDERS = "empirical/data/images.py", "empirical/data/folders.py"
 PLAN, COST, IN_PLAN = "empirical/studies/plan.py", "empirical/studies/cost.py", "tests/empirical/test_plan.py"
 OUTPUTS, IN_OUTPUTS = "empirical/metrics/outputs.py", "tests/empirical/test_outputs.py"
-LOOP, TOGETHER = "empirical/training/loop.py", "empirical/training/together.py"
+LOOP, STEP = "empirical/training/loop.py", "empirical/training/step.py"
+TOGETHER = "empirical/training/together.py"
 CHECKPOINT, CONFIG = "empirical/training/checkpoint.py", "empirical/settings/run_config.py"
 IN_TOGETHER = "tests/empirical/test_together.py -m 'not slow'"
 STREAM, BATCHES, AUGMENT = (
@@ -16,6 +17,13 @@ IN_STREAM = "tests/empirical/test_stream.py"
 IN_IMAGENET = "tests/empirical/test_imagenet.py -m 'not slow'"
 
 BUGS = [
+    ("repro/commands/cli.py", 'words[:2] != ["empirical", "run"]', "not words", "tests/repro/test_cli.py -k torchrun"),
+    (
+        "repro/base/settings.py",
+        "_right_again(cls, name, type(value), value) if scalar",
+        "_right_again(cls, name, str, value) if scalar",
+        "tests/repro/test_fields.py",
+    ),
     (OUTPUTS, "        return getattr(self[:], name)\n", "        return getattr(self.held, name)\n", IN_OUTPUTS),
     # scores by name
     (IMPORTS, "Published(self.scores[found], self.labels[found], list(wanted))", "self", IN_IMAGENET),
@@ -92,7 +100,7 @@ BUGS = [
     (AUGMENT, "torch.where(draws[:, 2, None] < 0.5, steps, 1 - steps) * wide", "steps * wide", IN_STREAM),
     (AUGMENT, "resized=True) if self.resized else self", "resized=True) if False else self", IN_STREAM),
     (
-        LOOP,
+        STEP,
         'stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment',
         "stage.augment",
         IN_STREAM,
@@ -107,17 +115,17 @@ BUGS = [
     ),
     # processes that train one network together
     (
-        LOOP,
+        STEP,
         "return share * method.loss(part, self.batch, logits) if share",
         "return method.loss(part, self.batch, logits) if share",
         IN_TOGETHER,
     ),
-    (LOOP, "        self.stage.group.sum_(total)\n", "", IN_TOGETHER),
-    (LOOP, "        self.stage.group.sum_([loss])\n", "", IN_TOGETHER),
+    (STEP, "        self.stage.group.sum_(total)\n", "", IN_TOGETHER),
+    (STEP, "        self.stage.group.sum_([loss])\n", "", IN_TOGETHER),
     (LOOP, "        self.step.stage.group.sum_([counted])\n", "", IN_TOGETHER),
-    (LOOP, "with self.stage.group.merged_statistics(self.network.model):", "if True:", IN_TOGETHER),
-    (LOOP, 'if self.stage.recipe.perturbation == "global":', "if True:", IN_TOGETHER),
-    (LOOP, 'if part == "all" and len(set(self.shares.values())) > 1:', "if False:", IN_TOGETHER),
+    (STEP, "with self.stage.group.merged_statistics(self.network.model):", "if True:", IN_TOGETHER),
+    (STEP, 'if self.stage.recipe.perturbation == "global":', "if True:", IN_TOGETHER),
+    (STEP, 'if part == "all" and len(set(self.shares.values())) > 1:', "if False:", IN_TOGETHER),
     (
         LOOP,
         "group.tell(pauses.kept.latest) if pauses",

@@ -1,6 +1,7 @@
 """Bugs of training: the loop, batches, graphs, saliency, methods, and the images they are shown."""
 
-LOOP, GRAPH, BATCHES = "empirical/training/loop.py", "empirical/training/graph.py", "empirical/training/batches.py"
+LOOP, STEP = "empirical/training/loop.py", "empirical/training/step.py"
+GRAPH, BATCHES = "empirical/training/graph.py", "empirical/training/batches.py"
 CHECKPOINT, IN_CHECKPOINT = "empirical/training/checkpoint.py", "tests/empirical/test_checkpoint.py"
 SALIENCY = "empirical/training/saliency.py"
 AWAY, RELABEL, RETAIN = "empirical/methods/forget.py", "empirical/methods/relabel.py", "empirical/methods/retain.py"
@@ -17,26 +18,26 @@ IN_FORGET, IN_DATA = "tests/empirical/test_forget.py", "tests/empirical/test_dat
 
 BUGS = [
     # the recipe
-    (LOOP, "momentum=recipe.momentum, **shared", "momentum=0.0, **shared", IN_LOOP),
-    (LOOP, '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0', IN_LOOP),
-    (LOOP, 'group["lr"].fill_(lr)', 'group["lr"].fill_(group["lr"])', IN_LOOP),
+    (STEP, "momentum=recipe.momentum, **shared", "momentum=0.0, **shared", IN_LOOP),
+    (STEP, '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0', IN_LOOP),
+    (STEP, 'group["lr"].fill_(lr)', 'group["lr"].fill_(group["lr"])', IN_LOOP),
     (LOOP, "math.cos(math.pi * now / recipe.epochs)", "math.cos(math.pi * epoch / recipe.epochs)", IN_LOOP),
     (LOOP, "if now < recipe.warmup_epochs:", "if now < 0:", IN_LOOP),
     (LOOP, "epoch >= milestone", "epoch > milestone", IN_LOOP),
-    (LOOP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
+    (STEP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
-    (LOOP, "augmented = self.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
+    (STEP, "augmented = self.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
     (LOOP, "    network.model.train()\n    runner", "    network.model.eval()\n    runner", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + (", "aside = 0 * self.watch.seconds + (", IN_LOOP),
-    (LOOP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
-    (LOOP, "return self.teacher.logits(images)", "return self.network.logits(images)", IN_EFFECTS),
-    (LOOP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
-    (LOOP, "self.evaluated += len(images)", "self.evaluated = len(images)", IN_TRAIN),
-    (LOOP, "torch.where(movable, weight, old)", "torch.where(movable, weight, weight)", IN_EFFECTS),
+    (STEP, "network.model.eval()", "network.model.train()", IN_EFFECTS),
+    (STEP, "return self.teacher.logits(images)", "return self.network.logits(images)", IN_EFFECTS),
+    (STEP, "if not self.keep_statistics:", "if self.keep_statistics:", IN_FIDELITY),
+    (STEP, "self.evaluated += len(images)", "self.evaluated = len(images)", IN_TRAIN),
+    (STEP, "torch.where(movable, weight, old)", "torch.where(movable, weight, weight)", IN_EFFECTS),
     (LOOP, "step.set_rule(stage.later[course.epoch])", "step.set_rule(stage.rule)", IN_SCHEDULE),
     (LOOP, "last <= recipe.stop_loss > 0", "last <= recipe.stop_loss + 1", IN_SCHEDULE),
-    (LOOP, "self.rules = phases(rule, self.stage.fidelity)", "self.rules = self.rules", IN_SCHEDULE),
+    (STEP, "self.rules = phases(rule, self.stage.fidelity)", "self.rules = self.rules", IN_SCHEDULE),
     ("empirical/runs/experiment.py", "build_rule(label, RuleContext(list)) for label, _ in legs)",
      "build_rule(legs[0][0], RuleContext(list)) for label, _ in legs)", IN_SCHEDULE),
     ("empirical/settings/run_config.py", "self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,",

@@ -195,6 +195,16 @@ def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
     assert [row["store"] for row in json.loads(done.stdout)].count("runs") == 1
 
 
+def test_processes_of_torchrun_do_not_each_do_a_whole_study(tmp_path: Path) -> None:
+    env = environment() | {"WORLD_SIZE": "2", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    words = command("empirical", "grid", "digits", "--dry-run")
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "torchrun = 'empirical grid': must be `empirical run`" in done.stderr
+    alone = env | {"WORLD_SIZE": "1"}
+    assert subprocess.run(words, cwd=tmp_path, env=alone, capture_output=True, timeout=60).returncode == 0
+
+
 @pytest.mark.faults
 def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(RECIPE)

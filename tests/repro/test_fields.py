@@ -35,6 +35,16 @@ def test_a_whole_number_given_for_a_float_becomes_one_so_that_identities_agree()
     assert isinstance(Config(alpha=1).alpha, float)
 
 
+def test_a_value_is_known_by_its_type_too() -> None:
+    assert Config(d=2).d == 2  # True, 2.0 and 2 are equal
+    for other in (2.0, "2"):
+        with pytest.raises(ConfigError, match="d = "):
+            build(Config, {"d": other})
+    assert isinstance(Config(alpha=0).alpha, float)
+    assert isinstance(Config(alpha=0.0).alpha, float)
+    assert [type(one) for one in Config(epochs=(1, 0)).epochs] == [int, int]
+
+
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [

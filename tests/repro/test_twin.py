@@ -16,9 +16,10 @@ from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.batches import row_sets
-from empirical.training.loop import Stage, fit
+from empirical.training.loop import fit
 from empirical.training.rules import Branches, Rule, RuleContext, Sam, Scope, build_rule
 from empirical.training.saliency import forget_gradient
+from empirical.training.step import Stage
 from repro.base.errors import ConfigError
 from repro.commands.twin import departures, theory_config, twin, twin_draw, twin_orders
 from repro.records.identity import derive_seed

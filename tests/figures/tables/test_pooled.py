@@ -1,10 +1,15 @@
 """KLoM as tables: its references, the difference of two rules, and pools that are too small."""
 
+from collections.abc import Callable
+
 import pytest
 
 from figures.tables.pooled import (
     ORIGINAL,
     RETRAINED,
+    SETS,
+    STATISTICS,
+    Cell,
     klom_cells,
     klom_differences,
     klom_table,
@@ -15,6 +20,7 @@ from figures.tables.pooled import (
 )
 from figures.tables.records import Records
 from figures.verdicts.asks import klom_of_sam
+from repro.records.record import Record
 from repro.records.store import Store
 
 
@@ -31,6 +37,17 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
+
+
+def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable[..., Record]) -> None:
+    values = {"unlearned": 1.0, "original": 2.0, "retrained": 3.0}
+    numbers = {f"klom_{role}_{name}_{key}{end}": value
+               for role, value in values.items() for name in SETS for key in STATISTICS.values()
+               for end in ("", "_reverse", "_low", "_high")}  # fmt: skip
+    pool = run(number=numbers | {"klom_models": 12})
+    table = klom_table([Cell("sgd", "sam-0.1", pool, ())])
+    found = set(zip(table["model"], table["value"], strict=True))
+    assert found == {("sam-0.1", 1.0), (ORIGINAL, 2.0), (RETRAINED, 3.0)}
 
 
 def test_too_few_models_are_no_distribution(empty: Store) -> None:

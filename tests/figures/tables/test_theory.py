@@ -71,7 +71,7 @@ def claim(name: str, seeds: int, first: int = 0) -> Any:
 
 def test_of_several_records_of_a_claim_the_one_with_most_seeds_counts() -> None:
     class Reader:
-        def records(self, kind: str | None = None) -> list[Record]:
+        def records(self, *kinds: str) -> list[Record]:
             return [claim("b", 2), claim("b", 20), claim("b", 20, first=100), claim("a", 5)]
 
         def verify(self) -> list[str]:

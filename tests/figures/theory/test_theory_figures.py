@@ -26,8 +26,8 @@ class Chosen:
 
     found: Sequence[Record]
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        return [record for record in self.found if kind in (None, record.kind)]
+    def records(self, *kinds: str) -> list[Record]:
+        return [record for record in self.found if not kinds or record.kind in kinds]
 
     def verify(self) -> list[str]:
         return []

@@ -1,0 +1,274 @@
+"""A step: one update of the weights, from raw batches to the optimizer, with no wait for the device."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from empirical.augmentation.augment import Augment
+from empirical.models.network import Network, frozen_statistics
+from empirical.settings.run_config import Hyperparameters
+from empirical.settings.switches import Fidelity
+from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.rules import Masked, Pieces, Rule, add_, phases
+from empirical.training.together import ALONE, Group, cut
+
+
+class Method(Protocol):
+    """An unlearning method: which batches it reads and what its loss terms are.
+
+    Attributes:
+        parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.
+    """
+
+    @property
+    def parts(self) -> tuple[str, ...]: ...
+
+    def segments(self, sets: Sets, epoch: int, generator: torch.Generator) -> list[Segment]: ...
+
+    def loss(self, part: str, batch: Mapping[str, Examples], logits: "Logits") -> Tensor: ...
+
+
+@dataclass
+class Logits:
+    """The logits of a batch, as a method asks for them inside a loss.
+
+    Attributes:
+        network: the model being trained.
+        teacher: a frozen copy of the original, or None.
+        epoch: 0-dimensional tensor holding the epoch number.
+        keep_statistics: whether forget batches leave BatchNorm's running statistics alone (D12).
+        evaluated: examples whose logits were asked for, each of which takes a gradient.
+    """
+
+    network: Network
+    teacher: Network | None
+    epoch: Tensor
+    keep_statistics: bool = False
+    evaluated: int = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the model's logits `(b, classes)` of prepared images."""
+        self.evaluated += len(images)
+        return self.network.logits(images)
+
+    def forget(self, images: Tensor) -> Tensor:
+        """Return the model's logits of a forget batch."""
+        if not self.keep_statistics:
+            return self(images)
+        with frozen_statistics(self.network.model):
+            return self(images)
+
+    @torch.no_grad()
+    def original(self, images: Tensor) -> Tensor:
+        """Return the teacher's logits."""
+        if self.teacher is None:
+            raise ValueError("teacher = None: this method needs the original model")
+        return self.teacher.logits(images)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything one training stage needs.
+
+    Attributes:
+        method, rule, sets, recipe: what is trained on, how gradients are made, and with which settings.
+        images: all training images, `(n, c, h, w)`.
+        augment: what happens to a batch.
+        seed: root of data order, augmentation and label draws.
+        teacher: the frozen original, for methods that compare with it.
+        fidelity: discrepancy switches.
+        later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
+        group: the processes that train it together.
+    """
+
+    method: Method
+    rule: Rule
+    sets: Sets
+    recipe: Hyperparameters
+    images: Tensor = field(repr=False)
+    augment: Augment = Augment()
+    seed: int = 0
+    teacher: Network | None = None
+    fidelity: Fidelity = Fidelity()
+    later: Mapping[int, Rule] = field(default_factory=dict)
+    group: Group = ALONE
+
+
+class Step:
+    """One update: augmentation, passes, rule, optimizer. Calling it never waits for the device.
+
+    Args:
+        network: the model being trained.
+        stage: the stage's method, rule and recipe.
+    """
+
+    def __init__(self, network: Network, stage: Stage) -> None:
+        self.network = network
+        self.stage = stage
+        self.weights = network.parameters()
+        self.rules = phases(stage.rule, stage.fidelity)
+        self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
+        self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
+        keep = stage.fidelity.forget_statistics == "keep"
+        self.logits = Logits(network, stage.teacher, self.epoch, keep)
+        # Images on disk are cut where they are read: the whole of one is seen by nobody else.
+        self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
+        self.parts = stage.recipe.batch_parts
+        self.own = stage.group.parts(self.parts)
+
+    def set_rule(self, rule: Rule) -> None:
+        """Go on under another rule with the same optimizer: its momentum stays."""
+        self.rules = phases(rule, self.stage.fidelity)
+
+    def set_rate(self, lr: float) -> None:
+        """Set the learning rate, in place: a captured step reads it from where it was."""
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"].fill_(lr)
+
+    def __call__(self, batch: Mapping[str, Examples], sizes: Mapping[str, int] | None = None) -> Tensor:
+        """Take one step on raw batches and return the loss before it, on the device.
+
+        Args:
+            batch: by stream, the rows of this process.
+            sizes: rows of every stream's whole batch, where other processes have some of them.
+        """
+        ready = {name: self._prepare(examples) for name, examples in batch.items()}
+        whole = sizes or {name: len(examples.labels) for name, examples in batch.items()}
+        seen: list[Tensor] = []
+        for rule, optimizer in zip(self.rules, self.optimizers, strict=True):
+            grads, losses = self._gradient(rule, ready, whole)
+            self._apply(rule, optimizer, grads)
+            seen += losses
+        loss = torch.stack(seen).sum()
+        self.stage.group.sum_([loss])
+        return loss
+
+    def _gradient(
+        self, rule: Rule, ready: Mapping[str, Examples], whole: Mapping[str, int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what a rule makes of a batch, and the losses of its first passes."""
+        if self.parts == 1:
+            return self._under(rule, lambda part: self.stage.method.loss(part, ready, self.logits))
+        shares = self._shares(ready, whole)
+        if self.stage.recipe.perturbation == "global":
+            return self._of_pieces(rule, shares)
+        total, losses = [torch.zeros_like(weight) for weight in self.weights], []
+        with self._complete(total):
+            for share in shares:  # SAM perturbs by the part's own gradient
+                value = partial(share.loss, method=self.stage.method, logits=self.logits)
+                grads, seen = self._under(rule, value)
+                add_(total, grads)
+                losses += seen
+        return total, losses
+
+    def _under(self, rule: Rule, value: Callable[[str], Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        losses: list[Tensor] = []
+
+        def loss(part: str) -> Tensor:
+            found = value(part)
+            losses.append(found.detach())
+            return found
+
+        return rule(self.network.model, loss), losses[:: rule.passes]
+
+    def _of_pieces(self, rule: Rule, shares: Sequence["Share"]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what a rule makes of all parts of all processes: it sees one batch."""
+        losses: list[Tensor] = []
+
+        def loss(part: str) -> Pieces:
+            total = torch.zeros((), device=self.network.device, dtype=self.network.dtype)
+            losses.append(total)
+
+            def value(share: Share) -> Tensor:
+                found = share.loss(part, self.stage.method, self.logits)
+                total.add_(found.detach())
+                return found
+
+            return Pieces([partial(value, share) for share in shares], self._complete)
+
+        return rule(self.network.model, loss), losses[:: rule.passes]
+
+    @contextmanager
+    def _complete(self, total: list[Tensor]) -> Iterator[None]:
+        with self.stage.group.merged_statistics(self.network.model):
+            yield
+        self.stage.group.sum_(total)
+
+    def _shares(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
+        """Return this process's parts of a batch: their examples, and which share of each stream's rows they are."""
+        found = []
+        places = {name: cut(whole[name], self.parts, self.own) for name in ready}
+        first = {name: cuts[0].start for name, cuts in places.items()}
+        for number in range(len(self.own)):
+            own = {name: cuts[number] for name, cuts in places.items()}
+            batch = {
+                name: Examples(*(part[one.start - first[name] : one.stop - first[name]] for part in ready[name]))
+                for name, one in own.items()
+            }
+            found.append(Share(batch, {name: (one.stop - one.start) / whole[name] for name, one in own.items()}))
+        return found
+
+    def _prepare(self, examples: Examples) -> Examples:
+        augmented = self.augment(examples.images, examples.draws)
+        return examples._replace(images=self.network.prepare(augmented))
+
+    def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
+        for weight, grad in zip(self.weights, grads, strict=True):
+            # Fused optimizers need a gradient laid out like its weight, and a mask may have changed the layout.
+            weight.grad = grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
+        if not isinstance(rule, Masked):
+            optimizer.step()
+            return
+        saved = [weight.detach().clone() for weight in self.weights]
+        optimizer.step()
+        with torch.no_grad():
+            for weight, old, movable in zip(self.weights, saved, rule.movable, strict=True):
+                weight.copy_(torch.where(movable, weight, old))
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a batch.
+
+    Attributes:
+        batch: its examples by stream; shares: which share of each stream's whole batch they are, in [0, 1].
+    """
+
+    batch: Mapping[str, Examples]
+    shares: Mapping[str, float]
+
+    def loss(self, part: str, method: Method, logits: Logits) -> Tensor:
+        """Return what this part adds to a loss that is a mean over the whole batch; 0 where it has no row."""
+        if part == "all" and len(set(self.shares.values())) > 1:  # streams that do not divide alike
+            pieces = [self.loss(one, method, logits) for one in method.parts if one != part]
+            return torch.stack(pieces).sum()
+        stream = part if part in self.shares else next(iter(self.shares))
+        share = self.shares[stream]
+        return share * method.loss(part, self.batch, logits) if share else torch.zeros(
+            (), device=logits.epoch.device, dtype=logits.epoch.dtype, requires_grad=True
+        )  # fmt: skip
+
+
+def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """Return the base optimizer; its learning rate is a tensor, so that a captured step can follow it."""
+    device = weights[0].device
+    gpu = device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device, dtype=torch.float32 if gpu else torch.float64)  # CUDA reads float32
+    shared: dict[str, Any] = {"lr": lr, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(weights, momentum=recipe.momentum, **shared)
+    adaptive = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return adaptive(weights, capturable=gpu, **shared)
+
+
+def frozen_copy(network: Network) -> Network:
+    """Return the network in evaluation mode with weights that take no gradient, as a teacher."""
+    for parameter in network.model.parameters():
+        parameter.requires_grad_(False)
+    network.model.eval()
+    return network
