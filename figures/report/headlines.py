@@ -45,7 +45,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Answer:
-    """One part of the first screen: a heading, the headline that stands for it, and the other items with its verdict."""
+    """One part of the first screen: a heading, the headline that stands for it, the other items with its verdict."""
 
     name: str
     headline: Headline | None
@@ -117,5 +117,5 @@ def summary(records: Records, folder: Path, page: Path) -> list[str]:
         *lines,
         f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro report'}",
         "A word you do not know: repro explain ToW. All verdicts: repro claims.",
-        "Next: repro theory --signal-strength 0.7 --alpha 0.5; your own model: empirical.unlearn(model, retain, forget)",
+        "Next: repro theory --signal-strength 0.7 --alpha 0.5; yours: empirical.unlearn(model, retain, forget)",
     ]

@@ -54,11 +54,14 @@ def _tow(axes: Any, data: Table, theme: Theme) -> bool:
         cells = rows[rows["rule"] == rule].set_index("difficulty").reindex(sets)
         x = [k + 0.16 * (place - (len(rules) - 1) / 2) for k in range(len(sets))]
         spread = [cells["mean"] - cells["low"], cells["high"] - cells["mean"]]
-        axes.errorbar(x, cells["mean"], yerr=spread, label=rule_label(rule), **theme.lines(str(rule)) | {"linestyle": "none"})
+        axes.errorbar(
+            x, cells["mean"], yerr=spread, label=rule_label(rule), **theme.lines(str(rule)) | {"linestyle": "none"}
+        )
     floor = rows.drop_duplicates("difficulty").set_index("difficulty").reindex(sets)
     for k, (middle, half) in enumerate(zip(floor["floor"], floor["floor_sd"], strict=True)):
         label = "another retrained model" if k == 0 else None
-        axes.fill_between([k - 0.4, k + 0.4], middle - half, middle + half, color=theme.ink, alpha=0.15, lw=0, label=label)
+        ends = (middle - half, middle + half)
+        axes.fill_between([k - 0.4, k + 0.4], *ends, color=theme.ink, alpha=0.15, lw=0, label=label)
     axes.set_xticks(range(len(sets)), sets)
     axes.set(xlabel="forget set: how memorized", ylabel="ToW (1: as retrained)")
     return len(rules) > 1
