@@ -182,9 +182,9 @@ class Selection:
 
     chosen: Sequence[Record]
 
-    def records(self, kind: str | None = None) -> list[Record]:
-        """Return the chosen records, of one kind if named."""
-        return [record for record in self.chosen if kind in (None, record.kind)]
+    def records(self, *kinds: str) -> list[Record]:
+        """Return the chosen records, of some kinds if named."""
+        return [record for record in self.chosen if not kinds or record.kind in kinds]
 
     def verify(self) -> list[str]:
         """Return no problems: these records were written by this very process."""
