@@ -91,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", required=True, help="interpreter, such as python3.13")
     chosen = parser.parse_args().python
+    os.environ.pop("PYTHONPATH", None)  # a checkout on the path would count as installed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder)
