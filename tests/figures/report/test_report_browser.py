@@ -250,7 +250,7 @@ def test_no_table_scrolls_inside_itself_and_on_a_phone_its_cells_are_named(brows
             assert inner <= outer <= screen
     narrow(browser, 390)
     shown = "return getComputedStyle(document.querySelector('#results td'), '::before').content"
-    assert browser.execute_script(shown) == '"signal_strength"'
+    assert browser.execute_script(shown) == '"signal strength"'
     broken = "return [...document.querySelectorAll('.claims .verdict')].map(v => v.getClientRects().length)"
     assert set(browser.execute_script(broken)) == {1}
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
