@@ -14,6 +14,11 @@ OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
 ENDING, MODELS, PICTURES = "repro/base/ending.py", "repro/commands/models.py", "figures/report/pictures.py"
+SNAPSHOTS, UMAP, OF_UMAP = (
+    "figures/tables/snapshots.py",
+    "figures/networks/umap.py",
+    "tests/figures/networks/test_umap.py",
+)
 CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py"
 
 BUGS = [
@@ -75,6 +80,9 @@ BUGS = [
     (CELLS, "if len(values) == 1 or (values and name in names[:2])", "if values", OF_CELLS),
     (CELLS, " or (values and name in names[:2])", "", OF_CELLS),
     (FILES, "if wide else lines", "if False else lines", OF_FILES),
+    (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
+    (SNAPSHOTS, "return [before, *beside,", "return [before,", OF_UMAP),
+    (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),
     (PLOTS, 'mean["kappa_retain"] + mean["kappa_forget"]', 'mean["kappa_retain"]', OF_PAGE),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]
