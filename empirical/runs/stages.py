@@ -65,7 +65,7 @@ def trained(
         log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device)
         if keep and group.first:
-            provenance = workspace.provenance(**facts, resumed=log.resumed)
+            provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
             workspace.store.save_model(key, save(weights(network)), provenance)
             pauses.kept.clear()
         if pauses.ending.came is not None:

@@ -4,7 +4,9 @@ The first steps of every batch shape run eagerly on a side stream: they are real
 time, the warm-up that capture needs. After that a step copies its rows into fixed buffers and replays the graph.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -35,6 +37,8 @@ class Graphs(Protocol):
 
     def capture(self, work: Callable[[], Tensor]) -> Recording: ...
 
+    def wait(self) -> None: ...
+
 
 class CudaGraphs:
     """CUDA graphs of work on a side stream, where capture must happen.
@@ -44,6 +48,7 @@ class CudaGraphs:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.stream = torch.cuda.Stream(device)
 
     def run(self, work: Callable[[], Tensor]) -> Tensor:
@@ -60,6 +65,26 @@ class CudaGraphs:
         with torch.cuda.graph(graph, stream=self.stream):
             result = work()
         return Recording(graph.replay, result)
+
+    def wait(self) -> None:
+        """Wait for the device, to tell the time of what was asked of it."""
+        torch.cuda.synchronize(self.device)
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent on what happens once: code generation in a step's first call, and recording."""
+
+    seconds: float = 0.0
+
+    @contextmanager
+    def running(self, graphs: Graphs) -> Iterator[None]:
+        """Add the time of a block, from an idle device to an idle device."""
+        graphs.wait()
+        started = time.perf_counter()
+        yield
+        graphs.wait()
+        self.seconds += time.perf_counter() - started
 
 
 @dataclass
@@ -98,17 +123,20 @@ class GraphRunner:
         images: all training images `(n, c, h, w)` on the network's device; None where `fetch` gives images.
         counter: counts gradients while Python runs the step; replays are added to it.
         graphs: records and replays.
+        preparing: takes the time of each first step, which generates code, and of recording.
     """
 
     def __init__(
-        self, step: Update, network: Network, images: Tensor | None, *, fetch: Fetch, counter: Counter, graphs: Graphs
-    ) -> None:
+        self, step: Update, network: Network, images: Tensor | None, *, fetch: Fetch, counter: Counter, graphs: Graphs,
+        preparing: Stopwatch,
+    ) -> None:  # fmt: skip
         self.step = step
         self.counter = counter
         self.network = network
         self.images = images
         self.fetch = fetch
         self.graphs = graphs
+        self.preparing = preparing
         self.captured: dict[tuple[str, ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
@@ -120,7 +148,9 @@ class GraphRunner:
         captured = self.captured.setdefault(tuple(inputs), Captured())
         if captured.recording is None and captured.eager_steps < WARMUP_STEPS:
             captured.eager_steps += 1
-            return self.graphs.run(lambda: self._step(inputs))
+            first = captured.eager_steps == 1
+            with self.preparing.running(self.graphs) if first else nullcontext():
+                return self.graphs.run(lambda: self._step(inputs))
         recording = captured.recording or self._capture(captured, inputs)
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
         copy_(targets, [part for parts in inputs.values() for part in parts])
@@ -132,7 +162,8 @@ class GraphRunner:
         """Record the step on buffers of its own; the examples it counts are those of one replay."""
         captured.buffers = {name: tuple(part.clone() for part in parts) for name, parts in inputs.items()}
         counted = self.counter.evaluated
-        captured.recording = self.graphs.capture(lambda: self._step(captured.buffers))
+        with self.preparing.running(self.graphs):
+            captured.recording = self.graphs.capture(lambda: self._step(captured.buffers))
         captured.examples, self.counter.evaluated = self.counter.evaluated - counted, counted
         return captured.recording
 

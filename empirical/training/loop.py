@@ -14,7 +14,7 @@ from empirical.models.network import Network
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Feed, Order
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
-from empirical.training.graph import CudaGraphs, GraphRunner, Graphs
+from empirical.training.graph import CudaGraphs, GraphRunner, Graphs, Stopwatch
 from empirical.training.step import Stage, Step
 from empirical.training.together import cut
 from repro.base.settings import reject
@@ -31,7 +31,8 @@ class Log:
         epochs: one row an epoch: mean loss, learning rate, and what was observed in it.
         gradient_evaluations: gradients of single examples that were computed.
         diverged_at: `{epoch, step}` of the first loss that is not finite, or None.
-        seconds: wall time of the loop, without looking and writing states.
+        seconds: wall time of the loop, without looking, writing states and preparing.
+        seconds_preparing: wall time of the first step of each kind, which generates code, and of recording it.
         resumed: how often it went on from a checkpoint.
     """
 
@@ -39,6 +40,7 @@ class Log:
     gradient_evaluations: int = 0
     diverged_at: dict[str, int] | None = None
     seconds: float = 0.0
+    seconds_preparing: float = 0.0
     resumed: int = 0
 
 
@@ -95,8 +97,9 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
     return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
 
 
-def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner:
+def make_runner(step: Step, engine: str, graphs: Graphs | None = None, preparing: Stopwatch | None = None) -> Runner:
     """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
+    preparing = preparing or Stopwatch()
     stage, network = step.stage, step.network
     images: Any = stage.images
 
@@ -113,7 +116,7 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None) -> Runner
     if possible and graphs is not None:
         fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
         held = None if read else images
-        return GraphRunner(step, network, held, fetch=fetch, counter=step.logits, graphs=graphs)
+        return GraphRunner(step, network, held, fetch=fetch, counter=step.logits, graphs=graphs, preparing=preparing)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
         sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
@@ -148,12 +151,14 @@ def fit(
     course = Course(step, Watch(step, observe), pauses)
     course.resume()
     network.model.train()
-    runner = make_runner(step, engine, graphs)
+    runner = make_runner(step, engine, graphs, course.preparing)
     with pauses.ending.at_checkpoints() if pauses else nullcontext():
         while not course.done:
             if course.epoch in stage.later:
                 step.set_rule(stage.later[course.epoch])
-                runner = make_runner(step, engine, graphs)  # a captured step is one of the rule before
+                runner = make_runner(
+                    step, engine, graphs, course.preparing
+                )  # a captured step is one of the rule before
             _epoch(course, runner)
     course.finish()
     for weight in step.weights:
@@ -168,6 +173,7 @@ class Course:
     Attributes:
         step, watch, pauses: what takes the steps, looks at the network, and writes states.
         log: the finished epochs; epoch: how many these are; losses: those of the epoch under way, one a step.
+        preparing: the time of what happens once, in this process.
     """
 
     step: Step
@@ -176,6 +182,7 @@ class Course:
     log: Log = field(default_factory=Log)
     epoch: int = 0
     losses: list[Tensor] = field(default_factory=list)
+    preparing: Stopwatch = field(default_factory=Stopwatch)
     _started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -211,6 +218,7 @@ class Course:
     def finish(self) -> None:
         """Close the log; weights that the very last step made infinite are a divergence too."""
         self.log.seconds = self.seconds()
+        self.log.seconds_preparing += self.preparing.seconds
         if self.log.diverged_at is None and not all(bool(weight.isfinite().all()) for weight in self.step.weights):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
         if self.pauses is not None and self.step.stage.group.first:
@@ -218,7 +226,7 @@ class Course:
 
     def seconds(self) -> float:
         """Return the time spent training, that of the processes before included."""
-        aside = self.watch.seconds + (self.pauses.written if self.pauses else 0.0)
+        aside = self.watch.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
         return time.perf_counter() - self._started - aside
 
     def state(self) -> bytes:

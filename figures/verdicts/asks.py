@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.cells import CELL, low_polarity, main_runs, main_study, unlearn_table
-from figures.tables.floor import with_references
 from figures.tables.intervals import effect_text, interval, summarize
 from figures.tables.names import GRADED, family, method_label
 from figures.tables.pairs import by_cell, rule_differences
@@ -87,8 +86,8 @@ def mask_ablation(records: Records) -> Finding:
 
 def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:
     """Answer asks 5 and 7: a number under some rules minus under SGD, same cell and seed; claimed to be greater."""
-    runs = main_runs(records, having=metric)
-    differences = rule_differences(with_references(unlearn_table(runs)), metric, rules=rules)
+    runs, table, _ = main_study(records, metric)
+    differences = rule_differences(table, metric, rules=rules)
     name = lambda row: f"{method_label(row.method)}, pretrained {row.pretrain}"  # noqa: E731
     return from_differences(differences, ["method", "pretrain"], name, what=f"{metric} minus that of SGD", runs=runs)
 

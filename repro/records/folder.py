@@ -10,12 +10,12 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from repro.base.errors import IntegrityError
-from repro.records.identity import plain, run_id
+from repro.records.identity import plain, run_id, run_id_of_read
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 
 RESULT = "result.json"
@@ -103,7 +103,7 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def read_marker(path: Path) -> dict[str, Any]:
+def read_marker(path: str | Path) -> dict[str, Any]:
     """Return what a marker says, compared with its own hash; markers of before that hash carry none.
 
     Raises:
@@ -122,7 +122,7 @@ def read_marker(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_checked(path: Path, sha: str | None = None) -> bytes:
+def read_checked(path: str | Path, sha: str | None = None) -> bytes:
     """Return the bytes of a file, compared with the hash it should have.
 
     Raises:
@@ -157,22 +157,23 @@ def read_folder(folder: Path) -> Record | None:
         IntegrityError: naming the file that is damaged.
     """
     for attempt in range(TRIES):
-        stamp = _stamp(folder / RESULT)
+        stamp = _stamp(f"{folder}/{RESULT}")
         if stamp is None:
             return None
         try:
             return _read(folder)
         except IntegrityError:
-            if _stamp(folder / RESULT) == stamp or attempt == TRIES - 1:
+            if _stamp(f"{folder}/{RESULT}") == stamp or attempt == TRIES - 1:
                 raise  # nobody has rewritten it meanwhile: a writer removes the marker first
     return None
 
 
 def _read(folder: Path) -> Record:
-    done = read_marker(folder / RESULT)
+    place = f"{folder}/"  # a path object a file would take longer than reading it
+    done = read_marker(place + RESULT)
     hashes: dict[str, str] = done["files"]
-    raw = {name: read_checked(folder / name, sha) for name, sha in hashes.items()}
-    config, provenance = (_object(raw.get(name, b""), folder / name) for name in ("config.json", "provenance.json"))
+    raw = {name: read_checked(place + name, sha) for name, sha in hashes.items()}
+    config, provenance = (_object(raw.get(name, b""), place + name) for name in ("config.json", "provenance.json"))
     fault = record_fault(done, config, folder.name)
     if fault:
         raise _damaged(folder, fault)
@@ -185,13 +186,21 @@ def _read(folder: Path) -> Record:
 
 
 def shared_words(values: Any) -> Any:
-    """Return JSON values with their keys and short texts held once for all records: a half of what many take."""
-    kind = type(values)
-    if kind is str:
+    """Return JSON values with their keys and short texts held once for all records: a third of what many would take."""
+    if type(values) is str:
         return sys.intern(values) if len(values) <= SHORT else values
-    if kind is dict:
-        return {sys.intern(k): shared_words(v) if type(v) in HOLDERS else v for k, v in values.items()}
-    return [shared_words(one) for one in values] if kind is list else values
+    if type(values) is list:
+        return [shared_words(one) for one in values]
+    if type(values) is dict:
+        held = [shared_words(one) if type(one) in HOLDERS else one for one in values.values()]
+        return dict(zip(_keys(tuple(values)), held, strict=True))
+    return values
+
+
+@lru_cache(maxsize=4096)
+def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the same names, always the first of equal ones."""
+    return names
 
 
 def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) -> str:
@@ -211,7 +220,7 @@ def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) 
         return "its config is not an object"
     if type(config.get("schema")) is not int:
         return f"schema = {config.get('schema')!r}: must be a whole number"
-    hashed = run_id(done["kind"], identity, config["schema"])
+    hashed = run_id_of_read(done["kind"], identity, config["schema"])
     if hashed != name:
         return f"its config hashes to {hashed}"
     return "" if done["run_id"] == name else f"says it is {done['run_id'][:40]}"
@@ -245,7 +254,7 @@ def _identity_faults(folder: Path, marker: Path) -> list[str]:
         return [str(error)]
 
 
-def _object(raw: bytes, path: Path) -> dict[str, Any]:
+def _object(raw: bytes, path: str | Path) -> dict[str, Any]:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -255,16 +264,16 @@ def _object(raw: bytes, path: Path) -> dict[str, Any]:
     return found
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def _stamp(path: str) -> tuple[int, ...] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _damaged(path: Path, what: str) -> IntegrityError:
-    return IntegrityError(f"{_shown(path)}: {what}")
+def _damaged(path: str | Path, what: str) -> IntegrityError:
+    return IntegrityError(f"{_shown(Path(path))}: {what}")
 
 
 def _shown(path: Path) -> str:

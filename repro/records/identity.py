@@ -69,3 +69,9 @@ def derive_seed(root: int, *names: Any) -> int:
 def run_id(kind: str, config: Any, schema: int = SCHEMA) -> str:
     """Return the identity of a run: 16 hex digits of the sha256 of its kind, its config and the schema version."""
     return digest({"kind": kind, "schema": schema, "config": config})
+
+
+def run_id_of_read(kind: str, identity: Mapping[str, Any], schema: int) -> str:
+    """Return `run_id` of an identity that was read from JSON, whose values are plain already."""
+    text = _text({"kind": kind, "schema": schema, "config": identity})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -86,6 +86,9 @@ class ReplayOnCpu:
         self.recordings.append(recorded)
         return Recording(recorded.replay, result)
 
+    def wait(self) -> None:
+        """Nothing is under way when Python goes on."""
+
 
 def tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

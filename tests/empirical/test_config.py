@@ -23,6 +23,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rule": "sam-big"}, r"radius"),
     ({"rule": "minmax-minmax"}, r"nested at most once"),
     ({"pretrain": "minmax"}, r"pretrain = 'minmax': must be a rule of one loss"),
+    ({"pretrain": "retain-sam-0.1"}, r"pretrain = 'retain-sam-0.1': must be a rule of one loss"),
+    ({"retrain": "masked-sgd"}, r"retrain = 'masked-sgd': must be a rule of one loss"),
     ({"difficulty": "hihg"}, r"did you mean 'high'"),
     ({"difficulty": "index"}, r"forget_index"),
     ({"forget_fraction": 1.0}, r"forget_fraction = 1.0: must be in \(0, 1\)"),
@@ -55,6 +57,11 @@ def test_a_bad_setting_is_named(settings: dict[str, Any], message: str) -> None:
 ])  # fmt: skip
 def test_rule_labels_are_read(label: str, spec: RuleSpec) -> None:
     assert parse_rule(label) == spec
+
+
+@pytest.mark.parametrize(("retrain", "rule"), [("pretrain", "sam-0.1"), ("none", "sam-0.1"), ("sgd", "sgd")])
+def test_the_reference_is_trained_as_the_original_unless_a_rule_is_named(retrain: str, rule: str) -> None:
+    assert RunConfig(pretrain="sam-0.1", retrain=retrain).retrain_rule == rule
 
 
 def test_options_are_read_as_toml_values() -> None:

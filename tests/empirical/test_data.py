@@ -179,9 +179,22 @@ def test_a_folder_reads_the_same_in_memory_and_streamed(tmp_path: Path) -> None:
     streamed = load(tmp_path, "folder", dataset_options="folder=pets, size=16, memory=0")
     assert isinstance(streamed.train_images, StreamedImages)
     assert held.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert held.train_names == tuple(f"{name}/{number}.png" for name in ("cat", "dog") for number in range(3))
     index = torch.tensor([4, 0])
     assert torch.equal(held.train_images[index], streamed.train_images[index])
     assert [len(chunk) for chunk in streamed.train_images.split(4)] == [4, 2]
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (40, 20)])
+def test_the_middle_is_cut_out_of_an_image_that_is_no_square(tmp_path: Path, shape: tuple[int, int]) -> None:
+    folder(tmp_path)
+    pixels = np.zeros(shape, np.uint8)
+    middle = tuple(slice(edge // 2 - 10, edge // 2 + 10) for edge in shape)
+    pixels[middle] = 255
+    Image.fromarray(pixels).save(tmp_path / "pets" / "train" / "cat" / "0.png")
+    seen = load(tmp_path, "folder", dataset_options="folder=pets, size=10").train_images[0]
+    assert seen.shape == (3, 10, 10)
+    assert bool((seen[:, 1:-1, 1:-1] == 255).all()), "its black ends are left out"
 
 
 def test_a_run_reads_its_images_from_disk(tmp_path: Path, store: Store) -> None:
@@ -224,3 +237,11 @@ def test_images_are_scaled_and_normalized_once_unless_asked() -> None:
     twice = Network(model, (0.1,), (0.5,), normalize_twice=True).prepare(image)
     assert once.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5])
     assert twice.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5 / 0.5 - 0.1 / 0.5])
+
+
+def test_images_that_are_numbers_already_are_left_as_they_were() -> None:
+    network = Network(torch.nn.Linear(1, 1), (0.1,) * 3, (0.5,) * 3)
+    images = torch.full((2, 3, 4, 4), 0.3).to(memory_format=torch.channels_last)  # nothing has to be changed of it
+    first, again = network.prepare(images), network.prepare(images)
+    assert torch.equal(first, again)
+    assert images.unique().tolist() == pytest.approx([0.3])

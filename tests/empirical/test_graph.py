@@ -1,5 +1,6 @@
 """The GPU engine without a GPU: replayed steps are the eager ones, bit for bit, and the stand-in would notice."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +13,12 @@ from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
 from empirical.settings.switches import Fidelity
-from empirical.training import graph, loop
+from empirical.training import graph, step
 from empirical.training.batches import Examples
+from empirical.training.graph import Recording
 from empirical.training.loop import Log, fit
 from empirical.training.rules import Plain, gradient
-from empirical.training.step import Logits, Stage
+from empirical.training.step import Logits, Stage, Step
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import make_network, state
@@ -55,6 +57,20 @@ def test_scrub_replays_a_graph_of_each_of_its_two_steps() -> None:
     graphs = ReplayOnCpu()
     fit(make_network(), build(METHODS["scrub"], "sgd"), "graph", graphs=graphs)
     assert len(graphs.recordings) == 2
+
+
+class SlowToRecord(ReplayOnCpu):
+    def capture(self, work: Callable[[], Tensor]) -> Recording:
+        time.sleep(0.3)
+        return super().capture(work)
+
+
+def test_recording_is_timed_apart_from_training() -> None:
+    stage, started = build(METHODS["scrub"], "sgd"), time.perf_counter()
+    log = fit(make_network(), stage, "graph", graphs=SlowToRecord())
+    assert log.seconds_preparing > 2 * 0.3
+    assert log.seconds + log.seconds_preparing <= time.perf_counter() - started
+    assert fit(make_network(), stage, "eager").seconds_preparing == 0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -136,8 +152,8 @@ def test_the_stand_in_notices_a_learning_rate_that_is_a_python_number(monkeypatc
     def set_number(step: Any, lr: float) -> None:
         step.optimizers[0].param_groups[0]["lr"] = lr
 
-    monkeypatch.setattr(loop, "make_optimizer", with_numbers)
-    monkeypatch.setattr(loop.Step, "set_rate", set_number)
+    monkeypatch.setattr(step, "make_optimizer", with_numbers)
+    monkeypatch.setattr(Step, "set_rate", set_number)
     assert "head.weight" in disagreements(build(Finetune(), "sgd"))
 
 

@@ -14,7 +14,14 @@ from empirical.registry import Metric
 from empirical.runs import evaluations, stages
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys, forget_choice, ordered_metrics, pretrain_key, retrain_key
+from empirical.settings.keys import (
+    again_key,
+    evaluation_keys,
+    forget_choice,
+    ordered_metrics,
+    pretrain_key,
+    retrain_key,
+)
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.measure import measure_runs
@@ -145,6 +152,27 @@ def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
     assert retrain_key(same, forget_choice(same)).id == retrain_key(configs[0], forget_choice(configs[0])).id
 
 
+def test_the_method_retrain_trains_the_reference_under_the_runs_rule() -> None:
+    cell = RunConfig(method="retrain", pretrain="sgd", rule="sgd")
+    rows = forget_choice(cell)
+    assert again_key(cell, rows).id == retrain_key(cell, rows).id
+    assert again_key(replace(cell, unlearn_seed=1), rows).id != retrain_key(cell, rows).id
+    under_sam = replace(cell, rule="sam-0.1")
+    assert again_key(under_sam, rows).id == retrain_key(replace(cell, retrain="sam-0.1"), rows).id
+    assert again_key(under_sam, rows).id != again_key(cell, rows).id
+
+
+def test_a_run_without_a_metric_that_is_asked_for_is_not_finished(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    record = run(small(metrics=("accuracy",)), store, CPU)
+    (cell,) = with_data([small(metrics=("accuracy",))], CPU)
+    found = Finished([store]).find("unlearn", cell)
+    assert found is not None
+    assert found.run_id == record.run_id
+    assert Finished([store]).find("unlearn", replace(cell, metrics=("accuracy", "margins"))) is None
+
+
 def write_parquet(folder: Path, shade: int) -> Path:
     import io
 
@@ -190,7 +218,10 @@ def test_a_file_that_changes_is_read_again(pictures: Callable[..., Runtime]) -> 
     runtime = pictures("a")
     before = data_digest(CIFAR, runtime)
     assert data_digest(CIFAR, runtime) == before
-    pictures("a", shade=1)
+    path = Path(runtime.data_root) / "cifar10-train.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1  # of the same size
+    path.write_bytes(damaged)
     assert data_digest(CIFAR, runtime) != before
 
 

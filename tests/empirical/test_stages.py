@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from empirical.metrics.outputs import model_outputs
@@ -15,6 +17,7 @@ from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import subset_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig
 from repro.records.store import Store
 
@@ -140,6 +143,17 @@ def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Wo
     assert record.result["outside_accuracy"] < 0.75
     assert record.result["mean"] == pytest.approx(np.nanmean(record.arrays()["scores"]))
     assert record.result["mean"] > 0.3
+
+
+def test_subset_models_of_another_seed_are_other_models_of_the_same_images(shared: Workspace) -> None:
+    config = MemorizationConfig("signal-noise", "side=8, n=20, n_test=10", subsets=4, epochs=1, batch_size=8)
+    weights = []
+    for one in (config, replace(config, seed=1)):
+        SubsetModels(one, shared).correct(0, np.arange(20) < 14)
+        kept = shared.store.find_model(subset_key(one.training(), one.fraction, 0).id)
+        assert kept is not None
+        weights.append(load_file(kept / "weights.safetensors")["head.weight"])
+    assert not torch.equal(*weights)
 
 
 def test_a_memorization_estimate_belongs_to_the_data_and_the_forget_seed(small: Small, shared: Workspace) -> None:

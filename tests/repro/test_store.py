@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
-from repro.records.damage import collected
+from repro.records import folder as folders
+from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
@@ -271,6 +272,29 @@ def test_a_reader_beside_a_writer_never_takes_a_rewrite_for_damage(tmp_path: Pat
     assert not (tmp_path / "damaged").exists()
 
 
+def test_a_rewrite_that_is_cut_off_leaves_no_run_and_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save("benchmark", {"a": 1}, result={"x": 1})
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "replace_file", full)
+        with pytest.raises(OSError, match="no space"):
+            store.save("benchmark", {"a": 1}, result={"x": 2})
+    with collected() as damaged:
+        assert store.records() == []
+    assert damaged == []
+
+
+def test_damage_that_is_met_twice_is_named_once() -> None:
+    heard: list[str] = []
+    with collected(heard.append) as damaged:
+        for line in ("a: torn", "b: torn", "a: torn"):
+            name_damage(line)
+    assert damaged == heard == ["a: torn", "b: torn"]
+
+
 def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -341,6 +365,25 @@ def test_a_pack_changed_by_hand_is_named_and_its_other_rows_are_read(store: Stor
     assert lines
 
 
+def test_a_row_that_is_gone_is_named_by_its_id(store: Store, tmp_path: Path) -> None:
+    path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
+    (first, _) = PackedStore(path).records()
+    edit(path, lambda rows: rows.pop(0))
+    assert any(first.run_id in line and "missing" in line for line in PackedStore(path).verify())
+
+
+def test_a_row_of_another_run_is_named_even_where_no_manifest_lists_it(store: Store, tmp_path: Path) -> None:
+    path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
+
+    def another(rows: list[dict[str, Any]]) -> None:
+        rows[0].update(config=rows[1]["config"], identity=rows[1]["identity"])
+        rows[0]["sha256"] = _sha(rows[0])
+
+    edit(path, another, manifest=False)
+    (line,) = PackedStore(path).verify()
+    assert "its config hashes to" in line
+
+
 def test_a_pack_without_a_manifest_is_read_and_its_doubled_rows_are_named(store: Store, tmp_path: Path) -> None:
     path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
     edit(path, lambda rows: None, manifest=False)
@@ -363,6 +406,13 @@ def test_a_file_that_is_no_pack_is_named_and_skipped(tmp_path: Path) -> None:
 def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no path"):
         pack_path(name, tmp_path)
+
+
+def test_an_id_that_two_runs_start_with_is_none_of_them() -> None:
+    found = [Record(name, "benchmark", "ok", {}, {}, {}) for name in ("ab12", "ab34")]
+    with pytest.raises(MissingDataError, match="2 runs start with it"):
+        pick(found, "ab")
+    assert pick(found, "ab3").run_id == "ab34"
 
 
 @pytest.mark.parametrize("prefix", ["", "zz"])
