@@ -61,7 +61,12 @@ def upload(folder: Path, name: str) -> None:
         MissingDataError: when it cannot be reached, or does not let us in.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of whichever client
+        LocalTokenNotFoundError,
+    )
 
     hub = HfApi()
     try:
