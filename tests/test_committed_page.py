@@ -15,6 +15,37 @@ def test_the_committed_page_is_what_the_committed_records_say(tmp_path: Path) ->
     assert written.read_text() == (ROOT / "paper_repro.md").read_text()
 
 
+def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:
+    """Every number of its five sentences, in the words of the page or from the cell they name."""
+    import re
+
+    from figures.tables.records import Records
+    from figures.verdicts.paper_repro import assess
+
+    records = Records(readers(Store(tmp_path / "empty"), ROOT / "results")[1:])
+    said = re.findall(r"^\d\. (.*?)(?=\n\d\. |\n\n)", (ROOT / "README.md").read_text(), re.M | re.S)
+    said = [" ".join(one.split()) for one in said]
+    assert len(said) == 5
+    found = {one.item.title: one.finding for one in assess(records)}
+    share = re.search(r"(\d+)%", found["Finding 4"].effect)
+    assert share
+    assert f"in {share[1]} % of resamples" in said[0]
+    # -0.014 [-0.043, +0.015], 0.3 x floor 0.049
+    effect, _, floors = found["Finding 1a"].effect.partition(", 0")
+    assert effect in said[1]
+    assert floors.startswith(".3 x")
+    assert "a third of the noise floor" in said[1]
+    for rule in ("sgd", "sam"):
+        [cell] = [cell for cell in records.of("theory") if cell.config["signal_strength"] == 0.5
+                  and cell.config["pretrain"] == cell.config["unlearn"] == rule]  # fmt: skip
+        for name in ("test_error", "forget_error"):
+            values = cell.result["final"][name]
+            assert f"{sum(values) / len(values):.2f}" in said[2]
+    average = re.search(r"doing nothing: (\S+) on average", found["Ask 8b"].number)
+    assert average
+    assert f"{average[1]} on average" in said[3]
+
+
 def test_every_committed_record_matches_its_hash(tmp_path: Path) -> None:
     packs = readers(Store(tmp_path / "empty"), ROOT / "results")[1:]
     assert len(packs) >= 5

@@ -74,18 +74,39 @@ def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
         ConfigError: when an example is no pair of an image `(c, h, w)` and a whole number, or the shapes differ.
     """
     datasets = [as_dataset(examples, name) for name, examples in sides]
-    first = torch.as_tensor(datasets[0][0][0])
+    first = torch.as_tensor(_pair(datasets[0], sides[0][0], 0)[0])
     if first.ndim != 3:
         raise reject(sides[0][0], tuple(first.shape), "a dataset of images (c, h, w)", "transform them to tensors")
     labels: list[int] = []
     for (name, _), dataset in zip(sides, datasets, strict=True):
         for place in range(len(dataset)):
-            image, label = dataset[place]
+            image, label = _pair(dataset, name, place)
             if tuple(image.shape) != tuple(first.shape):
                 raise reject(f"{name}[{place}]", tuple(image.shape), f"of the first image's shape {tuple(first.shape)}")
-            labels.append(int(label))
+            labels.append(label)
     ends = tuple(int(end) for end in np.cumsum([len(dataset) for dataset in datasets]))
     return ListedImages(tuple(datasets), ends, (ends[-1], *first.shape), first.dtype), torch.tensor(labels)
+
+
+def _pair(dataset: Any, name: str, place: int) -> tuple[Any, int]:
+    """Return one example, an image and its label.
+
+    Raises:
+        ConfigError: when it is anything else.
+    """
+    example = dataset[place]
+    try:
+        image, label = example
+        torch.as_tensor(image)
+        value = float(label)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = f"{type(example).__name__} of {len(example)}" if isinstance(example, tuple | list) else type(example)
+        raise reject(
+            f"{name}[{place}]", getattr(found, "__name__", found), "a pair (image, label) of a tensor and a number"
+        ) from error
+    if not value.is_integer():
+        raise reject(f"label of {name}[{place}]", value, "a whole number: the place of the right class")
+    return image, int(value)
 
 
 def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:

@@ -121,7 +121,13 @@ def memory_config(**settings: Any) -> RunConfig:
 
 
 def network_of(model: nn.Module, images: Any) -> Network:
-    """Return a model whose images enter as they are; one without `features` and `head` is wrapped."""
+    """Return a model whose images enter as they are; one without `features` and `head` is wrapped.
+
+    Raises:
+        ConfigError: when it is no module with weights.
+    """
+    if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
+        raise reject("model", type(model).__name__, "an nn.Module with weights")
     channels = images.shape[1]
     known = callable(getattr(model, "features", None)) and callable(getattr(model, "head", None))
     weight = next(model.parameters())

@@ -24,7 +24,7 @@ from repro.records.record import Record
 
 LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
 # What the readers of two libraries raise on bytes that are not theirs.
-UNREADABLE = (RuntimeError, OSError, ValueError, TypeError, EOFError, KeyError, UnpicklingError, SafetensorError)
+UNREADABLE = (RuntimeError, OSError, ValueError, TypeError, EOFError, KeyError, SafetensorError)
 # How our wrappers name the layers of other libraries: torchvision's ResNets, timm's models.
 RENAMED = (
     lambda name: name,
@@ -89,6 +89,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load(path.read_bytes())
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # torch's own words end in how to run the code in the file
+        reason = "neither safetensors nor tensors that torch.save wrote; objects are not read, for they are code"
+        raise IntegrityError(f"checkpoint {path.name}: {reason}; save model.state_dict()") from error
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:160]
         raise IntegrityError(f"checkpoint {path.name}: cannot be read as weights ({reason})") from error

@@ -183,7 +183,8 @@ def markdown(table: Table) -> str:
 def latex(table: Table, caption: str = "", name: str = "") -> str:
     """Return a table of texts as a LaTeX tabular with booktabs rules.
 
-    With a name it stands in a `table` with the caption and the label `tab:NAME`, to be `\\input` as it is.
+    With a name it stands in a `table` with the caption and the label `tab:NAME`, to be `\\input` as it is; one of many
+    columns is made as wide as the page.
     """
     head, *body = [" & ".join(_escape(str(cell)) for cell in row) + r" \\"
                    for row in ([*table.columns], *table.itertuples(index=False))]  # fmt: skip
@@ -199,8 +200,11 @@ def latex(table: Table, caption: str = "", name: str = "") -> str:
     ]
     if name:
         label = f"\\label{{tab:{name.removeprefix('tab-')}}}"
-        top = ["\\begin{table}", "\\centering", f"\\caption{{{_escape(caption)}}}", label]
-        lines = [*top, *lines, "\\end{table}"]
+        wide = len(table.columns) > 6
+        needs = "booktabs and graphicx" if wide else "booktabs"
+        top = [f"% needs {needs}", "\\begin{table}", "\\centering", f"\\caption{{{_escape(caption)}}}", label]
+        fitted = ["\\resizebox{\\textwidth}{!}{%", *lines, "}"] if wide else lines
+        lines = [*top, *fitted, "\\end{table}"]
     return "\n".join([*lines, ""])
 
 

@@ -18,7 +18,9 @@ SETS = {"forget": "F", "test": "test"}
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw surface above contour for each model (columns) and data set (row pairs), with curvature and basin ratio."""
-    shown = [one for one in snapshots(records, "landscape") if f"landscape_{one.model}_forget" in one.record.arrays()]
+    shown = [
+        one for one in snapshots(records, "landscape", most=4) if f"landscape_{one.model}_forget" in one.record.arrays()
+    ]
     if not shown:
         return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
     sets = [name for name in SETS if all(f"landscape_{one.model}_{name}" in one.record.arrays() for one in shown)]

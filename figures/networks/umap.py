@@ -28,6 +28,9 @@ SEED = 42
 NEIGHBOURS = 10
 FEWEST = 100  # samples; UMAP's neighbourhoods mean nothing among a handful
 MOST = 1500  # samples drawn; more would only cover each other
+# Petroff's ten colours (arXiv 2107.02270), told apart by the colour-blind; an eleventh class has the first again.
+CLASSES = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+NAMED = 12  # classes that can still be named on the map
 ROWS = {"all classes": 40, "largest forget class": 5}  # and UMAP's neighbours, as in the released code
 
 
@@ -46,17 +49,16 @@ def draw(records: Records, theme: Theme) -> Drawing:
     parts = []
     for row, (name, neighbours) in zip(axes, ROWS.items(), strict=True):
         chosen = members[name]
-        pictures = embed(features[0][chosen], [part[chosen] for part in features[1:]], neighbours=neighbours,
-                         cache=records.cache)  # fmt: skip
+        pictures = _pictures(shown, [part[chosen] for part in features], neighbours=neighbours, cache=records.cache)
         row[0].set_ylabel(f"{name}\n({'UMAP' if uses_umap(int(chosen.sum())) else 'principal components'})")
         samples = pd.DataFrame({"label": labels[chosen], "is_forget": is_forget[chosen]})
         for panel, one, part, picture in zip(row, shown, features, pictures, strict=True):
             found = samples.assign(x=picture[:, 0], y=picture[:, 1])[["x", "y", "label", "is_forget"]]
             _scatter(panel, found, theme)
-            if name == "all classes" and panel is not row[0]:
+            if name == "all classes" and one.model == "unlearned":
                 _arrows(panel, (pictures[0], picture), found, theme)
             numbers = feature_numbers(part[chosen], picture, is_forget[chosen])
-            panel.set_xlabel("E_Wp {:.2f}  kNN F {:.2f}  trust {:.2f}".format(*numbers.values()), fontsize=7)
+            panel.set_xlabel("E_Wp {:.2f}, kNN F {:.2f}\ntrust {:.2f}".format(*numbers.values()), fontsize=7)
             parts.append(found.assign(**numbers, row=name, title=one.title, run_id=one.record.run_id))
     for panel, one in zip(axes[0], shown, strict=True):
         panel.set_title(one.title)
@@ -64,6 +66,18 @@ def draw(records: Records, theme: Theme) -> Drawing:
     missing = () if umap_installed() else ("UMAP in place of principal components: repro doctor (extra `figures`)",)
     data = pd.concat(parts, ignore_index=True)
     return Drawing(data, _caption(shown, len(labels)), _alt(data), used_records(shown), missing, figure)
+
+
+def _pictures(
+    shown: list[Snapshot], features: list[np.ndarray], *, neighbours: int, cache: Path | None
+) -> list[np.ndarray]:
+    """Return each model's picture: the original's map, and for a retrained one, whose axes are its own, another."""
+    others = [k for k, one in enumerate(shown) if one.model == "unlearned"]
+    mapped = embed(features[0], [features[k] for k in others], neighbours=neighbours, cache=cache)
+    found = dict(zip([0, *others], mapped, strict=True))
+    alone = [k for k in range(len(shown)) if k not in found]
+    found |= {k: embed(features[k], [], neighbours=neighbours, cache=cache)[0] for k in alone}
+    return [found[k] for k in range(len(shown))]
 
 
 def _subset(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -74,17 +88,17 @@ def _subset(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _scatter(axes: Any, samples: Table, theme: Theme) -> None:
-    """Draw retain samples as dots and forget samples as crosses, a colour a class."""
-    from matplotlib import colormaps
-
-    classes = np.unique(samples["label"])
-    place = np.searchsorted(classes, samples["label"]) / max(len(classes) - 1, 1)
-    colors = colormaps["viridis"](0.05 + 0.85 * place)
+    """Draw retain samples as dots and forget samples as crosses, a colour a class, and its name amid its own."""
+    colors = np.array([CLASSES[int(one) % len(CLASSES)] for one in samples["label"]])
     forget = samples["is_forget"].to_numpy()
     dots = {"s": 4, "alpha": 0.45, "linewidths": 0}
     crosses = {"s": 10, "marker": "X", "alpha": 0.8, "edgecolors": theme.ink, "linewidths": 0.25}
     for members, look in ((~forget, dots), (forget, crosses)):
         axes.scatter(samples["x"][members], samples["y"][members], c=colors[members], rasterized=True, **look)
+    if samples["label"].nunique() <= NAMED:
+        for one, members in samples[~forget].groupby("label"):
+            axes.annotate(str(one), members[["x", "y"]].median().to_numpy(), xytext=(0, 5), textcoords="offset points",
+                          ha="center", fontsize=7, weight="bold", color=theme.ink)  # fmt: skip
     axes.grid(False)
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
 
@@ -103,19 +117,22 @@ def _key(figure: Any, theme: Theme) -> None:
     marks = [("retain", {"marker": ".", "markersize": 6}), ("forget", {"marker": "X", "markersize": 5}),
              ("mean of a class in F, moved", {"marker": r"$\rightarrow$", "markersize": 9})]  # fmt: skip
     handles = [Line2D([], [], color=theme.ink, linestyle="none", label=text, **look) for text, look in marks]
-    title = "colour: class; one seed a panel"
+    title = "colour and number: class; one seed a panel"
     figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)
 
 
 def _caption(shown: list[Snapshot], count: int) -> str:
     first = shown[0].record
-    spread = "; ".join(f"{one.title} {text}" for one in shown if (text := one.number("entanglement_wp")))
+    spread = "; ".join(
+        f"{' '.join(one.title.split())} {text}" for one in shown if (text := one.number("entanglement_wp"))
+    )
     seeds = f" E_Wp over seeds, mean ± standard deviation (seeds): {spread}." if spread else ""
     return (
         f"Penultimate features of {count} samples of {label(first, 'dataset')} in two dimensions by UMAP (seed 42), or "
-        "by principal components in a row of under 100 samples; fitted on the original model's features; the others go "
-        "through the same map, with the same limits and colours. Top: all classes; arrows move each class mean of "
-        "forget samples. Bottom: the largest class of F. Numbers are from the feature space: E_Wp (1: R and F "
+        "by principal components in a row of under 100 samples; fitted on the original model's features; the unlearned "
+        "ones go through the same map, and the retrained one, whose features have axes of their own, through one of "
+        "its own; colours are the same. Top: all classes; numbers name them, arrows move each class mean of forget "
+        "samples. Bottom: the largest class of F. Numbers are from the feature space: E_Wp (1: R and F "
         "indistinguishable), the share of the 10 nearest neighbours of forget samples that are in F, and the picture's "
         f"trustworthiness. Distances in such maps mean little.{seeds} "
         f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed "

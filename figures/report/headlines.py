@@ -1,18 +1,29 @@
 """The findings that matter most, each with its picture: what `make repro` ends with and what the page opens with."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from figures.catalogue import FIGURES
 from figures.tables.records import Records
 from figures.verdicts.paper_repro import Verdict, assess
+from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
 # Item of the page -> its picture, in the order of what matters, whatever the verdict is.
 HEADLINES = {
-    "Theorem 3.3": "fig-theory-phase",
-    "Finding 1a": "fig-tow",
     "Finding 4": "fig-alpha",
+    "Finding 1a": "fig-tow",
     "SAM against SGD in theory": "fig-theory-matched",
+    "Theorem 3.3": "fig-theory-phase",
     "Finding 5a": "fig-mia",
     "Finding 1b": "fig-accuracies",
+}
+# The answers of the first screen, and the verdicts that belong to each.
+ANSWERS = {
+    "What holds": (HOLDS, REGIME),
+    "What does not hold": (CONTRADICTED,),
+    "What holds in part": (MIXED,),
+    "What these records cannot decide": (UNDECIDED,),
 }
 
 
@@ -32,28 +43,65 @@ class Headline:
     figure: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One part of the first screen: a heading, the headline that stands for it, the other items with its verdict."""
+
+    name: str
+    headline: Headline | None
+    others: list[Verdict]
+
+
 def headlines(verdicts: list[Verdict], most: int = 4) -> list[Headline]:
     """Return the first few headlines whose records exist."""
     known = {verdict.item.title: verdict for verdict in verdicts}
     shown = [title for title in HEADLINES if title in known and known[title].finding.records]
     return [
-        Headline(title, known[title].item.statement, finding.verdict, shortened(finding.effect or finding.number),
-                 HEADLINES[title])
+        Headline(title, known[title].item.statement, finding.verdict, shortened(finding.number), HEADLINES[title])
         for title in shown[:most]
         if (finding := known[title].finding)
-    ]  # fmt: skip
+    ]
 
 
-def shortened(text: str, most: int = 110) -> str:
-    """Return a text cut between two words or clauses, never inside a number."""
+def claims_of(verdicts: list[Verdict]) -> list[Verdict]:
+    """Return the verdicts on claims; a figure or a table only repeats the verdicts of the claims it draws."""
+    return [one for one in verdicts if one.item.title not in FIGURES]
+
+
+def answers(verdicts: list[Verdict]) -> list[Answer]:
+    """Return what holds, what does not, what holds in part and what cannot be decided, those that are not empty."""
+    known = headlines(verdicts, len(HEADLINES))
+    found = []
+    for name, words in ANSWERS.items():
+        members = [one for one in claims_of(verdicts) if one.finding.verdict in words]
+        # What is undecided is a list: one of many intervals around zero has nothing to show.
+        first = next((one for one in known if one.verdict in words and UNDECIDED not in words), None)
+        others = [one for one in members if first is None or one.item.title != first.title]
+        if members:
+            found.append(Answer(name, first, others))
+    return found
+
+
+def shortened(text: str, most: int = 150) -> str:
+    """Return a text cut between two clauses or words, never inside a number or a bracket."""
     if len(text) <= most:
         return text
-    clause = text[:most].rsplit(";", 1)[0] if ";" in text[:most] else text[:most].rsplit(" ", 1)[0]
-    return clause.rstrip(" ,:(—")
+    outside = [place for place in range(most) if text[:place].count("[") + text[:place].count("(")
+               == text[:place].count("]") + text[:place].count(")")]  # fmt: skip
+    for end in (r"; ", r", | — | \(", r" "):
+        cuts = [place for place in outside if re.match(end, text[place:])]
+        if cuts:
+            return text[: cuts[-1]].rstrip(" ,:(—")
+    return text[:most]
 
 
-def summary(records: Records, folder: str, page: str) -> list[str]:
-    """Return at most ten lines for a newcomer: what ran, what was found, where to look, what to try next."""
+def summary(records: Records, folder: Path, page: Path) -> list[str]:
+    """Return at most ten lines for a newcomer: what ran, what was found, where to look and what to try next.
+
+    Args:
+        records: what there is.
+        folder: of the figures; page: the report. What has not been written yet is named by the command that does.
+    """
     cells = [record for record in records.of("unlearn") if record.source == "runs"]
     theory = [record for record in records.of("theory") if record.source == "runs"]
     shipped = len(records.all) - sum(record.source == "runs" for record in records.all)
@@ -62,10 +110,12 @@ def summary(records: Records, folder: str, page: str) -> list[str]:
         "Three findings that matter (the word is what the records say of the paper's claim):",
     ]
     for one in headlines(assess(records), 3):
-        lines.append(f"  {one.verdict.upper()}: {one.claim}. {one.number}. See {folder}/{one.figure}.png")
+        picture = folder / f"{one.figure}.png"
+        where = f"See {picture}" if picture.exists() else f"To see it: repro figures {one.figure}"
+        lines.append(f"  {one.verdict.upper()}: {one.claim}. {one.number}. {where}")
     return [
         *lines,
-        f"Everything, with the origin of every number: open {page}",
+        f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro report'}",
         "A word you do not know: repro explain ToW. All verdicts: repro claims.",
-        "Next: repro theory --signal-strength 0.7 --alpha 0.5; your own model: examples/unlearn_your_model.ipynb",
+        "Next: repro theory --signal-strength 0.7 --alpha 0.5; yours: empirical.unlearn(model, retain, forget)",
     ]

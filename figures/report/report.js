@@ -50,6 +50,12 @@ const data = {
     }
   };
 
+  // On a narrow screen a row is a card; each of its cells says which column it is of.
+  const name = (table) => {
+    const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent);
+    for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, place) => { cell.dataset.head = heads[place]; });
+  };
+
   const tableOf = ({ columns, rows }) => {
     const table = document.createElement("table");
     const line = (cells, tag, parent) => {
@@ -59,6 +65,8 @@ const data = {
     line(columns, "th", table.createTHead());
     const body = table.createTBody();
     for (const row of rows) line(row, "td", body);
+    table.className = "cards";
+    name(table);
     return table;
   };
 
@@ -88,13 +96,22 @@ const data = {
     if (button?.matches(".run")) show(button.dataset.run);
     if (button?.matches(".behind")) listRecords(button.dataset.behind, button.dataset.name);
     if (button?.matches(".numbers")) toggleNumbers(button);
+    if (button?.matches(".zoom")) enlarge(button);
   });
 
-  // The first screen shows pictures that stand further down once more.
-  for (const place of document.querySelectorAll(".copy")) {
-    const picture = document.getElementById(place.dataset.figure)?.querySelector("picture");
-    if (picture) place.append(picture.cloneNode(true));
-  }
+  const enlarged = document.getElementById("enlarged");
+  const enlarge = (button) => {
+    const picture = button.querySelector("picture").cloneNode(true);
+    const image = picture.querySelector("img");
+    image.removeAttribute("width");
+    image.removeAttribute("height");
+    enlarged.querySelector(".room").replaceChildren(picture);
+    enlarged.showModal();
+  };
+
+  // A link to what stands in a folded part unfolds it; so does printing.
+  const unfold = (place) => { for (let up = place; up; up = up.parentElement) if (up.tagName === "DETAILS") up.open = true; };
+  window.addEventListener("hashchange", () => unfold(document.getElementById(location.hash.slice(1))));
 
   const number = (text) => {
     const match = text.trim().match(/^[-+−]?\d*\.?\d+(?:e[-+]?\d+)?/i);
@@ -114,6 +131,7 @@ const data = {
     body.replaceChildren(...rows);
   };
 
+  document.querySelectorAll("table.cards").forEach(name);
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
@@ -130,7 +148,5 @@ const data = {
     });
   }
 
-  window.addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details.missing")) details.open = true;
-  });
+  window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(unfold));
 })();

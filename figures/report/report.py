@@ -10,13 +10,15 @@ from typing import Any
 
 from figures.catalogue import figure_names
 from figures.drawing.files import draw
-from figures.report.embed import packed, packed_file, picture
-from figures.report.headlines import headlines, shortened
+from figures.drawing.style import Theme
+from figures.report.embed import encoded, packed, packed_file, picture
+from figures.report.headlines import Answer, answers, claims_of, shortened
+from figures.report.pictures import SEEN, panel_of
 from figures.report.plots import plot_data
 from figures.tables.cells import unlearn_table
 from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records
-from figures.verdicts.paper_repro import Verdict, assess
+from figures.verdicts.paper_repro import Verdict, anchor, assess
 from repro.records.record import Reader, Record
 
 TITLE = "Sharpness-aware machine unlearning: what the records say"
@@ -53,7 +55,7 @@ def write_report(readers: Sequence[Reader], figures_folder: Path, path: Path) ->
     drawn = draw(figure_names(), readers, Path(figures_folder))
     records = Records(readers)
     items = [_item(one.name, Path(figures_folder)) for one in drawn]
-    content = _render(records, items, assess(records))
+    content = _render(records, items, assess(records), Path(figures_folder))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -62,23 +64,26 @@ def write_report(readers: Sequence[Reader], figures_folder: Path, path: Path) ->
     return path
 
 
-def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdict]) -> str:
+def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdict], folder: Path) -> str:
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
     here = Path(__file__).parent
     loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
+    loader.filters["anchor"] = anchor
     shown = _shown_runs(records, items, verdicts)
-    missing = [line | {"where": item["name"]} for item in items for line in item["missing"]]
-    figures = {item["name"] for item in items if "light" in item}
+    missing = [[item["name"], line["what"], line["command"]] for item in items for line in item["missing"]]
+    claims = claims_of(verdicts)
+    judged = {one.item.title: one.finding.verdict for one in verdicts}
     return loader.get_template("report.html").render(
         title=TITLE,
         lead=LEAD,
         asked=ASKED,
         sections=SECTIONS,
-        headlines=[one for one in headlines(verdicts) if one.figure in figures],
-        tally=sorted(Counter(verdict.finding.verdict for verdict in verdicts).items()),
-        verdicts=[_verdict_row(verdict) for verdict in verdicts],
+        answers=[_answer(one, folder) for one in answers(verdicts)],
+        tally=sorted(Counter(verdict.finding.verdict for verdict in claims).items()),
+        verdicts=[_verdict_row(verdict) for verdict in claims],
+        judged=judged,
         groups=_groups(items),
         tables=[table for table in (theory_results(records), network_results(records)) if table["rows"]],
         missing=missing,
@@ -96,6 +101,16 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
         css=Markup((here / "report.css").read_text()),
         js=Markup("".join((here / name).read_text() for name in SCRIPTS)),
     )
+
+
+def _answer(answer: Answer, folder: Path) -> dict[str, Any]:
+    """Return one part of the first screen, its picture drawn for a light and for a dark page."""
+    found: dict[str, Any] = {"name": answer.name, "headline": answer.headline}
+    found["others"] = [{"title": one.item.title, "anchor": anchor(one.item.title)} for one in answer.others]
+    if answer.headline is not None and (light := panel_of(answer.headline.figure, folder, Theme("light"))):
+        dark = panel_of(answer.headline.figure, folder, Theme("dark")) or light
+        found |= {"light": encoded(light), "dark": encoded(dark), "alt": SEEN[answer.headline.figure]}
+    return found
 
 
 def _groups(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -138,7 +153,7 @@ def _numbers(path: Path) -> dict[str, Any] | None:
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     item, finding = verdict.item, verdict.finding
     row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict}
-    row |= {"number": shortened(finding.effect or finding.number), "full": finding.number}
+    row |= {"number": shortened(finding.number), "full": finding.number, "anchor": anchor(item.title)}
     return row | {"regime": finding.regime or "—", "command": item.command, "count": len(finding.records)}
 
 
@@ -151,7 +166,9 @@ def _shown_runs(records: Records, items: Iterable[dict[str, Any]], verdicts: Ite
 
 
 def _provenance(record: Record) -> dict[str, Any]:
-    numbers = {key: value for key, value in record.result.items() if not isinstance(value, list | dict)}
+    # Six digits are more than anybody reads here; `repro show` has all of them.
+    numbers = {key: float(f"{value:.6g}") if isinstance(value, float) else value
+               for key, value in record.result.items() if not isinstance(value, list | dict)}  # fmt: skip
     about = {"store": record.source, "kind": record.kind, "status": record.status}
     about |= {key: value for key, value in record.provenance.items() if value not in ("", None)}
     settings = {key: value for key, value in record.config.items() if key != "type"}

@@ -144,7 +144,10 @@ def run_caption(runs: Sequence[Record], table: Table) -> str:
     Two forget sets that hold the same samples are named: their columns are then not two experiments.
     """
     names = ("dataset", "model", "alpha", "epochs", "preset")
-    setting = ", ".join(f"{name} {label(runs[0], name)}" for name in names if label(runs[0], name) is not None)
+    found = {name: sorted({label(run, name) for run in runs} - {None}, key=str) for name in names}
+    # A number that a figure sweeps is on its axis, not in its setting.
+    told = {name: values for name, values in found.items() if len(values) == 1 or (values and name in names[:2])}
+    setting = ", ".join(f"{name} {' and '.join(map(str, values))}" for name, values in told.items())
     sets: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         if digest := forget_set(run):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from figures.tables.cells import label
+from figures.tables.cells import TUNED, label
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
 from figures.tables.records import Records, comparable, has_arrays, has_number, measured
@@ -40,8 +40,8 @@ class Snapshot:
         return spread_text(values) if values["seeds"] else ""
 
 
-def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]:
-    """Return the original model of the main pretraining and the unlearned models of its NegGrad cells, SGD first.
+def snapshots(records: Records, metric: str, *, most: int = 5) -> list[Snapshot]:
+    """Return the original and the retrained model of the main pretraining and unlearned models of NegGrad, SGD first.
 
     Args:
         records: what there is.
@@ -50,15 +50,20 @@ def snapshots(records: Records, metric: str, *, most: int = 4) -> list[Snapshot]
     """
     having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
     # A set of one difficulty only: panels of different forget sets would not be one comparison.
-    runs = comparable(having + records.of("embedding") * (metric == "features"), VARY)
+    # The learning rate is chosen for each rule: it differs between cells, and not within one.
+    runs = comparable(having + records.of("embedding") * (metric == "features"), (*VARY, *TUNED))
     cells: dict[tuple[str, str, str], list[Record]] = {}
     for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
         cells.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
     if not cells:
         return []
+    cells = {key: comparable(group, VARY) for key, group in cells.items()}
     first = next(iter(cells.values()))
     before = Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", tuple(first))
-    return [before, *_most_telling([_unlearned(*key, group) for key, group in cells.items()], most - 1)]
+    goal = Snapshot("retrained\non R", "retrained", tuple(first))
+    beside = [goal] if any(name.split("_")[1:2] == ["retrained"] for name in goal.record.arrays()) else []
+    shown = [_unlearned(*key, group) for key, group in cells.items()]
+    return [before, *beside, *_most_telling(shown, most - 1 - len(beside))]
 
 
 def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:

@@ -118,10 +118,12 @@ NUMBERS = (
     Term("*_error", "Share of wrong answers: on fresh data, on retained or on forget samples."),
     Term("*_loss", "Mean logistic loss on retained or forget samples.", "mean log(1 + exp(-y f))", "nats", ">= 0", ""),
     Term("*_margin", "Mean margin on retained or forget samples.", "mean y f", "logits", "real", ""),
-    Term("kappa*", "Signal learned, split by where it came from (retain, forget) and by the neuron's sign.",
-         "kappa_a = j_a |phi|^2 p_a", "preactivation", "real", "retrained"),
-    Term("zeta*", "Noise memorized, over neurons that agree with the label; `oppose`, over those that do not.",
-         "zeta_ai = (P - 1) |xi_i|^2 q_ai", "preactivation", "real", "retrained"),
+    Term("kappa*", "Signal learned, split by where it came from (retain, forget) and by the neuron's sign: what "
+         "a neuron answers to the signal phi, on the side of its output sign j.",
+         "kappa_a = j_a |phi|^2 p_a, p_a the weight of phi in neuron a", "preactivation", "real", "retrained"),
+    Term("zeta*", "Noise memorized, over neurons that agree with the label; `oppose`, over those that do not: what a "
+         "neuron answers to the noise xi of one training sample.",
+         "zeta_ai = (P - 1) |xi_i|^2 q_ai, q_ai the weight of xi_i in neuron a", "preactivation", "real", "retrained"),
     Term("active_*", "Share of neurons that a sample's noise activates, where signs `match` or `oppose`; `perturbed` "
          "at SAM's ascent point.", "share of <w_a, xi_i> > 0", goal=""),
     Term("depth_*", "Mean noise preactivation over the mean threshold below which SAM's ascent switches it off, of the "
@@ -149,7 +151,8 @@ CONCEPTS = (
              "alpha mean_R CE - (1 - alpha) mean_F CE", "NegGrad+"),
     _concept("salun", "Random labels on F, only the weights that F's gradient marks may move (Fan et al. 2024)."),
     _concept("scrub", "Away from the original on F, close to it on R (Kurmanji et al. 2023)."),
-    _concept("rho", "The radius of SAM.", "", "SAM radius"),
+    _concept("rho", "The radius of SAM: how far up the slope the gradient is taken. The theory states it in units of "
+             "rho_th.", "rho_th = m sqrt(B) / (P sigma_p sqrt(d))", "SAM radius", "rho_th"),
     _concept("alpha", "The weight of the retain loss against the forget loss, in [0, 1]."),
     _concept("signal strength", "s: the signal's length in units of (P - 1) sigma_p (d / n)^(1/4); SGD's boundary of "
              "benign overfitting lies near 0.93.", "|phi| / ((P - 1) sigma_p (d / n)^(1/4))", "s", "signal_strength"),

@@ -81,7 +81,7 @@ def summary(store: StoreOption = DEFAULT_STORE) -> None:
     from figures.report.headlines import summary as lines_of
     from figures.tables.records import Records
 
-    for line in lines_of(Records(readers(Store(store))), str(store / "figures"), str(store / "report.html")):
+    for line in lines_of(Records(readers(Store(store))), store / "figures", store / "report.html"):
         say(line)
 
 

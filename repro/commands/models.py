@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import KIND, RunConfig, Runtime
-from repro.base.errors import IntegrityError
+from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.settings import choose, reject
 from repro.records.store import Store
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
@@ -47,14 +47,39 @@ def export_run(
         for path in export_models(record, workspace, Path(to)):
             say(str(path))
         return
-    from huggingface_hub import HfApi
-
     with tempfile.TemporaryDirectory() as folder:
         export_models(record, workspace, Path(folder))
-        name, hub = to.removeprefix("hub:"), HfApi()
+        upload(Path(folder), to.removeprefix("hub:"))
+    say(f"uploaded {to.removeprefix('hub:')}")
+
+
+def upload(folder: Path, name: str) -> None:
+    """Put the files of a folder into a repository of the hub, which is made where there is none.
+
+    Raises:
+        ConfigError: when the hub does not take such a name.
+        MissingDataError: when it cannot be reached, or does not let us in.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of whichever client
+        LocalTokenNotFoundError,
+    )
+
+    hub = HfApi()
+    try:
         hub.create_repo(name, exist_ok=True)
         hub.upload_folder(repo_id=name, folder_path=folder)
-    say(f"uploaded {name}")
+    except HFValidationError as error:
+        raise reject("--to", f"hub:{name}", "hub:OWNER/NAME of letters, digits, dots and dashes") from error
+    except (HfHubHTTPError, LocalTokenNotFoundError, HTTPError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise MissingDataError(
+            f"hub {name}: not uploaded ({reason}); needs a network and the token that `hf auth login` keeps, "
+            "or --to a folder"
+        ) from error
 
 
 @app.command("import")

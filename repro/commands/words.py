@@ -31,7 +31,7 @@ def explain_word(
 def lines_of(term: Term, asked: str = "") -> list[str]:
     """Return an entry as lines of text."""
     owner = whose(asked) if describe(asked) is term else ""
-    head = f"{term.name}: {term.meaning}" + (f" Here {owner}." if owner else "")
+    head = f"{term.name.strip('_*')}: {term.meaning}" + (f" Here {owner}." if owner else "")
     said = {"formula": term.formula, "unit": term.unit, "range": term.range, "best": term.goal}
     also = f"also called: {', '.join(term.also)}" if term.also else ""
     return [head, *(f"  {name}: {text}" for name, text in said.items() if text), *([f"  {also}"] if also else [])]

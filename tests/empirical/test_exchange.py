@@ -77,7 +77,7 @@ class Evil:
 def test_code_in_a_checkpoint_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(IntegrityError, match=r"evil.pth: cannot be read as weights"):
+    with pytest.raises(IntegrityError, match=r"evil.pth: .*objects are not read"):
         read_tensors(tmp_path / "evil.pth")
     assert not (tmp_path / "hacked").exists()
 
@@ -153,3 +153,14 @@ def test_a_committed_run_whose_weights_are_not_here_cannot_be_exported(
             (folder / "provenance.json").unlink()
     with pytest.raises(MissingDataError, match="the weights of retrained are not in the store"):
         export_models(record, workspace, tmp_path / "out")
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    from repro.commands.models import upload
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(MissingDataError, match=r"hub me/model: not uploaded .* or --to a folder"):
+        upload(tmp_path, "me/model")
+    with pytest.raises(ConfigError, match="OWNER/NAME"):
+        upload(tmp_path, "me/my model/x")

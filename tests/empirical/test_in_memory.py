@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -140,11 +140,21 @@ class Ragged(torch.utils.data.Dataset[tuple[Tensor, int]]):
         (Subset(examples(4), []), "retain = 'empty'"),
         (iter([1]), "a Dataset with a length"),
         (TensorDataset(torch.rand(4, 5), torch.zeros(4)), "images \\(c, h, w\\)"),
+        (TensorDataset(torch.rand(4, 1, 8, 8)), r"retain\[0\] = 'tuple of 1': must be a pair \(image, label\)"),
+        (torch.rand(4, 1, 8, 8), r"retain\[0\] = 'Tensor': must be a pair"),
+        ([1, 2], r"retain\[0\] = 'int': must be a pair"),
+        (TensorDataset(torch.rand(4, 1, 8, 8), torch.full((4,), 0.5)), r"label of retain\[0\] = 0.5: must be a whole"),
     ],
 )
 def test_data_that_are_no_images_are_refused(retain: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         empirical.unlearn(small_net(), retain, examples(6, 1))
+
+
+def test_a_model_must_be_a_module_with_weights() -> None:
+    for model in ("resnet18", nn.ReLU()):
+        with pytest.raises(ConfigError, match=r"an nn\.Module with weights"):
+            empirical.unlearn(cast("nn.Module", model), examples(4), examples(6, 1))
 
 
 def test_a_label_outside_the_models_classes_is_refused() -> None:

@@ -77,7 +77,7 @@ def run(python: Path, cwd: Path, *words: str) -> subprocess.CompletedProcess[str
     cwd.mkdir(parents=True, exist_ok=True)
     lines = [str(python), "-c", "from repro.commands.cli import main; main()", *words]
     clean = kept | {"HOME": str(cwd / "home"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(lines, cwd=cwd, env=clean, capture_output=True, text=True, timeout=900)
+    return subprocess.run(lines, cwd=cwd, env=clean, capture_output=True, text=True, timeout=3600)
 
 
 def own_files(site: Path) -> set[str]:
@@ -91,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", required=True, help="interpreter, such as python3.13")
     chosen = parser.parse_args().python
+    os.environ.pop("PYTHONPATH", None)  # a checkout on the path would count as installed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder)

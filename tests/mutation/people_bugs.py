@@ -13,6 +13,13 @@ HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.p
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
+ENDING, MODELS, PICTURES = "repro/base/ending.py", "repro/commands/models.py", "figures/report/pictures.py"
+SNAPSHOTS, UMAP, OF_UMAP = (
+    "figures/tables/snapshots.py",
+    "figures/networks/umap.py",
+    "tests/figures/networks/test_umap.py",
+)
+CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py"
 
 BUGS = [
     # installation
@@ -23,7 +30,11 @@ BUGS = [
     (GPU, "driver >= oldest", "driver > (999, 0)", OF_INSTALL),
     (GPU, "if wheel is None:", "if False:", OF_INSTALL),
     (GPU, '("Python.h", headers.is_file())', '("Python.h", True)', OF_INSTALL),
+    (ENDING, " for name in NAMES if hasattr(signal, name))", " for name in NAMES)", OF_INSTALL),
     # a user's model in memory
+    (IN_MEMORY, "if not isinstance(model, nn.Module) or not", "if not", OF_MEMORY),
+    (MEMORY, "if not value.is_integer():", "if False:", OF_MEMORY),
+    (MEMORY, "except (TypeError, ValueError, RuntimeError) as error:", "except RuntimeError as error:", OF_MEMORY),
     (IN_MEMORY, "networks = [network_of(copy.deepcopy(model), held)", "networks = [network_of(model, held)", OF_MEMORY),
     (IN_MEMORY, "rows[:count], rows[count:]", "rows[count:], rows[:count]", OF_MEMORY),
     (IN_MEMORY, "**{**own, **settings}", "**settings", OF_MEMORY),
@@ -36,6 +47,8 @@ BUGS = [
     (EXCHANGE, "if renamed[name].shape != value.shape:", "if False:", OF_EXCHANGE),
     (EXCHANGE, "> largest * 2**30", "> LARGEST * 2**30", OF_EXCHANGE),
     (CARD, "(images - mean) / std", "(images - mean) * std", OF_EXCHANGE),
+    (EXCHANGE, "except UnpicklingError as error:", "except ZeroDivisionError as error:", OF_EXCHANGE),
+    (MODELS, "LocalTokenNotFoundError, HTTPError, OSError) as error", "OSError) as error", OF_EXCHANGE),
     # any data, any model
     (PREDICATE, "met &= _meets(table, term)", "met |= _meets(table, term)", OF_DATA),
     (HUB, "images += [brought_to(image, size)", "images += [image", OF_DATA),
@@ -60,6 +73,16 @@ BUGS = [
     (EMBED, "zlib.compress(text.encode(), 9)", "text.encode()", OF_PAGE),
     (HEADLINES, "if len(text) <= most:", "if True:", OF_PAGE),
     (HEADLINES, "headlines(assess(records), 3)", "headlines(assess(records), 1)", OF_PAGE),
+    (HEADLINES, "if one.item.title not in FIGURES]", "]", OF_PAGE),
+    (HEADLINES, "if picture.exists() else", "if True else", OF_PAGE),
+    (HEADLINES, '== text[:place].count("]") + text[:place].count(")")]', "or True]", OF_PAGE),
+    (PICTURES, 'if "not_run" in data or not PICTURES', "if not PICTURES", OF_PAGE),
+    (CELLS, "if len(values) == 1 or (values and name in names[:2])", "if values", OF_CELLS),
+    (CELLS, " or (values and name in names[:2])", "", OF_CELLS),
+    (FILES, "if wide else lines", "if False else lines", OF_FILES),
+    (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
+    (SNAPSHOTS, "return [before, *beside,", "return [before,", OF_UMAP),
+    (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),
     (PLOTS, 'mean["kappa_retain"] + mean["kappa_forget"]', 'mean["kappa_retain"]', OF_PAGE),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]

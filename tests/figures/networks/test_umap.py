@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from figures.networks.umap import embed, entanglement_wp, forget_purity, normalize, trust, umap_installed
+from figures.networks.umap import _pictures, embed, entanglement_wp, forget_purity, normalize, trust, umap_installed
+from figures.tables.records import Records
+from figures.tables.snapshots import Snapshot, snapshots
+from repro.records.store import Store
+from tests.figures.conftest import attack_arrays, save_network
 
 
 def two_clouds(gap: float, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -78,3 +82,27 @@ def test_umap_keeps_clouds_apart_and_repeats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, again)
     assert moved.shape == (120, 2)
     assert forget_purity(first, is_forget) == 1.0
+
+
+def test_rules_with_learning_rates_of_their_own_stand_beside_the_original_and_the_retrained_model(
+    empty: Store,
+) -> None:
+    for rule, lr in (("sgd", 0.01), ("sam-0.1", 0.02), ("minmax-sam-0.1", 0.02)):
+        for seed in range(2):
+            save_network(empty, 0.9, rule=rule, lr=lr, seed=seed, difficulty="high", metrics=["features"],
+                         arrays=attack_arrays(seed, 0.1), method="neggrad", pretrain="sgd")  # fmt: skip
+    found = snapshots(Records([empty]), "features")
+    assert [one.model for one in found] == ["original", "retrained", *["unlearned"] * 3]
+    assert [one.record.config["rule"] for one in found[2:]] == ["sgd", "sam-0.1", "minmax-sam-0.1"]
+    assert all(len(one.records) == 2 for one in found)
+
+
+def test_a_retrained_model_has_a_map_of_its_own_and_the_unlearned_ones_that_of_the_original() -> None:
+    clouds = [two_clouds(3.0)[0] for _ in range(3)]
+    clouds[1] = np.roll(clouds[1], 1, axis=1)
+    shown = [Snapshot("", model, ()) for model in ("original", "retrained", "unlearned")]
+    before, retrained, after = _pictures(shown, clouds, neighbours=5, cache=None)
+    assert np.allclose(before, after)
+    # The same features under other names give the same picture, which the original's map would not give.
+    assert np.allclose(retrained, before)
+    assert not np.allclose(embed(clouds[0], [clouds[1]], neighbours=5, cache=None)[1], before)

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from figures.catalogue import FIGURES
+from figures.drawing.style import Theme
 from figures.report.embed import packed, packed_file, picture
-from figures.report.headlines import headlines, shortened, summary
+from figures.report.headlines import ANSWERS, answers, claims_of, headlines, shortened, summary
+from figures.report.pictures import PICTURES, SEEN, panel_of
 from figures.report.plots import network_rows, points, pretraining_courses, sweep_points
 from figures.tables.beside import agreement
 from figures.tables.records import Records
@@ -79,14 +82,50 @@ def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:
 
 
 def test_a_newcomer_gets_ten_lines(tmp_path: Path) -> None:
-    lines = summary(committed(tmp_path), "runs/figures", "runs/report.html")
+    (tmp_path / "fig-alpha.png").touch()
+    page = tmp_path / "report.html"
+    lines = summary(committed(tmp_path), tmp_path, page)
     assert len(lines) <= 10
     assert not [line for line in lines if "..." in line]
-    assert sum("runs/figures/fig-" in line for line in lines) == 3
-    assert any("runs/report.html" in line for line in lines)
+    # What is not written yet is named by its command.
+    assert [line for line in lines if f"See {tmp_path / 'fig-alpha.png'}" in line]
+    assert len([line for line in lines if "To see it: repro figures fig-" in line]) == 2
+    assert any(line.endswith("number: repro report") for line in lines)
+    page.touch()
+    assert any(f"open {page}" in line for line in summary(committed(tmp_path), tmp_path, page))
+
+
+def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(tmp_path: Path) -> None:
+    verdicts = assess(committed(tmp_path))
+    found = answers(verdicts)
+    known = {one.item.title: one.finding.verdict for one in verdicts}
+    for one in found:
+        titles = [other.item.title for other in one.others] + ([one.headline.title] if one.headline else [])
+        assert {known[title] for title in titles} <= set(ANSWERS[one.name])
+        assert not set(titles) & set(FIGURES)
+        assert len(titles) == len(set(titles))
+    told = {title for one in found for title in [other.item.title for other in one.others]}
+    told |= {one.headline.title for one in found if one.headline}
+    words = {word for several in ANSWERS.values() for word in several}
+    assert told == {one.item.title for one in claims_of(verdicts) if one.finding.verdict in words}
+
+
+def test_a_panel_is_drawn_from_the_numbers_of_its_figure_or_left_out(tmp_path: Path) -> None:
+    from figures.drawing.files import draw
+
+    draw(["fig-alpha", "fig-tow", "fig-theory-matched"], readers(Store(tmp_path / "none"), ROOT / "results"), tmp_path)
+    for name in PICTURES:
+        light, dark = (panel_of(name, tmp_path, Theme(theme)) for theme in ("light", "dark"))
+        assert light
+        assert dark != light
+        assert SEEN[name]
+    (tmp_path / "fig-tow.csv").write_text("not_run\n")
+    assert panel_of("fig-tow", tmp_path, Theme()) is None
+    assert panel_of("fig-mia", tmp_path, Theme()) is None
 
 
 def test_a_text_is_shortened_between_words() -> None:
     assert shortened("a" * 10) == "a" * 10
     assert shortened("one two; three four", 12) == "one two"
     assert shortened("one two three", 9) == "one two"
+    assert shortened("a: 1 [0, 2] (3 seeds, more), rest", 26) == "a: 1 [0, 2]"

@@ -71,6 +71,16 @@ def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
     assert found[0] <= found[1]
 
 
+def unfold(browser: Any) -> None:
+    """Open every folded table."""
+    browser.execute_script("document.querySelectorAll('details.folded').forEach(one => { one.open = true; })")
+
+
+def narrow(browser: Any, width: int) -> None:
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
 def column(browser: Any, place: int) -> list[str]:
     script = (
         "return [...document.querySelectorAll('#results table')[0].tBodies[0].rows]"
@@ -80,7 +90,8 @@ def column(browser: Any, place: int) -> list[str]:
 
 
 def test_a_head_sorts_its_column_by_number_both_ways_from_the_keyboard(browser: Any) -> None:
-    heads = browser.find_elements("css selector", "#results table:first-of-type thead button")
+    unfold(browser)
+    heads = browser.find_elements("css selector", "#results table thead button")
     browser.execute_script("arguments[0].focus()", heads[0])
     press(browser, "\ue007")  # Enter
     rising = [float(text) for text in column(browser, 0)]
@@ -94,10 +105,11 @@ def test_a_head_sorts_its_column_by_number_both_ways_from_the_keyboard(browser: 
 
 
 def test_a_record_opens_its_provenance_and_escape_closes_it(browser: Any) -> None:
+    unfold(browser)
     button = browser.find_element("css selector", "#results button.run")
     browser.execute_script("arguments[0].focus()", button)
     press(browser, "\ue007")
-    dialog = browser.find_element("css selector", "dialog")
+    dialog = browser.find_element("css selector", "#provenance")
     assert dialog.get_attribute("open") is not None
     assert button.get_attribute("data-run") in dialog.text
     assert "golden" in dialog.text
@@ -189,7 +201,7 @@ def test_a_claim_opens_its_regime_command_and_records(browser: Any) -> None:
     details = browser.find_element("css selector", "#verdicts details:has(button.behind)")
     browser.execute_script("arguments[0].open = true; arguments[0].querySelector('button').focus()", details)
     press(browser, "\ue007")
-    dialog = browser.find_element("css selector", "dialog")
+    dialog = browser.find_element("css selector", "#provenance")
     ui.WebDriverWait(browser, 10).until(lambda _: dialog.find_elements("css selector", "button.run"))
     press(browser, "\ue00c")
 
@@ -202,20 +214,45 @@ def test_numbers_drawn_are_shown_when_asked_for(browser: Any) -> None:
     assert button.get_attribute("aria-expanded") == "true"
 
 
-def test_the_first_screen_has_findings_with_a_picture_each(browser: Any) -> None:
-    found = browser.execute_script("return [...document.querySelectorAll('.headlines article')].map(a => "
-                                   "[!!a.querySelector('img'), a.querySelector('.verdict').textContent])")  # fmt: skip
-    assert len(found) >= 2
-    assert all(drawn and verdict for drawn, verdict in found)
+def test_the_first_screen_says_what_holds_and_what_does_not_with_a_picture_each(browser: Any) -> None:
+    found = browser.execute_script(
+        "return [...document.querySelectorAll('.answers article:not(.list)')]"
+        ".map(a => ['h2', '.verdict', 'img[alt]'].map(part => a.querySelector(part)?.outerHTML))"
+    )
+    assert found
+    assert all(head.startswith("<h2>What ") and verdict and drawn for head, verdict, drawn in found)
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('.answers a')].map(a => a.getAttribute('href').slice(1))"
+    )
+    assert all(browser.execute_script("return !!document.getElementById(arguments[0])", name) for name in links)
 
 
-def test_no_table_of_claims_scrolls_inside_itself(browser: Any) -> None:
+def test_a_figure_enlarges_and_escape_closes_it(browser: Any) -> None:
+    button = browser.find_element("css selector", "figure button.zoom")
+    browser.execute_script("arguments[0].focus()", button)
+    press(browser, "\ue007")  # Enter
+    room = browser.find_element("css selector", "#enlarged")
+    assert room.get_attribute("open") is not None
+    widths = "return [arguments[0].querySelector('img').clientWidth, arguments[1].clientWidth]"
+    large, small = browser.execute_script(widths, room, button)
+    assert large > small
+    press(browser, "\ue00c")  # Escape
+    assert room.get_attribute("open") is None
+
+
+def test_no_table_scrolls_inside_itself_and_on_a_phone_its_cells_are_named(browser: Any) -> None:
+    unfold(browser)
+    places = "'#tab .wide, #results .wide, #missing .wide, .claims'"
+    inside = f"return [...document.querySelectorAll({places})].map(t => [t.scrollWidth, t.clientWidth, innerWidth])"
     for width in (390, 1400):
-        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        script = "const t = document.querySelector('.claims'); return [t.scrollWidth, t.clientWidth, innerWidth]"
-        inner, outer, screen = browser.execute_script(script)
-        assert inner <= outer <= screen
+        narrow(browser, width)
+        for inner, outer, screen in browser.execute_script(inside):
+            assert inner <= outer <= screen
+    narrow(browser, 390)
+    shown = "return getComputedStyle(document.querySelector('#results td'), '::before').content"
+    assert browser.execute_script(shown) == '"signal strength"'
+    broken = "return [...document.querySelectorAll('.claims .verdict')].map(v => v.getClientRects().length)"
+    assert set(browser.execute_script(broken)) == {1}
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

@@ -77,6 +77,13 @@ def test_the_reverse_polarity_is_that_of_the_switch(run: Run) -> None:
     assert low_polarity(unlearn_table([run()])).tolist() == [False]
 
 
+def test_a_caption_states_no_value_of_what_is_swept_and_every_data_set(run: Run) -> None:
+    found = [run(alpha=alpha, dataset=name) for alpha in (0.5, 0.9) for name in ("digits", "cifar10")]
+    caption = run_caption(found, unlearn_table(found))
+    assert "alpha" not in caption
+    assert "Setting: dataset cifar10 and digits, " in caption
+
+
 def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run) -> None:
     found = [run(difficulty=name, seed=seed, number={"parents": {"forget_set": "same"}})
              for name, seeds in (("low", 2), ("mid", 3)) for seed in range(seeds)]  # fmt: skip
