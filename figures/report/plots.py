@@ -13,6 +13,7 @@ RUN = ("study", "dataset", "method", "rule", "pretrain", "difficulty", "seed", "
        "forget_accuracy", "test_accuracy", "gradient_evaluations", "retrain_gradient_evaluations")  # fmt: skip
 SETTINGS = ("signal_strength", "d", "n", "m", "patches", "sigma_p", "eta_scale", "batch_size", "pretrain_epochs",
             "pretrain", "unlearn", "alpha")  # fmt: skip
+MOST_POINTS = 5000  # runs in the page's plots: more would make it large, and none could be told from another
 ERRORS = ("test_error", "forget_error", "pretrained_test_error")
 
 
@@ -28,8 +29,12 @@ def plot_data(records: Records) -> dict[str, Any]:
 
 
 def network_rows(records: Records) -> dict[str, list[Any]]:
-    """Return the network runs column by column; the patch images of the theory have a plot of their own."""
+    """Return the network runs column by column; the patch images of the theory have a plot of their own.
+
+    Of more than `MOST_POINTS` runs those that come first by their ids, which are hashes: a sample of all.
+    """
     runs = [run for run in records.of("unlearn") if run.status == "ok" and run.config["dataset"] != "signal-noise"]
+    runs = runs[:MOST_POINTS]
     table = unlearn_table(runs)
     table = table[table["tow"].notna()] if "tow" in table else table.iloc[:0]
     return {name: [_plain(value) for value in table[name]] for name in RUN if name in table}

@@ -14,7 +14,7 @@ from figures.drawing.style import Theme
 from figures.report.embed import encoded, packed, packed_file, picture
 from figures.report.headlines import Answer, answers, claims_of, shortened
 from figures.report.pictures import SEEN, panel_of
-from figures.report.plots import plot_data
+from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.cells import unlearn_table
 from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records
@@ -97,6 +97,7 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
             }
         ),
         plots=packed(plot_data(records)),
+        in_plots=MOST_POINTS if len(records.of("unlearn")) > MOST_POINTS else 0,
         plotly=packed_file(here / "plotly-basic.min.js.gz"),
         css=Markup((here / "report.css").read_text()),
         js=Markup("".join((here / name).read_text() for name in SCRIPTS)),

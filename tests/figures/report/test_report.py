@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from figures.drawing.style import Theme
 from figures.report.embed import packed, packed_file, picture
 from figures.report.headlines import ANSWERS, answers, claims_of, headlines, shortened, summary
 from figures.report.pictures import PICTURES, SEEN, panel_of
-from figures.report.plots import network_rows, points, pretraining_courses, sweep_points
+from figures.report.plots import MOST_POINTS, network_rows, points, pretraining_courses, sweep_points
 from figures.tables.beside import agreement
 from figures.tables.records import Records
 from figures.verdicts.paper_repro import assess
 from repro.records.pack import readers
+from repro.records.record import Record
 from repro.records.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -70,6 +72,14 @@ def test_the_numbers_of_the_plots_are_those_of_the_records(tmp_path: Path) -> No
     sweeps = [s for s in records.of("theory_sweep") if s.result["sweep"] in ("phase", "alpha")]
     assert len(sweep_points(records)["test_error"]) == sum(s.result["rows"] for s in sweeps)
     assert len(points(records)) == len(agreement(records))
+
+
+def test_the_page_does_not_grow_with_the_number_of_runs(
+    run: Callable[..., Record], records_of: Callable[[Sequence[Record]], Records]
+) -> None:
+    many = records_of([run(seed=seed, number={"tow": 0.5}) for seed in range(MOST_POINTS + 3)])
+    assert len(network_rows(many)["tow"]) == MOST_POINTS
+    assert len(network_rows(records_of(many.all[:7]))["tow"]) == 7
 
 
 def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:
