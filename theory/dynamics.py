@@ -253,7 +253,8 @@ def _gradient_of_relu(problem, u, V, work, gp, gq):
         gp[1, a] = scale * (forget_plus if u[1, a] > 0.0 else (-forget_minus if u[1, a] < 0.0 else 0.0))
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
-                gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
+                move = scale * f[b]  # read outside the condition: a choice then, not a jump that nobody can predict
+                gq[a, b] = move if V[a, b] > 0.0 else 0.0
     return output
 
 
