@@ -430,8 +430,9 @@ def _coast(velocity, state, eta):
 def _refresh_mask(problem, state, schedule, size):
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
     first, neurons, n = problem.n_retain, state.mask.size, state.V.shape[1]
-    samples = np.full(-(-(n - first) // LANES) * LANES, first)
-    samples[: n - first] = np.arange(first, n)
+    samples = np.empty(-(-(n - first) // LANES) * LANES, np.int64)
+    for b in range(samples.size):
+        samples[b] = first + b if first + b < n else first
     work = _workspace(neurons, samples.size)
     _gather(problem, state, samples, schedule.loss_labels, work)
     work.own[:] = 1.0
