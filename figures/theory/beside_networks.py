@@ -72,12 +72,14 @@ def draw_agreement(records: Records, theme: Theme) -> Drawing:
     )
     if data.empty:
         return empty_table(_missing(records, "tab-agreement"), ["quantity", "z", "within", "twin_gap"], what)
+    courses = ", ".join(filter(None, data["course"].unique()))
     known = data[data["z"].notna()]
     display = pd.DataFrame([_agreement_line(name, rows) for name, rows in known.groupby("quantity", sort=False)])
     found = pairs(records)
     caption = (
         f"{what} A point is a signal strength and a pair of rules, before or after unlearning; "
-        f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each. Within "
+        f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each"
+        f"{f', {courses} among them' if courses else ''}. Within "
         "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - "
         "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
     )

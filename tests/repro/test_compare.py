@@ -102,7 +102,8 @@ def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
     compared(store.root, "--json")
     rows = json.loads(capsys.readouterr().out)
     assert {row["training"] for row in rows} == {"momentum = 0.5, weight decay = 0.01"}
-    assert {row["quantity"] for row in rows} == {"test error", "forget error", "active on R, j = y", "active on F, j = y"}
+    known = {row["quantity"] for row in rows}
+    assert known == {"test error", "forget error", "active on R, j = y", "active on F, j = y"}
     found = store.find("beside", identity)
     assert found is not None
     assert (found.result["theory"]["momentum"], found.result["theory"]["weight_decay"]) == (0.5, 0.01)
