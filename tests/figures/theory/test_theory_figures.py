@@ -15,7 +15,7 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
-from tests.figures.conftest import claim_rows, save_phase, save_phase_diagrams, save_theory
+from tests.figures.conftest import claim_rows, save_claims, save_phase, save_phase_diagrams, save_theory
 
 Draw = Callable[[str], Drawing]
 
@@ -156,17 +156,13 @@ def thin_lines(axes: Any) -> list[list[float]]:
 
 def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:
     rows = claim_rows()
-    dimensions = rows["theorem-3.2-sgd-boundary"][0]["axis"]
     rows["theorem-3.2-sgd-boundary"][0]["predicted"] = [1.0, 2.0, None]
     rows["theorem-3.3-sam-boundary"][0]["random_start"] = [3.0, 4.0, 5.0]
     for row in rows["theorem-3.3-matched-forgetting"]:
         row |= {"predicted_test_error": 0.25 if row["pretrain"] == "sam" else None, "predicted_forget_error": 0.6}
-    for name in ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary", "theorem-3.3-matched-forgetting"):
-        result = {"claim": name, "title": name, "seeds": 2, "rows": rows[name], "verdict": "holds"}
-        store.save("theory_claim", {"claim": name, "seeds": 2, "first_seed": 0}, result=result)
+    save_claims(store, rows)
     boundary = find("fig-theory-phase")(Records([store]), Theme())
     assert boundary.figure is not None
-    assert len(dimensions) == 3
     assert thin_lines(boundary.figure.axes[0])[0][:2] == [1.0, 2.0]
     assert thin_lines(boundary.figure.axes[3]) == [[3.0, 4.0, 5.0]]
     matched = find("fig-theory-matched")(Records([store]), Theme())

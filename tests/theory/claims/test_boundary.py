@@ -53,7 +53,7 @@ def test_the_predicted_boundary_stands_beside_lines_that_are_not_unlearned(monke
     for line, row in zip(SGD.lines, rows, strict=True):
         cells = [line.at(i, 1.0) for i in range(len(line.axis))]
         expected = [2.0 * cell.eta_scale * cell.signal_unit for cell in cells]
-        assert row.get("predicted") == (pytest.approx(expected) if line.cell.epochs == 0 else None)
+        assert row.get("predicted") == (pytest.approx(expected, rel=1e-3) if line.cell.epochs == 0 else None)
 
 
 def test_a_boundary_off_the_grid_decides_nothing_and_has_no_number():
