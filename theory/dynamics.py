@@ -253,7 +253,8 @@ def _gradient_of_relu(problem, u, V, work, gp, gq):
         gp[1, a] = scale * (forget_plus if u[1, a] > 0.0 else (-forget_minus if u[1, a] < 0.0 else 0.0))
         for block in range(0, width, LANES):
             for b in range(block, block + LANES):
-                gq[a, b] = scale * f[b] if V[a, b] > 0.0 else 0.0
+                move = scale * f[b]  # read outside the condition: a choice then, not a jump that nobody can predict
+                gq[a, b] = move if V[a, b] > 0.0 else 0.0
     return output
 
 
@@ -429,8 +430,9 @@ def _coast(velocity, state, eta):
 def _refresh_mask(problem, state, schedule, size):
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
     first, neurons, n = problem.n_retain, state.mask.size, state.V.shape[1]
-    samples = np.full(-(-(n - first) // LANES) * LANES, first)
-    samples[: n - first] = np.arange(first, n)
+    samples = np.empty(-(-(n - first) // LANES) * LANES, np.int64)
+    for b in range(samples.size):
+        samples[b] = first + b if first + b < n else first
     work = _workspace(neurons, samples.size)
     _gather(problem, state, samples, schedule.loss_labels, work)
     work.own[:] = 1.0

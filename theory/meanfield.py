@@ -140,7 +140,7 @@ def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarr
     from scipy.special import ndtri
 
     quantiles = ndtri((np.arange(shape[1]) + 0.5) / shape[1])
-    return rng.permuted(np.broadcast_to(quantiles[None, :, None], shape), axis=1)
+    return rng.permuted(np.tile(quantiles[None, :, None], (shape[0], 1, shape[2])), axis=1)
 
 
 def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarray:
@@ -221,12 +221,17 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
     V0, own = population.V0, population.own
     amplitudes, lean = _crosstalk(law, V0, own)
-    V[:] = own
+    for part in range(2):
+        for i in range(own.shape[1]):
+            for a in range(own.shape[2]):
+                V[part, i, a] = own[part, i, a]
     for part in range(2):
         reach = amplitudes.copy()
         for b in range(4):  # a sample does not kick itself, and within F kicks are followed one by one
             others = law.counts[b // 2] - (1.0 if b // 2 == part else 0.0)
-            reach[b] *= 0.0 if b // 2 == part == 1 and population.overlaps.size > 0 else np.sqrt(others)
+            followed = b // 2 == part == 1 and population.overlaps.size > 0
+            for kind in range(2):
+                reach[b, kind] *= 0.0 if followed else np.sqrt(others)
         _add_kicks(V[part], population, part, reach, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
     _kick_within_forget_set(V[1], population)
     lost = _reaction(law, population, V)
@@ -370,14 +375,17 @@ def _perturbed(law, population, course, here, there):
         alone += fresh * amplitudes[b, 0] ** 2
         together += fresh * amplitudes[b, 1] ** 2
         lean += batch * leans[part] / 2
-        amplitudes[b] *= np.sqrt(batch * share)
+        for kind in range(2):
+            amplitudes[b, kind] *= np.sqrt(batch * share)
     alone, together = np.sqrt(alone), np.sqrt(together)
     place, fresh_normals = substep * 7919, population.fresh
     for part in range(2):
         _add_kicks(near[part], population, part, amplitudes, lean)
     for part in range(2):
         if course.perturbed[part] == 0.0:
-            near[part] = V[part]
+            for i in range(samples):
+                for a in range(neurons):
+                    near[part, i, a] = V[part, i, a]
             continue
         # who does not move in this substep needs no noise of its own
         for i in range(substep % course.cohorts[part], samples, course.cohorts[part]):
@@ -388,5 +396,5 @@ def _perturbed(law, population, course, here, there):
             place += neurons + 2
     _residuals(law, course, near, kappa[0] + kappa[1] - scale * gradient * law.signal2, pull_near)
     for part in range(2):
-        if course.perturbed[part] == 0.0:
-            pull_near[part] = pull[part]
+        for i in range(samples if course.perturbed[part] == 0.0 else 0):
+            pull_near[part, i] = pull[part, i]

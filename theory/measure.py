@@ -190,15 +190,20 @@ def _training_numbers(problem, state):
             kappa = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
             found[3, side] += kappa / neurons
             found[4 if a < m else 5, side] += kappa / m
-    found[:3] /= np.array([first, n - first]) / vectors
-    clean /= np.array([first, n - first]) / vectors
-    found[6:] /= pairs
-    in_order = np.empty(18)
-    in_order[16:] = clean
-    in_order[:6] = found[:3].ravel()
     for side in range(2):
-        in_order[6 + 3 * side : 9 + 3 * side] = found[3:6, side]
-        in_order[12 + 2 * side : 14 + 2 * side] = found[6:, side]
+        samples = (first if side == 0 else n - first) / vectors
+        clean[side] /= samples
+        for name in range(3):
+            found[name, side] /= samples
+        for oppose in range(2):
+            found[6 + oppose, side] /= pairs[oppose, side]
+    in_order = np.empty(18)  # number by number: a slice that takes an array would compile the text of its error too
+    for side in range(2):
+        for name in range(3):
+            in_order[2 * name + side] = found[name, side]
+            in_order[6 + 3 * side + name] = found[3 + name, side]
+        in_order[12 + 2 * side], in_order[13 + 2 * side] = found[6, side], found[7, side]
+        in_order[16 + side] = clean[side]
     return in_order
 
 
@@ -301,7 +306,8 @@ def _wrong(signal, scale, t, m, power):
         slope = scale * t[i]
         x[i] = 0.5 * (signal / slope) ** 2 if signal * slope < 0.0 else 0.0
     if power != 1.0:
-        x[:] = 0.5 * (2.0 * x) ** (1.0 / power)
+        for i in range(t.size):
+            x[i] = 0.5 * (2.0 * x[i]) ** (1.0 / power)
     for i in range(t.size):
         term[i] = np.exp(-min(x[i], TAIL_LIMIT))
         tail[i] = term[i]

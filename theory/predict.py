@@ -227,6 +227,26 @@ def pretrained(config: TheoryConfig) -> dict[str, float]:
     return {name: float(values[-1]) for name, values in found.items()}
 
 
+def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:
+    """Return the end points of cells whose prediction was held against simulation, for figures to draw a line of.
+
+    Returns:
+        `predicted_pretrained_test_error` of each cell that the mean field covers; of unlearning at alpha >= 0.9 also
+        `predicted_test_error` and `predicted_forget_error`, NaN where it never reaches the level it is to stop at.
+    """
+    covered = [config for config in configs if not unpredictable(config)]
+    found = {}
+    for prediction in predict_many(covered):
+        config, after = prediction.config, {name: float(v[-1]) for name, v in prediction.metrics.items()}
+        values = {"predicted_pretrained_test_error": float(prediction.pretrain["test_error"][-1])}
+        if config.alpha >= MEASURED_ALPHA and config.epochs > 0:
+            reached = after["forget_error"] >= (config.stop_forget_error or 0.0)
+            for name in ("test_error", "forget_error"):
+                values[f"predicted_{name}"] = after[name] if reached else math.nan
+        found[config] = values
+    return found
+
+
 def steps(config: TheoryConfig) -> int:
     """Return the steps of pretraining, N."""
     return config.pretrain_epochs * -(-config.n // config.batch_size)

@@ -51,6 +51,7 @@ def _rules(records: Records) -> dict[str, str]:
 def points(records: Records) -> list[dict[str, Any]]:
     """Return theory and networks at each signal strength, rules, stage and quantity: means with 95 % intervals."""
     data = agreement(records)
+    data = data[data["course"] == ""] if len(data) else data
     names = ("signal_strength", "pretrain", "unlearn", "stage", "quantity",
              *(f"{side}{end}" for side in ("network", "theory") for end in ("", "_low", "_high")))  # fmt: skip
     known = [name for name in names if name in data]

@@ -29,7 +29,7 @@ QUANTITIES = {
     "zeta_forget": "zeta on F", "active_retain_match": "active on R, j = y",
     "active_forget_match": "active on F, j = y",
 }  # fmt: skip
-CELL = ["signal_strength", "pretrain", "unlearn", "stage", "quantity"]
+CELL = ["signal_strength", "course", "pretrain", "unlearn", "stage", "quantity"]
 STAGES = {"before": 0, "after": -1}  # epochs of unlearning
 
 
@@ -60,9 +60,19 @@ def twins(records: Records) -> dict[str, Record]:
     return {record.config["network"]: record for record in records.of("twin") if record.status == "ok"}
 
 
-def lacking_settings(records: Records) -> dict[str, Record]:
-    """Return the settings that the theory was not yet simulated at, each with one of its runs."""
-    known = {record.config["network"] for record in records.of("beside")}
+def course_of(run: Record) -> str:
+    """Return what carries a run's steps on besides the gradient, such as `momentum = 0.9`; "" for nothing."""
+    kept = {name: run.config.get(name) for name in ("momentum", "weight_decay")}
+    return ", ".join(f"{name.replace('_', ' ')} = {value:g}" for name, value in kept.items() if value)
+
+
+def lacking_settings(records: Records, bridge: int = 1) -> dict[str, Record]:
+    """Return the settings that the theory was not yet simulated at, each with one of its runs.
+
+    A setting that it could not express is asked again by a command whose `bridge` has a higher number.
+    """
+    known = {one.config["network"] for one in records.of("beside")
+             if not one.result.get("departures") or one.result.get("bridge", 1) >= bridge}  # fmt: skip
     found = {setting_of(run.config): run for run in networks(records)}
     return {key: run for key, run in found.items() if key not in known}
 
@@ -121,18 +131,21 @@ def agreement(records: Records) -> Table:
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
     for run, theory in pairs(records):
-        names = strength_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
+        names = strength_of(run), course_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
         groups[(*names, theory.run_id)].append((run, theory))
     twin_of = {key: curves(one) for key, one in twins(records).items()}
     rows = []
-    for (strength, pretrain, unlearn, _), found in sorted(groups.items(), key=lambda item: item[0]):
+    for (strength, course, pretrain, unlearn, _), found in sorted(groups.items(), key=lambda item: item[0]):
         theory = curves(found[0][1])
         for stage, column in STAGES.items():
             for quantity in QUANTITIES:
                 if stage == "before" and (unlearn != "sgd" or quantity == "forget_error"):
                     continue  # before unlearning its rule does not matter, and nothing is forgotten
+                if "decay" in course and quantity.startswith(("kappa", "zeta")):
+                    continue  # read off W - W0, a network's also hold what decay took from W0
                 own = np.array([network_value(run, stage, quantity) for run, _ in found])
-                head = {"signal_strength": strength, "pretrain": pretrain, "unlearn": unlearn, "stage": stage}
+                head = {"signal_strength": strength, "course": course, "pretrain": pretrain, "unlearn": unlearn,
+                        "stage": stage}  # fmt: skip
                 least = _draw_of_test_set(theory[quantity][:, column], found) if quantity == "test_error" else 0.0
                 compared = compared_values(own, theory[quantity][:, column], least=least)
                 exact = [twin_of[run.run_id][quantity][0, column] if run.run_id in twin_of else np.nan
@@ -204,5 +217,5 @@ def agreement_row(row: Row) -> dict[str, Any]:
              for name in ("network", "theory")}  # fmt: skip
     rules = {"pretrain": row["pretrain"], "unlearn": row["unlearn"] if row["stage"] == "after" else ""}
     numbers = {"z": round(float(row["z"]), 2), "within 95 %": {True: "yes", False: "no"}.get(row["within"], "-")}
-    head = {"s": row["signal_strength"], **rules, "quantity": QUANTITIES[row["quantity"]]}
+    head = {"s": row["signal_strength"], "training": row["course"], **rules, "quantity": QUANTITIES[row["quantity"]]}
     return head | sides | numbers | {"twin gap": float(row["twin_gap"])}

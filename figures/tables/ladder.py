@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.beside import curves, moments, networks, pairs, strength_of
+from figures.tables.beside import course_of, curves, moments, networks, pairs, strength_of
 from figures.tables.cells import label
 from figures.tables.intervals import Table
 from figures.tables.names import family
@@ -35,7 +35,7 @@ STEPS = {
     "weight decay 0.01": lambda run: run.config.get("weight_decay") == 0.01,
     "momentum 0.9": lambda run: run.config.get("momentum") == 0.9,
     "another batch order": lambda run: run.config.get("unlearn_seed", 0) > 0,
-    "the theory's network": lambda run: label(run, "model") == "patch-cnn",
+    "the theory's network": lambda run: label(run, "model") == "patch-cnn" and not course_of(run),
 }
 ORDER = ["the theory's network", "another batch order", "momentum 0.9", "weight decay 0.01", "mean of the patches",
          "bias", "trained second layer", "three layers", "CIFAR images as noise", "narrow ResNet"]  # fmt: skip
@@ -56,7 +56,8 @@ def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
     A place is (signal strength, draw, training seed, rule of pretraining, rule of unlearning).
     """
     known = {_place(one) for one in records.of("twin")}
-    models = {(place[0], *place[3:]): run for run, _ in pairs(records) for place in (_place(run),)}
+    models = {(place[0], *place[3:]): run for run, _ in pairs(records) if not course_of(run)
+              for place in (_place(run),)}  # fmt: skip
     wanted = [place for run in networks(records) if step_of(run) for place in (_place(run),) if place not in known]
     return {place: models[cell] for place in wanted if (cell := (place[0], *place[3:])) in models}
 

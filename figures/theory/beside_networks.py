@@ -12,6 +12,7 @@ from figures.drawing.style import WIDE, Theme
 from figures.tables.beside import (
     QUANTITIES,
     agreement,
+    course_of,
     curves,
     moments,
     pairs,
@@ -39,6 +40,7 @@ THIN = {"sgd": 0.9, "sam": 1.6}  # line width by the rule of pretraining
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw each quantity against signal strength: theory as a line with its band, networks as points with intervals."""
     data = agreement(records)
+    data = data[data["course"] == ""] if len(data) else data  # others are in the table
     if data.empty:
         return empty_figure(_missing(records, NAME), theme)
     figure, axes = panel_grid(2, 3, width=WIDE, height=4.3, sharex=True)
@@ -49,7 +51,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_xlabel("signal strength $s$")
         data_ticks(panel, data["signal_strength"], most=6)
     _legend(figure, axes[0, 1])
-    found = pairs(records)
+    found = [pair for pair in pairs(records) if not course_of(pair[0])]
     used = {theory.run_id: theory for _, theory in found}
     left_out = "; ".join(f"{name} (no {', no '.join(lacks)})" for name, lacks in unpaired(records).items())
     caption = (
@@ -70,12 +72,14 @@ def draw_agreement(records: Records, theme: Theme) -> Drawing:
     )
     if data.empty:
         return empty_table(_missing(records, "tab-agreement"), ["quantity", "z", "within", "twin_gap"], what)
+    courses = ", ".join(filter(None, data["course"].unique()))
     known = data[data["z"].notna()]
     display = pd.DataFrame([_agreement_line(name, rows) for name, rows in known.groupby("quantity", sort=False)])
     found = pairs(records)
     caption = (
         f"{what} A point is a signal strength and a pair of rules, before or after unlearning; "
-        f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each. Within "
+        f"{span(data['network_seeds'])} networks and {span(data['theory_seeds'])} seeds of the theory each"
+        f"{f', {courses} among them' if courses else ''}. Within "
         "95 %: by Welch's interval of the difference. Distance from the twin: mean over networks of |network - "
         "theory on its data|, the largest of any point; of the test error that is the draw of a finite test set."
     )

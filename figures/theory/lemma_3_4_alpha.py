@@ -62,7 +62,8 @@ def _caption(seeds: int) -> str:
         "error each rule has at its threshold (a rule that forgets nothing tolerates any alpha). Thresholds by "
         "bisection to 0.005; open markers: every alpha is benign. Above each column: signal strength, pretraining "
         "rule, and the fitted exponent in the gap SGD − SAM of the odds alpha / (1 − alpha); the bound of Lemma 3.4 is "
-        f"0.5 in d and −0.5 in n. {seeds} seeds."
+        "0.5 in d and −0.5 in n. No predicted line: the thresholds lie below alpha = 0.9, where seeds fall apart and "
+        f"the mean field does not hold. {seeds} seeds."
     )
 
 

@@ -60,10 +60,12 @@ def phase_table(record: Record) -> Table:
         if rule is None:
             rows = table.drop_duplicates(["d", "signal_strength", "pretrain"])
             rows = rows.assign(error=rows["pretrained_test_error"], se=rows["pretrained_test_error_se"], forget=np.nan)
+            rows = rows.assign(predicted=rows.get("predicted_pretrained_test_error", np.nan))
         else:
             rows = table[(table["unlearn"] == rule[0]) & np.isclose(table["rho_scale"], rule[1])]
             rows = rows.assign(error=rows["test_error"], se=rows["test_error_se"], forget=rows["forget_error"])
-        parts.append(rows[[*keep, "error", "se", "forget"]].assign(stage=title, seeds=base["seeds"]))
+            rows = rows.assign(predicted=np.nan)
+        parts.append(rows[[*keep, "error", "se", "forget", "predicted"]].assign(stage=title, seeds=base["seeds"]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -75,6 +77,9 @@ def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
     dimensions = np.tile(wide.columns.to_numpy(dtype=float), (len(wide), 1))
     image = axes.contourf(dimensions, norms, wide.to_numpy().clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
     axes.contour(dimensions, norms, wide.to_numpy(), levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
+    if rows["predicted"].notna().all():
+        foreseen = rows.pivot(index="signal_strength", columns="d", values="predicted").to_numpy()
+        axes.contour(dimensions, norms, foreseen, levels=[BENIGN], colors=["#1A1A1A"], linewidths=0.7, zorder=4)
     span = np.array([dimensions.min(), dimensions.max()])
     points = rows.drop_duplicates("d").sort_values("d")
     sgd = SGD_THRESHOLD * np.interp(span, points["d"].to_numpy(dtype=float), points["unit"].to_numpy())
@@ -105,7 +110,9 @@ def _caption(record: Record) -> str:
     return (
         "Phase diagrams of mean test error over dimension d and signal norm |phi|, before unlearning and after 100 "
         "epochs of NegGrad (alpha = 0.7). Orange: the measured boundary at test error 0.1. White, dashed: the form of "
-        "Theorem 3.2, 0.93 (P-1) sigma_p (d/n)^(1/4); white, dotted: a constant, the form of Theorem 3.3. Each panel "
+        "Theorem 3.2, 0.93 (P-1) sigma_p (d/n)^(1/4); white, dotted: a constant, the form of Theorem 3.3. Black, thin, "
+        "before unlearning: the boundary that the mean field predicts without simulating (at alpha = 0.7, after long "
+        "ascent, it does not hold, so that there is none). Each panel "
         "states its mean forget error: a low test error without forgetting is no unlearning. Means over "
         f"{base['seeds']} seeds; standard errors in the CSV. Setting: n = {base['n']}, P = {base['patches']}, "
         f"m = {base['m']}.{_exponents(record)}"

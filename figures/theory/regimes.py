@@ -15,6 +15,7 @@ from figures.tables.theory import sweep_record, sweep_table
 
 LEVELS = np.linspace(0.0, 0.5, 11)
 BENIGN = 0.1
+EDGE = "#1A1A1A"  # seen on every shade of the map
 ACTIVE = 0.6  # share of active noise neurons in X, as in the closed forms
 STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 100): "SAM-pretrained"}
 
@@ -29,7 +30,9 @@ def draw_drive(records: Records, theme: Theme) -> Drawing:
     steps = table["pretrain_epochs"] * -(-base["n"] // base["batch_size"])
     unit = base["eta_scale"] * (base["patches"] - 1) ** 2 * base["sigma_p"] ** 2 / (base["n"] * base["m"])
     data = table.assign(X=ACTIVE * unit * steps, error=table["pretrained_test_error"])
-    data = data[["pretrain", "pretrain_epochs", "signal_strength", "X", "error", "pretrained_test_error_se"]]
+    data = data.rename(columns={"predicted_pretrained_test_error": "predicted"})
+    names = ["pretrain", "pretrain_epochs", "signal_strength", "X", "error", "pretrained_test_error_se", "predicted"]
+    data = data[[name for name in names if name in data]]
     figure, axes = panel_grid(1, 2, width=WIDE, height=2.7, sharex=True, sharey=True)
     missing = []
     for panel, rule in zip(axes[0], ("sgd", "sam"), strict=True):
@@ -38,7 +41,8 @@ def draw_drive(records: Records, theme: Theme) -> Drawing:
     _label(figure, axes, "signal strength $s$", "noise drive $X$", "test error")
     caption = (
         "Test error after pretraining over signal strength s and noise drive X = eta N a (P-1)^2 sigma_p^2 d / (n m), "
-        "with a = 0.6; X grows with the epochs, from 10 to 640. Orange: test error 0.1. "
+        "with a = 0.6; X grows with the epochs, from 10 to 640. Orange: test error 0.1; "
+        "thin: the same line as the mean field predicts it without simulating. "
         f"Means over {base['seeds']} seeds; d = {base['d']}, n = {base['n']}, m = {base['m']}."
     )
     return Drawing(data, caption, _alt(data, ["pretrain"]), (record,), tuple(filter(None, missing)), figure)
@@ -115,7 +119,8 @@ def draw_odds(records: Records, theme: Theme) -> Drawing:
         "Test error after 100 epochs of NegGrad over the odds alpha / (1 - alpha), the ratio of the weights of the two "
         "losses, and signal strength s: pretraining rule → unlearning rule (SAM with its radius in units of rho_th). "
         "Orange: test error 0.1; white: forget error 0.5, to whose left F is forgotten. Where a panel is benign but "
-        f"nothing is forgotten, nothing was unlearned. Means over {base['seeds']} seeds; d = {base['d']}, "
+        "nothing is forgotten, nothing was unlearned. No predicted line: below alpha = 0.9, where the boundaries lie, "
+        f"seeds fall apart and the mean field does not hold. Means over {base['seeds']} seeds; d = {base['d']}, "
         f"n = {base['n']}."
     )
     return Drawing(data, caption, _alt(data, ["pretrain", "unlearn", "rho_scale"]), (record,),
@@ -132,6 +137,8 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
     x, y, error = grid_of(rows, names, "error")
     axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
     axes.contour(x, y, error, levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
+    if "predicted" in rows:
+        axes.contour(x, y, grid_of(rows, names, "predicted")[2], levels=[BENIGN], colors=[EDGE], linewidths=0.7)
     log_axis(axes, "x")
     log_axis(axes, "y")
     axes.grid(False)

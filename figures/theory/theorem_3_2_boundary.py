@@ -51,10 +51,12 @@ def _rows(name: str, rows: list[dict]) -> Table:
     parts = []
     for row in rows:
         points = {"at": row["axis"], "boundary": row["boundary"], "forget_error": row["forget_error_there"]}
+        starts = row.get("random_start") if str(row["stage"]).startswith("pretrained") else None
+        points["predicted"] = row.get("predicted") or starts or [None] * len(row["axis"])
         names = {"claim": name, "stage": row["stage"], "axis": row["along"][0]}
         fit = {key: row[key] for key in ("exponent", "exponent_low", "exponent_high")}
         parts.append(pd.DataFrame(points).assign(**names, **fit))
-    return pd.concat(parts, ignore_index=True).astype({"boundary": float, "forget_error": float})
+    return pd.concat(parts, ignore_index=True).astype({"boundary": float, "forget_error": float, "predicted": float})
 
 
 def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
@@ -65,6 +67,8 @@ def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
         text = f"{_short(str(stage))}\n{fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
         axes.plot(line["at"], line["boundary"], marker=MARKERS[place % len(MARKERS)], label=text,
                   linewidth=1.6 if place == 0 else 0.8, markersize=4 if place == 0 else 3, **look)  # fmt: skip
+        if line["predicted"].notna().any():
+            axes.plot(line["at"], line["predicted"], color=look["color"], linewidth=0.5, zorder=1)
     span = np.array([rows["at"].min(), rows["at"].max()], dtype=float)
     # The theorem's own power through the first point of the main stage: 1/4 in d, -1/4 in n, or constant.
     first = rows.dropna(subset=["boundary"]).iloc[0]
@@ -91,7 +95,9 @@ def _caption(seeds: str) -> str:
         "in two clocks (eta fixed, eta ~ 1/d), at equal epochs and at equal forget error (eF); SAM also as in Chen et "
         "al. 2023, for T1 ~ d epochs and then SGD to a training loss of 0.01. "
         "The broad line has the exponent of the theorem (3.2 for SGD: d^(1/4) n^(-1/4); 3.3 for SAM: constant) and "
-        "passes through the first point. Legend: fitted exponent with a 95 % bootstrap interval over "
+        "passes through the first point. Thin lines without marks, before unlearning: the boundary predicted without "
+        "simulating, for SGD by the mean field, for SAM at fixed epochs by the closed form of the random start; after "
+        "two phases or at alpha = 0.7 there is none. Legend: fitted exponent with a 95 % bootstrap interval over "
         f"{seeds} seeds. The forget error at each boundary is in the CSV: a boundary where nothing "
         "was forgotten says little about unlearning."
     )

@@ -41,7 +41,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     axes[1, 0].set_ylabel("forget error")
     seeds = claim_seeds(found.values())
     outside_legend(figure, axes[0, 0], columns=3, head=spread_note(seeds))
-    return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), tuple(missing), figure)
+    return Drawing(data, _caption(seeds) + _distance(data), _alt(data), tuple(found.values()), tuple(missing), figure)
 
 
 def _rows(rows: list[dict]) -> Table:
@@ -62,6 +62,10 @@ def _column(axes: Any, rows: Table, theme: Theme) -> None:
         axes[0].fill_between(line["signal_strength"], line["test_error_low"], line["test_error_high"],
                              color=look["color"], alpha=0.12, linewidth=0)  # fmt: skip
         axes[1].plot(line["signal_strength"], line["forget_error"], **look)
+        for panel, name in zip(axes, ("predicted_test_error", "predicted_forget_error"), strict=True):
+            if name in line and line[name].notna().any():
+                values = line[name].astype(float)
+                panel.plot(line["signal_strength"], values, color=look["color"], linewidth=0.5, zorder=1)
     for panel in axes:
         log_axis(panel, "x", base=2)
         panel.set_ylim(-0.03, 1.03)
@@ -74,8 +78,19 @@ def _caption(seeds: str) -> str:
         "strength, from the exact simulation: after the same 200 epochs, and at the first checkpoint with forget error "
         "0.5. A rule with a low test error and a low forget error has done little. SAM 0.1 and SAM 1: radius in units "
         "of rho_th; MinMax: mask of half the neurons, refreshed every 5 epochs unless fixed. Bands of test error: 95 % "
-        f"intervals over {seeds} seeds; seeds that never reach the level are left out (share in the CSV, `reached`)."
+        f"intervals over {seeds} seeds; seeds that never reach the level are left out (share in the CSV, `reached`). "
+        "Thin lines without marks: what the mean field predicts without simulating; it has no Sharp MinMax."
     )
+
+
+def _distance(data: Table) -> str:
+    """Return how far predicted test errors lie from the simulated ones, in either way of comparing."""
+    if "predicted_test_error" not in data:
+        return ""
+    gap = (data["predicted_test_error"].astype(float) - data["test_error"]).abs()
+    parts = [f"{MATCHED[str(how)]} {rows.median():.3f}, at most {rows.max():.2f}" for how, rows in
+             gap.groupby(data["matched"], sort=False)]  # fmt: skip
+    return f" Test errors are off by (median): {'; '.join(parts)}."
 
 
 def _alt(data: Table) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DRAW = r",?\s*\bdraw\s*=\s*\d+"  # in the options of a data set
 SEEDS = 40  # of the theory at a network's setting
+BRIDGE = 2  # grows with what of a network the theory can express: what it could not at a lower one is asked again
 KEPT = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget",
         "zeta_retain_oppose", "zeta_forget_oppose", "active_retain_match", "active_retain_oppose",
         "active_forget_match", "active_forget_oppose")  # fmt: skip
@@ -84,12 +85,12 @@ def _show(sources: Sequence[Reader], *, as_json: bool) -> None:
 
 
 def _bring_theory(sources: Sequence[Reader], store: Store) -> None:
-    """Simulate the theory beside every network on signal-noise data that lacks it; read nothing where none does."""
+    """Simulate the theory beside every network on signal-noise data that lacks it; load nothing where none does."""
     from figures.tables.beside import lacking_settings
     from figures.tables.ladder import lacking_twins
     from figures.tables.records import Records
 
-    if settings := lacking_settings(Records(sources)):
+    if settings := lacking_settings(Records(sources), BRIDGE):
         store.ensure_writable()
         for key, run in track(list(settings.items()), "theory at the networks' settings"):
             _beside(key, run, store)
@@ -117,7 +118,8 @@ def _beside(key: str, run: Record, store: Store) -> Record:
     config = _config(run)
     study = str(run.provenance.get("study", ""))
     if missing := departures(config):
-        return store.save("beside", Beside(key), result={"departures": missing}, provenance=collect(study=study))
+        found = {"departures": missing, "bridge": BRIDGE}
+        return store.save("beside", Beside(key), result=found, provenance=collect(study=study))
     from theory.engine import simulate_many
 
     found = simulate_many([theory_config(config, seeds=SEEDS)], oracle=False)[0]

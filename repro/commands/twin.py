@@ -27,7 +27,7 @@ from theory.engine import Orders, Trajectory, replay
 RULES = {"sgd": "sgd", "sam": "sam", "retain-sam": "retain_sam"}
 # Settings that the theory has one value of, and what another value is called.
 EXPRESSED = {
-    "model": "patch-cnn", "method": "neggrad", "method_options": "", "momentum": 0.0, "weight_decay": 0.0,
+    "model": "patch-cnn", "method": "neggrad", "method_options": "",
     "optimizer": "sgd", "pretrain_optimizer": "sgd", "schedule": "constant", "pretrain_schedule": "constant",
     "warmup_epochs": 0, "augment": "none", "corruption": "none", "difficulty": "random", "n_train": 0,
     "preset": "correct", "switches": "",
@@ -53,7 +53,8 @@ def departures(config: RunConfig) -> list[str]:
 
 
 def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
-    """Return the theory's config at a network's own setting: d, n, n_F, m, P, sigma_p, eta, batches, radii, epochs.
+    """Return the theory's config at a network's own setting: d, n, n_F, m, P, sigma_p, eta, batches, radii, epochs,
+    momentum and weight decay.
 
     Raises:
         ConfigError: naming what the theory cannot express.
@@ -65,9 +66,9 @@ def theory_config(config: RunConfig, *, seeds: int = 1) -> TheoryConfig:
     plain = TheoryConfig(
         signal_strength=data.signal_strength, d=d, n=data.n, n_forget=forgotten(config),
         m=NEURONS, patches=data.patches, sigma_p=data.sigma_p, labels=data.labels, noise_patches=noise,
-        sigma_0_scale=SCALE, eta_scale=config.lr * d, alpha=config.alpha, batch_size=config.pretrain_batch_size,
-        retain_batch=config.batch_size, forget_batch=config.forget_batch_size or config.batch_size,
-        pretrain_epochs=config.pretrain_epochs,
+        sigma_0_scale=SCALE, eta_scale=config.lr * d, momentum=config.momentum, weight_decay=config.weight_decay,
+        alpha=config.alpha, batch_size=config.pretrain_batch_size, retain_batch=config.batch_size,
+        forget_batch=config.forget_batch_size or config.batch_size, pretrain_epochs=config.pretrain_epochs,
         unlearn=RULES[parse_rule(config.rule).name], epochs=config.epochs, seeds=seeds,
     )  # fmt: skip
     plain = plain.at_radius(parse_rule(config.rule).rho)

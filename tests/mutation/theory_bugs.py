@@ -58,8 +58,8 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "x[:] = 0.5 * (2.0 * x) ** (1.0 / power)",
-        "x[:] = 0.5 * (2.0 * x)",
+        "x[i] = 0.5 * (2.0 * x[i]) ** (1.0 / power)",
+        "x[i] = 0.5 * (2.0 * x[i])",
         "tests/theory/test_extensions.py",
     ),
     (
@@ -928,8 +928,75 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "found[:3] /= np.array([first, n - first]) / vectors",
-        "found[:3] /= np.array([first, n - first])",
+        "samples = (first if side == 0 else n - first) / vectors",
+        "samples = (first if side == 0 else n - first) / 1.0",
         "tests/theory/test_measure.py -k independent_patches",
+    ),
+    # Momentum and weight decay pass over the bridge; predictions stand beside the cells that they are of.
+    (
+        "repro/commands/twin.py",
+        "momentum=config.momentum, weight_decay",
+        "momentum=0.0, weight_decay",
+        "tests/repro/test_twin.py -k 'momentum'",
+    ),
+    (
+        "repro/commands/twin.py",
+        "weight_decay=config.weight_decay",
+        "weight_decay=0.0",
+        "tests/repro/test_twin.py -k 'momentum'",
+    ),
+    (
+        "figures/tables/beside.py",
+        'one.result.get("bridge", 1) >= bridge',
+        'one.result.get("bridge", 1) <= bridge',
+        "tests/repro/test_compare.py -k 'asked_again'",
+    ),
+    (
+        "figures/tables/beside.py",
+        'if "decay" in course and',
+        'if "decay" not in course and',
+        "tests/repro/test_compare.py -k 'asked_again'",
+    ),
+    (
+        "theory/predict.py",
+        "after[name] if reached else math.nan",
+        "after[name]",
+        "tests/theory/test_predict.py -k 'ends'",
+    ),
+    (
+        "theory/predict.py",
+        "if config.alpha >= MEASURED_ALPHA and",
+        "if",
+        "tests/theory/test_predict.py -k 'ends'",
+    ),
+    (
+        "theory/claims/comparison.py",
+        "_predicted(predicted, runs[cell, rule, matched])",
+        '_predicted(predicted, runs[cell, rule, "epochs"])',
+        "tests/theory/claims/test_comparison.py -k 'prediction'",
+    ),
+    (
+        "theory/claims/boundary.py",
+        "boundary(cell) * cell.signal_unit",
+        "boundary(cell)",
+        "tests/theory/claims/test_boundary.py -k 'predicted'",
+    ),
+    (
+        "theory/claims/sweep.py",
+        "at_level.get(cell, {}) | predicted.get(cell, {})",
+        "at_level.get(cell, {})",
+        "tests/theory/claims/test_sweep.py -k 'one_table'",
+    ),
+    (
+        "figures/theory/theorem_3_3_matched.py",
+        'zip(axes, ("predicted_test_error", "predicted_forget_error"), strict=True)',
+        'zip(axes, ("predicted_forget_error", "predicted_test_error"), strict=True)',
+        "tests/figures/theory/test_theory_figures.py -k 'predicted'",
+    ),
+    (
+        "figures/theory/phase_map.py",
+        'predicted=rows.get("predicted_pretrained_test_error", np.nan)',
+        "predicted=np.nan",
+        "tests/figures/theory/test_theory_figures.py -k 'predicted'",
     ),
 ]

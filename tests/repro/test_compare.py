@@ -1,6 +1,7 @@
 """`repro compare`: the theory is brought once, at the networks' own setting, and every point's z is printed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
-from figures.tables.beside import pairs
+from figures.tables.beside import pairs, setting_of
 from figures.tables.ladder import ladder_table
 from figures.tables.records import Records
 from repro.commands import compare as command
@@ -30,8 +31,6 @@ def compared(store: Path, *words: str) -> None:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two seeds of the theory's network, and two of one with a bias on a draw of its own."""
-    from dataclasses import replace
-
     folder = tmp_path_factory.mktemp("compare") / "runs"
     workspace = Workspace(Store(folder), Runtime(device="cpu", study="made"))
     for model, seeds in (("patch-cnn", (0, 1)), ("patch-cnn-bias", (1, 2))):
@@ -80,8 +79,8 @@ def test_twins_lie_on_their_networks_and_steps_on_the_twin_of_their_draw(store: 
 def test_every_point_has_its_z_and_what_is_no_pair_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compared(store)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["s", "pretrain", "unlearn", "quantity", "network", "theory", "z", "within", "95", "%",
-                                "twin", "gap"]  # fmt: skip
+    assert lines[0].split() == ["s", "training", "pretrain", "unlearn", "quantity", "network", "theory", "z", "within",
+                                "95", "%", "twin", "gap"]  # fmt: skip
     assert any(line.startswith("within 95 %: ") for line in lines)
     assert any("not a pair: patch-cnn-bias" in line and "no model = patch-cnn-bias" in line for line in lines)
     assert any("fig-theory-twin.png" in line for line in lines)
@@ -89,3 +88,22 @@ def test_every_point_has_its_z_and_what_is_no_pair_is_named(store: Path, capsys:
     rows = json.loads(capsys.readouterr().out)
     assert {"z", "network", "theory", "twin gap"} <= set(rows[0])
     assert len(rows) == 6 + 7
+
+
+def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(BASE, momentum=0.5, weight_decay=0.01, lr=0.1, pretrain_lr=0.1)
+    store = Store(tmp_path / "runs")
+    for seed in (0, 1):
+        run(replace(config, seed=seed), store, workspace=Workspace(store, Runtime(device="cpu", study="made")))
+    identity = command.Beside(setting_of(store.records("unlearn")[0].config))
+    store.save("beside", identity, result={"departures": ["momentum = 0.5"]})
+    compared(store.root, "--json")
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["training"] for row in rows} == {"momentum = 0.5, weight decay = 0.01"}
+    known = {row["quantity"] for row in rows}
+    assert known == {"test error", "forget error", "active on R, j = y", "active on F, j = y"}
+    found = store.find("beside", identity)
+    assert found is not None
+    assert (found.result["theory"]["momentum"], found.result["theory"]["weight_decay"]) == (0.5, 0.01)

@@ -13,6 +13,7 @@ from theory.predict import (
     boundary,
     boundary_exponent,
     closed_forms,
+    ends,
     noise_drive,
     outlook,
     outside_measured,
@@ -81,6 +82,19 @@ def test_a_prediction_stops_at_the_forget_level_as_a_run_does():
     for name, values in free.metrics.items():
         np.testing.assert_array_equal(held.metrics[name][first:], values[first], err_msg=name)
         np.testing.assert_array_equal(held.metrics[name][:first], values[:first], err_msg=name)
+
+
+def test_the_ends_are_those_of_each_prediction_where_it_was_held_against_simulation():
+    small = QUICK.changed(d=400, n=12, n_forget=3, m=3, pretrain_epochs=20, epochs=40)
+    never = small.changed(stop_forget_error=0.99, epochs=5)
+    found = ends([small, small.changed(alpha=0.8), small.changed(noise="plain"), never])
+    after = predict(small)
+    assert found[small] == {"predicted_pretrained_test_error": after.pretrain["test_error"][-1],
+                            "predicted_test_error": after.metrics["test_error"][-1],
+                            "predicted_forget_error": after.metrics["forget_error"][-1]}  # fmt: skip
+    assert set(found[small.changed(alpha=0.8)]) == {"predicted_pretrained_test_error"}
+    assert small.changed(noise="plain") not in found
+    assert math.isnan(found[never]["predicted_test_error"])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 from theory.bounds import random_start_boundary, sam_boundary, sgd_boundary
 from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
+from theory.predict import boundary
 from theory.stats import Estimate, bootstrap, crossing, slope
 
 STRENGTHS = tuple(float(s) for s in np.round(np.geomspace(0.04, 3.6, 14), 4))
@@ -208,7 +209,11 @@ class BoundaryTest:
             low = float("-inf") if self.upper else stated - TOLERANCE
             parts[self._name(line)] = Part(fitted, low, stated + TOLERANCE, "off the grid")
             cells = [line.at(i, 1.0) for i in range(len(line.axis))]
-            start = {"random_start": _plain([random_start_boundary(cell) for cell in cells])} if self.upper else {}
+            start: dict = {}
+            if self.upper:
+                start = {"random_start": _plain([random_start_boundary(cell) for cell in cells])}
+            elif line.cell.epochs == 0:
+                start = {"predicted": _plain([boundary(cell) * cell.signal_unit for cell in cells])}
             rows.append(line.labels | found.row(config.seeds) | start | spread("exponent", fitted))
             quoted[self._name(line)] = shown(fitted)
         near = [abs(a / b - 1) for row in rows if row["stage"].startswith("pretrained 100") and self.upper

@@ -6,8 +6,12 @@ The three claims are one analysis of three tables: which rules run in which sett
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown
 from theory.config import ClaimConfig, TheoryConfig
+from theory.engine import Trajectory
+from theory.predict import ends
 from theory.stats import Estimate, mean_interval, share_interval
 
 FORGET_LEVEL = 0.5  # a forget error no retrained model exceeds here; see the oracle gap beside it
@@ -49,11 +53,22 @@ def minus_sgd(runs: Runs, cell: TheoryConfig, rule: str, matched: str) -> Estima
 
 
 def compare(runs: Runs, cell: TheoryConfig, rules: Sequence[str]) -> list[dict]:
-    """Return two rows a rule, at matched epochs and at matched forgetting: errors, oracle gap, difference to SGD."""
+    """Return two rows a rule, at matched epochs and at matched forgetting: errors, oracle gap, difference to SGD.
+
+    Both errors as predicted without simulating stand beside them, where the prediction was held against simulation.
+    """
     labels = {name: getattr(cell, name) for name in ("pretrain", "signal_strength", "alpha", "method")}
     if cell.mask_fraction != TheoryConfig.mask_fraction:
         labels["mask_fraction"] = cell.mask_fraction
-    return [labels | {"rule": rule} | _row(runs, cell, rule, matched) for matched in MATCHED for rule in rules]
+    predicted = ends(list(compared_cells(cell, rules).values()))
+    return [labels | {"rule": rule} | _row(runs, cell, rule, matched) | _predicted(predicted, runs[cell, rule, matched])
+            for matched in MATCHED for rule in rules]  # fmt: skip
+
+
+def _predicted(predicted: Mapping[TheoryConfig, Mapping[str, float]], run: Trajectory) -> dict[str, float | None]:
+    names = ("predicted_test_error", "predicted_forget_error")
+    values = predicted.get(run.config, {})
+    return {name: values[name] if np.isfinite(values[name]) else None for name in names if name in values}
 
 
 def _row(runs: Runs, cell: TheoryConfig, rule: str, matched: str) -> dict:

@@ -18,6 +18,7 @@ from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
 from theory.engine import Trajectory
+from theory.predict import ends
 from theory.stats import crossing, mean_and_error, slope
 
 KIND = "theory_sweep"
@@ -181,12 +182,17 @@ def run_sweep(
 def measure_cells(
     sweep: Sweep, base: TheoryConfig, store: Store, *, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, dict[str, Any]]:
-    """Return mean and standard error over seeds of every metric of each cell and, if asked, at the forget level."""
+    """Return mean and standard error over seeds of every metric of each cell and, if asked, at the forget level.
+
+    What is predicted of a cell without simulating stands beside them.
+    """
     cells = _cells_of(sweep, base)
     stopped = {cell: until_forgotten(cell) for cell in cells} if sweep.matched else {}
     runs = run_cells([one for cell in cells for one in (cell, stopped.get(cell, cell))], store, label=label,
                      workers=workers)  # fmt: skip
-    return {cell: _means(runs[cell]) | (_at_level(runs[stopped[cell]]) if sweep.matched else {}) for cell in cells}
+    predicted = ends(cells)
+    at_level = {cell: _at_level(runs[one]) for cell, one in stopped.items()}
+    return {cell: _means(runs[cell]) | at_level.get(cell, {}) | predicted.get(cell, {}) for cell in cells}
 
 
 def _at_level(run: Trajectory) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
-from tests.figures.conftest import save_theory
+from tests.figures.conftest import claim_rows, save_claims, save_phase, save_phase_diagrams, save_theory
 
 Draw = Callable[[str], Drawing]
 
@@ -148,3 +148,44 @@ def test_the_ladder_gives_each_step_its_distance(drawing: Draw) -> None:
     assert data.loc[("momentum 0.9", "sam", "matched"), "distance"] == pytest.approx(0.05)
     assert data.index[0][0] == "the theory's network"
     assert "bias" in " ".join(drawing("fig-ladder").missing)
+
+
+def thin_lines(axes: Any) -> list[list[float]]:
+    return [[float(y) for y in line.get_ydata()] for line in axes.get_lines() if line.get_linewidth() == 0.5]
+
+
+def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:
+    rows = claim_rows()
+    rows["theorem-3.2-sgd-boundary"][0]["predicted"] = [1.0, 2.0, None]
+    rows["theorem-3.3-sam-boundary"][0]["random_start"] = [3.0, 4.0, 5.0]
+    for row in rows["theorem-3.3-matched-forgetting"]:
+        row |= {"predicted_test_error": 0.25 if row["pretrain"] == "sam" else None, "predicted_forget_error": 0.6}
+    save_claims(store, rows)
+    boundary = find("fig-theory-phase")(Records([store]), Theme())
+    assert boundary.figure is not None
+    assert thin_lines(boundary.figure.axes[0])[0][:2] == [1.0, 2.0]
+    assert thin_lines(boundary.figure.axes[3]) == [[3.0, 4.0, 5.0]]
+    matched = find("fig-theory-matched")(Records([store]), Theme())
+    assert matched.figure is not None
+    top, beneath = matched.figure.axes[:4], matched.figure.axes[4:]
+    assert [thin_lines(panel) for panel in top] == [[], [], [[0.25, 0.25]] * 2, [[0.25, 0.25]] * 2]
+    assert [thin_lines(panel) for panel in beneath] == [[[0.6, 0.6]] * 2] * 4
+    assert "after 200 epochs 0.050, at most 0.05" in matched.caption
+
+
+@pytest.mark.parametrize(("name", "panels"), [("fig-theory-drive", (0, 1)), ("fig-theory-map", (0, 4))])
+def test_a_map_has_the_predicted_boundary_where_it_is_told(store: Store, name: str, panels: tuple[int, ...]) -> None:
+    kept = {"fig-theory-drive": save_phase_diagrams, "fig-theory-map": save_phase}[name]
+    kept(store)
+    sweep = name.removeprefix("fig-theory-").replace("map", "phase")
+    (record,) = [one for one in store.records("theory_sweep") if one.config["sweep"] == sweep]
+    before = find(name)(Records([store]), Theme())
+    error = 0.6 - 0.3 * record.arrays()["signal_strength"]
+    arrays = record.arrays() | {"predicted_pretrained_test_error": error}
+    store.save("theory_sweep", dict(record.config), result=record.result, arrays=arrays)
+    after = find(name)(Records([store]), Theme())
+    assert before.figure is not None
+    assert after.figure is not None
+    more = [len(b.collections) - len(a.collections)
+            for a, b in zip(before.figure.axes, after.figure.axes, strict=True)]  # fmt: skip
+    assert [place for place, count in enumerate(more) if count] == list(panels)

@@ -5,6 +5,7 @@ import pytest
 
 from tests.theory.claims.synthetic import grown, made, sides
 from theory.bounds import random_start_boundary, sam_boundary, sgd_boundary
+from theory.claims import boundary as boundaries
 from theory.claims.boundary import BASE, FORGOTTEN, SAM, SGD, STRENGTHS, BoundaryTest, Point, forgotten, two_phases
 from theory.claims.claim import load_claim
 from theory.config import ClaimConfig, TheoryConfig, linear_clock, scaled_clock
@@ -44,6 +45,15 @@ def test_sam_holds_where_the_boundary_does_not_grow_with_d(in_d, side):
     finding = SAM.analyse(runs_with(SAM, in_d, 0.0), CONFIG)
     assert set(sides(finding).values()) == {side}
     assert len(sides(finding)) == len(SAM.lines)
+
+
+def test_the_predicted_boundary_stands_beside_lines_that_are_not_unlearned(monkeypatch):
+    monkeypatch.setattr(boundaries, "boundary", lambda cell: 2.0 * cell.eta_scale)
+    rows = SGD.analyse(runs_with(SGD, 0.25, -0.25), CONFIG).rows
+    for line, row in zip(SGD.lines, rows, strict=True):
+        cells = [line.at(i, 1.0) for i in range(len(line.axis))]
+        expected = [2.0 * cell.eta_scale * cell.signal_unit for cell in cells]
+        assert row.get("predicted") == (pytest.approx(expected, rel=1e-3) if line.cell.epochs == 0 else None)
 
 
 def test_a_boundary_off_the_grid_decides_nothing_and_has_no_number():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
+from theory.claims import comparison
 from theory.claims.claim import load_claim
 from theory.claims.comparison import (
     RANDOM_LABELS,
@@ -75,6 +76,18 @@ def test_a_row_holds_errors_the_oracle_gap_and_how_many_forgot():
     assert last["oracle_gap"] == pytest.approx(0.5)
     assert (last["reached"], last["epochs"]) == (0.75, 20.0)
     assert "reached" not in first
+
+
+def test_a_row_holds_the_prediction_of_its_own_rule_and_way_of_matching(monkeypatch):
+    runs = {(CELL, rule, matched): made(cell, stopped_at=5) for (_, rule, matched), cell in
+            compared_cells(CELL, ("SGD", "SAM 1")).items()}  # fmt: skip
+    cells = list(compared_cells(CELL, ("SGD", "SAM 1")).values())
+    told = {cell: {"predicted_test_error": 0.1 * place, "predicted_forget_error": np.nan}
+            for place, cell in enumerate(cells)}  # fmt: skip
+    monkeypatch.setattr(comparison, "ends", lambda asked: {cell: told[cell] for cell in asked})
+    rows = compare(runs, CELL, ("SGD", "SAM 1"))
+    assert [row["predicted_test_error"] for row in rows] == pytest.approx([0.0, 0.2, 0.1, 0.3])
+    assert {row["predicted_forget_error"] for row in rows} == {None}
 
 
 def test_sam_improves_unlearning_only_where_its_test_error_is_lower():

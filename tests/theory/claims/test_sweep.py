@@ -10,6 +10,7 @@ from theory.claims import sweep as sweeps
 from theory.claims.sweep import SWEEPS, boundaries, run_sweep
 from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
 from theory.engine import simulate
+from theory.predict import ends
 
 BASE = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=5, epochs=5, directions=64)
 TINY = SweepConfig(sweep="surplus", signal_strength=(0.5, 1.0), seeds=2)
@@ -22,6 +23,9 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
     assert record.result["rows"] == 2 * 2 * 3 * 2  # strengths, epochs, starts, rules
     assert all(len(column) == record.result["rows"] for column in columns.values())
     assert set(columns["signal_strength"]) == {0.5, 1.0}
+    for place, cell in enumerate(sweeps._cells_of(sweeps.with_axes("surplus", TINY), BASE.changed(seeds=2))):
+        expected = ends([cell])[cell]
+        assert {name: columns[name][place] for name in expected} == pytest.approx(expected)
     table = pq.read_table(store.root / "sweeps" / f"{record.run_id}.parquet")
     np.testing.assert_array_equal(table["test_error"].to_numpy(), columns["test_error"])
 
