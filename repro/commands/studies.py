@@ -230,7 +230,8 @@ def _say_plan(found: Any, counts: list[int]) -> None:
     else:
         for row in _rates(found):
             how = ", scaled by arithmetic" if row["scaled"] else ""
-            rate = f"{row['per_second']:.0f} gradients/s of {row['model']} ({row['precision']}, {row['edge']} pixels)"
+            pace = f"{row['per_second']:.0f}" if row["per_second"] >= 10 else f"{row['per_second']:.2g}"
+            rate = f"{pace} gradients/s of {row['model']} ({row['precision']}, {row['edge']} pixels)"
             say(f"rate: {rate}, by {row['source']} on {row['device']}{how}")
         hours = [f"{found.hours_with(count):.1f} with {count}" for count in counts]
         say(f"hours of work: {found.hours:.1f}; until all is done, by processes: {', '.join(hours)}")
