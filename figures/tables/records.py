@@ -134,8 +134,12 @@ def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "
 
 def cell_key(record: Record, vary: Sequence[str]) -> tuple[Hashable, ...]:
     """Return the values of `vary` in a config, those that hold others as text."""
-    values = map(record.config.get, vary)
-    return tuple(json.dumps(one, sort_keys=True) if isinstance(one, list | dict) else one for one in values)
+    values = tuple(map(record.config.get, vary))
+    try:
+        hash(values)
+    except TypeError:
+        return tuple(json.dumps(one, sort_keys=True) if isinstance(one, list | dict) else one for one in values)
+    return values
 
 
 def seed_count(record: Record) -> int:
