@@ -8,16 +8,17 @@ import io
 import math
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from repro.base.ending import Ending
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.settings import check, reject, setting
 from repro.records.store import Store
@@ -155,11 +156,8 @@ class Task:
 
     def __call__(self) -> None:
         """Run the command line; the job's exit code is its own."""
-        from repro.commands.cli import app, run
-
         started = time.monotonic()
-        Ending().listen(interrupt=False)
-        code = run(lambda: app(list(self.words), standalone_mode=False))
+        code = run_program(self.words)
         late = time.monotonic() - started >= self.seconds and code == 0
         if late or code == 128 + signal.SIGUSR2:
             self._again()
@@ -173,3 +171,13 @@ class Task:
         if int(os.environ.get("SLURM_RESTART_COUNT", "0")) < RESTARTS:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which SLURM sends now; this process is about to end
             subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+
+
+def run_program(words: Sequence[str]) -> int:
+    """Run a command line in this process, as `python -m repro` does, and return its exit code."""
+    sys.argv[1:] = words
+    try:
+        runpy.run_module("repro", run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

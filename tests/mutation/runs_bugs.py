@@ -417,6 +417,7 @@ BUGS = [
     (GRID, "    if len(records) == len(cells):\n", "    if records:\n", IN_GRID),
     # jobs of a cluster, and where a study stands
     (CLUSTER, "and code == 0\n", "\n", IN_CLUSTER),
+    (CLUSTER, "return int(end.code or 0)", "return 0", IN_CLUSTER),
     (CLUSTER, "late or code == 128 + signal.SIGUSR2", "late", IN_CLUSTER),
     (CLUSTER, 'f"{array}_{number}" if array else', "", IN_CLUSTER),
     (CLUSTER, '(os.environ.get("SLURM_RESTART_COUNT", "0")) < RESTARTS', '("0") < RESTARTS', IN_CLUSTER),

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.base.ending import SIGNALS
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.settings import build
 from repro.commands import cli, cluster, studies
@@ -162,7 +163,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_job_queues_itself_again_when_its_time_ended_it_and_for_no_other_reason(
     code: int, seconds: float, again: bool, queue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "run", lambda command: code)
+    monkeypatch.setattr(cluster, "run_program", lambda words: code)
     if code:
         with pytest.raises(SystemExit) as ended:
             Task(("list",), seconds)()
@@ -172,8 +173,22 @@ def test_a_job_queues_itself_again_when_its_time_ended_it_and_for_no_other_reaso
     assert queue.read_text() == ("requeue 7_3\n" if again else "")
 
 
+def test_the_program_of_a_job_is_that_of_the_command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["job"])
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
+    try:
+        assert cluster.run_program(["explain", "tow"]) == 0
+        assert "tug of war" in capsys.readouterr().out.lower()
+        assert cluster.run_program(["explain"]) == 2
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+
+
 def test_a_job_that_never_gets_anywhere_is_not_queued_for_ever(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "run", lambda command: 0)
+    monkeypatch.setattr(cluster, "run_program", lambda words: 0)
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(cluster.RESTARTS))
     Task(("list",), 0)()
     assert queue.read_text() == ""
