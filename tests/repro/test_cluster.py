@@ -181,7 +181,7 @@ def test_the_program_of_a_job_is_that_of_the_command_line(
     try:
         assert cluster.run_program(["explain", "tow"]) == 0
         assert "tug of war" in capsys.readouterr().out.lower()
-        assert cluster.run_program(["explain"]) == 2
+        assert cluster.run_program(["explain", "no-such-term"]) == 2
     finally:
         for number, handler in heard.items():
             signal.signal(number, handler)
