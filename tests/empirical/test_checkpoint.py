@@ -231,6 +231,7 @@ def test_the_end_of_a_long_stage_that_is_kept_nowhere_else_is_a_checkpoint(tmp_p
     found = fit(again, make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds=1e9, unkept=True))
     assert same(first, again)
     assert (told(found), found.resumed) == (told(log), 1)
+    assert found.seconds >= log.seconds > 0, "the time of the process before is part of it"
 
 
 def test_a_deadline_ends_a_stage_with_its_state_written(tmp_path: Path) -> None:
