@@ -222,6 +222,9 @@ def test_states_are_written_by_time_and_by_epochs(tmp_path: Path) -> None:
         kept = Checkpoints(tmp_path / name)
         fit(original(), make_stage(METHODS["finetune"]), pauses=Pauses(kept, seconds, epochs))
         assert len(kept.numbers()) == expected
+    data = kept.latest()  # every second of three epochs
+    assert data is not None
+    assert described(data)["said"]["epoch"] == 2
 
 
 def test_the_end_of_a_long_stage_that_is_kept_nowhere_else_is_a_checkpoint(tmp_path: Path) -> None:
