@@ -85,7 +85,7 @@ def test_a_resumed_stage_goes_on_under_the_rule_of_its_epoch_and_ends_where_it_w
     steps: int, tmp_path: Path
 ) -> None:
     def stage(stop: float = 0.0) -> Stage:
-        schedule = {1: Plain(), 2: Sam(0.5)}
+        schedule = {1: Plain(), 2: Sam(0.3)}  # the last of them holds for two epochs
         return replace(make_stage(Retrain(), epochs=4, stop_loss=stop), rule=Sam(0.5), later=schedule)
 
     straight = make_network()

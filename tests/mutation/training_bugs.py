@@ -149,5 +149,5 @@ BUGS = [
     (BUILTIN, "np.setdiff1d(np.arange(len(labels)), test)", "np.arange(len(labels))", IN_DATA),
     # a resumed stage forgets which rule of its schedule was under way
     ("empirical/training/loop.py", "if start <= self.epoch]", "if start < 0]",
-     "tests/empirical/test_checkpoint.py -k 'under_the_rule'"),
+     "tests/empirical/test_checkpoint.py -k 'rule_of_its_epoch'"),
 ]  # fmt: skip
