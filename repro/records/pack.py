@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,11 @@ class PackedStore:
     def records(self, *kinds: str) -> list[Record]:
         """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
 
-        A row that does not match its hash, its identity or the manifest is named and left out.
+        A row that does not match its hash, its identity or the manifest is named and left out; a pack without any run of
+        these kinds is not read.
         """
+        if kinds and not self._may_hold(kinds):
+            return []
         found, faults = self._checked()
         for fault in faults:
             name_damage(fault)
@@ -97,6 +100,14 @@ class PackedStore:
         if not any(head.run_id.startswith(prefix) for head in self.heads()):
             return []
         return [record for record in self.records() if record.run_id.startswith(prefix)]
+
+    def _may_hold(self, kinds: Collection[str]) -> bool:
+        """Return whether a row says that it is of one of these kinds; True of a file that cannot tell."""
+        try:
+            said = self._open().read(columns=["kind"]).column("kind").unique().to_pylist()
+        except (IntegrityError, OSError, ValueError):
+            return True
+        return any(kind in kinds for kind in said)
 
     def outdated(self) -> list[str]:
         """Return the ids of runs of an older schema: their configs may mean another computation today."""

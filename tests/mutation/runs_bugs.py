@@ -348,6 +348,8 @@ BUGS = [
     (RECORD, "        result |= part.result\n", "", IN_STORE),
     (RECORD, "found.setdefault(record.run_id, record)", "found[record.run_id] = record", IN_STORE),
     (RECORD, "if len(matches) != 1:", "if not matches:", IN_STORE),
+    (PACK, "        if kinds and not self._may_hold(kinds):\n            return []\n", "", IN_STORE),
+    (PACK, "return any(kind in kinds for kind in said)", "return False", IN_STORE),
     (PACK, 'if _sha(row) != row["sha256"]:', "if False:", IN_STORE),
     (PACK, 'return record_fault({**row, "result"', 'return "" and record_fault({**row, "result"', IN_STORE),
     (PACK, '"stands in it twice" if', '"" if', IN_STORE),

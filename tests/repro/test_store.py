@@ -365,6 +365,21 @@ def test_a_pack_changed_by_hand_is_named_and_its_other_rows_are_read(store: Stor
     assert lines
 
 
+def test_a_pack_without_a_run_of_a_kind_is_not_read_for_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_pack([save(store)], tmp_path / "study.parquet")
+    (record,) = PackedStore(path).records()
+    assert PackedStore(path).records("none", record.kind) == [record]
+    monkeypatch.setattr(PackedStore, "_checked", lambda self: pytest.fail("it was read"))
+    assert PackedStore(path).records("none") == []
+    (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
+    monkeypatch.undo()
+    with collected() as lines:
+        assert PackedStore(tmp_path / "half.parquet").records("none") == []
+    assert len(lines) == 1, "a file that cannot tell is looked at, and named"
+
+
 def test_a_row_that_is_gone_is_named_by_its_id(store: Store, tmp_path: Path) -> None:
     path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
     (first, _) = PackedStore(path).records()
