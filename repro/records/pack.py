@@ -76,7 +76,7 @@ class PackedStore:
     def records(self, *kinds: str) -> list[Record]:
         """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
 
-        A row that does not match its hash, its identity or the manifest is named and left out; a pack without any run of
+        A row that does not match its hash, its identity or the manifest is named and left out; a pack without a run of
         these kinds is not read.
         """
         if kinds and not self._may_hold(kinds):

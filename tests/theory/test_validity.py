@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,10 +49,10 @@ def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
 
 def test_the_matched_gap_is_between_the_first_epochs_at_the_level():
     """Each is read where it reaches the level itself: the prediction an epoch before the simulation here."""
-    run = SimpleNamespace(metrics={"forget_error": np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.4]]),
+    run: Any = SimpleNamespace(metrics={"forget_error": np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.4]]),
                                    "test_error": np.array([[0.9, 0.8, 0.7], [0.9, 0.8, 0.5]])})  # fmt: skip
     predicted = {"forget_error": np.array([0.1, 0.3, 0.5]), "test_error": np.array([0.5, 0.4, 0.3])}
-    prediction = SimpleNamespace(metrics=predicted)
+    prediction: Any = SimpleNamespace(metrics=predicted)
     assert matched_gap(run, prediction, 0.25) == pytest.approx(0.4 - 0.6)
     assert matched_gap(run, prediction, 0.1) == pytest.approx(0.5 - 0.9)
     assert matched_gap(run, prediction, 0.34) == pytest.approx(0.3 - 0.6)
