@@ -156,9 +156,8 @@ def fit(
         while not course.done:
             if course.epoch in stage.later:
                 step.set_rule(stage.later[course.epoch])
-                runner = make_runner(
-                    step, engine, graphs, course.preparing
-                )  # a captured step is one of the rule before
+                # A captured step is one of the rule before.
+                runner = make_runner(step, engine, graphs, course.preparing)
             _epoch(course, runner)
     course.finish()
     for weight in step.weights:
