@@ -109,7 +109,7 @@ def advance(
 
 @compiled
 def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.ndarray:
-    """Count active noise preactivations at W and at W + eps over the batches of a schedule, the state held fixed.
+    """Return shares of active noise preactivations at W and at W + eps over the batches of a schedule; no state moves.
 
     A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
 
@@ -125,8 +125,8 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         rho: radius.
 
     Returns:
-        Shape `(2, 2, 7)`: retain or forget, `j = y` or `j = -y`, (active at W; active at W + eps; at both; active at W
-        and predicted to survive; sum of V and sum of V_c over those active at W; all pairs).
+        Shape `(2, 2, 5)`: retain or forget, `j = y` or `j = -y`, (shares of all pairs: active at W; active at W + eps;
+        at both; active at W and predicted to survive; then mean V over mean V_c of those active at W, 0 for none).
     """
     neurons = state.mask.size
     work = _workspace(neurons, schedule.samples.shape[1])
@@ -150,7 +150,14 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
                 count[4] += work.V[a, b] if active else 0.0
                 count[5] += critical if active else 0.0
                 count[6] += 1.0
-    return counts
+    found = np.zeros((2, 2, 5))
+    for part in range(2):
+        for oppose in range(2):
+            count = counts[part, oppose]
+            for k in range(4):
+                found[part, oppose, k] = count[k] / max(count[6], 1.0)
+            found[part, oppose, 4] = count[4] / count[5] if count[5] > 0.0 else 0.0
+    return found
 
 
 @inlined
@@ -261,8 +268,8 @@ def _gradient_of_relu(problem, u, V, work, gp, gq):
 @apart
 def _gradient_of_power(problem, u, V, work, gp, gq):
     """Write (gp, gq) of `relu(x)^q`: that of ReLU at the powers, then the chain rule."""
-    _raise(u, work.u_high, problem.power)
-    _raise(V, work.V_high, problem.power)
+    signed_power(u, problem.power, work.u_high)
+    signed_power(V, problem.power, work.V_high)
     output = _gradient_of_relu(problem, work.u_high, work.V_high, work, gp, gq)
     _steepen(u, gp, problem.power)
     _steepen(V, gq, problem.power)
@@ -270,7 +277,7 @@ def _gradient_of_power(problem, u, V, work, gp, gq):
 
 
 @inlined
-def _raise(values, high, power):
+def signed_power(values, power, high):
     """Write `|x|^q` with the sign of x."""
     for a in range(values.shape[0]):
         for b in range(values.shape[1]):

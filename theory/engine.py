@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -310,7 +311,7 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
                 return Phase(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
             found = measure(config, drawn, state, probing)
-        if not np.all(np.isfinite(list(found.values()))):  # the state is finite still, its products are not
+        if not all(map(math.isfinite, found.values())):  # the state is finite still, its products are not
             return Phase(state, values, -1, max(epoch * schedule.per_epoch - 1, 0))
         values[:, column] = [found[name] for name in names]
         if plan.is_over(found):

@@ -8,8 +8,8 @@ import numpy as np
 from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.directions import sphere_directions
-from theory.draw import Draw
-from theory.dynamics import compiled, inlined, probe
+from theory.draw import Draw, Start
+from theory.dynamics import compiled, inlined, probe, signed_power
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
@@ -63,17 +63,31 @@ class Probe(NamedTuple):
     rho: float
 
 
-def weight_gram(draw: Draw, state: State) -> np.ndarray:
+@compiled
+def weight_gram(start: Start, state: State) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
     `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i` with the
     share s that decay left of w0; it is symmetric, so a product and its transpose count half each.
     """
-    start, s, p = draw.start, state.share[0, 0], state.p.sum(axis=0)
-    u, V = s * start.u + state.u, s * start.V + state.V
-    K = s**2 * start.K + np.multiply.outer(p, u[0]) + np.einsum("ai,bi->ab", state.q, V)
-    K += np.multiply.outer(state.p[1], u[1] - u[0])  # zero where the signals are one
-    return 0.5 * (K + K.T)
+    s, (neurons, n), p, q = state.share[0, 0], state.V.shape, state.p, state.q
+    half, across = np.empty((neurons, neurons)), np.empty((n, neurons))
+    for i in range(n):
+        for b in range(neurons):
+            across[i, b] = s * start.V[b, i] + state.V[b, i]
+    for a in range(neurons):
+        for b in range(neurons):
+            retain, forget = s * start.u[0, b] + state.u[0, b], s * start.u[1, b] + state.u[1, b]
+            half[a, b] = s**2 * start.K[a, b] + (p[0, a] + p[1, a]) * retain
+            half[a, b] += p[1, a] * (forget - retain)  # zero where the signals are one
+        for i in range(n):  # neurons innermost: they fill whole registers
+            for b in range(neurons):
+                half[a, b] += q[a, i] * across[i, b]
+    K = np.empty((neurons, neurons))
+    for a in range(neurons):
+        for b in range(neurons):
+            K[a, b] = 0.5 * (half[a, b] + half[b, a])
+    return K
 
 
 def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
@@ -101,11 +115,9 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
         (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
         All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
-    problem, K = draw.problem, weight_gram(draw, state)
-    numbers = _training_numbers(problem, _at_power(state, problem.power)).tolist()
-    found = _test_errors(config, draw, state, K)
-    found |= dict(zip(TRAINING_METRICS[1:-1], numbers[:-2], strict=True))
-    found["weight_norm"] = float(np.sqrt(max(np.trace(K), 0.0)))
+    K, numbers = _training_numbers(draw.problem, draw.start, state)
+    numbers = numbers.tolist()
+    found = _test_errors(config, draw, state, K) | dict(zip(TRAINING_METRICS[1:], numbers[:-2], strict=True))
     if config.label_noise > 0.0:
         found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
     if config.curvature:
@@ -151,20 +163,16 @@ def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> 
     return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
 
 
-def _at_power(state: State, power: float) -> State:
-    """Return the state with preactivations `|x|^q`, their signs kept: its ReLU outputs are those of `relu(x)^q`."""
-    if power == 1.0:
-        return state
-    u, V = (np.sign(values) * np.abs(values) ** power for values in (state.u, state.V))
-    return state._replace(u=u, V=V)
-
-
 @compiled
-def _training_numbers(problem, state):
-    """Return the training metrics between test error and norm, in their order: thousands of small means at once."""
-    u, V, p, q = state.u, state.V, state.p, state.q
+def _training_numbers(problem, start, state):
+    """Return `W W^T` and what it and the training set tell: the metrics behind test error, then the clean errors."""
+    K, u, V, p, q = weight_gram(start, state), state.u, state.V, state.p, state.q
+    if problem.power != 1.0:  # relu of these is relu(x)^q
+        u, V = np.empty(u.shape), np.empty(V.shape)
+        signed_power(state.u, problem.power, u)
+        signed_power(state.V, problem.power, V)
     y, true, first = problem.labels, problem.true_labels, problem.n_retain
-    neurons, n = V.shape
+    neurons, n = state.V.shape
     m = neurons // 2
     clean = np.zeros(2)
     found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
@@ -175,7 +183,7 @@ def _training_numbers(problem, state):
         patches = problem.noise_patches * vectors * problem.gram[i, i]
         for a in range(neurons):
             sign = 1.0 if a < m else -1.0
-            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + (max(u[side, a] * true[i], 0.0) / vectors))
+            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + max(u[side, a] * true[i], 0.0) / vectors)
             oppose = 0 if (a < m) == (y[i] > 0.0) else 1
             found[6 + oppose, side] += patches * q[a, i]
             pairs[oppose, side] += 1.0
@@ -197,14 +205,18 @@ def _training_numbers(problem, state):
             found[name, side] /= samples
         for oppose in range(2):
             found[6 + oppose, side] /= pairs[oppose, side]
-    in_order = np.empty(18)  # number by number: a slice that takes an array would compile the text of its error too
+    in_order = np.empty(19)  # number by number: a slice that takes an array would compile the text of its error too
     for side in range(2):
         for name in range(3):
             in_order[2 * name + side] = found[name, side]
             in_order[6 + 3 * side + name] = found[3 + name, side]
         in_order[12 + 2 * side], in_order[13 + 2 * side] = found[6, side], found[7, side]
-        in_order[16 + side] = clean[side]
-    return in_order
+        in_order[17 + side] = clean[side]
+    trace = 0.0
+    for a in range(neurons):
+        trace += K[a, a]
+    in_order[16] = np.sqrt(max(trace, 0.0))
+    return K, in_order
 
 
 def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
@@ -213,11 +225,8 @@ def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
     Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
     active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
     """
-    counts = probe(draw.problem, state, probing.schedule, probing.rho)
-    shares = counts[..., :5] / np.maximum(counts[..., 6:], 1.0)
-    critical = counts[..., 5]
-    shares[..., 4] = np.divide(counts[..., 4], critical, out=np.zeros_like(critical), where=critical > 0.0)
-    return dict(zip(ACTIVATION_METRICS, map(float, shares.ravel()), strict=True))
+    found = probe(draw.problem, state, probing.schedule, probing.rho)
+    return dict(zip(ACTIVATION_METRICS, found.ravel().tolist(), strict=True))
 
 
 @inlined
@@ -301,31 +310,28 @@ def radial_tail(m: int, x: float) -> float:
 @compiled
 def _wrong(signal, scale, t, m, power):
     """Return the sum over directions of `P(signal + scale t r^q < 0)`, `r^2 ~ chi^2_{2m}`; exact zeros count half."""
-    x, term, tail = np.zeros(t.size), np.empty(t.size), np.empty(t.size)
-    for i in range(t.size):
+    x, term, tail = np.empty(t.size), np.empty(t.size), np.empty(t.size)
+    total, count = 0.0, 0
+    for i in range(t.size):  # those that r decides, and of the others those that are wrong whatever r is
         slope = scale * t[i]
-        x[i] = 0.5 * (signal / slope) ** 2 if signal * slope < 0.0 else 0.0
+        x[count] = 0.5 * (signal / slope) ** 2
+        count += signal * slope < 0.0
+        if signal <= 0.0 and slope <= 0.0:
+            total += 0.5 if signal == 0.0 and slope == 0.0 else 1.0
     if power != 1.0:
-        for i in range(t.size):
+        for i in range(count):
             x[i] = 0.5 * (2.0 * x[i]) ** (1.0 / power)
-    for i in range(t.size):
+    for i in range(count):
         term[i] = np.exp(-min(x[i], TAIL_LIMIT))
         tail[i] = term[i]
     for k in range(1, m):  # every direction at once
         share = 1.0 / k
-        for i in range(t.size):
+        for i in range(count):
             term[i] *= x[i] * share
             tail[i] += term[i]
-    total = 0.0
-    for i in range(t.size):
-        slope = scale * t[i]
-        if signal * slope < 0.0:
-            right = tail[i] if x[i] < TAIL_LIMIT else radial_tail(m, x[i])
-            total += right if signal > 0.0 else 1.0 - right
-        elif signal == 0.0 and slope == 0.0:
-            total += 0.5
-        elif signal < 0.0 or (signal == 0.0 and slope < 0.0):
-            total += 1.0
+    for i in range(count):
+        right = tail[i] if x[i] < TAIL_LIMIT else radial_tail(m, x[i])
+        total += right if signal > 0.0 else 1.0 - right
     return total
 
 

@@ -145,8 +145,14 @@ def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generato
     """Return `steps` batches, shape `(steps, size)`: fresh random orders cut up, a short batch padded with `pad`."""
     per_pass = -(-len(members) // size)
     orders = rng.permuted(np.tile(members, (-(-steps // per_pass), 1)), axis=1)
-    padded = np.pad(orders, ((0, 0), (0, per_pass * size - len(members))), constant_values=pad)
-    return padded.reshape(-1, size)[:steps]
+    return _widened(orders, per_pass * size, pad).reshape(-1, size)[:steps]
+
+
+def _widened(rows: np.ndarray, width: int, value: int) -> np.ndarray:
+    """Return rows filled up with a value to a width."""
+    found = np.full((len(rows), width), value, rows.dtype)
+    found[:, : rows.shape[1]] = rows
+    return found
 
 
 def _pack(
@@ -156,9 +162,9 @@ def _pack(
     size = np.sum(rows < config.n, axis=1) * vectors
     places = np.repeat(np.where(rows < config.n, rows, 0) * vectors, vectors, axis=1)
     places = places + np.tile(np.arange(vectors), rows.shape[1])
-    extra = ((0, 0), (0, -places.shape[1] % LANES))
-    weights = np.pad(np.repeat(weights, vectors, axis=1), extra)
-    return Schedule(np.pad(places, extra), weights, size, loss_labels, per_epoch)
+    width = -(-places.shape[1] // LANES) * LANES
+    weights = _widened(np.repeat(weights, vectors, axis=1), width, 0)
+    return Schedule(_widened(places, width, 0), weights, size, loss_labels, per_epoch)
 
 
 class Rule(NamedTuple):

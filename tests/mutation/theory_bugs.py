@@ -52,8 +52,8 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "K = s**2 * start.K +",
-        "K = s * start.K +",
+        "half[a, b] = s**2 * start.K[a, b]",
+        "half[a, b] = s * start.K[a, b]",
         "tests/theory/test_dynamics.py",
     ),
     (
@@ -314,8 +314,8 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "total += 0.5",
-        "total += 0.0",
+        "total += 0.5 if signal == 0.0 and",
+        "total += 0.0 if signal == 0.0 and",
         "tests/theory/test_measure.py",
     ),
     (
@@ -510,9 +510,9 @@ BUGS = [
         "tests/theory/test_measure.py",
     ),
     (
-        "theory/measure.py",
-        "shares[..., 4] = np.divide(counts[..., 4], critical,",
-        "shares[..., 4] = np.divide(critical, counts[..., 4],",
+        "theory/dynamics.py",
+        "count[4] / count[5] if",
+        "count[5] / count[4] if",
         "tests/theory/test_measure.py",
     ),
     (

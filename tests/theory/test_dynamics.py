@@ -104,7 +104,7 @@ def assert_same_network(config: TheoryConfig, tolerance: float) -> None:
     size = np.abs(network.weights).max()
     np.testing.assert_allclose(rebuild(drawn, state) / size, network.weights / size, rtol=0, atol=tolerance)
     product = network.weights @ network.weights.T
-    np.testing.assert_allclose(weight_gram(drawn, state), product, rtol=0, atol=tolerance * np.abs(product).max())
+    np.testing.assert_allclose(weight_gram(drawn.start, state), product, rtol=0, atol=tolerance * np.abs(product).max())
 
 
 @pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])

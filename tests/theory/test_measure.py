@@ -193,7 +193,7 @@ def test_a_network_without_signal_errs_half_the_time():
     found = draw(replace(CONFIG, signal_strength=0.01), 0)
     state = start_state(found.start)
     state.u[:] = 0.0
-    K = weight_gram(found, state)
+    K = weight_gram(found.start, state)
     assert exact_error(K, state.u[0], 0.0, 0.25, sphere_directions(8, 2048)) == pytest.approx(0.5, abs=1e-12)
 
 
@@ -201,7 +201,7 @@ def test_quadrature_converges_in_the_number_of_directions():
     found = draw(replace(CONFIG, signal_strength=3.0), 2)
     state = start_state(found.start)
     state.u[:] = np.repeat([0.4, -0.3], CONFIG.m)
-    args = (weight_gram(found, state), state.u[0], 0.0, 0.25)
+    args = (weight_gram(found.start, state), state.u[0], 0.0, 0.25)
     coarse, fine = (exact_error(*args, sphere_directions(8, count)) for count in (512, 16384))
     assert coarse == pytest.approx(fine, rel=0.05)
 
