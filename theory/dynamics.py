@@ -32,10 +32,13 @@ from theory.training import ALL, FORGET, LANES, Rule, Schedule, State, Velocity
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 numba_config: Any = config  # its settings are made when numba is imported
 numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()
-# Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered.
-compiled = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-inlined = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
-apart = njit(fastmath={"contract"}, error_model="numpy")  # what most runs never enter: kept out of the loop they take
+# Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered. Nothing is
+# called from C, and what compiled code alone calls has no door to Python either: each would be compiled as well.
+options: Any = {"fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrapper": True}
+within: Any = options | {"no_cpython_wrapper": True}
+compiled = njit(cache=True, nogil=True, **options)
+inlined = njit(forceinline=True, **within)
+apart = njit(**within)  # what most runs never enter: kept out of the loop they take
 
 
 class Work(NamedTuple):
@@ -64,7 +67,6 @@ class Work(NamedTuple):
     moves: np.ndarray  # (B,) scratch
 
 
-@compiled
 def advance(
     problem: Problem, state: State, schedule: Schedule, rule: Rule, first: int, last: int,
     velocity: Velocity | None = None,
@@ -74,11 +76,23 @@ def advance(
     Returns:
         The step whose output left the finite range, or -1.
     """
+    between = rule.mask_epochs * schedule.per_epoch if rule.mask_size > 0 else 0
+    while first < last:
+        if rule.mask_size > 0 and (first == 0 or (between > 0 and first % between == 0)):
+            _refresh_mask(problem, state, schedule, rule.mask_size)
+        until = min(last, (first // between + 1) * between) if between > 0 else last
+        diverged_at = _take_steps(problem, state, schedule, rule, first, until, velocity)
+        if diverged_at >= 0:
+            return diverged_at
+        first = until
+    return -1
+
+
+@compiled
+def _take_steps(problem, state, schedule, rule, first, last, velocity):
+    """Take steps between which no neuron changes sides; return as `advance` does."""
     work = _workspace(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
-        between = rule.mask_epochs * schedule.per_epoch
-        if rule.mask_size > 0 and (t == 0 or (between > 0 and t % between == 0)):
-            _refresh_mask(problem, state, schedule, rule.mask_size)
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         if velocity is not None:
             _drag(velocity, state, rule)
@@ -104,7 +118,12 @@ def advance(
                 _apply(problem, velocity, schedule.samples[t], -1.0, step, work)
         if velocity is not None:
             _coast(velocity, state, rule.eta)
-    return -1 if np.isfinite(np.sum(state.u)) and np.isfinite(np.sum(state.V)) else last - 1
+    total = 0.0
+    for a in range(state.mask.size):
+        total += state.u[0, a] + state.u[1, a]
+        for i in range(state.V.shape[1]):
+            total += state.V[a, i]
+    return -1 if np.isfinite(total) else last - 1
 
 
 @compiled
@@ -136,7 +155,10 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
         _select(schedule.weights[t], ALL, ALL, state.mask, work)
         _gradient(problem, work.u, work.V, work, work.gp, work.gq)
         _perturb(problem, rho, work)
-        norm = np.sqrt(np.sum(work.gq**2))
+        norm = 0.0
+        for a in range(neurons):
+            norm += _dot4(work.gq, work.gq, a)
+        norm = np.sqrt(norm)
         for a in range(neurons):
             for b in range(schedule.size[t]):
                 oppose = 1 if (2 * a < neurons) != (problem.labels[schedule.samples[t, b]] > 0.0) else 0
@@ -162,12 +184,15 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
 
 @inlined
 def _workspace(N, B):
+    order = np.empty(B, np.int64)
+    for b in range(B):
+        order[b] = b
     return Work(
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # u, V and their perturbed values
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # gp, gq and theirs
         np.empty((B, B)), np.empty((2, B)), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c
         np.empty(B, np.int64), np.empty((2, N)), np.empty((N, B)), np.empty(B), np.empty(N),  # part, high, f, own
-        np.arange(B), np.empty(B, np.int64), np.empty(B),  # order, rows, moves
+        order, np.empty(B, np.int64), np.empty(B),  # order, rows, moves
     )  # fmt: skip
 
 
@@ -276,7 +301,7 @@ def _gradient_of_power(problem, u, V, work, gp, gq):
     return output
 
 
-@inlined
+@apart
 def signed_power(values, power, high):
     """Write `|x|^q` with the sign of x."""
     for a in range(values.shape[0]):
@@ -285,7 +310,7 @@ def signed_power(values, power, high):
             high[a, b] = -size if values[a, b] < 0.0 else size
 
 
-@inlined
+@apart
 def _steepen(values, gradient, power):
     """Multiply a gradient of `relu(x)`, zero where x <= 0, into that of `relu(x)^q`; of -x alike, as |x| decides."""
     for a in range(values.shape[0]):

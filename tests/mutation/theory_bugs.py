@@ -298,7 +298,7 @@ BUGS = [
         "state.mask[a] = 0.0 if rank < size else 1.0",
         "tests/theory/test_dynamics.py",
     ),
-    ("theory/dynamics.py", "t % between == 0))", "t % schedule.per_epoch == 0))", "tests/theory/test_dynamics.py"),
+    ("theory/dynamics.py", "first % between == 0))", "first % schedule.per_epoch == 0))", "tests/theory/test_dynamics.py"),
     ("theory/dynamics.py", "p[1, a] -= eta * gp[1, a]", "p[0, a] -= eta * gp[1, a]", "tests/theory/test_engine.py"),
     (
         "theory/dynamics.py",
