@@ -38,7 +38,7 @@ options: Any = {"fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrap
 within: Any = options | {"no_cpython_wrapper": True}
 compiled = njit(cache=True, nogil=True, **options)
 inlined = njit(forceinline=True, **within)
-apart = njit(**within)  # what most runs never enter: kept out of the loop they take
+apart = njit(**within)  # compiled once, not once a call: where a call costs nothing beside the work
 
 
 class Work(NamedTuple):
@@ -76,20 +76,26 @@ def advance(
     Returns:
         The step whose output left the finite range, or -1.
     """
+    power = curved(problem)
     between = rule.mask_epochs * schedule.per_epoch if rule.mask_size > 0 else 0
     while first < last:
         if rule.mask_size > 0 and (first == 0 or (between > 0 and first % between == 0)):
-            _refresh_mask(problem, state, schedule, rule.mask_size)
+            _refresh_mask(problem, power, state, schedule, rule.mask_size)
         until = min(last, (first // between + 1) * between) if between > 0 else last
-        diverged_at = _take_steps(problem, state, schedule, rule, first, until, velocity)
+        diverged_at = _take_steps(problem, power, state, schedule, rule, first, until, velocity)
         if diverged_at >= 0:
             return diverged_at
         first = until
     return -1
 
 
+def curved(problem: Problem) -> float | None:
+    """Return q where the activation is not ReLU itself: code for None has no powers in it, so that it is short."""
+    return None if problem.power == 1.0 else problem.power
+
+
 @compiled
-def _take_steps(problem, state, schedule, rule, first, last, velocity):
+def _take_steps(problem, power, state, schedule, rule, first, last, velocity):
     """Take steps between which no neuron changes sides; return as `advance` does."""
     work = _workspace(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
@@ -102,12 +108,12 @@ def _take_steps(problem, state, schedule, rule, first, last, velocity):
             _select(schedule.weights[t], rule.samples[group], rule.neurons[group], state.mask, work)
             if parts > 1:
                 _keep_part(turn % parts, parts, problem.vectors, work)
-            output = _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+            output = _gradient(problem, power, work.u, work.V, work, work.gp, work.gq)
             step = (work.gp, work.gq)
             if rule.rho[group] > 0.0:
                 _perturb(problem, rule.rho[group], work)
                 step = (work.gp_near, work.gq_near)
-                output += _gradient(problem, work.u_near, work.V_near, work, step[0], step[1])
+                output += _gradient(problem, power, work.u_near, work.V_near, work, step[0], step[1])
                 if rule.sharpness[group] != 1.0:
                     _reflect(rule.sharpness[group], work)
             if not np.isfinite(output):
@@ -127,7 +133,7 @@ def _take_steps(problem, state, schedule, rule, first, last, velocity):
 
 
 @compiled
-def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.ndarray:
+def probe(problem: Problem, power: float | None, state: State, schedule: Schedule, rho: float) -> np.ndarray:
     """Return shares of active noise preactivations at W and at W + eps over the batches of a schedule; no state moves.
 
     A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
@@ -139,6 +145,7 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
 
     Args:
         problem: the draw.
+        power: `curved(problem)`.
         state: the network.
         schedule: batches, each with its own perturbation `eps = rho g / |g|`.
         rho: radius.
@@ -153,7 +160,7 @@ def probe(problem: Problem, state: State, schedule: Schedule, rho: float) -> np.
     for t in range(schedule.samples.shape[0]):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         _select(schedule.weights[t], ALL, ALL, state.mask, work)
-        _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+        _gradient(problem, power, work.u, work.V, work, work.gp, work.gq)
         _perturb(problem, rho, work)
         norm = 0.0
         for a in range(neurons):
@@ -236,15 +243,16 @@ def _keep_part(part, parts, vectors, work):
 
 
 @inlined
-def _gradient(problem, u, V, work, gp, gq):
-    """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which is how divergence is seen."""
-    if problem.power == 1.0:
-        return _gradient_of_relu(problem, u, V, work, gp, gq)
-    return _gradient_of_power(problem, u, V, work, gp, gq)
+def _gradient(problem, power, u, V, work, gp, gq):
+    """Write (gp, gq) at (u, V), restricted to the group; return the sum of outputs, which is how divergence is seen.
 
-
-@inlined
-def _gradient_of_relu(problem, u, V, work, gp, gq):
+    Of `relu(x)^q` it is that of ReLU at the powers, then the chain rule.
+    """
+    low_u, low_V = u, V
+    if power is not None:
+        u, V = work.u_high, work.V_high
+        signed_power(low_u, power, u)
+        signed_power(low_V, power, V)
     neurons, width, f = work.own.size, work.f.size, work.f
     m = neurons // 2
     f[:] = 0.0
@@ -287,17 +295,9 @@ def _gradient_of_relu(problem, u, V, work, gp, gq):
             for b in range(block, block + LANES):
                 move = scale * f[b]  # read outside the condition: a choice then, not a jump that nobody can predict
                 gq[a, b] = move if V[a, b] > 0.0 else 0.0
-    return output
-
-
-@apart
-def _gradient_of_power(problem, u, V, work, gp, gq):
-    """Write (gp, gq) of `relu(x)^q`: that of ReLU at the powers, then the chain rule."""
-    signed_power(u, problem.power, work.u_high)
-    signed_power(V, problem.power, work.V_high)
-    output = _gradient_of_relu(problem, work.u_high, work.V_high, work, gp, gq)
-    _steepen(u, gp, problem.power)
-    _steepen(V, gq, problem.power)
+    if power is not None:
+        _steepen(low_u, gp, power)
+        _steepen(low_V, gq, power)
     return output
 
 
@@ -459,7 +459,7 @@ def _coast(velocity, state, eta):
 
 
 @compiled
-def _refresh_mask(problem, state, schedule, size):
+def _refresh_mask(problem, power, state, schedule, size):
     """Mark the `size` neurons with the largest gradient of the forget loss, `|g_F,a|^2`; ties go to the lower index."""
     first, neurons, n = problem.n_retain, state.mask.size, state.V.shape[1]
     samples = np.empty(-(-(n - first) // LANES) * LANES, np.int64)
@@ -470,7 +470,7 @@ def _refresh_mask(problem, state, schedule, size):
     work.own[:] = 1.0
     work.c[:] = 0.0
     work.c[: n - first] = 1.0
-    _gradient(problem, work.u, work.V, work, work.gp, work.gq)
+    _gradient(problem, power, work.u, work.V, work, work.gp, work.gq)
     score = np.zeros(neurons)
     for a in range(neurons):
         g = work.gp[1, a]

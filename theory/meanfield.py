@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.config import TheoryConfig
-from theory.dynamics import EXPONENT_LIMIT, compiled, inlined
+from theory.dynamics import EXPONENT_LIMIT, apart, compiled, inlined
 
 SAMPLES = 64  # about so many representative samples of R, and as many of F
 FRESH = 2**15
@@ -241,7 +241,7 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
                 V[part, i, a] -= lost * own[part, i, a]
 
 
-@inlined
+@apart
 def _add_kicks(target, population, part, amplitudes, lean):
     """Add `lean V0` and the kicks of the four blocks to the samples of R or F."""
     V0, kicks, shared = population.V0, population.kicks, population.shared
@@ -274,7 +274,7 @@ def _kick_within_forget_set(target, population):
                 target[i, a + m] += overlap * own[1, first + k, a + m - away]
 
 
-@inlined
+@apart
 def _crosstalk(law, V0, x):
     """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and leans, `(2,)`.
 
@@ -324,7 +324,7 @@ def _reaction(law, population, V):
     return response * moved / (m * samples) * (law.counts[0] + law.counts[1]) / (2.0 * law.d)
 
 
-@inlined
+@apart
 def _residuals(law, course, V, kappa, pull):
     """Write how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(2, M)`."""
     m = V.shape[2] // 2

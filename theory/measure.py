@@ -9,7 +9,7 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.directions import sphere_directions
 from theory.draw import Draw, Start
-from theory.dynamics import compiled, inlined, probe, signed_power
+from theory.dynamics import apart, compiled, curved, inlined, probe, signed_power
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
@@ -174,9 +174,8 @@ def _training_numbers(problem, start, state):
     y, true, first = problem.labels, problem.true_labels, problem.n_retain
     neurons, n = state.V.shape
     m = neurons // 2
-    clean = np.zeros(2)
-    found = np.zeros((8, 2))  # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose; R, F
-    pairs = np.zeros((2, 2))
+    # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose, pairs of both, clean error; R, F
+    found = np.zeros((11, 2))
     f, vectors = 0.0, problem.vectors
     for i in range(n):  # a sample ends with the last of its noise vectors
         side = 0 if i < first else 1
@@ -186,9 +185,9 @@ def _training_numbers(problem, start, state):
             f += sign * (problem.noise_patches * max(V[a, i], 0.0) + max(u[side, a] * true[i], 0.0) / vectors)
             oppose = 0 if (a < m) == (y[i] > 0.0) else 1
             found[6 + oppose, side] += patches * q[a, i]
-            pairs[oppose, side] += 1.0
+            found[8 + oppose, side] += 1.0
         if (i + 1) % vectors == 0:
-            clean[side] += true[i] * f <= 0.0
+            found[10, side] += true[i] * f <= 0.0
             margin, f = y[i] * (f / m), 0.0
             found[0, side] += margin <= 0.0
             found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
@@ -200,18 +199,17 @@ def _training_numbers(problem, start, state):
             found[4 if a < m else 5, side] += kappa / m
     for side in range(2):
         samples = (first if side == 0 else n - first) / vectors
-        clean[side] /= samples
-        for name in range(3):
+        for name in (0, 1, 2, 10):
             found[name, side] /= samples
         for oppose in range(2):
-            found[6 + oppose, side] /= pairs[oppose, side]
+            found[6 + oppose, side] /= found[8 + oppose, side]
     in_order = np.empty(19)  # number by number: a slice that takes an array would compile the text of its error too
     for side in range(2):
         for name in range(3):
             in_order[2 * name + side] = found[name, side]
             in_order[6 + 3 * side + name] = found[3 + name, side]
         in_order[12 + 2 * side], in_order[13 + 2 * side] = found[6, side], found[7, side]
-        in_order[17 + side] = clean[side]
+        in_order[17 + side] = found[10, side]
     trace = 0.0
     for a in range(neurons):
         trace += K[a, a]
@@ -225,7 +223,7 @@ def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
     Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
     active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
     """
-    found = probe(draw.problem, state, probing.schedule, probing.rho)
+    found = probe(draw.problem, curved(draw.problem), state, probing.schedule, probing.rho)
     return dict(zip(ACTIVATION_METRICS, found.ravel().tolist(), strict=True))
 
 
@@ -264,11 +262,11 @@ def test_error(
     neurons, count = u.size, directions.shape[1]
     m = neurons // 2
     factor = _cholesky(K, u, signal2)
-    signal = np.zeros(2)
+    plus, minus = 0.0, 0.0
     for a in range(neurons):
         sign = 1.0 if a < m else -1.0
-        signal[0] += sign * relu(u[a], power) / m
-        signal[1] -= sign * relu(-u[a], power) / m
+        plus += sign * relu(u[a], power) / m
+        minus -= sign * relu(-u[a], power) / m
     t, dot = np.zeros((2, count)), np.empty(count)
     for a in range(neurons):  # directions innermost: they fill whole registers
         dot[:] = 0.0
@@ -285,7 +283,7 @@ def test_error(
             t[1, i] += sign * max(-dot[i], 0.0)
     total = 0.0
     for side in range(2):
-        total += _wrong(signal[0], noise_scale, t[side], m, power) + _wrong(signal[1], -noise_scale, t[side], m, power)
+        total += _wrong(plus, noise_scale, t[side], m, power) + _wrong(minus, -noise_scale, t[side], m, power)
     return total / (4.0 * count)
 
 
@@ -307,7 +305,7 @@ def radial_tail(m: int, x: float) -> float:
     return min(np.exp(top) * total, 1.0) if top > -EXPONENT_FLOOR else 0.0
 
 
-@compiled
+@apart
 def _wrong(signal, scale, t, m, power):
     """Return the sum over directions of `P(signal + scale t r^q < 0)`, `r^2 ~ chi^2_{2m}`; exact zeros count half."""
     x, term, tail = np.empty(t.size), np.empty(t.size), np.empty(t.size)
@@ -335,7 +333,7 @@ def _wrong(signal, scale, t, m, power):
     return total
 
 
-@compiled
+@apart
 def _cholesky(K, u, signal2):
     """Return the lower factor of `K - u u^T / |phi|^2`; a direction without variance gets a zero column."""
     size = u.size
