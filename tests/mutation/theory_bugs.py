@@ -70,8 +70,8 @@ BUGS = [
     ),
     (
         "theory/measure.py",
-        "clean[side] += true[i] * f <= 0.0",
-        "clean[side] += y[i] * f <= 0.0",
+        "found[10, side] += true[i] * f <= 0.0",
+        "found[10, side] += y[i] * f <= 0.0",
         "tests/theory/test_extensions.py",
     ),
     (
@@ -298,7 +298,32 @@ BUGS = [
         "state.mask[a] = 0.0 if rank < size else 1.0",
         "tests/theory/test_dynamics.py",
     ),
-    ("theory/dynamics.py", "first % between == 0))", "first % schedule.per_epoch == 0))", "tests/theory/test_dynamics.py"),
+    (
+        "theory/dynamics.py",
+        "first % between == 0))",
+        "first % schedule.per_epoch == 0))",
+        "tests/theory/test_dynamics.py",
+    ),
+    (
+        "theory/dynamics.py",
+        "until = min(last, (first // between + 1) * between) if between > 0 else last",
+        "until = last",
+        "tests/theory/test_dynamics.py",
+    ),
+    ("theory/dynamics.py", "_steepen(low_V, gq, power)", "_steepen(V, gq, power)", "tests/theory/test_dynamics.py"),
+    ("theory/measure.py", "* (forget - retain)", "* forget", "tests/theory/test_dynamics.py"),
+    (
+        "theory/measure.py",
+        "K[a, b] = 0.5 * (half[a, b] + half[b, a])",
+        "K[a, b] = half[a, b]",
+        "tests/theory/test_dynamics.py",
+    ),
+    (
+        "theory/measure.py",
+        "count += signal * slope < 0.0",
+        "count += signal * slope <= 0.0",
+        "tests/theory/test_measure.py",
+    ),
     ("theory/dynamics.py", "p[1, a] -= eta * gp[1, a]", "p[0, a] -= eta * gp[1, a]", "tests/theory/test_engine.py"),
     (
         "theory/dynamics.py",

@@ -256,3 +256,18 @@ def test_mask_is_refreshed_only_when_asked():
         masks[refresh] = set(seen)
     assert len(masks[0]) == 1
     assert len(masks[1]) > 1
+
+
+@pytest.mark.parametrize("piece", [1, 3, 4])
+def test_a_run_in_pieces_is_the_run_in_one_go(piece):
+    config = replace(SMALL, unlearn="minmax", mask_refresh=2, epochs=12, eta_scale=20.0)
+    drawn = draw(config, 1)
+    schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))
+    rule, last, states = make_rule("minmax", config, rho=config.rho_th), len(schedule.size), []
+    for length in (last, piece):
+        state = start_state(drawn.start)
+        for first in range(0, last, length):
+            assert advance(drawn.problem, state, schedule, rule, first, min(first + length, last)) == -1
+        states.append(state)
+    for whole, pieces in zip(*states, strict=True):
+        np.testing.assert_array_equal(whole, pieces)
