@@ -57,8 +57,10 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
 
     try:
         table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
+        cells: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
+                                       if table.column_names.count(name) == 1}  # fmt: skip
+    except (pa.ArrowException, OSError, ValueError) as error:  # a text that is not UTF-8 is a ValueError
+        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error)[:80]})") from error
     image = next((name for name in IMAGES if name in cells), None)
     label = next((name for name in LABELS if name in cells), None)
     if image is None or label is None:
