@@ -67,11 +67,11 @@ def append(root: Path, room: str, record: Record) -> None:
             os.close(descriptor)
 
 
-def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
+def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     """Return what a listing shows of every finished run, ordered by room and run id.
 
     Args:
-        root: the store; read: returns the record of a folder that the index does not know, None to leave it out.
+        root: the store; read: returns the record of a room's folder that the index does not know, None to leave it out.
     """
     (known, there), lines = _read(root / NAME), []
     fresh = 0
@@ -83,7 +83,7 @@ def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
             line = known.get((room, name))
             if line is None or line.stamp != stamp:
                 fresh += 1
-                record = read(root / room / name)
+                record = read(f"{room}/{name}")
                 line = line_of(root, room, record) if record else None
             if line is not None:
                 lines.append(line)
