@@ -18,6 +18,7 @@ from repro.records.record import EVALUATION, Record
 
 NAME = "index.jsonl"
 ROOMS = ("runs", "evaluations")
+MARKER = f"/{RESULT}"
 
 
 class Head(NamedTuple):
@@ -76,8 +77,9 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     (known, there), lines = _read(root / NAME), []
     fresh = 0
     for room in ROOMS:
+        place = f"{root}/{room}/"
         for name in _names(root / room):
-            stamp = _stamp(f"{root}/{room}/{name}/{RESULT}")
+            stamp = _stamp(place + name + MARKER)
             if stamp is None:
                 continue
             line = known.get((room, name))

@@ -45,9 +45,8 @@ class Kept:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._table, self._firsts = _read(root / NAME)
-        self._places = {
-            one: number for number, one in enumerate(self._table["place"].to_pylist() if self._table else ())
-        }
+        places: list[str] = self._table["place"].to_pylist() if self._table else []
+        self._places = {place: number for number, place in enumerate(places)}
         self._fresh: dict[str, Row] = {}
         self._numbers = {_shape(first): number for number, first in enumerate(self._firsts)}
 
