@@ -18,6 +18,7 @@ from repro.base.progress import track
 from repro.records.folder import read_sealed, write_sealed
 from repro.records.shipped import cache_folder
 
+IMAGES, LABELS = ("img", "image"), ("label", "fine_label")  # the columns of a hub's file
 LARGEST_LABEL = 2**20
 
 
@@ -56,10 +57,12 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
 
     try:
         table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
-    image = next((name for name in ("img", "image") if name in table.column_names), None)
-    label = next((name for name in ("label", "fine_label") if name in table.column_names), None)
+        cells: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
+                                       if table.column_names.count(name) == 1}  # fmt: skip
+    except (pa.ArrowException, OSError, ValueError) as error:  # a text that is not UTF-8 is a ValueError
+        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error)[:80]})") from error
+    image = next((name for name in IMAGES if name in cells), None)
+    label = next((name for name in LABELS if name in cells), None)
     if image is None or label is None:
         raise ConfigError(f"{path.name}: needs an image (img, image) and a label column, has {table.column_names}")
     if not table.num_rows:
@@ -67,9 +70,8 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
     if not pa.types.is_integer(table.schema.field(label).type):
         kind = table.schema.field(label).type
         raise ConfigError(f"{path.name}: {label} holds {kind}: must be whole numbers from 0 on")
-    labels: list[Any] = table.column(label).to_pylist()
-    rows: list[Any] = table.column(image).to_pylist()
-    return [_encoded(row, f"{path.name} row {n}: {image}") for n, row in enumerate(rows)], _labels(labels, path, label)
+    encoded = [_encoded(cell, f"{path.name} row {row}: {image}") for row, cell in enumerate(cells[image])]
+    return encoded, _labels(cells[label], path, label)
 
 
 def _encoded(cell: Any, where: str) -> bytes:

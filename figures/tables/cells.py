@@ -9,7 +9,7 @@ import pandas as pd
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
-from figures.tables.records import Records, comparable, has_number
+from figures.tables.records import Records, has_number
 from repro.records.record import Record
 
 # Settings a figure of the main study may vary; everything else is one and the same.
@@ -40,9 +40,9 @@ def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str) -
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
     vary = [name for name in vary if not swept or name != "metrics"]
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for one in comparable(found, (*vary, *TUNED), swept=swept):
+    for one in records.comparable(found, (*vary, *TUNED), swept=swept):
         tuned[tuple(one.config.get(name) for name in ("method", "rule", "pretrain", "difficulty"))].append(one)
-    return [one for runs in tuned.values() for one in comparable(runs, vary, swept=swept)]
+    return [one for runs in tuned.values() for one in records.comparable(runs, vary, swept=swept)]
 
 
 def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:

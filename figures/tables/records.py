@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from repro.base.settings import choose
 from repro.records.identity import digest
@@ -61,7 +62,57 @@ class Records:
 
     def of(self, kind: str) -> list[Record]:
         """Return the records of one kind, ordered by run id."""
-        return sorted((record for record in self.all if record.kind == kind), key=lambda record: record.run_id)
+        by_id = attrgetter("run_id")
+        return list(self.once(("of", kind), lambda: sorted((one for one in self.all if one.kind == kind), key=by_id)))
+
+    def comparable(self, found: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:
+        """Return the largest comparable set of some of these records, see `comparable`; settings are read once."""
+        return comparable(found, vary, swept=swept, settings=self.once("settings", Settings))
+
+
+class Setting(NamedTuple):
+    """Everything in a config but its seeds: many runs share one."""
+
+    names: tuple[str, ...]
+    values: tuple[Hashable, ...]
+
+    def without(self, names: Collection[str]) -> "Setting":
+        """Return what is left without some settings."""
+        kept = [(name, value) for name, value in zip(*self, strict=True) if name not in names]
+        return Setting(tuple(name for name, _ in kept), tuple(value for _, value in kept))
+
+    def cell(self, names: Sequence[str]) -> tuple[Hashable, ...]:
+        """Return some settings, None for those it lacks."""
+        mine = dict(zip(*self, strict=True))
+        return tuple(map(mine.get, names))
+
+
+class Settings:
+    """The settings of runs by number, each run's read once: to compare all settings of a run with another's is dear."""
+
+    def __init__(self) -> None:
+        self._settings: list[Setting] = []
+        self._numbers: dict[Setting, int] = {}
+        self._runs: dict[str, int] = {}
+
+    def number(self, record: Record) -> int:
+        """Return the number of a record's setting."""
+        if record.run_id not in self._runs:
+            names = _but_seeds(tuple(record.config))
+            setting = Setting(names, cell_key(record, names))
+            if setting not in self._numbers:
+                self._numbers[setting] = len(self._settings)
+                self._settings.append(setting)
+            self._runs[record.run_id] = self._numbers[setting]
+        return self._runs[record.run_id]
+
+    def __getitem__(self, number: int) -> Setting:
+        return self._settings[number]
+
+
+@cache
+def _but_seeds(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in sorted(names) if name not in REPEATS)
 
 
 def current(records: Sequence[Record]) -> list[Record]:
@@ -106,7 +157,9 @@ def has_arrays(run: Record) -> bool:
     return run.has_arrays()
 
 
-def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:
+def comparable(
+    records: Sequence[Record], vary: Sequence[str], *, swept: str = "", settings: Settings | None = None
+) -> list[Record]:
     """Return the largest set of records that differ in nothing but `vary` and their seeds.
 
     Curves of different settings must not share an axis unnoticed; of several sets the one with most cells is taken,
@@ -116,20 +169,24 @@ def comparable(records: Sequence[Record], vary: Sequence[str], *, swept: str = "
         records: runs of one kind.
         vary: names of the config fields that the figure shows.
         swept: a field of `vary`; the set with most of its values is taken, before any other criterion.
+        settings: where the settings of runs are known from, if more such sets are asked for.
     """
-    apart = {*vary, *REPEATS}
-    shared = cache(lambda names: [name for name in sorted(names) if name not in apart])
-    groups: dict[Hashable, list[Record]] = defaultdict(list)
-    for record in records:
-        names = shared(tuple(record.config))
-        groups[tuple(names), cell_key(record, names)].append(record)
+    settings = settings or Settings()
+    alike: dict[int, list[int]] = defaultdict(list)
+    for place, record in enumerate(records):
+        alike[settings.number(record)].append(place)
+    held = {number: settings[number] for number in alike}
+    groups: dict[Setting, list[int]] = defaultdict(list)
+    for number, setting in held.items():
+        groups[setting.without(vary)].append(number)
 
-    def rank(key: Hashable) -> tuple[int, int, int, str]:
-        found = groups[key]
-        cells = [len({cell_key(record, names) for record in found}) for names in ((swept,), vary)]
-        return cells[0], cells[1], sum(map(seed_count, found)), str(key)
+    def rank(rest: Setting) -> tuple[int, int, int, str]:
+        cells = [len({held[number].cell(names) for number in groups[rest]}) for names in ((swept,), vary)]
+        seeds = sum(seed_count(records[place]) for number in groups[rest] for place in alike[number])
+        return cells[0], cells[1], seeds, str(rest)
 
-    return groups[max(groups, key=rank)] if groups else []
+    best = groups[max(groups, key=rank)] if groups else []
+    return [records[place] for place in sorted(place for number in best for place in alike[number])]
 
 
 def cell_key(record: Record, vary: Sequence[str]) -> tuple[Hashable, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from figures.tables.cells import TUNED, label
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
-from figures.tables.records import Records, comparable, has_arrays, has_number, measured
+from figures.tables.records import Records, has_arrays, has_number, measured
 from repro.records.record import Record
 
 VARY = ("method", "method_options", "rule", "pretrain", "metrics")
@@ -51,13 +51,13 @@ def snapshots(records: Records, metric: str, *, most: int = 5) -> list[Snapshot]
     having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
     # A set of one difficulty only: panels of different forget sets would not be one comparison.
     # The learning rate is chosen for each rule: it differs between cells, and not within one.
-    runs = comparable(having + records.of("embedding") * (metric == "features"), (*VARY, *TUNED))
+    runs = records.comparable(having + records.of("embedding") * (metric == "features"), (*VARY, *TUNED))
     cells: dict[tuple[str, str, str], list[Record]] = {}
     for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
         cells.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
     if not cells:
         return []
-    cells = {key: comparable(group, VARY) for key, group in cells.items()}
+    cells = {key: records.comparable(group, VARY) for key, group in cells.items()}
     first = next(iter(cells.values()))
     before = Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", tuple(first))
     goal = Snapshot("retrained\non R", "retrained", tuple(first))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, column_intervals, span
-from figures.tables.records import Records, cell_key, comparable, has_arrays, seed_count
+from figures.tables.records import Records, cell_key, has_arrays, seed_count
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
@@ -22,7 +22,7 @@ def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> l
         unlearn: the unlearning rules that are kept.
     """
     best: dict[Hashable, Record] = {}
-    for record in comparable(records.of("theory"), CELL):
+    for record in records.comparable(records.of("theory"), CELL):
         key = cell_key(record, CELL)
         if key not in best or seed_count(record) > seed_count(best[key]):
             best[key] = record

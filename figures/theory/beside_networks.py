@@ -153,7 +153,7 @@ def _against_strength(axes: Any, data: Table, theme: Theme) -> None:
         x = line["signal_strength"].astype(float)
         axes.plot(x, line["theory"], label=name, linewidth=THIN.get(str(pretrain), 1.2), **look | {"marker": ""})
         axes.fill_between(x, line["theory_low"], line["theory_high"], color=look["color"], alpha=0.18, linewidth=0)
-        bars = [line["network"] - line["network_low"], line["network_high"] - line["network"]]
+        bars = (line[["network", "network_high"]].to_numpy() - line[["network_low", "network"]].to_numpy()).T
         fill = "none" if pretrain == "sgd" else look["color"]
         axes.errorbar(x, line["network"], yerr=bars, capsize=1.6, elinewidth=0.9, linestyle="none",
                       marker=look["marker"], color=look["color"], markerfacecolor=fill)  # fmt: skip

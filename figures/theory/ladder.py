@@ -80,7 +80,7 @@ def _panel(axes: Any, data: Table, theme: Theme) -> None:
         line, look = line.sort_values("signal_strength"), theme.lines(str(pretrain))
         x = line["signal_strength"].astype(float)
         axes.plot(x, line["mean_theory"], label=f"pretrained {rule_label(pretrain)}", **look | {"marker": ""})
-        bars = [line["mean"] - line["low"], line["high"] - line["mean"]]
+        bars = (line[["mean", "high"]].to_numpy() - line[["low", "mean"]].to_numpy()).T
         axes.errorbar(x, line["mean"], yerr=bars, capsize=1.6, elinewidth=0.9, **look | {"linestyle": "none"})
     axes.set_xscale("log", base=2)
     axes.set_ylim(-0.03, 0.63)

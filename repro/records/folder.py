@@ -129,7 +129,7 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
         IntegrityError: naming the file, when it is missing, unreadable or changed.
     """
     try:
-        data = _bytes(str(path))
+        data = read_bytes(str(path))
     except OSError as error:
         raise _damaged(path, f"unreadable ({error.strerror or error})") from error
     if sha is not None and hashlib.sha256(data).hexdigest() != sha:
@@ -137,7 +137,7 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
     return data
 
 
-def _bytes(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
     """Return a file's bytes: many files are small, and a file object takes longer to make than to read."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
@@ -177,10 +177,9 @@ def _read(folder: Path) -> Record:
     fault = record_fault(done, config, folder.name)
     if fault:
         raise _damaged(folder, fault)
-    files: dict[str, Content] = {n: partial(read_checked, folder / n, hashes[n]) for n in hashes if n in ATTACHED}
-    config, provenance = shared_words(config), shared_words(provenance)
+    files: dict[str, Content] = {n: partial(read_checked, place + n, hashes[n]) for n in hashes if n in ATTACHED}
     return Record(
-        done["run_id"], done["kind"], done["status"], config["config"], shared_words(done["result"]), provenance,
+        done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
     )  # fmt: skip
 

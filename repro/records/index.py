@@ -18,6 +18,7 @@ from repro.records.record import EVALUATION, Record
 
 NAME = "index.jsonl"
 ROOMS = ("runs", "evaluations")
+MARKER = f"/{RESULT}"
 
 
 class Head(NamedTuple):
@@ -67,23 +68,24 @@ def append(root: Path, room: str, record: Record) -> None:
             os.close(descriptor)
 
 
-def listed(root: Path, read: Callable[[Path], Record | None]) -> list[Head]:
+def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     """Return what a listing shows of every finished run, ordered by room and run id.
 
     Args:
-        root: the store; read: returns the record of a folder that the index does not know, None to leave it out.
+        root: the store; read: returns the record of a room's folder that the index does not know, None to leave it out.
     """
     (known, there), lines = _read(root / NAME), []
     fresh = 0
     for room in ROOMS:
+        place = f"{root}/{room}/"
         for name in _names(root / room):
-            stamp = _stamp(f"{root}/{room}/{name}/{RESULT}")
+            stamp = _stamp(place + name + MARKER)
             if stamp is None:
                 continue
             line = known.get((room, name))
             if line is None or line.stamp != stamp:
                 fresh += 1
-                record = read(root / room / name)
+                record = read(f"{room}/{name}")
                 line = line_of(root, room, record) if record else None
             if line is not None:
                 lines.append(line)

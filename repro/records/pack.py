@@ -192,7 +192,7 @@ class PackedStore:
         try:
             for batch in self._open().iter_batches(batch_size=256):
                 yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:  # a text that is not UTF-8 is a ValueError
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
 
     def _open(self) -> Any:
@@ -201,7 +201,7 @@ class PackedStore:
 
         try:
             file = pq.ParquetFile(self.path)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
         lacking = [one for one in (*HEAD, *TEXTS, "sha256", *ATTACHED) if one not in file.schema_arrow.names]
         if lacking:

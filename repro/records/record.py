@@ -17,7 +17,7 @@ EVALUATION = "evaluation"
 Content = bytes | Path | Callable[[], bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What one run left behind.
 

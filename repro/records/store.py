@@ -7,6 +7,7 @@
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/claims/<name>.claim                     who works on a run or a stage now
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
+    <store>/records.sealed                          what was read of many runs, good for as long as no file changes
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
 A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
@@ -14,11 +15,13 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 """
 
 import json
+import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from repro.records.folder import (
     folder_faults,
     host_tag,
     process_tag,
+    read_bytes,
     read_checked,
     read_folder,
     read_marker,
@@ -41,6 +45,7 @@ from repro.records.folder import (
 )
 from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
 from repro.records.index import Head
+from repro.records.kept import Kept
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
@@ -48,6 +53,7 @@ FACTS = "provenance.json"  # the marker of a trained stage
 # Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
 TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
+Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 
 
 class Store:
@@ -75,7 +81,7 @@ class Store:
 
     def find(self, kind: str, config: Any) -> Record | None:
         """Return the finished run of this config with its evaluations, or None."""
-        return self._run(run_id(kind, config))
+        return self._run(run_id(kind, config), self._whole)
 
     def save(
         self, kind: str, config: Any, *, result: Mapping[str, Any], status: str = "ok",
@@ -103,7 +109,7 @@ class Store:
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
             write_folder(folder, files, RESULT, done)
-            record = self._saved(self._run(folder.name), folder)
+            record = self._saved(self._run(folder.name, self._whole), folder)
         index.append(self.root, "runs", record)
         return record
 
@@ -111,7 +117,7 @@ class Store:
         """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
         folder = self.root / "runs" / identity
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / POINTERS, as_json({**_pointers(folder), **evaluations}))
+        replace_file(folder / POINTERS, as_json({**_pointers(str(folder)), **evaluations}))
 
     def save_evaluation(
         self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
@@ -122,26 +128,33 @@ class Store:
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
         with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
-            there = self._whole(folder)
+            there = self._whole(f"evaluations/{folder.name}")
             if there is not None and there.result == done["result"]:
                 return there
             write_folder(folder, files, RESULT, done)
-            record = self._saved(self._whole(folder), folder)
+            record = self._saved(self._whole(f"evaluations/{folder.name}"), folder)
         index.append(self.root, "evaluations", record)
         return record
 
     def find_evaluation(self, config: Any) -> Record | None:
         """Return the evaluation of this config, or None."""
-        return self._whole(self.root / "evaluations" / run_id(EVALUATION, config))
+        return self._whole(f"evaluations/{run_id(EVALUATION, config)}")
 
     def records(self, *kinds: str) -> list[Record]:
         """Return the finished runs of this schema, of some kinds if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
-        A damaged run is named and left out. The index says which runs there are; each is read and compared as always.
+        A damaged run is named and left out. The index says which runs there are; each is read and compared, or taken
+        from what was kept of it when it was, if none of its files was changed since.
         """
-        listed = [head for head in self.heads() if not kinds or head.kind in kinds]
-        found = [self._evaluation(one.run_id) if one.kind == EVALUATION else self._run(one.run_id) for one in listed]
+        reads = {EVALUATION: self._evaluation}
+        listed = [
+            (reads.get(one.kind, self._run), one.run_id) for one in self.heads() if not kinds or one.kind in kinds
+        ]
+        kept = Kept(self.root)
+        whole = partial(kept.record, read=self._whole)
+        found = [read(identity, whole) for read, identity in listed]
+        kept.write()
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:
@@ -154,7 +167,9 @@ class Store:
             return []
         rooms = {"runs": self._run, "evaluations": self._evaluation}
         found = [
-            read(path.name) for room, read in rooms.items() for path in sorted((self.root / room).glob(f"{prefix}*"))
+            read(path.name, self._whole)
+            for room, read in rooms.items()
+            for path in sorted((self.root / room).glob(f"{prefix}*"))
         ]
         return [one for one in found if one and one.schema == SCHEMA]
 
@@ -242,29 +257,27 @@ class Store:
         markers = sorted(path for place in places for path in self.root.glob(place))
         return [fault for marker in markers for fault in folder_faults(marker)]
 
-    def _whole(self, folder: Path) -> Record | None:
-        """Return the record of a folder; None where there is none, or it was damaged and is set aside now."""
+    def _whole(self, place: str) -> Record | None:
+        """Return the record of a room's folder; None where there is none, or it was damaged and is set aside now."""
+        folder = self.root / place
         try:
             return read_folder(folder)
         except IntegrityError as error:
             self.set_aside(folder, str(error))
             return None
 
-    def _evaluation(self, identity: str) -> Record | None:
+    def _evaluation(self, identity: str, whole: Reading) -> Record | None:
         """Return an evaluation that pools many runs; one of a single run is part of that run."""
-        found = self._whole(self.root / "evaluations" / identity)
+        found = whole(f"evaluations/{identity}")
         return found if found and found.config.get("pooled") else None
 
-    def _run(self, identity: str) -> Record | None:
+    def _run(self, identity: str, whole: Reading) -> Record | None:
         """Return a run joined with its evaluations; one that is gone or another run's stands for nothing."""
-        folder = self.root / "runs" / identity
-        run = self._whole(folder)
+        run = whole(f"runs/{identity}")
         if run is None:
             return None
-        rooms = {name: self.root / "evaluations" / one for name, one in _pointers(folder).items()}
-        parts = {
-            name: part for name, room in rooms.items() if (part := self._whole(room)) and _belongs(part, name, run)
-        }
+        rooms = {name: f"evaluations/{one}" for name, one in _pointers(f"{self.root}/runs/{identity}").items()}
+        parts = {name: part for name, room in rooms.items() if (part := whole(room)) and _belongs(part, name, run)}
         return join(run, parts)
 
     @staticmethod
@@ -291,17 +304,17 @@ def _contents(
     return files
 
 
-def _pointers(folder: Path) -> dict[str, str]:
+def _pointers(folder: str) -> dict[str, str]:
     """Return the ids of a run's evaluations by metric; one that cannot be read is named and made anew."""
-    path = folder / POINTERS
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_bytes(f"{folder}/{POINTERS}"))
         if not isinstance(found, dict) or not all(_is_identity(one) for one in found.values()):
             raise ValueError("must name evaluations by metric")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        name_damage(f"runs/{folder.name}/{POINTERS}: unreadable ({str(error)[:80]}); the run is measured anew")
+        name = os.path.basename(folder)
+        name_damage(f"runs/{name}/{POINTERS}: unreadable ({str(error)[:80]}); the run is measured anew")
         return {}
     return found
 

@@ -13,6 +13,7 @@ from repro.records.record import Reader
 StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_STORE = Path("runs")
+MANY = 1_000
 
 
 def say(text: str = "") -> None:
@@ -44,8 +45,10 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON document; a NaN becomes null, which every reader of JSON accepts."""
-    say(json.dumps(_without_nan(plain(value)), indent=1, sort_keys=False))
+    """Print one JSON document, of more than `MANY` rows one a line; a NaN becomes null, which every reader accepts."""
+    found = plain(value)
+    many = isinstance(found, list) and len(found) > MANY
+    say("[\n" + ",\n".join(map(_json, found)) + "\n]" if many else _json(found, indent=1))
 
 
 def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False) -> None:
@@ -60,6 +63,13 @@ def main_file(files: Sequence[Path]) -> Path | None:
     """Return the file a person would open: the picture, or the Markdown of a table."""
     shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
     return shown[0] if shown else None
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), indent=indent)
 
 
 def _without_nan(value: Any) -> Any:

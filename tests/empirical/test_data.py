@@ -158,6 +158,14 @@ def test_a_truncated_parquet_file_is_named(root: Path) -> None:
         load(root)
 
 
+@pytest.mark.parametrize("told", [b"img", b"label"])
+def test_a_parquet_file_whose_names_are_no_text_is_named(root: Path, told: bytes) -> None:
+    path = root / "cifar10-train.parquet"
+    path.write_bytes(path.read_bytes().replace(told, b"\x80" + told[1:]))
+    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet: not a whole Parquet file"):
+        load(root)
+
+
 def test_missing_data_names_the_ways_to_bring_it(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"cifar10-train.parquet.*--allow-download"):
         load(tmp_path)

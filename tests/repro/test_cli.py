@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own, in an empty folder."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from repro.records.store import Store
+from repro.terminal.output import emit
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
@@ -226,3 +228,11 @@ def test_an_interrupted_grid_keeps_its_finished_runs_and_resumes_with_the_rest(t
     report = json.loads(repro(tmp_path, *words).stdout)
     assert set(report["found"]) == finished
     assert len(report["done"]) == 16 - len(finished)
+
+
+def test_many_rows_of_json_are_one_document_with_a_row_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"run": number, "tow": math.nan if number == 7 else 0.5} for number in range(2_000)]
+    emit(rows, as_json=True)
+    text = capsys.readouterr().out
+    assert json.loads(text) == [row | {"tow": None if row["run"] == 7 else 0.5} for row in rows]
+    assert len(text.splitlines()) == len(rows) + 2

@@ -409,6 +409,15 @@ def test_a_pack_without_a_manifest_is_read_and_its_doubled_rows_are_named(store:
     assert len(lines) == 1
 
 
+@pytest.mark.parametrize("told", [b'{"a": 1}', b"run_id"])
+def test_a_pack_of_bytes_that_are_no_text_is_named_and_skipped(store: Store, tmp_path: Path, told: bytes) -> None:
+    path = write_pack([save(store)], tmp_path / "study.parquet")
+    path.write_bytes(path.read_bytes().replace(told, b"\x80" + told[1:]))
+    with collected() as lines:
+        assert PackedStore(path).records() == []
+    assert {line.partition(":")[0] for line in lines} == {"study.parquet"}
+
+
 def test_a_file_that_is_no_pack_is_named_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     pq.write_table(pa.table({"image": [b"x"], "label": [1]}), tmp_path / "images.parquet")
