@@ -1,6 +1,7 @@
 """`repro theory`: exact theory at one setting, the paper's claims, and sweeps."""
 
 import dataclasses
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,7 @@ def theory(
         return
     config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
     records = _study(config, Store(store))
+    gc.freeze()  # what is loaded stays to the end: the collector looks through it neither while drawing nor at exit
     _show_study(config, records, as_json=json)
     if not json:
         # A folder of its own, so that the figures of two settings stand side by side.
