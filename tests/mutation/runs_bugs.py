@@ -307,6 +307,7 @@ BUGS = [
     (CHOICE, "{self.name: _checked(self.name, value)}", "{self.name: value}", IN_CHOICE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
     (STORE, "as_json({**_pointers(str(folder)), **evaluations})", "as_json({**evaluations})", IN_STORE),
+    (STORE, "({**_pointers(str(folder)), **evaluations})", "({**evaluations, **_pointers(str(folder))})", IN_STORE),
     (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
     (STORE, "for one in self.heads() if not kinds or one.kind in kinds]", "for one in self.heads()]", IN_KEPT),
     (STORE, "read = {EVALUATION: self._evaluation}", "read = {}", IN_STORE),
