@@ -16,7 +16,8 @@ from repro.records import kept
 from repro.records import store as stores
 from repro.records.damage import collected
 from repro.records.folder import read_folder, write_sealed
-from repro.records.kept import NAME, applied, difference
+from repro.records.identity import run_id
+from repro.records.kept import NAME, Kept, applied, difference
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -68,6 +69,28 @@ def test_a_second_reading_opens_no_run_and_finds_the_same(store: Store, opened: 
     opened.clear()
     assert [one.kind for one in store.records("choice")] == ["choice"]
     assert opened == []
+
+
+def test_what_was_kept_stays_when_more_is(store: Store, opened: list[str]) -> None:
+    store.records()
+    store.save("choice", {"a": 3}, result={"lr": 0.5, "more": {}})
+    first = told(store.records())
+    opened.clear()
+    assert told(store.records()) == first
+    assert opened == []
+
+
+def test_a_table_that_another_process_has_written_meanwhile_is_left_alone(store: Store) -> None:
+    store.records("choice")
+    late = Kept(store.root)
+    (store.root / NAME).unlink()
+    first = told(store.records())  # its shapes have other numbers
+    table = (store.root / NAME).read_bytes()
+    store.save("floor", {"a": 4}, result={"sd": 0.1})
+    late.record(f"runs/{run_id('floor', {'a': 4})}", store._whole)
+    late.write()
+    assert (store.root / NAME).read_bytes() == table
+    assert told(store.records("unlearn", "choice")) == first
 
 
 def test_records_that_differ_share_what_is_the_same_in_them(store: Store) -> None:
