@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from repro.records import kept
@@ -26,6 +27,13 @@ LEAVES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.
 LEAVES |= st.lists(st.integers(0, 1) | st.booleans() | st.floats(0, 1), max_size=2)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A setting at its default is no part of an identity."""
+
+    a: int = 2
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store whose runs are old enough to be kept, and one evaluation of each."""
@@ -37,7 +45,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
         tow = store.save_evaluation(key, result={"tow": seed / 8}, arrays={"m": [seed]}).run_id
         result: dict[str, Any] = {"none": None, "list": [1, 1.0, True], "nested": {"seed": seed, "same": [{}]}}
         store.save("unlearn", {"a": 1, "seed": seed}, result=result, evaluations={"tow": tow}, arrays={"w": [seed]})
-    store.save("choice", {"a": 2}, result={"lr": -0.0})
+    store.save("choice", Setting(), result={"lr": -0.0})
     return store
 
 
@@ -180,6 +188,9 @@ def test_a_table_that_is_damaged_or_of_another_version_is_written_again(store: S
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(LEAVES, LEAVES), min_size=1, max_size=3))
+@example([(1, True), (0, False), (1, 1.0)])
+@example([(0.0, -0.0)])
+@example([([1, 0], [True, -0.0])])
 def test_what_differs_from_another_of_the_same_keys_gives_the_value_back(pairs: list[tuple[Any, Any]]) -> None:
     one, other = ({"x": {f"{place}": value for place, value in enumerate(half)}, "y": half[0]}
                   for half in zip(*pairs, strict=True))  # fmt: skip
