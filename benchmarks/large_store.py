@@ -1,4 +1,4 @@
-"""What a listing and a plan cost in a store of many finished cells, and what listing a study's cells alone does.
+"""What listing, judging and planning cost in a store of many finished cells, each of a run and two evaluations.
 
 python benchmarks/large_store.py [--cells 10000] [--store runs] [--json]
 
@@ -100,8 +100,10 @@ def main() -> None:
         recipe = write_recipe(path, chosen.cells)
         count, saving = len(recipe.cells()), fill(store, recipe)
         where = ["--store", str(store.root), "--json"]
+        one = min(path.name for path in store.root.glob("runs/*"))
         commands = {
-            "list, first": ["list", *where], "list, again": ["list", *where],
+            "list, first": ["list", *where], "list, again": ["list", *where], "show": ["show", one, *where],
+            "claims, first": ["claims", *where], "claims, again": ["claims", *where],
             "plan": ["empirical", "plan", str(path), *where], "check": ["check", str(path), *where],
         }  # fmt: skip
         rows = [{"command": name, **timed(words)} for name, words in commands.items()]

@@ -28,7 +28,8 @@ const data = {
 
   const show = async (id) => {
     open(`Record ${id}`);
-    for (const [name, value] of Object.entries((await data.records())[id] || {})) {
+    const about = (await data.records())[id] ?? { show: `repro show ${id}`, note: "not in this page, which holds some of many runs" };
+    for (const [name, value] of Object.entries(about)) {
       const term = document.createElement("dt");
       const text = document.createElement("dd");
       term.textContent = name;
@@ -38,9 +39,11 @@ const data = {
   };
 
   const listRecords = async (kind, name) => {
-    open(`Records behind ${name}`);
     const known = await data.records();
-    for (const id of (await data.behind())[kind][name]) {
+    const found = (await data.behind())[kind][name];
+    const count = found.total > found.runs.length ? `: ${found.runs.length} of ${found.total}` : "";
+    open(`Records behind ${name}${count}`);
+    for (const id of found.runs) {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "run";

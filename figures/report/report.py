@@ -37,7 +37,7 @@ GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
 SECTIONS = [("verdicts", "Verdicts"), ("explore", "Explore"), *((anchor, name) for anchor, name in GROUPS.items()),
             ("results", "Results by run"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
 MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
-MOST_RUNS = 600  # rows of a table of runs
+MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a verdict
 THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")
 THEORY_NUMBERS = ("test_error", "forget_error", "retain_error", "kappa_retain", "zeta_forget")
 NETWORK = ("study", "dataset", "model", "method", "pretrain", "rule", "difficulty", "alpha", "seed", "status")
@@ -71,7 +71,8 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
     here = Path(__file__).parent
     loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
     loader.filters["anchor"] = anchor
-    shown = _shown_runs(records, items, verdicts)
+    results = network_results(records)
+    shown = _shown_runs(records, items, verdicts, {row["run"] for row in results["rows"]})
     missing = [[item["name"], line["what"], line["command"]] for item in items for line in item["missing"]]
     claims = claims_of(verdicts)
     judged = {one.item.title: one.finding.verdict for one in verdicts}
@@ -85,15 +86,15 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
         verdicts=[_verdict_row(verdict) for verdict in claims],
         judged=judged,
         groups=_groups(items),
-        tables=[table for table in (theory_results(records), network_results(records)) if table["rows"]],
+        tables=[table for table in (theory_results(records), results) if table["rows"]],
         missing=missing,
         environment=environment(records),
         records=packed(shown),
         behind=packed(
             {
-                "runs": {item["name"]: item["runs"] for item in items},
+                "runs": {item["name"]: _first(item["runs"]) for item in items},
                 "numbers": {item["name"]: item["numbers"] for item in items if item.get("numbers")},
-                "verdicts": {verdict.item.title: [r.run_id for r in verdict.finding.records] for verdict in verdicts},
+                "verdicts": {one.item.title: _first([r.run_id for r in one.finding.records]) for one in verdicts},
             }
         ),
         plots=packed(plot_data(records)),
@@ -158,12 +159,23 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     return row | {"regime": finding.regime or "—", "command": item.command, "count": len(finding.records)}
 
 
-def _shown_runs(records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """Return what the page can show of every run it names: identity, numbers and how it came to be."""
+def _shown_runs(
+    records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict], in_table: set[str]
+) -> dict[str, Any]:
+    """Return what the page can show of the runs it names: identity, numbers and how they came to be.
+
+    Of more than `MOST_POINTS` network runs those that its plots show, and those of its table.
+    """
     named = {run for item in items for run in item["runs"]}
     named |= {record.run_id for verdict in verdicts for record in verdict.finding.records}
-    named |= {record.run_id for record in records.all if record.kind in ("theory", "unlearn")}
+    runs = {record.run_id for record in records.of("unlearn")}
+    kept = {record.run_id for record in records.of("unlearn")[:MOST_POINTS]}
+    named = named - runs | {record.run_id for record in records.of("theory")} | kept | in_table
     return {record.run_id: _provenance(record) for record in records.all if record.run_id in named}
+
+
+def _first(runs: Sequence[str]) -> dict[str, Any]:
+    return {"runs": runs[:MOST_RUNS], "total": len(runs)}
 
 
 def _provenance(record: Record) -> dict[str, Any]:

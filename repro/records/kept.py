@@ -10,7 +10,7 @@ table may be missing, damaged or stale at any time.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -24,7 +24,7 @@ NAME = "records.sealed"
 FILES = (RESULT, "config.json", "provenance.json")
 SETTLED = 1.0  # seconds after which a further change of a file gives it another time
 FEWEST, SHARE = 200, 0.02  # folders that must be new before the table is written again: a number, and a share of it
-SHAPES = b"repro.shapes"
+SHAPES, GROUP = b"repro.shapes", 4096  # the first record of each shape; rows that are read at once
 
 
 class Row(NamedTuple):
@@ -44,9 +44,11 @@ class Kept:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._table, self._firsts = _read(root / NAME)
-        places: list[str] = self._table["place"].to_pylist() if self._table else []
-        self._places = {place: number for number, place in enumerate(places)}
+        self._firsts: list[dict[str, Any]] = []
+        self._rows: dict[str, Row] = {}
+        for place, row in _read(root / NAME, self._firsts):
+            self._rows[place] = row
+        self._known = len(self._rows)
         self._fresh: dict[str, Row] = {}
         self._numbers = {_shape(first): number for number, first in enumerate(self._firsts)}
 
@@ -58,7 +60,7 @@ class Kept:
             read: returns the record of a folder that is not kept, every file compared with its hash.
         """
         stamp, youngest = _stamp(f"{self.root}/{place}")
-        row = self._row(place)
+        row = self._rows.pop(place, None)  # of many runs the rows would be a fifth of what the records take
         if row is not None and row.stamp == stamp:
             return self._unfolded(place, row)
         found = read(place)
@@ -71,25 +73,21 @@ class Kept:
 
     def write(self) -> None:
         """Write the table again where much of it is new; one that cannot be written is not needed."""
-        if len(self._fresh) < max(FEWEST, SHARE * len(self._places)):
+        if len(self._fresh) < max(FEWEST, SHARE * self._known):
             return
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pylist([{"place": place, **row._asdict()} for place, row in self._fresh.items()])
-        if self._table:
-            old = self._table.filter(pa.array([place not in self._fresh for place in self._places]))
-            table = pa.concat_tables([old, table])
+        firsts: list[dict[str, Any]] = []
+        rows = dict(_read(self.root / NAME, firsts)) | self._fresh
+        if firsts != self._firsts[: len(firsts)]:
+            return  # another process has written it meanwhile: shapes have other numbers there
+        table = pa.Table.from_pylist([{"place": place, **row._asdict()} for place, row in rows.items()])
         table = table.replace_schema_metadata({SHAPES: json.dumps(self._firsts).encode()})
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd", use_dictionary=False, row_group_size=4096)
+        pq.write_table(table, buffer, compression="zstd", use_dictionary=False, row_group_size=GROUP)
         with suppress(OSError):
             write_sealed(self.root / NAME, buffer.getvalue().to_pybytes())
-
-    def _row(self, place: str) -> Row | None:
-        """Return what is kept of a folder; rows stay in their columns until they are asked for."""
-        number = self._places.get(place)
-        return None if number is None else Row(*(self._table[name][number].as_py() for name in Row._fields))
 
     def _folded(self, record: Record, stamp: str) -> Row:
         held = {name: getattr(record, name) for name in ("kind", "status", "schema", "config", "result", "provenance")}
@@ -152,16 +150,19 @@ def _stamp(folder: str) -> tuple[str, float]:
     return sha256(repr(times).encode()).hexdigest()[:16], max(max(one.st_mtime, one.st_ctime) for one in found)
 
 
-def _read(path: Path) -> tuple[Any, list[dict[str, Any]]]:
-    """Return the table and the first record of each shape; None and none where nothing, or another version, is kept."""
+def _read(path: Path, firsts: list[dict[str, Any]]) -> Iterator[tuple[str, Row]]:
+    """Yield the rows by place and add the first record of each shape; none where nothing or another version is kept."""
     data = read_sealed(path)
     if data is None:
-        return None, []
+        return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=["place", *Row._fields], use_threads=False)
-        return table, json.loads(table.schema.metadata[SHAPES])
+        file = pq.ParquetFile(pa.BufferReader(data))
+        firsts += json.loads(file.schema_arrow.metadata[SHAPES])
+        for batch in file.iter_batches(batch_size=GROUP, columns=["place", *Row._fields]):
+            for place, *values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                yield place, Row(*values)
     except (pa.ArrowException, KeyError, TypeError, ValueError):
-        return None, []
+        return

@@ -147,13 +147,11 @@ class Store:
         A damaged run is named and left out. The index says which runs there are; each is read and compared, or taken
         from what was kept of it when it was, if none of its files was changed since.
         """
-        reads = {EVALUATION: self._evaluation}
-        listed = [
-            (reads.get(one.kind, self._run), one.run_id) for one in self.heads() if not kinds or one.kind in kinds
-        ]
+        read = {EVALUATION: self._evaluation}
+        listed = [(one.kind, one.run_id) for one in self.heads() if not kinds or one.kind in kinds]
         kept = Kept(self.root)
         whole = partial(kept.record, read=self._whole)
-        found = [read(identity, whole) for read, identity in listed]
+        found = [read.get(kind, self._run)(identity, whole) for kind, identity in listed]
         kept.write()
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 

@@ -16,6 +16,7 @@ GRID, FINISHED, MEASURE = "empirical/studies/grid.py", "empirical/studies/finish
 POOL, COMPARE, EXECUTORS = "empirical/studies/pool.py", "empirical/studies/compare.py", "empirical/studies/executors.py"
 POOLED, SOURCE, FOLDERS = "empirical/metrics/pooled.py", "empirical/data/source.py", "empirical/data/folders.py"
 IDENTITY, STORE, RECORD = "repro/records/identity.py", "repro/records/store.py", "repro/records/record.py"
+KEPT, IN_KEPT = "repro/records/kept.py", "tests/repro/test_kept.py"
 INDEX, CLAIMS, IN_CLAIMS = "repro/records/index.py", "repro/records/claims.py", "tests/repro/test_claims.py"
 FOLDER, DAMAGE, ENDING = "repro/records/folder.py", "repro/records/damage.py", "repro/base/ending.py"
 CHECKPOINTS, IN_EXECUTORS = "repro/records/checkpoint.py", "tests/empirical/test_executors.py -m 'not slow'"
@@ -305,10 +306,22 @@ BUGS = [
     (IDENTITY, 'text = _text({"kind": kind, ', "text = _text({", IN_STORE),
     (CHOICE, "{self.name: _checked(self.name, value)}", "{self.name: value}", IN_CHOICE),
     (IDENTITY, 'return {"type": type(obj).__name__} | {', "return {", IN_IDENTITY),
-    (STORE, "as_json({**_pointers(folder), **evaluations})", "as_json({**evaluations, **_pointers(folder)})", IN_STORE),
+    (STORE, "as_json({**_pointers(str(folder)), **evaluations})", "as_json({**evaluations})", IN_STORE),
+    (STORE, "({**_pointers(str(folder)), **evaluations})", "({**evaluations, **_pointers(str(folder))})", IN_STORE),
     (STORE, 'return found if found and found.config.get("pooled") else None', "return found", IN_STORE),
-    (STORE, "for head in self.heads() if not kinds or head.kind in kinds]", "for head in self.heads()]", IN_STORE),
-    (STORE, "if one.kind == EVALUATION else self._run(one.run_id)", "if False else self._run(one.run_id)", IN_STORE),
+    (STORE, "for one in self.heads() if not kinds or one.kind in kinds]", "for one in self.heads()]", IN_KEPT),
+    (STORE, "read = {EVALUATION: self._evaluation}", "read = {}", IN_STORE),
+    (STORE, "        kept.write()\n", "", IN_KEPT),
+    (KEPT, "row.stamp == stamp:", "True:", IN_KEPT),
+    (KEPT, "one.st_mtime_ns, one.st_ctime_ns) for", "one.st_mtime_ns) for", IN_KEPT),
+    (KEPT, '"config.json", "provenance.json")', '"config.json")', IN_KEPT),
+    (KEPT, "time.time() - youngest > SETTLED", "True", IN_KEPT),
+    (KEPT, "max(FEWEST, SHARE * self._known)", "1", IN_KEPT),
+    (KEPT, "rows = dict(_read(self.root / NAME, firsts)) | self._fresh", "rows = self._fresh", IN_KEPT),
+    (KEPT, "if firsts != self._firsts[: len(firsts)]:", "if False:", IN_KEPT),
+    (KEPT, "repr(value) == repr(other)", "True", IN_KEPT),
+    (KEPT, "if type(value) is not type(other) or value != other:", "if value != other:", IN_KEPT),
+    (KEPT, '{"identity": record.identity, "hashes": hashes}', '{"identity": record.config, "hashes": hashes}', IN_KEPT),
     (STORE, "if head.schema != SCHEMA]", "if False]", IN_STORE),
     (STORE, 'if part.config.get("metric") != metric:', "if False:", IN_STORE),
     (

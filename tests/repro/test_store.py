@@ -74,6 +74,8 @@ def test_a_later_evaluation_of_a_metric_stands_in_place_of_the_earlier_one(store
     record = store.save("unlearn", CONFIG, result={}, evaluations={"tow": old})
     store.attach(record.run_id, {"tow": new})
     assert store.load(record.run_id).result == {"tow": 0.5, "evaluations": {"tow": {"id": new, "version": 2}}}
+    store.attach(record.run_id, {"mia": store.save_evaluation({"metric": "mia"}, result={"mia": 0.1}).run_id})
+    assert {*store.load(record.run_id).result} == {"tow", "mia", "evaluations"}, "those of other metrics stay"
 
 
 def test_an_evaluation_that_pools_runs_is_a_record_of_its_own(store: Store) -> None:

@@ -15,6 +15,7 @@ from figures.report.embed import packed, packed_file, picture
 from figures.report.headlines import ANSWERS, answers, claims_of, headlines, shortened, summary
 from figures.report.pictures import PICTURES, SEEN, panel_of
 from figures.report.plots import MOST_POINTS, network_rows, points, pretraining_courses, sweep_points
+from figures.report.report import MOST_RUNS, _first, _shown_runs
 from figures.tables.beside import agreement
 from figures.tables.records import Records
 from figures.verdicts.paper_repro import assess
@@ -80,6 +81,11 @@ def test_the_page_does_not_grow_with_the_number_of_runs(
     many = records_of([run(seed=seed, number={"tow": 0.5}) for seed in range(MOST_POINTS + 3)])
     assert len(network_rows(many)["tow"]) == MOST_POINTS
     assert len(network_rows(records_of(many.all[:7]))["tow"]) == 7
+    last = many.of("unlearn")[-1].run_id
+    items = [{"runs": [one.run_id for one in many.all]}]
+    assert len(_shown_runs(many, items, [], {last})) == MOST_POINTS + 1, "those of the plots and of the table"
+    assert _first([one.run_id for one in many.all])["total"] == MOST_POINTS + 3
+    assert len(_first([one.run_id for one in many.all])["runs"]) == MOST_RUNS
 
 
 def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:

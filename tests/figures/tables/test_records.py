@@ -68,6 +68,8 @@ def test_records_of_another_setting_are_left_out(run: Run) -> None:
     assert comparable([*few, *many], ("rule",)) == many
     # Of equally many cells those with more seeds, and of a sweep that with more values, whatever else it has.
     assert comparable([*few, *many[:4]], ("rule",)) == many[:4]
+    deep = [run(rule="sgd", epochs=8, seed=seed) for seed in range(9)]
+    assert comparable([*deep, *few], ("rule",)) == few, "cells count before seeds"
     swept = [run(rule="sgd", alpha=alpha, epochs=9) for alpha in (0.1, 0.2, 0.3)]
     assert comparable([*swept, *many], ("rule", "alpha"), swept="alpha") == swept
 
