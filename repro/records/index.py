@@ -8,7 +8,7 @@ never come from here: whatever is drawn, judged or trained on is read and compar
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,8 +38,8 @@ class Line(NamedTuple):
 
     room: str
     listed: bool
-    stamp: tuple[int, int]
-    head: Head
+    stamp: list[int]
+    head: Sequence[Any]  # the fields of a `Head`, made one for what is shown
 
 
 def head_of(record: Record) -> Head:
@@ -92,7 +92,7 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     if fresh or len(lines) != there:
         with suppress(OSError):
             replace_file(root / NAME, b"".join(map(_text, lines)))
-    return [line.head for line in lines if line.listed]
+    return [Head._make(line.head) for line in lines if line.listed]
 
 
 def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
@@ -104,8 +104,7 @@ def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
     pairs = [text.partition(b" ") for text in raw.splitlines()]
     whole = [body for check, _, body in pairs if check == b"%08x" % zlib.crc32(body)]
     lines = json.loads(b"[" + b",".join(whole) + b"]")
-    known = {(room, head[0]): Line(room, shown, (time, size), Head(*head)) for room, shown, (time, size), head in lines}
-    return known, len(pairs)
+    return {(one[0], one[3][0]): Line._make(one) for one in lines}, len(pairs)
 
 
 def _text(line: Line) -> bytes:
@@ -120,9 +119,9 @@ def _names(folder: Path) -> Iterable[str]:
         return []
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _stamp(path: str) -> list[int] | None:
     try:
         found: Any = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return [found.st_mtime_ns, found.st_size]

@@ -164,5 +164,5 @@ def _read(path: Path, firsts: list[dict[str, Any]]) -> Iterator[tuple[str, Row]]
         for batch in file.iter_batches(batch_size=GROUP, columns=["place", *Row._fields]):
             for place, *values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 yield place, Row(*values)
-    except (pa.ArrowException, KeyError, TypeError, ValueError):
+    except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
         return

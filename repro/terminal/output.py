@@ -46,9 +46,16 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
 
 def emit_json(value: Any) -> None:
     """Print one JSON document, of more than `MANY` rows one a line; a NaN becomes null, which every reader accepts."""
-    found = plain(value)
-    many = isinstance(found, list) and len(found) > MANY
-    say("[\n" + ",\n".join(map(_json, found)) + "\n]" if many else _json(found, indent=1))
+    try:
+        say(_as_json(value, allow_nan=False))
+    except ValueError:
+        say(_as_json(_without_nan(plain(value)), allow_nan=True))
+
+
+def _as_json(value: Any, *, allow_nan: bool) -> str:
+    many = isinstance(value, list) and len(value) > MANY
+    encode = json.JSONEncoder(indent=None if many else 1, allow_nan=allow_nan, default=plain).encode
+    return "[\n" + ",\n".join(map(encode, value)) + "\n]" if many else encode(value)
 
 
 def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False) -> None:
@@ -63,13 +70,6 @@ def main_file(files: Sequence[Path]) -> Path | None:
     """Return the file a person would open: the picture, or the Markdown of a table."""
     shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
     return shown[0] if shown else None
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    try:
-        return json.dumps(value, indent=indent, allow_nan=False)
-    except ValueError:
-        return json.dumps(_without_nan(value), indent=indent)
 
 
 def _without_nan(value: Any) -> Any:
