@@ -159,6 +159,7 @@ MODELS = {
     "resnet8-narrow": "empirical.models.resnet:resnet8_narrow",
     "resnet8-strided": "empirical.models.resnet:resnet8_strided",
     "resnet8-wide": "empirical.models.resnet:resnet8_wide",
+    "resnet8-coarse": "empirical.models.resnet:resnet8_coarse",
     "resnet18": "empirical.models.resnet:resnet18",
     "resnet34": "empirical.models.resnet:resnet34",
     "resnet50": "empirical.models.resnet:resnet50",
@@ -176,6 +177,7 @@ MODELS = {
 # Weights of each model at ten classes, so that a plan can say what a study takes on a disk without building one.
 WEIGHTS = {
     "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet8-wide": 1_227_594,
+    "resnet8-coarse": 1_230_666,
     "resnet18": 11_173_962, "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642,
     "resnet34-imagenet": 21_289_802,
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
@@ -185,7 +187,8 @@ WEIGHTS = {
 # for the way back. Both grow with the area of an image, about; a test counts them.
 WORK = {
     "resnet8": (32, 25.0, 164), "resnet8-narrow": (32, 6.47, 83.5), "resnet8-strided": (32, 6.25, 44.1),
-    "resnet8-wide": (32, 97.4, 167), "resnet18": (32, 1111, 1187), "resnet34": (32, 2319, 2014),
+    "resnet8-wide": (32, 97.4, 167), "resnet8-coarse": (32, 24.8, 47.2),
+    "resnet18": (32, 1111, 1187), "resnet34": (32, 2319, 2014),
     "resnet50": (32, 2596, 6442), "resnet18-imagenet": (224, 3627, 5356), "resnet34-imagenet": (224, 7327, 7873),
     "resnet50-imagenet": (224, 8174, 21_340), "vgg16-bn": (32, 628, 925), "vit-s": (32, 2841, 15_747),
 }  # fmt: skip

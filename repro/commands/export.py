@@ -151,7 +151,7 @@ OTHERS = {
     "free_speedup": "the same with a core each, by the system's account", "cores": "cores of the machine",
     "load_before": "load of the machine before", "equal_records": "whether both made the same records, times aside",
     "bridge": "version of what the theory can express of a network; departures of another are looked at again",
-    "choice": "where the winner of a choice stands among its candidates",
+    "choice": "where the winner of a choice stands among its candidates", "steps": "steps of a timed run",
     "data_digest": "digest of the files the images were read from",
     "claim": "identifier of the claim", "change": "what would change the verdict",
     "sentence": "what a reader may quote of the claim", "network": "settings of the network beside the theory",
