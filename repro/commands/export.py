@@ -150,6 +150,8 @@ OTHERS = {
     "speedup": "median time of one process over that of several", "goal": "the speed-up that was aimed at",
     "free_speedup": "the same with a core each, by the system's account", "cores": "cores of the machine",
     "load_before": "load of the machine before", "equal_records": "whether both made the same records, times aside",
+    "dgemm_gflops": "what BLAS multiplies on one core", "logistic_ns": "time of one logistic function",
+    "spread_over_d": "longest over shortest step as d alone grows",
     "bridge": "version of what the theory can express of a network; departures of another are looked at again",
     "choice": "where the winner of a choice stands among its candidates", "steps": "steps of a timed run",
     "data_digest": "digest of the files the images were read from",

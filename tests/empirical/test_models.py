@@ -36,7 +36,9 @@ def test_every_model_maps_images_to_features_and_features_to_scores(name: str) -
     assert model(images).shape == (2, 7)
 
 
-@pytest.mark.parametrize(("name", "edge"), [("resnet18", 4), ("resnet18-imagenet", 1), ("resnet8-wide", 4), ("resnet8-coarse", 2)])
+@pytest.mark.parametrize(
+    ("name", "edge"), [("resnet18", 4), ("resnet18-imagenet", 1), ("resnet8-wide", 4), ("resnet8-coarse", 2)]
+)
 def test_stems_and_stages_halve_the_image_as_often_as_they_say(name: str, edge: int) -> None:
     """32 pixels: three strided stages after the CIFAR stem; five halvings with the ImageNet stem."""
     model = load("models", name)((3, 32, 32), 7)
