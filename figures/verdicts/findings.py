@@ -59,7 +59,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     if own.empty:
         return Finding()
     common = own[keys].merge(by_cell(found["common_tow"], keys), on=keys, how="left")
-    common["seeds"] = pd.to_numeric(common["seeds"]).fillna(0)
+    common["seeds"] = common["seeds"].astype(float).fillna(0.0)
     mean = [over_cells(rows, keys) if len(rows) else None for rows in found.values()]
     both = [_agreed(*pair) for pair in zip(sides(own), sides(common), strict=True)]
     overall = _agreed(side(mean[0]), side(mean[1]))
