@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,8 +23,11 @@ from repro.records.record import Record
 NAME = "records.sealed"
 FILES = (RESULT, "config.json", "provenance.json")
 SETTLED = 1.0  # seconds after which a further change of a file gives it another time
-FEWEST, SHARE = 200, 0.02  # folders that must be new before the table is written again: a number, and a share of it
+FEWEST, SHARE = 200, 0.02  # folders that are worth a table, and that must be new before it is written again, or a share
 SHAPES, GROUP = b"repro.shapes", 4096  # the first record of each shape; rows that are read at once
+
+
+Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 
 
 class Row(NamedTuple):
@@ -33,6 +36,23 @@ class Row(NamedTuple):
     stamp: str
     shape: int
     own: str
+
+
+@contextmanager
+def reading(root: Path, count: int, read: Reading) -> Iterator[Reading]:
+    """Give a way to read `count` folders of a store that takes what is kept of them, and keep what was read anew.
+
+    Args:
+        root: the store.
+        count: how many will be read; of few nothing is kept.
+        read: returns the record of a folder, such as `runs/<id>`, every file compared with its hash; None without one.
+    """
+    if count < FEWEST:
+        yield read
+        return
+    kept = Kept(root)
+    yield partial(kept.record, read=read)
+    kept.write()
 
 
 class Kept:
@@ -52,13 +72,8 @@ class Kept:
         self._fresh: dict[str, Row] = {}
         self._numbers = {_shape(first): number for number, first in enumerate(self._firsts)}
 
-    def record(self, place: str, read: Callable[[str], Record | None]) -> Record | None:
-        """Return the record of a folder, as it was kept or read anew.
-
-        Args:
-            place: room and id, such as `runs/<id>`.
-            read: returns the record of a folder that is not kept, every file compared with its hash.
-        """
+    def record(self, place: str, read: Reading) -> Record | None:
+        """Return the record of a folder, as it was kept or as `read` reads it."""
         stamp, youngest = _stamp(f"{self.root}/{place}")
         row = self._rows.pop(place, None)  # of many runs the rows would be a fifth of what the records take
         if row is not None and row.stamp == stamp:

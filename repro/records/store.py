@@ -19,9 +19,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ from repro.records.folder import (
 )
 from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
 from repro.records.index import Head
-from repro.records.kept import Kept
+from repro.records.kept import Reading, reading
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 
 POINTERS = "evaluations.json"
@@ -53,7 +52,6 @@ FACTS = "provenance.json"  # the marker of a trained stage
 # Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
 TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
-Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 
 
 class Store:
@@ -149,10 +147,8 @@ class Store:
         """
         read = {EVALUATION: self._evaluation}
         listed = [(one.kind, one.run_id) for one in self.heads() if not kinds or one.kind in kinds]
-        kept = Kept(self.root)
-        whole = partial(kept.record, read=self._whole)
-        found = [read.get(kind, self._run)(identity, whole) for kind, identity in listed]
-        kept.write()
+        with reading(self.root, len(listed), self._whole) as whole:
+            found = [read.get(kind, self._run)(identity, whole) for kind, identity in listed]
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
     def load(self, prefix: str) -> Record:

@@ -162,10 +162,26 @@ def test_what_was_written_a_moment_ago_is_not_kept(store: Store, monkeypatch: py
     assert not (store.root / NAME).exists()
 
 
-def test_few_new_runs_are_kept_in_memory_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "FEWEST", 2 * ROWS + 2)
-    store.records()
+def test_of_few_runs_nothing_is_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "FEWEST", ROWS + 2)
+    assert len(store.records()) == ROWS + 1
     assert not (store.root / NAME).exists()
+
+
+def test_of_few_runs_among_many_the_table_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.records()
+    monkeypatch.setattr(kept, "FEWEST", 2)
+    monkeypatch.setattr(kept, "Kept", lambda root: pytest.fail("it was read"))
+    assert [one.kind for one in store.records("choice")] == ["choice"]
+
+
+def test_few_new_runs_do_not_write_the_table_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.records()
+    table = (store.root / NAME).read_bytes()
+    monkeypatch.setattr(kept, "FEWEST", 3)
+    store.save("choice", {"a": 3}, result={"lr": 0.5})
+    assert len(store.records()) == ROWS + 2
+    assert (store.root / NAME).read_bytes() == table
 
 
 def another_version() -> bytes:
