@@ -86,9 +86,12 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
         before = missing
         for kind in (CHOICE, FLOOR):
             runs = sorted((run for one, run in missing if one == kind), key=lambda run: (run.pretrain, run.difficulty))
+            if not runs or report.interrupted:  # a signal in the one phase ends the other too
+                report.remaining += len(runs)
+                continue
             part = replace(runtime, kind=kind, keep_models=False)
             with watch.over(f"{recipe.name}, {kind}", runs, part):
-                report.merge(run_groups(list(_groups(runs)), store, part, **limits) if runs else GridReport())
+                report.merge(run_groups(list(_groups(runs)), store, part, **limits))
     return report
 
 

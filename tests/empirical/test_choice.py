@@ -1,6 +1,7 @@
 """How an open setting is chosen: a case of its own each, a grid that grows, a floor of noise, and what records say."""
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, Runtime
+from empirical.studies import grid
 from empirical.studies.choice import EDGE, INTERIOR, NOTHING, Choice, Decision, Value, winner
+from empirical.studies.executors import GridReport
 from empirical.studies.finished import Finished
 from empirical.studies.grid import _say_how_chosen, run_grid
 from empirical.studies.plan import plan
@@ -176,6 +179,22 @@ def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: 
     assert before.stages["retrain"] == 2 + 2 + 2  # of each pretraining rule: of both seeds, and a second one
     fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(0.0)}, rounds=1)
     assert plan(study, store, CPU, Finished([store])).growing == 2
+
+
+def test_a_signal_while_candidates_run_ends_the_grid_before_its_next_phase(
+    study: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def stopped(groups: list[list[RunConfig]], _: Store, runtime: Runtime, **limits: object) -> GridReport:
+        begun.append(runtime.kind)
+        return GridReport(remaining=sum(map(len, groups)), interrupted=True, signal=signal.SIGTERM)
+
+    monkeypatch.setattr(grid, "run_groups", stopped)
+    report = run_grid(study, store, runtime=CPU)
+    assert begun == [CHOICE]
+    assert (report.interrupted, report.signal) == (True, signal.SIGTERM)
+    assert report.remaining == len(plan(study, store, CPU, Finished([store])).rows), "the floor's runs among them"
 
 
 @pytest.mark.slow

@@ -233,6 +233,7 @@ BUGS = [
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
     (PLAN, "if key not in seen and not", "if not", IN_GRID),
     (RECIPE, '{"rows_measured": "report"} if self.choose', '{"rows_measured": "all"} if self.choose', IN_CHOICE),
+    (GRID, "if not runs or report.interrupted:", "if not runs:", "tests/empirical/test_choice.py"),
     (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
     (GRID, "        _say_how_chosen(recipe, decisions, store)\n", "", IN_CHOICE),
