@@ -42,6 +42,8 @@ def audit() -> int:
     done = subprocess.run([sys.executable, "-m", "pip_audit", "--skip-editable"], capture_output=True, text=True)
     print(done.stdout + done.stderr[-2000:])
     known = "known vulnerabilit" in done.stdout + done.stderr
+    if unknown := done.stdout.count("could not be audited"):
+        print(f"{unknown} packages were not audited: the service does not know them, or cannot be reached")
     if done.returncode and not known:
         print("pip-audit could not reach its service: the packages were not audited")
         return 0

@@ -183,4 +183,4 @@ settings and numbers as columns. `dictionary.csv` says what each column is.
     DuckDB   SELECT * FROM '{first}.parquet'
 
 Tables: {", ".join(kinds)}. Accuracies are shares in [0, 1]; a number without a model in front is the unlearned model's.
-"""
+"""  # nosec B608 - an example for a reader; nothing is queried
