@@ -65,9 +65,7 @@ class Kept:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._firsts: list[dict[str, Any]] = []
-        self._rows: dict[str, Row] = {}
-        for place, row in _read(root / NAME, self._firsts):
-            self._rows[place] = row
+        self._rows = dict(_read(root / NAME, self._firsts))
         self._known = len(self._rows)
         self._fresh: dict[str, Row] = {}
         self._numbers = {_shape(first): number for number, first in enumerate(self._firsts)}
