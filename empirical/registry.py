@@ -4,7 +4,7 @@ A user's package adds its own through entry points, in the groups `repro.methods
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -45,6 +45,7 @@ class Metric:
         switches: fields of `Fidelity` it reads besides those that the stages are made of.
         pooled: whether it looks at many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
         reference: whether it compares with a retrained model; a run without one has no such number, nor a pooled one.
+        shadows: whether it looks at the subset models of the memorization estimate.
     """
 
     home: str
@@ -54,8 +55,12 @@ class Metric:
     switches: tuple[str, ...] = ()
     pooled: bool = False
     reference: bool = False
+    shadows: bool = False
 
 
+# What decides on the subset models of a run, besides its data.
+SHADOWS = ("subsets", "subset_model", "subset_epochs", "forget_seed", "model", "precision", "pretrain_epochs",
+           "pretrain_batch_size")  # fmt: skip
 METRICS = {
     "accuracy": Metric(
         "empirical.metrics.closeness:accuracies", switches=("corrupted_evaluation", "validation_images")
@@ -69,6 +74,7 @@ METRICS = {
         switches=("m_entropy", "mia_members", "constant_score"),
     ),
     "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
+    "lira": Metric("empirical.metrics.lira:lira", settings=SHADOWS, shadows=True),
     "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia"), reference=True),
     "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
     "distances": Metric("empirical.metrics.closeness:distances", reference=True),
@@ -79,7 +85,8 @@ METRICS = {
     "ulira": Metric("empirical.metrics.pooled:ulira", needs=("klom_margins",), pooled=True),
     "features": Metric("empirical.metrics.images:features"),
     "landscape": Metric(
-        "empirical.metrics.landscape:landscape", version=2, settings=("landscape_points", "landscape_radius"),
+        "empirical.metrics.landscape:landscape", version=2,
+        settings=("landscape_points", "landscape_radius", "landscape_images"),
         switches=("landscape_norm",),
     ),
     "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
@@ -242,6 +249,11 @@ def metric(name: str) -> Metric:
         ConfigError: when no such metric is known, with the nearest one.
     """
     return _entry("metrics", name, Metric)
+
+
+def needs_shadows(names: Iterable[str]) -> bool:
+    """Return whether one of some metrics looks at the subset models of the memorization estimate."""
+    return any(metric(name).shadows for name in names)
 
 
 def dataset(name: str) -> Dataset:

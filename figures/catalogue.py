@@ -109,6 +109,7 @@ FIGURES = {
     "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", STUDY),
     "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", STUDY),
     "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", STUDY),
+    "tab-lira": Entry("networks.attacks:draw_lira", "the likelihood-ratio attack with shadow models", WHOLE_STUDY),
     "fig-margins": Entry("networks.margins:draw", "margins of forget samples", STUDY),
     "fig-klom": Entry("networks.klom:draw", "KLoM of each rule on F, R and test data",
                       "repro empirical grid recipes/klom.toml"),

@@ -1,6 +1,6 @@
 """What a metric sees: logits and features of the three models, computed once, and how to reach the models."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,6 +64,8 @@ class Evaluation:
         networks: by role (and `initial`, the original before its first step, and `random`, a fresh model),
             functions that return the model.
         trained_on: the images the models were trained on, corrupted if the config says so.
+        shadows: returns which training images each subset model of the memorization estimate saw, `(n,)` boolean, and
+            the model; None where no estimate belongs to the run.
         seed: root of whatever a metric draws.
         result: the numbers of the metrics before this one.
         key: everything that numbers of the original and the retrained model depend on.
@@ -77,6 +79,7 @@ class Evaluation:
     networks: dict[str, Callable[[], Network]] = field(repr=False)
     trained_on: Tensor = field(repr=False)
     seed: int = 0
+    shadows: Callable[[], Iterable[tuple[np.ndarray, Network]]] | None = field(default=None, repr=False)
     result: dict[str, Any] = field(default_factory=dict)
     key: tuple[Any, ...] = ()
     shared: Callable[[Any, Callable[[], Any]], Any] | None = field(default=None, repr=False)
@@ -111,7 +114,7 @@ class Evaluation:
         yield "test", test._replace(logits=test.read()), self.images.test_labels.numpy()
 
     def once(self, role: str, name: str, make: Callable[[], T]) -> T:
-        """Return `make()`; for the original and the retrained model, which many runs share, only the first time."""
+        """Return `make()`; for what many runs share, as the original and the retrained model, only the first time."""
         if self.shared is None or role == "unlearned":
             return make()
         return self.shared((name, role, *self.key), make)

@@ -14,7 +14,6 @@ from empirical.models.network import Network, predict
 from empirical.training.rules import shifted
 from repro.records.identity import derive_seed
 
-LARGEST = 512
 BASIN = 0.5
 STABLE = (10, 25, 50, 75)
 
@@ -23,7 +22,7 @@ def landscape(evaluation: Evaluation) -> dict[str, Any]:
     """Return loss grids on F and on test around the three models, and the numbers of `flatness` of each.
 
     All models share one pair of directions, scaled by the original's filters, so panels compare. The grid spans
-    [-radius, radius]^2 in units of a filter's own length. At most 512 images of each set are used.
+    [-radius, radius]^2 in units of a filter's own length. Of each set `landscape_images` images are used, or all.
     """
     config = evaluation.config
     norm = config.fidelity.landscape_norm
@@ -103,8 +102,8 @@ def flatness(grid: np.ndarray) -> dict[str, float]:
 
 def _samples(evaluation: Evaluation) -> Iterator[tuple[str, Tensor, Tensor]]:
     generator = np.random.default_rng(evaluation.seed)
-    images, rows = evaluation.images, evaluation.split.forget
-    forget = torch.from_numpy(np.sort(generator.permutation(rows)[:LARGEST]))
-    test = torch.from_numpy(np.sort(generator.permutation(len(images.test_labels))[:LARGEST]))
+    images, rows, most = evaluation.images, evaluation.split.forget, evaluation.config.landscape_images
+    forget = torch.from_numpy(np.sort(generator.permutation(rows)[:most]))
+    test = torch.from_numpy(np.sort(generator.permutation(len(images.test_labels))[:most]))
     yield "forget", images.train_images[forget], images.train_labels[forget]
     yield "test", images.test_images[test], images.test_labels[test]

@@ -39,7 +39,9 @@ def check_cell(config: RunConfig) -> None:
     method = build_method(config)
     forget_set(config.difficulty)
     for name in config.metrics:
-        metric(name)
+        if metric(name).shadows and (config.scores or not dataset(config.dataset).estimates):
+            remedy = "its shadows are the subset models of scores estimated here, not imported"
+            raise reject("metrics", name, "left out", remedy)
     rules = [config.rule]
     if config.method == "retrain":
         rules = [label for label, _ in parse_legs(config.rule, config.pretrain_epochs)]

@@ -12,7 +12,9 @@ from empirical.models.network import Network
 from empirical.registry import load
 from empirical.runs.experiment import Experiment
 from empirical.runs.stages import Trained, build_network
+from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import evaluation_keys
+from empirical.settings.run_config import config_for
 from repro.records.identity import derive_seed
 
 
@@ -77,9 +79,11 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test)
-    settings = (config.fidelity, config.attack_size, config.landscape_points, config.landscape_radius)
+    plane = (config.landscape_points, config.landscape_images, config.landscape_radius)
+    settings = (config.fidelity, config.attack_size, *plane)
     whole = Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
+        shadows=SubsetModels(config_for(config), workspace.alone()).shadows,
         key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
     )  # fmt: skip
     if config.rows_measured == "all":

@@ -1,5 +1,6 @@
 """The subset models behind memorization scores: each trained once, kept like any stage, shared by all processes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -79,7 +80,19 @@ class SubsetModels:
         return inside, np.stack([known[number] for number in range(len(inside))])
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
-        """Train one subset model and return which of all images it classifies correctly, `(n,)` boolean."""
+        """Return which of all images one subset model classifies correctly, `(n,)` boolean."""
+        training, network = self.config.training(), self.network(number, subset)
+        logits, _ = predict(network, self.workspace.train_images(training))
+        return (logits.argmax(1).cpu() == self.workspace.dataset(training).train_labels).numpy()
+
+    def shadows(self) -> Iterator[tuple[np.ndarray, Network]]:
+        """Yield which images each model saw, `(n,)` boolean, and the model, trained now if its weights are not kept."""
+        labels = self.workspace.dataset(self.config.training()).train_labels
+        for number, subset in enumerate(draw_subsets(self.config, len(labels))):
+            yield subset, self.network(number, subset)
+
+    def network(self, number: int, subset: np.ndarray) -> Network:
+        """Return one subset model, trained now if its weights are not kept."""
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
         settings, inside = training.pretraining(), np.flatnonzero(subset)
@@ -90,6 +103,5 @@ class SubsetModels:
             return Stage(Retrain(), Plain(), sets, settings, held, augmentation(training), seed)
 
         start = partial(build_network, training, images, seed=seed, device=device)
-        model = trained(self.workspace, subset_key(training, self.config.fraction, number), start=start, stage=stage)
-        logits, _ = predict(model.network, held)
-        return (logits.argmax(1).cpu() == images.train_labels).numpy()
+        key = subset_key(training, self.config.fraction, number)
+        return trained(self.workspace, key, start=start, stage=stage).network

@@ -162,6 +162,9 @@ class RunConfig:
         1000, "images of each side the SVC attack learns from; 0 is the size of the test set", low=0, identifies=False
     )
     landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3, identifies=False)
+    landscape_images: int = setting(
+        512, "images of each set a landscape looks at, at most", low=1, unit="images", identifies=False
+    )
     landscape_radius: float = setting(
         1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True, identifies=False
     )

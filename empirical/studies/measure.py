@@ -5,13 +5,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from empirical.registry import metric
+from empirical.registry import metric, needs_shadows
 from empirical.settings.keys import complete
 from empirical.settings.rule_labels import parse_value
-from empirical.settings.run_config import KIND, RunConfig, Runtime
+from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.executors import run_groups
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_cells, passes_of
+from empirical.studies.plan import finished_cells, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.errors import ConfigError, MissingDataError, ReproError
@@ -70,7 +70,7 @@ def measure_runs(
     if gone and not retrain:
         raise MissingDataError(
             f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(cells)} runs are gone; training them again "
-            f"takes {sum(gone.values())} passes over the training images: add --retrain"
+            f"takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
     report = run_groups([[cell] for cell in cells], store, runtime, workers=workers)
     if report.failed:
@@ -96,9 +96,9 @@ def _with_metrics(record: Record, metrics: Sequence[str], changes: dict[str, Any
     return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *metrics))), **(same | changes))
 
 
-def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], store: Store) -> dict[str, int]:
+def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], store: Store) -> dict[str, float]:
     """Return the passes over the training images that the missing weights of each run take, by stage id."""
-    found: dict[str, int] = {}
+    found: dict[str, float] = {}
     for record, cell in zip([r for r in records if r.status == "ok"], cells, strict=True):
         if complete(record, cell):
             continue
@@ -108,5 +108,8 @@ def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], st
             "unlearn": passes_of(cell.rule, cell.epochs),
         }
         parents = record.result["parents"]
-        found |= {parents[s]: passes for s, passes in stages.items() if store.find_model(parents[s]) is None}
+        passes = {parents[stage]: count for stage, count in stages.items()}
+        if needs_shadows(cell.metrics):
+            passes |= {stage: count for (_, stage), count in subset_stages(config_for(cell)).items()}
+        found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}
     return found

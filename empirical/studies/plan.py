@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from empirical.registry import dataset, forget_set, model_weights
+from empirical.registry import dataset, forget_set, model_weights, needs_shadows
 from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
@@ -195,19 +195,16 @@ def _add(
     found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
 
 
-LANDSCAPE = 2 * 512  # forget and test images of a loss landscape
-
-
 def landscape_looks(cell: RunConfig) -> int:
     """Return how many times an image is looked at for a model's loss landscape, where the cell asks for one."""
-    return cell.landscape_points**2 * LANDSCAPE if "landscape" in cell.metrics else 0
+    return cell.landscape_points**2 * 2 * cell.landscape_images if "landscape" in cell.metrics else 0
 
 
 def _stages(cell: RunConfig, finished: Finished) -> dict[Stage, float]:
     """Return the stages a cell shares with others, as (kind, id), and the passes each takes.
 
     The rows of a forget set are not known before its scores are: what chooses them stands in their place. Scores that
-    are there, committed ones included, need no subset models.
+    are there, committed ones included, need no subset models; an attack with these as its shadows does.
     """
     rows, epochs = forget_choice(cell), cell.pretrain_epochs
     found: dict[Stage, float] = {}
@@ -217,14 +214,15 @@ def _stages(cell: RunConfig, finished: Finished) -> dict[Stage, float]:
         found["retrain", retrain_key(cell, rows).id] = passes_of(cell.retrain_rule, epochs)
     if cell.method == "retrain":
         found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
-    if forget_set(cell.difficulty).graded and not cell.scores and not _unscored(cell):
-        estimate = config_for(cell)
-        found |= {} if finished.estimated(estimate) else _subset_stages(estimate)
+    estimate, graded = config_for(cell), forget_set(cell.difficulty).graded and not cell.scores and not _unscored(cell)
+    if needs_shadows(cell.metrics) or (graded and not finished.estimated(estimate)):
+        found |= subset_stages(estimate)
     return found
 
 
 @cache
-def _subset_stages(estimate: MemorizationConfig) -> dict[Stage, float]:
+def subset_stages(estimate: MemorizationConfig) -> dict[Stage, float]:
+    """Return the subset models of an estimate, as (kind, id), and the passes each takes."""
     keys = (subset_key(estimate.training(), estimate.fraction, number) for number in range(estimate.subsets))
     return {("subset", key.id): estimate.epochs * estimate.fraction for key in keys}
 

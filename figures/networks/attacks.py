@@ -1,4 +1,4 @@
-"""What an attacker can do: bring the forget set back (fig-relearning), tell that it was trained on (fig-roc)."""
+"""What an attacker can do: bring the forget set back (fig-relearning), tell it was trained on (fig-roc, tab-lira)."""
 
 from typing import Any
 
@@ -7,16 +7,21 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.curves import draw_curves
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
 from figures.tables.cells import FIRST, label, main_runs, one_forget_set, run_caption, seed_range, unlearn_table
-from figures.tables.intervals import Table, interval
-from figures.tables.names import rule_label, rule_order
+from figures.tables.intervals import Table, interval, summarize
+from figures.tables.names import method_label, rule_label, rule_order
 from figures.tables.records import Records, has_arrays, measured
 from repro.records.record import Record
 
 RELEARNED = "relearning_forget"
+MODELS = {"original": "do nothing", "retrained": "retrained on R"}
+LIRA = {
+    "lira_auc": "AUC", "lira_tpr_at_1_percent": "TPR at 1 % FPR", "lira_tpr_at_01_percent": "TPR at .1 % FPR",
+    "lira_member_share": "called members",
+}  # fmt: skip
 LOW = 1e-3  # the smallest rate on the axes of the ROC
 
 
@@ -81,3 +86,40 @@ def _roc_line(axes: Any, runs: list[Record], model: str, look: dict[str, Any]) -
     shown = table.assign(**{name: table[name].clip(LOW) for name in ("mean", "low", "high")})
     band(axes, alarms, shown, **look)
     return table.assign(false_positive_rate=alarms, line=look["label"])
+
+
+def draw_lira(records: Records, theme: Theme) -> Drawing:
+    """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
+    runs = one_forget_set(main_runs(records, having="lira_auc"))
+    data = lira_table(unlearn_table(runs)) if runs else pd.DataFrame(columns=[*FIRST, "number", "mean"])
+    if data.empty:
+        return empty_table(lacking("tab-lira", "runs with the metric lira"), list(data.columns))
+    shown = data.assign(text=[f"{row['mean']:.3f} ± {row['sd']:.3f} ({row['seeds']})" for _, row in data.iterrows()])
+    shown = shown.pivot(index=["pretrain", "method", "rule"], columns="number", values="text")
+    shown = shown.loc[data[["pretrain", "method", "rule"]].drop_duplicates().itertuples(index=False), list(LIRA)]
+    shown = shown.rename(columns=LIRA).reset_index()
+    shown["pretrain"] = shown["pretrain"].map(rule_label)
+    caption = (
+        "LiRA (Carlini et al. 2022): an attacker who trained models of his own on parts of the data, here the subset "
+        "models behind the memorization scores, tells images of F from test images by how far a model stands above "
+        "what models without the image answer. AUC .5 and a TPR as large as its FPR are guessing; called members: the "
+        "share of F whose answer is likelier for a model that saw it. The target is the row of the retrained model, "
+        "not chance, for the attacker's models train shorter. Mean ± standard deviation over training seeds (number). "
+        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(runs, unlearn_table(runs))}"
+    )
+    alt = f"A table of {len(shown)} rows: AUC, two true-positive rates and the share called members."
+    return Drawing(data, caption, alt, tuple(runs), display=shown)
+
+
+def lira_table(table: Table) -> Table:
+    """Return the numbers of LiRA of every cell, and of the original and the retrained model of each pretraining rule.
+
+    Columns: `pretrain`, `method`, `rule` (of the two models a name and nothing), `number` and its `mean`, `sd`, `low`,
+    `high`, `seeds`; shares in [0, 1].
+    """
+    named = table.assign(method=table["method"].map(method_label), rule=table["rule"].map(rule_label))
+    one = table.drop_duplicates(["pretrain", "seed"])
+    models = {"": named} | {f"{role}_": one.assign(method=called, rule="") for role, called in MODELS.items()}
+    parts = [summarize(rows, ["pretrain", "method", "rule"], f"{head}{name}").assign(number=name)
+             for head, rows in models.items() for name in LIRA]  # fmt: skip
+    return pd.concat(parts, ignore_index=True).sort_values("pretrain", ascending=False, kind="stable")

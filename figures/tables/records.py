@@ -20,6 +20,7 @@ METRIC_OF = {
     "tow": "tow",
     "mia_": "mia",
     "attack_": "attacks",
+    "lira_": "lira",
     "entanglement_": "entanglement",
     "margin_": "margins",
     "klom_": "klom_margins",

@@ -68,6 +68,12 @@ NUMBERS = (
     Term("attack_*_balanced_accuracy", "Best balanced accuracy of such a threshold.", range="[0.5, 1]"),
     Term("attack_*_tpr_at_1_percent", "True positive rate of such a threshold at 1 % false positives."),
     Term("attack_*_tpr_at_01_percent", "True positive rate of such a threshold at 0.1 % false positives."),
+    Term("lira_images", "Forget images that some subset models saw and others did not.", "", "images", ">= 0", ""),
+    Term("lira_member_share", "Share of the forget set that the likelihood ratio of subset models with and without an "
+         "image calls members."),
+    Term("lira_*", "The likelihood-ratio attack with the subset models as shadows (Carlini et al. 2022), forget set "
+         "against test set: AUC, balanced accuracy, true positive rates at few false positives.",
+         also=("LiRA",)),
     Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance between; "
          "`raw` as it is, `scaled` into [0, 1], `class` within classes.",
          "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),

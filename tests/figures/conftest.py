@@ -101,9 +101,14 @@ EXTRA = {
     "entanglement_wp": 0.6, "original_entanglement_wp": 0.8, "hessian_top": 2.0, "original_hessian_top": 3.0,
     "seconds_unlearn": 1.0, "seconds_retrain": 10.0, "gradient_evaluations": 200, "retrain_gradient_evaluations": 1000,
     "relearning_steps": [0, 1, 2], "relearning_forget": [0.2, 0.5, 0.8], "retrained_relearning_forget": [0.2, 0.3, 0.4],
+} | {
+    f"{head}lira_{name}": level + shift
+    for head, shift in (("", 0.0), ("retrained_", -0.1), ("original_", 0.2))
+    for name, level in (("auc", 0.6), ("tpr_at_1_percent", 0.11), ("tpr_at_01_percent", 0.101), ("member_share", 0.3))
 }  # fmt: skip
 RUN_METRICS = [
-    "accuracy", "tow", "mia", "attacks", "entanglement", "margins", "landscape", "hessian", "relearning", "features"
+    "accuracy", "tow", "mia", "attacks", "entanglement", "margins", "landscape", "hessian", "relearning", "features",
+    "lira",
 ]  # fmt: skip
 
 

@@ -7,12 +7,14 @@ IMAGES = "empirical/metrics/images.py"
 LANDSCAPE = "empirical/metrics/landscape.py"
 HESSIAN = "empirical/metrics/hessian.py"
 RELEARNING = "empirical/metrics/relearning.py"
+LIRA = "empirical/metrics/lira.py"
 EVALUATION = "empirical/metrics/evaluation.py"
 NETWORK = "empirical/models/network.py"
 RESNET = "empirical/models/resnet.py"
 OTHERS = "empirical/models/others.py"
 RULES = "empirical/training/rules.py"
 TEST_METRICS = "tests/empirical/test_metrics.py"
+TEST_LIRA = "tests/empirical/test_lira.py"
 TEST_MODELS = "tests/empirical/test_models.py"
 TEST_RULES = "tests/empirical/test_rules.py"
 TEST_FIDELITY = "tests/empirical/test_fidelity.py"
@@ -70,6 +72,24 @@ BUGS = [
     (HESSIAN, "network.model.eval()", "network.model.train()", TEST_METRICS),
     # a single power iteration
     (HESSIAN, "STEPS = 20", "STEPS = 1", TEST_METRICS),
+    # LiRA: the shadows that saw an image exchanged with those that did not
+    (LIRA, "for side in (shadows.inside, ~shadows.inside))", "for side in (~shadows.inside, shadows.inside))", TEST_LIRA),
+    # F judged by the test images' means
+    (LIRA, "threshold_numbers(standing(forget, *other)", "threshold_numbers(standing(forget, *member)", TEST_LIRA),
+    # one mean for all images
+    (LIRA, "mean = (answers * chosen).sum(0) / count", "mean = (answers * chosen).sum() / count.sum() + 0 * count",
+     TEST_LIRA),
+    # what a shadow saw of the first images instead of the forget images
+    (LIRA, "inside.append(subset[split.forget])", "inside.append(subset[: len(split.forget)])", TEST_LIRA),
+    # the same subset model over and over
+    ("empirical/runs/subset_models.py", "yield subset, self.network(number, subset)", "yield subset, self.network(0, subset)",
+     TEST_LIRA),
+    # weights that are gone are trained without a word
+    ("empirical/studies/measure.py", "        if needs_shadows(cell.metrics):", "        if False:", TEST_LIRA),
+    # the shadows are no part of the identity
+    ("empirical/registry.py", "lira:lira\", settings=SHADOWS,", "lira:lira\",", TEST_LIRA),
+    # the plan forgets the shadows
+    ("empirical/studies/plan.py", "if needs_shadows(cell.metrics) or (graded", "if (graded", TEST_LIRA),
     # relearning on the forget set
     (RELEARNING, 'Segment({"retain": sets.retain})', 'Segment({"retain": sets.forget})', TEST_METRICS),
     # the excess of the retrained model

@@ -111,8 +111,8 @@ BUGS = [
     ),
     (
         SUBSETS,
-        "(logits.argmax(1).cpu() == images.train_labels)",
-        "(logits.argmin(1).cpu() == images.train_labels)",
+        "(logits.argmax(1).cpu() == self.workspace",
+        "(logits.argmin(1).cpu() == self.workspace",
         IN_STAGES,
     ),
     (
@@ -242,7 +242,7 @@ BUGS = [
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
     (FINISHED, "if complete(record, config)", "if record", IN_KEYS),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
-    (MEASURE, "if store.find_model(parents[s]) is None", "if store.find_model(parents[s])", IN_KEYS),
+    (MEASURE, "if store.find_model(stage) is None", "if store.find_model(stage)", IN_KEYS),
     (POOL, 'SEEDS = ("seed", "unlearn_seed")', 'SEEDS = ("unlearn_seed",)', IN_POOLED),
     (
         POOL,

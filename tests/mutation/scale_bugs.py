@@ -145,7 +145,7 @@ BUGS = [
     (CHECKPOINT, "        if group.first:\n", "        if True:\n", IN_TOGETHER),
     (CONFIG, "warmup_lr, 0.0,\n            self.batch_parts,", "warmup_lr, 0.0,\n            1,", IN_TOGETHER),
     # plans
-    (PLAN, "cell.landscape_points**2 * LANDSCAPE if", "cell.landscape_points * LANDSCAPE if", IN_PLAN),
+    (PLAN, "cell.landscape_points**2 * 2 *", "cell.landscape_points * 2 *", IN_PLAN),
     (PLAN, "(*against, *shared, trained))", "(*shared, trained))", IN_PLAN),
     (PLAN, "(*shared, *first), weights)", "(*shared,), weights)", IN_PLAN),
     (COST, '(one[1].device != "cpu", one[0])', '(one[1].device == "cpu", one[0])', IN_PLAN),

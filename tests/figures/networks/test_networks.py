@@ -107,6 +107,15 @@ def test_ulira_gives_the_rates_of_each_rule_and_of_doing_nothing(drawing: Draw) 
     assert "| SGD | SAM 0.1 | 0.600 [0.598, 0.602] | 0.100 [0.098, 0.102] |" in text
 
 
+def test_lira_gives_the_numbers_of_every_rule_beside_those_of_doing_nothing_and_of_retraining(drawing: Draw) -> None:
+    found = drawing("tab-lira")
+    text = markdown(found.display)
+    assert "| SGD | NegGrad | SGD | 0.600 ± 0.000 (3) | 0.110 ± 0.000 (3) | 0.101 ± 0.000 (3) | 0.300 ±" in text
+    assert "| SGD | do nothing |  | 0.800 ± 0.000 (3) | 0.310 ± 0.000 (3) | 0.301 ± 0.000 (3) | 0.500 ±" in text
+    assert "| SGD | retrained on R |  | 0.500 ± 0.000 (3) | 0.010 ± 0.000 (3) | 0.001 ± 0.000 (3) | 0.200 ±" in text
+    assert "Forget set: high" in found.caption
+
+
 def test_sweeps_are_drawn_from_the_study_that_swept(drawing: Draw) -> None:
     alpha = drawing("fig-alpha").data
     tow = alpha[(alpha["metric"] == "tow") & (alpha["rule"] == "sam-0.1")].set_index("alpha")["mean"]

@@ -1,0 +1,116 @@
+"""LiRA: the likelihood-ratio attack on membership, with the subset models behind memorization scores as its shadows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from empirical.metrics.attacks import threshold_numbers
+from empirical.metrics.evaluation import Evaluation, prefix
+from empirical.metrics.images import logit_margin
+from empirical.metrics.outputs import by_chunks
+from empirical.models.network import Network, predict
+from repro.base.errors import ConfigError
+from repro.base.settings import reject
+
+TINY = 1e-12  # of a variance
+
+
+class Shadows(NamedTuple):
+    """What the subset models answer.
+
+    Attributes:
+        inside: whether each saw each forget image, `(models, forget images)` boolean.
+        forget, test: log-odds of the true class, `(models, images)`; no model saw a test image.
+    """
+
+    inside: np.ndarray
+    forget: np.ndarray
+    test: np.ndarray
+
+
+def lira(evaluation: Evaluation) -> dict[str, float]:
+    """Return how well an attacker who trains shadow models tells that the forget set was trained on, for each model.
+
+    The attack of Carlini et al. (2022) on the log-odds of the true class, with Gaussians that have each image's own
+    mean and one spread for all images, which is what few shadows allow. Against test images, which no shadow saw, it is
+    the offline one: how far an image stands above its mean under shadows without it. Its numbers are `lira_auc`,
+    `lira_balanced_accuracy`, `lira_tpr_at_1_percent` and `lira_tpr_at_01_percent`; the target is the retrained model's
+    value, for shadows train shorter than the models do. `lira_member_share` is the share of F, in [0, 1], that the
+    ratio of shadows with and without an image calls members. Images that all shadows saw, or none, are left out;
+    `lira_images` are judged.
+
+    Raises:
+        ConfigError: where there are no subset models, as for models that were handed over in memory.
+    """
+    shadows = evaluation.once("shadows", "lira", lambda: shadow_answers(evaluation))
+    known = shadows.inside.any(0) & ~shadows.inside.all(0)
+    if not known.any():
+        remedy = "all of them saw every forget image, or none did"
+        raise reject("subsets", len(shadows.inside), "larger", remedy)
+    shadows = Shadows(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
+    found: dict[str, float] = {"lira_images": int(known.sum())}
+    for role in evaluation.roles:
+        forget, test = (by_chunks(logit_margin, outputs.logits, labels) for outputs, labels in
+                        (evaluation.on(role, name) for name in ("forget", "test")))  # fmt: skip
+        found |= {f"{prefix(role)}lira_{key}": value for key, value in attack(shadows, forget[known], test).items()}
+    return found
+
+
+def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """Return the numbers of one model.
+
+    Args:
+        shadows: each forget image was seen by some of them and not by others.
+        forget, test: the model's own log-odds of the true class on the same images, `(images,)`.
+    """
+    member, other = (fitted(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
+    unseen = fitted(shadows.test, np.ones(shadows.test.shape, bool))
+    ratio = log_density(forget, *member) - log_density(forget, *other)
+    numbers = threshold_numbers(standing(forget, *other), standing(test, *unseen))
+    return numbers | {"member_share": float((ratio > 0).mean())}
+
+
+def shadow_answers(evaluation: Evaluation) -> Shadows:
+    """Return the log-odds of every subset model on the forget and test images; a model that is not kept is trained."""
+    if evaluation.shadows is None:
+        raise ConfigError("metrics = 'lira': must be left out of models in memory: no subset models belong to them")
+    images, split = evaluation.images, evaluation.split
+    forget = images.train_images[split.forget], images.train_labels[split.forget]
+    test = images.test_images, images.test_labels
+    inside, on_forget, on_test = [], [], []
+    for subset, network in evaluation.shadows():
+        inside.append(subset[split.forget])
+        on_forget.append(_log_odds_of(network, *forget))
+        on_test.append(_log_odds_of(network, *test))
+    return Shadows(np.stack(inside), np.stack(on_forget), np.stack(on_test))
+
+
+def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray:
+    logits, _ = predict(network, images)
+    return logit_margin(logits.cpu().double().numpy(), labels.numpy())
+
+
+def fitted(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation, each `(images,)`, of what a further model of some kind would answer.
+
+    The spread around the means is pooled over the images, and wider by the error of an image's own mean.
+
+    Args:
+        answers: log-odds, `(models, images)`.
+        chosen: which of them are of the kind, the same shape; at least one of every image.
+    """
+    count = chosen.sum(0)
+    mean = (answers * chosen).sum(0) / count
+    left = (((answers - mean) * chosen) ** 2).sum() / max(1, int((count - 1).sum()))
+    return mean, np.sqrt(max(left, TINY) * (1 + 1 / count))
+
+
+def standing(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return how many standard deviations each value lies above its mean, `(n,)`."""
+    return (values - mean) / deviation
+
+
+def log_density(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return the log of the Gaussian density of each value, `(n,)`, without its constant."""
+    return -0.5 * standing(values, mean, deviation) ** 2 - np.log(deviation)
