@@ -8,9 +8,11 @@ import pandas as pd
 
 from figures.catalogue import WHOLE_STUDY, lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import estimate, fill_style, fit_to_values, panel_grid, rule_key, spread_note
+from figures.drawing.panels import estimate, fit_to_values, panel_grid, rule_key, spread_note
+from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import main_runs, numbers_with, run_caption, seed_range, unlearn_table
+from figures.tables.floor import own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import (
     CROSSED,
@@ -20,12 +22,14 @@ from figures.tables.names import (
     family,
     method_label,
     method_order,
+    rule_label,
     rule_order,
 )
 from figures.tables.records import Records
 from repro.records.record import Record
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
+SERIES = ["pretrain", "method", "rule"]
 TOW = {
     "tow": "ToW",
     "retain_accuracy": "retain acc.",
@@ -52,9 +56,9 @@ ENTANGLEMENT_WHAT = (
     "(solid), over all samples and class by class. Lower is less entangled."
 )
 MARKS = (
-    "Marker: mean; bar: 95 % t-interval; dots: training seeds. Colour and shape: unlearning rule; filling: pretraining "
-    "rule (open SGD, full SAM, half ASAM). Solid line and band: the model retrained on R; dotted line: the original "
-    "model, which does nothing. Panels span the seeds' values; a wider interval is cut."
+    "Marker: mean; bar: 95 % t-interval; dots: training seeds. Colour and shape: unlearning rule; parts of a panel: "
+    "pretraining rules, each with its own references. Solid line and band: the model retrained on R; dotted line: the "
+    "original model, which does nothing. Panels span the seeds' values; a wider interval is cut."
 )
 
 
@@ -96,6 +100,11 @@ def draw_cells(
         missing: what should be there and is not.
     """
     table = unlearn_table(runs)
+    cells = table[~own_reference(table, table["retraining"])]
+    series = list(dict.fromkeys(cells[SERIES].itertuples(index=False, name=None)))
+    slots = arrange((f"after {rule_label(pretrain)}", method_label(method), (pretrain, method, rule))
+                    for pretrain in _pretrains(table) for method in method_order(table) for rule in rule_order(table)
+                    if (pretrain, method, rule) in series)  # fmt: skip
     columns = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
     height = 0.9 + 1.35 * len(metrics)
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex=True, sharey="row")
@@ -103,13 +112,13 @@ def draw_cells(
     for row, (metric, name) in zip(axes, metrics.items(), strict=True):
         row[0].set_ylabel(name)
         for panel, difficulty in zip(row, columns, strict=True):
-            summaries += _panel(panel, metric, table, difficulty, theme)
+            summaries += _panel(panel, metric, cells[cells["difficulty"] == difficulty], slots, theme)
         fit_to_values(row[0], [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")])
     for panel, difficulty in zip(axes[0], columns, strict=True):
-        panel.set_title(f"forget set: {difficulty}")
+        panel.set_title(f"forget set: {difficulty}", pad=14 if len(slots.regions) > 1 else None)
+        slots.label(panel, theme, regions=True)
     lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
-    rule_key(figure, theme, rule_order(table), pretrains=_pretrains(table), notes=lines,
-             head=spread_note(seed_range(table)))  # fmt: skip
+    rule_key(figure, theme, rule_order(table), notes=lines, head=spread_note(seed_range(table)))
     data = pd.concat(summaries, ignore_index=True)
     caption = f"{what} {MARKS} {run_caption(runs, table)}"
     return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), missing, figure)
@@ -132,38 +141,35 @@ def _pretrains(table: Table) -> list[str]:
     return sorted(set(table["pretrain"]), reverse=True)
 
 
-def _panel(axes: Any, metric: str, table: Table, difficulty: str, theme: Theme) -> list[Table]:
+def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> list[Table]:
     """Draw one metric on one forget set; return the numbers of its cells and of its reference lines."""
-    rows = table[table["difficulty"] == difficulty]
-    methods = method_order(table)
-    series = [(pretrain, rule) for pretrain in _pretrains(table) for rule in rule_order(table)]
     summary = summarize(rows, KEYS, metric).assign(metric=metric)
     seeds = {key: cell[metric].dropna() for key, cell in rows.groupby(KEYS)} if metric in rows else {}
     for _, row in summary.iterrows():
-        offset = series.index((row["pretrain"], row["rule"])) - (len(series) - 1) / 2
-        place = methods.index(row["method"]) + 0.84 * offset / len(series)
-        look = theme.lines(row["rule"]) | {"fillstyle": fill_style(row["pretrain"]), "markersize": 3.4}
+        place = slots.places[tuple(row[name] for name in SERIES)]
+        look = theme.lines(row["rule"]) | {"markersize": 3.4}
         estimate(axes, place, row, seeds=seeds.get(tuple(row[name] for name in KEYS), ()), **look)
         if not row["seeds"]:
             axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
                       transform=axes.get_xaxis_transform())  # fmt: skip
-    axes.set_xticks(range(len(methods)), [method_label(name) for name in methods], rotation=30, ha="right")
-    axes.set_xlim(-0.55, len(methods) - 0.45)
-    return [summary, *_references(axes, metric, rows, theme)]
+    slots.label(axes, theme)
+    parts = rows.groupby("pretrain", sort=False)
+    lines = [_references(axes, metric, part, slots.regions[f"after {rule_label(name)}"], theme) for name, part in parts]
+    return [summary, *(line for found in lines for line in found)]
 
 
-def _references(axes: Any, metric: str, table: Table, theme: Theme) -> list[Table]:
-    """Draw the retrained model (solid) and the original, which does nothing (dotted), as lines across a panel."""
+def _references(axes: Any, metric: str, table: Table, ends: tuple[float, float], theme: Theme) -> list[Table]:
+    """Draw the retrained model (solid) and the original, which does nothing (dotted), as lines from end to end."""
     parts = []
     for role, line in (("retrained", "-"), ("original", ":")):
         name = f"{role}_{metric}"
         if name not in table or table[name].isna().all():
             continue
-        summary = summarize(table, ["difficulty"], name).assign(method=role, metric=metric)
+        summary = summarize(table, ["difficulty", "pretrain"], name).assign(method=role, metric=metric)
         row = summary.iloc[0]
-        axes.axhline(row["mean"], color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
+        axes.hlines(row["mean"], *ends, color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
         if role == "retrained":
-            axes.axhspan(row["low"], row["high"], color=theme.ink, alpha=0.08, linewidth=0)
+            axes.fill_between(ends, row["low"], row["high"], color=theme.ink, alpha=0.08, linewidth=0)
         parts.append(summary)
     return parts
 

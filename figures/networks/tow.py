@@ -1,6 +1,5 @@
 """ToW at a glance (fig-tow): a panel a forget set and pretraining rule, few marks a method, the noise floor."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -8,10 +7,11 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, estimate, fit_to_values, floor_band, panel_grid, rule_key, spread_note
+from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
 from figures.networks.cells import KEYS, missing_cells
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
-from figures.tables.floor import floor_of, noise_floors, reaches, with_references
+from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import DIFFICULTIES, PAPER_METHODS, family, method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
@@ -50,14 +50,16 @@ def draw(records: Records, theme: Theme) -> Drawing:
     shown = table[table["rule"].isin(rules)]
     sets = [name for name in DIFFICULTIES if name in set(shown["difficulty"])]
     rows, floors = _rows(shown), noise_floors(table)
-    figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.45 * len(rows), sharex=True, sharey=True)
+    figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.6 * len(rows), sharex="row", sharey=True)
     parts = []
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title())
+        cells = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
+        slots = arrange(("", method_label(method), (method, rule)) for method in method_order(cells) for rule in rules
+                        if ((cells["method"] == method) & (cells["rule"] == rule)).any())  # fmt: skip
         for panel, difficulty in zip(line, sets, strict=True):
-            cells = shown[(shown["difficulty"] == difficulty) & (shown["pretrain"] == row.pretrain)]
             floor = floor_of(floors, difficulty, row.retraining)
-            parts.append(_panel(panel, (cells, row.metric, method_order(shown), rules), floor, theme))
+            parts.append(_panel(panel, (cells[cells["difficulty"] == difficulty], row.metric, slots), floor, theme))
     for panel, name in zip(axes[0], sets, strict=True):
         panel.set_title(f"forget set: {name}")
     values = [row.metric for row in rows] + [f"original_{row.metric}" for row in rows]
@@ -91,18 +93,16 @@ def _rows(table: Table) -> list[Row]:
     return rows
 
 
-def _panel(
-    axes: Any, what: tuple[Table, str, Sequence[str], Sequence[str]], floor: dict[str, float] | None, theme: Theme
-) -> Table:
+def _panel(axes: Any, what: tuple[Table, str, Slots], floor: dict[str, float] | None, theme: Theme) -> Table:
     """Draw the cells of one panel, its floor and its original; return the numbers drawn."""
-    cells, metric, methods, rules = what
+    cells, metric, slots = what
     summary = summarize(cells, KEYS, metric)
     summary = summary.assign(
         metric=metric, floor=floor["mean"] if floor else float("nan"), floor_sd=floor["sd"] if floor else float("nan"),
         as_good_as_retraining=[reaches(row, floor) for _, row in summary.iterrows()],
     )  # fmt: skip
     for _, row in summary.iterrows():
-        place = methods.index(row["method"]) + 0.8 * (rules.index(row["rule"]) - (len(rules) - 1) / 2) / len(rules)
+        place = slots.places[row["method"], row["rule"]]
         chosen = (cells["method"] == row["method"]) & (cells["rule"] == row["rule"])
         estimate(axes, place, row, seeds=cells[metric][chosen].dropna(), **theme.lines(row["rule"]), markersize=3.6)
         if not row["seeds"]:
@@ -111,8 +111,7 @@ def _panel(
     floor_band(axes, floor, theme)
     if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
         axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
-    axes.set_xticks(range(len(methods)), [method_label(name) for name in methods], rotation=30, ha="right")
-    axes.set_xlim(-0.55, len(methods) - 0.45)
+    slots.label(axes, theme)
     return summary
 
 

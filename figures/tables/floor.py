@@ -4,6 +4,8 @@ Two models retrained on the same R with other seeds are both perfect unlearning;
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -35,6 +37,17 @@ def retrained_models(table: Table) -> Table:
         return pd.DataFrame(columns=pd.Index(columns))
     known = table[table["forget_set"] != ""].dropna(subset=RETRAINED)
     return known.drop_duplicates([*KEYS, "seed"])[columns].astype(dict.fromkeys(RETRAINED, float))
+
+
+def own_reference(table: Table, retraining: Any) -> Any:
+    """Return which rows are the retrained model itself, `(rows,)` boolean: what they are held against.
+
+    Args:
+        table: rows of `figures.tables.cells.unlearn_table`.
+        retraining: the rule of the retrained model they are held against, one for all or one a row.
+    """
+    first = table["unlearn_seed"].isin([0, None, float("nan")])  # another seed is another model
+    return (table["method"] == "retrain") & (table["rule"] == retraining) & first
 
 
 def noise_floors(table: Table) -> Table:

@@ -72,8 +72,8 @@ BUGS = [
     # Figures.
     ("figures/networks/tow_tables.py", '1.0 if (role, metric) == ("retrained", "tow")',
      '1.0 if (role, metric) == ("original", "tow")', "tests/figures/networks/test_networks.py"),
-    ("figures/networks/cells.py", 'summarize(table, ["difficulty"], name).assign(method=role, metric=metric)',
-     'summarize(table, ["difficulty"], metric).assign(method=role, metric=metric)',
+    ("figures/networks/cells.py", 'summarize(table, ["difficulty", "pretrain"], name).assign(method=role, metric=metric)',
+     'summarize(table, ["difficulty", "pretrain"], metric).assign(method=role, metric=metric)',
      "tests/figures/networks/test_networks.py"),
     ("figures/networks/choice.py", '["tow"].idxmax()', '["tow"].idxmin()', "tests/figures/networks/test_networks.py"),
     ("figures/networks/differences.py", "(100 * row[name] for name in", "(row[name] for name in",
@@ -189,6 +189,9 @@ BUGS = [
     ("figures/verdicts/paper_repro.py", 'if one.item.section == "finding"', 'if one.item.section == "ask"',
      "tests/figures/verdicts/test_paper_repro.py -k opens"),
     # Figures of the floor and the choice.
+    ("figures/networks/tow.py", "& ~own_reference(shown, row.retraining)]", "]", "tests/figures/networks/test_networks.py"),
+    ("figures/networks/cells.py", 'slots.regions[f"after {rule_label(name)}"]', "(axes.get_xlim())",
+     "tests/figures/networks/test_networks.py"),
     ("figures/networks/tow.py", "floor = floor_of(floors, difficulty, row.retraining)", "floor = None",
      "tests/figures/networks/test_networks.py -k 'floor or good'"),
     ("figures/networks/tow.py", "key=lambda rule: (not first[rule], place[rule])", "key=lambda rule: place[rule]",

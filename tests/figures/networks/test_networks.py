@@ -1,6 +1,7 @@
 """Figures and tables of network runs show exactly the numbers of the records, each in its place."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
-from figures.networks.cells import TOW
+from figures.networks.cells import TOW, draw_accuracies
 from figures.networks.choice import draw as draw_choice
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.sweeps import draw_mask
@@ -32,7 +33,38 @@ def test_tow_is_drawn_from_the_records_mean_and_interval(drawing: Draw) -> None:
     )
     accuracies = drawing("fig-accuracies").data
     retrained = accuracies[(accuracies["method"] == "retrained") & (accuracies["metric"] == "test_accuracy")]
-    assert retrained["mean"].tolist() == pytest.approx([0.71] * 3)
+    assert retrained.groupby("pretrain")["mean"].apply(list).to_dict() == {
+        name: pytest.approx([0.71] * 3) for name in ("sgd", "sam-0.1")
+    }
+
+
+def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, records_of: Callable[..., Records]) -> None:
+    """Two pretraining rules whose retrained models differ: no line is their mean, and none crosses the other's part."""
+    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+    levels = {"sgd": 0.6, "sam-0.1": 0.8}
+    found = [run(pretrain=pretrain, seed=seed, number={"tow": 0.5, "parents": {"forget_set": "F"}} | {
+                f"{role}{name}": level + shift for role, shift in (("", 0.1), ("retrained_", 0.0)) for name in names})
+             for pretrain, level in levels.items() for seed in range(2)]  # fmt: skip
+    panels: Any = draw_accuracies(records_of(found), Theme()).figure
+    segments = [one for panel in panels.axes for marks in panel.collections if hasattr(marks, "get_segments")
+                for one in marks.get_segments() if one[0][0] < one[1][0]]  # fmt: skip
+    ends = {float(one[0][1]): (one[0][0], one[1][0]) for one in segments}
+    assert sorted(ends) == pytest.approx([0.6, 0.8])
+    (_, end), (start, _) = (ends[level] for level in sorted(ends))
+    assert end <= start
+
+
+def test_a_retrained_model_is_no_method_where_it_is_what_others_are_held_against(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+    numbers = {f"{role}{name}": 0.7 for role in ("", "retrained_") for name in names} | {"tow": 1.0}
+    numbers |= {"parents": {"forget_set": "F"}}
+    found = [run(method=method, pretrain=pretrain, seed=seed, number=numbers)
+             for method in ("neggrad", "retrain") for pretrain in ("sgd", "sam-0.1") for seed in range(2)]  # fmt: skip
+    data = draw_tow(records_of(found), Theme()).data
+    kept = data[data["method"] == "retrain"][["pretrain", "metric"]]
+    assert kept.to_numpy().tolist() == [["sam-0.1", "tow"]]  # retrained by SGD, beside models retrained by SAM
 
 
 def test_tow_stands_beside_the_floor_and_against_both_references(drawing: Draw) -> None:
