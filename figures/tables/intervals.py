@@ -114,7 +114,9 @@ def spread_text(row: Row, *, percent: bool = False, digits: int = 3) -> str:
 
 
 def effect_text(row: Row) -> str:
-    """Return a difference as `+mean [low, high]`, the 95 % interval."""
+    """Return a difference as `+mean [low, high]`, the 95 % interval, which one seed does not have."""
+    if np.isnan(row["low"]):
+        return f"{row['mean']:+.3f} [no interval]"
     return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 

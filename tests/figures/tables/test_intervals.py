@@ -91,6 +91,7 @@ def test_simultaneous_intervals_count_only_cells_that_have_one() -> None:
 
 def test_effects_and_counts_as_text() -> None:
     assert effect_text({"mean": -0.1, "low": -0.25, "high": 0.05}) == "-0.100 [-0.250, +0.050]"
+    assert effect_text(interval([0.2])) == "+0.200 [no interval]"
     assert (span([3, 3]), span([5, 3, 4])) == ("3", "3-5")
     assert spread_text({"mean": 0.5, "sd": 0.25, "seeds": 2}) == "0.500 ± 0.250 (2)"
     assert spread_text({"mean": math.nan, "sd": math.nan, "seeds": 0}) == "not run"
