@@ -7,16 +7,17 @@ of a cluster. Nothing is asked of the processes that compute.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from empirical.settings.keys import complete
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.finished import with_data
 from repro.base.errors import ReproError
 from repro.records.identity import run_id
-from repro.records.record import Record
-from repro.records.store import RESULT, Store
+from repro.records.record import Record, read_records
+from repro.records.store import POINTERS, RESULT, Store
 
 EVERY = 0.5  # seconds between two looks
 SILENCE = 30.0  # seconds after which it says that it is still at work
@@ -98,10 +99,12 @@ class _Look:
     """The thread's own state: which runs are awaited, since when."""
 
     def __init__(self, watch: Watch, title: str, cells: list[RunConfig], runtime: Runtime) -> None:
-        self.watch, self.cells, self.runtime = watch, cells, runtime
+        self.watch, self.cells, self.runtime, self.kind = watch, cells, runtime, runtime.kind or KIND
+        self.folder = watch.store.root / "runs"
         self.title, self.total = title, len(cells)
         self.started = self.heard = time.monotonic()
-        self.awaited: set[str] = set()
+        self.awaited: dict[str, RunConfig] = {}
+        self.stamps: dict[str, int] = {}
         self.there = self.made = 0
 
     def until(self, stop: threading.Event) -> None:
@@ -113,22 +116,30 @@ class _Look:
 
     def _begin(self) -> None:
         """Name the runs that are awaited; those whose data are fetched only now are named at the next look."""
-        kind = self.runtime.kind or KIND
-        known = with_data(self.cells, self.runtime)
-        ids = {run_id(kind, cell) for cell in known if cell.data}
-        self.awaited = {one for one in ids if not self._is_there(one)}
-        self.there = len(ids) - len(self.awaited)
+        found = {record.run_id: record for record in read_records([self.watch.store], self.kind)}
+        cells = {run_id(self.kind, cell): cell for cell in with_data(self.cells, self.runtime) if cell.data}
+        self.awaited = {one: cell for one, cell in cells.items() if one not in found or not _ended(found[one], cell)}
+        self.stamps = {one: self._stamp(one) for one in self.awaited}
+        self.there = len(cells) - len(self.awaited)
         self.watch.each(lambda listener: listener.begin(self.title, self.there, self.total))
 
-    def _is_there(self, identity: str) -> bool:
-        return (self.watch.store.root / "runs" / identity / RESULT).exists()
+    def _stamp(self, identity: str) -> int:
+        """Return when a run or its list of evaluations was last written, 0 where it is not there."""
+        with suppress(FileNotFoundError):  # for a moment, one that is written anew is not there
+            files = (self.folder / identity / name for name in (RESULT, POINTERS))
+            return max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
+        return 0
 
     def _once(self) -> None:
-        for identity in sorted(one for one in self.awaited if self._is_there(one)):
-            self.awaited.discard(identity)
+        changed = {one: stamp for one in sorted(self.awaited) if (stamp := self._stamp(one)) != self.stamps[one]}
+        self.stamps |= changed
+        for identity in changed:
+            record = self.watch.store.find(self.kind, self.awaited[identity])
+            if record is None or not _ended(record, self.awaited[identity]):
+                continue
+            del self.awaited[identity]
             self.made += 1
             self.heard = time.monotonic()
-            record = self.watch.store.load(identity)
             left = (self.heard - self.started) / self.made * len(self.awaited)
             news = News(record, self.there + self.made, self.total, left)
             self.watch.each(lambda listener, news=news: listener.tell(news))
@@ -136,6 +147,11 @@ class _Look:
             self.heard = time.monotonic()
             stages = len(self.watch.store.models())
             self.watch.each(lambda listener: listener.alive(stages, self.heard - self.started))
+
+
+def _ended(record: Record, cell: RunConfig) -> bool:
+    """Return whether a run has what its cell asks for: one that another metric is asked of is measured again."""
+    return record.status != "ok" or complete(record, cell)
 
 
 def name_of(record: Record) -> str:

@@ -69,6 +69,16 @@ def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -
     assert heard.ends == 1
 
 
+def test_a_cell_that_another_metric_is_asked_of_is_no_finished_one(small: Small, store: Store) -> None:
+    runtime, heard = Runtime(device="cpu"), Heard()
+    run_grid(study(small), store, runtime=runtime)
+    more = study(small, metrics=["accuracy", "tow", "hessian"])
+    run_grid(more, store, runtime=runtime, watch=Watch(store, [heard], every=0.01))
+    assert heard.began == [("brief", 0, 4)]
+    assert [news.done for news in heard.news] == [1, 2, 3, 4]
+    assert all("hessian_top" in news.record.result for news in heard.news)
+
+
 def test_what_ended_since_the_last_look_is_told_at_the_end(small: Small, store: Store) -> None:
     heard = Heard()
     run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=600))

@@ -64,7 +64,8 @@ BUGS = [
     (CITATION, '"publication_date": finished,', '"publication_date": "",', OF_EXPORT),
     (FILES, 'f"\\\\caption{{{_escape(caption)}}}", label', "label", OF_FILES),
     # while it runs
-    (WATCH, "self.awaited.discard(identity)", "pass", OF_WATCH),
+    (WATCH, "del self.awaited[identity]", "pass", OF_WATCH),
+    (WATCH, 'return record.status != "ok" or complete(record, cell)', "return True", OF_WATCH),
     (WATCH, "self.there + self.made, self.total", "self.made, self.total", OF_WATCH),
     (WATCH, "        self._once()\n        self.watch", "        self.watch", OF_WATCH),
     (WATCH, "except (ReproError, OSError,", "except (ReproError,", OF_WATCH),
