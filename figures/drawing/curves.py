@@ -5,21 +5,22 @@ from typing import Any
 
 import pandas as pd
 
-from figures.drawing.panels import band, fill_style, fit_to_values, floor_band, outside_legend, panel_grid, spread_note
+from figures.drawing.panels import band, fit_to_values, floor_band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
-from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label
+from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 
+ROW = ["difficulty", "pretrain"]
 REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
 
 
 def draw_curves(
     table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
 ) -> tuple[Any, Table]:
-    """Draw `metrics` against `x`: a column a metric, a row a forget set, a line a pretraining and unlearning rule.
+    """Draw `metrics` against `x`: a column a metric, a row a forget set and pretraining rule, a line a rule.
 
-    A panel of ToW has the noise floor of its forget set as a band.
+    A panel has the reference models of its pretraining rule; one of ToW the noise floor of its forget set as a band.
 
     Args:
         table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
@@ -32,19 +33,22 @@ def draw_curves(
     Returns:
         The figure and the numbers drawn.
     """
-    rows = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
+    have = set(table[ROW].itertuples(index=False, name=None))
+    pretrains = sorted({pretrain for _, pretrain in have}, key=lambda rule: (family(rule) != "sgd", str(rule)))
+    rows = [(name, pretrain) for name in DIFFICULTIES for pretrain in pretrains if (name, pretrain) in have]
     # A single metric is narrow and a single row high, to stay near square.
     width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)
     figure, axes = panel_grid(len(rows), len(metrics), width=width, height=height, sharex=True, sharey="col")
     parts, floors = [], noise_floors(table)
-    for line, difficulty in zip(axes, rows, strict=True):
-        cell = table[table["difficulty"] == difficulty]
+    for line, (difficulty, pretrain) in zip(axes, rows, strict=True):
+        cell = table[(table["difficulty"] == difficulty) & (table["pretrain"] == pretrain)]
         for panel, metric in zip(line, metrics, strict=True):
             parts.append(_lines(panel, cell, (x, metric), theme))
             parts += _references(panel, cell, (x, metric), theme, references)
             for rule in sorted(set(cell["retraining"])) if metric == "tow" else ():
                 floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
-        line[0].set_ylabel(f"F {difficulty}")
+        after = f"\nafter {rule_label(pretrain)}" if len(pretrains) > 1 else ""
+        line[0].set_ylabel(f"F {difficulty}{after}")
     for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
         panel.set_title(name)
         fit_to_values(panel, [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))])
@@ -52,7 +56,8 @@ def draw_curves(
         panel.set_xlabel(x_label)
     data: Table = pd.concat(parts, ignore_index=True)
     head = spread_note(span(data["seeds"]))
-    outside_legend(figure, axes[0, -1], columns=4 if len(metrics) > 2 else 2, head=head)
+    fullest = max(axes[:, -1], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
+    outside_legend(figure, fullest, columns=4 if len(metrics) > 2 else 2, head=head)
     return figure, data
 
 
@@ -62,10 +67,12 @@ def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> T
     summary = summarize(table, keys, metric).assign(metric=metric).sort_values(x)
     names = None if "line" not in table else dict(zip(table["rule"], table["line"], strict=True))
     several: bool = len(method_order(table)) > 1
-    for (method, pretrain, rule), line in summary.groupby(["method", "pretrain", "rule"], sort=True):
-        look = theme.lines(str(rule)) | {"fillstyle": fill_style(pretrain)}
-        name = names[rule] if names else f"{rule_label(pretrain)} → {rule_label(rule)}"
-        band(axes, line[x], line, label=f"{method_label(method)}: {name}" if several else name, **look)
+    for method, rule in ((method, rule) for method in method_order(table) for rule in rule_order(table)):
+        line = summary[(summary["method"] == method) & (summary["rule"] == rule)]
+        if len(line):
+            name = names[rule] if names else rule_label(rule)
+            label = f"{method_label(method)}: {name}" if several else name
+            band(axes, line[x], line, label=label, **theme.lines(str(rule)))
     return summary
 
 
@@ -75,7 +82,7 @@ def _references(axes: Any, table: Table, columns: tuple[str, str], theme: Theme,
     for role in roles:
         name = f"{role}_{metric}"
         if name in table and table[name].notna().any():
-            line = summarize(table, [x, "difficulty"], name).assign(metric=metric, method=role).sort_values(x)
+            line = summarize(table, [x, *ROW], name).assign(metric=metric, method=role).sort_values(x)
             style, text = REFERENCES[role]
             band(axes, line[x], line, label=text, color=theme.ink, linestyle=style, linewidth=0.9)
             found.append(line)

@@ -147,15 +147,14 @@ def outside_legend(figure: "Figure", axes: "Axes", *, columns: int, head: str) -
         _legend(figure, list(unique.values()), columns=columns, head=head, labels=list(unique))
 
 
-def rule_key(figure: "Figure", theme: Theme, rules: Any, *, head: str, pretrains: Any = (), notes: Any = ()) -> None:
-    """Put a key below the panels: rules by colour and shape, pretraining rules by filling, and further marks.
+def rule_key(figure: "Figure", theme: Theme, rules: Any, *, head: str, notes: Any = ()) -> None:
+    """Put a key below the panels: rules by colour and shape, and further marks.
 
     Args:
         figure: the drawing.
         theme: its page.
         rules: labels of the rules shown.
         head: what a mark and its bar mean, with the number of seeds.
-        pretrains: labels of the pretraining rules shown.
         notes: pairs (text, line properties) of further marks.
     """
     from matplotlib.lines import Line2D
@@ -163,7 +162,6 @@ def rule_key(figure: "Figure", theme: Theme, rules: Any, *, head: str, pretrains
     marks: list[tuple[str, dict[str, Any]]]
     marks = [(rule_label(rule), theme.lines(rule) | {"linestyle": "none"}) for rule in rules]
     plain = {"color": theme.ink, "marker": "o", "linestyle": "none"}
-    marks += [(f"pretrained {rule_label(rule)}", plain | {"fillstyle": fill_style(rule)}) for rule in pretrains]
     marks += [(text, plain | look) for text, look in notes]
     handles = [Line2D([], [], label=text, **look) for text, look in marks]
     _legend(figure, handles, columns=min(len(marks), 5), head=head)

@@ -117,6 +117,7 @@ def lira_table(table: Table) -> Table:
     Columns: `pretrain`, `method`, `rule` (of the two models a name and nothing), `number` and its `mean`, `sd`, `low`,
     `high`, `seeds`; shares in [0, 1].
     """
+    table = table.sort_values("rule", key=lambda rules: rules.map(rule_order(table).index), kind="stable")
     named = table.assign(method=table["method"].map(method_label), rule=table["rule"].map(rule_label))
     one = table.drop_duplicates(["pretrain", "seed"])
     models = {"": named} | {f"{role}_": one.assign(method=called, rule="") for role, called in MODELS.items()}

@@ -8,7 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import TUNED, label, original_accuracy, unlearn_table
+from figures.tables.cells import LANDSCAPE, TUNED, label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
@@ -22,7 +22,7 @@ NOTHING = "no better than doing nothing"
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
-    runs = records.comparable(records.of("choice"), (*ROW, "method_options", *TUNED))
+    runs = records.comparable(records.of("choice"), (*ROW, "method_options", *TUNED, *LANDSCAPE))
     table = unlearn_table(runs)
     if table.empty:
         return empty_table(lacking("tab-choice", "runs that choose"), COLUMNS)

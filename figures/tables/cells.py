@@ -16,6 +16,8 @@ from repro.records.record import Record
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 # Settings a study tunes for each method, rule, pretraining and forget set; within one they are one and the same.
 TUNED = ("lr", "epochs")
+# Settings that no number reads but a landscape's own.
+LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 # The columns that every table has, in front.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
 
@@ -39,6 +41,7 @@ def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str) -
     found = [one for one in found if not having or has_number(one, having)]
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
     vary = [name for name in vary if not swept or name != "metrics"]
+    vary += [] if "landscape" in having else LANDSCAPE
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for one in records.comparable(found, (*vary, *TUNED), swept=swept):
         tuned[tuple(one.config.get(name) for name in ("method", "rule", "pretrain", "difficulty"))].append(one)

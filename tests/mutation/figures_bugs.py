@@ -19,6 +19,8 @@ BUGS = [
      "tests/figures/tables/test_records.py"),
     ("figures/tables/cells.py", 'if one.status != "failed" and', 'if one.status == "ok" and',
      "tests/figures/tables/test_cells.py"),
+    ("figures/tables/cells.py", 'vary += [] if "landscape" in having else LANDSCAPE', "vary += LANDSCAPE",
+     "tests/figures/tables/test_cells.py"),
     ("figures/tables/cells.py", 'for name in ("high", "random", "mid", "low"):',
      'for name in ("low", "random", "mid", "high"):', "tests/figures/tables/test_cells.py"),
     ("figures/tables/cells.py", "isinstance(value, int | float | str) and has_number(record, name)",

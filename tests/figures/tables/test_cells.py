@@ -55,6 +55,14 @@ def test_the_study_that_measured_a_number_is_taken(run: Run, records_of: Read) -
     assert table["relearning_excess"].tolist() == [0.5]
 
 
+def test_how_a_landscape_is_measured_tells_other_numbers_apart_in_nothing(run: Run, records_of: Read) -> None:
+    number = {"tow": 0.5, "landscape_test_rise": 1.0}
+    planes = ({"landscape_points": 25, "landscape_images": 1000}, {"landscape_points": 11}, {"landscape_points": 11})
+    found = [run(rule="sgd", seed=seed, number=number, **plane) for seed, plane in enumerate(planes)]
+    assert len(main_runs(records_of(found))) == 3
+    assert {one.config["seed"] for one in main_runs(records_of(found), having="landscape_test_rise")} == {1, 2}
+
+
 def test_a_sweep_has_at_least_three_values_in_a_cell(run: Run) -> None:
     swept = [run(rule="sgd", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2, 0.3)]
     short = [run(rule="sam-0.1", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2)]
