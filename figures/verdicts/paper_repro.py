@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,12 +214,16 @@ def _networks(runs: Iterable[Record]) -> str:
 
 def _comparison(records: Records) -> str:
     """Return what was chosen for each method, and that methods are not compared where their strengths were not."""
-    runs = records.of("choice")
-    values = {name: {run.config.get(name) for run in runs} for name in NAMES_OF_CHOSEN}
-    tried = {(run.config.get("method"), str(run.config.get("method_options"))) for run in runs}
-    if any(sum(method == name for method, _ in tried) > 1 for name in STRENGTHS):
+    values: dict[tuple[Any, ...], set[str]] = defaultdict(set)
+    for run in records.of("choice"):
+        # What differs between two studies or two cells of one was not chosen.
+        case = (run.provenance.get("study"), *(run.config.get(name) for name in ("rule", "pretrain", "difficulty")))
+        for name in (*NAMES_OF_CHOSEN, "method_options"):
+            values[name, run.config.get("method"), *case].add(str(run.config.get(name)))
+    tried = {key[:2] for key, found in values.items() if len(found) > 1}
+    if any(("method_options", method) in tried for method in STRENGTHS):
         return ""
-    chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if len(values[name]) > 1)
+    chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if name in {field for field, _ in tried})
     return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")
 
 

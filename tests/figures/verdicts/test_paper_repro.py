@@ -50,6 +50,16 @@ def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store
         assert compared == (strength != "beta=0.5")
 
 
+def test_what_differs_between_two_studies_was_not_chosen(empty: Store, tmp_path: Path) -> None:
+    empty.save("unlearn", {"type": "RunConfig"}, result={}, provenance={"study": "digits"})
+    cell = {"type": "RunConfig", "method": "neggrad", "rule": "sgd", "pretrain": "sgd", "difficulty": "low", "seed": 9}
+    for study, epochs in (("digits", 3), ("cifar10", 1)):
+        for lr in (0.1, 0.2):
+            empty.save("choice", cell | {"epochs": epochs, "lr": lr}, result={}, provenance={"study": study})
+    text = " ".join(write_page([empty], tmp_path / "page.md").read_text().split())
+    assert "Only the learning rate was chosen for each method" in text
+
+
 def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
     row = rows(golden)["Finding 1a"]
     # Synthetic ToW: SAM is exactly 0.1 above SGD in unlearning, and pretraining makes no difference at all.
