@@ -32,7 +32,7 @@ def test_regions_hold_their_marks_and_a_line_stands_between_them() -> None:
     figure = Figure()
     axes = figure.subplots()
     slots.label(axes, Theme(), regions=True)
-    assert [line.get_xdata()[0] for line in axes.lines] == [pytest.approx((high + start) / 2)]
+    assert [float(np.ravel(line.get_xdata())[0]) for line in axes.lines] == [pytest.approx((high + start) / 2)]
     assert {text.get_text() for text in axes.texts} == {"after SGD", "after SAM"}
     assert axes.get_xlim() == pytest.approx((low, end))
 
