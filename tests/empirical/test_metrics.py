@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -48,12 +48,12 @@ from empirical.metrics.landscape import directions, flatness, loss_grid
 from empirical.metrics.outputs import ModelOutputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
-from empirical.registry import METRICS, load, metric, names
+from empirical.registry import METRICS, SHADOWS, load, metric, names
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import RunConfig, Runtime, config_for
 
 GENERATOR = np.random.default_rng(0)
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
@@ -465,11 +465,20 @@ def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation)
         config: Any = Recorder(everything.config, read)
         numbers = Numbers(values, makers, needed)
         found = load("metrics", name)(replace(everything, config=config, result=numbers))
-        assert read - OF_THE_STAGES == {*declared.settings, *declared.switches}, name
+        others = SHADOWS if declared.shadows else ()  # read where the subset models are made
+        assert read - OF_THE_STAGES == {*declared.settings, *declared.switches} - set(others), name
         assert needed == set(declared.needs), name
         assert set(declared.settings) <= {field.name for field in fields(RunConfig)}
         values |= found
         makers |= dict.fromkeys(found, name)
+
+
+def test_an_attack_declares_all_that_decides_on_its_shadows(small: Callable[..., RunConfig]) -> None:
+    read: set[str] = set()
+    config_for(cast(RunConfig, Recorder(small(subset_model="resnet8"), read)))
+    config_for(cast(RunConfig, Recorder(small(), read)))
+    assert read - {"dataset", "dataset_options", "n_train", "data"} == set(SHADOWS)
+    assert METRICS["lira"].settings == SHADOWS
 
 
 def test_what_metrics_need_is_read_without_torch() -> None:
