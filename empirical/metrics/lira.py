@@ -9,6 +9,7 @@ from empirical.metrics.attacks import threshold_numbers
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.metrics.images import logit_margin
 from empirical.metrics.outputs import by_chunks
+from empirical.metrics.pooled import log_density
 from empirical.models.network import Network, predict
 from repro.base.errors import ConfigError
 from repro.base.settings import reject
@@ -109,8 +110,3 @@ def fitted(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndar
 def standing(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Return how many standard deviations each value lies above its mean, `(n,)`."""
     return (values - mean) / deviation
-
-
-def log_density(values: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return the log of the Gaussian density of each value, `(n,)`, without its constant."""
-    return -0.5 * standing(values, mean, deviation) ** 2 - np.log(deviation)

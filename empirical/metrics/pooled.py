@@ -177,9 +177,7 @@ def likelihood_ratios(model: np.ndarray, reference: np.ndarray) -> tuple[np.ndar
     Each is judged by Gaussians without the models of its own seed.
     """
     fits = [_without_own(margins) for margins in (model, reference)]
-    first, second = (
-        _log_density(margins, *fits[0]) - _log_density(margins, *fits[1]) for margins in (model, reference)
-    )
+    first, second = (log_density(margins, *fits[0]) - log_density(margins, *fits[1]) for margins in (model, reference))
     return first, second
 
 
@@ -191,7 +189,8 @@ def _without_own(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def _log_density(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+def log_density(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return the log of the Gaussian density of each value, without its constant."""
     return -0.5 * ((values - mean) / sd) ** 2 - np.log(sd)
 
 
