@@ -31,6 +31,31 @@ class Classifier(nn.Module):
         return self.head(self.features(images))
 
 
+class Convolution(nn.Conv2d):
+    """A square convolution padded by half its kernel; where that is faster, a CPU computes it as one matrix product.
+
+    On maps of 2x2 pixels each output pixel sees the four inputs through a tap of its own, and the other five of a 3x3
+    kernel's taps fall on the padding. The product of the four pixels' channels with these weights leaves them out; with
+    256 channels it takes less than half the time of the convolution and its gradients.
+    """
+
+    # Of output pixel p and input pixel q, both in reading order: which tap of the flat kernel lies between them.
+    TAPS = tuple(tuple(3 * (q // 2 - p // 2 + 1) + q % 2 - p % 2 + 1 for q in range(4)) for p in range(4))
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        self.multiplies = (kernel, stride) == (3, 1) and min(inputs, outputs) >= 256
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b, inputs, h, w)` to `(b, outputs, h / stride, w / stride)`."""
+        if not self.multiplies or x.device.type != "cpu" or x.shape[2:] != (2, 2):
+            return super().forward(x)
+        taps = self.weight.flatten(2).unbind(2)
+        matrix = torch.cat([torch.cat([taps[tap] for tap in row], 1) for row in self.TAPS])
+        pixels = nn.functional.linear(x.permute(0, 2, 3, 1).flatten(1), matrix)
+        return pixels.view(-1, 2, 2, self.out_channels).permute(0, 3, 1, 2)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a residual connection; 1x1 where the shape changes."""
 
@@ -49,7 +74,7 @@ class BasicBlock(nn.Module):
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
     """Return a convolution without bias and its BatchNorm."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    layer = Convolution(inputs, outputs, kernel, stride)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return [layer, nn.BatchNorm2d(outputs)]
 

@@ -1,14 +1,17 @@
 """Parameter counts of the published architectures, what every model offers, and in which arithmetic it is evaluated."""
 
 import tracemalloc
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from empirical.data.images import channel_statistics
 from empirical.models.network import Network, count_parameters, frozen_statistics, predict
+from empirical.models.resnet import Convolution
 from empirical.registry import load, names
 
 COUNTS = {
@@ -47,6 +50,31 @@ def test_stems_and_stages_halve_the_image_as_often_as_they_say(name: str, edge: 
     pool.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     model(torch.rand(2, 3, 32, 32))
     assert [shape[2:] for shape in seen] == [(edge, edge)]
+
+
+def test_a_convolution_of_two_by_two_pixels_is_a_product_without_the_padding() -> None:
+    """Values and gradients are the convolution's, at half its arithmetic and less."""
+    layer = Convolution(256, 260, 3, 1).double()
+    images, upstream = (torch.randn(3, width, 2, 2, dtype=torch.float64) for width in (256, 260))
+    found: list[tuple[torch.Tensor, ...]] = []
+    counted: list[int] = []
+    for forward in (layer, partial(nn.functional.conv2d, weight=layer.weight, padding=1)):
+        pixels, layer.weight.grad = images.clone().requires_grad_(), None
+        with FlopCounterMode(display=False) as counter:
+            result = forward(pixels)
+            result.backward(upstream)
+        assert pixels.grad is not None
+        assert layer.weight.grad is not None
+        found.append((result.detach(), pixels.grad, layer.weight.grad))
+        counted.append(counter.get_total_flops())
+    torch.testing.assert_close(*found)
+    assert counted[0] == pytest.approx(counted[1] * 4 / 9)
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 3, 2), (2, 256, 1, 1), (2, 256, 4, 4)])
+def test_on_other_maps_it_is_a_convolution(shape: tuple[int, ...]) -> None:
+    layer, images = Convolution(256, 256, 3, 1), torch.randn(shape)
+    torch.testing.assert_close(layer(images), nn.functional.conv2d(images, layer.weight, padding=1))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50-imagenet", "resnet8-wide"])

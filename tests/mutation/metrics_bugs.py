@@ -116,6 +116,12 @@ BUGS = [
     (RESNET, "body.maxpool = nn.Identity()", "pass", TEST_MODELS),
     # fan_in instead of fan_out
     (RESNET, 'mode="fan_out"', 'mode="fan_in"', TEST_MODELS),
+    # a convolution of small maps takes the taps of the opposite side
+    (RESNET, "q // 2 - p // 2 + 1", "p // 2 - q // 2 + 1", TEST_MODELS),
+    # no convolution is computed as a product
+    (RESNET, "min(inputs, outputs) >= 256", "min(inputs, outputs) >= 512", TEST_MODELS),
+    # a map is two pixels wide and three high
+    (RESNET, "x.shape[2:] != (2, 2)", "x.shape[3] != 2", TEST_MODELS),
     # neurons are summed instead of averaged
     (OTHERS, "self.neurons).mean(2)", "self.neurons).sum(2)", TEST_MODELS),
     # `asam` builds plain SAM
