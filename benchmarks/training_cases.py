@@ -51,8 +51,9 @@ class Case:
 
 GPU_CASES = [Case(model, rule, 256, 45_000, 3_000 if rule in ("neggrad", "minmax") else 0)
              for model in ("resnet18", "resnet50") for rule in RULES]  # fmt: skip
+CPU_MODELS = {"resnet8": 64, "resnet8-coarse": 128, "resnet8-wide": 128}
 CPU_CASES = [Case(model, rule, batch, 2_048, 256 if rule in ("neggrad", "minmax") else 0)
-             for model, batch in (("resnet8", 64), ("resnet8-wide", 128)) for rule in RULES]  # fmt: skip
+             for model, batch in CPU_MODELS.items() for rule in RULES]  # fmt: skip
 
 
 def fast_precision() -> str:

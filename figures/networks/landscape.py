@@ -18,15 +18,15 @@ SETS = {"forget": "F", "test": "test"}
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw surface above contour for each model (columns) and data set (row pairs), with curvature and basin ratio."""
-    shown = [
-        one for one in snapshots(records, "landscape", most=4) if f"landscape_{one.model}_forget" in one.record.arrays()
-    ]
+    found = snapshots(records, "landscape", starts=True)
+    shown = [one for one in found if f"landscape_{one.model}_forget" in one.record.arrays()]
     if not shown:
         return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
     sets = [name for name in SETS if all(f"landscape_{one.model}_{name}" in one.record.arrays() for one in shown)]
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDE, 3.4 * len(sets) + 0.2), layout="constrained")
+    height = min(3.5, 0.7 + 11 / len(shown))  # of a surface above a contour, in inches
+    figure = Figure(figsize=(WIDE, height * len(sets) + 0.2), layout="constrained")
     parts = []
     for row, name in enumerate(sets):
         grids = [np.asarray(one.record.arrays()[f"landscape_{one.model}_{name}"], dtype=float) for one in shown]
@@ -106,9 +106,9 @@ def _numbers(one: Snapshot, name: str) -> dict[str, float]:
 def _numbers_text(numbers: dict[str, float]) -> str:
     lines = []
     for key, text in (("curvature", "curvature"), ("basin_ratio", "basin")):
-        sd, seeds = numbers[f"{key}_sd"], int(numbers[f"{key}_seeds"])
-        lines.append(f"{text} {numbers[key]:.2f}" + ("" if np.isnan(sd) else f" ± {sd:.2f}") + f" ({seeds})")
-    return "\n".join(lines)
+        sd = numbers[f"{key}_sd"]
+        lines.append(f"{text} {numbers[key]:.2f}" + ("" if np.isnan(sd) else f" ± {sd:.2f}"))
+    return "\n".join([*lines, f"seeds: {int(numbers['curvature_seeds'])}"])
 
 
 def _caption(shown: list[Snapshot]) -> str:
@@ -117,8 +117,8 @@ def _caption(shown: list[Snapshot]) -> str:
         "Loss around each model along two random filter-normalized directions, the same directions for all, on the "
         "forget set and on test data: surface above, contour below, one range of loss a data set (cut at its 98th "
         "percentile). Curvature: mean second derivative at the centre; basin: share of points within half a standard "
-        "deviation of the centre's loss (blind to scale). Numbers: mean ± standard deviation (seeds); pictures: seed "
-        f"{label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "
+        "deviation of the centre's loss (blind to scale). Numbers: mean ± standard deviation over seeds; pictures: "
+        f"seed {label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "
         f"{label(first, 'difficulty')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )
 

@@ -40,13 +40,14 @@ class Snapshot:
         return spread_text(values) if values["seeds"] else ""
 
 
-def snapshots(records: Records, metric: str, *, most: int = 5) -> list[Snapshot]:
+def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = False) -> list[Snapshot]:
     """Return the original and the retrained model of the main pretraining and unlearned models of NegGrad, SGD first.
 
     Args:
         records: what there is.
         metric: "features" or "landscape"; the runs that measured it are shown.
         most: panels at most.
+        starts: show the originals of all pretraining rules, not the main one's alone.
     """
     having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
     # A set of one difficulty only: panels of different forget sets would not be one comparison.
@@ -58,12 +59,15 @@ def snapshots(records: Records, metric: str, *, most: int = 5) -> list[Snapshot]
     if not cells:
         return []
     cells = {key: records.comparable(group, VARY) for key, group in cells.items()}
-    first = next(iter(cells.values()))
-    before = Snapshot(f"before\n({rule_label(_text(first[0], 'pretrain'))})", "original", tuple(first))
-    goal = Snapshot("retrained\non R", "retrained", tuple(first))
-    beside = [goal] if any(name.split("_")[1:2] == ["retrained"] for name in goal.record.arrays()) else []
+    first: dict[str, list[Record]] = {}
+    for (pretrain, _, _), group in cells.items():
+        first.setdefault(pretrain, group)
+    before = [Snapshot(f"before\n({rule_label(name)})", "original", tuple(runs)) for name, runs in first.items()]
+    goal = Snapshot("retrained\non R", "retrained", before[0].records)
+    beside = before if starts else before[:1]
+    beside += [goal] if any(name.split("_")[1:2] == ["retrained"] for name in goal.record.arrays()) else []
     shown = [_unlearned(*key, group) for key, group in cells.items()]
-    return [before, *beside, *_most_telling(shown, most - 1 - len(beside))]
+    return [*beside, *_most_telling(shown, most - len(beside))]
 
 
 def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:

@@ -83,7 +83,7 @@ BUGS = [
     (CELLS, " or (values and name in names[:2])", "", OF_CELLS),
     (FILES, "if wide else lines", "if False else lines", OF_FILES),
     (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
-    (SNAPSHOTS, "return [before, *beside,", "return [before,", OF_UMAP),
+    (SNAPSHOTS, "return [*beside,", "return [*beside[:1],", OF_UMAP),
     (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),
     (PLOTS, 'mean["kappa_retain"] + mean["kappa_forget"]', 'mean["kappa_retain"]', OF_PAGE),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
