@@ -109,14 +109,14 @@ def draw_cells(
     height = 0.9 + 1.35 * len(metrics)
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex=True, sharey="row")
     summaries = []
-    for row, (metric, name) in zip(axes, metrics.items(), strict=True):
+    for place, (row, (metric, name)) in enumerate(zip(axes, metrics.items(), strict=True)):
         row[0].set_ylabel(name)
         for panel, difficulty in zip(row, columns, strict=True):
             summaries += _panel(panel, metric, cells[cells["difficulty"] == difficulty], slots, theme)
+            slots.label(panel, theme, regions=place == 0)
         fit_to_values(row[0], [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")])
     for panel, difficulty in zip(axes[0], columns, strict=True):
         panel.set_title(f"forget set: {difficulty}", pad=14 if len(slots.regions) > 1 else None)
-        slots.label(panel, theme, regions=True)
     lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
     rule_key(figure, theme, rule_order(table), notes=lines, head=spread_note(seed_range(table)))
     data = pd.concat(summaries, ignore_index=True)
@@ -152,7 +152,6 @@ def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> l
         if not row["seeds"]:
             axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
                       transform=axes.get_xaxis_transform())  # fmt: skip
-    slots.label(axes, theme)
     parts = rows.groupby("pretrain", sort=False)
     lines = [_references(axes, metric, part, slots.regions[f"after {rule_label(name)}"], theme) for name, part in parts]
     return [summary, *(line for found in lines for line in found)]
