@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any
 
 from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, altered
 from empirical.studies.finished import Finished
-from repro.base.settings import check, reject, setting
+from repro.base.settings import build, check, choose, reject, setting
 
 METRICS = ("accuracy", "tow")
 INTERIOR, EDGE, NOTHING = "interior", "edge", "no better than doing nothing"
 Value = int | float
-DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunConfig)}
-MEASURING = {field.name: field.default for field in fields(RunConfig) if not field.metadata.get("identifies", True)}
+DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(RunConfig)}
+MEASURING = {one.name: one.default for one in fields(RunConfig) if not one.metadata.get("identifies", True)}
 # What a second retrained model does not depend on: runs that differ in nothing else share their noise floor.
 UNLEARNING = (
     "method_options", "alpha", "epochs", "lr", "batch_size", "forget_batch_size", "optimizer", "schedule",
@@ -63,6 +63,9 @@ class Choice:
     made for every forget set and pretraining rule, because the rate that forgets a hard set destroys what the model
     knows of an easy one. A winner at an end of the grid is no maximum: the grid grows there until another value wins,
     or the winner is the original model within the noise of retraining, or `furthest` values were added.
+
+    A sweep may take one value for all of its points, so that nothing else changes along it: `at` holds the settings of
+    the runs that choose where they are not the cell's own, such as `at = { alpha = 0.9 }`.
     """
 
     name: str = setting("lr", "the setting that is chosen", choices=("lr", "epochs"))
@@ -72,16 +75,22 @@ class Choice:
     furthest: int = setting(4, "values that may be added past each end", low=0)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
     floor_seed: int = setting(0, "seed of the second retrained model; 0 is the one after `seed`", low=0)
+    at: Mapping[str, Any] = field(default_factory=dict, metadata={"help": "settings that all cases are chosen at"})
 
     def __post_init__(self) -> None:
         check(self)
+        at = build(RunConfig, self.at, where="choose.at")
+        for name in self.at:
+            choose("choose.at", name, [one for one in (*UNLEARNING, "forget_seed") if one != self.name])
+        object.__setattr__(self, "at", {name: getattr(at, name) for name in self.at})
         if not self.values:
             raise reject("values", [], "a list of at least one")
         if 0 < self.factor <= 1:
             raise reject("factor", self.factor, "0 or > 1")
 
     def case(self, cell: RunConfig) -> RunConfig:
-        """Return what a value is chosen for: the cell without its seeds, its open setting and what else it measures.
+        """Return what a value is chosen for: the cell, settings of `at` apart, without its seeds, its open setting and
+        what else it measures.
 
         Raises:
             ConfigError: when the seed is one of the study's own.
@@ -89,7 +98,8 @@ class Choice:
         if cell.seed == self.seed:
             raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
-        return altered(cell, **MEASURING | seeds | {"metrics": METRICS, "rows_measured": "validation"})
+        seen = {"metrics": METRICS, "rows_measured": "validation"}
+        return altered(cell, **{**MEASURING, **self.at, **seeds, **seen})
 
     def candidate(self, case: RunConfig, value: Value) -> RunConfig:
         """Return the run that tries a value.

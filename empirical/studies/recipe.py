@@ -185,7 +185,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file, or a shipped one by its name, and check every cell.
 
     A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
-    `defaults`, `cells`, `choose` and `guessed`. Expected values are never taken: they belong to one study.
+    `defaults` and `choose`, `cells` and `guessed`. Expected values are never taken: they belong to one study.
 
     Raises:
         MissingDataError: when there is no such file.
@@ -221,11 +221,13 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(name, str) or Path(name).name != name or path in above:
         raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file beside it")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
-    parts = (base.get("defaults", {}), content.get("defaults", {}))
-    if not all(isinstance(part, Mapping) for part in parts):
-        raise ConfigError(f"recipe {path}: defaults: must be a table of settings")
-    defaults = {**parts[0], **parts[1]}
-    return {**base, **content, "defaults": defaults}
+    tables = {}
+    for table in ("defaults", "choose"):
+        parts = (base.get(table, {}), content.get(table, {}))
+        if not all(isinstance(part, Mapping) for part in parts):
+            raise ConfigError(f"recipe {path}: {table}: must be a table of settings")
+        tables[table] = {**parts[0], **parts[1]}
+    return {**base, **content, **tables}
 
 
 DEEPEST = 16  # files in a chain of recipes

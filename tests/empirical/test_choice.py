@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +91,36 @@ def test_epochs_stay_whole_numbers_and_never_fall_below_one() -> None:
     choice = Choice(name="epochs", values=(2, 3), finer=True)
     assert all(isinstance(value, int) and value >= 1 for value in choice.grid)
     assert search(choice, peak(0)) == "2 3 | 1 -> 1 edge"
+
+
+def test_a_sweep_takes_for_all_of_its_points_the_value_chosen_at_one(study: Recipe, store: Store) -> None:
+    points = {**study.defaults, "alpha": [0.5, 0.9], "pretrain": "sgd"}
+    block = {"method": "neggrad", "rule": ["sgd", "sam-0.1"]}
+    sweep = replace(study, defaults=points, blocks=(block,), choose={**study.choose, "at": {"alpha": 0.9}})
+    assert len(sweep.cells()) == 4
+    assert {(one.rule, one.alpha) for one in sweep.candidates()} == {("sgd", 0.9), ("sam-0.1", 0.9)}
+    assert len(sweep.candidates()) == 2 * 2  # two values a rule
+    own = replace(sweep, defaults={**points, "alpha": 0.9}, choose=study.choose)
+    fill(own, store, {"sgd": peak(0.04)})  # the study that was there before has made the choice
+    finished = Finished([store])
+    assert not [run for one in sweep.decisions(finished, CPU).values() for run in one.missing]
+    assert {(one.alpha, one.lr) for one in sweep.settled(finished, CPU)} == {(0.5, 0.04), (0.9, 0.04)}
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ({"alhpa": 0.9}, r"choose.at: unknown setting 'alhpa' \(did you mean 'alpha'\?\)"),
+        ({"alpha": 2.0}, r"choose.at: alpha = 2.0: must be in \[0, 1\]"),
+        ({"lr": 0.1}, r"choose.at = 'lr': must be one of "),
+        ({"dataset": "digits"}, r"choose.at = 'dataset': must be one of "),
+        (3, r"choose.at: expected a table"),
+    ],
+)
+def test_settings_to_choose_at_are_checked(at: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Choice(at=at)
+    assert Choice(at={"alpha": 1}).case(RunConfig()) == Choice(at={"alpha": 1.0}).case(RunConfig())
 
 
 def test_a_case_is_all_of_a_cell_but_its_seeds_and_what_it_measures(small: Small) -> None:

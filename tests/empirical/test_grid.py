@@ -326,6 +326,8 @@ def test_a_recipe_takes_from_the_one_it_extends_what_it_does_not_state(tmp_path:
     assert (more.name, more.guessed, more.expected, more.choose) == ("more", ("lr",), (), base.choose)
     assert [(c.method, c.alpha, c.n_train, c.seed) for c in more.cells()] == [("scrub", 0.8, 100, s) for s in (1, 2)]
     (tmp_path / "own.toml").write_text("extends = 'base.toml'\n[[cells]]\nmethod = 'salun'\n")
+    (tmp_path / "at.toml").write_text("extends = 'base.toml'\n[choose]\nseed = 6\nat = { alpha = 0.9 }\n")
+    assert load_recipe(tmp_path / "at.toml").choose == {"values": [0.01, 0.1], "seed": 6, "at": {"alpha": 0.9}}
     assert [cell.method for cell in load_recipe(tmp_path / "own.toml").cells()] == ["salun"]
 
 
