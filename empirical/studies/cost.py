@@ -64,13 +64,15 @@ class Rate(NamedTuple):
     """Gradients of single examples a second.
 
     `source` names the record or stages it was measured in and `device` the card; `scaled` says whether these are about
-    another model or image size, so that arithmetic was taken for time.
+    another model or image size, so that arithmetic was taken for time. `tells` says whether it may be scaled so: a
+    benchmark of some processor stands for the networks it is about alone, because this machine's may be another.
     """
 
     per_second: float
     source: str
     device: str
     scaled: bool
+    tells: bool = True
 
 
 @dataclass
@@ -112,7 +114,8 @@ class Rates:
         same = [rate for one, rate in self.measured.items() if one[:3] == pace[:3] and one.edge in (0, pace.edge)]
         if same:
             return same[-1]
-        others = [(operations(one), rate) for one, rate in self.measured.items() if operations(one)]
+        others = [(operations(one), rate) for one, rate in self.measured.items()
+                  if operations(one) and (rate.tells or one[1:3] == pace[1:3])]  # fmt: skip
         if not others or not work:
             return None
         # A card's rate says nothing of another's: those of a GPU count before those of a CPU.
@@ -159,7 +162,8 @@ def _of_benchmark(record: Record) -> Iterable[tuple[Pace, Rate]]:
         model, _, rule = str(row.get("case", "")).partition("/")
         if rule == "sgd" and row.get("images_per_second"):
             device, source = str(record.config.get("device", "")), f"benchmark record {record.run_id[:8]}"
-            yield Pace("", model, str(row["precision"]), 32), Rate(row["images_per_second"], source, device, False)
+            rate = Rate(row["images_per_second"], source, device, False, tells=device != "cpu")
+            yield Pace("", model, str(row["precision"]), 32), rate
 
 
 def copies_of(label: str, method: str = "") -> float:

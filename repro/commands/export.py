@@ -137,7 +137,9 @@ def meaning(column: str) -> Row:
 
 
 OTHERS = {
-    "benchmark": "what was timed", "images": "images of a benchmark", "tests": "test images of a benchmark",
+    "benchmark": "what was timed", "cases": "networks and rules that a benchmark timed",
+    "accuracy": "data set on which a benchmark compared test accuracies too",
+    "images": "images of a benchmark", "tests": "test images of a benchmark",
     "readers": "processes that decoded images", "rounds": "turns that each way of reading took",
     "classes": "classes of a benchmark", "limit": "images a second that decoding alone allows",
     "plain": "images a second of a plain ImageFolder in a DataLoader", "ours": "images a second that were handed over",

@@ -79,6 +79,11 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
     store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 9000, "device": "mine"})
     own = Rates.known(store, benchmarks).of(Pace("cifar10", "resnet50", "bf16", 32))
     assert own == Rate(900.0, "a finished stage", "mine", False)
+    processor = Rates.known(store, [one for one in benchmarks if one.config["device"] == "cpu"])
+    processor.measured = {pace: rate for pace, rate in processor.measured.items() if "record" in rate.source}
+    alone = [processor.of(Pace("cifar10", "resnet50", precision, 64)) for precision in ("fp32", "bf16")]
+    assert [one and one.per_second for one in alone] == [pytest.approx(0.25), None], "its own network in its arithmetic"
+    assert processor.of(Pace("cifar10", "resnet18", "fp32", 32)) is None, "this machine's may be another"
     stated = Rates.known(store, benchmarks, example=PACE, per_second=100.0).of(Pace("cifar10", "resnet18", "fp32", 64))
     assert stated is not None
     assert stated.per_second == pytest.approx(25), "four times the pixels"
