@@ -167,9 +167,11 @@ class Choice:
         lowest, highest = best == tried[0], best == tried[-1]
         more = [self.grid[place - 1]] if lowest and not idle and place > 0 else []
         more += self.grid[place + 1 : place + 2] if highest else []
-        if self.finer and not lowest and not highest:
-            more += [halfway for side in (-1, 1) if (halfway := self._halfway(best, self.grid[place + side]))]
-        end = NOTHING if lowest and idle else EDGE if lowest or highest else INTERIOR
+        if self.finer and not more:
+            sides = [side for side, end in ((-1, lowest), (1, highest)) if not end]
+            more += [halfway for side in sides if (halfway := self._halfway(best, self.grid[place + side]))]
+        at_end = (lowest or highest) and winner(curve) == best
+        end = INTERIOR if not at_end else NOTHING if lowest and idle else EDGE
         return [value for value in more if value not in curve], end
 
     @cached_property

@@ -71,6 +71,9 @@ def test_finer_adds_one_value_halfway_on_each_side_of_the_winner_and_stops() -> 
     fine = Choice(values=(1, 4, 16), finer=True)
     assert search(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"
     assert search(fine, peak(63)) == "1 4 16 | 64 | 256 | 32 128 -> 64 interior"
+    idle = {"untouched": 0.5, "floor": 0.1}  # of the lowest value, as good as doing nothing, the one side that it has
+    assert search(fine, peak(1.8), **idle) == "1 4 16 | 2 -> 2 interior"
+    assert search(fine, peak(1.0), untouched=0.95, floor=0.1) == f"1 4 16 | 2 -> 1 {NOTHING}"
 
 
 def test_a_lowest_value_that_is_no_better_than_doing_nothing_ends_the_search() -> None:
@@ -193,7 +196,7 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
     study: Recipe, store: Store
 ) -> None:
     counts = fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(0.0)})
-    assert counts == [4 + 2, 2, 2, 2 + 1, 1]  # the last but one: two finer values of one case, one lower of the other
+    assert counts == [4 + 2, 2, 2, 2 + 1, 1, 1]  # two finer of one case; of the other one lower, then one finer
     found = decided(study, store)
     assert found["sgd"].value == 0.04
     assert found["sgd"].place == INTERIOR
