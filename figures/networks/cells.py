@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import WHOLE_STUDY, lacking
+from figures.catalogue import PAPER_GRID, WHOLE_STUDY, lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import estimate, fit_to_values, panel_grid, rule_key, spread_note
 from figures.drawing.slots import Slots, arrange
@@ -133,8 +133,11 @@ def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
     crossed = sorted({cell[1:3] for cell in have if family(cell[2]) in CROSSED})
     methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
     cells = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
-    gaps += [" / ".join(map(str, cell)) for cell in cells if cell not in have]
-    return tuple(f"{gap}: {WHOLE_STUDY}" for gap in gaps)
+    commands = dict.fromkeys(gaps, WHOLE_STUDY)
+    for cell in cells:
+        if cell not in have:
+            commands[" / ".join(map(str, cell))] = WHOLE_STUDY if cell[0] == "neggrad" else PAPER_GRID
+    return tuple(f"{gap}: {command}" for gap, command in commands.items())
 
 
 def _pretrains(table: Table) -> list[str]:

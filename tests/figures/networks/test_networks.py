@@ -186,6 +186,22 @@ def test_missing_methods_are_listed_with_their_command(drawing: Draw) -> None:
     assert len(origin.run_ids) == 54
 
 
+def test_a_missing_cell_is_listed_with_the_recipe_that_has_it(run: Make, records_of: Callable[..., Records]) -> None:
+    cells = [("neggrad", "sgd", "sgd"), ("neggrad", "sam-0.1", "asam-1.0"), ("scrub", "sgd", "sgd")]
+    found = [
+        run(method=method, pretrain=pretrain, rule=rule, difficulty=name, number={"tow": 0.5})
+        for method, pretrain, rule in cells
+        for name in ("low", "high")
+        if pretrain == "sgd" or name == "high"
+    ]
+    commands = dict(line.rsplit(": ", 1) for line in draw_tow(records_of(found), Theme()).missing)
+    recipe = "repro empirical grid recipes/{}.toml".format
+    assert commands["forget set mid"] == recipe("cifar10")
+    assert commands["neggrad / sam-0.1 / asam-1.0 / low"] == recipe("cifar10")
+    assert commands["scrub / sam-0.1 / asam-1.0 / low"] == recipe("paper-cifar100-resnet50")
+    assert "scrub / sgd / sgd / low" not in commands
+
+
 def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(drawing: Draw) -> None:
     data = drawing("tab-choice").data
     chosen = data[data["chosen"]].set_index(["rule", "difficulty"])
