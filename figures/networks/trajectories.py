@@ -50,8 +50,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     data: Table = pd.concat(parts, ignore_index=True)
     caption = (
         f"{method_label(method)} as it goes: ToW against the retrained model and accuracy on F, against gradient "
-        "evaluations (SAM takes two a step; retain accuracy on the way may be that of a part of R). All rules start "
-        "from the original model. Grey band: noise floor of ToW "
+        "evaluations (SAM takes two a step; retain accuracy on the way may be that of a part of R, moved to where all "
+        "of R ends). All rules start from the original model. Grey band: noise floor of ToW "
         "(one retrained model against another of another seed); black line: forget accuracy of the retrained model. "
         f"{run_caption(runs, table)}"
     )

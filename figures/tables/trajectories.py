@@ -23,6 +23,9 @@ def trajectory_rows(runs: Sequence[Record]) -> Table:
     run), `gradient_evaluations` since the start, `retain`, `forget`, `test` in [0, 1], `tow` against the run's own
     retrained model, and `forgotten`, the share of the way of forget accuracy from the original's (0) to the retrained
     model's (1), NaN where the two are the same. The original model is point 0.
+
+    On its way a run looks at a part of the retain set only; what the part differs by from the whole after the last
+    epoch, where the record knows both, is taken off at every point.
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -32,7 +35,10 @@ def trajectory_rows(runs: Sequence[Record]) -> Table:
             continue
         original, retrained = np.asarray(ends, dtype=float)
         cost = np.array([0.0, *(point["gradient_evaluations"] for point in points)])
-        values = np.vstack([original, [[point[name] for name in NAMES] for point in points]])
+        seen = np.array([[point[name] for name in NAMES] for point in points])
+        whole = run.result.get("retain_accuracy", seen[-1, 0])
+        seen[:, 0] = np.clip(seen[:, 0] + whole - seen[-1, 0], 0.0, 1.0)
+        values = np.vstack([original, seen])
         if cost[1] == 0:  # the run took its own first point before the first step
             cost, values = cost[1:], values[1:]
         head = {name: label(run, name) for name in (*CELL, "seed")} | {"retraining": retraining_rule(run)}

@@ -39,6 +39,14 @@ def test_a_trajectory_starts_at_the_original_and_is_held_against_the_retrained_m
     assert rows["tow"].tolist() == pytest.approx([0.6**3, 0.8, 1.0])
 
 
+def test_a_part_of_the_retain_set_is_put_where_the_whole_ends(unlearned: Make) -> None:
+    rows = trajectory_rows([unlearned([0.7, 0.6, 0.5], retain=[0.95, 0.6, 0.7], number={"retain_accuracy": 0.8})])
+    original = ENDS["original_retain_accuracy"]
+    assert rows["retain"].tolist() == pytest.approx([original, 1.0, 0.7, 0.8])
+    (row,) = matched_rows(rows).to_dict("records")
+    assert row["retain_end"] == 0.8
+
+
 def test_runs_without_accuracies_on_the_way_or_without_ends_have_no_trajectory(unlearned: Make, run: Make) -> None:
     plain = replace(run(number=ENDS), files={"epochs.jsonl": b'{"epoch": 1}\n{"epoch": 2, "accuracies": []}'})
     assert len(trajectory_rows([plain, run(number=ENDS)])) == 0
