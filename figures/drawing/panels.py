@@ -84,6 +84,8 @@ def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) 
 def floor_band(axes: "Axes", floor: dict[str, float] | None, theme: Theme, *, label: str = "") -> None:
     """Draw the noise floor of ToW, mean ± standard deviation, as a grey band across a panel; nothing where it is None.
 
+    Of two seeds the deviation is zero: the band is a line then.
+
     Args:
         axes: the panel.
         floor: `mean` and `sd`, as `figures.tables.floor.floor_of` gives them.
@@ -92,7 +94,7 @@ def floor_band(axes: "Axes", floor: dict[str, float] | None, theme: Theme, *, la
     """
     if floor:
         ends = floor["mean"] - floor["sd"], floor["mean"] + floor["sd"]
-        axes.axhspan(*ends, color=theme.ink, alpha=0.2, linewidth=0, zorder=0, label=label or "_noise floor")
+        axes.axhspan(*ends, color=theme.ink, alpha=0.2, linewidth=0.8, zorder=0, label=label or "_noise floor")
 
 
 def fit_to_values(axes: "Axes", columns: Any) -> None:
