@@ -1,6 +1,6 @@
 """How a study's hyper-parameter was chosen (tab-choice): the whole curve of every case, and where its winner stands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,7 +27,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     if table.empty:
         return empty_table(lacking("tab-choice", "runs that choose"), COLUMNS)
     name = max(TUNED, key=lambda field: table[field].nunique())
-    stated = stated_choices(records)
+    stated = stated_choices([run for run in records.of("unlearn") if _alike(run, runs[0])])
     data = _scores(table, name, stated)
     data = data.assign(state=_states(data, stated))
     caption = (
@@ -58,14 +58,19 @@ def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     return found.assign(runs=found["size"], chosen=chosen)[COLUMNS[:-1]]
 
 
-def stated_choices(records: Records) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _alike(run: Record, candidate: Record) -> bool:
+    """Return whether a run belongs to the study that a candidate was tried for: other studies have choices too."""
+    return all(run.config.get(name) == candidate.config.get(name) for name in ("dataset", "data", "n_train", "model"))
+
+
+def stated_choices(runs: Iterable[Record]) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return what the records of the study itself say of each case: `value`, `state`, and where known `original_tow`.
 
     `result["choice"]` is the state, with its numbers in `result["choice_details"]`, or a mapping of both; an empty
     state is a choice still under way.
     """
     found = {}
-    for run in records.of("unlearn"):
+    for run in runs:
         if stated := run.result.get("choice"):
             details = run.result.get("choice_details") or {}
             said = stated if isinstance(stated, dict) else details | {"state": stated}

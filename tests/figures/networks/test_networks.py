@@ -227,7 +227,9 @@ def test_what_the_study_says_of_its_choice_comes_first(run: Make, records_of: Ca
     apart = {"choice": nothing, "choice_details": {"name": "lr", "value": 0.1, "original_tow": 0.49}}
     for said, original in ((mapping, "—"), (apart, "49.00")):
         study = run(kind="unlearn", pretrain="sam-0.1", number={"tow": 0.5, **said})
-        drawn = draw_choice(records_of([*candidates, study]), Theme())
+        other = {"choice": "interior", "choice_details": {"name": "lr", "value": 0.3, "original_tow": 0.11}}
+        others = [run(kind="unlearn", pretrain=rule, model="resnet18", number=other) for rule in ("sgd", "sam-0.1")]
+        drawn = draw_choice(records_of([*candidates, study, *others]), Theme())
         chosen = drawn.data[drawn.data["chosen"]].set_index("pretrain")[["candidate", "state"]]
         assert chosen.T.to_dict("list") == {"sgd": [0.2, "interior"], "sam-0.1": [0.1, nothing]}
         assert f"| low | SAM 0.1 | {nothing} | {original} | 50.00 * | 70.00 | 60.00 |" in markdown(drawn.display)
