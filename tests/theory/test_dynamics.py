@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.theory.dense import DenseNetwork
@@ -70,8 +70,10 @@ def run_gram(config: TheoryConfig, drawn: Draw) -> State:
     return state
 
 
-def run_dense(config: TheoryConfig, drawn: Draw) -> DenseNetwork:
+def run_dense(config: TheoryConfig, drawn: Draw, *, moved: float = 0.0) -> DenseNetwork:
+    """Run explicit weights, from a start that is moved by a share of itself."""
     network = DenseNetwork(config, drawn)
+    network.weights *= 1 + moved * np.random.default_rng(0).standard_normal(network.weights.shape)
     for schedule, name, rho in phases(config, drawn):
         network.velocity[:] = 0.0
         for t in range(len(schedule.size)):
@@ -155,7 +157,23 @@ def test_each_extension_equals_explicit_weights_over_a_whole_run(changes):
 @settings(max_examples=40, deadline=None)
 @given(config=ANY_CONFIG)
 def test_gram_engine_equals_explicit_weights_for_any_short_configuration(config):
-    assert_same_network(config, 1e-7)  # some of them are chaotic: sharpening on random labels made 1e-9 of rounding
+    # Some are chaotic: steps at a pre-activation near 0, where the slope of z^1.5 turns without bound, made 3e-4 of a
+    # start that was moved by 1e-15. What explicit weights do not reproduce themselves, the engine need not.
+    drawn = draw(config, 0)
+    one, other = (run_dense(config, drawn, moved=moved).weights for moved in (0.0, 1e-15))
+    assume(np.abs(one - other).max() < 1e-9 * np.abs(one).max())
+    assert_same_network(config, 1e-7)
+
+
+@pytest.mark.parametrize("extension", [{}, {"activation_power": 1.5}, {"momentum": 0.8, "weight_decay": 0.1}])
+def test_short_runs_are_seldom_chaotic(extension):
+    """The assumption above leaves nearly all: of plain settings every one."""
+    calm = 0
+    for seed in range(10):
+        drawn = draw(SMALL.changed(**extension), seed)
+        one, other = (run_dense(SMALL.changed(**extension), drawn, moved=moved).weights for moved in (0.0, 1e-15))
+        calm += np.abs(one - other).max() < 1e-9 * np.abs(one).max()
+    assert calm >= 9
 
 
 @settings(max_examples=25, deadline=None)
