@@ -68,7 +68,7 @@ class Recipe:
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
         refuse_cost("cells", sum(counts), sum(counts) * 4e-6, 4, unit="GB to list")
 
-    @property
+    @cached_property
     def choice(self) -> Choice | None:
         """How the open setting is chosen."""
         return build(Choice, self.choose, where=f"{self.name}, choose") if self.choose else None
