@@ -38,10 +38,10 @@ def entangle(evaluation: Evaluation, role: str) -> dict[str, float]:
     generator = np.random.default_rng(evaluation.seed)
     measure = partial(overlap, generator=generator, scale="max" if released else "diameter")
     spread = partial(variance_ratio, coincident=0.0 if released else float("nan"))
-    ratio, classwise = spread(*pair), _weighted(spread, pooled)
+    ratio, classwise = spread(*pair), weighted(spread, pooled)
     return {
         "var_raw": ratio, "var_scaled": scaled_ratio(ratio), "var_class_raw": classwise,
-        "var_class_scaled": scaled_ratio(classwise), "wp": measure(*pair), "wp_class": _weighted(measure, by_class),
+        "var_class_scaled": scaled_ratio(classwise), "wp": measure(*pair), "wp_class": weighted(measure, by_class),
     }  # fmt: skip
 
 
@@ -105,7 +105,8 @@ def class_pairs(pair: Pair, labels: Pair, *, least: int = 2) -> list[Pair]:
     return [both for both in pairs if min(map(len, both)) >= least]
 
 
-def _weighted(measure: Callable[[np.ndarray, np.ndarray], float], pairs: list[Pair]) -> float:
+def weighted(measure: Callable[[np.ndarray, np.ndarray], float], pairs: list[Pair]) -> float:
+    """Return the mean of a measure over classes, weighted by their retain and forget images; NaN of none."""
     if not pairs:
         return float("nan")
     weights = [len(retain) + len(forget) for retain, forget in pairs]

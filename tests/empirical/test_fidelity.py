@@ -230,11 +230,12 @@ def test_d16_double_normalize(small: Small, shared: Workspace) -> None:
 def test_d17_validation_images(shared: Workspace) -> None:
     changes = {"pretrain_epochs": 2, "epochs": 1, "metrics": ("accuracy",)}
     base = RunConfig(switches="forget_split=reseeded", **changes)  # type: ignore[arg-type]
-    found = {}
-    for switches in ("forget_split=reseeded", "forget_split=reseeded, validation_images=train"):
-        numbers = run(replace(base, switches=switches), shared.store, workspace=shared).result
-        found[switches] = numbers["original_validation_accuracy"]
-    assert len(set(found.values())) == 2
+    for augment, different in ((base.augment, 2), ("none", 1)):
+        found = set()
+        for switches in ("forget_split=reseeded", "forget_split=reseeded, validation_images=train"):
+            numbers = run(replace(base, augment=augment, switches=switches), shared.store, workspace=shared).result
+            found.add(numbers["original_validation_accuracy"])
+        assert len(found) == different, augment
     assert "original_validation_accuracy" not in run(replace(base, switches=""), shared.store, workspace=shared).result
 
 

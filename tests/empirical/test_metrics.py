@@ -34,12 +34,14 @@ from empirical.metrics.closeness import accuracies, distances, gaps, jensen_shan
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.entanglement import (
     class_pairs,
+    entangle,
     entanglement,
     overlap,
     scaled_ratio,
     transport_cost,
     unit_rows,
     variance_ratio,
+    weighted,
 )
 from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
@@ -184,6 +186,12 @@ def test_classes_need_two_images_in_both_sets() -> None:
     pair = (np.zeros((5, 2)), np.zeros((5, 2)))
     labels = (np.array([0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 2]))
     assert [len(r) for r, _ in class_pairs(pair, labels)] == [2]
+
+
+def test_classes_count_by_their_images_of_both_sets() -> None:
+    pairs = [(np.zeros((6, 2)), np.zeros((2, 2))), (np.ones((3, 2)), np.ones((9, 2)))]
+    assert weighted(lambda retain, forget: float(retain[0, 0]), pairs) == pytest.approx(12 / 20)
+    assert np.isnan(weighted(lambda retain, forget: 1.0, []))
 
 
 def test_jensen_shannon_is_one_bit_between_certain_opposites() -> None:
@@ -356,6 +364,25 @@ def test_entanglement_is_high_where_features_mix_and_low_where_they_part(evaluat
     for name in ("var_raw", "var_scaled", "var_class_raw", "wp", "wp_class"):
         assert mixed[f"entanglement_{name}"] > parted[f"entanglement_{name}"]
     assert parted["entanglement_wp"] < 0.5 < mixed["entanglement_wp"]
+
+
+def test_a_class_with_one_forget_image_counts_in_the_released_variance_ratio_alone(evaluation: Evaluation) -> None:
+    split, labels = evaluation.split, evaluation.images.train_labels.numpy()
+    shared = [
+        c for c in np.unique(labels) if min((labels[rows] == c).sum() for rows in (split.retain, split.forget)) > 1
+    ]
+    first = split.forget[labels[split.forget] == shared[0]]
+    evaluation = replace(evaluation, split=replace(split, forget=np.setdiff1d(split.forget, first[1:])))
+    found = []
+    for switches in ("", "entanglement_scale=released"):
+        one = replace(evaluation, config=replace(evaluation.config, switches=switches))
+        found.append(entangle(one, "unlearned")["var_class_raw"])
+    sides = [evaluation.on("unlearned", name) for name in ("retain", "forget")]
+    pair = tuple(unit_rows(outputs.features.astype(float)) for outputs, _ in sides)
+    of_both = tuple(outputs.labels(rows) for outputs, rows in sides)
+    ratios = [weighted(variance_ratio, class_pairs(pair, of_both, least=least)) for least in (2, 1)]
+    assert found == pytest.approx(ratios)
+    assert found[0] != found[1]
 
 
 def test_margins_of_an_evaluation_are_those_of_its_forget_images(evaluation: Evaluation) -> None:

@@ -103,6 +103,16 @@ def test_a_model_is_not_judged_by_itself() -> None:
     assert members[0, 0] == pytest.approx(by_hand)
 
 
+def test_a_score_is_the_log_likelihood_ratio_of_two_gaussians() -> None:
+    generator = np.random.default_rng(3)
+    model, reference = generator.normal(1, 3, (8, 1)), generator.normal(-2, 0.5, (8, 1))
+    members, others = likelihood_ratios(model, reference)
+    rest = [(sample[1:].mean(), sample[1:].std(ddof=1)) for sample in (model, reference)]
+    for score, margins in ((members, model), (others, reference)):
+        first, second = (norm.logpdf(margins[0, 0], *one) for one in rest)
+        assert score[0, 0] == pytest.approx(first - second)
+
+
 @pytest.fixture
 def recipe(small: Callable[..., RunConfig]) -> Recipe:
     defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "seed")}
@@ -172,3 +182,10 @@ def test_klom_easydub_pools_every_model_and_finds_the_shifted_set() -> None:
     assert found["klom_easydub_unlearned_forget_p95"] == pytest.approx(np.percentile(values, 95))
     assert found["klom_easydub_unlearned_forget_mean"] > 2 * found["klom_easydub_unlearned_test_mean"]
     assert found["klom_easydub_retrained_forget_mean"] > 0
+
+
+def test_klom_easydub_holds_retrained_models_of_even_seeds_against_those_of_odd_ones() -> None:
+    odd = pool(0.0, models=41)  # the last has no partner
+    margins = odd.margins("retrained", "test")
+    even = easydub_divergence(margins[0:40:2], margins[1:40:2])
+    assert klom_easydub(odd)["klom_easydub_retrained_test_mean"] == pytest.approx(even.mean())

@@ -37,6 +37,10 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
+    assert (differences["high"] - differences["mean"]).tolist() == pytest.approx(
+        differences["mean"] - differences["low"]
+    )
+    assert (differences["low"] < differences["mean"]).any()
 
 
 def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable[..., Record]) -> None:
