@@ -118,16 +118,20 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     undecided = dict.fromkeys((KIND, cell) for cell, one in decisions.items() if not one.place)
     everything = [*asked, *settled, *undecided]
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
-    # The stages of finished cells were trained; whoever needs them again finds their weights.
-    there = {run for run in (*asked, *settled) if finished.find(*run)}
-    seen = {stage for _, cell in there for stage in _stages(cell, finished)}
-    trained: dict[str, bool] = {}
+    looked = {run: finished.look(*run) for run in (*asked, *settled)}
+    there = {run for run, (_, whole) in looked.items() if whole}
+    shelf = _Shelf(store)
+    for run, (record, _) in looked.items():
+        if record:
+            shelf.learn(run, record.result.get("parents", {}))
+    seen: set[Stage] = set()
     for kind, cell in everything:
         done, open_ = (kind, cell) in there, (kind, cell) in undecided
         stages = {} if done else _stages(cell, finished)
-        needed = {key: cost for key, cost in stages.items() if key not in seen and not _trained(key, store, trained)}
+        needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)
-        own = 0.0 if done or cell.method == "retrain" else float(passes_of(cell.rule, cell.epochs))
+        trained = done or cell.method == "retrain" or shelf.has(run_name(kind, cell))
+        own = 0.0 if trained else float(passes_of(cell.rule, cell.epochs))
         if not done:
             first = tuple(run_name(*run) for run in decisions[cell].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND
@@ -147,10 +151,36 @@ def run_name(kind: str, cell: RunConfig) -> str:
     return f"measure {_identity(kind, cell)}"
 
 
-def _trained(stage: Stage, store: Store, known: dict[str, bool]) -> bool:
-    if stage[1] not in known:
-        known[stage[1]] = store.find_model(stage[1]) is not None
-    return known[stage[1]]
+class _Shelf:
+    """Which trained stages a store has, under the names that a plan gives them.
+
+    What depends on the rows of a forget set is named in a plan by what chooses these; a run that is there, with all of
+    its metrics or not, says under which id it is kept.
+
+    Args:
+        store: where the weights are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ids: dict[str, str] = {}
+        self._there: dict[str, bool] = {}
+
+    def learn(self, run: tuple[str, RunConfig], parents: Mapping[str, str]) -> None:
+        """Take from a run, and the stages that its record names, what no config tells."""
+        cell, rows = run[1], forget_choice(run[1])
+        if "unlearn" in parents:
+            name = again_key(cell, rows).id if cell.method == "retrain" else run_name(*run)
+            self._ids[name] = parents["unlearn"]
+        if "retrain" in parents:
+            self._ids[retrain_key(cell, rows).id] = parents["retrain"]
+
+    def has(self, name: str) -> bool:
+        """Return whether the store has the weights of a stage."""
+        key = self._ids.get(name, name)
+        if key not in self._there:
+            self._there[key] = self._store.find_model(key) is not None
+        return self._there[key]
 
 
 def _unscored(cell: RunConfig) -> bool:

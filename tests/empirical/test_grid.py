@@ -89,6 +89,14 @@ def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store
     assert {record.provenance["study"] for record in store.records("unlearn")} == {"tiny"}
     assert store.verify() == []
     assert all(row.done and not row.passes for row in planned(recipe, store).rows)
+    # Asked for one number more the runs are there and not done: it is measured, and nothing is trained for it.
+    asks_more = replace(recipe, defaults={**recipe.defaults, "metrics": [*recipe.defaults["metrics"], "distances"]})
+    asked = planned(asks_more, store)
+    assert not any(row.done for row in asked.rows)
+    assert {work.kind for work in asked.work.values()} == {"measure"}
+    assert asked.passes == 0
+    run_grid(asks_more, store, runtime=CPU)
+    assert all(row.done for row in planned(asks_more, store).rows)
 
 
 def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe, store: Store) -> None:

@@ -12,7 +12,7 @@ from empirical.data.source import data_digest
 from empirical.registry import WORK, load, model_weights, model_work
 from empirical.settings.keys import StageKey, pretrain_key
 from empirical.settings.run_config import ESTIMATE, RunConfig, Runtime, config_for
-from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, largest_batch, makespan
+from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, hours_at, largest_batch, makespan
 from empirical.studies.finished import Finished
 from empirical.studies.plan import Plan, plan
 from empirical.studies.recipe import Recipe
@@ -87,6 +87,14 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
     stated = Rates.known(store, benchmarks, example=PACE, per_second=100.0).of(Pace("cifar10", "resnet18", "fp32", 64))
     assert stated is not None
     assert stated.per_second == pytest.approx(25), "four times the pixels"
+
+
+def test_hours_are_examples_over_their_rate_and_unknown_where_either_is() -> None:
+    rate = Rate(2.0, "a record", "cpu", False)
+    assert hours_at(Work("a", "pretrain", PACE, 1, 7200), rate) == 1.0
+    assert hours_at(Work("a", "pretrain", PACE, 1, 7200), None) is None
+    assert hours_at(Work("a", "pretrain", PACE, 1, 0), rate) is None, "nobody knows how many images"
+    assert hours_at(Work("a", "measure", PACE, 0, 0), None) == 0.0, "nothing to do"
 
 
 def test_processes_wait_for_what_they_need_and_share_the_rest() -> None:

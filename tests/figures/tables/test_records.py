@@ -1,6 +1,7 @@
 """Which records may stand in one figure: one setting, and one version of every metric."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from figures.tables.cells import main_runs, numbers_with, unlearn_table
@@ -28,6 +29,11 @@ def test_evaluations_say_what_was_measured_whatever_the_config_says(run: Run) ->
     found = run(number={"evaluations": {"tow": {"id": "a", "version": 1}}}, metrics=["margins"])
     assert measured(found, "tow")
     assert not measured(found, "margins")
+
+
+def test_a_run_that_failed_has_no_numbers(run: Run, records_of: Callable[..., Records]) -> None:
+    found = [run(), replace(run(seed=1), status="failed"), replace(run(seed=2), status="diverged")]
+    assert [one.status for one in records_of(found).all] == ["ok", "diverged"]
 
 
 def test_of_two_versions_of_a_metric_only_the_newest_counts(run: Run) -> None:
