@@ -35,7 +35,7 @@ class Finished:
         return record if whole else None
 
     def look(self, kind: str, config: RunConfig) -> tuple[Record | None, bool]:
-        """Return the run of a config, and whether it has every metric the config names: one that has, else the first."""
+        """Return the run of a config, and whether it has every metric that it names: one that has, else the first."""
         found = self._known.get((kind, _rest(identifying(config))), [])
         matching = [record for record in found if config.data in ("", record.identity.get("data"))]
         whole = next((record for record in matching if complete(record, config)), None)
