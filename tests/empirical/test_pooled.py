@@ -90,6 +90,13 @@ def test_ulira_reaches_the_power_of_the_best_test_between_two_gaussians() -> Non
         assert found[f"ulira_{role}_tpr_at_1_percent"] == pytest.approx(norm.sf(norm.isf(0.01) - 2), abs=0.05)
 
 
+def test_a_score_that_a_retrained_model_has_too_raises_no_alarm_without_a_false_one() -> None:
+    """All scores alike: whoever calls one unlearned calls all retrained ones so, far more than one in a hundred."""
+    found = ulira(Pool([{f"klom_{role}_forget": np.zeros(10) for role in ROLES} for _ in range(4)]))
+    rates = {name: found[f"ulira_unlearned_{name}"] for name in ("auc", "tpr_at_1_percent", "tpr_at_01_percent")}
+    assert rates == {"auc": 0.5, "tpr_at_1_percent": 0.0, "tpr_at_01_percent": 0.0}
+
+
 def test_a_model_is_not_judged_by_itself() -> None:
     """One model far from all others: judged with itself in the sample it would look typical of its own kind."""
     margins = np.random.default_rng(2).normal(size=(20, 1))

@@ -235,7 +235,7 @@ BUGS = [
     (PLAN, 'else 1 if spec.name == "sgd" else 2', "else 1", IN_GRID),
     (PLAN, "if stage not in seen and not", "if not", IN_GRID),
     (PLAN, "key = self._ids.get(name, name)", "key = name", IN_GRID),
-    (PLAN, "            self._ids[name] = parents[\"unlearn\"]\n", "            pass\n", IN_GRID),
+    (PLAN, '            self._ids[name] = parents["unlearn"]\n', "            pass\n", IN_GRID),
     (FINISHED, "return record if whole else None", "return record", IN_KEYS),
     (RECIPE, '{"rows_measured": "report"} if self.choose', '{"rows_measured": "all"} if self.choose', IN_CHOICE),
     (GRID, "if not runs or report.interrupted:", "if not runs:", "tests/empirical/test_choice.py"),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from figures.tables.cells import main_study, unlearn_table
-from figures.tables.floor import floor_of, noise_floors, reaches, with_references
+from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
@@ -57,6 +57,12 @@ def test_models_of_other_forget_sets_or_rules_have_no_common_floor(run: Make) ->
         assert len(noise_floors(unlearn_table(found))) == 0
     fixed = [run(seed=s, pretrain="sam-0.1", retrain="sgd", number=numbers(MODELS[s], MODELS[s], 0.5)) for s in (0, 1)]
     assert set(noise_floors(unlearn_table(fixed))["retraining"]) == {"sgd"}
+
+
+def test_a_retrained_model_is_its_own_reference_under_that_rule_and_with_the_first_seed_alone(run: Make) -> None:
+    rows = [("retrain", "sgd", 0), ("retrain", "sgd", 1), ("retrain", "asam-1.0", 0), ("neggrad", "sgd", 0)]
+    table = unlearn_table([run(method=method, rule=rule, unlearn_seed=seed) for method, rule, seed in rows])
+    assert own_reference(table, "sgd").tolist() == [True, False, False, False]
 
 
 def test_every_run_is_also_held_against_the_sgd_retrain_of_its_seed(run: Make) -> None:

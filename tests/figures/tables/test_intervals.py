@@ -59,6 +59,11 @@ def test_a_diverged_run_stays_a_row_without_a_number() -> None:
     assert spread_text(found.loc["b"]) == "diverged"
 
 
+def test_a_cell_that_lacks_a_setting_is_a_cell() -> None:
+    table = pd.DataFrame({"cell": ["a", None], "seed": [0, 0], "value": [1.0, 2.0]})
+    assert summarize(table, ["cell"])["mean"].tolist() == [1.0, 2.0]
+
+
 def test_cells_print_mean_spread_and_seeds() -> None:
     row = summarize(pd.DataFrame({"cell": "a", "seed": [0, 1], "value": [0.8, 0.9]}), ["cell"]).iloc[0]
     assert spread_text(row, percent=True, digits=2) == "85.00 ± 7.07 (2)"
