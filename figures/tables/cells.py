@@ -22,8 +22,10 @@ LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
 
 
-def main_runs(records: Records, vary: Sequence[str] = CELL, *, swept: str = "", having: str = "") -> list[Record]:
-    """Return the finished and diverged runs of the largest comparable network study.
+def main_runs(
+    records: Records, vary: Sequence[str] = CELL, *, swept: str = "", having: str = "", contrast: str = ""
+) -> list[Record]:
+    """Return the finished and diverged runs of the largest comparable network study: cells times training images.
 
     The synthetic patch images belong to the comparison with the theory, not to the study of real images.
 
@@ -32,23 +34,25 @@ def main_runs(records: Records, vary: Sequence[str] = CELL, *, swept: str = "", 
         vary: config fields that the figure shows.
         swept: the field of a sweep; the study with most of its values is taken.
         having: a number the runs must have measured; studies without it are passed over.
+        contrast: a field of `vary` whose values are compared; a study with more of them goes before a larger one.
     """
-    return list(records.once(("main runs", *vary, swept, having), lambda: _main_runs(records, vary, swept, having)))
+    make = lambda: _main_runs(records, vary, swept, having, contrast)  # noqa: E731
+    return list(records.once(("main runs", *vary, swept, having, contrast), make))
 
 
-def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str) -> list[Record]:
+def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str, contrast: str) -> list[Record]:
     found = [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
     found = [one for one in found if not having or has_number(one, having)]
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
     vary = [name for name in vary if not swept or name != "metrics"]
     vary += [] if "landscape" in having else LANDSCAPE
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for one in records.comparable(found, (*vary, *TUNED), swept=swept):
+    for one in records.comparable(found, (*vary, *TUNED), swept=swept or contrast):
         tuned[tuple(one.config.get(name) for name in ("method", "rule", "pretrain", "difficulty"))].append(one)
     return [one for runs in tuned.values() for one in records.comparable(runs, vary, swept=swept)]
 
 
-def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
+def main_study(records: Records, *numbers: str, contrast: str = "") -> tuple[list[Record], Table, str]:
     """Return the runs and the table of the main study, or of the largest that measured one of the named numbers.
 
     The table has the noise floor and the common reference of its runs (`figures.tables.floor.with_references`).
@@ -56,10 +60,11 @@ def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, st
     Args:
         records: what there is.
         numbers: names in order of preference; the first that any run has measured is the third value, else "".
+        contrast: as in `main_runs`.
     """
     having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
-    runs = main_runs(records, having=having)
-    table = records.once(("main study", having), lambda: with_references(unlearn_table(runs)))
+    runs = main_runs(records, having=having, contrast=contrast)
+    table = records.once(("main study", having, contrast), lambda: with_references(unlearn_table(runs)))
     return runs, table.copy(), having
 
 

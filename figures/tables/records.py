@@ -164,7 +164,7 @@ def comparable(
     """Return the largest set of records that differ in nothing but `vary` and their seeds.
 
     Curves of different settings must not share an axis unnoticed; of several sets the one with most cells is taken,
-    then the one with most seeds.
+    those of networks counted by the images they trained on, then the one with most seeds.
 
     Args:
         records: runs of one kind.
@@ -183,8 +183,8 @@ def comparable(
 
     def rank(rest: Setting) -> tuple[int, int, int, str]:
         cells = [len({held[number].cell(names) for number in groups[rest]}) for names in ((swept,), vary)]
-        seeds = sum(seed_count(records[place]) for number in groups[rest] for place in alike[number])
-        return cells[0], cells[1], seeds, str(rest)
+        members = [records[place] for number in groups[rest] for place in alike[number]]
+        return cells[0], cells[1] * max(map(training_images, members)), sum(map(seed_count, members)), str(rest)
 
     best = groups[max(groups, key=rank)] if groups else []
     return [records[place] for place in sorted(place for number in best for place in alike[number])]
@@ -198,6 +198,11 @@ def cell_key(record: Record, vary: Sequence[str]) -> tuple[Hashable, ...]:
     except TypeError:
         return tuple(json.dumps(one, sort_keys=True) if isinstance(one, list | dict) else one for one in values)
     return values
+
+
+def training_images(record: Record) -> int:
+    """Return how many images the original model of a run saw; 1 for what is no network."""
+    return record.result.get("n_retain", 0) + record.result.get("n_forget", 0) or 1
 
 
 def seed_count(record: Record) -> int:

@@ -5,6 +5,7 @@ theory's value comes from the sweep `expectations` (two-layer network, s = 0.5: 
 one from NegGrad runs of a study of real images, paired by training seed and forget set.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
 from figures.tables.pairs import typical_floor
-from figures.tables.records import Records
+from figures.tables.records import Records, training_images
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
 from repro.records.record import Reader, Record
@@ -287,10 +288,14 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def main_study_name(records: Records) -> str:
-    """Return the study, extensions counted with it, that has most runs with accuracies along the way."""
+    """Return the study, with its extensions, of most runs with accuracies on the way, times their training images."""
     measurable = set(trajectory_rows(study_runs(records))["run_id"])
-    names = [str(one.provenance.get("study") or "") for one in study_runs(records) if one.run_id in measurable]
-    return max(sorted(set(names)), key=lambda name: sum(other.startswith(name) for other in names), default="")
+    images: Counter[str] = Counter()
+    for one in study_runs(records):
+        if one.run_id in measurable:
+            images[str(one.provenance.get("study") or "")] += training_images(one)
+    within = {name: sum(count for other, count in images.items() if other.startswith(name)) for name in sorted(images)}
+    return max(within, key=within.__getitem__, default="")
 
 
 def _panel(axes: Any, part: Table, theme: Theme) -> None:

@@ -52,7 +52,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     held against; therefore also against one common SGD retrain of the same seed and forget set. A cell stands on a side
     only where both differences stand there; where they disagree, or one reference is missing, it decides nothing.
     """
-    runs, table, _ = main_study(records)
+    runs, table, _ = main_study(records, contrast="pretrain")
     keys = ["method", "pretrain"]
     found = {metric: pretrain_differences(table, metric, rules=("sam", "asam")) for metric in ("tow", "common_tow")}
     own = by_cell(found["tow"], keys)
@@ -142,7 +142,7 @@ def sam_models_are_flatter(records: Records) -> Finding:
     Variability of the landscape and the largest eigenvalue of the Hessian stand beside it and do not decide.
     """
     measures = [f"original_{BASIN.format(name)}" for name in SETS]
-    runs, table, _ = main_study(records, *measures, "original_hessian_top")
+    runs, table, _ = main_study(records, *measures, "original_hessian_top", contrast="pretrain")
 
     def differences(metric: str) -> Table:
         # The original model does not depend on how it is unlearned later: one row a pretraining and seed.

@@ -82,6 +82,7 @@ TABLES = {
 }
 WIDTH, SHOWN = 118, 3  # characters of a line; records named in a section
 CELL = 72  # characters of a cell of the table, which must fit on one line
+SCOPE = 160  # characters of the cells that an opening sentence names
 SHOWN_BY = {"fig": "figure", "tab": "table"}
 ITEMS = [
     *theory_claims.ITEMS,
@@ -145,10 +146,22 @@ class Verdict:
 
     def command(self) -> str:
         """Return what makes the records: the study most of them came from, else the item's own command."""
-        studies = Counter(record.provenance.get("study") for record in self.finding.records if record.kind == "unlearn")
-        if self.item.section != "finding" or not studies:
-            return self.item.command
-        return f"repro empirical grid recipes/{studies.most_common(1)[0][0]}.toml"
+        study = self.study() if self.item.section == "finding" else ""
+        return f"repro empirical grid recipes/{study}.toml" if study else self.item.command
+
+    def study(self) -> str:
+        """Return the study that most of its network runs came from, "" where it has none."""
+        names = [one.provenance.get("study") for one in self.finding.records if one.kind == "unlearn"]
+        studies = Counter(str(name) for name in names if name)
+        return studies.most_common(1)[0][0] if studies else ""
+
+    def sentence(self) -> str:
+        """Return what a reader may conclude, the effect with the study it was seen in, and which cells say so."""
+        said = f'**{link(self.item.title)}**, "{self.item.statement}", {SENTENCES[self.finding.verdict]}'
+        where = f" on `{self.study()}`" if self.study() else ""
+        said += f" Effect{where}: {self.finding.effect}." if self.finding.effect else ""
+        cells = _short(self.finding.regime[:1].upper() + self.finding.regime[1:], SCOPE)
+        return said + (f" {cells}." if cells else "")
 
 
 def assess(records: Records) -> list[Verdict]:
@@ -193,12 +206,7 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
 
 def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
     """Return the screen of plain sentences: what may be concluded on each finding, and of what the networks are."""
-    lines = [
-        f'- **{link(one.item.title)}**, "{one.item.statement}", {SENTENCES[one.finding.verdict]}'
-        + (f" Effect: {one.finding.effect}." if one.finding.effect else "")
-        for one in found
-        if one.item.section == "finding"
-    ]
+    lines = [f"- {one.sentence()}" for one in found if one.item.section == "finding"]
     runs = records.of("unlearn")
     notes = [_networks(runs), _comparison(records) if runs else ""]
     head = "\n## What may be concluded\n\n"
@@ -250,8 +258,8 @@ def cite(records: Iterable[Record]) -> str:
     return ", ".join(names[:SHOWN]) + more if names else "—"
 
 
-def _short(text: str) -> str:
-    return textwrap.shorten(text, CELL, placeholder=" …")
+def _short(text: str, width: int = CELL) -> str:
+    return textwrap.shorten(text, width, placeholder=" …")
 
 
 def _wrapped(text: str) -> str:

@@ -46,6 +46,15 @@ def test_within_a_rule_the_rate_is_one_and_the_same(run: Run, records_of: Read) 
     assert {one.run_id for one in main_runs(records_of([*tuned, *stray]))} == {one.run_id for one in tuned}
 
 
+def test_the_largest_study_is_the_one_with_most_cells_times_training_images(run: Run, records_of: Read) -> None:
+    rules = ("sgd", "sam-0.1", "asam-1.0")
+    scans = [run(rule=rule, dataset="digits", number={"n_retain": 1365, "n_forget": 72}) for rule in rules]
+    photos = [run(rule="sgd", dataset="cifar10", number={"n_retain": 4000, "n_forget": 200})]
+    assert {one.config["dataset"] for one in main_runs(records_of([*scans, *photos]))} == {"digits"}
+    photos = [run(rule="sgd", dataset="cifar10", number={"n_retain": 4100, "n_forget": 220})]
+    assert {one.config["dataset"] for one in main_runs(records_of([*scans, *photos]))} == {"cifar10"}
+
+
 def test_the_study_that_measured_a_number_is_taken(run: Run, records_of: Read) -> None:
     large = [run(rule=rule, model="large") for rule in ("sgd", "sam-0.1", "asam-1.0")]
     small = [run(rule="sgd", model="small", number={"relearning_excess": 0.5})]
@@ -100,4 +109,6 @@ def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run
     caption = run_caption(found, table)
     assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds a cell." in caption
     assert caption.endswith("The forget sets low and mid hold the same samples here.")
+    apart = [run(difficulty=name, number={"parents": {"forget_set": name}}) for name in ("low", "mid")]
+    assert "hold the same samples" not in run_caption(apart, unlearn_table(apart))
     assert "metrics" in CELL

@@ -102,6 +102,15 @@ def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, ver
     assert found["mean"] == pytest.approx(math.log(half / 2), abs=0.02)
 
 
+def test_the_mean_over_cells_is_judged_beside_them(unlearned: Make) -> None:
+    """Two cells whose seeds scatter against each other say nothing each, and the same sign together."""
+    made = [unlearned(half=2, seed=seed) for seed in range(3)]
+    for rule, turn in (("sam-0.1", 1), ("asam-1.0", -1)):
+        made += [unlearned(half=2 * math.exp(0.1 + turn * scatter + 0.001 * seed), rule=rule, seed=seed)
+                 for seed, scatter in enumerate((0.3, -0.3, 0.0))]  # fmt: skip
+    assert verdict_of(made, "slower")["verdict"] == "holds in a regime"
+
+
 def test_a_run_that_never_forgets_counts_only_where_that_cannot_flatter_the_claim(unlearned: Make) -> None:
     # SAM never comes halfway: at least as slow as its whole length says.
     made = [unlearned(half=2, seed=seed) for seed in range(3)]
@@ -136,6 +145,8 @@ def test_a_study_takes_its_extensions_with_it_and_no_other(unlearned: Make) -> N
         unlearned(half=2, seed=seed, study=study) for seed, study in enumerate(("cifar10", "cifar10-alpha", "digits"))
     ]
     assert main_study_name(Records([Made(made)])) == "cifar10"
+    seen = replace(made[2], result=made[2].result | {"n_retain": 3})  # on three images, as much as three runs on one
+    assert main_study_name(Records([Made([*made[:2], seen])])) == "digits"
     made += [unlearned(half=3, rule="sam-0.1", seed=seed) for seed in range(3)]
     assert verdict_of(made, "slower")["seeds"] == 2
 

@@ -1,6 +1,7 @@
 """Every finding on small studies made by hand: its verdict, its number to the digit, and where it says it holds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,19 @@ def test_finding_1b_needs_the_common_reference(runs: Runs) -> None:
     found = findings.sam_pretrains_better(records)
     assert found.verdict == "undecided"
     assert found.number.endswith("no SGD retrain of the same forget set and seed")
+
+
+def test_a_comparison_of_pretraining_needs_a_study_with_two_of_them_however_large_another_is(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    photos = [run(rule=rule, seed=seed, dataset="cifar10", number={"tow": 0.5, "n_retain": 47500, "n_forget": 2500})
+              for rule in ("sgd", "asam-1") for seed in range(3)]  # fmt: skip
+    records = records_of([*photos, *pretrained(run, 0.2, 0.1)])
+    assert findings.sam_pretrains_better(records).verdict == "holds"
+    assert {one.config["dataset"] for one in findings.sam_unlearns_better(records).records} == {"cifar10"}
+    landscapes = [replace(one, result=one.result | {"original_landscape_forget_basin_ratio": 0.5})
+                  for one in records.all]  # fmt: skip
+    assert findings.sam_models_are_flatter(records_of(landscapes)).verdict == "undecided"
 
 
 def test_finding_2_subtracts_the_rule_inside_minmax_not_sgd(runs: Runs) -> None:

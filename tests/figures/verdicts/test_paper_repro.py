@@ -118,7 +118,7 @@ def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path
     assert len(opening.splitlines()) <= 30
     assert (
         '- **[Finding 1a](#finding-1a)**, "SAM improves every method as unlearning rule", holds in every cell that was '
-        "run. Effect: +0.100 [+0.100, +0.100], 4.2 x floor 0.024."
+        "run. Effect on `golden`: +0.100 [+0.100, +0.100], 4.2 x floor 0.024. Holds: sam-0.1, NegGrad."
     ) in opening
     assert '"SAM improves every method as pretraining rule", cannot be told from these runs' in opening
     assert all(f"[Finding {name}]" in opening for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b"))
