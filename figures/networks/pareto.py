@@ -9,7 +9,7 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import MARKERS, WIDE, Theme
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
-from figures.tables.floor import average_floor, noise_floors
+from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
@@ -27,7 +27,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     table = unlearn_table(runs)
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
-    data = pd.concat([_summary(table, cost) for cost in COSTS if COSTS[cost][1] in table], ignore_index=True)
+    cells = table[~own_reference(table, table["retraining"])]
+    data = pd.concat([_summary(cells, cost) for cost in COSTS if COSTS[cost][1] in table], ignore_index=True)
     floor = average_floor(noise_floors(table))
     costs = list(dict.fromkeys(data["cost"]))
     figure, axes = panel_grid(1, len(costs), width=WIDE, height=3.4, sharey=True)
@@ -37,11 +38,11 @@ def draw(records: Records, theme: Theme) -> Drawing:
         floor_band(panel, floor, theme)
         panel.axhline(table["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
     axes[0, 0].set_ylabel("ToW, mean over forget sets")
-    methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(table)]
-    anchors = [("retrain", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
+    methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(cells)]
+    anchors = [("retrained on R", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
-             for rule in rule_order(table)]  # fmt: skip
-    rule_key(figure, theme, [], notes=[*rules, *methods, *anchors], head=spread_note(seed_range(table)))
+             for rule in rule_order(cells)]  # fmt: skip
+    rule_key(figure, theme, [], notes=[*rules, *methods, *anchors], head=spread_note(seed_range(cells)))
     return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
 
 

@@ -13,6 +13,7 @@ from figures.drawing.style import Theme
 from figures.networks.cells import TOW, draw_accuracies
 from figures.networks.choice import draw as draw_choice
 from figures.networks.landscape import basin_ratio, curvature
+from figures.networks.pareto import draw as draw_pareto
 from figures.networks.sweeps import draw_mask
 from figures.networks.tow import draw as draw_tow
 from figures.networks.tow_tables import draw_neggrad
@@ -161,6 +162,17 @@ def test_dominated_points_are_those_another_beats_in_quality_and_cost(drawing: D
     best = data[~data["dominated"]]
     assert set(best["rule"]) == {"minmax-sam-0.1"}  # all cost the same here, and it has the largest synthetic ToW
     assert best["ratio"].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
+
+
+def test_the_retrained_model_is_the_star_of_the_costs_and_no_method(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    number = {"tow": 0.8, "original_tow": 0.5, "seconds_unlearn": 1.0, "seconds_retrain": 10.0,
+              "gradient_evaluations": 20, "retrain_gradient_evaluations": 100}  # fmt: skip
+    found = [run(method=method, seed=seed, number=number) for method in ("neggrad", "retrain") for seed in range(3)]
+    data = draw_pareto(records_of(found), Theme("light")).data
+    assert data["method"].tolist() == ["neggrad", "neggrad"]
+    assert data.set_index("cost")["ratio"].to_dict() == pytest.approx({"time": 0.1, "gradients": 0.2})
 
 
 def test_tables_put_the_paper_beside_our_mean_spread_and_seeds(drawing: Draw) -> None:
