@@ -16,6 +16,7 @@ from repro.records.record import Record
 CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
 # Settings a study tunes for each method, rule, pretraining and forget set; within one they are one and the same.
 TUNED = ("lr", "epochs")
+CASE = ("method", "rule", "pretrain", "difficulty")
 # Settings that no number reads but a landscape's own.
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 # The columns that every table has, in front.
@@ -46,9 +47,25 @@ def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str, c
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
     vary = [name for name in vary if not swept or name != "metrics"]
     vary += [] if "landscape" in having else LANDSCAPE
+    return alike(records, found, vary, swept=swept, contrast=contrast)
+
+
+def alike(
+    records: Records, found: Sequence[Record], vary: Sequence[str], case: Sequence[str] = CASE, *,
+    swept: str = "", contrast: str = "",
+) -> list[Record]:  # fmt: skip
+    """Return the largest part of some runs in which settings other than `vary` are the same, tuned ones in each case.
+
+    Args:
+        records: where settings are known from.
+        found: network runs.
+        vary: config fields that may differ.
+        case: config fields that name what a setting of `TUNED` is one and the same within.
+        swept, contrast: as in `main_runs`.
+    """
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for one in records.comparable(found, (*vary, *TUNED), swept=swept or contrast):
-        tuned[tuple(one.config.get(name) for name in ("method", "rule", "pretrain", "difficulty"))].append(one)
+        tuned[tuple(one.config.get(name) for name in case)].append(one)
     return [one for runs in tuned.values() for one in records.comparable(runs, vary, swept=swept)]
 
 

@@ -17,7 +17,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import run_caption, unlearn_table
+from figures.tables.cells import LANDSCAPE, alike, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
@@ -32,6 +32,8 @@ CLOCK, KEPT = "clock", "kept"
 LEAST_WAY = 0.05
 SWEEP = "expectations"
 SAME = ["difficulty", "forget_set", "seed"]
+# What the predictions compare; everything else is one setting, the rate in each case.
+VARIED = ("method", "rule", "pretrain", "difficulty", "alpha", "forget_seed")
 
 
 @dataclass(frozen=True)
@@ -208,13 +210,13 @@ def outcomes(records: Records, study: str = "") -> Table:
     Args:
         records: what there is.
         study: only runs of this study and of those whose names begin with it and a dash; empty takes every study of
-            real images.
+            real images. Of these those count that `compared_runs` returns.
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
         the mean over cells, `cells`, `seeds`, `verdict`, and `run_ids`, the runs behind it.
     """
-    rows, theory = measured(study_runs(records, study)), expected(records)
+    rows, theory = measured(compared_runs(records, study)), expected(records)
     found = []
     for one in PREDICTIONS:
         seen = differences(rows, one)
@@ -226,6 +228,17 @@ def outcomes(records: Records, study: str = "") -> Table:
         counts = {"cells": len(cells), "floor": typical_floor(seen), "verdict": verdict, "recipe": one.recipe}
         found.append(head | numbers | {end: mean[end] for end in ("mean", "low", "high", "seeds")} | counts)
     return pd.DataFrame(found)
+
+
+def compared_runs(records: Records, study: str = "") -> list[Record]:
+    """Return the largest part of a study's runs that differs in nothing but what the predictions compare.
+
+    A run without flips, with another mask or of more epochs is no second run of the same cell.
+
+    Args:
+        records: what there is; study: as in `outcomes`.
+    """
+    return alike(records, study_runs(records, study), (*VARIED, *LANDSCAPE, "metrics"), VARIED)
 
 
 def study_runs(records: Records, study: str = "") -> list[Record]:
@@ -272,7 +285,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         _panel(panel, data[data["measure"] == measure].iloc[::-1], theme)
         panel.set_xlabel(MEASURES[measure])
     outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
-    runs = study_runs(records, study) if seen else []
+    runs = compared_runs(records, study) if seen else []
     setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else " No network has been run."
     caption = (
         "What the theory predicts for NegGrad on real images, written down before the study was read. Diamond: the "

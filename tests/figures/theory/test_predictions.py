@@ -151,6 +151,17 @@ def test_a_study_takes_its_extensions_with_it_and_no_other(unlearned: Make) -> N
     assert verdict_of(made, "slower")["seeds"] == 2
 
 
+@pytest.mark.parametrize("other", [{"augment": "none"}, {"mask_fraction": 0.9}, {"epochs": 2}])
+def test_a_run_of_another_setting_is_no_second_run_of_the_same_cell(unlearned: Make, other: dict[str, Any]) -> None:
+    made = [
+        unlearned(half=half, rule=rule, seed=seed) for rule, half in (("sgd", 2), ("sam-0.1", 3)) for seed in range(3)
+    ]
+    made += [unlearned(half=3.9, seed=seed, study="cifar10-other", **other) for seed in range(2)]
+    found = verdict_of(made, "slower")
+    assert (found["cells"], found["seeds"]) == (1, 3)
+    assert found["mean"] == pytest.approx(math.log(3 / 2))
+
+
 def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Make) -> None:
     made = [unlearned(half=2, seed=seed) for seed in range(3)]
     made += [unlearned(half=3 + 0.1 * seed, rule="sam-0.1", seed=seed) for seed in range(3)]
