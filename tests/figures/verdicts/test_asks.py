@@ -12,7 +12,7 @@ from figures.verdicts import asks
 from repro.records.store import Store
 
 Runs = Callable[..., Records]
-BASE, MORE = [0.1, 0.3, 0.5], [0.29, 0.50, 0.71]
+BASE, MORE, LESS = [0.1, 0.3, 0.5], [0.29, 0.50, 0.71], [-0.11, 0.10, 0.31]
 PLUS = "+0.200 [+0.175, +0.225] (3 seeds)"
 
 
@@ -29,6 +29,19 @@ def test_ask_4_multiplies_times_within_a_seed_and_counts_the_mask(runs: Runs) ->
     assert found.verdict == "reported"
     assert found.number.startswith("minmax-sam-1: 4.00 [")
     assert found.number.endswith("] times SGD's time (2 seeds)")
+
+
+def test_ask_4_holds_sam_against_sgd_of_twice_the_epochs_and_of_nothing_else(runs: Runs) -> None:
+    """SAM takes two gradients a step: SGD of as many is not the SGD of the main study, nor one of another setting."""
+    times = {"seconds_unlearn": [1.0, 1.0, 1.0]}
+    cells: list[Any] = [({"rule": rule, "difficulty": name}, {"tow": tow} | times)
+                        for rule, tow in (("sgd", LESS), ("sam-1", MORE)) for name in ("low", "mid")]  # fmt: skip
+    longer = {"rule": "sgd", "difficulty": "low", "epochs": 10}
+    cells += [(longer | {"lr": 0.7}, {"tow": BASE}), (longer | {"augment": "flip"}, {"tow": LESS})]
+    found = asks.cost_of_sharpness(runs(cells)).number
+    assert found.count("at as many gradient evaluations") == 1
+    assert found.endswith(f"sam-1, pretrained sgd, F low: ToW minus that of SGD at as many gradient evaluations {PLUS}")
+    assert "as many" not in asks.cost_of_sharpness(runs(cells[:4])).number
 
 
 def test_ask_5_is_about_minmax_and_the_excess(runs: Runs) -> None:
