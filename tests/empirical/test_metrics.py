@@ -377,10 +377,10 @@ def test_a_class_with_one_forget_image_counts_in_the_released_variance_ratio_alo
     for switches in ("", "entanglement_scale=released"):
         one = replace(evaluation, config=replace(evaluation.config, switches=switches))
         found.append(entangle(one, "unlearned")["var_class_raw"])
-    sides = [evaluation.on("unlearned", name) for name in ("retain", "forget")]
-    pair = tuple(unit_rows(outputs.features.astype(float)) for outputs, _ in sides)
-    of_both = tuple(outputs.labels(rows) for outputs, rows in sides)
-    ratios = [weighted(variance_ratio, class_pairs(pair, of_both, least=least)) for least in (2, 1)]
+    (retain, kept), (forget, forgotten) = (evaluation.on("unlearned", name) for name in ("retain", "forget"))
+    features = (unit_rows(retain.features.astype(float)), unit_rows(forget.features.astype(float)))
+    of_both = (retain.labels(kept), forget.labels(forgotten))
+    ratios = [weighted(variance_ratio, class_pairs(features, of_both, least=least)) for least in (2, 1)]
     assert found == pytest.approx(ratios)
     assert found[0] != found[1]
 
