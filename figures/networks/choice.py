@@ -8,7 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import LANDSCAPE, TUNED, label, original_accuracy, unlearn_table
+from figures.tables.cells import CELL, LANDSCAPE, TUNED, alike, label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
@@ -23,11 +23,13 @@ NOTHING = "no better than doing nothing"
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
     runs = records.comparable(records.of("choice"), (*ROW, "method_options", *TUNED, *LANDSCAPE))
-    table = unlearn_table(runs)
-    if table.empty:
+    if not runs:
         return empty_table(lacking("tab-choice", "runs that choose"), COLUMNS)
-    name = max(TUNED, key=lambda field: table[field].nunique())
-    stated = stated_choices([run for run in records.of("unlearn") if _alike(run, runs[0])])
+    name = max(TUNED, key=lambda field: len({run.config.get(field) for run in runs}))
+    own = [run for run in records.of("unlearn") if _of_this_study(run, runs[0])]
+    cells = alike(records, own, (*CELL, *LANDSCAPE))
+    runs = _of_these_cells(runs, cells, name)
+    table, stated = unlearn_table(runs), stated_choices(cells)
     data = _scores(table, name, stated)
     data = data.assign(state=_states(data, stated))
     caption = (
@@ -58,7 +60,16 @@ def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     return found.assign(runs=found["size"], chosen=chosen)[COLUMNS[:-1]]
 
 
-def _alike(run: Record, candidate: Record) -> bool:
+def _of_these_cells(runs: Sequence[Record], cells: Iterable[Record], name: str) -> list[Record]:
+    """Return the candidates of a study's cells: others of a case are of another study, for more epochs, say."""
+    rest = [field for field in TUNED if field != name]
+    case = lambda run: tuple(label(run, field) for field in ROW)  # noqa: E731
+    fixed = {case(run): [run.config.get(field) for field in rest] for run in cells}
+    known = [(run, [run.config.get(field) for field in rest]) for run in runs]
+    return [run for run, values in known if fixed.get(case(run), values) == values]
+
+
+def _of_this_study(run: Record, candidate: Record) -> bool:
     """Return whether a run belongs to the study that a candidate was tried for: other studies have choices too."""
     return all(run.config.get(name) == candidate.config.get(name) for name in ("dataset", "data", "n_train", "model"))
 

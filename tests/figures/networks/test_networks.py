@@ -231,6 +231,18 @@ def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(d
     assert "2 of 4 winners stand on an edge." in drawing("tab-choice").caption
 
 
+def test_candidates_of_more_epochs_are_of_another_study(run: Make, records_of: Callable[..., Records]) -> None:
+    candidates = [run(kind="choice", lr=lr, seed=9, epochs=epochs, number={"tow": tow})
+                  for epochs, curve in ((5, {0.1: 0.5, 0.3: 0.6}), (10, {0.05: 0.7, 0.1: 0.9, 0.3: 0.2}))
+                  for lr, tow in curve.items()]  # fmt: skip
+    said = {"tow": 0.5, "choice": "interior", "choice_details": {"name": "lr"}}
+    cells = [run(lr=0.3, rule=rule, number=said | {"choice_details": {"value": 0.3}}) for rule in ("sgd", "sam-0.1")]
+    longer = run(lr=0.1, epochs=10, number=said | {"choice_details": {"value": 0.1}})
+    data = draw_choice(records_of([*candidates, *cells, longer]), Theme()).data
+    assert data.set_index("candidate")["tow"].to_dict() == {0.1: 0.5, 0.3: 0.6}
+    assert data.set_index("candidate")["chosen"].to_dict() == {0.1: False, 0.3: True}
+
+
 def test_what_the_study_says_of_its_choice_comes_first(run: Make, records_of: Callable[..., Records]) -> None:
     candidates = [run(kind="choice", lr=lr, seed=9, pretrain=pretrain, number={"tow": tow})
                   for pretrain in ("sgd", "sam-0.1") for lr, tow in ((0.1, 0.5), (0.2, 0.7), (0.3, 0.6))]  # fmt: skip
