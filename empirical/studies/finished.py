@@ -31,17 +31,17 @@ class Finished:
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
         """Return the finished run of a config, with every metric it names; without a data digest, on any data."""
-        record, whole = self.look(kind, config)
-        return record if whole else None
+        record = self.look(kind, config)
+        return record if record and complete(record, config) else None
 
-    def look(self, kind: str, config: RunConfig) -> tuple[Record | None, bool]:
-        """Return the run of a config, and whether it has every metric that it names: one that has, else the first."""
+    def look(self, kind: str, config: RunConfig) -> Record | None:
+        """Return the run of a config: one with every metric that it names, where there is such a one."""
         found = self._known.get((kind, _rest(identifying(config))), [])
         matching = [record for record in found if config.data in ("", record.identity.get("data"))]
         whole = next((record for record in matching if complete(record, config)), None)
         if whole and not config.data:
             self.unseen.add(str(whole.identity.get("data", "")))
-        return whole or next(iter(matching), None), whole is not None
+        return whole or next(iter(matching), None)
 
     def estimated(self, config: MemorizationConfig) -> bool:
         """Return whether the scores of an estimate are there, so that nobody needs its subset models."""

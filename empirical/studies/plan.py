@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 from empirical.registry import dataset, forget_set, model_weights, needs_shadows
-from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
+from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.cost import Rates, Work, hours_at, makespan, pace_of
@@ -119,14 +119,14 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     everything = [*asked, *settled, *undecided]
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
     looked = {run: finished.look(*run) for run in (*asked, *settled)}
-    there = {run for run, (_, whole) in looked.items() if whole}
     shelf = _Shelf(store)
-    for run, (record, _) in looked.items():
+    for run, record in looked.items():
         if record:
             shelf.learn(run, record.result.get("parents", {}))
     seen: set[Stage] = set()
     for kind, cell in everything:
-        done, open_ = (kind, cell) in there, (kind, cell) in undecided
+        record, open_ = looked.get((kind, cell)), (kind, cell) in undecided
+        done = record is not None and complete(record, cell)
         stages = {} if done else _stages(cell, finished)
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)

@@ -8,13 +8,13 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import CELL, LANDSCAPE, TUNED, alike, label, original_accuracy, unlearn_table
+from figures.tables.cells import CASE, CELL, LANDSCAPE, TUNED, alike, label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 from figures.tables.records import Records
 from repro.records.record import Record
 
-ROW = ["method", "rule", "difficulty", "pretrain"]
+ROW = list(CASE)
 COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen", "state"]
 INTERIOR, EDGE = "interior", "edge"
 NOTHING = "no better than doing nothing"
@@ -62,11 +62,13 @@ def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
 
 def _of_these_cells(runs: Sequence[Record], cells: Iterable[Record], name: str) -> list[Record]:
     """Return the candidates of a study's cells: others of a case are of another study, for more epochs, say."""
-    rest = [field for field in TUNED if field != name]
-    case = lambda run: tuple(label(run, field) for field in ROW)  # noqa: E731
-    fixed = {case(run): [run.config.get(field) for field in rest] for run in cells}
-    known = [(run, [run.config.get(field) for field in rest]) for run in runs]
-    return [run for run, values in known if fixed.get(case(run), values) == values]
+    rest = lambda run: [run.config.get(field) for field in TUNED if field != name]  # noqa: E731
+    fixed = {_case(run): rest(run) for run in cells}
+    return [run for run in runs if fixed.get(_case(run), rest(run)) == rest(run)]
+
+
+def _case(run: Record) -> tuple[object, ...]:
+    return tuple(label(run, name) for name in ROW)
 
 
 def _of_this_study(run: Record, candidate: Record) -> bool:
@@ -86,7 +88,7 @@ def stated_choices(runs: Iterable[Record]) -> dict[tuple[Any, ...], dict[str, An
             details = run.result.get("choice_details") or {}
             said = stated if isinstance(stated, dict) else details | {"state": stated}
             if said.get("value") is not None:
-                found[tuple(label(run, name) for name in ROW)] = said
+                found[_case(run)] = said
     return found
 
 
@@ -107,15 +109,16 @@ def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     candidates = sorted(set(data["candidate"]))
 
     def place(key: tuple[str, ...]) -> tuple[Any, ...]:
-        method, rule, difficulty, pretrain = key
+        method, rule, pretrain, difficulty = key
         return methods.index(method), rules.index(rule), sets.index(difficulty), family(pretrain) != "sgd", pretrain
 
     rows = []
     groups = dict(iter(data.groupby(ROW, sort=False)))
     for key in sorted(groups, key=place):
         texts = {row.candidate: _text(row.tow, row.chosen) for row in groups[key].itertuples()}
-        head = {"method": method_label(key[0]), "unlearn": rule_label(key[1]), "forget set": key[2],
-                "pretrain": rule_label(key[3]), "winner": groups[key]["state"].iloc[0]}  # fmt: skip
+        method, rule, pretrain, difficulty = key
+        head = {"method": method_label(method), "unlearn": rule_label(rule), "forget set": difficulty,
+                "pretrain": rule_label(pretrain), "winner": groups[key]["state"].iloc[0]}  # fmt: skip
         nothing = stated.get(key, {}).get("original_tow")
         head["do nothing"] = "—" if nothing is None else f"{100 * nothing:.2f}"
         rows.append(head | {f"{name} {one:g}": texts.get(one, "—") for one in candidates})

@@ -68,7 +68,14 @@ class Records:
 
     def comparable(self, found: Sequence[Record], vary: Sequence[str], *, swept: str = "") -> list[Record]:
         """Return the largest comparable set of some of these records, see `comparable`; settings are read once."""
-        return comparable(found, vary, swept=swept, settings=self.once("settings", Settings))
+        return comparable(found, vary, swept=swept, settings=self._settings())
+
+    def setting(self, record: Record) -> "Setting":
+        """Return everything in a record's config but its seeds."""
+        return self._settings()[self._settings().number(record)]
+
+    def _settings(self) -> "Settings":
+        return self.once("settings", Settings)
 
 
 class Setting(NamedTuple):

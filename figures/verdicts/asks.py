@@ -31,7 +31,6 @@ from figures.verdicts.judge import (
     with_seeds,
 )
 from repro.base.verdict import UNDECIDED
-from repro.records.identity import digest
 from repro.records.record import Record
 
 RELIABLE = 0.8  # of memorization scores, split-half
@@ -66,10 +65,11 @@ def cost_of_sharpness(records: Records) -> Finding:
     parts = [f"{row.rule}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}] times SGD's time ({row.seeds} seeds)"
              for row in ratios.itertuples()]  # fmt: skip
     short = f"{ratios['mean'].min():.2f} to {ratios['mean'].max():.2f} times SGD's time"
-    equal = by_cell(at_equal_gradients(records, runs, table), ["rule", "pretrain", "difficulty"])
+    differences, plain = at_equal_gradients(records, runs, table)
+    equal = by_cell(differences, ["rule", "pretrain", "difficulty"])
     parts += [f"{row['rule']}, pretrained {row['pretrain']}, F {row['difficulty']}: ToW minus that of SGD at as many "
               f"gradient evaluations {with_seeds(row)}" for _, row in equal.iterrows()]  # fmt: skip
-    return Finding(REPORTED, "; ".join(parts), "", tuple(runs), short)
+    return Finding(REPORTED, "; ".join(parts), "", (*runs, *plain), short)
 
 
 def mask_ablation(records: Records) -> Finding:
@@ -100,8 +100,8 @@ def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:
     return from_differences(differences, ["method", "pretrain"], name, what=f"{metric} minus that of SGD", runs=runs)
 
 
-def at_equal_gradients(records: Records, runs: Sequence[Record], table: Table) -> Table:
-    """Return ToW under SAM and ASAM minus that of SGD of twice the epochs, one row a shared cell and seed.
+def at_equal_gradients(records: Records, runs: Sequence[Record], table: Table) -> tuple[Table, list[Record]]:
+    """Return ToW under SAM and ASAM minus that of SGD of twice the epochs, one row a shared cell and seed, and its SGD.
 
     The two differ in rule, epochs and the rate chosen for each, and in what else was measured, but in nothing more.
 
@@ -109,22 +109,24 @@ def at_equal_gradients(records: Records, runs: Sequence[Record], table: Table) -
         records: what there is.
         runs, table: the main study.
     """
-    free = {"rule", *TUNED, *LANDSCAPE, "metrics"}
-    setting = lambda run: digest({name: value for name, value in run.config.items() if name not in free})  # noqa: E731
+    free = ("rule", *TUNED, *LANDSCAPE, "metrics")
+    cell = lambda run: (records.setting(run).without(free), *map(run.config.get, ("seed", "unlearn_seed")))  # noqa: E731
     twice = {2 * run.config["epochs"] for run in runs}
-    plain = {(setting(run), run.config["epochs"]): run.result["tow"] for run in records.of("unlearn")
-             if run.config.get("epochs") in twice and family(run.config["rule"]) == "sgd"
-             and run.result.get("tow") is not None}  # fmt: skip
+    longer = [run for run in records.of("unlearn") if run.config.get("epochs") in twice]
+    plain = {(*cell(run), run.config["epochs"]): run for run in longer
+             if family(run.config["rule"]) == "sgd" and run.result.get("tow") is not None}  # fmt: skip
     floors = dict(zip(table["run_id"], table.get("floor_tow", pd.Series(np.nan, table.index)), strict=True))
-    rows = []
+    rows, used = [], {}
     for run in runs:
         if family(run.config["rule"]) not in ("sam", "asam") or run.result.get("tow") is None:
             continue
-        base = plain.get((setting(run), 2 * run.config["epochs"]))
+        base = plain.get((*cell(run), 2 * run.config["epochs"]))
         if base is not None:
-            cell = {name: label(run, name) for name in ("method", "rule", "pretrain", "difficulty", "seed")}
-            rows.append(cell | {"difference": run.result["tow"] - base, "floor": floors.get(run.run_id)})
-    return pd.DataFrame(rows)
+            used[base.run_id] = base
+            labels = {name: label(run, name) for name in ("method", "rule", "pretrain", "difficulty", "seed")}
+            difference = run.result["tow"] - base.result["tow"]
+            rows.append(labels | {"difference": difference, "floor": floors.get(run.run_id)})
+    return pd.DataFrame(rows), list(used.values())
 
 
 def relearning_of_minmax(records: Records) -> Finding:

@@ -10,7 +10,7 @@ import typer
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
-from repro.records.pack import PackedStore, pack_path, readers, write_pack
+from repro.records.pack import PackedStore, pack_path, packed_with, readers, write_pack
 from repro.records.record import pick
 from repro.records.shipped import own, packs
 from repro.records.store import Store
@@ -109,19 +109,25 @@ def pack(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Pack the runs of one or more studies into one file under results/, to be committed."""
+    """Pack the runs of one or more studies into one file under results/, to be committed.
+
+    What the file has and the store has not stays in it; remove the file to pack anew.
+    """
     path = pack_path(name, own("results"))
     studies = study or [name]
     records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
+    whole = packed_with(path, records)
     if zenodo:
         from repro.terminal.citation import write_citation
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        for file in write_citation(name, records, path.parent, creators=creator or []):
+        for file in write_citation(name, whole, path.parent, creators=creator or []):
             say(f"citation: {file}")
-    say(f"packed {len(records)} runs into {write_pack(records, path, attach=attach)}")
+    write_pack(whole, path, attach=attach)
+    before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
+    say(f"packed {len(records)} runs into {path}{before}")
 
 
 def tidy(

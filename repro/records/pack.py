@@ -62,6 +62,28 @@ def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) ->
     return path
 
 
+def packed_with(path: Path, records: Iterable[Record]) -> list[Record]:
+    """Return records and those that a pack has beside them, so that a study that goes on in another store loses none.
+
+    Of two that are the same run, the one with more evaluations is taken, and else the new one.
+
+    Raises:
+        IntegrityError: when the pack is damaged.
+    """
+    known = PackedStore(path)
+    if faults := known.verify() if path.exists() else []:
+        raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
+    found = {record.run_id: record for record in known.records()} if path.exists() else {}
+    for record in records:
+        if record.run_id not in found or _measured(record) >= _measured(found[record.run_id]):
+            found[record.run_id] = record
+    return list(found.values())
+
+
+def _measured(record: Record) -> int:
+    return len(record.result.get("evaluations", ()))
+
+
 class PackedStore:
     """The runs of one committed study, read like a store.
 

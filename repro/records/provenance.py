@@ -16,6 +16,7 @@ VARIABLES = (
     "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
 )  # fmt: skip
 PLAIN = re.compile(r"[A-Za-z0-9:.,_+-]{1,64}")
+VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 PACKAGES = ("numpy", "scipy", "numba", "torch", "torchvision", "scikit-learn", "pandas")
 
 
@@ -56,6 +57,18 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if PLAIN.fullmatch(value)}
 
 
+@cache
+def processor() -> str:
+    """Return the processor's name and its vector instructions: they decide the last digits of a network's numbers."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    flags = said.get("flags", said.get("Features", "")).split()
+    return ", ".join([said.get("model name", platform.machine()), *(one for one in VECTORS if one in flags)])
+
+
 def collect(*, study: str = "", device: str = "cpu", seconds: float | None = None, **extra: Any) -> dict[str, Any]:
     """Return the provenance of a run that ends now.
 
@@ -73,6 +86,11 @@ def collect(*, study: str = "", device: str = "cpu", seconds: float | None = Non
         "git": git_state(),
         "versions": versions(),
         "environment": environment(),
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "cpu": processor(),
+        },
         **extra,
     }

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -115,6 +116,41 @@ def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
 def test_the_schema_is_printed_as_json(tmp_path: Path) -> None:
     done = repro(tmp_path, "schema", "recipe")
     assert json.loads(done.stdout)["properties"]["defaults"]["properties"]["lr"]["default"] == 0.02
+
+
+def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Path) -> None:
+    """A new machine has the committed pack and an empty store: packing its first slice must not lose the others."""
+    about, pack = {"study": "mine"}, tmp_path / "results" / "mine.parquet"
+
+    def store(name: str) -> Store:
+        return Store(tmp_path / name)
+
+    def save(where: str, number: int, value: float, *, metrics: tuple[str, ...] = ()) -> str:
+        home = store(where)
+        ids = {name: home.save_evaluation({"metric": name, "version": 1}, result={name: value}).run_id
+               for name in metrics}  # fmt: skip
+        arrays = {"w": np.full(2, value)}
+        made = home.save(
+            "unlearn", {"a": number}, result={"x": value}, arrays=arrays, evaluations=ids, provenance=about
+        )
+        return made.run_id
+
+    shared, rich, mine = save("one", 0, 1.0), save("one", 1, 1.0, metrics=("tow", "mia")), save("one", 2, 1.0)
+    assert repro(tmp_path, "pack", "mine", "--store", "one").returncode == 0
+    new = save("two", 3, 2.0)
+    assert [save("two", 0, 2.0), save("two", 1, 2.0, metrics=("tow",))] == [shared, rich]
+    done = repro(tmp_path, "pack", "mine", "--store", "two")
+    assert "packed 3 runs" in done.stderr + done.stdout
+    found = {record.run_id: record for record in PackedStore(pack).records()}
+    assert {run: (record.result["x"], record.arrays()["w"][0]) for run, record in found.items()} == {
+        shared: (2.0, 2.0), rich: (1.0, 1.0), mine: (1.0, 1.0), new: (2.0, 2.0)
+    }  # fmt: skip
+    assert PackedStore(pack).verify() == []
+
+    pack.write_bytes(b"PAR1")
+    done = repro(tmp_path, "pack", "mine", "--store", "two")
+    assert (done.returncode, pack.read_bytes()) == (6, b"PAR1"), done.stderr
+    assert "restore" in done.stderr
 
 
 def test_a_study_has_a_citation(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records import folder as folders
+from repro.records import provenance
 from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
@@ -447,6 +449,23 @@ def test_an_ambiguous_or_unknown_id_names_the_command_that_lists_runs(store: Sto
     save(store, {"a": 2})
     with pytest.raises(MissingDataError, match="repro list"):
         store.load(prefix)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processor: 0\nmodel name\t: A: B\nflags\t: fma avx2 avx512f avx512_bf16\n\nprocessor: 1\nmodel name: x\n",
+         "A: B, avx2, avx512f, avx512_bf16"),
+        ("processor: 0\nFeatures\t: asimd bf16\n", f"{platform.machine()}, asimd, bf16"),
+        ("", platform.machine()),
+    ],
+)  # fmt: skip
+def test_provenance_names_the_processor_and_what_it_multiplies_with(
+    monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    """Two processors give other last digits: a study that went on elsewhere must be told from one that did not."""
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+    assert provenance.processor.__wrapped__() == said
 
 
 def test_a_model_is_found_only_after_its_provenance_is_written(store: Store) -> None:

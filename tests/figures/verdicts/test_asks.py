@@ -38,7 +38,9 @@ def test_ask_4_holds_sam_against_sgd_of_twice_the_epochs_and_of_nothing_else(run
                         for rule, tow in (("sgd", LESS), ("sam-1", MORE)) for name in ("low", "mid")]  # fmt: skip
     longer = {"rule": "sgd", "difficulty": "low", "epochs": 10}
     cells += [(longer | {"lr": 0.7}, {"tow": BASE}), (longer | {"augment": "flip"}, {"tow": LESS})]
-    found = asks.cost_of_sharpness(runs(cells)).number
+    said = asks.cost_of_sharpness(runs(cells))
+    found = said.number
+    assert [run.config["lr"] for run in said.records if run.config["epochs"] == 10] == [0.7, 0.7, 0.7]
     assert found.count("at as many gradient evaluations") == 1
     assert found.endswith(f"sam-1, pretrained sgd, F low: ToW minus that of SGD at as many gradient evaluations {PLUS}")
     assert "as many" not in asks.cost_of_sharpness(runs(cells[:4])).number
