@@ -1,7 +1,6 @@
 """Differences between two rules in the same cell and seed: what a claim about SAM against SGD rests on."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from figures.tables.intervals import Table, interval
 from figures.tables.names import family
 
 SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "seed", "unlearn_seed")
+CELL = (*(name for name in SAME if "seed" not in name), "rule")
 
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
@@ -51,17 +51,40 @@ def by_cell(differences: Table, keys: Sequence[str]) -> Table:
     Cells that a key does not tell apart (other forget sets, say) are averaged within a seed first. `floor` is the root
     mean square of their noise floors: a floor is a standard deviation.
     """
-    rows: list[dict[str, Any]] = []
-    for key, cell in differences.groupby(list(keys), sort=False) if len(differences) else ():
-        found = interval(cell.groupby("seed")["difference"].mean()) | {"floor": typical_floor(cell)}
-        rows.append(dict(zip(keys, key, strict=True)) | found)
+    keys, rows = list(keys), []
+    seeds = dict(iter(by_seed(differences, keys).groupby(keys)["difference"])) if len(differences) else {}
+    for key, cell in differences.groupby(keys, sort=False) if seeds else ():
+        rows.append(dict(zip(keys, key, strict=True)) | interval(seeds[key]) | {"floor": typical_floor(cell)})
     return pd.DataFrame(rows, columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "floor"]))
 
 
 def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
-    """Return the mean over cells, each counting once in a seed, and its 95 % t-interval over training seeds."""
-    cells = differences.groupby([*keys, "seed"])["difference"].mean()
-    return interval(cells.groupby("seed").mean()) | {"floor": typical_floor(differences)}
+    """Return the mean over cells, each counting once, and its 95 % t-interval over training seeds."""
+    cells = by_seed(differences, keys).assign(all="cells")
+    return interval(by_seed(cells, ["all"])["difference"]) | {"floor": typical_floor(differences)}
+
+
+def by_seed(differences: Table, keys: Sequence[str]) -> Table:
+    """Return the mean over cells that `keys` do not tell apart, by training seed: `keys`, `seed` and `difference`.
+
+    Of each cell its own mean `m_c` over seeds is taken away before a seed's cells are averaged, and the mean of the
+    `m_c` is added after: `m + mean_c (d_cs - m_c)`. Otherwise a seed that lacks a cell, because others were run for
+    fewer seeds, would stand apart by what that cell differs from the rest, and not by chance. A cell of one seed says
+    nothing of the scatter; where no cell has two, one row is left, whose interval nobody knows.
+    """
+    keys = list(keys)
+    cell = [*keys, *(name for name in CELL if name in differences and name not in keys)]
+    table = differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index()
+    own = table.groupby(cell, dropna=False, sort=False)["difference"]
+    table = table.assign(level=own.transform("mean"), several=own.transform("count") > 1)
+    table["scatter"] = (table["difference"] - table["level"]).where(table["several"])
+    means = table.drop_duplicates(cell).groupby(keys, dropna=False, sort=False)["level"].mean()
+    seeds = table.groupby([*keys, "seed"], dropna=False, sort=False)["scatter"].mean().reset_index()
+    scatter = seeds.groupby(keys, dropna=False, sort=False)["scatter"]
+    silent = (scatter.transform("count") == 0) & ~seeds.duplicated(keys)
+    seeds["scatter"] = (seeds["scatter"] - scatter.transform("mean")).mask(silent, 0.0)
+    seeds = seeds.dropna(subset=["scatter"]).merge(means.reset_index(), on=keys)
+    return seeds.assign(difference=seeds["level"] + seeds["scatter"])[[*keys, "seed", "difference"]]
 
 
 def typical_floor(differences: Table) -> float:

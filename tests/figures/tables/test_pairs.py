@@ -82,3 +82,27 @@ def test_cells_have_their_intervals_over_seeds_and_forget_sets_are_averaged_firs
 
 def test_a_mean_over_cells_counts_each_once_in_a_seed() -> None:
     assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]) | {"floor": 0.5})
+
+
+def test_a_seed_does_not_stand_apart_by_the_cells_that_it_lacks() -> None:
+    """Where ASAM was run for five seeds and SAM for three, the mean over both has the scatter of seeds, and no more."""
+    chance = (0.1, -0.2, 0.3, 0.0, -0.2)
+    made = [{"rule": rule, "difficulty": "low", "seed": seed, "difference": level + chance[seed]}
+            for rule, level, seeds in (("asam-1.0", 1.0, range(5)), ("sam-0.1", 9.0, (0, 1, 2, 4)))
+            for seed in seeds]  # fmt: skip
+    found = over_cells(pd.DataFrame(made), ["rule"])
+    assert (found["mean"], found["seeds"]) == (pytest.approx(5.0), 5)
+    assert found["sd"] == pytest.approx(interval(chance)["sd"], rel=1e-9)
+    # The same within one cell: another forget set with fewer seeds does not widen the interval of both.
+    named = pd.DataFrame(made).rename(columns={"difficulty": "rule", "rule": "difficulty"})
+    (cell,) = by_cell(named, ["rule"]).to_dict("records")
+    assert (cell["mean"], cell["sd"], cell["seeds"]) == pytest.approx((5.0, found["sd"], 5))
+
+
+def test_cells_of_one_seed_each_say_nothing_of_the_scatter_of_seeds() -> None:
+    made = [{"rule": rule, "seed": seed, "difference": value}
+            for rule, seed, value in (("asam-1.0", 0, 0.2), ("sam-0.1", 1, 0.4))]  # fmt: skip
+    found = over_cells(pd.DataFrame(made), ["rule"])
+    assert (found["mean"], found["seeds"], math.isnan(found["low"])) == (pytest.approx(0.3), 1, True)
+    more = pd.DataFrame([*made, {"rule": "asam-1.0", "seed": 1, "difference": 0.3}])
+    assert over_cells(more, ["rule"]) == pytest.approx(interval([0.275, 0.375]) | {"floor": math.nan}, nan_ok=True)
