@@ -12,6 +12,8 @@ from scipy.special import stdtrit
 Table = Any
 Row = Any
 
+FEWEST = 3  # seeds: a cell of fewer never decides
+
 
 def interval(values: Iterable[float]) -> dict[str, float]:
     """Return mean, standard deviation, the ends of the 95 % t-interval and the count of finite values."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table, interval
+from figures.tables.intervals import FEWEST, Table, interval
 from figures.tables.names import family
 
 SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "seed", "unlearn_seed")
@@ -59,13 +59,20 @@ def by_cell(differences: Table, keys: Sequence[str]) -> Table:
 
 
 def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
-    """Return the mean over cells, each counting once, and its 95 % t-interval over training seeds."""
+    """Return the mean over cells, each counting once, and its 95 % t-interval over training seeds.
+
+    Cells of fewer than `FEWEST` seeds decide nothing, here either: they count where there are no others.
+    """
     cells = by_seed(differences, keys).assign(all="cells")
-    return interval(by_seed(cells, ["all"])["difference"]) | {"floor": typical_floor(differences)}
+    enough = cells.groupby(list(keys))["seed"].transform("count") >= FEWEST
+    cells = cells[enough] if enough.any() else cells
+    return interval(by_seed(cells, ["all"], cell=keys)["difference"]) | {"floor": typical_floor(differences)}
 
 
-def by_seed(differences: Table, keys: Sequence[str]) -> Table:
+def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CELL) -> Table:
     """Return the mean over cells that `keys` do not tell apart, by training seed: `keys`, `seed` and `difference`.
+
+    `cell` names the columns that tell one cell from another, those of `keys` beside them.
 
     Of each cell its own mean `m_c` over seeds is taken away before a seed's cells are averaged, and the mean of the
     `m_c` is added after: `m + mean_c (d_cs - m_c)`. Otherwise a seed that lacks a cell, because others were run for
@@ -73,7 +80,7 @@ def by_seed(differences: Table, keys: Sequence[str]) -> Table:
     nothing of the scatter; where no cell has two, one row is left, whose interval nobody knows.
     """
     keys = list(keys)
-    cell = [*keys, *(name for name in CELL if name in differences and name not in keys)]
+    cell = [*keys, *(name for name in cell if name in differences and name not in keys)]
     table = differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index()
     own = table.groupby(cell, dropna=False, sort=False)["difference"]
     table = table.assign(level=own.transform("mean"), several=own.transform("count") > 1)

@@ -21,7 +21,7 @@ from figures.tables.cells import LANDSCAPE, alike, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
-from figures.tables.pairs import typical_floor
+from figures.tables.pairs import over_cells, typical_floor
 from figures.tables.records import Records, training_images
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
@@ -220,8 +220,9 @@ def outcomes(records: Records, study: str = "") -> Table:
     found = []
     for one in PREDICTIONS:
         seen = differences(rows, one)
-        cells = pd.DataFrame([interval(cell["difference"]) for _, cell in seen.groupby(["cell", *SAME[:2]])])
-        mean = interval(seen.groupby("seed")["difference"].mean()) if len(seen) else interval([])
+        keys = ["cell", *SAME[:2]]
+        cells = pd.DataFrame([interval(cell["difference"]) for _, cell in seen.groupby(keys)])
+        mean = over_cells(seen, keys) if len(seen) else interval([])
         verdict = judge(cells, sign=one.sign, overall=mean) if len(cells) else NOT_RUN
         head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
         numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}

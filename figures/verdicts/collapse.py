@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.cells import CELL, main_runs, unlearn_table
-from figures.tables.intervals import Table
+from figures.tables.intervals import FEWEST, Table
 from figures.tables.names import family
 from figures.tables.records import Records
-from figures.verdicts.judge import FEWEST, Finding
+from figures.verdicts.judge import Finding
 from repro.base.verdict import UNDECIDED, regime, verdict
 
 CLAIMED = ("sgd", "sam", "asam")  # from the first to collapse to the last

@@ -8,13 +8,12 @@ import pandas as pd
 
 from figures.catalogue import FIGURES
 from figures.tables.cells import main_study
-from figures.tables.intervals import Table, effect_text, interval, simultaneous
+from figures.tables.intervals import FEWEST, Table, effect_text, simultaneous
 from figures.tables.names import family, method_label
 from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.verdicts.collapse import sgd_collapses_first
 from figures.verdicts.judge import (
-    FEWEST,
     Assess,
     Finding,
     Item,
@@ -143,11 +142,12 @@ def sam_models_are_flatter(records: Records) -> Finding:
     """
     measures = [f"original_{BASIN.format(name)}" for name in SETS]
     runs, table, _ = main_study(records, *measures, "original_hessian_top", contrast="pretrain")
+    kept = ["pretrain", "difficulty", "seed"]
 
     def differences(metric: str) -> Table:
         # The original model does not depend on how it is unlearned later: one row a pretraining and seed.
         found = pretrain_differences(table, metric, rules=("sam", "asam"))
-        return found.drop_duplicates(["pretrain", "difficulty", "seed"])
+        return found.drop_duplicates(kept)[[*kept, "difference"]]
 
     name = lambda row: f"pretrained {row.pretrain}, loss on {row.set}"  # noqa: E731
     cells = pd.concat([differences(one).assign(set=SETS[place]) for place, one in enumerate(measures)])
@@ -177,7 +177,7 @@ def sgd_models_get_flatter(records: Records) -> Finding:
 
 def _flatness(cells: Table, beside: dict[str, Table], finding: Finding) -> Finding:
     """Return the finding with the other measures of flatness beside it; without the paper's own it is undecided."""
-    means = {name: interval(rows.groupby("seed")["difference"].mean()) for name, rows in beside.items() if len(rows)}
+    means = {name: over_cells(rows, ["pretrain", "difficulty"]) for name, rows in beside.items() if len(rows)}
     if cells.empty and not means:
         return Finding()
     texts = [f"{name}, smaller is flatter: {effect_text(one)} ({one['seeds']} seeds)" for name, one in means.items()]

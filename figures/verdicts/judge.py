@@ -10,14 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from figures.tables.intervals import Row, Table, effect_text, pooled_deviation, simultaneous
+from figures.tables.intervals import FEWEST, Row, Table, effect_text, pooled_deviation, simultaneous
 from figures.tables.pairs import by_cell, over_cells
 from figures.tables.records import Records
 from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, regime, verdict
 from repro.records.record import Record
 
 REPORTED, NOT_RUN = "reported", "not run"
-FEWEST = 3  # seeds: a cell of fewer never decides
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def numbers(effects: Table, overall: Any) -> str:
     few = int((~_decides(effects)).sum())
     silent = f", {few} of fewer than {FEWEST} seeds decide nothing" if few else ""
     ends = f"from {with_seeds(smallest)} to {with_seeds(largest)}"
-    return f"{mean} on average over {len(effects)} cells, {counts}{silent}; {ends}"
+    return f"{mean} on average over {len(effects) - few or len(effects)} cells, {counts}{silent}; {ends}"
 
 
 def with_seeds(row: Row) -> str:

@@ -89,6 +89,20 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
     assert stated.per_second == pytest.approx(25), "four times the pixels"
 
 
+def test_a_cards_rate_is_scaled_before_a_processors_however_large_the_network_there(store: Store) -> None:
+    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet50", precision="fp32"))
+    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 90, "device": "cpu"})
+    rows = [{"case": "resnet18/sgd", "images_per_second": 4000.0, "precision": "bf16"}]
+    store.save("benchmark", {"benchmark": "train_step", "device": "a card"}, result={"rows": rows})
+    unseen = Pace("cifar10", "resnet8", "bf16", 32)
+    scaled = Rates.known(store, store.records("benchmark")).of(unseen)
+    assert scaled is not None
+    assert (scaled.device, scaled.scaled) == ("a card", True)
+    alone = Rates.known(store).of(unseen)
+    assert alone is not None
+    assert alone.device == "cpu", "where nothing else is known"
+
+
 def test_hours_are_examples_over_their_rate_and_unknown_where_either_is() -> None:
     rate = Rate(2.0, "a record", "cpu", False)
     assert hours_at(Work("a", "pretrain", PACE, 1, 7200), rate) == 1.0

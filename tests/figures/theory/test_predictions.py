@@ -111,6 +111,13 @@ def test_the_mean_over_cells_is_judged_beside_them(unlearned: Make) -> None:
     assert verdict_of(made, "slower")["verdict"] == "holds in a regime"
 
 
+def test_a_seed_of_one_cell_alone_does_not_move_the_mean_over_cells(unlearned: Make) -> None:
+    made = [unlearned(half=2, seed=seed) for seed in range(4)]
+    made += [unlearned(half=2.2, rule="sam-0.1", seed=seed) for seed in range(3)]
+    made += [unlearned(half=3, rule="asam-1.0", seed=seed) for seed in range(4)]
+    assert verdict_of(made, "slower")["mean"] == pytest.approx((math.log(1.1) + math.log(1.5)) / 2)
+
+
 def test_a_run_that_never_forgets_counts_only_where_that_cannot_flatter_the_claim(unlearned: Make) -> None:
     # SAM never comes halfway: at least as slow as its whole length says.
     made = [unlearned(half=2, seed=seed) for seed in range(3)]

@@ -202,6 +202,20 @@ def test_finding_6a_compares_original_models_by_the_papers_measure(runs: Runs) -
     assert findings.sam_models_are_flatter(runs(swapped)).verdict == "contradicted"
 
 
+def test_finding_6a_counts_an_original_once_whichever_rule_its_landscape_stands_with(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    # Of seed 2 another rule's run has the landscape: three seeds of one original, not two cells of two and one.
+    levels = {"sgd": BASE, "sam-1": MORE}
+    records = records_of([
+        run(pretrain=pretrain, seed=seed, rule="sgd" if seed < 2 else "sam-1",
+            number=dict.fromkeys(flat(values), values[seed]) | {"original_hessian_top": -values[seed]})
+        for pretrain, values in levels.items() for seed in range(3)
+    ])  # fmt: skip
+    found = findings.sam_models_are_flatter(records)
+    assert (found.verdict, found.number.count(PLUS), found.number.count(MINUS)) == ("holds", 3, 1)
+
+
 def test_finding_6_is_undecided_without_the_papers_measure(runs: Runs) -> None:
     cells = [({"pretrain": "sgd"}, {"original_hessian_top": BASE, "hessian_top": LESS}),
              ({"pretrain": "sam-1"}, {"original_hessian_top": LESS, "hessian_top": LESS})]  # fmt: skip

@@ -88,18 +88,19 @@ def test_one_effect_stands_with_its_interval_and_seeds() -> None:
 def test_several_effects_are_counted_by_simultaneous_intervals_of_one_variance() -> None:
     # Pooled over both cells the deviation is 0.02 with 4 degrees of freedom: t(0.9875, 4) = 3.495, +-0.0404; by itself
     # cell a would have t(0.9875, 2) = 6.205, +-0.0717, and hold 0. Cell c, of two seeds, is shown and decides nothing.
-    cells = cell_differences([0.045, 0.065, 0.085], [0.08, 0.10, 0.12], [-0.9, -0.8])
+    cells = cell_differences([0.045, 0.065, 0.085], [0.081, 0.101, 0.121], [-0.9, -0.8])
     found = from_differences(cells[cells["cell"] != "c"], ["cell"], name, what="gain", runs=[])
     assert found.verdict == "holds"
     assert found.number == (
-        "gain: +0.083 [+0.033, +0.132] (3 seeds) on average over 2 cells, 2 above 0 and 0 below by simultaneous "
-        "intervals (pooled sd 0.020, 4 degrees of freedom); from +0.065 [+0.015, +0.115] (3 seeds) to +0.100 "
-        "[+0.050, +0.150] (3 seeds)"
+        "gain: +0.083 [+0.033, +0.133] (3 seeds) on average over 2 cells, 2 above 0 and 0 below by simultaneous "
+        "intervals (pooled sd 0.020, 4 degrees of freedom); from +0.065 [+0.015, +0.115] (3 seeds) to +0.101 "
+        "[+0.051, +0.151] (3 seeds)"
     )
     assert found.regime == "holds: cell a; cell b; on average"
     three = from_differences(cells, ["cell"], name, what="gain", runs=[])
     assert "2 above 0 and 0 below" in three.number
     assert "1 of fewer than 3 seeds decide nothing" in three.number
+    assert three.number.startswith("gain: +0.083 [+0.033, +0.133] (3 seeds) on average over 2 cells"), "nor in the mean"
     assert "fails" not in three.regime
 
 
