@@ -47,6 +47,8 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     average = re.search(r"doing nothing: (\S+) on average", found["Ask 8b"].number)
     assert average
     assert f"{average[1]} on average" in said[3]
+    assert f"{found['Finding 2'].effect} (Finding 2: {found['Finding 2'].verdict})" in said[4]
+    assert {run.config["dataset"] for run in found["Finding 2"].records} == {"cifar10"}
 
 
 def test_every_committed_record_matches_its_hash(tmp_path: Path) -> None:
