@@ -283,7 +283,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-predictions", "the predicted cells"), theme)
     figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
     for panel, measure in zip(axes[0], MEASURES, strict=True):
-        _panel(panel, data[data["measure"] == measure].iloc[::-1], theme)
+        _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)
         panel.set_xlabel(MEASURES[measure])
     outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
     runs = compared_runs(records, study) if seen else []
@@ -312,15 +312,17 @@ def main_study_name(records: Records) -> str:
     return max(within, key=within.__getitem__, default="")
 
 
-def _panel(axes: Any, part: Table, theme: Theme) -> None:
+def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
+    """Draw the predictions of one measure; the legend names what the whole figure has."""
     axes.axvline(0, color=theme.ink, linewidth=0.8)
     looks = {"expected_": ("theory, two-layer network", 0.15, theme.lines("sgd") | {"marker": "D"}),
              "": ("observed, NegGrad on images", -0.15, theme.lines("sam") | {"marker": "o"})}  # fmt: skip
-    for name, _, look in looks.values():
-        axes.plot([], [], label=name, **look | {"linestyle": "none"})
+    for prefix, (name, _, look) in looks.items():
+        if whole.get(f"{prefix}mean", pd.Series(dtype=float)).notna().any():
+            axes.plot([], [], label=name, **look | {"linestyle": "none"})
     for place, (_, row) in enumerate(part.iterrows()):
-        axes.annotate("", (0.06 * row["sign"] + 0.5, place), (0.5, place), xycoords=("axes fraction", "data"),
-                      arrowprops={"arrowstyle": "->", "color": theme.ink, "alpha": 0.25})  # fmt: skip
+        axes.annotate("", (0, place), (18 * row["sign"], 0), textcoords="offset points",
+                      arrowprops={"arrowstyle": "<-", "color": theme.ink, "alpha": 0.4})  # fmt: skip
         for prefix, (_, shift, look) in looks.items():
             mean = row.get(f"{prefix}mean", np.nan)
             if not np.isfinite(mean):
