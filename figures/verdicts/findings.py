@@ -124,15 +124,23 @@ def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
 def sam_lowers(records: Records, measures: Sequence[str]) -> Finding:
     """Judge finding (5): a metric under SAM or ASAM minus under SGD, after unlearning.
 
+    The claim is about the number; what is wanted is the retrained model's, so the distance to it stands beside.
+
     Args:
         records: what there is.
         measures: names of the metric, in order of preference; the first one measured is judged.
     """
     runs, table, metric = main_study(records, *measures)
     differences = rule_differences(table, metric, rules=("sam", "asam"))
-    name = lambda row: f"{row.rule}, {method_label(row.method)}"  # noqa: E731
+    keys, name = ["method", "rule"], lambda row: f"{row.rule}, {method_label(row.method)}"
     what = f"{metric} minus that of SGD"
-    return from_differences(differences, ["method", "rule"], name, what=what, runs=runs, sign=-1)
+    finding = from_differences(differences, keys, name, what=what, runs=runs, sign=-1)
+    if differences.empty or f"retrained_{metric}" not in table:
+        return finding
+    away = (table[metric].astype(float) - table[f"retrained_{metric}"].astype(float)).abs()
+    nearer = over_cells(rule_differences(table.assign(away=away), "away", rules=("sam", "asam")), keys)
+    beside = f"distance to that of the retrained model, minus SGD's: {effect_text(nearer)} ({nearer['seeds']} seeds)"
+    return replace(finding, number=f"{finding.number}; beside it, not deciding: {beside}")
 
 
 def sam_models_are_flatter(records: Records) -> Finding:
