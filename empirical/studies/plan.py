@@ -269,6 +269,9 @@ def passes_of(label: str, epochs: int) -> int:
 
 
 def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[Record]:
-    """Return the finished cells of a recipe, from the store or the committed studies, whichever study ran them."""
-    found = (finished.find(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime))
+    """Return the runs of a recipe's cells, from the store or the committed studies, whichever study ran them.
+
+    A run that lacks some of its cell's metrics is among them: its other numbers stand, and the rest can be measured.
+    """
+    found = (finished.look(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime))
     return [record for record in found if record is not None]

@@ -140,7 +140,10 @@ def sam_lowers(records: Records, measures: Sequence[str]) -> Finding:
     away = (table[metric].astype(float) - table[f"retrained_{metric}"].astype(float)).abs()
     nearer = over_cells(rule_differences(table.assign(away=away), "away", rules=("sam", "asam")), keys)
     beside = f"distance to that of the retrained model, minus SGD's: {effect_text(nearer)} ({nearer['seeds']} seeds)"
-    return replace(finding, number=f"{finding.number}; beside it, not deciding: {beside}")
+    way = {-1: "nearer to", 1: "farther from"}.get(side(nearer))
+    where = [finding.regime, f"SAM's number is on average {way} the retrained model's than SGD's" if way else ""]
+    number = f"{finding.number}; beside it, not deciding: {beside}"
+    return replace(finding, number=number, regime=". ".join(filter(None, where)))
 
 
 def sam_models_are_flatter(records: Records) -> Finding:

@@ -162,7 +162,7 @@ class Verdict:
         where = f" on `{self.study()}`" if self.study() else ""
         said += f" Effect{where}: {self.finding.effect}." if self.finding.effect else ""
         cells = _short(self.finding.regime[:1].upper() + self.finding.regime[1:], SCOPE)
-        return said + (f" {cells}." if cells else "")
+        return said + (f" {cells}" + "." * (not cells.endswith("…")) if cells else "")
 
 
 def assess(records: Records) -> list[Verdict]:

@@ -134,6 +134,14 @@ def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(r
     assert len(found) == 3
 
 
+def test_a_cell_that_lacks_one_of_its_metrics_counts_with_the_numbers_it_has(recipe: Recipe, store: Store) -> None:
+    one = recipe.select(["rule=sgd", "method=neggrad"])
+    run_grid(one, store, runtime=CPU)
+    more = replace(one, defaults={**one.defaults, "metrics": [*one.cells()[0].metrics, "hessian"]})
+    assert [row.done for row in planned(more, store).rows] == [False]
+    assert [record.run_id for record in finished(more, store)] == [store.records("unlearn")[0].run_id]
+
+
 @pytest.fixture
 def choosing(recipe: Recipe) -> Recipe:
     """The tiny study with its rate left open, and a block that names its own."""

@@ -84,6 +84,8 @@ BUGS = [
      'both[(both["high_forget"] < 0) & (both["low_tow"] > 0)]', "tests/figures/verdicts/test_findings.py"),
     ("figures/verdicts/findings.py", "keys, name, what=what, runs=runs, sign=-1)",
      "keys, name, what=what, runs=runs)", "tests/figures/verdicts/test_findings.py"),
+    ("figures/verdicts/findings.py", '{-1: "nearer to", 1: "farther from"}', '{1: "nearer to", -1: "farther from"}',
+     "tests/figures/verdicts/test_findings.py"),
     ("figures/verdicts/findings.py", 'rule_differences(table.assign(away=away), "away", rules',
      "rule_differences(table.assign(away=away), metric, rules", "tests/figures/verdicts/test_findings.py"),
     ("figures/verdicts/asks.py", 'both["tow"] - both["tow_low"]', 'both["tow_low"] - both["tow"]',

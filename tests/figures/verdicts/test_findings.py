@@ -190,6 +190,7 @@ def test_finding_5_says_beside_which_rule_is_nearer_to_the_retrained_model(runs:
     found = findings.sam_lowers(records, findings.MIA)
     beside = f"distance to that of the retrained model, minus SGD's: {MINUS}"
     assert (found.verdict, found.number.partition("beside it, not deciding: ")[2]) == ("contradicted", beside)
+    assert found.regime.endswith(". SAM's number is on average nearer to the retrained model's than SGD's")
     alone = study(runs, sgd={"mia_correctness": BASE}, sam_1={"mia_correctness": MORE})
     assert "beside it" not in findings.sam_lowers(alone, findings.MIA).number
 
