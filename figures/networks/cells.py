@@ -155,6 +155,10 @@ def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> l
         if not row["seeds"]:
             axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
                       transform=axes.get_xaxis_transform())  # fmt: skip
+    names = {f"after {rule_label(name)}" for name in rows["pretrain"]}
+    for ends in [ends for region, ends in slots.regions.items() if region not in names]:
+        axes.text(sum(ends) / 2, 0.5, "not run", ha="center", va="center", fontsize=7,
+                  transform=axes.get_xaxis_transform())  # fmt: skip
     parts = rows.groupby("pretrain", sort=False)
     lines = [_references(axes, metric, part, slots.regions[f"after {rule_label(name)}"], theme) for name, part in parts]
     return [summary, *(line for found in lines for line in found)]

@@ -108,6 +108,8 @@ def _panel(axes: Any, what: tuple[Table, str, Slots], floor: dict[str, float] | 
         if not row["seeds"]:
             axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
                       transform=axes.get_xaxis_transform())  # fmt: skip
+    if summary.empty:
+        axes.text(0.5, 0.5, "not run", ha="center", va="center", fontsize=7, transform=axes.transAxes)
     floor_band(axes, floor, theme)
     if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
         axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)

@@ -55,6 +55,21 @@ def test_a_cell_is_beside_the_models_of_its_own_pretraining_rule(run: Make, reco
     assert end <= start
 
 
+@pytest.mark.parametrize(("draw", "panels"), [(draw_tow, 1), (draw_accuracies, 3)])
+def test_a_forget_set_without_runs_after_a_pretraining_rule_says_so(
+    runs: Callable[..., Records], draw: Any, panels: int
+) -> None:
+    """After SAM only the high set was run: of the low one its panel, or its part of a panel, says "not run"."""
+    numbers = {name: [0.5, 0.6] for name in ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")}
+    cells = [{"pretrain": "sgd", "difficulty": "low"}, {"pretrain": "sgd", "difficulty": "high"},
+             {"pretrain": "sam-0.1", "difficulty": "high"}]  # fmt: skip
+    figure: Any = draw(runs([(cell, numbers) for cell in cells]), Theme()).figure
+    silent = [panel for panel in figure.axes for text in panel.texts if text.get_text() == "not run"]
+    assert len(silent) == panels
+    whole = draw(runs([(cell, numbers) for cell in cells[:2]]), Theme()).figure
+    assert not [text for panel in whole.axes for text in panel.texts if text.get_text() == "not run"]
+
+
 def test_a_retrained_model_is_no_method_where_it_is_what_others_are_held_against(
     run: Make, records_of: Callable[..., Records]
 ) -> None:
