@@ -36,6 +36,8 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     keys = list(dict.fromkeys(name for name in (*SAME, other) if name in table and name != column))
     if table.empty or metric not in table:
         return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
+    # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
+    table = table[table["method"] != "retrain"]
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
     rows = table[families.isin(rules)]

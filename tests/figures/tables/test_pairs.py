@@ -58,6 +58,13 @@ def test_a_pretraining_rule_is_compared_with_the_same_unlearning_rule(runs: Call
     )
 
 
+def test_retraining_is_no_method_that_a_pretraining_rule_could_improve(runs: Callable[..., Records]) -> None:
+    cells = [({"method": method, "pretrain": pretrain}, {"tow": SGD}) for method in ("neggrad", "retrain")
+             for pretrain in ("sgd", "sam-0.1")]  # fmt: skip
+    found = pretrain_differences(table(runs, cells), "tow", rules=["sam"])
+    assert set(found["method"]) == {"neggrad"}
+
+
 def test_a_number_that_is_missing_on_one_side_gives_no_difference(runs: Callable[..., Records]) -> None:
     both = table(runs, [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1"}, {"tow": SAM})])
     both["tow"] = both["tow"].mask((both["rule"] == "sgd") & (both["seed"] == 1))
