@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from empirical.registry import dataset, forget_set, model_weights, needs_shadows
 from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
-from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
+from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, altered, config_for
 from empirical.studies.cost import Rates, Work, hours_at, makespan, pace_of
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.recipe import Recipe
@@ -273,5 +273,12 @@ def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list
 
     A run that lacks some of its cell's metrics is among them: its other numbers stand, and the rest can be measured.
     """
-    found = (finished.look(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime))
-    return [record for record in found if record is not None]
+    cells = with_data(recipe.settled(finished, runtime), runtime)
+    found = ((cell, finished.look(KIND, cell)) for cell in cells)
+    return [record for cell, record in found if record and _stands(record, cell)]
+
+
+def _stands(record: Record, cell: RunConfig) -> bool:
+    """Return whether the numbers that a run has are measured as its cell asks."""
+    there = tuple(name for name in cell.metrics if name in record.result.get("evaluations", {}))
+    return complete(record, altered(cell, metrics=there) if there else cell)

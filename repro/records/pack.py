@@ -70,10 +70,12 @@ def packed_with(path: Path, records: Iterable[Record]) -> list[Record]:
     Raises:
         IntegrityError: when the pack is damaged.
     """
+    if not path.exists():
+        return list(records)
     known = PackedStore(path)
-    if faults := known.verify() if path.exists() else []:
+    if faults := known.verify():
         raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
-    found = {record.run_id: record for record in known.records()} if path.exists() else {}
+    found = {record.run_id: record for record in known.records()}
     for record in records:
         if record.run_id not in found or _measured(record) >= _measured(found[record.run_id]):
             found[record.run_id] = record

@@ -138,8 +138,14 @@ def test_a_cell_that_lacks_one_of_its_metrics_counts_with_the_numbers_it_has(rec
     one = recipe.select(["rule=sgd", "method=neggrad"])
     run_grid(one, store, runtime=CPU)
     more = replace(one, defaults={**one.defaults, "metrics": [*one.cells()[0].metrics, "hessian"]})
-    assert [row.done for row in planned(more, store).rows] == [False]
-    assert [record.run_id for record in finished(more, store)] == [store.records("unlearn")[0].run_id]
+    [row] = planned(more, store).rows
+    assert not row.done
+    [record] = store.records("unlearn")
+    assert [one.run_id for one in finished(more, store)] == [record.run_id]
+    halves = replace(more, defaults={**more.defaults, "rows_measured": "report"})
+    assert finished(halves, store) == [], "measured on other rows than the cell asks for"
+    store.save("unlearn", row.cell, result={"error": "broken"}, status="failed")
+    assert finished(more, store) == [], "an error has no numbers"
 
 
 @pytest.fixture

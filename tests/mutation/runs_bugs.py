@@ -372,8 +372,8 @@ BUGS = [
     (PACK, "return any(kind in kinds for kind in said)", "return False", IN_STORE),
     (
         PACK,
-        "for record in known.records()} if path.exists() else {}",
-        "for record in ()}",
+        "found = {record.run_id: record for record in known.records()}",
+        "found = {}",
         "tests/repro/test_export.py -k 'another_store'",
     ),
     (
@@ -390,7 +390,7 @@ BUGS = [
     ),
     (
         PACK,
-        "if faults := known.verify() if path.exists() else []:",
+        "if faults := known.verify():",
         "if faults := []:",
         "tests/repro/test_export.py -k 'another_store'",
     ),
