@@ -47,6 +47,21 @@ def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
     axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
 
 
+def note(axes: "Axes", x: float, text: str, *, relative: bool = False, upright: bool = False) -> None:
+    """Write why there is no mark ("diverged", "not run") halfway up a panel.
+
+    Args:
+        axes: the panel.
+        x: position on the horizontal axis.
+        text: a word or two.
+        relative: `x` is a share of the panel's width.
+        upright: written from the bottom up, where neighbours are close.
+    """
+    transform = axes.transAxes if relative else axes.get_xaxis_transform()
+    turn = 90 if upright else 0
+    axes.text(x, 0.5, text, rotation=turn, ha="center", va="center", fontsize=7, transform=transform)
+
+
 def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
     """Draw a mean as a line and its 95 % interval as a band of the same colour.
 

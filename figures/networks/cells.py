@@ -8,7 +8,7 @@ import pandas as pd
 
 from figures.catalogue import PAPER_GRID, WHOLE_STUDY, lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import estimate, fit_to_values, panel_grid, rule_key, spread_note
+from figures.drawing.panels import estimate, fit_to_values, note, panel_grid, rule_key, spread_note
 from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import main_runs, numbers_with, run_caption, seed_range, unlearn_table
@@ -153,12 +153,10 @@ def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> l
         look = theme.lines(row["rule"]) | {"markersize": 3.4}
         estimate(axes, place, row, seeds=seeds.get(tuple(row[name] for name in KEYS), ()), **look)
         if not row["seeds"]:
-            axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+            note(axes, place, "diverged", upright=True)
     names = {f"after {rule_label(name)}" for name in rows["pretrain"]}
     for ends in [ends for region, ends in slots.regions.items() if region not in names]:
-        axes.text(sum(ends) / 2, 0.5, "not run", ha="center", va="center", fontsize=7,
-                  transform=axes.get_xaxis_transform())  # fmt: skip
+        note(axes, sum(ends) / 2, "not run")
     parts = rows.groupby("pretrain", sort=False)
     lines = [_references(axes, metric, part, slots.regions[f"after {rule_label(name)}"], theme) for name, part in parts]
     return [summary, *(line for found in lines for line in found)]

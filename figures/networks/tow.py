@@ -6,7 +6,16 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import FLOOR_NOTE, estimate, fit_to_values, floor_band, panel_grid, rule_key, spread_note
+from figures.drawing.panels import (
+    FLOOR_NOTE,
+    estimate,
+    fit_to_values,
+    floor_band,
+    note,
+    panel_grid,
+    rule_key,
+    spread_note,
+)
 from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
 from figures.networks.cells import KEYS, missing_cells
@@ -106,10 +115,9 @@ def _panel(axes: Any, what: tuple[Table, str, Slots], floor: dict[str, float] | 
         chosen = (cells["method"] == row["method"]) & (cells["rule"] == row["rule"])
         estimate(axes, place, row, seeds=cells[metric][chosen].dropna(), **theme.lines(row["rule"]), markersize=3.6)
         if not row["seeds"]:
-            axes.text(place, 0.5, "diverged", rotation=90, ha="center", va="center", fontsize=7,
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+            note(axes, place, "diverged", upright=True)
     if summary.empty:
-        axes.text(0.5, 0.5, "not run", ha="center", va="center", fontsize=7, transform=axes.transAxes)
+        note(axes, 0.5, "not run", relative=True)
     floor_band(axes, floor, theme)
     if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
         axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
