@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from empirical.settings.run_config import RunConfig
+from repro.base.settings import reject
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,16 @@ PLANS = {
 }  # fmt: skip
 
 
-def augmentation(config: RunConfig) -> Augment:
-    """Return the training augmentation; D2 adds RandAugment."""
+def augmentation(config: RunConfig, dtype: torch.dtype) -> Augment:
+    """Return the training augmentation of images of a type; D2 adds RandAugment.
+
+    Raises:
+        ConfigError: when RandAugment would round images that are no whole numbers in [0, 255].
+    """
     plan = PLANS[config.augment]
+    if config.fidelity.randaugment and dtype != torch.uint8:
+        remedy = f"{str(dtype).removeprefix('torch.')} images would be rounded; set switches to randaugment=false"
+        raise reject("randaugment", True, "false but on uint8 images", remedy)
     return replace(plan, randaugment=(2, 15)) if config.fidelity.randaugment else plan
 
 

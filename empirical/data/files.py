@@ -20,6 +20,7 @@ from repro.records.shipped import cache_folder
 
 IMAGES, LABELS = ("img", "image"), ("label", "fine_label")  # the columns of a hub's file
 LARGEST_LABEL = 2**20
+DECODING = 2  # counts up when the same bytes give other pixels, so that no cache answers for the way before
 
 
 def decoded(path: Path) -> tuple[Tensor, Tensor]:
@@ -29,7 +30,7 @@ def decoded(path: Path) -> tuple[Tensor, Tensor]:
         IntegrityError: when the file is truncated, or a row's image cannot be decoded; names file and row.
         ConfigError: when it has no image or label column.
     """
-    cached = cache_folder() / f"{file_digest(path)}.sealed"
+    cached = cache_folder() / f"{file_digest(path)}-{DECODING}.sealed"
     kept = read_sealed(cached)
     if kept is not None:
         with np.load(io.BytesIO(kept), allow_pickle=False) as archive:
@@ -96,9 +97,24 @@ def decode_image(data: bytes, where: str) -> np.ndarray:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+            return np.asarray(as_rgb(image)).transpose(2, 0, 1)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, TypeError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{where}: the image cannot be decoded ({str(error)[:80]})") from error
+
+
+def as_rgb(image: Any) -> Any:
+    """Return a Pillow image with three colours of 8 bits; grey of 16 is scaled, where Pillow would cut it off at 255.
+
+    Raises:
+        ValueError: for whole or real numbers of 32 bits, whose range no file names.
+    """
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise ValueError(f"mode {image.mode}, 32 bits a pixel: must have 8 or 16")
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _keep(path: Path, **arrays: np.ndarray) -> None:

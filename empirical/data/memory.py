@@ -2,12 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    default_collate,
+    default_convert,
+)
 
 from empirical.data.images import ImageSet
 from repro.base.settings import reject
@@ -54,17 +64,37 @@ class ListedImages:
 
 
 def as_dataset(examples: Any, name: str) -> Any:
-    """Return the dataset of a `DataLoader`, or the dataset itself.
+    """Return the dataset of a `DataLoader`, or the dataset itself; of a `SubsetRandomSampler`, the rows it draws from.
 
     Raises:
-        ConfigError: when it has no length, or no example.
+        ConfigError: when it has no length, or no example, or a loader does more than batch its dataset.
     """
-    dataset: Dataset[Any] = examples.dataset if isinstance(examples, DataLoader) else examples
+    dataset: Dataset[Any] = _loaded(examples, name) if isinstance(examples, DataLoader) else examples
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise reject(name, type(examples).__name__, "a Dataset with a length, or a DataLoader of one")
     if not len(dataset):  # type: ignore[arg-type]
         raise reject(name, "empty", "at least one example")
     return dataset
+
+
+def _loaded(loader: DataLoader[Any], name: str) -> Dataset[Any]:
+    """Return what a loader reads, once each and as the dataset gives it.
+
+    Raises:
+        ConfigError: when it reads anything else: its own choice of rows, weights, a share, batches put together.
+    """
+    sampler, batches, whole = loader.sampler, loader.batch_sampler, cast(Any, loader.dataset)
+    remedy = "give the dataset, or a Subset of it"
+    plain = batches is None or (type(batches) is BatchSampler and batches.sampler is sampler)
+    if not plain or loader.collate_fn not in (default_collate, default_convert):
+        part = "collate_fn" if plain else "batch_sampler"
+        raise reject(f"{part} of {name}", type(getattr(loader, part)).__name__, "torch's own", remedy)
+    if isinstance(sampler, SubsetRandomSampler):
+        return Subset(whole, list(sampler.indices))
+    every = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
+    if hasattr(whole, "__getitem__") and not (every and len(cast(Any, sampler)) == len(whole)):
+        raise reject(f"sampler of {name}", type(sampler).__name__, "one that reads every example once", remedy)
+    return whole
 
 
 def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:

@@ -3,6 +3,7 @@
 A random crop is drawn before the epoch like every other random choice, so that it depends on nobody's turn.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from empirical.augmentation.augment import boxes
+from empirical.data.files import as_rgb
+from empirical.data.files import decode_image as by_pillow
 from repro.base.errors import IntegrityError
 
 AHEAD = 3  # batches that each reader has ready
@@ -146,7 +149,7 @@ def scaled(image: Any, size: int, short: int = 0) -> np.ndarray:
     scale = (short or size) / min(image.size)
     width, height = (max(size, round(edge * scale)) for edge in image.size)
     left, top = (width - size) // 2, (height - size) // 2
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    resized = as_rgb(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized.crop((left, top, left + size, top + size))).transpose(2, 0, 1).copy()
 
 
@@ -172,10 +175,8 @@ def decoded(path: Path) -> Tensor:
     """Return a whole image file as `(3, h, w)` uint8, by torch's decoder, or by Pillow what that does not know."""
     from torchvision.io import ImageReadMode, decode_image
 
-    try:
-        return decode_image(str(path), mode=ImageReadMode.RGB)
-    except RuntimeError:
-        from empirical.data.files import decode_image as by_pillow
-
-        whole = by_pillow(path.read_bytes(), f"{path.parent.name}/{path.name}")
-        return torch.from_numpy(whole.copy())
+    with contextlib.suppress(RuntimeError):
+        whole = decode_image(str(path), mode=ImageReadMode.RGB)
+        if whole.dtype == torch.uint8:
+            return whole
+    return torch.from_numpy(by_pillow(path.read_bytes(), f"{path.parent.name}/{path.name}").copy())

@@ -14,13 +14,13 @@ from empirical.data.forget import Split
 from empirical.data.memory import as_dataset, listed, memory_set
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import model_outputs
-from empirical.models.network import Network
-from empirical.models.plain import Wrapped
+from empirical.models.network import Network, drawing_from
+from empirical.models.plain import Wrapped, composed, evaluating
 from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import numbers_of
 from empirical.runs.unlearning import Unlearning
 from empirical.settings.keys import absent_metrics, ordered_metrics
-from empirical.settings.run_config import RunConfig
+from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
 from repro.base.settings import build, reject
 
@@ -59,8 +59,10 @@ def unlearn(
     own = {"batch_size": retain.batch_size} if isinstance(retain, DataLoader) and retain.batch_size else {}
     config = memory_config(method=method, rule=rule, **{**own, **settings})
     check_cell(config)
+    if config.method == "retrain":
+        raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
     held, labels = listed(("retain", retain), ("forget", forget))
-    networks = [network_of(copy.deepcopy(model), held) for _ in range(2)]
+    networks = [network_of(copy.deepcopy(model), held, precision=config.precision) for _ in range(2)]
     images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
     work: Any = held
     unlearning = Unlearning(config, images, work, split_of(retain, len(labels)))
@@ -85,54 +87,62 @@ def evaluate(
         original: the model before unlearning; without it, the unlearned one takes its place and is not reported.
         retrained: the model trained on the retain set alone, which others are held against.
         **settings: `metrics`, names of metrics (those they need are measured, too); their settings, such as
-            `landscape_points`; `seed`.
+            `landscape_points`, `rows_measured`; `seed`.
     """
-    config = memory_config(retrain="pretrain" if retrained else "none", **settings)
+    config = altered(memory_config(**settings), retrain="pretrain" if retrained else "none")
     train, seen = listed(("retain", retain), ("forget", forget)), listed(("test", test))
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
-    networks = {role: network_of(model, train[0]) for role, model in models.items() if model is not None}
+    given = {role: model for role, model in models.items() if model is not None}
+    networks = {role: network_of(model, train[0], precision=config.precision) for role, model in given.items()}
     images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
     split = split_of(retain, len(train[1]))
-    outputs = {role: model_outputs(network, images, split=split) for role, network in networks.items()}
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
     reach["initial"] = reach["original"]
     reach["random"] = lambda: fresh(networks["unlearned"], config.seed)
     held: Any = train[0]
-    evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed)
     absent = absent_metrics(config)
     found: dict[str, Any] = {}
-    for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
-        evaluation.result.update(found)
-        numbers, arrays = numbers_of(name, evaluation)
-        found |= numbers | arrays
+    with evaluating(*given.values()):
+        outputs = {role: model_outputs(network, images, split=split) for role, network in networks.items()}
+        evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed).as_asked()
+        for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
+            evaluation.result.update(found)
+            numbers, arrays = numbers_of(name, evaluation)
+            found |= numbers | arrays
     if original is None:
         found = {name: value for name, value in found.items() if "original" not in name.split("_")}
     return found | ({"absent_metrics": absent} if absent else {})
 
 
+# What says where images, forget rows and the other models come from: here they are given.
+GIVEN = {
+    "dataset", "dataset_options", "n_train", "n_test", "data", "corruption", "difficulty", "forget_fraction",
+    "forget_class", "forget_index", "forget_seed", "scores", "subsets", "subset_model", "subset_epochs", "model",
+    "original", "pretrain", "retrain", "trajectory",
+}  # fmt: skip
+
+
 def memory_config(**settings: Any) -> RunConfig:
-    """Return the settings of a run on images in memory: none of those that say where images come from."""
-    fixed = {"dataset", "dataset_options", "n_train", "n_test", "model", "difficulty", "data", "original"} & set(
-        settings
-    )
-    if fixed:
-        raise reject(sorted(fixed)[0], settings[sorted(fixed)[0]], "left out: the model and the images are given")
+    """Return the settings of a run on models and images in memory: none of those that say where these come from."""
+    for name in sorted(GIVEN & set(settings)):
+        raise reject(name, settings[name], "left out: the models and the images are given")
+    if settings.get("precision") == "fp64":
+        raise reject("precision", "fp64", "fp32 or bf16", "give `model.double()`")
     return build(RunConfig, {"augment": "none", "method": "neggrad", **settings})
 
 
-def network_of(model: nn.Module, images: Any) -> Network:
-    """Return a model whose images enter as they are; one without `features` and `head` is wrapped.
+def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Network:
+    """Return a model whose images enter as they are; one without `features` and `head` of its own is wrapped.
 
     Raises:
         ConfigError: when it is no module with weights.
     """
     if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
         raise reject("model", type(model).__name__, "an nn.Module with weights")
-    channels = images.shape[1]
-    known = callable(getattr(model, "features", None)) and callable(getattr(model, "head", None))
-    weight = next(model.parameters())
-    inner = model if known else Wrapped(model, images[slice(0, 2)].to(weight.device, weight.dtype))
-    return Network(inner, (0.0,) * channels, (1.0,) * channels)
+    channels, weight = images.shape[1], next(model.parameters())
+    example = images[slice(0, 2)].to(weight.device, weight.dtype)
+    inner = model if composed(model, example) else Wrapped(model, example)
+    return Network(inner, (0.0,) * channels, (1.0,) * channels, precision=precision)
 
 
 def plain_model(network: Network) -> nn.Module:
@@ -143,8 +153,8 @@ def plain_model(network: Network) -> nn.Module:
 @torch.no_grad()
 def classes_of(network: Network, images: Any) -> int:
     """Return how many classes a model tells apart."""
-    network.model.eval()
-    return network.outputs(images[slice(0, 2)].to(network.device))[0].shape[1]
+    with evaluating(network.model):
+        return network.outputs(images[slice(0, 2)].to(network.device))[0].shape[1]
 
 
 def split_of(retain: Any, total: int) -> Split:
@@ -155,12 +165,17 @@ def split_of(retain: Any, total: int) -> Split:
 
 
 def fresh(network: Network, seed: int) -> Network:
-    """Return the network with weights drawn anew where its layers know how, as a model that never learned."""
+    """Return the network with weights drawn anew, as a model that never learned.
+
+    A layer that knows how draws its own; of any other the weights are shuffled, which leaves their scale alone.
+    """
     other = network.copy()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawing_from(seed), torch.no_grad():
         for module in other.model.modules():
-            reset: Any = getattr(module, "reset_parameters", None)
+            reset: Any = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if callable(reset):
                 reset()
+                continue
+            for weight in module.parameters(recurse=False):
+                weight.copy_(weight.flatten()[torch.randperm(weight.numel()).to(weight.device)].view_as(weight))
     return other

@@ -71,7 +71,7 @@ def validation_accuracy(evaluation: Evaluation) -> float:
     rows = evaluation.split.validation
     logits = evaluation.outputs["original"].train.pick(rows).logits
     if evaluation.config.fidelity.validation_images == "train":
-        augment = augmentation(evaluation.config)
+        augment = augmentation(evaluation.config, evaluation.trained_on.dtype)
         images = evaluation.trained_on[torch.from_numpy(rows).to(evaluation.trained_on.device)]
         generator = torch.Generator().manual_seed(evaluation.seed)
         draws = torch.rand(len(rows), augment.columns, generator=generator).to(images.device)

@@ -104,6 +104,13 @@ class Evaluation:
         outputs = {role: ModelOutputs(train, test.pick(seen.test)) for role, (train, test) in self.outputs.items()}
         return replace(self, images=images, split=replace(self.split, forget=seen.forget), outputs=outputs)
 
+    def as_asked(self) -> "Evaluation":
+        """Return the evaluation of the images that its config names: all of them, or a half."""
+        part = self.config.rows_measured
+        if part == "all":
+            return self
+        return self.only(measured(part, self.split.forget, self.images.test_labels.numpy()))
+
     def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
         """Yield (name, outputs, labels) of the retain, forget and test set of a model."""
         train, test = self.outputs[role]

@@ -176,9 +176,10 @@ def _outputs(network: Network, images: Tensor, rows: np.ndarray | None, folder: 
     start = 0
     for chunk in images.split(BATCH):
         scores, seen = network.outputs(chunk.to(network.device))
+        answers = (scores if scores.element_size() > 2 else scores.float()).cpu().numpy()  # numpy has no bfloat16
         if held is None:
-            held = _room((len(images), scores.shape[1]), scores.cpu().numpy().dtype, folder)
-        held[start : start + len(chunk)] = scores.cpu().numpy()
+            held = _room((len(images), answers.shape[1]), answers.dtype, folder)
+        held[start : start + len(chunk)] = answers
         kept = _within(rows, start, len(chunk))
         features.append(seen[torch.from_numpy(kept).to(seen.device)].float().cpu().numpy())
         start += len(chunk)

@@ -8,10 +8,11 @@ import torch
 
 from empirical.methods.retain import Finetune
 from empirical.metrics.evaluation import Evaluation, prefix
-from empirical.models.network import Network, accuracy
+from empirical.models.network import Network, accuracy, drawing_from
 from empirical.training.batches import Arranger, Segment, row_sets
 from empirical.training.rules import Plain
 from empirical.training.step import Stage, Step
+from repro.records.identity import derive_seed
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate
@@ -49,7 +50,8 @@ def relearn(evaluation: Evaluation, network: Network) -> list[float]:
         if place == 0:
             orders = Arranger(evaluation.seed, 3, copied.device).arrange(segment, "relearning", epoch)
         copied.model.train()
-        step({"retain": orders["retain"].batch(images.train_images, place)})
+        with drawing_from(derive_seed(evaluation.seed, "relearning", number)):
+            step({"retain": orders["retain"].batch(images.train_images, place)})
         if number + 1 in STEPS:
             curve.append(forget_accuracy(copied, evaluation, forget))
     return curve

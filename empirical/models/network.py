@@ -111,6 +111,14 @@ def count_parameters(model: nn.Module) -> int:
 
 
 @contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Let what draws from torch's own generator (new weights, dropout) follow from a seed inside the block."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Keep BatchNorm's running statistics (and batch count) still while batches still normalize themselves."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]

@@ -1,12 +1,38 @@
 """Any classifier as the pipeline sees a model: with `features(x)` and `head`, whose composition is the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from repro.base.settings import reject
+
+
+@torch.no_grad()
+def composed(model: Any, example: Tensor) -> bool:
+    """Return whether a model has `features` and `head` whose composition is its answer to a batch of images."""
+    if not callable(getattr(model, "features", None)) or not callable(getattr(model, "head", None)):
+        return False
+    with evaluating(model):
+        try:
+            return torch.equal(model.head(model.features(example)), model(example))
+        except (RuntimeError, TypeError, ValueError):  # by chance parts of these names: layers lie between them
+            return False
+
+
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """Put models into evaluation mode inside the block; afterwards each of their parts is in the mode it was in."""
+    modes = {module: module.training for model in models for module in model.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 class Wrapped(nn.Module):
@@ -36,11 +62,8 @@ class Wrapped(nn.Module):
 
     @torch.no_grad()
     def _answer(self, images: Tensor) -> Tensor:
-        was_training = self.model.training
-        self.model.eval()
-        found = self.model(images)
-        self.model.train(was_training)
-        return found
+        with evaluating(self.model):
+            return self.model(images)
 
     @torch.no_grad()
     def _ends_with(self, layer: nn.Linear, images: Tensor, logits: Tensor) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from empirical.metrics.evaluation import Evaluation, measured
+from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import ModelOutputs, featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import load
@@ -81,14 +81,11 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     shared = (*trained, experiment.split.identity, config.n_test)
     plane = (config.landscape_points, config.landscape_images, config.landscape_radius)
     settings = (config.fidelity, config.attack_size, *plane)
-    whole = Evaluation(
+    return Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
         shadows=SubsetModels(config_for(config), workspace.alone()).shadows,
         key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
-    )  # fmt: skip
-    if config.rows_measured == "all":
-        return whole
-    return whole.only(measured(config.rows_measured, experiment.split.forget, images.test_labels.numpy()))
+    ).as_asked()  # fmt: skip
 
 
 def _network(stage: Trained) -> Network:

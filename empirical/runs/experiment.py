@@ -186,7 +186,7 @@ class Experiment:
             legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
             rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
             begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
-            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config), seed,
+            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
                          later=dict(zip(begins, later, strict=True)))  # fmt: skip
 
         return workspace.remember(key.id, lambda: trained(workspace, key, start=start, stage=stage))

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from empirical.data.images import ImageSet
-from empirical.models.network import Network
+from empirical.models.network import Network, drawing_from
 from empirical.registry import load as load_registered
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey
@@ -112,8 +112,7 @@ def peak_memory() -> int | None:
 
 def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:
     """Return a freshly initialized network; the same seed gives the same weights on every device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawing_from(seed):
         model = load_registered("models", config.model)(images.image_shape, images.classes)
     if config.precision == "fp64":
         model = model.double()

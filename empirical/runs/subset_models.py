@@ -100,7 +100,7 @@ class SubsetModels:
 
         def stage(_: Network) -> Stage:
             sets = row_sets(images, settings, inside, inside[:0], device=device)
-            return Stage(Retrain(), Plain(), sets, settings, held, augmentation(training), seed)
+            return Stage(Retrain(), Plain(), sets, settings, held, augmentation(training, held.dtype), seed)
 
         start = partial(build_network, training, images, seed=seed, device=device)
         key = subset_key(training, self.config.fraction, number)

@@ -54,9 +54,8 @@ class Unlearning:
         settings = config.unlearning()
         sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=network.device)
         seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
-        return Stage(
-            method, rule, sets, settings, self.held, augmentation(config), seed, frozen_copy(teacher), config.fidelity
-        )
+        augment = augmentation(config, self.held.dtype)
+        return Stage(method, rule, sets, settings, self.held, augment, seed, frozen_copy(teacher), config.fidelity)
 
     def saliency(self, network: Network) -> list[Tensor]:
         """Return the saliency mask of the original model, True on the forget side."""

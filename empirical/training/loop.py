@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from empirical.models.network import Network
+from empirical.models.network import Network, drawing_from
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Feed, Order
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
@@ -18,6 +18,7 @@ from empirical.training.graph import CudaGraphs, GraphRunner, Graphs, Stopwatch
 from empirical.training.step import Stage, Step
 from empirical.training.together import cut
 from repro.base.settings import reject
+from repro.records.identity import derive_seed
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
 Observe = Callable[[Network, float], Mapping[str, float]]
@@ -145,14 +146,17 @@ def fit(
 
     Raises:
         Stopped: with its state written, when `pauses` hears a signal or its time is up.
+        ConfigError: when a batch of one image reaches a BatchNorm that has nothing else to normalize over.
     """
     prepare_together(network, stage)
     step = Step(network, stage)
     course = Course(step, Watch(step, observe), pauses)
-    course.resume()
-    network.model.train()
-    runner = make_runner(step, engine, graphs, course.preparing)
-    with pauses.ending.at_checkpoints() if pauses else nullcontext():
+    parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
+    # What a model draws while it trains, as dropout does, follows from the stage too.
+    with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
+        course.resume()
+        network.model.train()
+        runner = make_runner(step, engine, graphs, course.preparing)
         while not course.done:
             if course.epoch in stage.later:
                 step.set_rule(stage.later[course.epoch])
@@ -163,6 +167,23 @@ def fit(
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
     return course.log
+
+
+@contextmanager
+def one_image_refused(stage: Stage) -> Iterator[None]:
+    """Say what to do about a batch that BatchNorm cannot normalize.
+
+    Raises:
+        ConfigError: in place of torch's own error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        sizes = stage.recipe.batch_size, stage.recipe.forget_batch_size
+        remedy = "BatchNorm has nothing to normalize over; change batch_size or forget_batch_size, or forget more"
+        raise reject("batch sizes", sizes, "such that no batch is a single image", remedy) from error
 
 
 @dataclass

@@ -31,6 +31,7 @@ from empirical.settings.switches import Fidelity, resolve
 from empirical.training.loop import learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
 from empirical.training.step import Logits
+from repro.base.errors import ConfigError
 
 Small = Callable[..., RunConfig]
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
@@ -100,8 +101,10 @@ def test_d1_base_optimizer() -> None:
 
 
 def test_d2_randaugment() -> None:
-    assert augmentation(RunConfig()).randaugment is None
-    assert augmentation(RunConfig(switches="randaugment=true")).randaugment == (2, 15)
+    assert augmentation(RunConfig(), torch.float32).randaugment is None
+    assert augmentation(RunConfig(switches="randaugment=true"), torch.uint8).randaugment == (2, 15)
+    with pytest.raises(ConfigError, match=r"randaugment = True: must be false but on uint8 images; float32"):
+        augmentation(RunConfig(switches="randaugment=true"), torch.float32)
 
 
 def test_d3_mask_polarity(small: Small, shared: Workspace) -> None:

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import empirical
 from empirical.runs.evaluations import measure
@@ -20,8 +29,8 @@ from repro.base.errors import ConfigError
 Small = Callable[..., RunConfig]
 
 
-def small_net(last: nn.Module | None = None) -> nn.Module:
-    torch.manual_seed(0)
+def small_net(last: nn.Module | None = None, *, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
     layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 12), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(12, 3), *([last] if last else []))
 
@@ -81,6 +90,176 @@ def test_a_loader_gives_its_data_and_batch_size_and_not_its_order() -> None:
     assert all(torch.equal(a, b) and not torch.equal(a, c) for a, b, c in pairs)
 
 
+def alike(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_loader_that_draws_from_some_rows_gives_these_alone() -> None:
+    """One data set, two samplers: the usual way to tell retained from forgotten examples."""
+    whole, model = examples(30), small_net()
+    rows = [list(range(20)), list(range(20, 30))]
+    loaders = [DataLoader(whole, 8, sampler=SubsetRandomSampler(part)) for part in rows]
+    subsets = [Subset(whole, part) for part in rows]
+    parts = empirical.unlearn(model, *loaders), empirical.unlearn(model, *subsets, batch_size=8)
+    assert alike(parts[0].model, parts[1].model)
+    assert empirical.evaluate(model, *loaders, whole) == empirical.evaluate(model, *subsets, whole)
+
+
+def together(batch: list[Any]) -> Any:
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sampler": WeightedRandomSampler([1.0] * 24, 24)}, "sampler of retain = 'WeightedRandomSampler'"),
+        ({"sampler": RandomSampler(range(24), replacement=True)}, "sampler of retain = 'RandomSampler'"),
+        ({"sampler": RandomSampler(range(24), num_samples=6)}, "one that reads every example once"),
+        ({"sampler": SequentialSampler(range(12))}, "give the dataset, or a Subset of it"),
+        ({"collate_fn": together}, "collate_fn of retain = 'function'"),
+        ({"batch_sampler": [[0, 1], [2, 3]]}, "batch_sampler of retain = 'list'"),
+        ({"batch_sampler": BatchSampler(RandomSampler(range(6)), 2, False)}, "batch_sampler of retain"),
+    ],
+)
+def test_a_loader_that_does_more_than_batch_its_data_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        empirical.unlearn(small_net(), DataLoader(examples(24), **options), examples(6, 1))
+    plain = DataLoader(examples(24), batch_size=None), DataLoader(examples(24), batch_sampler=None)
+    assert all(empirical.unlearn(small_net(), one, examples(6, 1), epochs=1).log.epochs for one in plain)
+
+
+def test_dropout_follows_from_the_seed() -> None:
+    def unlearned(before: int, **settings: Any) -> nn.Module:
+        model = small_net(nn.Dropout(0.5))
+        torch.manual_seed(before)  # whatever the program drew until now
+        return empirical.unlearn(model, examples(24), examples(6, 1), batch_size=24, epochs=1, **settings).model
+
+    assert alike(unlearned(1), unlearned(2))
+    assert not alike(unlearned(1), unlearned(1, unlearn_seed=1))
+
+
+def test_bf16_computes_in_bf16_and_not_in_evaluation() -> None:
+    sets = examples(24), examples(6, 1)
+    full, half = (empirical.unlearn(small_net(), *sets, precision=name, epochs=1).model for name in ("fp32", "bf16"))
+    assert not alike(full, half)
+    assert next(half.parameters()).dtype == torch.float32
+    assert np.isfinite(empirical.evaluate(small_net().bfloat16(), *sets, examples(12, 2))["forget_accuracy"])
+
+
+def test_numbers_are_of_the_half_that_is_asked_for() -> None:
+    model, sets = small_net(), (examples(24), examples(7, 1), examples(13, 2))
+    found = {part: empirical.evaluate(model, *sets, rows_measured=part) for part in ("all", "validation", "report")}
+    sizes = {"all": (7, 13), "validation": (4, 7), "report": (3, 6)}
+    right = {part: [found[part][f"{name}_accuracy"] * size for name, size in zip(("forget", "test"), sizes[part],
+             strict=True)] for part in sizes}  # fmt: skip
+    assert right["all"] == pytest.approx(np.add(right["validation"], right["report"]))
+    assert right["report"] == pytest.approx(np.round(right["report"])) != pytest.approx([0, 0])
+
+
+def test_a_batch_of_one_image_is_refused_where_nothing_can_normalize_it() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    for sets, settings in (((24, 1), {}), ((17, 6), {"batch_size": 16})):
+        with pytest.raises(ConfigError, match=r"batch sizes = .*: must be such that no batch is a single image; .*"):
+            empirical.unlearn(model, examples(sets[0]), examples(sets[1], 1), **settings)
+
+
+def test_a_model_whose_parts_are_called_features_and_head_by_chance_is_wrapped() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features, self.norm, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(144, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.norm(self.features(images)).flatten(1))
+
+    sets, model = (examples(24), examples(6, 1), examples(12, 2)), Named()
+    plain = nn.Sequential(model.features, model.norm, nn.Flatten(), model.head)
+    assert empirical.evaluate(model, *sets) == empirical.evaluate(plain, *sets)
+
+
+def test_a_random_model_has_none_of_the_weights_that_were_learned() -> None:
+    """ZRF is 1 of a model that answers as a fresh one does: of weights that no layer can draw anew, too."""
+
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.linspace(-3, 3, 192).view(3, 64))
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1) @ self.weight.T
+
+    sets = examples(24), examples(6, 1), examples(12, 2)
+    found = empirical.evaluate(Raw(), *sets, original=Raw(), retrained=Raw(), metrics=["distances"])
+    assert found["zrf"] < 0.99
+
+
+def test_evaluation_leaves_every_part_of_a_model_in_its_mode() -> None:
+    model = small_net().train()
+    frozen = model[1].eval()  # type: ignore[index]
+    empirical.evaluate(model, examples(24), examples(6, 1), examples(12, 2))
+    assert model.training
+    assert not frozen.training
+
+
+def test_a_models_number_follows_the_model_whatever_its_role() -> None:
+    """Three models take turns as the unlearned, the original and the retrained one; the images stay."""
+    models, sets = [small_net(seed=seed) for seed in range(3)], (examples(36), examples(12, 1), examples(15, 2))
+    metrics = ("mia", "attacks", "entanglement", "hessian", "margins", "klom_margins", "features", "relearning")
+    settings: dict[str, Any] = {"metrics": [*metrics, "distances", "gap", "tow"], "pretrain_lr": 0.5}
+
+    def seen(unlearned: int, original: int, retrained: int) -> dict[str, Any]:
+        roles = {"original": models[original], "retrained": models[retrained]}
+        return empirical.evaluate(models[unlearned], *sets, **roles, **settings)
+
+    first, swapped, turned = seen(0, 1, 2), seen(1, 0, 2), seen(2, 0, 1)
+    # What is held against the retrained model stays as long as that one does.
+    assert follows(first, swapped, "original") == set()
+    assert {name for name in follows(first, turned, "retrained") if "excess" not in name} == set()
+    assert first["original_hessian_top"] != first["hessian_top"]
+    assert first["retrained_relearning_forget"] != first["relearning_forget"]
+
+
+def follows(first: dict[str, Any], other: dict[str, Any], role: str) -> set[str]:
+    """Return what differs between a model's numbers in a role and as the unlearned model; some are compared."""
+    own = {name: name.removeprefix(f"{role}_") for name in first if name.startswith(f"{role}_")}
+    own |= {name: name.replace(f"_{role}", "_unlearned") for name in first if f"_{role}" in name}
+    pairs = {name: as_other for name, as_other in own.items() if as_other in other}
+    assert len(pairs) > 20
+    return {name for name, as_other in pairs.items() if not np.allclose(first[name], other[as_other], rtol=1e-5)}
+
+
+def test_a_landscape_has_the_loss_of_its_model_on_its_images_at_the_centre() -> None:
+    models = {role: small_net(seed=seed) for seed, role in enumerate(("unlearned", "original", "retrained"))}
+    sets = {"retain": examples(24), "forget": examples(9, 1), "test": examples(12, 2)}
+    settings: dict[str, Any] = {"metrics": ["landscape"], "landscape_points": 3}
+    others = {role: models[role] for role in ("original", "retrained")}
+    found = empirical.evaluate(models["unlearned"], *sets.values(), **others, **settings)
+    for role, model in models.items():
+        for name in ("forget", "test"):
+            images, labels = sets[name].tensors
+            loss = nn.functional.cross_entropy(model.eval()(images), labels).item()
+            assert found[f"landscape_{role}_{name}"][1, 1] == pytest.approx(loss, rel=1e-5)
+
+
+def test_relearning_is_sgd_at_a_tenth_of_the_pretraining_rate_in_training_mode() -> None:
+    retain, forget, test = examples(36), examples(90, 1), examples(12, 2)
+    models = [small_net(seed=seed) for seed in range(2)]
+    found = empirical.evaluate(
+        models[0], retain, forget, test, retrained=models[1], metrics=["relearning"], pretrain_lr=0.8
+    )
+    for name, model in zip(("relearning_forget", "retrained_relearning_forget"), models, strict=True):
+        optimizer = torch.optim.SGD(model.parameters(), 0.08, momentum=0.9, weight_decay=5e-4)
+        for step in range(33):
+            if step in found["relearning_steps"]:
+                right = model.eval()(forget.tensors[0]).argmax(1) == forget.tensors[1]
+                assert found[name][found["relearning_steps"].index(step)] == pytest.approx(right.float().mean().item())
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model.train()(retain.tensors[0]), retain.tensors[1]).backward()
+            optimizer.step()
+        assert len(set(found[name])) > 3
+
+
 def test_features_are_what_enters_the_last_linear_layer() -> None:
     from empirical.models.plain import Wrapped
 
@@ -116,6 +295,11 @@ def test_accuracies_are_those_of_the_model_on_each_set() -> None:
         ({"method": "negrad"}, "did you mean 'neggrad'"),
         ({"lr": -1.0}, "lr = -1.0"),
         ({"dataset": "digits"}, "left out"),
+        ({"corruption": "snow-3"}, "left out"),
+        ({"trajectory": True}, "left out"),
+        ({"precision": "fp64"}, r"give `model\.double\(\)`"),
+        ({"method": "retrain"}, "one that starts from the model"),
+        ({"preset": "official-release"}, "false but on uint8 images; float32 images would be rounded"),
         ({"method": "finetune", "rule": "minmax"}, "no separate retain and forget loss"),
         ({"epoch": 3}, "did you mean 'epochs'"),
     ],

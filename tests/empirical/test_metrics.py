@@ -581,6 +581,11 @@ def test_coefficients_are_read_from_weights_that_have_them(small: Callable[..., 
         assert found[f"active_{side}_match"] == pytest.approx(active[:, rows][match[:, rows]].mean())
     assert found["kappa"] == pytest.approx(kappa.mean())
     assert found["kappa_minus"] == pytest.approx(kappa[:10].mean())
+    reach = {"initial": lambda: initial, "original": lambda: initial, "unlearned": lambda: network}
+    roles: Any = dict.fromkeys(("original", "unlearned"))
+    both = load("metrics", "coefficients")(Evaluation(config, images, split, roles, reach, images.train_images))
+    assert both["kappa"] == found["kappa"]
+    assert both["original_kappa"] == 0
     assert coefficient_observer(initial, images, split, digits=2)(network)["kappa"] == float(f"{kappa.mean():.2g}")
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from empirical.augmentation.augment import PLANS, boxes, resized_crops
+from empirical.data.files import decode_image
 from empirical.data.folders import load_imagenet
-from empirical.data.stream import StreamedImages, decoded, random_crop
+from empirical.data.stream import StreamedImages, decoded, random_crop, scaled
 from empirical.methods.forget import NegGrad
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
@@ -145,6 +147,24 @@ def test_what_was_cut_as_it_was_read_is_not_cut_again(images: StreamedImages) ->
     assert Step(network(), stage_of(images)).augment(read, draws) is read
     held = torch.randint(0, 256, (COUNT, 3, SIZE, SIZE), dtype=torch.uint8)
     assert not torch.equal(Step(network(), stage_of(held)).augment(held[:3], draws), held[:3])
+
+
+def test_grey_of_16_bits_is_scaled_however_it_is_read(tmp_path: Path) -> None:
+    """An X-ray: Pillow's own conversion would cut everything above 255 off."""
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    expected = np.repeat((ramp / 257).round()[None], 3, 0)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        read = [scaled(image, 8), decode_image(data, "a.png"), decoded(tmp_path / "a.png").numpy()]
+    assert all(one.dtype == np.uint8 and np.array_equal(one, expected) for one in read)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_numbers_of_32_bits_are_refused_because_no_file_names_their_range(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(np.zeros((8, 8), kind)).save(tmp_path / "a.tiff")
+    with pytest.raises(IntegrityError, match=r"a\.tiff: the image cannot be decoded \(mode ., 32 bits a pixel"):
+        decode_image((tmp_path / "a.tiff").read_bytes(), "a.tiff")
 
 
 def test_a_picture_that_torch_does_not_know_is_read_by_pillow(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ TEST_LIRA = "tests/empirical/test_lira.py"
 TEST_MODELS = "tests/empirical/test_models.py"
 TEST_RULES = "tests/empirical/test_rules.py"
 TEST_FIDELITY = "tests/empirical/test_fidelity.py"
+IN_MEMORY = "tests/empirical/test_in_memory.py"
+COEFFICIENTS = "empirical/metrics/coefficients.py"
 
 # (file, text found exactly once, what replaces it, tests that must fail)
 BUGS = [
@@ -55,6 +57,20 @@ BUGS = [
     (ENTANGLEMENT, "max(0.0, 1 - transport_cost(cost / unit))", "max(0.0, transport_cost(cost / unit))", TEST_METRICS),
     # classes with one image are pooled by default too
     (ENTANGLEMENT, "least=1) if released else by_class", "least=1)", TEST_FIDELITY),
+    # a number of the original under the name of another model
+    (LANDSCAPE, "    network = evaluation.networks[role]()\n", '    network = evaluation.networks["original"]()\n',
+     IN_MEMORY),
+    (HESSIAN, "evaluation.networks[role]().copy()", 'evaluation.networks["original"]().copy()', IN_MEMORY),
+    (IMAGES, "evaluation.on(role, name)[0].features", 'evaluation.on("original", name)[0].features', IN_MEMORY),
+    (RELEARNING, "relearn(evaluation, evaluation.networks[role]())",
+     'relearn(evaluation, evaluation.networks["original"]())', IN_MEMORY),
+    (COEFFICIENTS, "learned(evaluation.networks[role]())", 'learned(evaluation.networks["original"]())', TEST_METRICS),
+    # the landscape of the test set is that of the forget set again
+    (LANDSCAPE, 'yield "test", images.test_images[test], images.test_labels[test]',
+     'yield "test", images.train_images[forget], images.train_labels[forget]', IN_MEMORY),
+    # relearning at the rate of pretraining; relearning that normalizes by what was seen before
+    (RELEARNING, "lr=RATE * config.pretrain_lr", "lr=config.pretrain_lr", IN_MEMORY),
+    (RELEARNING, "copied.model.train()", "copied.model.eval()", IN_MEMORY),
     # the margin to the true class itself
     (IMAGES, "others[rows, labels] = -np.inf", "others[rows, labels] += 0", TEST_METRICS),
     # other images in every run

@@ -5,7 +5,9 @@ UNLEARNING, IN_MEMORY = "empirical/runs/unlearning.py", "empirical/exchange/in_m
 EXCHANGE, CARD = "empirical/exchange/models.py", "empirical/exchange/model_card.py"
 MEMORY, PREDICATE, HUB = "empirical/data/memory.py", "empirical/data/predicate.py", "empirical/data/hub.py"
 FOLDERS, PLAIN, TIMM = "empirical/data/folders.py", "empirical/models/plain.py", "empirical/models/timm_models.py"
+LOOP, AUGMENT = "empirical/training/loop.py", "empirical/augmentation/augment.py"
 OF_MEMORY, OF_EXCHANGE = "tests/empirical/test_in_memory.py", "tests/empirical/test_exchange.py"
+OF_STREAM = "tests/empirical/test_stream.py"
 GLOSSARY, EXPORT, WORDS = "repro/base/glossary.py", "repro/commands/export.py", "repro/commands/words.py"
 CITATION, WATCH, TRACKERS = "repro/terminal/citation.py", "empirical/studies/watch.py", "repro/terminal/trackers.py"
 WATCHING, EMBED = "repro/terminal/watching.py", "figures/report/embed.py"
@@ -36,7 +38,30 @@ BUGS = [
     (IN_MEMORY, "if not isinstance(model, nn.Module) or not", "if not", OF_MEMORY),
     (MEMORY, "if not value.is_integer():", "if False:", OF_MEMORY),
     (MEMORY, "except (TypeError, ValueError, RuntimeError) as error:", "except RuntimeError as error:", OF_MEMORY),
-    (IN_MEMORY, "networks = [network_of(copy.deepcopy(model), held)", "networks = [network_of(model, held)", OF_MEMORY),
+    (IN_MEMORY, "networks = [network_of(copy.deepcopy(model), held,", "networks = [network_of(model, held,", OF_MEMORY),
+    # grey of 16 bits is cut off at 255, or handed on as it is
+    ("empirical/data/files.py", "np.asarray(as_rgb(image))", 'np.asarray(image.convert("RGB"))', OF_STREAM),
+    ("empirical/data/stream.py", "resized = as_rgb(image)", 'resized = image.convert("RGB")', OF_STREAM),
+    ("empirical/data/stream.py", "if whole.dtype == torch.uint8:", "if True:", OF_STREAM),
+    # a loader's sampler is dropped: the wrong images are forgotten
+    (MEMORY, "return Subset(whole, list(sampler.indices))", "return whole", OF_MEMORY),
+    (MEMORY, "and not sampler.replacement", "", OF_MEMORY),
+    (MEMORY, "batches.sampler is sampler", "True", OF_MEMORY),
+    (
+        IN_MEMORY,
+        "weight.copy_(weight.flatten()[torch.randperm(weight.numel()).to(weight.device)].view_as(weight))",
+        "pass",
+        OF_MEMORY,
+    ),
+    (IN_MEMORY, "if composed(model, example) else", 'if hasattr(model, "head") else', OF_MEMORY),
+    (IN_MEMORY, "held, config.seed).as_asked()", "held, config.seed)", OF_MEMORY),
+    (
+        LOOP,
+        'with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image',
+        "with one_image",
+        OF_MEMORY,
+    ),
+    (AUGMENT, "and dtype != torch.uint8", "and False", OF_MEMORY),
     (IN_MEMORY, "rows[:count], rows[count:]", "rows[count:], rows[:count]", OF_MEMORY),
     (IN_MEMORY, "**{**own, **settings}", "**settings", OF_MEMORY),
     (IN_MEMORY, "if one not in absent", "if True", OF_MEMORY),

@@ -94,7 +94,7 @@ BUGS = [
     ),
     (STAGES, "        if found is not None:\n", "        if found is None and found:\n", IN_KEYS),
     (STAGES, "        if keep and group.first:\n", "        if group.first:\n", IN_GRID),
-    (STAGES, "        torch.manual_seed(seed)\n", "        torch.manual_seed(0)\n", IN_STAGES),
+    (STAGES, "with drawing_from(seed):", "with drawing_from(0):", IN_STAGES),
     (STAGES, "config.fidelity.double_normalize and", "not config.fidelity.double_normalize and", IN_FIDELITY),
     (
         SUBSETS,

@@ -27,7 +27,7 @@ BUGS = [
     (STEP, '"adam": torch.optim.Adam,', '"adam": torch.optim.SGD,', IN_LOOP),
     # the step and the stage
     (STEP, "augmented = self.augment(examples.images, examples.draws)", "augmented = examples.images", IN_LOOP),
-    (LOOP, "    network.model.train()\n    runner", "    network.model.eval()\n    runner", IN_LOOP),
+    (LOOP, "network.model.train()\n        runner", "network.model.eval()\n        runner", IN_LOOP),
     (LOOP, "        network.model.train()\n        self.seconds", "        self.seconds", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + ", "aside = 0 * self.watch.seconds + ", IN_LOOP),
     (LOOP, "aside = self.watch.seconds + self.preparing.seconds", "aside = self.watch.seconds", IN_GRAPH),
