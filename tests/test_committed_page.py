@@ -30,7 +30,13 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     share = re.search(r"(\d+)%", found["Finding 4"].effect)
     assert share
     assert f"in {share[1]} % of resamples" in said[0]
+    assert f"(Finding 4: {found['Finding 4'].verdict})" in said[0]
+    assert found["Finding 4"].regime == "holds: sgd before asam; sam before asam"  # what it calls last, and undecided
+    assert "all rules at the one rate" in found["Finding 4"].number
     assert found["Finding 1a"].effect in said[1]
+    held = found["Finding 1a"].regime.removeprefix("holds: ").split("; ")
+    assert {cell.rpartition(" on ")[2] for cell in held} == {"high", "on average"}
+    assert {cell.split(" ")[2] for cell in held if cell != "on average"} == {"sam-0.1", "asam-1.0"}
     assert f"(Finding 1a: {found['Finding 1a'].verdict}, for the one method run there)" in said[1]
     assert {run.config["method"] for run in found["Finding 1a"].records} == {"neggrad", "retrain"}
     equal = re.search(
@@ -38,6 +44,8 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     )
     assert equal
     assert f"minus that of SGD {equal[1]}, Ask 4" in said[1]
+    assert "[-" in equal[1]
+    assert ", +" in equal[1]
     for rule in ("sgd", "sam"):
         [cell] = [cell for cell in records.of("theory") if cell.config["signal_strength"] == 0.5
                   and cell.config["pretrain"] == cell.config["unlearn"] == rule]  # fmt: skip

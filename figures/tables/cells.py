@@ -168,7 +168,7 @@ def run_caption(runs: Sequence[Record], table: Table) -> str:
 
     Two forget sets that hold the same samples are named: their columns are then not two experiments.
     """
-    names = ("dataset", "model", "alpha", "epochs", "preset")
+    names = ("dataset", "model", "alpha", "epochs", "lr", "preset")
     found = {name: sorted({label(run, name) for run in runs} - {None}, key=str) for name in names}
     # A number that a figure sweeps is on its axis, not in its setting.
     told = {name: values for name, values in found.items() if len(values) == 1 or (values and name in names[:2])}

@@ -1,15 +1,23 @@
 """Differences between two rules in the same cell and seed: what a claim about SAM against SGD rests on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import FEWEST, Table, interval
-from figures.tables.names import family
+from figures.tables.names import family, method_label
 
 SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "seed", "unlearn_seed")
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
+# What tells the cells of a claim on rules apart, in the order in which they are named.
+CLAIMED = ("rule", "method", "pretrain", "difficulty")
+
+
+def cell_name(row: Any) -> str:
+    """Return what a cell is called, from a named tuple of its `CLAIMED` columns."""
+    return f"{method_label(row.method)} by {row.rule} after {row.pretrain} on {row.difficulty}"
 
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
@@ -61,13 +69,17 @@ def by_cell(differences: Table, keys: Sequence[str]) -> Table:
 
 
 def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
-    """Return the mean over cells, each counting once, and its 95 % t-interval over training seeds.
+    """Return the mean over cells and its 95 % t-interval over training seeds.
 
-    Cells of fewer than `FEWEST` seeds decide nothing, here either: they count where there are no others.
+    Where `keys` tell forget sets apart each of them counts once, and within it each cell: a set on which more was run
+    weighs no more. Cells of fewer than `FEWEST` seeds decide nothing, here either: they count where there are no
+    others.
     """
     cells = by_seed(differences, keys).assign(all="cells")
     enough = cells.groupby(list(keys))["seed"].transform("count") >= FEWEST
     cells = cells[enough] if enough.any() else cells
+    if "difficulty" in keys:
+        cells, keys = by_seed(cells, ["all", "difficulty"], cell=keys), ["difficulty"]
     return interval(by_seed(cells, ["all"], cell=keys)["difference"]) | {"floor": typical_floor(differences)}
 
 

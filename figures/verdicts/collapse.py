@@ -33,6 +33,9 @@ def sgd_collapses_first(records: Records) -> Finding:
     seeds = sorted(set.intersection(*(set(scores[name].index) for name in shown)))
     number = "; ".join(f"{name}: {f'{whole[name]:g}' if whole[name] else 'none in the sweep'}" for name in shown)
     number = f"largest alpha with mean ToW < {LEVEL:g}: {number} ({len(seeds)} seeds)"
+    rates = {run.config.get("lr") for run in runs}
+    if len(rates) == 1 and None not in rates:  # a rule that moves farther at the same rate collapses for that alone
+        number += f", all rules at the one rate {rates.pop():g}"
     if len(seeds) < FEWEST:
         few = f"fewer than {FEWEST} seeds decide nothing"
         return Finding(UNDECIDED, f"{number}; {few}", "", tuple(runs), few)

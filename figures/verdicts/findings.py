@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from figures.catalogue import FIGURES
 from figures.tables.cells import main_study
 from figures.tables.intervals import FEWEST, Table, effect_text, simultaneous
 from figures.tables.names import family, method_label
-from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
+from figures.tables.pairs import CLAIMED, by_cell, cell_name, over_cells, pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.verdicts.collapse import sgd_collapses_first
 from figures.verdicts.judge import (
@@ -27,6 +28,11 @@ from figures.verdicts.theory_claims import several_claims
 from repro.base.verdict import CONTRADICTED, HOLDS, UNDECIDED, regime, verdict
 
 MIA = ("mia_correctness", "mia_auc")
+GRADED_MIA = ("mia_confidence", "attack_loss_auc")  # of scores that say more than right or wrong
+ONE_BIT = (
+    "The number is 1 − forget accuracy in every one of these runs, for a machine that knows right from wrong calls "
+    "every wrong answer a non-member's: that SAM lowers it says that SAM forgets less, and no more"
+)
 ENTANGLEMENT = ("entanglement_wp", "entanglement_var")
 SETS = ("forget", "test")
 # The paper's measure: the share of the landscape within half a deviation of the centre; larger is flatter.
@@ -39,9 +45,8 @@ NO_LANDSCAPE = "the paper's measure, the basin ratio, was not run"
 def sam_unlearns_better(records: Records) -> Finding:
     """Judge finding (1) for unlearning: ToW with SAM or ASAM minus ToW with SGD, same original and same reference."""
     runs, table, _ = main_study(records)
-    name = lambda row: f"{row.rule}, {method_label(row.method)}"  # noqa: E731
     differences = rule_differences(table, "tow", rules=("sam", "asam"))
-    return from_differences(differences, ["method", "rule"], name, what="ToW minus ToW of SGD", runs=runs)
+    return from_differences(differences, CLAIMED, cell_name, what="ToW minus ToW of SGD", runs=runs)
 
 
 def sam_pretrains_better(records: Records) -> Finding:
@@ -52,7 +57,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     only where both differences stand there; where they disagree, or one reference is missing, it decides nothing.
     """
     runs, table, _ = main_study(records, contrast="pretrain")
-    keys = ["method", "pretrain"]
+    keys = [*CLAIMED]
     found = {metric: pretrain_differences(table, metric, rules=("sam", "asam")) for metric in ("tow", "common_tow")}
     own = by_cell(found["tow"], keys)
     if own.empty:
@@ -62,7 +67,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     mean = [over_cells(rows, keys) if len(rows) else None for rows in found.values()]
     both = [_agreed(*pair) for pair in zip(sides(own), sides(common), strict=True)]
     overall = _agreed(side(mean[0]), side(mean[1]))
-    names = [f"{row.pretrain}, {method_label(row.method)}" for row in own.itertuples()]
+    names = [cell_name(row) for row in own.itertuples()]
     known = common[common["seeds"] > 0].reset_index(drop=True)
     against = numbers(known, mean[1]) if len(known) else "no SGD retrain of the same forget set and seed"
     text = f"ToW minus ToW after SGD. Against its own retrain: {numbers(own, mean[0])}. "
@@ -121,7 +126,7 @@ def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
     return Finding(decided, number, where, tuple(runs), short)
 
 
-def sam_lowers(records: Records, measures: Sequence[str]) -> Finding:
+def sam_lowers(records: Records, measures: Sequence[str], beside: Sequence[str] = ()) -> Finding:
     """Judge finding (5): a metric under SAM or ASAM minus under SGD, after unlearning.
 
     The claim is about the number; what is wanted is the retrained model's, so the distance to it stands beside.
@@ -129,21 +134,36 @@ def sam_lowers(records: Records, measures: Sequence[str]) -> Finding:
     Args:
         records: what there is.
         measures: names of the metric, in order of preference; the first one measured is judged.
+        beside: other metrics, of which the same mean stands beside where they were measured.
     """
     runs, table, metric = main_study(records, *measures)
-    differences = rule_differences(table, metric, rules=("sam", "asam"))
-    keys, name = ["method", "rule"], lambda row: f"{row.rule}, {method_label(row.method)}"
-    what = f"{metric} minus that of SGD"
-    finding = from_differences(differences, keys, name, what=what, runs=runs, sign=-1)
-    if differences.empty or f"retrained_{metric}" not in table:
+    compared = partial(rule_differences, rules=("sam", "asam"))
+    differences = compared(table, metric)
+    finding = from_differences(differences, CLAIMED, cell_name, what=f"{metric} minus that of SGD", runs=runs, sign=-1)
+    if differences.empty:
         return finding
-    away = (table[metric].astype(float) - table[f"retrained_{metric}"].astype(float)).abs()
-    nearer = over_cells(rule_differences(table.assign(away=away), "away", rules=("sam", "asam")), keys)
-    beside = f"distance to that of the retrained model, minus SGD's: {effect_text(nearer)} ({nearer['seeds']} seeds)"
-    way = {-1: "nearer to", 1: "farther from"}.get(side(nearer))
-    where = [finding.regime, f"SAM's number is on average {way} the retrained model's than SGD's" if way else ""]
-    number = f"{finding.number}; beside it, not deciding: {beside}"
+    means, where = {}, [finding.regime]
+    if f"retrained_{metric}" in table:
+        away = (table[metric].astype(float) - table[f"retrained_{metric}"].astype(float)).abs()
+        nearer = over_cells(compared(table.assign(away=away), "away"), CLAIMED)
+        means["distance to that of the retrained model, minus SGD's"] = nearer
+        way = {-1: "nearer to", 1: "farther from"}.get(side(nearer))
+        where += [f"SAM's number is on average {way} the retrained model's than SGD's"] * bool(way)
+    others = {name: compared(table, name) for name in beside}
+    means |= {f"{name} minus that of SGD": over_cells(one, CLAIMED) for name, one in others.items() if len(one)}
+    if metric == MIA[0] and _is_forget_error(table):
+        where.append(ONE_BIT)
+    texts = [f"{name}: {effect_text(one)} ({one['seeds']} seeds)" for name, one in means.items()]
+    number = "; beside it, not deciding: ".join([finding.number, *["; ".join(texts)] * bool(texts)])
     return replace(finding, number=number, regime=". ".join(filter(None, where)))
+
+
+def _is_forget_error(table: Table) -> bool:
+    """Return whether the attack on correctness says nothing that the forget accuracy does not."""
+    if "forget_accuracy" not in table:
+        return False
+    known = table[[MIA[0], "forget_accuracy"]].astype(float).dropna()
+    return bool(len(known)) and bool(np.allclose(known[MIA[0]], 1 - known["forget_accuracy"], atol=1e-9))
 
 
 def sam_models_are_flatter(records: Records) -> Finding:
@@ -206,7 +226,8 @@ JUDGED = [
     ("Finding 3", "fig-accuracies", "SGD can forget more than SAM and still have the lower ToW",
      sgd_forgets_more_with_lower_tow),
     ("Finding 4", "fig-alpha", "as alpha shrinks SGD collapses first, ASAM last", sgd_collapses_first),
-    ("Finding 5a", "fig-mia", "SAM lowers membership-inference correctness on F", partial(sam_lowers, measures=MIA)),
+    ("Finding 5a", "fig-mia", "SAM lowers membership-inference correctness on F",
+     partial(sam_lowers, measures=MIA, beside=GRADED_MIA)),
     ("Finding 5b", "fig-entanglement", "SAM lowers feature entanglement of R and F",
      partial(sam_lowers, measures=ENTANGLEMENT)),
     ("Finding 6a", "fig-landscape", "SAM-pretrained models are flatter", sam_models_are_flatter),

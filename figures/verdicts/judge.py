@@ -77,8 +77,9 @@ def common_verdict(verdicts: Sequence[str]) -> str:
 def sides(effects: Table, *, sign: int = 1) -> list[int]:
     """Return for each cell +1 where its simultaneous interval lies on the claimed side, -1 on the other, else 0.
 
-    The variance is pooled over the cells that may decide (`figures.tables.intervals.simultaneous`); a cell of fewer
-    than three seeds is 0.
+    The variance is pooled over the cells that may decide (`figures.tables.intervals.simultaneous`), as if they
+    scattered alike; a cell that scatters more has to exclude 0 by its own interval too. One of fewer than three seeds
+    is 0.
 
     Args:
         effects: rows with `mean`, `low`, `high`, `seeds` and, where they are t-intervals, `sd`.
@@ -87,7 +88,8 @@ def sides(effects: Table, *, sign: int = 1) -> list[int]:
     decides = _decides(effects)
     wider = simultaneous(effects[decides])
     found = pd.Series(0, index=effects.index)
-    found[decides] = sign * ((wider["low"] > 0).astype(int) - (wider["high"] < 0).astype(int))
+    both = [(one["low"] > 0).astype(int) - (one["high"] < 0).astype(int) for one in (wider, effects[decides])]
+    found[decides] = sign * both[0].where(both[0] == both[1], 0)
     return [int(side) for side in found]
 
 
@@ -145,7 +147,8 @@ def from_effects(
     found, mean = sides(effects, sign=sign), side(overall, sign=sign)
     where = regime([*names, "on average"], [*found, mean])
     central = effects.iloc[0] if len(effects) == 1 else overall
-    effect = "" if central is None else with_floor(central)
+    several = f"{effects['mean'].mean():+.3f} on average over {len(effects)} cells"
+    effect = several if central is None else with_floor(central)
     return Finding(verdict(found, mean=mean), f"{what}: {numbers(effects, overall)}", where, tuple(runs), effect)
 
 
@@ -161,8 +164,10 @@ def numbers(effects: Table, overall: Any) -> str:
         counts += " (pooled sd {:.3f}, {} degrees of freedom)".format(*pooled_deviation(effects[_decides(effects)]))
     few = int((~_decides(effects)).sum())
     silent = f", {few} of fewer than {FEWEST} seeds decide nothing" if few else ""
+    several = "difficulty" in effects and effects["difficulty"].nunique() > 1
+    once = ", each forget set counting once" if several and overall is not None else ""
     ends = f"from {with_seeds(smallest)} to {with_seeds(largest)}"
-    return f"{mean} on average over {len(effects) - few or len(effects)} cells, {counts}{silent}; {ends}"
+    return f"{mean} on average over {len(effects) - few or len(effects)} cells{once}, {counts}{silent}; {ends}"
 
 
 def with_seeds(row: Row) -> str:

@@ -37,7 +37,8 @@ SENTENCES = {
 METHOD = (
     "Verdicts, one rule for theory and networks. Each cell has an interval, and all intervals of an item hold "
     "together at 95 % (Bonferroni over its cells, the variance pooled over them, its degrees of freedom the sum of "
-    "seeds - 1); the mean over cells has an interval of its own. **holds**: every cell lies on the claimed side. "
+    "seeds - 1), and counts only where its own interval says the same; the mean over cells, of which each forget set "
+    "counts once, has an interval of its own. **holds**: every cell lies on the claimed side. "
     "**mixed**: something lies on the claimed side and something on the other. **holds in a regime**: something "
     "lies on the claimed side, nothing on the other. **contradicted**: the reverse. **undecided**: every interval "
     "contains 0. A cell of fewer than three seeds decides nothing. **reported**: a number was asked for, nothing "
@@ -68,6 +69,10 @@ NETWORKS = (
 RATES = (
     "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "
     "only rules within a method."
+)
+UNCHOSEN = (
+    "No rate was chosen in {studies}: what rules do there, they do at these rates. A choice leaves something open, "
+    "too: [its curves](#how-the-learning-rates-were-chosen) show what a step away from the winner costs."
 )
 NAMES_OF_CHOSEN = {"lr": "the learning rate", "epochs": "the number of epochs"}
 STRENGTHS = ("scrub", "l1_sparse")  # methods with a strength beside the rate
@@ -209,7 +214,8 @@ def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
     """Return the screen of plain sentences: what may be concluded on each finding, and of what the networks are."""
     lines = [f"- {one.sentence()}" for one in found if one.item.section == "finding"]
     runs = records.of("unlearn")
-    notes = [_networks(runs), _comparison(records) if runs else ""]
+    judged = [run for one in found if one.item.section in ("finding", "ask") for run in one.finding.records]
+    notes = [_networks(runs), _comparison(records) if runs else "", _unchosen(records, judged)]
     head = "\n## What may be concluded\n\n"
     return [head, "\n".join(lines) + "\n", *(f"\n{_wrapped(note)}" for note in notes if note)]
 
@@ -234,6 +240,19 @@ def _comparison(records: Records) -> str:
         return ""
     chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if name in {field for field, _ in tried})
     return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")
+
+
+def _unchosen(records: Records, judged: Iterable[Record]) -> str:
+    """Return which of the studies that something is judged by took their rates as they are, and which these are."""
+    choosers = {run.provenance.get("study") for run in records.of("choice")}
+    rates: dict[str, set[float]] = defaultdict(set)
+    for run in judged:
+        if run.kind == "unlearn" and (study := run.provenance.get("study")) and study not in choosers:
+            rates[study].add(float(run.config.get("lr", float("nan"))))
+    parts = [
+        f"`{study}` ({' and '.join(f'{rate:g}' for rate in sorted(found))})" for study, found in sorted(rates.items())
+    ]
+    return UNCHOSEN.format(studies=", ".join(parts)) if parts else ""
 
 
 def anchor(title: str) -> str:

@@ -36,8 +36,35 @@ def test_finding_1a_looks_at_unlearning_alone(runs: Runs) -> None:
     records = runs([({"pretrain": pretrain, "rule": rule}, {"tow": values, "forget_accuracy": [9, 9, 9]})
                     for (pretrain, rule), values in levels.items()])  # fmt: skip
     found = findings.sam_unlearns_better(records)
-    assert (found.verdict, found.regime) == ("holds", "holds: sam-1, NegGrad")
+    assert (found.verdict, found.regime) == ("holds", "holds: NegGrad by sam-1 after sgd on low")
     assert found.number == f"ToW minus ToW of SGD: {PLUS}"
+
+
+def test_finding_1a_tells_cells_apart_and_counts_each_forget_set_once(runs: Runs) -> None:
+    # On high SAM gains 0.2 after either pretraining, on low it loses 0.2 after SGD: the mean of the sets is 0.
+    cells = [({"rule": rule, "pretrain": pretrain, "difficulty": name}, {"tow": values})
+             for name, pretrain, gained in (("low", "sgd", LESS), ("high", "sgd", MORE), ("high", "asam-1", MORE))
+             for rule, values in (("sgd", BASE), ("sam-1", gained))]  # fmt: skip
+    found = findings.sam_unlearns_better(runs(cells))
+    assert found.verdict == "mixed"
+    assert found.regime == (
+        "holds: NegGrad by sam-1 after asam-1 on high; NegGrad by sam-1 after sgd on high. "
+        "fails: NegGrad by sam-1 after sgd on low"
+    )
+    assert "on average over 3 cells, each forget set counting once, 2 above 0 and 1 below" in found.number
+    assert found.effect == "-0.000 [-0.025, +0.025]"
+
+
+def test_a_cell_that_scatters_more_than_the_rest_has_to_exclude_0_by_its_own_interval(runs: Runs) -> None:
+    # Pooled with two quiet cells 0.2 +- 0.1 would be clear of 0; alone it is 0.2 +- 0.3.
+    wild = [0.2, 0.5, 0.8]
+    sets = {"low": MORE, "mid": MORE, "high": wild}
+    cells = [({"rule": rule, "difficulty": name}, {"tow": values})
+             for name, gained in sets.items() for rule, values in (("sgd", BASE), ("sam-1", gained))]  # fmt: skip
+    found = findings.sam_unlearns_better(runs(cells))
+    assert (found.verdict, "on high" in found.regime) == ("holds in a regime", False)
+    alone = [(cell, numbers) for cell, numbers in cells if cell["difficulty"] != "high"]
+    assert findings.sam_unlearns_better(runs(alone)).verdict == "holds"
 
 
 def pretrained(run: Callable[..., Record], own: float, common: float) -> list[Record]:
@@ -66,7 +93,9 @@ def test_finding_1b_is_decided_where_both_references_agree(
     assert found.verdict == verdict
     assert f"Against its own retrain: {own:+.3f} [" in found.number
     assert f"Against the common SGD retrain: {common:+.3f} [" in found.number
-    assert ("the two references do not agree: sam-1, NegGrad" in found.regime) == (verdict == "undecided")
+    assert ("the two references do not agree: NegGrad by sgd after sam-1 on low" in found.regime) == (
+        verdict == "undecided"
+    )
 
 
 def test_finding_1b_needs_the_common_reference(runs: Runs) -> None:
@@ -193,6 +222,18 @@ def test_finding_5_says_beside_which_rule_is_nearer_to_the_retrained_model(runs:
     assert found.regime.endswith(". SAM's number is on average nearer to the retrained model's than SGD's")
     alone = study(runs, sgd={"mia_correctness": BASE}, sam_1={"mia_correctness": MORE})
     assert "beside it" not in findings.sam_lowers(alone, findings.MIA).number
+
+
+def test_finding_5a_says_where_its_number_is_the_forget_error_and_puts_graded_attacks_beside(runs: Runs) -> None:
+    error = [{"mia_correctness": one, "forget_accuracy": [1 - value for value in one]} for one in (BASE, LESS)]
+    graded = [{"mia_confidence": BASE}, {"mia_confidence": MORE}]
+    records = study(runs, sgd=error[0] | graded[0], sam_1=error[1] | graded[1])
+    found = findings.sam_lowers(records, findings.MIA, findings.GRADED_MIA)
+    assert found.verdict == "holds"
+    assert found.regime.endswith(findings.ONE_BIT)
+    assert found.number.endswith(f"; beside it, not deciding: mia_confidence minus that of SGD: {PLUS}")
+    other = study(runs, sgd=error[0], sam_1=error[1] | {"forget_accuracy": BASE})
+    assert findings.ONE_BIT not in findings.sam_lowers(other, findings.MIA, findings.GRADED_MIA).regime
 
 
 def flat(values: list[float], role: str = "original_") -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Verdicts follow from records by rule, and the page is written from them byte for byte."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from figures.catalogue import FIGURES
+from figures.tables.records import Records
 from figures.verdicts.judge import Finding
-from figures.verdicts.paper_repro import ITEMS, Verdict, anchor, verdicts, write_page
+from figures.verdicts.paper_repro import ITEMS, Verdict, _unchosen, anchor, verdicts, write_page
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -64,7 +67,10 @@ def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
     row = rows(golden)["Finding 1a"]
     # Synthetic ToW: SAM is exactly 0.1 above SGD in unlearning, and pretraining makes no difference at all.
     assert row["verdict"] == "holds"
-    assert row["our number"] == "ToW minus ToW of SGD: +0.100 [+0.100, +0.100] (3 seeds, 4.2 floors)"
+    mean = "+0.100 [+0.100, +0.100] (3 seeds, 4.2 floors)"
+    assert row["our number"].startswith(
+        f"ToW minus ToW of SGD: {mean} on average over 6 cells, each forget set counting once, 6 above 0 and 0 below"
+    )
     assert row["record"].startswith("runs/")
     assert rows(golden)["Finding 1b"]["verdict"] == "undecided"
     assert rows(golden)["fig-tow"]["verdict"] == "holds in a regime"
@@ -118,7 +124,7 @@ def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path
     assert len(opening.splitlines()) <= 30
     assert (
         '- **[Finding 1a](#finding-1a)**, "SAM improves every method as unlearning rule", holds in every cell that was '
-        "run. Effect on `golden`: +0.100 [+0.100, +0.100], 4.2 x floor 0.024. Holds: sam-0.1, NegGrad."
+        "run. Effect on `golden`: +0.100 [+0.100, +0.100], 4.2 x floor 0.024. Holds: NegGrad by sam-0.1 after sgd on "
     ) in opening
     assert '"SAM improves every method as pretraining rule", cannot be told from these runs' in opening
     assert all(f"[Finding {name}]" in opening for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b"))
@@ -139,3 +145,12 @@ def test_the_cells_of_its_table_fit_on_one_line_and_link_to_sections(golden: Sto
     assert targets == [anchor(title) for title in headings]
     assert len(set(targets)) == len(targets)
     assert anchor("Lemma 3.1, consequence") == "lemma-31-consequence"
+
+
+def test_the_page_names_the_studies_that_chose_no_rate(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    by_hand = [replace(run(rule=rule, lr=lr), provenance={"study": "hand"}) for rule, lr in (("sgd", 0.5), ("x", 0.25))]
+    assert "No rate was chosen in `hand` (0.25 and 0.5): " in _unchosen(records_of(by_hand), by_hand)
+    chosen = replace(by_hand[0], kind="choice")
+    assert _unchosen(records_of([chosen]), by_hand) == ""
