@@ -21,14 +21,14 @@ METRICS = {
 }
 UNLEARNING = ("sam", "asam", "minmax", "retain-sam")
 PRETRAINING = ("sam", "asam")
-ROW = ["role", "method", "rule", "difficulty"]
+ROW = ["role", "method", "pretrain", "rule", "difficulty"]
 EXPLAINED = (
     "Sharpness-aware rule minus SGD in the same cell and training seed, in percentage points, mean [95 % t-interval "
-    "over training seeds], * where the interval excludes 0. Unlearning rules are averaged over pretraining rules in a "
-    "seed, pretraining rules over unlearning rules. A SAM-pretrained cell has a reference of its own, so that a "
-    "difference of pretraining rules counts only where ToW against the common SGD retrain agrees. Noise floor: "
-    "deviation of such a difference in ToW between two rules that both retrain with other seeds. A higher ToW is "
-    "nearer to retraining; a higher accuracy need not be."
+    "over training seeds], * where the interval excludes 0. Of an unlearning rule, the same cell unlearned by SGD is "
+    "subtracted; of a pretraining rule, the cell unlearned alike after SGD. A SAM-pretrained cell has a reference of "
+    "its own, so that a difference of pretraining rules counts only where ToW against the common SGD retrain agrees. "
+    "Noise floor: deviation of such a difference in ToW between two rules that both retrain with other seeds. A higher "
+    "ToW is nearer to retraining; a higher accuracy need not be."
 )
 
 
@@ -45,12 +45,11 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def differences(table: Table) -> Table:
-    """Return one row a role, method, rule, forget set and metric: `mean`, `sd`, `low`, `high`, `seeds`."""
+    """Return one row a role, cell and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
     parts = []
     for metric in METRICS:
         unlearning = rule_differences(table, metric, rules=UNLEARNING)
         pretraining = pretrain_differences(table, metric, rules=PRETRAINING)
-        pretraining = pretraining.drop(columns="rule", errors="ignore").rename(columns={"pretrain": "rule"})
         for role, found in (("unlearning", unlearning), ("pretraining", pretraining)):
             parts.append(by_cell(found.assign(role=role), ROW).assign(metric=metric))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -64,15 +63,22 @@ def _display(data: Table, table: Table) -> Table:
     known = data[(data["metric"] == "tow") & data["floor"].notna()]
     floors = {tuple(row[name] for name in ROW): f"{100 * row['floor']:.1f}" for _, row in known.iterrows()}
 
-    def place(key: tuple[str, ...]) -> tuple[bool, int, int, int]:
-        role, method, rule, name = key
-        return role != "unlearning", methods.index(method), places.get(rule, len(rules)), sets.index(name)
+    def place(key: tuple[str, ...]) -> tuple[bool, int, int, int, int]:
+        role, method, pretrain, rule, name = key
+        first, second = (places.get(one, len(rules)) for one in (pretrain, rule))
+        return role != "unlearning", methods.index(method), first, second, sets.index(name)
 
     return pd.DataFrame(
-        {"role": role, "method": method_label(method), "rule": rule_label(rule), "forget set": name}
-        | {title: texts.get((role, method, rule, name, metric), "—") for metric, title in METRICS.items()}
-        | {"noise floor": floors.get((role, method, rule, name), "—")}
-        for role, method, rule, name in sorted({key[:4] for key in texts}, key=place)
+        {
+            "role": key[0],
+            "method": method_label(key[1]),
+            "pretrained": rule_label(key[2]),
+            "unlearned": rule_label(key[3]),
+        }
+        | {"forget set": key[4]}
+        | {title: texts.get((*key, metric), "—") for metric, title in METRICS.items()}
+        | {"noise floor": floors.get(key, "—")}
+        for key in sorted({key[:5] for key in texts}, key=place)
     )
 
 

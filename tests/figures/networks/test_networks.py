@@ -281,22 +281,23 @@ def test_runs_that_choose_are_not_part_of_the_study(drawing: Draw) -> None:
 
 def test_differences_from_sgd_stand_per_method_and_forget_set_with_their_intervals(drawing: Draw) -> None:
     data = drawing("tab-differences").data
-    tow = data[(data["metric"] == "tow") & (data["role"] == "unlearning")].set_index(["rule", "difficulty"])
+    tow = data[(data["metric"] == "tow") & (data["role"] == "unlearning")].set_index(["pretrain", "rule", "difficulty"])
     assert tow["mean"].to_dict() == pytest.approx(
         {
-            (rule, name): gain
+            (pretrain, rule, name): gain
+            for pretrain in ("sgd", "sam-0.1")
             for rule, gain in (("sam-0.1", 0.1), ("minmax-sam-0.1", 0.2))
             for name in ("low", "mid", "high")
         }
     )
     assert set(tow["seeds"]) == {3}
     text = markdown(drawing("tab-differences").display)
-    shown = "| unlearning | NegGrad | SAM 0.1 | low | +10.0 [+10.0, +10.0] * | +0.0 [+0.0, +0.0] |"
+    shown = "| unlearning | NegGrad | SGD | SAM 0.1 | low | +10.0 [+10.0, +10.0] * | +0.0 [+0.0, +0.0] |"
     assert shown in text
     # Triples of 0.99^3, 0.99^3, 0.98^3: 4 of 6 differ by 0.0291.
     (line,) = [line for line in text.splitlines() if line.startswith(shown)]
     assert line.endswith(f"| {100 * (0.99**3 - 0.98**3) * np.sqrt(4 / 6):.1f} |")
-    assert "| pretraining | NegGrad | SAM 0.1 | high | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |" in text
+    assert "| pretraining | NegGrad | SAM 0.1 | SGD | high | +0.0 [+0.0, +0.0] | +0.0 [+0.0, +0.0] |" in text
 
 
 def test_the_reference_models_have_their_own_accuracies(drawing: Draw) -> None:
