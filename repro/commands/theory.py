@@ -235,6 +235,8 @@ def claims(
 
 def claim_row(record: Record) -> dict[str, Any]:
     """Return one line of a verdict table."""
+    from figures.tables.theory import claim_sentence
+
     result = record.result
     low, high = result["interval"]
     return {
@@ -243,7 +245,7 @@ def claim_row(record: Record) -> dict[str, Any]:
         "estimate": result["estimate"],
         "interval": f"[{low:.3g}, {high:.3g}]" if low is not None else "-",
         "seeds": result["seeds"],
-        "sentence": result["sentence"],
+        "sentence": claim_sentence(record),
         "change": result["change"],
         "regime": result["regime"],
         "run": f"{record.source}/{record.run_id}",

@@ -87,8 +87,8 @@ def _sentence(runs: Runs) -> str:
     depth = mean_interval(runs["SGD-pretrained", 1.0].metrics["depth_retain_match"][:, 0])
     return (
         "A retain neuron with j = y survives the perturbation iff V > V_c = rho sigma_p sqrt(d) r_i / |r|_active "
-        f"(right for all but {max(gaps):.3f} of the active ones at any start and radius): rho_th switches off a share "
-        f"{shown(off['SAM-pretrained'])} of them after SAM pretraining, {shown(off['initialization'])} at "
+        f"(the surviving share is right to within {max(gaps):.3f} at any start and radius): rho_th switches off a "
+        f"share {shown(off['SAM-pretrained'])} of them after SAM pretraining, {shown(off['initialization'])} at "
         f"initialization and {shown(off['SGD-pretrained'])} after SGD, whose preactivations lie {shown(depth, 2)} "
         f"times as deep as V_c; of the forget neurons with j = y at least {min(kept):.3f} stay."
     )

@@ -38,6 +38,15 @@ def test_half_of_retain_must_go_and_four_fifths_of_forget_must_stay(retain, forg
     assert finding.estimate.value == pytest.approx(1 - retain)
 
 
+def test_the_sentence_says_how_far_the_predicted_share_is_from_the_surviving_one():
+    """Wrong classifications in both directions cancel in a share: it says nothing of single neurons."""
+    runs = patterns(retain=0.4, forget=0.9)
+    for (start, radius), run in runs.items():
+        predicted = 0.45 if (start, radius) == ("SGD-pretrained", 3.0) else 0.4
+        run.metrics["active_retain_match_predicted"] += 0.5 * predicted
+    assert "(the surviving share is right to within 0.050 at any start and radius)" in analyse(runs, CONFIG).sentence
+
+
 def test_the_pattern_is_measured_under_neggrad_with_sam_at_full_radius_and_probed_at_several():
     for (start, radius), cell in grid({}).items():
         assert (cell.unlearn, cell.rho, cell.alpha, cell.method) == ("sam", cell.rho_th, 0.7, "neggrad")
