@@ -32,7 +32,8 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
         A record whose `rows` have, for each pretraining and rule, `predicted` and `simulated` alpha (0.0 if every alpha
         is benign, None if none is), and the test and forget error there.
     """
-    base = config.changed(alpha=TheoryConfig.alpha, pretrain="sgd", unlearn="sgd", checkpoint_every=10**6)
+    every = 10**6 if config.pretrain_stop_loss is None else config.checkpoint_every  # where the loss is looked at
+    base = config.changed(alpha=TheoryConfig.alpha, pretrain="sgd", unlearn="sgd", checkpoint_every=every)
     identity = {"cell": base, "level": ERROR_LEVEL, "tolerance": TOLERANCE}
     found = store.find(KIND, identity)
     if found is None:

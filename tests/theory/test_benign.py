@@ -58,6 +58,19 @@ def test_a_record_holds_both_thresholds_and_is_made_once(store):
     assert benign_alpha(small.changed(alpha=0.3, unlearn="sam"), store).run_id == record.run_id
 
 
+def test_pretraining_that_stops_at_a_loss_stops_there(store):
+    """With the loss looked at only at the last epoch both would be the alpha of a network trained to the end."""
+    small = TheoryConfig(signal_strength=2.0, d=400, n=20, n_forget=4, m=4, pretrain_epochs=60, epochs=40, seeds=3,
+                         directions=64)  # fmt: skip
+    stops = small.changed(pretrain_stop_loss=0.5)
+    whole, stopped = ({(row["pretrain"], row["rule"]): row for row in benign_alpha(cell, store).result["rows"]}
+                      for cell in (small, stops))  # fmt: skip
+    for how in ("predicted", "simulated"):
+        assert whole["sgd", "SGD"][how] != stopped["sgd", "SGD"][how]
+    there = simulate(stops.changed(alpha=stopped["sgd", "SGD"]["simulated"])).final("test_error").mean()
+    assert there == pytest.approx(stopped["sgd", "SGD"]["simulated_test_error"], rel=1e-3)
+
+
 def test_where_nothing_is_predicted_the_simulated_alpha_stands_alone(store):
     small = TheoryConfig(noise="plain", d=200, n=10, n_forget=2, m=2, batch_size=5, pretrain_epochs=5, epochs=5,
                          seeds=2, directions=64)  # fmt: skip
