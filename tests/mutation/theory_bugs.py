@@ -812,6 +812,18 @@ BUGS = [
         'return self.alpha("sam", seeds) - self.alpha("sgd", seeds)',
         "tests/theory/claims/test_alpha.py",
     ),
+    (
+        "theory/claims/alpha.py",
+        "~(errors <= HARMFUL_TEST_ERROR)",
+        "errors > HARMFUL_TEST_ERROR",
+        "tests/theory/claims/test_alpha.py -k diverged",
+    ),
+    (
+        "theory/claims/alpha.py",
+        "if np.isfinite(errors[i]) else 0.5",
+        "if np.isfinite(errors[i]) else 1.0",
+        "tests/theory/claims/test_alpha.py -k diverged",
+    ),
     ("theory/claims/alpha.py", "i = int(harmful[-1])", "i = int(harmful[0])", "tests/theory/claims/test_alpha.py"),
     (
         "theory/claims/alpha.py",

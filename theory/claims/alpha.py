@@ -60,22 +60,22 @@ LINES = [*(Line(*setting, "eta ~ 1/d", along) for setting in SETTINGS for along 
 
 
 def threshold(alphas: np.ndarray, errors: np.ndarray) -> float:
-    """Return the smallest alpha from which on the error stays at most 0.1, interpolated.
+    """Return the smallest alpha from which on the error stays at most 0.1, interpolated between finite errors.
 
     Args:
         alphas: increasing, from 0 to 1, shape `(A,)`.
-        errors: mean test errors there.
+        errors: mean test errors there; NaN where a seed diverged, which is harmful: next to it stands the middle.
 
     Returns:
         0.0 where every alpha is benign, NaN where alpha = 1 is not: no alpha is.
     """
-    harmful = np.flatnonzero(errors > HARMFUL_TEST_ERROR)
+    harmful = np.flatnonzero(~(errors <= HARMFUL_TEST_ERROR))
     if not len(harmful):
         return 0.0
     i = int(harmful[-1])
     if i == len(alphas) - 1:
         return float("nan")
-    share = (errors[i] - HARMFUL_TEST_ERROR) / (errors[i] - errors[i + 1])
+    share = (errors[i] - HARMFUL_TEST_ERROR) / (errors[i] - errors[i + 1]) if np.isfinite(errors[i]) else 0.5
     return float(alphas[i] + share * (alphas[i + 1] - alphas[i]))
 
 

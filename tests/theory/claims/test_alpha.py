@@ -48,6 +48,16 @@ def test_a_threshold_is_where_error_becomes_low_for_good():
     assert np.isnan(threshold(alphas, np.full(5, 0.4)))
 
 
+def test_an_alpha_at_which_a_seed_diverged_is_harmful():
+    alphas, broken = np.array(COARSE), float("nan")
+    assert np.isnan(threshold(alphas, np.full(6, broken)))
+    assert threshold(alphas, np.array([broken, broken, 0.3, 0.05, 0.05, 0.05])) == pytest.approx(0.56)
+    errors = np.array([0.5, 0.4, 0.3, broken, 0.05, 0.05])
+    assert threshold(alphas, errors) == pytest.approx(0.7)
+    assert next_alpha(alphas, errors) == pytest.approx(0.7)  # bisection goes on beside it
+    assert next_alpha(alphas, np.array([broken] * 5 + [0.05])) == pytest.approx(0.9)
+
+
 def test_bisection_closes_in_on_the_threshold_and_stops_where_there_is_none():
     alphas = list(COARSE)
     error = lambda alpha: 0.11 if alpha < 0.3173 else 0.09  # noqa: E731
