@@ -492,6 +492,18 @@ BUGS = [
     ),
     (
         "theory/engine.py",
+        "weights = *size, config.method, config.alpha",
+        "weights = *size, config.alpha",
+        "tests/theory/test_engine.py -k draw_alone",
+    ),
+    (
+        "theory/engine.py",
+        "size = purpose, epochs, config.retain_batch, config.forget_batch",
+        "size = purpose, epochs, config.forget_batch",
+        "tests/theory/test_engine.py -k draw_alone",
+    ),
+    (
+        "theory/engine.py",
         "endpoints and config.pretrain_stop_loss is None else measured",
         "endpoints else measured",
         "tests/theory/test_engine.py",

@@ -207,6 +207,7 @@ def test_pretraining_ends_at_the_first_checkpoint_with_a_small_loss_and_unlearni
 
 def test_cells_that_share_their_pretraining_read_the_batches_each_would_draw_alone():
     base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, seeds=2, directions=64)
-    cells = [base.changed(alpha=0.6), base.changed(unlearn="sam"), base.changed(epochs=6), base.changed(forget_batch=2)]
+    cells = [base.changed(alpha=0.6), base.changed(unlearn="sam"), base.changed(epochs=6), base.changed(forget_batch=2),
+             base.changed(retain_batch=4), base.changed(method="random_label")]  # fmt: skip
     for together, cell in zip(simulate_many(cells), cells, strict=True):
         np.testing.assert_array_equal(together.metrics["retain_loss"], simulate(cell).metrics["retain_loss"])
