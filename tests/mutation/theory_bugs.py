@@ -492,6 +492,18 @@ BUGS = [
     ),
     (
         "theory/engine.py",
+        "pretrain_schedule(config, drawn.problem.labels,",
+        "pretrain_schedule(config, drawn.problem.true_labels,",
+        "tests/theory/test_engine.py -k explicit_training",
+    ),
+    (
+        "theory/engine.py",
+        "Reading(drawn.problem.labels, seed)",
+        "Reading(drawn.problem.true_labels, seed)",
+        "tests/theory/test_engine.py -k explicit_training",
+    ),
+    (
+        "theory/engine.py",
         "weights = *size, config.method, config.alpha",
         "weights = *size, config.alpha",
         "tests/theory/test_engine.py -k draw_alone",

@@ -119,9 +119,13 @@ def test_stronger_signal_lowers_the_test_error():
     assert strong.pretrain["test_error"][:, -1].mean() < weak.pretrain["test_error"][:, -1].mean() - 0.2
 
 
-@pytest.mark.parametrize("rules", [("sgd", "sam"), ("sam", "minmax")])
-def test_a_seed_is_explicit_training_on_its_own_draw_and_batches(rules):
-    config = QUICK.changed(draw="dense", pretrain=rules[0], unlearn=rules[1], rho_scale=0.7, pretrain_rho_scale=0.4)
+@pytest.mark.parametrize("rules, data", [
+    (("sgd", "sam"), {}), (("sam", "minmax"), {}), (("sgd", "sam"), {"label_noise": 0.3, "forget_angle": 40.0})
+])  # fmt: skip
+def test_a_seed_is_explicit_training_on_its_own_draw_and_batches(rules, data):
+    """Training reads the labels it is given, of which some may be wrong."""
+    config = QUICK.changed(draw="dense", pretrain=rules[0], unlearn=rules[1], rho_scale=0.7, pretrain_rho_scale=0.4,
+                           **data)  # fmt: skip
     run = simulate(config.changed(seeds=1, first_seed=3))
     drawn = draw(config, 3)
     labels, network = drawn.problem.labels, DenseNetwork(config, drawn)
