@@ -5,7 +5,7 @@ from typing import Any
 
 from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
-from repro.base.settings import check, choose, refuse_cost, reject, setting
+from repro.base.settings import check, choose, range_text, refuse_cost, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
@@ -16,6 +16,8 @@ NOISE_PATCHES = ("repeated", "independent")
 DRAWS = ("bartlett", "dense")
 SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds",
                "angle", "split", "flatness")  # fmt: skip
+SIGNAL_NORMS = {"low": 1e-161, "high": 1e154}  # |phi| whose square is a finite number above 0
+SOBOL_DIMENSIONS = 21201  # coordinates that the table of direction numbers in scipy has
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
@@ -107,6 +109,13 @@ class TheoryConfig:
         self.pretrain_legs()
         if self.n_forget >= self.n:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
+        if not SIGNAL_NORMS["low"] <= self.signal_norm <= SIGNAL_NORMS["high"]:
+            raise reject("signal_strength", self.signal_strength, f"such that |phi| is {range_text(SIGNAL_NORMS)}",
+                         f"|phi| = s (P-1) sigma_p (d/n)^(1/4) is {self.signal_norm:.3g}")  # fmt: skip
+        if 2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS:
+            raise reject("patches", self.patches, f"at most {1 + SOBOL_DIMENSIONS // (2 * self.m)} at m = {self.m}",
+                         "or take noise_patches = 'repeated': test error of independent ones is averaged over "
+                         f"directions in 2 m (P-1) <= {SOBOL_DIMENSIONS} dimensions")  # fmt: skip
         if self.forget_angle > 0.0 and self.d < 3:
             raise reject("d", self.d, ">= 3 with two signals", "or leave forget_angle at 0")
         if self.curvature and self.activation_power != 1.0:
@@ -120,6 +129,7 @@ class TheoryConfig:
         kept = self.seeds * (self.n**2 + self.n * self.m) + self.directions * (self.m + self.n)
         widest = max(("seeds", "directions"), key=lambda name: getattr(self, name))
         refuse_cost(widest, getattr(self, widest), kept * 8e-9, 1e3, unit="GB of memory")
+        refuse_cost("patches", self.patches, (self.n * self.noise_vectors) ** 2 * 8e-9, 1e3, unit="GB of memory")
         if self.draw == "dense" and self.d > 10**6:
             raise reject("draw", self.draw, "'bartlett' when d > 1000000", "explicit vectors would not fit in memory")
 
@@ -132,15 +142,15 @@ class TheoryConfig:
         `s = |phi| / ((P - 1) sigma_p (d / n)^(1/4))`.
 
         Raises:
-            ConfigError: if both are given, or |phi| is not positive.
+            ConfigError: if both are given, or |phi| is not in `SIGNAL_NORMS`.
         """
         if signal_norm is None:
             return cls(**others) if signal_strength is None else cls(signal_strength=signal_strength, **others)
         if signal_strength is not None:
             both = f"signal_strength = {signal_strength} and signal_norm = {signal_norm}"
             raise ConfigError(f"{both}: give one of the two; signal_norm is |phi|, signal_strength its scaled form")
-        if not signal_norm > 0:
-            raise reject("signal_norm", signal_norm, "> 0")
+        if not SIGNAL_NORMS["low"] <= signal_norm <= SIGNAL_NORMS["high"]:
+            raise reject("signal_norm", signal_norm, range_text(SIGNAL_NORMS))
         return cls(signal_strength=signal_norm / cls(**others).signal_unit, **others)
 
     def changed(self, **settings: Any) -> "TheoryConfig":

@@ -142,7 +142,11 @@ def forgetting_schedule(config: TheoryConfig, labels: np.ndarray, rows: np.ndarr
 
 
 def _batches(members: np.ndarray, size: int, steps: int, rng: np.random.Generator, *, pad: int) -> np.ndarray:
-    """Return `steps` batches, shape `(steps, size)`: fresh random orders cut up, a short batch padded with `pad`."""
+    """Return `steps` batches, shape `(steps, size)`: fresh random orders cut up, a short batch padded with `pad`.
+
+    A batch is no larger than the set it is drawn from: `size` is at most `len(members)`.
+    """
+    size = min(size, len(members))
     per_pass = -(-len(members) // size)
     orders = rng.permuted(np.tile(members, (-(-steps // per_pass), 1)), axis=1)
     return _widened(orders, per_pass * size, pad).reshape(-1, size)[:steps]

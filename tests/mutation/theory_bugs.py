@@ -988,6 +988,36 @@ BUGS = [
         "tests/theory/test_benign.py -k bisection",
     ),
     (
+        "theory/config.py",
+        "2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS",
+        "2 * self.m * self.noise_vectors > 24 * SOBOL_DIMENSIONS",
+        "tests/theory/test_config.py -k refused",
+    ),
+    (
+        "theory/config.py",
+        "2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS",
+        "2 * self.m * (self.patches - 1) > SOBOL_DIMENSIONS",
+        "tests/theory/test_config.py -k coordinates",
+    ),
+    (
+        "theory/config.py",
+        "(self.n * self.noise_vectors) ** 2 * 8e-9",
+        "self.n**2 * 8e-9",
+        "tests/theory/test_config.py -k refused",
+    ),
+    (
+        "theory/config.py",
+        'not SIGNAL_NORMS["low"] <= self.signal_norm <= SIGNAL_NORMS["high"]',
+        'not SIGNAL_NORMS["low"] <= self.signal_norm',
+        "tests/theory/test_config.py -k refused",
+    ),
+    (
+        "theory/training.py",
+        "size = min(size, len(members))",
+        "size = min(size, 100)",
+        "tests/theory/test_training.py -k larger_than_its_set",
+    ),
+    (
         "theory/benign.py",
         "every = 10**6 if config.pretrain_stop_loss is None else config.checkpoint_every",
         "every = 10**6",

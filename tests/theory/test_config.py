@@ -44,6 +44,10 @@ def test_radii_may_be_given_in_absolute_units():
         ({"directions": 500}, ["directions", "500", "power of two"]),
         ({"draw": "dense", "d": 10**7}, ["draw", "bartlett"]),
         ({"d": 2.5}, ["d", "2.5", "int"]),
+        ({"signal_strength": 1e200}, ["signal_strength", "1e+200", "[1e-161, 1e+154]", "|phi|"]),
+        ({"signal_strength": 1e-170}, ["signal_strength", "1e-170", "[1e-161, 1e+154]", "|phi|"]),
+        ({"m": 1000, "patches": 13, "noise_patches": "independent"}, ["patches", "13", "at most 11", "repeated"]),
+        ({"m": 1, "n": 5000, "patches": 5000, "noise_patches": "independent"}, ["patches", "5000", "GB of memory"]),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_value_and_range(change, words):
@@ -52,7 +56,14 @@ def test_a_bad_setting_is_refused_by_name_value_and_range(change, words):
     assert all(word in str(error.value) for word in words)
 
 
-@pytest.mark.parametrize("given", [{"signal_strength": 0.5, "signal_norm": 1.0}, {"signal_norm": 0.0}])
+def test_as_many_noise_patches_as_directions_have_coordinates_for_are_taken():
+    assert TheoryConfig(m=1000, patches=11, noise_patches="independent").noise_vectors == 10
+    assert TheoryConfig(m=1000, patches=10**5).noise_vectors == 1
+
+
+@pytest.mark.parametrize("given", [
+    {"signal_strength": 0.5, "signal_norm": 1.0}, {"signal_norm": 0.0}, {"signal_norm": 1e-170}, {"signal_norm": 1e200}
+])  # fmt: skip
 def test_contradicting_or_empty_signals_are_refused(given):
     with pytest.raises(ConfigError, match="signal_norm"):
         TheoryConfig.with_signal(**given)

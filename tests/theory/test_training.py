@@ -53,6 +53,17 @@ def test_batches_are_padded_to_whole_registers_with_weight_zero():
         assert np.all(weights[size:] == 0.0)
 
 
+def test_a_batch_larger_than_its_set_is_the_set():
+    large, whole = (unlearn_schedule(replace(CONFIG, retain_batch=size, forget_batch=size), LABELS, generator(0, "x"))
+                    for size in (3 * 10**9, 18))  # fmt: skip
+    for one, other in zip(large, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+    pretrained = pretrain_schedule(replace(CONFIG, batch_size=3 * 10**9), LABELS, generator(0, "x"),
+                                   members=np.arange(23))  # fmt: skip
+    assert pretrained.samples.shape == (6, 24)
+    np.testing.assert_array_equal(pretrained.size, 23)
+
+
 def test_one_seed_fixes_the_schedule():
     one, same = (unlearn_schedule(CONFIG, LABELS, generator(5, "x")) for _ in range(2))
     other = unlearn_schedule(CONFIG, LABELS, generator(6, "x"))
