@@ -1,7 +1,7 @@
 """Ending early: a signal or a time limit, heard at once, or at the next checkpoint where work would be lost.
 
 SIGTERM, SIGUSR1 and SIGUSR2 (a queue's warnings), SIGHUP and Ctrl-C raise `Stopped`; inside a trained stage they wait
-for the step to end, so that its state is written first. A second Ctrl-C never waits.
+for the step to end, so that its state is written first. A second Ctrl-C waits for the renames of a finished run alone.
 """
 
 import os
@@ -41,7 +41,8 @@ class Ending:
 
     def __init__(self) -> None:
         self.came: int | None = None
-        self._waiting = False
+        self._waiting = self._holding = False
+        self._late: int | None = None
 
     @classmethod
     def here(cls) -> "Ending":
@@ -61,6 +62,9 @@ class Ending:
         return self
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._holding:
+            self._late = number
+            return
         again = self.came is not None
         self.came = number
         if not self._waiting or (again and number == signal.SIGINT):
@@ -74,6 +78,18 @@ class Ending:
             yield
         finally:
             self._waiting = False
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Inside, every signal waits for the end of the block: for what takes milliseconds and must not be half."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+            number, self._late = self._late, None
+            if number is not None:
+                self(number, None)
 
     def reason(self, deadline: float | None) -> int | None:
         """Return the signal that came, or `TIME` after the deadline (seconds since the epoch), or None: go on."""

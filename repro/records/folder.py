@@ -9,11 +9,13 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from repro.base.ending import Ending
 from repro.base.errors import IntegrityError
 from repro.records.identity import plain, run_id, run_id_of_read
 from repro.records.record import ATTACHED, STATUSES, Content, Record
@@ -31,13 +33,20 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: when it cannot be written; nothing of it is left then.
     """
+    with _beside(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _beside(path: Path, data: bytes) -> Iterator[Path]:
+    """Write the bytes beside a file, for the block to put in its place; nothing of them is left if it does not."""
     temporary = path.with_name(f".{path.name}.{process_tag()}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield temporary
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -78,14 +87,25 @@ def as_json(obj: Any) -> bytes:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
-    """Write `files`, then the marker with their hashes. A rewrite removes the marker first: half a run is no run."""
+    """Write `files`, then the marker with their hashes: what stood there before stays until all bytes are on disk.
+
+    Half a run is no run: the old marker goes before the first file is put in place, the new one comes last. Between
+    them are renames alone, which no full disk and no signal but SIGKILL cuts off.
+
+    Raises:
+        OSError: when it cannot be written; what stood there before is whole then, and nothing of the rest is left.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / marker).unlink(missing_ok=True)
-    for name, data in files.items():
-        replace_file(folder / name, data)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     blank = as_json({**content, "files": hashes, "sha256": ""})
-    replace_file(folder / marker, blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest())))
+    sealed = blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest()))
+    with ExitStack() as stack:
+        ready = {name: stack.enter_context(_beside(folder / name, data)) for name, data in files.items()}
+        ready[marker] = stack.enter_context(_beside(folder / marker, sealed))
+        stack.enter_context(Ending.here().held_off())
+        (folder / marker).unlink(missing_ok=True)
+        for name, temporary in ready.items():
+            os.replace(temporary, folder / name)
     _sync(folder)
 
 

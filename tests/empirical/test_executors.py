@@ -136,6 +136,25 @@ def test_a_signal_waits_for_a_checkpoint_inside_a_stage_and_is_heard_at_once_out
     assert Ending().reason(None) is None
 
 
+def test_a_signal_that_is_held_off_is_heard_once_at_the_end_or_at_the_checkpoint_that_waits_for_it() -> None:
+    ending, passed = Ending(), []
+
+    def twice() -> None:
+        with ending.held_off():
+            ending(signal.SIGINT, None)
+            ending(signal.SIGINT, None)  # not even the second Ctrl-C
+            passed.append(ending.came)
+
+    with pytest.raises(Stopped, match="SIGINT"):
+        twice()
+    assert passed == [None]
+    stage = Ending()
+    with stage.at_checkpoints():
+        with stage.held_off():
+            stage(signal.SIGINT, None)
+        assert stage.reason(None) == signal.SIGINT
+
+
 def test_signals_that_were_ignored_at_the_start_stay_ignored() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1)}
     try:

@@ -344,7 +344,15 @@ BUGS = [
         "return content\n    return content",
         IN_STORE,
     ),
-    (FOLDER, "    (folder / marker).unlink(missing_ok=True)\n", "", IN_STORE),
+    (FOLDER, "        (folder / marker).unlink(missing_ok=True)\n", "", IN_STORE),
+    (
+        FOLDER,
+        "    folder.mkdir(parents=True, exist_ok=True)\n    hashes = ",
+        "    folder.mkdir(parents=True, exist_ok=True)\n    (folder / marker).unlink(missing_ok=True)\n    hashes = ",
+        f"{IN_STORE} -k rewrite_cut_off",
+    ),
+    (FOLDER, "        stack.enter_context(Ending.here().held_off())\n", "", f"{IN_STORE} -k between_the_renames"),
+    (ENDING, "                self(number, None)\n", "                pass\n", f"{IN_EXECUTORS} -k held_off"),
     (FOLDER, "    if hashed != name:\n", "    if False:\n", IN_STORE),
     (
         FOLDER,

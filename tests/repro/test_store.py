@@ -1,3 +1,5 @@
+import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -6,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError
-from repro.records import folder as folders
 from repro.records import provenance
 from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
@@ -276,19 +279,79 @@ def test_a_reader_beside_a_writer_never_takes_a_rewrite_for_damage(tmp_path: Pat
     assert not (tmp_path / "damaged").exists()
 
 
-def test_a_rewrite_that_is_cut_off_leaves_no_run_and_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.save("benchmark", {"a": 1}, result={"x": 1})
+class Killed(BaseException):
+    """The end of a process, in a test that goes on."""
 
-    def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "no space left")
 
+def at_call(number: int, call: Callable[..., Any], act: Callable[[], None], folder: Path) -> Callable[..., Any]:
+    """Return a function of the system that acts once before: at its `number`-th call that has to do with a folder."""
+    calls = itertools.count()
+
+    def called(what: Any, *rest: Any) -> Any:
+        place = os.readlink(f"/proc/self/fd/{what}") if isinstance(what, int) else str(what)
+        if place.startswith(str(folder)) and next(calls) == number:
+            act()
+        return call(what, *rest)
+
+    return called
+
+
+def raise_(error: BaseException) -> None:
+    raise error
+
+
+def save_epochs(store: Store, count: int) -> Record:
+    return store.save("benchmark", {"a": 1}, result={"x": count}, epochs=[{"epoch": one} for one in range(count)])
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), Stopped(signal.SIGTERM)])
+def test_a_rewrite_cut_off_while_it_writes_leaves_the_run_of_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException
+) -> None:
+    before = save_epochs(store, 1)
+    folder = store.root / "runs" / before.run_id
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "replace_file", full)
-        with pytest.raises(OSError, match="no space"):
-            store.save("benchmark", {"a": 1}, result={"x": 2})
+        patch.setattr(os, "fsync", at_call(number, os.fsync, lambda: raise_(error), folder.resolve()))
+        with pytest.raises(type(error)):
+            save_epochs(store, 2)
+    assert store.find("benchmark", {"a": 1}) == before
+    assert store.verify() == []
+    assert not list(store.root.rglob(".*.*"))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_rewrite_killed_between_its_renames_leaves_no_run_and_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = store.root / "runs" / save_epochs(store, 1).run_id
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", at_call(number, os.replace, lambda: raise_(Killed()), folder))
+        with pytest.raises(Killed):
+            save_epochs(store, 2)
     with collected() as damaged:
         assert store.records() == []
     assert damaged == []
+    assert save_epochs(store, 2) == store.find("benchmark", {"a": 1})
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_signal_between_the_renames_waits_until_the_run_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = store.root / "runs" / save_epochs(store, 1).run_id
+    heard = signal.signal(signal.SIGTERM, Ending())
+    try:
+        with monkeypatch.context() as patch:
+            end = partial(os.kill, os.getpid(), signal.SIGTERM)
+            patch.setattr(os, "replace", at_call(number, os.replace, end, folder))
+            with pytest.raises(Stopped, match="SIGTERM"):
+                save_epochs(store, 2)
+    finally:
+        signal.signal(signal.SIGTERM, heard)
+    found = store.find("benchmark", {"a": 1})
+    assert found is not None
+    assert (found.result, len(found.epochs())) == ({"x": 2}, 2)
 
 
 def test_damage_that_is_met_twice_is_named_once() -> None:
