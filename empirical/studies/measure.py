@@ -14,6 +14,7 @@ from empirical.studies.finished import Finished
 from empirical.studies.plan import finished_cells, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
+from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError, ReproError
 from repro.base.settings import build, choose
 from repro.records.pack import readers
@@ -61,6 +62,8 @@ def measure_runs(
     Raises:
         ConfigError: for an unknown metric or setting.
         MissingDataError: when weights are gone, before any work; names the passes that bring them back.
+        ReproError: when a run failed; the others are measured.
+        Stopped: when a signal came before the last run; those before it are measured, nothing is pooled.
     """
     for name in metrics:
         metric(name)
@@ -73,6 +76,8 @@ def measure_runs(
             f"takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
     report = run_groups([[cell] for cell in cells], store, runtime, workers=workers)
+    if report.signal:
+        raise Stopped(report.signal)
     if report.failed:
         identity, message = next(iter(report.failed.items()))
         failure = ReproError(f"{len(report.failed)} runs failed; the first, {identity}: {message}")

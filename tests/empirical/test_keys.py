@@ -1,6 +1,7 @@
 """What identifies stages and numbers: everything the weights depend on, nothing that only measures them."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,10 @@ from empirical.settings.keys import (
     retrain_key,
 )
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies import executors
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.measure import measure_runs
+from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
 
@@ -257,6 +260,19 @@ def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Callable
     assert measured.run_id == record.run_id
     assert measured.result["hessian_top"] is not None
     assert measured.result["tow"] == record.result["tow"]
+
+
+def test_a_signal_ends_a_measurement_and_no_run_passes_for_measured(
+    small: Callable[..., RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = run(small(), store, CPU)
+
+    def stop(*_: object) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(executors, "compute", stop)
+    with pytest.raises(Stopped, match="SIGTERM"):
+        measure_runs([record], ["hessian"], store, CPU)
 
 
 def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunConfig], store: Store) -> None:

@@ -246,6 +246,7 @@ BUGS = [
     (GRID, '            _pool(replace(recipe, shard=""), store, runtime)\n', "            pass\n", IN_POOLED),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
     (FINISHED, "if complete(record, config)", "if record", IN_KEYS),
+    (MEASURE, "        raise Stopped(report.signal)\n", "        pass\n", f"{IN_KEYS} -k signal"),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
     (MEASURE, "if store.find_model(stage) is None", "if store.find_model(stage)", IN_KEYS),
     (POOL, 'SEEDS = ("seed", "unlearn_seed")', 'SEEDS = ("unlearn_seed",)', IN_POOLED),
