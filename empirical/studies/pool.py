@@ -21,8 +21,9 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
     """Return the pooled evaluations of runs, one a metric and group of runs that differ in their seeds only.
 
     Args:
-        records: finished runs; groups of fewer than four are left out; runs on other forget sets, or measured on
-            other images, are groups of their own.
+        records: finished runs; those that lack what a metric reads, or a retrained model, are not pooled by it, and
+            groups of fewer than four are left out; runs on other forget sets, or measured on other images, are groups
+            of their own.
         metrics: names of metrics; those that look at one run are ignored.
         store: where the evaluations are kept.
         study: for their provenance.
@@ -33,10 +34,17 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
         if record.status == "ok":
             rest = {key: value for key, value in record.identity.items() if key not in SEEDS}
             groups[digest([rest, record.result["parents"]["forget_set"], _scope(record)])].append(record)
+    pools = [(name, [one for one in group if _has(one, name)]) for group in groups.values() for name in wanted]
     return [
-        _pooled(name, sorted(group, key=lambda one: [one.config[seed] for seed in SEEDS]), store, study)
-        for group in groups.values() if len(group) >= FEWEST for name in wanted
+        _pooled(name, sorted(pool, key=lambda one: [one.config[seed] for seed in SEEDS]), store, study)
+        for name, pool in pools if len(pool) >= FEWEST
     ]  # fmt: skip
+
+
+def _has(record: Record, name: str) -> bool:
+    """Return whether a run was measured in the way that a pooled metric reads, and has a model to compare with."""
+    needs, there = metric(name).needs, record.result.get("evaluations", {})
+    return "retrain" in record.result["parents"] and all(need in there for need in needs)
 
 
 def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:

@@ -21,6 +21,7 @@ from empirical.metrics.pooled import (
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.measure import measure_runs
+from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from repro.records.identity import plain
 from repro.records.store import Store
@@ -150,6 +151,25 @@ def test_pooled_numbers_are_added_to_finished_runs(recipe: Recipe, store: Store)
     assert store.records("evaluation") == []
     measured = measure_runs(store.records("unlearn"), ["klom"], store, Runtime(device="cpu"))
     assert [one.kind for one in measured].count("evaluation") == 2
+
+
+def test_runs_without_the_margins_or_without_a_retrained_model_are_not_pooled(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    stages = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+    cases = {"sgd": (stages, True), "sam-0.1": (stages, False), "asam-1.0": ({**stages, "retrain": ""}, True)}
+    for seed in range(4):
+        (arrays,) = pool(0.0, models=1, seed=seed).arrays
+        for rule, (parents, measured) in cases.items():
+            key = {"metric": "klom_margins", "seed": seed}
+            ids = {"klom_margins": store.save_evaluation(key, result={}, arrays=arrays).run_id} if measured else {}
+            there = {stage: one for stage, one in parents.items() if one}
+            result = {"parents": there, "labels": {"rule": rule}}
+            store.save("unlearn", small(rule=rule, seed=seed), result=result, evaluations=ids)
+    found = pool_runs(store.records("unlearn"), ["klom", "ulira", "accuracy"], store)
+    assert [(one.config["metric"], one.result["labels"]["rule"]) for one in found] == [
+        ("klom", "sgd"), ("ulira", "sgd")
+    ]  # fmt: skip
 
 
 def published_klom(unlearned: np.ndarray, oracle: np.ndarray) -> float:

@@ -249,6 +249,8 @@ BUGS = [
     (MEASURE, "        raise Stopped(report.signal)\n", "        pass\n", f"{IN_KEYS} -k signal"),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
     (MEASURE, "if store.find_model(stage) is None", "if store.find_model(stage)", IN_KEYS),
+    (POOL, " for one in group if _has(one, name)]", " for one in group]", f"{IN_POOLED} -k not_pooled"),
+    (POOL, 'return "retrain" in record.result["parents"] and all', "return all", f"{IN_POOLED} -k not_pooled"),
     (POOL, 'SEEDS = ("seed", "unlearn_seed")', 'SEEDS = ("unlearn_seed",)', IN_POOLED),
     (
         POOL,
