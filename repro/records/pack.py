@@ -65,17 +65,18 @@ def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) ->
 def packed_with(path: Path, records: Iterable[Record]) -> list[Record]:
     """Return records and those that a pack has beside them, so that a study that goes on in another store loses none.
 
-    Of two that are the same run, the one with more evaluations is taken, and else the new one.
+    Of two that are the same run, the one with more evaluations is taken, and else the new one. Runs of an older schema
+    stay too.
 
     Raises:
         IntegrityError: when the pack is damaged.
     """
     if not path.exists():
         return list(records)
-    known = PackedStore(path)
-    if faults := known.verify():
+    whole, faults = PackedStore(path)._checked()
+    if faults:
         raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
-    found = {record.run_id: record for record in known.records()}
+    found = {record.run_id: record for record in whole}
     for record in records:
         if record.run_id not in found or _measured(record) >= _measured(found[record.run_id]):
             found[record.run_id] = record

@@ -383,10 +383,11 @@ BUGS = [
     (PACK, "return any(kind in kinds for kind in said)", "return False", IN_STORE),
     (
         PACK,
-        "found = {record.run_id: record for record in known.records()}",
+        "found = {record.run_id: record for record in whole}",
         "found = {}",
         "tests/repro/test_export.py -k 'another_store'",
     ),
+    (PACK, "for record in whole}", "for record in whole if record.schema == SCHEMA}", f"{IN_STORE} -k older_schema"),
     (
         PACK,
         "_measured(record) >= _measured(",
@@ -401,8 +402,8 @@ BUGS = [
     ),
     (
         PACK,
-        "if faults := known.verify():",
-        "if faults := []:",
+        "    if faults:\n        raise IntegrityError",
+        "    if []:\n        raise IntegrityError",
         "tests/repro/test_export.py -k 'another_store'",
     ),
     (PACK, 'if _sha(row) != row["sha256"]:', "if False:", IN_STORE),

@@ -23,7 +23,7 @@ from repro.records import provenance
 from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
-from repro.records.pack import PackedStore, _sha, pack_path, readers, write_pack
+from repro.records.pack import PackedStore, _sha, pack_path, packed_with, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
 
@@ -430,6 +430,14 @@ def test_a_pack_changed_by_hand_is_named_and_its_other_rows_are_read(store: Stor
     assert lines == PackedStore(path).verify()
     assert all(line.startswith("study.parquet") for line in lines)
     assert lines
+
+
+def test_a_pack_that_is_written_anew_keeps_its_runs_of_an_older_schema(store: Store, tmp_path: Path) -> None:
+    new, identity = save(store), run_id("unlearn", CONFIG, SCHEMA - 1)
+    old = Record(identity, "unlearn", "ok", CONFIG, {}, {}, schema=SCHEMA - 1, identity=CONFIG)
+    path = write_pack([old, new], tmp_path / "study.parquet")
+    before = path.read_bytes()
+    assert write_pack(packed_with(path, [new]), path).read_bytes() == before
 
 
 def test_a_pack_without_a_run_of_a_kind_is_not_read_for_it(
