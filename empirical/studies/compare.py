@@ -26,9 +26,14 @@ def settings(record: Record) -> dict[str, Any]:
     """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set.
 
     How a run is measured is left out: metrics are added to a run, which stays the same.
+
+    Raises:
+        ConfigError: for a run of another kind, and for one that failed: nobody knows its data and forget set.
     """
     if record.kind != "unlearn":
         raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs can be compared")
+    if record.status == "failed":
+        raise ConfigError(f"run {record.run_id}: failed; it can be compared once it is there: grid --retry-failed")
     config = build(RunConfig, record.config)
     switches = {f"switch {name}": value for name, value in plain(config.fidelity).items() if name != "type"}
     found = {"data": record.result.get("data_digest"), "forget set": record.result["parents"]["forget_set"]}

@@ -11,7 +11,7 @@ from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.glossary import describe, whose
-from repro.base.settings import nearest, range_text
+from repro.base.settings import nearest, range_text, reject
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
@@ -29,6 +29,7 @@ IDENTITY = {
     "forget_set": "identity of the forget set: a digest of its rows",
 }
 SETTINGS = {field.name: field for cls in (SweepConfig, TheoryConfig, RunConfig) for field in dataclasses.fields(cls)}
+SIGNED = "Written by sharpness-aware-unlearning"
 Row = dict[str, Any]
 
 
@@ -37,7 +38,10 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="Folder for the tables.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a study as Parquet and CSV, one row a run, with a data dictionary."""
+    """Write a study as Parquet and CSV, one row a run, with a data dictionary.
+
+    A README.md that it did not write itself is never written over.
+    """
     import pandas as pd
 
     found = study_records(read_records(readers(Store(store))), study)
@@ -46,13 +50,16 @@ def export(
         for kind, records in found.items()
     }
     dictionary = [{"table": kind, **meaning(str(column))} for kind, table in tables.items() for column in table.columns]
+    readme = to / "README.md"
+    if readme.exists() and SIGNED not in readme.read_text(errors="replace"):
+        raise reject("to", str(to), "a folder without a README.md of your own", "choose another, or rename the file")
     to.mkdir(parents=True, exist_ok=True)
     for kind, table in tables.items():
         table.to_parquet(to / f"{kind}.parquet", index=False)
         table.to_csv(to / f"{kind}.csv", index=False)
         say(f"{to / kind}.parquet (also .csv): {len(table)} rows, {len(table.columns)} columns")
     pd.DataFrame(dictionary).to_csv(to / "dictionary.csv", index=False)
-    (to / "README.md").write_text(_readme(study, list(found)))
+    readme.write_text(_readme(study, list(found)))
     say(f"{to / 'dictionary.csv'}: name, unit, range and meaning of every column")
 
 
@@ -171,6 +178,7 @@ OTHERS = {
     "inside_accuracy": "accuracy on images a model saw", "outside_accuracy": "accuracy on images it did not see",
     "reliability": "split-half reliability of the scores", "ties": "share of images in a tie",
     "unknown": "images without a score", "dataset": "data set",
+    "error": "what ended a failed run", "traceback": "where in the code it ended",
 }  # fmt: skip
 
 
@@ -178,7 +186,7 @@ def _readme(study: str, kinds: Sequence[str]) -> str:
     first = kinds[0]
     return f"""# {study}
 
-Written by sharpness-aware-unlearning {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
+{SIGNED} {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
 settings and numbers as columns. `dictionary.csv` says what each column is.
 
     pandas   pd.read_parquet("{first}.parquet")

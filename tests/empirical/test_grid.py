@@ -302,6 +302,8 @@ def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., 
     left, right = (run(small(**c), shared.store, workspace=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
     assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow"}
     assert diff_runs(left, left) == []
+    with pytest.raises(ConfigError, match=r"failed; .* --retry-failed"):
+        diff_runs(left, replace(right, status="failed", result={"error": "", "traceback": ""}))
 
 
 def test_check_compares_means_with_expected_values(small: Callable[..., RunConfig], shared: Workspace) -> None:

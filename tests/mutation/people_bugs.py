@@ -24,6 +24,8 @@ SNAPSHOTS, UMAP, OF_UMAP = (
 CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py"
 
 BUGS = [
+    (EXPORT, "if readme.exists() and SIGNED not in", "if False and SIGNED not in", f"{OF_EXPORT} -k failed_run_is"),
+    (EXPORT, '    "error": "what ended a failed run", ', "    ", f"{OF_EXPORT} -k failed_run_is"),
     ("figures/report/plots.py", "runs = runs[:MOST_POINTS]", "runs = runs[:]", "tests/figures/report/test_report.py"),
     # installation
     (SHIPPED, "return mine + sorted", "return sorted", OF_INSTALL),

@@ -11,7 +11,7 @@ import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.glossary import TERMS, describe, explain
-from repro.commands.export import meaning, rows_of, study_records
+from repro.commands.export import export, meaning, rows_of, study_records
 from repro.commands.words import lines_of, recipe_schema
 from repro.records.pack import PackedStore, readers
 from repro.records.record import Record, read_records
@@ -65,6 +65,21 @@ def test_a_theory_cell_has_one_row_a_seed(committed: list[Record]) -> None:
 def test_a_sweep_has_one_row_a_cell(committed: list[Record]) -> None:
     record = next(r for r in study_records(committed, "sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
     assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
+
+
+def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store, tmp_path: Path) -> None:
+    store.save("unlearn", {"seed": 0}, result={"tow": 0.5}, provenance={"study": "mine"})
+    said = {"error": "ValueError: no", "traceback": "line 1\nline 2"}
+    store.save("unlearn", {"seed": 1}, result=said, status="failed", provenance={"study": "mine"})
+    for _ in range(2):
+        export("mine", tmp_path / "out", store.root)
+    table = pd.read_csv(tmp_path / "out" / "unlearn.csv").set_index("seed")
+    assert (table.loc[0, "tow"], table.loc[1, "error"], table.loc[1, "traceback"]) == (0.5, *said.values())
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "README.md").write_text("# my project")
+    with pytest.raises(ConfigError, match=r"README\.md of your own"):
+        export("mine", tmp_path / "own", store.root)
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["README.md"]
 
 
 def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: list[Record]) -> None:
