@@ -99,8 +99,14 @@ def parse_options(text: str, field: str) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Return a value written as in TOML; a bare word is text."""
+    """Return a value written as in TOML; a bare word is text.
+
+    Raises:
+        ConfigError: for a number of more than 4300 digits, or brackets in brackets without end.
+    """
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError):
+        raise reject("value", text, "readable as TOML: a number of at most 4300 digits, few brackets") from None

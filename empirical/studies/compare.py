@@ -8,7 +8,7 @@ import numpy as np
 
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError
-from repro.base.settings import build, check, setting
+from repro.base.settings import build, check, reject, setting
 from repro.records.identity import plain
 from repro.records.record import Record
 
@@ -64,6 +64,8 @@ class Expected:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.where and not isinstance(self.where, Mapping):
+            raise reject("where", self.where, "a table of labels", "such as { method = 'neggrad' }")
 
 
 @dataclass(frozen=True)

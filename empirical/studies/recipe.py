@@ -14,6 +14,7 @@ from typing import Any
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.choice import Choice, Decision
+from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
 from repro.base.settings import build, check, choose, refuse_cost, reject
@@ -147,9 +148,16 @@ class Recipe:
             conditions: such as `rule=sam-0.1` or `seed=0`.
 
         Raises:
-            ConfigError: for an unknown setting, a condition without `=`, or when no cell is left.
+            ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no cell is left.
         """
-        only = dict(_condition(text) for text in conditions)
+        only: dict[str, Any] = {}
+        for text in conditions:
+            name, value = _condition(text)
+            if name in only:
+                raise reject(
+                    "where", text, "the one condition on its setting", f"{name} = {only[name]!r} stands already"
+                )
+            only[name] = value
         part = replace(self, only=only)
         if not part.cells():
             wanted = ", ".join(f"{name}={value}" for name, value in only.items())
@@ -193,6 +201,8 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
+    for name in CHOSEN & content.keys():
+        raise ConfigError(f"recipe {path}: {name}: is no key of a recipe: its cells are [[cells]], --where takes some")
     if "cells" in content:
         cells = content.pop("cells")
         content["blocks"] = cells if isinstance(cells, list) else [cells]
@@ -200,6 +210,8 @@ def load_recipe(path: str | Path) -> Recipe:
     if not recipe.cells():
         raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
     recipe.candidates()
+    for entry in recipe.expected:
+        build(Expected, entry, where=f"recipe {path}, expected")
     return recipe
 
 
@@ -231,6 +243,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 DEEPEST = 16  # files in a chain of recipes
+CHOSEN = {"blocks", "only", "shard"}  # of a `Recipe`, never in its file
 INHERITED = ("defaults", "cells", "choose", "guessed")
 
 

@@ -11,6 +11,7 @@ import typer
 from empirical.settings.run_config import Runtime
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError, ReproError
+from repro.base.settings import reject
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.records.pack import readers
@@ -122,6 +123,7 @@ def status(
         time.sleep(EVERY)
 
 
+MOST_MEMORY = 1e9  # GB
 EVERY = 5.0  # seconds between two looks at a study
 
 
@@ -161,6 +163,8 @@ def plan(
     """Say what a study still needs: stages by id, hours, disk, the largest batch that fits, and several processes."""
     from empirical.studies.recipe import load_recipe
 
+    if not memory <= MOST_MEMORY:
+        raise reject("memory", memory, f"in [0, {MOST_MEMORY:g}] GB")
     study = load_recipe(recipe).select(where or [])
     found = _planned(study, Store(store), runtime, images_per_second)
     counts, cells = tasks or [1, 8, 64], study.cells()
@@ -185,7 +189,8 @@ def _planned(study: Any, store: Store, runtime: Runtime, images_per_second: floa
     from empirical.studies.plan import plan
 
     finished = Finished(readers(store))
-    example = pace_of(study.cells()[0])
+    cells = study.cells() or dataclasses.replace(study, shard="").cells()  # of many shards some are empty
+    example = pace_of(cells[0])
     rates = Rates.known(store, finished.benchmarks, example=example, per_second=images_per_second)
     return plan(study, store, runtime, finished, rates)
 

@@ -198,6 +198,35 @@ COMMAND_LINES = [
     bad(
         "CLI", "a condition that fits no cell", f"{GRID} --where seed=7", 2, "must fit a cell", files=cells("seed = 0")
     ),
+    bad(
+        "CLI",
+        "two conditions on a setting",
+        f"{GRID} --where seed=0 --where seed=1",
+        2,
+        "seed = 0 stands already",
+        files=cells("seed = [0, 1]"),
+    ),
+    bad(
+        "CLI",
+        "a condition of 5,000 digits",
+        f"{GRID} --where seed={'9' * 5000}",
+        2,
+        "at most 4300 digits",
+        files=cells("seed = 0"),
+    ),
+    bad(
+        "CLI", "a condition of 5,000 brackets", f"{GRID} --where seed={'[' * 5000}", 2, "value", files=cells("seed = 0")
+    ),
+    bad("CLI", "endless memory", "empirical plan r.toml --memory inf", 2, "in [0, 1e+09] GB", files=cells("seed = 0")),
+    bad("CLI", "memory that is no number", "empirical plan r.toml --memory nan", 2, "memory", files=cells("seed = 0")),
+    bad(
+        "CLI",
+        "tables beside a README of the user's own",
+        "export digits --to out",
+        2,
+        "choose another",
+        files={"out/README.md": "# mine"},
+    ),
     bad("CLI", "a grid of a recipe that is not there", "empirical grid no.toml", 3, "no such file"),
     bad("CLI", "a grid of a folder", "empirical grid folder", 3, "no such file", files={"folder/x": ""}),
     bad("CLI", "a recipe with a name too long for a file", f"empirical grid {'r' * 300}.toml", 2, "name too long"),
@@ -260,6 +289,10 @@ RECIPES = [
         ("keep_models that is a word", "keep_models = 'no'\n[[cells]]\nseed = 0\n", "keep_models"),
         ("expected values that are a number", "expected = 3\n[[cells]]\nseed = 0\n", "expected"),
         ("expected values that are numbers", "expected = [3]\n[[cells]]\nseed = 0\n", "expected"),
+        ("an expected value of a word", "[[cells]]\nseed = 0\n[[expected]]\nwhere = 'neggrad'\n", "a table of labels"),
+        ("a choice of cells", "only = { sede = 0 }\n[[cells]]\nseed = 0\n", "only: is no key"),
+        ("a shard", "shard = '1/2'\n[[cells]]\nseed = 0\n", "shard: is no key"),
+        ("blocks beside cells", "[[cells]]\nseed = 0\n[[blocks]]\nseed = 1\n", "blocks: is no key"),
         ("extending a path", "extends = '../x.toml'\n[[cells]]\nseed = 0\n", "beside it"),
         ("extending itself", "extends = 'r.toml'\n[[cells]]\nseed = 0\n", "beside it"),
         ("extending a number", "extends = 3\n[[cells]]\nseed = 0\n", "beside it"),

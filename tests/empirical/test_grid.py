@@ -20,6 +20,7 @@ from empirical.studies.grid import run_grid
 from empirical.studies.plan import Plan, finished_cells, plan
 from empirical.studies.recipe import Recipe, load_recipe
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.commands.studies import _planned
 from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.store import Store
@@ -228,6 +229,10 @@ def test_processes_give_the_records_of_one_process(recipe: Recipe, tmp_path: Pat
     ("[[cells]\n", "not readable as TOML"),
     ("[defaults]\n", "must name at least one cell"),
     ("cell = []\n", "unknown setting 'cell'"),
+    ("only = { seed = 0 }\n[[cells]]\nseed = 0\n", "only: is no key of a recipe"),
+    ("shard = '1/2'\n[[cells]]\nseed = 0\n", "shard: is no key of a recipe"),
+    ("[[cells]]\nseed = 0\n[[blocks]]\nseed = 1\n", "blocks: is no key of a recipe"),
+    ("[[cells]]\nseed = 0\n[[expected]]\nwhere = 'neggrad'\n", "where = 'neggrad': must be a table of labels"),
 ])  # fmt: skip
 def test_a_bad_recipe_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
@@ -377,6 +382,20 @@ def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recip
 def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match=rf"where = .*{message}"):
         recipe.select([condition])
+
+
+def test_a_setting_that_two_conditions_name_and_a_value_that_cannot_be_read_are_refused(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match=r"where = 'seed=1': .* seed = 0 stands already"):
+        recipe.select(["seed=0", "rule=sgd", "seed=1"])
+    for text in ("9" * 5000, "[" * 5000):
+        with pytest.raises(ConfigError, match="at most 4300 digits"):
+            recipe.select([f"seed={text}"])
+
+
+def test_a_part_without_cells_is_planned_like_any_other(recipe: Recipe, store: Store) -> None:
+    empty = replace(recipe, shard="1/1000")
+    assert empty.cells() == []
+    assert _planned(empty, store, CPU).rows == []
 
 
 def test_a_guessed_setting_must_exist() -> None:

@@ -265,6 +265,21 @@ BUGS = [
         IN_GRID,
     ),
     (COMPARE, '    if record.status == "failed":\n', "    if False:\n", f"{IN_GRID} -k diff_names"),
+    (COMPARE, "if self.where and not isinstance(self.where, Mapping):", "if False:", f"{IN_GRID} -k bad_recipe"),
+    (RECIPE, "    for name in CHOSEN & content.keys():\n", "    for name in ():\n", f"{IN_GRID} -k bad_recipe"),
+    (RECIPE, "            if name in only:\n", "            if False:\n", f"{IN_GRID} -k two_conditions"),
+    (
+        LABELS,
+        "    except (ValueError, RecursionError):\n",
+        "    except RecursionError:\n",
+        f"{IN_GRID} -k two_conditions",
+    ),
+    (
+        STUDIES,
+        'study.cells() or dataclasses.replace(study, shard="").cells()',
+        "study.cells()",
+        f"{IN_GRID} -k without_cells",
+    ),
     (COMPARE, "if ours[name] != theirs[name]", "if ours[name] == theirs[name]", IN_GRID),
     (
         EXECUTORS,
