@@ -8,6 +8,7 @@ import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
@@ -136,17 +137,22 @@ def operations(pace: Pace) -> float:
 
 
 def _of_stages(store: Store) -> dict[Pace, Rate]:
-    """Return the median rate of the finished stages by pace; of a large store, of a part of them."""
+    """Return the median rate of the finished stages by pace; of a large store, of a part of them.
+
+    A stage that is damaged, pruned meanwhile or on a data set that is not installed now tells no rate: `repro verify`
+    names the first, and only an estimate rests on it.
+    """
     seen: dict[Pace, list[tuple[float, str]]] = defaultdict(list)
     folders = list(store.models())
     for folder in folders[:: max(1, len(folders) // LOOKED_AT)]:
-        key = json.loads((folder / "config.json").read_text())["config"]
-        facts = json.loads((folder / "provenance.json").read_text())
-        if facts.get("seconds") and facts.get("gradient_evaluations"):
-            settings = parse_options(key.get("dataset_options", ""), "dataset_options")
-            edge = settings.get("size") or dataset(key["dataset"]).edge
-            pace = Pace(key["dataset"], key["model"], key["precision"], edge)
-            seen[pace].append((facts["gradient_evaluations"] / facts["seconds"], facts.get("device", "")))
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            key = json.loads((folder / "config.json").read_text())["config"]
+            facts = json.loads((folder / "provenance.json").read_text())
+            if facts.get("seconds") and facts.get("gradient_evaluations"):
+                settings = parse_options(key.get("dataset_options", ""), "dataset_options")
+                edge = settings.get("size") or dataset(key["dataset"]).edge
+                pace = Pace(key["dataset"], key["model"], key["precision"], edge)
+                seen[pace].append((facts["gradient_evaluations"] / facts["seconds"], facts.get("device", "")))
     return {pace: _median(rates) for pace, rates in seen.items()}
 
 

@@ -181,3 +181,15 @@ def test_a_large_store_is_not_read_whole_for_its_rates(tmp_path: Path, monkeypat
     rate = Rates.known(store).of(Pace("digits", "resnet8-narrow", "fp32", 8))
     assert rate is not None
     assert rate.source == "the median of 10 finished stages"
+
+
+def test_a_stage_that_cannot_be_read_tells_no_rate_and_stops_no_plan(store: Store) -> None:
+    facts = {"seconds": 1.0, "gradient_evaluations": 5}
+    folders = [store.save_model(pretrain_key(RunConfig(seed=seed)), b"", facts) for seed in range(5)]
+    (folders[0] / "config.json").write_text("")
+    (folders[1] / "config.json").unlink()
+    (folders[2] / "config.json").write_text("[]")
+    (folders[3] / "config.json").write_text('{"config": {"dataset": "of-a-plug-in"}}')
+    rate = Rates.known(store).of(Pace("digits", "resnet8-narrow", "fp32", 8))
+    assert rate is not None
+    assert rate.source == "a finished stage"

@@ -150,6 +150,7 @@ BUGS = [
     (PLAN, "(*shared, *first), weights)", "(*shared,), weights)", IN_PLAN),
     (COST, '(one[1].device != "cpu", one[0])', '(one[1].device == "cpu", one[0])', IN_PLAN),
     (COST, "rate.per_second * known / work", "rate.per_second * work / known", IN_PLAN),
+    (COST, "(OSError, ValueError, KeyError, TypeError, AttributeError)", "(OSError)", f"{IN_PLAN} -k cannot_be_read"),
     (COST, "folders[:: max(1, len(folders) // LOOKED_AT)]", "folders", IN_PLAN),
     (COST, "tail[need] = max(tail[need], hours[need] + tail[name])", "tail[need] = hours[need]", IN_PLAN),
     (COST, "while ready and len(busy) < tasks:", "while ready:", IN_PLAN),
