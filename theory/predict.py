@@ -15,14 +15,14 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from repro.base.errors import ConfigError
-from theory.config import TheoryConfig, checkpoint_epochs
+from theory.config import PRETRAIN_RULES, TheoryConfig, checkpoint_epochs
 from theory.directions import sphere_directions
 from theory.meanfield import (
     Course,
@@ -40,7 +40,10 @@ ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3
 # Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
 MEASURED = {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0), "pretrain_epochs": (30, 1000)}
 MEASURED_ALPHA, UNHELD = 0.9, "unlearning at alpha < 0.9, where seeds fall apart and the mean is no typical one"
-MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale")
+MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale", "labels",
+               "pretrain_stop_loss")  # fmt: skip
+UNLEARNED = {"epochs": (0, 200), "rho_scale": (0.1, 1.0)}  # the same of unlearning, with n_F a fifth of n
+UNLEARNED_AT = ("method", "retain_batch", "forget_batch")
 UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
@@ -86,11 +89,29 @@ def unpredictable(config: TheoryConfig) -> str:
 
 def outside_measured(config: TheoryConfig) -> list[str]:
     """Return one line for each setting of pretraining at which predictions were not held against simulation."""
-    ranges = [f"{name} = {getattr(config, name):g} outside [{low:g}, {high:g}]"
-              for name, (low, high) in MEASURED.items() if not low <= getattr(config, name) <= high]  # fmt: skip
-    usual = TheoryConfig()
-    values = {name: (getattr(config, name), getattr(usual, name)) for name in MEASURED_AT}
-    return ranges + [f"{name} = {value:g} instead of {at:g}" for name, (value, at) in values.items() if value != at]
+    schedule = [f"pretrain = {config.pretrain!r} instead of sgd or sam"] * (config.pretrain not in PRETRAIN_RULES)
+    return _beyond(config, MEASURED, MEASURED_AT) + schedule
+
+
+def outside_unlearned(config: TheoryConfig) -> list[str]:
+    """Return one line for each setting, of pretraining or of unlearning, at which the end was not held either."""
+    lines = outside_measured(config) + _beyond(config, UNLEARNED, UNLEARNED_AT)
+    if config.n_forget != config.n // 5:
+        lines.append(f"n_forget = {config.n_forget} instead of n / 5 = {config.n // 5}")
+    return lines + [UNHELD] * (config.alpha < MEASURED_ALPHA)
+
+
+def _beyond(config: TheoryConfig, ranges: Mapping[str, tuple[float, float]], usual: Sequence[str]) -> list[str]:
+    """Return one line for each setting out of its range or other than its default."""
+    lines = [f"{name} = {getattr(config, name):g} outside [{low:g}, {high:g}]"
+             for name, (low, high) in ranges.items() if not low <= getattr(config, name) <= high]  # fmt: skip
+    values = {name: (getattr(config, name), getattr(TheoryConfig, name)) for name in usual}
+    return lines + [f"{name} = {_text(value)} instead of {_text(at)}" for name, (value, at) in values.items()
+                    if value != at]  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def predict(config: TheoryConfig) -> Prediction:
@@ -228,7 +249,9 @@ def pretrained(config: TheoryConfig) -> dict[str, float]:
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:
-    """Return the end points of cells whose prediction was held against simulation, for figures to draw a line of.
+    """Return the predicted end points of cells, held against simulation or not, for figures to draw a line of.
+
+    `outside_unlearned` says of a cell whether its end was.
 
     Returns:
         `predicted_pretrained_test_error` of each cell that the mean field covers; of unlearning at alpha >= 0.9 also
@@ -340,7 +363,7 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         "rows": rows,
         "drives": closed_forms(sgd, active) | {"a": active},
         "boundary": {"signal_strength": strength, "signal_norm": strength * sgd.signal_unit, "exponent_of_d": exponent},
-        "outside": outside_measured(config) + [UNHELD] * (config.alpha < MEASURED_ALPHA),
+        "outside": outside_unlearned(config),
     }
 
 

@@ -84,6 +84,10 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
         return
     say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.seeds} seeds")
     emit([line for row in rows for line in _pretty(row)])
+    if any(row["prediction"] for row in rows):
+        from theory.predict import outside_unlearned
+
+        say(_held(outside_unlearned(config)))
     say("records: " + " ".join(record.run_id for record in records))
 
 
@@ -124,8 +128,14 @@ def predict(
     strength, exponent = found["boundary"]["signal_strength"], found["boundary"]["exponent_of_d"]
     say("boundary of SGD (test error 0.1): none between s = 0.001 and 1000" if strength != strength else
         f"boundary of SGD (test error 0.1): s* = {strength:.3f}, |phi|* ~ d^{exponent:.3f} here")  # fmt: skip
-    say("\n".join(["not held against simulation here: " + "; ".join(found["outside"])] * bool(found["outside"])
-                  or ["inside the region held against simulation (`repro theory validity`)"]))  # fmt: skip
+    say(_held(found["outside"]))
+
+
+def _held(outside: Sequence[str]) -> str:
+    """Return whether predictions were held against simulation at a setting, and if not, why."""
+    if outside:
+        return "predictions not held against simulation here: " + "; ".join(outside)
+    return "predictions inside the region held against simulation (`repro theory validity`)"
 
 
 @app.command()
@@ -146,6 +156,11 @@ def alpha(
     say(f"signal strength {config.signal_strength:g} (|phi| = {config.signal_norm:.4g}), {config.epochs} epochs, "
         f"rho = {config.rho_scale:g} rho_th, {config.seeds} seeds")  # fmt: skip
     emit([_alpha_line(row) for row in record.result["rows"]])
+    smallest = [row["predicted"] for row in record.result["rows"] if row.get("predicted") is not None]
+    if smallest:
+        from theory.predict import outside_unlearned
+
+        say(_held(outside_unlearned(config.changed(alpha=min(smallest)))))
     say("smallest alpha to 0.005 with mean test error <= 0.1; none: not even alpha = 1, whose errors are shown")
     say(f"record: {record.run_id}")
 

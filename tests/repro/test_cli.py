@@ -82,6 +82,7 @@ def test_theory_prints_forget_error_beside_test_error_and_names_its_records(tmp_
     assert len(names) == 4
     assert all(name in done.stdout for name in names)
     assert "fig-theory-trajectories.png" in done.stdout
+    assert "predictions not held against simulation here: d = 200 outside" in done.stdout
 
 
 def test_a_second_theory_command_finds_its_records(tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ def test_alpha_prints_both_thresholds_with_the_forget_error_there(tmp_path: Path
     shown = repro(tmp_path, "theory", "alpha", "--signal-strength", "2", *SMALL).stdout
     assert "alpha predicted" in shown
     assert "none: not even alpha = 1" in shown
+    assert "predictions not held against simulation here: d = " in shown
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from theory.predict import (
     noise_drive,
     outlook,
     outside_measured,
+    outside_unlearned,
     predict,
     predict_many,
     pretrained,
@@ -141,6 +142,20 @@ def test_two_legs_of_one_rule_are_one(monkeypatch):
 def test_the_start_is_the_same_each_time():
     for one, two in zip(start_population(QUICK), start_population(QUICK), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("settings", "line"), [
+    ({"method": "random_label"}, "method = random_label instead of neggrad"),
+    ({"forget_batch": 2}, "forget_batch = 2 instead of 4"),
+    ({"n_forget": 1}, "n_forget = 1 instead of n / 5 = 8"), ({"epochs": 1000}, "epochs = 1000 outside [0, 200]"),
+    ({"rho_scale": 20.0}, "rho_scale = 20 outside [0.1, 1]"),
+    ({"labels": "balanced"}, "labels = balanced instead of iid"),
+    ({"pretrain_stop_loss": 0.1}, "pretrain_stop_loss = 0.1 instead of None"),
+    ({"pretrain": "sam:5, sgd"}, "pretrain = 'sam:5, sgd' instead of sgd or sam"),
+])  # fmt: skip
+def test_a_setting_of_unlearning_that_was_not_held_is_said_to_be_so(settings, line):
+    assert outside_unlearned(TheoryConfig()) == []
+    assert outside_unlearned(TheoryConfig(**settings)) == [line]
 
 
 def test_unlearning_with_more_ascent_than_was_held_is_said_to_be_so():
