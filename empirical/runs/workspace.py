@@ -1,6 +1,5 @@
 """What the cells of one process share: the store, the device, and the data sets already loaded."""
 
-import json
 import logging
 import os
 from collections.abc import Callable
@@ -175,11 +174,9 @@ def imported_id(store: Store, name: str) -> str:
     Raises:
         MissingDataError: when the store has none of that name.
     """
-    if not name or store.find_model(name) is not None:
-        return name
-    for folder in store.models():
-        if json.loads((folder / "provenance.json").read_text()).get("name") == name:
-            return folder.name
+    found = store.imported(name)
+    if found or not name:
+        return found
     raise MissingDataError(f"original = {name!r}: no model of that name or id; `repro models import` keeps one")
 
 

@@ -8,6 +8,7 @@ from empirical.settings.keys import complete
 from empirical.settings.run_config import CHOICE, ESTIMATE, FLOOR, KIND, MemorizationConfig, RunConfig, Runtime, altered
 from repro.records.identity import digest, identifying
 from repro.records.record import Reader, Record, read_records
+from repro.records.store import Store
 
 
 class Finished:
@@ -24,10 +25,16 @@ class Finished:
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
         self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        readers = list(readers)
+        self._stores = [one for one in readers if isinstance(one, Store)]
         found = read_records(readers, KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")  # one look at a store of many
         self.benchmarks = [record for record in found if record.kind == "benchmark"]
         for record in found:
             self._known[record.kind, _rest(record.identity)].append(record)
+
+    def imported(self, name: str) -> str:
+        """Return the id of an imported model by its name or id; an empty text where there is none."""
+        return next((one for store in self._stores if (one := store.imported(name))), "")
 
     def find(self, kind: str, config: RunConfig) -> Record | None:
         """Return the finished run of a config, with every metric it names; without a data digest, on any data."""
@@ -53,13 +60,22 @@ def _rest(identity: dict[str, object]) -> str:
     return digest({name: value for name, value in identity.items() if name != "data"})
 
 
-def with_data(cells: Iterable[RunConfig], runtime: Runtime) -> list[RunConfig]:
-    """Return the cells with the digests of their data sets; those whose files are not here keep theirs empty."""
+def with_data(cells: Iterable[RunConfig], runtime: Runtime, models: Finished | Store) -> list[RunConfig]:
+    """Return the cells as runs are identified: with the digests of their data sets, and ids of imported models.
+
+    Those whose files are not here keep theirs empty, and those whose model is not here its name.
+
+    Args:
+        cells: of a recipe; runtime: names the folder of local data; models: where imported ones are looked for.
+    """
     digests: dict[tuple[str, str], str] = {}
+    originals: dict[str, str] = {}
     found = []
     for cell in cells:
         key = cell.dataset, cell.dataset_options
         if key not in digests:
             digests[key] = data_digest(cell, runtime)
-        found.append(altered(cell, data=cell.data or digests[key]))
+        if cell.original not in originals:
+            originals[cell.original] = models.imported(cell.original) or cell.original
+        found.append(altered(cell, data=cell.data or digests[key], original=originals[cell.original]))
     return found

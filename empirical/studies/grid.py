@@ -64,7 +64,7 @@ def run_grid(
             report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
         _say_how_chosen(recipe, decisions, store)
         report.edges = edges(decisions.values())
-        report.remaining += len(decisions) - len(recipe.chosen(decisions)) if report.failed else 0
+        report.remaining += sum(not one.place for one in decisions.values())  # whose choice could not be made
         if not report.failed and not report.interrupted:
             _pool(replace(recipe, shard=""), store, runtime)
     report.seconds = time.time() - started
@@ -121,7 +121,7 @@ def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
 def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
     """Measure what pools the seeds of a study, if all of its cells are there: of shards, the last one does."""
     finished = Finished(readers(store))
-    cells = with_data(recipe.settled(finished, runtime), runtime)
+    cells = with_data(recipe.settled(finished, runtime), runtime, store)
     metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
     if not metrics or not all(one.place for one in recipe.decisions(finished, runtime).values()):
         return

@@ -114,7 +114,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     decisions = recipe.decisions(finished, runtime)
     known = list({one.case: one for one in decisions.values()}.values())
     asked = list(dict.fromkeys(run for one in known for run in one.asked))
-    settled = [(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime)]
+    settled = [(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime, finished)]
     undecided = dict.fromkeys((KIND, cell) for cell, one in decisions.items() if not one.place)
     everything = [*asked, *settled, *undecided]
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
@@ -273,7 +273,7 @@ def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list
 
     A run that lacks some of its cell's metrics is among them: its other numbers stand, and the rest can be measured.
     """
-    cells = with_data(recipe.settled(finished, runtime), runtime)
+    cells = with_data(recipe.settled(finished, runtime), runtime, finished)
     found = ((cell, finished.look(KIND, cell)) for cell in cells)
     return [record for cell, record in found if record and _stands(record, cell)]
 

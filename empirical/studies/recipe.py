@@ -122,7 +122,7 @@ class Recipe:
         choice = self.choice
         if choice is None:
             return {}
-        cases = {cell: choice.case(cell) for cell in with_data(self.undecided(), runtime)}
+        cases = {cell: choice.case(cell) for cell in with_data(self.undecided(), runtime, finished)}
         known = {case: choice.decide(case, finished) for case in dict.fromkeys(cases.values())}
         return {cell: known[case] for cell, case in cases.items()}
 

@@ -117,7 +117,9 @@ class _Look:
     def _begin(self) -> None:
         """Name the runs that are awaited; those whose data are fetched only now are named at the next look."""
         found = {record.run_id: record for record in read_records([self.watch.store], self.kind)}
-        cells = {run_id(self.kind, cell): cell for cell in with_data(self.cells, self.runtime) if cell.data}
+        cells = {
+            run_id(self.kind, cell): cell for cell in with_data(self.cells, self.runtime, self.watch.store) if cell.data
+        }
         self.awaited = {one: cell for one, cell in cells.items() if one not in found or not _ended(found[one], cell)}
         self.stamps = {one: self._stamp(one) for one in self.awaited}
         self.there = len(cells) - len(self.awaited)

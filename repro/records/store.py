@@ -211,6 +211,13 @@ class Store:
         """Return the folders of the trained stages, ordered by id."""
         return [path.parent for path in sorted(self.root.glob(f"models/*/{FACTS}"))]
 
+    def imported(self, name: str) -> str:
+        """Return the id of an imported model by its name or id; an empty text where there is none."""
+        if not name or self.find_model(name) is not None:
+            return name
+        named = (one.name for one in self.models() if json.loads((one / FACTS).read_text()).get("name") == name)
+        return next(named, "")
+
     def set_aside(self, folder: Path, reason: str) -> None:
         """Name a damaged folder and move it to `damaged/`; one that cannot be moved is named only."""
         place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}"

@@ -13,9 +13,10 @@ from empirical.runs.stages import restore
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys, pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies import grid
 from empirical.studies.compare import check_study, diff_runs
-from empirical.studies.executors import spread
-from empirical.studies.finished import Finished
+from empirical.studies.executors import GridReport, spread
+from empirical.studies.finished import Finished, with_data
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import Plan, finished_cells, plan
 from empirical.studies.recipe import Recipe, load_recipe
@@ -133,6 +134,23 @@ def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(r
     found = {record.run_id for record in finished(recipe, store)}
     assert found == {record.run_id for record in store.records("unlearn")}
     assert len(found) == 3
+
+
+def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, store: Store) -> None:
+    model = store.save_model({"made": "elsewhere"}, b"", {"name": "mine"}).name
+    named = replace(recipe, defaults={**recipe.defaults, "original": "mine"})
+    for cell in with_data(recipe.cells(), CPU, Finished([store])):
+        store.save("unlearn", replace(cell, original=model), result={"parents": PARENTS},
+                   evaluations=save_numbers(store, cell))  # fmt: skip
+    assert [row.done for row in planned(recipe, store).rows] == [False] * 4
+    assert [row.done for row in planned(named, store).rows] == [True] * 4
+    assert len(finished(named, store)) == 4
+
+
+def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "_choose", lambda *_: GridReport())
+    study = replace(choosing, blocks=choosing.blocks[:1])
+    assert run_grid(study, store, runtime=CPU).remaining == len(study.cells()) == 2
 
 
 def test_a_cell_that_lacks_one_of_its_metrics_counts_with_the_numbers_it_has(recipe: Recipe, store: Store) -> None:

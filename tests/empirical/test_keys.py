@@ -169,7 +169,7 @@ def test_a_run_without_a_metric_that_is_asked_for_is_not_finished(
     small: Callable[..., RunConfig], store: Store
 ) -> None:
     record = run(small(metrics=("accuracy",)), store, CPU)
-    (cell,) = with_data([small(metrics=("accuracy",))], CPU)
+    (cell,) = with_data([small(metrics=("accuracy",))], CPU, Finished([]))
     found = Finished([store]).find("unlearn", cell)
     assert found is not None
     assert found.run_id == record.run_id
@@ -241,7 +241,7 @@ def test_without_the_data_records_are_found_by_the_rest_and_their_data_are_named
     shutil.rmtree(runtime.data_root)
     gone = Runtime(device="cpu", data_root=str(tmp_path / "nowhere"))
     finished = Finished([store])
-    (cell,) = with_data([CIFAR], gone)
+    (cell,) = with_data([CIFAR], gone, finished)
     assert cell.data == ""
     found = finished.find("unlearn", cell)
     assert found is not None

@@ -245,6 +245,8 @@ BUGS = [
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
     (GRID, '            _pool(replace(recipe, shard=""), store, runtime)\n', "            pass\n", IN_POOLED),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
+    (FINISHED, ", original=originals[cell.original])", ")", f"{IN_GRID} -k imported_model"),
+    (GRID, "sum(not one.place for one in decisions.values())", "0", f"{IN_GRID} -k remain"),
     (FINISHED, "if complete(record, config)", "if record", IN_KEYS),
     (MEASURE, "        raise Stopped(report.signal)\n", "        pass\n", f"{IN_KEYS} -k signal"),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
