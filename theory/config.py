@@ -62,7 +62,8 @@ class TheoryConfig:
     activation_power: float = setting(1.0, "Activation relu(x)^q", symbol="q", unit="dimensionless", low=1.0,
                                       high=10.0)  # fmt: skip
     sigma_0_scale: float = setting(0.1, "Initial weights have standard deviation sigma_0 = scale / sqrt(d)",
-                                   symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True)  # fmt: skip
+                                   symbol="sigma_0 sqrt(d)", unit="dimensionless", low=0.0, open_low=True,
+                                   high=1e150)  # fmt: skip
     eta_scale: float = setting(40.0, "Learning rate eta = scale / d", symbol="eta d", unit="dimensionless", low=0.0)
     momentum: float = setting(0.0, "Momentum of pretraining and of unlearning, which begins at rest", symbol="mu",
                               unit="dimensionless", low=0.0, high=1.0, open_high=True)  # fmt: skip

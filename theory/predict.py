@@ -186,7 +186,10 @@ def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.
 
 
 def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
-    """Return every metric of a population: errors, margins, kappa, zeta and active shares (see `theory.measure`)."""
+    """Return every metric of a population: errors, margins, kappa, zeta and active shares (see `theory.measure`).
+
+    All are NaN where the population diverged: no margin is at most 0 then, which is no error of 0.
+    """
     m, kappa = config.m, population.kappa
     V = np.empty_like(population.own)
     preactivations(law_of(config), population, V)
@@ -195,13 +198,14 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     found: dict[str, Any] = {"test_error": predicted_test_error(config, population, V)}
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
-        with np.errstate(invalid="ignore"):  # a diverged cell has no prediction either
+        with np.errstate(invalid="ignore"):
             found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
         found[f"kappa_{side}"] = kappa[part]
         found[f"zeta_{side}"] = (config.patches - 1) * population.own[part, :, :m].mean()
         found[f"active_{side}_match"] = np.mean(V[part, :, :m] > 0.0)
         found[f"active_{side}_oppose"] = np.mean(V[part, :, m:] > 0.0)
-    return {name: float(value) for name, value in found.items()}
+    diverged = not np.isfinite(margins).all()
+    return {name: math.nan if diverged else float(value) for name, value in found.items()}
 
 
 def predicted_test_error(config: TheoryConfig, population: Population, V: np.ndarray) -> float:

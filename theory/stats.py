@@ -9,11 +9,16 @@ REPEATS = 400  # bootstrap samples
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % confidence interval; None where too few values are finite."""
+    """A number with its 95 % confidence interval; None where too few values are finite.
+
+    `seeds` is how many values it is the mean of, where that can be fewer than the seeds that were run: a rule that
+    never forgets as much has no value at matched forgetting. None is all of them.
+    """
 
     value: float | None
     low: float | None
     high: float | None
+    seeds: int | None = None
 
     def below(self, value: float) -> bool:
         """Return whether the whole interval lies below `value`."""
@@ -39,9 +44,9 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]
     if len(finite) < 2:
-        return Estimate(float(finite[0]), None, None) if len(finite) else NOTHING
+        return Estimate(float(finite[0]), None, None, 1) if len(finite) else NOTHING
     half = t.ppf(0.5 + level / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
-    return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half))
+    return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half), len(finite))
 
 
 def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:
@@ -53,15 +58,17 @@ def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:
     Args:
         estimate: with its own 95 % interval.
         count: estimates that are judged together, >= 1.
-        seeds: independent seeds; the degrees of freedom are one less.
+        seeds: independent seeds that were run; the degrees of freedom are one less than these, or than the
+            estimate's own where only some of them have a value.
     """
     from scipy.special import stdtrit
 
-    value, low, high = estimate
+    value, low, high, counted = estimate
     if value is None or low is None or high is None:
         return Estimate(value, None, None)
-    wider = stdtrit(seeds - 1, 1 - 0.025 / max(count, 1)) / stdtrit(seeds - 1, 0.975)
-    return Estimate(value, value - wider * (value - low), value + wider * (high - value))
+    freedom = (seeds if counted is None else counted) - 1
+    wider = stdtrit(freedom, 1 - 0.025 / max(count, 1)) / stdtrit(freedom, 0.975)
+    return Estimate(value, value - wider * (value - low), value + wider * (high - value), counted)
 
 
 def share_interval(hits: Sequence[bool] | np.ndarray) -> Estimate:

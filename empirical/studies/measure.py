@@ -16,7 +16,7 @@ from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError, ReproError
-from repro.base.settings import build, choose
+from repro.base.settings import build, choose, named_once
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
@@ -60,14 +60,14 @@ def measure_runs(
         workers: processes.
 
     Raises:
-        ConfigError: for an unknown metric or setting.
+        ConfigError: for an unknown metric, or a setting that is unknown or named twice.
         MissingDataError: when weights are gone, before any work; names the passes that bring them back.
         ReproError: when a run failed; the others are measured.
         Stopped: when a signal came before the last run; those before it are measured, nothing is pooled.
     """
     for name in metrics:
         metric(name)
-    changes = dict(_setting(text) for text in settings)
+    changes = named_once("set", map(_setting, settings))
     cells = [_with_metrics(record, metrics, changes) for record in records if record.status == "ok"]
     gone = _passes_to_retrain(records, cells, store)
     if gone and not retrain:

@@ -17,7 +17,7 @@ from empirical.studies.choice import Choice, Decision
 from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
-from repro.base.settings import build, check, choose, refuse_cost, reject
+from repro.base.settings import build, check, choose, named_once, refuse_cost, reject
 from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
@@ -150,14 +150,7 @@ class Recipe:
         Raises:
             ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no cell is left.
         """
-        only: dict[str, Any] = {}
-        for text in conditions:
-            name, value = _condition(text)
-            if name in only:
-                raise reject(
-                    "where", text, "the one condition on its setting", f"{name} = {only[name]!r} stands already"
-                )
-            only[name] = value
+        only = named_once("where", map(_condition, conditions))
         part = replace(self, only=only)
         if not part.cells():
             wanted = ", ".join(f"{name}={value}" for name, value in only.items())

@@ -63,6 +63,17 @@ def choose(field: str, name: str, options: Iterable[str]) -> str:
     return name
 
 
+def named_once(field: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return settings by name, as one option names them; `ConfigError` where two name the same one."""
+    found: dict[str, Any] = {}
+    for name, value in settings:
+        if name in found:
+            stands = f"{name} = {found[name]!r} stands already"
+            raise reject(field, f"{name}={value}", "the only one that names its setting", stands)
+        found[name] = value
+    return found
+
+
 def range_text(limits: Mapping[str, Any]) -> str:
     """Return the allowed range of a setting as text, such as `in [0, 1]`, or an empty string when unbounded."""
     low, high = limits.get("low"), limits.get("high")

@@ -110,6 +110,7 @@ COMMAND_LINES = [
     bad("CLI", "strength and norm together", "theory --signal-strength 1 --signal-norm 2", 2, "give one of the two"),
     bad("CLI", "a negative signal norm", "theory --signal-norm=-1", 2, "must be in [1e-161, 1e+154]"),
     bad("CLI", "a signal norm whose square is 0", "theory --signal-norm 1e-170", 2, "signal_norm = 1e-170: must be in"),
+    bad("CLI", "weights whose square is infinite", "theory --sigma-0-scale 1e200", 2, "must be in (0.0, 1e+150]"),
     bad("CLI", "a signal whose square is infinite", "theory --signal-strength 1e200", 2, "such that |phi| is in"),
     bad(
         "CLI",

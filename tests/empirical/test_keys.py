@@ -281,6 +281,8 @@ def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunCo
         measure_runs([record], ["hesian"], store, CPU)
     with pytest.raises(ConfigError, match="set = 'lr': must be one of attack_size"):
         measure_runs([record], ["hessian"], store, CPU, settings=["lr=3"])
+    with pytest.raises(ConfigError, match=r"set = 'attack_size=9': .* attack_size = 8 stands already"):
+        measure_runs([record], ["hessian"], store, CPU, settings=["attack-size=8", "attack_size=9"])
 
 
 def test_two_runs_that_share_their_models_share_the_numbers_of_these(

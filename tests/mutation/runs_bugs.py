@@ -269,7 +269,7 @@ BUGS = [
     (COMPARE, '    if record.status == "failed":\n', "    if False:\n", f"{IN_GRID} -k diff_names"),
     (COMPARE, "if self.where and not isinstance(self.where, Mapping):", "if False:", f"{IN_GRID} -k bad_recipe"),
     (RECIPE, "    for name in CHOSEN & content.keys():\n", "    for name in ():\n", f"{IN_GRID} -k bad_recipe"),
-    (RECIPE, "            if name in only:\n", "            if False:\n", f"{IN_GRID} -k two_conditions"),
+    ("repro/base/settings.py", "        if name in found:\n", "        if False:\n", f"{IN_GRID} -k two_conditions"),
     (
         LABELS,
         "    except (ValueError, RecursionError):\n",

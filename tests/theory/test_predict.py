@@ -161,3 +161,10 @@ def test_a_setting_of_unlearning_that_was_not_held_is_said_to_be_so(settings, li
 def test_unlearning_with_more_ascent_than_was_held_is_said_to_be_so():
     assert outlook(QUICK.changed(alpha=0.7))["outside"][-1].startswith("unlearning at alpha < 0.9")
     assert outlook(QUICK.changed(pretrain_epochs=30))["outside"] == []
+
+
+def test_a_population_that_diverged_has_no_error_of_zero() -> None:
+    """No margin that is not a number is at most 0, so that a share of them would be 0."""
+    diverged = predict(TheoryConfig(eta_scale=1e308))
+    assert {name for name, values in diverged.metrics.items() if not np.isnan(values[-1])} == set()
+    assert diverged.pretrain["test_error"][0] == 0.5

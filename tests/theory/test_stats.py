@@ -8,7 +8,7 @@ from theory.stats import NOTHING, Estimate, bootstrap, crossing, mean_and_error,
 
 def test_t_interval_of_two_values_is_the_textbook_one():
     found = mean_interval([1.0, 3.0, float("nan")])
-    assert found.value == 2.0
+    assert (found.value, found.seeds) == (2.0, 2)  # of three seeds two have a value
     assert found.high is not None
     assert found.high - 2.0 == pytest.approx(12.706204736, rel=1e-8)  # t_{0.975, 1} times sqrt(2) / sqrt(2)
 
@@ -22,7 +22,7 @@ def test_t_interval_covers_the_mean_as_often_as_it_says():
 
 def test_too_few_values_give_no_interval():
     assert mean_interval([]) == Estimate(None, None, None)
-    assert mean_interval([4.0]) == Estimate(4.0, None, None)
+    assert mean_interval([4.0, float("nan")]) == Estimate(4.0, None, None, 1)
 
 
 def test_slope_of_a_power_law_is_its_exponent():

@@ -78,7 +78,8 @@ def ratio(values: np.ndarray, reference: np.ndarray) -> Estimate:
     """Return the geometric mean ratio over the seeds where both are positive, with its 95 % interval."""
     both = (values > 0) & (reference > 0)
     logs = mean_interval(np.log(values[both] / reference[both]))
-    return Estimate(*(None if value is None else float(np.exp(value)) for value in logs))
+    value, low, high = (None if end is None else float(np.exp(end)) for end in logs[:3])
+    return Estimate(value, low, high, logs.seeds)
 
 
 CLAIMS = {

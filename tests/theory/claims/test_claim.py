@@ -12,7 +12,7 @@ from theory.claims import cells
 from theory.claims import claim as claims
 from theory.claims.claim import CLAIMS, Part, judge, load_claim, run_claims, simulate_grid
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import NOTHING, Estimate, simultaneous
+from theory.stats import NOTHING, Estimate, mean_interval, simultaneous
 
 QUICK = "lemma-3.1-activation"
 CONFIG = ClaimConfig(claim="x", seeds=40)
@@ -50,6 +50,14 @@ def test_intervals_must_hold_together_so_that_one_of_many_is_wider():
     ratio = t.ppf(1 - 0.025 / 10, 39) / t.ppf(0.975, 39)
     assert (wide.low, wide.high) == (pytest.approx(-ratio), pytest.approx(2 * ratio))
     assert simultaneous(IN, 1, 40) == pytest.approx(IN)
+
+
+def test_where_few_of_the_seeds_have_a_value_their_number_says_how_much_wider():
+    few = mean_interval([-1.0, -1.1, -0.9] + [float("nan")] * 37)  # of 40 seeds three forgot as much as they had to
+    wide = simultaneous(few, 20, 40)
+    assert wide.low == pytest.approx(-1 - t.ppf(1 - 0.025 / 20, 2) * 0.1 / 3**0.5)
+    assert (few.high, wide.high) == (pytest.approx(-0.752, abs=1e-3), pytest.approx(0.153, abs=1e-3))
+    assert [Part(few, high=0.0).side(parts, 40) for parts in (1, 20)] == [1, 0]
 
 
 def test_an_interval_wholly_below_or_above_the_region_fails_and_one_across_its_border_decides_nothing():
