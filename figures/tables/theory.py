@@ -1,6 +1,5 @@
 """Records of the theory: its cells as tables, and its claims, of each the one with most seeds."""
 
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -13,10 +12,6 @@ from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
 STAGES = ("pretrained", "final", "retrained")
-# What a sentence of an older record calls a number that is something else, and what that number is.
-CORRECTIONS = {
-    r"right for all but (\S+) of the active ones at": r"the surviving share is right to within \1 at",
-}
 
 
 def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> list[Record]:
@@ -138,14 +133,6 @@ def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Rec
         found.setdefault(record.result["claim"], record)
     kept = set(wanted) or set(found)
     return {name: record for name, record in sorted(found.items()) if name in kept}
-
-
-def claim_sentence(record: Record) -> str:
-    """Return what may be quoted of a claim, in the corrected words where its record has others; "" without any."""
-    sentence = record.result.get("sentence", "")
-    for wrong, right in CORRECTIONS.items():
-        sentence = re.sub(wrong, right, sentence)
-    return sentence
 
 
 def claim_command(name: str) -> str:

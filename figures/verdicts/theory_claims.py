@@ -3,7 +3,7 @@
 from functools import partial
 
 from figures.tables.records import Records
-from figures.tables.theory import claim_command, claim_records, claim_sentence
+from figures.tables.theory import claim_command, claim_records
 from figures.verdicts.judge import Finding, Item, common_verdict
 from repro.records.record import Record
 
@@ -30,7 +30,7 @@ def one_claim(name: str, records: Records) -> Finding:
     if record is None:
         return Finding()
     number, result = _estimate(record), record.result
-    effect, said = number.partition(" — ")[0], (claim_sentence(record), result.get("change", ""))
+    effect, said = number.partition(" — ")[0], (result.get("sentence", ""), result.get("change", ""))
     return Finding(result["verdict"], number, result["regime"], (record,), effect, *said)
 
 

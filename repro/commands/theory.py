@@ -250,8 +250,6 @@ def claims(
 
 def claim_row(record: Record) -> dict[str, Any]:
     """Return one line of a verdict table."""
-    from figures.tables.theory import claim_sentence
-
     result = record.result
     low, high = result["interval"]
     return {
@@ -260,7 +258,7 @@ def claim_row(record: Record) -> dict[str, Any]:
         "estimate": result["estimate"],
         "interval": f"[{low:.3g}, {high:.3g}]" if low is not None else "-",
         "seeds": result["seeds"],
-        "sentence": claim_sentence(record),
+        "sentence": result["sentence"],
         "change": result["change"],
         "regime": result["regime"],
         "run": f"{record.source}/{record.run_id}",

@@ -723,12 +723,6 @@ BUGS = [
         "tests/theory/claims/test_activation.py -k 'sentence'",
     ),
     (
-        "figures/tables/theory.py",
-        "sentence = re.sub(wrong, right, sentence)",
-        "sentence = re.sub(right, wrong, sentence)",
-        "tests/figures/verdicts/test_theory_claims.py -k 'corrected'",
-    ),
-    (
         "theory/claims/speed.py",
         'Part(epochs, 1 / SAME, SAME, "never forgets")',
         'Part(epochs, high=SAME, why="never forgets")',

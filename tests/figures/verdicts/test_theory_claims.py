@@ -50,13 +50,6 @@ def test_a_claim_brings_its_sentence_and_what_would_change_it(records_of: Read) 
     assert (found.verdict, found.sentence, found.change) == ("mixed", "So it is.", "The clock.")
 
 
-def test_a_sentence_that_takes_a_difference_of_shares_for_a_count_is_corrected(records_of: Read) -> None:
-    older = "It survives iff V > V_c (right for all but 0.009 of the active ones at any start and radius): so."
-    found = one_claim("a", records_of([claim("a", "mixed", sentence=older, change="")]))
-    right = "It survives iff V > V_c (the surviving share is right to within 0.009 at any start and radius): so."
-    assert found.sentence == right
-
-
 def test_every_claim_is_an_item_with_its_own_command() -> None:
     assert [item.title for item in ITEMS] == [title for _, title, _ in CLAIMS]
     assert ITEMS[2].command == "repro theory claims theorem-3.2-sgd-boundary"
