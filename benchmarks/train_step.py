@@ -1,5 +1,7 @@
 """Time one training step: the engine against the released code's step, as it is and as one would write it today.
 
+Beside it stands how much could still be won: the arithmetic a second of the step over that of a matrix product.
+
 python benchmarks/train_step.py [--json] [--device cuda] [--store runs]
 """
 
@@ -9,8 +11,11 @@ from itertools import cycle
 
 import torch
 from released_path import Trainer, released_flags
+from torch.utils.flop_counter import FlopCounterMode
 from training_cases import Case, build_stage, engine_steps, median_seconds, random_images, random_mask
 from training_command import arguments, keep, prepare
+
+SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices of the product
 
 
 def baseline_seconds(case: Case, device: torch.device, *, modern: bool = False, warm_up: int, steps: int) -> float:
@@ -30,17 +35,32 @@ def baseline_seconds(case: Case, device: torch.device, *, modern: bool = False, 
         return median_seconds(lambda _: trainer.step(case.rule, next(batches)), device, warm_up=warm_up, steps=steps)
 
 
+def operations(case: Case, device: torch.device, precision: str) -> int:
+    """Return the operations of a step, two a multiplication with its addition, in products and convolutions alone."""
+    with FlopCounterMode(display=False) as counter:
+        engine_steps(case, device, precision=precision, engine="eager")(0)
+    return counter.get_total_flops()
+
+
+def product_rate(device: torch.device, precision: str) -> float:
+    """Return the operations a second of a product of two square matrices in this arithmetic."""
+    side, kind = SIDE[device.type], torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    return 2 * side**3 / median_seconds(lambda _: left @ right, device, warm_up=3, steps=20)
+
+
 def measure(case: Case, device: torch.device, precision: str) -> dict[str, object]:
-    """Return one row: images a second of both, and their ratio."""
+    """Return one row: images a second of both, their ratio, and the step's share of a matrix product's arithmetic."""
     gpu = device.type == "cuda"
     count = {"warm_up": 8 if gpu else 3, "steps": 60 if gpu else 15}
     engine = "graph" if gpu else "eager"
     ours = median_seconds(engine_steps(case, device, precision=precision, engine=engine), device, **count)
     base, modern = (baseline_seconds(case, device, modern=modern, **count) for modern in (False, True))
+    share = operations(case, device, precision) / ours / product_rate(device, precision)
     return {
         "case": case.name, "batch_size": case.batch_size, "precision": precision, "engine": engine,
         "images_per_second": case.batch_size / ours, "released_images_per_second": case.batch_size / base,
-        "ratio": base / ours, "ratio_to_modern": modern / ours,
+        "ratio": base / ours, "ratio_to_modern": modern / ours, "share_of_matrix_product": share,
     }  # fmt: skip
 
 
@@ -55,7 +75,8 @@ def main() -> None:
             row = rows[-1]
             print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s, released path "
                   f"{row['released_images_per_second']:9.0f}, ratio {row['ratio']:.2f}, "
-                  f"to plain bf16 {row['ratio_to_modern']:.2f}", flush=True)  # fmt: skip
+                  f"to plain bf16 {row['ratio_to_modern']:.2f}, "
+                  f"{row['share_of_matrix_product']:.0%} of a matrix product", flush=True)  # fmt: skip
     result = keep(chosen, {"benchmark": "train_step", "rows": rows})
     if chosen.json:
         print(json.dumps(result, indent=1))
