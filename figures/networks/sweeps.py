@@ -5,8 +5,8 @@ from figures.drawing.curves import draw_curves
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import Theme
 from figures.networks.cells import TOW
-from figures.tables.cells import CELL, in_table, low_polarity, main_runs, run_caption, swept_table
-from figures.tables.names import family, rule_label
+from figures.tables.cells import CELL, in_table, low_polarity, main_runs, mask_runs, run_caption, swept_table
+from figures.tables.names import rule_label
 from figures.tables.records import Records
 
 # Each polarity of the mask takes the look of a rule that cannot appear in that figure otherwise, and has a name.
@@ -38,8 +38,7 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
 
 def draw_mask(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and accuracies of Sharp MinMax against the share of weights on the forget side, both polarities."""
-    runs = main_runs(records, (*CELL, "mask_fraction", "switches"), swept="mask_fraction")
-    runs = [run for run in runs if family(run.config.get("rule", "")) == "minmax"]
+    runs = mask_runs(records)
     table = swept_table(runs, "mask_fraction")
     if table.empty:
         return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)

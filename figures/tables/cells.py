@@ -8,7 +8,7 @@ import pandas as pd
 
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
-from figures.tables.names import rule_label
+from figures.tables.names import family, rule_label
 from figures.tables.records import Records, has_number
 from repro.records.record import Record
 
@@ -24,8 +24,9 @@ FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed",
 
 
 def main_runs(
-    records: Records, vary: Sequence[str] = CELL, *, swept: str = "", having: str = "", contrast: str = ""
-) -> list[Record]:
+    records: Records, vary: Sequence[str] = CELL, case: Sequence[str] = CASE, *,
+    swept: str = "", having: str = "", contrast: str = "",
+) -> list[Record]:  # fmt: skip
     """Return the finished and diverged runs of the largest comparable network study: cells times training images.
 
     The synthetic patch images belong to the comparison with the theory, not to the study of real images.
@@ -33,21 +34,31 @@ def main_runs(
     Args:
         records: what there is.
         vary: config fields that the figure shows.
+        case: config fields that name what a setting of `TUNED` is one and the same within.
         swept: the field of a sweep; the study with most of its values is taken.
         having: a number the runs must have measured; studies without it are passed over.
         contrast: a field of `vary` whose values are compared; a study with more of them goes before a larger one.
     """
-    make = lambda: _main_runs(records, vary, swept, having, contrast)  # noqa: E731
-    return list(records.once(("main runs", *vary, swept, having, contrast), make))
+    make = lambda: _main_runs(records, vary, case, swept, having, contrast)  # noqa: E731
+    return list(records.once(("main runs", *vary, "", *case, swept, having, contrast), make))
 
 
-def _main_runs(records: Records, vary: Sequence[str], swept: str, having: str, contrast: str) -> list[Record]:
+def mask_runs(records: Records) -> list[Record]:
+    """Return the runs of Sharp MinMax over the cutoff and polarity of its mask, each of which may have its own rate."""
+    case = ("mask_fraction", "switches")
+    runs = main_runs(records, (*CELL, *case), (*CASE, *case), swept="mask_fraction")
+    return [run for run in runs if family(run.config.get("rule", "")) == "minmax"]
+
+
+def _main_runs(
+    records: Records, vary: Sequence[str], case: Sequence[str], swept: str, having: str, contrast: str
+) -> list[Record]:
     found = [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
     found = [one for one in found if not having or has_number(one, having)]
     # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
     vary = [name for name in vary if not swept or name != "metrics"]
     vary += [] if "landscape" in having else LANDSCAPE
-    return alike(records, found, vary, swept=swept, contrast=contrast)
+    return alike(records, found, vary, case, swept=swept, contrast=contrast)
 
 
 def alike(
@@ -60,8 +71,7 @@ def alike(
         records: where settings are known from.
         found: network runs.
         vary: config fields that may differ.
-        case: config fields that name what a setting of `TUNED` is one and the same within.
-        swept, contrast: as in `main_runs`.
+        case, swept, contrast: as in `main_runs`.
     """
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for one in records.comparable(found, (*vary, *TUNED), swept=swept or contrast):

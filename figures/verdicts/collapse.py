@@ -18,7 +18,7 @@ RESAMPLES = 2000
 
 
 def sgd_collapses_first(records: Records) -> Finding:
-    """Judge finding (4): the largest alpha at which mean ToW is below 0.5, by rule; claimed is SGD > SAM > ASAM.
+    """Judge finding (4): the alpha at which mean ToW falls below 0.5, by rule; claimed is SGD > SAM > ASAM.
 
     Training seeds are resampled, the same for all rules; a pair of rules stands on a side where the interval of the
     difference of their alphas, simultaneous over the pairs, excludes 0. A rule that never collapses counts as alpha 0.
@@ -31,8 +31,8 @@ def sgd_collapses_first(records: Records) -> Finding:
     whole = {name: float(collapse_alpha(scores[name].mean().to_frame().T)[0]) for name in shown}
     pairs = list(itertools.combinations(shown, 2))
     seeds = sorted(set.intersection(*(set(scores[name].index) for name in shown)))
-    number = "; ".join(f"{name}: {f'{whole[name]:g}' if whole[name] else 'none in the sweep'}" for name in shown)
-    number = f"largest alpha with mean ToW < {LEVEL:g}: {number} ({len(seeds)} seeds)"
+    number = "; ".join(f"{name}: {f'{whole[name]:.3f}' if whole[name] else 'none in the sweep'}" for name in shown)
+    number = f"alpha at which mean ToW falls below {LEVEL:g}: {number} ({len(seeds)} seeds)"
     rates = {run.config.get("lr") for run in runs}
     if len(rates) == 1 and None not in rates:  # a rule that moves farther at the same rate collapses for that alone
         number += f", all rules at the one rate {rates.pop():g}"
@@ -63,12 +63,21 @@ def collapse_scores(table: Table) -> dict[str, Table]:
 
 
 def collapse_alpha(means: Table) -> np.ndarray:
-    """Return the largest alpha whose mean ToW is below 0.5, 0 where none is; shape `(rows,)`.
+    """Return the alpha at which mean ToW falls below 0.5 for good, 0 where it never does; shape `(rows,)`.
+
+    Between the last alpha below and the next one it is interpolated, as the theory's thresholds are; where no alpha
+    lies above, it is the largest.
 
     Args:
-        means: mean ToW, a column an alpha.
+        means: mean ToW, a column an alpha, in increasing order.
     """
-    return np.where(means.to_numpy() < LEVEL, np.asarray(means.columns, dtype=float), 0.0).max(axis=1)
+    alphas, tow = np.asarray(means.columns, dtype=float), means.to_numpy()
+    below = tow < LEVEL
+    last = below.shape[1] - 1 - below[:, ::-1].argmax(axis=1)  # the last column where none is below
+    row, following = np.arange(len(tow)), np.minimum(last + 1, below.shape[1] - 1)
+    rise = tow[row, following] - tow[row, last]
+    share = np.divide(LEVEL - tow[row, last], rise, out=np.zeros(len(tow)), where=rise > 0)
+    return np.where(below.any(axis=1), alphas[last] + share * (alphas[following] - alphas[last]), 0.0)
 
 
 def resampled(scores: dict[str, Table]) -> dict[str, np.ndarray]:

@@ -56,17 +56,23 @@ def test_ask_5_is_about_minmax_and_the_excess(runs: Runs) -> None:
     assert (found.verdict, found.number) == ("holds", f"relearning_excess minus that of SGD: {PLUS}")
 
 
-def test_ask_6_subtracts_the_other_polarity_from_the_papers_at_the_same_cutoff(runs: Runs) -> None:
+def test_ask_6_subtracts_the_other_polarity_from_the_papers_at_the_same_cutoff_each_at_its_own_rate(
+    runs: Runs,
+) -> None:
     cells = []
     for (cutoff, level), (switches, values) in itertools.product(
         ((0.1, 0.0), (0.3, 0.1), (0.5, 0.05)), (("", MORE), ("mask_polarity=low", BASE))
     ):
         settings = {"rule": "minmax-sam-1", "mask_fraction": cutoff, "switches": switches}
+        settings["lr"] = cutoff / (1 + len(switches))
         cells.append((settings, {"tow": [value + level for value in values]}))
     found = asks.mask_ablation(runs(cells))
     assert found.verdict == "holds"
     assert found.regime == "holds: paper's polarity"
-    assert found.number.startswith("best cutoff 0.3: ToW 0.500 ± ")
+    assert len(found.records) == 18
+    assert found.number.startswith(
+        "best cutoff with the other 0.3: ToW 0.400 ± 0.200 (3 seeds); best cutoff with the paper's polarity 0.3: ToW "
+    )
     assert found.number.endswith(f"paper's polarity minus the other, ToW: {PLUS}")
 
 

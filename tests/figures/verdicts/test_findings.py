@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from figures.tables.records import Records
 from figures.verdicts import findings
+from figures.verdicts.collapse import collapse_alpha
 from figures.verdicts.judge import Finding
 from repro.records.record import Record
 
@@ -171,14 +173,16 @@ def test_finding_3_widens_its_intervals_over_the_cells(runs: Runs) -> None:
      "holds: sgd before asam; sam before asam. fails: sgd before sam"),
     ({"sgd": 0.3, "sam-1": 0.6}, "contradicted", "fails: sgd before sam"),
 ])  # fmt: skip
-def test_finding_4_compares_the_largest_alpha_below_a_half(
+def test_finding_4_compares_the_alphas_at_which_tow_falls_below_a_half(
     runs: Runs, collapse: dict[str, float], verdict: str, regime: str
 ) -> None:
     cells = [({"rule": rule, "alpha": alpha}, {"tow": [0.4, 0.41, 0.42] if alpha <= last else [0.8, 0.85, 0.9]})
              for rule, last in collapse.items() for alpha in (0.1, 0.3, 0.6, 0.8)]  # fmt: skip
     found = findings.sgd_collapses_first(runs(cells))
     assert (found.verdict, found.regime) == (verdict, regime)
-    assert found.number.startswith(f"largest alpha with mean ToW < 0.5: sgd: {collapse['sgd']:g}; sam: ")
+    following = {0.3: 0.6, 0.6: 0.8}[collapse["sgd"]]  # mean ToW rises from 0.41 to 0.85 on the way there
+    place = collapse["sgd"] + (0.5 - 0.41) / (0.85 - 0.41) * (following - collapse["sgd"])
+    assert found.number.startswith(f"alpha at which mean ToW falls below 0.5: sgd: {place:.3f}; sam: ")
     assert "(3 seeds)" in found.number
     short = [(cell, {"tow": numbers["tow"][:2]}) for cell, numbers in cells]
     assert findings.sgd_collapses_first(runs(short)).verdict == "undecided"
@@ -195,6 +199,15 @@ def test_finding_4_resamples_seeds_so_that_one_seed_cannot_carry_the_order(runs:
     # All resamples that draw the first seed at least once: 1 - (2/3)^3 = 70 %.
     share = int(found.effect.removeprefix("claimed order in ").partition("%")[0])
     assert abs(share - 70) <= 3
+
+
+@pytest.mark.parametrize(("tow", "place"), [
+    ([0.1, 0.4, 0.8], 0.55),  # a quarter of the way from 0.5 to 0.7
+    ([0.1, 0.6, 0.4], 0.7), ([0.4, 0.8, 0.9], 0.35), ([0.6, 0.4, 0.5], 0.7), ([0.6, 0.7, 0.8], 0.0),
+])  # fmt: skip
+def test_alpha_of_collapse_lies_between_the_last_one_below_a_half_and_the_next(tow: list[float], place: float) -> None:
+    means = pd.DataFrame([tow, [0.6, 0.7, 0.8]], columns=pd.Index([0.3, 0.5, 0.7]))
+    assert collapse_alpha(means) == pytest.approx([place, 0.0])
 
 
 def test_finding_4_needs_a_sweep(runs: Runs) -> None:
