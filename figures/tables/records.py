@@ -35,13 +35,13 @@ class Records:
 
     Args:
         readers: the stores, own runs first.
-        study: keep only the records of this study, where one is named.
+        study: keep only the records of this study and of those that extend it, where one is named.
         cache: folder for what is slow to compute and depends on records alone (embeddings), or None.
     """
 
     def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
         found = read_records(readers)
-        wanted = [one for one in found if study in (None, "", one.provenance.get("study"))]
+        wanted = [one for one in found if in_study(one, study)]
         if study and not wanted:
             studies = sorted({str(one.provenance.get("study")) for one in found if one.provenance.get("study")})
             choose("study", study, studies)
@@ -143,6 +143,12 @@ def _marked(record: Record, newest: dict[str, int]) -> Record:
         return record
     marks = {"evaluations": kept, "outdated": sorted(set(made) - set(kept))}
     return replace(record, result=record.result | marks)
+
+
+def in_study(record: Record, study: str | None) -> bool:
+    """Return whether a record is of a study or, as `cifar10-alpha` of `cifar10`, of one that extends it; "" is all."""
+    name = str(record.provenance.get("study") or "")
+    return not study or name == study or name.startswith(f"{study}-")
 
 
 def measured(run: Record, metric: str) -> bool:

@@ -6,7 +6,7 @@ one from NegGrad runs of a study of real images, paired by training seed and for
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
 from figures.tables.pairs import over_cells, typical_floor
-from figures.tables.records import Records, training_images
+from figures.tables.records import Records, in_study, training_images
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
 from repro.records.record import Reader, Record
@@ -244,9 +244,8 @@ def compared_runs(records: Records, study: str = "") -> list[Record]:
 
 def study_runs(records: Records, study: str = "") -> list[Record]:
     """Return the finished runs of a study and of those that extend it; without a name, of all real images."""
-    runs = [one for one in records.of("unlearn") if one.status == "ok" and one.config["dataset"] != "signal-noise"]
-    names: Mapping[str, str] = {one.run_id: str(one.provenance.get("study") or "") for one in runs}
-    return [one for one in runs if not study or names[one.run_id] == study or names[one.run_id].startswith(f"{study}-")]
+    real = (one for one in records.of("unlearn") if one.status == "ok" and one.config["dataset"] != "signal-noise")
+    return [one for one in real if in_study(one, study)]
 
 
 def rows(readers: Iterable[Reader], study: str = "") -> list[dict[str, Any]]:

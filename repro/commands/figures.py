@@ -15,7 +15,7 @@ from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, 
 
 def figures(
     names: Annotated[list[str], typer.Argument(help="Names of figures and tables, or `all`.")],
-    study: Annotated[str | None, typer.Option(help="Draw network figures from this study.")] = None,
+    study: Annotated[str | None, typer.Option(help="Draw network figures from this study and its extensions.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
     style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",

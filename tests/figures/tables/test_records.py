@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from figures.tables.cells import main_runs, numbers_with, unlearn_table
 from figures.tables.records import Records, comparable, current, has_number, measured
+from repro.base.errors import ConfigError
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -80,12 +83,15 @@ def test_records_of_another_setting_are_left_out(run: Run) -> None:
     assert comparable([*swept, *many], ("rule", "alpha"), swept="alpha") == swept
 
 
-def test_a_study_is_read_alone_when_it_is_named(tmp_path: Path) -> None:
+def test_a_named_study_is_read_with_those_that_extend_it_and_no_other(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for study in ("one", "other"):
+    for study in ("one", "one-alpha", "ones", "other"):
         store.save("unlearn", {"study": study}, result={}, provenance={"study": study})
-    assert [record.provenance["study"] for record in Records([store], "one").all] == ["one"]
-    assert len(Records([store]).all) == 2
+    assert {record.provenance["study"] for record in Records([store], "one").all} == {"one", "one-alpha"}
+    assert [record.provenance["study"] for record in Records([store], "one-alpha").all] == ["one-alpha"]
+    assert len(Records([store]).all) == 4
+    with pytest.raises(ConfigError, match="study"):
+        Records([store], "on")
 
 
 def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable[[Sequence[Record]], Records]) -> None:
