@@ -11,16 +11,17 @@ from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
 
-ROW = ["difficulty", "pretrain"]
+ROW = ["dataset", "difficulty", "pretrain"]
 REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
 
 
 def draw_curves(
     table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
 ) -> tuple[Any, Table]:
-    """Draw `metrics` against `x`: a column a metric, a row a forget set and pretraining rule, a line a rule.
+    """Draw `metrics` against `x`: a column a metric, a row a data set, forget set and pretraining rule, a line a rule.
 
-    A panel has the reference models of its pretraining rule; one of ToW the noise floor of its forget set as a band.
+    Data sets keep the order of the table. A panel has the reference models of its pretraining rule; one of ToW the
+    noise floor of its forget set as a band.
 
     Args:
         table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
@@ -33,22 +34,25 @@ def draw_curves(
     Returns:
         The figure and the numbers drawn.
     """
-    have = set(table[ROW].itertuples(index=False, name=None))
-    pretrains = sorted({pretrain for _, pretrain in have}, key=lambda rule: (family(rule) != "sgd", str(rule)))
-    rows = [(name, pretrain) for name in DIFFICULTIES for pretrain in pretrains if (name, pretrain) in have]
+    have = dict.fromkeys(table[ROW].itertuples(index=False, name=None))
+    datasets, pretrains = list(dict.fromkeys(table["dataset"])), set(table["pretrain"])
+    rows = sorted(have, key=lambda row: (datasets.index(row[0]), DIFFICULTIES.index(row[1]), family(row[2]) != "sgd",
+                                         str(row[2])))  # fmt: skip
     # A single metric is narrow and a single row high, to stay near square.
     width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)
     figure, axes = panel_grid(len(rows), len(metrics), width=width, height=height, sharex=True, sharey="col")
-    parts, floors = [], noise_floors(table)
-    for line, (difficulty, pretrain) in zip(axes, rows, strict=True):
-        cell = table[(table["difficulty"] == difficulty) & (table["pretrain"] == pretrain)]
+    parts: list[Table] = []
+    for line, (dataset, difficulty, pretrain) in zip(axes, rows, strict=True):
+        same = table[(table["dataset"] == dataset) & (table["difficulty"] == difficulty)]
+        cell, floors = same[same["pretrain"] == pretrain], noise_floors(same)
         for panel, metric in zip(line, metrics, strict=True):
             parts.append(_lines(panel, cell, (x, metric), theme))
             parts += _references(panel, cell, (x, metric), theme, references)
             for rule in sorted(set(cell["retraining"])) if metric == "tow" else ():
                 floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
         after = f"\nafter {rule_label(pretrain)}" if len(pretrains) > 1 else ""
-        line[0].set_ylabel(f"F {difficulty}{after}")
+        of = f"{dataset}, " if len(datasets) > 1 else ""
+        line[0].set_ylabel(f"{of}F {difficulty}{after}")
     for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
         panel.set_title(name)
         fit_to_values(panel, [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))])
@@ -63,7 +67,7 @@ def draw_curves(
 
 def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme) -> Table:
     x, metric = columns
-    keys = ["method", "pretrain", "rule", "difficulty", x]
+    keys = ["method", "rule", *ROW, x]
     summary = summarize(table, keys, metric).assign(metric=metric).sort_values(x)
     names = None if "line" not in table else dict(zip(table["rule"], table["line"], strict=True))
     several: bool = len(method_order(table)) > 1

@@ -5,7 +5,7 @@ from figures.drawing.curves import draw_curves
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import Theme
 from figures.networks.cells import TOW
-from figures.tables.cells import CELL, in_table, low_polarity, main_runs, mask_runs, run_caption, swept_table
+from figures.tables.cells import low_polarity, mask_runs, run_caption, swept_runs, unlearn_table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 
@@ -16,11 +16,10 @@ POLARITY = {False: ("minmax", "large forget gradient forgets (paper)"),
 
 def draw_alpha(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's ToW and accuracies against alpha, the weight of the retain loss, for SGD, SAM and ASAM."""
-    runs = main_runs(records, (*CELL, "alpha"), swept="alpha")
-    table = swept_table(runs, "alpha")
-    if table.empty:
+    runs = swept_runs(records, "alpha")
+    if not runs:
         return empty_figure(lacking("fig-alpha", "a sweep of alpha"), theme)
-    runs = in_table(runs, table)
+    table = unlearn_table(runs)
     figure, data = draw_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
@@ -30,18 +29,18 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     )
     tow = data[(data["metric"] == "tow") & data["rule"].notna()]
     ends = tow[tow["alpha"] == tow["alpha"].min()]
-    parts = [f"{rule_label(row.pretrain)} to {rule_label(row.rule)}, {row.difficulty}: {row.mean:.2f}"
+    parts = [f"{row.dataset}, {rule_label(row.pretrain)} to {rule_label(row.rule)}, {row.difficulty}: {row.mean:.2f}"
              for row in ends.itertuples()]  # fmt: skip
     alt = f"Curves over alpha. ToW at the smallest alpha, {tow['alpha'].min():g}: " + "; ".join(parts) + "."
-    return Drawing(data, caption, alt, runs, (), figure)
+    return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
 def draw_mask(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and accuracies of Sharp MinMax against the share of weights on the forget side, both polarities."""
     runs = mask_runs(records)
-    table = swept_table(runs, "mask_fraction")
-    if table.empty:
+    if not runs:
         return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)
+    table = unlearn_table(runs)
     looks = low_polarity(table).map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
     figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="mask cutoff (share)",
@@ -52,4 +51,4 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
         f"Lines: means; bands: 95 % t-intervals. {run_caption(runs, table)}"
     )
     alt = "Curves of ToW and three accuracies over the mask cutoff, a line a polarity."
-    return Drawing(data, caption, alt, in_table(runs, table), (), figure)
+    return Drawing(data, caption, alt, tuple(runs), (), figure)

@@ -8,12 +8,14 @@ import pandas as pd
 
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
-from figures.tables.names import family, rule_label
-from figures.tables.records import Records, has_number
+from figures.tables.names import rule_label
+from figures.tables.records import Records, has_number, training_images
 from repro.records.record import Record
 
+# What is measured of a run and no part of it.
+MEASURED = ("metrics", "trajectory")
 # Settings a figure of the main study may vary; everything else is one and the same.
-CELL = ("method", "method_options", "rule", "pretrain", "difficulty", "metrics")
+CELL = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
 # Settings a study tunes for each method, rule, pretraining and forget set; within one they are one and the same.
 TUNED = ("lr", "epochs")
 CASE = ("method", "rule", "pretrain", "difficulty")
@@ -23,42 +25,55 @@ LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
 
 
-def main_runs(
-    records: Records, vary: Sequence[str] = CELL, case: Sequence[str] = CASE, *,
-    swept: str = "", having: str = "", contrast: str = "",
-) -> list[Record]:  # fmt: skip
+def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list[Record]:
     """Return the finished and diverged runs of the largest comparable network study: cells times training images.
 
     The synthetic patch images belong to the comparison with the theory, not to the study of real images.
 
     Args:
         records: what there is.
-        vary: config fields that the figure shows.
-        case: config fields that name what a setting of `TUNED` is one and the same within.
-        swept: the field of a sweep; the study with most of its values is taken.
         having: a number the runs must have measured; studies without it are passed over.
-        contrast: a field of `vary` whose values are compared; a study with more of them goes before a larger one.
+        contrast: a field of `CELL` whose values are compared; a study with more of them goes before a larger one.
     """
-    make = lambda: _main_runs(records, vary, case, swept, having, contrast)  # noqa: E731
-    return list(records.once(("main runs", *vary, "", *case, swept, having, contrast), make))
+    vary = CELL if "landscape" in having else (*CELL, *LANDSCAPE)
+
+    def make() -> list[Record]:
+        found = [one for one in _networks(records) if not having or has_number(one, having)]
+        return alike(records, found, vary, contrast=contrast)
+
+    return list(records.once(("main runs", having, contrast), make))
+
+
+def _networks(records: Records) -> list[Record]:
+    return [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
+
+
+def _by_dataset(runs: Iterable[Record]) -> dict[object, list[Record]]:
+    found: dict[object, list[Record]] = defaultdict(list)
+    for run in runs:
+        found[label(run, "dataset")].append(run)
+    return found
+
+
+def swept_runs(records: Records, x: str, tuned: Sequence[str] = ()) -> list[Record]:
+    """Return NegGrad's runs over three or more values of a setting: of each data set those of its fullest sweep.
+
+    Data sets come in the order of their training images, the largest first.
+
+    Args:
+        records: what there is.
+        x: the config field that is swept.
+        tuned: further fields that vary and, with it, have a rate of their own; else a rate belongs to a whole curve.
+    """
+    by_data = _by_dataset(sorted(_networks(records), key=training_images, reverse=True))
+    vary, case = (*CELL, *LANDSCAPE, x, *tuned), (*CASE, *((x, *tuned) if tuned else ()))
+    sweeps = [alike(records, found, vary, case, swept=x) for found in by_data.values()]
+    return [run for runs in sweeps for run in in_table(runs, swept_table(runs, x))]
 
 
 def mask_runs(records: Records) -> list[Record]:
     """Return the runs of Sharp MinMax over the cutoff and polarity of its mask, each of which may have its own rate."""
-    case = ("mask_fraction", "switches")
-    runs = main_runs(records, (*CELL, *case), (*CASE, *case), swept="mask_fraction")
-    return [run for run in runs if family(run.config.get("rule", "")) == "minmax"]
-
-
-def _main_runs(
-    records: Records, vary: Sequence[str], case: Sequence[str], swept: str, having: str, contrast: str
-) -> list[Record]:
-    found = [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
-    found = [one for one in found if not having or has_number(one, having)]
-    # A sweep is measured alike at every value; runs with other metrics belong to another study of the same cell.
-    vary = [name for name in vary if not swept or name != "metrics"]
-    vary += [] if "landscape" in having else LANDSCAPE
-    return alike(records, found, vary, case, swept=swept, contrast=contrast)
+    return swept_runs(records, "mask_fraction", ("switches",))
 
 
 def alike(
@@ -71,7 +86,9 @@ def alike(
         records: where settings are known from.
         found: network runs.
         vary: config fields that may differ.
-        case, swept, contrast: as in `main_runs`.
+        case: config fields that name what a setting of `TUNED` is one and the same within.
+        swept: the field of a sweep; the study with most of its values is taken.
+        contrast: as in `main_runs`.
     """
     tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
     for one in records.comparable(found, (*vary, *TUNED), swept=swept or contrast):
@@ -136,7 +153,7 @@ def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", leas
     if x not in table:
         return table.iloc[:0]
     table = table[table["method"] == method]
-    groups = table.groupby(["pretrain", "rule", "difficulty"])
+    groups = table.groupby(["dataset", "pretrain", "rule", "difficulty"])
     return table[groups[x].transform("nunique") >= least] if len(table) else table
 
 
@@ -176,8 +193,12 @@ def seed_range(table: Table) -> str:
 def run_caption(runs: Sequence[Record], table: Table) -> str:
     """Return data set, model, recipe size, training seeds and the originals' test accuracy, for a caption.
 
-    Two forget sets that hold the same samples are named: their columns are then not two experiments.
+    Two forget sets that hold the same samples are named: their columns are then not two experiments. Of several data
+    sets each has its own.
     """
+    by_data = _by_dataset(runs)
+    if len(by_data) > 1:
+        return " ".join(run_caption(part, table[table["dataset"] == name]) for name, part in by_data.items())
     names = ("dataset", "model", "alpha", "epochs", "lr", "preset")
     found = {name: sorted({label(run, name) for run in runs} - {None}, key=str) for name in names}
     # A number that a figure sweeps is on its axis, not in its setting.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from figures.tables.cells import TUNED, label
+from figures.tables.cells import MEASURED, TUNED, label
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
 from figures.tables.records import Records, has_arrays, has_number, measured
 from repro.records.record import Record
 
-VARY = ("method", "method_options", "rule", "pretrain", "metrics")
+VARY = ("method", "method_options", "rule", "pretrain", *MEASURED)
 # The rules that tell most, where not every one has a panel.
 TELLING = ("sgd", "asam", "minmax", "sam")
 

@@ -17,7 +17,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import LANDSCAPE, alike, run_caption, unlearn_table
+from figures.tables.cells import LANDSCAPE, MEASURED, alike, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
@@ -239,7 +239,7 @@ def compared_runs(records: Records, study: str = "") -> list[Record]:
     Args:
         records: what there is; study: as in `outcomes`.
     """
-    return alike(records, study_runs(records, study), (*VARIED, *LANDSCAPE, "metrics"), VARIED)
+    return alike(records, study_runs(records, study), (*VARIED, *LANDSCAPE, *MEASURED), VARIED)
 
 
 def study_runs(records: Records, study: str = "") -> list[Record]:

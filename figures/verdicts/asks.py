@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from figures.tables.cells import LANDSCAPE, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
+from figures.tables.cells import LANDSCAPE, MEASURED, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
 from figures.tables.intervals import Table, effect_text, interval, summarize
 from figures.tables.names import GRADED, family
 from figures.tables.pairs import CLAIMED, by_cell, cell_name, rule_differences
@@ -76,24 +76,30 @@ def cost_of_sharpness(records: Records) -> Finding:
 def mask_ablation(records: Records) -> Finding:
     """Answer ask 6: ToW of Sharp MinMax by cutoff, and the paper's polarity minus the other, same cutoff and seed.
 
-    Each cutoff and polarity is at the rate that was chosen for it.
+    Each cutoff and polarity is at the rate that was chosen for it; each data set with both polarities is a cell.
     """
     runs = mask_runs(records)
     table = unlearn_table(runs)
-    if "mask_fraction" not in table or table["mask_fraction"].nunique() < 3 or "tow" not in table:
+    if "tow" not in table:
         return Finding()
     low = low_polarity(table)
-    best = summarize(table.assign(polarity=low.map(POLARITIES)), ["polarity", "mask_fraction"], "tow")
-    parts = [f"best cutoff with {row['polarity']} {row['mask_fraction']:g}: ToW {row['mean']:.3f} ± {row['sd']:.3f} "
-             f"({int(row['seeds'])} seeds)" for _, row in
-             best.sort_values("mean").groupby("polarity").tail(1).iterrows()]  # fmt: skip
-    text = "; ".join(parts)
-    keys = ["mask_fraction", "seed", "pretrain", "difficulty"]
+    keys = ["dataset", "polarity", "mask_fraction"]
+    means = summarize(table.assign(polarity=low.map(POLARITIES)), keys, "tow").sort_values("mean")
+    best = means.groupby(keys[:2], sort=False).tail(1).sort_values("dataset", kind="stable")
+    text = "; ".join(
+        f"{row['dataset']}, best cutoff with {row['polarity']} {row['mask_fraction']:g}: ToW {row['mean']:.3f} ± "
+        f"{row['sd']:.3f} ({int(row['seeds'])} seeds)"
+        for _, row in best.iterrows()
+    )
+    keys = ["dataset", "mask_fraction", "seed", "pretrain", "difficulty"]
     both = table[~low].merge(table[low], on=keys, suffixes=("", "_low"))
     if not len(both):
         return Finding(REPORTED, text, "", tuple(runs))
-    effects = pd.DataFrame([interval((both["tow"] - both["tow_low"]).groupby(both["seed"]).mean())])
-    return from_effects(effects, ["paper's polarity"], f"{text}; paper's polarity minus the other, ToW", runs)
+    differences = both.assign(difference=both["tow"] - both["tow_low"])
+    names = list(dict.fromkeys(differences["dataset"]))
+    effects = pd.DataFrame([interval(rows.groupby("seed")["difference"].mean()) for name, rows in
+                            differences.groupby("dataset", sort=False)])  # fmt: skip
+    return from_effects(effects, names, f"{text}; paper's polarity minus the other, ToW", runs)
 
 
 def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:
@@ -112,7 +118,7 @@ def at_equal_gradients(records: Records, runs: Sequence[Record], table: Table) -
         records: what there is.
         runs, table: the main study.
     """
-    free = ("rule", *TUNED, *LANDSCAPE, "metrics")
+    free = ("rule", *TUNED, *LANDSCAPE, *MEASURED)
     cell = lambda run: (records.setting(run).without(free), *map(run.config.get, ("seed", "unlearn_seed")))  # noqa: E731
     twice = {2 * run.config["epochs"] for run in runs}
     longer = [run for run in records.of("unlearn") if run.config.get("epochs") in twice]

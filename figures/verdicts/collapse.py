@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from figures.tables.cells import CELL, main_runs, unlearn_table
+from figures.tables.cells import swept_runs, unlearn_table
 from figures.tables.intervals import FEWEST, Table
 from figures.tables.names import family
 from figures.tables.records import Records
 from figures.verdicts.judge import Finding
-from repro.base.verdict import UNDECIDED, regime, verdict
+from repro.base.verdict import regime, verdict
 
 CLAIMED = ("sgd", "sam", "asam")  # from the first to collapse to the last
 LEVEL = 0.5
@@ -20,46 +20,53 @@ RESAMPLES = 2000
 def sgd_collapses_first(records: Records) -> Finding:
     """Judge finding (4): the alpha at which mean ToW falls below 0.5, by rule; claimed is SGD > SAM > ASAM.
 
-    Training seeds are resampled, the same for all rules; a pair of rules stands on a side where the interval of the
-    difference of their alphas, simultaneous over the pairs, excludes 0. A rule that never collapses counts as alpha 0.
+    Training seeds are resampled, the same for all rules of a data set; a pair of rules stands on a side where the
+    interval of the difference of their alphas, simultaneous over the pairs of all data sets, excludes 0. A rule that
+    never collapses counts as alpha 0.
     """
-    runs = main_runs(records, (*CELL, "alpha"), swept="alpha")
-    scores = collapse_scores(unlearn_table(runs))
-    shown = [name for name in CLAIMED if name in scores]
-    if "sgd" not in shown or len(shown) < 2:
+    runs = swept_runs(records, "alpha")
+    tables = unlearn_table(runs).groupby("dataset", sort=False)
+    sweeps = {name: scores for name, table in tables if (scores := collapse_scores(table))}
+    if not sweeps:
         return Finding()
-    whole = {name: float(collapse_alpha(scores[name].mean().to_frame().T)[0]) for name in shown}
-    pairs = list(itertools.combinations(shown, 2))
-    seeds = sorted(set.intersection(*(set(scores[name].index) for name in shown)))
-    number = "; ".join(f"{name}: {f'{whole[name]:.3f}' if whole[name] else 'none in the sweep'}" for name in shown)
-    number = f"alpha at which mean ToW falls below {LEVEL:g}: {number} ({len(seeds)} seeds)"
+    tail = 0.025 / sum(len(list(itertools.combinations(scores, 2))) for scores in sweeps.values())
+    numbers, orders, sides = [], [], {}
+    for dataset, scores in sweeps.items():
+        seeds, pairs, drawn = len(scores["sgd"]), list(itertools.combinations(scores, 2)), resampled(scores)
+        whole = {name: float(collapse_alpha(one.mean().to_frame().T)[0]) for name, one in scores.items()}
+        alphas = "; ".join(
+            f"{name}: {f'{alpha:.3f}' if alpha else 'none in the sweep'}" for name, alpha in whole.items()
+        )
+        numbers.append(f"{dataset}, {seeds} seeds: {alphas}")
+        for a, b in pairs:
+            low, high = np.quantile(drawn[a] - drawn[b], (tail, 1 - tail))
+            sides[f"{a} before {b} on {dataset}"] = (int(low > 0) - int(high < 0)) if seeds >= FEWEST else 0
+        claimed = np.mean(np.all([drawn[a] > drawn[b] for a, b in pairs], axis=0))
+        orders.append(
+            f"{claimed:.0%} on {dataset}" if seeds >= FEWEST else f"none on {dataset}, fewer than {FEWEST} seeds"
+        )
+    order = f"claimed order in resamples of the seeds: {'; '.join(orders)}"
+    number = f"alpha at which mean ToW falls below {LEVEL:g}: {'. '.join(numbers)}; {order} ({RESAMPLES} each)"
     rates = {run.config.get("lr") for run in runs}
     if len(rates) == 1 and None not in rates:  # a rule that moves farther at the same rate collapses for that alone
-        number += f", all rules at the one rate {rates.pop():g}"
-    if len(seeds) < FEWEST:
-        few = f"fewer than {FEWEST} seeds decide nothing"
-        return Finding(UNDECIDED, f"{number}; {few}", "", tuple(runs), few)
-    drawn = resampled({name: scores[name].loc[seeds] for name in shown})
-    claimed = np.mean(np.all([drawn[a] > drawn[b] for a, b in pairs], axis=0))
-    tail = 0.025 / len(pairs)
-    ends = [np.quantile(drawn[a] - drawn[b], (tail, 1 - tail)) for a, b in pairs]
-    found = [int(low > 0) - int(high < 0) for low, high in ends]
-    number += f"; the whole claimed order stands in {claimed:.0%} of {RESAMPLES} resamples of the seeds"
-    where = regime([f"{a} before {b}" for a, b in pairs], found)
-    return Finding(verdict(found), number, where, tuple(runs), f"claimed order in {claimed:.0%} of resamples")
+        number += f"; all rules at the one rate {rates.pop():g}"
+    found = list(sides.values())
+    return Finding(verdict(found), number, regime(list(sides), found), tuple(runs), order)
 
 
 def collapse_scores(table: Table) -> dict[str, Table]:
-    """Return for each family of rules NegGrad's ToW, a row a training seed and a column an alpha (three at least).
+    """Return the ToW of the claimed families of rules, a row a training seed and a column an alpha (three at least).
 
-    A run that diverged has collapsed: its ToW counts as 0.
+    Only seeds that every family has count; without SGD and another family there is nothing to compare: empty. A run
+    that diverged has collapsed: its ToW counts as 0. Pretraining rules and rules of one family are averaged.
     """
-    if table.empty or "tow" not in table:
+    if "tow" not in table:
         return {}
-    table = table[table["method"] == "neggrad"].assign(family=lambda rows: rows["rule"].map(family))
-    table = table.assign(tow=table["tow"].where(table["status"] != "diverged", 0.0))
+    table = table.assign(family=table["rule"].map(family), tow=table["tow"].where(table["status"] != "diverged", 0.0))
     found = {str(name): rows.pivot_table("tow", "seed", "alpha") for name, rows in table.groupby("family")}
-    return {name: scores.dropna() for name, scores in found.items() if scores.shape[1] >= 3 and len(scores.dropna())}
+    found = {name: found[name].dropna() for name in CLAIMED if name in found and found[name].shape[1] >= FEWEST}
+    seeds = sorted(set.intersection(*(set(one.index) for one in found.values()))) if found else []
+    return {name: one.loc[seeds] for name, one in found.items()} if seeds and "sgd" in found and len(found) > 1 else {}
 
 
 def collapse_alpha(means: Table) -> np.ndarray:

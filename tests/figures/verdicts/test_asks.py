@@ -68,10 +68,11 @@ def test_ask_6_subtracts_the_other_polarity_from_the_papers_at_the_same_cutoff_e
         cells.append((settings, {"tow": [value + level for value in values]}))
     found = asks.mask_ablation(runs(cells))
     assert found.verdict == "holds"
-    assert found.regime == "holds: paper's polarity"
+    assert found.regime == "holds: digits"
     assert len(found.records) == 18
     assert found.number.startswith(
-        "best cutoff with the other 0.3: ToW 0.400 ± 0.200 (3 seeds); best cutoff with the paper's polarity 0.3: ToW "
+        "digits, best cutoff with the other 0.3: ToW 0.400 ± 0.200 (3 seeds); digits, best cutoff with the paper's "
+        "polarity 0.3: ToW "
     )
     assert found.number.endswith(f"paper's polarity minus the other, ToW: {PLUS}")
 

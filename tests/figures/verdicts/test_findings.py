@@ -166,12 +166,13 @@ def test_finding_3_widens_its_intervals_over_the_cells(runs: Runs) -> None:
 
 @pytest.mark.parametrize(("collapse", "verdict", "regime"), [
     ({"sgd": 0.6, "sam-1": 0.3, "asam-1": 0.1}, "holds",
-     "holds: sgd before sam; sgd before asam; sam before asam"),
-    ({"sgd": 0.6, "sam-1": 0.6, "asam-1": 0.3}, "holds in a regime", "holds: sgd before asam; sam before asam"),
+     "holds: sgd before sam on digits; sgd before asam on digits; sam before asam on digits"),
+    ({"sgd": 0.6, "sam-1": 0.6, "asam-1": 0.3}, "holds in a regime",
+     "holds: sgd before asam on digits; sam before asam on digits"),
     ({"sgd": 0.3, "sam-1": 0.3}, "undecided", ""),
     ({"sgd": 0.3, "sam-1": 0.6, "asam-1": 0.1}, "mixed",
-     "holds: sgd before asam; sam before asam. fails: sgd before sam"),
-    ({"sgd": 0.3, "sam-1": 0.6}, "contradicted", "fails: sgd before sam"),
+     "holds: sgd before asam on digits; sam before asam on digits. fails: sgd before sam on digits"),
+    ({"sgd": 0.3, "sam-1": 0.6}, "contradicted", "fails: sgd before sam on digits"),
 ])  # fmt: skip
 def test_finding_4_compares_the_alphas_at_which_tow_falls_below_a_half(
     runs: Runs, collapse: dict[str, float], verdict: str, regime: str
@@ -182,8 +183,7 @@ def test_finding_4_compares_the_alphas_at_which_tow_falls_below_a_half(
     assert (found.verdict, found.regime) == (verdict, regime)
     following = {0.3: 0.6, 0.6: 0.8}[collapse["sgd"]]  # mean ToW rises from 0.41 to 0.85 on the way there
     place = collapse["sgd"] + (0.5 - 0.41) / (0.85 - 0.41) * (following - collapse["sgd"])
-    assert found.number.startswith(f"alpha at which mean ToW falls below 0.5: sgd: {place:.3f}; sam: ")
-    assert "(3 seeds)" in found.number
+    assert found.number.startswith(f"alpha at which mean ToW falls below 0.5: digits, 3 seeds: sgd: {place:.3f}; sam: ")
     short = [(cell, {"tow": numbers["tow"][:2]}) for cell, numbers in cells]
     assert findings.sgd_collapses_first(runs(short)).verdict == "undecided"
 
@@ -197,8 +197,35 @@ def test_finding_4_resamples_seeds_so_that_one_seed_cannot_carry_the_order(runs:
     found = findings.sgd_collapses_first(runs(cells))
     assert found.verdict == "undecided"
     # All resamples that draw the first seed at least once: 1 - (2/3)^3 = 70 %.
-    share = int(found.effect.removeprefix("claimed order in ").partition("%")[0])
+    share = int(found.effect.removeprefix("claimed order in resamples of the seeds: ").partition("%")[0])
     assert abs(share - 70) <= 3
+
+
+def collapsing(dataset: str, **last: float) -> list[Any]:
+    """Return a sweep of a data set: rules to the largest alpha at which their ToW is below a half."""
+    below, above = {"tow": [0.4, 0.41, 0.42]}, {"tow": [0.8, 0.8, 0.8]}
+    return [({"rule": rule, "alpha": alpha, "dataset": dataset}, below if alpha <= place else above)
+            for rule, place in last.items() for alpha in (0.1, 0.3, 0.6)]  # fmt: skip
+
+
+def test_finding_4_is_judged_on_every_data_set_that_was_swept(runs: Runs) -> None:
+    agree, other = collapsing("digits", sgd=0.3, sam=0.1), collapsing("cifar10", sgd=0.1, sam=0.3)
+    found = findings.sgd_collapses_first(runs([*agree, *other]))
+    assert found.verdict == "mixed"
+    assert found.regime == "holds: sgd before sam on digits. fails: sgd before sam on cifar10"
+    assert found.effect.endswith("0% on cifar10; 100% on digits")
+    few = [(cell, {"tow": numbers["tow"][:2]}) for cell, numbers in other]
+    found = findings.sgd_collapses_first(runs([*agree, *few]))
+    assert (found.verdict, found.regime) == ("holds in a regime", "holds: sgd before sam on digits")
+
+
+def test_finding_4_holds_rules_against_each_other_by_the_seeds_that_all_have(runs: Runs) -> None:
+    cells = collapsing("digits", sgd=0.3, sam=0.1)
+    more = [
+        (cell, {"tow": [*numbers["tow"], 0.9, 0.9]} if cell["rule"] == "sgd" else numbers) for cell, numbers in cells
+    ]
+    names = [findings.sgd_collapses_first(runs(one)).number for one in (cells, more)]
+    assert names[0] == names[1]
 
 
 @pytest.mark.parametrize(("tow", "place"), [
