@@ -45,6 +45,7 @@ def test_radii_may_be_given_in_absolute_units():
         ({"draw": "dense", "d": 10**7}, ["draw", "bartlett"]),
         ({"d": 2.5}, ["d", "2.5", "int"]),
         ({"signal_strength": 1e200}, ["signal_strength", "1e+200", "[1e-161, 1e+154]", "|phi|"]),
+        ({"sigma_0_scale": 1e200}, ["sigma_0_scale", "1e+200", "(0.0, 1e+150]"]),
         ({"signal_strength": 1e-170}, ["signal_strength", "1e-170", "[1e-161, 1e+154]", "|phi|"]),
         ({"m": 1000, "patches": 13, "noise_patches": "independent"}, ["patches", "13", "at most 11", "repeated"]),
         ({"m": 1, "n": 5000, "patches": 5000, "noise_patches": "independent"}, ["patches", "5000", "GB of memory"]),

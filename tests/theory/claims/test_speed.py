@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
-from theory.claims.speed import DIMENSIONS, FIRST, RADII, analyse, grid
+from theory.claims.speed import DIMENSIONS, FIRST, RADII, analyse, grid, ratio
 from theory.config import ClaimConfig
 
 SEEDS = 4
@@ -46,6 +46,12 @@ def test_the_same_speed_is_within_a_quarter_either_way(factor, side):
 @pytest.mark.parametrize("kept, side", [(0.85, 1), (0.75, -1)])
 def test_forget_neurons_stay_active_when_more_than_four_fifths_do(kept, side):
     assert found(kept=kept)["F"] == {side}
+
+
+def test_a_ratio_is_of_the_seeds_in_which_both_forget_and_counts_those():
+    found = ratio(np.array([2.0, 4.0, 8.0, 0.0]), np.array([1.0, 2.0, 2.0, 1.0]))
+    assert found.value == pytest.approx(16 ** (1 / 3))
+    assert found.seeds == 3
 
 
 def test_a_rule_that_never_forgets_decides_nothing_about_its_speed():
