@@ -38,6 +38,7 @@ class Recipe:
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
+        without: metrics that are not measured, whatever a cell asks for.
         shard: which part of the cells is run, `i/n`: the i-th of n runs of neighbours, which share stages; empty: all.
         keep_models: whether unlearned weights are kept for later metrics; False where they would fill a disk.
     """
@@ -50,6 +51,7 @@ class Recipe:
     guessed: tuple[str, ...] = ()
     expected: tuple[Mapping[str, Any], ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     shard: str = ""
     keep_models: bool = True
 
@@ -157,6 +159,20 @@ class Recipe:
             raise ConfigError(f"where = {wanted!r}: must fit a cell of {self.name}; see `--dry-run` for its cells")
         return part
 
+    def leave_out(self, metrics: Iterable[str]) -> "Recipe":
+        """Return the study with some of its metrics not measured; they can be added while the weights are kept.
+
+        Raises:
+            ConfigError: for a metric that no cell measures, or when a cell has none left.
+        """
+        without = tuple(metrics)
+        measured = sorted({name for cell in self.cells() for name in cell.metrics})
+        for name in without:
+            choose("without", name, measured)
+        if without and any(set(cell.metrics) <= set(without) for cell in self.cells()):
+            raise reject("without", ", ".join(without), f"fewer than every metric of a cell of {self.name}")
+        return replace(self, without=without)
+
     def _open(self) -> list[Mapping[str, Any]]:
         """Return the blocks that do not name the setting that is chosen."""
         chosen = self.choice.name if self.choice else ""
@@ -177,6 +193,8 @@ class Recipe:
         for settings in _product({**unseen, **self.defaults, **block}):
             data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
             cell = build(RunConfig, {**settings, "dataset_options": data}, where=f"{self.name}, block {place + 1}")
+            if self.without:
+                cell = replace(cell, metrics=tuple(name for name in cell.metrics if name not in self.without))
             if all(getattr(cell, name) == value for name, value in self.only.items()):
                 found.append(cell)
         return found
@@ -236,7 +254,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 DEEPEST = 16  # files in a chain of recipes
-CHOSEN = {"blocks", "only", "shard"}  # of a `Recipe`, never in its file
+CHOSEN = {"blocks", "only", "shard", "without"}  # of a `Recipe`, never in its file
 INHERITED = ("defaults", "cells", "choose", "guessed")
 
 

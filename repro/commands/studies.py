@@ -20,6 +20,11 @@ from repro.records.store import Store
 from repro.terminal.options import words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
+WhereOption = Annotated[list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")]
+WithoutOption = Annotated[
+    list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira; repeatable.")
+]
+
 
 @app.command()
 @with_launch
@@ -28,9 +33,8 @@ def grid(
     runtime: Runtime,
     launch: Launch,
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
-    ] = None,
+    where: WhereOption = None,
+    without: WithoutOption = None,
     shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the cells: 1/4; for fixed splits.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[
@@ -48,12 +52,13 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
-    study = dataclasses.replace(load_recipe(recipe).select(where or []), shard=shard)
+    study = dataclasses.replace(load_recipe(recipe).select(where or []).leave_out(without or []), shard=shard)
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
     if launch.executor == "slurm":
-        own = [*(f"--where={one}" for one in where or []), *([f"--shard={shard}"] if shard else []), f"--track={track}"]
+        own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in without or [])]
+        own += [*([f"--shard={shard}"] if shard else []), f"--track={track}"]
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
         seconds = min(launch.working_seconds, max_seconds or math.inf)
         words = (*_grid_words(recipe, store, runtime, launch), *own, f"--max-seconds={seconds:g}")
@@ -146,9 +151,8 @@ def _clock(seconds: float) -> str:
 def plan(
     runtime: Runtime,
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
-    where: Annotated[
-        list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")
-    ] = None,
+    where: WhereOption = None,
+    without: WithoutOption = None,
     tasks: Annotated[
         list[int] | None, typer.Option(help="Processes that work together, each on one device; repeatable.", min=1)
     ] = None,
@@ -165,7 +169,7 @@ def plan(
 
     if not memory <= MOST_MEMORY:
         raise reject("memory", memory, f"in [0, {MOST_MEMORY:g}] GB")
-    study = load_recipe(recipe).select(where or [])
+    study = load_recipe(recipe).select(where or []).leave_out(without or [])
     found = _planned(study, Store(store), runtime, images_per_second)
     counts, cells = tasks or [1, 8, 64], study.cells()
     rows = [_work_row(found, work) for work in found.work.values() if work.kind in ("pretrain", "retrain", "subset")]

@@ -26,6 +26,7 @@ from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.store import Store
 
+METRICS = ["accuracy", "gap", "mia", "tow"]
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 CPU = Runtime(device="cpu")
 
@@ -390,6 +391,33 @@ def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recip
     assert [(cell.method, cell.seed) for cell in part.cells()] == [("random_label", 1)]
     assert len(choosing.select(["rule=sam-0.1"]).candidates()) == 2
     assert recipe.select([]).cells() == recipe.cells()
+
+
+def test_a_metric_that_is_left_out_is_measured_later_of_the_same_runs(recipe: Recipe, store: Store) -> None:
+    whole = replace(recipe.select(["rule=sgd", "method=neggrad"]), defaults={**recipe.defaults, "metrics": METRICS})
+    run_grid(whole.leave_out(["gap", "mia"]), store, runtime=CPU)
+    [less] = store.records("unlearn")
+    assert set(less.result["evaluations"]) == {"accuracy", "tow"}
+    report = run_grid(whole, store, runtime=CPU)
+    [more] = store.records("unlearn")
+    assert (more.run_id, set(more.result["evaluations"])) == (less.run_id, set(METRICS))
+    assert len(report.done) == 1
+
+
+@pytest.mark.parametrize(("metrics", "message"), [
+    (["ga"], "did you mean 'gap'"), (["hessian"], "must be one of accuracy, gap, mia, tow"),
+    (METRICS, "fewer than every metric of a cell of tiny"),
+])  # fmt: skip
+def test_what_is_left_out_is_a_metric_of_the_study_and_not_all_of_it(
+    metrics: list[str], message: str, recipe: Recipe
+) -> None:
+    whole = replace(recipe, defaults={**recipe.defaults, "metrics": METRICS})
+    with pytest.raises(ConfigError, match=f"without = .*{message}"):
+        whole.leave_out(metrics)
+    assert whole.leave_out([]).cells() == whole.cells()
+    some = replace(whole, blocks=(*whole.blocks, {"seed": 5, "metrics": ["tow"]}))
+    with pytest.raises(ConfigError, match="fewer than every metric of a cell"):
+        some.leave_out(["tow"])
 
 
 @pytest.mark.parametrize(("condition", "message"), [

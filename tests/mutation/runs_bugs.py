@@ -225,6 +225,8 @@ BUGS = [
         "tables[table] = {**parts[1], **parts[0]}",
         IN_GRID,
     ),
+    (RECIPE, "if name not in self.without))", "))", IN_GRID),
+    (RECIPE, "if without and any(set(cell.metrics)", "if without and all(set(cell.metrics)", IN_GRID),
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (
         RECIPE,
