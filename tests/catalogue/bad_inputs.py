@@ -207,7 +207,7 @@ COMMAND_LINES = [
         "seed = 0 stands already",
         files=cells("seed = [0, 1]"),
     ),
-    bad("CLI", "no metric to leave out", f"{GRID} --without ga", 2, "did you mean 'gap'", files=cells("seed = 0")),
+    bad("CLI", "no metric to leave out", f"{GRID} --without to", 2, "did you mean 'tow'", files=cells("seed = 0")),
     bad(
         "CLI",
         "a condition of 5,000 digits",
