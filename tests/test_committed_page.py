@@ -54,6 +54,8 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     average = re.search(r"doing nothing: (\S+) on average", found["Ask 8b"].number)
     assert average
     assert f"{average[1]} on average" in said[3]
+    gains = re.findall(r" ([+-]\d\.\d{3})(?:,|$)", found["Ask 8b"].number.partition("ToW of the same models")[2])
+    assert f"{sum(float(gain) < 0 for gain in gains)} of the {len(gains)} pairs" in said[3]
     assert f"{found['Finding 2'].effect} (Finding 2: {found['Finding 2'].verdict})" in said[4]
     assert {run.config["dataset"] for run in found["Finding 2"].records} == {"cifar10"}
 

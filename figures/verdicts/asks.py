@@ -174,6 +174,13 @@ def ulira_of_unlearning(records: Records) -> Finding:
     finding = from_effects(effects, names, "TPR at 1 % FPR minus that of doing nothing", pools, sign=-1)
     rows = [f"{row['model']}, pretrained {row['pretrain']}: {rate_text(row, 'tpr_at_1_percent')}"
             for _, row in table.iterrows()]  # fmt: skip
+    runs = {run.run_id: run.result for run in records.of("unlearn")}
+    gained = []
+    for pool in pools:
+        of = [runs[one] for one in pool.result["runs"] if one in runs]
+        gain = f"{np.mean([run['tow'] - run['original_tow'] for run in of]):+.3f}" if of else "unknown"
+        gained.append(f"{pool.result['labels']['rule']}, pretrained {pool.result['labels']['pretrain']} {gain}")
+    rows.append(f"ToW of the same models minus that of doing nothing, on average: {', '.join(gained)}")
     return replace(finding, number="; ".join([finding.number, *rows]))
 
 

@@ -43,10 +43,10 @@ def sgd_collapses_first(records: Records) -> Finding:
             sides[f"{a} before {b} on {dataset}"] = (int(low > 0) - int(high < 0)) if seeds >= FEWEST else 0
         claimed = np.mean(np.all([drawn[a] > drawn[b] for a, b in pairs], axis=0))
         orders.append(
-            f"{claimed:.0%} on {dataset}" if seeds >= FEWEST else f"none on {dataset}, fewer than {FEWEST} seeds"
+            f"{claimed:.0%} on {dataset}" if seeds >= FEWEST else f"{seeds} seeds on {dataset} decide nothing"
         )
-    order = f"claimed order in resamples of the seeds: {'; '.join(orders)}"
-    number = f"alpha at which mean ToW falls below {LEVEL:g}: {'. '.join(numbers)}; {order} ({RESAMPLES} each)"
+    order = f"claimed order in resamples: {'; '.join(orders)}"
+    number = f"alpha at which mean ToW falls below {LEVEL:g}: {'. '.join(numbers)}; {order} ({RESAMPLES} of the seeds)"
     rates = {run.config.get("lr") for run in runs}
     if len(rates) == 1 and None not in rates:  # a rule that moves farther at the same rate collapses for that alone
         number += f"; all rules at the one rate {rates.pop():g}"

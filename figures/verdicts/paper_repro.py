@@ -13,7 +13,7 @@ import pandas as pd
 from figures.catalogue import FIGURES, find
 from figures.drawing.files import markdown
 from figures.drawing.style import Theme
-from figures.tables.records import Records
+from figures.tables.records import Records, measured
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
 from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
@@ -70,10 +70,11 @@ RATES = (
     "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "
     "only rules within a method."
 )
-UNCHOSEN = (
-    "No rate was chosen in {studies}: what rules do there, they do at these rates. A choice leaves something open, "
-    "too: [its curves](#how-the-learning-rates-were-chosen) show what a step away from the winner costs."
+OPEN = (
+    " A choice on one seed leaves something open: [its curves](#how-the-learning-rates-were-chosen) show what a step "
+    "away from the winner costs."
 )
+UNCHOSEN = "No rate was chosen in {studies}: what rules do there, they do at these rates."
 NAMES_OF_CHOSEN = {"lr": "the learning rate", "epochs": "the number of epochs"}
 STRENGTHS = ("scrub", "l1_sparse")  # methods with a strength beside the rate
 SECTIONS = {"theory": "Theory", "finding": "Findings", "figure": "Figures", "table": "Tables",
@@ -215,7 +216,7 @@ def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
     lines = [f"- {one.sentence()}" for one in found if one.item.section == "finding"]
     runs = records.of("unlearn")
     judged = [run for one in found if one.item.section in ("finding", "ask") for run in one.finding.records]
-    notes = [_networks(runs), _comparison(records) if runs else "", _unchosen(records, judged)]
+    notes = [_networks(runs), _comparison(records) if runs else "", _unchosen(judged)]
     head = "\n## What may be concluded\n\n"
     return [head, "\n".join(lines) + "\n", *(f"\n{_wrapped(note)}" for note in notes if note)]
 
@@ -239,16 +240,19 @@ def _comparison(records: Records) -> str:
     if any(("method_options", method) in tried for method in STRENGTHS):
         return ""
     chosen = " and ".join(text for name, text in NAMES_OF_CHOSEN.items() if name in {field for field, _ in tried})
-    return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was")
+    return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was") + (OPEN if chosen else "")
 
 
-def _unchosen(records: Records, judged: Iterable[Record]) -> str:
-    """Return which of the studies that something is judged by took their rates as they are, and which these are."""
-    choosers = {run.provenance.get("study") for run in records.of("choice")}
+def _unchosen(judged: Iterable[Record]) -> str:
+    """Return which of the studies that something is judged by took their rates as they are, and which these are.
+
+    A run whose rate was chosen says so itself; retraining has none to choose.
+    """
     rates: dict[str, set[float]] = defaultdict(set)
     for run in judged:
-        if run.kind == "unlearn" and (study := run.provenance.get("study")) and study not in choosers:
-            rates[study].add(float(run.config.get("lr", float("nan"))))
+        taken = run.kind == "unlearn" and run.config.get("method") != "retrain" and not measured(run, "choice")
+        if taken and "lr" in run.config and (study := run.provenance.get("study")):
+            rates[study].add(run.config["lr"])
     parts = [
         f"`{study}` ({' and '.join(f'{rate:g}' for rate in sorted(found))})" for study, found in sorted(rates.items())
     ]

@@ -103,8 +103,10 @@ BUGS = [
     # the attack on correctness is called the forget error though it is not
     ("figures/verdicts/findings.py", 'bool(np.allclose(known[MIA[0]], 1 - known["forget_accuracy"], atol=1e-9))', "True",
      "tests/figures/verdicts/test_findings.py"),
-    ("figures/verdicts/paper_repro.py", "and study not in choosers:", "and True:",
-     "tests/figures/verdicts/test_paper_repro.py -k rate"),
+    ("figures/verdicts/paper_repro.py", 'and not measured(run, "choice")', "",
+     "tests/figures/verdicts/test_paper_repro.py -k 'chose_no_rate'"),
+    ("figures/verdicts/asks.py", "run['tow'] - run['original_tow'] for run in of", "run['tow'] for run in of",
+     "tests/figures/verdicts/test_asks.py -k ask_8b"),
     ("figures/networks/tow.py", "    if summary.empty:\n", "    if not summary.empty:\n",
      "tests/figures/networks/test_networks.py -k says_so"),
     ("figures/networks/cells.py", "if region not in names]", "if region in names]",

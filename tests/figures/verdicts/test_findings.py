@@ -197,7 +197,7 @@ def test_finding_4_resamples_seeds_so_that_one_seed_cannot_carry_the_order(runs:
     found = findings.sgd_collapses_first(runs(cells))
     assert found.verdict == "undecided"
     # All resamples that draw the first seed at least once: 1 - (2/3)^3 = 70 %.
-    share = int(found.effect.removeprefix("claimed order in resamples of the seeds: ").partition("%")[0])
+    share = int(found.effect.removeprefix("claimed order in resamples: ").partition("%")[0])
     assert abs(share - 70) <= 3
 
 
