@@ -148,13 +148,19 @@ def retraining_rule(record: Record) -> str:
 
 
 def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:
-    """Return the runs of one method whose cell (rules and forget set) was swept over at least `least` values of `x`."""
+    """Return the runs of one method whose curve (data set, rules, forget set, switches) was swept over `x`.
+
+    A curve is of the seeds with most values of `x`, `least` at least: a seed that was run at one point alone, for
+    another study, would make that point one of other models.
+    """
     table = unlearn_table(runs)
     if x not in table:
         return table.iloc[:0]
     table = table[table["method"] == method]
-    groups = table.groupby(["dataset", "pretrain", "rule", "difficulty"])
-    return table[groups[x].transform("nunique") >= least] if len(table) else table
+    curve = [name for name in ("dataset", "pretrain", "rule", "difficulty", "switches") if name in table]
+    counts = table.groupby([*curve, "seed"], dropna=False)[x].transform("nunique")
+    most = table.assign(count=counts).groupby(curve, dropna=False)["count"].transform("max")
+    return table[(counts == most) & (most >= least)] if len(table) else table
 
 
 def low_polarity(table: Table) -> Table:

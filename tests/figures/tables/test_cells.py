@@ -83,6 +83,16 @@ def test_a_sweep_has_at_least_three_values_in_a_cell(run: Run) -> None:
     assert len(swept_table(swept, "mask_fraction")) == 0
 
 
+def test_a_curve_is_of_the_seeds_that_were_run_at_all_of_its_points(run: Run) -> None:
+    number = {"tow": 0.5}
+    whole = [run(rule="sgd", alpha=alpha, seed=seed, number=number) for alpha in (0.1, 0.2, 0.3) for seed in range(2)]
+    alone = [run(rule="sgd", alpha=0.3, seed=seed, number=number) for seed in range(5, 9)]
+    assert set(swept_table([*whole, *alone], "alpha")["seed"]) == {0, 1}
+    # Another polarity of a mask is another curve: here one of a single point.
+    other = [run(rule="sgd", alpha=0.1, seed=seed, switches="mask_polarity=low", number=number) for seed in range(2)]
+    assert set(swept_table([*whole, *other], "alpha")["switches"].dropna()) == set()
+
+
 def test_every_data_set_brings_its_fullest_sweep_the_one_of_most_images_first(run: Run, records_of: Read) -> None:
     settings = {"rule": "sgd", "number": {"tow": 0.5}}
     digits = [run(alpha=alpha, dataset="digits", **settings) for alpha in (0.1, 0.2, 0.3, 0.4)]
