@@ -17,6 +17,7 @@ Runs = Callable[..., Records]
 # Differences of about +0.2 and -0.2 from BASE, seed by seed: mean 0.2, sd 0.01, interval 0.2 +- 0.0248.
 BASE = [0.1, 0.3, 0.5]
 MORE, LESS = [0.29, 0.50, 0.71], [-0.11, 0.10, 0.31]
+LOW, HIGH = [0.4, 0.41, 0.41, 0.41, 0.42], [0.8, 0.85, 0.85, 0.85, 0.9]  # ToW of five seeds, below and above a half
 PLUS, MINUS = "+0.200 [+0.175, +0.225] (3 seeds)", "-0.200 [-0.225, -0.175] (3 seeds)"
 
 
@@ -166,45 +167,48 @@ def test_finding_3_widens_its_intervals_over_the_cells(runs: Runs) -> None:
 
 @pytest.mark.parametrize(("collapse", "verdict", "regime"), [
     ({"sgd": 0.6, "sam-1": 0.3, "asam-1": 0.1}, "holds",
-     "holds: sgd before sam on digits; sgd before asam on digits; sam before asam on digits"),
+     "holds: sgd before sam @; sgd before asam @; sam before asam @"),
     ({"sgd": 0.6, "sam-1": 0.6, "asam-1": 0.3}, "holds in a regime",
-     "holds: sgd before asam on digits; sam before asam on digits"),
+     "holds: sgd before asam @; sam before asam @"),
     ({"sgd": 0.3, "sam-1": 0.3}, "undecided", ""),
     ({"sgd": 0.3, "sam-1": 0.6, "asam-1": 0.1}, "mixed",
-     "holds: sgd before asam on digits; sam before asam on digits. fails: sgd before sam on digits"),
-    ({"sgd": 0.3, "sam-1": 0.6}, "contradicted", "fails: sgd before sam on digits"),
+     "holds: sgd before asam @; sam before asam @. fails: sgd before sam @"),
+    ({"sgd": 0.3, "sam-1": 0.6}, "contradicted", "fails: sgd before sam @"),
 ])  # fmt: skip
 def test_finding_4_compares_the_alphas_at_which_tow_falls_below_a_half(
     runs: Runs, collapse: dict[str, float], verdict: str, regime: str
 ) -> None:
-    cells = [({"rule": rule, "alpha": alpha}, {"tow": [0.4, 0.41, 0.42] if alpha <= last else [0.8, 0.85, 0.9]})
+    cells = [({"rule": rule, "alpha": alpha}, {"tow": LOW if alpha <= last else HIGH})
              for rule, last in collapse.items() for alpha in (0.1, 0.3, 0.6, 0.8)]  # fmt: skip
     found = findings.sgd_collapses_first(runs(cells))
-    assert (found.verdict, found.regime) == (verdict, regime)
+    assert (found.verdict, found.regime) == (verdict, regime.replace("@", "on digits after sgd"))
     following = {0.3: 0.6, 0.6: 0.8}[collapse["sgd"]]  # mean ToW rises from 0.41 to 0.85 on the way there
     place = collapse["sgd"] + (0.5 - 0.41) / (0.85 - 0.41) * (following - collapse["sgd"])
-    assert found.number.startswith(f"alpha at which mean ToW falls below 0.5: digits, 3 seeds: sgd: {place:.3f}; sam: ")
-    short = [(cell, {"tow": numbers["tow"][:2]}) for cell, numbers in cells]
-    assert findings.sgd_collapses_first(runs(short)).verdict == "undecided"
+    assert found.number.startswith(
+        f"alpha at which mean ToW falls below 0.5: digits after sgd, 5 seeds: sgd: {place:.3f}; "
+    )
+    short = [(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in cells]
+    few = findings.sgd_collapses_first(runs(short))
+    # The rarest resample of three seeds is one of 27, more than an interval of 95 % leaves out at an end.
+    assert (few.verdict, "(3 seeds decide nothing)" in few.number) == ("undecided", True)
 
 
 def test_finding_4_resamples_seeds_so_that_one_seed_cannot_carry_the_order(runs: Runs) -> None:
-    # SGD's mean at alpha 0.6 is 0.49, below a half, by one seed of three; without it SGD does not collapse there.
-    sgd = {0.1: [0.1, 0.1, 0.1], 0.3: [0.1, 0.1, 0.1], 0.6: [0.07, 0.7, 0.7]}
-    sam = {0.1: [0.1, 0.1, 0.1], 0.3: [0.1, 0.1, 0.1], 0.6: [0.7, 0.7, 0.7]}
+    # SGD's mean at alpha 0.6 is 0.47, below a half, by one seed of five; without it SGD does not collapse there.
+    sgd = {0.1: [0.1] * 5, 0.3: [0.1] * 5, 0.6: [-0.45, 0.7, 0.7, 0.7, 0.7]}
+    sam = {0.1: [0.1] * 5, 0.3: [0.1] * 5, 0.6: [0.7] * 5}
     cells = [({"rule": rule, "alpha": alpha}, {"tow": values})
              for rule, sweep in (("sgd", sgd), ("sam-1", sam)) for alpha, values in sweep.items()]  # fmt: skip
     found = findings.sgd_collapses_first(runs(cells))
     assert found.verdict == "undecided"
-    # All resamples that draw the first seed at least once: 1 - (2/3)^3 = 70 %.
-    share = int(found.effect.removeprefix("claimed order in resamples: ").partition("%")[0])
-    assert abs(share - 70) <= 3
+    # All resamples that draw the first seed at least once: 1 - (4/5)^5 = 67 %.
+    share = int(found.effect.removeprefix("claimed order in ").partition("%")[0])
+    assert abs(share - 67) <= 3
 
 
 def collapsing(dataset: str, **last: float) -> list[Any]:
     """Return a sweep of a data set: rules to the largest alpha at which their ToW is below a half."""
-    below, above = {"tow": [0.4, 0.41, 0.42]}, {"tow": [0.8, 0.8, 0.8]}
-    return [({"rule": rule, "alpha": alpha, "dataset": dataset}, below if alpha <= place else above)
+    return [({"rule": rule, "alpha": alpha, "dataset": dataset}, {"tow": LOW if alpha <= place else HIGH})
             for rule, place in last.items() for alpha in (0.1, 0.3, 0.6)]  # fmt: skip
 
 
@@ -212,18 +216,27 @@ def test_finding_4_is_judged_on_every_data_set_that_was_swept(runs: Runs) -> Non
     agree, other = collapsing("digits", sgd=0.3, sam=0.1), collapsing("cifar10", sgd=0.1, sam=0.3)
     found = findings.sgd_collapses_first(runs([*agree, *other]))
     assert found.verdict == "mixed"
-    assert found.regime == "holds: sgd before sam on digits. fails: sgd before sam on cifar10"
-    assert found.effect.endswith("0% on cifar10; 100% on digits")
-    few = [(cell, {"tow": numbers["tow"][:2]}) for cell, numbers in other]
+    assert found.regime == "holds: sgd before sam on digits after sgd. fails: sgd before sam on cifar10 after sgd"
+    assert found.effect.endswith("0% on cifar10 after sgd; 100% on digits after sgd")
+    few = [(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in other]
     found = findings.sgd_collapses_first(runs([*agree, *few]))
-    assert (found.verdict, found.regime) == ("holds in a regime", "holds: sgd before sam on digits")
+    assert (found.verdict, found.regime) == ("holds in a regime", "holds: sgd before sam on digits after sgd")
+
+
+def test_finding_4_judges_each_pretraining_rule_by_its_own_curves(runs: Runs) -> None:
+    # After SAM the sweep has a point less: averaged over both, that point would be of SGD alone.
+    more = [(cell | {"pretrain": "sam-1"}, numbers) for cell, numbers in collapsing("digits", sgd=0.3, sam=0.1)]
+    cells = [
+        ({"rule": rule, "alpha": alpha}, {"tow": LOW}) for rule in ("sgd", "sam") for alpha in (0.1, 0.3, 0.6, 0.9)
+    ]
+    found = findings.sgd_collapses_first(runs([*cells, *more]))
+    assert "digits after sgd, 5 seeds: sgd: 0.900; sam: 0.900" in found.number
+    assert found.regime == "holds: sgd before sam on digits after sam-1"
 
 
 def test_finding_4_holds_rules_against_each_other_by_the_seeds_that_all_have(runs: Runs) -> None:
     cells = collapsing("digits", sgd=0.3, sam=0.1)
-    more = [
-        (cell, {"tow": [*numbers["tow"], 0.9, 0.9]} if cell["rule"] == "sgd" else numbers) for cell, numbers in cells
-    ]
+    more = [(cell, {"tow": [*numbers["tow"], 0.9]} if cell["rule"] == "sgd" else numbers) for cell, numbers in cells]
     names = [findings.sgd_collapses_first(runs(one)).number for one in (cells, more)]
     assert names[0] == names[1]
 
