@@ -27,17 +27,25 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     said = [" ".join(one.split()) for one in said]
     assert len(said) == 5
     found = {one.item.title: one.finding for one in assess(records)}
-    for rule, place in re.findall(r"(\w+): (0\.\d{3})", found["Finding 4"].number):
+    cells = re.findall(r"(\w+) after \S+ \d+ seeds: ([^.]*\.\d+[^.]*\.\d+[^.]*\.\d{3})", found["Finding 4"].number)
+    assert [name for name, _ in cells] == ["cifar10", "cifar10", "digits"]
+    for rule, place in re.findall(r"(\w+): (0\.\d{3})", " ".join(alphas for _, alphas in cells)):
         assert f"{place} for {rule.upper()}" in said[0]
+    assert "three seeds there are too few to decide" in said[0]
+    assert found["Finding 4"].number.count("(3 seeds decide nothing)") == 2
     assert f"(Finding 4: {found['Finding 4'].verdict})" in said[0]
-    assert found["Finding 4"].regime == "holds: sgd before sam; sgd before asam; sam before asam"
-    assert {run.config["dataset"] for run in found["Finding 4"].records} == {"digits"}
+    digits = " on digits after sgd"
+    assert (
+        found["Finding 4"].regime == f"holds: sgd before sam{digits}; sgd before asam{digits}; sam before asam{digits}"
+    )
     assert found["Finding 1a"].effect in said[1]
     held = found["Finding 1a"].regime.removeprefix("holds: ").split("; ")
     assert {cell.rpartition(" on ")[2] for cell in held} == {"high", "on average"}
-    assert {cell.split(" ")[2] for cell in held if cell != "on average"} == {"sam-0.1", "asam-1.0"}
-    assert f"(Finding 1a: {found['Finding 1a'].verdict}, for the one method run there)" in said[1]
-    assert {run.config["method"] for run in found["Finding 1a"].records} == {"neggrad", "retrain"}
+    by = {tuple(cell.partition(" after ")[0].split(" by ")) for cell in held if cell != "on average"}
+    assert by == {("NegGrad", "sam-0.1"), ("NegGrad", "asam-1.0"), ("Random label", "asam-1.0")}
+    assert f"(Finding 1a: {found['Finding 1a'].verdict})" in said[1]
+    several = {run.config["method"] for run in found["Finding 1a"].records if run.config["rule"] != "sgd"}
+    assert several == {"neggrad", "random_label"}
     equal = re.search(
         r"asam-1.0, pretrained sgd, F high: [^;]* gradient evaluations (\S+ \[.*?\])", found["Ask 4"].number
     )
