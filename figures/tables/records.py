@@ -35,17 +35,23 @@ class Records:
 
     Args:
         readers: the stores, own runs first.
-        study: keep only the records of this study and of those that extend it, where one is named.
+        study: of networks keep only the records of this study and of those that extend it, where one is named; the
+            theory belongs to every study.
         cache: folder for what is slow to compute and depends on records alone (embeddings), or None.
     """
 
     def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
         found = read_records(readers)
-        wanted = [one for one in found if in_study(one, study)]
+        theory = [one for one in found if one.kind.startswith("theory")]
+        networks = [one for one in found if not one.kind.startswith("theory")]
+        wanted = [one for one in networks if in_study(one, study)]
         if study and not wanted:
-            studies = sorted({str(one.provenance.get("study")) for one in found if one.provenance.get("study")})
-            choose("study", study, studies)
-        self.all = current([one for one in wanted if one.status != "failed"])  # an error has no numbers
+            choose(
+                "study",
+                study,
+                sorted({str(one.provenance["study"]) for one in networks if one.provenance.get("study")}),
+            )
+        self.all = current([one for one in (*theory, *wanted) if one.status != "failed"])  # an error has no numbers
         self.cache = cache
         self._made: dict[Hashable, Any] = {}
 

@@ -90,8 +90,11 @@ def test_a_named_study_is_read_with_those_that_extend_it_and_no_other(tmp_path: 
     assert {record.provenance["study"] for record in Records([store], "one").all} == {"one", "one-alpha"}
     assert [record.provenance["study"] for record in Records([store], "one-alpha").all] == ["one-alpha"]
     assert len(Records([store]).all) == 4
-    with pytest.raises(ConfigError, match="study"):
-        Records([store], "on")
+    store.save("theory_sweep", {"study": "sweep"}, result={}, provenance={"study": "sweep"})
+    assert len(Records([store], "one").of("theory_sweep")) == 1, "a network is held against the theory, whoever ran it"
+    for no_study in ("on", "sweep"):
+        with pytest.raises(ConfigError, match="study"):
+            Records([store], no_study)
 
 
 def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable[[Sequence[Record]], Records]) -> None:
