@@ -28,7 +28,8 @@ FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed",
 def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list[Record]:
     """Return the finished and diverged runs of the largest comparable network study: cells times training images.
 
-    The synthetic patch images belong to the comparison with the theory, not to the study of real images.
+    The synthetic patch images belong to the comparison with the theory, not to the study of real images. A cell that
+    only a study has which extends another, `cifar10-radius` of `cifar10`, is no cell of the study it asks about.
 
     Args:
         records: what there is.
@@ -39,9 +40,22 @@ def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list
 
     def make() -> list[Record]:
         found = [one for one in _networks(records) if not having or has_number(one, having)]
-        return alike(records, found, vary, contrast=contrast)
+        return _of_the_study(alike(records, found, vary, contrast=contrast))
 
     return list(records.once(("main runs", having, contrast), make))
+
+
+def _of_the_study(runs: list[Record]) -> list[Record]:
+    """Return the runs without the cells that no study has but those that extend another of them."""
+    names = {run.run_id: str(run.provenance.get("study") or "") for run in runs}
+    studies = set(names.values())
+    extends = {name for name in studies if any(name.startswith(f"{other}-") for other in studies)}
+    own = {_case(run) for run in runs if names[run.run_id] not in extends}
+    return [run for run in runs if _case(run) in own]
+
+
+def _case(run: Record) -> tuple[object, ...]:
+    return tuple(label(run, name) for name in CASE)
 
 
 def _networks(records: Records) -> list[Record]:

@@ -1,6 +1,7 @@
 """Which network runs a figure shows, and what a row of their table holds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,19 @@ def test_the_main_study_leaves_out_failed_runs_and_patch_images(run: Run, record
     other += [run(rule=f"sam-{radius}", dataset="signal-noise") for radius in range(9)]
     found = main_runs(records_of([*kept, *other]))
     assert sorted(one.config["rule"] for one in found) == ["sam-0.1", "sgd"]
+
+
+def test_a_cell_that_only_an_extension_of_the_study_has_is_none_of_its_own(run: Run, records_of: Read) -> None:
+    def of(study: str, rule: str, seed: int) -> Record:
+        return replace(run(rule=rule, seed=seed), provenance={"study": study})
+
+    base = [of("cifar10", rule, 0) for rule in ("sgd", "sam-0.1")]
+    more, radius = of("cifar10-more", "sam-0.1", 1), of("cifar10-radius", "sam-0.3", 0)
+    found = main_runs(records_of([*base, more, radius, of("cifar100", "sam-0.5", 0)]))
+    assert {(one.config["rule"], one.config["seed"]) for one in found} == {
+        ("sgd", 0), ("sam-0.1", 0), ("sam-0.1", 1), ("sam-0.5", 0)
+    }  # fmt: skip
+    assert main_runs(records_of([radius])) == [radius], "alone it is the study"
 
 
 def test_within_a_rule_the_rate_is_one_and_the_same(run: Run, records_of: Read) -> None:
