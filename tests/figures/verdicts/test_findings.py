@@ -217,7 +217,8 @@ def test_finding_4_is_judged_on_every_data_set_that_was_swept(runs: Runs) -> Non
     found = findings.sgd_collapses_first(runs([*agree, *other]))
     assert found.verdict == "mixed"
     assert found.regime == "holds: sgd before sam on digits after sgd. fails: sgd before sam on cifar10 after sgd"
-    assert found.effect.endswith("0% on cifar10 after sgd; 100% on digits after sgd")
+    assert found.number.endswith("0% on cifar10 after sgd; 100% on digits after sgd")
+    assert found.effect == "claimed order in 0% to 100% of resamples (2 cells)"
     few = [(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in other]
     found = findings.sgd_collapses_first(runs([*agree, *few]))
     assert (found.verdict, found.regime) == ("holds in a regime", "holds: sgd before sam on digits after sgd")
