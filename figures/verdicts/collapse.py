@@ -38,10 +38,8 @@ def sgd_collapses_first(records: Records) -> Finding:
     for cell, scores in cells.items():
         seeds, pairs, drawn = len(scores["sgd"]), list(itertools.combinations(scores, 2)), resampled(scores)
         whole = {name: float(collapse_alpha(one.mean().to_frame().T)[0]) for name, one in scores.items()}
-        alphas = "; ".join(
-            f"{name}: {f'{alpha:.3f}' if alpha else 'none in the sweep'}" for name, alpha in whole.items()
-        )
-        numbers.append(f"{cell}, {seeds} seeds: {alphas}")
+        alphas = (f"{name} {f'{alpha:.3f}' if alpha else 'none in the sweep'}" for name, alpha in whole.items())
+        numbers.append(f"{cell}, {seeds} seeds: {', '.join(alphas)}")
         decides = _rarest(scores) <= tail
         for a, b in pairs:
             low, high = np.quantile(drawn[a] - drawn[b], (tail, 1 - tail))
@@ -49,7 +47,7 @@ def sgd_collapses_first(records: Records) -> Finding:
         shares.append(np.mean(np.all([drawn[a] > drawn[b] for a, b in pairs], axis=0)))
         orders.append(f"{shares[-1]:.0%} on {cell}{'' if decides else f' ({seeds} seeds decide nothing)'}")
     order = f"claimed order in {RESAMPLES} resamples of the seeds: {'; '.join(orders)}"
-    number = f"alpha at which mean ToW falls below {LEVEL:g}: {'. '.join(numbers)}; {order}"
+    number = f"alpha at which mean ToW falls below {LEVEL:g}: {'; '.join(numbers)}; {order}"
     rates = {run.config.get("lr") for run in runs}
     if len(rates) == 1 and None not in rates:  # a rule that moves farther at the same rate collapses for that alone
         number += f"; all rules at the one rate {rates.pop():g}"

@@ -185,7 +185,7 @@ def test_finding_4_compares_the_alphas_at_which_tow_falls_below_a_half(
     following = {0.3: 0.6, 0.6: 0.8}[collapse["sgd"]]  # mean ToW rises from 0.41 to 0.85 on the way there
     place = collapse["sgd"] + (0.5 - 0.41) / (0.85 - 0.41) * (following - collapse["sgd"])
     assert found.number.startswith(
-        f"alpha at which mean ToW falls below 0.5: digits after sgd, 5 seeds: sgd: {place:.3f}; "
+        f"alpha at which mean ToW falls below 0.5: digits after sgd, 5 seeds: sgd {place:.3f}, "
     )
     short = [(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in cells]
     few = findings.sgd_collapses_first(runs(short))
@@ -241,7 +241,7 @@ def test_finding_4_judges_each_pretraining_rule_by_its_own_curves(runs: Runs) ->
         ({"rule": rule, "alpha": alpha}, {"tow": LOW}) for rule in ("sgd", "sam") for alpha in (0.1, 0.3, 0.6, 0.9)
     ]
     found = findings.sgd_collapses_first(runs([*cells, *more]))
-    assert "digits after sgd, 5 seeds: sgd: 0.900; sam: 0.900" in found.number
+    assert "digits after sgd, 5 seeds: sgd 0.900, sam 0.900" in found.number
     assert found.regime == "holds: sgd before sam on digits after sam-1"
 
 
