@@ -9,7 +9,7 @@ import pandas as pd
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
-from figures.tables.records import Records, has_number, training_images
+from figures.tables.records import Records, extends, has_number, training_images
 from repro.records.record import Record
 
 # What is measured of a run and no part of it.
@@ -49,8 +49,8 @@ def _of_the_study(runs: list[Record]) -> list[Record]:
     """Return the runs without the cells that no study has but those that extend another of them."""
     names = {run.run_id: str(run.provenance.get("study") or "") for run in runs}
     studies = set(names.values())
-    extends = {name for name in studies if any(name.startswith(f"{other}-") for other in studies)}
-    own = {_case(run) for run in runs if names[run.run_id] not in extends}
+    further = {name for name in studies if any(extends(name, other) for other in studies)}
+    own = {_case(run) for run in runs if names[run.run_id] not in further}
     return [run for run in runs if _case(run) in own]
 
 

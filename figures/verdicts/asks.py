@@ -95,11 +95,8 @@ def mask_ablation(records: Records) -> Finding:
     both = table[~low].merge(table[low], on=keys, suffixes=("", "_low"))
     if not len(both):
         return Finding(REPORTED, text, "", tuple(runs))
-    differences = both.assign(difference=both["tow"] - both["tow_low"])
-    names = list(dict.fromkeys(differences["dataset"]))
-    effects = pd.DataFrame([interval(rows.groupby("seed")["difference"].mean()) for name, rows in
-                            differences.groupby("dataset", sort=False)])  # fmt: skip
-    return from_effects(effects, names, f"{text}; paper's polarity minus the other, ToW", runs)
+    effects = summarize(both.assign(difference=both["tow"] - both["tow_low"]), ["dataset"], "difference")
+    return from_effects(effects, list(effects["dataset"]), f"{text}; paper's polarity minus the other, ToW", runs)
 
 
 def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:

@@ -1,6 +1,7 @@
 """Finding 4, an ordering: which rule collapses first as alpha shrinks, with a bootstrap over seeds."""
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,7 @@ def sgd_collapses_first(records: Records) -> Finding:
     if not cells:
         return Finding()
     # A cell of too few seeds makes no comparison that could go wrong: it widens nobody's interval.
-    able = [scores for scores in cells.values() if _rarest(scores) <= TAIL] or list(cells.values())
-    tail = TAIL / sum(len(list(itertools.combinations(scores, 2))) for scores in able)
+    tail = TAIL / max(1, sum(math.comb(len(scores), 2) for scores in cells.values() if _rarest(scores) <= TAIL))
     numbers, orders, shares, sides = [], [], [], {}
     for cell, scores in cells.items():
         seeds, pairs, drawn = len(scores["sgd"]), list(itertools.combinations(scores, 2)), resampled(scores)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.theory.dense import DenseNetwork
@@ -81,11 +81,11 @@ def run_dense(config: TheoryConfig, drawn: Draw, *, moved: float = 0.0) -> Dense
     return network
 
 
-def reproduces_itself(config: TheoryConfig, seed: int) -> bool:
-    """Return whether explicit weights end where they did if rounding moves their start."""
+def reproduces_itself(config: TheoryConfig, seed: int, within: float = 1e-9) -> bool:
+    """Return whether explicit weights end where they did, `within` their largest, if rounding moves their start."""
     drawn = draw(config, seed)
     one, other = (run_dense(config, drawn, moved=moved).weights for moved in (0.0, 1e-15))
-    return bool(np.abs(one - other).max() < 1e-9 * np.abs(one).max())
+    return bool(np.abs(one - other).max() < within * np.abs(one).max())
 
 
 def rebuild(drawn: Draw, state: State) -> np.ndarray:
@@ -201,21 +201,17 @@ def test_radius_zero_is_bitwise_sgd(config, unlearn):
     drawn = draw(config, 0)
     flat = run_gram(replace(config, unlearn=unlearn, rho_scale=0.0), drawn)
     plain = run_gram(replace(config, unlearn="sgd"), drawn)
-    tolerance = 0.0 if unlearn != "retain_sam" else 1e-7  # two groups, added in another order
+    tolerance = 0.0 if unlearn != "retain_sam" else 1e-8  # two groups, added in another order
     for left, right in zip(flat[:4], plain[:4], strict=True):
         np.testing.assert_allclose(left, right, rtol=0, atol=tolerance * max(1.0, np.abs(right).max()))
 
 
 @settings(max_examples=25, deadline=None)
 @given(config=ANY_CONFIG.filter(lambda config: config.unlearn != "minmax"))  # ties in a mask go by index
-@example(config=SMALL.changed(  # its rounding grows to 1.2e-9
-    n_forget=2, patches=4, noise="orthogonal", batch_size=1, retain_batch=1, forget_batch=1, alpha=0.5,
-    signal_strength=2.5, rho_scale=2.0, mask_refresh=0, pretrain="sam", unlearn="sharpen", method="random_label",
-    forget_angle=30.0,
-))  # fmt: skip
 def test_flipping_every_label_mirrors_the_network(config):
     """With `y -> -y` and the two signs of neurons exchanged, u changes sign and V does not."""
-    assume(reproduces_itself(config, 0))  # sums go in another order here, and chaos makes much of it
+    # Sums go in another order here, and chaos makes much of it: one run made 2.9e-9 of 1e-15, and 1.2e-9 here.
+    assume(reproduces_itself(config, 0, within=1e-11))
     drawn = draw(config, 0)
     problem, start = drawn.problem, drawn.start
     swap = np.roll(np.arange(2 * config.m), config.m)
@@ -224,8 +220,8 @@ def test_flipping_every_label_mirrors_the_network(config):
     other = Draw(mirrored, start._replace(u=-start.u[:, swap], V=start.V[swap], K=start.K[swap][:, swap]))
     state, image = run_gram(config, drawn), run_gram(config, other)
     scale = max(np.abs(state.V).max(), np.abs(state.u).max())
-    np.testing.assert_allclose(image.V / scale, state.V[swap] / scale, rtol=0, atol=1e-7)
-    np.testing.assert_allclose(image.u / scale, -state.u[:, swap] / scale, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(image.V / scale, state.V[swap] / scale, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(image.u / scale, -state.u[:, swap] / scale, rtol=0, atol=1e-9)
 
 
 def one_step(state: State, rule: str, rho: float, config: TheoryConfig = SMALL) -> State:
