@@ -163,10 +163,10 @@ class Recipe:
         """Return the study with some of its metrics not measured; they can be added while the weights are kept.
 
         Raises:
-            ConfigError: for a metric that no cell measures, or when a cell has none left.
+            ConfigError: for a metric that no cell of the whole study measures, or when a cell has none left.
         """
         without = tuple(metrics)
-        measured = sorted({name for cell in self.cells() for name in cell.metrics})
+        measured = sorted({name for cell in replace(self, only={}).cells() for name in cell.metrics})
         for name in without:
             choose("without", name, measured)
         if without and any(set(cell.metrics) <= set(without) for cell in self.cells()):

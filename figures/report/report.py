@@ -156,7 +156,7 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     item, finding = verdict.item, verdict.finding
     row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict}
     row |= {"number": shortened(finding.number), "full": finding.number, "anchor": anchor(item.title)}
-    return row | {"regime": finding.regime or "—", "command": item.command, "count": len(finding.records)}
+    return row | {"regime": finding.regime or "—", "commands": verdict.commands(), "count": len(finding.records)}
 
 
 def _shown_runs(

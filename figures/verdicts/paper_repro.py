@@ -121,7 +121,7 @@ class Verdict:
             "our number": self.finding.number,
             "regime": self.finding.regime or "—",
             "record": cite(self.finding.records),
-            "command": f"`{self.command()}`",
+            "command": ", ".join(f"`{one}`" for one in self.commands()),
         }
 
     def line(self) -> dict[str, str]:
@@ -151,21 +151,20 @@ class Verdict:
         lines += ["", f"Records: {row['record']}. Command: {row['command']}."]
         return "\n".join(lines) + "\n"
 
-    def command(self) -> str:
-        """Return what makes the records: the study most of them came from, else the item's own command."""
-        study = self.study() if self.item.section == "finding" else ""
-        return f"repro empirical grid recipes/{study}.toml" if study else self.item.command
+    def commands(self) -> list[str]:
+        """Return what makes the records: a finding's studies, else the item's own command."""
+        studies = self.studies() if self.item.section == "finding" else []
+        return [f"repro empirical grid recipes/{study}.toml" for study in studies] or [self.item.command]
 
-    def study(self) -> str:
-        """Return the study that most of its network runs came from, "" where it has none."""
+    def studies(self) -> list[str]:
+        """Return the studies that its network runs came from, that of most first."""
         names = [one.provenance.get("study") for one in self.finding.records if one.kind == "unlearn"]
-        studies = Counter(str(name) for name in names if name)
-        return studies.most_common(1)[0][0] if studies else ""
+        return [name for name, _ in Counter(str(name) for name in names if name).most_common()]
 
     def sentence(self) -> str:
         """Return what a reader may conclude, the effect with the study it was seen in, and which cells say so."""
         said = f'**{link(self.item.title)}**, "{self.item.statement}", {SENTENCES[self.finding.verdict]}'
-        where = f" on `{self.study()}`" if self.study() else ""
+        where = " on " * bool(self.studies()) + ", ".join(f"`{one}`" for one in self.studies())
         said += f" Effect{where}: {self.finding.effect}." if self.finding.effect else ""
         cells = _short(self.finding.regime[:1].upper() + self.finding.regime[1:], SCOPE)
         return said + (f" {cells}" + "." * (not cells.endswith("…")) if cells else "")

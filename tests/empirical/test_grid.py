@@ -418,6 +418,9 @@ def test_what_is_left_out_is_a_metric_of_the_study_and_not_all_of_it(
     some = replace(whole, blocks=(*whole.blocks, {"seed": 5, "metrics": ["tow"]}))
     with pytest.raises(ConfigError, match="fewer than every metric of a cell"):
         some.leave_out(["tow"])
+    # The same words do for every part of the study, also for one that does not measure it.
+    part = some.select(["seed=5"])
+    assert part.leave_out(["gap"]).cells() == part.cells()
 
 
 @pytest.mark.parametrize(("condition", "message"), [

@@ -226,6 +226,12 @@ BUGS = [
         IN_GRID,
     ),
     (RECIPE, "if name not in self.without))", "))", IN_GRID),
+    (
+        RECIPE,
+        "in replace(self, only={}).cells() for name in cell.metrics",
+        "in self.cells() for name in cell.metrics",
+        f"{IN_GRID} -k 'left_out'",
+    ),
     (RECIPE, "if without and any(set(cell.metrics)", "if without and all(set(cell.metrics)", IN_GRID),
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (

@@ -15,7 +15,7 @@ from figures.report.embed import packed, packed_file, picture
 from figures.report.headlines import ANSWERS, answers, claims_of, headlines, shortened, summary
 from figures.report.pictures import PICTURES, SEEN, panel_of
 from figures.report.plots import MOST_POINTS, network_rows, points, pretraining_courses, sweep_points
-from figures.report.report import MOST_RUNS, _first, _shown_runs
+from figures.report.report import MOST_RUNS, _first, _shown_runs, _verdict_row
 from figures.tables.beside import agreement
 from figures.tables.records import Records
 from figures.verdicts.paper_repro import assess
@@ -95,6 +95,9 @@ def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:
     assert len(found) >= 3
     for one in found:
         assert one.verdict == known[one.title].finding.verdict
+    # A verdict says how its records are made again, all of them.
+    again = _verdict_row(known["Finding 4"])["commands"]
+    assert {f"repro empirical grid recipes/{name}.toml" for name in ("alpha", "cifar10-alpha")} <= set(again)
 
 
 def test_a_newcomer_gets_ten_lines(tmp_path: Path) -> None:

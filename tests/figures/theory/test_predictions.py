@@ -154,6 +154,9 @@ def test_a_study_takes_its_extensions_with_it_and_no_other(unlearned: Make) -> N
     assert main_study_name(Records([Made(made)])) == "cifar10"
     seen = replace(made[2], result=made[2].result | {"n_retain": 3})  # on three images, as much as three runs on one
     assert main_study_name(Records([Made([*made[:2], seen])])) == "digits"
+    # Another study whose name begins alike is no extension.
+    seen = replace(seen, provenance=seen.provenance | {"study": "cifar100"})
+    assert main_study_name(Records([Made([*made[:2], seen])])) == "cifar100"
     made += [unlearned(half=3, rule="sam-0.1", seed=seed) for seed in range(3)]
     assert verdict_of(made, "slower")["seeds"] == 2
 

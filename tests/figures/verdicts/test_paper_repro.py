@@ -76,12 +76,16 @@ def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
     assert rows(golden)["fig-tow"]["our number"] == "Finding 1a: holds; Finding 1b: undecided"
 
 
-def test_a_finding_names_the_study_that_made_most_of_its_records() -> None:
+def test_a_finding_names_every_study_that_its_runs_came_from() -> None:
     item = next(item for item in ITEMS if item.section == "finding")
     studies = ["small", "seeds", "seeds"]
     records = tuple(Record(str(n), "unlearn", "ok", {}, {}, {"study": name}) for n, name in enumerate(studies))
-    assert Verdict(item, Finding("holds", records=records)).command() == "repro empirical grid recipes/seeds.toml"
-    assert Verdict(item, Finding()).command() == item.command
+    told = Verdict(item, Finding("holds", records=records, effect="+0.1"))
+    again = "`repro empirical grid recipes/seeds.toml`, `repro empirical grid recipes/small.toml`"
+    assert told.row()["command"] == again
+    assert "Effect on `seeds`, `small`: +0.1." in told.sentence()
+    assert Verdict(item, Finding()).commands() == [item.command]
+    assert "Effect" not in Verdict(item, Finding()).sentence()
 
 
 def test_finding_2_compares_minmax_with_its_own_inner_rule(golden: Store) -> None:
