@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
+from statistics import fmean
 from typing import Any
 
 from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, altered
 from empirical.studies.finished import Finished
 from repro.base.settings import build, check, choose, reject, setting
+from repro.records.record import Record
 
 METRICS = ("accuracy", "tow")
 INTERIOR, EDGE, NOTHING = "interior", "edge", "no better than doing nothing"
@@ -30,11 +32,12 @@ class Decision:
         case: the run all candidates are, the chosen setting at its default.
         asked: the runs it rests on, each with its kind: of every value tried or wanted, then the noise floor.
         missing: those of them that are not finished.
-        curve: ToW by value, on the validation half; None where the run diverged.
+        curve: ToW by value, on the validation half, the mean where several seeds choose; None where a run diverged.
         value: the one with the highest ToW so far; None before any is known.
         place: `interior`; `edge`, where the grid may not be extended any further; or `no better than doing nothing`,
             where the lowest value wins and lies within the floor of the original model. Empty while undecided.
-        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; None while unknown.
+        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; both likewise the mean,
+            None while unknown.
         runs: ids of the finished runs it rests on.
     """
 
@@ -57,7 +60,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Choice:
-    """Each case gets the value with the highest ToW on a seed of its own and half of the images; of two, the lesser.
+    """Each case gets the value with the highest ToW on seeds of its own and half of the images; of two, the lesser.
 
     ToW needs the retrained model, which unlearning in earnest has not: the choice shows each method at its best. It is
     made for every forget set and pretraining rule, because the rate that forgets a hard set destroys what the model
@@ -71,6 +74,7 @@ class Choice:
     name: str = setting("lr", "the setting that is chosen", choices=("lr", "epochs"))
     values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "its first candidates", low=0, open_low=True)
     seed: int = setting(9, "training seed of the runs that choose, not one of the study's", low=0)
+    more_seeds: tuple[int, ...] = setting((), "further ones: a value counts by its mean ToW over all", low=0)
     factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
     furthest: int = setting(4, "values that may be added past each end", low=0)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
@@ -87,16 +91,25 @@ class Choice:
             raise reject("values", [], "a list of at least one")
         if 0 < self.factor <= 1:
             raise reject("factor", self.factor, "0 or > 1")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise reject("more_seeds", list(self.more_seeds), f"seeds that differ from each other and from {self.seed}")
+        if self.floor_seed in self.seeds and self.floor_seed:
+            raise reject("floor_seed", self.floor_seed, "none of the seeds that choose: a floor has two of them")
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Every training seed that chooses."""
+        return (self.seed, *self.more_seeds)
 
     def case(self, cell: RunConfig) -> RunConfig:
         """Return what a value is chosen for: the cell, settings of `at` apart, without its seeds, its open setting and
         what else it measures.
 
         Raises:
-            ConfigError: when the seed is one of the study's own.
+            ConfigError: when a seed is one of the study's own.
         """
-        if cell.seed == self.seed:
-            raise reject("choose.seed", self.seed, "a seed outside the study", "the study must not see its choice")
+        if cell.seed in self.seeds:
+            raise reject("choose.seed", cell.seed, "a seed outside the study", "the study must not see its choice")
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
         seen = {"metrics": METRICS, "rows_measured": "validation"}
         return altered(cell, **{**MEASURING, **self.at, **seeds, **seen})
@@ -109,43 +122,52 @@ class Choice:
         """
         return altered(case, **{self.name: _checked(self.name, value)})
 
+    def candidates(self, case: RunConfig, value: Value) -> list[RunConfig]:
+        """Return the runs that try a value, one a seed."""
+        return [self.candidate(altered(case, seed=seed), value) for seed in self.seeds]
+
     def retrained(self, case: RunConfig) -> RunConfig:
-        """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a case."""
+        """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a case on its seed."""
         rest = {name: DEFAULTS[name] for name in UNLEARNING}
-        seed = self.floor_seed or self.seed + 1
+        seed = self.floor_seed or case.seed + 1
         return altered(case, **rest, method="retrain", rule=case.retrain_rule, unlearn_seed=seed)
 
     def decide(self, case: RunConfig, finished: Finished) -> Decision:
         """Return what the finished runs say of a case, and which runs it needs next."""
-        second: tuple[str, RunConfig] = (FLOOR, self.retrained(case))
-        noise = finished.find(*second)
-        floor = None if noise is None or noise.result.get("tow") is None else 1 - noise.result["tow"]
+        second = [(FLOOR, self.retrained(altered(case, seed=seed))) for seed in self.seeds]
         asked: list[tuple[str, RunConfig]] = []
-        missing: list[tuple[str, RunConfig]] = [] if noise else [second]
+        noise, missing = _found(second, finished)
+        again = None if missing else _mean(record.result.get("tow") for record in noise)
+        floor = None if again is None else 1 - again
         curve: dict[Value, float | None] = {}
-        runs, untouched = [noise.run_id] if noise else [], None
+        runs, originals = [record.run_id for record in noise], dict[int, float]()
+        untouched: float | None = None
         wanted, place = self.following(curve, untouched, floor)
         while wanted:
-            tried = {value: (CHOICE, self.candidate(case, value)) for value in wanted}
-            asked += tried.values()
-            for value, run in tried.items():
-                record = finished.find(*run)
-                if record is None:
-                    missing.append(run)
+            for value in wanted:
+                tried = [(CHOICE, run) for run in self.candidates(case, value)]
+                records, lacking = _found(tried, finished)
+                asked += tried
+                missing += lacking
+                runs += [record.run_id for record in records]
+                if lacking:
                     continue
-                curve[value] = record.result.get("tow")
-                untouched = record.result.get("original_tow", untouched)
-                runs.append(record.run_id)
+                curve[value] = _mean(record.result.get("tow") for record in records)
+                known = ((record.config["seed"], record.result.get("original_tow")) for record in records)
+                originals |= {seed: tow for seed, tow in known if tow is not None}
+                untouched = fmean(originals.values()) if originals else None
             if missing:
                 break
             wanted, place = self.following(curve, untouched, floor)
-        known = (winner(curve) if curve else None, "" if missing else place, untouched, floor, tuple(sorted(runs)))
-        return Decision(case, (*asked, second), tuple(missing), curve, *known)
+        best = winner(curve) if curve else None
+        numbers = (untouched, floor, tuple(sorted(runs)))
+        return Decision(case, (*asked, *second), tuple(missing), curve, best, "" if missing else place, *numbers)
 
     def said(self, decision: Decision) -> dict[str, Any]:
         """Return what the record of a cell says of its choice."""
         curve = [[value, decision.curve[value]] for value in sorted(decision.curve)]
-        seeds = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
+        seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
+        seeds |= {"more_seeds": list(self.more_seeds)} if self.more_seeds else {}
         numbers = {"original_tow": decision.untouched, "floor": decision.floor, "curve": curve, **seeds}
         best = {"name": self.name, "value": decision.value, "tow": dict(decision.curve).get(decision.value or 0)}
         return {"choice": decision.place, "choice_details": best | numbers}
@@ -191,6 +213,21 @@ class Choice:
     def _rounded(self, value: float) -> Value:
         """Return a value with three digits, so that it reads well; a whole number of epochs."""
         return round(value) if self.name == "epochs" else float(f"{value:.3g}")
+
+
+def _found(
+    wanted: Iterable[tuple[str, RunConfig]], finished: Finished
+) -> tuple[list[Record], list[tuple[str, RunConfig]]]:
+    """Return the records there are of some runs, and the runs that have none."""
+    looked = [(one, finished.find(*one)) for one in wanted]
+    return [record for _, record in looked if record], [one for one, record in looked if not record]
+
+
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    """Return the mean over seeds; None where one of them has no number."""
+    found = list(numbers)
+    known = [one for one in found if one is not None]
+    return fmean(known) if known and len(known) == len(found) else None
 
 
 @lru_cache(typed=True)

@@ -109,7 +109,7 @@ class Recipe:
         if choice is None:
             return []
         cases = dict.fromkeys(choice.case(cell) for cell in self.undecided())
-        return [choice.candidate(case, value) for case in cases for value in choice.values]
+        return [run for case in cases for value in choice.values for run in choice.candidates(case, value)]
 
     def undecided(self) -> list[RunConfig]:
         """Return the cells whose open setting is to be chosen, at its default until then."""

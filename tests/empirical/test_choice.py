@@ -172,8 +172,15 @@ def study(small: Small) -> Recipe:
     )
 
 
-def fill(study: Recipe, store: Store, tow: Mapping[str, Callable[[float], float]], *, rounds: int = 20) -> list[int]:
-    """Save what a choice asks for, as if it had been run, and return how many runs each round asked for."""
+def fill(
+    study: Recipe, store: Store, tow: Mapping[Any, Callable[[float], float | None]], *, rounds: int = 20
+) -> list[int]:
+    """Save what a choice asks for, as if it had been run, and return how many runs each round asked for.
+
+    Args:
+        study: the study; store: where to; rounds: most of them.
+        tow: curve of each pretraining rule, or of each seed.
+    """
     counts = []
     for _ in range(rounds):
         known = study.decisions(Finished([store]), CPU).values()
@@ -182,7 +189,9 @@ def fill(study: Recipe, store: Store, tow: Mapping[str, Callable[[float], float]
             break
         counts.append(len(missing))
         for kind, cell in missing:
-            numbers = {"tow": 0.98 if kind == FLOOR else tow[cell.pretrain](cell.lr), "original_tow": 0.3}
+            curve = tow.get(cell.seed) or tow[cell.pretrain]
+            numbers = {"tow": 0.98 - cell.unlearn_seed / 1000 if kind == FLOOR else curve(cell.lr)}
+            numbers |= {"original_tow": 0.3 + cell.seed / 100}
             ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
             store.save(kind, cell, result=numbers | {"parents": PARENTS}, evaluations=ids)
     return counts
@@ -201,8 +210,44 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
     assert found["sgd"].value == 0.04
     assert found["sgd"].place == INTERIOR
     assert found["sam-0.1"].place == EDGE
-    assert found["sgd"].floor == pytest.approx(0.02)
+    assert (found["sgd"].floor, found["sgd"].untouched) == (pytest.approx(0.026), pytest.approx(0.35))
     assert {cell.pretrain: cell.lr for cell in study.settled(Finished([store]), CPU)}["sgd"] == 0.04
+
+
+def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Recipe, store: Store) -> None:
+    several = replace(study, choose={**study.choose, "more_seeds": [7, 9], "finer": False})
+    assert {run.seed for run in several.candidates()} == {5, 7, 9}
+    # Two seeds are best at 0.04, where the third diverged; of the rest the mean prefers 0.02, seed 5 alone 0.01.
+    curves = {5: {0.01: 0.9, 0.02: 0.8, 0.04: 1.0}, 7: {0.01: 0.2, 0.02: 0.5, 0.04: None},
+              9: {0.01: 0.4, 0.02: 0.8, 0.04: 1.0}}  # fmt: skip
+    part = fill(replace(several, blocks=({**study.blocks[0], "pretrain": "sgd"},)), store,
+                {seed: curve.__getitem__ for seed, curve in curves.items()})  # fmt: skip
+    assert part == [3 * 2 + 3, 3]
+    one = decided(several, store)["sgd"]
+    assert (one.value, one.place) == (0.02, INTERIOR)
+    assert one.curve == {0.01: pytest.approx(0.5), 0.02: pytest.approx(0.7), 0.04: None}
+    assert (one.floor, one.untouched) == (pytest.approx(0.028), pytest.approx(0.37))
+    assert len(one.runs) == 3 * 3 + 3
+    assert several.choice is not None
+    assert several.choice.said(one)["choice_details"]["more_seeds"] == [7, 9]
+    assert decided(replace(several, choose={**several.choose, "more_seeds": []}), store)["sgd"].curve[0.01] == 0.9
+    # A value counts when every seed has tried it.
+    more = decided(replace(several, choose={**several.choose, "more_seeds": [7, 9, 11]}), store)["sgd"]
+    assert (more.curve, more.value, more.floor, len(more.missing)) == ({}, None, None, 2 + 1)
+
+
+@pytest.mark.parametrize(("seeds", "said"), [
+    ({"more_seeds": [5]}, r"more_seeds = \[5\]: must be seeds that differ from each other and from 5"),
+    ({"more_seeds": [7, 7]}, r"more_seeds = \[7, 7\]: must be seeds that differ"),
+    ({"more_seeds": [-1]}, r"more_seeds = .*-1.*: must be >= 0"),
+    ({"more_seeds": [1, 6]}, r"choose.seed = 1: must be a seed outside the study"),
+    ({"more_seeds": [6], "floor_seed": 6}, r"floor_seed = 6: must be none of the seeds that choose"),
+])  # fmt: skip
+def test_seeds_that_choose_differ_from_each_other_and_from_the_studys(
+    seeds: dict[str, Any], said: str, study: Recipe
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        replace(study, choose={**study.choose, **seeds}, defaults={**study.defaults, "seed": 1}).candidates()
 
 
 def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: Recipe, store: Store) -> None:

@@ -217,7 +217,12 @@ BUGS = [
     (CHOICE, "if lowest and not idle and place > 0", "if lowest and place > 0", IN_CHOICE),
     (CHOICE, "self.grid[place + 1 : place + 2] if highest", "self.grid[place + 1 :] if highest", IN_CHOICE),
     (CHOICE, "NOTHING if lowest and idle else EDGE", "EDGE", IN_CHOICE),
-    (CHOICE, "if cell.seed == self.seed:", "if cell.seed == -1:", IN_GRID),
+    (CHOICE, "if cell.seed in self.seeds:", "if cell.seed == self.seed:", IN_CHOICE),
+    (CHOICE, "value) for seed in self.seeds]", "value) for seed in self.seeds[:1]]", IN_CHOICE),
+    (CHOICE, "self.floor_seed or case.seed + 1", "self.floor_seed or self.seed + 1", IN_CHOICE),
+    (CHOICE, "if known and len(known) == len(found) else None", "if known else None", IN_CHOICE),
+    (CHOICE, "                missing += lacking\n", "", IN_CHOICE),
+    (CHOICE, "fmean(originals.values()) if originals", "max(originals.values()) if originals", IN_CHOICE),
     (CHOICE, "-math.inf if tow is None else tow", "0.0 if tow is None else 1.0 - tow", IN_GRID),
     (
         RECIPE,
