@@ -64,8 +64,14 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     average = re.search(r"doing nothing: (\S+) on average", found["Ask 8b"].number)
     assert average
     assert f"{average[1]} on average" in said[3]
-    gains = re.findall(r" ([+-]\d\.\d{3})(?:,|$)", found["Ask 8b"].number.partition("ToW of the same models")[2])
-    assert f"{sum(float(gain) < 0 for gain in gains)} of the {len(gains)} pairs" in said[3]
+    assert f"(Ask 8b: {found['Ask 8b'].verdict})" in said[3]
+    clear = re.search(r"(\d) above 0 and 0 below by simultaneous", found["Ask 8b"].number)
+    assert clear
+    gains = re.findall(r" ([+-]\d\.\d{3})(?:,|$| \()", found["Ask 8b"].number.partition("ToW of the same models")[2])
+    assert f"clear of 0 in {clear[1]} of the {len(gains)} pairs" in said[3]
+    assert f"By ToW, {sum(float(gain) > 0 for gain in gains)} of the {len(gains)} pairs end nearer" in said[3]
+    idle = found["Ask 8b"].number.count("no better than doing nothing")
+    assert f"found {idle} of the {len(gains)} no better than doing nothing" in said[3]
     assert f"{found['Finding 2'].effect} (Finding 2: {found['Finding 2'].verdict})" in said[4]
     assert {run.config["dataset"] for run in found["Finding 2"].records} == {"cifar10"}
 

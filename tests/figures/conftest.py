@@ -131,8 +131,9 @@ def save_klom(store: Store) -> None:
         found |= {key.replace("retrained", "original"): value + 50 for key, value in found.items()}
         found |= {key.replace("retrained", "unlearned"): value + (50 if rule == "sgd" else 0)
                   for key, value in found.items() if "retrained" in key}  # fmt: skip
-        run = save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high",
-                           extra={"klom_images": 5, "parents": {"forget_set": "same"}})  # fmt: skip
+        extra = {"klom_images": 5, "parents": {"forget_set": "same"}}
+        extra |= {"choice": "interior" if rule == "sgd" else "no better than doing nothing"}
+        run = save_network(store, 0.5, rule=rule, seed=seed, arrays=found, model="klom", difficulty="high", extra=extra)
         pools[rule].append((run.run_id, found))
     for rule, members in pools.items():
         values = klom(Pool([arrays for _, arrays in members]))

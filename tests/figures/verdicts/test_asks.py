@@ -139,5 +139,8 @@ def test_ask_8b_compares_each_rule_with_doing_nothing(golden: Store) -> None:
     assert found.effect == "+0.030 on average over 2 cells"
     assert "do nothing, pretrained sgd: 0.030 [0.028, 0.032]" in found.number
     # ToW of the 24 pooled runs of either rule is 0.5 + 0.01 a seed, that of doing nothing 0.5.
-    assert found.number.endswith("on average: sgd, pretrained sgd +0.115, sam-0.1, pretrained sgd +0.115")
+    assert found.number.endswith(
+        "on average: sgd, pretrained sgd +0.115, sam-0.1, pretrained sgd +0.115 (the choice of its rate found it no "
+        "better than doing nothing)"
+    )
     assert asks.ulira_of_unlearning(Records([])).verdict == "not run"
