@@ -10,12 +10,16 @@ from repro.records.identity import digest, identifying
 from repro.records.record import Reader, Record, read_records
 from repro.records.store import Store
 
+READ = (KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")
+Known = dict[tuple[str, str], list[Record]]
+
 
 class Finished:
     """Finished network runs of a store and of the committed studies.
 
     Args:
-        readers: where to look; of a run that stands in two places, the first counts.
+        readers: where to look; a run of a store counts before that of a committed study, and of two committed ones
+            that with every metric which is asked for.
 
     Attributes:
         unseen: digests of data sets that are not here, on which records were made that `find` returned.
@@ -24,13 +28,14 @@ class Finished:
 
     def __init__(self, readers: Iterable[Reader]) -> None:
         self.unseen: set[str] = set()
-        self._known: dict[tuple[str, str], list[Record]] = defaultdict(list)
         readers = list(readers)
         self._stores = [one for one in readers if isinstance(one, Store)]
-        found = read_records(readers, KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")  # one look at a store of many
-        self.benchmarks = [record for record in found if record.kind == "benchmark"]
-        for record in found:
-            self._known[record.kind, _rest(record.identity)].append(record)
+        own = read_records(self._stores, *READ)  # one look at a store of many
+        packs = [one for one in readers if not isinstance(one, Store)]
+        committed = [record for pack in packs for record in read_records([pack], *READ)]
+        self._own, self._committed = _by_config(own), _by_config(committed)
+        every = {record.run_id: record for record in (*committed, *own)}.values()
+        self.benchmarks = [record for record in every if record.kind == "benchmark"]
 
     def imported(self, name: str) -> str:
         """Return the id of an imported model by its name or id; an empty text where there is none."""
@@ -43,17 +48,40 @@ class Finished:
 
     def look(self, kind: str, config: RunConfig) -> Record | None:
         """Return the run of a config: one with every metric that it names, where there is such a one."""
-        found = self._known.get((kind, _rest(identifying(config))), [])
-        matching = [record for record in found if config.data in ("", record.identity.get("data"))]
+        own, committed = (_matching(known, kind, config) for known in (self._own, self._committed))
+        there = {record.run_id for record in own}
+        matching = [*own, *(record for record in committed if record.run_id not in there)]
         whole = next((record for record in matching if complete(record, config)), None)
         if whole and not config.data:
             self.unseen.add(str(whole.identity.get("data", "")))
         return whole or next(iter(matching), None)
 
+    def in_store(self, config: RunConfig) -> bool:
+        """Return whether the store itself has the run of a cell, with every metric it names."""
+        return any(complete(record, config) for record in _matching(self._own, KIND, config))
+
+    def in_a_committed_study(self, config: RunConfig) -> bool:
+        """Return whether a committed study has the run of a cell, with every metric it names."""
+        return any(complete(record, config) for record in _matching(self._committed, KIND, config))
+
     def estimated(self, config: MemorizationConfig) -> bool:
         """Return whether the scores of an estimate are there, so that nobody needs its subset models."""
-        found = self._known.get((ESTIMATE, _rest(identifying(config))), [])
-        return any("reliability" in one.result for one in found if config.data in ("", one.identity.get("data")))
+        found = (_matching(known, ESTIMATE, config) for known in (self._own, self._committed))
+        return any("reliability" in one.result for records in found for one in records)
+
+
+def _by_config(records: Iterable[Record]) -> Known:
+    """Return records by their kind and by what they are but for their data."""
+    found: Known = defaultdict(list)
+    for record in records:
+        found[record.kind, _rest(record.identity)].append(record)
+    return found
+
+
+def _matching(known: Known, kind: str, config: RunConfig | MemorizationConfig) -> list[Record]:
+    """Return the runs of a config; without a data digest, on any data."""
+    found = known.get((kind, _rest(identifying(config))), [])
+    return [record for record in found if config.data in ("", record.identity.get("data"))]
 
 
 def _rest(identity: dict[str, object]) -> str:

@@ -66,7 +66,7 @@ def run_grid(
         report.edges = edges(decisions.values())
         report.remaining += sum(not one.place for one in decisions.values())  # whose choice could not be made
         if not report.failed and not report.interrupted:
-            _pool(replace(recipe, shard=""), store, runtime)
+            _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
     report.seconds = time.time() - started
     return report
 

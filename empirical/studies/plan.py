@@ -29,7 +29,8 @@ class PlanRow:
     Attributes:
         cell: its config; run_id: its identity, empty while its open setting is not chosen or its data are not here.
         kind: `unlearn`, `choice` or `floor`; open: whether its open setting is not chosen yet.
-        done: whether its record exists, with every metric the cell names.
+        done: whether its record exists, with every metric the cell names: that of a cell in the store, for a grid
+            computes those of committed studies again; that of a run that chooses there or in a committed study.
         passes: passes over the training set, those of trained stages that no earlier row needs included.
     """
 
@@ -52,6 +53,7 @@ class Plan:
         rates: how fast that is done.
         unseen: digests of the data that records were made on, where the data are not here to compare.
         growing: how many choices are still to be made; each may ask for more runs than are listed.
+        committed: how many cells that are to be computed a committed study has.
         unscored: data sets whose memorization scores have to be imported first.
     """
 
@@ -60,6 +62,7 @@ class Plan:
     rates: Rates = field(default_factory=Rates)
     unseen: tuple[str, ...] = ()
     growing: int = 0
+    committed: int = 0
     unscored: tuple[str, ...] = ()
 
     @property
@@ -126,7 +129,8 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     seen: set[Stage] = set()
     for kind, cell in everything:
         record, open_ = looked.get((kind, cell)), (kind, cell) in undecided
-        done = record is not None and complete(record, cell)
+        done = finished.in_store(cell) if kind == KIND else record is not None and complete(record, cell)
+        found.committed += kind == KIND and not done and finished.in_a_committed_study(cell)
         stages = {} if done else _stages(cell, finished)
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)

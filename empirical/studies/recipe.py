@@ -39,6 +39,7 @@ class Recipe:
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
         without: metrics that are not measured, whatever a cell asks for.
+        skip_committed: whether cells that a committed study has are left out; else one's own store gets them too.
         shard: which part of the cells is run, `i/n`: the i-th of n runs of neighbours, which share stages; empty: all.
         keep_models: whether unlearned weights are kept for later metrics; False where they would fill a disk.
     """
@@ -52,6 +53,7 @@ class Recipe:
     expected: tuple[Mapping[str, Any], ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    skip_committed: bool = False
     shard: str = ""
     keep_models: bool = True
 
@@ -138,10 +140,14 @@ class Recipe:
 
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
         """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""
-        if self.choice is None:
-            return self.cells()
-        rest = self._cells(block for block in self.blocks if block not in self._open())
-        return _ordered([*self.chosen(self.decisions(finished, runtime)), *rest])
+        cells = self.cells()
+        if self.choice is not None:
+            rest = self._cells(block for block in self.blocks if block not in self._open())
+            cells = _ordered([*self.chosen(self.decisions(finished, runtime)), *rest])
+        if not self.skip_committed:
+            return cells
+        known = with_data(cells, runtime, finished)
+        return [cell for cell, one in zip(cells, known, strict=True) if not finished.in_a_committed_study(one)]
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose cells meet every condition.
@@ -254,7 +260,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 DEEPEST = 16  # files in a chain of recipes
-CHOSEN = {"blocks", "only", "shard", "without"}  # of a `Recipe`, never in its file
+CHOSEN = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recipe`, never in its file
 INHERITED = ("defaults", "cells", "choose", "guessed")
 
 

@@ -25,6 +25,10 @@ WithoutOption = Annotated[
     list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira; repeatable.")
 ]
 
+SkipOption = Annotated[
+    bool, typer.Option("--skip-committed", help="Leave out cells that a committed study has, numbers and all.")
+]
+
 
 @app.command()
 @with_launch
@@ -35,6 +39,7 @@ def grid(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
     where: WhereOption = None,
     without: WithoutOption = None,
+    skip_committed: SkipOption = False,
     shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the cells: 1/4; for fixed splits.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     max_seconds: Annotated[
@@ -52,12 +57,14 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
-    study = dataclasses.replace(load_recipe(recipe).select(where or []).leave_out(without or []), shard=shard)
+    part = load_recipe(recipe).select(where or []).leave_out(without or [])
+    study = dataclasses.replace(part, skip_committed=skip_committed, shard=shard)
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
     if launch.executor == "slurm":
         own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in without or [])]
+        own += ["--skip-committed"] * skip_committed
         own += [*([f"--shard={shard}"] if shard else []), f"--track={track}"]
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
         seconds = min(launch.working_seconds, max_seconds or math.inf)
@@ -153,6 +160,7 @@ def plan(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or the name of a shipped one: digits.")],
     where: WhereOption = None,
     without: WithoutOption = None,
+    skip_committed: SkipOption = False,
     tasks: Annotated[
         list[int] | None, typer.Option(help="Processes that work together, each on one device; repeatable.", min=1)
     ] = None,
@@ -169,7 +177,8 @@ def plan(
 
     if not memory <= MOST_MEMORY:
         raise reject("memory", memory, f"in [0, {MOST_MEMORY:g}] GB")
-    study = load_recipe(recipe).select(where or []).leave_out(without or [])
+    part = load_recipe(recipe).select(where or []).leave_out(without or [])
+    study = dataclasses.replace(part, skip_committed=skip_committed)
     found = _planned(study, Store(store), runtime, images_per_second)
     counts, cells = tasks or [1, 8, 64], study.cells()
     rows = [_work_row(found, work) for work in found.work.values() if work.kind in ("pretrain", "retrain", "subset")]
@@ -178,7 +187,7 @@ def plan(
         hours = None if found.unmeasured else {str(count): found.hours_with(count) for count in counts}
         batches = {model: fit.images for model, fit in _batches(cells, memory)}
         emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches,
-                           "growing": found.growing, "unscored": list(found.unscored)})  # fmt: skip
+                           "growing": found.growing, "committed": found.committed, "unscored": list(found.unscored)})  # fmt: skip
         return
     emit(rows, as_json=False, empty="no shared stage is missing")
     _say_plan(found, counts)
@@ -244,6 +253,8 @@ def _say_plan(found: Any, counts: list[int]) -> None:
             say(f"rate: {rate}, by {row['source']} on {row['device']}{how}")
         hours = [f"{found.hours_with(count):.1f} with {count}" for count in counts]
         say(f"hours of work: {found.hours:.1f}; until all is done, by processes: {', '.join(hours)}")
+    if found.committed:
+        say(f"{found.committed} of these cells stand in a committed study: --skip-committed leaves them out")
     if found.growing:
         say(f"{found.growing} choices are still to be made: more runs follow where a winner stands on an edge")
     if found.unseen:

@@ -23,6 +23,7 @@ from empirical.studies.recipe import Recipe, load_recipe
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.commands.studies import _planned
 from repro.records.identity import plain
+from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -402,6 +403,34 @@ def test_a_metric_that_is_left_out_is_measured_later_of_the_same_runs(recipe: Re
     [more] = store.records("unlearn")
     assert (more.run_id, set(more.result["evaluations"])) == (less.run_id, set(METRICS))
     assert len(report.done) == 1
+
+
+def test_cells_of_a_committed_study_are_computed_again_or_left_out(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = recipe.select(["method=neggrad", "rule=sgd"])
+    both = recipe.select(["method=neggrad"])
+    elsewhere = Store(tmp_path / "elsewhere")
+    run_grid(part, elsewhere, runtime=CPU)
+    packed = PackedStore(write_pack(elsewhere.records(), tmp_path / "tiny.parquet"))
+    monkeypatch.setattr(grid, "readers", lambda own: [own, packed])
+
+    def rows(study: Recipe) -> list[tuple[str, bool]]:
+        found = plan(study, store, CPU, Finished([store, packed]))
+        assert found.committed == sum(one.cell.rule == "sgd" and not one.done for one in found.rows)
+        return [(one.cell.rule, one.done) for one in found.rows]
+
+    rest = replace(both, skip_committed=True)
+    assert (rows(both), rows(rest)) == ([("sgd", False), ("sam-0.1", False)], [("sam-0.1", False)])
+    assert plan(both, store, CPU, Finished([store, packed])).stages["pretrain"] == 1
+    assert len(run_grid(rest, store, runtime=CPU).done) == 1
+    assert [record.config["rule"] for record in store.records("unlearn")] == ["sam-0.1"]
+    assert len(run_grid(both, store, runtime=CPU).done) == 1, "a study is reproduced, whoever has its records"
+    assert (rows(both), rows(rest)) == ([("sgd", True), ("sam-0.1", True)], [("sam-0.1", True)])
+    # A metric that the committed run lacks is no reason to leave the cell out.
+    more = replace(rest, defaults={**rest.defaults, "metrics": [*recipe.defaults["metrics"], "gap"]})
+    found = plan(more, store, CPU, Finished([store, packed]))
+    assert (found.committed, [one.done for one in found.rows]) == (0, [False, False])
 
 
 @pytest.mark.parametrize(("metrics", "message"), [

@@ -237,6 +237,30 @@ BUGS = [
         "in self.cells() for name in cell.metrics",
         f"{IN_GRID} -k 'left_out'",
     ),
+    (
+        PLAN,
+        "done = finished.in_store(cell) if kind == KIND else record",
+        "done = record",
+        f"{IN_GRID} -k committed_study",
+    ),
+    (
+        PLAN,
+        "not done and finished.in_a_committed_study(cell)",
+        "finished.in_a_committed_study(cell)",
+        f"{IN_GRID} -k committed_study",
+    ),
+    (
+        RECIPE,
+        "if not finished.in_a_committed_study(one)]",
+        "if not finished.in_store(one)]",
+        f"{IN_GRID} -k committed_study",
+    ),
+    (
+        "empirical/studies/finished.py",
+        "any(complete(record, config) for record in _matching(self._committed,",
+        "any(bool(record) for record in _matching(self._committed,",
+        f"{IN_GRID} -k committed_study",
+    ),
     (RECIPE, "if without and any(set(cell.metrics)", "if without and all(set(cell.metrics)", IN_GRID),
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (
