@@ -186,8 +186,8 @@ def plan(
         known = {"stages": rows, "counts": found.stages, "weights_bytes": found.weights_bytes, "passes": found.passes}
         hours = None if found.unmeasured else {str(count): found.hours_with(count) for count in counts}
         batches = {model: fit.images for model, fit in _batches(cells, memory)}
-        emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches,
-                           "growing": found.growing, "committed": found.committed, "unscored": list(found.unscored)})  # fmt: skip
+        open_ = {"growing": found.growing, "committed": found.committed, "unscored": list(found.unscored)}
+        emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches} | open_)
         return
     emit(rows, as_json=False, empty="no shared stage is missing")
     _say_plan(found, counts)
