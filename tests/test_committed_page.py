@@ -41,13 +41,21 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
         found["Finding 4"].regime == f"holds: sgd before sam{digits}; sgd before asam{digits}; sam before asam{digits}"
     )
     assert found["Finding 1a"].effect in said[1]
-    held = found["Finding 1a"].regime.removeprefix("holds: ").split("; ")
+    holds, _, fails = found["Finding 1a"].regime.partition(". fails: ")
+    assert fails == "SCRUB by asam-1.0 after sgd on high"
+    held = holds.removeprefix("holds: ").split("; ")
     assert {cell.rpartition(" on ")[2] for cell in held} == {"high", "on average"}
     by = {tuple(cell.partition(" after ")[0].split(" by ")) for cell in held if cell != "on average"}
     assert by == {("NegGrad", "sam-0.1"), ("NegGrad", "asam-1.0"), ("Random label", "asam-1.0")}
     assert f"(Finding 1a: {found['Finding 1a'].verdict})" in said[1]
     several = {run.config["method"] for run in found["Finding 1a"].records if run.config["rule"] != "sgd"}
-    assert several == {"neggrad", "random_label"}
+    assert several == {"neggrad", "random_label", "salun", "scrub"}
+    scrub = [run for run in found["Finding 1a"].records if run.config["method"] == "scrub"]
+    for rule, name in (("asam-1.0", "ToW"), ("sgd", "by SGD")):
+        ends = [run.result["tow"] for run in scrub if run.config["rule"] == rule]
+        assert f"{name} {sum(ends) / len(ends):.3f}" in said[1]
+    nothing = {run.config["seed"]: run.result["original_tow"] for run in scrub}
+    assert f"of doing nothing {sum(nothing.values()) / len(nothing):.3f}" in said[1]
     equal = re.search(
         r"asam-1.0, pretrained sgd, F high: [^;]* gradient evaluations (\S+ \[.*?\])", found["Ask 4"].number
     )
