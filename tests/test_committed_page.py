@@ -16,7 +16,7 @@ def test_the_committed_page_is_what_the_committed_records_say(tmp_path: Path) ->
 
 
 def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:
-    """Every number of its five sentences, in the words of the page or from the cell they name."""
+    """Every number of its six sentences, in the words of the page or from the cell they name."""
     import re
 
     from figures.tables.records import Records
@@ -25,7 +25,7 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     records = Records(readers(Store(tmp_path / "empty"), ROOT / "results")[1:])
     said = re.findall(r"^\d\. (.*?)(?=\n\d\. |\n\n)", (ROOT / "README.md").read_text(), re.M | re.S)
     said = [" ".join(one.split()) for one in said]
-    assert len(said) == 5
+    assert len(said) == 6
     found = {one.item.title: one.finding for one in assess(records)}
     cells = re.findall(r"(\w+) after \S+ \d+ seeds: ([^;]*);", found["Finding 4"].number)
     assert [name for name, _ in cells] == ["cifar10", "cifar10", "digits"]
@@ -80,7 +80,13 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     assert f"By ToW, {sum(float(gain) > 0 for gain in gains)} of the {len(gains)} pairs end nearer" in said[3]
     idle = found["Ask 8b"].number.count("no better than doing nothing")
     assert f"found {idle} of the {len(gains)} no better than doing nothing" in said[3]
-    assert f"{found['Finding 2'].effect} (Finding 2: {found['Finding 2'].verdict})" in said[4]
+    flat = found["Finding 6a"]
+    top = re.search(r"hessian_top, smaller is flatter: (\S+ \[.*?\])", flat.number)
+    assert top
+    assert f"basin ratio {flat.effect} over the losses" in said[4]
+    assert f"eigenvalue {top[1]} (Finding 6a: {flat.verdict})" in said[4]
+    assert {(run.config["dataset"], run.config["difficulty"]) for run in flat.records} == {("cifar10", "high")}
+    assert f"{found['Finding 2'].effect} (Finding 2: {found['Finding 2'].verdict})" in said[5]
     assert {run.config["dataset"] for run in found["Finding 2"].records} == {"cifar10"}
 
 
