@@ -46,7 +46,12 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     held = holds.removeprefix("holds: ").split("; ")
     assert {cell.rpartition(" on ")[2] for cell in held} == {"high", "on average"}
     by = {tuple(cell.partition(" after ")[0].split(" by ")) for cell in held if cell != "on average"}
-    assert by == {("NegGrad", "sam-0.1"), ("NegGrad", "asam-1.0"), ("Random label", "asam-1.0"), ("L1-sparse", "asam-1.0")}
+    assert by == {
+        ("NegGrad", "sam-0.1"),
+        ("NegGrad", "asam-1.0"),
+        ("Random label", "asam-1.0"),
+        ("L1-sparse", "asam-1.0"),
+    }
     assert f"(Finding 1a: {found['Finding 1a'].verdict})" in said[1]
     several = {run.config["method"] for run in found["Finding 1a"].records if run.config["rule"] != "sgd"}
     assert several == {"neggrad", "random_label", "salun", "l1_sparse", "scrub"}

@@ -280,7 +280,12 @@ BUGS = [
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
     (GRID, "        _say_how_chosen(recipe, decisions, store)\n", "", IN_CHOICE),
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
-    (GRID, '            _pool(replace(recipe, shard=""), store, runtime)\n', "            pass\n", IN_POOLED),
+    (
+        GRID,
+        '            _pool(replace(recipe, shard="", skip_committed=False), store, runtime)\n',
+        "            pass\n",
+        IN_POOLED,
+    ),
     (FINISHED, 'if config.data in ("", record.identity.get("data"))', "if record", IN_KEYS),
     (FINISHED, ", original=originals[cell.original])", ")", f"{IN_GRID} -k imported_model"),
     (GRID, "sum(not one.place for one in decisions.values())", "0", f"{IN_GRID} -k remain"),
@@ -526,7 +531,12 @@ BUGS = [
     ),
     (RECIPE, "if 1 <= number <= count <= 100_000", "if number <= count", IN_GRID),
     (RECIPE, "if whole or not self.shard else", "if True else", IN_GRID),
-    (GRID, '_pool(replace(recipe, shard=""), store, runtime)', "_pool(recipe, store, runtime)", IN_GRID),
+    (
+        GRID,
+        '_pool(replace(recipe, shard="", skip_committed=False), store, runtime)',
+        "_pool(recipe, store, runtime)",
+        IN_GRID,
+    ),
     (GRID, "    if len(records) == len(cells):\n", "    if records:\n", IN_GRID),
     # jobs of a cluster, and where a study stands
     (CLUSTER, "and code == 0\n", "\n", IN_CLUSTER),
