@@ -118,10 +118,10 @@ def test_what_a_user_limits_holds_for_jobs_too(tmp_path: Path, waves: list[Wave]
     (tmp_path / "study.toml").write_text(RECIPE)
     line = ["empirical", "grid", str(tmp_path / "study.toml"), "--store", str(tmp_path / "s"), "--executor", "slurm"]
     line += ["--max-seconds", "90.5", "--workers", "3", "--shard", "1/3", "--quiet", "--device", "cpu"]
-    line += ["--without", "accuracy"]
+    line += ["--without", "accuracy", "--skip-committed"]
     assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
     asked = {"--max-seconds=90.5", "--workers=3", "--shard=1/3", "--quiet", "--device=cpu"}
-    asked |= {"--without=accuracy"}
+    asked |= {"--without=accuracy", "--skip-committed"}
     assert asked < set(waves[-1].words)
     assert [wave.jobs for wave in waves] == [1, 1]
 
