@@ -261,6 +261,12 @@ BUGS = [
         "any(bool(record) for record in _matching(self._committed,",
         f"{IN_GRID} -k committed_study",
     ),
+    (
+        "repro/commands/studies.py",
+        '        own += ["--skip-committed"] * skip_committed\n',
+        "",
+        "tests/repro/test_cluster.py -k limits",
+    ),
     (RECIPE, "if without and any(set(cell.metrics)", "if without and all(set(cell.metrics)", IN_GRID),
     (RECIPE, "if all(getattr(cell, name) == value for", "if any(getattr(cell, name) == value for", IN_GRID),
     (
