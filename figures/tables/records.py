@@ -154,7 +154,12 @@ def _marked(record: Record, newest: dict[str, int]) -> Record:
 def in_study(record: Record, study: str | None) -> bool:
     """Return whether a record is of a study or, as `cifar10-alpha` of `cifar10`, of one that extends it; "" is all."""
     name = str(record.provenance.get("study") or "")
-    return not study or name == study or extends(name, study)
+    return not study or belongs(name, study)
+
+
+def belongs(name: str, study: str) -> bool:
+    """Return whether a study's name is that of another, or says that it extends it."""
+    return name == study or extends(name, study)
 
 
 def extends(name: str, study: str) -> bool:

@@ -22,7 +22,7 @@ from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
 from figures.tables.pairs import over_cells, typical_floor
-from figures.tables.records import Records, extends, in_study, training_images
+from figures.tables.records import Records, belongs, in_study, training_images
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
 from repro.records.record import Reader, Record
@@ -307,10 +307,7 @@ def main_study_name(records: Records) -> str:
     for one in study_runs(records):
         if one.run_id in measurable:
             images[str(one.provenance.get("study") or "")] += training_images(one)
-    within = {
-        name: sum(count for other, count in images.items() if other == name or extends(other, name))
-        for name in sorted(images)
-    }
+    within = {name: sum(count for other, count in images.items() if belongs(other, name)) for name in sorted(images)}
     return max(within, key=within.__getitem__, default="")
 
 

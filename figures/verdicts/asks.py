@@ -177,9 +177,8 @@ def ulira_of_unlearning(records: Records) -> Finding:
     for pool in pools:
         of = [runs[one] for one in pool.result["runs"] if one in runs]
         gain = f"{np.mean([run['tow'] - run['original_tow'] for run in of]):+.3f}" if of else "unknown"
-        gain += f" (the choice of its rate found it {NOTHING})" * (
-            bool(of) and {one.get("choice") for one in of} == {NOTHING}
-        )
+        if {run.get("choice") for run in of} == {NOTHING}:
+            gain += f" (the choice of its rate found it {NOTHING})"
         gained.append(f"{pool.result['labels']['rule']}, pretrained {pool.result['labels']['pretrain']} {gain}")
     rows.append(f"ToW of the same models minus that of doing nothing, on average: {', '.join(gained)}")
     return replace(finding, number="; ".join([finding.number, *rows]))

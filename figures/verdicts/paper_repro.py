@@ -164,7 +164,8 @@ class Verdict:
     def sentence(self) -> str:
         """Return what a reader may conclude, the effect with the study it was seen in, and which cells say so."""
         said = f'**{link(self.item.title)}**, "{self.item.statement}", {SENTENCES[self.finding.verdict]}'
-        where = " on " * bool(self.studies()) + ", ".join(f"`{one}`" for one in self.studies())
+        studies = ", ".join(f"`{one}`" for one in self.studies())
+        where = f" on {studies}" if studies else ""
         said += f" Effect{where}: {self.finding.effect}." if self.finding.effect else ""
         cells = _short(self.finding.regime[:1].upper() + self.finding.regime[1:], SCOPE)
         return said + (f" {cells}" + "." * (not cells.endswith("…")) if cells else "")

@@ -316,7 +316,7 @@ BUGS = [
      "np.log((rows[\"lr\"] * share)", "tests/figures/theory/test_predictions.py -k 'clock'"),
     ("figures/theory/predictions.py", "return 1 - float(row[\"matched_test_error\"])",
      "return float(row[\"matched_test_error\"])", "tests/figures/theory/test_predictions.py -k 'sweep'"),
-    ("figures/theory/predictions.py", "if other == name or extends(other, name)", "if other.startswith(name)",
+    ("figures/theory/predictions.py", "if belongs(other, name)", "if other.startswith(name)",
      "tests/figures/theory/test_predictions.py -k 'extensions'"),
     ("figures/verdicts/paper_repro.py", "for study in studies] or [self.item.command]",
      "for study in studies[:1]] or [self.item.command]", "tests/figures/verdicts/test_paper_repro.py -k 'every_study'"),
