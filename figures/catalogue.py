@@ -106,6 +106,8 @@ FIGURES = {
     "tab-matched": Entry("networks.trajectories:draw_matched", "rules at matched forgetting and at matched epochs",
                          WHOLE_STUDY),
     "tab-choice": Entry("networks.choice:draw", "how the learning rates were chosen", WHOLE_STUDY),
+    "tab-draws": Entry("networks.draws:draw", "ToW on other draws of the forget set, beside other training seeds",
+                       "repro empirical grid recipes/cifar10-draws.toml"),
     "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
                       "repro empirical grid recipes/mask.toml"),
     "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", STUDY),

@@ -79,10 +79,14 @@ def swept_runs(records: Records, x: str, tuned: Sequence[str] = ()) -> list[Reco
         x: the config field that is swept.
         tuned: further fields that vary and, with it, have a rate of their own; else a rate belongs to a whole curve.
     """
+    return [run for runs in sweeps(records, x, tuned) for run in in_table(runs, swept_table(runs, x))]
+
+
+def sweeps(records: Records, x: str, tuned: Sequence[str] = ()) -> list[list[Record]]:
+    """Return of each data set the comparable runs that have most values of a setting, as `swept_runs` takes it."""
     by_data = _by_dataset(sorted(_networks(records), key=training_images, reverse=True))
     vary, case = (*CELL, *LANDSCAPE, x, *tuned), (*CASE, *((x, *tuned) if tuned else ()))
-    sweeps = [alike(records, found, vary, case, swept=x) for found in by_data.values()]
-    return [run for runs in sweeps for run in in_table(runs, swept_table(runs, x))]
+    return [alike(records, found, vary, case, swept=x) for found in by_data.values()]
 
 
 def mask_runs(records: Records) -> list[Record]:

@@ -9,7 +9,9 @@ import pandas as pd
 from figures.tables.intervals import FEWEST, Table, interval
 from figures.tables.names import family, method_label
 
-SAME = ("dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "seed", "unlearn_seed")
+SAME = (
+    "dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "forget_seed", "seed", "unlearn_seed"
+)  # fmt: skip
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
 # What tells the cells of a claim on rules apart, in the order in which they are named.
 CLAIMED = ("rule", "method", "pretrain", "difficulty")

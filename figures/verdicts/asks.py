@@ -8,7 +8,8 @@ import pandas as pd
 
 from figures.networks.choice import NOTHING
 from figures.tables.cells import LANDSCAPE, MEASURED, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
-from figures.tables.intervals import Table, effect_text, interval, summarize
+from figures.tables.draws import drawn_cells, fullest_draw, over_draws, over_seeds
+from figures.tables.intervals import Table, deviation_text, effect_text, interval, pooled_deviation, summarize
 from figures.tables.names import GRADED, family
 from figures.tables.pairs import CLAIMED, by_cell, cell_name, rule_differences
 from figures.tables.pooled import (
@@ -209,6 +210,27 @@ def memorization_grades(records: Records) -> Finding:
     return Finding(decided, f"ToW falls with the grade: {parts}; {note}", "", tuple(runs), short)
 
 
+def another_draw(records: Records) -> Finding:
+    """Answer ask 9b: ToW of each rule minus that of SGD on three or more draws of the forget set, which count as seeds.
+
+    Beside them the deviation of such a difference over draws and over training seeds, pooled over cells.
+    """
+    runs, table = drawn_cells(records)
+    if table.empty:
+        return Finding()
+    draws, seeds = over_draws(table), over_seeds(table)
+    finding = from_differences(draws, CLAIMED, cell_name, what="ToW minus that of SGD, over draws", runs=runs)
+    spread = {name: pooled_deviation(by_cell(found, CLAIMED)) for name, found in (("draws", draws), ("seeds", seeds))}
+    alone = spread["draws"][0] ** 2 - spread["seeds"][0] ** 2
+    parts = [
+        finding.number.replace("seeds", "draws"),  # what stands for a training seed there is a draw
+        f"deviation over draws {deviation_text(*spread['draws'])}",
+        f"over training seeds on draw {fullest_draw(table)} {deviation_text(*spread['seeds'])}",
+        f"of the draw itself {alone**0.5:.3f}" if alone > 0 else "no more over draws than over training seeds",
+    ]
+    return replace(finding, number="; ".join(parts))
+
+
 # What was asked, the figures that show it, the question.
 ASKED = [
     ("Ask 1", "fig-umap", "distinct colours, markers, arrows in the UMAP, and a number",
@@ -224,5 +246,6 @@ ASKED = [
     ("Ask 8", "fig-klom", "KLoM: SAM brings margins on F nearer to retraining than SGD", klom_of_sam),
     ("Ask 8b", "tab-ulira", "U-LiRA tells unlearned models apart less than untouched ones", ulira_of_unlearning),
     ("Ask 9", "fig-tow", "ToW falls as memorization rises, so that grading is useful", memorization_grades),
+    ("Ask 9b", "tab-draws", "rules differ alike on another draw of the forget set", another_draw),
 ]  # fmt: skip
 ITEMS = [Item("ask", title, question, f"repro figures {names}", judge) for title, names, question, judge in ASKED]

@@ -1,5 +1,10 @@
 """One-line bugs in `figures/`, each with the test file that must notice it."""
 
+IN_DRAWS, IN_NETWORKS = (
+    "tests/figures/verdicts/test_asks.py -k 9b",
+    "tests/figures/networks/test_networks.py -k draw_of",
+)
+
 # (file, text that stands there exactly once, what the bug makes of it, the test file that fails)
 BUGS = [
     # Which records stand in one figure.
@@ -54,8 +59,23 @@ BUGS = [
     ("figures/tables/intervals.py", "100.0 if percent else 1.0", "1.0 if percent else 100.0",
      "tests/figures/tables/test_intervals.py"),
     # Pairs.
-    ("figures/tables/pairs.py", '"alpha", "epochs", "seed", "unlearn_seed")', '"alpha", "epochs", "unlearn_seed")',
+    ("figures/tables/pairs.py", '"epochs", "forget_seed", "seed", "unlearn_seed"', '"epochs", "forget_seed", "unlearn_seed"',
      "tests/figures/tables/test_pairs.py"),
+    ("figures/tables/pairs.py", '"epochs", "forget_seed", "seed"', '"epochs", "seed"', "tests/figures/verdicts/test_asks.py"),
+    # Other draws of the forget set.
+    ("figures/tables/draws.py", '.isin(whole["run_id"])', '.notna()', IN_DRAWS),
+    ("figures/tables/draws.py", "return found.assign(seed=found[DRAW])", "return found", IN_DRAWS),
+    ("figures/tables/draws.py", "table[table[DRAW] == fullest_draw(table)]", "table", IN_DRAWS),
+    ("figures/tables/draws.py", '["seed"].nunique().idxmax()', '["seed"].nunique().idxmin()', IN_DRAWS),
+    ("figures/verdicts/asks.py", "**0.5:.3f}", ":.3f}", "tests/figures/verdicts/test_asks.py"),
+    ("figures/verdicts/asks.py", '(("draws", draws), ("seeds", seeds))', '(("draws", seeds), ("seeds", draws))',
+     "tests/figures/verdicts/test_asks.py"),
+    ("figures/tables/intervals.py", "np.sqrt(freedom / chdtri(freedom, tail))", "freedom / chdtri(freedom, tail)",
+     "tests/figures/verdicts/test_asks.py"),
+    ("figures/networks/draws.py", "draws = _lines(shared.assign(seed=shared[DRAW])", "draws = _lines(shared",
+     IN_NETWORKS),
+    ("figures/networks/draws.py", "seeds = _lines(main,", "seeds = _lines(shared,", IN_NETWORKS),
+    ("figures/networks/draws.py", 'value=table.get("original_tow")', 'value=table["tow"]', IN_NETWORKS),
     ("figures/tables/pairs.py", '"method", "pretrain", "difficulty", "alpha"', '"method", "pretrain", "alpha"',
      "tests/figures/tables/test_pairs.py"),
     ("figures/tables/pairs.py", 'rows[metric].astype(float) - rows["base"].astype(float)',

@@ -12,6 +12,7 @@ from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
 from figures.networks.cells import TOW, draw_accuracies
 from figures.networks.choice import draw as draw_choice
+from figures.networks.draws import draw as draw_draws
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.pareto import draw as draw_pareto
 from figures.networks.sweeps import draw_mask
@@ -244,6 +245,25 @@ def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(d
     assert "| NegGrad | SAM 0.1 | low | SGD | edge | — | 80.00 | — | 90.00 * |" in text
     assert "| NegGrad | SAM 0.1 | high | SGD | edge | — | 80.00 * | — | diverged |" in text
     assert "2 of 4 winners stand on an edge." in drawing("tab-choice").caption
+
+
+def test_every_draw_of_the_forget_set_has_a_column_and_both_deviations_stand_beside(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    """Three draws share seed 0; draw 0 has two more seeds, which count over seeds and in no draw's column."""
+    tow = {("sgd", 0): [0.5, 0.52, 0.54], ("sgd", 1): [0.6], ("sgd", 2): [0.7],
+           ("sam-1", 0): [0.6, 0.64, 0.68], ("sam-1", 1): [0.8], ("sam-1", 2): [0.7]}  # fmt: skip
+    made = [run(rule=rule, forget_seed=one, seed=seed, number={"tow": value, "original_tow": 0.1 * one + 0.01 * seed})
+            for (rule, one), values in tow.items() for seed, value in enumerate(values)]  # fmt: skip
+    drawn = draw_draws(records_of(made), Theme())
+    assert markdown(drawn.display).splitlines()[2:] == [
+        "| SGD | low | do nothing | 0.0 | 10.0 | 20.0 | 10.0 ± 10.0 (3) | 1.0 ± 1.0 (3) |",
+        "| SGD | low | SGD | 50.0 | 60.0 | 70.0 | 60.0 ± 10.0 (3) | 52.0 ± 2.0 (3) |",
+        "| SGD | low | SAM 1 | 60.0 | 80.0 | 70.0 | 70.0 ± 10.0 (3) | 64.0 ± 4.0 (3) |",
+        "| SGD | low | SAM 1 minus SGD | 10.0 | 20.0 | 0.0 | 10.0 ± 10.0 (3) | 12.0 ± 2.0 (3) |",
+    ]
+    assert "The draws share training seed 0 and so the original model." in drawn.caption
+    assert len(drawn.records) == 10
 
 
 def test_candidates_of_more_epochs_are_of_another_study(run: Make, records_of: Callable[..., Records]) -> None:

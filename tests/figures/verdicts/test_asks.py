@@ -144,3 +144,26 @@ def test_ask_8b_compares_each_rule_with_doing_nothing(golden: Store) -> None:
         "better than doing nothing)"
     )
     assert asks.ulira_of_unlearning(Records([])).verdict == "not run"
+
+
+def test_ask_9b_takes_draws_for_seeds_and_says_what_the_draw_adds_to_training(runs: Runs) -> None:
+    """Draw 0 has three training seeds, the others one: over draws the first seed of each, over seeds draw 0 alone."""
+    gains = {0: [0.10, 0.11, 0.12], 1: [0.20], 2: [0.30]}
+    cells = [({"rule": rule, "forget_seed": forget_seed}, {"tow": [0.5 + (rule == "sam-1") * one for one in gain]})
+             for rule in ("sgd", "sam-1") for forget_seed, gain in gains.items()]  # fmt: skip
+    # A cell that was run on one draw alone says nothing here.
+    cells += [
+        ({"rule": rule, "forget_seed": 0, "difficulty": "mid"}, {"tow": [0.0, 0.5, 0.9]}) for rule in ("sgd", "sam-1")
+    ]
+    found = asks.another_draw(runs(cells))
+    assert found.number == (
+        "ToW minus that of SGD, over draws: +0.200 [-0.048, +0.448] (3 draws); "
+        "deviation over draws 0.100 [0.052, 0.628] (2 degrees of freedom); "
+        "over training seeds on draw 0 0.010 [0.005, 0.063] (2 degrees of freedom); of the draw itself 0.099"
+    )
+    assert (found.verdict, len(found.records)) == ("undecided", 10)
+
+
+def test_ask_9b_needs_three_draws(runs: Runs) -> None:
+    cells = [({"rule": rule, "forget_seed": one}, {"tow": BASE}) for rule in ("sgd", "sam-1") for one in (0, 1)]
+    assert asks.another_draw(runs(cells)).verdict == "not run"
