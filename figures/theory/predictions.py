@@ -33,7 +33,7 @@ LEAST_WAY = 0.05
 SWEEP = "expectations"
 SAME = ["difficulty", "forget_set", "seed"]
 # What the predictions compare; everything else is one setting, the rate in each case.
-VARIED = ("method", "rule", "pretrain", "difficulty", "alpha", "forget_seed")
+VARIED = ("method", "rule", "pretrain", "difficulty", "alpha")
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,10 @@ STUDIES = {
 }
 NETWORKS = (
     "Network numbers come from small studies on data or models the paper did not use: {studies}. A forget set graded "
-    "by memorization is the same for all seeds: intervals are intervals of training, not of the choice of sets. Order "
-    "and sign of an effect can be held against the paper; its size cannot, and neither can anything that needs a large "
-    "network or many classes. Rules are compared at the same number of epochs, in which SAM takes twice the gradients "
-    "of SGD; where it was run, [Ask 4](#ask-4) holds it against SGD of as many."
+    "by memorization is the same for all seeds: intervals are intervals of training, not of the choice of sets, which "
+    "[Ask 9b](#ask-9b) varies. Order and sign of an effect can be held against the paper; its size cannot, and neither "
+    "can anything that needs a large network or many classes. Rules are compared at the same number of epochs, in "
+    "which SAM takes twice the gradients of SGD; where it was run, [Ask 4](#ask-4) holds it against SGD of as many."
 )
 RATES = (
     "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "

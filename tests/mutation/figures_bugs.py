@@ -25,6 +25,8 @@ BUGS = [
      "tests/figures/tables/test_records.py"),
     ("figures/theory/predictions.py", "measured(compared_runs(records, study))", "measured(study_runs(records, study))",
      "tests/figures/theory/test_predictions.py"),
+    ("figures/theory/predictions.py", '"difficulty", "alpha")', '"difficulty", "alpha", "forget_seed")',
+     "tests/figures/theory/test_predictions.py"),
     ("figures/tables/records.py", "(*theory, *wanted) if one.status", "wanted if one.status",
      "tests/figures/tables/test_records.py -k 'extend'"),
     ("figures/tables/records.py", 'or extends(name, study)', "",

@@ -102,6 +102,16 @@ def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, ver
     assert found["mean"] == pytest.approx(math.log(half / 2), abs=0.02)
 
 
+def test_another_draw_of_the_forget_set_with_one_seed_is_no_further_cell(unlearned: Make) -> None:
+    made = [unlearned(half=half + 0.01 * seed, rule=rule, seed=seed, forget_seed=0) for seed in range(3)
+            for rule, half in (("sgd", 2.0), ("sam-0.1", 3.0))]  # fmt: skip
+    for rule in ("sgd", "sam-0.1"):
+        one = unlearned(half=2.0, rule=rule, forget_seed=1)
+        made.append(replace(one, result=one.result | {"parents": {"forget_set": "another"}}))
+    found = verdict_of(made, "slower")
+    assert (found["verdict"], found["cells"], found["seeds"]) == ("holds", 1, 3)
+
+
 def test_the_mean_over_cells_is_judged_beside_them(unlearned: Make) -> None:
     """Two cells whose seeds scatter against each other say nothing each, and the same sign together."""
     made = [unlearned(half=2, seed=seed) for seed in range(3)]
