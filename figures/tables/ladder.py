@@ -111,7 +111,8 @@ def distances(table: Table) -> Table:
     for (step, pretrain, unlearn), cell in table.groupby(["step", "pretrain", "unlearn"], sort=False):
         for stage in STAGES:
             gap = cell.assign(gap=cell[stage] - cell[f"{stage}_theory"])
-            wide = gap.pivot(index="seed", columns="signal_strength", values="gap").to_numpy()
+            # Seeds of unlearning are averaged within a training seed.
+            wide = gap.groupby(["seed", "signal_strength"])["gap"].mean().unstack("signal_strength").to_numpy()
             head = {"step": step, "pretrain": pretrain, "unlearn": unlearn, "stage": stage, "seeds": len(wide)}
             shares = {"reached": cell[stage].notna().mean(), "reached_theory": cell[f"{stage}_theory"].notna().mean()}
             rows.append(head | curve_distance(wide) | shares)
@@ -122,7 +123,7 @@ def distances(table: Table) -> Table:
 
 
 def curve_distance(gaps: np.ndarray) -> dict[str, float]:
-    """Return `mean_s |mean_seeds gap|` with its bootstrap interval.
+    """Return `mean_s |mean_seeds gap|` with its bootstrap interval, which one seed does not have.
 
     Args:
         gaps: network minus twin, shape `(seeds, strengths)`; NaN where there is nothing to compare.
@@ -130,7 +131,8 @@ def curve_distance(gaps: np.ndarray) -> dict[str, float]:
     generator = np.random.default_rng(0)
     drawn = generator.integers(len(gaps), size=(RESAMPLES, len(gaps)))
     resampled = np.array([_curve_gap(gaps[rows]) for rows in drawn])
-    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
+    known = len(gaps) > 1 and np.isfinite(resampled).any()
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) if known else (np.nan, np.nan)
     return {"distance": _curve_gap(gaps), "low": float(low), "high": float(high)}
 
 

@@ -48,6 +48,7 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
         return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
     # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
     table = table[table["method"] != "retrain"]
+    table = table.assign(**{metric: counted(table, metric)})
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
     rows = table[families.isin(rules)]
@@ -55,6 +56,12 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
     return rows.dropna(subset=["difference"])
+
+
+def counted(table: Table, metric: str) -> Any:
+    """Return a column of a table of runs; ToW of a run that diverged is 0, for it left nothing of the model."""
+    known = metric not in ("tow", "common_tow") or "status" not in table
+    return table[metric] if known else table[metric].where(table["status"] != "diverged", 0.0)
 
 
 def by_cell(differences: Table, keys: Sequence[str]) -> Table:
@@ -90,10 +97,11 @@ def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CE
 
     `cell` names the columns that tell one cell from another, those of `keys` beside them.
 
-    Of each cell its own mean `m_c` over seeds is taken away before a seed's cells are averaged, and the mean of the
-    `m_c` is added after: `m + mean_c (d_cs - m_c)`. Otherwise a seed that lacks a cell, because others were run for
-    fewer seeds, would stand apart by what that cell differs from the rest, and not by chance. A cell of one seed says
-    nothing of the scatter; where no cell has two, one row is left, whose interval nobody knows.
+    The mean is that of every cell's own mean `m_c` over its seeds. What it scatters by is told by the seeds `s` that
+    all of these cells have: `mean_c m_c + r_s`, where `r_s = mean_c (d_cs - m_c)`, centred. A seed that only some cells
+    have, because they were run for more, moves their means and is no further seed of all: cells of one seed move
+    together, and its interval would be that of other models. A cell of one seed says nothing of the scatter; where the
+    others share fewer than two, one row is left, whose interval nobody knows.
     """
     keys = list(keys)
     cell = [*keys, *(name for name in cell if name in differences and name not in keys)]
@@ -101,13 +109,16 @@ def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CE
     own = table.groupby(cell, dropna=False, sort=False)["difference"]
     table = table.assign(level=own.transform("mean"), several=own.transform("count") > 1)
     table["scatter"] = (table["difference"] - table["level"]).where(table["several"])
-    means = table.drop_duplicates(cell).groupby(keys, dropna=False, sort=False)["level"].mean()
-    seeds = table.groupby([*keys, "seed"], dropna=False, sort=False)["scatter"].mean().reset_index()
-    scatter = seeds.groupby(keys, dropna=False, sort=False)["scatter"]
-    silent = (scatter.transform("count") == 0) & ~seeds.duplicated(keys)
-    seeds["scatter"] = (seeds["scatter"] - scatter.transform("mean")).mask(silent, 0.0)
-    seeds = seeds.dropna(subset=["scatter"]).merge(means.reset_index(), on=keys)
-    return seeds.assign(difference=seeds["level"] + seeds["scatter"])[[*keys, "seed", "difference"]]
+    cells = table.drop_duplicates(cell).groupby(keys, dropna=False, sort=False)
+    means = cells.agg(level=("level", "mean"), cells=("several", "sum")).reset_index()
+    seeds = table.groupby([*keys, "seed"], dropna=False, sort=False)["scatter"].agg(["mean", "count"]).reset_index()
+    seeds = seeds.merge(means, on=keys)
+    shared = (seeds["count"] == seeds["cells"]) & (seeds["cells"] > 0)
+    enough = shared.groupby([seeds[name] for name in keys], dropna=False).transform("sum") > 1
+    scatter = seeds["mean"].where(shared & enough)
+    centred = scatter - scatter.groupby([seeds[name] for name in keys], dropna=False).transform("mean")
+    seeds["difference"] = seeds["level"] + centred.mask(~enough & ~seeds.duplicated(keys), 0.0)
+    return seeds.dropna(subset=["difference"])[[*keys, "seed", "difference"]]
 
 
 def typical_floor(differences: Table) -> float:

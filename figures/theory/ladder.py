@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from figures.catalogue import lacking
@@ -99,8 +100,8 @@ def _display(rows: Table) -> dict[str, str]:
     shown = {"step": first["step"], "rules": f"{rule_label(first['pretrain'])} → {rule_label(first['unlearn'])}"}
     for stage in STAGES:
         row = by_stage.loc[stage]
-        known = row["distance"] == row["distance"]
-        shown[stage] = f"{row['distance']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if known else "never both"
+        ends = "no interval" if np.isnan(row["low"]) else f"{row['low']:.3f}, {row['high']:.3f}"
+        shown[stage] = "never both" if np.isnan(row["distance"]) else f"{row['distance']:.3f} [{ends}]"
     reached = by_stage.loc["matched"]
     shown["came to the level"] = f"{reached['reached']:.0%} (theory {reached['reached_theory']:.0%})"
     return shown | {"seeds": str(first["seeds"])}

@@ -21,8 +21,9 @@ from figures.tables.cells import LANDSCAPE, MEASURED, alike, run_caption, unlear
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
-from figures.tables.pairs import over_cells, typical_floor
+from figures.tables.pairs import by_cell, over_cells, typical_floor
 from figures.tables.records import Records, belongs, in_study, training_images
+from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
 from repro.records.record import Reader, Record
@@ -31,7 +32,8 @@ CLOCK, KEPT = "clock", "kept"
 # Retraining must change forget accuracy by this much: halfway to a model like the original is no forgetting.
 LEAST_WAY = 0.05
 SWEEP = "expectations"
-SAME = ["difficulty", "forget_set", "seed"]
+SAME = ["difficulty", "forget_set", "seed", "unlearn_seed"]
+CELL = ["cell", "after", "difficulty", "forget_set"]
 # What the predictions compare; everything else is one setting, the rate in each case.
 VARIED = ("method", "rule", "pretrain", "difficulty", "alpha")
 
@@ -127,10 +129,10 @@ def expected(records: Records) -> dict[str, dict[str, float]]:
     `mean +- 1.96 se`, the standard errors over seeds of all terms added in squares; a rule that forgets in part of its
     seeds only counts by those that do, so that its `clock` is a lower bound.
     """
-    sweeps = [one for one in records.of("theory_sweep") if one.result["sweep"] == SWEEP]
-    if not sweeps:
+    sweep = sweep_record(records, SWEEP)
+    if sweep is None:
         return {}
-    table = pd.DataFrame({name: list(column) for name, column in sweeps[-1].arrays().items()})
+    table = sweep_table(sweep)
     found = {}
     for one in PREDICTIONS:
         values = [_theory_value(table, term, one.measure) for term in one.terms]
@@ -150,24 +152,28 @@ def _theory_value(table: Table, term: Term, measure: str) -> tuple[float, float]
 
 
 def measured(runs: Sequence[Record]) -> Table:
-    """Return one row a NegGrad run with accuracies along the way: its cell, seed, `clock`, `kept` and `reached`.
+    """Return one row a NegGrad run with accuracies along the way: its cell, seeds, `clock`, `kept` and `reached`.
+
+    `pretrain` is `sgd` or `sam`, for any sharpness-aware rule, and `after` the rule itself.
 
     `clock = log(lr x epochs)` until forget accuracy has come halfway to the retrained model's; of a run that never
     comes so far it is that of the whole run, a lower bound, and `kept` is NaN. Sets on which retraining changes forget
     accuracy by less than five points are left out.
     """
-    columns = ["rule", "pretrain", "alpha", *SAME, "clock", "kept", "reached", "run_id", "floor_test_accuracy"]
+    columns = ["rule", "pretrain", "after", "alpha", *SAME, "clock", "kept", "reached", "run_id", "floor_test_accuracy"]
     table = with_references(unlearn_table(runs))
     matched = matched_rows(trajectory_rows(runs))
     if matched.empty:
         return pd.DataFrame(columns=pd.Index(columns))
-    keep = ["run_id", "lr", "epochs", "alpha", "forget_set", "original_forget_accuracy", "retrained_forget_accuracy"]
-    rows = matched.merge(table.reindex(columns=[*keep, "floor_test_accuracy"]), on="run_id")
+    keep = ["run_id", "lr", "epochs", "alpha", "forget_set", "unlearn_seed", "floor_test_accuracy"]
+    ends = ["original_forget_accuracy", "retrained_forget_accuracy"]
+    rows = matched.merge(table.reindex(columns=[*keep, *ends]), on="run_id")
     way = (rows["original_forget_accuracy"] - rows["retrained_forget_accuracy"]).abs()
     rows = rows[(rows["method"] == "neggrad") & (way >= LEAST_WAY)]
     share = (rows["gradient_evaluations_matched"] / rows["gradient_evaluations_end"]).where(rows["reached"], 1.0)
     clock = np.log((rows["lr"] * rows["epochs"] * share).astype(float))
-    return rows.assign(clock=clock, kept=rows["test_matched"], pretrain=rows["pretrain"].map(_pretraining))
+    pretraining = {"pretrain": rows["pretrain"].map(_pretraining), "after": rows["pretrain"]}
+    return rows.assign(clock=clock, kept=rows["test_matched"], **pretraining)
 
 
 def _pretraining(rule: str) -> str:
@@ -175,13 +181,15 @@ def _pretraining(rule: str) -> str:
 
 
 def differences(rows: Table, one: Prediction) -> Table:
-    """Return the observed sum of a prediction's terms, one row a cell (rule, forget set) and seed.
+    """Return the observed sum of a prediction's terms, one row a cell (`CELL`) and seed.
 
-    A run that never forgets enters only where its lower bound cannot make the claim stronger than it is.
+    A run that never forgets has a lower bound for a clock, which stands where it makes the claim weaker than it is.
+    Where it would make it stronger the difference is NaN and, if all else is known, `open`: such a seed speaks against
+    the claim, nobody knows by how much, and the others alone would flatter it.
     """
     labels = max((NETWORK_RULES[term.rule] for term in one.terms), key=len)
-    parts = [_one_cell(rows, one, label) for label in labels]
-    return pd.concat(parts, ignore_index=True).dropna(subset=["difference"])
+    parts = pd.concat([_one_cell(rows, one, label) for label in labels], ignore_index=True)
+    return parts[parts["difference"].notna() | parts["open"]]
 
 
 def _one_cell(rows: Table, one: Prediction, label: str) -> Table:
@@ -192,20 +200,28 @@ def _one_cell(rows: Table, one: Prediction, label: str) -> Table:
         rule = label if label in names else names[0]
         chosen = rows[(rows["rule"] == rule) & (rows["pretrain"] == term.pretrain)]
         chosen = chosen[np.isclose(chosen["alpha"].astype(float), term.alpha)]
-        value = chosen[one.measure].astype(float)
-        understates = term.sign * one.sign > 0  # a lower bound of a term that is to be large
-        value = value.where(chosen["reached"].astype(bool) | (understates and one.measure == CLOCK))
+        value, reached = chosen[one.measure].astype(float), chosen["reached"].astype(bool)
+        bounds = one.measure == CLOCK and term.sign * one.sign > 0  # of what is to be large a lower bound will do
+        value = value.where(reached | bounds)
         noise = chosen["floor_test_accuracy"] if one.measure == KEPT else np.nan
-        part = chosen[SAME].assign(**{f"term{number}": term.sign * value, f"floor{number}": noise})
-        total = part if total is None else total.merge(part, on=SAME)
-    terms = [f"term{number}" for number in range(len(one.terms))]
+        # Sharpness-aware rules of pretraining are not mixed; one alone stands beside SGD.
+        same = [*SAME, *(["after"] if term.pretrain == "sam" else [])]
+        part = chosen[same].assign(**{f"term{number}": term.sign * value, f"floor{number}": noise})
+        part[f"open{number}"] = ~reached & (one.measure == CLOCK) & (not bounds)
+        part[f"known{number}"] = reached | part[f"open{number}"]
+        total = part if total is None else total.merge(part, on=[name for name in same if name in total])
+    terms, opened, known = ([f"{name}{k}" for k in range(len(one.terms))] for name in ("term", "open", "known"))
     # Every pair of terms differs by the noise of one difference.
     floor = total["floor0"].astype(float) * np.sqrt(len(terms) / 2)
-    return total[SAME].assign(cell=label, difference=total[terms].sum(axis=1, skipna=False), floor=floor)
+    cell = {"cell": label, "after": total.get("after", "sgd"), "floor": floor}
+    cell["open"] = total[opened].any(axis=1) & total[known].all(axis=1)
+    return total[SAME].assign(difference=total[terms].sum(axis=1, skipna=False), **cell)
 
 
 def outcomes(records: Records, study: str = "") -> Table:
     """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the verdict.
+
+    A cell that is open in some seed decides nothing, and then nor does the mean.
 
     Args:
         records: what there is.
@@ -220,9 +236,10 @@ def outcomes(records: Records, study: str = "") -> Table:
     found = []
     for one in PREDICTIONS:
         seen = differences(rows, one)
-        keys = ["cell", *SAME[:2]]
-        cells = pd.DataFrame([interval(cell["difference"]) for _, cell in seen.groupby(keys)])
-        mean = over_cells(seen, keys) if len(seen) else interval([])
+        told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][CELL].drop_duplicates()
+        cells = by_cell(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
+        cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
+        mean = over_cells(told, CELL) if len(told) and opened.empty else interval([])
         verdict = judge(cells, sign=one.sign, overall=mean) if len(cells) else NOT_RUN
         head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
         numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}

@@ -9,6 +9,7 @@ import pandas as pd
 from figures.tables.cells import swept_runs, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import family
+from figures.tables.pairs import counted
 from figures.tables.records import Records
 from figures.verdicts.judge import Finding
 from repro.base.verdict import regime, verdict
@@ -22,14 +23,16 @@ RESAMPLES = 2000
 def sgd_collapses_first(records: Records) -> Finding:
     """Judge finding (4): the alpha at which mean ToW falls below 0.5, by rule; claimed is SGD > SAM > ASAM.
 
-    Training seeds are resampled, the same for all rules of a cell (data set and pretraining rule); a pair of rules
-    stands on a side where the interval of the difference of their alphas, simultaneous over the pairs of all cells,
-    excludes 0. Of n seeds the rarest resample is one of n^n: where the interval leaves out less than that at an end,
-    the seeds are too few to decide. A rule that never collapses counts as alpha 0.
+    Training seeds are resampled, the same for all rules of a cell (data set, pretraining rule and forget set); a pair
+    of rules stands on a side where the interval of the difference of their alphas, simultaneous over the pairs of all
+    cells, excludes 0. Of n seeds the rarest resample is one of n^n: where the interval leaves out less than that at an
+    end, the seeds are too few to decide. A rule that never collapses counts as alpha 0.
     """
     runs = swept_runs(records, "alpha")
-    tables = unlearn_table(runs).groupby(["dataset", "pretrain"], sort=False)
-    cells = {f"{data} after {rule}": scores for (data, rule), rows in tables if (scores := collapse_scores(rows))}
+    tables = unlearn_table(runs).groupby(["dataset", "pretrain", "difficulty"], sort=False)
+    several = len({one for *_, one in tables.groups}) > 1
+    cells = {f"{data} after {rule}{f' on {one}' * several}": scores for (data, rule, one), rows in tables
+             if (scores := collapse_scores(rows))}  # fmt: skip
     if not cells:
         return Finding()
     # A cell of too few seeds makes no comparison that could go wrong: it widens nobody's interval.
@@ -71,7 +74,7 @@ def collapse_scores(table: Table) -> dict[str, Table]:
     """
     if "tow" not in table:
         return {}
-    table = table.assign(family=table["rule"].map(family), tow=table["tow"].where(table["status"] != "diverged", 0.0))
+    table = table.assign(family=table["rule"].map(family), tow=counted(table, "tow"))
     found = {str(name): rows.pivot_table("tow", "seed", "alpha") for name, rows in table.groupby("family")}
     found = {name: found[name].dropna() for name in CLAIMED if name in found}
     seeds = sorted(set.intersection(*(set(one.index) for one in found.values()))) if found else []

@@ -9,7 +9,7 @@ import pandas as pd
 
 from figures.catalogue import FIGURES
 from figures.tables.cells import main_study
-from figures.tables.intervals import FEWEST, Table, effect_text, simultaneous
+from figures.tables.intervals import FEWEST, Table, effect_text
 from figures.tables.names import family, method_label
 from figures.tables.pairs import CLAIMED, by_cell, cell_name, over_cells, pretrain_differences, rule_differences
 from figures.tables.records import Records
@@ -25,7 +25,7 @@ from figures.verdicts.judge import (
     sides,
 )
 from figures.verdicts.theory_claims import several_claims
-from repro.base.verdict import CONTRADICTED, HOLDS, UNDECIDED, regime, verdict
+from repro.base.verdict import CONTRADICTED, HOLDS, REGIME, UNDECIDED, regime, verdict
 
 MIA = ("mia_correctness", "mia_auc")
 GRADED_MIA = ("mia_confidence", "attack_loss_auc")  # of scores that say more than right or wrong
@@ -105,24 +105,23 @@ def overfitting_helps(records: Records) -> Finding:
 def sgd_forgets_more_with_lower_tow(records: Records) -> Finding:
     """Judge finding (3), that such cells exist: count cells where SGD's forget accuracy and ToW are both lower.
 
-    One such cell, by simultaneous intervals, is enough; it is contradicted where every cell excludes one of the two.
+    One such cell is enough to hold in a regime; it is contradicted where every cell excludes one of the two.
     """
     runs, table, _ = main_study(records)
-    keys = ["method", "pretrain", "difficulty", "rule"]
-    cells = [by_cell(rule_differences(table, metric, rules=("sam", "asam")), keys)
+    found = [by_cell(rule_differences(table, metric, rules=("sam", "asam")), CLAIMED)
              for metric in ("forget_accuracy", "tow")]  # fmt: skip
-    if cells[0].empty:
+    if found[0].empty:
         return Finding()
-    forget, tow = (simultaneous(found[found["seeds"] >= FEWEST]) for found in cells)
-    both = forget.merge(tow, on=keys, suffixes=("_forget", "_tow"))
-    clear = both[(both["low_forget"] > 0) & (both["low_tow"] > 0)]
-    excluded = both[(both["high_forget"] < 0) | (both["high_tow"] < 0)]
-    means = both[(both["mean_forget"] > 0) & (both["mean_tow"] > 0)]
+    # A cell of too few seeds would widen the others' intervals and decide nothing.
+    forget, tow = (one.assign(side=sides(one)) for one in (cells[cells["seeds"] >= FEWEST] for cells in found))
+    both = forget.merge(tow, on=[*CLAIMED], suffixes=("_forget", "_tow"))
+    below, above = both[["side_forget", "side_tow"]].min(axis=1), both[["mean_forget", "mean_tow"]].min(axis=1)
+    clear, excluded, means = both[below > 0], both[below < 0], both[above > 0]
     short = f"{len(clear)} of {len(both)} cells"
     number = f"{short} with both simultaneous intervals above 0 ({len(means)} by means, {len(excluded)} excluded)"
-    contradicted = len(excluded) == len(both) > 0
-    decided = HOLDS if len(clear) else CONTRADICTED if contradicted else UNDECIDED
-    where = "; ".join(f"{method_label(row.method)}, {row.pretrain}, F {row.difficulty}" for row in clear.itertuples())
+    existing = HOLDS if len(clear) == len(both) else REGIME
+    decided = existing if len(clear) else CONTRADICTED if len(excluded) == len(both) > 0 else UNDECIDED
+    where = "; ".join(cell_name(row) for row in clear.itertuples())
     return Finding(decided, number, where, tuple(runs), short)
 
 

@@ -117,6 +117,11 @@ def test_distances_are_taken_step_by_step_and_say_who_forgot() -> None:
     assert found.loc[("bias", "matched"), "distance"] == pytest.approx(0.1)
     assert found.loc[("bias", "matched"), "reached"] == 0.5
     assert found.loc[("bias", "matched"), "reached_theory"] == 1.0
+    # A second seed of unlearning is no second training seed, and one training seed has no interval.
+    again = [row | {"before": row["before"] + 0.2} for row in rows if row["seed"] == 0]
+    one = distances(pd.DataFrame([row for row in rows if row["seed"] == 0] + again)).set_index(["step", "stage"])
+    assert one.loc[("bias", "before"), ["distance", "seeds"]].tolist() == pytest.approx([0.2, 1])
+    assert math.isnan(one.loc[("bias", "before"), "low"])
 
 
 def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of: Callable[..., Records]) -> None:

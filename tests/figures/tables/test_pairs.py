@@ -91,19 +91,28 @@ def test_a_mean_over_cells_counts_each_once_in_a_seed() -> None:
     assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]) | {"floor": 0.5})
 
 
-def test_a_seed_does_not_stand_apart_by_the_cells_that_it_lacks() -> None:
-    """Where ASAM was run for five seeds and SAM for three, the mean over both has the scatter of seeds, and no more."""
+def test_a_mean_over_cells_scatters_as_the_seeds_that_all_of_them_have() -> None:
+    """ASAM was run for five seeds, SAM for four: all of a cell's seeds make its mean, the shared ones the interval."""
     chance = (0.1, -0.2, 0.3, 0.0, -0.2)
-    made = [{"rule": rule, "difficulty": "low", "seed": seed, "difference": level + chance[seed]}
+    made = [{"set": rule, "difficulty": "low", "seed": seed, "difference": level + chance[seed]}
             for rule, level, seeds in (("asam-1.0", 1.0, range(5)), ("sam-0.1", 9.0, (0, 1, 2, 4)))
             for seed in seeds]  # fmt: skip
-    found = over_cells(pd.DataFrame(made), ["rule"])
-    assert (found["mean"], found["seeds"]) == (pytest.approx(5.0), 5)
-    assert found["sd"] == pytest.approx(interval(chance)["sd"], rel=1e-9)
+    made[4]["difference"] += 5.0  # of the fifth seed: the mean of its cell is 2
+    made[3]["difference"] -= 50.0  # of the one that SAM lacks: -8
+    found = over_cells(pd.DataFrame(made), ["set"])
+    assert (found["mean"], found["seeds"]) == (pytest.approx((9.0 - 8.0) / 2), 4)
+    assert found["sd"] == pytest.approx(interval([0.1, -0.2, 0.3, 2.5 - 0.2])["sd"], rel=1e-9)
     # The same within one cell: another forget set with fewer seeds does not widen the interval of both.
-    named = pd.DataFrame(made).rename(columns={"difficulty": "rule", "rule": "difficulty"})
-    (cell,) = by_cell(named, ["rule"]).to_dict("records")
-    assert (cell["mean"], cell["sd"], cell["seeds"]) == pytest.approx((5.0, found["sd"], 5))
+    named = pd.DataFrame(made).rename(columns={"difficulty": "set", "set": "difficulty"})
+    (cell,) = by_cell(named, ["set"]).to_dict("records")
+    assert (cell["mean"], cell["sd"], cell["seeds"]) == pytest.approx((0.5, found["sd"], 4))
+
+
+def test_cells_that_share_fewer_than_two_seeds_have_a_mean_and_no_interval() -> None:
+    made = [{"rule": rule, "seed": seed, "difference": float(seed)}
+            for rule, seeds in (("asam-1.0", (0, 1, 2)), ("sam-0.1", (2, 3, 4))) for seed in seeds]  # fmt: skip
+    found = over_cells(pd.DataFrame(made), ["rule"])
+    assert (found["mean"], found["seeds"], math.isnan(found["low"])) == (pytest.approx(2.0), 1, True)
 
 
 def test_cells_of_one_seed_each_say_nothing_of_the_scatter_of_seeds() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from figures.tables.pooled import klom_cells
 from figures.tables.records import Records
 from figures.verdicts import asks
+from repro.records.record import Record
 from repro.records.store import Store
 
 Runs = Callable[..., Records]
@@ -46,6 +48,16 @@ def test_ask_4_holds_sam_against_sgd_of_twice_the_epochs_and_of_nothing_else(run
     assert "as many" not in asks.cost_of_sharpness(runs(cells[:4])).number
 
 
+def test_ask_4_passes_over_a_run_that_diverged_and_was_cut_short(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    made = [run(rule=rule, seed=seed, number={"seconds_unlearn": seconds})
+            for rule, seconds in (("sgd", 1), ("sam-1", 2)) for seed in range(3)]  # fmt: skip
+    cut = run(rule="sam-1", seed=3, number={"seconds_unlearn": 1e-3}, status="diverged")
+    made += [cut, run(rule="sgd", seed=3, number={"seconds_unlearn": 1.0})]
+    assert asks.cost_of_sharpness(records_of(made)).number == "sam-1: 2.00 [2.00, 2.00] times SGD's time (3 seeds)"
+
+
 def test_ask_5_is_about_minmax_and_the_excess(runs: Runs) -> None:
     def numbers(excess: list[float]) -> dict[str, list[float]]:
         return {"relearning_excess": excess, "tow": list(reversed(excess))}
@@ -77,6 +89,31 @@ def test_ask_6_subtracts_the_other_polarity_from_the_papers_at_the_same_cutoff_e
     assert found.number.endswith(f"paper's polarity minus the other, ToW: {PLUS}")
 
 
+def test_ask_6_never_holds_one_rule_against_the_mask_of_another(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    """Polarities differ by nothing; only one of the rules, which is worse by 0.3, was run with both."""
+    made = [run(rule=rule, mask_fraction=cutoff, switches=switches, seed=seed, number={"tow": tow + 0.01 * seed})
+            for rule, switches, tow in (("minmax-sam-1", "", 0.4), ("minmax-sam-1", "mask_polarity=low", 0.4),
+                                        ("minmax-asam-1", "", 0.7))
+            for cutoff in (0.1, 0.3, 0.5) for seed in range(3)]  # fmt: skip
+    found = asks.mask_ablation(records_of(made))
+    assert found.number.endswith("minus the other, ToW: +0.000 [+0.000, +0.000] (3 seeds)")
+
+
+def test_ask_6_knows_no_best_cutoff_among_runs_that_diverged(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    made = [run(rule="minmax-sam-1", mask_fraction=cutoff, switches=switches, seed=seed,
+                **({"status": "diverged"} if broken else {"number": {"tow": 0.5 + cutoff}}))
+            for switches, broken_at in (("", (0.5,)), ("mask_polarity=low", (0.1, 0.3, 0.5)))
+            for cutoff in (0.1, 0.3, 0.5) for broken in (cutoff in broken_at,) for seed in range(3)]  # fmt: skip
+    found = asks.mask_ablation(records_of(made))
+    assert (found.verdict, found.number) == (
+        "reported", "digits, best cutoff with the paper's polarity 0.3: ToW 0.800 ± 0.000 (3 seeds)"
+    )  # fmt: skip
+
+
 def test_ask_7_is_about_sam_on_the_retain_loss_only(runs: Runs) -> None:
     cells = [({"rule": "sgd"}, {"tow": BASE}), ({"rule": "retain-sam-1"}, {"tow": MORE}), ({"rule": "sam-1"},
              {"tow": [-9.0, -9.0, -9.0]})]  # fmt: skip
@@ -94,6 +131,15 @@ def test_ask_8_says_that_a_smaller_klom_is_better(golden: Store) -> None:
     assert found.number.startswith("mean KLoM on F minus that of SGD: -")
     assert found.number.endswith("doing nothing, pretrained sgd: +0.000 [+0.000, +0.000]")
     assert len(found.records) == sum(len(cell.runs) for cell in klom_cells(records)) == 48
+
+
+def test_ask_8_without_sam_says_what_doing_nothing_is_like(golden: Store, records_of: Callable[..., Records]) -> None:
+    plain = [one for one in golden.records() if (one.result.get("labels") or {}).get("rule") == "sgd"]
+    found = asks.klom_of_sam(records_of(plain))
+    assert (found.verdict, len(found.records)) == ("reported", 24)
+    assert found.number == (
+        "mean KLoM on F minus that of SGD: none of SAM; doing nothing, pretrained sgd: +0.000 [+0.000, +0.000]"
+    )
 
 
 @pytest.mark.parametrize(("low", "mid", "high", "verdict"), [
@@ -132,6 +178,24 @@ def test_ask_9_is_undecided_where_the_scores_are_unreliable(
     assert (found.verdict, found.number.rpartition("; ")[2]) == (verdict, words)
 
 
+def test_ask_9_takes_a_seed_that_one_pretraining_rule_lacks_for_no_mean_over_both(runs: Runs) -> None:
+    """After SGD ToW falls by .1 and .2, after ASAM by .3 and .4: more seeds of one of them do not move the mean."""
+    chance = (0.0, 0.01, 0.02, 0.01, 0.01)
+    cells = []
+    for pretrain, seeds, levels in (("sgd", 5, (0.9, 0.8, 0.6)), ("asam-1", 3, (0.9, 0.6, 0.2))):
+        for place, (name, level) in enumerate(zip(("low", "mid", "high"), levels, strict=True)):
+            tow = [level + place * step for step in chance[:seeds]]
+            cells.append(({"pretrain": pretrain, "difficulty": name}, {"tow": tow}))
+    found = asks.memorization_grades(runs(cells))
+    assert found.number.startswith("ToW falls with the grade: low − mid: +0.190 [+0.165, +0.215] (3 seeds)")
+    assert "mid − high: +0.290 [" in found.number
+
+
+def test_ask_8b_leaves_out_what_has_no_tow(golden: Store, records_of: Callable[..., Records]) -> None:
+    bare = [replace(one, result={k: v for k, v in one.result.items() if k != "tow"}) for one in golden.records()]
+    assert "on average: sgd, pretrained sgd unknown" in asks.ulira_of_unlearning(records_of(bare)).number
+
+
 def test_ask_8b_compares_each_rule_with_doing_nothing(golden: Store) -> None:
     # True positives at 1 %: 0.03 of the original, 0.02 after SGD, 0.1 after SAM, each +- 0.002.
     found = asks.ulira_of_unlearning(Records([golden]))
@@ -162,6 +226,18 @@ def test_ask_9b_takes_draws_for_seeds_and_says_what_the_draw_adds_to_training(ru
         "over training seeds on draw 0 0.010 [0.005, 0.063] (2 degrees of freedom); of the draw itself 0.099"
     )
     assert (found.verdict, len(found.records)) == ("undecided", 10)
+
+
+def test_ask_9b_takes_off_what_several_training_seeds_leave_of_their_scatter(runs: Runs) -> None:
+    """Three seeds on each draw: of their deviation .03 the mean of a draw has .03 / sqrt(3); draws differ by .05."""
+    cells = [({"rule": rule, "forget_seed": one}, {"tow": [0.5 + (rule == "sam-1") * (0.1 + 0.05 * one + step)
+                                                             for step in (-0.03, 0.0, 0.03)]})
+             for rule in ("sgd", "sam-1") for one in range(3)]  # fmt: skip
+    found = asks.another_draw(runs(cells))
+    assert found.verdict == "holds"
+    assert found.number.endswith(f"of the draw itself {(0.05**2 - 0.03**2 / 3) ** 0.5:.3f}")
+    one_seed = [(cell, {"tow": numbers["tow"][1:2]}) for cell, numbers in cells]
+    assert asks.another_draw(runs(one_seed)).number.endswith("over training seeds on draw 0 unknown")
 
 
 def test_ask_9b_needs_three_draws(runs: Runs) -> None:
