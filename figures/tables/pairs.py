@@ -98,27 +98,29 @@ def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CE
     `cell` names the columns that tell one cell from another, those of `keys` beside them.
 
     The mean is that of every cell's own mean `m_c` over its seeds. What it scatters by is told by the seeds `s` that
-    all of these cells have: `mean_c m_c + r_s`, where `r_s = mean_c (d_cs - m_c)`, centred. A seed that only some cells
-    have, because they were run for more, moves their means and is no further seed of all: cells of one seed move
-    together, and its interval would be that of other models. A cell of one seed says nothing of the scatter; where the
-    others share fewer than two, one row is left, whose interval nobody knows.
+    all of these cells have: a row is `mean_c m_c + r_s`, where `r_s = mean_c d_cs` less its mean over these seeds. A
+    seed that only some cells have, because they were run for more, moves their means and is no further seed of all:
+    cells of one seed move together, and its interval would be that of other models. A cell of one seed says nothing of
+    the scatter; where the others share none, one row is left, whose interval nobody knows.
     """
     keys = list(keys)
     cell = [*keys, *(name for name in cell if name in differences and name not in keys)]
     table = differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index()
     own = table.groupby(cell, dropna=False, sort=False)["difference"]
     table = table.assign(level=own.transform("mean"), several=own.transform("count") > 1)
-    table["scatter"] = (table["difference"] - table["level"]).where(table["several"])
+    table["scatter"] = table["difference"].where(table["several"])
     cells = table.drop_duplicates(cell).groupby(keys, dropna=False, sort=False)
     means = cells.agg(level=("level", "mean"), cells=("several", "sum")).reset_index()
     seeds = table.groupby([*keys, "seed"], dropna=False, sort=False)["scatter"].agg(["mean", "count"]).reset_index()
     seeds = seeds.merge(means, on=keys)
-    shared = (seeds["count"] == seeds["cells"]) & (seeds["cells"] > 0)
-    enough = shared.groupby([seeds[name] for name in keys], dropna=False).transform("sum") > 1
-    scatter = seeds["mean"].where(shared & enough)
-    centred = scatter - scatter.groupby([seeds[name] for name in keys], dropna=False).transform("mean")
-    seeds["difference"] = seeds["level"] + centred.mask(~enough & ~seeds.duplicated(keys), 0.0)
-    return seeds.dropna(subset=["difference"])[[*keys, "seed", "difference"]]
+    seeds["shared"] = (seeds["count"] == seeds["cells"]) & (seeds["cells"] > 0)
+    seeds["scatter"] = seeds["mean"].where(seeds["shared"])
+    own = seeds.groupby(keys, dropna=False)
+    alone = ~own["shared"].transform("any") & ~seeds.duplicated(keys)
+    scatter = (seeds["scatter"] - own["scatter"].transform("mean")).mask(alone, 0.0)
+    return seeds.assign(difference=seeds["level"] + scatter).dropna(subset=["difference"])[
+        [*keys, "seed", "difference"]
+    ]
 
 
 def typical_floor(differences: Table) -> float:
