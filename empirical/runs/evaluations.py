@@ -14,7 +14,7 @@ from empirical.runs.experiment import Experiment
 from empirical.runs.stages import Trained, build_network
 from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import evaluation_keys
-from empirical.settings.run_config import config_for
+from empirical.settings.run_config import RunConfig, config_for
 from repro.records.identity import derive_seed
 
 
@@ -78,14 +78,21 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
-    shared = (*trained, experiment.split.identity, config.n_test)
+    shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))
     plane = (config.landscape_points, config.landscape_images, config.landscape_radius)
-    settings = (config.fidelity, config.attack_size, *plane)
+    estimate = config_for(config)  # the shadows of an attack
+    settings = (config.fidelity, config.attack_size, *plane, estimate)
     return Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
-        shadows=SubsetModels(config_for(config), workspace.alone()).shadows,
+        shadows=SubsetModels(estimate, workspace.alone()).shadows,
         key=(*shared, seed, *settings, config.rows_measured), shared=workspace.remember,
     ).as_asked()  # fmt: skip
+
+
+def _seen(config: RunConfig) -> tuple[Any, ...]:
+    """Return what images a model is shown and how, which the id of an imported model does not tell."""
+    images = (config.data, config.dataset, config.dataset_options, config.n_train)
+    return (*images, config.precision, config.fidelity.double_normalize)
 
 
 def _network(stage: Trained) -> Network:
@@ -102,7 +109,8 @@ def _outputs(experiment: Experiment, stage: Trained, *, shared: bool) -> ModelOu
         return make()
     # Of many images, features are kept of a part that belongs to the forget set.
     part = "" if featured_rows(len(images.train_labels), split) is None else split.identity
-    return workspace.remember(("outputs", stage.stage_id, experiment.config.n_test, part), make)
+    key = ("outputs", stage.stage_id, experiment.config.n_test, *_seen(experiment.config), part)
+    return workspace.remember(key, make)
 
 
 def finite(numbers: Mapping[str, Any]) -> dict[str, Any]:

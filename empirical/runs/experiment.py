@@ -83,7 +83,7 @@ class Experiment:
             return self._from_scratch(self.unlearn_key(), self.split.retain)
         ways = {"start": self.copy_original, "stage": self.unlearning, "keep": self.workspace.runtime.keep_models}
         observe = self.observer() if self.config.trajectory else None
-        return trained(self.workspace, self.unlearn_key(), **ways, observe=observe)
+        return trained(self.workspace, self.unlearn_key(), **ways, observe=observe, aside=lambda: self.mask_seconds)
 
     def retrain_key(self) -> StageKey:
         """Return what the retrained model depends on."""

@@ -32,6 +32,10 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     if record.kind != ESTIMATE:
         remedy = "`repro empirical import-scores FILE` prints the id of some"
         raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
+    for name in ("dataset", "dataset_options", "n_train", "data"):
+        theirs, ours = record.config.get(name), getattr(config, name)
+        if theirs and ours != theirs and not (name == "data" and not ours):
+            raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
     scores = record.arrays()["scores"]
     expected = len(workspace.dataset(config).train_labels)
     if len(scores) != expected:
@@ -137,7 +141,11 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
         published = published.ordered(path.name, images.train_names)
     scores = published.scores
     check_score_labels(path.name, published.labels, images.train_labels.numpy())
-    identity = {"dataset": config.dataset, "scores": digest(scores)}
+    # A digest is of JSON, which has no NaN: the scores that nobody knows are null.
+    identity = {
+        "dataset": config.dataset,
+        "scores": digest([None if np.isnan(one) else one for one in scores.tolist()]),
+    }
     found = workspace.store.find(ESTIMATE, identity)
     return found or workspace.store.save(
         ESTIMATE, identity, result={"n": len(scores), "mean": float(np.nanmean(scores))},

@@ -164,7 +164,7 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
         "parameters": experiment.original.network.size,
         "seconds_unlearn": facts["seconds"],
         "seconds_retrain": retrained.get("seconds"),
-        "seconds_mask": experiment.mask_seconds,
+        "seconds_mask": facts["seconds_mask"],
         "gradient_evaluations": facts["gradient_evaluations"],
         "retrain_gradient_evaluations": retrained.get("gradient_evaluations"),
         "peak_memory_bytes": facts["peak_memory_bytes"],

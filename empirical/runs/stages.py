@@ -22,7 +22,7 @@ from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
 
 TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
-FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs")
+FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Trained:
     Attributes:
         stage_id: identity of the stage.
         network: the trained model on the device.
-        facts: seconds, gradient evaluations, peak memory, epochs, divergence.
+        facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask; None where a stage
+            that was kept does not say.
     """
 
     stage_id: str
@@ -43,13 +44,14 @@ class Trained:
 def trained(
     workspace: Workspace, key: StageKey, *,
     start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True, observe: Observe | None = None,
+    aside: Callable[[], float] = float,
 ) -> Trained:  # fmt: skip
     """Return the stage of a key: from the store, or trained now from `start()` and kept.
 
     One process at a time has a stage in hand; another waits or finds it `Held`, as its workspace says. What `observe`
     sees is kept with the stage; it is no part of its identity, so a stage that was trained unobserved has nothing to
     tell. A stage that was cut short goes on from its checkpoint; one whose weights do not match their hash is trained
-    again.
+    again. `aside` tells, after the training, the seconds of a mask that were no part of it.
     """
     group = workspace.group
     with workspace.claim(key.id):
@@ -57,13 +59,13 @@ def trained(
         found = group.tell(lambda: workspace.store.read_model(key.id))
         if found is not None:
             known, facts = found
-            return Trained(key.id, restore(network, known, key.id), {name: facts[name] for name in FACTS})
+            return Trained(key.id, restore(network, known, key.id), {name: facts.get(name) for name in FACTS})
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
         course = replace(stage(network), group=group)
         log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
-        facts = _facts(log, workspace.device)
+        facts = _facts(log, workspace.device, aside())
         if keep and group.first:
             provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
             workspace.store.save_model(key, save(weights(network)), provenance)
@@ -92,11 +94,11 @@ def restore(network: Network, known: bytes, stage_id: str) -> Network:
     return network
 
 
-def _facts(log: Log, device: torch.device) -> dict[str, Any]:
+def _facts(log: Log, device: torch.device, aside: float) -> dict[str, Any]:
     """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
     on_gpu = device.type == "cuda"
     used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
-    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs)
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, aside)
     return dict(zip(FACTS, values, strict=True))
 
 

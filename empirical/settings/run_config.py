@@ -189,6 +189,8 @@ class RunConfig:
             refuse_cost(field, value, value / 3600, LONGEST_HOURS, unit="hours at a second a pass")
         points = self.landscape_points
         refuse_cost("landscape_points", points, points**2 / 3600, LONGEST_HOURS, unit="hours at a second a point")
+        if points % 2 == 0:
+            raise reject("landscape_points", points, "odd", "its middle is the model itself")
         for field, kind in KINDS.items():
             known(kind, getattr(self, field), field)
         if self.subset_model:

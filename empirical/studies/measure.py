@@ -110,10 +110,10 @@ def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], st
         stages = {
             "pretrain": passes_of(cell.pretrain, cell.pretrain_epochs),
             "retrain": passes_of(cell.retrain_rule, cell.pretrain_epochs),
-            "unlearn": passes_of(cell.rule, cell.epochs),
+            "unlearn": passes_of(cell.rule, cell.pretrain_epochs if cell.method == "retrain" else cell.epochs),
         }
         parents = record.result["parents"]
-        passes = {parents[stage]: count for stage, count in stages.items()}
+        passes = {parents[stage]: count for stage, count in stages.items() if stage in parents}
         if needs_shadows(cell.metrics):
             passes |= {stage: count for (_, stage), count in subset_stages(config_for(cell)).items()}
         found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}

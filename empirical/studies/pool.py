@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,8 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
     Args:
         records: finished runs; those that lack what a metric reads, or a retrained model, are not pooled by it, and
             groups of fewer than four are left out; runs on other forget sets, or measured on other images, are groups
-            of their own.
+            of their own. Of several unlearning seeds of a training seed the first counts: they share the original and
+            the retrained model, which would meet themselves.
         metrics: names of metrics; those that look at one run are ignored.
         store: where the evaluations are kept.
         study: for their provenance.
@@ -35,10 +37,16 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
             rest = {key: value for key, value in record.identity.items() if key not in SEEDS}
             groups[digest([rest, record.result["parents"]["forget_set"], _scope(record)])].append(record)
     pools = [(name, [one for one in group if _has(one, name)]) for group in groups.values() for name in wanted]
-    return [
-        _pooled(name, sorted(pool, key=lambda one: [one.config[seed] for seed in SEEDS]), store, study)
-        for name, pool in pools if len(pool) >= FEWEST
-    ]  # fmt: skip
+    alone = [(name, _one_a_seed(pool)) for name, pool in pools]
+    return [_pooled(name, pool, store, study) for name, pool in alone if len(pool) >= FEWEST]
+
+
+def _one_a_seed(pool: list[Record]) -> list[Record]:
+    """Return one run of each training seed, in their order, that of its lowest unlearning seed."""
+    found: dict[int, Record] = {}
+    for record in sorted(pool, key=lambda one: [one.config[seed] for seed in SEEDS]):
+        found.setdefault(record.config["seed"], record)
+    return list(found.values())
 
 
 def _has(record: Record, name: str) -> bool:
@@ -51,7 +59,8 @@ def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
     parents = [record.result["parents"] for record in group]
     roles = {"original": "pretrain", "retrained": "retrain", "unlearned": "unlearn"}
     stages = {role: sorted(one[stage] for one in parents) for role, stage in roles.items()}
-    settings = _scope(group[0])
+    scope = _scope(group[0])
+    settings: dict[str, Any] = scope | _read(group[0], name)
     key = EvaluationKey(name, metric(name).version, stages, parents[0]["forget_set"], settings=settings, pooled=True)
     found = store.find_evaluation(key)
     if found:
@@ -60,8 +69,15 @@ def _pooled(name: str, group: list[Record], store: Store, study: str) -> Record:
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     labels = {key: value for key, value in group[0].result["labels"].items() if key not in SEEDS}
     numbers = {key: value for key, value in values.items() if key not in arrays}
-    result = {"labels": labels, "runs": [record.run_id for record in group], **settings, **numbers}
+    result = {"labels": labels, "runs": [record.run_id for record in group], **scope, **numbers}
     return store.save_evaluation(key, result=result, arrays=arrays, provenance=collect(study=study))
+
+
+def _read(record: Record, name: str) -> dict[str, Any]:
+    """Return what else a pooled number depends on: how many test images, and how what it reads was measured."""
+    test = {"n_test": count} if (count := record.config.get("n_test", 0)) else {}
+    versions = {need: metric(need).version for need in metric(name).needs if metric(need).version > 1}
+    return test | versions
 
 
 def _scope(record: Record) -> dict[str, str]:

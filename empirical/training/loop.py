@@ -164,9 +164,24 @@ def fit(
                 runner = make_runner(step, engine, graphs, course.preparing)
             _epoch(course, runner)
     course.finish()
+    normalize_alone(network, stage)
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
     return course.log
+
+
+def normalize_alone(network: Network, stage: Stage) -> None:
+    """Give a network that processes have trained together BatchNorm of its own: whoever uses it next may be alone."""
+    layers = network.model.modules() if stage.group.size > 1 else ()
+    for parent in list(layers):
+        for name, layer in parent.named_children():
+            if isinstance(layer, torch.nn.SyncBatchNorm):
+                own = torch.nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum, layer.affine).train(
+                    layer.training
+                )
+                for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                    setattr(own, part, getattr(layer, part))
+                setattr(parent, name, own)
 
 
 @contextmanager

@@ -13,10 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from empirical.exchange.models import export_models, import_model, read_tensors
 from empirical.models.network import predict
+from empirical.runs.evaluations import make_evaluation
+from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
+from empirical.studies.finished import with_data
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 
 Small = Callable[..., RunConfig]
@@ -164,3 +167,15 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkey
         upload(tmp_path, "me/model")
     with pytest.raises(ConfigError, match="OWNER/NAME"):
         upload(tmp_path, "me/my model/x")
+
+
+def test_a_model_from_elsewhere_is_looked_at_anew_on_other_images(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Its id does not say what it is shown: of a part of the images the outputs are others."""
+    save_file(checkpoint(small(), workspace), tmp_path / "theirs.safetensors")
+    import_model(tmp_path / "theirs.safetensors", small(), workspace, name="theirs")
+    _ = run(small(original="theirs", retrain="none"), workspace.store, workspace=workspace)
+    config = with_data([small(original="theirs", retrain="none", n_train=40)], workspace.runtime, workspace.store)[0]
+    part = make_evaluation(Experiment(config, workspace))
+    assert len(part.outputs["original"].train.logits) == len(part.images.train_labels) == 40

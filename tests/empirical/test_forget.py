@@ -10,7 +10,7 @@ import pytest
 
 from empirical.data.forget import choose_forget
 from empirical.data.memorization import agreement, draw_subsets, estimate, filled, reliability, tied_share
-from empirical.runs.imports import import_index, import_scores
+from empirical.runs.imports import import_index, import_scores, memorization_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
@@ -216,3 +216,20 @@ def test_reliability_foretells_how_scores_agree_with_those_of_as_many_other_mode
 
 def test_ties_are_images_with_the_score_of_another() -> None:
     assert tied_share(np.array([0.0, 0.0, 0.5, 1.0, np.nan, np.nan])) == 0.5
+
+
+def test_published_scores_may_lack_some_and_belong_to_one_data_set(
+    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    labels = workspace.dataset(small()).train_labels.numpy()
+    path = score_file(tmp_path / "some.npz", labels)
+    scores = np.linspace(0, 1, len(labels))
+    scores[5] = np.nan
+    np.savez(path, tr_mem=scores, tr_labels=labels)
+    record = import_scores(path, small(), workspace)
+    assert np.isnan(record.arrays()["scores"]).sum() == 1
+    assert run(small(difficulty="high", scores=record.run_id), workspace.store, workspace=workspace).status == "ok"
+    elsewhere = workspace.store.save("memorization", {**record.config, "dataset": "cifar10"}, result={"n": len(labels)},
+                                     arrays=record.arrays())  # fmt: skip
+    with pytest.raises(ConfigError, match=r"must be scores of dataset = .*, not of 'cifar10'"):
+        memorization_scores(small(difficulty="high", scores=elsewhere.run_id), workspace)

@@ -302,3 +302,12 @@ def test_what_a_user_declares_of_a_metric_is_read_from_the_registry(monkeypatch:
     assert list(keys) == ["accuracy", "tow", "mine"]
     assert keys["mine"].version == 3
     assert keys["mine"].needs == (keys["tow"].id,)
+
+
+def test_a_run_without_a_retrained_model_and_one_that_is_retrained_by_several_rules_are_measured_later(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    bare = run(small(retrain="none", metrics=("accuracy",)), store, CPU)
+    legs = run(small(method="retrain", rule="sam-0.1:1, sgd", pretrain_epochs=3, epochs=1), store, CPU)
+    for record in measure_runs([bare, legs], ["hessian"], store, CPU):
+        assert record.result["hessian_top"] is not None

@@ -146,3 +146,16 @@ def test_a_run_without_subset_models_is_refused_before_it_starts(small: Callable
         check_cell(small(metrics=("lira",), difficulty="high", scores="0" * 16))
     with pytest.raises(ConfigError, match="metrics = 'lira': must be left out"):
         check_cell(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
+
+
+def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(
+    small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    """Original and split are the same, and so is what the process remembers of both; the attacker's models are not."""
+    found = {}
+    for count in (4, 6):
+        config = small(subsets=count, subset_epochs=1)
+        found[count] = make_evaluation(Experiment(workspace.identified(config), workspace))
+    few, more = (lira(found[count]) for count in (4, 6))
+    assert few != more
+    assert more == lira(replace(found[6], shared=None))

@@ -1,5 +1,6 @@
 """KLoM and U-LiRA: what many unlearned models are told from many retrained ones by."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -216,3 +217,20 @@ def test_klom_easydub_holds_retrained_models_of_even_seeds_against_those_of_odd_
     margins = odd.margins("retrained", "test")
     even = easydub_divergence(margins[0:40:2], margins[1:40:2])
     assert klom_easydub(odd)["klom_easydub_retrained_test_mean"] == pytest.approx(even.mean())
+
+
+def test_of_several_unlearning_seeds_one_is_pooled_and_other_test_images_are_another_pool(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    """Runs of one training seed share their retrained model: split in halves it would be held against itself."""
+    for seed, again, count in itertools.product(range(4), (1, 0), (60, 30)):
+        (arrays,) = pool(0.0, models=1, seed=seed).arrays
+        name = f"{seed} {again}"
+        kept = store.save_evaluation({"metric": "klom_margins", "of": [name, count]}, result={}, arrays=arrays)
+        parents = {"pretrain": f"a{seed}", "retrain": f"b{seed}", "unlearn": f"c{name}", "forget_set": "d"}
+        config, ids = small(seed=seed, unlearn_seed=again, n_test=count), {"klom_margins": kept.run_id}
+        store.save("unlearn", config, evaluations=ids, result={"parents": parents, "labels": {"rule": "sgd"}})
+    found = pool_runs(store.records("unlearn"), ["klom"], store)
+    assert len({one.run_id for one in found}) == 2
+    for one in found:
+        assert one.config["stages"]["unlearned"] == [f"c{seed} 0" for seed in range(4)]

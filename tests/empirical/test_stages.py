@@ -228,3 +228,13 @@ def test_subset_models_are_those_a_config_names(small: Small) -> None:
     assert (default.model, default.epochs, default.precision) == ("resnet8-narrow", 2, "fp32")
     assert (named.model, named.epochs, named.precision) == ("resnet8-wide", 6, "bf16")
     assert named.training().precision == "bf16"
+
+
+def test_a_run_whose_stage_was_kept_before_it_was_killed_knows_what_its_mask_cost(
+    small: Small, workspace: Workspace
+) -> None:
+    config = small(method="salun")
+    first = run(config, workspace.store, workspace=workspace).result["seconds_mask"]
+    shutil.rmtree(workspace.store.root / "runs")
+    again = run(config, workspace.store, workspace=Workspace(workspace.store, workspace.runtime)).result
+    assert first == again["seconds_mask"] > 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import torch
 
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig
+from empirical.training.loop import normalize_alone
 from empirical.training.together import Group, cut
 from repro.base.errors import ConfigError
 from repro.records.identity import identifying, run_id
 from repro.records.store import Store
-from tests.empirical.together import CASES, EPOCHS, trained
+from tests.empirical.together import CASES, EPOCHS, NETWORKS, trained
 
 ROOT = Path(__file__).parents[2]
 State = dict[str, torch.Tensor]
@@ -134,3 +136,16 @@ def test_torchrun_makes_the_record_of_one_process(tmp_path: Path) -> None:
     assert models[0] == models[1]
     assert len(stores[1].records("unlearn")) == 1
     assert stores[1].records("unlearn")[0].provenance["processes"] == 2
+
+
+def test_a_network_trained_together_may_be_used_by_one_process_alone() -> None:
+    """SyncBatchNorm waits for all processes whenever it trains, also where only the first one measures."""
+    network = NETWORKS["normalized"]()
+    network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
+    before = {name: value.clone() for name, value in network.model.state_dict().items()}
+    assert any(isinstance(one, torch.nn.SyncBatchNorm) for one in network.model.modules())
+    normalize_alone(network, SimpleNamespace(group=SimpleNamespace(size=2)))  # type: ignore[arg-type]
+    assert not any(isinstance(one, torch.nn.SyncBatchNorm) for one in network.model.modules())
+    after = network.model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -125,8 +125,8 @@ BUGS = [
     (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
     (
         EVALUATIONS,
-        '("outputs", stage.stage_id, experiment.config.n_test, part)',
-        '("outputs", stage.stage_id, part)',
+        '("outputs", stage.stage_id, experiment.config.n_test, *',
+        '("outputs", stage.stage_id, *',
         IN_STAGES,
     ),
     (
@@ -299,6 +299,46 @@ BUGS = [
     (MEASURE, "        raise Stopped(report.signal)\n", "        pass\n", f"{IN_KEYS} -k signal"),
     (MEASURE, "if gone and not retrain:", "if gone and retrain:", IN_KEYS),
     (MEASURE, "if store.find_model(stage) is None", "if store.find_model(stage)", IN_KEYS),
+    # what a process remembers, and what is kept, of runs that share something
+    (
+        EVALUATIONS,
+        "settings = (config.fidelity, config.attack_size, *plane, estimate)",
+        "settings = (config.fidelity, config.attack_size, *plane)",
+        "tests/empirical/test_lira.py -k other_shadows_do",
+    ),
+    (
+        EVALUATIONS,
+        "experiment.config.n_test, *_seen(experiment.config), part)",
+        "experiment.config.n_test, part)",
+        "tests/empirical/test_exchange.py -k elsewhere",
+    ),
+    (
+        POOL,
+        'found.setdefault(record.config["seed"], record)',
+        "found.setdefault(record.run_id, record)",
+        f"{IN_POOLED} -k several_unlearning",
+    ),
+    (POOL, "scope | _read(group[0], name)", "scope", f"{IN_POOLED} -k several_unlearning"),
+    (
+        STAGES,
+        "_facts(log, workspace.device, aside())",
+        "_facts(log, workspace.device, 0.0)",
+        f"{IN_STAGES} -k mask_cost",
+    ),
+    (
+        MEASURE,
+        'cell.pretrain_epochs if cell.method == "retrain" else cell.epochs',
+        "cell.epochs",
+        f"{IN_KEYS} -k measured_later",
+    ),
+    (
+        MEASURE,
+        " for stage, count in stages.items() if stage in parents",
+        " for stage, count in stages.items()",
+        f"{IN_KEYS} -k measured_later",
+    ),
+    (IMPORTS, "if theirs and ours != theirs and", "if False and", f"{IN_FORGET} -k lack_some"),
+    (IMPORTS, "None if np.isnan(one) else one", "one", f"{IN_FORGET} -k lack_some"),
     (POOL, " for one in group if _has(one, name)]", " for one in group]", f"{IN_POOLED} -k not_pooled"),
     (POOL, 'return "retrain" in record.result["parents"] and all', "return all", f"{IN_POOLED} -k not_pooled"),
     (POOL, 'SEEDS = ("seed", "unlearn_seed")', 'SEEDS = ("unlearn_seed",)', IN_POOLED),

@@ -17,6 +17,7 @@ IN_FIDELITY, IN_SALIENCY = "tests/empirical/test_fidelity.py -k 'd12 or d24'", "
 IN_FORGET, IN_DATA = "tests/empirical/test_forget.py", "tests/empirical/test_data.py"
 
 BUGS = [
+    ("empirical/training/loop.py", "                setattr(parent, name, own)\n", "", "tests/empirical/test_together.py -k used_by_one"),
     # the recipe
     (STEP, "momentum=recipe.momentum, **shared", "momentum=0.0, **shared", IN_LOOP),
     (STEP, '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0', IN_LOOP),
