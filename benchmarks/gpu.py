@@ -18,11 +18,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from empirical.data.images import load_dataset
 from empirical.settings.run_config import Runtime
+from empirical.studies.cost import Rates
 from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
+from repro.base.ending import Ending
 from repro.base.errors import MissingDataError
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -54,20 +59,22 @@ def shortened(recipe: Recipe, pretrain_epochs: int, subsets: int, subset_epochs:
     return replace(recipe, name=name, title=title, defaults={**recipe.defaults, **smaller}, blocks=SHORT, choose=choose)
 
 
-def measured_rate(store: Store) -> float:
-    """Return the images a second that the last epoch benchmark measured for SGD; 0 where there is none."""
-    found = [one for one in store.records("benchmark") if one.config.get("benchmark") == "epoch"]
-    rows = [row for one in found for row in one.result["rows"] if row["case"].endswith("/sgd")]
-    return rows[0]["images_per_second"] if rows else 0.0
+def measured_rate(store: Store, card: str) -> float:
+    """Return the images a second that the last epoch benchmark on a card measured for ResNet-18 and SGD, else 0."""
+    found = [one for one in store.records("benchmark")
+             if (one.config.get("benchmark"), one.config.get("device")) == ("epoch", card)]  # fmt: skip
+    found.sort(key=lambda one: str(one.provenance.get("finished")))
+    rows = [row for one in found for row in one.result["rows"] if row["case"] == "resnet18/sgd"]
+    return rows[-1]["images_per_second"] if rows else 0.0
 
 
-def fitting(recipe: Recipe, store: Store, runtime: Runtime, *, seconds: float, images: int) -> Recipe:
+def fitting(recipe: Recipe, store: Store, runtime: Runtime, *, card: str, seconds: float, images: int) -> Recipe:
     """Return the longest short study whose passes fit, counting the first candidates of every choice.
 
     Raises:
         MissingDataError: when no epoch benchmark has measured a rate yet.
     """
-    rate = measured_rate(store)
+    rate = measured_rate(store, card)
     if not rate:
         raise MissingDataError("no measured rate: python benchmarks/epoch.py")
     for size in SIZES:
@@ -81,13 +88,16 @@ def fitting(recipe: Recipe, store: Store, runtime: Runtime, *, seconds: float, i
 
 def run_slice(recipe: Recipe, store: Store, runtime: Runtime, seconds: float) -> None:
     """Run a study until the time is up, after saying how long all of it takes."""
-    found = plan(recipe, store, runtime, Finished(readers(store)))
+    finished = Finished(readers(store))
+    found = plan(recipe, store, runtime, finished, Rates.known(store, finished.benchmarks))
     hours = "unknown" if found.unmeasured else f"{found.hours:.1f}"
     print(f"{recipe.name}: {found.passes:.0f} passes, hours: {hours}; now at most {seconds:.0f} s", flush=True)
     report = run_grid(recipe, store, max_seconds=seconds, runtime=runtime)
     print(f"{len(report.done)} computed, {len(report.found)} found, {report.remaining} remaining", flush=True)
+    if report.signal:
+        raise SystemExit(128 + report.signal)
     if report.failed:
-        raise SystemExit("; ".join(report.failed.values()))
+        raise SystemExit(f"{len(report.failed)} runs failed; the first: {next(iter(report.failed.values()))}")
 
 
 def main() -> None:
@@ -99,19 +109,26 @@ def main() -> None:
     parser.add_argument("--data-root", default="", help="folder of the Parquet files (default: REPRO_DATA)")
     parser.add_argument("--tiny", action="store_true", help="the same way on a CPU, in minutes")
     chosen = parser.parse_args()
-    store, device = Store(Path(chosen.store)), "cpu" if chosen.tiny else "cuda"
+    if not (0 < chosen.minutes < 1e6 and 0 < chosen.slice < 1e8):
+        parser.error("--minutes and --slice: must be > 0 and finite")
+    Ending().listen()  # a signal ends at the next checkpoint, and nothing after it starts
+    store, device = Store(Path(chosen.store).absolute()), "cpu" if chosen.tiny else "cuda"
     runtime = Runtime(device=device, data_root=chosen.data_root, engine="graph", study="gpu-short")
+    study = load_recipe(ROOT / "recipes" / "gpu-tinyimagenet100-resnet18.toml")
+    if not chosen.tiny:
+        if not torch.cuda.is_available():
+            parser.error("no CUDA device: `--tiny` walks the same way on a CPU")
+        load_dataset(study.cells()[0], runtime)  # what is missing is said before an hour of benchmarks
     call("-m", "pytest", "-q", "tests/empirical/test_graph.py" if chosen.tiny else "tests/gpu", "-m", "gpu or not gpu")
     only = ["--only", "resnet8/sgd"] if chosen.tiny else []
     for name in ("train_step", "epoch"):
-        call(f"benchmarks/{name}.py", "--device", device, "--store", chosen.store, *only)
-    study = load_recipe(ROOT / "recipes" / "gpu-tinyimagenet100-resnet18.toml")
+        call(f"benchmarks/{name}.py", "--device", device, "--store", str(store.root), *only)
     if chosen.tiny:
         study = replace(study, name="gpu-tiny", defaults=TINY, blocks=SHORT, choose={"values": [0.01, 0.03, 0.1]})
         run_slice(study, store, runtime, chosen.minutes * 60)
         return
-    run_slice(fitting(study, store, runtime, seconds=chosen.minutes * 60, images=50_000), store, runtime,
-              chosen.minutes * 60)  # fmt: skip
+    seconds, card = chosen.minutes * 60, torch.cuda.get_device_name()
+    run_slice(fitting(study, store, runtime, card=card, seconds=seconds, images=50_000), store, runtime, seconds)
     run_slice(study, store, runtime, chosen.slice)
 
 

@@ -11,7 +11,7 @@ from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import Overflowed, measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.imports import memorization_facts
-from empirical.runs.workspace import Workspace, use_threads
+from empirical.runs.workspace import Workspace
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
@@ -63,9 +63,7 @@ def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     store, kind = workspace.store, workspace.runtime.kind
     workspace.group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
-    use_threads(workspace.runtime.threads)
-    if workspace.device.index is not None:
-        torch.cuda.set_device(workspace.device)
+    workspace.take_device()
     with workspace.claim(run_id(kind, config)):
         if done := _finished(config, workspace):
             return done, False

@@ -69,6 +69,12 @@ class Workspace:
             return torch.device("cuda" if gpus else "cpu")
         return torch.device(wanted)
 
+    def take_device(self) -> None:
+        """Give this process its threads and its GPU, before anything trains."""
+        use_threads(self.runtime.threads)
+        if self.device.index is not None:
+            torch.cuda.set_device(self.device)
+
     @property
     def device_name(self) -> str:
         """The device as a person would call it."""

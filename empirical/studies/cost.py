@@ -107,14 +107,15 @@ class Rates:
         return cls(found | _of_stages(store))
 
     def of(self, pace: Pace) -> Rate | None:
-        """Return the rate of a pace: its own, else that of the largest network known, scaled by arithmetic."""
+        """Return the rate of a pace: its own, else a benchmark's, else that of the largest network known, scaled."""
         work = operations(pace)
         if self.given:
             other = self.example is None or (self.example.model, self.example.edge) != (pace.model, pace.edge)
             return Rate(self.given / work, "--images-per-second", "a card", other) if work else None
-        same = [rate for one, rate in self.measured.items() if one[:3] == pace[:3] and one.edge in (0, pace.edge)]
-        if same:
-            return same[-1]
+        alike = [(one, rate) for one, rate in self.measured.items() if one.dataset in ("", pace.dataset)
+                 and one[1:3] == pace[1:3] and one.edge in (0, pace.edge)]  # fmt: skip
+        if alike:  # a card's rate before a processor's, and what was seen on the very data before all
+            return max(alike, key=lambda one: (one[0].dataset == pace.dataset, one[1].device != "cpu"))[1]
         others = [(operations(one), rate) for one, rate in self.measured.items()
                   if operations(one) and (rate.tells or one[1:3] == pace[1:3])]  # fmt: skip
         if not others or not work:

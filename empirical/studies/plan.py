@@ -135,7 +135,9 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)
         trained = done or cell.method == "retrain" or shelf.has(run_name(kind, cell))
-        own = 0.0 if trained else float(passes_of(cell.rule, cell.epochs))
+        # Ascent reads the forget images alone.
+        share = cell.forget_fraction if cell.method == "gradient_ascent" else 1.0
+        own = 0.0 if trained else share * passes_of(cell.rule, cell.epochs)
         if not done:
             first = tuple(run_name(*run) for run in decisions[cell].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND

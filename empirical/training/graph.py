@@ -53,16 +53,17 @@ class CudaGraphs:
 
     def run(self, work: Callable[[], Tensor]) -> Tensor:
         """Do the work on the side stream, in order with everything before and after it."""
-        self.stream.wait_stream(torch.cuda.current_stream())
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             result = work()
-        torch.cuda.current_stream().wait_stream(self.stream)
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
         return result
 
     def capture(self, work: Callable[[], Tensor]) -> Recording:
         """Record the work; recording executes nothing."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        # Other threads may go on: one that pins the images of the next batches asks the driver for memory.
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             result = work()
         return Recording(graph.replay, result)
 

@@ -158,7 +158,8 @@ class Task:
         """Run the command line; the job's exit code is its own."""
         started = time.monotonic()
         code = run_program(self.words)
-        late = time.monotonic() - started >= self.seconds and code == 0
+        # One cell that failed (1, or another of its own) is no reason to leave the rest; bad input is.
+        late = time.monotonic() - started >= self.seconds and code != ConfigError.exit_code and code < 128
         if late or code == 128 + signal.SIGUSR2:
             self._again()
         if code:

@@ -124,7 +124,9 @@ def memorization(
     from empirical.runs.subset_models import SubsetModels
     from empirical.runs.workspace import Workspace
 
-    record = SubsetModels(config, Workspace(Store(store), runtime)).record()
+    workspace = Workspace(Store(store), runtime)
+    workspace.take_device()
+    record = SubsetModels(config, workspace).record()
     emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
     if not json:
         say(f"record: {record.run_id} (arrays: scores, errors, inside, correct)")

@@ -49,7 +49,8 @@ def export(
         kind: pd.DataFrame([row for record in records for row in rows_of(record)]).convert_dtypes()
         for kind, records in found.items()
     }
-    dictionary = [{"table": kind, **meaning(str(column))} for kind, table in tables.items() for column in table.columns]
+    columns = [(kind, str(column)) for kind, table in tables.items() for column in table.columns]
+    dictionary = [{"table": kind, **_meaning(column)} for kind, column in columns]
     readme = to / "README.md"
     if readme.exists() and SIGNED not in readme.read_text(errors="replace"):
         raise reject("to", str(to), "a folder without a README.md of your own", "choose another, or rename the file")
@@ -115,6 +116,15 @@ def _flat(config: Mapping[str, Any]) -> Row:
                 ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
             )
     return found
+
+
+def _meaning(column: str) -> Row:
+    """Return what a column is; of a number that only an installed package knows, whose it is."""
+    try:
+        return meaning(column)
+    except IntegrityError:
+        said = "a number of a metric that another package adds: its documentation says what it means"
+        return {"column": column, "role": "metric", "unit": "", "range": "", "meaning": said}
 
 
 def meaning(column: str) -> Row:

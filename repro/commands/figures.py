@@ -58,7 +58,8 @@ def claims(
     emit(rows if json else [_short(row) for row in rows], as_json=json)
     if write:
         # The page is committed, so it may rest on committed records only.
-        say(f"wrote {write_page(readers(Store(store))[1:], write)}")
+        page = write_page(readers(Store(store))[1:], write)
+        say(f"wrote {page}") if not json else None
 
 
 def _short(row: dict[str, str]) -> dict[str, str]:

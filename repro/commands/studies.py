@@ -57,6 +57,8 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
+    if max_seconds is not None and not 0 < max_seconds < math.inf:
+        raise reject("max_seconds", max_seconds, "> 0, a finite number")
     part = load_recipe(recipe).select(where or []).leave_out(without or [])
     study = dataclasses.replace(part, skip_committed=skip_committed, shard=shard)
     if dry_run:
@@ -69,7 +71,7 @@ def grid(
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
         seconds = min(launch.working_seconds, max_seconds or math.inf)
         words = (*_grid_words(recipe, store, runtime, launch), *own, f"--max-seconds={seconds:g}")
-        _submit(study, Store(store), runtime, launch, words)
+        _submit(study, Store(store), runtime, launch, words, choose_only=choose_only)
         return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
@@ -86,12 +88,14 @@ def _grid_words(recipe: Path, store: Path, runtime: Runtime, launch: Launch) -> 
     """Return the command line of a job: the grid's own, on files that it finds from anywhere."""
     if launch.gpus_per_task:
         runtime = dataclasses.replace(runtime, require_gpu=True)
-    place = recipe.absolute() if recipe.exists() else recipe
+    place = recipe.absolute() if recipe.is_file() else recipe
     return ("empirical", "grid", str(place), f"--store={store.absolute()}", *words_of(runtime))
 
 
-def _submit(study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...]) -> None:
-    """Submit what a study lacks: first the runs that choose, when they have ended its cells."""
+def _submit(
+    study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...], *, choose_only: bool
+) -> None:
+    """Submit what a study lacks: first the runs that choose, when they have ended its cells, if these are wanted."""
     from empirical.settings.run_config import KIND
     from empirical.studies.finished import Finished
     from empirical.studies.plan import plan
@@ -100,11 +104,12 @@ def _submit(study: Any, store: Store, runtime: Runtime, launch: Launch, words: t
     cells = missing.count(KIND)
     choosing = len(missing) - cells
     waves = [Wave(f"{choosing} runs that choose", (*words, "--choose-only"), min(launch.tasks, choosing))]
-    waves += [Wave(f"{cells} cells of {study.name}", words, min(launch.tasks, cells))]
-    if missing:
+    waves += [Wave(f"{cells} cells of {study.name}", words, 0 if choose_only else min(launch.tasks, cells))]
+    if any(wave.jobs for wave in waves):
         submit(launch, study.name, store.root, [wave for wave in waves if wave.jobs])
     else:
-        say(f"nothing to submit: every cell of {study.name} is there")
+        what = "choice" if choose_only else "cell"
+        say(f"nothing to submit: every {what} of {study.name} is there")
 
 
 @app.command()

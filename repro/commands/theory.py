@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from repro.base.errors import ConfigError
 from repro.base.settings import choose
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.records.pack import readers
@@ -44,6 +45,10 @@ def theory(
 ) -> None:  # fmt: skip
     """Run pretraining {SGD, SAM} x unlearning {SGD, SAM} and print test and forget error side by side."""
     if context.invoked_subcommand is not None:
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        if misplaced := next((name for name, source in sources.items() if source and source.name == "COMMANDLINE"), ""):
+            option, behind = f"--{misplaced.replace('_', '-')}", context.invoked_subcommand
+            raise ConfigError(f"{option}: must stand behind `{behind}`, as in `repro theory {behind} {option} ...`")
         return
     config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
     records = _study(config, Store(store))

@@ -215,8 +215,11 @@ class Store:
         """Return the id of an imported model by its name or id; an empty text where there is none."""
         if not name or self.find_model(name) is not None:
             return name
-        named = (one.name for one in self.models() if json.loads((one / FACTS).read_text()).get("name") == name)
-        return next(named, "")
+        for folder in self.models():
+            with suppress(OSError, ValueError, AttributeError):  # what is damaged is `verify`'s to name
+                if json.loads((folder / FACTS).read_text()).get("name") == name:
+                    return folder.name
+        return ""
 
     def set_aside(self, folder: Path, reason: str) -> None:
         """Name a damaged folder and move it to `damaged/`; one that cannot be moved is named only."""

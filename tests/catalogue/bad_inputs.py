@@ -96,6 +96,14 @@ COMMAND_LINES = [
     bad("CLI", "an output folder that is a file", "figures fig-tow --out file", 2, "file", files={"file": "x"}),
     bad("CLI", "a page that is a folder", "claims --write folder", 2, "folder", files={"folder/x": ""}),
     bad("CLI", "an unknown claim", "theory claims theorem-9.9", 2, "must be one of"),
+    bad(
+        "CLI", "options of a sweep before its name", "theory --d 5000 sweep drive", 2, "--d: must stand behind `sweep`"
+    ),
+    bad(
+        "CLI", "JSON asked for before the subcommand", "theory --json predict", 2, "--json: must stand behind `predict`"
+    ),
+    bad("CLI", "a landscape without a middle", f"{RUN} --landscape-points 10", 2, "landscape_points = 10: must be odd"),
+    bad("CLI", "jobs of no time", "empirical grid digits --executor slurm --max-seconds 0", 2, "max_seconds"),
     bad("CLI", "claims of a single seed", "theory claims --seeds 1", 2, "seeds"),
     bad("CLI", "claims of 10^12 seeds", "theory claims --seeds 1000000000000", 2, "would take"),
     bad("CLI", "an unknown sweep", "theory sweep fase", 2, "did you mean 'phase'"),

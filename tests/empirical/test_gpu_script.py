@@ -26,10 +26,14 @@ def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
 
     store = Store(tmp_path)
     with pytest.raises(MissingDataError, match=r"benchmarks/epoch\.py"):
-        gpu.fitting(load_recipe(RECIPE), store, Runtime(), seconds=1800.0, images=50_000)
-    rows = [{"case": "resnet18/sgd", "images_per_second": rate}]
-    store.save("benchmark", {"benchmark": "epoch"}, result={"rows": rows})
-    short = gpu.fitting(load_recipe(RECIPE), store, Runtime(), seconds=1800.0, images=50_000)
+        gpu.fitting(load_recipe(RECIPE), store, Runtime(), card="H100", seconds=1800.0, images=50_000)
+    # Another card, a processor and another network say nothing.
+    others = (("cpu", "resnet18/sgd", 2e9), ("H100", "resnet50/sgd", 3e9))
+    for card, case, speed in (("H100", "resnet18/sgd", rate), *others):
+        rows = [{"case": case, "images_per_second": speed}]
+        config = {"benchmark": "epoch", "device": card, "cases": [case]}
+        store.save("benchmark", config, result={"rows": rows})
+    short = gpu.fitting(load_recipe(RECIPE), store, Runtime(), card="H100", seconds=1800.0, images=50_000)
     assert short.defaults["pretrain_epochs"] == epochs
     assert {cell.method for cell in short.cells()} == {"neggrad"}
     assert {cell.seed for cell in short.cells()} == {0}

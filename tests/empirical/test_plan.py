@@ -89,6 +89,29 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
     assert stated.per_second == pytest.approx(25), "four times the pixels"
 
 
+def test_a_rate_of_the_network_itself_counts_before_that_of_a_larger_one(store: Store) -> None:
+    rows = [{"case": f"{model}/sgd", "images_per_second": rate, "precision": "bf16"}
+            for model, rate in (("resnet18", 20_000.0), ("resnet50", 9000.0))]  # fmt: skip
+    for device, of in (("a card", rows), ("cpu", [rows[0] | {"images_per_second": 1.0}])):
+        store.save("benchmark", {"benchmark": "epoch", "device": device}, result={"rows": of})
+    known = Rates.known(store, store.records("benchmark"))
+    found = known.of(Pace("cifar10", "resnet18", "bf16", 32))
+    assert found is not None
+    assert (found.per_second, found.device, found.scaled) == (20_000.0, "a card", False)
+    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet18", precision="bf16"))
+    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 70, "device": "cpu"})
+    assert Rates.known(store, store.records("benchmark")).of(Pace("cifar10", "resnet18", "bf16", 32)) == Rate(
+        7.0, "a finished stage", "cpu", False
+    )
+
+
+def test_ascent_takes_the_passes_of_the_forget_images_alone(store: Store) -> None:
+    cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 2, "forget_fraction": 0.1, "rule": "sam-0.1"}
+    recipe = Recipe("ascent", defaults=cells, blocks=({"method": ["finetune", "gradient_ascent"]},))
+    found = plan(recipe, store, Runtime(device="cpu"), Finished([store]))
+    assert [work.passes for work in found.work.values() if work.kind == "unlearn"] == pytest.approx([4.0, 0.4])
+
+
 def test_a_cards_rate_is_scaled_before_a_processors_however_large_the_network_there(store: Store) -> None:
     key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet50", precision="fp32"))
     store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 90, "device": "cpu"})

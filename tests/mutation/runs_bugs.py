@@ -585,7 +585,22 @@ BUGS = [
     ),
     (GRID, "    if len(records) == len(cells):\n", "    if records:\n", IN_GRID),
     # jobs of a cluster, and where a study stands
-    (CLUSTER, "and code == 0\n", "\n", IN_CLUSTER),
+    (CLUSTER, "and code != ConfigError.exit_code and code < 128", "", IN_CLUSTER),
+    (CLUSTER, "and code != ConfigError.exit_code and code < 128", "and code == 0", IN_CLUSTER),
+    (STUDIES, "words, 0 if choose_only else min(", "words, min(", f"{IN_CLUSTER} -k choose"),
+    (
+        PLAN,
+        'cell.forget_fraction if cell.method == "gradient_ascent" else 1.0',
+        "1.0",
+        "tests/empirical/test_plan.py -k ascent",
+    ),
+    (
+        "empirical/studies/cost.py",
+        'one[0].dataset == pace.dataset, one[1].device != "cpu"',
+        'one[1].device != "cpu",',
+        "tests/empirical/test_plan.py -k rate",
+    ),
+    ("repro/commands/export.py", "**_meaning(column)", "**meaning(column)", "tests/repro/test_export.py -k package"),
     (CLUSTER, "return int(end.code or 0)", "return 0", IN_CLUSTER),
     (CLUSTER, "late or code == 128 + signal.SIGUSR2", "late", IN_CLUSTER),
     (CLUSTER, 'f"{array}_{number}" if array else', "", IN_CLUSTER),

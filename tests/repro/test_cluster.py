@@ -114,6 +114,22 @@ def test_a_grid_is_two_waves_of_its_own_command_line(tmp_path: Path, waves: list
     assert rest | {f"--store={tmp_path / 's'}"} == set(cells.words[3:])
 
 
+def test_only_the_runs_that_choose_are_submitted_where_nothing_else_is_asked_for(
+    tmp_path: Path, waves: list[Wave], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study.toml").write_text(RECIPE)
+    (tmp_path / "digits").mkdir()  # a folder is no recipe: the shipped one of that name is meant
+    monkeypatch.chdir(tmp_path)
+    away = ["--store", str(tmp_path / "s"), "--executor", "slurm"]
+    line = ["empirical", "grid", str(tmp_path / "study.toml"), *away, "--choose-only"]
+    assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
+    assert waves[0].jobs
+    assert "--choose-only" in waves[0].words
+    assert not any(wave.jobs for wave in waves[1:])
+    assert cli.run(lambda: cli.app(["empirical", "grid", "digits", *away], standalone_mode=False)) == 0
+    assert waves[-1].words[2] == "digits"
+
+
 def test_what_a_user_limits_holds_for_jobs_too(tmp_path: Path, waves: list[Wave]) -> None:
     (tmp_path / "study.toml").write_text(RECIPE)
     line = ["empirical", "grid", str(tmp_path / "study.toml"), "--store", str(tmp_path / "s"), "--executor", "slurm"]
@@ -160,7 +176,8 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("code", "seconds", "again"),
-    [(0, 1e9, False), (0, 0, True), (128 + signal.SIGUSR2, 1e9, True), (128 + signal.SIGTERM, 0, False), (1, 0, False)],
+    [(0, 1e9, False), (0, 0, True), (128 + signal.SIGUSR2, 1e9, True), (128 + signal.SIGTERM, 0, False),
+     (1, 0, True), (4, 0, True), (1, 1e9, False), (2, 0, False)],
 )  # fmt: skip
 def test_a_job_queues_itself_again_when_its_time_ended_it_and_for_no_other_reason(
     code: int, seconds: float, again: bool, queue: Path, monkeypatch: pytest.MonkeyPatch

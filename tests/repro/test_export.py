@@ -82,6 +82,14 @@ def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store,
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["README.md"]
 
 
+def test_a_number_of_an_installed_package_is_exported_though_nobody_here_knows_it(store: Store, tmp_path: Path) -> None:
+    store.save("unlearn", {"seed": 0}, result={"tow": 0.5, "zorp": 2.0}, provenance={"study": "mine"})
+    export("mine", tmp_path / "out", store.root)
+    said = pd.read_csv(tmp_path / "out" / "dictionary.csv").set_index("column")
+    assert "another package" in said.loc["zorp", "meaning"]
+    assert said.loc["tow", "range"] == "[0, 1]"
+
+
 def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: list[Record]) -> None:
     with pytest.raises(MissingDataError, match="did you mean 'digits'"):
         study_records(committed, "digit")
