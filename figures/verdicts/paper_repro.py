@@ -28,7 +28,7 @@ TITLE = (
 SENTENCES = {
     HOLDS: "holds in every cell that was run.",
     REGIME: "holds in part of the cells or on average and is contradicted in none; no more may be concluded.",
-    MIXED: "holds in places, named here, and is contradicted in others: neither it nor its opposite may be concluded.",
+    MIXED: "holds in places and is contradicted in others: neither it nor its opposite may be concluded.",
     CONTRADICTED: "is contradicted where anything could be told, and may not be concluded.",
     UNDECIDED: "cannot be told from these runs: neither it nor its opposite may be concluded.",
     REPORTED: "is reported, not judged.",
