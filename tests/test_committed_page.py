@@ -44,8 +44,8 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     holds, _, fails = found["Finding 1a"].regime.partition(". fails: ")
     assert fails == "SCRUB by asam-1.0 after sgd on high"
     held = holds.removeprefix("holds: ").split("; ")
-    assert {cell.rpartition(" on ")[2] for cell in held} == {"high", "on average"}
-    by = {tuple(cell.partition(" after ")[0].split(" by ")) for cell in held if cell != "on average"}
+    assert {cell.rpartition(" on ")[2] for cell in held} == {"high"}
+    by = {tuple(cell.partition(" after ")[0].split(" by ")) for cell in held}
     assert by == {
         ("NegGrad", "sam-0.1"),
         ("NegGrad", "asam-1.0"),
@@ -68,6 +68,11 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     assert f"minus that of SGD {equal[1]}, Ask 4" in said[1]
     assert "[-" in equal[1]
     assert ", +" in equal[1]
+    drawn = found["Ask 9b"]
+    assert drawn.regime == "holds: NegGrad by asam-1.0 after sgd on high; on average"
+    gain = re.search(r" to (\S+ \[.*?\]) \(3 draws", drawn.number)  # of the two cells the larger one is that on high
+    assert gain
+    assert f"NegGrad by ASAM gains {gain[1]} (Ask 9b: {drawn.verdict})" in said[1]
     for rule in ("sgd", "sam"):
         [cell] = [cell for cell in records.of("theory") if cell.config["signal_strength"] == 0.5
                   and cell.config["pretrain"] == cell.config["unlearn"] == rule]  # fmt: skip
