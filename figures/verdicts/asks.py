@@ -55,9 +55,9 @@ def cost_of_sharpness(records: Records) -> Finding:
     Where SGD was also run for twice the epochs, which take as many gradients as SAM's, ToW is compared with that too.
     """
     runs, table, _ = main_study(records)
-    table = table[table["status"] == "ok"]  # a run that diverged was cut short
-    if "seconds_unlearn" not in table or table.empty:
+    if "seconds_unlearn" not in table:
         return Finding()
+    table = table[table["status"] == "ok"]  # a run that diverged was cut short
     # Sharp MinMax and SalUn pay for their mask as well.
     mask = table["seconds_mask"].fillna(0.0) if "seconds_mask" in table else 0.0
     logs = table.assign(logarithm=np.log((table["seconds_unlearn"] + mask).astype(float)))

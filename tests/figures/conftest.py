@@ -59,7 +59,9 @@ def save_network(
 ) -> Record:  # fmt: skip
     config = network_config(**settings)
     names = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "epochs")
-    labels = {name: config[name] for name in (*names, *({"mask_fraction", "switches", "lr"} & set(config)))}
+    labels = {
+        name: config[name] for name in (*names, *({"mask_fraction", "switches", "lr", "forget_seed"} & set(config)))
+    }
     levels = {"": 0.8, "retrained_": 0.7, "original_": 0.9}
     # Models retrained with another seed differ by 0.01 a seed on each of the three sets; that is the noise floor.
     accuracies = {f"{role}{name}_accuracy": level + 0.01 * config["seed"] * (role == "retrained_")
@@ -113,13 +115,15 @@ RUN_METRICS = [
 
 
 def save_sweeps(store: Store) -> None:
-    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value."""
+    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value, and three forget draws."""
     for rule, value, seed in itertools.product(("sgd", "sam-0.1"), (0.3, 0.6, 0.8), range(2)):
         tow = value if rule == "sgd" else value + 0.25
         save_network(store, tow, rule=rule, alpha=value, seed=seed, difficulty="random", model="swept")
     for switches, value, seed in itertools.product(("", "mask_polarity=low"), (0.1, 0.3, 0.5), range(2)):
         save_network(store, value, rule="minmax-sam-0.1", mask_fraction=value, switches=switches, seed=seed,
                      difficulty="random", model="masked")  # fmt: skip
+    for rule, forget_seed in itertools.product(("sgd", "sam-0.1"), range(3)):
+        save_network(store, TOW[rule] + 0.1 * forget_seed, rule=rule, forget_seed=forget_seed, model="drawn")
 
 
 def save_klom(store: Store) -> None:
