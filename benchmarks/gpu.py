@@ -27,8 +27,9 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
-from repro.base.ending import Ending
-from repro.base.errors import MissingDataError
+from repro.base.ending import Ending, Stopped
+from repro.base.errors import MissingDataError, ReproError
+from repro.commands.cli import run
 from repro.records.pack import readers
 from repro.records.store import Store
 
@@ -95,9 +96,9 @@ def run_slice(recipe: Recipe, store: Store, runtime: Runtime, seconds: float) ->
     report = run_grid(recipe, store, max_seconds=seconds, runtime=runtime)
     print(f"{len(report.done)} computed, {len(report.found)} found, {report.remaining} remaining", flush=True)
     if report.signal:
-        raise SystemExit(128 + report.signal)
+        raise Stopped(report.signal)
     if report.failed:
-        raise SystemExit(f"{len(report.failed)} runs failed; the first: {next(iter(report.failed.values()))}")
+        raise ReproError(f"{len(report.failed)} runs failed; the first: {next(iter(report.failed.values()))}")
 
 
 def main() -> None:
@@ -133,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -32,9 +32,9 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
     if record.kind != ESTIMATE:
         remedy = "`repro empirical import-scores FILE` prints the id of some"
         raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
-    for name in ("dataset", "dataset_options", "n_train", "data"):
+    for name in ("dataset", "dataset_options", "n_train", *(["data"] if config.data else [])):
         theirs, ours = record.config.get(name), getattr(config, name)
-        if theirs and ours != theirs and not (name == "data" and not ours):
+        if theirs and ours != theirs:
             raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
     scores = record.arrays()["scores"]
     expected = len(workspace.dataset(config).train_labels)

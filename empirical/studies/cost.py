@@ -103,7 +103,8 @@ class Rates:
         """
         if per_second and example is not None:
             return cls(given=per_second * operations(example), example=example)
-        found = {pace: rate for record in benchmarks for pace, rate in _of_benchmark(record)}
+        ordered = sorted(benchmarks, key=lambda one: one.config.get("device") != "cpu")  # a card's rate stands
+        found = {pace: rate for record in ordered for pace, rate in _of_benchmark(record)}
         return cls(found | _of_stages(store))
 
     def of(self, pace: Pace) -> Rate | None:
@@ -112,10 +113,10 @@ class Rates:
         if self.given:
             other = self.example is None or (self.example.model, self.example.edge) != (pace.model, pace.edge)
             return Rate(self.given / work, "--images-per-second", "a card", other) if work else None
-        alike = [(one, rate) for one, rate in self.measured.items() if one.dataset in ("", pace.dataset)
-                 and one[1:3] == pace[1:3] and one.edge in (0, pace.edge)]  # fmt: skip
-        if alike:  # a card's rate before a processor's, and what was seen on the very data before all
-            return max(alike, key=lambda one: (one[0].dataset == pace.dataset, one[1].device != "cpu"))[1]
+        same = [rate for one, rate in self.measured.items() if one.dataset in ("", pace.dataset)
+                and one[1:3] == pace[1:3] and one.edge in (0, pace.edge)]  # fmt: skip
+        if same:
+            return same[-1]  # stages stand behind benchmarks
         others = [(operations(one), rate) for one, rate in self.measured.items()
                   if operations(one) and (rate.tells or one[1:3] == pace[1:3])]  # fmt: skip
         if not others or not work:

@@ -1,7 +1,6 @@
 """The run of a study: choose what its recipe leaves open, then compute the missing cells, resumable at any time."""
 
 import itertools
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from empirical.studies.finished import Finished, with_data
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import Watch
-from repro.base.settings import reject
+from repro.base.settings import check_limit
 from repro.records.pack import readers
 from repro.records.provenance import collect
 from repro.records.store import Store
@@ -44,8 +43,7 @@ def run_grid(
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
     """
-    if max_seconds is not None and not 0 < max_seconds < math.inf:
-        raise reject("max_seconds", max_seconds, "> 0, a finite number")
+    check_limit(max_seconds)
     for cell in recipe.cells():
         check_cell(cell)
     store.ensure_writable()

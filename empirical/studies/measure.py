@@ -11,7 +11,7 @@ from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.executors import run_groups
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_cells, passes_of, subset_stages
+from empirical.studies.plan import finished_cells, own_passes, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.ending import Stopped
@@ -110,7 +110,7 @@ def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], st
         stages = {
             "pretrain": passes_of(cell.pretrain, cell.pretrain_epochs),
             "retrain": passes_of(cell.retrain_rule, cell.pretrain_epochs),
-            "unlearn": passes_of(cell.rule, cell.pretrain_epochs if cell.method == "retrain" else cell.epochs),
+            "unlearn": own_passes(cell),
         }
         parents = record.result["parents"]
         passes = {parents[stage]: count for stage, count in stages.items() if stage in parents}

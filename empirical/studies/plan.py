@@ -135,9 +135,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)
         trained = done or cell.method == "retrain" or shelf.has(run_name(kind, cell))
-        # Ascent reads the forget images alone.
-        share = cell.forget_fraction if cell.method == "gradient_ascent" else 1.0
-        own = 0.0 if trained else share * passes_of(cell.rule, cell.epochs)
+        own = 0.0 if trained else own_passes(cell)
         if not done:
             first = tuple(run_name(*run) for run in decisions[cell].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND
@@ -267,6 +265,15 @@ def cost_of(label: str) -> int:
     """Return the gradient evaluations a step of a rule takes, in passes over its batch."""
     spec = parse_rule(label)
     return cost_of(spec.inner) if spec.inner else 1 if spec.name == "sgd" else 2
+
+
+def own_passes(cell: RunConfig) -> float:
+    """Return the passes over the training images of a run's own stage: retraining, or an unlearning.
+
+    Gradient ascent reads the forget images alone.
+    """
+    share = cell.forget_fraction if cell.method == "gradient_ascent" else 1.0
+    return share * passes_of(cell.rule, cell.pretrain_epochs if cell.method == "retrain" else cell.epochs)
 
 
 def passes_of(label: str, epochs: int) -> int:

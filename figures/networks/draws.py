@@ -37,7 +37,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def _summaries(table: Table) -> Table:
     """Return each model's mean on each draw (`varied` is ""), over draws and over training seeds, as `summarize`."""
-    shared, main = table[table["shared"].astype(bool)], table[table[DRAW] == fullest_draw(table)]
+    shared, main = table[table["shared"]], table[table[DRAW] == fullest_draw(table)]
     draws = _lines(shared.assign(seed=shared[DRAW]), over_draws(table))
     seeds = _lines(main, over_seeds(table))
     parts = [summarize(draws, [*ROW, DRAW]).assign(varied=""), summarize(draws, ROW).assign(varied="draw"),

@@ -7,7 +7,6 @@ subset models of its own, other scores and other images.
 from figures.tables.cells import CASE, in_table, sweeps, swept_table, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table
-from figures.tables.names import family
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records
 from repro.records.record import Record
@@ -40,19 +39,15 @@ def over_draws(table: Table) -> Table:
     Returns:
         Columns as `figures.tables.pairs.rule_differences`, `seed` being that of the draw.
     """
-    found = _differences(table[table["shared"].astype(bool)])
+    found = rule_differences(table[table["shared"]], "tow")
     return found.assign(seed=found[DRAW])
 
 
 def over_seeds(table: Table) -> Table:
     """Return the same differences by training seed, on the draw that has most of them."""
-    return _differences(table[table[DRAW] == fullest_draw(table)])
+    return rule_differences(table[table[DRAW] == fullest_draw(table)], "tow")
 
 
 def fullest_draw(table: Table) -> int:
     """Return the draw with most training seeds."""
     return int(table.groupby(DRAW)["seed"].nunique().idxmax())
-
-
-def _differences(table: Table) -> Table:
-    return rule_differences(table, "tow", rules=sorted({family(rule) for rule in table["rule"]} - {"sgd"}))

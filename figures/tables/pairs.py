@@ -22,7 +22,7 @@ def cell_name(row: Any) -> str:
     return f"{method_label(row.method)} by {row.rule} after {row.pretrain} on {row.difficulty}"
 
 
-def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
+def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), against: str = "sgd") -> Table:
     """Return `metric` under each rule minus `metric` under `against`, one row a shared cell and seed.
 
     Where the table has the noise floor of the metric, a row carries it as `floor`.
@@ -30,7 +30,7 @@ def rule_differences(table: Table, metric: str, *, rules: Sequence[str], against
     Args:
         table: rows of `figures.tables.cells.unlearn_table`.
         metric: the number compared.
-        rules: families such as "sam" and "asam".
+        rules: families such as "sam" and "asam"; none named takes every other one.
         against: the family subtracted.
     """
     return _differences(table, metric, "rule", rules, against)
@@ -51,7 +51,7 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     table = table.assign(**{metric: counted(table, metric)})
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
-    rows = table[families.isin(rules)]
+    rows = table[families.isin(rules or {*families} - {against, ""})]
     rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
     rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)

@@ -61,8 +61,7 @@ def cost_of_sharpness(records: Records) -> Finding:
     # Sharp MinMax and SalUn pay for their mask as well.
     mask = table["seconds_mask"].fillna(0.0) if "seconds_mask" in table else 0.0
     logs = table.assign(logarithm=np.log((table["seconds_unlearn"] + mask).astype(float)))
-    rules = sorted({family(rule) for rule in table["rule"]} - {"sgd", ""})
-    ratios = by_cell(rule_differences(logs, "logarithm", rules=rules), ["rule"])
+    ratios = by_cell(rule_differences(logs, "logarithm"), ["rule"])
     if ratios.empty:
         return Finding()
     ratios = ratios.assign(**{name: np.exp(ratios[name].astype(float)) for name in ("mean", "low", "high")})
@@ -226,7 +225,7 @@ def another_draw(records: Records) -> Finding:
     draws, seeds = over_draws(table), over_seeds(table)
     finding = from_differences(draws, CLAIMED, cell_name, what="ToW minus that of SGD, over draws", runs=runs)
     spread = {name: pooled_deviation(by_cell(found, CLAIMED)) for name, found in (("draws", draws), ("seeds", seeds))}
-    averaged = table[table["shared"].astype(bool)].groupby([*CLAIMED, DRAW])["seed"].nunique().max()
+    averaged = table[table["shared"]].groupby([*CLAIMED, DRAW])["seed"].nunique().max()
     alone = spread["draws"][0] ** 2 - spread["seeds"][0] ** 2 / averaged
     parts = [
         finding.number.replace("seeds", "draws"),  # what stands for a training seed there is a draw

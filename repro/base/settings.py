@@ -36,6 +36,16 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
+def check_limit(seconds: float | None) -> None:
+    """Refuse a time limit that is none; None is no limit.
+
+    Raises:
+        ConfigError: when it is not > 0 and finite.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise reject("max_seconds", seconds, "> 0, a finite number")
+
+
 def reject(field: str, value: Any, allowed: str, remedy: str = "") -> ConfigError:
     """Build the one-line error for a bad value: field, value, allowed range and, if given, the remedy."""
     shown = repr(value)

@@ -59,7 +59,8 @@ def claims(
     if write:
         # The page is committed, so it may rest on committed records only.
         page = write_page(readers(Store(store))[1:], write)
-        say(f"wrote {page}") if not json else None
+        if not json:
+            say(f"wrote {page}")
 
 
 def _short(row: dict[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from empirical.settings.run_config import Runtime
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError, ReproError
-from repro.base.settings import reject
+from repro.base.settings import check_limit, reject
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.records.pack import readers
@@ -57,8 +57,7 @@ def grid(
     """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
-    if max_seconds is not None and not 0 < max_seconds < math.inf:
-        raise reject("max_seconds", max_seconds, "> 0, a finite number")
+    check_limit(max_seconds)
     part = load_recipe(recipe).select(where or []).leave_out(without or [])
     study = dataclasses.replace(part, skip_committed=skip_committed, shard=shard)
     if dry_run:
