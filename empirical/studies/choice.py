@@ -65,7 +65,8 @@ class Choice:
     ToW needs the retrained model, which unlearning in earnest has not: the choice shows each method at its best. It is
     made for every forget set and pretraining rule, because the rate that forgets a hard set destroys what the model
     knows of an easy one. A winner at an end of the grid is no maximum: the grid grows there until another value wins,
-    or the winner is the original model within the noise of retraining, or `furthest` values were added.
+    or the winner is the original model within the noise of retraining, or `furthest` values were added. Nor is one that
+    does worse than the original model by more than that noise, as ever smaller values must not: the grid grows down.
 
     A sweep may take one value for all of its points, so that nothing else changes along it: `at` holds the settings of
     the runs that choose where they are not the cell's own, such as `at = { alpha = 0.9 }`.
@@ -185,14 +186,15 @@ class Choice:
         if not set(self.values) <= set(tried):
             return sorted(set(self.values)), ""
         best = winner({value: curve[value] for value in tried})
-        place, idle = self.grid.index(best), within(curve[best], untouched, floor)
+        place, bottom = self.grid.index(best), self.grid.index(tried[0])
+        idle, harmful = within(curve[best], untouched, floor), below(curve[best], untouched, floor)
         lowest, highest = best == tried[0], best == tried[-1]
-        more = [self.grid[place - 1]] if lowest and not idle and place > 0 else []
+        more = self.grid[:bottom][-1:] if harmful or (lowest and not idle) else []
         more += self.grid[place + 1 : place + 2] if highest else []
         if self.finer and not more:
             sides = [side for side, end in ((-1, lowest), (1, highest)) if not end]
             more += [halfway for side in sides if (halfway := self._halfway(best, self.grid[place + side]))]
-        at_end = (lowest or highest) and winner(curve) == best
+        at_end = harmful or ((lowest or highest) and winner(curve) == best)
         end = INTERIOR if not at_end else NOTHING if lowest and idle else EDGE
         return [value for value in more if value not in curve], end
 
@@ -246,6 +248,11 @@ def winner(curve: Mapping[Value, float | None]) -> Value:
 def within(tow: float | None, untouched: float | None, floor: float | None) -> bool:
     """Return whether a ToW lies within the noise floor of doing nothing, as far as all three are known."""
     return tow is not None and untouched is not None and floor is not None and abs(tow - untouched) <= floor
+
+
+def below(tow: float | None, untouched: float | None, floor: float | None) -> bool:
+    """Return whether a ToW is worse than doing nothing by more than the noise floor, as far as all three are known."""
+    return tow is not None and untouched is not None and floor is not None and tow < untouched - floor
 
 
 def edges(decisions: Iterable[Decision]) -> list[str]:

@@ -37,6 +37,8 @@ STEPS = {
     "another batch order": lambda run: run.config.get("unlearn_seed", 0) > 0,
     "the theory's network": lambda run: label(run, "model") == "patch-cnn" and not course_of(run),
 }
+# What no step changes, by the labels of a run and of a twin: settings of the objective and of the data.
+SHARED = ("alpha", "n", "side", "patches", "sigma_p", "labels", "noise_patches")
 ORDER = ["the theory's network", "another batch order", "momentum 0.9", "weight decay 0.01", "mean of the patches",
          "bias", "trained second layer", "three layers", "CIFAR images as noise", "narrow ResNet"]  # fmt: skip
 COLUMNS = ["step", "pretrain", "unlearn", "signal_strength", "seed", "run_id",
@@ -53,7 +55,8 @@ def ladder_runs(records: Records) -> list[tuple[Record, Record]]:
 def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
     """Return the places of runs without a twin, each with a run of the theory's network there but for seed and draw.
 
-    A place is (signal strength, draw, training seed, rule of pretraining, rule of unlearning).
+    A place is (signal strength, draw, training seed, rule of pretraining, rule of unlearning, alpha and the data's
+    settings that no step changes).
     """
     known = {_place(one) for one in records.of("twin")}
     models = {(place[0], *place[3:]): run for run, _ in pairs(records) if not course_of(run)
@@ -63,9 +66,10 @@ def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
 
 
 def _place(record: Record) -> tuple[Any, ...]:
-    """Return what a run and its twin share: signal strength, draw, training seed and the rules."""
+    """Return what a run and its twin share: signal strength, draw, training seed, rules, alpha and the data's shape."""
     numbers = strength_of(record), int(str(label(record, "draw") or 0)), label(record, "seed")
-    return (*numbers, family(label(record, "pretrain")), family(label(record, "rule")))
+    shared = tuple(label(record, name) for name in SHARED)
+    return (*numbers, family(label(record, "pretrain")), family(label(record, "rule")), shared)
 
 
 def step_of(run: Record) -> str:
@@ -84,7 +88,7 @@ def ladder_table(found: list[tuple[Record, Record]]) -> Table:
         seen = moments(run)
         there = [epoch for epoch in epochs if epoch in seen]
         own = {name: np.array([1.0 - seen[epoch][name] for epoch in there]) for name in ("test", "forget")}
-        strength, _, seed, pretrain, unlearn = _place(run)
+        strength, _, seed, pretrain, unlearn, _ = _place(run)
         head = {"step": step_of(run), "pretrain": pretrain, "unlearn": unlearn, "signal_strength": strength}
         numbers = {
             "before": 1.0 - float(run.result["original_test_accuracy"]),

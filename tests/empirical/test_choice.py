@@ -83,6 +83,22 @@ def test_a_lowest_value_that_is_no_better_than_doing_nothing_ends_the_search() -
     assert search(Choice(values=(1, 2), finer=True), peak(2.1), untouched=0.5, floor=0.1).endswith("2 interior")
 
 
+def test_a_winner_that_is_worse_than_doing_nothing_sends_the_search_to_smaller_values() -> None:
+    def collapse(value: float) -> float:  # all of the first grid is far past the peak, where a bump of noise would win
+        return 0.9 if value < 0.3 else 0.97 if value < 0.6 else 0.006 if value == 2 else 0.003
+
+    three = Choice(values=(1, 2, 4))
+    assert search(three, collapse) == "1 2 4 -> 2 interior"  # as far as nobody knows what doing nothing gives
+    found = search(three, collapse, untouched=0.9, floor=0.02)
+    assert found == "1 2 4 | 0.5 | 0.25 -> 0.5 interior"
+    close = search(three, lambda value: 0.89 if value == 2 else 0.1, untouched=0.9, floor=0.02)
+    assert close == "1 2 4 -> 2 interior"  # worse by less than the noise
+    low = search(three, lambda value: 0.5 if value == 2 else 0.1, untouched=0.9, floor=0.02)
+    assert low == "1 2 4 | 0.5 | 0.25 | 0.125 | 0.0625 -> 2 edge"
+    fine = search(replace(three, finer=True), collapse, untouched=0.9, floor=0.02)
+    assert fine == "1 2 4 | 0.5 | 0.25 | 0.354 0.707 -> 0.354 interior"
+
+
 def test_runs_that_diverged_lose_and_of_two_equal_values_the_lesser_wins() -> None:
     assert winner({0.1: None, 0.01: 0.2}) == 0.01
     assert [winner(dict(pairs)) for pairs in ([(0.1, 0.5), (0.01, 0.5)], [(0.01, 0.5), (0.1, 0.5)])] == [0.01, 0.01]

@@ -247,6 +247,7 @@ def seen_of(strength: float, seed: int, names: tuple[str, str, str]) -> dict[str
                              for name in ("test", "forget")}  # fmt: skip
     found |= {f"{role}{name}": 0.6 for role in ("", "original_") for name in ("kappa", "zeta_retain", "zeta_forget")}
     labels = dict(zip(("model", "pretrain", "rule"), names, strict=True)) | {"dataset": "signal-noise", "seed": seed}
+    labels |= {"alpha": 0.9}
     return found | {"n_test_measured": 100, "labels": labels | {"signal_strength": strength, "draw": seed}}
 
 

@@ -284,6 +284,10 @@ BUGS = [
     (GRID, "if not runs or report.interrupted:", "if not runs:", "tests/empirical/test_choice.py"),
     (GRID, "replace(runtime, kind=kind, keep_models=False)", "replace(runtime, kind=kind)", IN_GRID),
     (CHOICE, "if one.place == EDGE", "if not one.place", IN_CHOICE),
+    (CHOICE, "if harmful or (lowest and not idle)", "if lowest and not idle", f"{IN_CHOICE} -k worse"),
+    (CHOICE, "at_end = harmful or (", "at_end = (", f"{IN_CHOICE} -k worse"),
+    (CHOICE, "tow < untouched - floor", "tow < untouched", f"{IN_CHOICE} -k worse"),
+    (CHOICE, "self.grid[:bottom][-1:] if", "self.grid[:place][-1:] if", f"{IN_CHOICE} -k worse"),
     (GRID, "        _say_how_chosen(recipe, decisions, store)\n", "", IN_CHOICE),
     (GRID, "keep = runtime.keep_models and recipe.keep_models", "keep = runtime.keep_models", IN_GRID),
     (

@@ -19,7 +19,7 @@ from figures.tables.beside import (
     share_within,
     unpaired,
 )
-from figures.tables.ladder import curve_distance, distances, lacking_twins, ladder_table, step_of
+from figures.tables.ladder import curve_distance, distances, lacking_twins, ladder_runs, ladder_table, step_of
 from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
@@ -132,3 +132,11 @@ def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of:
     missing = lacking_twins(records_of(found + twins))
     assert {place[1:3] for place in missing} == {(1, 1)}
     assert ladder_table([]).empty
+
+
+def test_a_twin_at_another_alpha_or_of_other_data_is_none(records: Records, records_of: Callable[..., Records]) -> None:
+    twins, runs = records.of("twin"), [run for run, _ in ladder_runs(records)]
+    assert len(runs) == 24
+    for setting in ({"alpha": 0.7}, {"sigma_p": 2.0}):
+        other = [replace(run, result=run.result | {"labels": run.result["labels"] | setting}) for run in runs]
+        assert ladder_runs(records_of([*other, *twins])) == []
