@@ -122,7 +122,8 @@ def main() -> None:
     found = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
     result = {"benchmark": "reading", "rows": rows, "limit": limit, **found}
     config = {"benchmark": "reading", "images": chosen.images, "readers": chosen.readers, "rounds": chosen.rounds}
-    facts = collect(study="scale", device=device.type, threads=1)
+    card = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    facts = collect(study="scale", device=card, threads=1)
     Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=facts)
     if chosen.json:
         print(json.dumps(result, indent=1))

@@ -86,10 +86,12 @@ class Workspace:
         Raises:
             MissingDataError: when it would fall back and a GPU is required.
         """
-        on_gpu = self.device.type == "cuda"
-        if self.runtime.engine != "graph" or images.is_cuda or (on_gpu and hasattr(images, "ahead")):
+        together, on_gpu = self.group.size > 1, self.device.type == "cuda"
+        fits = images.is_cuda or (on_gpu and hasattr(images, "ahead"))
+        if self.runtime.engine != "graph" or (fits and not together):
             return self.runtime.engine
-        why = "the images are read one by one, not ahead" if on_gpu else "there is no GPU"
+        why = "processes exchange gradients" if together else "images are read one by one, not ahead"
+        why = why if on_gpu else "there is no GPU"
         if self.runtime.require_gpu:
             raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
         self._fall_back(f"engine = 'graph': {why}; steps run eagerly")
@@ -104,7 +106,8 @@ class Workspace:
         """Return the provenance of something that ends now."""
         together = {"processes": self.group.size} if self.group.size > 1 else {}
         facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
-        return collect(study=self.runtime.study, **facts, **arithmetic(self.runtime.engine, self.device), **extra)
+        engine = "eager" if together else self.runtime.engine
+        return collect(study=self.runtime.study, **facts, **arithmetic(engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
         """Return the claim on a run or stage, of which one process, or the first of a group for all, has charge.
