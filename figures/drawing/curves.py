@@ -9,7 +9,7 @@ from figures.drawing.panels import band, fit_to_values, floor_band, outside_lege
 from figures.drawing.style import WIDE, Theme
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
-from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
+from figures.tables.names import family, method_label, method_order, rule_label, rule_order, set_order
 
 ROW = ["dataset", "difficulty", "pretrain"]
 REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
@@ -35,8 +35,8 @@ def draw_curves(
         The figure and the numbers drawn.
     """
     have = dict.fromkeys(table[ROW].itertuples(index=False, name=None))
-    datasets, pretrains = list(dict.fromkeys(table["dataset"])), set(table["pretrain"])
-    rows = sorted(have, key=lambda row: (datasets.index(row[0]), DIFFICULTIES.index(row[1]), family(row[2]) != "sgd",
+    datasets, sets, pretrains = list(dict.fromkeys(table["dataset"])), set_order(table), set(table["pretrain"])
+    rows = sorted(have, key=lambda row: (datasets.index(row[0]), sets.index(row[1]), family(row[2]) != "sgd",
                                          str(row[2])))  # fmt: skip
     # A single metric is narrow and a single row high, to stay near square.
     width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)

@@ -120,7 +120,7 @@ def fit_to_values(axes: "Axes", columns: Any) -> None:
         columns: value columns; None stands for a column that is not there.
     """
     parts = [np.asarray(column, dtype=float) for column in columns if column is not None]
-    values = np.concatenate(parts)
+    values = np.concatenate([[], *parts])
     values = values[np.isfinite(values)]
     if len(values):
         margin = 0.15 * float(np.ptp(values)) or 0.05

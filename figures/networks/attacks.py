@@ -11,7 +11,7 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
 from figures.tables.cells import FIRST, label, main_runs, one_forget_set, run_caption, seed_range, unlearn_table
-from figures.tables.intervals import Table, interval, summarize
+from figures.tables.intervals import Table, interval, spread_text, summarize
 from figures.tables.names import method_label, rule_label, rule_order
 from figures.tables.records import Records, has_arrays, measured
 from repro.records.record import Record
@@ -94,7 +94,7 @@ def draw_lira(records: Records, theme: Theme) -> Drawing:
     data = lira_table(unlearn_table(runs)) if runs else pd.DataFrame(columns=[*FIRST, "number", "mean"])
     if data.empty:
         return empty_table(lacking("tab-lira", "runs with the metric lira"), list(data.columns))
-    shown = data.assign(text=[f"{row['mean']:.3f} ± {row['sd']:.3f} ({row['seeds']})" for _, row in data.iterrows()])
+    shown = data.assign(text=[spread_text(row) for _, row in data.iterrows()])
     shown = shown.pivot(index=["pretrain", "method", "rule"], columns="number", values="text")
     shown = shown.loc[data[["pretrain", "method", "rule"]].drop_duplicates().itertuples(index=False), list(LIRA)]
     shown = shown.rename(columns=LIRA).reset_index()

@@ -16,7 +16,6 @@ from figures.tables.floor import own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import (
     CROSSED,
-    DIFFICULTIES,
     GRADED,
     PAPER_METHODS,
     family,
@@ -24,6 +23,7 @@ from figures.tables.names import (
     method_order,
     rule_label,
     rule_order,
+    set_order,
 )
 from figures.tables.records import Records
 from repro.records.record import Record
@@ -105,7 +105,7 @@ def draw_cells(
     slots = arrange((f"after {rule_label(pretrain)}", method_label(method), (pretrain, method, rule))
                     for pretrain in _pretrains(table) for method in method_order(table) for rule in rule_order(table)
                     if (pretrain, method, rule) in series)  # fmt: skip
-    columns = [name for name in DIFFICULTIES if name in set(table["difficulty"])]
+    columns = set_order(table)
     height = 0.9 + 1.35 * len(metrics)
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex=True, sharey="row")
     summaries = []
@@ -152,8 +152,8 @@ def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> l
         place = slots.places[tuple(row[name] for name in SERIES)]
         look = theme.lines(row["rule"]) | {"markersize": 3.4}
         estimate(axes, place, row, seeds=seeds.get(tuple(row[name] for name in KEYS), ()), **look)
-        if not row["seeds"]:
-            note(axes, place, "diverged", upright=True)
+        if row["diverged"]:
+            note(axes, place, f"{row['diverged']} diverged", upright=True)
     names = {f"after {rule_label(name)}" for name in rows["pretrain"]}
     for ends in [ends for region, ends in slots.regions.items() if region not in names]:
         note(axes, sum(ends) / 2, "not run")

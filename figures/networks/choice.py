@@ -10,7 +10,7 @@ from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.tables.cells import CASE, CELL, LANDSCAPE, TUNED, alike, label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
-from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order
+from figures.tables.names import family, method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.records import Records
 from repro.records.record import Record
 
@@ -104,8 +104,7 @@ def _states(data: Table, stated: dict[tuple[Any, ...], dict[str, Any]]) -> list[
 
 
 def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
-    methods, rules = method_order(data), rule_order(data)
-    sets: list[str] = list(DIFFICULTIES)
+    methods, rules, sets = method_order(data), rule_order(data), set_order(data)
     candidates = sorted(set(data["candidate"]))
 
     def place(key: tuple[str, ...]) -> tuple[Any, ...]:

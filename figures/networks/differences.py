@@ -8,7 +8,7 @@ from figures.drawing.style import Theme
 from figures.tables.cells import main_runs, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Row, Table
-from figures.tables.names import DIFFICULTIES, method_label, method_order, rule_label, rule_order
+from figures.tables.names import method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
 
@@ -56,7 +56,7 @@ def differences(table: Table) -> Table:
 
 
 def _display(data: Table, table: Table) -> Table:
-    methods, rules, sets = method_order(table), rule_order(table), [*DIFFICULTIES]
+    methods, rules, sets = method_order(table), rule_order(table), set_order(table)
     places = {rule: place for place, rule in enumerate(rules)}
     texts = {(*(row[name] for name in ROW), row["metric"]): _text(row) for _, row in data.iterrows()}
 

@@ -8,7 +8,7 @@ from figures.drawing.style import Theme
 from figures.tables.cells import run_caption
 from figures.tables.draws import DRAW, drawn_cells, fullest_draw, over_draws, over_seeds
 from figures.tables.intervals import Table, spread_text, summarize
-from figures.tables.names import DIFFICULTIES, rule_label, rule_order
+from figures.tables.names import rule_label, rule_order, set_order
 from figures.tables.records import Records
 
 ROW = ["pretrain", "difficulty", "model"]
@@ -56,7 +56,7 @@ def _lines(table: Table, differences: Table) -> Table:
 
 
 def _display(data: Table, rules: list[str]) -> Table:
-    labels, sets = [rule_label(rule) for rule in rules], list(map(str, DIFFICULTIES))
+    labels, sets = [rule_label(rule) for rule in rules], set_order(data)
     models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]
     places = {name: place for names in (sets, models) for place, name in enumerate(names)}
     rows = []

@@ -25,6 +25,7 @@ from figures.tables.pooled import (
     ulira_table,
 )
 from figures.tables.records import Records
+from repro.records.record import Record
 
 REFERENCES = {ORIGINAL: "x", RETRAINED: "_"}
 TITLES = dict(zip(ULIRA, ("AUC", "TPR at 1 % FPR", "TPR at .1 % FPR"), strict=True))
@@ -56,9 +57,14 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "over at most 100 images; bars: 95 % intervals from 200 resamples of the models. Cross: the original models. "
         "Dash: retrained models of other seeds, what the measure gives where there is nothing to find. Each value is "
         f"the mean of {models} even against {models} odd seeds and the reverse. "
-        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(runs, unlearn_table(runs))}"
+        f"Forget set: {label(found[0].pooled, 'difficulty')}.{_setting(runs)}"
     )
     return Drawing(table, caption, _alt(table), tuple(runs), (), figure)
+
+
+def _setting(runs: list[Record]) -> str:
+    """Return what a caption says of a pool's runs; nothing where the pools came without them."""
+    return f" {run_caption(runs, unlearn_table(runs))}" if runs else ""
 
 
 def _panel(axes: Any, table: Table, theme: Theme) -> None:
@@ -92,13 +98,12 @@ def draw_ulira(records: Records, theme: Theme) -> Drawing:
         return empty_table(lacking("tab-ulira", "pools of at least 20 models"), list(data.columns))
     wanted = {identity for pool in pools for identity in pool.result["runs"]}
     runs = [run for run in records.of("unlearn") if run.run_id in wanted]
-    setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else ""
     caption = (
         "U-LiRA (Hayes et al. 2024): an attacker who knows the margins of many unlearned and of many retrained models "
         "on an image of F says which kind a further model is. Rates that nothing could beat by chance: AUC .5, TPR .01 "
         "at 1 % and .001 at .1 % false positives; lower is nearer to retraining. 95 % intervals resample the "
         f"{len(pools[0].result['runs'])} models of a pool, for the images of a model are not independent. Forget set: "
-        f"{label(pools[0], 'difficulty')}.{setting}"
+        f"{label(pools[0], 'difficulty')}.{_setting(runs)}"
     )
     shown: Table = pd.DataFrame(
         {"pretrain": rule_label(row["pretrain"]), "unlearn": row["model"] if row["model"] == ORIGINAL else

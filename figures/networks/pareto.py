@@ -11,33 +11,40 @@ from figures.drawing.style import MARKERS, WIDE, Theme
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import method_label, method_order, rule_label, rule_order
+from figures.tables.names import method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.records import Records
 
 COSTS = {
     "time": ("seconds_unlearn", "seconds_retrain", "unlearning time / retraining time"),
     "gradients": ("gradient_evaluations", "retrain_gradient_evaluations", "gradient evaluations / those of retraining"),
 }
-KEYS = ["method", "pretrain", "rule"]
+KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw mean ToW over forget sets against cost, with retraining and doing nothing; dominated points faded."""
+    """Draw ToW against cost, a row a forget set, with retraining and doing nothing; dominated points faded."""
     runs = [run for run in main_runs(records) if run.status == "ok"]
     table = unlearn_table(runs)
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
     cells = table[~own_reference(table, table["retraining"])]
-    data = pd.concat([_summary(cells, cost) for cost in COSTS if COSTS[cost][1] in table], ignore_index=True)
-    floor = average_floor(noise_floors(table))
-    costs = list(dict.fromkeys(data["cost"]))
-    figure, axes = panel_grid(1, len(costs), width=WIDE, height=3.4, sharey=True)
-    for panel, cost in zip(axes[0], costs, strict=True):
-        _panel(panel, data[data["cost"] == cost], theme)
+    parts = {(cost, name): _summary(cells[cells["difficulty"] == name], cost)
+             for cost in COSTS if COSTS[cost][1] in table for name in set_order(cells)}  # fmt: skip
+    costs, sets = (list(dict.fromkeys(names)) for names in zip(*parts, strict=True))
+    floors = noise_floors(table)
+    figure, axes = panel_grid(
+        len(sets), len(costs), width=WIDE, height=0.9 + 2.2 * len(sets), sharex="col", sharey="row"
+    )
+    for (cost, name), part in parts.items():
+        panel, here = axes[sets.index(name), costs.index(cost)], table[table["difficulty"] == name]
+        _panel(panel, part, theme)
+        floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
+        panel.axhline(here["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
+    for panel, cost in zip(axes[-1], costs, strict=True):
         panel.set_xlabel(COSTS[cost][2])
-        floor_band(panel, floor, theme)
-        panel.axhline(table["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
-    axes[0, 0].set_ylabel("ToW, mean over forget sets")
+    for panel, name in zip(axes[:, 0], sets, strict=True):
+        panel.set_ylabel(f"ToW, forget set: {name}")
+    data: Table = pd.concat(parts.values(), ignore_index=True)
     methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(cells)]
     anchors = [("retrained on R", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
@@ -77,16 +84,20 @@ def _panel(axes: Any, data: Table, theme: Theme) -> None:
 
 def _caption(runs: list, table: Table) -> str:
     return (
-        "Quality against cost. ToW averaged over forget sets, against unlearning time (left) and gradient evaluations "
-        "(right), both as a share of retraining on R. Shape: method; colour: unlearning rule; open markers: pretrained "
-        "with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: doing nothing; grey band: noise floor, ToW "
-        "of one retrained model against another of another seed. Faded points are dominated: another is at least as "
-        f"good and cheap. Bars: 95 % t-intervals over seeds. {run_caption(runs, table)}"
+        "Quality against cost, a row a forget set: ToW against unlearning time (left) and gradient evaluations "
+        "(right), both as a share of retraining on R; runs that diverged are left out. Shape: method; colour: "
+        "unlearning rule; open markers: pretrained with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: "
+        "doing nothing; grey band: noise floor, ToW of one retrained model against another of another seed. Faded "
+        "points are dominated: another on the same set is at least as good and cheap. Bars: 95 % t-intervals over "
+        "seeds. "
+        f"{run_caption(runs, table)}"
     )
 
 
 def _alt(data: Table) -> str:
     front = data[~data["dominated"] & (data["cost"] == "time")]
-    parts = [f"{method_label(row.method)} with {rule_label(row.rule)}: ToW {row.mean:.3f} at {row.ratio:.2g}"
-             for row in front.itertuples()]  # fmt: skip
-    return "Scatter of ToW against relative cost. On the front by time: " + "; ".join(parts) + "."
+    parts = [
+        f"{row.difficulty}: {method_label(row.method)} with {rule_label(row.rule)}, {row.mean:.3f} at {row.ratio:.2g}"
+        for row in front.itertuples()
+    ]
+    return "Scatter of ToW against relative cost. On the front by time, a forget set: " + "; ".join(parts) + "."

@@ -8,7 +8,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, estimate, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import Theme
-from figures.tables.cells import label, main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.cells import complete, label, main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, rule_label
@@ -37,7 +37,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as crosses and ours with seeds and interval."""
     runs = [run for run in main_runs(records) if (label(run, "method"), family(label(run, "rule"))) in TOW]
     table = unlearn_table(runs)
-    table = table[table["difficulty"].isin(GRADED)]
+    table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
     if table.empty:
         return empty_figure(lacking("fig-published", "NegGrad on F_low, F_mid, F_high"), theme)
     dataset = str(label(runs[0], "dataset"))
@@ -77,7 +77,8 @@ def _caption(runs: list[Record], table: Table, dataset: str) -> str:
         compare = "Our data set is not one of the paper's: compare order and sign, not values."
     return (
         "ToW of NegGrad averaged over the three graded forget sets and all pretraining rules: the paper's published "
-        f"averages (open marks; no deviation is published) beside ours. {compare} The paper's rows are SAM 0.1, ASAM "
-        "1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our retrained models against another. "
+        f"averages (open marks; no deviation is published) beside ours, of the seeds that have all of them. {compare} "
+        "The paper's rows are SAM 0.1, ASAM 1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our "
+        "retrained models against another. "
         f"{run_caption(runs, table)}"
     )

@@ -22,7 +22,15 @@ from figures.networks.cells import KEYS, missing_cells
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import DIFFICULTIES, PAPER_METHODS, family, method_label, method_order, rule_label, rule_order
+from figures.tables.names import (
+    PAPER_METHODS,
+    family,
+    method_label,
+    method_order,
+    rule_label,
+    rule_order,
+    set_order,
+)
 from figures.tables.records import Records
 
 MOST = 5
@@ -30,9 +38,9 @@ WHAT = (
     "Tug-of-war (ToW, product of one minus the absolute gaps of retain, forget and test accuracy to the model "
     "retrained on R; 1 is best). A column a forget set, a row a pretraining rule and reference: SAM-pretrained cells "
     "against their own retrain and against the SGD retrain of the same seed. Marker: mean; bar: 95 % t-interval; dots: "
-    "training seeds. Grey band: noise floor, mean ± standard deviation of ToW of one retrained model against another "
-    "of another seed; a method whose interval reaches it is as good as retraining. Dotted: the original model, which "
-    "does nothing. Panels span the seeds' values; a wider interval is cut."
+    "training seeds; a run that diverged has ToW 0. Grey band: noise floor, mean ± standard deviation of ToW of one "
+    "retrained model against another of another seed; a method whose interval reaches it is as good as retraining. "
+    "Dotted: the original model, which does nothing. Panels span the seeds' values; a wider interval is cut."
 )
 
 
@@ -57,8 +65,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     table = with_references(unlearn_table(runs))
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]
-    sets = [name for name in DIFFICULTIES if name in set(shown["difficulty"])]
-    rows, floors = _rows(shown), noise_floors(table)
+    sets, rows, floors = set_order(shown), _rows(shown), noise_floors(table)
     figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.6 * len(rows), sharex="row", sharey=True)
     parts = []
     for line, row in zip(axes, rows, strict=True):
@@ -114,8 +121,8 @@ def _panel(axes: Any, what: tuple[Table, str, Slots], floor: dict[str, float] | 
         place = slots.places[row["method"], row["rule"]]
         chosen = (cells["method"] == row["method"]) & (cells["rule"] == row["rule"])
         estimate(axes, place, row, seeds=cells[metric][chosen].dropna(), **theme.lines(row["rule"]), markersize=3.6)
-        if not row["seeds"]:
-            note(axes, place, "diverged", upright=True)
+        if row["diverged"]:
+            note(axes, place, f"{row['diverged']} diverged", upright=True)
     if summary.empty:
         note(axes, 0.5, "not run", relative=True)
     floor_band(axes, floor, theme)

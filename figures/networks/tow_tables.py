@@ -10,12 +10,11 @@ from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.networks.cells import missing_cells
 from figures.networks.published import published_text
-from figures.tables.cells import in_table, main_runs, run_caption, unlearn_table
+from figures.tables.cells import complete, in_table, main_runs, run_caption, unlearn_table
 from figures.tables.floor import average_floor, floor_of, noise_floors, reaches, with_references
 from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import (
     CROSSED,
-    DIFFICULTIES,
     GRADED,
     PAPER_METHODS,
     family,
@@ -23,6 +22,7 @@ from figures.tables.names import (
     method_order,
     rule_label,
     rule_order,
+    set_order,
 )
 from figures.tables.records import Records
 
@@ -57,8 +57,9 @@ def draw(
     caption = (
         f"{what} Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of one "
         "retrained model against another of another seed, in the order of the forget sets; † as good as retraining: "
-        "the 95 % interval reaches the floor. Against the SGD retrain: the same ToW with one common reference for "
-        f"every pretraining rule. {run_caption(runs, table)}"
+        "the 95 % interval reaches the floor. A mean is of cells and seeds that have all graded sets. Against the SGD "
+        "retrain: the same ToW with one common reference for every pretraining rule. "
+        f"{run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
     missing = missing_cells(table, () if methods else PAPER_METHODS)
@@ -75,9 +76,12 @@ draw_minmax = partial(
 
 
 def _numbers(table: Table, *, accuracies: bool) -> Table:
-    """Return summary rows: every cell, its mean over the graded sets, and the two reference models."""
+    """Return summary rows: every cell, its mean over the graded sets, and the two reference models.
+
+    A mean is of the seeds that have every graded set of the table; a cell that lacks one has no mean.
+    """
     table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
-    mean = table[table["difficulty"].isin(GRADED)].assign(difficulty="mean")
+    mean = complete(table[table["difficulty"].isin(GRADED)], ROW, ["difficulty"]).assign(difficulty="mean")
     parts = []
     for metric in ["tow", *(["common_tow"] if "common_tow" in table else []), *(ACCURACIES if accuracies else ())]:
         sources = [rows.assign(value=rows.get(metric)) for rows in (table, mean)]
@@ -121,7 +125,7 @@ def _with_floor(data: Table, table: Table) -> Table:
 
 def _display(data: Table, *, accuracies: bool) -> Table:
     """Return the cells as text: a column a forget set or, with accuracies, a row a forget set and a column a metric."""
-    sets = [name for name in (*DIFFICULTIES, "mean") if name in set(data["difficulty"])]
+    sets = set_order(data[data["difficulty"] != "mean"]) + ["mean"] * ("mean" in set(data["difficulty"]))
     texts = {(*(row[name] for name in ROW), row["metric"], row["difficulty"]): _text(row) for _, row in data.iterrows()}
     floors = {(row.pretrain, row.difficulty): _floor_text(row) for row in data.itertuples()}
     rows = []

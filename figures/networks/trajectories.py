@@ -11,7 +11,7 @@ from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import in_table, main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, interval, spread_text
-from figures.tables.names import DIFFICULTIES, family, method_label, method_order, rule_label, rule_order, rule_place
+from figures.tables.names import family, method_label, method_order, rule_label, rule_order, rule_place, set_order
 from figures.tables.records import Records
 from figures.tables.trajectories import matched_rows, trajectory_rows
 
@@ -29,7 +29,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     method = method_order(rows)[0]
     rows = rows[rows["method"] == method]
     table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
-    floors, sets = noise_floors(table), [name for name in DIFFICULTIES if name in set(rows["difficulty"])]
+    floors, sets = noise_floors(table), set_order(rows)
     pretrains = sorted(set(rows["pretrain"]), key=lambda rule: (family(rule) != "sgd", rule))
     lines = [(pretrain, metric) for pretrain in pretrains for metric in METRICS]
     height = 0.9 + 1.35 * len(lines)
@@ -138,20 +138,22 @@ def matched_table(rows: Table) -> Table:
     found = []
     same = ["method", "pretrain", "difficulty", "seed"]
     names = [name for name, _ in NUMBERS.values()]
-    base = rows[rows["rule"].map(family) == "sgd"][[*same, *names]].drop_duplicates(same)
+    base = rows[rows["rule"].map(family) == "sgd"].groupby(same)[names].mean().reset_index()
     both = rows.merge(base, on=same, how="left", suffixes=("", "_sgd"))
     for key, cell in both.groupby(ROW, sort=False) if len(both) else ():
         numbers: dict[str, Any] = {"runs": len(cell), "reached": int(cell["reached"].sum())}
+        # Seeds of unlearning, nested in a training seed, make training seeds no more.
+        seeds = cell.groupby("seed")[[*names, *(f"{name}_sgd" for name in names)]].mean()
         for name in names:
-            values = interval(cell[name])
+            values = interval(seeds[name])
             numbers |= {f"{name}_{part}": values[part] for part in ("mean", "sd", "seeds")}
-            step = interval(cell[name] - cell[f"{name}_sgd"])
+            step = interval(seeds[name] - seeds[f"{name}_sgd"])
             numbers |= {f"{name}_minus_sgd_{part}": step[part] for part in ("mean", "low", "high", "seeds")}
         found.append(dict(zip(ROW, key, strict=True)) | numbers)
     columns = None if found else pd.Index([*ROW, "runs", "reached", *names])
-    methods = method_order(rows)
+    methods, sets = method_order(rows), set_order(rows)
     place = lambda row: (methods.index(row["method"]), family(row["pretrain"]) != "sgd", row["pretrain"],  # noqa: E731
-                         DIFFICULTIES.index(row["difficulty"]), rule_place(row["rule"]))  # fmt: skip
+                         sets.index(row["difficulty"]), rule_place(row["rule"]))  # fmt: skip
     return pd.DataFrame(sorted(found, key=place), columns=columns)
 
 

@@ -139,7 +139,8 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     """Return one row a network run: its labels, every number of its result, `status`, `run_id` and `study`.
 
     `forget_set` is the identity of its forget set ("" where it is not recorded) and `retraining` the rule of the
-    retrained model it is held against. A number from an outdated version of its metric is left out.
+    retrained model it is held against. A number from an outdated version of its metric is left out. ToW of a run that
+    diverged is 0.
     """
     rows = []
     for record in records:
@@ -148,6 +149,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
         labels = record.result.get("labels") or record.config
         row |= {name: value for name, value in labels.items() if name != "type"}
         row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
+        row |= {"tow": 0.0} if record.status == "diverged" else {}  # it left nothing of the model
         row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
         rows.append(row)
     columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row)))
@@ -163,6 +165,21 @@ def retraining_rule(record: Record) -> str:
     """Return the gradient rule of the retrained model that a run is held against: as a rule that of its original."""
     rule = record.config.get("retrain", "pretrain")
     return str(label(record, "pretrain") if rule == "pretrain" else rule)
+
+
+def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
+    """Return the rows of the cells and seeds that have every combination of `over` which the table has.
+
+    Means over `over` are of the same things then, and can stand beside each other.
+
+    Args:
+        table: rows of `unlearn_table`.
+        keys: columns that name a cell.
+        over: columns whose combinations are averaged over.
+    """
+    parts = table.groupby(list(over), dropna=False).ngroup()
+    counts = table.assign(part=parts).groupby([*keys, "seed"], dropna=False)["part"].transform("nunique")
+    return table[counts == parts.nunique()]
 
 
 def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:

@@ -4,6 +4,7 @@ Two models retrained on the same R with other seeds are both perfect unlearning;
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,21 @@ def tug_of_war(ours: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.prod(1 - np.abs(ours - reference), axis=-1)
 
 
-def retrained_models(table: Table) -> Table:
+def retrained_models(table: Table, by: Sequence[str] = ()) -> Table:
     """Return one row a retrained model whose forget set is known: `difficulty`, `forget_set`, `retraining`, `seed`.
 
     Its accuracies stand in columns `retrained_{retain,forget,test}_accuracy`; many runs share one retrained model.
+    Where a study went on elsewhere and trained one again, that of most runs is taken, or of most with the same values
+    of the columns `by`.
     """
-    columns = [*KEYS, "seed", *RETRAINED]
+    key = [*KEYS, *by, "seed"]
+    columns = [*key, *RETRAINED]
     if not set(columns) <= set(table.columns):
         return pd.DataFrame(columns=pd.Index(columns))
     known = table[table["forget_set"] != ""].dropna(subset=RETRAINED)
-    return known.drop_duplicates([*KEYS, "seed"])[columns].astype(dict.fromkeys(RETRAINED, float))
+    known = known.assign(runs=known.groupby(columns)["seed"].transform("size"))
+    known = known.sort_values("runs", ascending=False, kind="stable")
+    return known.drop_duplicates(key)[columns].astype(dict.fromkeys(RETRAINED, float))
 
 
 def own_reference(table: Table, retraining: Any) -> Any:
@@ -92,19 +98,15 @@ def with_references(table: Table) -> Table:
     reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
     floor of a difference in `<metric>`.
     """
-    models = retrained_models(table)
-    if models.empty:
+    if retrained_models(table).empty:
         return table
-    same = ["difficulty", "forget_set", "seed"]
-    sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates(same)
-    names = {own: own.replace("retrained", "common") for own in RETRAINED}
-    table = table.merge(sgd[[*same, *RETRAINED]].rename(columns=names), on=same, how="left")
-    common = table[list(names.values())].to_numpy(float)
+    common = _common_references(table)
     for role in ("", "original_"):
         if {f"{role}{name}" for name in ACCURACIES} <= set(table):
             ours = table[[f"{role}{name}" for name in ACCURACIES]].to_numpy(float)
             table[f"{role}common_tow"] = tug_of_war(ours, common)
-    table = table.drop(columns=list(names.values()))
+    if "common_tow" in table:
+        table["common_tow"] = table["common_tow"].mask(table["status"] == "diverged", 0.0)
     floors = noise_floors(table)
     for metric in ("tow", *ACCURACIES):
         wanted = floors[floors["metric"] == metric].rename(columns={"difference_sd": f"floor_{metric}"})
@@ -113,6 +115,20 @@ def with_references(table: Table) -> Table:
     plain = floors[(floors["metric"] == "tow") & (floors["retraining"].map(family) == "sgd")]
     common_floor = plain.rename(columns={"difference_sd": "floor_common_tow"})
     return table.merge(common_floor[["difficulty", "forget_set", "floor_common_tow"]], on=KEYS[:2], how="left")
+
+
+def _common_references(table: Table) -> np.ndarray:
+    """Return the accuracies of the model retrained with SGD that each row is held against, `(rows, 3)`.
+
+    It is the one that runs of the row's method are held against after SGD: both sides of a difference have one
+    reference. Where these have none, it is that of most runs.
+    """
+    same, parts = ["difficulty", "forget_set", "seed"], []
+    for by in (["method"], []):
+        models = retrained_models(table, by)
+        sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates([*same, *by])
+        parts.append(table[[*same, *by]].merge(sgd[[*same, *by, *RETRAINED]], on=[*same, *by], how="left")[RETRAINED])
+    return parts[0].fillna(parts[1]).to_numpy(float)
 
 
 def floor_of(floors: Table, difficulty: str, retraining: str, metric: str = "tow") -> dict[str, float] | None:

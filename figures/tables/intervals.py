@@ -109,6 +109,7 @@ def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
     columns = pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "diverged"])
     if table.empty:
         return pd.DataFrame(columns=columns)
+    table = table if value in table else table.assign(**{value: np.nan})  # every run diverged: nobody has the number
     rows = []
     for key, cell in table.groupby(list(keys), sort=False, dropna=False):
         per_seed = cell.groupby("seed")[value].mean() if "seed" in cell else cell[value]

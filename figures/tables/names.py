@@ -56,6 +56,12 @@ def method_order(table: Any) -> list[str]:
     return [name for name in METHODS if name in found] + [name for name in found if name not in METHODS]
 
 
+def set_order(table: Any) -> list[str]:
+    """Return the forget sets of a table: the graded ones, the other known ones, then those of plug-ins."""
+    found = list(dict.fromkeys(table["difficulty"]))
+    return [name for name in DIFFICULTIES if name in found] + sorted(name for name in found if name not in DIFFICULTIES)
+
+
 def rule_order(table: Any) -> list[str]:
     """Return the unlearning rules of a table in their order."""
     return sorted(set(table["rule"]), key=rule_place)

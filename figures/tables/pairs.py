@@ -10,7 +10,7 @@ from figures.tables.intervals import FEWEST, Table, interval
 from figures.tables.names import family, method_label
 
 SAME = (
-    "dataset", "model", "method", "pretrain", "difficulty", "alpha", "epochs", "forget_seed", "seed", "unlearn_seed"
+    "dataset", "model", "method", "pretrain", "difficulty", "alpha", "forget_seed", "seed", "unlearn_seed"
 )  # fmt: skip
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
 # What tells the cells of a claim on rules apart, in the order in which they are named.
@@ -48,7 +48,6 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
         return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
     # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
     table = table[table["method"] != "retrain"]
-    table = table.assign(**{metric: counted(table, metric)})
     families = table[column].map(family)
     base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
     rows = table[families.isin(rules or {*families} - {against, ""})]
@@ -56,12 +55,6 @@ def _differences(table: Table, metric: str, column: str, rules: Sequence[str], a
     rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
     return rows.dropna(subset=["difference"])
-
-
-def counted(table: Table, metric: str) -> Any:
-    """Return a column of a table of runs; ToW of a run that diverged is 0, for it left nothing of the model."""
-    known = metric not in ("tow", "common_tow") or "status" not in table
-    return table[metric] if known else table[metric].where(table["status"] != "diverged", 0.0)
 
 
 def by_cell(differences: Table, keys: Sequence[str]) -> Table:

@@ -41,7 +41,7 @@ class Records:
     """
 
     def __init__(self, readers: Iterable[Reader], study: str | None = None, *, cache: Path | None = None) -> None:
-        found = read_records(readers)
+        found = read_records(readers, wanted=(lambda one: in_study(one, study)) if study else None)
         theory = [one for one in found if one.kind.startswith("theory")]
         networks = [one for one in found if not one.kind.startswith("theory")]
         wanted = [one for one in networks if in_study(one, study)]

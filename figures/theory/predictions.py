@@ -230,7 +230,7 @@ def outcomes(records: Records, study: str = "") -> Table:
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
-        the mean over cells, `cells`, `seeds`, `verdict`, and `run_ids`, the runs behind it.
+        the mean over cells, `cells`, `seeds` and `verdict`.
     """
     rows, theory = measured(compared_runs(records, study)), expected(records)
     found = []
@@ -278,7 +278,7 @@ def rows(readers: Iterable[Reader], study: str = "") -> list[dict[str, Any]]:
             "seeds": row["seeds"],
             "verdict": row["verdict"],
         }
-        for _, row in outcomes(Records(readers), study).iterrows()
+        for _, row in outcomes(Records(readers, study), study).iterrows()
     ]
 
 

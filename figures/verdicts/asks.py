@@ -65,8 +65,10 @@ def cost_of_sharpness(records: Records) -> Finding:
     if ratios.empty:
         return Finding()
     ratios = ratios.assign(**{name: np.exp(ratios[name].astype(float)) for name in ("mean", "low", "high")})
-    parts = [f"{row.rule}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}] times SGD's time ({row.seeds} seeds)"
-             for row in ratios.itertuples()]  # fmt: skip
+    parts = []
+    for row in ratios.itertuples():
+        ends = "no interval" if np.isnan(row.low) else f"{row.low:.2f}, {row.high:.2f}"
+        parts.append(f"{row.rule}: {row.mean:.2f} [{ends}] times SGD's time ({row.seeds} seeds)")
     short = f"{ratios['mean'].min():.2f} to {ratios['mean'].max():.2f} times SGD's time"
     differences, plain = at_equal_gradients(records, runs, table)
     equal = by_cell(differences, ["rule", "pretrain", "difficulty"])
@@ -87,12 +89,13 @@ def mask_ablation(records: Records) -> Finding:
     low = low_polarity(table)
     keys = ["dataset", "polarity", "mask_fraction"]
     means = summarize(table.assign(polarity=low.map(POLARITIES)), keys, "tow").dropna(subset=["mean"])
-    means = means.sort_values("mean")
+    means = means[means["diverged"] < means["seeds"]].sort_values("mean")
     best = means.groupby(keys[:2], sort=False).tail(1).sort_values("dataset", kind="stable")
+    spreads = best["sd"].map(lambda sd: "" if np.isnan(sd) else f" ± {sd:.3f}")
     text = "; ".join(
-        f"{row['dataset']}, best cutoff with {row['polarity']} {row['mask_fraction']:g}: ToW {row['mean']:.3f} ± "
-        f"{row['sd']:.3f} ({int(row['seeds'])} seeds)"
-        for _, row in best.iterrows()
+        f"{row.dataset}, best cutoff with {row.polarity} {row.mask_fraction:g}: ToW {row.mean:.3f}{row.spread} "
+        f"({row.seeds} seeds)"
+        for row in best.assign(spread=spreads).itertuples()
     )
     keys = ["dataset", "rule", "mask_fraction", "seed", "unlearn_seed", "pretrain", "difficulty"]
     both = table[~low].merge(table[low], on=keys, suffixes=("", "_low"))

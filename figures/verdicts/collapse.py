@@ -9,7 +9,6 @@ import pandas as pd
 from figures.tables.cells import swept_runs, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import family
-from figures.tables.pairs import counted
 from figures.tables.records import Records
 from figures.verdicts.judge import Finding
 from repro.base.verdict import regime, verdict
@@ -74,7 +73,7 @@ def collapse_scores(table: Table) -> dict[str, Table]:
     """
     if "tow" not in table:
         return {}
-    table = table.assign(family=table["rule"].map(family), tow=counted(table, "tow"))
+    table = table.assign(family=table["rule"].map(family))
     found = {str(name): rows.pivot_table("tow", "seed", "alpha") for name, rows in table.groupby("family")}
     found = {name: found[name].dropna() for name in CLAIMED if name in found}
     seeds = sorted(set.intersection(*(set(one.index) for one in found.values()))) if found else []

@@ -60,7 +60,7 @@ def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOpt
 
         emit(predictions(sources, study), as_json=json)
         if not json:
-            draw_figures(["fig-predictions"], sources, store / "figures")
+            draw_figures(["fig-predictions"], sources, store / "figures", study=study)
         return
     _bring_theory(sources, Store(store))
     _show(sources, as_json=json)
@@ -134,9 +134,11 @@ def _twin(run: Record, workspace: "Workspace", *, seed: int, draw: int) -> Recor
     from empirical.runs.experiment import Experiment
     from repro.commands.twin import twin
 
-    data = f"{re.sub(DRAW, '', str(run.config['dataset_options']))}, draw={draw}".strip(", ")
+    data, own = str(run.config["dataset_options"]), run.result["labels"].get("draw", 0)
+    if draw != own:  # what a run leaves out is part of its identity: of the same draw the options stay as they are
+        data = f"{re.sub(DRAW, '', data)}, draw={draw}".strip(", ")
     other = replace(_config(run), seed=seed, dataset_options=data, data="")
-    same = (seed, draw) == (run.config["seed"], run.result["labels"].get("draw", 0))
+    same = (seed, draw) == (run.config["seed"], own)
     config = workspace.identified(_config(run) if same else other)
     found = twin(Experiment(config, workspace))
     return workspace.store.save(

@@ -58,11 +58,15 @@ def _as_json(value: Any, *, allow_nan: bool) -> str:
     return "[\n" + ",\n".join(map(encode, value)) + "\n]" if many else encode(value)
 
 
-def draw_figures(names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False) -> None:
-    """Draw figures from the given records and name the files; `brief` leaves out PDF, CSV and the dark page."""
+def draw_figures(
+    names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False, study: str = ""
+) -> None:
+    """Draw figures from the given records, or of one study's, and name the files; `brief` leaves out PDF, CSV and the
+    dark page.
+    """
     from figures.drawing.files import draw
 
-    for drawn in draw(list(names), list(sources), out, style="draft" if brief else "paper"):
+    for drawn in draw(list(names), list(sources), out, study=study or None, style="draft" if brief else "paper"):
         say(f"figure: {main_file(drawn.files)}" + ("" if brief else " (also .pdf and .csv)"))
 
 

@@ -214,7 +214,7 @@ BUGS = [
     (CHOICE, "**MEASURING, **self.at, **seeds", "**MEASURING, **seeds", IN_CHOICE),
     (CHOICE, '(*UNLEARNING, "forget_seed") if one != self.name', '(*UNLEARNING, "forget_seed")', IN_CHOICE),
     (CHOICE, '"rows_measured": "validation"}', '"rows_measured": "report"}', IN_CHOICE),
-    (CHOICE, "if lowest and not idle and place > 0", "if lowest and place > 0", IN_CHOICE),
+    (CHOICE, "or (lowest and not idle)", "or lowest", IN_CHOICE),
     (CHOICE, "self.grid[place + 1 : place + 2] if highest", "self.grid[place + 1 :] if highest", IN_CHOICE),
     (CHOICE, "NOTHING if lowest and idle else EDGE", "EDGE", IN_CHOICE),
     (CHOICE, "if cell.seed in self.seeds:", "if cell.seed == self.seed:", IN_CHOICE),

@@ -12,9 +12,14 @@ from empirical.settings.run_config import RunConfig, Runtime
 from figures.tables.beside import pairs, setting_of
 from figures.tables.ladder import ladder_table
 from figures.tables.records import Records
+from repro.base.errors import ConfigError
 from repro.commands import compare as command
 from repro.commands.cli import app
+from repro.records.pack import PackedStore
 from repro.records.store import Store
+from repro.terminal.output import draw_figures
+
+ROOT = Path(__file__).parents[2]
 
 BASE = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=20, n_test=60, draw=0", model="patch-cnn", forget_fraction=0.2,
@@ -107,3 +112,32 @@ def test_momentum_has_its_theory_and_a_setting_refused_before_is_asked_again(
     found = store.find("beside", identity)
     assert found is not None
     assert (found.result["theory"]["momentum"], found.result["theory"]["weight_decay"]) == (0.5, 0.01)
+
+
+def test_twins_of_runs_that_leave_the_draw_out_are_theirs(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    workspace = Workspace(store, Runtime(device="cpu", study="made"))
+    bare = replace(BASE, dataset_options="side=8, n=20, n_test=60")  # of draw 0, which nobody says
+    runs = [run(replace(bare, seed=seed), store, workspace=workspace) for seed in (0, 1)]
+    compared(store.root, "--json")
+    assert {one.config["network"] for one in store.records("twin")} == {one.run_id for one in runs}
+
+
+def test_the_figure_of_a_study_is_that_study_s_and_an_unknown_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = {}
+    monkeypatch.setattr(command, "draw_figures", lambda names, *_, **options: drawn.update({tuple(names): options}))
+    monkeypatch.setattr(command, "readers", lambda store: [store, PackedStore(ROOT / "results" / "digits.parquet")])
+    compared(tmp_path / "runs", "--study", "digits")
+    assert drawn == {("fig-predictions",): {"study": "digits"}}
+    assert "SAM forgets more slowly" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"study = 'digitz': must be .*digits"):
+        compared(tmp_path / "runs", "--study", "digitz")
+
+
+def test_draw_figures_draws_one_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = {}
+    monkeypatch.setattr("figures.drawing.files.draw", lambda *_, **options: asked.update(options) or [])
+    draw_figures(["fig-tow"], [], tmp_path, study="digits")
+    assert asked["study"] == "digits"

@@ -380,6 +380,19 @@ def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> No
     ]
 
 
+def test_of_a_run_in_two_packs_the_wanted_copy_is_taken_whole(store: Store, tmp_path: Path) -> None:
+    for study, value in (("alpha", 0.1), ("digits", 0.2)):
+        one = Store(tmp_path / study)
+        one.save("unlearn", {"a": 1}, result={"tow": value}, provenance={"study": study})
+        write_pack(one.records(), tmp_path / "results" / f"{study}.parquet")
+    packs = readers(store, tmp_path / "results")
+    found = {name: read_records(packs, wanted=lambda one, name=name: one.provenance["study"] == name)
+             for name in ("alpha", "digits", "other")}  # fmt: skip
+    assert {name: [one.result["tow"] for one in records] for name, records in found.items()} == {
+        "alpha": [0.1], "digits": [0.2], "other": [0.1]
+    }  # fmt: skip
+
+
 def test_a_pack_gives_back_the_same_record_and_the_same_bytes(store: Store, tmp_path: Path) -> None:
     records = [save(store), save(store, {"a": 2})]
     first = write_pack(records, tmp_path / "one.parquet")

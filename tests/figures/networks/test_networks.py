@@ -1,12 +1,15 @@
 """Figures and tables of network runs show exactly the numbers of the records, each in its place."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from figures.catalogue import FIGURES
+from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
@@ -15,11 +18,17 @@ from figures.networks.choice import draw as draw_choice
 from figures.networks.draws import draw as draw_draws
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.pareto import draw as draw_pareto
+from figures.networks.published import draw as draw_published
 from figures.networks.sweeps import draw_mask
 from figures.networks.tow import draw as draw_tow
 from figures.networks.tow_tables import draw_neggrad
+from figures.networks.trajectories import matched_table
+from figures.tables.cells import unlearn_table
+from figures.tables.names import set_order
 from figures.tables.records import Records
+from figures.verdicts.asks import cost_of_sharpness, mask_ablation
 from repro.records.record import Record
+from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]
 Make = Callable[..., Record]
@@ -177,7 +186,9 @@ def test_dominated_points_are_those_another_beats_in_quality_and_cost(drawing: D
     data = drawing("fig-pareto").data
     best = data[~data["dominated"]]
     assert set(best["rule"]) == {"minmax-sam-0.1"}  # all cost the same here, and it has the largest synthetic ToW
-    assert best["ratio"].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
+    # A point a pretraining rule, on each of three forget sets.
+    assert best["ratio"].tolist() == pytest.approx([0.1] * 6 + [0.2] * 6)
+    assert best["difficulty"].tolist() == ["low", "low", "mid", "mid", "high", "high"] * 2
 
 
 def test_the_retrained_model_is_the_star_of_the_costs_and_no_method(
@@ -345,3 +356,108 @@ def test_a_landscape_is_as_curved_and_as_wide_as_its_bowl() -> None:
     # L - L(0) <= std / 2 = 0.85 for a bowl of values 7 to 13: the centre and its four neighbours, 0.75 higher.
     assert 0.75 < 0.5 * bowl.std() < 1.5
     assert basin_ratio(bowl) == 5 / 25
+
+
+def test_a_mean_over_forget_sets_is_of_cells_and_seeds_that_have_all_of_them(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    """The easiest set alone would lift a cell above one that did the hard ones too, and a seed above the others."""
+    levels = {"low": 0.98, "mid": 0.9, "high": 0.8}
+    whole = [run(difficulty=name, seed=seed, number={"tow": tow}) for name, tow in levels.items() for seed in range(3)]
+    part = [run(difficulty="low", seed=seed, number={"tow": 0.98}) for seed in (3, 4)]
+    easy = [run(difficulty="low", rule="sam-0.1", seed=seed, number={"tow": 0.98}) for seed in range(3)]
+    records = records_of([*whole, *part, *easy])
+    shown = draw_neggrad(records, Theme()).display
+    assert shown is not None
+    texts = shown.set_index("unlearn")["ToW mean"].to_dict()
+    assert (texts["SGD"], texts["SAM 0.1"]) == ("89.33 ± 0.00 (3)", "—")
+    ours = draw_published(records, Theme()).data.query("source == 'ours, digits'")
+    mean = pytest.approx(np.mean([*levels.values()]))
+    assert ours[["rule", "mean", "seeds"]].to_numpy().tolist() == [["sgd", mean, 3]]
+
+
+def test_quality_and_cost_are_compared_on_one_forget_set_at_a_time(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    cost = {"seconds_unlearn": 1.0, "seconds_retrain": 10.0}
+    rows = [("neggrad", "low", 0.98, 0.96), ("neggrad", "high", 0.8, 0.4), ("scrub", "high", 0.5, 0.4)]
+    found = [run(method=method, difficulty=name, seed=seed, number=cost | {"tow": tow, "original_tow": nothing})
+             for method, name, tow, nothing in rows for seed in range(2)]  # fmt: skip
+    drawn = draw_pareto(records_of(found), Theme())
+    points = drawn.data.set_index(["method", "difficulty"])["mean"].to_dict()
+    assert points == {(method, name): pytest.approx(tow) for method, name, tow, _ in rows}
+    assert len(drawn.data) == len(points)
+    figure: Any = drawn.figure
+    nothing = [line.get_ydata()[0] for axes in figure.axes for line in axes.lines if line.get_linestyle() == ":"]
+    assert nothing == pytest.approx([0.96, 0.4])
+
+
+def test_a_run_that_diverged_pulls_the_mean_of_its_cell_down_and_is_named(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    numbers = {"tow": 0.9} | {f"{name}_accuracy": 0.8 for name in ("retain", "forget", "test")}
+    good = [run(rule=rule, seed=0, number=numbers) for rule in ("sgd", "sam-0.1")]
+    records = records_of([*good, run(rule="sam-0.1", seed=1, status="diverged")])
+    for draw, metric, mean in ((draw_tow, "tow", 0.45), (draw_accuracies, "test_accuracy", 0.8)):
+        drawn = draw(records, Theme())
+        cell = drawn.data[(drawn.data["metric"] == metric) & (drawn.data["rule"] == "sam-0.1")].iloc[0]
+        assert (cell["mean"], cell["diverged"]) == (pytest.approx(mean), 1)
+        figure: Any = drawn.figure
+        assert "1 diverged" in [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_a_study_of_which_every_run_diverged_is_drawn(run: Make, records_of: Callable[..., Records]) -> None:
+    records = records_of([run(seed=seed, status="diverged") for seed in range(2)])
+    assert draw_tow(records, Theme()).data["mean"].tolist() == [0.0]
+    accuracies = draw_accuracies(records, Theme()).data
+    assert accuracies.set_index("metric")["mean"].isna().to_dict()["test_accuracy"]
+
+
+def test_the_forget_set_of_a_plugin_stands_behind_the_known_ones(run: Make, records_of: Callable[..., Records]) -> None:
+    points = [{"progress": epoch, "gradient_evaluations": 10 * epoch, "retain": 0.9, "forget": 0.9 - 0.2 * epoch,
+               "test": 0.8} for epoch in (1, 2)]  # fmt: skip
+    along = {"epochs.jsonl": json.dumps({"epoch": 1, "accuracies": points}).encode()}
+    ends = {f"{role}_{name}_accuracy": level for role, level in (("original", 0.9), ("retrained", 0.5))
+            for name in ("retain", "forget", "test")}  # fmt: skip
+    relearned = {"relearning_steps": [0, 1], "relearning_forget": [0.2, 0.5], "retrained_relearning_forget": [0.1, 0.2]}
+    cells = [{"difficulty": name, "rule": rule, "seed": seed} for name in ("every-twentieth", "high")
+             for rule in ("sgd", "sam-0.1") for seed in range(2)]  # fmt: skip
+    made = [replace(run(number={"tow": 0.5} | ends | relearned, **cell), files=along) for cell in cells]
+    rates = [{"seed": 9, "lr": lr} for lr in (0.1, 0.2)]
+    made += [run(kind="choice", number={"tow": rate["lr"]}, **cell | rate) for cell in cells for rate in rates]
+    made += [run(number={"tow": alpha}, **cell | {"alpha": alpha}) for cell in cells for alpha in (0.3, 0.5)]
+    draws = [run(number={"tow": 0.5}, **cell | {"forget_seed": draw}) for cell in cells for draw in range(3)]
+    names = ("fig-tow", "fig-accuracies", "tab-neggrad", "tab-methods", "tab-differences", "fig-trajectories",
+             "tab-matched", "fig-relearning", "fig-alpha", "tab-choice")  # fmt: skip
+    for name, records in [(name, records_of(made)) for name in names] + [("tab-draws", records_of(draws))]:
+        data = find(name)(records, Theme()).data
+        assert {"high", "every-twentieth"} <= set(data["difficulty" if "difficulty" in data else "set"]), name
+    assert set_order(unlearn_table(made)) == ["high", "every-twentieth"]
+
+
+def test_seeds_of_unlearning_make_no_training_seeds_at_matched_forgetting(run: Make) -> None:
+    rows = pd.DataFrame([
+        {"method": "neggrad", "pretrain": "sgd", "difficulty": "high", "rule": rule, "seed": seed, "reached": True}
+        | dict.fromkeys(("tow_matched", "test_matched", "gradient_evaluations_matched", "tow_end"), level + 0.1 * again)
+        for rule, level in (("sgd", 0.5), ("sam-0.1", 0.6)) for seed in range(2) for again in range(3)
+    ])  # fmt: skip
+    found = matched_table(rows).set_index("rule").loc["sam-0.1"]
+    assert (found["runs"], found["tow_end_seeds"], found["tow_end_minus_sgd_seeds"]) == (6, 2, 2)
+    assert found["tow_end_mean"] == pytest.approx(0.7)
+    assert found["tow_end_minus_sgd_mean"] == pytest.approx(0.1)  # of the mean over the orders, not of the first one
+
+
+def test_pools_without_their_runs_are_drawn(drawing: Draw, golden: Store, records_of: Callable[..., Records]) -> None:
+    pools = records_of([one for one in golden.records() if one.kind != "unlearn"])
+    assert find("fig-klom")(pools, Theme()).data.equals(drawing("fig-klom").data)
+
+
+def test_one_seed_has_no_interval_in_any_text(run: Make, records_of: Callable[..., Records]) -> None:
+    numbers = {f"{role}lira_{name}": 0.5 for role in ("", "retrained_", "original_")
+               for name in ("auc", "tpr_at_1_percent", "tpr_at_01_percent", "member_share")}  # fmt: skip
+    found = [run(rule=rule, number=numbers | {"seconds_unlearn": 2.0}) for rule in ("sgd", "sam-0.1")]
+    assert "nan" not in markdown(find("tab-lira")(records_of(found), Theme()).display)
+    assert cost_of_sharpness(records_of(found)).number == "sam-0.1: 1.00 [no interval] times SGD's time (1 seeds)"
+    masks = [run(rule="minmax-sam-0.1", mask_fraction=share, switches="", number={"tow": share})
+             for share in (0.1, 0.3, 0.5)]  # fmt: skip
+    assert mask_ablation(records_of(masks)).number.endswith("0.5: ToW 0.500 (1 seeds)")

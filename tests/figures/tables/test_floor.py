@@ -94,3 +94,28 @@ def test_a_method_is_as_good_as_retraining_when_its_interval_reaches_the_band(
     row: Table = pd.Series({"mean": 0.8, "high": high, "seeds": seeds})
     assert reaches(row, {"mean": 0.87, "sd": 0.04}) is reached
     assert not reaches(row, None)
+
+
+def test_both_sides_of_a_difference_are_held_against_one_retrained_model(run: Make) -> None:
+    """Another method's runs come from a machine on which the same stage trained to another model."""
+    here, there = (1.0, 0.8, 0.8), (1.0, 0.6, 0.8)
+    rows = [
+        ("neggrad", here, "sgd", "sgd"),
+        ("neggrad", here, "asam-1.0", "sgd"),
+        ("scrub", there, "sgd", "sgd"),
+        ("scrub", there, "sgd", "sam-1"),
+        ("scrub", there, "asam-1.0", "sgd"),
+        ("salun", here, "asam-1.0", "sgd"),
+    ]
+    found = [run(method=method, pretrain=pretrain, rule=rule, number=numbers(model, (1.0, 0.8, 0.8), 0.5))
+             for method, model, pretrain, rule in rows]  # fmt: skip
+    table = with_references(unlearn_table(found)).set_index(["method", "pretrain", "rule"])["common_tow"]
+    assert table.xs("neggrad").tolist() == pytest.approx([1.0, 1.0])
+    assert table.xs("scrub").tolist() == pytest.approx([0.8] * 3)
+    assert table.xs("salun").tolist() == pytest.approx([0.8])  # has no SGD run of its own: the model of most runs
+
+
+def test_a_run_that_diverged_is_worth_nothing_against_any_retrained_model(run: Make) -> None:
+    broken = run(seed=0, rule="sam-0.1", status="diverged", number={"parents": {"forget_set": "A"}})
+    table = with_references(unlearn_table([*study(run), broken])).set_index("rule")
+    assert table.loc["sam-0.1", ["tow", "common_tow"]].tolist() == [0.0, 0.0]

@@ -9,9 +9,11 @@ import pytest
 from figures.tables.cells import main_runs, numbers_with, unlearn_table
 from figures.tables.records import Records, comparable, current, has_number, measured
 from repro.base.errors import ConfigError
+from repro.records.pack import PackedStore
 from repro.records.record import Record
 from repro.records.store import Store
 
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., Record]
 
 
@@ -101,3 +103,11 @@ def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable
     one, same, other = (records_of([run(number={"tow": value})]) for value in (0.5, 0.5, 0.6))
     assert one.fingerprint() == same.fingerprint()
     assert one.fingerprint() != other.fingerprint()
+
+
+def test_a_study_has_the_runs_that_it_shares_with_another() -> None:
+    """Six runs of digits are alpha's too, whose pack is read first and measured less of them."""
+    packs = [PackedStore(ROOT / "results" / f"{name}.parquet") for name in ("alpha", "digits")]
+    runs = Records(packs, "digits").of("unlearn")
+    assert len(runs) == 120
+    assert {run.source for run in runs} == {"results/digits"}
