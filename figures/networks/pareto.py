@@ -39,7 +39,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel, here = axes[sets.index(name), costs.index(cost)], table[table["difficulty"] == name]
         _panel(panel, part, theme)
         floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
-        panel.axhline(here["original_tow"].mean(), color=theme.ink, linestyle=":", linewidth=0.9)
+        for nothing in here.groupby("pretrain")["original_tow"].mean().dropna():
+            panel.axhline(nothing, color=theme.ink, linestyle=":", linewidth=0.9)
     for panel, cost in zip(axes[-1], costs, strict=True):
         panel.set_xlabel(COSTS[cost][2])
     for panel, name in zip(axes[:, 0], sets, strict=True):
@@ -86,10 +87,10 @@ def _caption(runs: list, table: Table) -> str:
     return (
         "Quality against cost, a row a forget set: ToW against unlearning time (left) and gradient evaluations "
         "(right), both as a share of retraining on R; runs that diverged are left out. Shape: method; colour: "
-        "unlearning rule; open markers: pretrained with SGD. Star: retraining itself (ToW 1 at cost 1); dotted line: "
-        "doing nothing; grey band: noise floor, ToW of one retrained model against another of another seed. Faded "
-        "points are dominated: another on the same set is at least as good and cheap. Bars: 95 % t-intervals over "
-        "seeds. "
+        "unlearning rule; open markers: pretrained with SGD. Star: retraining itself (ToW 1 at cost 1); dotted lines: "
+        "doing nothing after each pretraining rule; grey band: noise floor, ToW of one retrained model against another "
+        "of another seed, mean over retraining rules. Faded points are dominated: another on the same set is at least "
+        "as good and cheap. Bars: 95 % t-intervals over seeds. "
         f"{run_caption(runs, table)}"
     )
 
