@@ -102,7 +102,7 @@ def doctor(
 def pack(
     name: Annotated[str, typer.Argument(help="Name of the pack: results/NAME.parquet.")],
     study: Annotated[list[str] | None, typer.Option(help="Studies to pack; default: the one called NAME.")] = None,
-    attach: Annotated[bool, typer.Option(help="Keep arrays and per-epoch rows.")] = True,
+    attach: Annotated[bool, typer.Option(help="Take arrays and per-epoch rows of the store's runs.")] = True,
     zenodo: Annotated[bool, typer.Option("--zenodo", help="Also write Zenodo's metadata and a CITATION.cff.")] = False,
     creator: Annotated[
         list[str] | None, typer.Option(help='For --zenodo: "Family, Given", or a group; repeatable.')
@@ -118,14 +118,14 @@ def pack(
     records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
-    whole = packed_with(path, records)
+    whole = packed_with(path, records, attach=attach)
     if zenodo:
         from repro.terminal.citation import write_citation
 
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in write_citation(name, whole, path.parent, creators=creator or []):
             say(f"citation: {file}")
-    write_pack(whole, path, attach=attach)
+    write_pack(whole, path)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
     say(f"packed {len(records)} runs into {path}{before}")
 

@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,18 +43,17 @@ def pack_path(name: str, folder: Path) -> Path:
     return folder / f"{name}.parquet"
 
 
-def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) -> Path:
+def write_pack(records: Iterable[Record], path: Path) -> Path:
     """Write records to one Parquet file, ordered by run id, so that the same records give the same bytes.
 
     Args:
         records: the runs of one study.
         path: the file, `results/<study>.parquet`.
-        attach: keep arrays and per-epoch rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(record, attach) for record in sorted(records, key=lambda record: record.run_id)]
+    rows = [_row(record) for record in sorted(records, key=lambda record: record.run_id)]
     schema = _schema().with_metadata({MANIFEST: json.dumps(_manifest(rows)).encode()})
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
@@ -62,29 +62,62 @@ def write_pack(records: Iterable[Record], path: Path, *, attach: bool = True) ->
     return path
 
 
-def packed_with(path: Path, records: Iterable[Record]) -> list[Record]:
+def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -> list[Record]:
     """Return records and those that a pack has beside them, so that a study that goes on in another store loses none.
 
-    Of two that are the same run, the one with more evaluations is taken, and else the new one. Runs of an older schema
-    stay too.
+    Two copies of a run that are of one training have the numbers of both. Of two trainings the one with more
+    evaluations is taken, and else the new one: a row never mixes them. Runs of an older schema stay too.
+
+    Args:
+        path: the pack; without a file there is nothing to keep.
+        records: the new ones.
+        attach: take their arrays and per-epoch rows; those that the pack has stay in it.
 
     Raises:
         IntegrityError: when the pack is damaged.
     """
+    new = [record if attach else replace(record, files={}) for record in records]
     if not path.exists():
-        return list(records)
+        return new
     whole, faults = PackedStore(path)._checked()
     if faults:
         raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
     found = {record.run_id: record for record in whole}
-    for record in records:
-        if record.run_id not in found or _measured(record) >= _measured(found[record.run_id]):
+    for record in new:
+        before = found.get(record.run_id, record)
+        if before is not record and _one_training(before, record):
+            found[record.run_id] = _with_both(before, record)
+        elif _measured(record) >= _measured(before):
             found[record.run_id] = record
     return list(found.values())
 
 
 def _measured(record: Record) -> int:
     return len(record.result.get("evaluations", ()))
+
+
+def _one_training(before: Record, new: Record) -> bool:
+    """Return whether two copies of a run are of one training, measured alike: every accuracy of both is the same.
+
+    Records without accuracies are, when all of their numbers are the same.
+    """
+    settings = [{**record.config, "metrics": ()} for record in (before, new)]
+    if before.status != new.status or settings[0] != settings[1]:
+        return False
+    shared = [name for name in before.result.keys() & new.result.keys() if name.endswith("accuracy")]
+    if not shared:
+        return before.result == new.result
+    return all(before.result[name] == new.result[name] for name in shared)
+
+
+def _with_both(before: Record, new: Record) -> Record:
+    """Return a run with the evaluations and files of two copies, the new ones where both have some."""
+    result = before.result | new.result
+    measured = before.result.get("evaluations", {}) | new.result.get("evaluations", {})
+    arrays = {"before.npz": before.attached()["arrays.npz"]} if before.has_arrays() else {}
+    epochs = {"epochs.jsonl": before.attached()["epochs.jsonl"]}
+    files: dict[str, Content] = {**epochs, **arrays, **new.files}
+    return replace(new, result=result | ({"evaluations": measured} if measured else {}), files=files)
 
 
 class PackedStore:
@@ -242,10 +275,10 @@ def _schema() -> Any:
     return pa.schema([*columns, ("schema", pa.int64())])
 
 
-def _row(record: Record, attach: bool) -> dict[str, Any]:
+def _row(record: Record) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(record, name) for name in HEAD}
     row |= {name: json.dumps(getattr(record, name), sort_keys=True) for name in TEXTS}
-    row |= record.attached() if attach else dict.fromkeys(ATTACHED, b"")
+    row |= record.attached()
     return row | {"sha256": _sha(row)}
 
 

@@ -13,7 +13,7 @@ from repro.base.errors import ConfigError, MissingDataError
 from repro.base.glossary import TERMS, describe, explain
 from repro.commands.export import export, meaning, rows_of, study_records
 from repro.commands.words import lines_of, recipe_schema
-from repro.records.pack import PackedStore, readers
+from repro.records.pack import PackedStore, packed_with, readers, write_pack
 from repro.records.record import Record, read_records
 from repro.records.store import Store
 from tests.repro.test_cli import ROOT, repro
@@ -174,6 +174,38 @@ def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Pa
     done = repro(tmp_path, "pack", "mine", "--store", "two")
     assert (done.returncode, pack.read_bytes()) == (6, b"PAR1"), done.stderr
     assert "restore" in done.stderr
+
+
+def test_a_pack_joins_the_numbers_of_one_training_and_never_those_of_two(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+
+    def copy(name: str, accuracy: float, *metrics: str) -> Record:
+        home = Store(tmp_path / name)
+        config = {"metric": "accuracy", "version": 1, "of": accuracy}
+        ids = {"accuracy": home.save_evaluation(config, result={"test_accuracy": accuracy}).run_id}
+        for one in metrics:
+            arrays = {one: np.full(2, accuracy)}
+            made = home.save_evaluation({"metric": one, "version": 1}, result={f"{one}_x": accuracy}, arrays=arrays)
+            ids[one] = made.run_id
+        return home.save("unlearn", {"a": 1}, result={}, epochs=[{"epoch": name}], evaluations=ids)
+
+    def packed(record: Record, *, attach: bool = True) -> Record:
+        write_pack(packed_with(path, [record], attach=attach), path)
+        return PackedStore(path).records()[0]
+
+    packed(copy("first", 0.9, "tow", "mia"))
+    both = packed(copy("second", 0.9, "tow", "lira"))
+    assert set(both.result["evaluations"]) == {"accuracy", "tow", "mia", "lira"}
+    assert {both.result[f"{one}_x"] for one in ("tow", "mia", "lira")} == {0.9}
+    assert (set(both.arrays()), both.epochs()) == ({"tow", "mia", "lira"}, [{"epoch": "second"}])
+
+    bare = packed(copy("third", 0.9, "klom"), attach=False)  # what the pack had before keeps its arrays
+    assert (set(bare.arrays()), bare.epochs()) == ({"tow", "mia", "lira"}, [{"epoch": "second"}])
+    assert bare.result["klom_x"] == 0.9
+
+    richest = packed(copy("fourth", 0.8, "tow", "mia", "lira", "klom", "gap"), attach=False)
+    assert (richest.result["test_accuracy"], richest.result["mia_x"], richest.arrays()) == (0.8, 0.8, {})
+    assert packed(copy("fifth", 0.7, "zrf")).result == richest.result
 
 
 def test_a_study_has_a_citation(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_the_numbers_and_arrays_of_its_evaluations_are_part_of_a_run_and_of_its_
 
 def test_a_pack_without_arrays_says_that_there_are_none(store: Store, tmp_path: Path) -> None:
     save(store)
-    packed = PackedStore(write_pack(store.records(), tmp_path / "results" / "study.parquet", attach=False))
+    path = tmp_path / "results" / "study.parquet"
+    packed = PackedStore(write_pack(packed_with(path, store.records(), attach=False), path))
     assert [record.has_arrays() for record in (*store.records(), *packed.records())] == [True, False]
 
 
