@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +66,8 @@ def run_grid(
         report.remaining += sum(not one.place for one in decisions.values())  # whose choice could not be made
         if not report.failed and not report.interrupted:
             _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
+    with suppress(OSError):  # what a full disk does not take, the next grid notes
+        store.note_study(recipe.name, [*report.done, *report.found])
     report.seconds = time.time() - started
     return report
 

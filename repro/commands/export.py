@@ -1,7 +1,7 @@
 """`repro export`: a study as flat tables that pandas, R and DuckDB read in one line, and what each column means."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +44,9 @@ def export(
     """
     import pandas as pd
 
-    found = study_records(read_records(readers(Store(store))), study)
+    noted = Store(store).noted(study)
+    records = read_records(readers(Store(store)), wanted=lambda record: _belongs(record, study, noted))
+    found = study_records(records, study, noted)
     tables = {
         kind: pd.DataFrame([row for record in records for row in rows_of(record)]).convert_dtypes()
         for kind, records in found.items()
@@ -64,8 +66,13 @@ def export(
     say(f"{to / 'dictionary.csv'}: name, unit, range and meaning of every column")
 
 
-def study_records(records: Iterable[Record], study: str) -> dict[str, list[Record]]:
+def study_records(records: Iterable[Record], study: str, noted: Collection[str] = ()) -> dict[str, list[Record]]:
     """Return a study's records by kind: those that belong to it, or that stand in a pack of that name.
+
+    Args:
+        records: each run once; of a run in several places the study's own copy.
+        study: name of a study or a pack.
+        noted: runs of the store that are the study's, whichever study computed them.
 
     Raises:
         MissingDataError: when there is none, with the nearest name.
@@ -73,13 +80,18 @@ def study_records(records: Iterable[Record], study: str) -> dict[str, list[Recor
     records = list(records)
     names = {str(record.provenance.get("study", "")) for record in records}
     names |= {record.source.removeprefix("results/") for record in records if record.source.startswith("results/")}
-    chosen = [r for r in records if study in (r.provenance.get("study"), r.source.removeprefix("results/"))]
+    chosen = [record for record in records if _belongs(record, study, noted)]
     if not chosen:
         raise MissingDataError(f"study = {study!r}: no records{nearest(study, names)}; `repro list` names the studies")
     found: dict[str, list[Record]] = {}
     for record in sorted(chosen, key=lambda record: record.run_id):
         found.setdefault(record.kind, []).append(record)
     return found
+
+
+def _belongs(record: Record, study: str, noted: Collection[str]) -> bool:
+    own = record.source == "runs" and record.run_id in noted
+    return own or study in (record.provenance.get("study"), record.source.removeprefix("results/"))
 
 
 def rows_of(record: Record) -> list[Row]:

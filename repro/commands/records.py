@@ -115,7 +115,9 @@ def pack(
     """
     path = pack_path(name, own("results"))
     studies = study or [name]
-    records = [record for record in Store(store).records() if record.provenance.get("study") in studies]
+    noted = set().union(*(Store(store).noted(one) for one in studies))
+    found = Store(store).records()
+    records = [record for record in found if record.provenance.get("study") in studies or record.run_id in noted]
     if not records:
         raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
     whole = packed_with(path, records, attach=attach)

@@ -6,6 +6,7 @@
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/claims/<name>.claim                     who works on a run or a stage now
+    <store>/studies/<digest of a name>.json         which runs a study has, those among them that another one computed
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/records.sealed                          what was read of many runs, good for as long as no file changes
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
@@ -42,7 +43,7 @@ from repro.records.folder import (
     replace_file,
     write_folder,
 )
-from repro.records.identity import SCHEMA, canonical_json, identifying, plain, run_id
+from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
 from repro.records.kept import Reading, reading
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
@@ -220,6 +221,22 @@ class Store:
                 if json.loads((folder / FACTS).read_text()).get("name") == name:
                     return folder.name
         return ""
+
+    def note_study(self, study: str, runs: Iterable[str]) -> None:
+        """Note runs as a study's, beside those noted before: what it finds may be computed by another study."""
+        path = self._notes(study)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock(f"study-{path.stem}"):
+            replace_file(path, as_json({"study": study, "runs": sorted({*self.noted(study), *runs})}))
+
+    def noted(self, study: str) -> set[str]:
+        """Return the ids of runs noted as a study's; none without a list, or with a damaged one."""
+        with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
+            return {one for one in json.loads(read_bytes(str(self._notes(study))))["runs"] if _is_identity(one)}
+        return set()
+
+    def _notes(self, study: str) -> Path:
+        return self.root / "studies" / f"{digest(study)}.json"
 
     def set_aside(self, folder: Path, reason: str) -> None:
         """Name a damaged folder and move it to `damaged/`; one that cannot be moved is named only."""

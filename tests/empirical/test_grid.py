@@ -136,6 +136,9 @@ def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(r
     found = {record.run_id for record in finished(recipe, store)}
     assert found == {record.run_id for record in store.records("unlearn")}
     assert len(found) == 3
+    rest = run_grid(recipe, store, runtime=CPU)  # packing and exporting the study take what it found too
+    assert (len(rest.done), len(rest.found), store.noted("tiny")) == (1, 3, {*rest.done, *rest.found})
+    assert store.noted("other") == found
 
 
 def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, store: Store) -> None:

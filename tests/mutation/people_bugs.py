@@ -12,6 +12,7 @@ GLOSSARY, EXPORT, WORDS = "repro/base/glossary.py", "repro/commands/export.py", 
 CITATION, WATCH, TRACKERS = "repro/terminal/citation.py", "empirical/studies/watch.py", "repro/terminal/trackers.py"
 WATCHING, EMBED = "repro/terminal/watching.py", "figures/report/embed.py"
 HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.py", "figures/drawing/files.py"
+RECORDS, STORE, GRID = "repro/commands/records.py", "repro/records/store.py", "empirical/studies/grid.py"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
@@ -84,7 +85,17 @@ BUGS = [
     # numbers out
     (EXPORT, "values[place] for name, values in result", "values[0] for name, values in result", OF_EXPORT),
     (EXPORT, 'base = column.removesuffix("_se")', "base = column", OF_EXPORT),
-    (EXPORT, 'study in (r.provenance.get("study")', 'study not in ("", r.provenance.get("study")', OF_EXPORT),
+    (EXPORT, 'study in (record.provenance.get("study")', 'study not in ("", record.provenance.get("study")', OF_EXPORT),
+    (
+        EXPORT,
+        ", wanted=lambda record: _belongs(record, study, noted))",
+        ")",
+        f"{OF_EXPORT} -k 'one_row_a_run or found_too'",
+    ),
+    (EXPORT, "return own or study in", "return study in", f"{OF_EXPORT} -k found_too"),
+    (RECORDS, " or record.run_id in noted]", "]", f"{OF_EXPORT} -k found_too"),
+    (STORE, "sorted({*self.noted(study), *runs})", "sorted(runs)", f"{OF_EXPORT} -k found_too"),
+    (GRID, "[*report.done, *report.found])", "report.done)", "tests/empirical/test_grid.py -k whichever_study"),
     (GLOSSARY, "return (exact or fits)[0]", "return fits[-1]", OF_EXPORT),
     (GLOSSARY, "name in (term.name, *term.also)}:", "name in (term.name,)}:", OF_EXPORT),
     (WORDS, '"exclusiveMinimum" if limits.get("open_low") else "minimum"', '"maximum"', OF_EXPORT),
