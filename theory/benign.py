@@ -44,7 +44,7 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
         rows = [{"pretrain": cell.pretrain, "rule": RULES[cell.unlearn]} | _named(ours, "predicted")
                 | _named(theirs, "simulated")
                 for cell, ours, theirs in zip(cells, predicted, simulated, strict=True)]  # fmt: skip
-        found = store.save(KIND, identity, result={"rows": rows}, provenance=collect(study="alpha"))
+        found = store.save(KIND, identity, result={"rows": rows}, provenance=collect(study="theory-alpha"))
     return found
 
 

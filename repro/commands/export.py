@@ -95,18 +95,29 @@ def _belongs(record: Record, study: str, noted: Collection[str]) -> bool:
 
 
 def rows_of(record: Record) -> list[Row]:
-    """Return the rows of a record: one, but one a seed of a theory cell and one a cell of a sweep."""
+    """Return the rows of a record: one, but one a seed of a theory cell, a cell of a sweep, a rule of its smallest alpha."""
     head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
     about = {name: record.provenance.get(name) for name in ("study", "finished", "device")}
     forget_set = (record.result.get("parents") or {}).get("forget_set")
     same = head | about | ({"forget_set": forget_set} if forget_set else {}) | _flat(record.config)
     if record.kind == "theory":
         return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
+    if record.kind == "theory_alpha":
+        return [same | row for row in record.result["rows"]]
     if record.kind == "theory_sweep":
         columns = record.arrays()
         cells = zip(*(values.tolist() for values in columns.values()), strict=True)
         return [head | about | dict(zip(columns, cell, strict=True)) for cell in cells]
-    return [same | {name: value for name, value in record.result.items() if isinstance(value, int | float | str)}]
+    return [same | {name: value for name, value in _ends(record.result) if isinstance(value, int | float | str)}]
+
+
+def _ends(result: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Yield the numbers of a result; an interval is two, `_low` and `_high`."""
+    for name, value in result.items():
+        if name.endswith("interval") and isinstance(value, list):
+            yield from zip((f"{name}_low", f"{name}_high"), value, strict=True)
+        else:
+            yield name, value
 
 
 def _theory_rows(result: Mapping[str, Any]) -> Iterable[tuple[int, Row]]:
@@ -147,9 +158,10 @@ def meaning(column: str) -> Row:
     """
     if column in IDENTITY:
         return {"column": column, "role": "identity", "unit": "", "range": "", "meaning": IDENTITY[column]}
-    base = column.removesuffix("_se")
-    if column in SETTINGS:
-        limits = SETTINGS[column].metadata
+    ending = next((one for one in ENDINGS if column.endswith(one)), "")
+    base, setting = column.removesuffix(ending), column.removeprefix("cell_")
+    if setting in SETTINGS:
+        limits = SETTINGS[setting].metadata
         return {"column": column, "role": "setting", "unit": limits.get("unit", ""), "range": range_text(limits),
                 "meaning": limits.get("help", "")}  # fmt: skip
     term = describe(base)
@@ -157,14 +169,18 @@ def meaning(column: str) -> Row:
         said = " ".join(filter(None, (term.meaning.rstrip("."), whose(base)))) + (
             f": {term.formula}" if term.formula else ""
         )
-        error = "standard error over seeds of: " if base != column else ""
-        return {"column": column, "role": "metric", "unit": term.unit, "range": term.range, "meaning": error + said}
+        said = ENDINGS.get(ending, "") + said
+        return {"column": column, "role": "metric", "unit": term.unit, "range": term.range, "meaning": said}
     if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
         text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
         return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
     raise IntegrityError(f"column {column}: is not in the glossary (repro/base/glossary.py)")
 
 
+ENDINGS = {
+    "_se": "standard error over seeds of: ",
+    "_interval_low": "lower end of the interval of: ", "_interval_high": "upper end of the interval of: ",
+}  # fmt: skip
 OTHERS = {
     "benchmark": "what was timed", "cases": "networks and rules that a benchmark timed",
     "accuracy": "data set on which a benchmark compared test accuracies too",
@@ -187,6 +203,10 @@ OTHERS = {
     "choice": "where the winner of a choice stands among its candidates", "steps": "steps of a timed run",
     "data_digest": "digest of the files the images were read from",
     "claim": "identifier of the claim", "change": "what would change the verdict",
+    "interval_low": "lower end of the estimate's interval", "interval_high": "upper end of the estimate's interval",
+    "predicted": "smallest benign alpha by prediction; 0 where every alpha is benign, empty where none is",
+    "simulated": "the same by bisection in simulation",
+    "level": "mean test error up to which an alpha is benign", "tolerance": "distance at which bisection ends",
     "sentence": "what a reader may quote of the claim", "network": "settings of the network beside the theory",
     "command": "what computes it again", "quantity": "what is estimated",
     "regime": "where the claim holds", "statement": "the claim", "title": "its short name", "verdict": "what follows",

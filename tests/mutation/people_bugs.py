@@ -84,7 +84,7 @@ BUGS = [
     (FOLDERS, "max(1, len(whole.labels) // 5)", "max(1, len(whole.labels) // 2)", OF_DATA),
     # numbers out
     (EXPORT, "values[place] for name, values in result", "values[0] for name, values in result", OF_EXPORT),
-    (EXPORT, 'base = column.removesuffix("_se")', "base = column", OF_EXPORT),
+    (EXPORT, "column.removesuffix(ending)", "column", OF_EXPORT),
     (EXPORT, 'study in (record.provenance.get("study")', 'study not in ("", record.provenance.get("study")', OF_EXPORT),
     (
         EXPORT,
@@ -96,6 +96,10 @@ BUGS = [
     (RECORDS, " or record.run_id in noted]", "]", f"{OF_EXPORT} -k found_too"),
     (STORE, "sorted({*self.noted(study), *runs})", "sorted(runs)", f"{OF_EXPORT} -k found_too"),
     (GRID, "[*report.done, *report.found])", "report.done)", "tests/empirical/test_grid.py -k whichever_study"),
+    (EXPORT, ' column.removeprefix("cell_")', " column", f"{OF_EXPORT} -k smallest_alpha"),
+    (EXPORT, '[same | row for row in record.result["rows"]]', "[same]", f"{OF_EXPORT} -k smallest_alpha"),
+    (EXPORT, 'if name.endswith("interval") and', 'if name.endswith("interval?") and', f"{OF_EXPORT} -k two_ends"),
+    ("theory/benign.py", 'collect(study="theory-alpha")', 'collect(study="alpha")', f"{OF_EXPORT} -k smallest_alpha"),
     (GLOSSARY, "return (exact or fits)[0]", "return fits[-1]", OF_EXPORT),
     (GLOSSARY, "name in (term.name, *term.also)}:", "name in (term.name,)}:", OF_EXPORT),
     (WORDS, '"exclusiveMinimum" if limits.get("open_low") else "minimum"', '"maximum"', OF_EXPORT),

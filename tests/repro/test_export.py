@@ -18,6 +18,8 @@ from repro.records.pack import PackedStore, packed_with, readers, write_pack
 from repro.records.record import Record, read_records
 from repro.records.store import Store
 from tests.repro.test_cli import ROOT, repro
+from theory.benign import benign_alpha
+from theory.config import TheoryConfig
 
 PACKS = sorted((ROOT / "results").glob("*.parquet"))
 
@@ -68,6 +70,26 @@ def test_a_theory_cell_has_one_row_a_seed(committed: list[Record]) -> None:
 def test_a_sweep_has_one_row_a_cell(committed: list[Record]) -> None:
     record = next(r for r in study_records(committed, "sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
     assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
+
+
+def test_the_smallest_alpha_has_one_row_a_rule_and_a_study_of_its_own(store: Store, tmp_path: Path) -> None:
+    """The network recipe `alpha` is another study, with records of its own in the committed packs."""
+    small = TheoryConfig(d=100, n=10, n_forget=2, m=2, batch_size=5, pretrain_epochs=2, epochs=2, seeds=2, directions=8)
+    record = benign_alpha(small, store)
+    export("theory-alpha", tmp_path / "out", store.root)
+    table = pd.read_csv(tmp_path / "out" / "theory_alpha.csv")
+    assert table["simulated_test_error"].tolist() == [row["simulated_test_error"] for row in record.result["rows"]]
+    assert len(set(zip(table["pretrain"], table["rule"], strict=True))) == len(table) == 6
+    said = pd.read_csv(tmp_path / "out" / "dictionary.csv").set_index("column")["meaning"]
+    assert said["cell_d"] == meaning("d")["meaning"]
+    assert not any("another package" in one for one in said)
+
+
+def test_an_interval_is_exported_as_its_two_ends(committed: list[Record]) -> None:
+    record = study_records(committed, "claims")["theory_claim"][0]
+    (row,) = rows_of(record)
+    assert [row["interval_low"], row["interval_high"]] == record.result["interval"]
+    assert meaning("attack_loss_auc_interval_low")["meaning"].startswith("lower end of the interval of: Area")
 
 
 def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store, tmp_path: Path) -> None:
