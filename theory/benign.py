@@ -68,7 +68,7 @@ def thresholds(cells: Sequence[TheoryConfig], measure: Measure) -> list[dict[str
     while np.max(benign - harmful, where=~np.array(none), initial=0.0) > TOLERANCE:
         middle = (harmful + benign) / 2
         for place, found in enumerate(_errors(cells, middle, measure)):
-            if found["test_error"] <= ERROR_LEVEL:
+            if found["test_error"] <= ERROR_LEVEL and not none[place]:
                 benign[place], there[place] = middle[place], found
             else:
                 harmful[place] = middle[place]

@@ -37,6 +37,21 @@ def test_bisection_finds_each_step_to_the_tolerance_with_the_errors_there():
     assert all_of_them["forget_error"] == pytest.approx(1.0)
 
 
+def test_where_alpha_1_is_harmful_the_errors_are_those_there_though_a_smaller_alpha_is_benign():
+    """Bisection of the other cells goes on meanwhile, and looks at this one's middle too."""
+
+    def island(cells: Any) -> Any:
+        return [(np.full(2, error), np.full(2, cell.alpha)) for cell, error in zip(cells, errors(cells), strict=True)]
+
+    def errors(cells: Any) -> list[float]:
+        here, other = cells
+        return [0.05 if 0.4 < here.alpha < 0.9 else 0.2, 0.2 if other.alpha < 0.3 else 0.05]
+
+    none, found = thresholds(CELLS[:2], island)
+    assert (none["alpha"], none["test_error"], none["forget_error"]) == (None, 0.2, 1.0)
+    assert found["alpha"] == pytest.approx(0.3, abs=0.005)
+
+
 def test_a_diverged_seed_makes_an_alpha_harmful():
     broken = lambda cells: [(np.array([0.0, np.nan if cell.alpha < 0.5 else 0.0]), np.zeros(2)) for cell in cells]  # noqa: E731
     assert thresholds(CELLS[:1], broken)[0]["alpha"] == pytest.approx(0.5, abs=0.005)
