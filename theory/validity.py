@@ -12,7 +12,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import Trajectory, simulate_many
-from theory.predict import Prediction, outside_measured, predict_many
+from theory.predict import UNLEARNING_GRID, Prediction, outside_measured, predict_many
 
 KIND = "theory_validity"
 LEVELS = (0.25, 0.5)  # forget errors at which prediction and simulation are compared where both have forgotten so much
@@ -40,8 +40,8 @@ def beyond_grid() -> list[dict[str, Any]]:
 
 def unlearning_grid() -> list[dict[str, Any]]:
     """Return the settings of unlearning: alpha, d, s and rule, 200 epochs."""
-    axes = ((0.9, 0.7), (1000, 4000, 64_000), (0.25, 0.5, 1.0, 2.0), RULES)
-    return [{"alpha": alpha, "d": d, "signal_strength": s} | rule for alpha, d, s, rule in product(*axes)]
+    points = product(*UNLEARNING_GRID.values(), RULES)
+    return [dict(zip(UNLEARNING_GRID, values, strict=True)) | rule for *values, rule in points]
 
 
 def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record:

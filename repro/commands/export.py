@@ -95,7 +95,7 @@ def _belongs(record: Record, study: str, noted: Collection[str]) -> bool:
 
 
 def rows_of(record: Record) -> list[Row]:
-    """Return the rows of a record: one, but one a seed of a theory cell, a cell of a sweep, a rule of its smallest alpha."""
+    """Return a record's rows: one, but one a seed of a theory cell, a cell of a sweep, a rule of `theory alpha`."""
     head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
     about = {name: record.provenance.get(name) for name in ("study", "finished", "device")}
     forget_set = (record.result.get("parents") or {}).get("forget_set")

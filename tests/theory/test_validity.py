@@ -11,8 +11,8 @@ import theory.validity as validity
 from repro.records.pack import PackedStore
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.predict import predict
-from theory.validity import matched_gap, region_grid, rows_of, run_validity, worst
+from theory.predict import outside_unlearned, predict
+from theory.validity import matched_gap, region_grid, rows_of, run_validity, unlearning_grid, worst
 
 PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
 GOALS = {"test_error": 0.03, "kappa": 0.1}  # before unlearning, everywhere in the region
@@ -24,6 +24,17 @@ def test_the_grid_spans_the_region():
         values = {point[name] for point in grid}
         assert (min(values), max(values)) == ends
     assert all(not validity.outside_measured(TheoryConfig(**point)) for point in grid)
+
+
+def test_what_is_said_of_unlearning_is_what_its_grid_spans():
+    cells = [TheoryConfig(**point) for point in unlearning_grid()]
+    assert {cell.alpha for cell in cells} == {0.9, 0.7}
+    assert all(not outside_unlearned(cell.changed(alpha=0.9)) for cell in cells)
+    for name, further in {"d": 2.0, "signal_strength": 1.01}.items():
+        values = {getattr(cell, name) for cell in cells}
+        for beyond in (min(values) / further, max(values) * further):
+            setting = type(getattr(TheoryConfig, name))(beyond)
+            assert len(outside_unlearned(TheoryConfig(**{name: setting}))) == 1
 
 
 def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
