@@ -214,6 +214,7 @@ def _round(value: Any) -> Any:
 
 
 def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, Any]:
+    first = f" --first-seed {config.first_seed}" if config.first_seed else ""
     return {
         "claim": config.claim,
         "title": claim.title,
@@ -228,5 +229,5 @@ def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, An
         "seeds": config.seeds,
         "parts": finding.parts,
         "rows": finding.rows,
-        "command": f"repro theory claims {config.claim} --seeds {config.seeds}",
+        "command": f"repro theory claims {config.claim} --seeds {config.seeds}{first}",
     }

@@ -138,6 +138,13 @@ def test_a_record_holds_the_analysis_names_its_cells_and_is_made_once(store, mon
     assert run_claims(store, names=[QUICK], seeds=3)[0].provenance == record.provenance
     other = Store(store.root.parent / "other")
     assert run_claims(other, names=[QUICK], seeds=3, known=[record]) == [record]
+    assert result["command"] == f"repro theory claims {QUICK} --seeds 3"
+
+
+def test_the_command_of_a_claim_on_fresh_draws_makes_the_same_record():
+    claim = load_claim(QUICK)
+    again = claims._result(ClaimConfig(claim=QUICK, seeds=3, first_seed=5), claim, judged(IN))
+    assert again["command"] == f"repro theory claims {QUICK} --seeds 3 --first-seed 5"
 
 
 def test_another_version_of_the_analyses_reads_the_same_cells(store, monkeypatch):
