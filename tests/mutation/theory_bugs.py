@@ -2,6 +2,18 @@
 
 BUGS = [
     (
+        "theory/claims/sweep.py",
+        'base.changed(d=int(cells["d"][0])',
+        'TheoryConfig(d=int(cells["d"][0])',
+        "tests/theory/claims/test_sweep.py -k read_off",
+    ),
+    (
+        "theory/claims/claim.py",
+        '--seeds {config.seeds}{first}"',
+        '--seeds {config.seeds}"',
+        "tests/theory/claims/test_claim.py -k fresh_draws",
+    ),
+    (
         "theory/benign.py",
         "<= ERROR_LEVEL and not none[place]:",
         "<= ERROR_LEVEL:",

@@ -41,7 +41,7 @@ class Sweep:
         common: changes to every cell.
         matched: whether each cell is also measured where it reaches the forget level.
         clock: how learning rate and epochs follow d.
-        analyse: from the table of finished cells to rows of its own.
+        analyse: from the table of finished cells, and the settings that they share, to rows of its own.
     """
 
     axes: dict[str, tuple]
@@ -50,18 +50,23 @@ class Sweep:
     common: dict[str, Any] = field(default_factory=dict)
     matched: bool = True
     clock: Callable[[TheoryConfig], TheoryConfig] = default_clock
-    analyse: Callable[[Table], list[dict[str, Any]]] = lambda table: []
+    analyse: Callable[[Table, TheoryConfig], list[dict[str, Any]]] = lambda table, base: []
 
 
-def boundaries(table: Table) -> list[dict[str, Any]]:
-    """Return |phi*|, where test error crosses 0.1, against d, and its exponent, by stage, pretraining and rule."""
+def boundaries(table: Table, base: TheoryConfig) -> list[dict[str, Any]]:
+    """Return |phi*|, where test error crosses 0.1, against d, and its exponent, by stage, pretraining and rule.
+
+    Args:
+        table: the finished cells.
+        base: their number of patches P and noise sigma_p, which the unit of the signal strength depends on.
+    """
     rows = []
     keys = sorted(set(zip(*(table[name].tolist() for name in ("pretrain", "unlearn", "rho_scale")), strict=True)))
     for stage, metric in {"pretrained": "pretrained_test_error", "unlearned": "test_error"}.items():
         for pretrain, unlearn, rho in keys:
             line = _where(table, pretrain=pretrain, unlearn=unlearn, rho_scale=rho)
             sizes = np.unique(line["d"])
-            norms = np.array([_crossing_norm(_where(line, d=d), metric) for d in sizes])
+            norms = np.array([_crossing_norm(_where(line, d=d), metric, base) for d in sizes])
             exponent = slope(np.log(sizes), np.log(norms))
             row = {"stage": stage, "pretrain": pretrain, "unlearn": unlearn, "rho_scale": rho, "d": sizes.tolist()}
             row["boundary"] = [float(norm) if np.isfinite(norm) else None for norm in norms]
@@ -74,10 +79,10 @@ def _where(table: Table, **values: Any) -> Table:
     return {name: column[chosen] for name, column in table.items()}
 
 
-def _crossing_norm(cells: Table, metric: str) -> float:
+def _crossing_norm(cells: Table, metric: str, base: TheoryConfig) -> float:
     order = np.argsort(cells["signal_strength"])
     strength = crossing(cells["signal_strength"][order], cells[metric][order])
-    return strength * TheoryConfig(d=int(cells["d"][0]), n=int(cells["n"][0]), n_forget=1).signal_unit
+    return strength * base.changed(d=int(cells["d"][0]), n=int(cells["n"][0]), n_forget=1).signal_unit
 
 
 SWEEPS = {
@@ -173,7 +178,7 @@ def run_sweep(
         store.ensure_writable()
         table = _table(sweep, measure_cells(sweep, base, store, label=f"sweep {name}", workers=workers))
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
-        result["boundaries"] = sweep.analyse(table)
+        result["boundaries"] = sweep.analyse(table, base)
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
     _write_parquet(found, store)
     return found

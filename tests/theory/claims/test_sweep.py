@@ -117,12 +117,13 @@ def test_a_boundary_is_read_off_its_own_stage_and_rule():
     rows = [{"d": d, "n": 40, "signal_strength": s, "pretrain": "sgd", "unlearn": rule, "rho_scale": 0.1,
              "pretrained_test_error": 0.1 * 1.5 / s, "test_error": 0.1 * (0.8 if rule == "sam" else 1.2) / s}
             for d in (1000, 2000, 4000) for s in (2.0, 0.5, 1.0) for rule in ("sgd", "sam")]  # fmt: skip
-    found = boundaries({name: np.array([row[name] for row in rows]) for name in rows[0]})
+    base = TheoryConfig(patches=4, sigma_p=0.5)
+    found = boundaries({name: np.array([row[name] for row in rows]) for name in rows[0]}, base)
     assert [(row["stage"], row["unlearn"]) for row in found] == [
         ("pretrained", "sam"), ("pretrained", "sgd"), ("unlearned", "sam"), ("unlearned", "sgd")]  # fmt: skip
     for row, strength in zip(found, (1.5, 1.5, 0.8, 1.2), strict=True):
         assert row["d"] == [1000, 2000, 4000]
-        units = [TheoryConfig(d=d).signal_unit for d in row["d"]]
+        units = [base.changed(d=d).signal_unit for d in row["d"]]
         np.testing.assert_allclose(np.divide(row["boundary"], units), strength, rtol=0.15)
         assert row["exponent"] == pytest.approx(0.25)
 
