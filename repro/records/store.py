@@ -9,6 +9,8 @@
     <store>/studies/<digest of a name>.json         which runs a study has, those among them that another one computed
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/records.sealed                          what was read of many runs, good for as long as no file changes
+    <store>/cells/                                  a store of its own: the cells that sweeps and claims of theory share
+    <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
 A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
@@ -47,8 +49,10 @@ from repro.records.identity import SCHEMA, canonical_json, digest, identifying, 
 from repro.records.index import Head
 from repro.records.kept import Reading, reading
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
+from repro.records.tables import table_faults
 
 POINTERS = "evaluations.json"
+CELLS = "cells"
 FACTS = "provenance.json"  # the marker of a trained stage
 # Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
 TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
@@ -116,7 +120,8 @@ class Store:
         """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
         folder = self.root / "runs" / identity
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / POINTERS, as_json({**_pointers(str(folder)), **evaluations}))
+        with self.lock(f"{identity}-attach"):  # of its own: whoever computes the run holds its claim meanwhile
+            replace_file(folder / POINTERS, as_json({**_pointers(str(folder)), **evaluations}))
 
     def save_evaluation(
         self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
@@ -262,7 +267,8 @@ class Store:
         dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
         done = [path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None]
         locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
-        return sorted([*dead, *done, *locks, *self.claims.left_behind()])
+        within = [path for cells in self._cells() for path in cells.leftovers()]
+        return sorted({*dead, *done, *locks, *self.claims.left_behind(), *within})
 
     def tidy(self) -> list[Path]:
         """Remove the leftovers and return what was removed."""
@@ -276,7 +282,19 @@ class Store:
         """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
         places = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
         markers = sorted(path for place in places for path in self.root.glob(place))
-        return [fault for marker in markers for fault in folder_faults(marker)]
+        found = [fault for marker in markers for fault in folder_faults(marker)]
+        found += table_faults(self.root, lambda identity: self._run(identity, self._readable))
+        return found + [f"{CELLS}/{fault}" for cells in self._cells() for fault in cells.verify()]
+
+    def _cells(self) -> list["Store"]:
+        """Return the store of the cells within this one, if it has one."""
+        return [Store(self.root / CELLS)] if (self.root / CELLS).is_dir() else []
+
+    def _readable(self, place: str) -> Record | None:
+        """Return the record of a room's folder; None where it is not there or damaged, which is left where it is."""
+        with suppress(IntegrityError):
+            return read_folder(self.root / place)
+        return None
 
     def _whole(self, place: str) -> Record | None:
         """Return the record of a room's folder; None where there is none, or it was damaged and is set aside now."""

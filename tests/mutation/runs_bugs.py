@@ -32,6 +32,8 @@ CLUSTER, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "studies
 OPTIONS = "repro/terminal/options.py"
 STATUS, IN_STATUS = "empirical/studies/status.py", "tests/empirical/test_status.py"
 IN_CLUSTER = "tests/repro/test_cluster.py"
+TABLES = "repro/records/tables.py"
+IN_SWEEP = "tests/theory/claims/test_sweep.py -k 'damaged_or'"
 IN_JOINED = "tests/repro/test_export.py -k 'joins_the_numbers'"
 
 BUGS = [
@@ -563,7 +565,19 @@ BUGS = [
         IN_CLAIMS,
     ),
     (STORE, "host in (None, host_tag()) and not", "not", IN_STORE),
-    (STORE, "*self.claims.left_behind()", "", IN_STORE),
+    (STORE, "*self.claims.left_behind(), *within", "*within", IN_STORE),
+    (
+        STORE,
+        "for cells in self._cells() for path in cells.leftovers()]",
+        "for path in []]",
+        f"{IN_STORE} -k within_a_store",
+    ),
+    (STORE, "for fault in cells.verify()]", "for fault in []]", f"{IN_STORE} -k within_a_store"),
+    (STORE, 'with self.lock(f"{identity}-attach"):', "if True:", f"{IN_STORE} -k lose_none"),
+    (STORE, 'self.lock(f"{identity}-attach")', "self.lock(identity)", f"{IN_STORE} -k lose_none"),
+    (STORE, "        found += table_faults(", "        _ = table_faults(", IN_SWEEP),
+    (TABLES, "    if table_fault(path, record):", "    if not path.exists():", IN_SWEEP),
+    (TABLES, 'return "" if same else', 'return "" if True else', IN_SWEEP),
     (WORKSPACE, "wait=self.patient, deadline=self.deadline)", "deadline=self.deadline)", IN_EXECUTORS),
     (WORKSPACE, "wait=self.patient, deadline=self.deadline)", "wait=self.patient)", IN_EXECUTORS),
     (WORKSPACE, 'if wanted.startswith("cuda:") and int(wanted[5:]) >= gpus:', "if False:", IN_EXECUTORS),

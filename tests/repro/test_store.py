@@ -632,6 +632,36 @@ def test_a_kind_is_read_without_opening_the_runs_of_another(store: Store) -> Non
     assert len(damage) == 1
 
 
+def test_the_cells_within_a_store_are_verified_and_tidied_with_it(store: Store) -> None:
+    cells = Store(store.root / "cells")
+    cell = save(cells)
+    assert store.verify() == []
+    flip(cells.root / "runs" / cell.run_id / "arrays.npz")
+    assert store.verify() == [f"cells/runs/{cell.run_id}/arrays.npz: does not match its hash"]
+    claim = cells.claims.folder / "old.claim"
+    claim.write_bytes(b"")
+    os.utime(claim, (time.time() - 7200,) * 2)
+    assert store.tidy() == [claim]
+
+
+def attach_many(root: str, identity: str, prefix: str) -> None:
+    for number in range(25):
+        Store(root).attach(identity, {f"{prefix}{number}": f"{number:016x}"})
+
+
+def test_two_processes_that_measure_one_run_lose_none_of_its_evaluations(store: Store) -> None:
+    record = save(store)
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=attach_many, args=(str(store.root), record.run_id, one)) for one in "ab"]
+    with store.lock(record.run_id):  # whoever computes a run holds its claim while it attaches
+        for process in both:
+            process.start()
+        for process in both:
+            process.join()
+    there = json.loads((store.root / "runs" / record.run_id / "evaluations.json").read_text())
+    assert len(there) == 50
+
+
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     save(store)
     model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})

@@ -20,7 +20,7 @@ from repro.records.claims import in_turn
 from repro.records.identity import run_id
 from repro.records.provenance import collect
 from repro.records.record import Record
-from repro.records.store import Store
+from repro.records.store import CELLS, Store
 from theory.config import TheoryConfig
 from theory.engine import Trajectory, simulate_many
 from theory.measure import metric_names
@@ -43,7 +43,7 @@ def cell_id(cell: TheoryConfig, oracle: bool) -> str:
 
 def cell_store(store: Store) -> Store:
     """Return the store of the cells of a store."""
-    return Store(store.root / "cells")
+    return Store(store.root / CELLS)
 
 
 def run_cells(

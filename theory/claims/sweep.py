@@ -1,6 +1,5 @@
 """Sweeps, claims without a verdict: grids of the same cells, with one record and one Parquet table each."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -14,6 +13,7 @@ from repro.records.identity import plain
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.records.tables import write_table
 from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
@@ -180,7 +180,7 @@ def run_sweep(
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
         result["boundaries"] = sweep.analyse(table, base)
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
-    _write_parquet(found, store)
+    write_table(found, store.root)
     return found
 
 
@@ -257,18 +257,3 @@ def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
         values = [found.get(name) for found in measured.values()]  # some metrics only some cells have
         columns[name] = np.array([np.nan if value is None else value for value in values])
     return columns
-
-
-def _write_parquet(record: Record, store: Store) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = store.root / "sweeps" / f"{record.run_id}.parquet"
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({name: pa.array(column) for name, column in record.arrays().items()}), buffer)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)

@@ -30,6 +30,21 @@ def test_a_sweep_is_one_table_with_a_row_a_cell(store):
     np.testing.assert_array_equal(table["test_error"].to_numpy(), columns["test_error"])
 
 
+@pytest.mark.parametrize("damage", [lambda raw: raw[: len(raw) // 2], lambda raw: b"", None])
+def test_a_table_that_is_damaged_or_of_another_record_is_named_and_written_anew(store, damage):
+    record = run_sweep("surplus", TINY, store, base=BASE)
+    path = store.root / "sweeps" / f"{record.run_id}.parquet"
+    whole = path.read_bytes()
+    if damage:
+        path.write_bytes(damage(whole))
+    else:
+        pq.write_table(pq.read_table(path).slice(1), path)
+    assert [line.partition(":")[0] for line in store.verify()] == [f"sweeps/{path.name}"]
+    run_sweep("surplus", TINY, store, base=BASE)
+    assert path.read_bytes() == whole
+    assert store.verify() == []
+
+
 def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
     simulate_cells, calls = cells.simulate_many, []
 
