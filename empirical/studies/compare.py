@@ -70,11 +70,18 @@ class Expected:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """An expected value beside the observed one; `observed` is None when no run matches."""
+    """An expected value beside the observed one.
+
+    Attributes:
+        expected: the value, its tolerance and the labels it is about.
+        observed: the mean over the runs; None when no run matches.
+        runs: how many there are; cells: how many the study has.
+    """
 
     expected: Expected
     observed: float | None
     runs: int
+    cells: int
 
     @property
     def passes(self) -> bool:
@@ -82,14 +89,24 @@ class CheckRow:
         return self.observed is not None and abs(self.observed - self.expected.value) <= self.expected.tolerance
 
 
-def check_study(expected: Iterable[Mapping[str, Any]], records: Iterable[Record]) -> list[CheckRow]:
-    """Return one row per expected value of a recipe."""
+def check_study(
+    expected: Iterable[Mapping[str, Any]], records: Iterable[Record], cells: Iterable[RunConfig] = ()
+) -> list[CheckRow]:
+    """Return one row per expected value of a recipe.
+
+    Args:
+        expected: its entries.
+        records: the runs that are there; cells: all that the study has.
+    """
     known = [record for record in records if record.kind == "unlearn" and record.status == "ok"]
-    return [_check_row(build(Expected, entry, where="expected"), known) for entry in expected]
+    labels = [cell.labels() for cell in cells]
+    return [_check_row(build(Expected, entry, where="expected"), known, labels) for entry in expected]
 
 
-def _check_row(expected: Expected, records: list[Record]) -> CheckRow:
-    wanted = dict(expected.where).items()
-    matching = [r for r in records if all(r.result["labels"].get(name) == value for name, value in wanted)]
-    values = [r.result[expected.metric] for r in matching if r.result.get(expected.metric) is not None]
-    return CheckRow(expected, float(np.mean(values)) if values else None, len(values))
+def _check_row(expected: Expected, records: list[Record], cells: list[dict[str, Any]]) -> CheckRow:
+    def fits(labels: Mapping[str, Any]) -> bool:
+        return all(labels.get(name) == value for name, value in dict(expected.where).items())
+
+    matching = [record.result for record in records if fits(record.result["labels"])]
+    values = [result[expected.metric] for result in matching if result.get(expected.metric) is not None]
+    return CheckRow(expected, float(np.mean(values)) if values else None, len(values), sum(map(fits, cells)))

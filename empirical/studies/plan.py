@@ -291,6 +291,12 @@ def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list
     return [record for cell, record in found if record and _stands(record, cell)]
 
 
+def every_cell(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[RunConfig]:
+    """Return all cells of a study: those that can be run, and those whose choice is still to be made."""
+    undecided = [cell for cell, one in recipe.decisions(finished, runtime).items() if not one.place]
+    return list(dict.fromkeys([*with_data(recipe.settled(finished, runtime), runtime, finished), *undecided]))
+
+
 def _stands(record: Record, cell: RunConfig) -> bool:
     """Return whether the numbers that a run has are measured as its cell asks."""
     there = tuple(name for name in cell.metrics if name in record.result.get("evaluations", {}))

@@ -336,18 +336,23 @@ def check(
 ) -> None:
     """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance.
 
+    The mean over the runs that are there counts; how many of the study's cells are not is said.
     A study with a choice whose winner stands on an edge of its grid is not finished, which is 6 too.
     """
     from empirical.studies.choice import edges
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
-    from empirical.studies.plan import finished_cells
+    from empirical.studies.plan import every_cell, finished_cells
     from empirical.studies.recipe import load_recipe
 
     study = load_recipe(recipe)
     finished = Finished(readers(Store(store)))
-    rows = check_study(study.expected, finished_cells(study, finished, Runtime()))
-    emit([_check_row(row) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    there, cells = finished_cells(study, finished, Runtime()), every_cell(study, finished, Runtime())
+    rows = check_study(study.expected, there, cells)
+    emit([_check_row(row, json) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    if len(there) < len(cells):
+        lacking = f"{len(cells) - len(there)} of {len(cells)} cells are not there"
+        typer.echo(f"{lacking}; `repro empirical grid {recipe}` computes them", err=json)
     if finished.unseen and not json:
         say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
     standing = edges(study.decisions(finished, Runtime()).values())
@@ -358,8 +363,9 @@ def check(
         raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
 
 
-def _check_row(row: Any) -> dict[str, Any]:
+def _check_row(row: Any, as_json: bool) -> dict[str, Any]:
     expected = row.expected
     where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
-    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed, "runs": row.runs}
-    return {"metric": expected.metric, "where": where, **numbers, "passes": row.passes}
+    numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed}
+    runs = {"runs": row.runs, "cells": row.cells} if as_json else {"there": f"{row.runs} of {row.cells} runs"}
+    return {"metric": expected.metric, "where": where, **numbers, **runs, "passes": row.passes}

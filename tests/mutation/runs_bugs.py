@@ -34,6 +34,7 @@ STATUS, IN_STATUS = "empirical/studies/status.py", "tests/empirical/test_status.
 IN_CLUSTER = "tests/repro/test_cluster.py"
 TABLES = "repro/records/tables.py"
 IN_SWEEP = "tests/theory/claims/test_sweep.py -k 'damaged_or'"
+IN_CHECK = "tests/empirical/test_check.py"
 IN_JOINED = "tests/repro/test_export.py -k 'joins_the_numbers'"
 
 BUGS = [
@@ -361,6 +362,10 @@ BUGS = [
         "self.observed - self.expected.value <= -self.expected.tolerance",
         IN_GRID,
     ),
+    (COMPARE, "sum(map(fits, cells))", "len(values)", IN_CHECK),
+    (COMPARE, "len(values), sum(map(", "sum(map(fits, cells)), sum(map(", IN_CHECK),
+    (STUDIES, "    if len(there) < len(cells):", "    if False:", IN_CHECK),
+    (PLAN, "[*with_data(recipe.settled(finished, runtime), runtime, finished), *undecided]", "undecided", IN_CHECK),
     (COMPARE, '    if record.status == "failed":\n', "    if False:\n", f"{IN_GRID} -k diff_names"),
     (COMPARE, "if self.where and not isinstance(self.where, Mapping):", "if False:", f"{IN_GRID} -k bad_recipe"),
     (RECIPE, "    for name in CHOSEN & content.keys():\n", "    for name in ():\n", f"{IN_GRID} -k bad_recipe"),
