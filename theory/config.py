@@ -1,11 +1,12 @@
 """The settings of a theory cell (data, a two-layer ReLU CNN, pretraining, unlearning), of a sweep and of a claim."""
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
-from repro.base.settings import check, choose, range_text, refuse_cost, reject, setting
+from repro.base.settings import LARGEST, check, choose, range_text, refuse_cost, reject, setting
 
 PRETRAIN_RULES = ("sgd", "sam")
 UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
@@ -110,8 +111,11 @@ class TheoryConfig:
         self.pretrain_legs()
         if self.n_forget >= self.n:
             raise reject("n_forget", self.n_forget, f"in [1, n - 1 = {self.n - 1}]")
+        check_seeds(self)
         if not SIGNAL_NORMS["low"] <= self.signal_norm <= SIGNAL_NORMS["high"]:
-            raise reject("signal_strength", self.signal_strength, f"such that |phi| is {range_text(SIGNAL_NORMS)}",
+            alone = SIGNAL_NORMS["low"] <= self.signal_unit <= SIGNAL_NORMS["high"]
+            name = "signal_strength" if alone else "sigma_p"  # at a unit out of range no strength would do
+            raise reject(name, getattr(self, name), f"such that |phi| is {range_text(SIGNAL_NORMS)}",
                          f"|phi| = s (P-1) sigma_p (d/n)^(1/4) is {self.signal_norm:.3g}")  # fmt: skip
         if 2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS:
             raise reject("patches", self.patches, f"at most {1 + SOBOL_DIMENSIONS // (2 * self.m)} at m = {self.m}",
@@ -229,19 +233,31 @@ class TheoryConfig:
         """
         legs = []
         for label, epochs in parse_schedule(self.pretrain, self.pretrain_epochs, "pretrain"):
-            name, _, radius = label.partition("-")
+            name, dash, radius = label.partition("-")
             choose("pretrain", name, PRETRAIN_RULES)
-            if radius and (name != "sam" or not radius.replace(".", "", 1).isdecimal()):
+            number = float(radius) if radius.replace(".", "", 1).isdecimal() else math.inf
+            if dash and (name != "sam" or not math.isfinite(number)):
                 raise reject(
                     "pretrain", self.pretrain, "sgd, sam or sam-R, where R >= 0 is a radius in units of rho_th"
                 )
-            scale = float(radius) if radius else self.pretrain_rho_scale
+            scale = number if dash else self.pretrain_rho_scale
             legs.append((name, scale * self.rho_th, epochs))
         return legs
 
     def pretrain_key(self) -> "TheoryConfig":
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
         return TheoryConfig(**{name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS})
+
+
+def check_seeds(config: "TheoryConfig | SweepConfig | ClaimConfig") -> None:
+    """Refuse seeds past the largest that a random generator is asked for.
+
+    Raises:
+        ConfigError: where the last of `seeds`, counted from `first_seed`, is not below 2^63.
+    """
+    most = LARGEST - config.seeds
+    if config.first_seed > most:
+        raise reject("first_seed", config.first_seed, f"at most {most} with seeds = {config.seeds}")
 
 
 def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
@@ -309,6 +325,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        check_seeds(self)
 
     def given_axes(self) -> dict[str, tuple]:
         """Return the axes that were given values."""
@@ -331,3 +348,4 @@ class ClaimConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        check_seeds(self)

@@ -1,6 +1,20 @@
 """One-line bugs over `theory/`: (file, text found exactly once, text with the bug, the tests that must fail)."""
 
 BUGS = [
+    ("theory/config.py", "if config.first_seed > most:", "if False:", "tests/theory/test_config.py -k bad_setting"),
+    (
+        "theory/config.py",
+        'if alone else "sigma_p"',
+        'if True else "sigma_p"',
+        "tests/theory/test_config.py -k bad_setting",
+    ),
+    (
+        "theory/config.py",
+        'if dash and (name != "sam"',
+        'if radius and (name != "sam"',
+        "tests/theory/test_config.py -k cannot_be",
+    ),
+    ("theory/config.py", "or not math.isfinite(number)", "", "tests/theory/test_config.py -k cannot_be"),
     (
         "theory/claims/sweep.py",
         'base.changed(d=int(cells["d"][0])',
@@ -558,7 +572,7 @@ BUGS = [
     ),
     (
         "theory/config.py",
-        "scale = float(radius) if radius else self.pretrain_rho_scale",
+        "scale = number if dash else self.pretrain_rho_scale",
         "scale = self.pretrain_rho_scale",
         "tests/theory/test_config.py",
     ),

@@ -45,6 +45,8 @@ def test_radii_may_be_given_in_absolute_units():
         ({"draw": "dense", "d": 10**7}, ["draw", "bartlett"]),
         ({"d": 2.5}, ["d", "2.5", "int"]),
         ({"signal_strength": 1e200}, ["signal_strength", "1e+200", "[1e-161, 1e+154]", "|phi|"]),
+        ({"sigma_p": 1e200}, ["sigma_p = 1e+200", "[1e-161, 1e+154]", "|phi|"]),
+        ({"first_seed": 2**63 - 20}, ["first_seed", str(2**63 - 20), f"at most {2**63 - 21}", "seeds = 20"]),
         ({"sigma_0_scale": 1e200}, ["sigma_0_scale", "1e+200", "(0.0, 1e+150]"]),
         ({"signal_strength": 1e-170}, ["signal_strength", "1e-170", "[1e-161, 1e+154]", "|phi|"]),
         ({"m": 1000, "patches": 13, "noise_patches": "independent"}, ["patches", "13", "at most 11", "repeated"]),
@@ -94,7 +96,8 @@ def test_pretraining_may_follow_a_schedule_of_rules():
     assert TheoryConfig(pretrain="sam").pretrain_legs() == [("sam", TheoryConfig().pretrain_rho, 100)]
 
 
-@pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "asam:5, sgd", "sgd-0.1", "sam-x", ""])
+@pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "asam:5, sgd", "sgd-0.1", "sam-x", "",
+                                  "sgd-", "sam-", "sam-" + "9" * 400])  # fmt: skip
 def test_a_schedule_that_cannot_be_read_names_the_setting(text):
     with pytest.raises(ConfigError, match="pretrain"):
         TheoryConfig(pretrain=text)
