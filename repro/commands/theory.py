@@ -16,10 +16,11 @@ from repro.records.record import Record, read_records
 from repro.records.store import Store
 from repro.terminal.options import with_settings, words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
-from theory.config import SWEEP_NAMES, SweepConfig, TheoryConfig
+from theory.config import SWEEP_NAMES, ClaimConfig, SweepConfig, TheoryConfig
 
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
 CELL = ("signal_strength", "pretrain", "unlearn")
+MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
 COLUMNS = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget")
 STRENGTH_HELP = (
@@ -37,7 +38,7 @@ AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF, CSV and a
 
 
 @app.callback(invoke_without_command=True)
-@with_settings(TheoryConfig, skip=CELL)
+@with_settings(TheoryConfig, skip=(*CELL, *MASK))
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
@@ -50,7 +51,7 @@ def theory(
             option, behind = f"--{misplaced.replace('_', '-')}", context.invoked_subcommand
             raise ConfigError(f"{option}: must stand behind `{behind}`, as in `repro theory {behind} {option} ...`")
         return
-    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    config = _setting(config, context, (signal_strength, signal_norm), (rho, pretrain_rho))
     records = _study(config, Store(store))
     gc.freeze()  # what is loaded stays to the end: the collector looks through it neither while drawing nor at exit
     _show_study(config, records, as_json=json)
@@ -61,13 +62,25 @@ def theory(
 
 
 def _setting(
-    config: TheoryConfig, signal: tuple[float | None, float | None], radii: tuple[float | None, float | None]
-) -> TheoryConfig:
-    """Return the config at a signal given as strength or norm, and at absolute radii where any is given."""
+    config: TheoryConfig, context: typer.Context, signal: tuple[float | None, float | None],
+    radii: tuple[float | None, float | None],
+) -> TheoryConfig:  # fmt: skip
+    """Return the config at a signal given as strength or norm, and at absolute radii where any is given.
+
+    Raises:
+        ConfigError: for a signal or a radius that is given in both units.
+    """
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     fields.pop("signal_strength")
     config = TheoryConfig.with_signal(signal_strength=signal[0], signal_norm=signal[1], **fields)
     rho, pretrain_rho = radii
+    for name, radius in {"rho": rho, "pretrain_rho": pretrain_rho}.items():
+        source = context.get_parameter_source(f"{name}_scale")
+        if radius is not None and source is not None and source.name == "COMMANDLINE":
+            both = f"{name} = {radius} and {name}_scale = {getattr(config, f'{name}_scale')}"
+            raise ConfigError(
+                f"{both}: give one of the two; {name} is the radius itself, {name}_scale in units of rho_th"
+            )
     if rho is None and pretrain_rho is None:
         return config
     return config.at_radius(config.rho if rho is None else rho, pretrain_rho)
@@ -113,13 +126,13 @@ def _with_error(mean: float | None, error: float | None) -> str:
 
 
 @app.command()
-@with_settings(TheoryConfig, skip=(*CELL, "seeds", "first_seed", "draw"))
+@with_settings(TheoryConfig, skip=(*CELL, *MASK, "seeds", "first_seed", "draw", "probe_rho_scale", "curvature"))
 def predict(
-    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None,
+    config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Predict the same table without simulating anything, and the boundary of SGD, at any dimension in a second."""
-    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    config = _setting(config, context, (signal_strength, signal_norm), (rho, pretrain_rho))
     from theory.predict import outlook
 
     found = outlook(config)
@@ -144,13 +157,16 @@ def _held(outside: Sequence[str]) -> str:
 
 
 @app.command()
-@with_settings(TheoryConfig, skip=(*CELL, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"))
+@with_settings(
+    TheoryConfig,
+    skip=(*CELL, *MASK, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale", "curvature"),
+)
 def alpha(
-    config: TheoryConfig, signal_strength: Strength = None, signal_norm: Norm = None, rho: Rho = None,
-    pretrain_rho: PretrainRho = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
+    config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
+    rho: Rho = None, pretrain_rho: PretrainRho = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Print the smallest retain weight alpha that keeps test error at 0.1, predicted and by bisection in simulation."""
-    config = _setting(config, (signal_strength, signal_norm), (rho, pretrain_rho))
+    config = _setting(config, context, (signal_strength, signal_norm), (rho, pretrain_rho))
     Store(store).ensure_writable()
     from theory.benign import benign_alpha
 
@@ -242,6 +258,7 @@ def claims(
     from theory.claims.claim import CLAIMS, KIND, run_claims
 
     chosen = [choose("claim", name, CLAIMS) for name in names or []]
+    ClaimConfig(seeds=seeds, first_seed=first_seed)  # refused here, not by a job that waited for its turn
     if _away(launch, "claims", store, ["claims", *chosen, f"--seeds={seeds}", f"--first-seed={first_seed}"], workers):
         return
     workers = 1 if launch.executor == "debug" else workers
