@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.settings import choose, reject
 from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.pack import PackedStore, pack_path, packed_with, readers, write_pack
@@ -26,9 +27,11 @@ def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json:
         own = Store(store).heads()
         heads: dict[str, Head] = {}
         for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
-            if head.schema == SCHEMA and kind in (None, head.kind):
+            if head.schema == SCHEMA:
                 heads.setdefault(head.run_id, head)
-        emit([_row(head) for head in heads.values()], as_json=json, empty="no runs yet; start with `repro theory`")
+        wanted = kind and choose("kind", kind, sorted({head.kind for head in heads.values()}))
+        rows = [_row(head) for head in heads.values() if wanted in (None, head.kind)]
+        emit(rows, as_json=json, empty="no runs yet; start with `repro theory`")
         _name_outdated([head for head in own if head.schema != SCHEMA], json)
     finally:
         gc.enable()
@@ -55,16 +58,27 @@ def show(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Show one run: its settings, its numbers and how it came to be."""
+    """Show one run: its settings, its numbers and how it came to be; with --json also its arrays, small ones whole."""
     own: list[Store | PackedStore] = [Store(store), *map(PackedStore, packs())]
     found = {record.run_id: record for reader in reversed(own) for record in reader.starting(run)}
     record = pick(found.values(), run)
     names = ("run_id", "kind", "status", "source", "config", "result", "provenance")
     content = {name: getattr(record, name) for name in names}
+    content["arrays"] = {name: _array(values, json) for name, values in record.arrays().items()}
     if json:
         emit_json(content)
         return
     emit([{"setting": key, "value": value} for key, value in _flatten(content).items()])
+
+
+MOST_VALUES = 5_000  # of an array that is shown whole
+
+
+def _array(values: Any, whole: bool) -> Any:
+    """Return an array's values, or of a large one, or where they are not wanted, what it is."""
+    if whole and values.size <= MOST_VALUES:
+        return values.tolist()
+    return f"{values.dtype}, shape {values.shape}"
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -79,6 +93,8 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def verify(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Compare every stored file with its recorded hash, in your own store and in the committed studies."""
+    if store.is_file() or (store != DEFAULT_STORE and not store.is_dir()):  # of the default one nobody said that it is
+        raise MissingDataError(f"store = {str(store)!r}: no such folder; name the one that your runs are in")
     problems = [problem for reader in readers(Store(store)) for problem in reader.verify()]
     emit([{"problem": problem} for problem in problems], as_json=json, empty="every file matches its hash")
     if problems:
@@ -114,6 +130,8 @@ def pack(
     What the file has and the store has not stays in it; remove the file to pack anew.
     """
     path = pack_path(name, own("results"))
+    if creator and not zenodo:
+        raise reject("creator", ", ".join(creator), "given with --zenodo", "it is for the citation alone")
     studies = study or [name]
     noted = set().union(*(Store(store).noted(one) for one in studies))
     found = Store(store).records()

@@ -105,6 +105,21 @@ COMMAND_LINES = [
     bad("CLI", "a landscape without a middle", f"{RUN} --landscape-points 10", 2, "landscape_points = 10: must be odd"),
     bad("CLI", "jobs of no time", "empirical grid digits --executor slurm --max-seconds 0", 2, "max_seconds"),
     bad("CLI", "claims of a single seed", "theory claims --seeds 1", 2, "seeds"),
+    bad("CLI", "claims of a single seed for a cluster", "theory claims --seeds 1 --executor slurm", 2, "seeds"),
+    bad("CLI", "a first seed past the last", f"theory --first-seed {2**63 - 1}", 2, "first_seed"),
+    bad("CLI", "a claim past the last seed", f"theory claims --first-seed {2**63 - 1}", 2, "first_seed"),
+    bad("CLI", "a sweep past the last seed", f"theory sweep phase --first-seed {2**63 - 1}", 2, "first_seed"),
+    bad("CLI", "a radius in both units", "theory --rho 0.5 --rho-scale 0.1", 2, "rho = 0.5 and rho_scale = 0.1"),
+    bad(
+        "CLI",
+        "a pretraining radius in both units",
+        "theory predict --pretrain-rho 1 --pretrain-rho-scale 2",
+        2,
+        "pretrain_rho = 1.0 and pretrain_rho_scale = 2.0",
+    ),
+    bad("CLI", "a share of neurons that no rule reads", "theory --mask-fraction 0.1", 2, "--mask-fraction"),
+    bad("CLI", "a probe that no prediction reads", "theory predict --probe-rho-scale 2", 2, "--probe-rho-scale"),
+    bad("CLI", "noise beyond every signal", "theory --sigma-p 1e200", 2, "sigma_p = 1e+200: must be such that |phi|"),
     bad("CLI", "claims of 10^12 seeds", "theory claims --seeds 1000000000000", 2, "would take"),
     bad("CLI", "an unknown sweep", "theory sweep fase", 2, "did you mean 'phase'"),
     bad("CLI", "an axis a sweep does not have", "theory sweep phase --mask-refresh 3", 2, "no such axis"),
@@ -250,6 +265,11 @@ COMMAND_LINES = [
     bad("CLI", "pack to a hidden file", "pack .hidden", 2, "no path"),
     bad("CLI", "pack to a name of 300 letters", f"pack {'p' * 300}", 2, "at most 100"),
     bad("CLI", "pack of a study without runs", "pack nothing", 3, "no runs"),
+    bad("CLI", "authors of a pack without a citation", "pack mine --creator Doe", 2, "given with --zenodo"),
+    bad("CLI", "a list of an unknown kind", "list --kind unlern", 2, "did you mean 'unlearn'"),
+    bad("CLI", "a store to verify that is not there", "verify --store rusn", 3, "store = 'rusn': no such folder"),
+    bad("CLI", "a store to verify that is a file", "verify --store runs", 3, "no such folder", files={"runs": "x"}),
+    bad("CLI", "a folder of data that is not there", "doctor --data-root nowhere", 3, "missing: data"),
 ]
 
 RECIPES = [
@@ -570,7 +590,7 @@ SURROUNDINGS = [
 
 CATALOGUE: list[Bad] = [
     *COMMAND_LINES, *RECIPES, *IMAGES, *STORES, *PLUGINS, *SURROUNDINGS,
-    *settings("theory", TheoryConfig, skip=("pretrain", "unlearn")), *settings(RUN, RunConfig),
+    *settings("theory", TheoryConfig, skip=("pretrain", "unlearn", "mask_fraction", "mask_refresh")), *settings(RUN, RunConfig),
     *settings("theory sweep phase", SweepConfig, skip=("sweep",)),
     *settings("empirical memorization", MemorizationConfig), *settings(RUN, Runtime, skip=("study", "kind")),
 ]  # fmt: skip

@@ -13,6 +13,8 @@ CITATION, WATCH, TRACKERS = "repro/terminal/citation.py", "empirical/studies/wat
 WATCHING, EMBED = "repro/terminal/watching.py", "figures/report/embed.py"
 HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.py", "figures/drawing/files.py"
 RECORDS, STORE, GRID = "repro/commands/records.py", "repro/records/store.py", "empirical/studies/grid.py"
+DOCTOR, THEORY = "repro/commands/doctor.py", "repro/commands/theory.py"
+OF_BAD = "tests/catalogue/test_bad_inputs.py -m slow"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
@@ -113,6 +115,30 @@ BUGS = [
     (WATCH, "except (ReproError, OSError,", "except (ReproError,", OF_WATCH),
     (WATCHING, "    if not quiet:\n", "    if True:\n", OF_WATCH),
     (TRACKERS, "1000 * int(row", "1 * int(row", OF_WATCH),
+    # what is refused, and what is shown
+    (RECORDS, "if whole and values.size <= MOST_VALUES:", "if whole:", "tests/repro/test_cli.py -k small_arrays"),
+    (RECORDS, "if creator and not zenodo:", "if False:", f"{OF_BAD} -k 'authors and citation'"),
+    (RECORDS, "if store.is_file() or (store", "if (store", f"{OF_BAD} -k 'verify and file'"),
+    (RECORDS, "and not store.is_dir()):", "and False):", f"{OF_BAD} -k 'verify and there'"),
+    (
+        RECORDS,
+        'kind and choose("kind", kind, sorted({head.kind for head in heads.values()}))',
+        "kind",
+        f"{OF_BAD} -k 'unknown and kind'",
+    ),
+    (DOCTOR, "if folder and not folder.is_dir():", "if False:", f"{OF_BAD} -k 'folder and data and there'"),
+    (
+        THEORY,
+        "if radius is not None and source is not None",
+        "if False and source is not None",
+        f"{OF_BAD} -k 'both and units'",
+    ),
+    (
+        THEORY,
+        "    ClaimConfig(seeds=seeds, first_seed=first_seed)",
+        "    _ = ClaimConfig",
+        f"{OF_BAD} -k 'for and cluster'",
+    ),
     # the page
     (EMBED, "zlib.compress(text.encode(), 9)", "text.encode()", OF_PAGE),
     (HEADLINES, "if len(text) <= most:", "if True:", OF_PAGE),

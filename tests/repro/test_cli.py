@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from repro.records.store import Store
@@ -189,6 +190,14 @@ def test_show_gives_the_whole_record(tmp_path: Path) -> None:
     shown = json.loads(repro(tmp_path, "show", record.run_id[:6], "--json").stdout)
     assert (shown["config"], shown["result"], shown["source"]) == ({"a": 1}, {"ratio": 2.5}, "runs")
     assert "2.5" in repro(tmp_path, "show", record.run_id[:6]).stdout
+
+
+def test_show_gives_small_arrays_whole_and_names_large_ones(tmp_path: Path) -> None:
+    arrays = {"tow": np.array([0.5, np.nan]), "rule": np.array(["sgd", "sam"]), "large": np.zeros((100, 100))}
+    record = Store(tmp_path / "runs").save("benchmark", {"a": 1}, result={}, arrays=arrays)
+    shown = json.loads(repro(tmp_path, "show", record.run_id, "--json").stdout)["arrays"]
+    assert shown == {"tow": [0.5, None], "rule": ["sgd", "sam"], "large": "float64, shape (100, 100)"}
+    assert "float64, shape (2,)" in repro(tmp_path, "show", record.run_id).stdout
 
 
 def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
