@@ -640,7 +640,8 @@ def test_the_cells_within_a_store_are_verified_and_tidied_with_it(store: Store) 
     assert store.verify() == [f"cells/runs/{cell.run_id}/arrays.npz: does not match its hash"]
     claim = cells.claims.folder / "old.claim"
     claim.write_bytes(b"")
-    os.utime(claim, (time.time() - 7200,) * 2)
+    old = time.time() - 7200
+    os.utime(claim, (old, old))
     assert store.tidy() == [claim]
 
 
