@@ -29,8 +29,9 @@ def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json:
         for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
             if head.schema == SCHEMA:
                 heads.setdefault(head.run_id, head)
-        wanted = kind and choose("kind", kind, sorted({head.kind for head in heads.values()}))
-        rows = [_row(head) for head in heads.values() if wanted in (None, head.kind)]
+        if kind and heads:
+            choose("kind", kind, sorted({head.kind for head in heads.values()}))
+        rows = [_row(head) for head in heads.values() if kind in (None, head.kind)]
         emit(rows, as_json=json, empty="no runs yet; start with `repro theory`")
         _name_outdated([head for head in own if head.schema != SCHEMA], json)
     finally:
