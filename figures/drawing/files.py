@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -70,7 +70,9 @@ def draw(
     functions = {name: find(name) for name in names}
     theme = STYLES[choose("style", style, STYLES)]
     records = Records(readers, study, cache=Path(out_folder) / "embeddings")
-    inputs = digest([records.fingerprint(), study or "", _code(), *([style] if style in ("slides", "dark") else [])])
+    state = [records.fingerprint(), study or "", _code()]
+    # Where a draft is asked for, the whole will do.
+    inputs = [digest([*state, one]) for one in ((style, "paper") if style == "draft" else (style,))]
     drawn = [_draw_one(name, functions[name], records, Path(out_folder), how=(inputs, theme, style == "draft"))
              for name in track(list(names), "drawing")]  # fmt: skip
     missing = [line for item in drawn for line in item.missing]
@@ -80,10 +82,10 @@ def draw(
 
 
 def _draw_one(
-    name: str, function: DrawFunction, records: Records, folder: Path, *, how: tuple[str, Theme, bool]
+    name: str, function: DrawFunction, records: Records, folder: Path, *, how: tuple[list[str], Theme, bool]
 ) -> Drawn:
     inputs, theme, brief = how
-    known = _unchanged(name, folder, inputs, brief=brief)
+    known = _unchanged(name, folder, inputs)
     if known is not None:
         return known
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,20 +101,18 @@ def _draw_one(
                 files.append(folder / f"{name}.svg")
                 files[1].write_bytes(render(drawing.figure, "svg"))
         # The origin is written last: it says that every other file is complete.
-        files += write(drawing, name, folder, inputs=inputs, brief=brief)
+        files += write(drawing, name, folder, inputs=inputs[0], brief=brief, beside=files)
     return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
 
 
-def _unchanged(name: str, folder: Path, inputs: str, *, brief: bool) -> Drawn | None:
-    """Return what is on disk when it is complete and was drawn from the same inputs."""
+def _unchanged(name: str, folder: Path, inputs: Collection[str]) -> Drawn | None:
+    """Return what is on disk when every file of it is there and was drawn from one of these inputs."""
     try:
         found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     except (FileNotFoundError, ValueError):
         return None
-    files = sorted([*folder.glob(f"{name}.*"), *folder.glob(f"{name}-dark.png")])
-    kinds = {path.suffix for path in files}
-    complete = {".csv", ".pdf", ".png"} <= kinds or (brief and ".png" in kinds) or {".csv", ".md", ".tex"} <= kinds
-    if found.get("inputs") != inputs or not complete:
+    files = sorted(folder / one for one in found.get("files", ()))
+    if found.get("inputs") not in inputs or not all(file.exists() for file in files):
         return None
     return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
 
@@ -127,8 +127,10 @@ def _code() -> str:
     return digest([content.hexdigest(), versions, sorted(figure_names())])
 
 
-def write(drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool = False) -> list[Path]:
-    """Write every file of a drawing but its dark variant.
+def write(
+    drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool = False, beside: Iterable[Path] = ()
+) -> list[Path]:
+    """Write every file of a drawing but those that need another theme or scale.
 
     Args:
         drawing: what to write.
@@ -136,6 +138,7 @@ def write(drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool
         folder: where.
         inputs: digest of everything the drawing depends on, so that an unchanged one is not drawn again.
         brief: of a figure only PNG and origin.
+        beside: those that are written already; the origin names them too.
     """
     brief = brief and drawing.figure is not None
     contents = {} if brief else {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
@@ -158,8 +161,9 @@ def write(drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool
         "missing": list(drawing.missing),
         "inputs": inputs,
     }
+    files = {suffix: folder / f"{name}.{suffix}" for suffix in (*contents, "json")}
+    origin["files"] = sorted(path.name for path in (*files.values(), *beside))
     contents["json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
-    files = {suffix: folder / f"{name}.{suffix}" for suffix in contents}
     for suffix, content in contents.items():
         files[suffix].write_bytes(content)
     return list(files.values())

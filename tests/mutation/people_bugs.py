@@ -17,6 +17,7 @@ DOCTOR, THEORY = "repro/commands/doctor.py", "repro/commands/theory.py"
 OF_BAD = "tests/catalogue/test_bad_inputs.py -m slow"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
+OF_DISK = "tests/figures/drawing/test_files.py -m 'not slow' -k 'draft or gone'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
 ENDING, MODELS, PICTURES = "repro/base/ending.py", "repro/commands/models.py", "figures/report/pictures.py"
 SNAPSHOTS, UMAP, OF_UMAP = (
@@ -146,6 +147,10 @@ BUGS = [
     (CELLS, "if len(values) == 1 or (values and name in names[:2])", "if values", OF_CELLS),
     (CELLS, " or (values and name in names[:2])", "", OF_CELLS),
     (FILES, "if wide else lines", "if False else lines", OF_FILES),
+    (FILES, "digest([*state, one]) for one in", "digest([*state]) for one in", OF_DISK),
+    (FILES, "or not all(file.exists() for file in files)", "or not files", OF_DISK),
+    (FILES, "for path in (*files.values(), *beside))", "for path in files.values())", OF_DISK),
+    (FILES, '(style, "paper") if style == "draft" else', '(style,) if style == "draft" else', OF_DISK),
     (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
     (SNAPSHOTS, "return [*beside,", "return [*beside[:1],", OF_UMAP),
     (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),

@@ -11,6 +11,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
 from repro.base.errors import ConfigError, MissingDataError
+from repro.records.record import Record
 from repro.records.store import Store
 
 Draw = Callable[[str], Drawing]
@@ -58,6 +59,37 @@ def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for
     draw(["fig-published"], [golden], tmp_path)
     kinds = {path.name.removeprefix("fig-published") for path in tmp_path.iterdir()}
     assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
+
+
+def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callable[..., Record], tmp_path: Path) -> None:
+    def store(tow: float) -> Store:
+        found = Store(tmp_path / f"{tow}")
+        for one in (run(seed=seed, number={"tow": tow}) for seed in range(2)):
+            found.save(one.kind, one.config, result=one.result)
+        return found
+
+    drawn = lambda: set(pd.read_csv(tmp_path / "fig-tow.csv")["mean"].dropna())  # noqa: E731
+    draw(["fig-tow"], [store(0.25)], tmp_path)
+    assert drawn() == {0.25}
+    draw(["fig-tow"], [store(0.75)], tmp_path, style="draft")
+    draw(["fig-tow"], [store(0.75)], tmp_path)
+    assert drawn() == {0.75}
+
+
+@pytest.mark.parametrize("lost", [".png", "-dark.png", ".pdf", ".csv"])
+def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, lost: str) -> None:
+    (first,) = draw(["fig-published"], [golden], tmp_path)
+    (tmp_path / f"fig-published{lost}").unlink()
+    assert draw(["fig-published"], [golden], tmp_path) == [first]
+    assert (tmp_path / f"fig-published{lost}").exists()
+
+
+def test_a_whole_drawing_will_do_for_a_draft_and_no_style_for_another(golden: Store, tmp_path: Path) -> None:
+    (whole,) = draw(["fig-published"], [golden], tmp_path)
+    assert draw(["fig-published"], [golden], tmp_path, style="draft") == [whole]
+    (large,) = draw(["fig-published"], [golden], tmp_path, style="slides")
+    assert {path.suffix for path in large.files} == {".png", ".json", ".pdf", ".csv", ".svg"}
+    assert draw(["fig-published"], [golden], tmp_path) == [whole]
 
 
 @pytest.mark.slow
