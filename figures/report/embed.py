@@ -28,8 +28,12 @@ def encoded(png: bytes) -> str:
 
 
 def packed(value: Any) -> str:
-    """Return a JSON value as text that the page's script inflates: zlib's format in base64."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """Return a JSON value as text that the page's script inflates: zlib's format in base64.
+
+    Raises:
+        ValueError: for a number that is not finite: JSON has none, and one would cost the page all its plots.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 

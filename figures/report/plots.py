@@ -1,10 +1,12 @@
 """The numbers behind the page's interactive plots: runs, sweeps, theory beside networks, and simulated points."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 from figures.tables.beside import QUANTITIES, agreement
 from figures.tables.cells import unlearn_table
+from figures.tables.intervals import column_intervals
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import Records
 from repro.records.record import Record
@@ -60,18 +62,22 @@ def points(records: Records) -> list[dict[str, Any]]:
 
 
 def pretraining_courses(records: Records) -> list[dict[str, Any]]:
-    """Return kappa and zeta along pretraining of each theory cell, means over seeds, one entry a setting."""
+    """Return kappa and zeta along pretraining of each theory cell, means over seeds, one entry a setting.
+
+    A seed counts as long as it is finite; `seeds` of them are so at the end.
+    """
     found: dict[str, dict[str, Any]] = {}
     for cell in records.of("theory"):
         arrays = cell.arrays()
         if "pretrain_trajectory_kappa_retain" not in arrays:
             continue
-        mean = {name: arrays[f"pretrain_trajectory_{name}"].mean(axis=0) for name in
-                ("kappa_retain", "kappa_forget", "zeta_retain")}  # fmt: skip
+        retain, forget, zeta = (arrays[f"pretrain_trajectory_{name}"] for name in
+                                ("kappa_retain", "kappa_forget", "zeta_retain"))  # fmt: skip
+        learned = column_intervals(retain + forget)
         epochs = arrays["pretrain_epochs"].tolist()
         setting = {name: cell.config[name] for name in SETTINGS if name not in ("unlearn", "alpha")}
-        course = {"epochs": epochs, "kappa": (mean["kappa_retain"] + mean["kappa_forget"]).round(6).tolist(),
-                  "zeta": mean["zeta_retain"].round(6).tolist(), "seeds": len(cell.result["seeds"])}  # fmt: skip
+        course = {"epochs": epochs, "kappa": _points(learned["mean"]),
+                  "zeta": _points(column_intervals(zeta)["mean"]), "seeds": int(learned["seeds"][-1])}  # fmt: skip
         found.setdefault(str(setting), setting | course)
     return list(found.values())
 
@@ -92,11 +98,15 @@ def sweep_points(records: Records) -> dict[str, list[Any]]:
     return columns
 
 
+def _points(values: Iterable[float]) -> list[float | None]:
+    return [round(float(value), 6) if isfinite(value) else None for value in values]
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float):
-        return None if value != value else float(f"{value:.5g}")
+        return float(f"{value:.5g}") if isfinite(value) else None
     return value
 
 

@@ -154,6 +154,11 @@ BUGS = [
     (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
     (SNAPSHOTS, "return [*beside,", "return [*beside[:1],", OF_UMAP),
     (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),
-    (PLOTS, 'mean["kappa_retain"] + mean["kappa_forget"]', 'mean["kappa_retain"]', OF_PAGE),
+    (PLOTS, "column_intervals(retain + forget)", "column_intervals(retain)", OF_PAGE),
+    (PLOTS, '_points(learned["mean"])', "_points((retain + forget).mean(axis=0))", f"{OF_PAGE} -k diverged"),
+    (PLOTS, "round(float(value), 6) if isfinite(value) else None", "round(float(value), 6)", f"{OF_PAGE} -k diverged"),
+    (PLOTS, 'if isfinite(value) else None\n    return value', "if value == value else None\n    return value",
+     f"{OF_PAGE} -k sweep"),
+    (EMBED, ', ":"), allow_nan=False)', ', ":"))', f"{OF_PAGE} -k diverged"),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]

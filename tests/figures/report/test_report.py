@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from figures.catalogue import FIGURES
@@ -14,7 +15,16 @@ from figures.drawing.style import Theme
 from figures.report.embed import packed, packed_file, picture
 from figures.report.headlines import ANSWERS, answers, claims_of, headlines, shortened, summary
 from figures.report.pictures import PICTURES, SEEN, panel_of
-from figures.report.plots import MOST_POINTS, network_rows, points, pretraining_courses, sweep_points
+from figures.report.plots import (
+    ERRORS,
+    MOST_POINTS,
+    SETTINGS,
+    network_rows,
+    plot_data,
+    points,
+    pretraining_courses,
+    sweep_points,
+)
 from figures.report.report import MOST_RUNS, _first, _shown_runs, _verdict_row
 from figures.tables.beside import agreement
 from figures.tables.records import Records
@@ -73,6 +83,28 @@ def test_the_numbers_of_the_plots_are_those_of_the_records(tmp_path: Path) -> No
     sweeps = [s for s in records.of("theory_sweep") if s.result["sweep"] in ("phase", "alpha")]
     assert len(sweep_points(records)["test_error"]) == sum(s.result["rows"] for s in sweeps)
     assert len(points(records)) == (agreement(records)["course"] == "").sum()  # the theory's own network
+
+
+def test_a_seed_that_diverged_costs_neither_a_mean_nor_the_page_its_plots(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    config = dict.fromkeys(SETTINGS, 1) | {"pretrain": "sgd", "unlearn": "sgd"}
+    for strength, kappa in ((0.5, [[1.0, 3.0], [2.0, np.nan]]), (1.0, [[1.0, np.inf], [2.0, np.nan]])):
+        arrays = {f"pretrain_trajectory_{name}": np.array(kappa) for name in ("kappa_retain", "zeta_retain")}
+        arrays |= {"pretrain_trajectory_kappa_forget": np.zeros((2, 2)), "pretrain_epochs": np.array([0, 10])}
+        store.save("theory", config | {"signal_strength": strength}, result={"seeds": [0, 1]}, arrays=arrays)
+    courses = {one["signal_strength"]: one for one in plot_data(Records([store]))["courses"]}
+    assert [courses[0.5][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, 3.0], [1.5, 3.0], 1]
+    assert [courses[1.0][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, None], [1.5, None], 0]
+    assert packed(plot_data(Records([store])))
+    with pytest.raises(ValueError, match="JSON"):
+        packed({"kappa": [float("nan")]})
+
+
+def test_the_errors_of_a_sweep_are_numbers_or_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    arrays = {name: np.array([1.0, np.inf, np.nan]) for name in ("d", *ERRORS)}
+    store.save("theory_sweep", {"sweep": "phase", "base": {}}, result={"sweep": "phase", "rows": 3}, arrays=arrays)
+    assert sweep_points(Records([store]))["test_error"] == [1.0, None, None]
 
 
 def test_the_page_does_not_grow_with_the_number_of_runs(
