@@ -10,10 +10,6 @@
     return { color: color(name), symbol, dash };
   };
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-  const deviation = (values) => {
-    const middle = mean(values);
-    return values.length > 1 ? Math.sqrt(values.reduce((a, b) => a + (b - middle) ** 2, 0) / (values.length - 1)) : 0;
-  };
   const group = (rows, key) => rows.reduce((found, row) => ((found[key(row)] ??= []).push(row), found), {});
   const unique = (values) => [...new Set(values)];
   const show = (value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : String(Number(Number(value).toPrecision(3))));
@@ -95,47 +91,66 @@
     return refresh;
   };
 
-  const pareto = (plot, runs, names) => {
-    const costed = runs.filter((run) => run.gradient_evaluations > 0 && run.retrain_gradient_evaluations > 0);
-    const studies = unique(costed.map((run) => run.study));
-    if (!studies.length) return nothing(plot);
-    const state = { study: studies.includes("digits") ? "digits" : studies[0] };
+  // Lists that lead to cells which may stand side by side: each offers what those before it leave, the first at first.
+  const PLACE = { "study ": "study", "data ": "dataset", "pretrained with ": "pretrain", "forget set ": "difficulty" };
+  const narrow = (plot, cells, change) => {
+    const lists = Object.entries(PLACE).map(([label, name]) => [name, choose(plot, label, [], () => change())]);
+    return () => lists.reduce((left, [name, list]) => {
+      const options = unique(left.map((cell) => cell[name]));
+      const value = options.includes(list.value) ? list.value : options[0];
+      list.replaceChildren(...options.map((option) => new Option(option, option, false, option === value)));
+      list.parentElement.hidden = options.length < 2;
+      return left.filter((cell) => cell[name] === value);
+    }, cells);
+  };
+  const placed = ([cell], names) => `study ${cell.study}, data ${cell.dataset}, pretrained with ${names.rule[cell.pretrain] ?? cell.pretrain}, forget set ${cell.difficulty}`;
+
+  const pareto = (plot, cells, names) => {
+    const costed = cells.filter((cell) => cell.cost > 0).sort((a, b) => (b.study === "digits") - (a.study === "digits"));
+    if (!costed.length) return nothing(plot);
     const refresh = () => {
-      const cells = Object.values(group(costed.filter((run) => run.study === state.study), (run) => `${run.method} ${run.rule}`))
-        .map((rows) => ({ method: rows[0].method, rule: rows[0].rule, tow: mean(rows.map((run) => run.tow)), runs: rows.length,
-          cost: mean(rows.map((run) => run.gradient_evaluations / run.retrain_gradient_evaluations)) }));
-      const front = cells.filter((one) => !cells.some((other) => other.cost <= one.cost && other.tow > one.tow));
-      const traces = Object.entries(group(cells, (cell) => cell.rule)).map(([rule, rows]) => ({
+      const chosen = pick();
+      const alphas = unique(chosen.map((cell) => cell.alpha)).length > 1;
+      const called = (cell) => [`${names.method[cell.method] ?? cell.method} with ${names.rule[cell.rule] ?? cell.rule}`, alphas && `alpha ${cell.alpha}`, cell.other].filter(Boolean).join(", ");
+      const front = chosen.filter((one) => !chosen.some((other) => other.cost <= one.cost && other.tow > one.tow));
+      const traces = Object.entries(group(chosen, (cell) => cell.rule)).map(([rule, rows]) => ({
         type: "scatter", mode: "markers", name: names.rule[rule] ?? rule, x: rows.map((cell) => cell.cost), y: rows.map((cell) => cell.tow),
-        text: rows.map((cell) => `${names.method[cell.method] ?? cell.method}, ${cell.runs} runs`),
+        text: rows.map((cell) => `${called(cell)}, ${cell.seeds} seeds`),
         marker: { color: look(rule).color, symbol: look(rule).symbol, size: 10, line: { width: rows.map((cell) => (front.includes(cell) ? 2 : 0)), color: color("--ink") } },
       }));
       draw(plot, traces, layout("gradient evaluations, as a share of retraining", "mean ToW", { x: { type: "log" } }),
-        `${cells.length} cells; nobody is both cheaper and better than ${front.map((one) => `${names.method[one.method]} with ${names.rule[one.rule]}`).join(", ")} (outlined).`);
+        `${chosen.length} cells of ${placed(chosen, names)}; nobody is both cheaper and better than ${front.map(called).join("; ")} (outlined).`);
     };
-    choose(plot, "study ", studies, (value) => { state.study = value; refresh(); }).value = state.study;
+    const pick = narrow(plot, costed, refresh);
     refresh();
     return refresh;
   };
 
-  const alpha = (plot, runs, names) => {
-    const swept = Object.values(group(runs, (run) => run.study)).sort((a, b) => unique(b.map((r) => r.alpha)).length - unique(a.map((r) => r.alpha)).length)[0];
-    if (!swept || unique(swept.map((run) => run.alpha)).length < 3) return nothing(plot);
+  const alpha = (plot, cells, names) => {
+    const along = (curve) => unique(curve.map((cell) => cell.alpha)).length;
+    const curveOf = (cell) => JSON.stringify([...Object.values(PLACE), "method", "rule", "other"].map((name) => cell[name]));
+    const curves = Object.values(group(cells, curveOf)).filter((curve) => along(curve) > 2).sort((a, b) => along(b) - along(a));
+    if (!curves.length) return nothing(plot);
     const what = { ToW: "tow", "forget accuracy": "forget_accuracy", "test accuracy": "test_accuracy", "retain accuracy": "retain_accuracy" };
     let shown = "ToW";
     const refresh = () => {
+      const chosen = pick();
+      const methods = unique(chosen.map((cell) => cell.method)).length > 1;
       const ends = [];
-      const traces = Object.entries(group(swept, (run) => run.rule)).map(([rule, rows]) => {
-        const cells = Object.values(group(rows, (run) => run.alpha)).sort((a, b) => a[0].alpha - b[0].alpha);
-        const values = cells.map((cell) => cell.map((run) => run[what[shown]]));
-        ends.push(`${names.rule[rule] ?? rule} ${show(mean(values[0]))} at ${cells[0][0].alpha}`);
-        return { type: "scatter", mode: "lines+markers", name: names.rule[rule] ?? rule, x: cells.map((cell) => cell[0].alpha), y: values.map(mean),
-          error_y: { type: "data", array: values.map(deviation), color: look(rule).color, thickness: 1 },
+      const traces = Object.values(group(chosen, curveOf)).map((curve) => {
+        curve.sort((a, b) => a.alpha - b.alpha);
+        const { method, rule, other } = curve[0];
+        const name = [names.rule[rule] ?? rule, methods && (names.method[method] ?? method), other].filter(Boolean).join(", ");
+        ends.push(`${name} ${show(curve[0][what[shown]])} at ${curve[0].alpha}`);
+        return { type: "scatter", mode: "lines+markers", name, x: curve.map((cell) => cell.alpha), y: curve.map((cell) => cell[what[shown]]),
+          error_y: { type: "data", array: curve.map((cell) => cell[`${what[shown]}_sd`]), color: look(rule).color, thickness: 1 },
           line: { color: look(rule).color, dash: look(rule).dash }, marker: { symbol: look(rule).symbol, size: 8 } };
       });
-      draw(plot, traces, layout("alpha, weight of the retain loss", shown), `Mean ${shown} with standard deviation over seeds; at the smallest alpha: ${ends.join(", ")}.`);
+      draw(plot, traces, layout("alpha, weight of the retain loss", shown),
+        `Mean ${shown} with standard deviation over seeds, ${placed(chosen, names)}; at the smallest alpha: ${ends.join(", ")}.`);
     };
     choose(plot, "number ", Object.keys(what), (value) => { shown = value; refresh(); });
+    const pick = narrow(plot, curves.flat(), refresh);
     refresh();
     return refresh;
   };
@@ -206,10 +221,10 @@
     const code = document.createElement("script");
     code.textContent = await inflate("code-plotly", "gzip");
     document.head.append(code);
-    const { runs, names, beside: points, courses, sweeps } = await data.plots();
-    const rows = rowsOf(runs);
+    const { runs, cells, names, beside: points, courses, sweeps } = await data.plots();
+    const pooled = rowsOf(cells);
     const find = (name) => document.getElementById(`plot-${name}`);
-    const again = [tow(find("tow"), rows, names), pareto(find("pareto"), rows, names), alpha(find("alpha"), rows, names),
+    const again = [tow(find("tow"), rowsOf(runs), names), pareto(find("pareto"), pooled, names), alpha(find("alpha"), pooled, names),
       beside(find("beside"), points, names), explorer(find("theory"), courses, rowsOf(sweeps))].filter(Boolean);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again.forEach((refresh) => refresh()));
     section.dataset.ready = "true";

@@ -1,18 +1,19 @@
 """The numbers behind the page's interactive plots: runs, sweeps, theory beside networks, and simulated points."""
 
-from collections.abc import Iterable, Sequence
-from math import isfinite
+from collections.abc import Iterable
+from itertools import chain
+from math import isfinite, nan
 from typing import Any
 
 from figures.tables.beside import QUANTITIES, agreement
-from figures.tables.cells import unlearn_table
-from figures.tables.intervals import column_intervals
+from figures.tables.cells import LANDSCAPE, MEASURED, unlearn_table
+from figures.tables.intervals import Table, column_intervals
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import Records
-from repro.records.record import Record
 
-RUN = ("study", "dataset", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "tow", "retain_accuracy",
-       "forget_accuracy", "test_accuracy", "gradient_evaluations", "retrain_gradient_evaluations")  # fmt: skip
+RUN = ("study", "method", "rule", "pretrain", "difficulty", "seed", "tow")
+CELL = ("study", "dataset", "pretrain", "difficulty", "method", "rule", "alpha")
+NUMBERS = ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")
 SETTINGS = ("signal_strength", "d", "n", "m", "patches", "sigma_p", "eta_scale", "batch_size", "pretrain_epochs",
             "pretrain", "unlearn", "alpha")  # fmt: skip
 MOST_POINTS = 5000  # runs in the page's plots: more would make it large, and none could be told from another
@@ -23,6 +24,7 @@ def plot_data(records: Records) -> dict[str, Any]:
     """Return everything that the plots draw, as plain values."""
     return {
         "runs": network_rows(records),
+        "cells": cell_rows(records),
         "names": {"method": _names(records, "method", method_label), "rule": _rules(records), "quantity": QUANTITIES},
         "beside": points(records),
         "courses": pretraining_courses(records),
@@ -35,11 +37,46 @@ def network_rows(records: Records) -> dict[str, list[Any]]:
 
     Of more than `MOST_POINTS` runs those that come first by their ids, which are hashes: a sample of all.
     """
-    runs = [run for run in records.of("unlearn") if run.status == "ok" and run.config["dataset"] != "signal-noise"]
-    runs = runs[:MOST_POINTS]
-    table = unlearn_table(runs)
-    table = table[table["tow"].notna()] if "tow" in table else table.iloc[:0]
+    table = _network_table(records)
     return {name: [_plain(value) for value in table[name]] for name in RUN if name in table}
+
+
+def cell_rows(records: Records) -> dict[str, list[Any]]:
+    """Return the same runs cell by cell, column by column: what a plot may call a mean over seeds.
+
+    Runs of a cell are of one study and differ in nothing but their seeds and what is measured of them.
+
+    Returns:
+        Columns `CELL`; `other`, the settings that tell a cell from the others of this `CELL`, "" where there is none;
+        `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, the gradient
+        evaluations as a share of those of retraining.
+    """
+    table = _network_table(records)
+    if table.empty:
+        return {}
+    runs = {run.run_id: records.setting(run).without((*MEASURED, *LANDSCAPE)) for run in records.of("unlearn")}
+    table = table.assign(setting=[dict(zip(*runs[one], strict=True)) for one in table["run_id"]])
+    table["key"] = table["setting"].map(str)
+    table["cost"] = table.get("gradient_evaluations", nan) / table.get("retrain_gradient_evaluations", nan)
+    table = table.sort_values(list(CELL), ascending=[name != "pretrain" for name in CELL], kind="stable")
+    found = []
+    for place, together in table.groupby(list(CELL), sort=False, dropna=False):
+        settings = list(together.drop_duplicates("key")["setting"])
+        apart = [name for name in sorted({*chain(*settings)}) if len({str(one.get(name)) for one in settings}) > 1]
+        for _, runs_of in together.groupby("key", sort=False):
+            numbers = runs_of[[name for name in NUMBERS if name in runs_of]].astype(float)
+            row = dict(zip(CELL, place, strict=True)) | numbers.mean().to_dict()
+            row |= numbers.std().add_suffix("_sd").to_dict() | {"seeds": len(runs_of), "cost": runs_of["cost"].mean()}
+            mine = runs_of["setting"].iloc[0]
+            row["other"] = ", ".join(f"{name} {mine[name]}" for name in apart if mine.get(name) not in (None, ""))
+            found.append(row)
+    return {name: [_plain(row.get(name)) for row in found] for name in found[0]}
+
+
+def _network_table(records: Records) -> Table:
+    runs = [run for run in records.of("unlearn") if run.status == "ok" and run.config["dataset"] != "signal-noise"]
+    table = unlearn_table(runs[:MOST_POINTS])
+    return table[table["tow"].notna()] if "tow" in table else table.iloc[:0]
 
 
 def _names(records: Records, field: str, label: Any) -> dict[str, str]:
@@ -108,8 +145,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.5g}") if isfinite(value) else None
     return value
-
-
-def named_records(items: Sequence[dict[str, Any]], runs: dict[str, Record]) -> dict[str, list[str]]:
-    """Return the ids of the runs behind each figure that the page can show."""
-    return {item["name"]: [run for run in item["runs"] if run in runs] for item in items}

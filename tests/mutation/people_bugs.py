@@ -30,7 +30,8 @@ CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py
 BUGS = [
     (EXPORT, "if readme.exists() and SIGNED not in", "if False and SIGNED not in", f"{OF_EXPORT} -k failed_run_is"),
     (EXPORT, '    "error": "what ended a failed run", ', "    ", f"{OF_EXPORT} -k failed_run_is"),
-    ("figures/report/plots.py", "runs = runs[:MOST_POINTS]", "runs = runs[:]", "tests/figures/report/test_report.py"),
+    ("figures/report/plots.py", "unlearn_table(runs[:MOST_POINTS])", "unlearn_table(runs)",
+     "tests/figures/report/test_report.py"),
     # installation
     (SHIPPED, "return mine + sorted", "return sorted", OF_INSTALL),
     (SHIPPED, 'if not any(folder.glob(name))), "")', 'if False), "")', OF_INSTALL),
@@ -159,6 +160,9 @@ BUGS = [
     (PLOTS, "round(float(value), 6) if isfinite(value) else None", "round(float(value), 6)", f"{OF_PAGE} -k diverged"),
     (PLOTS, 'if isfinite(value) else None\n    return value', "if value == value else None\n    return value",
      f"{OF_PAGE} -k sweep"),
+    (PLOTS, "table.groupby(list(CELL), sort", "table.groupby(list(CELL[4:]), sort", f"{OF_PAGE} -k nothing_else"),
+    (PLOTS, 'together.groupby("key", sort=False)', 'together.groupby("alpha", sort=False)', f"{OF_PAGE} -k nothing_else"),
+    (PLOTS, "without((*MEASURED, *LANDSCAPE))", "without(LANDSCAPE)", f"{OF_PAGE} -k nothing_else"),
     (EMBED, ', ":"), allow_nan=False)', ', ":"))', f"{OF_PAGE} -k diverged"),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]

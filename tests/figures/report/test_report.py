@@ -19,6 +19,7 @@ from figures.report.plots import (
     ERRORS,
     MOST_POINTS,
     SETTINGS,
+    cell_rows,
     network_rows,
     plot_data,
     points,
@@ -98,6 +99,30 @@ def test_a_seed_that_diverged_costs_neither_a_mean_nor_the_page_its_plots(tmp_pa
     assert packed(plot_data(Records([store])))
     with pytest.raises(ValueError, match="JSON"):
         packed({"kappa": [float("nan")]})
+
+
+def test_a_mean_of_the_plots_is_one_over_seeds_and_nothing_else(
+    run: Callable[..., Record], records_of: Callable[[Sequence[Record]], Records]
+) -> None:
+    settings = [
+        {"pretrain": "sgd", "difficulty": "high"}, {"pretrain": "asam-1.0", "difficulty": "high"},
+        {"pretrain": "sgd", "difficulty": "low"}, {"pretrain": "sgd", "difficulty": "low", "dataset": "cifar10"},
+        {"pretrain": "sgd", "difficulty": "low", "alpha": 0.5}, {"pretrain": "sgd", "difficulty": "low", "lr": 0.5},
+    ]  # fmt: skip
+    costs = {"gradient_evaluations": 20, "retrain_gradient_evaluations": 100}
+    found = [run(**one, seed=seed, metrics=["tow"] * (1 + seed), number={"tow": place + 0.1 * seed} | costs)
+             for place, one in enumerate(settings) for seed in range(3)]  # fmt: skip
+    columns = cell_rows(records_of([*found, run(status="diverged")]))
+    cells = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    place = ("pretrain", "difficulty", "dataset", "alpha", "other")
+    assert {tuple(one[name] for name in place): one["tow"] for one in cells} == {
+        ("sgd", "high", "digits", 0.9, ""): 0.1, ("asam-1.0", "high", "digits", 0.9, ""): 1.1,
+        ("sgd", "low", "digits", 0.9, ""): 2.1, ("sgd", "low", "cifar10", 0.9, ""): 3.1,
+        ("sgd", "low", "digits", 0.5, ""): 4.1, ("sgd", "low", "digits", 0.9, "lr 0.5"): 5.1,
+    }  # fmt: skip
+    assert {(one["seeds"], one["tow_sd"], one["cost"]) for one in cells} == {(3, 0.1, 0.2)}
+    assert columns["pretrain"][0] == "sgd"
+    assert cell_rows(records_of([])) == {}
 
 
 def test_the_errors_of_a_sweep_are_numbers_or_nothing(tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from figures.report.plots import cell_rows
 from figures.report.report import write_report
+from figures.tables.names import rule_label
+from figures.tables.records import Records
 from repro.records.store import Store
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -195,6 +199,43 @@ def test_filters_of_a_plot_choose_its_runs(browser: Any) -> None:
         pick.select_by_visible_text(name)
         parts.append(number())
     assert sum(parts) == total > max(parts)
+
+
+def options(control: Any) -> list[str]:
+    return [str(one.get_attribute("value")) for one in ui.Select(control).options]
+
+
+def pick(control: Any, value: str) -> None:
+    """Choose from a list; one with a single entry is not shown."""
+    if control.is_displayed():
+        ui.Select(control).select_by_value(value)
+
+
+def test_a_point_of_a_plot_is_the_mean_of_the_cell_that_its_sentence_names(browser: Any, golden: Store) -> None:
+    browser.refresh()
+    ready(browser)
+    cells: Any = pd.DataFrame(cell_rows(Records([golden])))
+    by_alpha = cells.groupby(["study", "dataset", "pretrain", "difficulty", "method", "rule", "other"])["alpha"]
+    wanted = {"pareto": cells[cells["cost"] > 0], "alpha": cells[by_alpha.transform("nunique") > 2]}
+    told = set()
+    for name, rows in wanted.items():
+        lists = browser.find_elements("css selector", f"#plot-{name} select")[-4:]
+        drawn = f"return document.querySelector('#plot-{name} .area').data.flatMap(one => one.y)"
+        assert [len(options(one)) for one in lists[:2]] == [1, 1]
+        assert not lists[0].is_displayed(), "a list of one is no choice"
+        for pretrain in options(lists[2]):
+            pick(lists[2], pretrain)
+            for difficulty in options(lists[3]):
+                pick(lists[3], difficulty)
+                here = rows[(rows["pretrain"] == pretrain) & (rows["difficulty"] == difficulty)]
+                assert sorted(browser.execute_script(drawn)) == sorted(here["tow"]) != []
+                said = browser.find_element("css selector", f"#plot-{name} .says").text
+                assert f"pretrained with {rule_label(pretrain)}, forget set {difficulty}" in said
+                told.add((name, pretrain, difficulty))
+    assert told == {
+        (name, *pair) for name, rows in wanted.items() for pair in rows[["pretrain", "difficulty"]].to_numpy()
+    }
+    test_the_console_stays_silent(browser)
 
 
 def test_a_claim_opens_its_regime_command_and_records(browser: Any) -> None:
