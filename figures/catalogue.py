@@ -39,8 +39,6 @@ class Entry(NamedTuple):
 STUDY = "repro empirical grid recipes/digits.toml"
 # The study that has every method, rule and forget set of the paper, and NegGrad in every crossing of them.
 WHOLE_STUDY = "repro empirical grid recipes/cifar10.toml"
-# The one that has the other methods in every crossing.
-PAPER_GRID = "repro empirical grid recipes/paper-cifar100-resnet50.toml"
 THEORY = "repro theory --signal-strength 0.5"
 CLAIMS = "repro theory claims"
 BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")

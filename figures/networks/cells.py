@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import PAPER_GRID, WHOLE_STUDY, lacking
+from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import estimate, fit_to_values, note, panel_grid, rule_key, spread_note
 from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
+from figures.recipes import command_for
 from figures.tables.cells import main_runs, numbers_with, run_caption, seed_range, unlearn_table
 from figures.tables.floor import own_reference
 from figures.tables.intervals import Table, summarize
@@ -125,19 +126,20 @@ def draw_cells(
 
 
 def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return one line for each wanted method, forget set or cell that has no run, `what: command`."""
+    """Return one line for each wanted method, forget set or cell that has no run, `what: command`.
+
+    Where no shipped recipe has a cell of the study it says so in the command's place.
+    """
     have = set(table[KEYS].itertuples(index=False, name=None))
     sets = set(table["difficulty"])
-    gaps = [f"forget set {name}" for name in GRADED if name not in sets]
-    gaps += [method_label(name) for name in wanted if name not in set(table["method"])]
+    studies = list(table["study"].value_counts().index)
+    gaps = {f"forget set {name}": {"difficulty": name} for name in GRADED if name not in sets}
+    gaps |= {method_label(name): {"method": name} for name in wanted if name not in set(table["method"])}
     crossed = sorted({cell[1:3] for cell in have if family(cell[2]) in CROSSED})
     methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
     cells = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
-    commands = dict.fromkeys(gaps, WHOLE_STUDY)
-    for cell in cells:
-        if cell not in have:
-            commands[" / ".join(map(str, cell))] = WHOLE_STUDY if cell[0] == "neggrad" else PAPER_GRID
-    return tuple(f"{gap}: {command}" for gap, command in commands.items())
+    gaps |= {" / ".join(map(str, cell)): dict(zip(KEYS, cell, strict=True)) for cell in cells if cell not in have}
+    return tuple(f"{gap}: {command_for(studies, **settings)}" for gap, settings in gaps.items())
 
 
 def _pretrains(table: Table) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from figures.catalogue import FIGURES, find
 from figures.drawing.files import markdown
 from figures.drawing.style import Theme
+from figures.recipes import command_for
 from figures.tables.records import Records, measured
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
@@ -153,9 +154,9 @@ class Verdict:
         return "\n".join(lines) + "\n"
 
     def commands(self) -> list[str]:
-        """Return what makes the records: a finding's studies, else the item's own command."""
+        """Return what makes the records: a finding's studies, those without a recipe named so; else the item's own."""
         studies = self.studies() if self.item.section == "finding" else []
-        return [f"repro empirical grid recipes/{study}.toml" for study in studies] or [self.item.command]
+        return [command_for([study]) for study in studies] or [self.item.command]
 
     def studies(self) -> list[str]:
         """Return the studies that its network runs came from, that of most first."""

@@ -219,25 +219,28 @@ def test_landscape_numbers_are_those_of_the_bowl(drawing: Draw) -> None:
     assert sorted(set(data["curvature"])) == pytest.approx([2.0, 4.0, 6.0])
 
 
-def test_missing_methods_are_listed_with_their_command(drawing: Draw) -> None:
+def test_missing_methods_of_a_strangers_study_are_listed_without_a_recipe(drawing: Draw) -> None:
     origin = drawing("fig-tow")
-    assert "SCRUB: repro empirical grid recipes/cifar10.toml" in origin.missing
+    assert "SCRUB: no shipped recipe has this cell of study golden" in origin.missing
     assert len(origin.run_ids) == 54
 
 
 def test_a_missing_cell_is_listed_with_the_recipe_that_has_it(run: Make, records_of: Callable[..., Records]) -> None:
-    cells = [("neggrad", "sgd", "sgd"), ("neggrad", "sam-0.1", "asam-1.0"), ("scrub", "sgd", "sgd")]
+    cells = [("neggrad", "sgd", "sgd"), ("neggrad", "asam-1.0", "asam-1.0"), ("scrub", "sgd", "sgd")]
     found = [
-        run(method=method, pretrain=pretrain, rule=rule, difficulty=name, number={"tow": 0.5})
+        replace(
+            run(method=method, pretrain=pretrain, rule=rule, difficulty=name, number={"tow": 0.5}),
+            provenance={"study": "cifar10"},
+        )
         for method, pretrain, rule in cells
         for name in ("low", "high")
         if pretrain == "sgd" or name == "high"
     ]
     commands = dict(line.rsplit(": ", 1) for line in draw_tow(records_of(found), Theme()).missing)
-    recipe = "repro empirical grid recipes/{}.toml".format
-    assert commands["forget set mid"] == recipe("cifar10")
-    assert commands["neggrad / sam-0.1 / asam-1.0 / low"] == recipe("cifar10")
-    assert commands["scrub / sam-0.1 / asam-1.0 / low"] == recipe("paper-cifar100-resnet50")
+    recipe, none = "repro empirical grid recipes/cifar10.toml", "no shipped recipe has this cell of study cifar10"
+    assert commands["forget set mid"] == commands["SalUn"] == recipe
+    assert commands["neggrad / asam-1.0 / asam-1.0 / low"] == recipe
+    assert commands["scrub / asam-1.0 / asam-1.0 / low"] == none
     assert "scrub / sgd / sgd / low" not in commands
 
 

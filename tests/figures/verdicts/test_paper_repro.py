@@ -78,12 +78,14 @@ def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
 
 def test_a_finding_names_every_study_that_its_runs_came_from() -> None:
     item = next(item for item in ITEMS if item.section == "finding")
-    studies = ["small", "seeds", "seeds"]
+    studies = ["digits", "alpha", "alpha"]
     records = tuple(Record(str(n), "unlearn", "ok", {}, {}, {"study": name}) for n, name in enumerate(studies))
     told = Verdict(item, Finding("holds", records=records, effect="+0.1"))
-    again = "`repro empirical grid recipes/seeds.toml`, `repro empirical grid recipes/small.toml`"
+    again = "`repro empirical grid recipes/alpha.toml`, `repro empirical grid recipes/digits.toml`"
     assert told.row()["command"] == again
-    assert "Effect on `seeds`, `small`: +0.1." in told.sentence()
+    assert "Effect on `alpha`, `digits`: +0.1." in told.sentence()
+    strange = Record("s", "unlearn", "ok", {}, {}, {"study": "my-study"})
+    assert Verdict(item, Finding("holds", records=(strange,))).commands() == ["no shipped recipe has study my-study"]
     assert Verdict(item, Finding()).commands() == [item.command]
     assert "Effect" not in Verdict(item, Finding()).sentence()
 
