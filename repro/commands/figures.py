@@ -29,19 +29,22 @@ def figures(
     chosen = figure_names() if names == ["all"] else names
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
-    emit([_drawn_row(item) for item in drawn], as_json=json)
-    missing = [item.name for item in drawn if item.missing]
-    for item in (item for item in drawn if item.missing and not json):
+    emit([_drawn_row(item, whole=json) for item in drawn], as_json=json)
+    lacking = [item for item in drawn if item.missing]
+    for item in lacking if not json else []:
         say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
-    if missing and strict:
-        raise MissingDataError(f"not run for: {', '.join(missing)}; the commands are listed above")
+    if lacking and strict:
+        commands = dict.fromkeys(line.rpartition(": ")[2] for item in lacking for line in item.missing)
+        without = ", ".join(item.name for item in lacking)
+        raise MissingDataError(f"not run for: {without}; what runs it: {'; '.join(commands)}")
 
 
-def _drawn_row(drawn: Any) -> dict[str, Any]:
+def _drawn_row(drawn: Any, *, whole: bool) -> dict[str, Any]:
+    """Return a drawing as a row; as a `whole` with every part that is missing, else with their number."""
     return {
         "figure": drawn.name,
         "runs": len(drawn.run_ids),
-        "missing": len(drawn.missing),
+        "missing": drawn.missing if whole else len(drawn.missing),
         "file": str(main_file(drawn.files) or ""),
     }
 

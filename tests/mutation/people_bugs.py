@@ -17,6 +17,8 @@ DOCTOR, THEORY = "repro/commands/doctor.py", "repro/commands/theory.py"
 OF_BAD = "tests/catalogue/test_bad_inputs.py -m slow"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
+OF_PLOTS = "tests/figures/report/test_report.py -k 'nothing_else or diverged or sweep'"
+FIGURES, OF_STRICT = "repro/commands/figures.py", "tests/repro/test_cli.py -k strict_names"
 OF_DISK = "tests/figures/drawing/test_files.py -m 'not slow' -k 'draft or gone'"
 OF_DATA, OF_INSTALL = "tests/empirical/test_any_data.py", "tests/install/test_shipped.py"
 ENDING, MODELS, PICTURES = "repro/base/ending.py", "repro/commands/models.py", "figures/report/pictures.py"
@@ -30,8 +32,7 @@ CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py
 BUGS = [
     (EXPORT, "if readme.exists() and SIGNED not in", "if False and SIGNED not in", f"{OF_EXPORT} -k failed_run_is"),
     (EXPORT, '    "error": "what ended a failed run", ', "    ", f"{OF_EXPORT} -k failed_run_is"),
-    ("figures/report/plots.py", "unlearn_table(runs[:MOST_POINTS])", "unlearn_table(runs)",
-     "tests/figures/report/test_report.py"),
+    (PLOTS, "unlearn_table(runs[:MOST_POINTS])", "unlearn_table(runs)", OF_PAGE),
     # installation
     (SHIPPED, "return mine + sorted", "return sorted", OF_INSTALL),
     (SHIPPED, 'if not any(folder.glob(name))), "")', 'if False), "")', OF_INSTALL),
@@ -152,17 +153,28 @@ BUGS = [
     (FILES, "or not all(file.exists() for file in files)", "or not files", OF_DISK),
     (FILES, "for path in (*files.values(), *beside))", "for path in files.values())", OF_DISK),
     (FILES, '(style, "paper") if style == "draft" else', '(style,) if style == "draft" else', OF_DISK),
+    (
+        FIGURES,
+        "for item in lacking for line in item.missing)",
+        "for item in lacking for line in item.missing[:1])",
+        OF_STRICT,
+    ),
+    (FIGURES, "drawn.missing if whole else", "drawn.missing[:1] if whole else", OF_STRICT),
     (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
     (SNAPSHOTS, "return [*beside,", "return [*beside[:1],", OF_UMAP),
     (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),
     (PLOTS, "column_intervals(retain + forget)", "column_intervals(retain)", OF_PAGE),
-    (PLOTS, '_points(learned["mean"])', "_points((retain + forget).mean(axis=0))", f"{OF_PAGE} -k diverged"),
-    (PLOTS, "round(float(value), 6) if isfinite(value) else None", "round(float(value), 6)", f"{OF_PAGE} -k diverged"),
-    (PLOTS, 'if isfinite(value) else None\n    return value', "if value == value else None\n    return value",
-     f"{OF_PAGE} -k sweep"),
-    (PLOTS, "table.groupby(list(CELL), sort", "table.groupby(list(CELL[4:]), sort", f"{OF_PAGE} -k nothing_else"),
-    (PLOTS, 'together.groupby("key", sort=False)', 'together.groupby("alpha", sort=False)', f"{OF_PAGE} -k nothing_else"),
-    (PLOTS, "without((*MEASURED, *LANDSCAPE))", "without(LANDSCAPE)", f"{OF_PAGE} -k nothing_else"),
-    (EMBED, ', ":"), allow_nan=False)', ', ":"))', f"{OF_PAGE} -k diverged"),
+    (PLOTS, '_points(learned["mean"])', "_points((retain + forget).mean(axis=0))", OF_PLOTS),
+    (PLOTS, "round(float(value), 6) if isfinite(value) else None", "round(float(value), 6)", OF_PLOTS),
+    (
+        PLOTS,
+        "if isfinite(value) else None\n    return value",
+        "if value == value else None\n    return value",
+        OF_PLOTS,
+    ),
+    (PLOTS, "table.groupby(list(CELL), sort", "table.groupby(list(CELL[4:]), sort", OF_PLOTS),
+    (PLOTS, 'together.groupby("key", sort=False)', 'together.groupby("alpha", sort=False)', OF_PLOTS),
+    (PLOTS, "without((*MEASURED, *LANDSCAPE))", "without(LANDSCAPE)", OF_PLOTS),
+    (EMBED, ', ":"), allow_nan=False)', ', ":"))', OF_PLOTS),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
 ]

@@ -161,6 +161,20 @@ def test_what_is_missing_exits_with_3(tmp_path: Path, words: list[str]) -> None:
     assert repro(tmp_path, *words).returncode == 3
 
 
+def test_strict_names_every_command_and_json_every_gap(tmp_path: Path) -> None:
+    words = ("figures", "tab-methods", "tab-choice")
+    plain, whole = (repro(tmp_path, *words, "--strict", *more) for more in ((), ("--json",)))
+    rows = json.loads(whole.stdout)
+    gaps = [line for row in rows for line in row["missing"]]
+    assert [bool(row["missing"]) for row in rows] == [True, False]
+    for done in (plain, whole):
+        assert done.returncode == 3
+        assert all(line.rpartition(": ")[2] in done.stderr for line in gaps)
+        assert "not run for: tab-methods; " in done.stderr
+    told = plain.stdout.splitlines()[2].split()
+    assert told[:3] == ["tab-methods", str(rows[0]["runs"]), str(len(rows[0]["missing"]))]
+
+
 def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_path: Path) -> None:
     (tmp_path / "data.toml").write_text('[[cells]]\ndataset = "cifar10"\n')
     done = repro(tmp_path, "empirical", "grid", "data.toml")
