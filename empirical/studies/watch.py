@@ -14,7 +14,6 @@ from typing import Protocol
 from empirical.settings.keys import complete
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.finished import with_data
-from repro.base.errors import ReproError
 from repro.records.identity import run_id
 from repro.records.record import Record, read_records
 from repro.records.store import POINTERS, RESULT, Store
@@ -89,9 +88,9 @@ class Watch:
         for listener in list(self.listeners):
             try:
                 call(listener)
-            except (ReproError, OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - a tracker may raise whatever its service does
                 self.listeners = [one for one in self.listeners if one is not listener]
-                reason = " ".join(str(error).split())[:200]
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 self.each(lambda one, text=reason: getattr(one, "warn", lambda _: None)(f"a listener stopped: {text}"))
 
 
@@ -99,13 +98,14 @@ class _Look:
     """The thread's own state: which runs are awaited, since when."""
 
     def __init__(self, watch: Watch, title: str, cells: list[RunConfig], runtime: Runtime) -> None:
-        self.watch, self.cells, self.runtime, self.kind = watch, cells, runtime, runtime.kind or KIND
+        self.watch, self.unnamed, self.runtime, self.kind = watch, cells, runtime, runtime.kind or KIND
         self.folder = watch.store.root / "runs"
         self.title, self.total = title, len(cells)
         self.started = self.heard = time.monotonic()
+        self.before: dict[str, Record] = {}
         self.awaited: dict[str, RunConfig] = {}
         self.stamps: dict[str, int] = {}
-        self.there = self.made = 0
+        self.runs = self.there = self.made = 0
 
     def until(self, stop: threading.Event) -> None:
         self._begin()
@@ -115,15 +115,29 @@ class _Look:
         self.watch.each(lambda listener: listener.end())
 
     def _begin(self) -> None:
-        """Name the runs that are awaited; those whose data are fetched only now are named at the next look."""
-        found = {record.run_id: record for record in read_records([self.watch.store], self.kind)}
-        cells = {
-            run_id(self.kind, cell): cell for cell in with_data(self.cells, self.runtime, self.watch.store) if cell.data
-        }
-        self.awaited = {one: cell for one, cell in cells.items() if one not in found or not _ended(found[one], cell)}
+        """Name the runs that are awaited, and remember those that are there."""
+        self.before = {record.run_id: record for record in read_records([self.watch.store], self.kind)}
+        self.runs = self._runs()
+        self._name()
         self.stamps = {one: self._stamp(one) for one in self.awaited}
-        self.there = len(cells) - len(self.awaited)
         self.watch.each(lambda listener: listener.begin(self.title, self.there, self.total))
+
+    def _name(self) -> None:
+        """Name the runs of cells as far as their data are here: those that a run fetches are named at a later look.
+
+        What was not there in the beginning is awaited, and told at once where it has ended since.
+        """
+        cells = with_data(self.unnamed, self.runtime, self.watch.store)
+        self.unnamed = [cell for cell in cells if not cell.data]
+        found = {run_id(self.kind, cell): cell for cell in cells if cell.data}
+        new = {one: cell for one, cell in found.items() if one not in self.before or not _ended(self.before[one], cell)}
+        self.awaited |= new
+        self.there += len(found) - len(new)
+        if not self.unnamed:
+            self.before = {}
+
+    def _runs(self) -> int:
+        return sum(1 for _ in self.folder.glob(f"*/{RESULT}"))
 
     def _stamp(self, identity: str) -> int:
         """Return when a run or its list of evaluations was last written, 0 where it is not there."""
@@ -133,7 +147,10 @@ class _Look:
         return 0
 
     def _once(self) -> None:
-        changed = {one: stamp for one in sorted(self.awaited) if (stamp := self._stamp(one)) != self.stamps[one]}
+        if self.unnamed and (runs := self._runs()) != self.runs:  # once a run is there, so are all of its data
+            self.runs = runs
+            self._name()
+        changed = {one: stamp for one in sorted(self.awaited) if (stamp := self._stamp(one)) != self.stamps.get(one, 0)}
         self.stamps |= changed
         for identity in changed:
             record = self.watch.store.find(self.kind, self.awaited[identity])
@@ -142,7 +159,7 @@ class _Look:
             del self.awaited[identity]
             self.made += 1
             self.heard = time.monotonic()
-            left = (self.heard - self.started) / self.made * len(self.awaited)
+            left = (self.heard - self.started) / self.made * (len(self.awaited) + len(self.unnamed))
             news = News(record, self.there + self.made, self.total, left)
             self.watch.each(lambda listener, news=news: listener.tell(news))
         if time.monotonic() - self.heard > self.watch.silence:
@@ -162,5 +179,5 @@ def name_of(record: Record) -> str:
     parts = [f"{config['method']} {config['rule']} after {config['pretrain']}", str(config["difficulty"])]
     if record.kind != KIND:
         parts.insert(0, record.kind)
-        parts.append(f"lr {config['lr']:g}")
+        parts.append(f"lr {config['lr']:g}, epochs {config['epochs']}")  # one of the two is chosen
     return ", ".join([*parts, f"seed {config['seed']}"])

@@ -95,6 +95,10 @@ class Table:
         self._head = f"{self._head.partition(' (')[0]} (at work for {seconds:.0f} s, {stages} stages trained)"
         self._live.update(self._table())
 
+    def warn(self, text: str) -> None:
+        """Say above the table what went wrong beside the study."""
+        console().print(text, markup=False, highlight=False)
+
     def end(self) -> None:
         """Close the table."""
         if self._live is not None:

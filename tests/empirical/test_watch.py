@@ -13,13 +13,16 @@ import pytest
 
 from empirical.runs.run import run
 from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.finished import with_data
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
-from empirical.studies.watch import News, Watch
+from empirical.studies.watch import News, Watch, name_of
 from repro.base.errors import ConfigError
+from repro.records.identity import plain
+from repro.records.record import Record
 from repro.records.store import Store
 from repro.terminal.trackers import curves, tracker
-from repro.terminal.watching import Lines, listeners
+from repro.terminal.watching import Lines, Table, listeners
 
 Small = Callable[..., RunConfig]
 
@@ -28,6 +31,7 @@ class Heard:
     def __init__(self) -> None:
         self.began: list[tuple[str, int, int]] = []
         self.news: list[News] = []
+        self.warnings: list[str] = []
         self.ends = self.signs = 0
 
     def begin(self, title: str, done: int, total: int) -> None:
@@ -39,13 +43,24 @@ class Heard:
     def alive(self, stages: int, seconds: float) -> None:
         self.signs += 1
 
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
     def end(self) -> None:
         self.ends += 1
 
 
 class Deaf(Heard):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
     def tell(self, news: News) -> None:
-        raise OSError("the service is gone")
+        raise self.error
+
+
+class CommError(Exception):
+    """Stands for what a tracker's own package raises, which is of no type that we know."""
 
 
 def study(small: Small, **more: Any) -> Recipe:
@@ -93,12 +108,47 @@ def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> No
     assert len(heard.news) == 4
 
 
-def test_a_listener_that_fails_never_stops_the_study(small: Small, store: Store) -> None:
-    deaf, heard = Deaf(), Heard()
+@pytest.mark.parametrize("error", [OSError("the service is gone"), CommError("no network"), KeyError("run")], ids=repr)
+def test_a_listener_that_fails_never_stops_the_study(small: Small, store: Store, error: Exception) -> None:
+    deaf, heard = Deaf(error), Heard()
     report = run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [deaf, heard], every=0.01))
     assert len(report.done) == 4
     assert len(heard.news) == 4
     assert deaf.ends == 0
+    assert heard.warnings == [f"a listener stopped: {type(error).__name__}: {error}"]
+
+
+def test_cells_whose_data_are_fetched_only_now_are_told_too(small: Small, store: Store, tmp_path: Path) -> None:
+    """The first run fetches the files of both sides; halfway there are some already, which are not yet the data set."""
+    cells = [small(dataset="cifar10", dataset_options="", seed=seed) for seed in range(3)]
+    runtime, heard = Runtime(device="cpu", data_root=str(tmp_path)), Heard()
+
+    def end(cell: RunConfig) -> None:
+        (known,) = with_data([cell], runtime, store)
+        assert known.data
+        store.save("unlearn", known, result={"labels": {}}, status="diverged")
+
+    def fetch(shard: int) -> None:
+        for side in ("train", "test"):
+            path = tmp_path / "cifar10" / f"{side}-{shard}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{side} {shard}")
+
+    for shard in range(2):
+        fetch(shard)
+    end(cells[0])
+    for file in tmp_path.rglob("*.parquet"):
+        file.unlink()
+    with Watch(store, [heard], every=0.01).over("fetched", cells, runtime):
+        for shard in range(2):
+            time.sleep(0.1)
+            fetch(shard)
+        end(cells[1])
+        time.sleep(0.1)
+        end(cells[2])
+    assert heard.began == [("fetched", 0, 3)]
+    assert [(news.record.config["seed"], news.done, news.total) for news in heard.news] == [(1, 2, 3), (2, 3, 3)]
+    assert heard.news[-1].left == 0
 
 
 def test_silence_is_broken(small: Small, store: Store) -> None:
@@ -118,6 +168,26 @@ def test_a_line_has_name_tow_seconds_done_and_end(
     assert said.startswith("neggrad sgd after sgd, random, seed 0: ToW ")
     assert f"ToW {record.result['tow']:.3f}, {record.provenance['seconds']:.1f} s; 3/10, the last about " in said
     assert said.count("\n") == 1
+
+
+def test_what_went_wrong_stands_above_a_live_table_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table()
+    table.warn("a listener stopped: [wandb] no network")
+    table.begin("brief", 0, 4)
+    table.warn("another one")
+    table.end()
+    table.warn("a third")
+    said = capsys.readouterr().err
+    assert [text for text in ("stopped: [wandb] no network", "another one", "a third") if text not in said] == []
+
+
+def test_runs_that_choose_are_told_apart_by_what_is_chosen(small: Small) -> None:
+    def name(kind: str, **changes: Any) -> str:
+        return name_of(Record("x", kind, "ok", plain(small(**changes)), {}, {}))
+
+    assert name("choice", lr=0.5, epochs=3) == "choice, neggrad sgd after sgd, random, lr 0.5, epochs 3, seed 0"
+    assert len({name("choice", lr=0.5, epochs=3), name("choice", lr=0.5, epochs=9), name("choice", lr=0.1)}) == 3
+    assert name("unlearn", lr=0.5, epochs=3) == "neggrad sgd after sgd, random, seed 0"
 
 
 def test_quiet_says_nothing_and_a_log_gets_lines(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,12 @@ BUGS = [
     (WATCH, 'return record.status != "ok" or complete(record, cell)', "return True", OF_WATCH),
     (WATCH, "self.there + self.made, self.total", "self.made, self.total", OF_WATCH),
     (WATCH, "        self._once()\n        self.watch", "        self.watch", OF_WATCH),
-    (WATCH, "except (ReproError, OSError,", "except (ReproError,", OF_WATCH),
+    (WATCH, "except Exception as error:", "except (OSError, RuntimeError, ValueError) as error:", OF_WATCH),
+    (WATCH, "if self.unnamed and (runs := self._runs()) != self.runs:", "if (runs := 0):", f"{OF_WATCH} -k fetched"),
+    (WATCH, "(runs := self._runs()) != self.runs:", "(runs := self._runs() + 1):", f"{OF_WATCH} -k fetched"),
+    (WATCH, "self.there += len(found) - len(new)", "self.there = len(found)", f"{OF_WATCH} -k fetched"),
+    (WATCH, ", epochs {config['epochs']}", "", f"{OF_WATCH} -k chosen"),
+    (WATCHING, "console().print(text, markup=False,", "console().print(text,", f"{OF_WATCH} -k live"),
     (WATCHING, "    if not quiet:\n", "    if True:\n", OF_WATCH),
     (TRACKERS, "1000 * int(row", "1 * int(row", OF_WATCH),
     # what is refused, and what is shown
