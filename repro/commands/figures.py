@@ -29,7 +29,7 @@ def figures(
     chosen = figure_names() if names == ["all"] else names
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
-    emit([_drawn_row(item, whole=json) for item in drawn], as_json=json)
+    emit([_drawn_row(item) | ({"gaps": item.missing} if json else {}) for item in drawn], as_json=json)
     lacking = [item for item in drawn if item.missing]
     for item in lacking if not json else []:
         say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
@@ -39,12 +39,11 @@ def figures(
         raise MissingDataError(f"not run for: {without}; what runs it: {'; '.join(commands)}")
 
 
-def _drawn_row(drawn: Any, *, whole: bool) -> dict[str, Any]:
-    """Return a drawing as a row; as a `whole` with every part that is missing, else with their number."""
+def _drawn_row(drawn: Any) -> dict[str, Any]:
     return {
         "figure": drawn.name,
         "runs": len(drawn.run_ids),
-        "missing": drawn.missing if whole else len(drawn.missing),
+        "missing": len(drawn.missing),
         "file": str(main_file(drawn.files) or ""),
     }
 

@@ -164,7 +164,7 @@ BUGS = [
         "for item in lacking for line in item.missing[:1])",
         OF_STRICT,
     ),
-    (FIGURES, "drawn.missing if whole else", "drawn.missing[:1] if whole else", OF_STRICT),
+    (FIGURES, "item.missing} if json", "item.missing[:1]} if json", OF_STRICT),
     (SNAPSHOTS, "(*VARY, *TUNED))", "VARY)", OF_UMAP),
     (SNAPSHOTS, "return [*beside,", "return [*beside[:1],", OF_UMAP),
     (UMAP, '[k for k, one in enumerate(shown) if one.model == "unlearned"]', "list(range(1, len(shown)))", OF_UMAP),

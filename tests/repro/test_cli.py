@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repro.commands.cli import app
 from repro.records.store import Store
 from repro.terminal.output import emit
 
@@ -165,14 +166,15 @@ def test_strict_names_every_command_and_json_every_gap(tmp_path: Path) -> None:
     words = ("figures", "tab-methods", "tab-choice")
     plain, whole = (repro(tmp_path, *words, "--strict", *more) for more in ((), ("--json",)))
     rows = json.loads(whole.stdout)
-    gaps = [line for row in rows for line in row["missing"]]
-    assert [bool(row["missing"]) for row in rows] == [True, False]
+    gaps = [line for row in rows for line in row["gaps"]]
+    assert [row["missing"] for row in rows] == [len(row["gaps"]) for row in rows]
+    assert [bool(row["gaps"]) for row in rows] == [True, False]
     for done in (plain, whole):
         assert done.returncode == 3
         assert all(line.rpartition(": ")[2] in done.stderr for line in gaps)
         assert "not run for: tab-methods; " in done.stderr
     told = plain.stdout.splitlines()[2].split()
-    assert told[:3] == ["tab-methods", str(rows[0]["runs"]), str(len(rows[0]["missing"]))]
+    assert told[:3] == ["tab-methods", str(rows[0]["runs"]), str(rows[0]["missing"])]
 
 
 def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_path: Path) -> None:
@@ -197,6 +199,14 @@ def test_every_reader_speaks_json(tmp_path: Path, words: list[str]) -> None:
     Store(tmp_path / "runs").save("benchmark", {"a": 1}, result={"ratio": 2.0})
     rows = json.loads(repro(tmp_path, *words, "--json").stdout)
     assert isinstance(rows, list)
+
+
+def test_a_kind_that_nobody_has_runs_of_is_an_empty_list_where_there_are_no_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("repro.commands.records.packs", list)
+    app(["list", "--kind", "unlearn", "--store", str(tmp_path), "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_show_gives_the_whole_record(tmp_path: Path) -> None:
