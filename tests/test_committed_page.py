@@ -55,12 +55,16 @@ def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> 
     assert f"(Finding 1a: {found['Finding 1a'].verdict})" in said[1]
     several = {run.config["method"] for run in found["Finding 1a"].records if run.config["rule"] != "sgd"}
     assert several == {"neggrad", "random_label", "salun", "l1_sparse", "scrub"}
-    scrub = [run for run in found["Finding 1a"].records if run.config["method"] == "scrub"]
+    high = [run for run in found["Finding 1a"].records if run.config["difficulty"] == "high"]
+    scrub = [run for run in high if run.config["method"] == "scrub"]
     for rule, name in (("asam-1.0", "ToW"), ("sgd", "by SGD")):
         ends = [run.result["tow"] for run in scrub if run.config["rule"] == rule]
         assert f"{name} {sum(ends) / len(ends):.3f}" in said[1]
     nothing = {run.config["seed"]: run.result["original_tow"] for run in scrub}
     assert f"of doing nothing {sum(nothing.values()) / len(nothing):.3f}" in said[1]
+    behind = re.search(r"; from (\S+ \[.*?\])", found["Finding 1a"].number)  # the smallest of all cells
+    assert behind
+    assert f"random labels by ASAM come out behind SGD on mid, {behind[1]}" in said[1]
     equal = re.search(
         r"asam-1.0, pretrained sgd, F high: [^;]* gradient evaluations (\S+ \[.*?\])", found["Ask 4"].number
     )
