@@ -232,12 +232,22 @@ class Store:
         path = self._notes(study)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"study-{path.stem}"):
-            replace_file(path, as_json({"study": study, "runs": sorted({*self.noted(study), *runs})}))
+            known = {"study": study, "runs": sorted({*self.noted(study), *runs})}
+            replace_file(path, as_json(known | {"digest": digest(known)}))
 
     def noted(self, study: str) -> set[str]:
-        """Return the ids of runs noted as a study's; none without a list, or with a damaged one."""
-        with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
-            return {one for one in json.loads(read_bytes(str(self._notes(study))))["runs"] if _is_identity(one)}
+        """Return the ids of runs noted as a study's; none without a list, or with a damaged one, which is named."""
+        path = self._notes(study)
+        try:
+            found = json.loads(read_bytes(str(path)))
+            known = {"study": study, "runs": found["runs"]}
+            if found["digest"] == digest(known):
+                return set(known["runs"])
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            pass
+        name_damage(f"studies/{path.name}: damaged; the next grid of the study lists its runs anew")
         return set()
 
     def _notes(self, study: str) -> Path:

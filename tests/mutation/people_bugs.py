@@ -100,6 +100,7 @@ BUGS = [
     (EXPORT, "return own or study in", "return study in", f"{OF_EXPORT} -k found_too"),
     (RECORDS, " or record.run_id in noted]", "]", f"{OF_EXPORT} -k found_too"),
     (STORE, "sorted({*self.noted(study), *runs})", "sorted(runs)", f"{OF_EXPORT} -k found_too"),
+    (STORE, 'if found["digest"] == digest(known):', "if known:", "tests/repro/test_store.py -k noted"),
     (GRID, "[*report.done, *report.found])", "report.done)", "tests/empirical/test_grid.py -k whichever_study"),
     (EXPORT, ' column.removeprefix("cell_")', " column", f"{OF_EXPORT} -k smallest_alpha"),
     (EXPORT, '[same | row for row in record.result["rows"]]', "[same]", f"{OF_EXPORT} -k smallest_alpha"),

@@ -370,6 +370,18 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
         Store(blocked / "runs").ensure_writable()
 
 
+def test_a_damaged_list_of_noted_runs_is_named_and_taken_for_none(store: Store) -> None:
+    store.note_study("mine", ["a" * 16])
+    store.note_study("mine", ["b" * 16])
+    assert store.noted("mine") == {"a" * 16, "b" * 16}
+    assert store.noted("another") == set()
+    (path,) = (store.root / "studies").iterdir()
+    path.write_text(path.read_text().replace("a" * 16, "c" * 16))
+    with collected() as lines:
+        assert store.noted("mine") == set()
+    assert lines == [f"studies/{path.name}: damaged; the next grid of the study lists its runs anew"]
+
+
 def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     write_pack([save(other, value=0.1), save(other, {"a": 2}, 0.2)], tmp_path / "results" / "study.parquet")
