@@ -80,7 +80,7 @@ def _data(root: Path | None) -> dict[str, Any]:
     folder = root or (Path(os.environ["REPRO_DATA"]) if os.environ.get("REPRO_DATA") else None)
     if folder and not folder.is_dir():
         return _row("data", f"no folder {folder}", False, "name one of Parquet files: --data-root or REPRO_DATA")
-    files = sorted(path.name for path in folder.glob("*.parquet")) if folder and folder.is_dir() else []
+    files = sorted(path.name for path in folder.glob("*.parquet")) if folder else []
     found = ", ".join(["digits (embedded)", "signal-noise (drawn)", *files])
     remedy = "set REPRO_DATA to a folder of Parquet files, or pass --allow-download for CIFAR"
     return _row("data", found, bool(files), remedy, optional=True)
