@@ -59,8 +59,8 @@ class Metric:
 
 
 # What decides on the subset models of a run, besides its data.
-SHADOWS = ("subsets", "subset_model", "subset_epochs", "forget_seed", "model", "precision", "pretrain_epochs",
-           "pretrain_batch_size")  # fmt: skip
+SHADOWS = ("subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
+           "pretrain_epochs", "pretrain_batch_size")  # fmt: skip
 METRICS = {
     "accuracy": Metric(
         "empirical.metrics.closeness:accuracies", switches=("corrupted_evaluation", "validation_images")

@@ -117,8 +117,8 @@ def evaluate(
 # What says where images, forget rows and the other models come from: here they are given.
 GIVEN = {
     "dataset", "dataset_options", "n_train", "n_test", "data", "corruption", "difficulty", "forget_fraction",
-    "forget_class", "forget_index", "forget_seed", "scores", "subsets", "subset_model", "subset_epochs", "model",
-    "original", "pretrain", "retrain", "trajectory",
+    "forget_class", "forget_index", "forget_seed", "scores", "subsets", "subset_model", "subset_epochs",
+    "subset_precision", "model", "original", "pretrain", "retrain", "trajectory",
 }  # fmt: skip
 
 

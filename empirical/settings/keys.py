@@ -152,6 +152,7 @@ def forget_choice(config: RunConfig) -> str:
     chosen += ["forget_class", "forget_index", "scores"]
     if forget_set(config.difficulty).graded and not config.scores:
         chosen += ["subsets", "model", "pretrain_epochs", "pretrain_batch_size", "subset_model", "subset_epochs"]
+        chosen += ["subset_precision"]
     if config.fidelity.forget_split == "reseeded":
         chosen += ["seed"]
     return digest([config.fidelity.forget_split, {name: getattr(config, name) for name in chosen}])

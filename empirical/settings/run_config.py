@@ -127,6 +127,10 @@ class RunConfig:
     subsets: int = setting(24, "subset models of the memorization estimate", low=4)
     subset_model: str = setting("", "architecture of the subset models; empty is the run's own ResNet-8, or resnet8")
     subset_epochs: int = setting(0, "epochs of a subset model; 0 is those of pretraining, at most 20", low=0)
+    subset_precision: str = setting(
+        "", "arithmetic of the subset models; empty is the run's own where subset_model names them, else fp32",
+        choices=("", *PRECISIONS),
+    )  # fmt: skip
     forget_seed: int = setting(0, "seed of the forget draw: random rows, subset models, ties in scores", low=0)
     seed: int = setting(0, "training seed: data order and weights", low=0)
     unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
@@ -297,12 +301,13 @@ class MemorizationConfig:
 def config_for(config: RunConfig) -> MemorizationConfig:
     """Return the estimate a run uses: models as its config says, else small ones, as long as its original or 20 epochs.
 
-    Subset models that the config names compute in its precision; the small ones in fp32.
+    Subset models that the config names compute in its precision, the small ones in fp32, unless `subset_precision` says
+    otherwise: so a study in another arithmetic, such as one on a GPU, forgets the very images of a committed one.
     """
     same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets", "data")}
     small = config.model if config.model.startswith("resnet8") else "resnet8"
     epochs = config.subset_epochs or min(config.pretrain_epochs, LONGEST)
-    precision = config.precision if config.subset_model else "fp32"
+    precision = config.subset_precision or (config.precision if config.subset_model else "fp32")
     return MemorizationConfig(
         **same, model=config.subset_model or small, epochs=epochs, precision=precision,
         batch_size=config.pretrain_batch_size, seed=config.forget_seed,

@@ -228,6 +228,8 @@ def test_subset_models_are_those_a_config_names(small: Small) -> None:
     assert (default.model, default.epochs, default.precision) == ("resnet8-narrow", 2, "fp32")
     assert (named.model, named.epochs, named.precision) == ("resnet8-wide", 6, "bf16")
     assert named.training().precision == "bf16"
+    fp32 = small(difficulty="high", precision="bf16", subset_model="resnet8-wide", subset_precision="fp32")
+    assert config_for(fp32).training().precision == "fp32"
 
 
 def test_a_run_whose_stage_was_kept_before_it_was_killed_knows_what_its_mask_cost(
