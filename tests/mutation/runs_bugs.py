@@ -147,8 +147,12 @@ BUGS = [
         "found is not None",
         IN_KEYS,
     ),
-    (CONFIG, 'config.subset_precision or (config.precision if', '(config.precision if',
-     "tests/empirical/test_stages.py -k those_a_config_names"),
+    (
+        CONFIG,
+        "config.subset_precision or (config.precision if",
+        "(config.precision if",
+        "tests/empirical/test_stages.py -k those_a_config_names",
+    ),
     (WORKSPACE, "return replace(config, data=found, original", "return replace(config, original", IN_KEYS),
     (WORKSPACE, 'if config.data not in ("", found):', 'if config.data == "":', IN_KEYS),
     (
