@@ -106,6 +106,8 @@ FIGURES = {
     "tab-choice": Entry("networks.choice:draw", "how the learning rates were chosen", WHOLE_STUDY),
     "tab-draws": Entry("networks.draws:draw", "ToW on other draws of the forget set, beside other training seeds",
                        "repro empirical grid recipes/cifar10-draws.toml"),
+    "tab-ablations": Entry("networks.ablations:draw", "ToW with a setting of the study changed, beside the study",
+                           "repro empirical grid recipes/cifar10-plain.toml"),
     "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
                       "repro empirical grid recipes/mask.toml"),
     "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", STUDY),

@@ -38,15 +38,19 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _summaries(table: Table) -> Table:
     """Return each model's mean on each draw (`varied` is ""), over draws and over training seeds, as `summarize`."""
     shared, main = table[table["shared"]], table[table[DRAW] == fullest_draw(table)]
-    draws = _lines(shared.assign(seed=shared[DRAW]), over_draws(table))
-    seeds = _lines(main, over_seeds(table))
+    draws = tow_lines(shared.assign(seed=shared[DRAW]), over_draws(table))
+    seeds = tow_lines(main, over_seeds(table))
     parts = [summarize(draws, [*ROW, DRAW]).assign(varied=""), summarize(draws, ROW).assign(varied="draw"),
              summarize(seeds, ROW).assign(varied="seed")]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
 
-def _lines(table: Table, differences: Table) -> Table:
-    """Return a row a run and what it tells: ToW of its rule, of the original, and its rule's minus that of SGD."""
+def tow_lines(table: Table, differences: Table) -> Table:
+    """Return a row a run and what it tells: ToW of its rule, of the original, and its rule's minus that of SGD.
+
+    Args:
+        table: rows of `figures.tables.cells.unlearn_table`; differences: those of `figures.tables.pairs`.
+    """
     labels = table["rule"].map(rule_label)
     return pd.concat([
         table.assign(model=labels, value=table["tow"]),

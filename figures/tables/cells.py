@@ -39,7 +39,7 @@ def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list
     vary = CELL if "landscape" in having else (*CELL, *LANDSCAPE)
 
     def make() -> list[Record]:
-        found = [one for one in _networks(records) if not having or has_number(one, having)]
+        found = [one for one in networks(records) if not having or has_number(one, having)]
         return _of_the_study(alike(records, found, vary, contrast=contrast))
 
     return list(records.once(("main runs", having, contrast), make))
@@ -58,7 +58,8 @@ def _case(run: Record) -> tuple[object, ...]:
     return tuple(label(run, name) for name in CASE)
 
 
-def _networks(records: Records) -> list[Record]:
+def networks(records: Records) -> list[Record]:
+    """Return the finished and diverged network runs, but those on the synthetic patch images."""
     return [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
 
 
@@ -84,7 +85,7 @@ def swept_runs(records: Records, x: str, tuned: Sequence[str] = ()) -> list[Reco
 
 def sweeps(records: Records, x: str, tuned: Sequence[str] = ()) -> list[list[Record]]:
     """Return of each data set the comparable runs that have most values of a setting, as `swept_runs` takes it."""
-    by_data = _by_dataset(sorted(_networks(records), key=training_images, reverse=True))
+    by_data = _by_dataset(sorted(networks(records), key=training_images, reverse=True))
     vary, case = (*CELL, *LANDSCAPE, x, *tuned), (*CASE, *((x, *tuned) if tuned else ()))
     return [alike(records, found, vary, case, swept=x) for found in by_data.values()]
 

@@ -51,7 +51,7 @@ class Records:
                 study,
                 sorted({str(one.provenance["study"]) for one in networks if one.provenance.get("study")}),
             )
-        self.all = current([one for one in (*theory, *wanted) if one.status != "failed"])  # an error has no numbers
+        self.all = completed(current([one for one in (*theory, *wanted) if one.status != "failed"]))  # no errors
         self.cache = cache
         self._made: dict[Hashable, Any] = {}
 
@@ -149,6 +149,35 @@ def _marked(record: Record, newest: dict[str, int]) -> Record:
         return record
     marks = {"evaluations": kept, "outdated": sorted(set(made) - set(kept))}
     return replace(record, result=record.result | marks)
+
+
+def completed(records: Sequence[Record]) -> list[Record]:
+    """Return the records with the settings that came after them, at their defaults.
+
+    A setting at its default is no part of a run's identity: made again today, an older run is the same and has one
+    setting more. A study that went on after that is still one study. What the default is the newer records say: it is
+    what they have in their config and not in their identity, unless that differs among them.
+    """
+    by_type: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_type[str(record.config.get("type"))].append(record)
+    later = {name: _later_settings(same) for name, same in by_type.items()}
+
+    def whole(record: Record) -> Record:
+        added = later[str(record.config.get("type"))]
+        return replace(record, config=added | record.config) if added.keys() - record.config.keys() else record
+
+    return [whole(record) for record in records]
+
+
+def _later_settings(records: Sequence[Record]) -> dict[str, Any]:
+    every = set().union(*(record.config for record in records))
+    found = {}
+    for name in {name for record in records for name in every - record.config.keys()}:
+        having = [one for one in records if one.identity and name in one.config and name not in one.identity]
+        values = {str(one.config[name]): one.config[name] for one in having}
+        found |= {name: next(iter(values.values()))} if len(values) == 1 else {}
+    return found
 
 
 def in_study(record: Record, study: str | None) -> bool:

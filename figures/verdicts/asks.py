@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from figures.networks.choice import NOTHING
+from figures.tables.ablations import change_of_gain, changed_cells
 from figures.tables.cells import LANDSCAPE, MEASURED, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
 from figures.tables.draws import DRAW, drawn_cells, fullest_draw, over_draws, over_seeds
 from figures.tables.intervals import Table, deviation_text, effect_text, pooled_deviation, summarize
@@ -240,6 +241,22 @@ def another_draw(records: Records) -> Finding:
     return replace(finding, number="; ".join(parts))
 
 
+def with_a_setting_changed(records: Records) -> Finding:
+    """Answer ask 9c: ToW of each rule minus that of SGD where a setting of the study was changed, and in the study."""
+    runs, table = changed_cells(records)
+    if table.empty:
+        return Finding()
+    differences, keys = change_of_gain(table), [*CLAIMED, "changed"]
+    again = differences["changed"] != ""
+    name = lambda row: f"{row.changed}: {cell_name(row)}"  # noqa: E731
+    what = "ToW minus that of SGD with a setting changed"
+    finding = from_differences(differences[again], keys, name, what=what, runs=runs)
+    parts = [f"{name(row)} {with_seeds(row._asdict())}" for row in by_cell(differences[again], keys).itertuples()]
+    parts += [f"in the study: {cell_name(row)} {with_seeds(row._asdict())}"
+              for row in by_cell(differences[~again], keys).itertuples()]  # fmt: skip
+    return replace(finding, number="; ".join([finding.number, *parts]))
+
+
 # What was asked, the figures that show it, the question.
 ASKED = [
     ("Ask 1", "fig-umap", "distinct colours, markers, arrows in the UMAP, and a number",
@@ -256,5 +273,7 @@ ASKED = [
     ("Ask 8b", "tab-ulira", "U-LiRA tells unlearned models apart less than untouched ones", ulira_of_unlearning),
     ("Ask 9", "fig-tow", "ToW falls as memorization rises, so that grading is useful", memorization_grades),
     ("Ask 9b", "tab-draws", "SAM unlearns better than SGD on other draws of the forget set too", another_draw),
+    ("Ask 9c", "tab-ablations", "SAM unlearns better than SGD with a setting of the study changed too",
+     with_a_setting_changed),
 ]  # fmt: skip
 ITEMS = [Item("ask", title, question, f"repro figures {names}", judge) for title, names, question, judge in ASKED]

@@ -85,6 +85,7 @@ TABLES = {
     "tab-differences": "SAM against SGD, cell by cell",
     "tab-matched": "Rules at matched forgetting",
     "tab-draws": "Other draws of the forget set",
+    "tab-ablations": "With a setting of the study changed",
     "tab-choice": "How the learning rates were chosen",
     "tab-agreement": "Networks on the theory's own data",
     "tab-ladder": "Leaving the theory step by step",

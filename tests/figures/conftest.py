@@ -55,7 +55,7 @@ def network_config(**settings: Any) -> dict[str, Any]:
 
 def save_network(
     store: Store, tow: float, *, kind: str = "unlearn", status: str = "ok", extra: Any = None, arrays: Any = None,
-    epochs: Any = (), **settings: Any,
+    epochs: Any = (), study: str = "golden", **settings: Any,
 ) -> Record:  # fmt: skip
     config = network_config(**settings)
     names = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "alpha", "epochs")
@@ -70,7 +70,7 @@ def save_network(
     result = {"labels": labels} | (numbers if status == "ok" else {"diverged_at": 1})
     result = {"parents": {"forget_set": f"set {config['difficulty']}"}} | result
     return store.save(kind, config, result=result, status=status, arrays=arrays, epochs=epochs,
-                      provenance={"study": "golden"})  # fmt: skip
+                      provenance={"study": study})  # fmt: skip
 
 
 def trajectory(rule: str) -> list[dict[str, Any]]:
@@ -115,13 +115,18 @@ RUN_METRICS = [
 
 
 def save_sweeps(store: Store) -> None:
-    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value, and three forget draws."""
+    """Save a sweep of alpha and one of the mask cutoff, with ToW equal to the swept value, and three forget draws.
+
+    And cells without augmentation, of a study that extends the golden one.
+    """
     for rule, value, seed in itertools.product(("sgd", "sam-0.1"), (0.3, 0.6, 0.8), range(2)):
         tow = value if rule == "sgd" else value + 0.25
         save_network(store, tow, rule=rule, alpha=value, seed=seed, difficulty="random", model="swept")
     for switches, value, seed in itertools.product(("", "mask_polarity=low"), (0.1, 0.3, 0.5), range(2)):
         save_network(store, value, rule="minmax-sam-0.1", mask_fraction=value, switches=switches, seed=seed,
                      difficulty="random", model="masked")  # fmt: skip
+    for rule, seed in itertools.product(("sgd", "sam-0.1"), range(2)):
+        save_network(store, TOW[rule] - 0.2, rule=rule, seed=seed, augment="none", study="golden-plain")
     for rule, forget_seed in itertools.product(("sgd", "sam-0.1"), range(3)):
         save_network(store, TOW[rule] + 0.1 * forget_seed, rule=rule, forget_seed=forget_seed, model="drawn")
 

@@ -13,6 +13,7 @@ from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
+from figures.networks.ablations import draw as draw_ablations
 from figures.networks.cells import TOW, draw_accuracies
 from figures.networks.choice import draw as draw_choice
 from figures.networks.draws import draw as draw_draws
@@ -278,6 +279,38 @@ def test_every_draw_of_the_forget_set_has_a_column_and_both_deviations_stand_bes
     ]
     assert "The draws share training seed 0 and so the original model." in drawn.caption
     assert len(drawn.records) == 10
+
+
+def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floor_of_its_own(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
+    """The study has two seeds, one without flips; a sweep, an unrelated study and the choice's cells are no change."""
+    names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+
+    def cell(study: str, tow: float, *, seed: int = 0, kind: str = "unlearn", **settings: Any) -> Record:
+        number = {"tow": tow, "original_tow": 0.4, "original_test_accuracy": 0.8, "parents": {"forget_set": "F"}}
+        number |= {f"retrained_{name}": 0.7 + 0.1 * seed for name in names}
+        made = run(kind=kind, number=number, seed=seed, difficulty="high", **settings)
+        return replace(made, provenance={"study": study})
+
+    pairs = [("sgd", 0.5), ("sam-1", 0.6)]
+    made = [
+        cell("s", tow + 0.02 * seed, rule=rule, seed=seed, augment="flip") for rule, tow in pairs for seed in (0, 1)
+    ]
+    made += [cell("s-plain", tow * 0.5, rule=rule, augment="none") for rule, tow in pairs]
+    made += [cell("s-alpha", 0.1, rule=rule, augment="flip", alpha=0.5) for rule, _ in pairs]
+    made += [cell("s-mask", 0.1, rule=rule, augment="none", switches="x=y") for rule, _ in pairs]
+    made += [cell("other", 0.1, rule=rule, augment="flip", lr=7.0, momentum=0.5) for rule, _ in pairs]
+    made += [cell("s", 0.97, kind="floor", seed=9, augment="none", rule="sgd", rows_measured="validation")]
+    drawn = draw_ablations(records_of(made), Theme())
+    floor = 100 * (1 - 0.1) ** 3
+    assert markdown(drawn.display).splitlines()[2:] == [
+        "| as in the study | SGD | high | 40.0 ± 0.0 (2) | 51.0 ± 1.4 (2) | 61.0 ± 1.4 (2) | 10.0 ± 0.0 (2) "
+        f"| {floor:.1f} ± 0.0 |",
+        "| augment none | SGD | high | 40.0 (1) | 25.0 (1) | 30.0 (1) | 5.0 (1) | 97.0 (1 pair) |",
+    ]
+    assert "Augment none: test accuracy of the originals 80.0 (1)." in drawn.caption
+    assert len(drawn.records) == 6
 
 
 def test_candidates_of_more_epochs_are_of_another_study(run: Make, records_of: Callable[..., Records]) -> None:

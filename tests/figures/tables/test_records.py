@@ -85,6 +85,23 @@ def test_records_of_another_setting_are_left_out(run: Run) -> None:
     assert comparable([*swept, *many], ("rule", "alpha"), swept="alpha") == swept
 
 
+def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(
+    run: Run, records_of: Callable[..., Records]
+) -> None:
+    older = [run(rule=rule, seed=0) for rule in ("sgd", "sam-0.1")]
+    newer = [run(rule=rule, seed=seed) for rule in ("sgd", "sam-0.1") for seed in (1, 2)]
+    # What was added is in the config of the newer runs and, at its default, in no identity.
+    newer = [replace(one, config=one.config | {"warmth": 3}, identity=one.config) for one in newer]
+    other = replace(run(rule="sgd", seed=3), config=newer[0].config | {"seed": 3, "warmth": 4})
+    other = replace(other, identity=other.config)
+    records = records_of([*older, *newer, other])
+    assert {one.config["seed"] for one in main_runs(records)} == {0, 1, 2}
+    assert [one.config.get("warmth") for one in main_runs(records)] == [3] * 6
+    # Two values that no identity holds are no default: nothing is supposed of the older runs.
+    measured_otherwise = [replace(one, config=one.config | {"warmth": 5}) for one in newer[:1]]
+    assert all("warmth" not in one.config for one in records_of([*older, *newer[1:], *measured_otherwise]).all[:2])
+
+
 def test_a_named_study_is_read_with_those_that_extend_it_and_no_other(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for study in ("one", "one-alpha", "ones", "other"):

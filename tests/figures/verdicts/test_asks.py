@@ -244,3 +244,24 @@ def test_ask_9b_takes_off_what_several_training_seeds_leave_of_their_scatter(run
 def test_ask_9b_needs_three_draws(runs: Runs) -> None:
     cells = [({"rule": rule, "forget_seed": one}, {"tow": BASE}) for rule in ("sgd", "sam-1") for one in (0, 1)]
     assert asks.another_draw(runs(cells)).verdict == "not run"
+
+
+def test_ask_9c_judges_the_changed_setting_and_names_the_study_beside_it(
+    run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    gains = {"flip": [0.1, 0.1, 0.1], "none": [0.19, 0.2, 0.21]}
+    made = []
+    for (augment, several), rule in itertools.product(gains.items(), ("sgd", "sam-1")):
+        cell, study = {"rule": rule, "augment": augment}, "s" if augment == "flip" else "s-plain"
+        numbers = [{"tow": 0.5 + (rule == "sam-1") * gain} for gain in several]
+        made += [replace(run(**cell, seed=seed, number=number), provenance={"study": study})
+                 for seed, number in enumerate(numbers)]  # fmt: skip
+    made.append(replace(run(augment="flip", difficulty="mid", number={"tow": 0.5}), provenance={"study": "s"}))
+    found = asks.with_a_setting_changed(records_of(made))
+    assert (found.verdict, len(found.records)) == ("holds", 12)
+    assert found.number.startswith("ToW minus that of SGD with a setting changed: +0.200 [+0.175, +0.225] (3 seeds); ")
+    assert "augment none: NegGrad by sam-1 after sgd on low +0.200 [+0.175, +0.225] (3 seeds)" in found.number
+    assert found.number.endswith("in the study: NegGrad by sam-1 after sgd on low +0.100 [+0.100, +0.100] (3 seeds)")
+    assert asks.with_a_setting_changed(records_of([*made[:6], made[-1]])).verdict == "not run"
+    one = asks.with_a_setting_changed(records_of([*made[:7], made[9], made[-1]]))
+    assert one.verdict == "undecided", "one seed decides nothing"

@@ -23,7 +23,7 @@ def test_an_empty_store_has_run_nothing(empty: Store) -> None:
 
 def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
     found = list(rows(golden))
-    assert len(found) == len(set(found)) == 52
+    assert len(found) == len(set(found)) == 53
     assert found[2:4] == ["Theorem 3.2", "Theorem 3.3"]
     assert found[11:20] == [f"Finding {name}" for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b")]
     assert found[20:41] == [name for name, entry in FIGURES.items() if entry.claims]
