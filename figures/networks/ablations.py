@@ -12,7 +12,6 @@ from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import rule_label, rule_order, set_order
 from figures.tables.records import Records
-from repro.records.record import Record
 
 ROW = ["changed", "pretrain", "difficulty"]
 STUDY = "as in the study"
@@ -24,7 +23,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     if table.empty:
         return empty_table(lacking("tab-ablations", "cells with a setting changed"), [*ROW, "model"])
     data = summarize(tow_lines(table, change_of_gain(table)), [*ROW, "model"])
-    floors = _floors(records, runs, table)
+    floors = _floors(records, table)
     data = data.assign(floor=[floors.get(key, "—") for key in data[ROW].itertuples(index=False, name=None)])
     shown = _display(data, table)
     settings = list(dict.fromkeys(table["changed"]))[1:]
@@ -41,8 +40,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, alt, runs, display=shown)
 
 
-def _floors(records: Records, runs: tuple[Record, ...], table: Table) -> dict[tuple[str, str, str], str]:
-    found = {key: f"{100 * tow:.1f} (1 pair)" for key, tow in chosen_floors(records, runs).items()}
+def _floors(records: Records, table: Table) -> dict[tuple[str | None, str, str], str]:
+    found = {key: f"{100 * tow:.1f} (1 pair)" for key, tow in chosen_floors(records).items()}
     for changed, rows in table.groupby("changed"):
         floors = noise_floors(rows)
         for pretrain, difficulty, retraining in set(zip(*(rows[n] for n in (*ROW[1:], "retraining")), strict=True)):

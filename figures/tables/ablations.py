@@ -33,7 +33,7 @@ def changed_cells(records: Records) -> tuple[tuple[Record, ...], Table]:
     if not main:
         return (), unlearn_table([])
     usual, studies = _rest(records, main[0]), {str(run.provenance.get("study") or "") for run in main}
-    groups: dict[str, list[Record]] = defaultdict(list)
+    groups: dict[str | None, list[Record]] = defaultdict(list)
     for run in networks(records):
         if any(extends(str(run.provenance.get("study") or ""), name) for name in studies):
             groups[_difference(_rest(records, run), usual)].append(run)
@@ -59,21 +59,16 @@ def change_of_gain(table: Table) -> Table:
     return pd.concat(parts, ignore_index=True)
 
 
-def chosen_floors(records: Records, runs: tuple[Record, ...]) -> dict[tuple[str, str, str], float]:
+def chosen_floors(records: Records) -> dict[tuple[str | None, str, str], float]:
     """Return ToW of one retrained model against another, as the choice of the rates took it: a single pair.
 
-    Args:
-        records: what there is; runs: those of `changed_cells`.
-
     Returns:
-        By `changed`, pretraining rule and forget set.
+        By `changed` as in `changed_cells`, pretraining rule and forget set.
     """
-    usual = _rest(records, main_study(records)[0][0])
-    known = {_difference(_rest(records, run), usual) for run in runs}
-    found = {}
+    usual, found = _rest(records, main_study(records)[0][0]), {}
     for pair in records.of("floor"):
-        changed = _difference(_rest(records, pair), usual)
-        if changed in known and pair.result.get("tow") is not None:
+        if pair.result.get("tow") is not None:
+            changed = _difference(_rest(records, pair), usual)
             found[changed, str(pair.config["pretrain"]), str(pair.config["difficulty"])] = float(pair.result["tow"])
     return found
 
@@ -82,9 +77,9 @@ def _rest(records: Records, run: Record) -> dict[str, Any]:
     return dict(zip(*records.setting(run).without(FREE), strict=True))
 
 
-def _difference(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Return what differs, "" where nothing does or where it has a figure of its own."""
+def _difference(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> str | None:
+    """Return what differs, "" where nothing does, None where it has a figure of its own."""
     apart = [name for name in sorted(mine.keys() | usual.keys()) if mine.get(name) != usual.get(name)]
     if SWEPT & {*apart}:
-        return ""
+        return None
     return ", ".join(f"{name.replace('_', ' ')} {mine.get(name) or 'as ever'}" for name in apart)

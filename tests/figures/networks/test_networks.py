@@ -301,7 +301,8 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
     made += [cell("s-alpha", 0.1, rule=rule, augment="flip", alpha=0.5) for rule, _ in pairs]
     made += [cell("s-mask", 0.1, rule=rule, augment="none", switches="x=y") for rule, _ in pairs]
     made += [cell("other", 0.1, rule=rule, augment="flip", lr=7.0, momentum=0.5) for rule, _ in pairs]
-    made += [cell("s", 0.97, kind="floor", seed=9, augment="none", rule="sgd", rows_measured="validation")]
+    pair = {"kind": "floor", "seed": 9, "rule": "sgd", "rows_measured": "validation"}
+    made += [cell("s", 0.97, augment="none", **pair), cell("s", 0.5, augment="none", forget_seed=1, **pair)]
     drawn = draw_ablations(records_of(made), Theme())
     floor = 100 * (1 - 0.1) ** 3
     assert markdown(drawn.display).splitlines()[2:] == [
@@ -310,6 +311,9 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
         "| augment none | SGD | high | 40.0 (1) | 25.0 (1) | 30.0 (1) | 5.0 (1) | 97.0 (1 pair) |",
     ]
     assert "Augment none: test accuracy of the originals 80.0 (1)." in drawn.caption
+    further = replace(run(difficulty="mid", augment="flip", number={"tow": 0.5}), provenance={"study": "s"})
+    alone = draw_ablations(records_of([further, *(one for one in made if one.config["seed"] != 1)]), Theme())
+    assert list(alone.data.groupby("changed")["floor"].first()) == ["—", "97.0 (1 pair)"]
     assert len(drawn.records) == 6
 
 
