@@ -29,7 +29,8 @@ def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list
     """Return the finished and diverged runs of the largest comparable network study: cells times training images.
 
     The synthetic patch images belong to the comparison with the theory, not to the study of real images. A cell that
-    only a study has which extends another, `cifar10-radius` of `cifar10`, is no cell of the study it asks about.
+    only a study has which extends another, `cifar10-radius` of `cifar10`, is no cell of the study it asks about; what
+    it ran of that study's own cells counts there.
 
     Args:
         records: what there is.
@@ -40,18 +41,20 @@ def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list
 
     def make() -> list[Record]:
         found = [one for one in networks(records) if not having or has_number(one, having)]
-        return _of_the_study(alike(records, found, vary, contrast=contrast))
+        base = alike(records, _of_the_studies(found), vary, contrast=contrast)
+        cell = lambda run: (_case(run), records.setting(run).without(vary))  # noqa: E731
+        cells = {cell(one) for one in base}
+        return alike(records, [one for one in found if cell(one) in cells], vary, contrast=contrast)
 
     return list(records.once(("main runs", having, contrast), make))
 
 
-def _of_the_study(runs: list[Record]) -> list[Record]:
-    """Return the runs without the cells that no study has but those that extend another of them."""
+def _of_the_studies(runs: list[Record]) -> list[Record]:
+    """Return the runs of studies that extend none of the others."""
     names = {run.run_id: str(run.provenance.get("study") or "") for run in runs}
     studies = set(names.values())
     further = {name for name in studies if any(extends(name, other) for other in studies)}
-    own = {_case(run) for run in runs if names[run.run_id] not in further}
-    return [run for run in runs if _case(run) in own]
+    return [run for run in runs if names[run.run_id] not in further]
 
 
 def _case(run: Record) -> tuple[object, ...]:

@@ -21,6 +21,8 @@ from repro.records.identity import identifying, run_id
 from repro.records.store import Store
 from tests.empirical.together import CASES, EPOCHS, NETWORKS, trained
 
+# What two processes trained is made once, not once in every process of the tests.
+pytestmark = pytest.mark.xdist_group("together")
 ROOT = Path(__file__).parents[2]
 State = dict[str, torch.Tensor]
 

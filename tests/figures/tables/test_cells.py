@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,22 @@ def test_a_cell_that_only_an_extension_of_the_study_has_is_none_of_its_own(run: 
         ("sgd", 0), ("sam-0.1", 0), ("sam-0.1", 1), ("sam-0.5", 0)
     }  # fmt: skip
     assert main_runs(records_of([radius])) == [radius], "alone it is the study"
+
+
+def test_a_larger_study_that_extends_another_with_a_setting_changed_does_not_stand_for_it(
+    run: Run, records_of: Read
+) -> None:
+    def of(study: str, rule: str, seed: int = 0, **settings: Any) -> Record:
+        return replace(run(rule=rule, seed=seed, **settings), provenance={"study": study})
+
+    base = [of("mine", rule) for rule in ("sgd", "sam-0.1")]
+    larger = [
+        of("mine-plain", rule, seed, augment="none") for rule in ("sgd", "sam-0.1", "asam-1") for seed in range(3)
+    ]
+    elsewhere = [of("mine-rate", "sgd", seed, lr=7.0) for seed in range(3)]
+    again = of("mine-more", "sgd", 4)
+    found = main_runs(records_of([*larger, *elsewhere, *base, again]))
+    assert {one.run_id for one in found} == {one.run_id for one in [*base, again]}
 
 
 def test_within_a_rule_the_rate_is_one_and_the_same(run: Run, records_of: Read) -> None:
@@ -149,6 +166,8 @@ def test_a_caption_states_no_value_of_what_is_swept_and_every_data_set(run: Run)
     caption = run_caption(found, unlearn_table(found))
     assert "alpha" not in caption
     assert caption.index("Setting: dataset digits, ") < caption.index("Setting: dataset cifar10, ")
+    models = [run(model=name) for name in ("narrow", "wide")]
+    assert "model narrow and wide, " in run_caption(models, unlearn_table(models)), "a model is always named"
 
 
 def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run) -> None:
