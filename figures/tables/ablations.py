@@ -5,7 +5,7 @@ draws of the forget set, is none of these.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,8 @@ from repro.records.record import Record
 
 SWEPT = {"alpha", "mask_fraction", "switches", "forget_seed"}
 FREE = (*CELL, *TUNED, *LANDSCAPE, "rows_measured")
+# What a retrained model does not depend on, besides: how another is unlearned.
+UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 
 
 def changed_cells(records: Records) -> tuple[tuple[Record, ...], Table]:
@@ -65,16 +67,16 @@ def chosen_floors(records: Records) -> dict[tuple[str | None, str, str], float]:
     Returns:
         By `changed` as in `changed_cells`, pretraining rule and forget set.
     """
-    usual, found = _rest(records, main_study(records)[0][0]), {}
+    usual, found = _rest(records, main_study(records)[0][0], UNLEARNED), {}
     for pair in records.of("floor"):
         if pair.result.get("tow") is not None:
-            changed = _difference(_rest(records, pair), usual)
+            changed = _difference(_rest(records, pair, UNLEARNED), usual)
             found[changed, str(pair.config["pretrain"]), str(pair.config["difficulty"])] = float(pair.result["tow"])
     return found
 
 
-def _rest(records: Records, run: Record) -> dict[str, Any]:
-    return dict(zip(*records.setting(run).without(FREE), strict=True))
+def _rest(records: Records, run: Record, besides: Sequence[str] = ()) -> dict[str, Any]:
+    return dict(zip(*records.setting(run).without((*FREE, *besides)), strict=True))
 
 
 def _difference(mine: Mapping[str, Any], usual: Mapping[str, Any]) -> str | None:

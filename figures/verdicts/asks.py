@@ -249,12 +249,11 @@ def with_a_setting_changed(records: Records) -> Finding:
     differences, keys = change_of_gain(table), [*CLAIMED, "changed"]
     again = differences["changed"] != ""
     name = lambda row: f"{row.changed}: {cell_name(row)}"  # noqa: E731
-    what = "ToW minus that of SGD with a setting changed"
-    finding = from_differences(differences[again], keys, name, what=what, runs=runs)
+    finding = from_differences(differences[again], keys, name, what="ToW minus that of SGD", runs=runs)
     parts = [f"{name(row)} {with_seeds(row._asdict())}" for row in by_cell(differences[again], keys).itertuples()]
     parts += [f"in the study: {cell_name(row)} {with_seeds(row._asdict())}"
               for row in by_cell(differences[~again], keys).itertuples()]  # fmt: skip
-    return replace(finding, number="; ".join([finding.number, *parts]))
+    return replace(finding, number=f"ToW minus that of SGD, {'; '.join(parts)}")
 
 
 # What was asked, the figures that show it, the question.

@@ -36,6 +36,7 @@ BUGS = [
     (CHANGED_CELLS, "shared = whole.merge(again, on=list(CASE))", "shared = whole", IN_9C),
     (CHANGED_CELLS, 'if any(extends(str(run.provenance.get("study") or ""), name) for name in studies):',
      "if studies:", IN_CHANGED),
+    (CHANGED_CELLS, "_rest(records, pair, UNLEARNED)", "_rest(records, pair)", IN_CHANGED),
     (CHANGED_CELLS, "        return None\n", '        return ""\n', IN_CHANGED),
     (CHANGED_CELLS, 'for name, rows in table.groupby("changed", sort=False)]',
      'for name, rows in [("", table)]]', IN_9C),

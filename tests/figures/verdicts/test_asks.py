@@ -259,9 +259,11 @@ def test_ask_9c_judges_the_changed_setting_and_names_the_study_beside_it(
     made.append(replace(run(augment="flip", difficulty="mid", number={"tow": 0.5}), provenance={"study": "s"}))
     found = asks.with_a_setting_changed(records_of(made))
     assert (found.verdict, len(found.records)) == ("holds", 12)
-    assert found.number.startswith("ToW minus that of SGD with a setting changed: +0.200 [+0.175, +0.225] (3 seeds); ")
-    assert "augment none: NegGrad by sam-1 after sgd on low +0.200 [+0.175, +0.225] (3 seeds)" in found.number
-    assert found.number.endswith("in the study: NegGrad by sam-1 after sgd on low +0.100 [+0.100, +0.100] (3 seeds)")
+    assert found.number == (
+        "ToW minus that of SGD, augment none: NegGrad by sam-1 after sgd on low +0.200 [+0.175, +0.225] (3 seeds); "
+        "in the study: NegGrad by sam-1 after sgd on low +0.100 [+0.100, +0.100] (3 seeds)"
+    )
+    assert found.effect == "+0.200 [+0.175, +0.225]"
     assert asks.with_a_setting_changed(records_of([*made[:6], made[-1]])).verdict == "not run"
     one = asks.with_a_setting_changed(records_of([*made[:7], made[9], made[-1]]))
     assert one.verdict == "undecided", "one seed decides nothing"
