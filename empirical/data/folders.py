@@ -84,7 +84,7 @@ def _load_sides(name: str, root: Path, chosen: FolderOptions, runtime: Runtime) 
     if not (root / "train").is_dir() or not test.is_dir():
         raise MissingDataError(f"dataset {name}: needs {root}/train/<class>/ and {test}/<class>/; see --data-root")
     classes = sorted(entry.name for entry in (root / "train").iterdir() if entry.is_dir())
-    sides = (_files(folder, classes) for folder in (root / "train", test))
+    sides = (_files(root / "train", classes), _files(test, classes, whole=False))
     return _image_set(name, *sides, classes=len(classes), chosen=chosen, runtime=runtime)
 
 
@@ -134,14 +134,21 @@ def any_folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[
     return found
 
 
-def _files(folder: Path, classes: list[str]) -> Files:
-    """Return the image files of a side, ordered by class and name, and their labels."""
+def _files(folder: Path, classes: list[str], *, whole: bool = True) -> Files:
+    """Return the image files of a side, ordered by class and name, and their labels.
+
+    Raises:
+        MissingDataError: when there are none, or, of a whole side, when a class has none: labels follow from folders,
+            and the digest of the data from the images in them.
+    """
     names: list[str] = []
     counts = []
     for name in classes:
         found = [path.relative_to(folder).as_posix() for path in image_files(folder / name)]
         names += found
         counts.append(len(found))
+        if whole and not found:
+            raise MissingDataError(f"{folder / name}: holds no images; a class without one takes no folder")
     if not names:
         raise MissingDataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}) of the classes in train/")
     return Files(folder, names, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))

@@ -112,7 +112,8 @@ def choose_forget(
     generator = np.random.default_rng(derive_seed(config.forget_seed, "forget"))
     missing = partial(_no_file, config)
     found = Candidates(config, labels, pool, count, generator, memorization or missing, index or missing)
-    forget = np.sort(load("forget_sets", config.difficulty)(found))
+    what = "forget_index entry" if config.difficulty == "index" else f"forget set {config.difficulty}: row"
+    forget = check_rows(load("forget_sets", config.difficulty)(found), pool, len(labels), what=what)
     if not 0 < len(forget) < len(pool):
         raise reject("forget_fraction", config.forget_fraction, "such that 1 to n - 1 images are forgotten")
     return Split(train, np.setdiff1d(pool, forget), forget, validation)
@@ -160,18 +161,23 @@ def part_of_class(candidates: Candidates) -> np.ndarray:
 
 def listed_rows(candidates: Candidates) -> np.ndarray:
     """Return the rows of an imported index file."""
-    return check_index(candidates.index(), candidates.pool, len(candidates.labels))
+    return candidates.index()
 
 
-def check_index(index: np.ndarray, pool: np.ndarray, total: int) -> np.ndarray:
-    """Return the rows of an index file, refusing rows out of range, doubled, or outside the training rows."""
-    values, counts = np.unique(index, return_counts=True)
+def check_rows(rows: np.ndarray, pool: np.ndarray, total: int, *, what: str) -> np.ndarray:
+    """Return rows in ascending order, refusing those out of range, doubled, or outside the training rows.
+
+    Args:
+        rows: row numbers of an index file or of a user's own forget set; what: what an error calls one.
+        pool: the rows that may be forgotten; total: how many training images there are.
+    """
+    values, counts = np.unique(np.asarray(rows), return_counts=True)
     outside = values[(values < 0) | (values >= total)]
     if len(outside):
-        raise reject("forget_index entry", int(outside[0]), f"in [0, {total - 1}]", "rows count from 0")
-    if counts.max() > 1:
-        raise ConfigError(f"forget_index entry {int(values[counts > 1][0])} is doubled: every row may stand once")
+        raise reject(what, int(outside[0]), f"in [0, {total - 1}]", "rows count from 0")
+    if (counts > 1).any():
+        raise ConfigError(f"{what} {int(values[counts > 1][0])} is doubled: every row may stand once")
     unseen = np.setdiff1d(values, pool)
     if len(unseen):
-        raise ConfigError(f"forget_index entry {int(unseen[0])} is a validation row: it was never trained on")
+        raise ConfigError(f"{what} {int(unseen[0])} is a validation row: it was never trained on")
     return values

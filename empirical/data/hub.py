@@ -34,7 +34,7 @@ class HubOptions:
 def hub_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
     """Return the Parquet files of each side below `<data root>/NAME`: `train.parquet` or `train-*.parquet`."""
     folder = root / checked_name(dataset.partition(":")[2])
-    chosen = options.get("test", "")
+    chosen = str(options.get("test", ""))  # checked where it is read
     sides = {side: _side(folder, side) for side in ("train", *([chosen] if chosen else TEST_SIDES))}
     test = next((paths for side, paths in sides.items() if side != "train" and paths), [])
     return {"train": sides["train"], "test": test}

@@ -5,17 +5,25 @@ from typing import Any
 import numpy as np
 
 from empirical.settings.run_config import MemorizationConfig
+from repro.base.settings import reject
 from repro.records.identity import derive_seed
 
 SPLITS = 20
 
 
 def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
-    """Return which images each subset holds, `(subsets, n)` boolean, `fraction` of them in every row."""
+    """Return which images each subset holds, `(subsets, n)` boolean, `fraction` of them in every row.
+
+    Raises:
+        ConfigError: when a subset would hold no image, or all.
+    """
     generator = np.random.default_rng(derive_seed(config.seed, "subsets"))
+    size = round(config.fraction * count)
+    if not 0 < size < count:
+        raise reject("fraction", config.fraction, f"such that a subset holds 1 to {count - 1} of {count} images")
     inside = np.zeros((config.subsets, count), bool)
     for row in inside:
-        row[generator.permutation(count)[: round(config.fraction * count)]] = True
+        row[generator.permutation(count)[:size]] = True
     return inside
 
 

@@ -36,7 +36,11 @@ def rows_where(path: Path, where: str) -> np.ndarray:
     """
     if not path.is_file():
         raise MissingDataError(f"table {path.name}: not found; give the path of a .csv or .parquet file")
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (ValueError, OSError) as error:  # pandas' and Arrow's own, and text that is no UTF-8
+        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
+        raise ConfigError(f"table {path.name}: cannot be read as {kind}: {str(error).splitlines()[0]}") from error
     met = np.ones(len(table), bool)
     for term in re.split(rf"\s+and\s+(?={START})", where):
         met &= _meets(table, term)

@@ -103,7 +103,7 @@ def cifar_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, 
 
 def folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
     """Return the image files of each class folder of `train/` and `val/` (or `test/`)."""
-    root = root / (options.get("folder") or dataset)
+    root = root / str(options.get("folder") or dataset)  # checked where it is read
     test = next((root / side for side in ("val", "test") if (root / side).is_dir()), root / "val")
     classes = [entry for side in (root / "train", test) if side.is_dir() for entry in sorted(side.iterdir())]
     return {f"{entry.parent.name}/{entry.name}": found for entry in classes if (found := image_files(entry))}

@@ -16,12 +16,14 @@ from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network, drawing_from
 from empirical.models.plain import Wrapped, composed, evaluating
+from empirical.registry import metric
 from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import numbers_of
 from empirical.runs.unlearning import Unlearning
 from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
+from repro.base.errors import ConfigError
 from repro.base.settings import build, reject
 
 
@@ -61,6 +63,8 @@ def unlearn(
     check_cell(config)
     if config.method == "retrain":
         raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
     held, labels = listed(("retain", retain), ("forget", forget))
     networks = [network_of(copy.deepcopy(model), held, precision=config.precision) for _ in range(2)]
     images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
@@ -88,8 +92,13 @@ def evaluate(
         retrained: the model trained on the retain set alone, which others are held against.
         **settings: `metrics`, names of metrics (those they need are measured, too); their settings, such as
             `landscape_points`, `rows_measured`; `seed`.
+
+    Raises:
+        ConfigError: for a setting that is unknown or out of range, or a model whose outputs are not finite.
     """
     config = altered(memory_config(**settings), retrain="pretrain" if retrained else "none")
+    for name in (name for name in config.metrics if metric(name).pooled):
+        raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro empirical evaluate`")
     train, seen = listed(("retain", retain), ("forget", forget)), listed(("test", test))
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     given = {role: model for role, model in models.items() if model is not None}
@@ -104,6 +113,8 @@ def evaluate(
     found: dict[str, Any] = {}
     with evaluating(*given.values()):
         outputs = {role: model_outputs(network, images, split=split) for role, network in networks.items()}
+        for role in (role for role in reversed(outputs) if not outputs[role].finite()):  # the unlearned one first
+            raise ConfigError(f"{role}: its outputs are not finite, so that no metric is defined on them")
         evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed).as_asked()
         for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
             evaluation.result.update(found)
@@ -119,6 +130,7 @@ GIVEN = {
     "dataset", "dataset_options", "n_train", "n_test", "data", "corruption", "difficulty", "forget_fraction",
     "forget_class", "forget_index", "forget_seed", "scores", "subsets", "subset_model", "subset_epochs",
     "subset_precision", "model", "original", "pretrain", "retrain", "trajectory",
+    "pretrain_epochs", "pretrain_batch_size", "pretrain_optimizer", "pretrain_schedule", "pretrain_stop_loss",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from empirical.data.images import ImageSet
+from empirical.runs.stages import normalizes_twice
 from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.records.record import Record
@@ -38,15 +39,22 @@ def model_card(
         "", "Licence: MIT for the weights made here; the terms of the data set and of an imported original stay",
         "theirs.", "",
     ]  # fmt: skip
-    return "\n".join([*head, *about, *_loading(images, portable, list(hashes)[-1]), *_numbers(record, hashes),
-                      *_settings(config), *_files(hashes)]) + "\n"  # fmt: skip
+    loading = loading_lines(config, images, portable, list(hashes)[-1])
+    parts = [*head, *about, *loading, *_numbers(record, hashes), *_settings(config), *_files(hashes)]
+    return "\n".join(parts) + "\n"
 
 
-def _loading(images: ImageSet, portable: bool, role: str) -> list[str]:
+def loading_lines(config: RunConfig, images: ImageSet, portable: bool, role: str) -> list[str]:
+    """Return the part of a card that loads the weights of a role and normalizes images as the network does."""
     shape = ", ".join(map(str, images.image_shape))
+    kind = ", dtype=torch.float64" if config.precision == "fp64" else ""
     mean, std = (
-        f"torch.tensor({[round(value, 6) for value in part]})[:, None, None]" for part in (images.mean, images.std)
+        f"torch.tensor({[round(value, 6) for value in part]}{kind})[:, None, None]"
+        for part in (images.mean, images.std)
     )
+    normalized = "(images - mean) / std"
+    if normalizes_twice(config):  # as the released code does (D16)
+        normalized = f"({normalized} - mean) / std"
     if not portable:
         return ["## Loading", "", "torch.export cannot write this architecture down; build it with the package:", "",
                 "```python", "from empirical.registry import load", "from safetensors.torch import load_file",
@@ -57,7 +65,7 @@ def _loading(images: ImageSet, portable: bool, role: str) -> list[str]:
         "import torch", "from safetensors.torch import load_file", "", f"mean = {mean}", f"std = {std}",
         'network = torch.export.load("network.pt2").module()',
         f'network.load_state_dict(load_file("{role}.safetensors"))',
-        "logits = lambda images: network((images - mean) / std)", "```", "",
+        f"logits = lambda images: network({normalized})", "```", "",
         f"`images` are floats in [0, 1] of shape (n, {shape}).", "",
     ]  # fmt: skip
 

@@ -55,6 +55,7 @@ class L1Sparse:
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
         """Return cross entropy and penalty; the epoch is read on the device."""
         retain = batch["retain"]
-        decay = (1 - logits.epoch / max(1, self.epochs - self.dense_epochs)).clamp(min=0)
+        sparse = self.epochs - self.dense_epochs
+        decay = (1 - logits.epoch / sparse).clamp(min=0) if sparse > 0 else 0.0
         size = torch.stack([weight.abs().sum() for weight in logits.network.parameters()]).sum()
         return F.cross_entropy(logits(retain.images), retain.labels) + self.strength * decay * size

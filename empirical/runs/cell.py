@@ -34,6 +34,12 @@ def build_method(config: RunConfig) -> Method:
     return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
 
 
+def _parts(config: RunConfig, label: str) -> set[str]:
+    """Return the loss parts that a rule or a schedule of rules takes the gradient of."""
+    legs = [leg for leg, _ in parse_legs(label, config.pretrain_epochs)]
+    return {part for leg in legs for part in build_rule(leg, RuleContext(list, config.fidelity)).parts}
+
+
 def check_cell(config: RunConfig) -> None:
     """Raise `ConfigError` when a rule needs loss parts that a method cannot tell apart, or scores are out of reach."""
     method = build_method(config)
@@ -42,6 +48,10 @@ def check_cell(config: RunConfig) -> None:
         if metric(name).shadows and (config.scores or not dataset(config.dataset).estimates):
             remedy = "its shadows are the subset models of scores estimated here, not imported"
             raise reject("metrics", name, "left out", remedy)
+    for field in ("pretrain", "retrain"):
+        label = getattr(config, field)
+        if label not in ("pretrain", "none") and _parts(config, label) != {"all"}:
+            raise reject(field, label, ONE_LOSS, "there is no forget set to train on")
     rules = [config.rule]
     if config.method == "retrain":
         rules = [label for label, _ in parse_legs(config.rule, config.pretrain_epochs)]

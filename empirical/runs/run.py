@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from empirical.metrics.evaluation import measured
 from empirical.registry import names
 from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import Overflowed, measure
@@ -94,13 +95,15 @@ def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, fo
             raise
         raise OutOfMemoryError_(_too_much(config, error)) from error
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes")})
+    rows = _epochs(facts["epochs"], config.rows_measured)
     if found and found.result["parents"] == result["parents"]:  # measured anew, but not trained anew
         provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
         config = replace(config, metrics=tuple(dict.fromkeys((*found.config["metrics"], *config.metrics))))
+        if found.config.get("trajectory") and not config.trajectory:  # nobody looked on this time
+            config, rows = replace(config, trajectory=True), _epochs(found.epochs(), config.rows_measured)
     record = workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
-        epochs=_epochs(facts["epochs"], config.rows_measured), provenance=provenance,
-        evaluations=evaluations,
+        epochs=rows, provenance=provenance, evaluations=evaluations,
     )  # fmt: skip
     workspace.store.checkpoints(experiment.unlearned.stage_id).clear()  # weights that are not kept had their end there
     return record
@@ -111,6 +114,8 @@ def _prepare(experiment: Experiment) -> None:
 
     First of all, so that no unlearning whose weights are not kept is lost to a reference that is `Held`.
     """
+    images = experiment.images
+    measured(experiment.config.rows_measured, experiment.split.forget, images.test_labels.numpy())  # or refused now
     roles = ["original", *(["retrained"] if experiment.has_reference else [])]
     in_turn(roles, lambda role: getattr(experiment, role), wait=experiment.workspace.patient,
             deadline=experiment.workspace.deadline)  # fmt: skip

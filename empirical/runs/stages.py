@@ -112,12 +112,16 @@ def peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def normalizes_twice(config: RunConfig) -> bool:
+    """Return whether images are normalized twice, the released code's slip on ImageNet-like sets (D16)."""
+    return config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED
+
+
 def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:
     """Return a freshly initialized network; the same seed gives the same weights on every device."""
     with drawing_from(seed):
         model = load_registered("models", config.model)(images.image_shape, images.classes)
     if config.precision == "fp64":
         model = model.double()
-    twice = config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED
     model = model.to(device).to(memory_format=torch.channels_last)  # the layout tensor cores and oneDNN compute in
-    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=twice)
+    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=normalizes_twice(config))

@@ -17,6 +17,7 @@ from empirical.settings.run_config import ESTIMATE, MemorizationConfig
 from empirical.training.batches import row_sets
 from empirical.training.rules import Plain
 from empirical.training.step import Stage
+from repro.base.errors import ConfigError
 from repro.base.progress import track
 from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
@@ -80,9 +81,15 @@ class SubsetModels:
         return inside, np.stack([known[number] for number in range(len(inside))])
 
     def correct(self, number: int, subset: np.ndarray) -> np.ndarray:
-        """Return which of all images one subset model classifies correctly, `(n,)` boolean."""
+        """Return which of all images one subset model classifies correctly, `(n,)` boolean.
+
+        Raises:
+            ConfigError: when its answers are not finite.
+        """
         training, network = self.config.training(), self.network(number, subset)
         logits, _ = predict(network, self.workspace.train_images(training))
+        if not bool(logits.isfinite().all()):
+            raise self._diverged(number)
         return (logits.argmax(1).cpu() == self.workspace.dataset(training).train_labels).numpy()
 
     def shadows(self) -> Iterator[tuple[np.ndarray, Network]]:
@@ -92,7 +99,11 @@ class SubsetModels:
             yield subset, self.network(number, subset)
 
     def network(self, number: int, subset: np.ndarray) -> Network:
-        """Return one subset model, trained now if its weights are not kept."""
+        """Return one subset model, trained now if its weights are not kept.
+
+        Raises:
+            ConfigError: when its training diverged: it says nothing of what an image is remembered by.
+        """
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
         settings, inside = training.pretraining(), np.flatnonzero(subset)
@@ -104,4 +115,12 @@ class SubsetModels:
 
         start = partial(build_network, training, images, seed=seed, device=device)
         key = subset_key(training, self.config.fraction, number)
-        return trained(self.workspace, key, start=start, stage=stage).network
+        model = trained(self.workspace, key, start=start, stage=stage)
+        if model.facts["diverged_at"]:
+            raise self._diverged(number)
+        return model.network
+
+    def _diverged(self, number: int) -> ConfigError:
+        batch = f"pretrain_batch_size {self.config.batch_size}, learning rate {self.config.lr:g}"
+        remedy = "choose another subset_model, batch size or precision"
+        return ConfigError(f"subset_model = {self.config.model!r}: number {number} diverged at {batch}: {remedy}")

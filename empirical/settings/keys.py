@@ -218,11 +218,13 @@ def absent_metrics(config: RunConfig) -> dict[str, str]:
     if config.retrain != "none":
         return {}
     asked = dict.fromkeys((*config.metrics, *ordered_metrics(config.metrics)))
-    return {
-        name: "needs a retrained model, and retrain = none"
-        for name in asked
-        if metric(name).reference or metric(name).pooled
-    }
+    return {name: "needs a retrained model, and retrain = none" for name in asked if _compares(name)}
+
+
+def _compares(name: str) -> bool:
+    """Return whether a metric, or one it needs, compares with a retrained model."""
+    one = metric(name)
+    return one.reference or one.pooled or any(_compares(need) for need in one.needs)
 
 
 def complete(record: Record, config: RunConfig) -> bool:

@@ -107,8 +107,10 @@ class Choice:
         what else it measures.
 
         Raises:
-            ConfigError: when a seed is one of the study's own.
+            ConfigError: when a seed is one of the study's own, or there is no retrained model to choose by.
         """
+        if cell.retrain == "none":
+            raise reject("retrain", "none", "a rule of retraining", "[choose] goes by ToW against a retrained model")
         if cell.seed in self.seeds:
             raise reject("choose.seed", cell.seed, "a seed outside the study", "the study must not see its choice")
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}

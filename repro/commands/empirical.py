@@ -1,5 +1,6 @@
 """`repro empirical`: one network cell, more numbers of finished ones, and files a user brings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,7 +92,8 @@ def evaluate(
 
 def _measured_row(record: Record, metrics: list[str]) -> dict[str, Any]:
     """Return the run or the pooled runs, and the first numbers that the added metrics gave."""
-    names = [key for key in record.result if key.startswith(tuple(name.split("_")[0] for name in metrics))]
+    mine = {name.split("_")[0] for name in metrics}
+    names = [key for key in record.result if mine & {*key.split("_")}]
     numbers = [f"{key} {record.result[key]:.4g}" for key in names if isinstance(record.result[key], float)]
     return {"run": record.run_id, "kind": record.kind, "numbers": ", ".join(numbers[:4]) or "arrays"}
 
@@ -126,6 +128,7 @@ def memorization(
 
     workspace = Workspace(Store(store), runtime)
     workspace.take_device()
+    config = replace(config, data=workspace.identified(config.training()).data)
     record = SubsetModels(config, workspace).record()
     emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)
     if not json:
@@ -149,7 +152,7 @@ def import_index(
 
 
 @app.command()
-@with_settings(Runtime, skip=("device", "engine", "keep_models", "study"))
+@with_settings(Runtime, skip=tuple({*Runtime.__dataclass_fields__} - {"data_root", "allow_download", "readers"}))
 def import_scores(
     runtime: Runtime,
     path: Annotated[Path, typer.Argument(help="Published memorization scores, an .npz file with `tr_mem`.")],

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from empirical.augmentation.augment import Augment
+from empirical.data.forget import Candidates
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
@@ -24,6 +26,11 @@ ONE_LOSS = ("sgd", "sam-0.1", "asam-0.5", "masked-sgd", "masked-sam-0.1")
 TWO_LOSSES = ("minmax-sgd", "minmax-sam-0.1", "minmax-asam-0.5", "retain-sam-0.1")
 PAIRS = [(method, rule) for method in METHODS for rule in ONE_LOSS]
 PAIRS += [(method, rule) for method in ("neggrad", "random_label", "salun") for rule in TWO_LOSSES]
+
+
+def rows_of_a_class_file(candidates: Candidates) -> np.ndarray:
+    """Return the rows that a test gives, as a user's own forget set does."""
+    return candidates.index()
 
 
 def build(

@@ -66,6 +66,32 @@ def test_another_picture_is_another_data_set(tmp_path: Path) -> None:
         load_dataset(replace(config, dataset=f"folder:{tmp_path / 'nothing'}"), Runtime())
 
 
+def test_a_class_without_an_image_is_refused_because_it_would_shift_the_labels(tmp_path: Path) -> None:
+    config = folder_config(write_folder(tmp_path / "pets"))
+    (tmp_path / "pets" / "ants").mkdir()
+    with pytest.raises(MissingDataError, match="ants: holds no images"):
+        load_dataset(config, Runtime())
+    for side in ("train", "val"):
+        write_folder(tmp_path / "sides" / side)
+    for path in (tmp_path / "sides" / "val" / "dogs").iterdir():
+        path.unlink()  # to test on fewer classes is no fault
+    images = load_dataset(folder_config(tmp_path / "sides"), Runtime())
+    assert (images.classes, set(images.test_labels.tolist())) == (2, {0})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options"), [("hub:x", "test=[1]"), ("tiny-imagenet", "folder=5"), ("hub:x", "test=5")]
+)
+def test_an_option_of_the_wrong_kind_is_named_before_files_are_looked_for(
+    dataset: str, options: str, tmp_path: Path
+) -> None:
+    config = RunConfig(dataset=dataset, dataset_options=options)
+    runtime = Runtime(data_root=str(tmp_path))
+    assert data_digest(config, runtime) == ""
+    with pytest.raises(ConfigError, match=options.split("=")[0]):
+        load_dataset(config, runtime)
+
+
 def write_parquet(path: Path, kinds: list[int], size: tuple[int, int] = (8, 8)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -167,6 +193,15 @@ def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, where: str, sa
     TABLE.to_csv(tmp_path / "people.csv", index=False)
     with pytest.raises(ConfigError, match=said):
         rows_where(tmp_path / "people.csv", where)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", b""), ("a.csv", b"\xff\xfe\x00age"), ("a.parquet", b"PAR1 and no more")]
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=f"table {name}: cannot be read as"):
+        rows_where(tmp_path / name, "age > 3")
 
 
 def test_the_rows_of_a_condition_are_forgotten(tmp_path: Path, store: Store) -> None:

@@ -142,6 +142,12 @@ def test_settings_to_choose_at_are_checked(at: Any, said: str) -> None:
     assert Choice(at={"alpha": 1}).case(RunConfig()) == Choice(at={"alpha": 1.0}).case(RunConfig())
 
 
+def test_without_a_retrained_model_there_is_nothing_to_choose_by(study: Recipe, store: Store) -> None:
+    alone = replace(study, defaults={**study.defaults, "retrain": "none"})
+    with pytest.raises(ConfigError, match=r"retrain = 'none': must be a rule of retraining; \[choose\] goes by ToW"):
+        alone.candidates()
+
+
 def test_a_case_is_all_of_a_cell_but_its_seeds_and_what_it_measures(small: Small) -> None:
     choice, cell = Choice(), small(lr=RunConfig().lr)
     same = [

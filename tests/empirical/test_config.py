@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from empirical.runs.cell import build_method
+from empirical import registry
+from empirical.runs.cell import build_method, check_cell
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.settings.switches import resolve
@@ -82,3 +83,15 @@ def test_a_config_survives_json() -> None:
 def test_building_a_config_imports_no_torch() -> None:
     program = "import sys, empirical.studies.plan as g; g.RunConfig(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("field", ["pretrain", "retrain"])
+def test_a_users_own_rule_of_two_losses_trains_no_original(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no forget set both of its gradients would be that of the one loss, and be added up."""
+    monkeypatch.setitem(registry.RULES, "mine", "empirical.training.rules:build_retain_sam")
+    for label in ("mine-0.1", "mine-0.1:1, sgd"):
+        with pytest.raises(ConfigError, match=f"{field} = '{label}': must be a rule of one loss"):
+            check_cell(build(RunConfig, {field: label}))
+    check_cell(RunConfig(rule="mine-0.1"))
+    monkeypatch.setitem(registry.RULES, "mine", "empirical.training.rules:build_sam")
+    check_cell(build(RunConfig, {field: "mine-0.1:1, sgd"}))

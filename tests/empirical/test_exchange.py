@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from empirical.data.memory import memory_set
+from empirical.exchange.model_card import loading_lines
 from empirical.exchange.models import export_models, import_model, read_tensors
 from empirical.models.network import predict
 from empirical.runs.evaluations import make_evaluation
@@ -113,6 +115,26 @@ def test_weights_of_another_architecture_are_refused_by_name(
 def test_an_unknown_original_is_named(small: Small, workspace: Workspace) -> None:
     with pytest.raises(MissingDataError, match="repro models import"):
         run(small(original="nobody"), workspace.store, workspace=workspace)
+
+
+@pytest.mark.parametrize(
+    ("settings", "twice"),
+    [({}, False), ({"precision": "fp64"}, False), ({"dataset": "tiny-imagenet", "preset": "official-paper"}, True)],
+)
+def test_the_lines_of_a_card_normalize_as_the_network_does(settings: dict[str, Any], twice: bool) -> None:
+    """In double precision too, and twice where the released code's slip (D16) is asked for."""
+    config = RunConfig(**settings)
+    images = memory_set(
+        (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1])), 2
+    )
+    images = replace(images, mean=(0.3,), std=(0.2,))
+    network = build_network(config, images, seed=0, device=torch.device("cpu"))
+    lines = "\n".join(loading_lines(config, images, True, "unlearned"))
+    scope: dict[str, Any] = {"torch": torch, "network": network.model.eval()}
+    exec("\n".join(line for line in lines.splitlines() if line.startswith(("mean =", "std =", "logits ="))), scope)
+    pictures = torch.rand(2, 1, 4, 4)
+    torch.testing.assert_close(scope["logits"](pictures), predict(network, pictures)[0])
+    assert network.repeats == 1 + twice
 
 
 @pytest.mark.slow

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from empirical import registry
 from empirical.data.forget import choose_forget
 from empirical.data.memorization import agreement, draw_subsets, estimate, filled, reliability, tied_share
+from empirical.data.source import data_digest
+from empirical.registry import ForgetSet
 from empirical.runs.imports import import_index, import_scores, memorization_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import MemorizationConfig, RunConfig
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.pack import write_pack
 from repro.records.store import Store
@@ -55,6 +59,36 @@ def test_an_image_that_is_never_outside_has_no_score() -> None:
 def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> None:
     assert agreement(np.array([1.0, 2.0, 3.0, np.nan]), np.array([10.0, 20.0, 25.0, 0.0])) == pytest.approx(1.0)
     assert agreement(np.ones(3), np.arange(3.0)) is None
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_a_subset_of_no_image_or_of_all_is_refused(fraction: float) -> None:
+    with pytest.raises(ConfigError, match=r"fraction = .*1 to 39 of 40 images"):
+        draw_subsets(MemorizationConfig(fraction=fraction), 40)
+
+
+def test_a_subset_model_that_diverged_scores_nothing(workspace: Workspace) -> None:
+    said = "subset_model = 'resnet8-narrow': number 0 diverged"
+    config = MemorizationConfig(n_train=60, subsets=4, epochs=1, lr=1e30)  # in its one step: its weights are finite
+    with pytest.raises(ConfigError, match=said):
+        SubsetModels(config, workspace).record()
+    in_the_middle = SubsetModels(replace(config, batch_size=8), workspace)
+    with pytest.raises(ConfigError, match=said):
+        in_the_middle.network(0, np.arange(60) < 40)
+    assert workspace.store.records("memorization") == []
+
+
+def test_the_commands_estimate_is_that_of_a_run_on_the_same_files(tmp_path: Path) -> None:
+    from repro.commands.cli import app
+
+    words = ["empirical", "memorization", "--n-train", "40", "--subsets", "4", "--epochs", "1", "--device", "cpu"]
+    words += ["--store", str(tmp_path)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (record,) = Store(tmp_path).records("memorization")
+    assert record.config["data"] == data_digest(RunConfig(), Runtime()) != ""
+    refused = CliRunner().invoke(app, [*words, "--data", "0" * 16])
+    assert isinstance(refused.exception, ConfigError)
+    assert len(Store(tmp_path).records("memorization")) == 1
 
 
 def test_subsets_hold_the_stated_share() -> None:
@@ -113,6 +147,20 @@ def test_a_bad_index_is_named(index: list[int], message: str) -> None:
     config = RunConfig(difficulty="index", forget_index="x")
     with pytest.raises(ConfigError, match=message):
         choose_forget(config, LABELS, index=lambda: np.array(index))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([3, 3, 4], "mine: row 3 is doubled"), ([-1, 2], r"mine: row = -1: .*\[0, 99\]"), ([0, 100], "mine: row = 100")],
+)
+def test_a_users_own_forget_set_is_checked_like_an_index(
+    rows: list[int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.FORGET_SETS, "mine", ForgetSet("tests.empirical.cells:rows_of_a_class_file"))
+    config = RunConfig(difficulty="mine")
+    with pytest.raises(ConfigError, match=message):
+        choose_forget(config, LABELS, index=lambda: np.array(rows))
+    assert choose_forget(config, LABELS, index=lambda: np.array([7, 5])).forget.tolist() == [5, 7]
 
 
 def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> None:

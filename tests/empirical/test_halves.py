@@ -91,6 +91,15 @@ def same(left: Any, right: Any) -> bool:
     return left[0] == right[0] and all(np.array_equal(left[1][key], right[1][key]) for key in left[1])
 
 
+def test_halves_that_cannot_be_are_refused_before_anything_is_trained(
+    small: Callable[..., RunConfig], store: Store
+) -> None:
+    config = small(difficulty="random", forget_fraction=0.001, rows_measured="report", metrics=("accuracy",))
+    with pytest.raises(ConfigError, match="one image has no halves"):
+        run(config, store)
+    assert list(store.models()) == []
+
+
 def test_the_half_is_part_of_every_number_and_of_no_model() -> None:
     whole, half = RunConfig(metrics=("tow", "margins")), RunConfig(metrics=("tow", "margins"), rows_measured="report")
     assert pretrain_key(whole).id == pretrain_key(half).id

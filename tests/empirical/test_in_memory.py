@@ -302,6 +302,7 @@ def test_accuracies_are_those_of_the_model_on_each_set() -> None:
         ({"preset": "official-release"}, "false but on uint8 images; float32 images would be rounded"),
         ({"method": "finetune", "rule": "minmax"}, "no separate retain and forget loss"),
         ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"pretrain_epochs": 3}, "left out"),
     ],
 )
 def test_a_bad_setting_is_refused_before_training(change: dict[str, Any], said: str) -> None:
@@ -333,6 +334,27 @@ class Ragged(torch.utils.data.Dataset[tuple[Tensor, int]]):
 def test_data_that_are_no_images_are_refused(retain: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         empirical.unlearn(small_net(), retain, examples(6, 1))
+
+
+def test_a_model_that_gives_no_numbers_has_no_metrics() -> None:
+    broken: Any = small_net()
+    with torch.no_grad():
+        broken[-1].weight.fill_(torch.nan)
+    sets = examples(24), examples(6, 1), examples(6, 2)
+    with pytest.raises(ConfigError, match="unlearned: its outputs are not finite"):
+        empirical.evaluate(broken, *sets, metrics=("accuracy",))
+    with pytest.raises(ConfigError, match="retrained: its outputs are not finite"):
+        empirical.evaluate(small_net(), *sets, retrained=broken)
+
+
+def test_what_pools_the_runs_of_many_seeds_is_refused_of_one_model() -> None:
+    with pytest.raises(ConfigError, match="metrics = 'ulira': must be left out; it pools"):
+        empirical.evaluate(small_net(), examples(24), examples(6, 1), examples(6, 2), metrics=("ulira",))
+
+
+def test_a_model_of_which_nothing_may_move_is_refused() -> None:
+    with pytest.raises(ConfigError, match="none of its weights can be trained"):
+        empirical.unlearn(small_net().requires_grad_(False), examples(24), examples(6, 1))
 
 
 def test_a_model_must_be_a_module_with_weights() -> None:

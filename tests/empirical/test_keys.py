@@ -16,6 +16,7 @@ from empirical.runs import evaluations, stages
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import (
+    absent_metrics,
     again_key,
     evaluation_keys,
     forget_choice,
@@ -302,6 +303,9 @@ def test_what_a_user_declares_of_a_metric_is_read_from_the_registry(monkeypatch:
     assert list(keys) == ["accuracy", "tow", "mine"]
     assert keys["mine"].version == 3
     assert keys["mine"].needs == (keys["tow"].id,)
+    alone = RunConfig(metrics=("mine", "accuracy"), retrain="none")
+    assert list(evaluation_keys(alone, PARENTS)) == ["accuracy"]
+    assert set(absent_metrics(alone)) == {"mine", "tow"}, "what needs a number that needs a retrained model"
 
 
 def test_a_run_without_a_retrained_model_and_one_that_is_retrained_by_several_rules_are_measured_later(

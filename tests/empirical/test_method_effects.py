@@ -105,6 +105,10 @@ def test_l1_sparse_shrinks_the_weights_most_in_its_first_epoch_and_not_at_all_in
     network = original()
     take_steps(network, Finetune())
     assert sizes[0] < sizes[1] < sizes[2] == size(network)
+    for dense in (3, 4):  # of three epochs: there is no other
+        all_dense = original()
+        take_steps(all_dense, L1Sparse(0.05, dense_epochs=dense, epochs=3))
+        assert size(all_dense) == size(network)
 
 
 def distance(network: Network, place: str, teacher: Network) -> float:

@@ -18,7 +18,7 @@ from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
-from empirical.settings.run_config import MemorizationConfig, RunConfig
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.records.store import Store
 
 Small = Callable[..., RunConfig]
@@ -192,6 +192,18 @@ def test_a_trajectory_ends_where_the_record_says_and_stays_with_the_stage(small:
     (store.root / "runs" / record.run_id / "result.json").unlink()
     again = run(config, store)
     assert again.epochs() == record.epochs()
+
+
+def test_a_trajectory_outlives_a_later_metric_of_weights_that_were_not_kept(small: Small, store: Store) -> None:
+    first = run(
+        small(trajectory=True, epochs=2, metrics=("accuracy",)), store, Runtime(device="cpu", keep_models=False)
+    )
+    again = run(small(epochs=2, metrics=("tow",)), store, Runtime(device="cpu", keep_models=False))
+    assert again.run_id == first.run_id
+    assert again.config["trajectory"]
+    assert "tow" in again.result
+    assert again.epochs() == first.epochs()
+    assert any(row.get("accuracies") for row in again.epochs())
 
 
 def test_a_trajectory_changes_no_identity_and_no_weight(small: Small, store: Store, tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ SNAPSHOTS, UMAP, OF_UMAP = (
     "figures/networks/umap.py",
     "tests/figures/networks/test_umap.py",
 )
+OF_NUMBERS = "tests/empirical/test_in_memory.py -k 'no_numbers or pools'"
+FORGET, OF_ROWS = "empirical/data/forget.py", "tests/empirical/test_forget.py -k 'own_forget or bad_index'"
+SUBSETS, OF_SUBSETS = "empirical/runs/subset_models.py", "tests/empirical/test_forget.py -k diverged"
+COMMANDS, MEMORIZATION = "repro/commands/empirical.py", "empirical/data/memorization.py"
+CELL, OF_RULES = "empirical/runs/cell.py", "tests/empirical/test_config.py -k two_losses"
+OF_CARD = "tests/empirical/test_exchange.py -k lines_of_a_card"
+OF_TABLES = "tests/empirical/test_any_data.py -k cannot_be_read"
 CELLS, OF_CELLS = "figures/tables/cells.py", "tests/figures/tables/test_cells.py"
 
 BUGS = [
@@ -183,4 +190,70 @@ BUGS = [
     (PLOTS, "without((*MEASURED, *LANDSCAPE))", "without(LANDSCAPE)", OF_PLOTS),
     (EMBED, ', ":"), allow_nan=False)', ', ":"))', OF_PLOTS),
     (TIMM, "pre_logits=True)\n", "pre_logits=False)\n", OF_DATA),
+    # Inputs of a user's own that gave numbers without saying that they mean nothing.
+    (IN_MEMORY, "for role in reversed(outputs) if not outputs[role].finite()", "for role in ()", OF_NUMBERS),
+    (IN_MEMORY, "for name in config.metrics if metric(name).pooled", "for name in ()", OF_NUMBERS),
+    (FORGET, "if (counts > 1).any():", "if False:", OF_ROWS),
+    (FORGET, "(values < 0) | (values >= total)", "values >= total", OF_ROWS),
+    (
+        FORGET,
+        'forget = check_rows(load("forget_sets", config.difficulty)(found), pool, len(labels), what=what)',
+        'forget = np.sort(load("forget_sets", config.difficulty)(found))',
+        OF_ROWS,
+    ),
+    (SUBSETS, "if not bool(logits.isfinite().all()):", "if False:", OF_SUBSETS),
+    (SUBSETS, 'if model.facts["diverged_at"]:', "if False:", OF_SUBSETS),
+    (
+        COMMANDS,
+        "config = replace(config, data=workspace.identified(config.training()).data)",
+        "config = config",
+        "tests/empirical/test_forget.py -k commands_estimate",
+    ),
+    (MEMORIZATION, "if not 0 < size < count:", "if size > count:", "tests/empirical/test_forget.py -k of_no_image"),
+    (CELL, 'if label not in ("pretrain", "none") and _parts(config, label) != {"all"}:', "if False:", OF_RULES),
+    (
+        CELL,
+        "legs = [leg for leg, _ in parse_legs(label, config.pretrain_epochs)]",
+        "legs = [label.split(', ')[-1]]",
+        OF_RULES,
+    ),
+    (
+        FOLDERS,
+        "        if whole and not found:",
+        "        if False:",
+        "tests/empirical/test_any_data.py -k class_without",
+    ),
+    (CARD, 'kind = ", dtype=torch.float64" if config.precision == "fp64" else ""', 'kind = ""', OF_CARD),
+    (CARD, "if normalizes_twice(config):", "if False:", OF_CARD),
+    (
+        "empirical/runs/run.py",
+        'if found.config.get("trajectory") and not config.trajectory:',
+        "if False:",
+        "tests/empirical/test_stages.py -k outlives",
+    ),
+    (
+        "empirical/runs/run.py",
+        "    measured(experiment.config.rows_measured, experiment.split.forget",
+        "    (lambda *_: 0)(0",
+        "tests/empirical/test_halves.py -k halves_that",
+    ),
+    (
+        "empirical/settings/keys.py",
+        "or any(_compares(need) for need in one.needs)",
+        "",
+        "tests/empirical/test_keys.py -k declares",
+    ),
+    (
+        "empirical/studies/choice.py",
+        '        if cell.retrain == "none":',
+        "        if False:",
+        "tests/empirical/test_choice.py -k nothing_to_choose",
+    ),
+    (
+        "empirical/methods/retain.py",
+        "if sparse > 0 else 0.0",
+        "if sparse > 0 else 1.0",
+        "tests/empirical/test_method_effects.py -k l1_sparse",
+    ),
+    (PREDICATE, "except (ValueError, OSError) as error:", "except OSError as error:", OF_TABLES),
 ]

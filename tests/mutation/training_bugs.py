@@ -100,7 +100,7 @@ BUGS = [
     (RELABEL, "masked = True", "masked = False", IN_EFFECTS),
     (RELABEL, 'if part == "forget" else', 'if part == "retain" else', IN_EFFECTS),
     (RELABEL, ".sum() / len(losses)", ".sum() / rows.sum()", IN_METHODS),
-    (RETAIN, "(1 - logits.epoch / max(", "(1 + logits.epoch / max(", IN_EFFECTS),
+    (RETAIN, "(1 - logits.epoch / sparse", "(1 + logits.epoch / sparse", IN_EFFECTS),
     (RETAIN, "+ self.strength * decay * size", "- self.strength * decay * size", IN_EFFECTS),
     (RETAIN, "weight.abs().sum()", "weight.pow(2).sum()", IN_METHODS),
     (RETAIN, '"""Return the cross entropy of the retain batch."""\n        retain = batch["retain"]',
