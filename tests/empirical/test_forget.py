@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from empirical.data.forget import choose_forget
-from empirical.data.memorization import agreement, draw_subsets, estimate, filled, reliability, tied_share
+from empirical.data.memorization import agreement, describe, draw_subsets, estimate, filled, reliability, tied_share
 from empirical.runs.imports import import_index, import_scores, memorization_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
@@ -55,6 +55,12 @@ def test_an_image_that_is_never_outside_has_no_score() -> None:
 def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> None:
     assert agreement(np.array([1.0, 2.0, 3.0, np.nan]), np.array([10.0, 20.0, 25.0, 0.0])) == pytest.approx(1.0)
     assert agreement(np.ones(3), np.arange(3.0)) is None
+
+
+def test_scores_are_described_by_their_quartiles() -> None:
+    found = describe(np.append(np.arange(101.0), np.nan), np.full(102, 0.5))
+    assert (found["quartile_low"], found["median"], found["quartile_high"]) == (25, 50, 75)
+    assert (found["n"], found["unknown"], found["mean"], found["mean_standard_error"]) == (102, 1, 50, 0.5)
 
 
 def test_subsets_hold_the_stated_share() -> None:
