@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from empirical.augmentation.augment import augmentation
 from empirical.augmentation.corruptions import corrupt
-from empirical.data.forget import choose_forget
+from empirical.data.forget import Split, choose_forget
+from empirical.data.images import ImageSet
 from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
-from empirical.metrics.closeness import published_reference
+from empirical.metrics.closeness import accuracies, published_reference
 from empirical.metrics.entanglement import entangle, unit_rows, variance_ratio
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.landscape import directions
-from empirical.metrics.outputs import ModelOutputs
+from empirical.metrics.outputs import ModelOutputs, model_outputs
 from empirical.models.network import Network
+from empirical.models.resnet import Classifier
 from empirical.runs.cell import build_method
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
@@ -240,6 +242,46 @@ def test_d17_validation_images(shared: Workspace) -> None:
             found.add(numbers["original_validation_accuracy"])
         assert len(found) == different, augment
     assert "original_validation_accuracy" not in run(replace(base, switches=""), shared.store, workspace=shared).result
+
+
+def pixel_network(weight: float, bias: float = 0.0) -> Network:
+    """Return a network that names class 1 where `weight * x + bias > 0`; x is 1 for a white pixel, -1 for a black."""
+    model = Classifier(nn.Flatten(), 1, 2)
+    model.head.weight.data, model.head.bias.data = torch.tensor([[0.0], [weight]]), torch.tensor([0.0, bias])
+    return Network(model, (0.5,), (0.5,))
+
+
+def pixels(switches: str, **networks: Network) -> Evaluation:
+    """Return an evaluation of one-pixel images: white ones are class 1 and black ones class 0.
+
+    Those trained on are turned around in 1 of 4 retained rows, in both forget rows, and in 3 of 4 held-out ones.
+    """
+    config = RunConfig(corruption="gaussian_noise-3", augment="flip", switches=switches)
+    labels = torch.arange(10) % 2
+    clean = (255 * labels).to(torch.uint8).view(-1, 1, 1, 1)
+    seen = clean.clone()
+    seen[[0, 4, 5, 7, 8, 9]] = 255 - clean[[0, 4, 5, 7, 8, 9]]
+    images = ImageSet("pixels", clean, labels, clean, labels, 2, (0.5,), (0.5,))
+    split = Split(np.arange(6), np.arange(4), np.arange(4, 6), np.arange(6, 10))
+    outputs = {role: model_outputs(network, images) for role, network in networks.items()}
+    reach = {role: lambda network=network: network for role, network in networks.items()}
+    return Evaluation(config, images, split, outputs, reach, seen)
+
+
+def test_d17_validation_images_of_a_corrupted_run_are_corrupted_as_well() -> None:
+    for switches, share in (("validation_images=test", 1.0), ("validation_images=train", 1 / 4)):
+        found = accuracies(pixels(switches, original=pixel_network(1.0)))
+        assert found["original_validation_accuracy"] == share
+
+
+def test_d18_every_model_is_scored_on_the_corrupted_images_by_its_own_answers() -> None:
+    """The original tells black from white, the retrained model says the opposite, the unlearned one always class 1."""
+    models = {"original": pixel_network(1.0), "retrained": pixel_network(-1.0), "unlearned": pixel_network(0.0, 1.0)}
+    found = accuracies(pixels("", **models))
+    shares = {"original_": (3 / 4, 0), "retrained_": (1 / 4, 1), "": (1 / 2, 1 / 2)}
+    for prefix, (retain, forget) in shares.items():
+        assert found[f"{prefix}corrupted_retain_accuracy"] == retain
+        assert found[f"{prefix}corrupted_forget_accuracy"] == forget
 
 
 def test_d18_corrupted_evaluation(shared: Workspace) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from empirical import registry
 from empirical.data.forget import choose_forget
-from empirical.data.memorization import agreement, draw_subsets, estimate, filled, reliability, tied_share
+from empirical.data.memorization import agreement, describe, draw_subsets, estimate, filled, reliability, tied_share
 from empirical.data.source import data_digest
 from empirical.registry import ForgetSet
 from empirical.runs.imports import import_index, import_scores, memorization_scores
@@ -89,6 +89,12 @@ def test_the_commands_estimate_is_that_of_a_run_on_the_same_files(tmp_path: Path
     refused = CliRunner().invoke(app, [*words, "--data", "0" * 16])
     assert isinstance(refused.exception, ConfigError)
     assert len(Store(tmp_path).records("memorization")) == 1
+
+
+def test_scores_are_described_by_their_quartiles() -> None:
+    found = describe(np.append(np.arange(101.0), np.nan), np.full(102, 0.5))
+    assert (found["quartile_low"], found["median"], found["quartile_high"]) == (25, 50, 75)
+    assert (found["n"], found["unknown"], found["mean"], found["mean_standard_error"]) == (102, 1, 50, 0.5)
 
 
 def test_subsets_hold_the_stated_share() -> None:

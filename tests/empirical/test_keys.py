@@ -53,6 +53,7 @@ def test_more_metrics_train_nothing_and_change_no_identity(
     no_training()
     second = run(small(metrics=("margins", "gap")), store, CPU)
     assert second.run_id == first.run_id
+    assert second.config["metrics"] == ["accuracy", "margins", "gap"]
     assert {"accuracy", "mia", "gap", "margins"} <= set(second.result["evaluations"])
     assert second.result["average_gap"] >= 0
     assert len(second.arrays()["margin_unlearned"]) == second.result["n_forget"]

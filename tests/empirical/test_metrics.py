@@ -30,7 +30,15 @@ from empirical.metrics.attacks import (
     threshold_attack,
     threshold_numbers,
 )
-from empirical.metrics.closeness import accuracies, distances, gaps, jensen_shannon, tow, weight_distances
+from empirical.metrics.closeness import (
+    accuracies,
+    distances,
+    gaps,
+    jensen_shannon,
+    tow,
+    tug_of_war,
+    weight_distances,
+)
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.entanglement import (
     class_pairs,
@@ -47,7 +55,7 @@ from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
 from empirical.metrics.landscape import directions, flatness, loss_grid
-from empirical.metrics.outputs import ModelOutputs
+from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS, SHADOWS, load, metric, names
@@ -249,6 +257,13 @@ def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
     assert set(weight_distances(network, network).values()) == {0.0}
 
 
+def test_the_distance_of_weights_is_measured_in_lengths_of_the_retrained_ones() -> None:
+    ours, theirs = (Network(nn.Linear(2, 1), (0.0,), (1.0,)) for _ in range(2))
+    for network, weight, bias in ((ours, [3.0, 4.0], 2.0), (theirs, [6.0, 8.0], 0.0)):
+        network.model.load_state_dict({"weight": torch.tensor([weight]), "bias": torch.tensor([bias])})
+    assert weight_distances(ours, theirs) == {"weight": 5 / 10, "bias": 2}  # no length at all counts as 1
+
+
 @pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
 def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
     found: dict[str, Any] = load("metrics", name)(evaluation)
@@ -292,6 +307,17 @@ def test_tow_and_the_gaps_of_a_model_that_does_as_the_retrained_one_are_perfect(
     assert (result["tow"], result["original_tow"], result["tow_signed"]) == (1, 0, 1)
     assert (result["average_gap"], result["tow_mia"]) == (0, 1)
     assert result["original_average_gap"] >= 0.25
+
+
+def test_doing_nothing_has_a_tow_with_and_one_without_signs(evaluation: Evaluation) -> None:
+    own, original, retrained = ([0.9, 0.4, 0.8], [1.0, 0.7, 0.9], [0.95, 0.2, 0.7])
+    numbers = {f"{prefix}{name}_accuracy": value
+               for prefix, values in (("", own), ("original_", original), ("retrained_", retrained))
+               for name, value in zip(("retain", "forget", "test"), values, strict=True)}  # fmt: skip
+    found = tug_of_war(replace(evaluation, result=numbers))
+    assert found["original_tow"] == pytest.approx(0.95 * 0.5 * 0.8)
+    assert found["original_tow_signed"] == pytest.approx(1.05 * 0.5 * 1.2)
+    assert found["tow_signed"] == pytest.approx(0.95 * 0.8 * 1.1)
 
 
 def test_the_average_gap_is_the_mean_of_four_distances(evaluation: Evaluation) -> None:
@@ -342,6 +368,14 @@ def test_the_svc_attack_calls_forgotten_images_non_members(score: str, evaluatio
     assert shares == [1, 0]
 
 
+def test_the_svc_attack_learns_from_other_images_under_another_seed(evaluation: Evaluation) -> None:
+    noise = [GENERATOR.normal(size=(len(labels), 2)) for labels in truth(evaluation)]
+    evaluation = with_logits(evaluation, "unlearned", *noise)
+    evaluation = replace(evaluation, config=replace(evaluation.config, attack_size=8))
+    first, other, again = (svc_attack(replace(evaluation, seed=seed)) for seed in (1, 2, 1))
+    assert first == again != other
+
+
 def test_thresholds_tell_members_by_confidence_low_loss_and_low_entropy(evaluation: Evaluation) -> None:
     remembered, forgotten = (threshold_attack(forgetful(evaluation, forget_like_test=f)) for f in (False, True))
     for score in ("loss", "confidence", "entropy", "m_entropy"):
@@ -364,6 +398,19 @@ def test_entanglement_is_high_where_features_mix_and_low_where_they_part(evaluat
     for name in ("var_raw", "var_scaled", "var_class_raw", "wp", "wp_class"):
         assert mixed[f"entanglement_{name}"] > parted[f"entanglement_{name}"]
     assert parted["entanglement_wp"] < 0.5 < mixed["entanglement_wp"]
+
+
+def test_entanglement_of_many_images_is_that_of_others_under_another_seed() -> None:
+    """Of 1,200 retained images a thousand are drawn."""
+    count, forget = 1204, np.arange(4)
+    labels = torch.zeros(count, dtype=torch.long)
+    images = ImageSet("points", labels, labels, labels, labels, 1, (0.0,), (1.0,))
+    side = Outputs(np.zeros((count, 1)), np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32))
+    split = Split(np.arange(count), np.setdiff1d(np.arange(count), forget), forget, np.arange(0))
+    one = Evaluation(RunConfig(), images, split, {"unlearned": ModelOutputs(side, side)}, {}, labels)
+    first, other, again = (entangle(replace(one, seed=seed), "unlearned")["wp"] for seed in (1, 2, 1))
+    assert first == again
+    assert first != pytest.approx(other, rel=1e-6)
 
 
 def test_a_class_with_one_forget_image_counts_in_the_released_variance_ratio_alone(evaluation: Evaluation) -> None:
@@ -399,6 +446,19 @@ def test_margins_of_an_evaluation_are_those_of_its_forget_images(evaluation: Eva
     assert odds["klom_unlearned_test"].tolist() == [8] * len(test)
 
 
+def test_models_with_the_same_margins_on_other_images_are_at_no_distance(evaluation: Evaluation) -> None:
+    train, test = truth(evaluation)
+    forget = evaluation.split.forget
+    sure = np.zeros((len(train), 1))
+    for role, order in (("unlearned", 1), ("retrained", -1)):
+        sure[forget, 0] = np.arange(len(forget))[::order]
+        evaluation = with_logits(evaluation, role, sure * certain(train), certain(test))
+    found = load("metrics", "margins")(evaluation)
+    assert found["margin_unlearned"].tolist() == found["margin_retrained"].tolist()[::-1]
+    assert found["margin_unlearned"].tolist() == [8 * k for k in range(len(forget))]
+    assert found["margin_distance"] == 0
+
+
 def test_the_hessians_top_eigenvalue_is_that_of_the_whole_matrix_in_evaluation_mode(evaluation: Evaluation) -> None:
     """A linear model after BatchNorm: the full Hessian is small enough to write down."""
     torch.manual_seed(0)
@@ -421,6 +481,18 @@ def test_the_hessians_top_eigenvalue_is_that_of_the_whole_matrix_in_evaluation_m
     matrix: Any = torch.autograd.functional.hessian(loss, flat)
     values = torch.linalg.eigvalsh(matrix)
     assert found == pytest.approx(float(values[values.abs().argmax()]), rel=0.02)
+
+
+def test_seeds_start_elsewhere_and_find_the_same_top_eigenvalue(evaluation: Evaluation) -> None:
+    """Images far from zero on one side: the largest curvature stands out, and few steps find it."""
+    torch.manual_seed(0)
+    network = Network(Classifier(nn.Flatten(), 128, 2).double(), (0.0,), (1.0,))
+    bright = replace(evaluation.images, train_images=evaluation.images.train_images + 1)
+    outputs = {"unlearned": evaluation.outputs["unlearned"]}
+    one = replace(evaluation, images=bright, outputs=outputs, networks={"unlearned": lambda: network})
+    first, other, again = (load("metrics", "hessian")(replace(one, seed=seed))["hessian_top"] for seed in (1, 2, 1))
+    assert first == again != other
+    assert first == pytest.approx(other, rel=1e-3)
 
 
 def test_relearning_trains_on_the_retain_set_alone(evaluation: Evaluation) -> None:

@@ -109,6 +109,15 @@ def test_gradient_evaluations_count_every_example_of_every_pass(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("retrain", "passes"), [("sgd", 1), ("sam-0.1", 2)])
+def test_gradient_evaluations_of_retraining_are_those_of_its_own_epochs_and_rule(
+    retrain: str, passes: int, small: Callable[..., RunConfig], shared: Workspace
+) -> None:
+    epochs, n_retain = 2, 36
+    result = run(small(retrain=retrain, metrics=("accuracy",)), shared.store, workspace=shared).result
+    assert result["retrain_gradient_evaluations"] == epochs * n_retain * passes
+
+
 def test_without_triton_or_a_c_compiler_the_plain_model_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     for triton, compiler in ((None, "/usr/bin/gcc"), (object(), None)):

@@ -33,6 +33,18 @@ BUGS = [
     (CLOSENESS, "gap = {name: abs(result[", "gap = {name: (result[", TEST_METRICS),
     # the JSD is taken of a model with itself
     (CLOSENESS, "for r in (role, \"retrained\"))", "for r in (role, role))", TEST_METRICS),
+    # doing nothing without its signs
+    (CLOSENESS, '"original_tow_signed": tow(original, retrained, signed=True)',
+     '"original_tow_signed": tow(original, retrained)', f"{TEST_METRICS} -k doing_nothing"),
+    # weights in lengths of their own
+    (CLOSENESS, "torch.linalg.vector_norm(other.detach())", "torch.linalg.vector_norm(own.detach())",
+     f"{TEST_METRICS} -k distance_of_weights"),
+    # D17 on clean images although the run is corrupted
+    (CLOSENESS, "images = evaluation.trained_on[", "images = evaluation.images.train_images[",
+     f"{TEST_FIDELITY} -k d17_validation_images_of"),
+    # the original's answers on corrupted images for every model
+    (CLOSENESS, "predict(evaluation.networks[role](), evaluation.trained_on)",
+     'predict(evaluation.networks["original"](), evaluation.trained_on)', f"{TEST_FIDELITY} -k d18_every_model"),
     # published accuracies stay percent
     (CLOSENESS, "(v / 100 for v in found)", "(v for v in found)", TEST_FIDELITY),
     # the share called members
@@ -48,6 +60,13 @@ BUGS = [
     (ATTACKS, 'side="right") - 1]', 'side="right")]', TEST_METRICS),
     # the first rows whatever D10 says
     (ATTACKS, 'first = evaluation.config.fidelity.mia_members == "first"', "first = True", TEST_FIDELITY),
+    # the same images, and the same start, under every seed
+    (ATTACKS, "    generator = np.random.default_rng(evaluation.seed)\n    members, others",
+     "    generator = np.random.default_rng(0)\n    members, others", f"{TEST_METRICS} -k svc_attack_learns"),
+    (ENTANGLEMENT, "np.random.default_rng(evaluation.seed)", "np.random.default_rng(0)",
+     f"{TEST_METRICS} -k entanglement_of_many"),
+    (HESSIAN, 'derive_seed(evaluation.seed, "hessian")', 'derive_seed(0, "hessian")',
+     f"{TEST_METRICS} -k start_elsewhere"),
     # the spread around the common mean: entanglement of separate clouds looks high
     (ENTANGLEMENT, "apart = 0.5 * sum(((mean - middle) ** 2).sum()", "apart = 0.5 * sum(((mean - mean) ** 2).sum()",
      TEST_METRICS),
@@ -73,6 +92,9 @@ BUGS = [
     (RELEARNING, "copied.model.train()", "copied.model.eval()", IN_MEMORY),
     # the margin to the true class itself
     (IMAGES, "others[rows, labels] = -np.inf", "others[rows, labels] += 0", TEST_METRICS),
+    # margins compared image by image
+    (IMAGES, "(np.sort(found[f\"margin_{role}\"].astype(float)) for", "(found[f\"margin_{role}\"].astype(float) for",
+     f"{TEST_METRICS} -k same_margins"),
     # other images in every run
     (IMAGES, "np.random.default_rng(0).permutation(count)", "np.random.default_rng().permutation(count)", TEST_METRICS),
     # forget features of a different model

@@ -141,6 +141,13 @@ BUGS = [
     ),
     (RUN, 'status="diverged" if diverged else "ok"', 'status="ok"', IN_STAGES),
     (RUN, "evaluations = {} if diverged else measure(experiment)", "evaluations = {}", IN_KEYS),
+    (RUN, '(*found.config["metrics"], *config.metrics)', "config.metrics", f"{IN_KEYS} -k more_metrics"),
+    (
+        RUN,
+        'retrained.get("gradient_evaluations")',
+        'facts["gradient_evaluations"]',
+        "tests/empirical/test_train.py -k evaluations_of_retraining",
+    ),
     (
         RUN,
         "found is not None and complete(found, config)",

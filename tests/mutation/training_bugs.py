@@ -126,6 +126,7 @@ BUGS = [
     (MEMORIZATION, "((inside, 1), (~inside, -1))", "((inside, -1), (~inside, 1))", IN_FORGET),
     (MEMORIZATION, "round(config.fraction * count)", "round((1 - config.fraction) * count)", IN_FORGET),
     (MEMORIZATION, "generator.permutation(count)[", "np.arange(count)[", IN_FORGET),
+    (MEMORIZATION, "(0.25, 0.5, 0.75)", "(0.1, 0.5, 0.9)", f"{IN_FORGET} -k quartiles"),
     (MEMORIZATION, "np.nanmedian(scores), scores", "np.nanmax(scores), scores", IN_FORGET),
     (FORGET, "ranked()[0][: candidates.count]", "ranked()[0][::-1][: candidates.count]", IN_FORGET),
     (FORGET, "ranked()[0][::-1][: candidates.count]", "ranked()[0][: candidates.count]", IN_FORGET),
