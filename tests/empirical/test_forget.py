@@ -18,7 +18,7 @@ from empirical.runs.imports import import_index, import_scores, memorization_sco
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime, config_for
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.pack import write_pack
 from repro.records.store import Store
@@ -101,6 +101,12 @@ def test_subsets_hold_the_stated_share() -> None:
     inside = draw_subsets(MemorizationConfig(subsets=6), 50)
     assert inside.sum(1).tolist() == [35] * 6
     assert len(np.unique(inside, axis=0)) == 6
+
+
+def test_another_forget_seed_draws_other_subsets() -> None:
+    one, again, other = (draw_subsets(config_for(RunConfig(forget_seed=seed)), 50) for seed in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert not any(np.array_equal(*rows) for rows in zip(one, other, strict=True))
 
 
 def test_images_without_a_score_are_neither_the_easiest_nor_the_hardest() -> None:

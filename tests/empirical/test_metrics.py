@@ -18,6 +18,7 @@ from torch import nn
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet, load_dataset
 from empirical.metrics.attacks import (
+    attack_rows,
     auc,
     auc_interval,
     curve,
@@ -54,7 +55,7 @@ from empirical.metrics.entanglement import (
 from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
-from empirical.metrics.landscape import directions, flatness, loss_grid
+from empirical.metrics.landscape import directions, flatness, landscape, loss_grid
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
@@ -139,6 +140,13 @@ def test_auc_agrees_with_scikit_learn_and_the_curve_with_counting() -> None:
     assert hits_at(*curve(members, others), rate) == pytest.approx(hits)
     low, high = auc_interval(members, others, np.random.default_rng(0))
     assert low < auc(members, others) < high
+
+
+def test_the_interval_of_an_auc_holds_95_percent() -> None:
+    """Where members and others are alike, the AUC has the variance of Mann and Whitney, (n + m + 1) / (12 n m)."""
+    members, others = np.random.default_rng(1).normal(size=(2, 100))
+    low, high = auc_interval(members, others, np.random.default_rng(0))
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(201 / (12 * 100 * 100)), rel=0.15)
 
 
 def test_a_perfect_and_a_blind_attack() -> None:
@@ -250,6 +258,29 @@ def test_a_landscape_leaves_the_weights_and_has_the_loss_at_its_centre(evaluatio
     expected = losses(evaluation.outputs["original"].test.logits, labels.numpy()).mean()
     assert grid[1, 1] == pytest.approx(expected, rel=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_original(evaluation: Evaluation) -> None:
+    """Beside other models the original's landscape stays; in the directions of another original a model's changes."""
+
+    def seen(**models: str) -> dict[str, Any]:
+        networks = {**evaluation.networks, **{role: evaluation.networks[name] for role, name in models.items()}}
+        return landscape(replace(evaluation, networks=networks))
+
+    found = seen()
+    beside, stretched = seen(unlearned="initial", retrained="initial"), seen(original="initial")
+    for name in ("forget", "test"):
+        assert np.array_equal(beside[f"landscape_original_{name}"], found[f"landscape_original_{name}"])
+        for role in ("retrained", "unlearned"):
+            assert not np.allclose(stretched[f"landscape_{role}_{name}"], found[f"landscape_{role}_{name}"])
+
+
+def test_another_evaluation_seed_looks_at_other_images_of_a_landscape(evaluation: Evaluation) -> None:
+    config, outputs = replace(evaluation.config, landscape_images=4), {"original": evaluation.outputs["original"]}
+    one, again, other = (landscape(replace(evaluation, config=config, outputs=outputs, seed=s)) for s in (1, 1, 2))
+    for name in ("landscape_original_forget", "landscape_original_test"):
+        assert np.array_equal(one[name], again[name])
+        assert not np.allclose(one[name], other[name])
 
 
 def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
@@ -374,6 +405,19 @@ def test_the_svc_attack_learns_from_other_images_under_another_seed(evaluation: 
     evaluation = replace(evaluation, config=replace(evaluation.config, attack_size=8))
     first, other, again = (svc_attack(replace(evaluation, seed=seed)) for seed in (1, 2, 1))
     assert first == again != other
+
+
+@pytest.mark.parametrize(("size", "rows"), [(0, 1010), (1000, 1000), (1020, 1010)])
+def test_the_svc_attack_learns_from_as_many_images_as_the_test_set_has_where_its_size_is_0(
+    size: int, rows: int, evaluation: Evaluation
+) -> None:
+    train, test = torch.arange(1030) % 2, torch.arange(1010) % 2
+    images = replace(evaluation.images, train_labels=train, test_labels=test)
+    split = replace(evaluation.split, retain=np.arange(1020), forget=np.arange(1020, 1030))
+    large = replace(evaluation, images=images, split=split, config=replace(evaluation.config, attack_size=size))
+    outputs = ModelOutputs(*(Outputs(certain(one.numpy()), np.zeros((len(one), 1))) for one in (train, test)))
+    large = replace(large, outputs={"original": outputs})
+    assert [len(side) for side in attack_rows(large, np.random.default_rng(0))] == [rows, rows]
 
 
 def test_thresholds_tell_members_by_confidence_low_loss_and_low_entropy(evaluation: Evaluation) -> None:
@@ -609,6 +653,20 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shar
         for role in ("original", "retrained", "unlearned"):
             evaluation.once(role, "probe", lambda role=role: calls.append(role))
     assert calls == ["original", "retrained", "unlearned", "unlearned"]
+
+
+@pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}], ids=str)
+def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
+    change: dict[str, Any], small: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    """The original is the same in both; which images an attack draws, and which it judges, are not."""
+    base = {"rows_measured": "validation", "attack_size": 10}
+    configs = [small(**base), small(**{**base, **change})]
+    first, second = (make_evaluation(Experiment(one, workspace)) for one in configs)
+    found = [svc_attack(one) for one in (first, second, replace(second, shared=None))]
+    assert found[1] == found[2]
+    own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
+    assert own[0] != own[1]
 
 
 def test_the_klom_margin_is_the_log_odds_of_the_true_class() -> None:

@@ -78,8 +78,15 @@ def test_klom_finds_the_shifted_set_and_stands_beside_its_floor() -> None:
 
 
 def test_ulira_tells_nothing_apart_where_nothing_differs() -> None:
-    found = ulira(pool(0.0, models=60, images=100))
-    assert found["ulira_unlearned_auc_low"] < 0.5 < found["ulira_unlearned_auc_high"]
+    """And the interval of the AUC is 95 % of a normal distribution as wide as models drawn by hand make it."""
+    runs, picks = pool(0.0, models=60, images=100), np.random.default_rng(1).integers(0, 60, (400, 60))
+    found = ulira(runs)
+    low, high = found["ulira_unlearned_auc_low"], found["ulira_unlearned_auc_high"]
+    assert low < 0.5 < high
+    scores, others = likelihood_ratios(runs.margins("unlearned", "forget"), runs.margins("retrained", "forget"))
+    areas = (scores[:, None, :, None] > others[None, :, None, :]).mean((2, 3))  # of a model against a retrained one
+    drawn = areas[picks[:, :, None], picks[:, None, :]].mean((1, 2))
+    assert high - low == pytest.approx(2 * 1.96 * drawn.std(), rel=0.15)
     assert found["ulira_unlearned_tpr_at_1_percent"] == pytest.approx(0.01, abs=0.006)
     assert found["ulira_unlearned_tpr_at_01_percent"] < 0.006
 

@@ -145,15 +145,16 @@ def test_a_subset_model_fits_its_subset_and_knows_nothing_of_the_rest(shared: Wo
     assert record.result["mean"] > 0.3
 
 
-def test_subset_models_of_another_seed_are_other_models_of_the_same_images(shared: Workspace) -> None:
+def test_subset_models_of_another_seed_or_number_are_other_models_of_the_same_images(shared: Workspace) -> None:
     config = MemorizationConfig("signal-noise", "side=8, n=20, n_test=10", subsets=4, epochs=1, batch_size=8)
     weights = []
-    for one in (config, replace(config, seed=1)):
-        SubsetModels(one, shared).correct(0, np.arange(20) < 14)
-        kept = shared.store.find_model(subset_key(one.training(), one.fraction, 0).id)
+    for one, number in ((config, 0), (replace(config, seed=1), 0), (config, 1)):
+        SubsetModels(one, shared).correct(number, np.arange(20) < 14)
+        kept = shared.store.find_model(subset_key(one.training(), one.fraction, number).id)
         assert kept is not None
         weights.append(load_file(kept / "weights.safetensors")["head.weight"])
-    assert not torch.equal(*weights)
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_a_memorization_estimate_belongs_to_the_data_and_the_forget_seed(small: Small, shared: Workspace) -> None:
@@ -242,6 +243,14 @@ def test_subset_models_are_those_a_config_names(small: Small) -> None:
     assert named.training().precision == "bf16"
     fp32 = small(difficulty="high", precision="bf16", subset_model="resnet8-wide", subset_precision="fp32")
     assert config_for(fp32).training().precision == "fp32"
+
+
+def test_subset_models_train_as_long_as_the_original_but_20_epochs_at_most_unless_a_config_says(small: Small) -> None:
+    from empirical.settings.run_config import config_for
+
+    epochs = [config_for(small(pretrain_epochs=50, subset_epochs=asked)).epochs for asked in (0, 30)]
+    assert epochs == [20, 30]
+    assert config_for(small(pretrain_epochs=19)).epochs == 19
 
 
 def test_a_run_whose_stage_was_kept_before_it_was_killed_knows_what_its_mask_cost(

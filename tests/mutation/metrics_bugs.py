@@ -58,6 +58,12 @@ BUGS = [
     (ATTACKS, "np.log(np.where(p > 0, p, TINY))", "np.log(np.where(weights == p, 1 - p, p))", TEST_METRICS),
     # the hit rate of a threshold that exceeds the false-alarm rate
     (ATTACKS, 'side="right") - 1]', 'side="right")]', TEST_METRICS),
+    # a 68 % interval of the AUC
+    (ATTACKS, "np.quantile(areas, (0.025, 0.975))", "np.quantile(areas, (0.16, 0.84))",
+     f"{TEST_METRICS} -k interval_of_an_auc"),
+    # the size 0 is the default size
+    (ATTACKS, "evaluation.config.attack_size or len(test)", "evaluation.config.attack_size or 1000",
+     f"{TEST_METRICS} -k svc_attack_learns"),
     # the first rows whatever D10 says
     (ATTACKS, 'first = evaluation.config.fidelity.mia_members == "first"', "first = True", TEST_FIDELITY),
     # the same images, and the same start, under every seed
@@ -99,6 +105,12 @@ BUGS = [
     (IMAGES, "np.random.default_rng(0).permutation(count)", "np.random.default_rng().permutation(count)", TEST_METRICS),
     # forget features of a different model
     (IMAGES, '[False, True], [len(k)', '[True, False], [len(k)', TEST_METRICS),
+    # directions as long as the filters of the model that unlearned
+    (LANDSCAPE, 'directions(evaluation.networks["original"]()', 'directions(evaluation.networks["unlearned"]()',
+     f"{TEST_METRICS} -k directions_of_all"),
+    # the same images of a landscape whatever the seed
+    (LANDSCAPE, "np.random.default_rng(evaluation.seed)", "np.random.default_rng(0)",
+     f"{TEST_METRICS} -k evaluation_seed"),
     # directions are not scaled to the filters
     (LANDSCAPE, "return direction * (lengths[0] / lengths[1])", "return direction * (lengths[1] / lengths[1])",
      TEST_METRICS),

@@ -26,6 +26,7 @@ IN_FORGET, IN_DATA, IN_CONFIG = (f"tests/empirical/test_{name}.py" for name in (
 EVALUATION, IN_CHOICE, IN_HALVES = (
     "empirical/metrics/evaluation.py", "tests/empirical/test_choice.py", "tests/empirical/test_halves.py"
 )  # fmt: skip
+IN_METRICS = "tests/empirical/test_metrics.py"
 IN_POOLED, IN_FIDELITY = "tests/empirical/test_pooled.py", "tests/empirical/test_fidelity.py"
 IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("store", "identity", "fields"))
 CLUSTER, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "studies"))
@@ -125,7 +126,21 @@ BUGS = [
         'seed = derive_seed(0, "subset", number)',
         f"{IN_FORGET} {IN_STAGES}",
     ),
+    (
+        SUBSETS,
+        'derive_seed(self.config.seed, "subset", number)',
+        'derive_seed(self.config.seed, "subset")',
+        f"{IN_STAGES} -k seed_or_number",
+    ),
+    (
+        CONFIG,
+        "config.subset_epochs or min(config.pretrain_epochs, LONGEST)",
+        "config.subset_epochs or config.pretrain_epochs",
+        f"{IN_STAGES} -k long_as_the_original",
+    ),
     (EVALUATIONS, "            evaluation.result.update(numbers)\n", "", IN_KEYS),
+    (EVALUATIONS, "key=(*shared, seed, *settings,", "key=(*shared, *settings,", f"{IN_METRICS} -k what_runs_share"),
+    (EVALUATIONS, "*settings, config.rows_measured)", "*settings)", f"{IN_METRICS} -k what_runs_share"),
     (EVALUATIONS, "        numbers |= record.result\n", "", IN_KEYS),
     (
         EVALUATIONS,
@@ -426,6 +441,12 @@ BUGS = [
         "(counts * (members.ravel() > threshold)).sum()",
         "(counts * (members.ravel() < threshold)).sum()",
         IN_POOLED,
+    ),
+    (
+        POOLED,
+        "np.quantile([one[key] for one in spread], (0.025, 0.975))",
+        "np.quantile([one[key] for one in spread], (0.16, 0.84))",
+        f"{IN_POOLED} -k nothing_differs",
     ),
     # data
     (SOURCE, "complete = bool(sides) and all(sides.values())", "complete = bool(sides)", IN_KEYS),

@@ -125,6 +125,8 @@ BUGS = [
     # what is forgotten
     (MEMORIZATION, "((inside, 1), (~inside, -1))", "((inside, -1), (~inside, 1))", IN_FORGET),
     (MEMORIZATION, "round(config.fraction * count)", "round((1 - config.fraction) * count)", IN_FORGET),
+    (MEMORIZATION, 'derive_seed(config.seed, "subsets")', 'derive_seed(0, "subsets")',
+     f"{IN_FORGET} -k another_forget_seed"),
     (MEMORIZATION, "generator.permutation(count)[", "np.arange(count)[", IN_FORGET),
     (MEMORIZATION, "(0.25, 0.5, 0.75)", "(0.1, 0.5, 0.9)", f"{IN_FORGET} -k quartiles"),
     (MEMORIZATION, "np.nanmedian(scores), scores", "np.nanmax(scores), scores", IN_FORGET),
