@@ -75,10 +75,11 @@ NUMBERS = (
          "against test set: AUC, balanced accuracy, true positive rates at few false positives.",
          also=("LiRA",)),
     Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance between; "
-         "`raw` as it is, `scaled` into [0, 1], `class` within classes.",
+         "`raw` as it is, `scaled` into [0, 1], `class` within classes. Of the images whose features are kept: all, "
+         "but of more than 10,000 a part in which F counts for more than in the whole; a run's models share it.",
          "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
-    Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, scaled by "
-         "the largest cost.", goal="retrained"),
+    Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, divided by "
+         "2, the diameter of the unit sphere that features are scaled to.", goal="retrained"),
     Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
          "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
     Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
