@@ -1,12 +1,32 @@
-"""Shared by all tests: a store in an empty folder."""
+"""Shared by all tests: a store in an empty folder, and what is dear to make and looked at by many."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from repro.records.store import Store
 
+ROOT = Path(__file__).parents[1]
+SHARED = {"drawn_folder", "golden_records", "committed"}  # each made once, by one process of the tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests of what is dear to make to one process."""
+    for item in items:
+        for name in SHARED & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group(name))
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The committed records, read once: what figures and verdicts made of them is kept with them."""
+    from figures.tables.records import Records
+    from repro.records.pack import readers
+
+    return Records(readers(Store(tmp_path_factory.mktemp("none") / "runs"), ROOT / "results")[1:])

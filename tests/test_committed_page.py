@@ -2,27 +2,23 @@
 
 from pathlib import Path
 
-from figures.verdicts.paper_repro import write_page
+from figures.tables.records import Records
+from figures.verdicts.paper_repro import assess, page_text
 from repro.records.pack import readers
 from repro.records.store import Store
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_committed_page_is_what_the_committed_records_say(tmp_path: Path) -> None:
-    committed = readers(Store(tmp_path / "empty"), ROOT / "results")[1:]
-    written = write_page(committed, tmp_path / "paper_repro.md")
-    assert written.read_text() == (ROOT / "paper_repro.md").read_text()
+def test_the_committed_page_is_what_the_committed_records_say(committed: Records) -> None:
+    assert page_text(committed) == (ROOT / "paper_repro.md").read_text()
 
 
-def test_the_findings_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:
+def test_the_findings_of_the_readme_are_those_of_the_records(committed: Records) -> None:
     """Every number of its six sentences, in the words of the page or from the cell they name."""
     import re
 
-    from figures.tables.records import Records
-    from figures.verdicts.paper_repro import assess
-
-    records = Records(readers(Store(tmp_path / "empty"), ROOT / "results")[1:])
+    records = committed
     said = re.findall(r"^\d\. (.*?)(?=\n\d\. |\n\n)", (ROOT / "README.md").read_text(), re.M | re.S)
     said = [" ".join(one.split()) for one in said]
     assert len(said) == 6

@@ -190,7 +190,16 @@ def verdicts(readers: Iterable[Reader]) -> list[dict[str, str]]:
 
 def write_page(readers: Iterable[Reader], path: Path) -> Path:
     """Write the Markdown page; the same records give the same bytes."""
-    records = Records(readers)
+    text, path = page_text(Records(readers)), Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+    return path
+
+
+def page_text(records: Records) -> str:
+    """Return the Markdown page."""
     found = assess(records)
     parts = [TITLE, *conclusions(found, records), "\n## Every item\n"]
     for section, title in SECTIONS.items():
@@ -206,12 +215,7 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
         drawing = find(name)(records, Theme("light"))
         source = f"{drawing.caption} Records: {cite(drawing.records)}; `repro figures {name}`."
         parts.append(f"\n## {title}\n\n{source}\n\n{markdown(drawing.display)}")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text("".join(parts))
-    os.replace(temporary, path)
-    return path
+    return "".join(parts)
 
 
 def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:

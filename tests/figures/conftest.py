@@ -382,13 +382,6 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give everything that needs the drawings to one process, so that they are drawn once."""
-    for item in items:
-        if "drawn_folder" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("drawn"))
-
-
 @pytest.fixture(scope="session")
 def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every figure and table of the golden store, drawn once."""

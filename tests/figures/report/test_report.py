@@ -37,10 +37,6 @@ from repro.records.store import Store
 ROOT = Path(__file__).parents[3]
 
 
-def committed(tmp_path: Path) -> Records:
-    return Records(readers(Store(tmp_path / "none"), ROOT / "results"))
-
-
 def test_what_is_packed_inflates_to_itself() -> None:
     value = {"b": [1, None, "ü <"], "a": 0.1}
     assert json.loads(zlib.decompress(base64.b64decode(packed(value)))) == value
@@ -68,8 +64,8 @@ def test_a_picture_keeps_its_pixels(tmp_path: Path) -> None:
     assert np.array_equal(seen, pixels)
 
 
-def test_the_numbers_of_the_plots_are_those_of_the_records(tmp_path: Path) -> None:
-    records = committed(tmp_path)
+def test_the_numbers_of_the_plots_are_those_of_the_records(committed: Records) -> None:
+    records = committed
     rows = network_rows(records)
     runs = [r for r in records.of("unlearn") if r.status == "ok" and r.config["dataset"] != "signal-noise"]
     assert len(rows["tow"]) == len(runs)
@@ -145,8 +141,8 @@ def test_the_page_does_not_grow_with_the_number_of_runs(
     assert len(_first([one.run_id for one in many.all])["runs"]) == MOST_RUNS
 
 
-def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:
-    verdicts = assess(committed(tmp_path))
+def test_headlines_say_the_verdicts_of_the_page(committed: Records) -> None:
+    verdicts = assess(committed)
     known = {one.item.title: one for one in verdicts}
     found = headlines(verdicts)
     assert len(found) >= 3
@@ -157,10 +153,10 @@ def test_headlines_say_the_verdicts_of_the_page(tmp_path: Path) -> None:
     assert {f"repro empirical grid recipes/{name}.toml" for name in ("alpha", "cifar10-alpha")} <= set(again)
 
 
-def test_a_newcomer_gets_ten_lines(tmp_path: Path) -> None:
+def test_a_newcomer_gets_ten_lines(tmp_path: Path, committed: Records) -> None:
     (tmp_path / "fig-alpha.png").touch()
     page = tmp_path / "report.html"
-    lines = summary(committed(tmp_path), tmp_path, page)
+    lines = summary(committed, tmp_path, page)
     assert len(lines) <= 10
     assert not [line for line in lines if "..." in line]
     # What is not written yet is named by its command.
@@ -168,11 +164,11 @@ def test_a_newcomer_gets_ten_lines(tmp_path: Path) -> None:
     assert len([line for line in lines if "To see it: repro figures fig-" in line]) == 2
     assert any(line.endswith("number: repro report") for line in lines)
     page.touch()
-    assert any(f"open {page}" in line for line in summary(committed(tmp_path), tmp_path, page))
+    assert any(f"open {page}" in line for line in summary(committed, tmp_path, page))
 
 
-def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(tmp_path: Path) -> None:
-    verdicts = assess(committed(tmp_path))
+def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(committed: Records) -> None:
+    verdicts = assess(committed)
     found = answers(verdicts)
     known = {one.item.title: one.finding.verdict for one in verdicts}
     for one in found:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from figures.catalogue import FIGURES
+from figures.tables.records import Records
 from figures.verdicts.judge import Finding
-from figures.verdicts.paper_repro import ITEMS, Verdict, _unchosen, anchor, verdicts, write_page
+from figures.verdicts.paper_repro import ITEMS, Verdict, _unchosen, anchor, assess, page_text, verdicts, write_page
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -15,19 +18,35 @@ def rows(store: Store) -> dict[str, dict[str, str]]:
     return {row["item"]: row for row in verdicts([store])}
 
 
+@pytest.fixture(scope="module")
+def golden_records(golden: Store) -> Records:
+    """The records of the golden store, read once: what verdicts made of them is kept with them."""
+    return Records([golden])
+
+
+@pytest.fixture(scope="module")
+def golden_page(golden_records: Records) -> str:
+    return page_text(golden_records)
+
+
+@pytest.fixture(scope="module")
+def golden_rows(golden_records: Records) -> dict[str, dict[str, str]]:
+    return {one.item.title: one.row() for one in assess(golden_records)}
+
+
 def test_an_empty_store_has_run_nothing(empty: Store) -> None:
     found = rows(empty)
     assert {row["verdict"] for row in found.values()} == {"not run"}
     assert all(row["command"].startswith("`repro ") for row in found.values())
 
 
-def test_every_item_of_the_paper_has_a_row(golden: Store) -> None:
-    found = list(rows(golden))
+def test_every_item_of_the_paper_has_a_row(golden_rows: dict[str, dict[str, str]]) -> None:
+    found = list(golden_rows)
     assert len(found) == len(set(found)) == 53
     assert found[2:4] == ["Theorem 3.2", "Theorem 3.3"]
     assert found[11:20] == [f"Finding {name}" for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b")]
     assert found[20:41] == [name for name, entry in FIGURES.items() if entry.claims]
-    assert found[41:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9, "9b")]
+    assert found[41:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9, "9b", "9c")]
 
 
 def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store, tmp_path: Path) -> None:
@@ -62,8 +81,8 @@ def test_what_differs_between_two_studies_was_not_chosen(empty: Store, tmp_path:
     assert "Only the learning rate was chosen for each method" in text
 
 
-def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
-    row = rows(golden)["Finding 1a"]
+def test_finding_1_is_judged_by_paired_differences(golden_rows: dict[str, dict[str, str]]) -> None:
+    row = golden_rows["Finding 1a"]
     # Synthetic ToW: SAM is exactly 0.1 above SGD in unlearning, and pretraining makes no difference at all.
     assert row["verdict"] == "holds"
     mean = "+0.100 [+0.100, +0.100] (3 seeds, 4.2 floors)"
@@ -71,9 +90,9 @@ def test_finding_1_is_judged_by_paired_differences(golden: Store) -> None:
         f"ToW minus ToW of SGD: {mean} on average over 6 cells, each forget set counting once, 6 above 0 and 0 below"
     )
     assert row["record"].startswith("runs/")
-    assert rows(golden)["Finding 1b"]["verdict"] == "undecided"
-    assert rows(golden)["fig-tow"]["verdict"] == "holds in a regime"
-    assert rows(golden)["fig-tow"]["our number"] == "Finding 1a: holds; Finding 1b: undecided"
+    assert golden_rows["Finding 1b"]["verdict"] == "undecided"
+    assert golden_rows["fig-tow"]["verdict"] == "holds in a regime"
+    assert golden_rows["fig-tow"]["our number"] == "Finding 1a: holds; Finding 1b: undecided"
 
 
 def test_a_finding_names_every_study_that_its_runs_came_from() -> None:
@@ -90,8 +109,8 @@ def test_a_finding_names_every_study_that_its_runs_came_from() -> None:
     assert "Effect" not in Verdict(item, Finding()).sentence()
 
 
-def test_finding_2_compares_minmax_with_its_own_inner_rule(golden: Store) -> None:
-    row = rows(golden)["Finding 2"]
+def test_finding_2_compares_minmax_with_its_own_inner_rule(golden_rows: dict[str, dict[str, str]]) -> None:
+    row = golden_rows["Finding 2"]
     assert row["verdict"] == "holds"
     assert "minmax-sam-0.1 − sam-0.1" in row["regime"]
 
@@ -111,20 +130,19 @@ def test_a_theory_verdict_is_taken_from_its_claim_record(tmp_path: Path) -> None
     assert "\nWhat would change the verdict: The radius.\n" in text
 
 
-def test_the_page_is_the_same_bytes_each_time(golden: Store, tmp_path: Path) -> None:
-    first = write_page([golden], tmp_path / "one.md").read_bytes()
-    assert write_page([golden], tmp_path / "two.md").read_bytes() == first
-    assert all(item.title in first.decode() for item in ITEMS)
+def test_the_page_is_the_same_bytes_each_time(golden: Store, golden_page: str, tmp_path: Path) -> None:
+    assert write_page([golden], tmp_path / "two.md").read_text() == golden_page
+    assert all(item.title in golden_page for item in ITEMS)
 
 
-def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden: Store, tmp_path: Path) -> None:
-    text = write_page([golden], tmp_path / "page.md").read_text()
+def test_the_page_carries_the_tables_its_verdicts_are_drawn_from(golden_page: str) -> None:
+    text = golden_page
     assert "## SAM against SGD, cell by cell" in text
     assert "| NegGrad | SGD | high | SGD | interior | — | 60.00 | 70.00 * | 50.00 |" in text
 
 
-def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path) -> None:
-    text = write_page([golden], tmp_path / "page.md").read_text()
+def test_the_page_opens_with_what_may_be_concluded(golden_page: str) -> None:
+    text = golden_page
     opening = text.partition("## Every item")[0]
     assert len(opening.splitlines()) <= 30
     assert (
@@ -136,8 +154,8 @@ def test_the_page_opens_with_what_may_be_concluded(golden: Store, tmp_path: Path
     assert "Only the learning rate was chosen for each method" in opening
 
 
-def test_the_cells_of_its_table_fit_on_one_line_and_link_to_sections(golden: Store, tmp_path: Path) -> None:
-    text = write_page([golden], tmp_path / "page.md").read_text()
+def test_the_cells_of_its_table_fit_on_one_line_and_link_to_sections(golden_page: str) -> None:
+    text = golden_page
     table = text.partition("## Every item")[2].partition("## How it is judged")[0]
     lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| [")]
     assert [line[0].partition("]")[0].strip("[") for line in lines] == [item.title for item in ITEMS]
