@@ -63,10 +63,10 @@ def unlearn(
     check_cell(config)
     if config.method == "retrain":
         raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
     held, labels = listed(("retain", retain), ("forget", forget))
     networks = [network_of(copy.deepcopy(model), held, precision=config.precision) for _ in range(2)]
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
     images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
     work: Any = held
     unlearning = Unlearning(config, images, work, split_of(retain, len(labels)))
