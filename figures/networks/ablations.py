@@ -7,7 +7,7 @@ from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.networks.draws import MINUS, NOTHING, tow_lines
 from figures.tables.ablations import change_of_gain, changed_cells, chosen_floors
-from figures.tables.cells import run_caption
+from figures.tables.cells import in_table, run_caption
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import rule_label, rule_order, set_order
@@ -20,6 +20,7 @@ STUDY = "as in the study"
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD: of the study, then of each change."""
     runs, table = changed_cells(records)
+    table = table[table["method"] == "neggrad"]  # a row is of one method
     if table.empty:
         return empty_table(lacking("tab-ablations", "cells with a setting changed"), [*ROW, "model"])
     data = summarize(tow_lines(table, change_of_gain(table)), [*ROW, "model"])
@@ -37,7 +38,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         + "".join(f" {one[0].upper()}{one[1:]}: {_original(table[table['changed'] == one])}." for one in settings)
     )
     alt = f"A table of {len(shown)} rows: the study and {len(settings)} changes of it, ToW by rule and minus SGD."
-    return Drawing(data, caption, alt, runs, display=shown)
+    return Drawing(data, caption, alt, in_table(runs, table), display=shown)
 
 
 def _floors(records: Records, table: Table) -> dict[tuple[str | None, str, str], str]:

@@ -301,6 +301,8 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
     made += [cell("s-alpha", 0.1, rule=rule, augment="flip", alpha=0.5) for rule, _ in pairs]
     made += [cell("s-mask", 0.1, rule=rule, augment="none", switches="x=y") for rule, _ in pairs]
     made += [cell("other", 0.1, rule=rule, augment="flip", lr=7.0, momentum=0.5) for rule, _ in pairs]
+    made += [cell(study, 0.9, rule="sgd", augment=augment, method="finetune")
+             for study, augment in (("s", "flip"), ("s-plain", "none"))]  # fmt: skip
     pair = {"kind": "floor", "seed": 9, "rule": "sgd", "rows_measured": "validation", "batch_size": 3}
     made += [cell("s", 0.97, augment="none", **pair), cell("s", 0.5, augment="none", forget_seed=1, **pair)]
     drawn = draw_ablations(records_of(made), Theme())
