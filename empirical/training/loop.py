@@ -49,6 +49,8 @@ class Log:
 class Watch:
     """Looks at a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
 
+    A network that has diverged is not looked at.
+
     Attributes:
         step: the step whose network and counter it reads.
         observe: called with the network and the epochs done so far; what it returns is kept. None: nobody looks.
@@ -70,6 +72,8 @@ class Watch:
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)  # steps still under way are training time
         started = time.perf_counter()
+        if not finite(self.step):  # it would name the first class everywhere, and seem to have forgotten
+            return
         row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
         self.rows.append(row | dict(self.observe(network, row["progress"])))
         network.model.train()
@@ -79,6 +83,11 @@ class Watch:
         """Return what was seen in the epoch that ends, as a part of its row, and forget it."""
         rows, self.rows = self.rows, []
         return {"accuracies": rows} if rows else {}
+
+
+def finite(step: Step) -> bool:
+    """Return whether every weight that a step trains is a number."""
+    return all(bool(weight.isfinite().all()) for weight in step.weights)
 
 
 def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float:
@@ -254,7 +263,7 @@ class Course:
         """Close the log; weights that the very last step made infinite are a divergence too."""
         self.log.seconds = self.seconds()
         self.log.seconds_preparing += self.preparing.seconds
-        if self.log.diverged_at is None and not all(bool(weight.isfinite().all()) for weight in self.step.weights):
+        if self.log.diverged_at is None and not finite(self.step):
             self.log.diverged_at = {"epoch": self.epoch, "step": 0}
         if self.pauses is not None and self.step.stage.group.first:
             self.pauses.finish(self.state, self.log.seconds)

@@ -171,6 +171,13 @@ def test_a_loss_that_is_not_finite_ends_the_stage_and_names_epoch_and_step() -> 
     assert [row["loss"] is None for row in log.epochs] == [False, True]
 
 
+def test_a_network_whose_weights_are_no_numbers_has_no_accuracy_on_its_way() -> None:
+    """It would name the first class everywhere: of a forget set without that class it would seem to know nothing."""
+    log = fit(make_network(), make_stage(Explodes(), epochs=4), observe=lambda network, progress: {"retain": 1.0})
+    seen = [[row["progress"] for row in epoch.get("accuracies", [])] for epoch in log.epochs]
+    assert seen == [[0.2, 0.4, 0.8, 1.0], []]
+
+
 def test_the_loss_of_fine_tuning_falls_from_epoch_to_epoch() -> None:
     log = fit(make_network(), make_stage(Finetune(), epochs=8))
     losses = [row["loss"] for row in log.epochs]
