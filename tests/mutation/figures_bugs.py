@@ -10,6 +10,16 @@ IN_CHANGED = "tests/figures/networks/test_networks.py -k changed_setting"
 
 # (file, text that stands there exactly once, what the bug makes of it, the test file that fails)
 BUGS = [
+    ("figures/networks/umap.py", 'name == "all classes" and one', 'name != "all classes" and one',
+     "tests/figures/networks/test_umap.py -k arrows"),
+    ("figures/networks/umap.py", "for picture in pictures)\n        axes", "for picture in pictures[::-1])\n        axes",
+     "tests/figures/networks/test_umap.py -k arrows"),
+    ("figures/tables/pooled.py", "pool_size(one) >= FEWEST", "pool_size(one) > FEWEST",
+     "tests/figures/tables/test_pooled.py"),
+    ("figures/report/pictures.py", 'cells["high"] - cells["mean"]]\n        axes', 'cells["high"] + cells["mean"]]\n        axes',
+     "tests/figures/report/test_report.py -k draws_its_intervals"),
+    ("figures/report/headlines.py", 'sum(record.source == "runs"', 'sum(record.source != "runs"',
+     "tests/figures/report/test_report.py -k newcomer"),
     # Which records stand in one figure.
     ("figures/tables/records.py", 'if one["version"] == newest[metric]}', 'if one["version"] <= newest[metric]}',
      "tests/figures/tables/test_records.py"),

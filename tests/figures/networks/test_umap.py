@@ -1,11 +1,14 @@
 """Numbers of the feature space against hand-made clouds, and maps that are fitted once and kept."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from figures.drawing.drawing import Drawing
 from figures.networks.umap import _pictures, embed, entanglement_wp, forget_purity, normalize, trust, umap_installed
 from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots
@@ -120,3 +123,20 @@ def test_a_retrained_model_has_a_map_of_its_own_and_the_unlearned_ones_that_of_t
     # The same features under other names give the same picture, which the original's map would not give.
     assert np.allclose(retrained, before)
     assert not np.allclose(embed(clouds[0], [clouds[1]], neighbours=5, cache=None)[1], before)
+
+
+def test_arrows_move_the_class_means_of_the_unlearned_models_among_all_classes(
+    drawing: Callable[[str], Drawing],
+) -> None:
+    drawn = drawing("fig-umap")
+    found: Any = drawn.figure
+    titles = [panel.get_title() for panel in found.axes[: len(found.axes) // 2]]
+    arrows = [[text for text in panel.texts if text.arrow_patch is not None] for panel in found.axes]
+    above, below = arrows[: len(titles)], arrows[len(titles) :]
+    assert not any(below), "of a single class there is no mean to move"
+    data = drawn.data[drawn.data["row"] == "all classes"]
+    for title, there in zip(titles, above, strict=True):
+        rows = data[(data["title"] == title) & data["is_forget"]]
+        means = rows.groupby("label")[["x", "y"]].mean().to_numpy() if title.startswith("NegGrad") else ()
+        assert [tuple(arrow.xy) for arrow in there] == [pytest.approx(tuple(mean)) for mean in means], title
+    assert sum(map(bool, above)) == 3

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -165,6 +166,33 @@ def test_a_newcomer_gets_ten_lines(tmp_path: Path, committed: Records) -> None:
     assert any(line.endswith("number: repro report") for line in lines)
     page.touch()
     assert any(f"open {page}" in line for line in summary(committed, tmp_path, page))
+
+
+def test_a_newcomer_is_told_what_ran_here_and_what_was_shipped(
+    golden: Store, committed: Records, tmp_path: Path
+) -> None:
+    own = Records([golden])
+    ran = f"{len(own.of('theory'))} theory cells, {len(own.of('unlearn'))} network cells"
+    assert own.of("theory") and len(own.of("theory")) != len(own.of("unlearn"))
+    assert summary(own, tmp_path, tmp_path / "page")[0] == f"Ran here: {ran}; 0 shipped records beside them."
+    shipped = f"0 theory cells, 0 network cells; {len(committed.all)} shipped"
+    assert summary(committed, tmp_path, tmp_path / "page")[0].startswith(f"Ran here: {shipped}")
+
+
+def test_the_picture_of_a_method_draws_its_intervals_and_the_band_of_the_floor() -> None:
+    """Middle, ends and band are three numbers each: an end on the wrong side looks as good as a right one."""
+    from matplotlib.figure import Figure
+
+    row = {"metric": "tow", "method": "neggrad", "pretrain": "sgd", "floor": 0.95, "floor_sd": 0.01}
+    values = {("sgd", "low"): (0.9, 0.88, 0.93), ("asam-1.0", "low"): (0.8, 0.75, 0.81)}
+    rows = [row | {"rule": rule, "difficulty": name} | dict(zip(("mean", "low", "high"), numbers, strict=True))
+            for (rule, name), numbers in values.items()]  # fmt: skip
+    axes = Figure().add_subplot()
+    assert PICTURES["fig-tow"](axes, pd.DataFrame(rows), Theme())
+    ends = [bar.get_segments()[0][:, 1].tolist() for drawn in axes.containers for bar in drawn.lines[2]]
+    assert ends == [pytest.approx([0.88, 0.93]), pytest.approx([0.75, 0.81])]
+    (band,) = [one for one in axes.collections if one.get_label() == "another retrained model"]
+    assert sorted(set(band.get_paths()[0].vertices[:, 1].round(6))) == [0.94, 0.96]
 
 
 def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(committed: Records) -> None:

@@ -1,6 +1,7 @@
 """KLoM as tables: its references, the difference of two rules, and pools that are too small."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,18 @@ def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable
 def test_too_few_models_are_no_distribution(empty: Store) -> None:
     assert klom_cells(Records([empty])) == []
     assert klom_of_sam(Records([empty])).verdict == "not run"
+
+
+@pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])
+def test_ten_models_are_the_fewest_of_a_distribution(
+    run: Callable[..., Record], records_of: Callable[..., Records], models: int, taken: bool
+) -> None:
+    labels = {"pretrain": "sgd", "rule": "sgd"}
+    pool = replace(
+        run(number={"klom_models": models, "labels": labels, "runs": []}),
+        kind="evaluation", config={"metric": "klom", "forget_set": "one"},
+    )  # fmt: skip
+    assert bool(pooled(records_of([pool]), "klom")) == taken
 
 
 def test_ulira_differences_take_both_intervals_at_their_farthest(golden: Store) -> None:
