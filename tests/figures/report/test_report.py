@@ -173,7 +173,7 @@ def test_a_newcomer_is_told_what_ran_here_and_what_was_shipped(
 ) -> None:
     own = Records([golden])
     ran = f"{len(own.of('theory'))} theory cells, {len(own.of('unlearn'))} network cells"
-    assert own.of("theory") and len(own.of("theory")) != len(own.of("unlearn"))
+    assert len(own.of("theory")) != len(own.of("unlearn"))
     assert summary(own, tmp_path, tmp_path / "page")[0] == f"Ran here: {ran}; 0 shipped records beside them."
     shipped = f"0 theory cells, 0 network cells; {len(committed.all)} shipped"
     assert summary(committed, tmp_path, tmp_path / "page")[0].startswith(f"Ran here: {shipped}")
