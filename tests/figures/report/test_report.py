@@ -5,6 +5,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -187,7 +188,7 @@ def test_the_picture_of_a_method_draws_its_intervals_and_the_band_of_the_floor()
     values = {("sgd", "low"): (0.9, 0.88, 0.93), ("asam-1.0", "low"): (0.8, 0.75, 0.81)}
     rows = [row | {"rule": rule, "difficulty": name} | dict(zip(("mean", "low", "high"), numbers, strict=True))
             for (rule, name), numbers in values.items()]  # fmt: skip
-    axes = Figure().add_subplot()
+    axes: Any = Figure().add_subplot()
     assert PICTURES["fig-tow"](axes, pd.DataFrame(rows), Theme())
     ends = [bar.get_segments()[0][:, 1].tolist() for drawn in axes.containers for bar in drawn.lines[2]]
     assert ends == [pytest.approx([0.88, 0.93]), pytest.approx([0.75, 0.81])]
