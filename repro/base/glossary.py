@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from repro.base.errors import ConfigError
 from repro.base.settings import nearest
 
+LONGEST = 100  # letters of a word that is looked up
 OWNERS = {
     "original_": "of the model before unlearning", "retrained_": "of the model trained without the forget set",
     "pretrained_": "after pretraining",
@@ -198,6 +199,7 @@ def explain(word: str) -> Term:
     Raises:
         ConfigError: when there is none, with the nearest one.
     """
+    word = word[:LONGEST]
     wanted = word.strip().lower().replace("-", " ").replace("_", " ")
     for term in TERMS:
         if wanted in {name.lower().replace("-", " ").replace("_", " ") for name in (term.name, *term.also)}:

@@ -3,6 +3,8 @@
 from repro.base.errors import ConfigError
 from repro.base.settings import reject
 
+DIGITS = 18  # of a number of epochs
+
 
 def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:
     """Return each rule's label and its epochs, in order; they sum up to `epochs`.
@@ -30,6 +32,6 @@ def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:
 
 def _leg(piece: str, text: str, field: str) -> tuple[str, int]:
     label, _, count = (part.strip() for part in piece.partition(":"))
-    if not label or not count.isdecimal() or int(count) < 1:
+    if not label or not count.isdecimal() or len(count) > DIGITS or int(count) < 1:
         raise reject(field, text, "rules with their epochs before the last rule, such as sam-0.1:25, sgd")
     return label, int(count)

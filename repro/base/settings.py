@@ -128,7 +128,7 @@ def _right(cls: type, name: str, value: Any) -> Any:
     if limits or annotation in (float, int):
         for item in value if isinstance(value, tuple) else (value,):
             _check_limits(name, item, limits)
-    return value
+    return value + 0.0 if type(value) is float else value  # -0.0 equals 0.0, and is the same setting
 
 
 @lru_cache(maxsize=1 << 16)

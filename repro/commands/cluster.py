@@ -28,7 +28,7 @@ from repro.terminal.output import say
 EXECUTORS = ("local", "debug", "slurm")
 WARNING = 15  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work
 RESTARTS = 100  # of one job; a stage that never reaches a checkpoint would otherwise be queued for ever
-TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d))?(?P<rest>\d+(?::\d+){0,2})")
+TIME = re.compile(r"(?:(?P<days>\d{1,9})-(?=\d))?(?P<rest>\d{1,9}(?::\d{1,9}){0,2})")
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def study_records(records: Iterable[Record], study: str, noted: Collection[str] 
     names |= {record.source.removeprefix("results/") for record in records if record.source.startswith("results/")}
     chosen = [record for record in records if _belongs(record, study, noted)]
     if not chosen:
-        raise MissingDataError(f"study = {study!r}: no records{nearest(study, names)}; `repro list` names the studies")
+        asked = study[:100]
+        raise MissingDataError(f"study = {asked!r}: no records{nearest(asked, names)}; `repro list` names the studies")
     found: dict[str, list[Record]] = {}
     for record in sorted(chosen, key=lambda record: record.run_id):
         found.setdefault(record.kind, []).append(record)

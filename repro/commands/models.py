@@ -1,6 +1,7 @@
 """`repro models`: the weights a store keeps, and what frees the disk of them."""
 
 import json as json_text
+import math
 import re
 import shutil
 import tempfile
@@ -100,6 +101,8 @@ def import_checkpoint(
 
     if not re.fullmatch(r"[\w.-]+", name):
         raise reject("--as", name, "letters, digits, dots and dashes")
+    if not 0 < largest < math.inf:
+        raise reject("--largest", largest, "> 0 GiB, a finite number")
     config = RunConfig(model=model, dataset=dataset, dataset_options=dataset_options, augment="none")
     workspace = Workspace(Store(store), Runtime(data_root=data_root))
     folder = import_model(path, config, workspace, name=name, largest=largest)
@@ -129,10 +132,11 @@ def prune(
 
 
 def _row(folder: Path) -> dict[str, Any]:
+    names = ("stage", "dataset", "model", "method", "rule", "seed")
     try:
         config = json_text.loads((folder / "config.json").read_text())["config"]
-    except (OSError, ValueError, KeyError) as error:
+        shown = {name: config.get(name, "") for name in names}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"model {folder.name}: unreadable ({error}); delete its folder") from error
-    names = ("stage", "dataset", "model", "method", "rule", "seed")
     size = sum(path.stat().st_size for path in folder.iterdir())
-    return {"id": folder.name} | {name: config.get(name, "") for name in names} | {"bytes": size}
+    return {"id": folder.name} | shown | {"bytes": size}

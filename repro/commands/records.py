@@ -138,7 +138,8 @@ def pack(
     found = Store(store).records()
     records = [record for record in found if record.provenance.get("study") in studies or record.run_id in noted]
     if not records:
-        raise MissingDataError(f"study = {', '.join(studies)}: no runs in {store}; `repro list` names the studies")
+        asked = ", ".join(studies)[:200]
+        raise MissingDataError(f"study = {asked}: no runs in {store}; `repro list` names the studies")
     whole = packed_with(path, records, attach=attach)
     if zenodo:
         from repro.terminal.citation import write_citation

@@ -181,6 +181,8 @@ def plan(
 
     if not memory <= MOST_MEMORY:
         raise reject("memory", memory, f"in [0, {MOST_MEMORY:g}] GB")
+    if not images_per_second < math.inf:
+        raise reject("images_per_second", images_per_second, "a finite number >= 0", "0 takes what records say")
     part = load_recipe(recipe).select(where or []).leave_out(without or [])
     study = dataclasses.replace(part, skip_committed=skip_committed)
     found = _planned(study, Store(store), runtime, images_per_second)

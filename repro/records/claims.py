@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from repro.base.ending import TIME, Stopped
-from repro.records.folder import process_tag
+from repro.records.folder import has_ended, process_tag
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -121,7 +121,7 @@ class Claims:
             return None  # given back meanwhile
         if owner is None:  # torn: its writer died at once
             return Claim(path.stem, "", 0, age, age > LEASE)
-        dead = owner.hostname == socket.gethostname() and not Path(f"/proc/{owner.pid}").exists()
+        dead = owner.hostname == socket.gethostname() and has_ended(owner.pid)
         return Claim(path.stem, owner.hostname, owner.pid, age, dead or age > LEASE)
 
 

@@ -24,6 +24,7 @@ RESULT = "result.json"
 TRIES = 5  # readings of a folder that another process rewrites meanwhile
 SHORT = 40  # characters of a text that is likely to be the same in other records
 HOLDERS = (str, dict, list)
+PROCESSES = Path("/proc")  # of Linux alone
 SEAL = 32  # bytes of the digest at the head of a sealed file
 
 
@@ -63,6 +64,11 @@ def host_tag() -> str:
 def process_tag() -> str:
     """Return the end of a temporary file's name: machines that share a store have processes of the same number."""
     return f"{host_tag()}.{os.getpid()}"
+
+
+def has_ended(number: int | str) -> bool:
+    """Return whether no process here has this number; False on a system that does not list them."""
+    return (PROCESSES / "self").exists() and not (PROCESSES / str(number)).exists()
 
 
 def write_sealed(path: Path, data: bytes) -> None:

@@ -36,6 +36,7 @@ from repro.records.folder import (
     RESULT,
     as_json,
     folder_faults,
+    has_ended,
     host_tag,
     process_tag,
     read_bytes,
@@ -190,7 +191,9 @@ class Store:
         return Checkpoints(self.root / "checkpoints" / stage_id)
 
     def find_model(self, stage_id: str) -> Path | None:
-        """Return the folder of a trained stage (`weights.safetensors` inside), or None."""
+        """Return the folder of a trained stage (`weights.safetensors` inside), or None; an id is no path."""
+        if not IDENTITY.fullmatch(stage_id):
+            return None
         folder = self.root / "models" / stage_id
         return folder if (folder / FACTS).exists() else None
 
@@ -390,6 +393,6 @@ def _orphan(path: Path, old: float) -> bool:
     match = TEMPORARY.fullmatch(path.name)
     host, number = match.groups() if match else ("", "0")
     try:
-        return path.stat().st_mtime < old or (host in (None, host_tag()) and not Path(f"/proc/{number}").exists())
+        return path.stat().st_mtime < old or (host in (None, host_tag()) and has_ended(number))
     except OSError:
         return False

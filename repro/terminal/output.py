@@ -1,6 +1,7 @@
 """How commands speak: a table for people, JSON for programs, errors as one line."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,11 +46,11 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON document, of more than `MANY` rows one a line; a NaN becomes null, which every reader accepts."""
+    """Print one JSON document, of more than `MANY` rows one a line; a NaN or an infinite number becomes null."""
     try:
         say(_as_json(value, allow_nan=False))
     except ValueError:
-        say(_as_json(_without_nan(plain(value)), allow_nan=True))
+        say(_as_json(_finite(plain(value)), allow_nan=True))
 
 
 def _as_json(value: Any, *, allow_nan: bool) -> str:
@@ -76,12 +77,12 @@ def main_file(files: Sequence[Path]) -> Path | None:
     return shown[0] if shown else None
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:

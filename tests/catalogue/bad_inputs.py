@@ -242,6 +242,32 @@ COMMAND_LINES = [
     bad(
         "CLI", "a condition of 5,000 brackets", f"{GRID} --where seed={'[' * 5000}", 2, "value", files=cells("seed = 0")
     ),
+    bad("CLI", "a card without limits", "empirical plan digits --images-per-second inf", 2, "images_per_second = inf"),
+    bad(
+        "CLI",
+        "a schedule of 5,000 digits",
+        f"{RUN}|--pretrain|sam:{'9' * 5000}, sgd".replace(" run", "|run"),
+        2,
+        "rules with",
+    ),
+    bad(
+        "CLI",
+        "a time limit of 5,000 digits",
+        f"empirical grid digits --executor slurm --time {'9' * 5000}",
+        2,
+        "H:MM:SS",
+    ),
+    bad("CLI", "a word of 5,000 letters", f"explain {'w' * 5000}", 2, "not in the glossary"),
+    bad("CLI", "a word whose owner has 1,000 owners", f"explain {'original_' * 1000}", 2, "not in the glossary"),
+    bad("CLI", "a study of 5,000 letters", f"export {'s' * 5000} --to out", 3, "no records"),
+    bad(
+        "CLI",
+        "a checkpoint of any size",
+        "models import m.pth --as m --model resnet8 --dataset digits --largest nan",
+        2,
+        "--largest = nan: must be > 0",
+    ),
+    bad("CLI", "an original that is a path", f"{RUN} --original ../runs/x", 3, "no model of that name"),
     bad("CLI", "endless memory", "empirical plan r.toml --memory inf", 2, "in [0, 1e+09] GB", files=cells("seed = 0")),
     bad("CLI", "memory that is no number", "empirical plan r.toml --memory nan", 2, "memory", files=cells("seed = 0")),
     bad(

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from empirical.settings.run_config import Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import load_recipe
+from repro.base.errors import IntegrityError
 from repro.commands.cli import app
 from repro.records.store import Store
 
@@ -57,3 +58,8 @@ def test_check_says_how_much_of_a_study_is_there(store: Store, tmp_path: Path) -
     run_grid(load_recipe(path), store, runtime=CPU)
     assert "2 of 2 runs" in check().output
     assert "are not there" not in check().output
+    path.write_text(STUDY.replace("value = 0.5", "value = 2.5"))
+    failed = check("--json")
+    assert [row["passes"] for row in json.loads(failed.stdout)] == [False]
+    assert str(failed.exception) == "1 of 1 expected values are not met; see the table"
+    assert isinstance(failed.exception, IntegrityError)

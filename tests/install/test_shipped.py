@@ -63,6 +63,18 @@ def test_a_shipped_recipe_is_known_by_its_name(tmp_path: Path, monkeypatch: pyte
     assert shipped.recipe_file("elsewhere/digits.toml") == Path("elsewhere/digits.toml")
 
 
+def test_a_cache_is_where_the_user_says_else_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable says nothing; an installed package is never written into."""
+    for ours, theirs, folder in (
+        ("a", "b", "a"),
+        ("", "b", "b/repro-unlearning"),
+        ("", "", "h/.cache/repro-unlearning"),
+    ):
+        for name, value in {"REPRO_CACHE": ours, "XDG_CACHE_HOME": theirs, "HOME": "h"}.items():
+            monkeypatch.setenv(name, value)
+        assert shipped.cache_folder() == Path(folder)
+
+
 def test_a_command_without_its_extra_names_the_line(capsys: pytest.CaptureFixture[str]) -> None:
     def lacking() -> None:
         raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")

@@ -14,6 +14,9 @@ WATCHING, EMBED = "repro/terminal/watching.py", "figures/report/embed.py"
 HEADLINES, PLOTS, FILES = "figures/report/headlines.py", "figures/report/plots.py", "figures/drawing/files.py"
 RECORDS, STORE, GRID = "repro/commands/records.py", "repro/records/store.py", "empirical/studies/grid.py"
 DOCTOR, THEORY = "repro/commands/doctor.py", "repro/commands/theory.py"
+CLI, STUDIES, ERRORS = "repro/commands/cli.py", "repro/commands/studies.py", "repro/base/errors.py"
+INDEX, PACK, OUTPUT = "repro/records/index.py", "repro/records/pack.py", "repro/terminal/output.py"
+OF_COMMANDS = "tests/repro/test_commands.py"
 OF_BAD = "tests/catalogue/test_bad_inputs.py -m slow"
 OF_EXPORT, OF_WATCH = "tests/repro/test_export.py", "tests/empirical/test_watch.py"
 OF_PAGE, OF_FILES = "tests/figures/report/test_report.py", "tests/figures/drawing/test_files.py -k 'latex or style'"
@@ -256,4 +259,79 @@ BUGS = [
         "tests/empirical/test_method_effects.py -k l1_sparse",
     ),
     (PREDICATE, "except (ValueError, OSError) as error:", "except OSError as error:", OF_TABLES),
+    # what commands pass on and print
+    (CLI, "128 + stopped.signal if stopped.signal else 0)", "128 + stopped.signal)", f"{OF_COMMANDS} -k every_end"),
+    (CLI, "no more to be had'}); {KEPT}\", 4)", "no more to be had'}); {KEPT}\", 1)", f"{OF_COMMANDS} -k every_end"),
+    (CLI, "return code or (_fail(", "return (_fail(", f"{OF_COMMANDS} -k damage"),
+    (ERRORS, "(errno.ENOSPC, errno.EDQUOT, errno.EFBIG)", "(errno.ENOSPC,)", f"{OF_COMMANDS} -k every_end"),
+    (INDEX, 'for name in ("study", "finished"))', 'for name in ("finished", "study"))', f"{OF_COMMANDS} -k listing"),
+    (PACK, 'said.get("study", ""), said', 'said.get("finished", ""), said', f"{OF_COMMANDS} -k listing"),
+    (
+        RECORDS,
+        "run, kind, status, _, study, finished, source",
+        "run, kind, status, _, finished, study, source",
+        f"{OF_COMMANDS} -k listing",
+    ),
+    (THEORY, "    rho, pretrain_rho = radii\n", "    pretrain_rho, rho = radii\n", f"{OF_COMMANDS} -k radii"),
+    (
+        THEORY,
+        "config.rho if rho is None else rho, pretrain_rho)",
+        "config.rho if rho is None else rho)",
+        f"{OF_COMMANDS} -k radii",
+    ),
+    (THEORY, "signal_norm=signal[1], **fields", "signal_norm=None, **fields", f"{OF_COMMANDS} -k radii"),
+    (
+        THEORY,
+        '_with_error(row[name], row[f"{name}_se"])',
+        '_with_error(row[name], row["test_error_se"])',
+        f"{OF_COMMANDS} -k line_of_theory",
+    ),
+    (
+        THEORY,
+        'row[f"{how}_forget_error"], row',
+        'row["simulated_forget_error"], row',
+        f"{OF_COMMANDS} -k line_of_alpha",
+    ),
+    (THEORY, "[{low:.3g}, {high:.3g}]", "[{high:.3g}, {low:.3g}]", f"{OF_COMMANDS} -k verdict"),
+    (THEORY, "names = list(table) if everything else", "names =", f"{OF_COMMANDS} -k sweep"),
+    (
+        COMMANDS,
+        '"unlearned": "", "retrained (the goal)": "retrained_"',
+        '"unlearned": "retrained_", "retrained": ""',
+        f"{OF_COMMANDS} -k own_accuracies",
+    ),
+    (
+        COMMANDS,
+        '    if record.status == "diverged":\n',
+        '    if record.status == "failed":\n',
+        f"{OF_COMMANDS} -k own_accuracies",
+    ),
+    (FIGURES, "readers(Store(store))[1:], write)", "readers(Store(store)), write)", f"{OF_COMMANDS} -k rests_on"),
+    (DOCTOR, '("optional" if optional else "missing")', '"optional"', f"{OF_COMMANDS} -k doctor"),
+    (DOCTOR, '"remedy": "" if ok else remedy}', '"remedy": remedy}', f"{OF_COMMANDS} -k doctor"),
+    (
+        SHIPPED,
+        'Path(os.environ.get("REPRO_CACHE", "") or default)',
+        'Path(os.environ.get("REPRO_CACHE", default))',
+        f"{OF_INSTALL} -k cache",
+    ),
+    (CITATION, "finished = max(", "finished = min(", f"{OF_EXPORT} -k citation"),
+    (WORDS, '"exclusiveMaximum" if limits.get("open_high") else "maximum"', '"maximum"', f"{OF_EXPORT} -k refuses"),
+    # bad inputs that ended in a traceback, or in numbers that mean nothing
+    (
+        OUTPUT,
+        "not math.isfinite(value) else value",
+        "value != value else value",
+        "tests/repro/test_cli.py -k not_finite",
+    ),
+    (GLOSSARY, "    word = word[:LONGEST]\n", "", f"{OF_EXPORT} -k explanations"),
+    (EXPORT, "asked = study[:100]", "asked = study", f"{OF_EXPORT} -k unknown_study"),
+    (
+        MODELS,
+        "TypeError, AttributeError, RecursionError) as",
+        "RecursionError) as",
+        "tests/repro/test_cli_studies.py -k cannot_be_read",
+    ),
+    (MODELS, "if not 0 < largest < math.inf:", "if largest <= 0:", f"{OF_BAD} -k 'any and size'"),
+    (STUDIES, "if not images_per_second < math.inf:", "if False:", f"{OF_BAD} -k 'card and limits'"),
 ]

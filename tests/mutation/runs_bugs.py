@@ -32,7 +32,8 @@ IN_STORE, IN_IDENTITY, IN_FIELDS = (f"tests/repro/test_{name}.py" for name in ("
 CLUSTER, STUDIES = (f"repro/commands/{name}.py" for name in ("cluster", "studies"))
 OPTIONS = "repro/terminal/options.py"
 STATUS, IN_STATUS = "empirical/studies/status.py", "tests/empirical/test_status.py"
-IN_CLUSTER = "tests/repro/test_cluster.py"
+IN_CLUSTER, IN_WAVES = "tests/repro/test_cluster.py", "tests/repro/test_commands.py -k waves"
+PROVENANCE, SCHEDULE = "repro/records/provenance.py", "repro/base/schedule.py"
 TABLES = "repro/records/tables.py"
 IN_SWEEP = "tests/theory/claims/test_sweep.py -k 'damaged_or'"
 IN_CHECK = "tests/empirical/test_check.py"
@@ -603,7 +604,7 @@ BUGS = [
         "return Claim(path.stem, owner.hostname, owner.pid, age,",
         IN_CLAIMS,
     ),
-    (STORE, "host in (None, host_tag()) and not", "not", IN_STORE),
+    (STORE, "host in (None, host_tag()) and has_ended", "has_ended", IN_STORE),
     (STORE, "*self.claims.left_behind(), *within", "*within", IN_STORE),
     (
         STORE,
@@ -695,4 +696,55 @@ BUGS = [
     (STATUS, "seconds_left=_pace(finished) * left if held and", "seconds_left=_pace(finished) * left if", IN_STATUS),
     (STATUS, "        if claim is not None:\n", "        if claim is not None and record is None:\n", IN_STATUS),
     (STATUS, '"to choose" if row.open else "pending"', '"pending"', IN_STATUS),
+    # what is submitted, what ends a grid, what stands for a run
+    (CLUSTER, 'f"afterany:{before}"} if before else {}', 'f"afterany:{before}"} if False else {}', IN_WAVES),
+    (CLUSTER, "launch.max_parallel or wave.jobs", "launch.max_parallel or launch.tasks", IN_WAVES),
+    (CLUSTER, "math.ceil(launch.seconds / 60)", "launch.seconds // 60", IN_WAVES),
+    (CLUSTER, "Task(wave.words, launch.working_seconds)", "Task(wave.words, launch.seconds)", IN_WAVES),
+    (CLUSTER, "for _ in range(wave.jobs)]", "for _ in range(launch.tasks)]", IN_WAVES),
+    (CLUSTER, "**after, **launch.options}", "**after}", IN_WAVES),
+    (CLUSTER, r"(?P<rest>\d{1,9}", r"(?P<rest>\d+", f"{IN_CLUSTER} -k bad_settings"),
+    (STUDIES, 'count = 1 if launch.executor == "debug" else', "count =", "tests/repro/test_commands.py -k limits"),
+    (
+        STUDIES,
+        '"max_seconds": max_seconds, "workers"',
+        '"max_seconds": None, "workers"',
+        "tests/repro/test_commands.py -k limits",
+    ),
+    (STUDIES, "failure.exit_code = report.failure_code", "pass", "tests/repro/test_commands.py -k counts"),
+    (STUDIES, "raise Stopped(report.signal)", "pass", "tests/repro/test_commands.py -k counts"),
+    (
+        STUDIES,
+        "fit.images < smallest[cell.model].images",
+        "fit.images > smallest[cell.model].images",
+        "tests/repro/test_commands.py -k demanding",
+    ),
+    (STUDIES, "for row in rows if not row.passes]", "for row in rows if row.observed is None]", IN_CHECK),
+    (PACK, '{**record.config, "metrics": ()} for', "record.config for", IN_JOINED),
+    (
+        STORE,
+        '    looked += [one for one in [part.config.get("forget_set")] if one]\n',
+        "",
+        f"{IN_STORE} -k other_models",
+    ),
+    (
+        STORE,
+        "if there is not None and there.result == done",
+        "if there is not None or there == done",
+        f"{IN_STORE} -k says_the_same",
+    ),
+    (
+        STORE,
+        "        if not IDENTITY.fullmatch(stage_id):\n",
+        "        if not stage_id:\n",
+        f"{IN_STORE} -k by_its_path",
+    ),
+    (FOLDER, '(PROCESSES / "self").exists() and not', "not", f"{IN_STORE} -k lists_no"),
+    (PROVENANCE, "for name in VARIABLES}", "for name in os.environ}", f"{IN_STORE} -k provenance"),
+    (PROVENANCE, "if PLAIN.fullmatch(value)}", "if value}", f"{IN_STORE} -k provenance"),
+    (PROVENANCE, ', "--untracked-files=no")', ")", f"{IN_STORE} -k provenance"),
+    (SETTINGS, "return value + 0.0 if type(value) is float else value", "return value", IN_FIELDS),
+    (SETTINGS, 'or (limits.get("open_high", False) and value == high))', ")", IN_FIELDS),
+    (SETTINGS, "abs(value) > LARGEST", "abs(value) >= LARGEST", IN_FIELDS),
+    (SCHEDULE, " or len(count) > DIGITS", "", "tests/theory/test_config.py -k bad_setting"),
 ]

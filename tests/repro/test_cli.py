@@ -271,3 +271,10 @@ def test_many_rows_of_json_are_one_document_with_a_row_a_line(capsys: pytest.Cap
     text = capsys.readouterr().out
     assert json.loads(text) == [row | {"tow": None if row["run"] == 7 else 0.5} for row in rows]
     assert len(text.splitlines()) == len(rows) + 2
+
+
+def test_what_is_not_finite_is_null_for_every_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has neither NaN nor Infinity, which Python writes and other readers refuse."""
+    emit([{"tow": math.inf, "gap": [-math.inf, math.nan, 0.5]}], as_json=True)
+    text = capsys.readouterr().out
+    assert json.loads(text, parse_constant=pytest.fail) == [{"tow": None, "gap": [None, None, 0.5]}]

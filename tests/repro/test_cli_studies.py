@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from repro.base.errors import IntegrityError
+from repro.commands.cli import app
 from repro.records.store import Store
 from tests.repro.test_cli import ROOT, environment, repro
 
@@ -105,6 +107,14 @@ def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(
     assert done.returncode == 2
     assert "did you mean 'unlearn'" in done.stderr
     assert len(store.models()) == 1
+
+
+@pytest.mark.parametrize("text", ["null", "[1]", '{"config": null}', '{"config": "x"}', "{", "[" * 100_000])
+def test_a_model_that_cannot_be_read_is_named_with_what_to_do(store: Store, text: str) -> None:
+    folder = store.save_model({"stage": "unlearn"}, b"w", {"seconds": 1.0})
+    (folder / "config.json").write_text(text)
+    with pytest.raises(IntegrityError, match=f"model {folder.name}: unreadable .*; delete its folder"):
+        app(["models", "list", "--store", str(store.root)], standalone_mode=False)
 
 
 def test_runs_of_an_older_schema_are_named(tmp_path: Path) -> None:

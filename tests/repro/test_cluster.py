@@ -41,6 +41,7 @@ def test_a_time_limit_reads_as_sbatch_reads_it(text: str, seconds: int) -> None:
         ({"executor": "slurm", "tasks": 0}, "tasks = 0: must be in"),
         ({"executor": "slurm", "time": "0:30"}, "at least one minute"),
         ({"executor": "slurm", "time": "1h"}, "time = '1h': must be minutes"),
+        ({"executor": "slurm", "time": "9" * 5000}, r"time = '9+\.\.\.: must be minutes"),
         ({"executor": "slurm", "time": "1-2-3"}, "time = '1-2-3': must be minutes"),
         ({"executor": "slurm", "slurm": ("mem",)}, "slurm = 'mem': must be KEY=VALUE"),
         ({"executor": "slurm", "slurm": ("cpus-per-task=all",)}, "must be a whole number of cores"),

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jsonschema
@@ -20,6 +21,14 @@ from repro.records.store import Store
 from tests.repro.test_cli import ROOT, repro
 from theory.benign import benign_alpha
 from theory.config import TheoryConfig
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run of which other metrics were asked for is the same run."""
+
+    metrics: tuple[str, ...] = field(default=(), metadata={"identifies": False})
+
 
 PACKS = sorted((ROOT / "results").glob("*.parquet"))
 
@@ -118,6 +127,8 @@ def test_a_number_of_an_installed_package_is_exported_though_nobody_here_knows_i
 def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: list[Record]) -> None:
     with pytest.raises(MissingDataError, match="did you mean 'digits'"):
         study_records(committed, "digit")
+    with pytest.raises(MissingDataError, match=r"^.{,300}$"):
+        study_records(committed, "d" * 5000)
     assert repro(tmp_path, "export", "digit", "--to", "out").returncode == 3
     assert not (tmp_path / "out").exists()
 
@@ -137,6 +148,10 @@ def test_explanations_name_the_model_and_what_is_best() -> None:
     assert "best: 1" in said
     with pytest.raises(ConfigError, match="did you mean 'tow'"):
         explain("tuw")
+    for word in ("t" * 5000, "original_" * 5000):
+        with pytest.raises(ConfigError, match="not in the glossary") as refused:
+            explain(word)
+        assert len(str(refused.value)) < 300
 
 
 def test_the_nearest_pattern_wins() -> None:
@@ -154,7 +169,14 @@ def test_shipped_recipes_fit_the_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[defaults]\nlr = -1\n", "[defaults]\nlearning_rate = 1\n", "[[cells]]\nalpha = [0.5, 2]\n", "x = 1\n"]
+    "text",
+    [
+        "[defaults]\nlr = -1\n",
+        "[defaults]\nlearning_rate = 1\n",
+        "[[cells]]\nalpha = [0.5, 2]\n",
+        "x = 1\n",
+        "[defaults]\nforget_fraction = 1.0\n",
+    ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
@@ -212,7 +234,7 @@ def test_a_pack_joins_the_numbers_of_one_training_and_never_those_of_two(tmp_pat
             arrays = {one: np.full(2, accuracy)}
             made = home.save_evaluation({"metric": one, "version": 1}, result={f"{one}_x": accuracy}, arrays=arrays)
             ids[one] = made.run_id
-        return home.save("unlearn", {"a": 1}, result={}, epochs=[{"epoch": name}], evaluations=ids)
+        return home.save("unlearn", Measured(metrics), result={}, epochs=[{"epoch": name}], evaluations=ids)
 
     def packed(record: Record, *, attach: bool = True) -> Record:
         write_pack(packed_with(path, [record], attach=attach), path)
@@ -258,7 +280,9 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
 
 def test_a_study_has_a_citation(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    store.save("theory", {"a": 1}, result={}, provenance={"study": "mine", "finished": "2026-11-25T01:02:03+00:00"})
+    for day in (24, 25, 23):
+        about = {"study": "mine", "finished": f"2026-11-{day}T01:02:03+00:00"}
+        store.save("theory", {"a": day}, result={}, provenance=about)
     assert repro(tmp_path, "pack", "mine", "--zenodo").returncode == 0
     assert "toolkit authors" in (tmp_path / "results" / "mine.CITATION.cff").read_text()
     done = repro(tmp_path, "pack", "mine", "--zenodo", "--creator", "Doe, Jo", "--creator", "Roe, Ann")
@@ -269,4 +293,5 @@ def test_a_study_has_a_citation(tmp_path: Path) -> None:
     assert said["related_identifiers"][0]["identifier"] == "arXiv:2506.13715"
     citation = (tmp_path / "results" / "mine.CITATION.cff").read_text()
     assert 'family-names: "Roe"' in citation
-    assert "1 runs" in citation
+    assert "3 runs" in citation
+    assert 'date-released: "2026-11-25"' in citation

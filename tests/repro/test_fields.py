@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.base.errors import ConfigError
-from repro.base.settings import build, check, nearest, setting
+from repro.base.settings import _right_again, build, check, nearest, setting
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Config:
     epochs: tuple[int, ...] = setting((1, 2), "checkpoints", low=0)
     norm: float | None = setting(None, "signal norm", low=0.0)
     rule: Rule = setting(Rule(), "rule")
+    share: float = setting(0.5, "share", low=0.0, high=1.0, open_high=True)
+    steps: int = setting(5, "steps", high=9, open_high=True)
 
     def __post_init__(self) -> None:
         check(self)
@@ -60,6 +62,10 @@ def test_a_value_is_known_by_its_type_too() -> None:
         ({"norm": "x"}, ["norm", "float or nothing"]),
         ({"alfa": 0.5}, ["alfa", "did you mean 'alpha'"]),
         ({"rule": {"rho": -1}}, ["rule", "rho", "-1"]),
+        ({"share": 1}, ["share = 1.0", "[0.0, 1.0)"]),
+        ({"steps": 9}, ["steps = 9", "< 9"]),
+        ({"d": 2**63}, ["d: a number of 19 digits", "below 2^63"]),
+        ({"method": "n" * 500}, ["n" * 196 + "...: must be one of"]),
     ],
 )
 def test_a_bad_setting_is_one_line_naming_field_value_and_range(mapping: dict[str, object], words: list[str]) -> None:
@@ -69,6 +75,19 @@ def test_a_bad_setting_is_one_line_naming_field_value_and_range(mapping: dict[st
     assert "\n" not in message
     assert message.startswith("recipe.toml: ")
     assert all(word in message for word in words), message
+
+
+def test_a_bound_that_is_not_open_is_a_value() -> None:
+    one = Config(alpha=1.0, d=2, norm=0.0, share=0.0, steps=8)
+    assert (one.alpha, one.d, one.norm, one.share, one.steps) == (1.0, 2, 0.0, 0.0, 8)
+    assert Config(d=2**63 - 1).d == 2**63 - 1
+
+
+def test_a_zero_with_a_sign_is_zero_whichever_was_met_first() -> None:
+    """They are equal: an identity must not depend on which of the two a process saw before."""
+    for values in ((-0.0, 0.0), (0.0, -0.0)):
+        _right_again.cache_clear()
+        assert [repr(Config(alpha=value).alpha) for value in values] == ["0.0", "0.0"]
 
 
 def test_a_table_becomes_a_nested_dataclass() -> None:

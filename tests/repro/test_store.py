@@ -84,6 +84,20 @@ def test_a_later_evaluation_of_a_metric_stands_in_place_of_the_earlier_one(store
     assert {*store.load(record.run_id).result} == {"tow", "mia", "evaluations"}, "those of other metrics stay"
 
 
+def test_an_evaluation_that_says_the_same_again_stays_and_one_that_says_something_else_takes_its_place(
+    store: Store,
+) -> None:
+    key = {"metric": "tow", "version": 1}
+    path = store.root / "evaluations" / store.save_evaluation(key, result={"tow": 0.5}).run_id / "result.json"
+    before = path.stat()
+    store.save_evaluation(key, result={"tow": 0.5})
+    assert path.stat() == before
+    assert store.save_evaluation(key, result={"tow": 0.9}).result == {"tow": 0.9}
+    found = store.find_evaluation(key)
+    assert found is not None
+    assert found.result == {"tow": 0.9}
+
+
 def test_an_evaluation_that_pools_runs_is_a_record_of_its_own(store: Store) -> None:
     store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result={"klom": 0.1})
     assert [record.result for record in store.records("evaluation")] == [{"klom": 0.1}]
@@ -227,16 +241,16 @@ def test_pointers_that_cannot_be_read_are_named_and_the_run_stays(store: Store, 
 
 def test_an_evaluation_of_another_metric_or_of_other_models_is_not_joined(store: Store) -> None:
     stages = {"original": "a", "unlearned": "b"}
-    own, other = (
-        store.save_evaluation({"metric": "tow", "stages": one, "forget_set": "f"}, result={"tow": 0.5}).run_id
-        for one in (stages, {**stages, "unlearned": "c"})
+    own, other, elsewhere = (
+        store.save_evaluation({"metric": "tow", "stages": one, "forget_set": rows}, result={"tow": 0.5}).run_id
+        for one, rows in ((stages, "f"), ({**stages, "unlearned": "c"}, "f"), (stages, "g"))
     )
     parents = {"pretrain": "a", "unlearn": "b", "forget_set": "f"}
     joined = [
         store.save("unlearn", {"a": place}, result={"parents": parents}, evaluations=pointers)
-        for place, pointers in enumerate([{"tow": own}, {"tow": other}, {"mia": own}])
+        for place, pointers in enumerate([{"tow": own}, {"tow": other}, {"mia": own}, {"tow": elsewhere}])
     ]
-    assert ["tow" in record.result for record in joined] == [True, False, False]
+    assert ["tow" in record.result for record in joined] == [True, False, False, False]
 
 
 def test_a_damaged_model_is_set_aside_and_not_loaded(store: Store) -> None:
@@ -255,6 +269,15 @@ def test_an_id_is_no_path(store: Store, prefix: str) -> None:
     save(store)
     with pytest.raises(MissingDataError):
         store.load(prefix)
+
+
+def test_a_run_named_as_a_model_by_its_path_is_none_and_stays_where_it_is(store: Store) -> None:
+    record = save(store)
+    store.save_model(CONFIG, b"weights", {"name": "mine"})
+    path = f"../runs/{record.run_id}"
+    assert (store.find_model(path), store.read_model(path), store.imported(path)) == (None, None, "")
+    assert store.find("unlearn", CONFIG) == record
+    assert store.imported("mine") == run_id("model", CONFIG)
 
 
 def rewrite_forever(root: str) -> None:
@@ -565,6 +588,32 @@ def test_provenance_names_the_processor_and_what_it_multiplies_with(
     assert provenance.processor.__wrapped__() == said
 
 
+def test_provenance_keeps_the_variables_that_change_a_number_and_no_secret_and_no_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in provenance.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    given = {"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": "0,1", "PYTHONHASHSEED": "", "SLURM_JOB_ID": "/home/jo"}
+    for name, value in (given | {"HF_TOKEN": "hf_0123"}).items():
+        monkeypatch.setenv(name, value)
+    found = provenance.collect(study="mine", device="a card", seconds=2.5, engine="graph")
+    assert found["environment"] == {"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert [found[name] for name in ("study", "device", "seconds", "engine")] == ["mine", "a card", 2.5, "graph"]
+    assert not [text for text in ("hf_0123", "/home/jo", str(Path(__file__).parents[2])) if text in json.dumps(found)]
+
+
+@pytest.mark.parametrize(("changed", "dirty"), [("", False), (" M a.py", True), (None, None)])
+def test_provenance_says_whether_tracked_files_differ_from_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str | None, dirty: bool | None
+) -> None:
+    answers = {("rev-parse", "HEAD"): "ab12", ("status", "--porcelain", "--untracked-files=no"): changed}
+    monkeypatch.setattr(provenance, "_git", lambda folder, *words: answers[words])
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "repro" / "records" / "provenance.py"))
+    assert provenance.git_state.__wrapped__() == {"commit": None, "dirty": None}
+    (tmp_path / ".git").mkdir()
+    assert provenance.git_state.__wrapped__() == {"commit": "ab12", "dirty": dirty}
+
+
 def test_a_model_is_found_only_after_its_provenance_is_written(store: Store) -> None:
     folder = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
     assert store.find_model(folder.name) == folder
@@ -673,6 +722,17 @@ def test_two_processes_that_measure_one_run_lose_none_of_its_evaluations(store: 
             process.join()
     there = json.loads((store.root / "runs" / record.run_id / "evaluations.json").read_text())
     assert len(there) == 50
+
+
+def test_where_the_system_lists_no_processes_nobody_is_taken_for_dead(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(store)
+    (store.root / "runs" / f".result.json.{process_tag()}").write_bytes(b"")  # what this process is writing
+    with store.lock("held"):
+        monkeypatch.setattr("repro.records.folder.PROCESSES", tmp_path / "proc")  # as on macOS
+        assert [claim.gone for claim in store.claims.all()] == [False]
+        assert store.leftovers() == []
 
 
 def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:

@@ -39,6 +39,7 @@ def test_radii_may_be_given_in_absolute_units():
     [
         ({"signal_strength": -1.0}, ["signal_strength", "-1.0", "> 0"]),
         ({"n_forget": 40}, ["n_forget", "40", "n - 1 = 39"]),
+        ({"pretrain": f"sam:{'9' * 5000}, sgd"}, ["pretrain = 'sam:99", "...: must be rules with their epochs"]),
         ({"alpha": 1.5}, ["alpha", "1.5", "[0.0, 1.0]"]),
         ({"unlearn": "minmix"}, ["unlearn", "minmix", "minmax"]),
         ({"directions": 500}, ["directions", "500", "power of two"]),

@@ -1,0 +1,349 @@
+"""What commands pass on and print, without computing anything: numbers stand where their heads say, options arrive."""
+
+import errno
+import importlib.metadata
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from empirical.settings.run_config import RunConfig
+from empirical.studies.executors import GridReport
+from repro.base.ending import TIME, Stopped
+from repro.base.errors import DivergedError
+from repro.commands import cluster, doctor, studies, theory
+from repro.commands.cli import app, run
+from repro.commands.cluster import Launch, Wave
+from repro.records.damage import name_damage
+from repro.records.pack import write_pack
+from repro.records.record import Record
+from repro.records.store import Store
+from theory.config import TheoryConfig
+
+
+def called(*words: str) -> Any:
+    return app(list(words), standalone_mode=False)
+
+
+def fails(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (DivergedError("run ab diverged"), 5, "error: run ab diverged"),
+        (MemoryError(), 4, "error: out of memory (no more to be had)"),
+        (OSError(errno.ENOSPC, "No space left on device"), 7, "error: no space left on device: free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 7, "error: disk quota exceeded: free some space"),
+        (OSError(errno.EFBIG, "File too large"), 7, "error: file too large: free some space"),
+        (OSError(errno.EACCES, "Permission denied", "a"), 2, "error: 'a': Permission denied"),
+        (KeyboardInterrupt(), 130, "error: interrupted: finished runs are kept"),
+        (Stopped(signal.SIGTERM), 143, "error: ended by SIGTERM: finished runs are kept"),
+        (Stopped(TIME), 0, "error: ended by time limit: finished runs are kept"),
+    ],
+    ids=repr,
+)
+def test_every_end_of_a_command_has_its_code_and_its_line(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(fails(error)) == code
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_an_error_nobody_expected_is_one_line_and_its_traceback_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run(fails(ZeroDivisionError("by hand"))) == 1
+    said = capsys.readouterr().err
+    (kept,) = tmp_path.iterdir()
+    assert said == f"error: unexpected ZeroDivisionError: by hand; its traceback is in {kept}\n"
+    assert "in fails" in kept.read_text() or "in command" in kept.read_text()
+    with pytest.raises(ZeroDivisionError):
+        run(fails(ZeroDivisionError("by hand")), debug=True)
+
+
+def test_damage_on_the_way_is_6_unless_the_command_ends_in_something_worse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(lambda: name_damage("runs/ab: torn")) == 6
+    assert capsys.readouterr().err.splitlines() == [
+        "damaged: runs/ab: torn", "error: 1 damaged, named above; the rest is done"
+    ]  # fmt: skip
+    assert run(lambda: name_damage("runs/ab: torn") or 3) == 3
+
+
+def test_a_listing_says_study_end_and_place_of_own_and_packed_runs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = ("2026-11-25T01:02:03+00:00", "2026-11-26T01:02:03+00:00")
+    own = store.save("unlearn", {"a": 1}, result={}, status="diverged",
+                     provenance={"study": "mine", "finished": times[0]})  # fmt: skip
+    packed = Store(tmp_path / "other").save("choice", {"a": 2}, result={},
+                                            provenance={"study": "theirs", "finished": times[1]})  # fmt: skip
+    path = write_pack([packed], tmp_path / "pack.parquet")
+    monkeypatch.setattr("repro.commands.records.packs", lambda: [path])
+    expected = [
+        {"run": own.run_id, "kind": "unlearn", "status": "diverged", "store": "runs", "study": "mine",
+         "finished": times[0]},
+        {"run": packed.run_id, "kind": "choice", "status": "ok", "store": "results/pack", "study": "theirs",
+         "finished": times[1]},
+    ]  # fmt: skip
+    for kinds in ([], ["--kind", "choice"]):
+        called("list", "--store", str(store.root), "--json", *kinds)
+        assert json.loads(capsys.readouterr().out) == expected[bool(kinds) :]
+
+
+# theory
+
+
+@pytest.mark.parametrize(
+    ("words", "rho", "pretrain_rho", "norm"),
+    [
+        ([], 0.1, 1.0, None),
+        (["--rho", "0.5"], None, 1.0, None),
+        (["--pretrain-rho", "0.25"], 0.1, None, None),
+        (["--rho", "0", "--pretrain-rho", "0.25", "--signal-norm", "3"], None, None, 3.0),
+    ],
+)
+def test_radii_and_signals_arrive_in_the_units_they_were_given_in(
+    words: list[str], rho: float | None, pretrain_rho: float | None, norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In units of rho_th where None was asked for in absolute ones."""
+    seen: list[TheoryConfig] = []
+    monkeypatch.setattr("theory.predict.outlook", lambda config: seen.append(config) or {})
+    called("theory", "predict", "--d", "300", "--alpha", "0.6", *words, "--json")
+    (config,) = seen
+    assert (config.d, config.alpha) == (300, 0.6)
+    given = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    assert config.rho == pytest.approx(given["--rho"] if rho is None else rho * config.rho_th)
+    expected = given["--pretrain-rho"] if pretrain_rho is None else pretrain_rho * config.rho_th
+    assert config.pretrain_rho == pytest.approx(expected)
+    assert config.signal_norm == pytest.approx(norm) if norm else config.signal_strength == 0.5
+
+
+def test_a_line_of_theory_has_each_mean_beside_its_own_error() -> None:
+    numbers = {name: (place + 1) / 10 for place, name in enumerate(theory.COLUMNS)}
+    row = {"pretrain": "sgd", "unlearn": "sam", "status": "ok", "prediction": {n: v + 1 for n, v in numbers.items()}}
+    row |= numbers | {f"{name}_se": value / 100 for name, value in numbers.items()}
+    simulated, predicted = theory._pretty(row)
+    assert list(simulated.values()) == ["sgd", "sam", "ok", "0.100 ± 0.001", "0.200 ± 0.002", "0.300 ± 0.003",
+                                        "0.400 ± 0.004", "0.500 ± 0.005", "0.600 ± 0.006", "0.700 ± 0.007"]  # fmt: skip
+    assert list(predicted.values()) == ["", "", "predicted", "1.100", "1.200", "1.300", "1.400", "1.500", "1.600",
+                                        "1.700"]  # fmt: skip
+    assert theory._pretty(row | {"prediction": None, "test_error": None})[0]["test_error"] == "-"
+
+
+def test_a_line_of_alpha_has_the_forget_error_at_each_of_the_two() -> None:
+    row = {"pretrain": "sam", "rule": "SGD", "simulated_test_error": 0.05}
+    row |= {"predicted": 0.25, "predicted_forget_error": 0.1, "predicted_forget_error_se": None}
+    row |= {"simulated": None, "simulated_forget_error": 0.3, "simulated_forget_error_se": 0.03}
+    assert theory._alpha_line(row) == {
+        "pretrain": "sam", "rule": "SGD", "alpha predicted": "0.250", "forget error predicted": "0.100",
+        "alpha simulated": "none", "forget error simulated": "0.300 ± 0.030", "test error": "0.050",
+    }  # fmt: skip
+
+
+def test_a_verdict_has_its_interval_its_sentence_and_where_its_record_is() -> None:
+    words = {name: f"its {name}" for name in ("title", "verdict", "sentence", "change", "regime")}
+    result = words | {"estimate": 0.25, "interval": [0.125, 0.5], "seeds": 40}
+    record = Record("ab" * 8, "theory_claim", "ok", {}, result, {}, source="results/claims")
+    assert theory.claim_row(record) == {
+        "claim": "its title", "verdict": "its verdict", "estimate": 0.25, "interval": "[0.125, 0.5]", "seeds": 40,
+        "sentence": "its sentence", "change": "its change", "regime": "its regime",
+        "run": f"results/claims/{'ab' * 8}",
+    }  # fmt: skip
+    result["interval"] = [None, None]
+    assert theory.claim_row(record)["interval"] == "-"
+
+
+def test_a_sweep_shows_its_axes_and_its_errors_and_to_a_program_every_column(store: Store) -> None:
+    names = ("d", "pretrain", "test_error", "test_error_se", "forget_error", "kappa_retain")
+    arrays = {name: np.array([place, place + 10]) for place, name in enumerate(names)}
+    record = store.save("theory_sweep", {"a": 1}, result={"axes": ["d", "pretrain"]}, arrays=arrays)
+    shown = theory._sweep_rows(record, everything=False)
+    assert shown == [{name: place + more for place, name in enumerate(names[:-1])} for more in (0, 10)]
+    assert [row["kappa_retain"] for row in theory._sweep_rows(record, everything=True)] == [5, 15]
+
+
+# networks
+
+
+def test_a_run_shows_each_model_with_its_own_accuracies_and_a_diverged_one_is_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result: dict[str, Any] = {"tow": 0.75, "tow_signed": 1.25, "absent_metrics": {"mia": "too few"}}
+    for place, model in enumerate(("original_", "", "retrained_")):
+        result |= {
+            f"{model}{name}_accuracy": (3 * place + k) / 10 for k, name in enumerate(("retain", "forget", "test"))
+        }
+    record = Record("ab" * 8, "unlearn", "ok", {}, result, {})
+    monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: record)
+    called("empirical", "run", "--device", "cpu", "--store", str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-3:] for line in lines[2:5]] == [
+        ["0.0000", "0.1000", "0.2000"], ["0.3000", "0.4000", "0.5000"], ["0.6000", "0.7000", "0.8000"]
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[2:5]] == ["original", "unlearned", "retrained"]
+    assert lines[5:] == ["ToW 0.7500 (signed 1.2500)", "no mia: too few", f"record: {'ab' * 8}"]
+    diverged = Record("cd" * 8, "unlearn", "diverged", {}, {"diverged_at": {"epoch": 2}}, {})
+    monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: diverged)
+    with pytest.raises(DivergedError, match=f"run {'cd' * 8} diverged at .*2.*smaller --lr"):
+        called("empirical", "run", "--device", "cpu", "--store", str(tmp_path), "--json")
+    assert json.loads(capsys.readouterr().out)["status"] == "diverged"
+
+
+def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "empirical.studies.grid.run_grid", lambda study, store, **more: seen.append(more) or GridReport()
+    )
+    monkeypatch.setattr(studies, "cores", lambda: 3)
+    (tmp_path / "r.toml").write_text("[[cells]]\nseed = 0\n")
+    line = ["empirical", "grid", str(tmp_path / "r.toml"), "--store", str(store.root), "--device", "cpu", "--quiet"]
+    called(*line, "--workers", "2", "--max-seconds", "9", "--choose-only")
+    called(*line, "--workers", "64")
+    called(*line, "--workers", "2", "--executor", "debug", "--threads", "2")
+    asked = [(one["workers"], one["max_seconds"], one["choose_only"], one["runtime"].threads) for one in seen]
+    assert asked == [(2, 9.0, True, 1), (3, None, False, 1), (1, None, False, 2)]
+    assert [one["watch"].listeners for one in seen] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "said"),
+    [
+        (GridReport(done=["a", "b"], diverged=["b"], found=["c"], remaining=4, seconds=7.4), 0,
+         "2 computed, 1 found, 1 diverged, 0 failed, 4 remaining, 7 s"),
+        (GridReport(interrupted=True), 0, "stopped early: run the same command again for the rest"),
+        (GridReport(interrupted=True, signal=signal.SIGTERM), 143, "ended by SIGTERM"),
+        (GridReport(failed={"ab": "no file", "cd": "x"}, failure_code=3), 3,
+         "2 cells failed; the first, ab: no file"),
+        (GridReport(edges=["lr 3", "lr 9"]), 0, "not finished: 2 choices stand on an edge of their grid (lr 3; lr 9)"),
+    ],
+)  # fmt: skip
+def test_a_grid_ends_with_its_counts_and_the_code_of_its_first_failure(
+    report: GridReport, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(lambda: studies._show_grid(report, False)) == code
+    found = capsys.readouterr()
+    assert said in found.out + found.err
+
+
+def test_the_largest_batch_of_a_model_is_that_of_its_most_demanding_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {"sgd": 9, "asam-1.0": 4, "sam-0.1": 7}
+    asked: list[float] = []
+
+    def fit(cell: RunConfig, memory: float) -> Any:
+        asked.append(memory)
+        return SimpleNamespace(images=images[cell.rule] + (cell.model == "resnet18"))
+
+    monkeypatch.setattr("empirical.studies.cost.largest_batch", fit)
+    cells = [RunConfig(model=model, rule=rule) for model in ("resnet8", "resnet18") for rule in images]
+    assert [(model, found.images) for model, found in studies._batches(cells, 80.0)] == [
+        ("resnet8", 4),
+        ("resnet18", 5),
+    ]
+    assert set(asked) == {80e9}
+
+
+# figures, the doctor, a cluster
+
+
+def test_the_page_rests_on_committed_records_and_the_table_on_ones_own_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: dict[str, Any] = {}
+    monkeypatch.setattr("repro.commands.figures.readers", lambda store: ["own", "committed"])
+    monkeypatch.setattr("figures.verdicts.paper_repro.verdicts", lambda sources: read.update(table=sources) or [])
+    monkeypatch.setattr("figures.verdicts.paper_repro.write_page", lambda sources, page: read.update(page=sources))
+    called("claims", "--write", str(tmp_path / "page.md"))
+    assert read == {"table": ["own", "committed"], "page": ["committed"]}
+
+
+def test_the_doctor_calls_a_package_missing_or_optional_and_names_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(name: str) -> str:
+        if name in ("timm", "pyarrow"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(doctor, "_device", lambda: doctor._row("device", "cpu", True, ""))
+    code = run(lambda: called("doctor", "--json"))
+    said = capsys.readouterr()
+    rows = {row["check"]: row for row in json.loads(said.out)}
+    lacking = {name: (row["state"], row["found"]) for name, row in rows.items() if row["found"] == "not installed"}
+    assert lacking == {"timm": ("optional", "not installed"), "pyarrow": ("missing", "not installed")}
+    assert rows["timm"]["remedy"] == "pip install 'sharpness-aware-unlearning[networks]' (vit-s, timm:NAME)"
+    assert rows["pyarrow"]["remedy"] == "pip install sharpness-aware-unlearning"
+    assert (rows["numpy"]["state"], rows["numpy"]["found"], rows["numpy"]["remedy"]) == ("ok", "1.2.3", "")
+    assert code == 3
+    assert "missing: pyarrow; see" in said.err
+
+
+class Executor:
+    """Stands for submitit: remembers what it is given, and numbers its arrays 10, 11, ..."""
+
+    made: ClassVar[list["Executor"]] = []
+
+    def __init__(self, folder: Path, cluster: str) -> None:
+        self.folder, self.settings, self.tasks = folder, {"cluster": cluster}, list[Any]()
+        self.made.append(self)
+
+    def update_parameters(self, **settings: Any) -> None:
+        self.settings |= settings
+
+    @contextmanager
+    def batch(self) -> Any:
+        yield
+
+    def submit(self, task: Any) -> Any:
+        self.tasks.append(task)
+        return SimpleNamespace(job_id=f"{9 + len(self.made)}_{len(self.tasks) - 1}")
+
+
+def test_waves_are_arrays_of_which_each_waits_for_the_end_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole: Any = ModuleType("submitit")
+    utils: Any = ModuleType("submitit.core.utils")
+    whole.AutoExecutor, utils.FailedJobError = Executor, OSError
+    for name, module in {"submitit": whole, "submitit.core": whole, "submitit.core.utils": utils}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(Executor, "made", [])
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    launch = Launch(executor="slurm", partition="p", gpus_per_task=2, time="2:30", max_parallel=1, slurm=("mem=4G",))
+    cluster.submit(launch, "digits", tmp_path, [Wave("choices", ("a",), 2), Wave("cells", ("b",), 3)])
+    first, second = Executor.made
+    assert [len(one.tasks) for one in (first, second)] == [2, 3]
+    assert {(task.words, task.seconds) for one in (first, second) for task in one.tasks} == {
+        (("a",), 130), (("b",), 130)
+    }  # fmt: skip
+    assert first.folder == tmp_path / "cluster"
+    assert first.settings == {
+        "cluster": "slurm", "name": "repro-digits", "timeout_min": 3, "slurm_signal_delay_s": cluster.WARNING,
+        "slurm_array_parallelism": 1, "slurm_partition": "p", "slurm_gpus_per_task": 2,
+        "slurm_additional_parameters": {"requeue": True, "mem": "4G"},
+    }  # fmt: skip
+    waits = {"requeue": True, "dependency": "afterany:10", "mem": "4G"}
+    assert second.settings == first.settings | {"slurm_additional_parameters": waits}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["submitted job 10, 2 tasks: choices", "submitted job 11, 3 tasks: cells"]
+    cluster.submit(Launch(executor="slurm", account="c"), "digits", tmp_path, [Wave("cells", ("b",), 5)])
+    settings = Executor.made[-1].settings
+    assert (settings["slurm_array_parallelism"], settings["slurm_account"]) == (5, "c")
+    assert math.isclose(settings["timeout_min"], 60)
+    assert "slurm_partition" not in settings
