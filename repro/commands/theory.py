@@ -11,6 +11,7 @@ import typer
 from repro.base.errors import ConfigError
 from repro.base.settings import choose
 from repro.commands.cluster import Launch, Wave, submit, with_launch
+from repro.commands.empirical import cores
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
@@ -261,7 +262,7 @@ def claims(
     ClaimConfig(seeds=seeds, first_seed=first_seed)  # refused here, not by a job that waited for its turn
     if _away(launch, "claims", store, ["claims", *chosen, f"--seeds={seeds}", f"--first-seed={first_seed}"], workers):
         return
-    workers = 1 if launch.executor == "debug" else workers
+    workers = 1 if launch.executor == "debug" else min(workers, cores())
     known = read_records(readers(Store(store)), KIND)
     records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
                          known=known, workers=workers)  # fmt: skip
@@ -306,7 +307,7 @@ def sweep(
     with_axes(name, chosen)
     if _away(launch, f"sweep-{name}", store, ["sweep", name, *words_of(config, skip=("sweep",))], workers):
         return
-    workers = 1 if launch.executor == "debug" else workers
+    workers = 1 if launch.executor == "debug" else min(workers, cores())
     record = run_sweep(name, chosen, Store(store), workers=workers)
     emit(_sweep_rows(record, everything=json), as_json=json)
     if not json:
