@@ -22,7 +22,7 @@ from repro.records.identity import plain
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.terminal.trackers import curves, tracker
-from repro.terminal.watching import Lines, Table, listeners
+from repro.terminal.watching import Lines, Table, facts, listeners
 
 Small = Callable[..., RunConfig]
 
@@ -168,6 +168,18 @@ def test_a_line_has_name_tow_seconds_done_and_end(
     assert said.startswith("neggrad sgd after sgd, random, seed 0: ToW ")
     assert f"ToW {record.result['tow']:.3f}, {record.provenance['seconds']:.1f} s; 3/10, the last about " in said
     assert said.count("\n") == 1
+
+
+def test_of_a_run_without_tug_of_war_its_end_is_told_instead(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "localtime", time.gmtime)
+    monkeypatch.setattr(time, "time", lambda: 3600.0)
+
+    def told(status: str, result: dict[str, float], seconds: float | None, left: float | None) -> tuple[str, ...]:
+        record = Record("x", "unlearn", status, plain(small()), result, {"seconds": seconds})
+        return facts(News(record, 1, 2, left))[1:]
+
+    assert told("diverged", {"tow": 0.5}, 2.25, 1800.0) == ("diverged", "2.2", "1/2", "01:30")
+    assert told("ok", {}, None, None) == ("-", "-", "1/2", "-")
 
 
 def test_what_went_wrong_stands_above_a_live_table_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

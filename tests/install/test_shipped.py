@@ -116,6 +116,20 @@ def test_the_doctor_sees_a_driver_too_old_for_torch(
     assert not old or f"driver {'.'.join(driver.split('.')[:2])} is older than" in found[0][1]
 
 
+def test_the_doctor_reads_versions_and_blames_no_driver_that_says_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for said, version in (("12.8", (12, 8)), ("13.0.1", (13, 0)), (None, None)):
+        monkeypatch.setattr("torch.version.cuda", said)
+        assert gpu.torch_cuda() == version
+    assert gpu.installed_driver(tmp_path) is None
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    assert gpu.installed_driver(tmp_path) == (0, 0)
+    assert gpu.driver_warning((0, 0), (13, 0)) is None
+    assert gpu.installed_driver(machine(tmp_path, "550.54.15")) == (550, 54)
+
+
 def test_the_doctor_sees_what_torch_compile_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

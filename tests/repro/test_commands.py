@@ -3,11 +3,12 @@
 import errno
 import importlib.metadata
 import json
-import math
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ import pytest
 
 from empirical.settings.run_config import RunConfig
 from empirical.studies.executors import GridReport
+from empirical.studies.status import Status, StatusRow
 from repro.base.ending import TIME, Stopped
 from repro.base.errors import DivergedError
 from repro.commands import cluster, doctor, studies, theory
@@ -176,6 +178,24 @@ def test_a_sweep_shows_its_axes_and_its_errors_and_to_a_program_every_column(sto
     assert [row["kappa_retain"] for row in theory._sweep_rows(record, everything=True)] == [5, 15]
 
 
+def test_the_theory_starts_no_more_processes_than_there_are_cores_and_takes_seeds_as_given(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster the number stands for a job, whose cores are not those of this machine."""
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(theory, "cores", lambda: 3)
+    monkeypatch.setattr(theory, "readers", lambda store: [])
+    monkeypatch.setattr(theory, "_sweep_rows", lambda *_, **__: [])
+    record = Record("ab" * 8, "theory_sweep", "ok", {}, {}, {})
+    monkeypatch.setattr("theory.claims.claim.run_claims", lambda store, **more: seen.append(more) or [])
+    monkeypatch.setattr("theory.claims.sweep.run_sweep", lambda *_, **more: seen.append(more) or record)
+    for line in (["claims", "lemma-3.1-activation", "--seeds", "5", "--first-seed", "7"], ["sweep", "phase"]):
+        for words in (["--workers", "2"], ["--workers", "100000"], ["--workers", "2", "--executor", "debug"]):
+            called("theory", *line, *words, "--store", str(store.root), "--json")
+    assert [one["workers"] for one in seen] == [2, 3, 1] * 2
+    assert {(*one["names"], one["seeds"], one["first_seed"]) for one in seen[:3]} == {("lemma-3.1-activation", 5, 7)}
+
+
 # networks
 
 
@@ -258,7 +278,87 @@ def test_the_largest_batch_of_a_model_is_that_of_its_most_demanding_cell(monkeyp
     assert set(asked) == {80e9}
 
 
+def test_what_is_asked_of_a_measurement_arrives(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The row names the numbers of what was added and of nothing else; of several runs JSON is a list."""
+    seen: list[Any] = []
+    records = [Record(name * 8, "unlearn", "ok", {}, {"tow": 0.5, "hessian_top": 2.0}, {}) for name in ("ab", "cd")]
+
+    def measure(*given: Any, **limits: Any) -> list[Record]:
+        seen.append((given[:2], limits))
+        return given[0]
+
+    monkeypatch.setattr("empirical.studies.measure.runs_of", lambda what, *_: records[: int(what)])
+    monkeypatch.setattr("empirical.studies.measure.measure_runs", measure)
+    line = ["empirical", "evaluate", "--metrics", "hessian,mia", "--device", "cpu", "--store", str(store.root)]
+    called(*line, "2", "--set", "landscape_points=25", "--retrain", "--workers", "1", "--json")
+    rows = [{"run": name * 8, "kind": "unlearn", "numbers": "hessian_top 2"} for name in ("ab", "cd")]
+    assert json.loads(capsys.readouterr().out) == rows
+    called(*line, "1", "--json")
+    assert json.loads(capsys.readouterr().out)["tow"] == 0.5
+    (first, limits), (_, plain) = seen
+    assert first == (records, ["hessian", "mia"])
+    assert limits == {"settings": ["landscape_points=25"], "retrain": True, "workers": 1}
+    assert (plain["settings"], plain["retrain"]) == ([], False)
+
+
+def test_a_watched_study_is_looked_at_until_nothing_of_it_is_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(*rows: StatusRow, left: float | None = None) -> Status:
+        return Status(list(rows), dict(Counter(row.state for row in rows)), [], left)
+
+    running = StatusRow("ab" * 8, "unlearn", "neggrad sgd", "running", "here 7")
+    failed, done = replace(running, state="failed", detail="no file"), replace(running, state="done", detail="")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for words, looks in (([], 1), (["--watch"], 3)):
+        left = iter([found(running, done, left=7.0), found(failed, running), found(failed, done), found(done)])
+        monkeypatch.setattr("empirical.studies.status.status_of", lambda *_, left=left: next(left))
+        called("empirical", "status", "digits", *words, "--store", str(store.root))
+        said = capsys.readouterr().out
+        assert said.count("digits: ") == looks
+    lines = said.splitlines()
+    assert lines[0].startswith("digits: 1 running, 1 done; the last about ")
+    assert [line.split()[0] for line in lines if "neggrad sgd" in line] == ["running", "failed", "running", "failed"]
+    assert lines[-1].endswith("no file")
+
+
+def test_a_plan_says_what_is_chosen_still_and_what_is_there() -> None:
+    row = SimpleNamespace(cell=RunConfig(lr=0.5, seed=3), kind="choice", run_id="ab", passes=2, open=False, done=True)
+    shown = studies._plan_row(row)
+    assert (shown["lr"], shown["state"], shown["seed"], shown["passes"]) == (0.5, "done", 3, 2)
+    row.open, row.done = True, False
+    assert (studies._plan_row(row)["lr"], studies._plan_row(row)["state"]) == ("to choose", "missing")
+
+
+def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    left = store.checkpoints(store.save_model({"a": 1}, b"w", {}).name)
+    left.write(b"of a finished stage")
+    for words, key in ((["--dry-run"], "left over"), ([], "removed")):
+        assert left.folder.exists()
+        called("tidy", *words, "--store", str(store.root), "--json")
+        assert json.loads(capsys.readouterr().out) == [{key: f"checkpoints/{left.folder.name}"}]
+    assert not left.folder.exists()
+
+
 # figures, the doctor, a cluster
+
+
+def test_figures_for_a_wall_have_a_folder_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("repro.commands.figures.readers", lambda store: ["own", "committed"])
+    monkeypatch.setattr("figures.drawing.files.draw", lambda *given, **more: seen.append((*given, more)) or [])
+    line = ["figures", "fig-tow", "--store", str(store.root), "--json"]
+    for words in ([], ["--style", "slides", "--study", "digits"], ["--style", "dark", "--out", "wall"]):
+        called(*line, *words)
+    assert {(*names, *sources) for names, sources, _, _ in seen} == {("fig-tow", "own", "committed")}
+    assert [folder for _, _, folder, _ in seen] == [
+        store.root / "figures", store.root / "figures-slides", Path("wall")
+    ]  # fmt: skip
+    assert [more for *_, more in seen] == [
+        {"study": None, "style": "paper"}, {"study": "digits", "style": "slides"}, {"study": None, "style": "dark"}
+    ]  # fmt: skip
 
 
 def test_the_page_rests_on_committed_records_and_the_table_on_ones_own_too(
@@ -300,7 +400,8 @@ class Executor:
     made: ClassVar[list["Executor"]] = []
 
     def __init__(self, folder: Path, cluster: str) -> None:
-        self.folder, self.settings, self.tasks = folder, {"cluster": cluster}, list[Any]()
+        self.folder, self.tasks = folder, list[Any]()
+        self.settings: dict[str, Any] = {"cluster": cluster}
         self.made.append(self)
 
     def update_parameters(self, **settings: Any) -> None:
@@ -345,5 +446,5 @@ def test_waves_are_arrays_of_which_each_waits_for_the_end_of_the_one_before(
     cluster.submit(Launch(executor="slurm", account="c"), "digits", tmp_path, [Wave("cells", ("b",), 5)])
     settings = Executor.made[-1].settings
     assert (settings["slurm_array_parallelism"], settings["slurm_account"]) == (5, "c")
-    assert math.isclose(settings["timeout_min"], 60)
+    assert settings["timeout_min"] == 60
     assert "slurm_partition" not in settings

@@ -76,6 +76,30 @@ def test_a_theory_cell_has_one_row_a_seed(committed: list[Record]) -> None:
     assert [row["retrained_test_error"] for row in rows] == record.result["retrained"]["test_error"]
 
 
+def test_a_row_of_theory_has_each_stage_under_its_own_name_and_where_it_diverged() -> None:
+    result = {"seeds": [4, 7], "diverged_at": [None, 3], "final": {"test_error": [0.1, 0.2]},
+              "pretrained": {"test_error": [0.3, 0.4]}, "retrained": {"test_error": [0.5, 0.6]}}  # fmt: skip
+    about = {"study": "mine", "finished": "2026-11-25", "device": "cpu", "seconds": 2.0}
+    record = Record("ab", "theory", "diverged", {"type": "TheoryConfig", "d": 300}, result, about)
+    same = {"run_id": "ab", "kind": "theory", "status": "diverged", "source": "runs", "d": 300}
+    same |= {"study": "mine", "finished": "2026-11-25", "device": "cpu"}
+    assert rows_of(record) == [
+        same | {"seed": 4, "diverged_at": None, "test_error": 0.1, "pretrained_test_error": 0.3,
+                "retrained_test_error": 0.5},
+        same | {"seed": 7, "diverged_at": 3, "test_error": 0.2, "pretrained_test_error": 0.4,
+                "retrained_test_error": 0.6},
+    ]  # fmt: skip
+
+
+def test_a_row_of_a_network_has_its_forget_set_and_its_settings_as_plain_columns() -> None:
+    config = {"type": "RunConfig", "lr": 0.5, "metrics": ["tow", "mia"], "of": {"type": "Sam", "rho": 0.1}}
+    record = Record("ab", "unlearn", "ok", config, {"tow": 0.5, "parents": {"forget_set": "f" * 16}}, {})
+    (row,) = rows_of(record)
+    wanted = {"forget_set": "f" * 16, "lr": 0.5, "metrics": "tow, mia", "of_rho": 0.1, "tow": 0.5}
+    assert {name: row.get(name) for name in wanted} == wanted
+    assert not {"type", "of_type", "parents"} & {*row}
+
+
 def test_a_sweep_has_one_row_a_cell(committed: list[Record]) -> None:
     record = next(r for r in study_records(committed, "sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
     assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
