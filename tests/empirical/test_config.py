@@ -38,6 +38,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"switches": "mask_polarty=low"}, r"unknown setting 'mask_polarty'.*did you mean 'mask_polarity'"),
     ({"switches": "mask_polarity=lower"}, r"mask_polarity = 'lower'"),
     ({"switches": "mask_polarity"}, r"must be name=value"),
+    ({"switches": "tow=signed, tow=absolute"}, r"switches = 'tow=absolute': .*; tow = 'signed' stands already"),
+    ({"dataset_options": "draw-x=1, draw_x=1"}, r"dataset_options = 'draw_x=1': must be the only one"),
     ({"dataset": "signal-noise"}, r"augment = 'shift': must be none on signal-noise"),
     ({"corruption": "snow-6"}, r"severity 1-5"),
     ({"corruption": "snow"}, r"severity 1-5"),
