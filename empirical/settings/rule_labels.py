@@ -1,5 +1,6 @@
 """The short texts of a config: rule labels such as `sam-0.1`, and option lists such as `beta=0.5, temperature=4`."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from repro.base.settings import named_once, nearest, reject
 
 DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
 DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}
+NUMBER = re.compile(r"[0-9.eE+-]+")  # Python reads 0_1 as 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, i
 
 def _radius(label: str, text: str, field: str) -> float:
     try:
-        rho = float(text)
+        rho = float(text) if NUMBER.fullmatch(text) else -1.0
     except ValueError:
         rho = -1.0
     if not 0.0 <= rho < float("inf"):

@@ -22,6 +22,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rule": "sma-0.1"}, r"rule = 'sma-0.1'.*did you mean"),
     ({"rule": "sam--1"}, r"rule = 'sam--1': must be a rule name and a radius >= 0"),
     ({"rule": "sam-big"}, r"radius"),
+    ({"rule": "sam-0_1"}, r"rule = 'sam-0_1': must be a rule name and a radius >= 0"),
+    ({"rule": "sam- 1"}, r"rule = 'sam- 1': must be a rule name and a radius >= 0"),
     ({"rule": "minmax-minmax"}, r"nested at most once"),
     ({"pretrain": "minmax"}, r"pretrain = 'minmax': must be a rule of one loss"),
     ({"pretrain": "retain-sam-0.1"}, r"pretrain = 'retain-sam-0.1': must be a rule of one loss"),
