@@ -15,7 +15,7 @@ from empirical.data.source import data_root
 from empirical.data.stream import scaled
 from empirical.settings.run_config import Runtime
 from repro.base.errors import MissingDataError
-from repro.base.settings import build, check, reject, setting
+from repro.base.settings import build, check, refuse_cost, reject, setting
 
 TEST_SIDES = ("test", "validation", "valid", "val")
 
@@ -29,6 +29,7 @@ class HubOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB an image")
 
 
 def hub_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:

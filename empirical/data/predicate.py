@@ -27,7 +27,7 @@ def rows_where(path: Path, where: str) -> np.ndarray:
     Args:
         path: a CSV or Parquet file with one row a training image, in the order of the data set.
         where: terms `COLUMN SIGN VALUE` joined by `and`; signs are ==, !=, <, <=, >, >=, in; values are written as in
-            TOML, a bare word is text.
+            TOML, a bare word is text. A missing value differs from any other and meets no other sign.
 
     Raises:
         MissingDataError: when the file is not there.
@@ -41,6 +41,7 @@ def rows_where(path: Path, where: str) -> np.ndarray:
     except (ValueError, OSError) as error:  # pandas' and Arrow's own, and text that is no UTF-8
         kind = "Parquet" if path.suffix == ".parquet" else "CSV"
         raise ConfigError(f"table {path.name}: cannot be read as {kind}: {str(error).splitlines()[0]}") from error
+    table.columns = table.columns.map(str)  # those of a Parquet file may be numbers
     met = np.ones(len(table), bool)
     for term in re.split(rf"\s+and\s+(?={START})", where):
         met &= _meets(table, term)
@@ -55,11 +56,12 @@ def _meets(table: pd.DataFrame, term: str) -> np.ndarray:
     if match is None:
         raise ConfigError(f"where = {term!r}: must be COLUMN SIGN VALUE, such as age >= 60, joined by `and`")
     column, sign, text = match.group("column", "sign", "value")
-    choose("where", column, map(str, table.columns))
+    choose("where", column, table.columns)
     value = parse_value(text)
     if (sign == "in") != isinstance(value, list):
         raise ConfigError(f"where = {term!r}: `in` takes a list such as [1, 2], every other sign a single value")
     try:
-        return np.asarray(COMPARE[sign](table[column], value), bool)
-    except TypeError:
+        found = COMPARE[sign](table[column], value)
+    except (TypeError, OverflowError):
         raise ConfigError(f"where = {term!r}: column {column} holds {table[column].dtype}, not such a value") from None
+    return found.fillna(sign == "!=").to_numpy(bool)  # of a missing value, whose comparison may be missing too

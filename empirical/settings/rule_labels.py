@@ -1,5 +1,6 @@
 """The short texts of a config: rule labels such as `sam-0.1`, and option lists such as `beta=0.5, temperature=4`."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +9,11 @@ from typing import Any
 from empirical.registry import names
 from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
-from repro.base.settings import nearest, reject
+from repro.base.settings import named_once, nearest, reject
 
 DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
 DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}
+NUMBER = re.compile(r"[0-9.eE+-]+")  # Python reads 0_1 as 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, i
 
 def _radius(label: str, text: str, field: str) -> float:
     try:
-        rho = float(text)
+        rho = float(text) if NUMBER.fullmatch(text) else -1.0
     except ValueError:
         rho = -1.0
     if not 0.0 <= rho < float("inf"):
@@ -87,15 +89,15 @@ def parse_options(text: str, field: str) -> dict[str, Any]:
     """Read `a=1, b="text"` into a mapping; values are written as in TOML, bare words are text.
 
     Raises:
-        ConfigError: naming the field and the piece that is not `name=value`.
+        ConfigError: naming the field and the piece that is not `name=value`, or that names an option once more.
     """
-    options: dict[str, Any] = {}
+    options: list[tuple[str, Any]] = []
     for piece in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (part.strip() for part in piece.partition("="))
         if not equals or not name or not value:
             raise ConfigError(f"{field} = {text!r}: {piece!r} must be name=value")
-        options[name.replace("-", "_")] = parse_value(value)
-    return options
+        options.append((name.replace("-", "_"), parse_value(value)))
+    return named_once(field, options)
 
 
 def parse_value(text: str) -> Any:

@@ -82,8 +82,12 @@ class Runtime:
     allow_download: bool = setting(False, "let torchvision download a missing data set")
     engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
     require_gpu: bool = setting(False, "refuse the CPU where there is no GPU, and eager steps where graphs cannot run")
-    threads: int = setting(1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0)
-    readers: int = setting(0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0)
+    threads: int = setting(
+        1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0, high=4096
+    )
+    readers: int = setting(
+        0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0, high=1024
+    )
     keep_models: bool = setting(True, "also store the weights of unlearned models")
     checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
     checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)

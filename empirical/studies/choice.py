@@ -77,7 +77,7 @@ class Choice:
     seed: int = setting(9, "training seed of the runs that choose, not one of the study's", low=0)
     more_seeds: tuple[int, ...] = setting((), "further ones: a value counts by its mean ToW over all", low=0)
     factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
-    furthest: int = setting(4, "values that may be added past each end", low=0)
+    furthest: int = setting(4, "values that may be added past each end", low=0, high=1000)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
     floor_seed: int = setting(0, "seed of the second retrained model; 0 is the one after `seed`", low=0)
     at: Mapping[str, Any] = field(default_factory=dict, metadata={"help": "settings that all cases are chosen at"})
@@ -96,6 +96,11 @@ class Choice:
             raise reject("more_seeds", list(self.more_seeds), f"seeds that differ from each other and from {self.seed}")
         if self.floor_seed in self.seeds and self.floor_seed:
             raise reject("floor_seed", self.floor_seed, "none of the seeds that choose: a floor has two of them")
+        try:
+            _ = self.grid
+        except OverflowError:
+            remedy = "or make factor, or the ratio of the values at an end, smaller"
+            raise reject("furthest", self.furthest, "such that all values of the grid are finite", remedy) from None
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

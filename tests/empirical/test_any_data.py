@@ -127,6 +127,8 @@ def test_a_hub_set_says_what_is_missing_and_never_fetches_unasked(tmp_path: Path
     write_parquet(tmp_path / "p" / "test-2.parquet", [1])
     with pytest.raises(ConfigError, match="2 different sizes"):
         load_dataset(RunConfig(dataset="hub:p"), runtime)
+    with pytest.raises(ConfigError, match=r"size = 100000: would take about 30 GB an image"):
+        load_dataset(RunConfig(dataset="hub:p", dataset_options="size=100000"), runtime)
 
 
 def test_a_timm_model_is_unlearned_end_to_end(tmp_path: Path, store: Store) -> None:
@@ -179,9 +181,32 @@ def test_rows_that_meet_a_condition(tmp_path: Path, where: str, rows: list[int])
 
 
 @pytest.mark.parametrize(
+    ("where", "rows"), [("age >= 20", [2]), ("age != 10", [1, 2]), ("age in [20, 30]", [2]), ("age == 10", [0])]
+)
+def test_a_missing_value_is_unlike_any_other_whatever_kind_of_table_holds_it(
+    tmp_path: Path, where: str, rows: list[int]
+) -> None:
+    """Of whole numbers with a gap pandas makes real ones where it reads text, and keeps its own kind in Parquet."""
+    table = pd.DataFrame({"age": pd.array([10, None, 20], dtype="Int64"), "fit": pd.array([True, None, False])})
+    table.to_csv(tmp_path / "people.csv", index=False)
+    table.to_parquet(tmp_path / "people.parquet")
+    for name in ("people.csv", "people.parquet"):
+        assert rows_where(tmp_path / name, where).tolist() == rows
+    assert rows_where(tmp_path / "people.parquet", "fit == true").tolist() == [0]
+
+
+def test_columns_that_are_numbered_have_their_numbers_for_names(tmp_path: Path) -> None:
+    pd.DataFrame({0: [1, 2], 7: [5, 9]}).to_parquet(tmp_path / "plain.parquet")
+    assert rows_where(tmp_path / "plain.parquet", "7 >= 9").tolist() == [1]
+    with pytest.raises(ConfigError, match="where = '8': must be one of 0, 7"):
+        rows_where(tmp_path / "plain.parquet", "8 >= 9")
+
+
+@pytest.mark.parametrize(
     ("where", "said"),
     [
         ("ages > 3", "did you mean 'age'"),
+        (f"weight > 1{'0' * 400}", "column weight holds float64, not such a value"),
         ("age", "COLUMN SIGN VALUE"),
         ("age > 99", "none of 4 does"),
         ("age > old", "column age holds int64"),
@@ -190,7 +215,7 @@ def test_rows_that_meet_a_condition(tmp_path: Path, where: str, rows: list[int])
     ],
 )
 def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, where: str, said: str) -> None:
-    TABLE.to_csv(tmp_path / "people.csv", index=False)
+    TABLE.assign(weight=60.5).to_csv(tmp_path / "people.csv", index=False)
     with pytest.raises(ConfigError, match=said):
         rows_where(tmp_path / "people.csv", where)
 

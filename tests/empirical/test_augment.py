@@ -58,6 +58,7 @@ def test_every_image_is_cut_and_mirrored_by_its_own_draws(dtype: torch.dtype) ->
 def test_the_draws_alone_decide_and_no_augmentation_is_none() -> None:
     plan = PLANS["crop-flip"]
     assert (plan.padding, plan.flip) == (4, True)
+    assert (PLANS["shift"], PLANS["flip"]) == (Augment(padding=1), Augment(flip=True))
     assert torch.equal(plan(IMAGES, DRAWS), plan(IMAGES, DRAWS))
     assert not torch.equal(plan(IMAGES, DRAWS), plan(IMAGES, DRAWS.flip(0)))
     assert PLANS["none"](IMAGES, DRAWS) is IMAGES

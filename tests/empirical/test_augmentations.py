@@ -1,5 +1,7 @@
 """RandAugment operation by operation against torchvision, and corruptions by their statistics."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,22 @@ def test_shear_moves_rows_about_the_centre_and_mirrors_with_its_sign() -> None:
     right, left = (OPERATIONS["ShearX"](column, torch.tensor([s])) for s in (1.0, -1.0))
     assert torch.equal(right[0, 0].flip(0), left[0, 0])
     assert not torch.equal(right, left)
+
+
+@pytest.mark.parametrize("strength", [1.0, -0.5])
+@pytest.mark.parametrize("name", ["ShearX", "ShearY"])
+def test_a_shear_moves_each_line_by_three_tenths_of_a_pixel_for_every_line_off_the_centre(
+    name: str, strength: float
+) -> None:
+    """Pixel by pixel: what comes to (row, column) stood `0.3 s` times its distance from the centre further along."""
+    images = IMAGES.float() + 1
+    expected = torch.zeros_like(images)
+    for row, column in itertools.product(range(16), range(16)):
+        lines = 0.3 * strength * ((row if name == "ShearX" else column) - 7.5)
+        y, x = (row, round(column + lines)) if name == "ShearX" else (round(row + lines), column)
+        if 0 <= x < 16 and 0 <= y < 16:
+            expected[:, :, row, column] = images[:, :, y, x]
+    assert torch.equal(OPERATIONS[name](images, torch.full((4,), strength)), expected)
 
 
 def test_each_image_takes_its_own_operation_from_its_draws() -> None:

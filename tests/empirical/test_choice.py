@@ -67,6 +67,19 @@ def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
     assert search(Choice(values=(1, 2, 4), furthest=0), peak(0.1)) == "1 2 4 -> 1 edge"
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"factor": 1e300}, r"furthest = 4: must be such that all values of the grid are finite; or make factor"),
+        ({"values": (1e-300, 1.0)}, r"furthest = 4: must be such that all values"),
+        ({"values": (1, 2), "furthest": 10**9}, r"furthest = 1000000000: must be in \[0, 1000\]"),
+    ],
+)
+def test_a_grid_that_grows_beyond_all_numbers_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Choice(**settings)
+
+
 def test_finer_adds_one_value_halfway_on_each_side_of_the_winner_and_stops() -> None:
     fine = Choice(values=(1, 4, 16), finer=True)
     assert search(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"

@@ -17,6 +17,7 @@ from empirical.data.images import ImageSet, load_dataset, stratified_subset
 from empirical.data.stream import StreamedImages
 from empirical.models.network import Network
 from empirical.runs.run import run
+from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.store import Store
@@ -123,9 +124,43 @@ def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) ->
     assert first.train_images.shape == (20, 3, 32, 32)
     expected = np.asarray(Image.open(io.BytesIO(jpeg(4)))).transpose(2, 0, 1)
     assert np.array_equal(first.train_images[4].numpy(), expected)
+    assert first.mean == (0.4914, 0.4822, 0.4465)  # as published, whatever the pixels
+    assert first.std == (0.2470, 0.2435, 0.2616)
     assert len(list((root / "cache").glob("*.sealed"))) == 2
     assert torch.equal(load(root).train_images, first.train_images)
     assert load(root, n_train=10).train_images.shape[0] == 10
+
+
+@pytest.mark.parametrize("archive", ["CIFAR10", "CIFAR100"])
+def test_torchvisions_archive_is_read_where_there_are_no_parquet_files(
+    archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels are rows of columns of colours, its labels a list; nothing is fetched unasked."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+    class Archive:
+        def __init__(self, root: str, *, train: bool, download: bool) -> None:
+            assert (root, download) == (str(tmp_path), False)
+            self.data, self.targets = (pixels[:4], [3, 1, 4, 1]) if train else (pixels[4:], [5, 9])
+
+    monkeypatch.setattr(f"torchvision.datasets.{archive}", Archive)
+    images = load(tmp_path, archive.lower())
+    for found, given in ((images.train_images, pixels[:4]), (images.test_images, pixels[4:])):
+        assert np.array_equal(found.numpy(), np.moveaxis(given, 3, 1))
+    assert (images.train_labels.tolist(), images.test_labels.tolist()) == ([3, 1, 4, 1], [5, 9])
+    assert images.classes == int(archive.removeprefix("CIFAR"))
+
+
+def test_folders_of_one_process_are_told_apart_by_their_options(tmp_path: Path, store: Store) -> None:
+    folder(tmp_path)
+    (tmp_path / "pets").rename(tmp_path / "others")
+    folder(tmp_path)
+    (tmp_path / "pets" / "train" / "cat" / "0.png").write_bytes(jpeg(77, 24))
+    workspace = Workspace(store, Runtime(device="cpu", data_root=str(tmp_path)))
+    configs = [RunConfig(dataset="folder", dataset_options=f"folder={name}, size=16") for name in ("pets", "others")]
+    assert len({workspace.identified(config).data for config in configs} - {""}) == 2
+    shown = [workspace.dataset(config).train_images[0] for config in configs]
+    assert not torch.equal(shown[0], shown[1])
 
 
 def test_shards_of_a_hub_are_joined_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from empirical.data.memory import memory_set
-from empirical.exchange.model_card import loading_lines
+from empirical.exchange.model_card import loading_lines, model_card
 from empirical.exchange.models import export_models, import_model, read_tensors
 from empirical.models.network import predict
 from empirical.runs.evaluations import make_evaluation
@@ -23,6 +23,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.studies.finished import with_data
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
+from repro.records.identity import plain
+from repro.records.record import Record
 
 Small = Callable[..., RunConfig]
 
@@ -56,9 +58,14 @@ def test_a_foreign_checkpoint_is_where_the_unlearning_starts(
 def test_an_original_with_a_retrained_model_has_every_metric(
     small: Small, workspace: Workspace, tmp_path: Path
 ) -> None:
-    save_file(checkpoint(small(), workspace), tmp_path / "theirs.safetensors")
-    import_model(tmp_path / "theirs.safetensors", small(), workspace, name="theirs")
-    record = run(small(original="theirs"), workspace.store, workspace=workspace)
+    config = small(pretrain_epochs=8)
+    known = Experiment(workspace.identified(config), workspace).original.network.model.state_dict()
+    save_file({name: value.contiguous() for name, value in known.items()}, tmp_path / "theirs.safetensors")
+    folder = import_model(tmp_path / "theirs.safetensors", config, workspace, name="theirs")
+    record = run(replace(config, original="theirs"), workspace.store, workspace=workspace)
+    facts = json.loads((folder / "provenance.json").read_text())
+    assert facts["test_accuracy"] == pytest.approx(record.result["original_test_accuracy"])
+    assert facts["test_accuracy"] > 0.6
     assert "tow" in record.result
     assert "absent_metrics" not in record.result
 
@@ -135,6 +142,22 @@ def test_the_lines_of_a_card_normalize_as_the_network_does(settings: dict[str, A
     pictures = torch.rand(2, 1, 4, 4)
     torch.testing.assert_close(scope["logits"](pictures), predict(network, pictures)[0])
     assert network.repeats == 1 + twice
+
+
+def test_a_card_says_what_each_model_scores_how_it_was_made_and_which_file_it_is_in(shared: Workspace) -> None:
+    config = RunConfig(seed=3, forget_seed=4, lr=0.125)
+    roles = ("original", "retrained", "unlearned")
+    numbers = {f"{'' if role == 'unlearned' else role + '_'}{name}_accuracy": (9 * place + 3 * at + 1) / 100
+               for place, role in enumerate(roles) for at, name in enumerate(("retain", "forget", "test"))}  # fmt: skip
+    record = Record("0" * 16, "unlearn", "ok", plain(config), {**numbers, "tow": 0.75}, {})
+    hashes = {role: f"hash of {role}" for role in roles}
+    card = model_card(record, config, shared.dataset(config), hashes=hashes, portable=True).splitlines()
+    table = ["| original | 0.0100 | 0.0400 | 0.0700 |", "| retrained | 0.1000 | 0.1300 | 0.1600 |",
+             "| unlearned | 0.1900 | 0.2200 | 0.2500 |"]  # fmt: skip
+    assert [line for line in card if line.startswith(("| original |", "| retrained |", "| unlearned |"))] == table
+    assert 'network.load_state_dict(load_file("unlearned.safetensors"))' in card
+    assert {"Seeds: seed 3, unlearn_seed 0, forget_seed 4.", "| lr | 0.125 |"} <= set(card)
+    assert {f"- `{role}.safetensors` sha256 hash of {role}" for role in roles} <= set(card)
 
 
 @pytest.mark.slow

@@ -162,6 +162,12 @@ def test_d7_tow_reference(small: Small, shared: Workspace) -> None:
     )
     assert published_reference(RunConfig(dataset="cifar100", model="vit-s", difficulty="low"))["test"] == 0.6111  # type: ignore[index]
     assert published_reference(RunConfig(dataset="cifar100")) is None
+    shown = {"tiny-imagenet": (0.99985, 0.59383, 0.6169), "cifar10": (0.99943, 0.92567, 0.9249)}
+    for dataset, numbers in shown.items():
+        assert list((published_reference(RunConfig(dataset=dataset)) or {}).values()) == pytest.approx(numbers)
+    assert published_reference(RunConfig(dataset="tiny-imagenet", difficulty="class")) is None
+    levels = [published_reference(RunConfig(dataset="imagenet", difficulty=level)) for level in ("high", "mid", "low")]
+    assert [one and one["forget"] for one in levels] == pytest.approx([0.13828, 0.5227, 0.99858])
 
 
 def test_d8_forget_split() -> None:
@@ -227,9 +233,9 @@ def test_d16_double_normalize(small: Small, shared: Workspace) -> None:
     images = shared.dataset(small())
     repeats = [
         build_network(replace(small(switches=s), dataset=d), images, seed=0, device=torch.device("cpu")).repeats
-        for s in ("", "double_normalize=true") for d in ("tinyimagenet100", "cifar10")
+        for s in ("", "double_normalize=true") for d in ("tinyimagenet100", "tiny-imagenet", "imagenet", "cifar10")
     ]  # fmt: skip
-    assert repeats == [1, 1, 2, 1]
+    assert repeats == [1, 1, 1, 1, 2, 2, 2, 1]
 
 
 def test_d17_validation_images(shared: Workspace) -> None:
@@ -297,6 +303,7 @@ def test_d19_relabel_all() -> None:
     assert build_method(config).relabel  # type: ignore[attr-defined]
     released = replace(config, switches="relabel_all=false")
     assert not build_method(released).relabel  # type: ignore[attr-defined]
+    assert not build_method(replace(released, dataset="tinyimagenet100")).relabel  # type: ignore[attr-defined]
     assert build_method(replace(released, dataset="cifar10")).relabel  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,16 @@ from typer.testing import CliRunner
 
 from empirical import registry
 from empirical.data.forget import choose_forget
-from empirical.data.memorization import agreement, describe, draw_subsets, estimate, filled, reliability, tied_share
+from empirical.data.memorization import (
+    agreement,
+    describe,
+    draw_subsets,
+    estimate,
+    filled,
+    rank_agreement,
+    reliability,
+    tied_share,
+)
 from empirical.data.source import data_digest
 from empirical.registry import ForgetSet
 from empirical.runs.imports import import_index, import_scores, memorization_scores
@@ -43,6 +52,34 @@ def test_levels_take_the_lowest_the_middle_and_the_highest_scores() -> None:
     assert sets == {"low": [0, 1, 2, 3, 4], "mid": [48, 49, 50, 51, 52], "high": [96, 97, 98, 99, 100]}
 
 
+def test_where_few_images_are_memorized_the_middle_is_none_of_the_lowest_or_highest() -> None:
+    """All but four score nearly 0: the nearest to 0.5 would be the highest ones again."""
+    labels, scores = np.zeros(20, int), np.append(np.arange(16) / 1000, [0.1, 0.2, 0.3, 0.4])
+    mid = RunConfig(difficulty="mid", forget_fraction=0.2)
+    assert choose_forget(mid, labels, memorization=lambda: scores).forget.tolist() == [12, 13, 14, 15]
+    most = replace(mid, forget_fraction=0.4)  # three such sets have no room: then nearness alone decides
+    assert choose_forget(most, labels, memorization=lambda: scores).forget.tolist() == list(range(12, 20))
+
+
+def test_a_part_of_a_class_is_never_all_of_it() -> None:
+    split = choose_forget(RunConfig(difficulty="class-part", forget_class=2, forget_fraction=0.5), LABELS)
+    assert len(split.forget) == 19
+    assert set(LABELS[split.forget]) == {2}
+
+
+def test_the_released_split_holds_out_a_tenth_of_each_class_drawn_by_its_seed_1() -> None:
+    """Its forget set is a share of the rows that are trained on, drawn from those of the run's own split."""
+    released = choose_forget(RunConfig(seed=2, forget_fraction=0.2, switches="forget_split=reseeded"), LABELS)
+    held = {}
+    for seed in (1, 2):
+        generator = np.random.RandomState(seed)
+        classes = [generator.choice(np.arange(20 * c, 20 * c + 20), 2, replace=False) for c in range(5)]
+        held[seed] = np.sort(np.concatenate(classes)).tolist()
+    assert released.validation.tolist() == held[1]
+    assert sorted({*range(100)} - {*released.forget, *released.retain}) == held[2]
+    assert len(released.forget) == 18
+
+
 def test_memorization_is_the_difference_of_two_shares() -> None:
     inside = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
     correct = np.array([[1, 1], [1, 1], [0, 1], [0, 0]], bool)
@@ -59,6 +96,12 @@ def test_an_image_that_is_never_outside_has_no_score() -> None:
 def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> None:
     assert agreement(np.array([1.0, 2.0, 3.0, np.nan]), np.array([10.0, 20.0, 25.0, 0.0])) == pytest.approx(1.0)
     assert agreement(np.ones(3), np.arange(3.0)) is None
+    inside, correct = np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]], bool), np.zeros((4, 3), bool)
+    correct[0], correct[1] = (
+        [True, False, True],
+        [False, True, False],
+    )  # even models say one thing, odd ones the reverse
+    assert rank_agreement(inside, correct) == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.999])

@@ -77,6 +77,14 @@ def test_lists_are_multiplied_and_blocks_are_added(recipe: Recipe) -> None:
     ]  # fmt: skip
 
 
+def test_the_seed_of_a_cell_stands_where_its_data_ask_for_it(recipe: Recipe) -> None:
+    drawn = {"dataset_options": "draw={seed}, n=48", "seed": [0, 3], "rule": "sgd"}
+    cells = replace(recipe, blocks=(drawn, {**drawn, "dataset_options": "n=48", "rule": "sam-0.1"})).cells()
+    assert {(cell.rule, cell.seed): cell.dataset_options for cell in cells} == {
+        ("sgd", 0): "draw=0, n=48", ("sgd", 3): "draw=3, n=48", ("sam-0.1", 0): "n=48", ("sam-0.1", 3): "n=48"
+    }  # fmt: skip
+
+
 def test_a_dry_run_computes_nothing(recipe: Recipe, store: Store) -> None:
     rows = planned(recipe, store).rows
     assert not any(row.done for row in rows)

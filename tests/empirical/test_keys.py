@@ -109,9 +109,11 @@ def test_the_numbers_of_a_subset_of_the_test_images_are_other_numbers_of_the_sam
     {"weight_decay": 0.1}, {"pretrain_schedule": "constant"}, {"augment": "none"}, {"corruption": "snow-3"},
     {"precision": "fp64"}, {"n_train": 500}, {"dataset": "cifar10"}, {"switches": "randaugment=true"},
     {"switches": "double_normalize=true"}, {"switches": "forget_split=reseeded"},
+    {"corruption": "glass_blur-3", "switches": "glass_blur=copy"},
 ], ids=str)  # fmt: skip
 def test_whatever_reaches_the_weights_of_the_original_identifies_it(change: dict[str, Any]) -> None:
-    assert pretrain_key(RunConfig(**change)).id != pretrain_key(RunConfig()).id
+    same = RunConfig(**{name: value for name, value in change.items() if len(change) > 1 and name != "switches"})
+    assert pretrain_key(RunConfig(**change)).id != pretrain_key(same).id
 
 
 @pytest.mark.parametrize("change", [
@@ -127,6 +129,7 @@ UNLEARNING = [
     {"switches": "mask_polarity=low"}, {"switches": "forget_cycle=cached"}, {"schedule": "cosine"},
     {"switches": "forget_statistics=keep"}, {"mask_fraction": 0.1}, {"optimizer": "adamw"}, {"momentum": 0.1},
     {"forget_batch_size": 4}, {"method": "random_label"}, {"forget_fraction": 0.1}, {"forget_seed": 2},
+    {"pretrain": "sam-0.1"}, {"pretrain_epochs": 1}, {"weight_decay": 0.1}, {"warmup_epochs": 1},
 ]  # fmt: skip
 
 
@@ -152,7 +155,10 @@ def test_a_switch_that_only_measures_keeps_the_models(
 
 def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
     configs = [RunConfig(), RunConfig(difficulty="high"), RunConfig(forget_fraction=0.2), RunConfig(forget_seed=4)]
-    assert len({retrain_key(config, forget_choice(config)).id for config in configs}) == 4
+    configs += [RunConfig(difficulty="class"), RunConfig(difficulty="class", forget_class=1)]
+    configs += [RunConfig(difficulty="index", forget_index=name) for name in ("one", "other")]
+    configs += [RunConfig(difficulty="high", **change) for change in ({"subsets": 8}, {"scores": "theirs"})]
+    assert len({retrain_key(config, forget_choice(config)).id for config in configs}) == len(configs)
     same = RunConfig(method="scrub", rule="sam-0.1", lr=0.3)
     assert retrain_key(same, forget_choice(same)).id == retrain_key(configs[0], forget_choice(configs[0])).id
 

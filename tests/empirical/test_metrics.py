@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment, linprog
+from scipy.optimize import linear_sum_assignment, linprog, minimize
 from scipy.sparse import eye, kron, vstack
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -23,8 +23,10 @@ from empirical.metrics.attacks import (
     auc_interval,
     curve,
     entropy,
+    forgotten_share,
     hits_at,
     losses,
+    membership_scores,
     modified_entropy,
     released_modified_entropy,
     svc_attack,
@@ -108,6 +110,11 @@ def test_entropies_equal_their_sums_written_out() -> None:
     second = -(1 - 0.3) * np.log(0.3) - 0.1 * np.log(0.9) - 0.6 * np.log(0.4)
     assert modified_entropy(P, LABELS)[1] == pytest.approx(second)
     assert losses(np.log(P), LABELS) == pytest.approx([-np.log(0.7), -np.log(0.3)])
+    scores = membership_scores(Outputs(np.log(P), P), LABELS)
+    found = {name: values.tolist() for name, values in scores.items()}
+    assert found["loss"] == pytest.approx([np.log(0.7), np.log(0.3)])
+    assert found["confidence"] == pytest.approx([0.7, 0.3])
+    assert (found["entropy"][0], found["m_entropy"][1]) == (pytest.approx(-first), pytest.approx(-second))
 
 
 def test_released_modified_entropy_by_hand() -> None:
@@ -157,6 +164,9 @@ def test_a_perfect_and_a_blind_attack() -> None:
     blind = threshold_numbers(np.zeros(10), np.zeros(10))
     assert blind["auc"] == blind["balanced_accuracy"] == 0.5
     assert blind["tpr_at_1_percent"] == 0
+    # Of a thousand others one stands above every member, and five above all but 300.
+    rare = threshold_numbers(np.repeat([3.5, 2.5, 0.5], [300, 500, 200]), np.repeat([4.0, 3.0, 2.0], [1, 4, 995]))
+    assert (rare["tpr_at_01_percent"], rare["tpr_at_1_percent"]) == (0.3, 0.8)
 
 
 def test_variance_ratio_by_hand() -> None:
@@ -204,6 +214,21 @@ def test_classes_need_two_images_in_both_sets() -> None:
     assert [len(r) for r, _ in class_pairs(pair, labels)] == [2]
 
 
+@pytest.mark.parametrize("switches", ["", "entanglement_scale=released"])
+def test_scores_by_class_are_those_of_the_classes_one_by_one(switches: str, evaluation: Evaluation) -> None:
+    """Class 1 has one forget image, which counts in the released E_Var alone and in E_Wp never."""
+    split, labels = evaluation.split, evaluation.images.train_labels.numpy()
+    forget = np.concatenate([split.forget[labels[split.forget] == 0], split.forget[labels[split.forget] == 1][:1]])
+    config = replace(evaluation.config, switches=switches)
+    found = entangle(replace(evaluation, config=config, split=replace(split, forget=forget)), "original")
+    features = evaluation.outputs["original"].train.features.astype(float)
+    sides = [unit_rows(features[rows[labels[rows] == 0]]) for rows in (split.retain, forget)]
+    cost = np.linalg.norm(sides[0][:, None] - sides[1], axis=2)
+    assert found["wp_class"] == pytest.approx(1 - transport_by_program(cost / (cost.max() if switches else 2)))
+    assert found["var_class_scaled"] == pytest.approx(min(1, found["var_class_raw"] / 1300))
+    assert found["var_scaled"] == pytest.approx(min(1, found["var_raw"] / 1300)) != found["var_class_scaled"]
+
+
 def test_classes_count_by_their_images_of_both_sets() -> None:
     pairs = [(np.zeros((6, 2)), np.zeros((2, 2))), (np.ones((3, 2)), np.ones((9, 2)))]
     assert weighted(lambda retain, forget: float(retain[0, 0]), pairs) == pytest.approx(12 / 20)
@@ -229,6 +254,7 @@ def test_flatness_of_a_known_grid() -> None:
     numbers = flatness(grid)
     assert numbers["variability"] == pytest.approx(np.sqrt(2))
     assert numbers["basin_ratio"] == pytest.approx(6 / 9)
+    assert numbers["slope"] == pytest.approx((3 + 1.5 + 0) / 3)
     assert numbers["rise"] == pytest.approx(1)
 
 
@@ -393,6 +419,28 @@ def forgetful(evaluation: Evaluation, *, forget_like_test: bool) -> Evaluation:
     return with_logits(evaluation, "unlearned", logits, certain(test) / 20)
 
 
+def test_the_svc_attack_is_a_machine_of_cost_3_whose_kernel_is_as_wide_as_the_scores_are_many() -> None:
+    """Its share is that of the dual problem solved anew: sum a - a K a / 2 with 0 <= a <= 3 and sum a y = 0."""
+    generator = np.random.default_rng(22)
+    members, others, target = (generator.normal(place, 1, (size, 2)) for place, size in ((0.8, 9), (0, 9), (0.3, 40)))
+    points, y = np.concatenate([members, others]), np.repeat([1.0, -1.0], 9)
+
+    def kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return np.exp(-((left[:, None] - right) ** 2).sum(2) / 2)
+
+    gram = y[:, None] * y * kernel(points, points)
+    balance = {"type": "eq", "fun": lambda a: a @ y, "jac": lambda a: y}
+    found = minimize(
+        lambda a: a @ gram @ a / 2 - a.sum(), np.ones(18), jac=lambda a: gram @ a - 1, bounds=[(0, 3)] * 18,
+        constraints=balance, method="SLSQP", options={"ftol": 1e-12, "maxiter": 500},
+    )  # fmt: skip
+    free = int(np.argmax(np.minimum(found.x, 3 - found.x)))
+    bias = y[free] - kernel(points[free : free + 1], points) @ (found.x * y)
+    score = kernel(target, points) @ (found.x * y) + bias
+    assert np.abs(score).min() > 1e-2
+    assert forgotten_share(members, others, target) == pytest.approx(np.mean(score < 0))
+
+
 @pytest.mark.parametrize("score", ["confidence", "entropy", "prob", "m_entropy_per_row"])
 def test_the_svc_attack_calls_forgotten_images_non_members(score: str, evaluation: Evaluation) -> None:
     shares = [svc_attack(forgetful(evaluation, forget_like_test=f))[f"mia_{score}"] for f in (True, False)]
@@ -418,6 +466,8 @@ def test_the_svc_attack_learns_from_as_many_images_as_the_test_set_has_where_its
     outputs = ModelOutputs(*(Outputs(certain(one.numpy()), np.zeros((len(one), 1))) for one in (train, test)))
     large = replace(large, outputs={"original": outputs})
     assert [len(side) for side in attack_rows(large, np.random.default_rng(0))] == [rows, rows]
+    few = replace(large, split=replace(split, retain=np.arange(30)))
+    assert [len(side) for side in attack_rows(few, np.random.default_rng(0))] == [30, 30], "as many of each"
 
 
 def test_thresholds_tell_members_by_confidence_low_loss_and_low_entropy(evaluation: Evaluation) -> None:
@@ -646,6 +696,20 @@ def test_features_of_all_models_belong_to_the_same_images(evaluation: Evaluation
         assert len(found[f"features_{role}"]) == len(found["labels"]) == 48
 
 
+def test_features_of_many_images_stand_beside_the_labels_of_these(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every feature is made the number of its row; of ten retained and of ten forgotten images they are kept."""
+    monkeypatch.setattr("empirical.metrics.images.MOST_FEATURES", 10)
+    old, numbered = evaluation.outputs["original"], np.arange(48.0)[:, None]
+    outputs = {"original": old._replace(train=old.train._replace(features=numbered))}
+    found = load("metrics", "features")(replace(evaluation, outputs=outputs))
+    rows = found["features_original"][:, 0].astype(int)
+    assert found["labels"].tolist() == evaluation.images.train_labels.numpy()[rows].tolist()
+    assert len(set(rows.tolist())) == 20
+    assert found["is_forget"].tolist() == np.isin(rows, evaluation.split.forget).tolist() == [False] * 10 + [True] * 10
+
+
 def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shared: Workspace) -> None:
     calls: list[str] = []
     evaluation = replace(evaluation, shared=shared.remember)
@@ -655,7 +719,7 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shar
     assert calls == ["original", "retrained", "unlearned", "unlearned"]
 
 
-@pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}], ids=str)
+@pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}, {"attack_size": 6}], ids=str)
 def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     change: dict[str, Any], small: Callable[..., RunConfig], workspace: Workspace
 ) -> None:
@@ -667,6 +731,18 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     assert found[1] == found[2]
     own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
     assert own[0] != own[1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"landscape_radius": 0.5}, {"landscape_images": 4}, {"forget_fraction": 0.125}], ids=str
+)
+def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
+    change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
+) -> None:
+    configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
+    _, second = [landscape(make_evaluation(Experiment(one, shared))) for one in configs]
+    anew = landscape(replace(make_evaluation(Experiment(configs[1], shared)), shared=None))
+    assert np.array_equal(second["landscape_original_forget"], anew["landscape_original_forget"])
 
 
 def test_the_klom_margin_is_the_log_odds_of_the_true_class() -> None:
@@ -711,6 +787,7 @@ def test_coefficients_are_read_from_weights_that_have_them(small: Callable[..., 
         assert found[f"active_{side}_match"] == pytest.approx(active[:, rows][match[:, rows]].mean())
     assert found["kappa"] == pytest.approx(kappa.mean())
     assert found["kappa_minus"] == pytest.approx(kappa[:10].mean())
+    assert found["kappa_plus"] == pytest.approx(kappa[10:].mean())
     reach = {"initial": lambda: initial, "original": lambda: initial, "unlearned": lambda: network}
     roles: Any = dict.fromkeys(("original", "unlearned"))
     both = load("metrics", "coefficients")(Evaluation(config, images, split, roles, reach, images.train_images))

@@ -189,11 +189,32 @@ def test_the_largest_batch_is_what_is_left_beside_the_weights() -> None:
     assert beside is not None
     assert beside.images == fit.images // 2, "NegGrad holds a forget image beside each retained one"
     assert largest_batch(RunConfig(model="timm:resnet18"), 10e9) is None
+    for precision, size in (("fp32", 4), ("fp64", 8)):
+        full = largest_batch(replace(config, precision=precision), 10e9)
+        assert full is not None
+        assert full.image_bytes == size * model_work("resnet18", 32)[1]
+        assert full.fixed_bytes == size * 6 * model_weights("resnet18")
 
 
 def test_copies_of_the_weights_grow_with_the_rule() -> None:
     assert copies_of("sgd") < copies_of("masked-sgd") < copies_of("sam-0.1") < copies_of("minmax-sam-0.1")
     assert copies_of("sgd", "scrub") == copies_of("sgd") + 1
+    # Weights, momentum, gradient; SAM's three; a branch's result; a mask of a byte a weight, and its complement.
+    exact = {"sgd": 3, "sam-0.1": 6, "asam-1.0": 6, "retain-sam-0.1": 7, "minmax-sam-0.1": 7.5, "masked-sgd": 4.25}
+    assert {rule: copies_of(rule) for rule in exact} == exact
+    assert copies_of("sgd", "salun") == exact["masked-sgd"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_plan_counts_the_forget_batch_beside_each_other_and_the_weights_that_are_kept(
+    kept: bool, store: Store
+) -> None:
+    cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 2, "batch_size": 64, "forget_batch_size": 16}
+    recipe = Recipe("beside", defaults=cells, blocks=({},), keep_models=kept)
+    found = plan(recipe, store, Runtime(device="cpu"), Finished([store]))
+    examples = {work.kind: work.examples for work in found.work.values()}
+    assert (examples["unlearn"], examples["retrain"]) == (2 * 1437 * (1 + 16 / 64), 4 * 1437)
+    assert found.weights_bytes == 4 * (2 + kept) * model_weights("resnet8")
 
 
 def test_a_large_store_is_not_read_whole_for_its_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

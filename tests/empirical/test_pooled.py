@@ -77,6 +77,17 @@ def test_klom_finds_the_shifted_set_and_stands_beside_its_floor() -> None:
     assert high - low == pytest.approx(2 * 1.96 * resampled.std(ddof=1))
 
 
+def test_klom_in_reverse_is_that_of_the_retrained_models_from_the_others() -> None:
+    runs = pool(2.0)
+    found, swapped = klom(runs), {"unlearned": "retrained", "retrained": "unlearned", "original": "original"}
+    renamed = {f"klom_{role}_{name}": f"klom_{swapped[role]}_{name}" for role in ROLES for name in SETS}
+    other = klom(Pool([{renamed[key]: margins for key, margins in one.items()} for one in runs.arrays]))
+    for key in ("mean", "p95"):
+        assert found[f"klom_unlearned_forget_{key}_reverse"] == other[f"klom_unlearned_forget_{key}"]
+        assert found[f"klom_unlearned_forget_{key}_reverse"] != found[f"klom_unlearned_forget_{key}"]
+    assert found["klom_models"] == 20, "on either side"
+
+
 def test_ulira_tells_nothing_apart_where_nothing_differs() -> None:
     """And the interval of the AUC is 95 % of a normal distribution as wide as models drawn by hand make it."""
     runs, picks = pool(0.0, models=60, images=100), np.random.default_rng(1).integers(0, 60, (400, 60))

@@ -1,5 +1,7 @@
 """What a stage starts from, reads and leaves: the wiring between a run's config and its trained models."""
 
+import itertools
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,6 +113,14 @@ def test_corruption_reaches_the_images_that_are_trained_on(shared: Workspace) ->
     assert float((held.float() - one.images.train_images.float()).abs().mean()) > 5
 
 
+def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one_way_to_blur(
+    shared: Workspace,
+) -> None:
+    runs = [("none", ""), ("snow-1", ""), ("glass_blur-1", ""), ("glass_blur-1", "glass_blur=copy")]
+    held = [shared.train_images(RunConfig(n_train=20, corruption=kind, switches=one)) for kind, one in runs]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(held, 2))
+
+
 def test_the_saliency_mask_is_measured_on_the_forget_set(small: Small, shared: Workspace) -> None:
     """Another forget set marks other weights."""
     masks = []
@@ -179,6 +189,16 @@ def test_runs_with_other_test_images_in_one_process_are_judged_on_their_own(smal
         result = run(small(n_test=count, metrics=("accuracy",)), shared.store, workspace=shared).result
         for name in ("test_accuracy", "original_test_accuracy", "retrained_test_accuracy"):
             assert result[name] * count == pytest.approx(round(result[name] * count), abs=1e-9)
+
+
+def test_a_record_says_what_its_own_stage_and_retraining_took(small: Small, store: Store) -> None:
+    result = run(small(metrics=("accuracy",)), store, Runtime(device="cpu")).result
+    kept = {stage: json.loads((store.root / "models" / result["parents"][stage] / "provenance.json").read_text())
+            for stage in ("unlearn", "retrain")}  # fmt: skip
+    for stage, one in kept.items():
+        assert result[f"seconds_{stage}"] == one["seconds"] > 0
+    assert result["seconds_unlearn"] != result["seconds_retrain"]
+    assert result["peak_memory_bytes"] == kept["unlearn"]["peak_memory_bytes"]
 
 
 def test_a_trajectory_ends_where_the_record_says_and_stays_with_the_stage(small: Small, store: Store) -> None:

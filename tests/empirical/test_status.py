@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from empirical.runs.workspace import Workspace
+from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import save_failure
 from empirical.studies.grid import run_grid
@@ -16,6 +17,7 @@ from repro.records.identity import plain, run_id
 from repro.records.store import Store
 
 CPU = Runtime(device="cpu")
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 
 
 @pytest.fixture
@@ -56,6 +58,22 @@ def test_every_run_is_done_running_failed_or_pending(recipe: Recipe, store: Stor
     assert [row.run_id for row in after.rows] == [
         run_id("unlearn", workspace.identified(one)) for one in recipe.cells()
     ]
+
+
+def test_the_rest_is_foretold_by_the_mean_time_between_the_runs_that_ended(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three runs ended at 10:00:00, 10:01:00 and 10:05:00, one of the other two is in hand: twice 150 seconds."""
+    five = replace(recipe, blocks=({"seed": [0, 1, 2, 3, 4]},))
+    cells = [Workspace(store, CPU).identified(cell) for cell in five.cells()]
+    for cell, ended in zip(cells, ("10:05:00", "10:00:00", "10:01:00"), strict=False):
+        ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
+        store.save("unlearn", cell, result={"parents": PARENTS}, evaluations=ids,
+                   provenance={"finished": f"2026-01-01T{ended}+00:00"})  # fmt: skip
+    with store.lock(run_id("unlearn", cells[3])):
+        assert seen(five, store).seconds_left == pytest.approx(2 * 150)
+        monkeypatch.setattr("empirical.studies.status.RECENT", 2)
+        assert seen(five, store).seconds_left == pytest.approx(2 * 240), "of the last two alone"
 
 
 def test_a_run_that_is_made_anew_counts_as_running(recipe: Recipe, store: Store) -> None:

@@ -196,4 +196,38 @@ BUGS = [
     (RULES, "restrict(rule, mask, fidelity.mask_stage)", "restrict(rule, mask)", TEST_RULES),
     # the two steps of D5 are one
     (RULES, "return (rule.retain, rule.forget)", "return (rule,)", TEST_RULES),
+    # a softer machine, and one whose kernel is scaled to the scores' spread
+    (ATTACKS, "SVC(C=3,", "SVC(C=1,", f"{TEST_METRICS} -k cost_3"),
+    (ATTACKS, 'gamma="auto"', 'gamma="scale"', f"{TEST_METRICS} -k cost_3"),
+    # two scores under each other's name
+    (ATTACKS, '"confidence", "entropy", "m_entropy"), np', '"confidence", "m_entropy", "entropy"), np',
+     f"{TEST_METRICS} -k equal_their_sums"),
+    # the hit rate at 1 % under the name of that at 0.1 %
+    (ATTACKS, '"tpr_at_01_percent": 0.001', '"tpr_at_01_percent": 0.01', f"{TEST_METRICS} -k blind"),
+    # more test images than retained ones
+    (ATTACKS, "len(test), len(retain), len(test))", "len(test), len(test))", f"{TEST_METRICS} -k as_many_images"),
+    # the score over all images under the name of that by class; a class with one image in E_Wp
+    (ENTANGLEMENT, '"var_class_scaled": scaled_ratio(classwise)', '"var_class_scaled": scaled_ratio(ratio)',
+     f"{TEST_METRICS} -k one_by_one"),
+    (ENTANGLEMENT, '"wp_class": weighted(measure, by_class)', '"wp_class": weighted(measure, pooled)',
+     f"{TEST_METRICS} -k one_by_one"),
+    # features beside the labels of other images
+    (IMAGES, "labels.append(kept[chosen[name]])", "labels.append(kept[: len(chosen[name])])",
+     f"{TEST_METRICS} -k many_images_stand"),
+    # the steepest place for the mean slope
+    (LANDSCAPE, '"slope": float(slopes.mean())', '"slope": float(slopes.max())', f"{TEST_METRICS} -k known_grid"),
+    # neurons of the other sign
+    (COEFFICIENTS, "kappa[signs > 0].mean()", "kappa[signs < 0].mean()", f"{TEST_METRICS} -k coefficients_are"),
+    # the reverse of KLoM is KLoM itself
+    ("empirical/metrics/pooled.py", "halves(model, reference), halves(reference, model, w",
+     "halves(reference, model), halves(reference, model, w", "tests/empirical/test_pooled.py -k in_reverse"),
+    # a process takes another attack's, another plane's and another forget set's numbers of the original for its own
+    ("empirical/runs/evaluations.py", "config.attack_size, *plane, estimate)", "*plane, estimate)",
+     f"{TEST_METRICS} -k what_runs_share_of_a_model"),
+    ("empirical/runs/evaluations.py", "config.attack_size, *plane, estimate)", "config.attack_size, estimate)",
+     f"{TEST_METRICS} -k one_plane"),
+    ("empirical/runs/evaluations.py", "shared = (*trained, experiment.split.identity,", "shared = (*trained,",
+     f"{TEST_METRICS} -k one_plane"),
+    # published numbers of a random forget set for every other
+    (CLOSENESS, 'config.difficulty == "random"', 'config.difficulty != "random"', f"{TEST_FIDELITY} -k d7_tow"),
 ]  # fmt: skip

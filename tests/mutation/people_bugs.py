@@ -368,4 +368,12 @@ BUGS = [
     (GPU, 'version.split(".")[:2]', 'version.split(".")[-2:]', f"{OF_INSTALL} -k blames"),
     (THEORY, "else min(workers, cores())\n    known", "else workers\n    known", f"{OF_COMMANDS} -k theory_starts"),
     (THEORY, "else min(workers, cores())\n    record", "else workers\n    record", f"{OF_COMMANDS} -k theory_starts"),
+    # the accuracy of an imported model is that of fresh weights; a card gives each model the unlearned one's numbers
+    (EXCHANGE, "    network.model.load_state_dict(found, strict=True)\n", "", f"{OF_EXCHANGE} -k has_every_metric"),
+    (CARD, 'prefix = "" if role == "unlearned" else f"{role}_"', 'prefix = ""', f"{OF_EXCHANGE} -k card_says"),
+    # tables with gaps, numbered columns, numbers that no float holds; images of a hub as large as anybody asks
+    (PREDICATE, '.fillna(sign == "!=")', ".fillna(False)", f"{OF_DATA} -k missing_value"),
+    (PREDICATE, ".map(str)", "", f"{OF_DATA} -k numbered"),
+    (PREDICATE, "except (TypeError, OverflowError):", "except TypeError:", f"{OF_DATA} -k says_nothing"),
+    (HUB, 'refuse_cost("size", self.size, 3', 'refuse_cost("size", self.size, 0', f"{OF_DATA} -k says_what"),
 ]

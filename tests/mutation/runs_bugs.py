@@ -747,4 +747,35 @@ BUGS = [
     (SETTINGS, 'or (limits.get("open_high", False) and value == high))', ")", IN_FIELDS),
     (SETTINGS, "abs(value) > LARGEST", "abs(value) >= LARGEST", IN_FIELDS),
     (SCHEDULE, " or len(count) > DIGITS", "", "tests/theory/test_config.py -k bad_setting"),
+    # one unlearned model for originals of two rules, one original for two ways to blur, one retraining for two classes
+    (KEYS, '{"parent": parent, "unlearn_seed"', '{"parent": "", "unlearn_seed"', f"{IN_KEYS} -k identifies_them"),
+    (KEYS, 'f"{config.corruption} {fidelity.glass_blur}"', "config.corruption", f"{IN_KEYS} -k identifies_it"),
+    (KEYS, '["forget_class", "forget_index", ', '["forget_index", ', f"{IN_KEYS} -k chooses_its_rows"),
+    # a process trains on the images of another corruption
+    (WORKSPACE, "        key = (*key, config.fidelity.glass_blur)\n", "", f"{IN_STAGES} -k process_has"),
+    (WORKSPACE, "config.n_train, config.corruption)", "config.n_train)", f"{IN_STAGES} -k process_has"),
+    # one time more than there are between runs that ended; every cell on one draw of the data
+    (STATUS, "(len(ends) - 1)", "len(ends)", f"{IN_STATUS} -k foretold"),
+    (RECIPE, '("{seed}", str(settings.get("seed", 0)))', '("{seed}", "0")', f"{IN_GRID} -k seed_of_a_cell"),
+    (CHOICE, "            _ = self.grid\n", "            pass\n", f"{IN_CHOICE} -k beyond_all"),
+    (LABELS, "float(text) if NUMBER.fullmatch(text) else -1.0", "float(text)", f"{IN_CONFIG} -k named"),
+    (LABELS, "return named_once(field, options)", "return dict(options)", f"{IN_CONFIG} -k named"),
+    # what a record says of its cost; files of another folder; switches that miss a data set
+    (
+        RUN,
+        '"seconds_retrain": retrained.get("seconds")',
+        '"seconds_retrain": facts["seconds"]',
+        f"{IN_STAGES} -k retraining_took",
+    ),
+    (
+        WORKSPACE,
+        '("digest", config.dataset, config.dataset_options)',
+        '("digest", config.dataset)',
+        f"{IN_DATA} -k told_apart",
+    ),
+    (CELL, '("tiny-imagenet", "tinyimagenet100")', '("tiny-imagenet",)', f"{IN_FIDELITY} -k d19"),
+    (STAGES, '("tiny-imagenet", "imagenet", "tiny', '("tiny-imagenet", "tiny', f"{IN_FIDELITY} -k d16"),
+    # pixels of an archive turned, and statistics of whatever pixels are there
+    ("empirical/data/files.py", "permute(0, 3, 1, 2)", "permute(0, 3, 2, 1)", f"{IN_DATA} -k archive"),
+    ("empirical/data/files.py", "STATISTICS.get(name) or channel", "channel", f"{IN_DATA} -k read_from_the_cache"),
 ]

@@ -170,4 +170,8 @@ BUGS = [
         IN_PLAN,
     ),
     (FOLDERS, "names += found", "names = found + names", "tests/empirical/test_data.py"),
+    (COST, '"fp32": 4, "fp64": 8}', '"fp32": 4, "fp64": 4}', f"{IN_PLAN} -k largest_batch"),
+    (COST, '"retain-sam": 7.0}', '"retain-sam": 6.0}', f"{IN_PLAN} -k copies_of"),
+    (PLAN, "(cell.forget_batch_size or cell.batch_size) / cell", "cell.batch_size / cell", f"{IN_PLAN} -k beside_each"),
+    (PLAN, "model_weights(cell.model) if kept else 0", "model_weights(cell.model)", f"{IN_PLAN} -k beside_each"),
 ]

@@ -156,4 +156,20 @@ BUGS = [
     # a resumed stage forgets which rule of its schedule was under way
     ("empirical/training/loop.py", "if start <= self.epoch]", "if start < 0]",
      "tests/empirical/test_checkpoint.py -k 'rule_of_its_epoch'"),
+    # a shear of another size, and one along the other edge
+    (RANDAUGMENT, "1.0, 0.3 * strength, 0.0, 1.0)", "1.0, 0.1 * strength, 0.0, 1.0)",
+     f"{IN_AUGMENTATIONS} -k three_tenths"),
+    (RANDAUGMENT, "1.0, 0.0, 0.3 * strength, 1.0)", "1.0, 0.3 * strength, 0.0, 1.0)",
+     f"{IN_AUGMENTATIONS} -k three_tenths"),
+    (AUGMENT, '"shift": Augment(padding=1)', '"shift": Augment(padding=2)', f"{IN_AUGMENT} -k draws_alone"),
+    # the middle is the highest once more; a part of a class is all of it
+    (FORGET, "slice(count, -count) if 3 * count", "slice(None) if 3 * count", f"{IN_FORGET} -k few_images"),
+    (FORGET, "candidates.count, len(rows) - 1)", "candidates.count, len(rows))", f"{IN_FORGET} -k part_of_a_class"),
+    # the released split is another one, and its forget set a share of all images
+    (FORGET, "RELEASED_SPLIT_SEED = 1", "RELEASED_SPLIT_SEED = 2", f"{IN_FORGET} -k released_split"),
+    (FORGET, "config.forget_fraction * len(train)", "config.forget_fraction * len(labels)",
+     f"{IN_FORGET} -k released_split"),
+    # half of the models against themselves
+    (MEMORIZATION, "correct[start::2])[0] for start in (0, 1)", "correct[start::2])[0] for start in (0, 0)",
+     f"{IN_FORGET} -k rank_agreement"),
 ]  # fmt: skip
