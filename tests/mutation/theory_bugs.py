@@ -1352,7 +1352,7 @@ BUGS = [
     (
         "theory/claims/sweep.py",
         "np.sum(run.diverged_at >= 0)",
-        "np.sum(run.diverged_at > 0)",
+        "np.sum(run.diverged_at < 0)",
         "tests/theory/claims/test_sweep.py -k 'seeds_that_diverged'",
     ),
     (
