@@ -18,6 +18,7 @@ DRAWS = ("bartlett", "dense")
 SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds",
                "angle", "split", "flatness")  # fmt: skip
 SIGNAL_NORMS = {"low": 1e-161, "high": 1e154}  # |phi| whose square is a finite number above 0
+LARGEST_POWER = 1e300  # of a deviation: beyond are numbers that are not finite
 SOBOL_DIMENSIONS = 21201  # coordinates that the table of direction numbers in scipy has
 # Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
@@ -117,6 +118,10 @@ class TheoryConfig:
             name = "signal_strength" if alone else "sigma_p"  # at a unit out of range no strength would do
             raise reject(name, getattr(self, name), f"such that |phi| is {range_text(SIGNAL_NORMS)}",
                          f"|phi| = s (P-1) sigma_p (d/n)^(1/4) is {self.signal_norm:.3g}")  # fmt: skip
+        most = LARGEST_POWER ** (1 / max(2.0, self.activation_power))
+        if self.sigma_p > most:
+            raise reject("sigma_p", self.sigma_p, f"<= {most:.3g} at activation_power = {self.activation_power:g}",
+                         f"sigma_p^2 and sigma_p^q must not exceed {LARGEST_POWER:g}")  # fmt: skip
         if 2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS:
             raise reject("patches", self.patches, f"at most {1 + SOBOL_DIMENSIONS // (2 * self.m)} at m = {self.m}",
                          "or take noise_patches = 'repeated': test error of independent ones is averaged over "
@@ -162,18 +167,19 @@ class TheoryConfig:
         """Return a copy with some settings changed and every check repeated."""
         return replace(self, **settings)
 
-    def at_radius(self, rho: float, pretrain_rho: float | None = None) -> "TheoryConfig":
+    def at_radius(self, rho: float | None = None, pretrain_rho: float | None = None) -> "TheoryConfig":
         """Return a copy with SAM radii given in absolute units, those of a weight, instead of multiples of rho_th.
 
         Args:
-            rho: radius of unlearning, >= 0.
+            rho: radius of unlearning, >= 0; unchanged by default.
             pretrain_rho: radius of pretraining, >= 0; unchanged by default.
         """
+        scales = {}
         for name, radius in (("rho", rho), ("pretrain_rho", pretrain_rho)):
-            if radius is not None and not radius >= 0:
-                raise reject(name, radius, ">= 0")
-        before = self.pretrain_rho_scale if pretrain_rho is None else pretrain_rho / self.rho_th
-        return self.changed(rho_scale=rho / self.rho_th, pretrain_rho_scale=before)
+            if radius is not None and not 0 <= radius / self.rho_th < math.inf:
+                raise reject(name, radius, f">= 0 and finite in units of rho_th = {self.rho_th:.3g}")
+            scales |= {} if radius is None else {f"{name}_scale": radius / self.rho_th}
+        return self.changed(**scales)
 
     @property
     def signal_unit(self) -> float:

@@ -56,7 +56,8 @@ def _rows(name: str, rows: list[dict]) -> Table:
         names = {"claim": name, "stage": row["stage"], "axis": row["along"][0]}
         fit = {key: row[key] for key in ("exponent", "exponent_low", "exponent_high")}
         parts.append(pd.DataFrame(points).assign(**names, **fit))
-    return pd.concat(parts, ignore_index=True).astype({"boundary": float, "forget_error": float, "predicted": float})
+    numbers = ("boundary", "forget_error", "predicted", "exponent", "exponent_low", "exponent_high")
+    return pd.concat(parts, ignore_index=True).astype(dict.fromkeys(numbers, float))
 
 
 def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
@@ -64,21 +65,26 @@ def _panel(axes: Any, rows: Table, theme: Theme, *, sgd: bool) -> None:
     for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
         look = {"color": theme.color(rule) if place == 0 else theme.ink, "linestyle": LINES[place % len(LINES)]}
         fit = line.iloc[0]
-        text = f"{_short(str(stage))}\n{fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
+        between = "" if np.isnan(fit["exponent"]) else f" [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
+        text = f"{_short(str(stage))}\n{_fitted(fit['exponent'])}{between}"
         axes.plot(line["at"], line["boundary"], marker=MARKERS[place % len(MARKERS)], label=text,
                   linewidth=1.6 if place == 0 else 0.8, markersize=4 if place == 0 else 3, **look)  # fmt: skip
         if line["predicted"].notna().any():
             axes.plot(line["at"], line["predicted"], color=look["color"], linewidth=0.5, zorder=1)
     span = np.array([rows["at"].min(), rows["at"].max()], dtype=float)
     # The theorem's own power through the first point of the main stage: 1/4 in d, -1/4 in n, or constant.
-    first = rows.dropna(subset=["boundary"]).iloc[0]
-    power = {"d": 0.25, "n": -0.25}[first["axis"]] if sgd else 0.0
-    level = first["boundary"] * (span / first["at"]) ** power
-    axes.plot(span, level, color=theme.faint, linewidth=5, alpha=0.7, zorder=0, label=f"theorem: {power:g}")
+    power = {"d": 0.25, "n": -0.25}[rows["axis"].iloc[0]] if sgd else 0.0
+    for first in rows.dropna(subset=["boundary"])[:1].to_dict("records"):  # none where all are off the grid
+        level = first["boundary"] * (span / first["at"]) ** power
+        axes.plot(span, level, color=theme.faint, linewidth=5, alpha=0.7, zorder=0, label=f"theorem: {power:g}")
     log_axis(axes, "x")
     data_ticks(axes, rows["at"])
     log_axis(axes, "y")
     axes.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title="fitted exponent\n[95 %]", title_fontsize=7)
+
+
+def _fitted(exponent: float) -> str:
+    return "off the grid" if np.isnan(exponent) else f"{exponent:.2f}"
 
 
 def _short(stage: str) -> str:
@@ -105,5 +111,6 @@ def _caption(seeds: str) -> str:
 
 def _alt(data: Table) -> str:
     fits = data.drop_duplicates(["claim", "stage", "axis"])
-    parts = [f"{CLAIMS[row.claim]}, {row.stage}, along {row.axis}: {row.exponent:.2f}" for row in fits.itertuples()]
+    parts = [f"{CLAIMS[row.claim]}, {row.stage}, along {row.axis}: {_fitted(row.exponent)}"
+             for row in fits.itertuples()]  # fmt: skip
     return "Boundary curves on log axes. Fitted exponents: " + "; ".join(parts) + "."

@@ -82,9 +82,7 @@ def _setting(
             raise ConfigError(
                 f"{both}: give one of the two; {name} is the radius itself, {name}_scale in units of rho_th"
             )
-    if rho is None and pretrain_rho is None:
-        return config
-    return config.at_radius(config.rho if rho is None else rho, pretrain_rho)
+    return config.at_radius(rho, pretrain_rho)
 
 
 def _study(config: TheoryConfig, store: Store) -> list[Record]:

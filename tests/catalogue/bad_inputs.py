@@ -134,6 +134,7 @@ COMMAND_LINES = [
     bad("CLI", "a negative signal norm", "theory --signal-norm=-1", 2, "must be in [1e-161, 1e+154]"),
     bad("CLI", "a signal norm whose square is 0", "theory --signal-norm 1e-170", 2, "signal_norm = 1e-170: must be in"),
     bad("CLI", "weights whose square is infinite", "theory --sigma-0-scale 1e200", 2, "must be in (0.0, 1e+150]"),
+    bad("CLI", "noise whose power is infinite", "theory --sigma-p 1e40 --activation-power 10", 2, "must be <= 1e+30"),
     bad("CLI", "a signal whose square is infinite", "theory --signal-strength 1e200", 2, "such that |phi| is in"),
     bad(
         "CLI",
@@ -151,6 +152,7 @@ COMMAND_LINES = [
     ),
     bad("CLI", "a negative radius", "theory --rho=-1", 2, "must be >= 0"),
     bad("CLI", "a radius that is not a number", "theory --rho nan", 2, "rho"),
+    bad("CLI", "an infinite radius", "theory --rho inf", 2, "rho = inf: must be >= 0 and finite"),
     bad("CLI", "explicit vectors of 10^9 numbers", "theory --draw dense --d 1000000000", 2, "would not fit"),
     bad("CLI", "10^15 epochs of unlearning", f"{RUN} --epochs 1000000000000000", 2, "would take"),
     bad("CLI", "10^15 epochs", f"{RUN} --pretrain-epochs 1000000000000000", 2, "would take"),

@@ -8,6 +8,7 @@ import pytest
 from theory.benign import RULES, benign_alpha, thresholds
 from theory.config import TheoryConfig
 from theory.engine import simulate
+from theory.predict import predict
 
 CELLS = [TheoryConfig(), TheoryConfig(unlearn="sam"), TheoryConfig(unlearn="retain_sam"), TheoryConfig(pretrain="sam")]
 STEPS = (0.3, 0.8111, 2.0, -1.0)  # the alpha at which each of these cells turns benign
@@ -68,6 +69,11 @@ def test_a_record_holds_both_thresholds_and_is_made_once(store):
     ends = {name: simulate(small.changed(alpha=alpha, checkpoint_every=10**6)).final("test_error").mean()
             for name, alpha in (("there", row["simulated"]), ("below", row["simulated"] - 0.006))}  # fmt: skip
     assert ends["there"] <= 0.1 < ends["below"]
+    there = small.changed(alpha=row["simulated"], checkpoint_every=10**6)
+    assert row["simulated_forget_error"] == pytest.approx(simulate(there).final("forget_error").mean(), rel=1e-3)
+    foreseen = predict(small.changed(alpha=row["predicted"])).metrics
+    for name in ("test_error", "forget_error"):
+        assert row[f"predicted_{name}"] == pytest.approx(foreseen[name][-1], rel=1e-3)
     assert row["predicted"] == pytest.approx(row["simulated"], abs=0.1)
     assert benign_alpha(small, store).run_id == record.run_id
     assert benign_alpha(small.changed(alpha=0.3, unlearn="sam"), store).run_id == record.run_id

@@ -1,5 +1,6 @@
 """Settings: defaults, derived quantities, refusals."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -32,6 +33,14 @@ def test_radii_may_be_given_in_absolute_units():
     assert config.rho == pytest.approx(0.05)
     assert config.pretrain_rho == pytest.approx(config.rho_th)
     assert config.at_radius(0.1, 0.2).pretrain_rho == pytest.approx(0.2)
+    for d in range(1780, 1830):  # a radius that is not given stays to the last digit, and its cell the same
+        assert TheoryConfig(d=d).at_radius(pretrain_rho=0.2).rho_scale == 0.1
+        assert TheoryConfig(d=d).at_radius(0.2).pretrain_rho_scale == 1.0
+    for radius in (-1.0, float("inf"), float("nan"), 1e308):
+        with pytest.raises(ConfigError, match=f"^rho = {re.escape(repr(radius))}: must be >= 0 and finite"):
+            config.changed(d=10**12).at_radius(radius)
+        with pytest.raises(ConfigError, match=f"^pretrain_rho = {re.escape(repr(radius))}: must be >= 0 and finite"):
+            config.changed(d=10**12).at_radius(0.1, radius)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,8 @@ def test_radii_may_be_given_in_absolute_units():
         ({"d": 2.5}, ["d", "2.5", "int"]),
         ({"signal_strength": 1e200}, ["signal_strength", "1e+200", "[1e-161, 1e+154]", "|phi|"]),
         ({"sigma_p": 1e200}, ["sigma_p = 1e+200", "[1e-161, 1e+154]", "|phi|"]),
+        ({"sigma_p": 1e40, "activation_power": 10.0}, ["sigma_p = 1e+40", "<= 1e+30 at activation_power = 10"]),
+        ({"sigma_p": 1e151, "signal_strength": 1e-9}, ["sigma_p = 1e+151", "<= 1e+150 at activation_power = 1"]),
         ({"first_seed": 2**63 - 20}, ["first_seed", str(2**63 - 20), f"at most {2**63 - 21}", "seeds = 20"]),
         ({"sigma_0_scale": 1e200}, ["sigma_0_scale", "1e+200", "(0.0, 1e+150]"]),
         ({"signal_strength": 1e-170}, ["signal_strength", "1e-170", "[1e-161, 1e+154]", "|phi|"]),
@@ -87,6 +98,7 @@ def test_checkpoints_thin_out():
     assert 105 not in epochs
     assert checkpoint_epochs(0) == [0]
     assert checkpoint_epochs(7) == [0, 5, 7]
+    assert checkpoint_epochs(1100, 50) == [0, 50, 100, 300, 500, 1000, 1100]
 
 
 def test_pretraining_may_follow_a_schedule_of_rules():

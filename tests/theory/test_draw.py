@@ -92,6 +92,17 @@ def test_balanced_labels_change_the_labels_alone():
     np.testing.assert_array_equal(iid.start.V, balanced.start.V)
 
 
+def test_every_seed_has_a_second_signal_and_flips_of_its_own():
+    config = replace(SMALL, forget_angle=90.0, label_noise=0.3, noise="plain")
+    draws = [draw(config, seed) for seed in range(5)]
+    for name, found in {
+        "weights along phi_F": [tuple(np.round(one.start.u[1], 9)) for one in draws],
+        "noise along phi_F": [tuple(np.round(one.problem.overlap[1], 9)) for one in draws],
+        "flipped labels": [tuple(one.problem.labels != one.problem.true_labels) for one in draws],
+    }.items():
+        assert len(set(found)) == 5, name
+
+
 def test_a_draw_from_its_own_vectors_is_the_same_draw():
     found = draw(replace(SMALL, draw="dense", noise="plain"), 3)
     assert found.vectors is not None

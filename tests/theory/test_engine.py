@@ -6,8 +6,10 @@ import pytest
 from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
+from theory.dynamics import advance
 from theory.engine import Trajectory, simulate, simulate_many
-from theory.training import pretrain_schedule, unlearn_schedule
+from theory.measure import Probe, measure
+from theory.training import make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=4, directions=64)
 
@@ -43,11 +45,13 @@ def test_axes_are_seed_then_epoch():
 
 
 def test_frame_has_a_row_for_every_seed_phase_and_epoch():
-    run = simulate(QUICK)
+    run = simulate(QUICK.changed(pretrain_epochs=25))
     frame = run.to_frame()
     assert len(frame) == 4 * (len(run.epochs) + len(run.pretrain_epochs))
     row = frame[(frame.phase == "unlearn") & (frame.seed == 2) & (frame.epoch == 20)]
     assert row.test_error.item() == run.metrics["test_error"][2, -1]
+    row = frame[(frame.phase == "pretrain") & (frame.seed == 1) & (frame.epoch == 25)]
+    assert row.test_error.item() == run.pretrain["test_error"][1, -1]
 
 
 def test_a_run_stops_at_the_first_checkpoint_with_the_forget_level_and_stays_there():
@@ -66,6 +70,7 @@ def test_matched_values_are_missing_where_the_level_is_not_reached():
     assert not kept.reached.any()
     assert np.all(np.isnan(kept.epochs_needed))
     assert np.all(np.isnan(kept.final("test_error", matched=True)))
+    assert np.all(np.isnan(kept.oracle_gap("forget_error", matched=True)))
     assert np.all(np.isfinite(kept.final("test_error")))
 
 
@@ -148,7 +153,9 @@ def test_a_setting_that_changes_pretraining_is_never_shared():
     tiny = QUICK.changed(pretrain="sam", seeds=1, pretrain_epochs=5, epochs=1)
     changes = {"signal_strength": 0.7, "d": 400, "n": 21, "n_forget": 5, "m": 4, "patches": 3, "sigma_p": 2.0,
                "noise": "plain", "draw": "dense", "sigma_0_scale": 0.2, "eta_scale": 30.0, "batch_size": 5,
-               "pretrain": "sgd", "pretrain_epochs": 6, "pretrain_rho_scale": 0.5, "first_seed": 1}  # fmt: skip
+               "pretrain": "sgd", "pretrain_epochs": 6, "pretrain_rho_scale": 0.5, "first_seed": 1,
+               "labels": "balanced", "forget_angle": 40.0, "label_noise": 0.3, "activation_power": 2.0, "momentum": 0.5,
+               "weight_decay": 0.1, "sharpness_batch": 3, "pretrain_stop_loss": 5.0}  # fmt: skip
     cells = [tiny, *(tiny.changed(**{name: value}) for name, value in changes.items())]
     together = [run.pretrain["weight_norm"][0, -1] for run in simulate_many(cells)]
     alone = [simulate(cell).pretrain["weight_norm"][0, -1] for cell in cells]
@@ -161,6 +168,12 @@ def test_unlearning_that_leaves_the_finite_range_counts_its_steps_after_those_of
     assert np.all((run.diverged_at >= 40) & (run.diverged_at < 80))  # after 20 epochs of 2 batches
     assert np.all(np.isfinite(run.pretrain["test_error"]))
     assert np.all(np.isnan(run.final("test_error")))
+
+
+def test_after_pretraining_that_stopped_early_they_count_from_where_it_stopped():
+    run = simulate(QUICK.changed(unlearn="sam", rho_scale=1e308, pretrain_stop_loss=5.0))
+    assert set(run.pretrained_at) == {0}  # the loss of random weights is ln 2
+    assert np.all((run.diverged_at >= 0) & (run.diverged_at < 40))  # 20 epochs of 2 batches
 
 
 def test_the_oracle_is_the_finished_model_trained_on_retain():
@@ -176,6 +189,17 @@ def test_activation_is_probed_at_its_own_radius():
     np.testing.assert_array_equal(near.final("weight_norm"), far.final("weight_norm"))
     kept = [run.metrics["active_retain_match_perturbed"][:, 0].mean() for run in (near, far)]
     assert kept[0] > kept[1]
+
+
+def test_activation_is_probed_over_one_epoch_of_batches_of_its_own():
+    config = QUICK.changed(seeds=1, first_seed=3, epochs=2, probe_rho_scale=0.8)
+    drawn = draw(config, 3)
+    state, labels = start_state(drawn.start), drawn.problem.labels
+    schedule = pretrain_schedule(config, labels, generator(3, "pretrain"), members=np.arange(config.n))
+    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, len(schedule.size))
+    batches = unlearn_schedule(config.changed(epochs=1), labels, generator(3, "probe"))
+    expected = measure(config, drawn, state, Probe(batches, 0.8 * config.rho_th))
+    assert {name: values[0, 0] for name, values in simulate(config).metrics.items()} == expected
 
 
 def test_a_schedule_of_rules_is_the_one_rule_and_then_the_other():

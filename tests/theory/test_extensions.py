@@ -56,6 +56,17 @@ def test_both_signals_test_errors_agree_with_monte_carlo(noise, patches, angle):
     assert abs(found["test_error"] - found["forget_signal_error"]) > 0.01
 
 
+def test_a_forget_signal_opposite_to_the_retain_signal_lies_along_it():
+    """Noise misses that one direction, and the sign of an output on the one signal is the other's turned round."""
+    config = TINY.changed(d=12, forget_angle=180.0, epochs=2)
+    drawn = draw(config, 1)
+    state = run_gram(config, drawn)
+    found = measure(config, drawn, state)
+    assert 0.05 < found["test_error"] < 0.45
+    assert found["test_error"] == measure(config.changed(forget_angle=0.0), drawn, state)["test_error"]
+    assert found["forget_signal_error"] == pytest.approx(1 - found["test_error"], abs=1e-9)
+
+
 @pytest.mark.parametrize("patches", ["repeated", "independent"])
 @pytest.mark.parametrize("power", [1.5, 2.0, 3.0])
 def test_the_test_error_of_any_power_agrees_with_monte_carlo(power, patches):

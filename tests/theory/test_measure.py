@@ -211,6 +211,20 @@ def test_radial_tail_is_that_of_a_chi_square(m, x):
     assert radial_tail(m, x) == pytest.approx(gammaincc(m, x), rel=1e-9, abs=1e-300)
 
 
+def test_the_test_error_of_many_neurons_has_tails_beyond_the_reach_of_exp():
+    """With W W^T = I and u = 0 but for one neuron, `x = (S / (c t))^2 / 2` is above 700 and the tail is no 0."""
+    m, directions = 700, np.random.default_rng(0).standard_normal((1400, 2))
+    directions /= np.linalg.norm(directions, axis=0)
+    both = np.hstack([directions, -directions])
+    t = np.maximum(both[:m], 0).sum(axis=0) - np.maximum(both[m:], 0).sum(axis=0)
+    signal = 37.6 * np.max(-t)  # S m on the label +1; 0 on the other
+    x = (signal / t) ** 2 / 2
+    assert np.min(x[t < 0]) == pytest.approx(706.88)
+    expected = (np.mean(gammaincc(m, x) * (t < 0)) + np.mean(t > 0)) / 2
+    found = exact_error(np.eye(2 * m), signal * np.eye(2 * m)[0], 0.0, 1 / m, directions)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize("noise", ["orthogonal", "plain"])
 def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
     config = replace(CONFIG, noise=noise, patches=4, noise_patches="independent", signal_strength=1.0, directions=4096)

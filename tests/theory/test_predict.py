@@ -85,6 +85,21 @@ def test_a_prediction_stops_at_the_forget_level_as_a_run_does():
         np.testing.assert_array_equal(held.metrics[name][:first], values[:first], err_msg=name)
 
 
+def test_a_prediction_of_pretraining_stops_at_the_first_checkpoint_with_a_small_loss_as_a_run_does():
+    free = predict(QUICK)
+    loss = 0.8 * free.pretrain["retain_loss"] + 0.2 * free.pretrain["forget_loss"]  # 32 and 8 of 40 samples
+    level = float(free.pretrain["forget_loss"][2] + loss[2]) / 2  # above the loss of all, below that of F
+    first = int(np.argmax(loss <= level))
+    assert 0 < first < len(loss) - 1
+    assert first != int(np.argmax(0.2 * free.pretrain["retain_loss"] + 0.8 * free.pretrain["forget_loss"] <= level))
+    stopping = QUICK.changed(pretrain_stop_loss=level)
+    stopped = predict(stopping)
+    for name, values in free.pretrain.items():
+        np.testing.assert_array_equal(stopped.pretrain[name], [*values[:first], *[values[first]] * (5 - first)])
+        assert stopped.metrics[name][0] == values[first]  # unlearning begins there
+        assert pretrained(stopping)[name] == values[first]
+
+
 def test_the_ends_are_those_of_each_prediction_where_it_was_held_against_simulation():
     small = QUICK.changed(d=400, n=12, n_forget=3, m=3, pretrain_epochs=20, epochs=40)
     never = small.changed(stop_forget_error=0.99, epochs=5)
@@ -98,9 +113,10 @@ def test_the_ends_are_those_of_each_prediction_where_it_was_held_against_simulat
     assert math.isnan(found[never]["predicted_test_error"])
 
 
-@pytest.mark.parametrize(
-    "settings, reason", [({"noise": "plain"}, "orthogonal"), ({"unlearn": "minmax"}, "covers sgd")]
-)
+@pytest.mark.parametrize("settings, reason", [
+    ({"noise": "plain"}, "orthogonal"), ({"unlearn": "minmax"}, "covers sgd"),
+    ({"noise_patches": "independent", "patches": 3}, "one noise vector a sample"),
+])  # fmt: skip
 def test_what_it_does_not_cover_is_refused_and_runs_without_a_prediction(settings, reason, store):
     with pytest.raises(ConfigError, match=reason):
         predict(QUICK.changed(**settings))

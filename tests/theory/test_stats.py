@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from theory.stats import NOTHING, Estimate, bootstrap, crossing, mean_and_error, mean_interval, slope
+from theory.stats import NOTHING, Estimate, bootstrap, crossing, mean_and_error, mean_interval, share_interval, slope
 
 
 def test_t_interval_of_two_values_is_the_textbook_one():
@@ -52,6 +53,20 @@ def test_bootstrap_brackets_the_mean_and_needs_a_defined_statistic():
     assert found.low == pytest.approx(values.mean() - half, abs=0.04)
     assert found.high == pytest.approx(values.mean() + half, abs=0.04)
     assert bootstrap(lambda seeds: float("nan"), 5, np.random.default_rng(0), repeats=20).value is None
+
+
+def test_a_statistic_that_most_resamples_leave_undefined_has_no_interval():
+    ordered = lambda seeds: 1.0 if list(seeds) == [0, 1] else float("nan")  # noqa: E731 - a quarter of the resamples
+    known = lambda seeds: 1.0 if 0 in seeds else float("nan")  # noqa: E731 - three quarters
+    assert bootstrap(ordered, 2, np.random.default_rng(0)) == NOTHING
+    assert bootstrap(known, 2, np.random.default_rng(0)) == Estimate(1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("hits, count", [(8, 10), (0, 4), (40, 40), (22, 40)])
+def test_the_interval_of_a_share_is_wilsons(hits, count):
+    found = share_interval(np.arange(count) < hits)
+    expected = binomtest(hits, count).proportion_ci(method="wilson")
+    assert found[:3] == pytest.approx((hits / count, expected.low, expected.high), abs=1e-6)
 
 
 def test_an_estimate_compares_by_its_whole_interval():

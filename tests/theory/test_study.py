@@ -38,6 +38,13 @@ def test_a_record_keeps_the_contract_of_the_figures(store):
     assert result["diverged_at"] == [None, None, None]
 
 
+def test_a_record_says_when_each_seed_reached_the_forget_level(store):
+    at_once, never = ({"alpha": 0.1, "stop_forget_error": 0.0}, {"alpha": 1.0, "stop_forget_error": 1.0})
+    for changes, expected in ((at_once, 0), (never, None)):
+        (record,) = run_study(QUICK.changed(**changes), store, cells=[("sgd", "sgd")])
+        assert record.result["stopped_at"] == [expected] * 3
+
+
 def test_a_record_of_forty_seeds_stays_below_fifty_kilobytes(store):
     record = run_study(QUICK.changed(seeds=40), store, cells=[("sgd", "sgd")])[0]
     assert len(json.dumps(record.result, indent=1)) < 50_000

@@ -49,7 +49,11 @@ def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
     errors = simulate(cell).pretrain["test_error"][:, -1]
     assert before["test_error"] == pytest.approx(errors.mean(), rel=1e-3)
     assert before["test_error_se"] == pytest.approx(errors.std(ddof=1) / 3**0.5, rel=1e-3)
-    assert before["test_error_predicted"] == pytest.approx(predict(cell).pretrain["test_error"][-1], rel=1e-3)
+    run, foreseen = simulate(cell).pretrain, predict(cell).pretrain
+    assert before["test_error_predicted"] == pytest.approx(foreseen["test_error"][-1], rel=1e-3)
+    for name, parts in {"kappa": ("kappa_retain", "kappa_forget"), "zeta": ("zeta_retain",)}.items():
+        assert before[name] == pytest.approx(sum(run[part][:, -1].mean() for part in parts), rel=1e-3)
+        assert before[f"{name}_predicted"] == pytest.approx(sum(foreseen[part][-1] for part in parts), rel=1e-3)
     cell = TheoryConfig(**point, epochs=100, seeds=3)
     run, prediction = simulate(cell), predict(cell)
     gap = np.abs(prediction.metrics["forget_error"] - run.metrics["forget_error"].mean(0)).max()

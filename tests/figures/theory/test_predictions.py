@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from figures.drawing.style import Theme
 from figures.tables.records import Records
+from figures.tables.theory import sweep_record, sweep_table
 from figures.theory.predictions import (
     CLOCK,
+    KEPT,
     NETWORK_RULES,
     PREDICTIONS,
     draw,
@@ -56,6 +59,22 @@ def test_every_predicted_sign_is_that_of_the_committed_sweep_with_its_whole_inte
     assert len(PREDICTIONS) >= 8
     for one in PREDICTIONS:
         assert one.sign * found[one.name]["low"] > 0 < one.sign * found[one.name]["high"], one.name
+
+
+def test_the_interval_of_an_expected_value_is_of_the_standard_errors_of_all_its_terms() -> None:
+    found, sweep = expected(theory()), sweep_record(theory(), "expectations")
+    assert sweep is not None
+    table = sweep_table(sweep)
+    table = table[np.isclose(table["rho_scale"], 0.1) & np.isclose(table["alpha"], 0.9)]
+    cells = table.set_index(["pretrain", "unlearn"])
+    sgd, sam = cells.loc[("sam", "sgd")], cells.loc[("sam", "sam")]
+    mean = float(sgd["matched_test_error"] - sam["matched_test_error"])
+    half = 1.96 * math.hypot(sgd["matched_test_error_se"], sam["matched_test_error_se"])
+    assert found["cheaper after SAM"] == pytest.approx({"mean": mean, "low": mean - half, "high": mean + half})
+    sgd, sam = cells.loc[("sgd", "sgd")], cells.loc[("sgd", "sam")]
+    half = 1.96 * math.hypot(*(one["matched_epochs_se"] / one["matched_epochs"] for one in (sgd, sam)))
+    assert found["slower"]["mean"] == pytest.approx(math.log(sam["matched_epochs"] / sgd["matched_epochs"]))
+    assert found["slower"]["high"] - found["slower"]["mean"] == pytest.approx(half)
 
 
 def test_every_prediction_has_cells_in_the_study_it_names() -> None:
@@ -186,6 +205,11 @@ def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: M
                       seed=seed, study="cifar10-alpha")
             for (rule, alpha), test in levels.items() for seed in range(3)]  # fmt: skip
     assert verdict_of(made, "shrinks")["mean"] == pytest.approx(0.3)
+    noisy = [replace(one, result=one.result | {"parents": {"forget_set": "one"}, "retrained_test_accuracy":
+                                               0.5 + 0.01 * one.config["seed"]}) for one in made]  # fmt: skip
+    # Seeds of retraining differ by .01: two of them by the root of two times that, two such differences by twice that.
+    assert verdict_of(noisy, "turns")["floor"] == pytest.approx(0.01 * 2**0.5)
+    assert verdict_of(noisy, "shrinks")["floor"] == pytest.approx(0.02)
     assert verdict_of(made, "turns")["verdict"] == "holds"
 
 
@@ -226,4 +250,14 @@ def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Mak
     assert drawing.figure is not None
     panel = drawing.figure.axes[[one.measure for one in PREDICTIONS].index(CLOCK)]
     assert any("slower\nholds" in text.get_text() for text in panel.get_yticklabels())
+    for axes, measure in zip(drawing.figure.axes[:2], (CLOCK, KEPT), strict=True):
+        drawn: Any = axes
+        asked = [one for one in reversed(PREDICTIONS) if one.measure == measure]
+        assert [math.copysign(1, arrow.xyann[0]) for arrow in drawn.texts] == [one.sign for one in asked]
+        points = {round(float(one[0].get_ydata()[0]), 2): float(one[0].get_xdata()[0]) for one in drawn.containers}
+        told = drawing.data.set_index("name")
+        for place, one in enumerate(asked):
+            assert points[place + 0.15] == pytest.approx(told.loc[one.name, "expected_mean"])
+            seen = told.loc[one.name, "mean"]
+            assert points.get(place - 0.15, math.nan) == pytest.approx(seen, nan_ok=True)
     assert any("cifar10-radius.toml" in line for line in drawing.missing)

@@ -150,8 +150,139 @@ def test_the_ladder_gives_each_step_its_distance(drawing: Draw) -> None:
     assert "bias" in " ".join(drawing("fig-ladder").missing)
 
 
+def heights(line: Any) -> list[float]:
+    return [float(y) for y in line.get_ydata()]
+
+
 def thin_lines(axes: Any) -> list[list[float]]:
-    return [[float(y) for y in line.get_ydata()] for line in axes.get_lines() if line.get_linewidth() == 0.5]
+    return [heights(line) for line in axes.get_lines() if line.get_linewidth() == 0.5]
+
+
+def test_activation_is_an_open_mark_at_w_and_a_full_one_at_w_plus_eps(store: Store) -> None:
+    for pretrain, unlearn in itertools.product(("sgd", "sam"), repeat=2):
+        record = save_theory(store, pretrain, unlearn, 0.5)
+        arrays = dict(record.arrays())
+        for group, share in {"active_retain_match": 0.5, "active_forget_match": 0.25}.items():
+            arrays[f"trajectory_{group}_perturbed"] = share * arrays[f"trajectory_{group}"]
+        arrays["predicted_active_retain_match"] = arrays["trajectory_active_retain_match"].mean(axis=0) + 0.05
+        store.save("theory", dict(record.config), result=record.result, arrays=arrays)
+    found = find("fig-theory-activation")(Records([store]), Theme())
+    assert found.figure is not None
+    panel: Any = found.figure.axes[4]  # R, j = y, in the row below: pretrained by SGD
+    marks = {fill: sorted(float(one[0].get_ydata()[0]) for one in panel.containers if one[0].get_fillstyle() == fill)
+             for fill in ("none", "full")}  # fmt: skip
+    curves = [level * share for level in (0.31, 0.41) for share in (0.5, 0.5 + 0.5 / 3, 0.5 + 1 / 3, 1.0)]
+    assert marks["none"] == pytest.approx(sorted(curves))
+    assert marks["full"] == pytest.approx(sorted(0.5 * mean for mean in curves))
+    assert sorted(thin_lines(panel)) == [pytest.approx([mean + 0.05 for mean in curves[:4]]),
+                                         pytest.approx([mean + 0.05 for mean in curves[4:]])]  # fmt: skip
+    assert "pretrained SGD, R, j = y: 0.15 to 0.08; pretrained SGD, F, j = y: 0.15 to 0.04" in found.alt
+
+
+def test_thresholds_of_alpha_stand_over_the_forget_error_at_them_open_where_every_alpha_is_benign(
+    drawing: Draw,
+) -> None:
+    figure = drawing("fig-theory-alpha").figure
+    assert figure is not None
+    axes: Any = figure.axes[:4]
+    assert [panel.get_title() for panel in axes[:2]] == ["s = 2, pre SGD\nexponent 0.50"] * 2
+    assert [panel.get_xlabel() for panel in axes[2:]] == ["$d$ (n = 40)", "$n$ (d = 800)"]
+    for place, panel in enumerate(axes):
+        thresholds = place < 2
+        expected = {"sgd": [0.2, 0.3, 0.4] if thresholds else [0.5] * 3, "sam": [0.0] * 3 if thresholds else [0.1] * 3}
+        lines = panel.get_lines()
+        for rule, line, marks in zip(expected, lines[::2], lines[1::2], strict=True):
+            for drawn in (line, marks):
+                assert drawn.get_color() == Theme().color(rule)
+                assert drawn.get_xdata().tolist() == [[800, 1200, 1600], [20, 30, 40]][place % 2]
+                assert heights(drawn) == pytest.approx(expected[rule])
+            assert marks.get_fillstyle() == {"sgd": "full", "sam": "none"}[rule]
+
+
+def test_the_broad_line_has_the_power_of_the_theorem_and_passes_through_the_first_point(store: Store) -> None:
+    rows = claim_rows()
+    along = {"axis": [20, 80], "along": "n", "boundary": [2.0, 1.5], "forget_error_there": [0.1, 0.1]}
+    rows["theorem-3.2-sgd-boundary"].append(rows["theorem-3.2-sgd-boundary"][0] | along)
+    rows["theorem-3.3-sam-boundary"][0]["boundary"] = [3.0, 2.0, 1.0]
+    save_claims(store, rows)
+    figure = find("fig-theory-phase")(Records([store]), Theme()).figure
+    assert figure is not None
+    broad = [[heights(line) for line in panel.get_lines() if line.get_linewidth() == 5]
+             for panel in figure.axes]  # fmt: skip
+    assert broad == [[pytest.approx([100**0.25, 1600**0.25])], [], [pytest.approx([2.0, 2.0 / 2**0.5])], [[3.0, 3.0]]]
+
+
+def test_a_boundary_off_the_grid_is_said_to_be_so(store: Store) -> None:
+    rows = claim_rows()
+    nothing = {"exponent": None, "exponent_low": None, "exponent_high": None}
+    rows["theorem-3.2-sgd-boundary"][0] |= nothing | {"boundary": [None, None, None]}
+    rows["theorem-3.3-sam-boundary"][0] |= nothing | {"boundary": [None, 2.0, None]}
+    save_claims(store, rows)
+    found = find("fig-theory-phase")(Records([store]), Theme())
+    assert found.figure is not None
+    for panel in (found.figure.axes[0], found.figure.axes[3]):
+        legend: Any = panel.get_legend()
+        assert legend.get_texts()[0].get_text() == "before\noff the grid"
+    assert found.alt.count("along d: off the grid") == 2
+
+
+def test_matched_forgetting_is_drawn_of_the_main_setting_alone(store: Store) -> None:
+    rows = claim_rows()
+    others = ({"alpha": 0.5}, {"method": "random_label"}, {"mask_fraction": 0.25})
+    compared = rows["theorem-3.3-matched-forgetting"]
+    beside = [row | {"test_error": 0.9} | other for other in others for row in compared]
+    rows["theorem-3.3-matched-forgetting"] = beside + compared
+    save_claims(store, rows)
+    data = find("fig-theory-matched")(Records([store]), Theme()).data
+    assert set(data["test_error"]) == {0.2}
+    assert len(data) == len(compared)
+
+
+def test_lines_are_the_theory_and_points_the_networks(drawing: Draw) -> None:
+    twin, steps = drawing("fig-theory-twin").figure, drawing("fig-ladder").figure
+    assert twin is not None
+    assert steps is not None
+    kappa = twin.axes[2].get_lines()  # at s = 0.5: 0.3 from the weights, 0.5 and 0.6 on the data of the network
+    assert [heights(line) for line in kappa[::2]] == [pytest.approx([0.5, 0.6], rel=1e-6)] * 4
+    assert [heights(line) for line in kappa[1::2]] == [pytest.approx([0.3, 0.3])] * 4
+    panel: Any = steps.axes[0]
+    theory = [line for line in panel.get_lines() if line.get_label().startswith("pretrained")]
+    assert [heights(line) for line in theory] == [pytest.approx([0.2, 0.2])] * 2
+    assert [heights(one[0]) for one in panel.containers] == [[0.5, 0.0]] * 2
+
+
+def test_a_phase_map_is_of_its_own_stage_and_its_caption_has_the_fitted_exponents(store: Store) -> None:
+    save_phase(store)
+    (record,) = store.records("theory_sweep")
+    arrays = dict(record.arrays())
+    arrays |= {"test_error": arrays["test_error"] / 2, "test_error_se": arrays["test_error_se"] * 3}
+    arrays |= {"forget_error": arrays["rho_scale"], "predicted_pretrained_test_error": arrays["signal_strength"]}
+    fits = [{"stage": "pretrained", "pretrain": "sgd", "unlearn": "sam", "rho_scale": 0.1, "exponent": 0.24},
+            {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 0.1, "exponent": 0.51},
+            {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 1, "exponent": None}]  # fmt: skip
+    store.save("theory_sweep", dict(record.config), result=record.result | {"boundaries": fits}, arrays=arrays)
+    found = find("fig-theory-map")(Records([store]), Theme())
+    data, weak = found.data, found.data["signal_strength"] < 1
+    before = data["stage"] == "before"
+    np.testing.assert_allclose(data["error"], np.where(weak, 0.5, 0.05) / np.where(before, 1, 2))
+    np.testing.assert_allclose(data["se"], 0.01 * np.where(weak, 0.5, 0.05) * np.where(before, 1, 3))
+    np.testing.assert_allclose(data["predicted"], data["signal_strength"].where(before))
+    np.testing.assert_allclose(data["forget"], data["stage"].map({"after SGD": 0.1, "after SAM 0.1": 0.1,
+                                                                  "after SAM 1": 1.0}))  # fmt: skip
+    assert found.caption.endswith("boundary: pretrained sgd, before: 0.24; pretrained sam, after sam 0.1: 0.51.")
+    assert found.figure is not None
+    notes = [[text.get_text() for text in panel.texts] for panel in found.figure.axes[:8]]
+    told = [[], ["forget error 0.10"], ["forget error 0.10"], ["forget error 1.00"]]
+    assert notes == told * 2
+
+
+def test_the_closed_form_of_the_surplus_is_the_broad_line(drawing: Draw) -> None:
+    figure = drawing("fig-theory-surplus").figure
+    assert figure is not None
+    for panel, value, closed in ((0, [2.0, 2.0, 2.0], [2.0, 2.0, 2.5]), (1, [1.0, 4.0, 16.0], [1.0, 4.0, 12.0])):
+        learned, form, _ = figure.axes[panel].get_lines()  # the last is that of the legend
+        assert (heights(learned), learned.get_linestyle()) == (value, "-")
+        assert (heights(form), form.get_linewidth()) == (closed, 4)
 
 
 def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:

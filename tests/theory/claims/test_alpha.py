@@ -94,6 +94,14 @@ def test_sam_tolerates_less_where_the_gap_is_positive(gap, side):
     assert len(found) == len(LINES)
     assert set(found.values()) == {side}
     assert finding.estimate.value == pytest.approx(gap, abs=0.01)
+    assert (f"from alpha = 0.50 on and SGD from {0.5 + gap:.2f} (s = 2, SGD-pretrained, d / n = 200), having forgotten "
+            f"0.50 and {0.5 - gap:.2f} of F there") in finding.sentence  # fmt: skip
+
+
+def test_the_mean_gap_is_of_the_sizes_at_which_both_rules_have_a_threshold():
+    (one, *_) = measure(runs_with(lambda cell: 2.0 if cell.d == 500 else 0.6 + 0.1 * (cell.d > 2000), lambda cell: 0.5))
+    np.testing.assert_allclose(one.alpha_gap(np.arange(SEEDS)), [np.nan, 0.1, 0.2, 0.2], atol=0.01)
+    assert one.mean_gap(np.arange(SEEDS)) == pytest.approx(0.5 / 3, abs=0.01)
 
 
 def test_a_rule_without_any_benign_alpha_is_off_the_grid_and_decides_nothing():
@@ -126,6 +134,8 @@ def test_the_bound_is_asked_of_the_exponents_of_d_and_of_n_apart(in_d, in_n, d_s
     assert {where for part, where in found.items() if "along d" in part} == {d_side}
     assert {where for part, where in found.items() if "along n" in part} == {n_side}
     assert finding.estimate.value == pytest.approx(in_d, abs=0.05)
+    assert f"as d to the power {in_d:.2f} to {in_d:.2f} at fixed n" in finding.sentence
+    assert f"as n to the power {in_n:.2f} to {in_n:.2f} at fixed d" in finding.sentence
 
 
 def test_the_bound_is_the_root_of_d_over_n():

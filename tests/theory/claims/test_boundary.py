@@ -47,6 +47,42 @@ def test_sam_holds_where_the_boundary_does_not_grow_with_d(in_d, side):
     assert len(sides(finding)) == len(SAM.lines)
 
 
+def quoted(test: BoundaryTest, powers: list[float]) -> str:
+    """Return the sentence where the boundary of each line moves as its axis to the power of its own."""
+
+    def make(name, cell):
+        line, i, _ = name
+        value = test.lines[line].axis[i][test.lines[line].along]
+        distance = np.log(cell.signal_norm / (value / 2000) ** powers[line])
+        return made(cell, test_error=0.1 - 0.02 * distance, stopped_at=5, retain_loss=0.6)
+
+    return test.analyse(grown(test.grid, make, SEEDS), CONFIG).sentence
+
+
+def test_the_sentence_quotes_the_line_that_it_speaks_of():
+    exponents = [0.25, -0.2, 0.3, 0.4, 0.5, 0.55, 0.6]
+    told = [f"{power:.3g} [{power:.3g}, {power:.3g}]" for power in exponents]
+    sentence = quoted(SGD, exponents)
+    assert f"as d to the power {told[0]} before unlearning and {told[2]} at equal forgetting" in sentence
+    assert f"as n to the power {told[1]} (stated" in sentence
+    assert f"{told[3]} at eta ~ 1/d, {told[6]} at fixed eta" in sentence
+    sentence = quoted(SAM, [0.1, 0.2, 0.3] + [0.0] * 7)
+    assert "as d to the power 0.1 [0.1, 0.1] (stated: not at all)" in sentence
+    assert "of SAM alone the power is 0.3 [0.3, 0.3], at a training loss of 0.60" in sentence
+    line = SAM.lines[2]
+    off = [random_start_boundary(line.at(i, 1.0)) / (point["d"] / 2000) ** 0.3 - 1 for i, point in enumerate(line.axis)]
+    assert f"within {max(map(abs, off)):.0%} of its closed form" in sentence
+
+
+def test_the_closed_form_of_the_random_start_stands_beside_sams_lines_alone():
+    for test in (SGD, SAM):
+        rows = test.analyse(runs_with(test, 0.25, -0.25), CONFIG).rows
+        for line, row in zip(test.lines, rows, strict=True):
+            starts = [random_start_boundary(line.at(i, 1.0)) for i in range(len(line.axis))]
+            assert row.get("random_start") == (pytest.approx(starts, rel=1e-3) if test is SAM else None)
+            assert row.get("d") == (16000 if line.along == "n" else None)
+
+
 def test_the_predicted_boundary_stands_beside_lines_that_are_not_unlearned(monkeypatch):
     monkeypatch.setattr(boundaries, "boundary", lambda cell: 2.0 * cell.eta_scale)
     rows = SGD.analyse(runs_with(SGD, 0.25, -0.25), CONFIG).rows
@@ -137,8 +173,9 @@ def test_two_phases_are_sam_in_proportion_to_d_and_then_sgd_to_a_small_loss():
 
 
 def test_clocks_train_longer_in_proportion_to_the_root_of_d_or_to_d():
-    assert scaled_clock(BASE.changed(d=16000)).pretrain_epochs == 200
-    assert linear_clock(BASE.changed(d=16000)).pretrain_epochs == 400
+    for clock, longer in ((scaled_clock, 2), (linear_clock, 4)):
+        cell = clock(BASE.changed(d=16000, pretrain_epochs=30, epochs=50))
+        assert (cell.pretrain_epochs, cell.epochs) == (30 * longer, 50 * longer)
 
 
 def test_the_exponents_compared_with_are_those_of_the_theorems_expressions():

@@ -10,7 +10,7 @@ from repro.records.store import Store
 from tests.theory.claims.synthetic import sides
 from theory.claims import cells
 from theory.claims import claim as claims
-from theory.claims.claim import CLAIMS, Part, judge, load_claim, run_claims, simulate_grid
+from theory.claims.claim import CLAIMS, Part, judge, load_claim, run_claims, shown, simulate_grid
 from theory.config import ClaimConfig, TheoryConfig
 from theory.stats import NOTHING, Estimate, mean_interval, simultaneous
 
@@ -81,6 +81,12 @@ def test_a_table_is_rounded_to_four_digits_and_the_estimate_is_not():
     assert finding.estimate.value == 0.123456
     assert finding.parts == [{"part": "a", "estimate": 0.1235, "estimate_low": 0.1, "estimate_high": 0.2,
                               "claimed_low": None, "claimed_high": None, "side": 1}]  # fmt: skip
+
+
+def test_a_sentence_quotes_an_estimate_with_both_ends_of_its_interval():
+    assert shown(Estimate(0.12345, -0.1, 0.21)) == "0.123 [-0.1, 0.21]"
+    assert shown(Estimate(12.345, 11.1, 13.33), 2) == "12 [11, 13]"
+    assert (shown(Estimate(0.5, None, None)), shown(NOTHING)) == ("0.5", "not measured")
 
 
 @pytest.mark.parametrize("name", CLAIMS)

@@ -76,6 +76,9 @@ def test_a_row_holds_errors_the_oracle_gap_and_how_many_forgot():
     assert last["oracle_gap"] == pytest.approx(0.5)
     assert (last["reached"], last["epochs"]) == (0.75, 20.0)
     assert "reached" not in first
+    cell = runs[CELL, "SAM 1", "forgetting"]
+    cell.metrics["forget_error"][3] = 0.0  # of the seed that never forgot as much
+    assert compare(runs, CELL, ("SGD", "SAM 1"))[-1]["oracle_gap"] == pytest.approx(0.5)
 
 
 def test_a_row_holds_the_prediction_of_its_own_rule_and_way_of_matching(monkeypatch):

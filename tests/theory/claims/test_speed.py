@@ -43,6 +43,20 @@ def test_the_same_speed_is_within_a_quarter_either_way(factor, side):
     assert analyse(speeds(epochs=factor), CONFIG).estimate.value == pytest.approx(factor, rel=0.01)
 
 
+def test_the_sentence_quotes_the_ratio_of_each_dimension_and_radius_it_names():
+    runs, needed = speeds(), np.array([100, 110, 120, 130])
+    for (d, radius), factor in {(1000, 0.1): 2, (1000000, 0.1): 3, (4000, 1.0): 4, (1000000, 1.0): 5}.items():
+        name = ("sgd", d, radius, "forgotten")
+        runs[name] = made(runs[name].config, stopped_at=factor * needed)
+    grown = runs["sgd", 4000, 0.1, "first"].metrics["zeta_forget"]
+    grown[:, 1] = grown[:, 0] - 0.5 * np.array([1.0, 2.0, 3.0, 4.0])
+    sentence = analyse(runs, CONFIG).sentence
+    for words in ("needs 2 [2, 2] times SGD's epochs to forget at d = 1000 and 3 [3, 3] times at d = 1e6",
+                  "of F growing 0.5 [0.5, 0.5] times as fast in the first 3 epochs",
+                  "at rho_th it needs 4 [4, 4] times at d = 4000 and 5 [5, 5] at d = 1e6."):  # fmt: skip
+        assert words in sentence
+
+
 @pytest.mark.parametrize("kept, side", [(0.85, 1), (0.75, -1)])
 def test_forget_neurons_stay_active_when_more_than_four_fifths_do(kept, side):
     assert found(kept=kept)["F"] == {side}

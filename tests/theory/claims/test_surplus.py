@@ -1,12 +1,14 @@
 """Lemma 3.4, signal surplus: exponents are local, one a branch of learning, with the closed form and misfit beside."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
 from theory.bounds import signal_surplus
 from theory.claims.claim import load_claim
-from theory.claims.surplus import BRANCHES, NORMS, TIMES, UNLEARNED, curves, grid, local_slope, misfit
+from theory.claims.surplus import BRANCHES, DIMENSIONS, NORMS, TIMES, UNLEARNED, curves, grid, local_slope, misfit
 from theory.config import ClaimConfig
 from theory.predict import closed_forms, signal_drive
 
@@ -54,6 +56,24 @@ def test_each_branch_has_its_own_exponent():
     for part, side in found.items():
         assert side == (1 if part.startswith("linear") else -1)
     assert {part.split(",")[0] for part in found} == set(BRANCHES)
+
+
+def test_the_sentence_quotes_both_branches_and_how_far_the_closed_form_of_the_ratio_is_off():
+    """The difference is |phi|^1.9 while learning is linear, and |phi| itself beyond."""
+    runs = runs_with(lambda Y, norm: 1.0, lambda Y, norm: 1.0 + (norm**1.9 if Y < 1 else norm))
+    found = DIFFERENCE.analyse(runs, CONFIG)
+    off = []
+    for d, epochs, norm in itertools.product(DIMENSIONS, TIMES, NORMS):
+        form = closed_forms(runs["sgd", d, norm].config.changed(pretrain_epochs=epochs), 0.6)
+        ratio = 1.0 + (norm**1.9 if form["Y"] < 1 else norm)
+        off.append(abs(form["kappa_sam"] / form["kappa_sgd"] / ratio - 1))
+    for words in ("to the power 1.9 [1.9, 1.9] while learning is linear (Y < .1; 1.90 to 1.90 over all settings)",
+                  "to the power 1.00 to 1.00 once it saturates", f"of {len(off)} pretrained cells",
+                  f"within {100 * np.median(off):.1f} % (median) and {100 * max(off):.0f} % (largest)"):  # fmt: skip
+        assert words in found.sentence
+    rows = [row for row in found.rows if row["branch"] == "linear" and row["stage"] == "pretraining"]
+    for row in rows:  # Y << 1: kappa of either rule is in proportion to |phi|^2
+        assert row["exponent_closed"] == pytest.approx(2.0, abs=0.05)
 
 
 def test_a_surplus_that_is_not_positive_decides_nothing():

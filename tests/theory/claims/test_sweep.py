@@ -1,5 +1,7 @@
 """Sweeps: one table, cached per cell, resumed after an interruption."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -102,6 +104,24 @@ def test_a_finished_sweep_does_nothing_again(store):
     assert run_sweep("surplus", TINY, store, base=BASE).provenance == first.provenance
 
 
+def test_other_axes_seeds_or_settings_are_another_sweep(store):
+    first = run_sweep("surplus", TINY, store, base=BASE)
+    fewer = run_sweep("surplus", replace(TINY, signal_strength=(0.5,)), store, base=BASE)
+    assert set(fewer.arrays()["signal_strength"]) == {0.5}
+    more = run_sweep("surplus", replace(TINY, seeds=3), store, base=BASE)
+    assert more.config["base"]["seeds"] == 3
+    smaller = run_sweep("surplus", TINY, store, base=BASE.changed(d=200))
+    assert set(smaller.arrays()["d"]) == {200}
+    assert len({record.run_id for record in (first, fewer, more, smaller)}) == 4
+
+
+def test_a_row_counts_the_seeds_that_diverged(store):
+    columns = run_sweep("surplus", TINY, store, base=BASE.changed(eta_scale=1e308)).arrays()
+    assert set(columns["diverged"]) == {2}
+    assert set(columns["status"]) == {"diverged"}
+    assert np.all(np.isnan(columns["test_error"]))
+
+
 def test_a_matched_sweep_says_how_many_seeds_reached_the_forget_level(store):
     config = SweepConfig(sweep="minmax", mask_fraction=(0.5,), mask_refresh=(1,), seeds=6)
     columns = run_sweep("minmax", config, store, base=BASE.changed(alpha=0.95)).arrays()
@@ -123,6 +143,7 @@ def test_a_row_is_the_mean_over_seeds_of_the_cell_it_names(store):
         run = simulate(cell)
         assert columns["test_error"][i] == pytest.approx(run.final("test_error").mean())
         assert columns["pretrained_test_error"][i] == pytest.approx(run.pretrain["test_error"][:, -1].mean())
+        assert columns["retrained_test_error"][i] == pytest.approx(run.retrained["test_error"].mean())
         assert columns["kappa_retain_se"][i] == pytest.approx(run.final("kappa_retain").std(ddof=1) / 2**0.5)
         assert columns["oracle_gap"][i] == pytest.approx(
             np.abs(run.final("forget_error") - run.retrained["forget_error"]).mean())  # fmt: skip
