@@ -273,12 +273,7 @@ BUGS = [
         f"{OF_COMMANDS} -k listing",
     ),
     (THEORY, "    rho, pretrain_rho = radii\n", "    pretrain_rho, rho = radii\n", f"{OF_COMMANDS} -k radii"),
-    (
-        THEORY,
-        "config.rho if rho is None else rho, pretrain_rho)",
-        "config.rho if rho is None else rho)",
-        f"{OF_COMMANDS} -k radii",
-    ),
+    (THEORY, "config.at_radius(rho, pretrain_rho)", "config.at_radius(rho)", f"{OF_COMMANDS} -k radii"),
     (THEORY, "signal_norm=signal[1], **fields", "signal_norm=None, **fields", f"{OF_COMMANDS} -k radii"),
     (
         THEORY,
