@@ -157,7 +157,7 @@ def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
     configs = [RunConfig(), RunConfig(difficulty="high"), RunConfig(forget_fraction=0.2), RunConfig(forget_seed=4)]
     configs += [RunConfig(difficulty="class"), RunConfig(difficulty="class", forget_class=1)]
     configs += [RunConfig(difficulty="index", forget_index=name) for name in ("one", "other")]
-    configs += [RunConfig(difficulty="high", **change) for change in ({"subsets": 8}, {"scores": "theirs"})]
+    configs += [RunConfig(difficulty="high", subsets=8), RunConfig(difficulty="high", scores="theirs")]
     assert len({retrain_key(config, forget_choice(config)).id for config in configs}) == len(configs)
     same = RunConfig(method="scrub", rule="sam-0.1", lr=0.3)
     assert retrain_key(same, forget_choice(same)).id == retrain_key(configs[0], forget_choice(configs[0])).id
