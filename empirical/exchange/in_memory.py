@@ -16,6 +16,7 @@ from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network, drawing_from
 from empirical.models.plain import Wrapped, composed, evaluating
+from empirical.portable import check_portable
 from empirical.registry import metric
 from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import numbers_of
@@ -65,6 +66,8 @@ def unlearn(
         raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
     held, labels = listed(("retain", retain), ("forget", forget))
     networks = [network_of(copy.deepcopy(model), held, precision=config.precision) for _ in range(2)]
+    if config.portable:
+        check_portable(device=networks[0].device.type, threads=torch.get_num_threads())
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
     images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
@@ -103,6 +106,8 @@ def evaluate(
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     given = {role: model for role, model in models.items() if model is not None}
     networks = {role: network_of(model, train[0], precision=config.precision) for role, model in given.items()}
+    if config.portable:
+        check_portable(device=networks["unlearned"].device.type, threads=torch.get_num_threads())
     images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
     split = split_of(retain, len(train[1]))
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}

@@ -16,6 +16,7 @@ from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, config_for
 from repro.records.identity import derive_seed
+from repro.records.record import same_weights
 
 
 class Overflowed(ArithmeticError):
@@ -37,16 +38,17 @@ def measure(experiment: Experiment) -> dict[str, str]:
         Overflowed: when a model's logits are not finite: no metric is defined on them.
     """
     store, found = experiment.workspace.store, {}
+    checksums = experiment.checksums()
     evaluation: Evaluation | None = None
     numbers: dict[str, Any] = {}
     for name, key in evaluation_keys(experiment.config, experiment.parents()).items():
         record = store.find_evaluation(key)
-        if record is None:
+        if record is None or not same_weights(record.provenance.get("weights") or {}, checksums):
             evaluation = evaluation or make_evaluation(experiment)
             evaluation.result.update(numbers)
             result, arrays = numbers_of(name, evaluation)
             result |= evaluation.scope
-            provenance = experiment.workspace.provenance()
+            provenance = experiment.workspace.provenance(weights=checksums)
             record = store.save_evaluation(key, result=result, arrays=arrays, provenance=provenance)
         numbers |= record.result
         found[name] = record.run_id

@@ -18,7 +18,7 @@ from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.cell import build_method
 from empirical.runs.imports import imported_index, memorization_scores
-from empirical.runs.stages import FACTS, Trained, build_network, restore, trained
+from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, restore, trained
 from empirical.runs.unlearning import Unlearning
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
@@ -103,6 +103,13 @@ class Experiment:
             found["retrain"] = self.retrain_key().id
         return found | {"forget_set": self.split.identity}
 
+    def checksums(self) -> dict[str, str | None]:
+        """Return the checksums of the weights of these stages: an id says how a model is made, not what came of it."""
+        stages = {"pretrain": self.original, "unlearn": self.unlearned}
+        if self.has_reference:
+            stages["retrain"] = self.retrained
+        return {f"{name}_checksum": stage.checksum for name, stage in stages.items()}
+
     @property
     def has_reference(self) -> bool:
         """Whether the run has a retrained model to be held against."""
@@ -172,7 +179,8 @@ class Experiment:
         if known is None:
             raise MissingDataError(f"original = {identity!r}: not in the store; `repro models import` keeps one there")
         network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
-        return Trained(identity, restore(network, known[0], identity), dict.fromkeys(FACTS))
+        checksum = checksum_of(known[0])
+        return Trained(identity, restore(network, known[0], identity), dict.fromkeys(FACTS), checksum)
 
     def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
         config, workspace = self.config, self.workspace

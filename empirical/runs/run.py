@@ -18,7 +18,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
 from repro.records.claims import in_turn
 from repro.records.identity import run_id
-from repro.records.record import Record
+from repro.records.record import Record, same_weights
 from repro.records.store import Store
 
 
@@ -64,7 +64,7 @@ def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     store, kind = workspace.store, workspace.runtime.kind
     workspace.group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
-    workspace.take_device()
+    workspace.take_device(portable=config.portable)
     with workspace.claim(run_id(kind, config)):
         if done := _finished(config, workspace):
             return done, False
@@ -96,7 +96,7 @@ def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, fo
         raise OutOfMemoryError_(_too_much(config, error)) from error
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes")})
     rows = _epochs(facts["epochs"], config.rows_measured)
-    if found and found.result["parents"] == result["parents"]:  # measured anew, but not trained anew
+    if found and same_weights(found.result["parents"], result["parents"]):  # measured anew, but not trained anew
         provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
         config = replace(config, metrics=tuple(dict.fromkeys((*found.config["metrics"], *config.metrics))))
         if found.config.get("trajectory") and not config.trajectory:  # nobody looked on this time
@@ -159,7 +159,7 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
     absent = absent_metrics(config)
     return {
         "labels": config.labels(),
-        "parents": experiment.parents(),
+        "parents": experiment.parents() | experiment.checksums(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
         **memorization_facts(experiment.config, experiment.workspace),

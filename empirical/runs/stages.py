@@ -1,5 +1,6 @@
 """Trained stages: what a stage is made of, train a network, keep its weights; the same stage is never trained twice."""
 
+import hashlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ class Trained:
     Attributes:
         stage_id: identity of the stage.
         network: the trained model on the device.
+        checksum: of its weights, see `checksum_of`; None in a process that trained for another one to keep.
         facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask; None where a stage
             that was kept does not say.
     """
@@ -39,6 +41,7 @@ class Trained:
     stage_id: str
     network: Network
     facts: dict[str, Any]
+    checksum: str | None = None
 
 
 def trained(
@@ -59,20 +62,27 @@ def trained(
         found = group.tell(lambda: workspace.store.read_model(key.id))
         if found is not None:
             known, facts = found
-            return Trained(key.id, restore(network, known, key.id), {name: facts.get(name) for name in FACTS})
+            said = {name: facts.get(name) for name in FACTS}
+            return Trained(key.id, restore(network, known, key.id), said, checksum_of(known))
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
         course = replace(stage(network), group=group)
         log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
         facts = _facts(log, workspace.device, aside())
-        if keep and group.first:
+        made = save(weights(network)) if group.first else None
+        if keep and made is not None:
             provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-            workspace.store.save_model(key, save(weights(network)), provenance)
+            workspace.store.save_model(key, made, provenance)
             pauses.kept.clear()
         if pauses.ending.came is not None:
             raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
-    return Trained(key.id, network, facts)
+    return Trained(key.id, network, facts, None if made is None else checksum_of(made))
+
+
+def checksum_of(known: bytes) -> str:
+    """Return the checksum of stored weights: the first 16 hex digits of the sha256 of their safetensors file."""
+    return hashlib.sha256(known).hexdigest()[:16]
 
 
 def weights(network: Network) -> dict[str, Tensor]:

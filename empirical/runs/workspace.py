@@ -14,6 +14,7 @@ import torch
 from empirical.data.images import ImageSet, load_dataset
 from empirical.data.source import data_digest
 from empirical.models.network import can_generate_code
+from empirical.portable import check_portable
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
 from empirical.training.together import ALONE, Group
@@ -69,9 +70,15 @@ class Workspace:
             return torch.device("cuda" if gpus else "cpu")
         return torch.device(wanted)
 
-    def take_device(self) -> None:
-        """Give this process its threads and its GPU, before anything trains."""
+    def take_device(self, *, portable: bool = False) -> None:
+        """Give this process its threads and its GPU, before anything trains.
+
+        Raises:
+            ConfigError: when portable numbers are asked for and this process cannot give them.
+        """
         use_threads(self.runtime.threads)
+        if portable:
+            check_portable(device=self.device.type, threads=torch.get_num_threads())
         if self.device.index is not None:
             torch.cuda.set_device(self.device)
 

@@ -18,7 +18,7 @@ class StageKey:
     Attributes:
         stage: `pretrain`, `retrain`, `unlearn` or `subset`.
         data, dataset, dataset_options, n_train: the training images (digest of the files, and what is taken of them).
-        model, precision: the network.
+        model, precision, portable: the network, and how it is computed.
         rows: what is trained on: `all`, or a digest of row numbers.
         rule: gradient rule; hyperparameters, augment, seed: how it trains.
         randaugment, double_normalize, corruption: what else happens to the images.
@@ -40,6 +40,7 @@ class StageKey:
     n_train: int = 0
     augment: str = "none"
     precision: str = "fp32"
+    portable: bool = False
     randaugment: bool = False
     double_normalize: bool = False
     corruption: str = "none"
@@ -121,7 +122,7 @@ def subset_key(training: RunConfig, fraction: float, number: int) -> StageKey:
 def _key(config: RunConfig, stage: str, **more: Any) -> StageKey:
     fidelity = config.fidelity
     noise = "none" if config.corruption == "none" else f"{config.corruption} {fidelity.glass_blur}"
-    same = ("data", "dataset", "dataset_options", "n_train", "model", "augment", "seed", "precision")
+    same = ("data", "dataset", "dataset_options", "n_train", "model", "augment", "seed", "precision", "portable")
     return StageKey(
         stage, **{name: getattr(config, name) for name in same}, corruption=noise, randaugment=fidelity.randaugment,
         double_normalize=fidelity.double_normalize, **more,
@@ -152,7 +153,7 @@ def forget_choice(config: RunConfig) -> str:
     chosen += ["forget_class", "forget_index", "scores"]
     if forget_set(config.difficulty).graded and not config.scores:
         chosen += ["subsets", "model", "pretrain_epochs", "pretrain_batch_size", "subset_model", "subset_epochs"]
-        chosen += ["subset_precision"]
+        chosen += ["subset_precision", *(["portable", "subset_portable"] if config.portable else [])]
     if config.fidelity.forget_split == "reseeded":
         chosen += ["seed"]
     return digest([config.fidelity.forget_split, {name: getattr(config, name) for name in chosen}])

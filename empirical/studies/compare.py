@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError
@@ -109,4 +108,4 @@ def _check_row(expected: Expected, records: list[Record], cells: list[dict[str, 
 
     matching = [record.result for record in records if fits(record.result["labels"])]
     values = [result[expected.metric] for result in matching if result.get(expected.metric) is not None]
-    return CheckRow(expected, float(np.mean(values)) if values else None, len(values), sum(map(fits, cells)))
+    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, cells)))

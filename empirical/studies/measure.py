@@ -9,7 +9,6 @@ from empirical.registry import metric, needs_shadows
 from empirical.settings.keys import complete
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
-from empirical.studies.executors import run_groups
 from empirical.studies.finished import Finished
 from empirical.studies.plan import finished_cells, own_passes, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
@@ -75,6 +74,8 @@ def measure_runs(
             f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(cells)} runs are gone; training them again "
             f"takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
+    from empirical.studies.executors import run_groups  # torch, which portable runs have to prepare first
+
     report = run_groups([[cell] for cell in cells], store, runtime, workers=workers)
     if report.signal:
         raise Stopped(report.signal)

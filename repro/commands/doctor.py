@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.commands.gpu import gpu_warnings
+from repro.records.provenance import processor
 from repro.terminal.extras import install_line
 
 REQUIRED = (
@@ -35,7 +36,14 @@ def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
     rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 to 3.14")]
     rows += [_package(name, "pip install sharpness-aware-unlearning") for name in REQUIRED]
     rows += [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in OPTIONAL.items()]
-    return [*rows, _device(), *(_warning(*found) for found in gpu_warnings()), _data(data_root), _browser()]
+    return [
+        *rows,
+        _device(),
+        _portable(),
+        *(_warning(*found) for found in gpu_warnings()),
+        _data(data_root),
+        _browser(),
+    ]
 
 
 def _warning(check: str, found: str, remedy: str) -> dict[str, Any]:
@@ -66,6 +74,12 @@ def _device() -> dict[str, Any]:
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {os.cpu_count()} cores"
     advice = "bf16 in hardware" if multiplies_bf16() else "no bf16 in hardware: keep --precision fp32"
     return _row("device", f"{name}, {advice}", True, "")
+
+
+def _portable() -> dict[str, Any]:
+    vectors = processor()
+    remedy = "portable runs need an x86-64 processor with AVX2"
+    return _row("portable numbers", vectors, "avx2" in vectors.split(", "), remedy, optional=True)
 
 
 def multiplies_bf16() -> bool:

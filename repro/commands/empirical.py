@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from empirical.portable import prepare_portable
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
+from repro.base.settings import build
 from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
@@ -28,6 +30,7 @@ def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE,
     Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
     """
     Store(store).ensure_writable()
+    prepare_portable([config])
     from empirical.runs.run import run as run_cell
     from empirical.runs.workspace import Workspace
     from empirical.training.together import joined
@@ -80,6 +83,7 @@ def evaluate(
     from empirical.studies.measure import measure_runs, runs_of
 
     records = runs_of(what, Store(store), runtime)
+    prepare_portable(build(RunConfig, record.config) for record in records)
     added = [name for name in metrics.split(",") if name]
     limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
@@ -123,11 +127,12 @@ def memorization(
 ) -> None:
     """Estimate memorization scores with standard errors from models trained on random subsets."""
     Store(store).ensure_writable()
+    prepare_portable([config])
     from empirical.runs.subset_models import SubsetModels
     from empirical.runs.workspace import Workspace
 
     workspace = Workspace(Store(store), runtime)
-    workspace.take_device()
+    workspace.take_device(portable=config.portable)
     config = replace(config, data=workspace.identified(config.training()).data)
     record = SubsetModels(config, workspace).record()
     emit([{"number": name, "value": value} for name, value in record.result.items()], as_json=json)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from empirical.portable import prepare_portable
 from empirical.settings.run_config import Runtime
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError, ReproError
@@ -63,6 +64,7 @@ def grid(
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
+    prepare_portable(study.cells())
     if launch.executor == "slurm":
         own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in without or [])]
         own += ["--skip-committed"] * skip_committed

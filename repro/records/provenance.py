@@ -13,7 +13,8 @@ from typing import Any
 # The variables that can change a number or a time. No other is ever kept: a variable may hold a secret or a path.
 VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG",
-    "NVIDIA_TF32_OVERRIDE", "PYTHONHASHSEED", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
+    "NVIDIA_TF32_OVERRIDE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "OPENBLAS_CORETYPE",
+    "PYTHONHASHSEED", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
 )  # fmt: skip
 PLAIN = re.compile(r"[A-Za-z0-9:.,_+-]{1,64}")
 VECTORS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")

@@ -49,7 +49,7 @@ from repro.records.folder import (
 from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
 from repro.records.kept import Reading, reading
-from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
+from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick, same_weights
 from repro.records.tables import table_faults
 
 POINTERS = "evaluations.json"
@@ -132,9 +132,11 @@ class Store:
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
         files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
+        weights = (provenance or {}).get("weights") or {}
         with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
             there = self._whole(f"evaluations/{folder.name}")
-            if there is not None and there.result == done["result"]:
+            known = {} if there is None else there.provenance.get("weights") or {}
+            if there is not None and there.result == done["result"] and same_weights(known, weights):
                 return there
             write_folder(folder, files, RESULT, done)
             record = self._saved(self._whole(f"evaluations/{folder.name}"), folder)

@@ -1,0 +1,103 @@
+"""Portable numbers: what may ask for them, what fixes them, and that another processor gives the same ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from empirical.portable import ENVIRONMENT, check_portable, prepare_portable
+from empirical.runs.workspace import Workspace
+from empirical.settings.keys import pretrain_key, subset_key
+from empirical.settings.run_config import RunConfig, config_for
+from repro.base.errors import ConfigError
+from repro.records.identity import run_id
+
+ROOT = Path(__file__).parents[2]
+EMULATOR = shutil.which("qemu-x86_64")
+
+
+def program(folder: Path, *prefix: str) -> dict[str, Any]:
+    """Return what `portable_runs` prints, run behind the words of `prefix`, in the environment of portable runs."""
+    command = [*prefix, sys.executable, "-m", "tests.empirical.portable_runs", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(EMULATOR is None, reason="qemu-x86_64 emulates other processors: apt-get install qemu-user")
+def test_an_emulated_processor_gives_the_same_weights_and_numbers(tmp_path: Path) -> None:
+    """Haswell has AVX2 and nothing newer; this machine may have AVX-512."""
+    here = program(tmp_path / "here")
+    assert here == program(tmp_path / "there", str(EMULATOR), "-cpu", "Haswell")
+
+
+def test_portable_is_part_of_what_a_run_and_its_stages_are() -> None:
+    plain, portable = RunConfig(difficulty="high"), RunConfig(difficulty="high", portable=True)
+    assert run_id("unlearn", plain) != run_id("unlearn", portable)
+    assert pretrain_key(plain).id != pretrain_key(portable).id
+    stages = [subset_key(config_for(one).training(), 0.7, 0).id for one in (plain, portable)]
+    assert len(set(stages)) == 2
+
+
+def test_a_portable_run_may_take_an_estimate_that_is_not() -> None:
+    """A committed estimate is data, the same everywhere: no subset model has to be trained again."""
+    assert config_for(RunConfig(portable=True, subset_portable=False)) == config_for(RunConfig())
+    assert config_for(RunConfig(portable=True)).portable
+
+
+def test_bf16_is_refused() -> None:
+    with pytest.raises(ConfigError, match="portable"):
+        RunConfig(portable=True, precision="bf16")
+
+
+def test_a_process_computes_portable_runs_or_others() -> None:
+    with pytest.raises(ConfigError, match="portable"):
+        prepare_portable([RunConfig(), RunConfig(portable=True)])
+
+
+def test_nothing_is_set_for_runs_that_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    prepare_portable([RunConfig()])
+    assert not ENVIRONMENT.keys() & os.environ.keys()
+
+
+def test_a_torch_that_chose_its_kernels_already_is_refused(
+    small: Callable[..., RunConfig], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process of the tests has imported torch without the environment."""
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="ATEN_CPU_CAPABILITY=avx2"):
+        prepare_portable([small(portable=True)])
+    from empirical.runs.run import run
+
+    with pytest.raises(ConfigError, match="portable = True"):
+        run(small(portable=True), workspace.store, workspace=workspace)
+
+
+@pytest.mark.parametrize("wrong", [{"device": "cuda"}, {"threads": 2}])
+def test_gpus_and_several_threads_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        check_portable(**{"device": "cpu", "threads": 1} | wrong)
+
+
+def test_the_command_line_sets_the_environment_itself(tmp_path: Path) -> None:
+    """A user says `--portable`, and the record says under which kernels it was made, in a worker's process too."""
+    recipe = tmp_path / "mine.toml"
+    settings = "n_train = 60\nn_test = 20\nforget_fraction = 0.2\npretrain_epochs = 1\nepochs = 1\nportable = true"
+    recipe.write_text(f'name = "mine"\n[defaults]\n{settings}\n[[cells]]\nseed = [0, 1]\n')
+    words = ["empirical", "grid", str(recipe), "--workers=2", "--device=cpu", f"--store={tmp_path / 'runs'}"]
+    clean = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    done = subprocess.run([sys.executable, "-m", "repro", *words], cwd=ROOT, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "runs").glob("*/provenance.json")]
+    assert len(said) == 2
+    assert all(one["environment"].items() >= ENVIRONMENT.items() for one in said)
