@@ -4,6 +4,7 @@ SIGTERM, SIGUSR1 and SIGUSR2 (a queue's warnings), SIGHUP and Ctrl-C raise `Stop
 for the step to end, so that its state is written first. A second Ctrl-C waits for the renames of a finished run alone.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -99,11 +100,20 @@ class Ending:
 
 
 def end_with_parent() -> None:
-    """End this process within five seconds of its parent's death: at a checkpoint if it comes in time."""
-    parent = os.getppid()
+    """End a process of `multiprocessing` within five seconds of its parent's death: at a checkpoint if one comes in time.
+
+    A parent that died before this was called, while its child was importing, counts too: who it was is known from the
+    child's start.
+
+    Raises:
+        RuntimeError: in a process that `multiprocessing` did not start.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("end_with_parent: this process was not started by multiprocessing")
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent.pid:
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(PATIENCE)

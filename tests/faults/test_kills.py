@@ -2,6 +2,8 @@
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ import pytest
 
 from repro.records.damage import collected
 from repro.records.store import Store
-from tests.faults.conftest import Victims, end_of, kill, kill_group, members
+from tests.faults.conftest import ROOT, Victims, end_of, kill, kill_group, members
 
 pytestmark = pytest.mark.faults
 TIMED = ("seconds", "peak")
 ROUNDS = {"group": 40, "parent only": 30, "one worker": 30}
+IMPORTING = 60  # seconds that a worker may take to import torch on a busy machine
 LONG = {"epochs": 250, "seeds": 1}  # a stage of some seconds, of which a checkpoint is written every tenth of one
 
 
@@ -142,3 +145,24 @@ def test_a_stage_longer_than_its_slot_finishes_over_several(victims: Victims, tm
         assert slots < 200
     assert slots > 2
     assert content(store) == whole
+
+
+def test_workers_whose_parent_dies_while_they_import_do_not_train_on(tmp_path: Path) -> None:
+    """Importing torch takes seconds, and the cells here take minutes: an orphan would compute for all of them."""
+    recipe = tmp_path / "long.toml"
+    settings = "pretrain_epochs = 2000\nepochs = 1\nforget_fraction = 0.2"
+    recipe.write_text(f'name = "long"\n[defaults]\n{settings}\n[[cells]]\nseed = [0, 1]\n')
+    words = ["empirical", "grid", str(recipe), "--workers=2", "--device=cpu", f"--store={tmp_path / 'runs'}"]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "repro", *words], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        while len(members(parent.pid)) < 2:  # the workers are born
+            assert parent.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.2)
+        kill(parent.pid)
+        parent.wait()
+        end_of(parent.pid, IMPORTING + 5)
+    finally:
+        kill_group(parent.pid)
