@@ -100,7 +100,7 @@ class Ending:
 
 
 def end_with_parent() -> None:
-    """End a process of `multiprocessing` within five seconds of its parent's death: at a checkpoint if one comes in time.
+    """End a process of `multiprocessing` within five seconds of its parent's death, at a checkpoint if one comes.
 
     A parent that died before this was called, while its child was importing, counts too: who it was is known from the
     child's start.

@@ -51,7 +51,10 @@ class Launch:
                 raise reject(one.name, getattr(self, one.name), "left out", "it is for --executor slurm")
         if self.seconds < 60:
             raise reject("time", self.time, "minutes, H:MM:SS, D-HH or D-HH:MM:SS, at least one minute")
+        for name in ("partition", "account"):
+            _check_printable(name, getattr(self, name))
         for text in self.slurm:
+            _check_printable("slurm", text)
             if not re.fullmatch(r"[A-Za-z][\w-]*=\S(?:.*\S)?", text):
                 raise reject("slurm", text, "KEY=VALUE, such as cpus-per-task=4")
 
@@ -85,6 +88,12 @@ class Launch:
         return 0 if self.gpus_per_task else int(self.options.get("cpus-per-task", "1"))
 
 
+def _check_printable(field: str, text: str) -> None:
+    """Refuse a text that a batch script would not hold on one line: what follows a line break there is run."""
+    if not text.isprintable():
+        raise reject(field, text, "printable characters, without line breaks")
+
+
 with_launch = with_settings(Launch)
 
 
@@ -109,13 +118,15 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
     Raises:
         MissingDataError: where there is no SLURM.
         ModuleNotFoundError: without the extra `cluster`.
-        ConfigError: with what SLURM answered, when it refuses the job.
+        ConfigError: for a name or a store's path with a line break, before anything is written; and with what SLURM answered, when it refuses the job.
     """
     import submitit
     from submitit.core.utils import FailedJobError
 
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise MissingDataError("executor = 'slurm': no sbatch here; submit from a login node, or use --executor local")
+    _check_printable("name", name)
+    _check_printable("store", str(store.absolute()))
     Store(store).ensure_writable()
     before = ""
     for wave in waves:

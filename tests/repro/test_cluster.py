@@ -45,6 +45,10 @@ def test_a_time_limit_reads_as_sbatch_reads_it(text: str, seconds: int) -> None:
         ({"executor": "slurm", "time": "1-2-3"}, "time = '1-2-3': must be minutes"),
         ({"executor": "slurm", "slurm": ("mem",)}, "slurm = 'mem': must be KEY=VALUE"),
         ({"executor": "slurm", "slurm": ("cpus-per-task=all",)}, "must be a whole number of cores"),
+        ({"executor": "slurm", "partition": "gpu\nrm -r x"}, "partition = .*: must be printable"),
+        ({"executor": "slurm", "account": "a\rb"}, "account = .*: must be printable"),
+        ({"executor": "slurm", "slurm": ("comment=a\nrm -r x",)}, "slurm = .*: must be printable"),
+        ({"executor": "slurm", "slurm": ("comment=a\u2028b",)}, "slurm = .*: must be printable"),
     ],
 )
 def test_bad_settings_of_a_launch_are_one_clear_line(settings: dict[str, Any], message: str) -> None:
@@ -76,6 +80,16 @@ def test_the_words_of_a_config_give_it_again(config: Any, monkeypatch: pytest.Mo
     assert result.exit_code == 0, result.output
     assert read == [config]
     assert words_of(build(type(config), {})) == []
+
+
+@pytest.mark.parametrize(("name", "folder"), [("digits\nrm -r x", "runs"), ("digits", "runs\nrm -r x")])
+def test_a_line_break_in_a_name_or_a_path_never_reaches_a_batch_script(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.shutil, "which", lambda program: program)
+    with pytest.raises(ConfigError, match="must be printable"):
+        cluster.submit(Launch(executor="slurm"), name, tmp_path / folder, [Wave("cells", ("list",), 1)])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
