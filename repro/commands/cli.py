@@ -13,6 +13,7 @@ import typer
 
 from repro import __version__
 from repro.base.ending import Ending, Stopped
+from repro.base.environment import check_environment
 from repro.base.errors import ReproError, of_the_system
 from repro.base.settings import reject
 from repro.commands import export, figures, models, records, studies, theory, words
@@ -58,11 +59,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter gets its number
+    os.environ["MPLBACKEND"] = "agg"  # every figure is a file: no window is ever opened, whatever the user's own says
     sys.exit(_flushed(run(lambda: _called(words), debug=debug)))
 
 
 def _called(words: list[str]) -> Any:
     """Run a command line, unless processes of torchrun would each do the whole of it side by side."""
+    check_environment()
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
     if together and words[:2] != ["empirical", "run"]:
         asked = " ".join(words[:2])

@@ -118,7 +118,8 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
     Raises:
         MissingDataError: where there is no SLURM.
         ModuleNotFoundError: without the extra `cluster`.
-        ConfigError: for a name or a store's path with a line break, before anything is written; and with what SLURM answered, when it refuses the job.
+        ConfigError: for a name or a store's path with a line break, before anything is written; and with what SLURM
+            answered, when it refuses the job.
     """
     import submitit
     from submitit.core.utils import FailedJobError

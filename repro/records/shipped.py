@@ -5,6 +5,7 @@ with a list of their names that is written when the wheel is built.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 from repro.base.errors import MissingDataError
@@ -63,9 +64,17 @@ def recipe_file(path: str | Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return where decoded images, hashes and compiled code are kept: REPRO_CACHE, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "repro-unlearning"
-    return Path(os.environ.get("REPRO_CACHE", "") or default)
+    """Return where decoded images, hashes and compiled code are kept: REPRO_CACHE, else the user's cache folder.
+
+    A user without a home, as in some containers, has a folder among the temporary files.
+    """
+    if own := os.environ.get("REPRO_CACHE", ""):
+        return Path(own)
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
+    except RuntimeError:
+        caches = Path(tempfile.gettempdir(), f"cache-{os.getuid()}")
+    return caches / "repro-unlearning"
 
 
 def compiled_folder() -> str:
