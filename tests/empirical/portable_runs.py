@@ -16,7 +16,7 @@ METRICS = (
     "features", "landscape", "hessian", "relearning",
 )  # fmt: skip
 BASE: dict[str, Any] = {
-    "n_train": 240, "n_test": 60, "pretrain_epochs": 1, "epochs": 1, "subsets": 4, "subset_epochs": 1,
+    "n_train": 160, "n_test": 60, "pretrain_epochs": 1, "epochs": 1, "subsets": 4, "subset_epochs": 1,
     "forget_fraction": 0.2, "attack_size": 40, "landscape_points": 3, "landscape_images": 32, "portable": True,
 }  # fmt: skip
 CELLS: dict[str, dict[str, Any]] = {
