@@ -47,7 +47,7 @@ class TestModelsAndImages:
         for _ in range(100):
             values = rng.standard_normal((20, 1)) + 2 * rng.standard_normal(30) + rng.standard_normal((20, 30))
             mean = lambda models, images, values=values: models @ values @ images / (models.sum() * images.sum())  # noqa: E731
-            found = over_models_and_images(mean, *values.shape, rng, repeats=200)
+            found = over_models_and_images(mean, 20, 30, rng, repeats=200)
             hits += found.low <= 0 <= found.high
             half = 2.09 * values.mean(axis=1).std(ddof=1) / np.sqrt(20)
             alone += abs(values.mean()) <= half
@@ -64,8 +64,8 @@ class TestModelsAndImages:
             truth = np.repeat((1, 0), told.size)
             return float(roc_auc_score(truth, np.r_[told.ravel(), plain.ravel()], sample_weight=np.tile(weights, 2)))
 
-        both = over_models_and_images(auc, *told.shape, rng, repeats=200)
-        models_alone = over_models_and_images(lambda models, _: auc(models, np.ones(36)), *told.shape, rng, repeats=200)
+        both = over_models_and_images(auc, 40, 36, rng, repeats=200)
+        models_alone = over_models_and_images(lambda models, _: auc(models, np.ones(36)), 40, 36, rng, repeats=200)
         assert both.value == models_alone.value
         assert both.high - both.low > 2 * (models_alone.high - models_alone.low)
 
