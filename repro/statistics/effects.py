@@ -287,19 +287,19 @@ def _mean_off_diagonal(matrix: np.ndarray) -> float:
 
 
 def forest(pooled: Pooled) -> Table:
-    """Return the rows of a forest plot: each setting with its own interval, then the pooled effect.
+    """Return the rows of a forest plot: each setting with its own 95 % interval over seeds, then the pooled effect.
 
-    Columns: `setting`, `value`, `low`, `high`, `seeds`, `pooled`, and `predicted_low`, `predicted_high`, which only
-    the pooled row has.
+    Columns: `setting`, `value`, `low`, `high`, `seeds` and `pooled`; the pooled row alone has the ends of its 90 %
+    interval, `inner_low` and `inner_high`, and of its prediction interval, `predicted_low` and `predicted_high`.
     """
     low, high = pooled.setting_intervals()
-    rows = pd.DataFrame({"setting": pooled.settings.names, "value": pooled.settings.values, "low": low, "high": high,
-                         "seeds": pooled.settings.seeds, "pooled": False})  # fmt: skip
-    ends = dict(zip(("low", "high"), pooled.interval(), strict=True))
-    ends |= dict(zip(("predicted_low", "predicted_high"), pooled.prediction(), strict=True))
-    last = {"setting": "all settings", "value": pooled.value, "seeds": int(pooled.settings.seeds.min()), "pooled": True}
-    return pd.concat([rows.assign(predicted_low=np.nan, predicted_high=np.nan), pd.DataFrame([last | ends])],
-                     ignore_index=True)  # fmt: skip
+    rows = {"setting": pooled.settings.names, "value": pooled.settings.values, "low": low, "high": high,
+            "seeds": pooled.settings.seeds, "pooled": False}  # fmt: skip
+    last = {"setting": "all settings", "value": pooled.value, "seeds": pooled.settings.seeds.min(), "pooled": True}
+    ends = {"": pooled.interval(), "inner_": pooled.interval(0.9), "predicted_": pooled.prediction()}
+    last |= {f"{name}{end}": pair[place] for name, pair in ends.items() for place, end in enumerate(("low", "high"))}
+    columns = [*rows, *(name for name in last if name not in rows)]
+    return pd.concat([pd.DataFrame(rows).reindex(columns=columns), pd.DataFrame([last])], ignore_index=True)
 
 
 def _require(table: Table, columns: Sequence[str]) -> None:

@@ -176,7 +176,12 @@ class TestPool:
         rows = forest(found)
         assert list(rows["pooled"]) == [False, False, True]
         assert tuple(rows[["low", "high"]].iloc[0]) == pytest.approx(t_interval(np.array([0.1, 0.2, 0.3])))
-        assert tuple(rows[["low", "high"]].iloc[-1]) == pytest.approx(found.interval())
+        for prefix, ends in (
+            ("", found.interval()),
+            ("inner_", found.interval(0.9)),
+            ("predicted_", found.prediction()),
+        ):
+            assert tuple(rows[[f"{prefix}low", f"{prefix}high"]].iloc[-1]) == pytest.approx(ends)
         assert found.sides() == (0.0, 0.5)
 
 
