@@ -1,0 +1,93 @@
+"""A forest plot: the effect in each setting with its interval, and below them the pooled effect, by forget set."""
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from figures.drawing.panels import panel_grid
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROW = 0.22  # inches a row
+LABEL = 34  # characters of a setting's name
+
+
+def forest_figure(
+    rows: Table, theme: Theme, *, label: str, floors: Mapping[str, float], margin: float | None = None
+) -> "Figure":
+    """Return a panel a forget set, all on one axis: settings above, their pooled effect as a diamond below.
+
+    Bars are 95 % intervals. The thick part of the pooled one is its 90 % interval: where that lies between the dotted
+    lines, the margin, the answer is "no difference". The thin line around it is the prediction interval. A grey band
+    reaches one noise floor to either side of 0. Settings without a vote are hollow.
+
+    Args:
+        rows: of `repro.statistics.effects.forest`, with a column `forget_set`, and optionally `no_vote`, why a setting
+            has no vote, and `answer`, the word beside a pooled effect.
+        theme: the page.
+        label: of the axis: what was subtracted from what.
+        floors: the noise floor of each forget set; one that is missing has no band.
+        margin: as in `repro.statistics.answers.judge`.
+    """
+    names = list(dict.fromkeys(rows["forget_set"]))
+    counts = [int((rows["forget_set"] == name).sum()) for name in names]
+    height = ROW * theme.scale * sum(counts) + 0.35 * len(names) + 0.5
+    figure, axes = panel_grid(len(names), 1, width=WIDE, height=height, sharex=True, height_ratios=counts)
+    for panel, name in zip(axes[:, 0], names, strict=True):
+        mine = rows[rows["forget_set"] == name]
+        _marks(panel, mine, theme)
+        _yardsticks(panel, floors.get(name), margin, theme)
+        panel.set_title(f"forget set: {name}", loc="left")
+        panel.grid(axis="y", visible=False)
+    _limit(axes[0, 0], rows)
+    axes[-1, 0].set_xlabel(label)
+    return figure
+
+
+def _marks(axes: "Axes", rows: Table, theme: Theme) -> None:
+    labels = []
+    for place, row in enumerate(rows.to_dict("records")):
+        silent, word = (str(row.get(name) or "") for name in ("no_vote", "answer"))
+        error = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+        look: dict[str, Any] = {"marker": "D", "markersize": 7 * theme.scale} if row["pooled"] else {"marker": "o"}
+        if row["pooled"]:
+            axes.axhline(place - 0.5, color=theme.ink, linewidth=0.6)
+            for ends, width in ((("predicted_low", "predicted_high"), 0.6), (("inner_low", "inner_high"), 3.0)):
+                axes.plot(
+                    [row[end] for end in ends],
+                    [place] * 2,
+                    color=theme.ink,
+                    linewidth=width * theme.scale,
+                    solid_capstyle="butt",
+                )
+        axes.errorbar(
+            row["value"], place, xerr=error, color=theme.ink, markerfacecolor=theme.paper if silent else theme.ink,
+            elinewidth=1.2 * theme.scale, **look,
+        )  # fmt: skip
+        name = textwrap.shorten(str(row["setting"]), LABEL, placeholder="…")
+        labels.append(f"{name}: {silent or word}" if silent or word else name)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def _yardsticks(axes: "Axes", floor: float | None, margin: float | None, theme: Theme) -> None:
+    axes.axvline(0, color=theme.ink, linewidth=0.8)
+    if floor is not None and np.isfinite(floor):
+        axes.axvspan(-floor, floor, color=theme.ink, alpha=0.15, linewidth=0, zorder=0)
+    for place in () if margin is None else (-margin, margin):
+        axes.axvline(place, color=theme.ink, linewidth=0.8, linestyle=":")
+
+
+def _limit(axes: "Axes", rows: Table) -> None:
+    """Limit the axis to pooled intervals and settings' values: an interval from three seeds may be absurdly wide."""
+    shown = rows["pooled"].to_numpy(bool)
+    values = np.concatenate([rows["value"], rows["low"][shown], rows["high"][shown]]).astype(float)
+    values = np.append(values[np.isfinite(values)], 0.0)
+    spare = 0.1 * float(np.ptp(values)) or 0.01
+    axes.set_xlim(values.min() - spare, values.max() + spare)

@@ -1,0 +1,156 @@
+"""Five answers to a claim, each from intervals; what is open says what would decide it, at what cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from repro.statistics.effects import Pooled, Table, combine_seeds, pool, satterthwaite
+
+YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN = "yes", "only where", "no difference", "the opposite", "open"
+ANSWERS = (YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN)
+MARGIN = 0.01  # ToW: fixed before any interval was seen, whatever the number of seeds
+MOST = 100  # further seeds, or settings: more than anybody will run
+
+
+def judge(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> str:
+    """Return what one effect says about a claim.
+
+    - no difference: the 90 % interval lies within (-margin, margin), which is two one-sided tests at 5 %;
+    - yes: else, where the 95 % interval lies on the claimed side of 0;
+    - the opposite: else, where it lies on the other side;
+    - open: else.
+
+    Args:
+        effect: with an interval; without degrees of freedom it is open.
+        margin: the largest difference that counts as none, in units of the effect; None where nobody fixed one.
+        sign: +1 where the claim says greater, -1 where it says smaller.
+    """
+    (low, high), (inner_low, inner_high) = effect.interval(0.95), effect.interval(0.9)
+    if margin is not None and -margin < inner_low and inner_high < margin:
+        return NO_DIFFERENCE
+    side = int(low > 0) - int(high < 0)
+    return {1: YES, -1: OPPOSITE, 0: OPEN}[side * sign]
+
+
+class Missing(NamedTuple):
+    """What would decide an open answer, if value and variances stay as they are estimated today.
+
+    Attributes:
+        seeds: further training seeds of every setting; None where `MOST` are not enough.
+        settings: else, further settings of as many seeds; None where `MOST` are not enough either.
+        core_hours: what the one or the other costs; NaN where the runs have no seconds, or where nothing is enough.
+    """
+
+    seeds: int | None
+    settings: int | None
+    core_hours: float
+
+
+def missing(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> Missing:
+    """Return how many more seeds, or else settings, decide an open effect.
+
+    Errors over seeds shrink as 1 / n. What differs between settings no number of seeds brings down: `tau^2` stays, and
+    only the mean over more settings knows it better, as 1 / K.
+    """
+    now = effect.settings
+    for extra in range(1, MOST + 1):
+        if judge(_with_seeds(effect, extra), margin=margin, sign=sign) != OPEN:
+            return Missing(extra, None, float(extra * now.seconds.sum() / 3600))
+    for extra in range(1, MOST + 1) if len(now.names) > 1 else ():
+        if judge(_with_settings(effect, extra), margin=margin, sign=sign) != OPEN:
+            return Missing(None, extra, float(extra * (now.seeds * now.seconds).mean() / 3600))
+    return Missing(None, None, float("nan"))
+
+
+def _with_seeds(effect: Pooled, extra: int) -> Pooled:
+    """Return the effect as it is expected with `extra` more seeds of every setting."""
+    now, count = effect.settings, len(effect.settings.names)
+    left = now.seeds / (now.seeds + extra)
+    freedom = float((now.freedom + extra).mean())
+    if count == 1:
+        return replace(effect, common=effect.common * float(left[0]), freedom=freedom)
+    between = (effect.tau2 + effect.within * float(left.mean())) / count
+    common = effect.common * float(left.mean())
+    return replace(effect, between=between, common=common, freedom=satterthwaite(between, count - 1, common, freedom))
+
+
+def _with_settings(effect: Pooled, extra: int) -> Pooled:
+    """Return the effect as it is expected with `extra` more settings that differ as these do."""
+    now, count = effect.settings, len(effect.settings.names)
+    between = effect.between * count / (count + extra)
+    freedom = satterthwaite(between, count + extra - 1, effect.common, float(now.freedom.mean()))
+    return replace(effect, between=between, freedom=freedom)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the records answer to one claim.
+
+    Attributes:
+        word: one of `ANSWERS`.
+        parts: the pooled effect of each forget set that has one.
+        words: what each of them says: yes, no difference, the opposite or open.
+        average: the effect averaged over forget sets, where they agree; else None.
+        unjudged: forget sets without a setting that has a vote and `FEWEST` seeds.
+        missing: what would decide each forget set that is open.
+    """
+
+    word: str
+    parts: dict[str, Pooled]
+    words: dict[str, str]
+    average: Pooled | None
+    unjudged: tuple[str, ...]
+    missing: dict[str, Missing]
+
+    def where(self, word: str) -> list[str]:
+        """Return the forget sets that say one word."""
+        return [name for name, said in self.words.items() if said == word]
+
+
+def answer(
+    effects: Table, *, margin: float | None = MARGIN, sign: int = 1, forget_sets: Sequence[str] | None = None
+) -> Answer:
+    """Return the answer to a claim that an effect has one sign.
+
+    Each forget set is judged by itself. Sets agree where they say the same word and their values lean the same way:
+    then their average stands for them, and where each is open, it alone may decide.
+
+    - yes, no difference, the opposite, open: what all forget sets say;
+    - only where ...: some forget set says yes and another does not;
+    - the opposite: some forget set says so and none says yes;
+    - open: else.
+
+    Args:
+        effects: rows of `repro.statistics.effects.paired_effects`, those without a vote left out.
+        margin, sign: as in `judge`.
+        forget_sets: those of the claim, in their order; those of the rows where None is given.
+    """
+    names = list(dict.fromkeys(effects["forget_set"])) if forget_sets is None else list(forget_sets)
+    settings = {name: combine_seeds(effects[effects["forget_set"] == name]) for name in names}
+    parts = {name: pool(found) for name, found in settings.items() if found.names}
+    words = {name: judge(part, margin=margin, sign=sign) for name, part in parts.items()}
+    average = _average(effects, parts, words, margin)
+    word = _common_word(list(words.values()))
+    if word == OPEN and average is not None:
+        word = judge(average, margin=margin, sign=sign)
+    lacking = {name: missing(parts[name], margin=margin, sign=sign) for name in parts if words[name] == OPEN}
+    return Answer(word, parts, words, average, tuple(name for name in names if name not in parts), lacking)
+
+
+def _common_word(words: Sequence[str]) -> str:
+    if len({*words}) == 1:
+        return words[0]
+    if YES in words:
+        return ONLY_WHERE
+    return OPPOSITE if OPPOSITE in words else OPEN
+
+
+def _average(effects: Table, parts: dict[str, Pooled], words: dict[str, str], margin: float | None) -> Pooled | None:
+    """Return the effect averaged over forget sets, of the settings that have all; None where the sets do not agree."""
+    leanings = {0 if abs(part.value) < (margin or 0.0) else int(np.sign(part.value)) for part in parts.values()}
+    if len(parts) < 2 or len({*words.values()}) > 1 or len(leanings) > 1:
+        return None
+    settings = combine_seeds(effects[effects["forget_set"].isin(list(parts))])
+    return pool(settings) if settings.names else None

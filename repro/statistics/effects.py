@@ -1,0 +1,308 @@
+"""From runs to one pooled effect: paired differences, combined over seeds first, then over settings.
+
+The model is the crossed one with random settings and random seeds,
+
+    d_ks = mu + u_k + c_s + e_ks,    Var(u) = tau^2,
+
+where `u_k` is what setting k has of its own, `c_s` what the settings that share an original have in common at seed s,
+and `e_ks` the rest. `benchmarks/coverage.py` holds its intervals, and those of other methods, against a known truth.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repro.base.settings import reject
+
+# A pandas DataFrame or Series: what pandas declares for indexing is a union that no caller could use without a cast.
+Table = Any
+
+FEWEST = 3  # seeds: a cell of fewer has no vote, in any claim
+CELL = ("setting", "forget_set", "contrast")
+PAIRED = ("setting", "forget_set", "seed", "original", "reference")
+NO_UNLEARNING, NOT_CHOSEN = "did not unlearn here", "nobody chose its strength"
+
+
+def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str = "sgd") -> Table:
+    """Return `value` of each run minus `value` of the base run that shares its setting, forget set, seed and models.
+
+    A run without such a partner has no row: pairs across two originals or two references are not made.
+
+    Args:
+        runs: a row a run: the columns of `PAIRED`, which both runs share, `contrast` and `value`. Optional columns:
+            `untouched`, the value of the original model; `block`, what settings share that may err together, else
+            `original`; `seconds`, core-seconds of the run; `shared_seconds`, those of the models that runs share.
+        value: the column that is compared, such as "tow".
+        contrast: the column that tells the two runs apart; base: its value in the run that is subtracted.
+
+    Returns:
+        A row a pair: `CELL`, `seed`, `block` and `value`. Where the optional columns are there: `gain` and `base_gain`,
+        how far each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared
+        run or model are split among the rows that share it.
+
+    Raises:
+        ConfigError: when a column is missing, or a run has two partners.
+    """
+    _require(runs, (*PAIRED, contrast, value))
+    keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
+    bases = runs[runs[contrast] == base][[*keys, value, *optional]]
+    if bases.duplicated(keys).any():
+        twice = bases[bases.duplicated(keys)].iloc[0]
+        raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with {contrast} = {base} a seed")
+    rows = runs[runs[contrast] != base].merge(bases, on=keys, suffixes=("", "_base"))
+    ours, theirs = rows[value].astype(float), rows[f"{value}_base"].astype(float)
+    found = rows[keys].assign(contrast=rows[contrast].astype(str), value=ours - theirs)
+    found["block"] = rows["block" if "block" in rows else "original"].astype(str)
+    if "untouched" in rows:
+        found = found.assign(gain=ours - rows["untouched"], base_gain=theirs - rows["untouched"])
+    if "seconds" in rows:
+        partners = found.groupby(keys)["value"].transform("size")
+        found["seconds"] = rows["seconds"] + rows["seconds_base"] / partners
+        if "shared_seconds" in rows:
+            sharing = found.groupby(["forget_set", "original", "reference"])["value"].transform("size")
+            found["seconds"] += rows["shared_seconds"] / sharing
+    return found.dropna(subset=["value"]).reset_index(drop=True)
+
+
+def with_votes(effects: Table, floor: float | None = None, unchosen: Collection[str] = ()) -> Table:
+    """Return effects with a column `no_vote`: why a cell does not count, "" where it counts.
+
+    The rule is fixed beforehand. A cell did not unlearn where neither of its two runs is on average above the original
+    model by more than one noise floor. A cell in which only one of the two unlearned stays: that is a difference.
+
+    Args:
+        effects: rows of `paired_effects` with `gain` and `base_gain`; a column `floor`, a cell's own, is preferred.
+        floor: the noise floor of the value; None or NaN lets every cell vote.
+        unchosen: settings whose methods have a strength that nobody chose.
+    """
+    _require(effects, (*CELL, "gain", "base_gain"))
+    limit = effects["floor"].astype(float) if "floor" in effects else np.nan if floor is None else floor
+    cells = effects.groupby(list(CELL))
+    best = np.maximum(cells["gain"].transform("mean"), cells["base_gain"].transform("mean"))
+    reason = np.where(best <= limit, NO_UNLEARNING, "")
+    return effects.assign(no_vote=np.where(effects["setting"].isin(list(unchosen)), NOT_CHOSEN, reason))
+
+
+def voting(effects: Table) -> Table:
+    """Return the rows of `with_votes` that have a vote."""
+    return effects[effects["no_vote"] == ""]
+
+
+class Settings(NamedTuple):
+    """The effect of each setting, combined over its seeds.
+
+    Attributes:
+        names: of the K settings.
+        values: the effects, `(K,)`.
+        covariance: of their errors over seeds, `(K, K)`; its diagonal are squared standard errors.
+        freedom: degrees of freedom of each, `(K,)`.
+        seeds: the fewest training seeds of a cell of each setting, `(K,)`.
+        seconds: core-seconds that one more seed of each costs, `(K,)`; NaN where the runs do not say.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    covariance: np.ndarray
+    freedom: np.ndarray
+    seeds: np.ndarray
+    seconds: np.ndarray
+
+
+def combine_seeds(effects: Table) -> Settings:
+    """Return the effect of each setting: the mean over its cells of the cells' own means over seeds.
+
+    A cell is a setting, forget set and contrast. Two cells a and b that share blocks (originals of the same seed, and
+    with them the base run) err together:
+
+        Cov(m_a, m_b) = n_ab g_ab / (n_a n_b),
+
+    where `g_ab` is the sample covariance over the `n_ab` blocks that both have, and `n_a` counts the blocks of a. Means
+    over contrasts, and over forget sets where there are several, carry this covariance. Cells of fewer than `FEWEST`
+    seeds are left out, and so are settings that lack one of the forget sets.
+
+    Args:
+        effects: rows of `paired_effects`: `CELL`, `block`, `value`. Values of one cell and block are averaged first.
+    """
+    _require(effects, (*CELL, "block", "value"))
+    cells: Table = effects.pivot_table(index=list(CELL), columns="block", values="value", aggfunc="mean")
+    cells = cells[cells.notna().sum(axis=1) >= FEWEST]
+    places: Table = cells.index.to_frame(index=False)
+    sets = places["forget_set"].nunique()
+    complete = places.groupby("setting")["forget_set"].transform("nunique") == sets
+    cells, places = cells[complete.to_numpy()], places[complete]
+    names = tuple(sorted(places["setting"].unique()))
+    # Each cell's weight in its setting, (settings, cells): contrasts count alike in a forget set, forget sets alike.
+    own = np.array([places["setting"] == name for name in names]).reshape(len(names), len(places))
+    weights = own / places.groupby(["setting", "forget_set"])["contrast"].transform("size").to_numpy() / max(sets, 1)
+    known = cells.notna().to_numpy().astype(int)
+    counts = known.sum(axis=1)
+    errors = cells.T.cov(min_periods=2).fillna(0.0).to_numpy() * (known @ known.T) / np.outer(counts, counts)
+    fewest = np.array([counts[mine].min() for mine in own], dtype=int)
+    costs = effects.groupby(list(CELL))["seconds"].mean().reindex(cells.index) if "seconds" in effects else np.nan
+    return Settings(
+        names,
+        weights @ cells.mean(axis=1).to_numpy(float),
+        weights @ errors @ weights.T,
+        fewest - 1.0,
+        fewest,
+        own @ np.broadcast_to(np.asarray(costs, float), counts.shape),
+    )
+
+
+def unpaired(first: Settings, second: Settings) -> Settings:
+    """Return `first - second` of settings that share no run, each with the degrees of freedom of Welch.
+
+        Var = v_1 + v_2,    f = (v_1 + v_2)^2 / (v_1^2 / f_1 + v_2^2 / f_2)
+
+    Args:
+        first, second: of `combine_seeds` on plain values in place of differences; settings that both have are compared.
+    """  # fmt: skip
+    names = tuple(name for name in first.names if name in second.names)
+    one, two = (_chosen(side, [side.names.index(name) for name in names]) for side in (first, second))
+    v1, v2 = (np.diag(side.covariance) for side in (one, two))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = (v1 + v2) ** 2 / (v1**2 / one.freedom + v2**2 / two.freedom)
+    return Settings(
+        names, one.values - two.values, one.covariance + two.covariance, freedom,
+        np.minimum(one.seeds, two.seeds), one.seconds + two.seconds,
+    )  # fmt: skip
+
+
+def _chosen(settings: Settings, rows: Sequence[int]) -> Settings:
+    names = tuple(settings.names[row] for row in rows)
+    parts = (settings.values, settings.covariance[:, rows], settings.freedom, settings.seeds, settings.seconds)
+    return Settings(names, *(part[rows] for part in parts))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One effect over K settings.
+
+    Attributes:
+        settings: what it was pooled from.
+        value: the mean of their effects, each setting counting once.
+        between: `s^2 / K`, the variance of that mean by how the settings differ; 0 for one setting.
+        common: the variance that seeds bring to all settings alike: the mean covariance of two settings, at least 0.
+        freedom: degrees of freedom of the sum of the two (Satterthwaite).
+    """
+
+    settings: Settings
+    value: float
+    between: float
+    common: float
+    freedom: float
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of `value`."""
+        return float(np.sqrt(self.between + self.common))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return `value -+ t error`, Student's t at `level` in (0, 1)."""
+        half = quantile(self.freedom, level) * self.error
+        return self.value - half, self.value + half
+
+    @property
+    def within(self) -> float:
+        """Return the mean variance of a setting's own error, less what it shares with the others."""
+        return max(float(np.diag(self.settings.covariance).mean()) - _mean_off_diagonal(self.settings.covariance), 0.0)
+
+    @property
+    def tau2(self) -> float:
+        """Return the variance between settings that seeds do not explain, `max(0, s^2 - within)`; NaN for one."""
+        count = len(self.settings.names)
+        return max(0.0, self.between * count - self.within) if count > 1 else float("nan")
+
+    @property
+    def i2(self) -> float:
+        """Return I^2, the share in [0, 1] of the settings' variance that seeds do not explain; NaN for one."""
+        spread = self.between * len(self.settings.names)
+        return self.tau2 / spread if spread > 0 else float("nan")
+
+    def prediction(self, level: float = 0.95) -> tuple[float, float]:
+        """Return where the effect of one further setting, run with as many seeds, would lie; NaN for one setting.
+
+        value -+ t_{K-1} sqrt(s^2 + error^2)
+
+        It takes `s^2`, not `tau^2` as meta-analyses do: with three seeds a `tau^2` of 0 says little.
+        """
+        count = len(self.settings.names)
+        half = quantile(count - 1.0, level) * np.sqrt(self.between * count + self.error**2)
+        return self.value - half, self.value + half
+
+    def sides(self) -> tuple[float, float]:
+        """Return the shares of settings whose own 95 % interval lies above 0 and below 0."""
+        low, high = self.setting_intervals()
+        return float((low > 0).mean()), float((high < 0).mean())
+
+    def setting_intervals(self, level: float = 0.95) -> np.ndarray:
+        """Return both ends of each setting's own interval over seeds, `(2, K)`."""
+        half = quantile(self.settings.freedom, level) * np.sqrt(np.diag(self.settings.covariance))
+        return np.array([self.settings.values - half, self.settings.values + half])
+
+
+def pool(settings: Settings) -> Pooled:
+    """Return the mean effect over settings, with the error of a random choice of settings and of seeds.
+
+        V = s^2 / K + max(0, c),    f = V^2 / ((s^2 / K)^2 / (K - 1) + c^2 / f_seed)
+
+    `s^2` is the sample variance of the K effects, `c` the mean covariance of two of them. With balanced cells it is
+    `(MS_setting + max(0, MS_seed - MS_rest)) / (K n)` of the crossed two-way table. Where settings share no original,
+    `c = 0`: the Hartung-Knapp interval with equal weights. Weights by each setting's variance lose coverage, for three
+    seeds do not tell a variance. One setting alone has the interval of its seeds.
+
+    Raises:
+        ConfigError: when there is no setting.
+    """  # fmt: skip
+    count = len(settings.names)
+    if not count:
+        raise reject("settings", 0, f"at least 1, with {FEWEST} seeds a cell")
+    value, freedom = float(settings.values.mean()), float(settings.freedom.mean())
+    if count == 1:
+        return Pooled(settings, value, 0.0, float(settings.covariance[0, 0]), freedom)
+    between = float(settings.values.var(ddof=1)) / count
+    common = max(0.0, _mean_off_diagonal(settings.covariance))
+    return Pooled(settings, value, between, common, satterthwaite(between, count - 1, common, freedom))
+
+
+def satterthwaite(first: float, first_freedom: float, second: float, second_freedom: float) -> float:
+    """Return the degrees of freedom of the sum of two independent variances; those of the first where both are 0."""
+    total = first + second
+    return total**2 / (first**2 / first_freedom + second**2 / second_freedom) if total > 0 else first_freedom
+
+
+def quantile(freedom: Any, level: float) -> Any:
+    """Return Student's t whose two-sided interval holds `level` of the probability; NaN below one degree of freedom."""
+    from scipy.special import stdtrit
+
+    return stdtrit(np.where(np.asarray(freedom) > 0, freedom, np.nan), 0.5 + level / 2)
+
+
+def _mean_off_diagonal(matrix: np.ndarray) -> float:
+    count = len(matrix)
+    return float((matrix.sum() - np.trace(matrix)) / (count * (count - 1))) if count > 1 else 0.0
+
+
+def forest(pooled: Pooled) -> Table:
+    """Return the rows of a forest plot: each setting with its own 95 % interval over seeds, then the pooled effect.
+
+    Columns: `setting`, `value`, `low`, `high`, `seeds` and `pooled`; the pooled row alone has the ends of its 90 %
+    interval, `inner_low` and `inner_high`, and of its prediction interval, `predicted_low` and `predicted_high`.
+    """
+    low, high = pooled.setting_intervals()
+    rows = {"setting": pooled.settings.names, "value": pooled.settings.values, "low": low, "high": high,
+            "seeds": pooled.settings.seeds, "pooled": False}  # fmt: skip
+    last = {"setting": "all settings", "value": pooled.value, "seeds": pooled.settings.seeds.min(), "pooled": True}
+    ends = {"": pooled.interval(), "inner_": pooled.interval(0.9), "predicted_": pooled.prediction()}
+    last |= {f"{name}{end}": pair[place] for name, pair in ends.items() for place, end in enumerate(("low", "high"))}
+    columns = [*rows, *(name for name in last if name not in rows)]
+    return pd.concat([pd.DataFrame(rows).reindex(columns=columns), pd.DataFrame([last])], ignore_index=True)
+
+
+def _require(table: Table, columns: Sequence[str]) -> None:
+    for name in columns:
+        if name not in table:
+            raise reject("table", sorted(map(str, table.columns)), f"a table with a column {name!r}")
