@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
@@ -102,36 +101,3 @@ class NumpyNetwork:
 
 def _rows(schedule: Schedule):
     return zip(schedule.samples, schedule.size, strict=True)
-
-
-@njit(cache=True)
-def one_direction_at_a_time(
-    K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, directions: np.ndarray
-) -> float:
-    """Return the test error of `theory.measure.test_error` the plain way; `directions` has shape `(D, 2m)`."""
-    neurons, m = u.size, u.size // 2
-    factor = np.linalg.cholesky(K - (np.outer(u, u) / signal2 if signal2 > 0.0 else np.zeros((neurons, neurons))))
-    signs = np.repeat(np.array([1.0, -1.0]), m)
-    signal = np.array([np.sum(signs * np.maximum(u, 0.0)), -np.sum(signs * np.maximum(-u, 0.0))]) / m
-    total = 0.0
-    for i in range(directions.shape[0]):
-        t = np.zeros(2)
-        for a in range(neurons):
-            dot = 0.0
-            for b in range(a + 1):
-                dot += factor[a, b] * directions[i, b]
-            t[0 if dot > 0.0 else 1] += signs[a] * abs(dot)
-        for side in range(2):
-            for y in range(2):
-                slope = noise_scale * t[side] * (1.0 if y == 0 else -1.0)
-                if signal[y] * slope >= 0.0:
-                    total += 1.0 if signal[y] < 0.0 else 0.0
-                    continue
-                x = 0.5 * (signal[y] / slope) ** 2
-                term = np.exp(-x)
-                tail = term
-                for k in range(1, m):
-                    term *= x / k
-                    tail += term
-                total += tail if signal[y] > 0.0 else 1.0 - tail
-    return total / (4.0 * directions.shape[0])

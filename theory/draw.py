@@ -5,7 +5,7 @@ weights, never the vectors. The Bartlett decomposition draws that Gram matrix di
 that does not depend on d.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,17 +72,19 @@ class Draw:
         start: inner products of the initial weights.
         vectors: `(phi_R (d,), xi (n, d), w0 (2m, d))` of an explicit draw, else None.
         forget_signal: phi_F of an explicit draw, shape `(d,)`, else None.
+        seed: its seed, from which the points of the test error are drawn too.
     """
 
     problem: Problem
     start: Start
     vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     forget_signal: np.ndarray | None = None
+    seed: int = 0
 
     @classmethod
     def from_vectors(
         cls, phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *,
-        n_retain: int = 0, noise_patches: int = 1,
+        n_retain: int = 0, noise_patches: int = 1, seed: int = 0,
     ) -> "Draw":  # fmt: skip
         """Return the draw that given data and weights are, such as those of a network trained elsewhere.
 
@@ -95,6 +97,7 @@ class Draw:
             y: labels in {-1, +1}, shape `(n,)`.
             n_retain: retain samples; 0 retains all.
             noise_patches: P - 1, the patches that repeat a sample's noise; 1 where every patch has its own.
+            seed: from which the points of the test error are drawn; of several draws each should have its own.
 
         Raises:
             ValueError: naming the array whose shape or content does not fit.
@@ -110,7 +113,7 @@ class Draw:
         overlap, labels = xi @ phi, np.repeat(y, vectors)
         data = (_dots(xi, xi), np.stack([overlap] * 2), labels, labels, float(phi @ phi), float(noise_patches))
         problem = Problem(*data, not overlap.any(), (n_retain or len(y)) * vectors, vectors)
-        return cls(problem, Start(np.stack([w0 @ phi] * 2), _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0), phi)
+        return cls(problem, Start(np.stack([w0 @ phi] * 2), _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0), phi, seed)
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
@@ -136,9 +139,8 @@ def draw(config: TheoryConfig, seed: int) -> Draw:
     weights, noise = (np.stack(rows) for rows in zip(*along, strict=True))
     noise *= config.noise == "plain"
     make = _explicit if config.draw == "dense" else _bartlett
-    return make(
-        config, rng, (labels, _flipped(config, labels, seed)), (config.sigma_0 * weights, config.sigma_p * noise)
-    )
+    given = labels, _flipped(config, labels, seed)
+    return replace(make(config, rng, given, (config.sigma_0 * weights, config.sigma_p * noise)), seed=seed)
 
 
 def _flipped(config: TheoryConfig, labels: np.ndarray, seed: int) -> np.ndarray:

@@ -20,25 +20,15 @@ of u, V, p, q and the share of w0, of which the gradient has none. With `relu(x)
 `q x^(q-1)`. With m-sharpness each part of a batch has a perturbation of its own.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import config, njit
 
-from repro.records.shipped import compiled_folder
+from theory.compiled import apart, compiled, inlined
 from theory.draw import Problem
 from theory.training import ALL, FORGET, LANES, Rule, Schedule, State, Velocity
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
-numba_config: Any = config  # its settings are made when numba is imported
-numba_config.CACHE_DIR = numba_config.CACHE_DIR or compiled_folder()
-# Multiply-add contraction is the only liberty taken with the order of operations: sums are never reordered. Nothing is
-# called from C, and what compiled code alone calls has no door to Python either: each would be compiled as well.
-options: Any = {"fastmath": {"contract"}, "error_model": "numpy", "no_cfunc_wrapper": True}
-within: Any = options | {"no_cpython_wrapper": True}
-compiled = njit(cache=True, nogil=True, **options)
-inlined = njit(forceinline=True, **within)
-apart = njit(**within)  # compiled once, not once a call: where a call costs nothing beside the work
 
 
 class Work(NamedTuple):

@@ -5,19 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from theory.compiled import compiled
 from theory.config import TheoryConfig
 from theory.curvature import curvature
-from theory.directions import sphere_directions
 from theory.draw import Draw, Start
-from theory.dynamics import apart, compiled, curved, inlined, probe, signed_power
+from theory.dynamics import curved, probe, signed_power
+from theory.quadrature import lattice_count, normal_points, test_error
 from theory.training import Schedule, State
 
 SIDES = ("retain", "forget")
 PARALLEL = 1e-9  # sine of an angle below which two signals are one direction
-TAIL_LIMIT = 700.0  # exp(-x) of a larger x is lost
-EXPONENT_FLOOR = 800.0  # and so is everything below exp(-745)
+TEST_METRICS = ("test_error", "test_error_quadrature")
 TRAINING_METRICS = (
-    "test_error",
+    *TEST_METRICS,
     *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
     *(f"kappa_{side}{sign}" for side in SIDES for sign in ("", "_plus", "_minus")),
     *(f"zeta_{side}{sign}" for side in SIDES for sign in ("", "_oppose")),
@@ -49,7 +49,7 @@ def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ..
 
 def _own_metrics(config: TheoryConfig) -> tuple[str, ...]:
     asked = {
-        ("forget_signal_error",): config.forget_angle > 0.0,
+        ("forget_signal_error", "forget_signal_error_quadrature"): config.forget_angle > 0.0,
         ("retain_clean_error", "forget_clean_error"): config.label_noise > 0.0,
         ("retain_curvature_top", "retain_curvature_trace"): config.curvature,
     }
@@ -111,13 +111,13 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
         probing: where to measure activations; without it they are left out.
 
     Returns:
-        Errors in [0, 1]; cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons
+        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one; cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons
         (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
         All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
     numbers = numbers.tolist()
-    found = _test_errors(config, draw, state, K) | dict(zip(TRAINING_METRICS[1:], numbers[:-2], strict=True))
+    found = _test_errors(config, draw, state, K) | dict(zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True))
     if config.label_noise > 0.0:
         found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
     if config.curvature:
@@ -134,20 +134,21 @@ def _test_errors(config: TheoryConfig, draw: Draw, state: State, K: np.ndarray) 
     problem, u = draw.problem, state.u
     signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
     scale = problem.noise_patches * config.sigma_p**config.activation_power / config.m
-    directions = sphere_directions(2 * config.m * problem.vectors, config.directions)
+    points = normal_points(2 * config.m * problem.vectors + 1, config.directions, draw.seed)
 
-    def error(K: np.ndarray, u: np.ndarray, signal2: float) -> float:
+    def errors(name: str, K: np.ndarray, u: np.ndarray, signal2: float) -> dict[str, float]:
         network = (K, u, signal2) if problem.vectors == 1 else _side_by_side(K, u, signal2, problem.vectors)
-        return test_error(*network, scale, directions, config.activation_power)
+        found = test_error(*network, scale, points, lattice_count(config.directions), config.activation_power)
+        return dict(zip((name, f"{name}_quadrature"), found, strict=True))
 
     if config.forget_angle == 0.0:
-        return {"test_error": error(K, u[0], signal2)}
+        return errors("test_error", K, u[0], signal2)
     sine = math.sin(math.radians(config.forget_angle))
     if signal2 > 0.0 and sine > PARALLEL:
         along = (u[1] - problem.cosine * u[0]) / sine  # |phi| <w, e>
         K = K - np.outer(along, along) / signal2
     across = K - np.outer(u[0], u[0]) / signal2 if signal2 > 0.0 else K
-    return {"test_error": error(K, u[0], signal2), "forget_signal_error": error(across, u[1], 0.0)}
+    return errors("test_error", K, u[0], signal2) | errors("forget_signal_error", across, u[1], 0.0)
 
 
 def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -225,126 +226,3 @@ def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
     """
     found = probe(draw.problem, curved(draw.problem), state, probing.schedule, probing.rho)
     return dict(zip(ACTIVATION_METRICS, found.ravel().tolist(), strict=True))
-
-
-@inlined
-def relu(x, power):
-    """Return `relu(x)^q`."""
-    return max(x, 0.0) if power == 1.0 else max(x, 0.0) ** power
-
-
-@compiled
-def test_error(
-    K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, directions: np.ndarray,
-    power: float = 1.0,  # noqa: PT028 - no test
-) -> float:  # fmt: skip
-    """Return the probability of a wrong sign on a fresh test point, exact up to one quadrature over the sphere.
-
-    With `K = W W^T` across the signal and `K = L L^T`, the noise preactivations of a test point are `sigma_p L z`,
-    `z ~ N(0, I_N)`, N = 2m. ReLU is positively homogeneous, so with `z = r theta`,
-    `t(theta) = sum_a j_a relu((L theta)_a)` and `c = (P-1) sigma_p / m` the margin is `S_y + y c r t`, and r integrates
-    in closed form because `r^2 ~ chi^2_{2m}`:
-
-        P(S + y c r t < 0 | theta) = Q(m, (S / (c t))^2 / 2)        where S > 0 > y t
-        Q(m, x) = exp(-x) sum_{k<m} x^k / k!
-
-    and its complement for S < 0. Directions are Sobol points with their antipodes. With `relu(x)^q` the margin is
-    `S_y + y c r^q t`, so x becomes `(S / (c t))^(2/q) / 2`, and r integrates in closed form for every q.
-
-    Args:
-        K: `W W^T`, shape `(2m, 2m)`.
-        u: `<w_a, phi>`, shape `(2m,)`.
-        signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
-        noise_scale: `c = (P - 1) sigma_p^q / m`.
-        directions: unit vectors, shape `(2m, D)`; each is used with its antipode.
-        power: q.
-    """
-    neurons, count = u.size, directions.shape[1]
-    m = neurons // 2
-    factor = _cholesky(K, u, signal2)
-    plus, minus = 0.0, 0.0
-    for a in range(neurons):
-        sign = 1.0 if a < m else -1.0
-        plus += sign * relu(u[a], power) / m
-        minus -= sign * relu(-u[a], power) / m
-    t, dot = np.zeros((2, count)), np.empty(count)
-    for a in range(neurons):  # directions innermost: they fill whole registers
-        dot[:] = 0.0
-        for b in range(a + 1):
-            entry = factor[a, b]
-            for i in range(count):
-                dot[i] += entry * directions[b, i]
-        sign = 1.0 if a < m else -1.0
-        if power != 1.0:
-            for i in range(count):
-                dot[i] = relu(dot[i], power) - relu(-dot[i], power)
-        for i in range(count):
-            t[0, i] += sign * max(dot[i], 0.0)
-            t[1, i] += sign * max(-dot[i], 0.0)
-    total = 0.0
-    for side in range(2):
-        total += _wrong(plus, noise_scale, t[side], m, power) + _wrong(minus, -noise_scale, t[side], m, power)
-    return total / (4.0 * count)
-
-
-@compiled
-def radial_tail(m: int, x: float) -> float:
-    """Return `P(r^2 > 2 x) = exp(-x) sum_{k<m} x^k / k!` for `r^2 ~ chi^2_{2m}`; in logs where `exp(-x)` underflows."""
-    if x < TAIL_LIMIT:
-        term = np.exp(-x)
-        tail = term
-        for k in range(1, m):
-            term *= x / k
-            tail += term
-        return tail
-    top = (m - 1) * np.log(x) - x - math.lgamma(m)  # the last and, at such an x < m or not, by far largest term
-    total, term = 1.0, 1.0
-    for k in range(m - 1, 0, -1):
-        term *= k / x
-        total += term
-    return min(np.exp(top) * total, 1.0) if top > -EXPONENT_FLOOR else 0.0
-
-
-@apart
-def _wrong(signal, scale, t, m, power):
-    """Return the sum over directions of `P(signal + scale t r^q < 0)`, `r^2 ~ chi^2_{2m}`; exact zeros count half."""
-    x, term, tail = np.empty(t.size), np.empty(t.size), np.empty(t.size)
-    total, count = 0.0, 0
-    for i in range(t.size):  # those that r decides, and of the others those that are wrong whatever r is
-        slope = scale * t[i]
-        x[count] = 0.5 * (signal / slope) ** 2
-        count += signal * slope < 0.0
-        if signal <= 0.0 and slope <= 0.0:
-            total += 0.5 if signal == 0.0 and slope == 0.0 else 1.0
-    if power != 1.0:
-        for i in range(count):
-            x[i] = 0.5 * (2.0 * x[i]) ** (1.0 / power)
-    for i in range(count):
-        term[i] = np.exp(-min(x[i], TAIL_LIMIT))
-        tail[i] = term[i]
-    for k in range(1, m):  # every direction at once
-        share = 1.0 / k
-        for i in range(count):
-            term[i] *= x[i] * share
-            tail[i] += term[i]
-    for i in range(count):
-        right = tail[i] if x[i] < TAIL_LIMIT else radial_tail(m, x[i])
-        total += right if signal > 0.0 else 1.0 - right
-    return total
-
-
-@apart
-def _cholesky(K, u, signal2):
-    """Return the lower factor of `K - u u^T / |phi|^2`; a direction without variance gets a zero column."""
-    size = u.size
-    factor = np.zeros((size, size))
-    for a in range(size):
-        for b in range(a + 1):
-            value = K[a, b] - (u[a] * u[b] / signal2 if signal2 > 0.0 else 0.0)
-            for k in range(b):
-                value -= factor[a, k] * factor[b, k]
-            if a == b:
-                factor[a, a] = np.sqrt(max(value, 0.0))
-            elif factor[b, b] > 0.0:
-                factor[a, b] = value / factor[b, b]
-    return factor

@@ -23,7 +23,6 @@ import numpy as np
 
 from repro.base.errors import ConfigError
 from theory.config import PRETRAIN_RULES, TheoryConfig, checkpoint_epochs
-from theory.directions import sphere_directions
 from theory.meanfield import (
     Course,
     Population,
@@ -34,7 +33,8 @@ from theory.meanfield import (
     start_population,
     unlearn_course,
 )
-from theory.measure import SIDES, test_error
+from theory.measure import SIDES, TEST_METRICS
+from theory.quadrature import lattice_count, normal_points, test_error
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
 # Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
@@ -50,7 +50,7 @@ UNLEARNED_AT = (*MEASURED_AT, "n", "pretrain_epochs", "method", "retain_batch", 
 UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
-    "test_error",
+    *TEST_METRICS,
     *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
     *(f"{name}_{side}" for name in ("kappa", "zeta") for side in SIDES),
     *(f"active_{side}_{sign}" for side in SIDES for sign in ("match", "oppose")),
@@ -206,7 +206,7 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     preactivations(law_of(config), population, V)
     hidden = np.maximum(V, 0.0)
     margins = kappa.sum() + (config.patches - 1) / m * (hidden[..., :m].sum(-1) - hidden[..., m:].sum(-1))
-    found: dict[str, Any] = {"test_error": predicted_test_error(config, population, V)}
+    found: dict[str, Any] = dict(zip(TEST_METRICS, predicted_test_error(config, population, V), strict=True))
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
         with np.errstate(invalid="ignore"):
@@ -219,14 +219,18 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     return {name: math.nan if diverged else float(value) for name, value in found.items()}
 
 
-def predicted_test_error(config: TheoryConfig, population: Population, V: np.ndarray) -> float:
-    """Return the exact test error of the mean network: `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`."""
+def predicted_test_error(config: TheoryConfig, population: Population, V: np.ndarray) -> tuple[float, float]:
+    """Return the test error of the mean network and its quadrature's standard error.
+
+    The mean network has `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`.
+    """
     signs = np.repeat([1.0, -1.0], config.m)
     start = config.sigma_0 * config.signal_norm * _normal_quantiles(config.m)
     u = signs * (population.kappa.sum() + np.tile(start, 2))
     K = mean_weight_gram(config, population, V) + np.outer(u, u) / config.signal_norm**2
     scale = (config.patches - 1) * config.sigma_p / config.m
-    return test_error(K, u, config.signal_norm**2, scale, sphere_directions(2 * config.m, config.directions), 1.0)
+    points = normal_points(2 * config.m + 1, config.directions, 0)
+    return test_error(K, u, config.signal_norm**2, scale, points, lattice_count(config.directions), 1.0)
 
 
 def mean_weight_gram(config: TheoryConfig, population: Population, V: np.ndarray) -> np.ndarray:

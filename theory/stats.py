@@ -88,6 +88,18 @@ def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float 
     return float(finite.mean()), error
 
 
+def quadrature_error(values: Sequence[float | None]) -> float | None:
+    """Return what independent quadratures leave in a mean over seeds, `sqrt(sum_i e_i^2) / count`.
+
+    It is part of the mean's standard error, not beside it: each seed has quadrature points of its own.
+
+    Args:
+        values: standard errors e_i, one a seed; None and NaN are left out.
+    """
+    finite = np.array([value for value in values if value is not None and np.isfinite(value)])
+    return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else None
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int | None = None
 ) -> Estimate:

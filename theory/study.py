@@ -11,7 +11,7 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
-from theory.stats import mean_and_error
+from theory.stats import mean_and_error, quadrature_error
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -56,6 +56,8 @@ def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return one row a cell: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
 
+    `test_error_quadrature` is the part of the test error's standard error that averaging over test points makes.
+
     A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory
     predicts of them; it is empty in records made before there were predictions, and where the mean field says nothing.
     """
@@ -68,7 +70,10 @@ def _summary(record: Record) -> dict[str, Any]:
     row |= {"seeds": len(record.result["seeds"]), "status": record.status}
     row["diverged"] = sum(step is not None for step in record.result["diverged_at"])
     for name, values in record.result["final"].items():
-        row[name], row[f"{name}_se"] = mean_and_error(values)
+        if name.endswith("_quadrature"):
+            row[name] = quadrature_error(values)
+        else:
+            row[name], row[f"{name}_se"] = mean_and_error(values)
     row["prediction"] = record.result.get("prediction", {}).get("final", {})
     return row | {"run_id": record.run_id, "source": record.source}
 

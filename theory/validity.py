@@ -21,7 +21,7 @@ STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.4, 2.0)
 BEYOND = ({"m": 5}, {"m": 20}, {"m": 40}, {"patches": 3}, {"patches": 5}, {"sigma_0_scale": 0.03},
           {"sigma_0_scale": 0.3}, {"d": 500})  # fmt: skip
 RULES = ({"unlearn": "sgd"}, {"unlearn": "sam", "rho_scale": 0.1}, {"unlearn": "sam", "rho_scale": 1.0})
-VERSION = 1  # of the grid and of what is measured; another one makes another record
+VERSION = 2  # of the grid and of what is measured; another one makes another record
 
 
 def region_grid() -> list[dict[str, Any]]:

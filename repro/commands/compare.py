@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -38,6 +38,8 @@ STUDY = Annotated[
 class Beside:
     """Identity of the theory at the setting of a network: the setting and how often it is drawn."""
 
+    VERSION: ClassVar[int] = 2  # that of `theory.config.TheoryConfig`, which is not loaded to name a record
+
     network: str = setting("", "the network's setting without its seeds, as `figures.tables.beside.setting_of` says it")
     seeds: int = setting(SEEDS, "independent seeds of the theory", low=2)
 
@@ -45,6 +47,8 @@ class Beside:
 @dataclass(frozen=True)
 class Twin:
     """Identity of the theory on the data, weights and batches of one network run."""
+
+    VERSION: ClassVar[int] = 2
 
     network: str = setting("", "id of the run")
 

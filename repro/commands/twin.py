@@ -123,10 +123,10 @@ def twin_draw(experiment: Experiment) -> Draw:
     labels = 2.0 * images.train_labels.numpy()[rows] - 1.0
     weights = np.roll(model.weight.detach().double().numpy(), model.neurons, axis=0)
     phi = np.mean(labels[:, None] * patches[:, 0], axis=0)
-    noise, kept = patches[:, 1:], len(experiment.split.retain)
+    noise, sizes = patches[:, 1:], {"n_retain": len(experiment.split.retain), "seed": experiment.config.seed}
     if data_of(experiment.config).noise_patches == "independent" and noise.shape[1] > 1:
-        return Draw.from_vectors(phi, noise, weights, labels, n_retain=kept)
-    return Draw.from_vectors(phi, noise[:, 0], weights, labels, n_retain=kept, noise_patches=noise.shape[1])
+        return Draw.from_vectors(phi, noise, weights, labels, **sizes)
+    return Draw.from_vectors(phi, noise[:, 0], weights, labels, noise_patches=noise.shape[1], **sizes)
 
 
 def twin_orders(experiment: Experiment) -> Orders:

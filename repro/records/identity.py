@@ -8,6 +8,7 @@ from typing import Any
 
 SCALARS = (str, int, float, bool, type(None))
 # Part of every identity: raise it when the same config starts to mean another computation, a changed default included.
+# A dataclass of settings whose class has a VERSION takes that in too: raised, it makes only its own records anew.
 SCHEMA = 2
 
 
@@ -30,7 +31,9 @@ def _plain(obj: Any, *, whole: bool) -> Any:
         return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
-        return {"type": type(obj).__name__} | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}
+        version = {} if whole or not hasattr(obj, "VERSION") else {"VERSION": obj.VERSION}
+        named = {"type": type(obj).__name__, **version}
+        return named | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}
     if isinstance(obj, Mapping):
         return {str(key): _plain(value, whole=whole) for key, value in obj.items()}
     if isinstance(obj, list | tuple):

@@ -277,8 +277,8 @@ BUGS = [
     (THEORY, "signal_norm=signal[1], **fields", "signal_norm=None, **fields", f"{OF_COMMANDS} -k radii"),
     (
         THEORY,
-        '_with_error(row[name], row[f"{name}_se"])',
-        '_with_error(row[name], row["test_error_se"])',
+        'values.get(f"{name}_se"))',
+        'values.get("test_error_se"))',
         f"{OF_COMMANDS} -k line_of_theory",
     ),
     (

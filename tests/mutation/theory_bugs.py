@@ -89,10 +89,10 @@ BUGS = [
         "tests/theory/test_dynamics.py",
     ),
     (
-        "theory/measure.py",
-        "x[i] = 0.5 * (2.0 * x[i]) ** (1.0 / power)",
-        "x[i] = 0.5 * (2.0 * x[i])",
-        "tests/theory/test_extensions.py",
+        "theory/quadrature.py",
+        "max(side * a[k] + b[k] * middle, 0.0) ** power",
+        "max(side * a[k] + b[k] * middle, 0.0)",
+        "tests/theory/test_quadrature.py",
     ),
     (
         "theory/measure.py",
@@ -363,10 +363,10 @@ BUGS = [
         "tests/theory/test_dynamics.py",
     ),
     (
-        "theory/measure.py",
-        "count += signal * slope < 0.0",
-        "count += signal * slope <= 0.0",
-        "tests/theory/test_measure.py",
+        "theory/quadrature.py",
+        "means[i // size] += share[0] + (1.0 - share[1])",
+        "means[i // size] += share[0] + share[1]",
+        "tests/theory/test_quadrature.py",
     ),
     ("theory/dynamics.py", "p[1, a] -= eta * gp[1, a]", "p[0, a] -= eta * gp[1, a]", "tests/theory/test_engine.py"),
     (
@@ -376,16 +376,16 @@ BUGS = [
         "tests/theory/test_measure.py",
     ),
     (
-        "theory/measure.py",
-        "total += right if signal > 0.0 else 1.0 - right",
-        "total += right",
-        "tests/theory/test_measure.py",
+        "theory/quadrature.py",
+        "share[which] += part if below[which] else -part",
+        "share[which] += part",
+        "tests/theory/test_quadrature.py -k against_their_sign",
     ),
     (
-        "theory/measure.py",
-        "total += 0.5 if signal == 0.0 and",
-        "total += 0.0 if signal == 0.0 and",
-        "tests/theory/test_measure.py",
+        "theory/quadrature.py",
+        "minus / noise_scale - tie",
+        "minus / noise_scale + tie",
+        "tests/theory/test_quadrature.py -k nothing_is_wrong",
     ),
     (
         "theory/measure.py",
@@ -1026,10 +1026,10 @@ BUGS = [
         "tests/theory/test_meanfield.py -k law_is_that",
     ),
     (
-        "theory/directions.py",
-        "row[j] ^= row[j - k] << k",
-        "row[j] ^= row[j - k]",
-        "tests/theory/test_directions.py",
+        "theory/quadrature.py",
+        "odd = 1 + 2 * rng.integers",
+        "odd = 2 * rng.integers",
+        "tests/theory/test_quadrature.py -k lattices",
     ),
     (
         "theory/benign.py",
@@ -1039,14 +1039,14 @@ BUGS = [
     ),
     (
         "theory/config.py",
-        "2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS",
-        "2 * self.m * self.noise_vectors > 24 * SOBOL_DIMENSIONS",
+        "2 * self.m * self.noise_vectors > WIDEST",
+        "2 * self.m * self.noise_vectors > 24 * WIDEST",
         "tests/theory/test_config.py -k refused",
     ),
     (
         "theory/config.py",
-        "2 * self.m * self.noise_vectors > SOBOL_DIMENSIONS",
-        "2 * self.m * (self.patches - 1) > SOBOL_DIMENSIONS",
+        "2 * self.m * self.noise_vectors > WIDEST",
+        "2 * self.m * (self.patches - 1) > WIDEST",
         "tests/theory/test_config.py -k coordinates",
     ),
     (
@@ -1240,10 +1240,10 @@ BUGS = [
         "tests/theory/test_engine.py -k 'row_for_every'",
     ),
     (
-        "theory/directions.py",
-        "sobol_points(dimension, count, np.random.default_rng(0))",
-        "sobol_points(dimension, count, np.random.default_rng(1))",
-        "tests/theory/test_directions.py",
+        "theory/quadrature.py",
+        'generator(seed, "test noise")',
+        'generator(0, "test noise")',
+        "tests/theory/test_quadrature.py -k 'lattices or unbiased'",
     ),
     (
         "theory/predict.py",
@@ -1377,9 +1377,9 @@ BUGS = [
     ("theory/meanfield.py", " + lean[1] * law.counts[1])", ")", "tests/theory/test_meanfield.py -k 'meet_kick'"),
     ("theory/measure.py", "sine > PARALLEL", "sine > 0.0", "tests/theory/test_extensions.py -k 'opposite'"),
     (
-        "theory/measure.py",
-        "else radial_tail(m, x[i])",
-        "else 0.0",
-        "tests/theory/test_measure.py -k 'beyond_the_reach'",
+        "theory/quadrature.py",
+        "means.std() / np.sqrt(lattices - 1)",
+        "means.std() / lattices",
+        "tests/theory/test_quadrature.py -k unbiased",
     ),
 ]

@@ -32,6 +32,16 @@ def test_two_rules_with_equal_fields_are_different_identities() -> None:
     assert digest(Sam()) != digest(Asam())
 
 
+def test_the_version_of_a_class_is_part_of_its_identity_and_no_setting() -> None:
+    """Raised, it makes only the records of that class anew."""
+    one, other = (make_dataclass("Cell", [("rho", float, 0.1)], namespace=named)()
+                  for named in ({"VERSION": 1}, {"VERSION": 2}))  # fmt: skip
+    plainly = make_dataclass("Cell", [("rho", float, 0.1)])()
+    assert len({digest(cell) for cell in (one, other, plainly)}) == 3
+    assert len({digest([cell]) for cell in (one, other)}) == 2  # inside of another identity too
+    assert plain(one) == plain(other) == plain(plainly) == {"type": "Cell", "rho": 0.1}
+
+
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_key_order_never_changes_an_identity(mapping: dict[str, object]) -> None:
     assert digest(dict(reversed(mapping.items()))) == digest(mapping)

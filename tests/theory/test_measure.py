@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.special import gammaincc
 
 from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
-from theory.directions import sphere_directions
 from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.measure import Probe, measure, radial_tail, weight_gram
-from theory.measure import test_error as exact_error
+from theory.measure import Probe, measure
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 CONFIG = TheoryConfig(d=300, n=12, n_forget=3, m=4, draw="dense", sigma_0_scale=1.0)
@@ -28,7 +25,7 @@ def monte_carlo(config: TheoryConfig, weights: np.ndarray, phi: np.ndarray, poin
             noise -= np.outer(noise @ phi / (phi @ phi), phi)
         hidden = np.maximum(np.outer(y, weights @ phi), 0) + (config.patches - 1) * np.maximum(noise @ weights.T, 0)
         output = hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)
-        wrong += np.sum(y * output < 0)
+        wrong += np.sum(y * output <= 0)
     return wrong / points
 
 
@@ -170,59 +167,6 @@ def test_measuring_changes_nothing():
     net.measured(Probe(net.schedule, 0.3))
     for one, two in zip(before, net.state, strict=True):
         np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_one_pair_of_neurons_has_a_closed_form(sign):
-    """m = 1, W W^T = I, and t = relu(cos) - relu(sin): with y = +1 the margin is S + r t for u = (S, 0).
-
-    For u = (0, S) it is -S + r t, which is wrong unless r t exceeds S.
-    """
-    signal, angles = 1.3, (np.arange(200_000) + 0.5) * 2 * np.pi / 200_000
-    t = np.maximum(np.cos(angles), 0) - np.maximum(np.sin(angles), 0)
-    with np.errstate(divide="ignore"):
-        beyond = np.where(sign * t < 0, np.exp(-((signal / t) ** 2) / 2), 0.0).mean()
-    positive = beyond if sign > 0 else 1.0 - beyond
-    negative = 0.5  # S_- = 0: wrong where t > 0 (three eighths), half wrong where t = 0 (a quarter)
-    u = np.array([signal, 0.0]) if sign > 0 else np.array([0.0, signal])
-    found = exact_error(np.eye(2), u, 0.0, 1.0, sphere_directions(2, 8192))
-    assert found == pytest.approx(0.5 * (positive + negative), abs=2e-4)
-
-
-def test_a_network_without_signal_errs_half_the_time():
-    found = draw(replace(CONFIG, signal_strength=0.01), 0)
-    state = start_state(found.start)
-    state.u[:] = 0.0
-    K = weight_gram(found.start, state)
-    assert exact_error(K, state.u[0], 0.0, 0.25, sphere_directions(8, 2048)) == pytest.approx(0.5, abs=1e-12)
-
-
-def test_quadrature_converges_in_the_number_of_directions():
-    found = draw(replace(CONFIG, signal_strength=3.0), 2)
-    state = start_state(found.start)
-    state.u[:] = np.repeat([0.4, -0.3], CONFIG.m)
-    args = (weight_gram(found.start, state), state.u[0], 0.0, 0.25)
-    coarse, fine = (exact_error(*args, sphere_directions(8, count)) for count in (512, 16384))
-    assert coarse == pytest.approx(fine, rel=0.05)
-
-
-@pytest.mark.parametrize("m, x", [(1, 0.3), (10, 4.0), (10, 2000.0), (1000, 900.0), (1000, 1100.0), (1000, 0.0)])
-def test_radial_tail_is_that_of_a_chi_square(m, x):
-    assert radial_tail(m, x) == pytest.approx(gammaincc(m, x), rel=1e-9, abs=1e-300)
-
-
-def test_the_test_error_of_many_neurons_has_tails_beyond_the_reach_of_exp():
-    """With W W^T = I and u = 0 but for one neuron, `x = (S / (c t))^2 / 2` is above 700 and the tail is no 0."""
-    m, directions = 700, np.random.default_rng(0).standard_normal((1400, 2))
-    directions /= np.linalg.norm(directions, axis=0)
-    both = np.hstack([directions, -directions])
-    t = np.maximum(both[:m], 0).sum(axis=0) - np.maximum(both[m:], 0).sum(axis=0)
-    signal = 37.6 * np.max(-t)  # S m on the label +1; 0 on the other
-    x = (signal / t) ** 2 / 2
-    assert np.min(x[t < 0]) == pytest.approx(706.88)
-    expected = (np.mean(gammaincc(m, x) * (t < 0)) + np.mean(t > 0)) / 2
-    found = exact_error(np.eye(2 * m), signal * np.eye(2 * m)[0], 0.0, 1 / m, directions)
-    assert found == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("noise", ["orthogonal", "plain"])

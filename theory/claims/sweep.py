@@ -18,8 +18,9 @@ from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
 from theory.engine import Trajectory
+from theory.measure import TEST_METRICS
 from theory.predict import ends
-from theory.stats import crossing, mean_and_error, slope
+from theory.stats import crossing, mean_and_error, quadrature_error, slope
 
 KIND = "theory_sweep"
 Table = dict[str, np.ndarray]  # column to values, one a cell
@@ -202,7 +203,7 @@ def measure_cells(
 
 def _at_level(run: Trajectory) -> dict[str, Any]:
     values: dict[str, Any] = {"matched_reached": float(run.reached.mean())}
-    for name in ("test_error", "forget_error"):
+    for name in (*TEST_METRICS, "forget_error"):
         values |= _with_error(f"matched_{name}", run.final(name, matched=True))
     return values | _with_error("matched_epochs", run.epochs_needed)
 
@@ -211,13 +212,15 @@ def _means(run: Trajectory) -> dict[str, Any]:
     values: dict[str, Any] = {"status": run.status, "diverged": int(np.sum(run.diverged_at >= 0))}
     for name in run.metrics:
         values |= _with_error(name, run.final(name))
-    for name in ("test_error", "forget_error", "kappa_retain"):
+    for name in (*TEST_METRICS, "forget_error", "kappa_retain"):
         values |= _with_error(f"pretrained_{name}", run.pretrain[name][:, -1])
         values |= _with_error(f"retrained_{name}", run.retrained[name])
     return values | _with_error("oracle_gap", run.oracle_gap("forget_error"))
 
 
 def _with_error(name: str, values: np.ndarray) -> dict[str, float | None]:
+    if name.endswith("_quadrature"):
+        return {name: quadrature_error(values.tolist())}
     mean, error = mean_and_error(values.tolist())
     return {name: mean, f"{name}_se": error}
 

@@ -1,0 +1,103 @@
+"""How far the test error of the default number of points is from that of very many, on settings named and drawn."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from repro.records.provenance import collect
+from repro.records.record import Record
+from repro.records.store import Store
+from theory.config import TheoryConfig
+from theory.engine import simulate_many
+from theory.stats import quadrature_error
+from theory.study import CELLS
+from theory.validity import columns
+
+KIND = "theory_quadrature"
+MANY = 2**15  # points of the value that is taken as true
+RANDOM = 50  # settings drawn at random
+VERSION = 1  # of the settings and of what is measured
+SETTINGS = (
+    *({"pretrain": before, "unlearn": after} for before, after in CELLS),
+    {"unlearn": "sam", "signal_strength": 0.25},
+    {"unlearn": "sam", "signal_strength": 1.0},
+    {"pretrain": "sam", "unlearn": "minmax"},
+    {"pretrain": "sam", "unlearn": "retain_sam", "rho_scale": 1.0},
+    {"alpha": 0.7},
+    {"alpha": 0.7, "unlearn": "sharpen"},
+    {"method": "random_label", "unlearn": "sam", "alpha": 0.7},
+    {"d": 100_000, "n": 160, "n_forget": 32},
+    {"m": 40},
+    {"m": 4, "noise": "plain", "patches": 3},
+    {"pretrain_epochs": 0, "epochs": 0},
+)
+
+
+def random_settings(count: int = RANDOM) -> list[dict[str, Any]]:
+    """Return settings drawn independently, the same each time.
+
+    log-uniform: d in [500, 10^6], s in [0.1, 2], rho / rho_th in [0.05, 1], m in [4, 40]. Uniform: alpha in [0.5, 0.99];
+    n in {20, 40, 80, 160} with n_F = n / 5; P in {2, 3}; epochs in {50, 100, 200}; pretraining epochs in {30, 100, 300};
+    rule of pretraining, rule and method of unlearning, noise model.
+    """
+    rng, found = np.random.default_rng(0), []
+    wide = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))  # noqa: E731
+    any_of = lambda values: values[int(rng.integers(len(values)))]  # noqa: E731
+    for _ in range(count):
+        n = any_of((20, 40, 80, 160))
+        found.append({
+            "d": round(wide(500, 10**6)), "n": n, "n_forget": n // 5, "m": round(wide(4, 40)),
+            "patches": any_of((2, 3)), "signal_strength": round(wide(0.1, 2.0), 3),
+            "alpha": round(float(rng.uniform(0.5, 0.99)), 3), "rho_scale": round(wide(0.05, 1.0), 3),
+            "epochs": any_of((50, 100, 200)), "pretrain_epochs": any_of((30, 100, 300)),
+            "pretrain": any_of(("sgd", "sam")), "unlearn": any_of(("sgd", "sam", "sharpen", "minmax", "retain_sam")),
+            "method": any_of(("neggrad", "random_label")), "noise": any_of(("orthogonal", "plain")),
+        })  # fmt: skip
+    return found
+
+
+def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Record:
+    """Return the record of both test errors in every setting, measuring it if the store has none.
+
+    Its arrays are the columns of a table, a row a setting: what differs from the default, the mean test error over
+    seeds after unlearning, its standard error, the part of that which the quadrature states, and the bias and the
+    root mean square over seeds of its distance from the test error over `MANY` points. A seed that diverged is left out.
+    """
+    identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed, "cell": TheoryConfig()}
+    found = store.find(KIND, identity)
+    if found is None:
+        store.ensure_writable()
+        begin = time.perf_counter()
+        named = [TheoryConfig(**setting) for setting in SETTINGS]
+        drawn = [TheoryConfig(**setting) for setting in random_settings()]
+        rows = _measure([cell.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6)
+                         for cell in (*named, *drawn)])  # fmt: skip
+        for row, cell in zip(rows, (*named, *drawn), strict=True):
+            row["drawn"] = cell in drawn
+        biases = np.array([row["bias"] for row in rows])
+        result = {"seeds": seeds, "points": TheoryConfig.directions, "points_of_the_truth": MANY, "settings": len(rows),
+                  "largest_bias": float(np.abs(biases).max()), "rms_bias": float(np.sqrt(np.mean(biases**2)))}  # fmt: skip
+        made = collect(study="validity", seconds=round(time.perf_counter() - begin, 1))
+        found = store.save(KIND, identity, result=result, arrays=columns(rows), provenance=made)
+    return found
+
+
+def _measure(cells: list[TheoryConfig]) -> list[dict[str, Any]]:
+    few, many = (simulate_many(group, description=f"{len(group)} settings, {group[0].directions} points", oracle=False)
+                 for group in (cells, [cell.changed(directions=MANY) for cell in cells]))  # fmt: skip
+    rows, usual = [], asdict(TheoryConfig())
+    for cell, one, other in zip(cells, few, many, strict=True):
+        errors = one.final("test_error")
+        finite = np.isfinite(errors)
+        off, count = (errors - other.final("test_error"))[finite], max(int(finite.sum()), 2)
+        own = {name: value for name, value in asdict(cell).items() if value != usual[name]}
+        setting = ", ".join(f"{name} = {value}" for name, value in own.items() if name != "checkpoint_every")
+        rows.append({
+            "setting": setting or "the default", "seeds": int(finite.sum()), "test_error": float(errors[finite].mean()),
+            "test_error_se": float(errors[finite].std(ddof=1) / count**0.5),
+            "test_error_quadrature": quadrature_error(one.final("test_error_quadrature").tolist()),
+            "bias": float(off.mean()), "rms": float(np.sqrt(np.mean(off**2))),
+        })  # fmt: skip
+    return rows

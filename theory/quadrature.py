@@ -1,0 +1,240 @@
+"""The test error of one network: exact along the direction that decides most, averaged over points across it.
+
+A fresh test point carries `y phi` and noise whose preactivations are `sigma_p g`, `g ~ N(0, C)`, where
+`C = W W^T - u u^T / |phi|^2` across the signal. With `t(g) = sum_a j_a relu(g_a)^q`, `c = (P-1) sigma_p^q / m` and
+`S_y = y (1/m) sum_a j_a relu(y u_a)^q` its margin is `S_y + y c t`, and the test error
+
+    err = 1/2 [ P(t <= -S_+ / c) + P(t >= S_- / c) ]
+
+An output of exactly 0 counts as wrong, as it does on the training set. Write `g = a + b s` with s ~ N(0, 1) and
+
+    b = C v / sqrt(v^T C v),     v_a = j_a C_aa^((q-1)/2)
+
+This is the direction of the mean gradient of t (Stein: `E dt/dz = sum_a E[j_a q relu(g_a)^(q-1)] L_a`, `C = L L^T`).
+Along s the function t is piecewise smooth, for q = 1 piecewise linear with breakpoints `-a_k / b_k`, so that the
+probability of each side is a sum of normal distribution functions at its crossings: exact. The remainder a is Gaussian
+with covariance `C - b b^T`; it is averaged over lattices, each rotated by a generator and a shift of its own, which are
+drawn from the seed. Each point stands with its antipode. The average is unbiased, so the scatter over seeds contains
+its error, and the scatter of the lattices estimates it.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from theory.compiled import apart, compiled
+
+LATTICES = 4  # independent ones, whose scatter is the error of their mean
+FLAT = 1e-12  # variance, as a share of the total, that rounding alone leaves
+TIE = 1e-12  # an output of less, relative to what the neurons hold, is 0
+SMALLEST = 1e-300
+FAR = 40.0  # standard deviations beyond which a normal variable has no mass in double precision
+HALVES = 60  # of the interval [-FAR, FAR] until a crossing is known to the last digit
+
+
+@lru_cache(maxsize=64)
+def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
+    """Return `count / 2` points of the standard normal law, shape `(count / 2, dimension)`; their antipodes are implied.
+
+    Point i of a lattice of k points is `i z / k + shift` modulo 1, with odd z and a shift for each coordinate, drawn for
+    each of `LATTICES` lattices; then each coordinate goes through the normal quantile function.
+
+    Args:
+        dimension: coordinates.
+        count: a power of two, >= 4.
+        seed: of the draw whose test error is averaged; lattices of two seeds are independent.
+    """
+    from scipy.special import ndtri
+
+    from theory.draw import generator
+
+    rng, lattices = generator(seed, "test noise"), lattice_count(count)
+    size = count // 2 // lattices
+    odd = 1 + 2 * rng.integers(max(size // 2, 1), size=(lattices, 1, dimension))
+    points = (np.arange(size)[:, None] * odd / size + rng.random((lattices, 1, dimension))) % 1.0
+    return ndtri(np.clip(points.reshape(-1, dimension), 1e-15, 1 - 1e-15))
+
+
+def lattice_count(count: int) -> int:
+    """Return into how many lattices `count / 2` points fall."""
+    return min(LATTICES, count // 2)
+
+
+@compiled
+def test_error(
+    K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, points: np.ndarray,
+    lattices: int, power: float = 1.0,  # noqa: PT028 - no test
+) -> tuple[float, float]:  # fmt: skip
+    """Return the test error of the equation at the head of this file, and the standard error of its quadrature.
+
+    Args:
+        K: `W W^T`, shape `(2m, 2m)`.
+        u: `<w_a, phi>`, shape `(2m,)`; the first m neurons have sign +1.
+        signal2: `|phi|^2` when test noise is orthogonal to the signal, 0.0 when it is not.
+        noise_scale: `c = (P - 1) sigma_p^q / m`.
+        points: `normal_points(2m + 1, count, seed)`.
+        lattices: `lattice_count(count)`.
+        power: q of the activation `relu(x)^q`.
+    """
+    neurons = u.size
+    m = neurons // 2
+    factor = line_factor(K, u, signal2, power)
+    b = factor[:, 0].copy()
+    plus, minus, reach = 0.0, 0.0, 0.0
+    for k in range(neurons):
+        sign = 1.0 if k < m else -1.0
+        plus += sign * max(u[k], 0.0) ** power / m
+        minus -= sign * max(-u[k], 0.0) ** power / m
+        reach += abs(b[k]) ** power
+    tie = TIE * reach + SMALLEST
+    levels = np.array([-plus / noise_scale + tie, minus / noise_scale - tie])
+    a, means = np.empty(neurons), np.zeros(lattices)
+    breaks, order, share = np.empty(neurons), np.empty(neurons, np.int64), np.empty(2)
+    size = points.shape[0] // lattices
+    across = np.ascontiguousarray(factor[:, 1:].T)
+    for i in range(size * lattices):
+        a[:] = 0.0
+        for k in range(across.shape[0]):
+            for c in range(neurons):
+                a[c] += across[k, c] * points[i, k]
+        count = _sort_breaks(a, b, breaks, order) if power == 1.0 else 0
+        for side in (1.0, -1.0):  # the point and its antipode
+            if power == 1.0:
+                _shares_below(side, a, b, levels, share, breaks, order, count)
+            else:
+                _shares_below_power(side, a, b, levels, power, share)
+            means[i // size] += share[0] + (1.0 - share[1])
+    means /= 4.0 * size  # two labels, a point and its antipode
+    return means.mean(), means.std() / np.sqrt(lattices - 1)
+
+
+@compiled
+def line_factor(K, u, signal2, power):
+    """Return F, shape `(2m, 2m + 2)`, with `F F^T = C`: b first, then what all neurons share, then a Cholesky factor.
+
+    A pivot below `FLAT` times the trace is rounding and leaves a column of zeros.
+    """
+    size = u.size
+    C, factor, pull = np.empty((size, size)), np.zeros((size, size + 2)), np.empty(size)
+    trace = 0.0
+    for a in range(size):
+        for b in range(size):
+            C[a, b] = K[a, b] - (u[a] * u[b] / signal2 if signal2 > 0.0 else 0.0)
+        trace += max(C[a, a], 0.0)
+    for a in range(size):
+        pull[a] = (1.0 if 2 * a < size else -1.0) * max(C[a, a], 0.0) ** ((power - 1.0) / 2.0)
+    _take_direction(C, pull, factor[:, 0], trace)
+    pull[:] = 1.0
+    _take_direction(C, pull, factor[:, 1], trace)
+    for k in range(size):
+        if C[k, k] > FLAT * trace:
+            root = np.sqrt(C[k, k])
+            for a in range(k, size):
+                factor[a, k + 2] = C[a, k] / root
+            for a in range(k, size):
+                for b in range(k, size):
+                    C[a, b] -= factor[a, k + 2] * factor[b, k + 2]
+    return factor
+
+
+@apart
+def _take_direction(C, v, column, trace):
+    """Write `b = C v / sqrt(v^T C v)` to a column and take `b b^T` out of C; no variance along v leaves zeros."""
+    size, variance, length = v.size, 0.0, 0.0
+    for a in range(size):
+        for b in range(size):
+            column[a] += C[a, b] * v[b]
+        variance += v[a] * column[a]
+        length += v[a] * v[a]
+    if not variance > FLAT * trace * length:
+        column[:] = 0.0
+        return
+    root = np.sqrt(variance)
+    for a in range(size):
+        column[a] /= root
+    for a in range(size):
+        for b in range(size):
+            C[a, b] -= column[a] * column[b]
+
+
+@apart
+def _sort_breaks(a, b, breaks, order):
+    """Write the breakpoints `-a_k / b_k` in rising order, and k of each; return how many there are."""
+    count = 0
+    for k in range(a.size):
+        if b[k] == 0.0:
+            continue
+        place, at = count, -a[k] / b[k]
+        while place > 0 and breaks[place - 1] > at:
+            breaks[place], order[place] = breaks[place - 1], order[place - 1]
+            place -= 1
+        breaks[place], order[place] = at, k
+        count += 1
+    return count
+
+
+@apart
+def _shares_below(side, a, b, levels, share, breaks, order, count):
+    """Write `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, s ~ N(0, 1), for two levels.
+
+    Left of a breakpoint t is `height + rise s`. Where t rises through a level what lies below ends, where it falls it
+    begins. Seen from the antipode the breakpoints are those of the point, negative and in reverse.
+    """
+    size = a.size
+    height, rise, last = 0.0, 0.0, 0.0
+    for k in range(size):
+        sign = 1.0 if 2 * k < size else -1.0
+        if b[k] < 0.0 or (b[k] == 0.0 and side * a[k] > 0.0):
+            height += sign * side * a[k]
+            rise += sign * b[k]
+        last += sign * max(b[k], 0.0)  # the rise right of the last breakpoint, without what rounding leaves of others
+    below, now = (False, False), (False, False)
+    share[:] = 0.0
+    left = -FAR
+    for i in range(-1, count + 1):
+        place = i if side > 0.0 else count - 1 - i
+        right = -FAR if i < 0 else (side * breaks[place] if i < count else FAR)
+        slope = rise if i < 0 else -last
+        for which in range(2):
+            if 0 <= i < count or slope == 0.0:
+                is_below = height + rise * right <= levels[which]
+            else:
+                is_below = slope > 0.0
+            if which == 0:
+                now = (is_below, now[1])
+            else:
+                now = (now[0], is_below)
+            if i >= 0 and is_below != below[which]:
+                part = _normal_share(min(max((levels[which] - height) / rise, left), right))
+                share[which] += part if below[which] else -part
+        below, left = now, right
+        if 0 <= i < count:
+            k = order[place]
+            sign = (1.0 if 2 * k < size else -1.0) * (1.0 if b[k] > 0.0 else -1.0)
+            height += sign * side * a[k]
+            rise += sign * b[k]
+    share[0] += below[0]
+    share[1] += below[1]
+
+
+@apart
+def _shares_below_power(side, a, b, levels, power, share):
+    """Write the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`."""
+    for which in range(2):
+        low, high = -FAR, FAR
+        for _ in range(HALVES):
+            middle, value = 0.5 * (low + high), 0.0
+            for k in range(a.size):
+                value += (1.0 if 2 * k < a.size else -1.0) * max(side * a[k] + b[k] * middle, 0.0) ** power
+            if value <= levels[which]:
+                low = middle
+            else:
+                high = middle
+        share[which] = _normal_share(0.5 * (low + high))
+
+
+@apart
+def _normal_share(x):
+    """Return P(s <= x) for s ~ N(0, 1)."""
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))
