@@ -12,6 +12,7 @@ from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
 from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict
 from empirical.settings.run_config import RunConfig
+from repro.base.parts import Term, metric
 
 GAP_TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
 
@@ -31,6 +32,17 @@ PUBLISHED_AT_ANY_LEVEL = {"cifar10": (99.943, 92.567, 92.49)}
 PUBLISHED_RANDOM = {"tiny-imagenet": (99.985, 59.383, 61.69)}
 
 
+@metric(
+    "accuracy", switches=("corrupted_evaluation", "validation_images"),
+    terms=(
+        Term("retain_accuracy", "Share of retained images that are named correctly.", also=("RA",)),
+        Term("forget_accuracy", "Share of forget images that are named correctly. UA, unlearning accuracy, is 1 minus "
+             "it.", also=("FA", "UA")),
+        Term("test_accuracy", "Share of held-out images that are named correctly.", also=("TA",)),
+        Term("corrupted_*_accuracy", "The same on the corrupted images that the model was trained on."),
+        Term("validation_accuracy", "Share of training images held out of training that are named correctly."),
+    ),
+)  # fmt: skip
 def accuracies(evaluation: Evaluation) -> dict[str, float]:
     """Return the share of correct answers on retain, forget and test, in [0, 1], for each model.
 
@@ -95,6 +107,17 @@ def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed
     return float(np.prod([1 - (gap[name] if signed else abs(gap[name])) for name in SETS]))
 
 
+@metric(
+    "tow", needs=("accuracy",), settings=("difficulty",), switches=("tow", "tow_reference"), reference=True,
+    terms=(
+        Term("tow", "Tug of war: how close the three accuracies are to the retrained model's (Zhao et al. 2024).",
+             "prod over retain, forget, test of (1 - |a - a*|), a* of the retrained model", goal="1", also=("ToW",)),
+        Term("tow_signed", "The released code's tug of war, with signs: above 1 when a model forgets more than "
+             "retraining.", "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
+        Term("tow_reported", "The tug of war that the run's preset asks for (switches D6, D7).", range=">= 0",
+             goal="1"),
+    ),
+)  # fmt: skip
 def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     """Return ToW of the unlearned model and of doing nothing, absolute and signed, against the own retrained model.
 
@@ -128,6 +151,15 @@ def published_reference(config: RunConfig) -> dict[str, float] | None:
     return dict(zip(SETS, (v / 100 for v in found), strict=True)) if found else None
 
 
+@metric(
+    "gap", needs=("accuracy", "mia"), reference=True,
+    terms=(
+        Term("tow_mia", "Tug of war with the confidence of the membership attack in place of forget accuracy.",
+             "prod over retain accuracy, test accuracy, mia_confidence of (1 - |u - r|)", goal="1"),
+        Term("average_gap", "Mean distance to the retrained model (Jia et al. 2023).",
+             "mean |u - r| over retain, forget, test accuracy and mia_confidence", goal="0"),
+    ),
+)  # fmt: skip
 def gaps(evaluation: Evaluation) -> dict[str, float]:
     """Return the average gap and ToW-MIA of the unlearned model and of doing nothing.
 
@@ -143,6 +175,17 @@ def gaps(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
+@metric(
+    "distances", reference=True,
+    terms=(
+        Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
+             "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
+        Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
+             "mean |p - q|_2", "probability", "[0, sqrt 2]", "0"),
+        Term("zrf", "Zero-retrain forgetting: how much the model answers forget images like an untrained network "
+             "(Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
+    ),
+)  # fmt: skip
 def distances(evaluation: Evaluation) -> dict[str, Any]:
     """Return the distances of the unlearned and of the original model to the retrained one, and ZRF of all three.
 

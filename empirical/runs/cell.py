@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from empirical.registry import dataset, forget_set, load, metric
+from empirical.registry import dataset, forget_set, load, metric, rule
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
@@ -53,8 +53,8 @@ def check_cell(config: RunConfig) -> None:
         if label not in ("pretrain", "none") and _parts(config, label) != {"all"}:
             raise reject(field, label, ONE_LOSS, "there is no forget set to train on")
     if config.method == "retrain":
-        rules = {parse_rule(label).name for label, _ in parse_legs(config.rule, config.pretrain_epochs)}
-        if rules & {"masked", "minmax", "retain-sam"}:
+        legs = parse_legs(config.rule, config.pretrain_epochs)
+        if any(rule(parse_rule(label).name).forgets for label, _ in legs):
             raise reject("rule", config.rule, ONE_LOSS, "retraining has no forget set")
     if not _parts(config, config.rule) <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"

@@ -204,7 +204,7 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
     for name in (name for name in ordered_metrics(config.metrics) if name not in left_out):
         one = metric(name)
         # Which images are looked at is no part of a stage, but of every number.
-        settings = _not_default(config, (*one.settings, "n_test", "rows_measured")) | _not_default(
+        settings = _not_default(config, (*one.reads, "n_test", "rows_measured")) | _not_default(
             config.fidelity, one.switches
         )
         needs = tuple(keys[need].id for need in one.needs)
@@ -236,7 +236,7 @@ def complete(record: Record, config: RunConfig) -> bool:
         return record.status != "failed"  # a divergence is an outcome, an error is none
     there = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
-    read = {"rows_measured", *(setting for name in wanted for setting in metric(name).settings)}
+    read = {"rows_measured", *(setting for name in wanted for setting in metric(name).reads)}
     said = {field.name: record.config.get(field.name, field.default) for field in fields(config)}
     told = all(said[name] == getattr(config, name) for name in read)
     return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())

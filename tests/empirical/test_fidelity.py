@@ -188,8 +188,8 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
     members = []
     for switches in ("", "mia_members=first"):
-        evaluation = make_evaluation(Experiment(small(switches=switches, attack_size=10), shared))
-        members.append(attack_rows(evaluation, np.random.default_rng(0))[0].tolist())
+        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        members.append(attack_rows(evaluation, 10, np.random.default_rng(0))[0].tolist())
     assert members[0] != list(range(10)) == members[1]
 
 
