@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from repro.base.errors import ConfigError
-from repro.base.parts import PLACES, Method, Metric, Rule, built_in, parts, plugins
+from repro.base.parts import PLACES, MethodFacts, Metric, RuleFacts, built_in, parts, plugins
 from repro.base.settings import choose
 
 METRICS = dict(built_in("metrics"))
@@ -169,22 +169,22 @@ def metric(name: str) -> Metric:
     return _entry("metrics", name, Metric)
 
 
-def method(name: str) -> Method:
+def method(name: str) -> MethodFacts:
     """Return what plans know of an unlearning method.
 
     Raises:
         ConfigError: when no such method is known, with the nearest one.
     """
-    return _entry("methods", name, Method)
+    return _entry("methods", name, MethodFacts)
 
 
-def rule(name: str) -> Rule:
+def rule(name: str) -> RuleFacts:
     """Return what labels and plans know of a gradient rule.
 
     Raises:
         ConfigError: when no such rule is known, with the nearest one.
     """
-    return _entry("rules", name, Rule)
+    return _entry("rules", name, RuleFacts)
 
 
 def needs_shadows(names: Iterable[str]) -> bool:
@@ -231,7 +231,7 @@ def _entry(kind: str, name: str, cls: Any) -> Any:
         return member[0]
     found = BUILT_IN[kind].get(name) or (parts(kind).get(name) if kind in PLACES else None)
     if found is None:  # a user's, which says nothing of itself in its source; a metric may still do so once imported
-        found = plugins(kind)[name].value if cls in (Method, Rule) else _plugin(kind, name)
+        found = plugins(kind)[name].value if cls in (MethodFacts, RuleFacts) else _plugin(kind, name)
     return found if isinstance(found, cls) else cls(found if isinstance(found, str) else plugins(kind)[name].value)
 
 

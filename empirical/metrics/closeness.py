@@ -11,25 +11,10 @@ from empirical.augmentation.augment import augmentation
 from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
 from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict
-from empirical.settings.run_config import RunConfig
+from empirical.released import published_reference
 from repro.base.parts import Term, metric
 
 GAP_TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
-
-# Accuracies written into the released code as those of retraining (D7), in percent: retain, forget, test.
-PUBLISHED_BY_LEVEL = {
-    ("cifar100", "vit-s"): {
-        "high": (99.9619, 8.23333, 62.73), "mid": (99.96429, 38.5, 61.56), "low": (99.95714, 93.53333, 61.11)
-    },
-    ("cifar100", ""): {
-        "high": (99.964, 3.3, 74.96), "mid": (99.981, 57.5, 74.14), "low": (99.956, 100.0, 75.81)
-    },
-    ("imagenet", ""): {
-        "high": (97.134, 13.828, 74.846), "mid": (97.388, 52.27, 74.832), "low": (96.671, 99.858, 75.018)
-    },
-}  # fmt: skip
-PUBLISHED_AT_ANY_LEVEL = {"cifar10": (99.943, 92.567, 92.49)}
-PUBLISHED_RANDOM = {"tiny-imagenet": (99.985, 59.383, 61.69)}
 
 
 @metric(
@@ -132,7 +117,8 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     )
     reference: Mapping[str, float] | None = retrained
     if fidelity.tow_reference == "published":
-        reference = published_reference(evaluation.config)
+        config = evaluation.config
+        reference = published_reference(config.dataset, config.model, config.difficulty)
     return {
         "tow": tow(own, retrained),
         "tow_signed": tow(own, retrained, signed=True),
@@ -140,15 +126,6 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
         "original_tow_signed": tow(original, retrained, signed=True),
         "tow_reported": tow(own, reference, signed=signed) if reference else 0.0,
     }
-
-
-def published_reference(config: RunConfig) -> dict[str, float] | None:
-    """Return the hard-coded reference in [0, 1], or None where the released code has none and logs ToW 0."""
-    levels = PUBLISHED_BY_LEVEL.get((config.dataset, config.model)) or PUBLISHED_BY_LEVEL.get((config.dataset, ""), {})
-    found = levels.get(config.difficulty) or PUBLISHED_AT_ANY_LEVEL.get(config.dataset)
-    if found is None and config.difficulty == "random":
-        found = PUBLISHED_RANDOM.get(config.dataset)
-    return dict(zip(SETS, (v / 100 for v in found), strict=True)) if found else None
 
 
 @metric(

@@ -22,14 +22,7 @@ def build_method(config: RunConfig) -> Method:
     method: Any = load("methods", config.method)
     if not hasattr(method, "__dataclass_fields__"):
         raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
-    fidelity = config.fidelity
-    known = {
-        "alpha": config.alpha,
-        "epochs": config.epochs,
-        "cached": fidelity.forget_cycle == "cached",
-        "relabel": fidelity.relabel_all or config.dataset not in ("tiny-imagenet", "tinyimagenet100"),
-        "one_more": fidelity.scrub_max_epochs == "plus-one",
-    }
+    known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
     return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from empirical.registry import METRICS, forget_set, metric
+from empirical.registry import forget_set, metric
 from empirical.settings.run_config import Hyperparameters, RunConfig
-from empirical.settings.switches import Fidelity
 from repro.records.identity import digest, identifying, run_id
 from repro.records.record import EVALUATION, Record
 
@@ -102,7 +101,7 @@ def unlearn_key(config: RunConfig, parent: str, rows: str, options: Any) -> Stag
     more = {"parent": parent, "unlearn_seed": config.unlearn_seed, "mask_fraction": config.mask_fraction}
     return _key(
         config, "unlearn", rows=rows, rule=config.rule, hyperparameters=config.unlearning(),
-        switches=_training_switches(config.fidelity), **method, **more,
+        switches=config.fidelity.of_weights(), **method, **more,
     )  # fmt: skip
 
 
@@ -126,18 +125,6 @@ def _key(config: RunConfig, stage: str, **more: Any) -> StageKey:
         stage, **{name: getattr(config, name) for name in same}, corruption=noise, randaugment=fidelity.randaugment,
         double_normalize=fidelity.double_normalize, **more,
     )  # fmt: skip
-
-
-# Switches that act through another field of a key: its hyper-parameters, rows, method or images.
-_ELSEWHERE = {
-    "base_optimizer", "randaugment", "forget_split", "forget_cycle", "retrain_schedule", "warmup_target",
-    "double_normalize", "relabel_all", "glass_blur", "scrub_max_epochs",
-}  # fmt: skip
-
-
-def _training_switches(fidelity: Fidelity) -> dict[str, Any]:
-    measured = {name for one in METRICS.values() for name in one.switches}
-    return {name: value for name, value in _not_default(fidelity).items() if name not in measured | _ELSEWHERE}
 
 
 def _not_default(settings: Any, only: tuple[str, ...] | None = None) -> dict[str, Any]:

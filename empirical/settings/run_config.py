@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from empirical.registry import known, rule
+from empirical.released import Fidelity, resolve
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
-from empirical.settings.switches import Fidelity, resolve
 from repro.base.errors import ConfigError
 from repro.base.parts import settings_of_metrics
 from repro.base.settings import check, refuse_cost, reject, setting
@@ -235,20 +235,16 @@ class RunConfig:
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
-        """Return how the reference is trained: as the original, unless D1 or D14 asks for the released code's way."""
-        from dataclasses import replace
-
-        recipe, fidelity = self.pretraining(), self.fidelity
-        schedule = "multistep" if fidelity.retrain_schedule == "multistep" else recipe.schedule
-        return replace(recipe, schedule=schedule, optimizer=_base(fidelity, recipe.optimizer))
+        """Return how the reference is trained: as the original, unless a switch asks for the released code's way."""
+        return self.fidelity.retraining(self.pretraining())
 
     def unlearning(self) -> Hyperparameters:
         """Return how unlearning trains."""
         fidelity = self.fidelity
-        warmup_lr = self.pretrain_lr if fidelity.warmup_target == "pretrain" else self.lr
         return Hyperparameters(
-            self.epochs, self.lr, self.batch_size, self.forget_batch_size, _base(fidelity, self.optimizer),
-            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr, 0.0,
+            self.epochs, self.lr, self.batch_size, self.forget_batch_size, fidelity.optimizer(self.optimizer),
+            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs,
+            fidelity.warmup_rate(self.lr, self.pretrain_lr), 0.0,
             self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
@@ -320,10 +316,6 @@ def config_for(config: RunConfig) -> MemorizationConfig:
 
 # Settings whose values are registered names, and of which kind.
 KINDS = {"dataset": "datasets", "model": "models", "method": "methods", "difficulty": "forget_sets"}
-
-
-def _base(fidelity: Fidelity, optimizer: str) -> str:
-    return optimizer if fidelity.base_optimizer == "as-set" else fidelity.base_optimizer
 
 
 def _check_rule(field: str, config: RunConfig) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from empirical.models.network import frozen_statistics
 from empirical.registry import load
+from empirical.released import Fidelity
 from empirical.settings.rule_labels import RuleSpec, parse_rule
-from empirical.settings.switches import Fidelity
 from repro.base.parts import rule
 from repro.base.settings import reject
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from figures.tables.names import RULE_MARKERS, family
@@ -31,10 +32,12 @@ PALETTE: tuple[tuple[str, str, Any], ...] = (
     ("#919191", "#E5D95A", (0, (5, 1, 1, 1, 1, 1))),
     ("#1A1A1A", "#F2F2F2", (0, (1, 1))),
 )
-OTHER = Look("#1A1A1A", "#F2F2F2", "X", (0, (3, 2)))  # of rules that have no label, or stand past the palette's end
-LOOKS = {
-    name: Look(light, dark, RULE_MARKERS[name], line)
-    for name, (light, dark, line) in zip(RULE_MARKERS, PALETTE, strict=False)
+OTHER = Look("#1A1A1A", "#F2F2F2", "X", (0, (3, 2)))
+LOOKS = {  # rules past the end of the palette share the colour of those without a label
+    name: Look(light, dark, marker, line)
+    for (name, marker), (light, dark, line) in zip_longest(
+        RULE_MARKERS.items(), PALETTE, fillvalue=(OTHER.light, OTHER.dark, OTHER.line)
+    )
 }
 THEMES = {
     "light": {"ink": "#1A1A1A", "paper": "#FFFFFF", "faint": "#D8D8D8"},

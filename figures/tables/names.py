@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from repro.base.parts import Rule, built_in, parts
+from repro.base.parts import RuleFacts, built_in, parts
 
 # What rules and methods say of themselves; "sharpen F" is a rule that the theory alone has.
-_THEORY = {"sharpen": Rule("", label="sharpen F", marker="P")}
+_THEORY = {"sharpen": RuleFacts("", label="sharpen F", marker="P")}
 _RULES = {name: one for name, one in (built_in("rules") | _THEORY | parts("rules")).items() if one.label}
 RULES = {name: one.label for name, one in _RULES.items()}
 RULE_MARKERS = {name: one.marker for name, one in _RULES.items()}

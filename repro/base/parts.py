@@ -93,7 +93,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodFacts:
     """What figures and plans know of an unlearning method.
 
     Attributes:
@@ -116,7 +116,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RuleFacts:
     """What labels, figures and plans know of a gradient rule.
 
     Attributes:
@@ -142,7 +142,7 @@ class Rule:
     forgets: bool = False
 
 
-KINDS: dict[str, Any] = {"metric": Metric, "method": Method, "rule": Rule}
+KINDS: dict[str, Any] = {"metric": Metric, "method": MethodFacts, "rule": RuleFacts}
 # Where the built-in ones are written: a module, or all modules of a package.
 PLACES = {"metrics": "empirical.metrics", "methods": "empirical.methods", "rules": "empirical.training.rules"}
 
@@ -161,12 +161,12 @@ def metric(name: str, **facts: Any) -> Callable[[T], T]:
 
 
 def method(name: str, **facts: Any) -> Callable[[T], T]:
-    """Declare a class as an unlearning method, with facts of `Method`."""
+    """Declare a class as an unlearning method, with facts of `MethodFacts`."""
     return _declares("method", **facts)
 
 
 def rule(name: str, **facts: Any) -> Callable[[T], T]:
-    """Declare a function that builds a gradient rule, with facts of `Rule`."""
+    """Declare a function that builds a gradient rule, with facts of `RuleFacts`."""
     return _declares("rule", **facts)
 
 

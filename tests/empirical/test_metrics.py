@@ -643,8 +643,9 @@ class Numbers(dict):
 @pytest.fixture
 def everything(shared: Workspace) -> Evaluation:
     """A run that walks into every branch of every metric: noisy images, held-out rows, published references."""
+    own: dict[str, Any] = {"landscape_points": 3}
     config = RunConfig(
-        n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", landscape_points=3,
+        n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", **own,
         switches="forget_split=reseeded, validation_images=train, tow_reference=published", forget_fraction=0.2,
     )  # fmt: skip
     return replace(make_evaluation(Experiment(config, shared)), shared=None)
