@@ -18,7 +18,7 @@ from empirical.data.forget import choose_forget
 from empirical.data.images import ImageSet
 from empirical.metrics.evaluation import ROLES, Evaluation
 from empirical.metrics.outputs import model_outputs
-from empirical.registry import load
+from empirical.runs.evaluations import values_of
 from empirical.runs.stages import peak_memory
 from empirical.settings.run_config import RunConfig
 from repro.records.provenance import collect
@@ -67,7 +67,7 @@ def evaluated(images: int, tests: int, classes: int, folder: Path) -> dict[str, 
     rows = []
     for name in METRICS:
         began = time.perf_counter()
-        evaluation.result.update(load("metrics", name)(evaluation))
+        evaluation.result.update(values_of(name, evaluation))
         rows.append({"metric": name, "seconds": time.perf_counter() - began, "peak_bytes": peak_memory()})
     held = 4 * classes * (images + tests) * len(ROLES)
     return {

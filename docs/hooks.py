@@ -8,7 +8,8 @@ from mkdocs.structure.files import File, Files
 
 from empirical.settings.run_config import RunConfig
 from repro.base import errors
-from repro.base.glossary import CONCEPTS, NUMBERS, Term
+from repro.base.glossary import CONCEPTS, numbers
+from repro.base.parts import Term
 from repro.base.settings import range_text
 from repro.commands.cli import app
 
@@ -76,7 +77,7 @@ def glossary() -> str:
     lines += [f"**{term.name}**: {term.meaning}{_formula(term)}{_also(term)}\n" for term in CONCEPTS]
     lines += ["## Numbers", "", "`*` is any text; `original_` or `retrained_` in front says whose a number is.", "",
               "| name | meaning | formula | unit | range | best |", "|---|---|---|---|---|---|"]  # fmt: skip
-    for term in NUMBERS:
+    for term in numbers():
         shown = (f"`{term.name}`", term.meaning + _also(term), term.formula, term.unit, term.range, term.goal)
         lines.append("| " + " | ".join(map(cell, shown)) + " |")
     return "\n".join(lines)

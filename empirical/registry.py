@@ -1,98 +1,22 @@
 """What there is: data sets, models, rules, methods, forget sets and metrics by name, loaded on first use.
 
-A user's package adds its own through entry points, in the groups `repro.methods`, `repro.rules`, and so on.
+Metrics, methods and rules are declared where they are written, see `repro.base.parts`. A user's package adds its own
+through entry points, in the groups `repro.methods`, `repro.rules`, and so on.
 """
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import partial
 from typing import Any
 
 from repro.base.errors import ConfigError
+from repro.base.parts import PLACES, MethodFacts, Metric, RuleFacts, built_in, parts, plugins
 from repro.base.settings import choose
 
-METHODS = {
-    "retrain": "empirical.methods.retain:Retrain",
-    "finetune": "empirical.methods.retain:Finetune",
-    "l1_sparse": "empirical.methods.retain:L1Sparse",
-    "gradient_ascent": "empirical.methods.forget:GradientAscent",
-    "neggrad": "empirical.methods.forget:NegGrad",
-    "random_label": "empirical.methods.relabel:RandomLabel",
-    "salun": "empirical.methods.relabel:SalUn",
-    "scrub": "empirical.methods.forget:Scrub",
-}
-RULES = {
-    "sgd": "empirical.training.rules:build_plain",
-    "sam": "empirical.training.rules:build_sam",
-    "asam": "empirical.training.rules:build_asam",
-    "minmax": "empirical.training.rules:build_minmax",
-    "retain-sam": "empirical.training.rules:build_retain_sam",
-    "masked": "empirical.training.rules:build_masked",
-}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a number depends on besides the stages it is measured on; read without importing the metric.
-
-    Attributes:
-        home: `module:function`; the function takes an `empirical.metrics.evaluation.Evaluation`.
-        version: raised when the same models would get other numbers, so that old numbers are never mixed in.
-        needs: metrics whose numbers it reads from `evaluation.result`.
-        settings: fields of `RunConfig` it reads besides those that the stages are made of.
-        switches: fields of `Fidelity` it reads besides those that the stages are made of.
-        pooled: whether it looks at many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
-        reference: whether it compares with a retrained model; a run without one has no such number, nor a pooled one.
-        shadows: whether it looks at the subset models of the memorization estimate.
-    """
-
-    home: str
-    version: int = 1
-    needs: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    switches: tuple[str, ...] = ()
-    pooled: bool = False
-    reference: bool = False
-    shadows: bool = False
-
-
-# What decides on the subset models of a run, besides its data.
-SHADOWS = ("subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
-           "pretrain_epochs", "pretrain_batch_size")  # fmt: skip
-METRICS = {
-    "accuracy": Metric(
-        "empirical.metrics.closeness:accuracies", switches=("corrupted_evaluation", "validation_images")
-    ),
-    "tow": Metric(
-        "empirical.metrics.closeness:tug_of_war", needs=("accuracy",), settings=("difficulty",),
-        switches=("tow", "tow_reference"), reference=True,
-    ),
-    "mia": Metric(
-        "empirical.metrics.attacks:svc_attack", version=2, settings=("attack_size",),
-        switches=("m_entropy", "mia_members", "constant_score"),
-    ),
-    "attacks": Metric("empirical.metrics.attacks:threshold_attack"),
-    "lira": Metric("empirical.metrics.lira:lira", settings=SHADOWS, shadows=True),
-    "gap": Metric("empirical.metrics.closeness:gaps", needs=("accuracy", "mia"), reference=True),
-    "entanglement": Metric("empirical.metrics.entanglement:entanglement", version=2, switches=("entanglement_scale",)),
-    "distances": Metric("empirical.metrics.closeness:distances", reference=True),
-    "margins": Metric("empirical.metrics.images:margins", reference=True),
-    "klom_margins": Metric("empirical.metrics.images:klom_margins"),
-    "klom": Metric("empirical.metrics.pooled:klom", needs=("klom_margins",), pooled=True),
-    "klom_easydub": Metric("empirical.metrics.pooled:klom_easydub", needs=("klom_margins",), pooled=True),
-    "ulira": Metric("empirical.metrics.pooled:ulira", needs=("klom_margins",), pooled=True),
-    "features": Metric("empirical.metrics.images:features"),
-    "landscape": Metric(
-        "empirical.metrics.landscape:landscape", version=2,
-        settings=("landscape_points", "landscape_radius", "landscape_images"),
-        switches=("landscape_norm",),
-    ),
-    "hessian": Metric("empirical.metrics.hessian:top_eigenvalues"),
-    "relearning": Metric("empirical.metrics.relearning:relearning", reference=True),
-    "coefficients": Metric("empirical.metrics.coefficients:coefficients"),
-}  # fmt: skip
+METRICS = dict(built_in("metrics"))
+METHODS = dict(built_in("methods"))
+RULES = dict(built_in("rules"))
 
 
 @dataclass(frozen=True)
@@ -213,12 +137,6 @@ BUILT_IN: dict[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-@cache
-def plugins(kind: str) -> dict[str, EntryPoint]:
-    """Return the entry points that installed packages declare in the group `repro.<kind>`."""
-    return {point.name: point for point in entry_points(group=f"repro.{kind}")}
-
-
 def names(kind: str) -> list[str]:
     """Return every known name of a kind: the built-in ones, then those of installed packages."""
     return [*BUILT_IN[kind], *(name for name in plugins(kind) if name not in BUILT_IN[kind])]
@@ -249,6 +167,24 @@ def metric(name: str) -> Metric:
         ConfigError: when no such metric is known, with the nearest one.
     """
     return _entry("metrics", name, Metric)
+
+
+def method(name: str) -> MethodFacts:
+    """Return what plans know of an unlearning method.
+
+    Raises:
+        ConfigError: when no such method is known, with the nearest one.
+    """
+    return _entry("methods", name, MethodFacts)
+
+
+def rule(name: str) -> RuleFacts:
+    """Return what labels and plans know of a gradient rule.
+
+    Raises:
+        ConfigError: when no such rule is known, with the nearest one.
+    """
+    return _entry("rules", name, RuleFacts)
 
 
 def needs_shadows(names: Iterable[str]) -> bool:
@@ -293,10 +229,10 @@ def _entry(kind: str, name: str, cls: Any) -> Any:
     known(kind, name)
     if member := _member(kind, name):
         return member[0]
-    if name in BUILT_IN[kind]:
-        return BUILT_IN[kind][name]
-    found = _plugin(kind, name)
-    return found if isinstance(found, cls) else cls(plugins(kind)[name].value)
+    found = BUILT_IN[kind].get(name) or (parts(kind).get(name) if kind in PLACES else None)
+    if found is None:  # a user's, which says nothing of itself in its source; a metric may still do so once imported
+        found = plugins(kind)[name].value if cls in (MethodFacts, RuleFacts) else _plugin(kind, name)
+    return found if isinstance(found, cls) else cls(found if isinstance(found, str) else plugins(kind)[name].value)
 
 
 def _plugin(kind: str, name: str) -> Any:

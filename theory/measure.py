@@ -117,7 +117,9 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
     numbers = numbers.tolist()
-    found = _test_errors(config, draw, state, K) | dict(zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True))
+    found = _test_errors(config, draw, state, K) | dict(
+        zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True)
+    )
     if config.label_noise > 0.0:
         found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
     if config.curvature:

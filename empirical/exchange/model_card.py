@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from empirical.data.images import ImageSet
-from empirical.runs.stages import normalizes_twice
 from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.records.record import Record
@@ -53,7 +52,7 @@ def loading_lines(config: RunConfig, images: ImageSet, portable: bool, role: str
         for part in (images.mean, images.std)
     )
     normalized = "(images - mean) / std"
-    if normalizes_twice(config):  # as the released code does (D16)
+    if config.fidelity.normalizes_twice(config.dataset):  # as the released code does (D16)
         normalized = f"({normalized} - mean) / std"
     if not portable:
         return ["## Loading", "", "torch.export cannot write this architecture down; build it with the package:", "",

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.step import Logits
+from repro.base.parts import method
 from repro.base.settings import check, setting
 
 
+@method("gradient_ascent", label="Gradient ascent", marker="X", place=7, reads=("forget",))
 @dataclass(frozen=True)
 class GradientAscent:
     """`L = -mean_F CE`; the retain set is never read."""
@@ -28,6 +30,7 @@ class GradientAscent:
         return -F.cross_entropy(logits.forget(forget.images), forget.labels)
 
 
+@method("neggrad", label="NegGrad", marker="o", place=1, beside=True)
 @dataclass(frozen=True)
 class NegGrad:
     """`L = alpha mean_R CE - (1 - alpha) mean_F CE` (Kurmanji et al. 2023, NegGrad+; the paper's NegGrad).
@@ -57,6 +60,7 @@ class NegGrad:
         return -(1 - self.alpha) * F.cross_entropy(logits.forget(examples.images), examples.labels)
 
 
+@method("scrub", label="SCRUB", marker="v", place=5, copies=1.0)
 @dataclass(frozen=True)
 class Scrub:
     """`-KL` on F in the first epochs, then `gamma CE + beta KL` on R in every epoch (Kurmanji et al. 2023).

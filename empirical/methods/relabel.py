@@ -9,9 +9,11 @@ from torch import Tensor
 
 from empirical.training.batches import Examples, Rows, Segment, Sets
 from empirical.training.step import Logits
+from repro.base.parts import method
 from repro.base.settings import check, setting
 
 
+@method("random_label", label="Random label", marker="s", place=2)
 @dataclass(frozen=True)
 class RandomLabel:
     """`L = mean CE` over both sets, forget labels uniform over all classes and new in every epoch.
@@ -51,6 +53,7 @@ def join(forget: Rows, retain: Rows) -> Rows:
     return Rows(both[0], both[1], both[2], retain.batch_size)
 
 
+@method("salun", label="SalUn", marker="^", place=3, copies=1.25)
 @dataclass(frozen=True)
 class SalUn(RandomLabel):
     """The loss of random labels (Fan et al. 2024); the saliency mask wraps whatever rule the run names.

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.step import Logits
+from repro.base.parts import method
 from repro.base.settings import check, setting
 
 
+@method("finetune", label="Fine-tune", marker="P", place=6, reads=("retain",))
 @dataclass(frozen=True)
 class Finetune:
     """`L = mean_R CE`, with the original weights as the start."""
@@ -28,11 +30,13 @@ class Finetune:
         return F.cross_entropy(logits(retain.images), retain.labels)
 
 
+@method("retrain", label="Retrain", marker="*", place=8, reads=("retain",))
 @dataclass(frozen=True)
 class Retrain(Finetune):
     """The reference: the same loss from fresh weights with the recipe of pretraining."""
 
 
+@method("l1_sparse", label="L1-sparse", marker="D", place=4, reads=("retain",))
 @dataclass(frozen=True)
 class L1Sparse:
     """`L = mean_R CE + a_t sum |w|`, `a_t = strength max(0, 1 - t / (epochs - dense_epochs))` (Jia et al. 2023).

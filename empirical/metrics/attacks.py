@@ -1,7 +1,7 @@
 """Membership inference: scores of single examples, the released SVC attack, and the attack by one threshold."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from scipy.special import entr, log_softmax
@@ -12,6 +12,8 @@ from sklearn.svm import SVC
 from empirical.data.images import stratified_subset
 from empirical.metrics.evaluation import Evaluation, prefix, probabilities
 from empirical.metrics.outputs import Outputs, by_chunks
+from repro.base.parts import Term, metric
+from repro.base.settings import limits_of
 
 TINY = 1e-30
 FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}
@@ -69,14 +71,27 @@ SVC_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def svc_attack(evaluation: Evaluation) -> dict[str, float]:
+@metric(
+    "mia", version=2, switches=("m_entropy", "mia_members", "constant_score"),
+    terms=(
+        Term("mia_*", "Share of the forget set that an RBF machine, trained on retained against test images by one "
+             "score, calls non-members.", also=("MIA", "membership inference")),
+    ),
+)  # fmt: skip
+def svc_attack(
+    evaluation: Evaluation,
+    *,
+    attack_size: Annotated[
+        int, limits_of("images of each side the SVC attack learns from; 0 is the size of the test set", low=0)
+    ] = 1000,
+) -> dict[str, float]:
     """Return, for each model and score, the share of the forget set that an attack calls non-members, in [0, 1].
 
     An RBF machine (C = 3, gamma = 1 / dimension, no scaling) learns retained from test images and judges F. Higher is
     more forgotten; the target is the retrained model's own value, not 1. `mia_m_entropy` is the one the preset takes.
     """
     generator = np.random.default_rng(evaluation.seed)
-    members, others = attack_rows(evaluation, generator)
+    members, others = attack_rows(evaluation, attack_size, generator)
     chosen = f"m_entropy_{evaluation.config.fidelity.m_entropy.replace('-', '_')}"
     found: dict[str, float] = {}
     for role in evaluation.roles:
@@ -86,14 +101,14 @@ def svc_attack(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
-def attack_rows(evaluation: Evaluation, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return which retained and which test images the attack learns from, as many of each.
+def attack_rows(evaluation: Evaluation, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return which retained and which test images the attack learns from, at most `size` of each (0: all test images).
 
     Both are stratified draws; D10 "first" takes the first retained ones in index order, as the released code.
     """
     _, retain = evaluation.on("original", "retain")
     _, test = evaluation.on("original", "test")
-    count = min(evaluation.config.attack_size or len(test), len(retain), len(test))
+    count = min(size or len(test), len(retain), len(test))
     others = stratified_subset(test, count, generator)
     first = evaluation.config.fidelity.mia_members == "first"
     return np.arange(count) if first else stratified_subset(retain, count, generator), others
@@ -129,6 +144,16 @@ def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray,
     return float(1 - machine.predict(target).mean())
 
 
+@metric(
+    "attacks",
+    terms=(
+        Term("attack_*_auc", "Area under the ROC curve of a threshold on one score, forget set against test set; 0.5 "
+             "is guessing."),
+        Term("attack_*_balanced_accuracy", "Best balanced accuracy of such a threshold.", range="[0.5, 1]"),
+        Term("attack_*_tpr_at_1_percent", "True positive rate of such a threshold at 1 % false positives."),
+        Term("attack_*_tpr_at_01_percent", "True positive rate of such a threshold at 0.1 % false positives."),
+    ),
+)  # fmt: skip
 def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
     """Return how well thresholds tell the forget set (members) from the test set, for each model.
 

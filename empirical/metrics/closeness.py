@@ -11,26 +11,23 @@ from empirical.augmentation.augment import augmentation
 from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
 from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict
-from empirical.settings.run_config import RunConfig
+from empirical.released import published_reference
+from repro.base.parts import Term, metric
 
 GAP_TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
 
-# Accuracies written into the released code as those of retraining (D7), in percent: retain, forget, test.
-PUBLISHED_BY_LEVEL = {
-    ("cifar100", "vit-s"): {
-        "high": (99.9619, 8.23333, 62.73), "mid": (99.96429, 38.5, 61.56), "low": (99.95714, 93.53333, 61.11)
-    },
-    ("cifar100", ""): {
-        "high": (99.964, 3.3, 74.96), "mid": (99.981, 57.5, 74.14), "low": (99.956, 100.0, 75.81)
-    },
-    ("imagenet", ""): {
-        "high": (97.134, 13.828, 74.846), "mid": (97.388, 52.27, 74.832), "low": (96.671, 99.858, 75.018)
-    },
-}  # fmt: skip
-PUBLISHED_AT_ANY_LEVEL = {"cifar10": (99.943, 92.567, 92.49)}
-PUBLISHED_RANDOM = {"tiny-imagenet": (99.985, 59.383, 61.69)}
 
-
+@metric(
+    "accuracy", switches=("corrupted_evaluation", "validation_images"),
+    terms=(
+        Term("retain_accuracy", "Share of retained images that are named correctly.", also=("RA",)),
+        Term("forget_accuracy", "Share of forget images that are named correctly. UA, unlearning accuracy, is 1 minus "
+             "it.", also=("FA", "UA")),
+        Term("test_accuracy", "Share of held-out images that are named correctly.", also=("TA",)),
+        Term("corrupted_*_accuracy", "The same on the corrupted images that the model was trained on."),
+        Term("validation_accuracy", "Share of training images held out of training that are named correctly."),
+    ),
+)  # fmt: skip
 def accuracies(evaluation: Evaluation) -> dict[str, float]:
     """Return the share of correct answers on retain, forget and test, in [0, 1], for each model.
 
@@ -95,6 +92,17 @@ def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed
     return float(np.prod([1 - (gap[name] if signed else abs(gap[name])) for name in SETS]))
 
 
+@metric(
+    "tow", needs=("accuracy",), settings=("difficulty",), switches=("tow", "tow_reference"), reference=True,
+    terms=(
+        Term("tow", "Tug of war: how close the three accuracies are to the retrained model's (Zhao et al. 2024).",
+             "prod over retain, forget, test of (1 - |a - a*|), a* of the retrained model", goal="1", also=("ToW",)),
+        Term("tow_signed", "The released code's tug of war, with signs: above 1 when a model forgets more than "
+             "retraining.", "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
+        Term("tow_reported", "The tug of war that the run's preset asks for (switches D6, D7).", range=">= 0",
+             goal="1"),
+    ),
+)  # fmt: skip
 def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     """Return ToW of the unlearned model and of doing nothing, absolute and signed, against the own retrained model.
 
@@ -109,7 +117,8 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     )
     reference: Mapping[str, float] | None = retrained
     if fidelity.tow_reference == "published":
-        reference = published_reference(evaluation.config)
+        config = evaluation.config
+        reference = published_reference(config.dataset, config.model, config.difficulty)
     return {
         "tow": tow(own, retrained),
         "tow_signed": tow(own, retrained, signed=True),
@@ -119,15 +128,15 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     }
 
 
-def published_reference(config: RunConfig) -> dict[str, float] | None:
-    """Return the hard-coded reference in [0, 1], or None where the released code has none and logs ToW 0."""
-    levels = PUBLISHED_BY_LEVEL.get((config.dataset, config.model)) or PUBLISHED_BY_LEVEL.get((config.dataset, ""), {})
-    found = levels.get(config.difficulty) or PUBLISHED_AT_ANY_LEVEL.get(config.dataset)
-    if found is None and config.difficulty == "random":
-        found = PUBLISHED_RANDOM.get(config.dataset)
-    return dict(zip(SETS, (v / 100 for v in found), strict=True)) if found else None
-
-
+@metric(
+    "gap", needs=("accuracy", "mia"), reference=True,
+    terms=(
+        Term("tow_mia", "Tug of war with the confidence of the membership attack in place of forget accuracy.",
+             "prod over retain accuracy, test accuracy, mia_confidence of (1 - |u - r|)", goal="1"),
+        Term("average_gap", "Mean distance to the retrained model (Jia et al. 2023).",
+             "mean |u - r| over retain, forget, test accuracy and mia_confidence", goal="0"),
+    ),
+)  # fmt: skip
 def gaps(evaluation: Evaluation) -> dict[str, float]:
     """Return the average gap and ToW-MIA of the unlearned model and of doing nothing.
 
@@ -143,6 +152,17 @@ def gaps(evaluation: Evaluation) -> dict[str, float]:
     return found
 
 
+@metric(
+    "distances", reference=True,
+    terms=(
+        Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
+             "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
+        Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
+             "mean |p - q|_2", "probability", "[0, sqrt 2]", "0"),
+        Term("zrf", "Zero-retrain forgetting: how much the model answers forget images like an untrained network "
+             "(Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
+    ),
+)  # fmt: skip
 def distances(evaluation: Evaluation) -> dict[str, Any]:
     """Return the distances of the unlearned and of the original model to the retrained one, and ZRF of all three.
 

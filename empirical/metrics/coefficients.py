@@ -19,8 +19,10 @@ from empirical.data.images import ImageSet
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network
 from empirical.models.others import PatchCNN
+from repro.base.parts import metric
 
 
+@metric("coefficients")
 def coefficients(evaluation: Evaluation) -> dict[str, float]:
     """Return kappa, zeta and the active shares of each model, see `coefficient_observer`; of other networks nothing.
 

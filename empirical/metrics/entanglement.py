@@ -7,12 +7,24 @@ import numpy as np
 import ot
 
 from empirical.metrics.evaluation import Evaluation, prefix
+from repro.base.parts import Term, metric
 
 RELEASED_DIVISOR = 1300.0
 SAMPLE = 1000
 Pair = tuple[np.ndarray, np.ndarray]
 
 
+@metric(
+    "entanglement", version=2, switches=("entanglement_scale",),
+    terms=(
+        Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance "
+             "between; `raw` as it is, `scaled` into [0, 1], `class` within classes. Of the images whose features are "
+             "kept: all, but of more than 10,000 a part in which F counts for more than in the whole; a run's models "
+             "share it.", "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
+        Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, divided "
+             "by 2, the diameter of the unit sphere that features are scaled to.", goal="retrained"),
+    ),
+)  # fmt: skip
 def entanglement(evaluation: Evaluation) -> dict[str, float]:
     """Return E_Var (raw and scaled) and E_Wp of each model, over all images and class by class.
 

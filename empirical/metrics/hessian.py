@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network
 from empirical.training.rules import norm, trainable
+from repro.base.parts import Term, metric
 from repro.records.identity import derive_seed
 
 LARGEST = 256
@@ -19,6 +20,13 @@ STEPS = 20
 TOLERANCE = 1e-3
 
 
+@metric(
+    "hessian",
+    terms=(
+        Term("hessian_top", "Largest eigenvalue of the Hessian of the retain loss: the sharpness of the minimum.", "",
+             "loss per squared weight", "real", ""),
+    ),
+)  # fmt: skip
 def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
     """Return the top Hessian eigenvalue of the mean cross entropy on at most 256 retained images, for each model."""
     rows = np.random.default_rng(evaluation.seed).permutation(evaluation.split.retain)[:LARGEST]

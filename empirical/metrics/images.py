@@ -6,11 +6,19 @@ from scipy.special import logsumexp
 from empirical.data.images import stratified_subset
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import by_chunks
+from repro.base.parts import Term, metric
 
 MOST_FEATURES = 500
 MOST_KLOM = 100
 
 
+@metric(
+    "margins", reference=True,
+    terms=(
+        Term("margin_distance", "Distance of the margins of forget samples from the retrained model's.",
+             "W_1 of z_y - max over k != y of z_k", "logits", ">= 0", "0"),
+    ),
+)  # fmt: skip
 def margins(evaluation: Evaluation) -> dict[str, np.ndarray | float]:
     """Return `margin_<model>`, `(forget images,)`: logit of the true class minus the largest other.
 
@@ -30,6 +38,12 @@ def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return own - others.max(1)
 
 
+@metric(
+    "klom_margins",
+    terms=(
+        Term("klom_images", "Forget images whose margins are kept for KLoM and U-LiRA.", "", "images", ">= 0", ""),
+    ),
+)  # fmt: skip
 def klom_margins(evaluation: Evaluation) -> dict[str, np.ndarray | int]:
     """Return `klom_<model>_<set>`, (at most 100,) float32: the log-odds of the true class of each image.
 
@@ -65,6 +79,7 @@ def fixed_rows(count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(count)[:MOST_KLOM])
 
 
+@metric("features")
 def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
     """Return `features_<model>` of the same at most 500 retained and 500 forget images, their `labels`, `is_forget`."""
     generator = np.random.default_rng(evaluation.seed)

@@ -1,8 +1,8 @@
 """The loss around a model on a plane of two random directions, filter-normalized (Li et al. 2018), and its flatness."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,13 +12,38 @@ from torch import Tensor
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.models.network import Network, predict
 from empirical.training.rules import shifted
+from repro.base.parts import Term, metric
+from repro.base.settings import limits_of
 from repro.records.identity import derive_seed
 
 BASIN = 0.5
 STABLE = (10, 25, 50, 75)
+Sample = tuple[str, Tensor, Tensor]  # name of a set, some of its images, their labels
 
 
-def landscape(evaluation: Evaluation) -> dict[str, Any]:
+@metric(
+    "landscape", version=2, switches=("landscape_norm",),
+    looks=("landscape_points", "landscape_points", "landscape_images"),
+    terms=(
+        Term("landscape_*_stability_*", "Share of points within a loss landscape that stay below so many percent of "
+             "loss rise.", goal=""),
+        Term("landscape_*", "A summary of the loss landscape around a model, in filter-normalized directions.", "",
+             "loss", ">= 0", ""),
+    ),
+)  # fmt: skip
+def landscape(
+    evaluation: Evaluation,
+    *,
+    landscape_points: Annotated[
+        int, limits_of("points along each side of a landscape", low=3, high=18_973, odd=True)
+    ] = 11,
+    landscape_images: Annotated[
+        int, limits_of("images of each set a landscape looks at, at most", low=1, unit="images")
+    ] = 512,
+    landscape_radius: Annotated[
+        float, limits_of("half the width of a landscape, in filter lengths", low=0, open_low=True)
+    ] = 1.0,
+) -> dict[str, Any]:
     """Return loss grids on F and on test around the three models, and the numbers of `flatness` of each.
 
     All models share one pair of directions, scaled by the original's filters, so panels compare. The grid spans
@@ -26,12 +51,13 @@ def landscape(evaluation: Evaluation) -> dict[str, Any]:
     """
     config = evaluation.config
     norm = config.fidelity.landscape_norm
-    axis = np.linspace(-config.landscape_radius, config.landscape_radius, config.landscape_points)
+    samples = list(_samples(evaluation, landscape_images))
+    axis = np.linspace(-landscape_radius, landscape_radius, landscape_points)
     generator = torch.Generator().manual_seed(derive_seed(0, "landscape", config.model))
     pair = directions(evaluation.networks["original"](), generator, norm=norm)
     found: dict[str, Any] = {"landscape_axis": axis}
     for role in evaluation.roles:
-        grids = evaluation.once(role, "landscape", partial(_grids, evaluation, role, pair, axis))
+        grids = evaluation.once(role, "landscape", partial(_grids, evaluation.networks[role], samples, pair, axis))
         for name, grid in grids.items():
             found[f"landscape_{role}_{name}"] = grid
             found |= {f"{prefix(role)}landscape_{name}_{key}": v for key, v in flatness(grid).items()}
@@ -39,13 +65,10 @@ def landscape(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _grids(
-    evaluation: Evaluation, role: str, pair: Sequence[Sequence[Tensor]], axis: np.ndarray
+    reach: Callable[[], Network], samples: Sequence[Sample], pair: Sequence[Sequence[Tensor]], axis: np.ndarray
 ) -> dict[str, np.ndarray]:
-    network = evaluation.networks[role]()
-    return {
-        name: loss_grid(network, pair, axis, images=images, labels=labels)
-        for name, images, labels in _samples(evaluation)
-    }
+    network = reach()
+    return {name: loss_grid(network, pair, axis, images=images, labels=labels) for name, images, labels in samples}
 
 
 def directions(network: Network, generator: torch.Generator, *, norm: str = "filter") -> list[list[Tensor]]:
@@ -100,9 +123,9 @@ def flatness(grid: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _samples(evaluation: Evaluation) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _samples(evaluation: Evaluation, most: int) -> Iterator[Sample]:
     generator = np.random.default_rng(evaluation.seed)
-    images, rows, most = evaluation.images, evaluation.split.forget, evaluation.config.landscape_images
+    images, rows = evaluation.images, evaluation.split.forget
     forget = torch.from_numpy(np.sort(generator.permutation(rows)[:most]))
     test = torch.from_numpy(np.sort(generator.permutation(len(images.test_labels))[:most]))
     yield "forget", images.train_images[forget], images.train_labels[forget]

@@ -12,6 +12,7 @@ from empirical.metrics.outputs import by_chunks
 from empirical.metrics.pooled import log_density
 from empirical.models.network import Network, predict
 from repro.base.errors import ConfigError
+from repro.base.parts import Term, metric
 from repro.base.settings import reject
 
 TINY = 1e-12  # of a variance
@@ -30,6 +31,20 @@ class Shadows(NamedTuple):
     test: np.ndarray
 
 
+@metric(
+    "lira", shadows=True, settings=(
+        "subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
+        "pretrain_epochs", "pretrain_batch_size",
+    ),
+    terms=(
+        Term("lira_images", "Forget images that some subset models saw and others did not.", "", "images", ">= 0", ""),
+        Term("lira_member_share", "Share of the forget set that the likelihood ratio of subset models with and without "
+             "an image calls members."),
+        Term("lira_*", "The likelihood-ratio attack with the subset models as shadows (Carlini et al. 2022), forget "
+             "set against test set: AUC, balanced accuracy, true positive rates at few false positives.",
+             also=("LiRA",)),
+    ),
+)  # fmt: skip
 def lira(evaluation: Evaluation) -> dict[str, float]:
     """Return how well an attacker who trains shadow models tells that the forget set was trained on, for each model.
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from repro.base.parts import Term, metric
+
 SETS = ("forget", "retain", "test")
 BINS, CLIP, FLOOR = 20, 100.0, 1e-5
 RESAMPLES = 200
@@ -31,6 +33,15 @@ class Pool:
         return np.stack([one[f"klom_{role}_{name}"] for one in self.arrays]).astype(float)
 
 
+@metric(
+    "klom", needs=("klom_margins",), pooled=True,
+    terms=(
+        Term("klom_models", "Models a side that KLoM pools.", "", "models", ">= 2", ""),
+        Term("klom_*", "KLoM (Georgiev et al. 2024): divergence of an image's margins over many models from those of "
+             "retrained models; mean or 95th percentile over images; `low` and `high` bound it, `reverse` swaps the "
+             "sides.", "KL(margins of models || margins of retrained models)", "nats", ">= 0", "0", also=("KLoM",)),
+    ),
+)  # fmt: skip
 def klom(pool: Pool) -> dict[str, Any]:
     """Return KLoM of the unlearned, the original and other retrained models on each set, with 95 % intervals.
 
@@ -73,6 +84,12 @@ def divergence(reference: np.ndarray, model: np.ndarray, weights: np.ndarray | N
     return np.where(p > 0, p * np.log(np.maximum(p, FLOOR) / np.maximum(q, FLOOR)), 0.0).sum(-1)
 
 
+@metric(
+    "klom_easydub", needs=("klom_margins",), pooled=True,
+    terms=(
+        Term("klom_easydub_*", "KLoM in the binning of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
+    ),
+)  # fmt: skip
 def klom_easydub(pool: Pool) -> dict[str, Any]:
     """Return KLoM as EasyDUB's published code computes it, to hold our numbers against its leaderboard.
 
@@ -149,6 +166,15 @@ def resamples(models: int) -> np.ndarray:
     return np.random.default_rng(0).multinomial(models, np.full(models, 1 / models), RESAMPLES).astype(float)
 
 
+@metric(
+    "ulira", needs=("klom_margins",), pooled=True,
+    terms=(
+        Term("ulira_*_auc*", "AUC of U-LiRA: telling unlearned from retrained models by an image's margins; 0.5 is "
+             "best.", goal="0.5"),
+        Term("ulira_*", "True positive rate of U-LiRA at few false positives.", goal="the false positive rate",
+             also=("U-LiRA",)),
+    ),
+)  # fmt: skip
 def ulira(pool: Pool) -> dict[str, float]:
     """Return how well an attacker tells unlearned (or original) models from retrained ones by one forget image.
 

@@ -12,12 +12,20 @@ from empirical.models.network import Network, accuracy, drawing_from
 from empirical.training.batches import Arranger, Segment, row_sets
 from empirical.training.rules import Plain
 from empirical.training.step import Stage, Step
+from repro.base.parts import Term, metric
 from repro.records.identity import derive_seed
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
 RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate
 
 
+@metric(
+    "relearning", reference=True,
+    terms=(
+        Term("relearning_excess", "How much faster forget accuracy comes back than in the retrained model, tuned on R.",
+             "mean difference of forget accuracy after 0, 1, 2, ..., 32 steps", "share", "[-1, 1]", "0"),
+    ),
+)  # fmt: skip
 def relearning(evaluation: Evaluation) -> dict[str, Any]:
     """Return forget accuracy after 0, 1, 2, ..., 32 steps of plain SGD on R, for the unlearned and retrained model.
 

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from empirical.registry import dataset, forget_set, load, metric
+from empirical.registry import dataset, forget_set, load, metric, rule
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.rules import RuleContext, build_rule
@@ -22,14 +22,7 @@ def build_method(config: RunConfig) -> Method:
     method: Any = load("methods", config.method)
     if not hasattr(method, "__dataclass_fields__"):
         raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
-    fidelity = config.fidelity
-    known = {
-        "alpha": config.alpha,
-        "epochs": config.epochs,
-        "cached": fidelity.forget_cycle == "cached",
-        "relabel": fidelity.relabel_all or config.dataset not in ("tiny-imagenet", "tinyimagenet100"),
-        "one_more": fidelity.scrub_max_epochs == "plus-one",
-    }
+    known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
     return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
 
@@ -53,8 +46,8 @@ def check_cell(config: RunConfig) -> None:
         if label not in ("pretrain", "none") and _parts(config, label) != {"all"}:
             raise reject(field, label, ONE_LOSS, "there is no forget set to train on")
     if config.method == "retrain":
-        rules = {parse_rule(label).name for label, _ in parse_legs(config.rule, config.pretrain_epochs)}
-        if rules & {"masked", "minmax", "retain-sam"}:
+        legs = parse_legs(config.rule, config.pretrain_epochs)
+        if any(rule(parse_rule(label).name).forgets for label, _ in legs):
             raise reject("rule", config.rule, ONE_LOSS, "retraining has no forget set")
     if not _parts(config, config.rule) <= set(method.parts):
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"

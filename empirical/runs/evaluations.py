@@ -9,12 +9,13 @@ import numpy as np
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import ModelOutputs, featured_rows, model_outputs
 from empirical.models.network import Network
-from empirical.registry import load
+from empirical.registry import load, metric
 from empirical.runs.experiment import Experiment
 from empirical.runs.stages import Trained, build_network
 from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, config_for
+from repro.base.parts import settings_of_metrics
 from repro.records.identity import derive_seed
 from repro.records.record import same_weights
 
@@ -55,9 +56,15 @@ def measure(experiment: Experiment) -> dict[str, str]:
     return found
 
 
+def values_of(name: str, evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a metric returns, with its own settings as the run's config has them."""
+    own = {setting: getattr(evaluation.config, setting) for setting in metric(name).own}
+    return load("metrics", name)(evaluation, **own)
+
+
 def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the numbers and the arrays of one metric."""
-    values = load("metrics", name)(evaluation)
+    values = values_of(name, evaluation)
     arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
     return finite({key: value for key, value in values.items() if key not in arrays}), arrays
 
@@ -81,9 +88,8 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))
-    plane = (config.landscape_points, config.landscape_images, config.landscape_radius)
     estimate = config_for(config)  # the shadows of an attack
-    settings = (config.fidelity, config.attack_size, *plane, estimate)
+    settings = (config.fidelity, *(getattr(config, name) for name in settings_of_metrics()), estimate)
     return Evaluation(
         config, images, experiment.split, outputs, networks, workspace.train_images(config), seed,
         shadows=SubsetModels(estimate, workspace.alone()).shadows,

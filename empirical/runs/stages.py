@@ -22,7 +22,6 @@ from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
 
-TWICE_NORMALIZED = ("tiny-imagenet", "imagenet", "tinyimagenet100")
 FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask")
 
 
@@ -122,11 +121,6 @@ def peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def normalizes_twice(config: RunConfig) -> bool:
-    """Return whether images are normalized twice, the released code's slip on ImageNet-like sets (D16)."""
-    return config.fidelity.double_normalize and config.dataset in TWICE_NORMALIZED
-
-
 def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: torch.device) -> Network:
     """Return a freshly initialized network; the same seed gives the same weights on every device."""
     with drawing_from(seed):
@@ -134,4 +128,5 @@ def build_network(config: RunConfig, images: ImageSet, *, seed: int, device: tor
     if config.precision == "fp64":
         model = model.double()
     model = model.to(device).to(memory_format=torch.channels_last)  # the layout tensor cores and oneDNN compute in
-    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=normalizes_twice(config))
+    twice = config.fidelity.normalizes_twice(config.dataset)
+    return Network(model, images.mean, images.std, precision=config.precision, normalize_twice=twice)

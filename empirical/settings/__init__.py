@@ -1,1 +1,1 @@
-"""What a run is: its config, rule labels and discrepancy switches. Imports no torch."""
+"""What a run is: its config, rule labels and what identifies it. Imports no torch."""

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from empirical.registry import METRICS, forget_set, metric
+from empirical.registry import forget_set, metric
 from empirical.settings.run_config import Hyperparameters, RunConfig
-from empirical.settings.switches import Fidelity
 from repro.records.identity import digest, identifying, run_id
 from repro.records.record import EVALUATION, Record
 
@@ -103,7 +102,7 @@ def unlearn_key(config: RunConfig, parent: str, rows: str, options: Any) -> Stag
     more = {"parent": parent, "unlearn_seed": config.unlearn_seed, "mask_fraction": config.mask_fraction}
     return _key(
         config, "unlearn", rows=rows, rule=config.rule, hyperparameters=config.unlearning(),
-        switches=_training_switches(config.fidelity), **method, **more,
+        switches=config.fidelity.of_weights(), **method, **more,
     )  # fmt: skip
 
 
@@ -127,18 +126,6 @@ def _key(config: RunConfig, stage: str, **more: Any) -> StageKey:
         stage, **{name: getattr(config, name) for name in same}, corruption=noise, randaugment=fidelity.randaugment,
         double_normalize=fidelity.double_normalize, **more,
     )  # fmt: skip
-
-
-# Switches that act through another field of a key: its hyper-parameters, rows, method or images.
-_ELSEWHERE = {
-    "base_optimizer", "randaugment", "forget_split", "forget_cycle", "retrain_schedule", "warmup_target",
-    "double_normalize", "relabel_all", "glass_blur", "scrub_max_epochs",
-}  # fmt: skip
-
-
-def _training_switches(fidelity: Fidelity) -> dict[str, Any]:
-    measured = {name for one in METRICS.values() for name in one.switches}
-    return {name: value for name, value in _not_default(fidelity).items() if name not in measured | _ELSEWHERE}
 
 
 def _not_default(settings: Any, only: tuple[str, ...] | None = None) -> dict[str, Any]:
@@ -205,7 +192,7 @@ def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, 
     for name in (name for name in ordered_metrics(config.metrics) if name not in left_out):
         one = metric(name)
         # Which images are looked at is no part of a stage, but of every number.
-        settings = _not_default(config, (*one.settings, "n_test", "rows_measured")) | _not_default(
+        settings = _not_default(config, (*one.reads, "n_test", "rows_measured")) | _not_default(
             config.fidelity, one.switches
         )
         needs = tuple(keys[need].id for need in one.needs)
@@ -237,7 +224,7 @@ def complete(record: Record, config: RunConfig) -> bool:
         return record.status != "failed"  # a divergence is an outcome, an error is none
     there = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
-    read = {"rows_measured", *(setting for name in wanted for setting in metric(name).settings)}
+    read = {"rows_measured", *(setting for name in wanted for setting in metric(name).reads)}
     said = {field.name: record.config.get(field.name, field.default) for field in fields(config)}
     told = all(said[name] == getattr(config, name) for name in read)
     return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from empirical.registry import names
+from empirical.registry import names, rule
 from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
 from repro.base.settings import named_once, nearest, reject
 
-DEFAULT_RADIUS = {"sam": 0.1, "asam": 1.0, "retain-sam": 0.1}
-DEFAULT_INNER = {"minmax": "asam-1.0", "masked": "sgd"}
 NUMBER = re.compile(r"[0-9.eE+-]+")  # Python reads 0_1 as 1
 
 
@@ -43,19 +41,20 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     if len(label) > 100:
         raise reject(field, label, "a rule of at most 100 letters")
     known = [*names("rules")]
-    name = max((rule for rule in known if label == rule or label.startswith(f"{rule}-")), key=len, default="")
+    name = max((one for one in known if label == one or label.startswith(f"{one}-")), key=len, default="")
     if not name:
         likely = nearest(label.split("-")[0], known)
         raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{likely}")
     rest = label[len(name) + 1 :]
     if label.endswith("-"):
         raise reject(field, label, "a rule name and a radius >= 0", "such as sam-0.1")
-    if name in DEFAULT_INNER:
-        inner = rest or DEFAULT_INNER[name]
+    facts = rule(name)
+    if facts.inner:
+        inner = rest or facts.inner
         if parse_rule(inner, field).inner:
             raise reject(field, label, "nested at most once", "such as minmax-asam-1.0")
         return RuleSpec(name, inner=inner)
-    return RuleSpec(name, rho=_radius(label, rest, field) if rest else DEFAULT_RADIUS.get(name, 0.0))
+    return RuleSpec(name, rho=_radius(label, rest, field) if rest else facts.radius)
 
 
 def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, int]]:

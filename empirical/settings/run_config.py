@@ -3,14 +3,16 @@
 import re
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from empirical.registry import known
+from empirical.registry import known, rule
+from empirical.released import Fidelity, resolve
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
-from empirical.settings.switches import Fidelity, resolve
 from repro.base.errors import ConfigError
+from repro.base.parts import settings_of_metrics
 from repro.base.settings import check, refuse_cost, reject, setting
 
+T = TypeVar("T")
 KIND = "unlearn"
 CHOICE = "choice"
 FLOOR = "floor"
@@ -103,9 +105,21 @@ class Runtime:
             raise reject("require_gpu", True, "False where device = 'cpu'")
 
 
+def with_settings_of_metrics(cls: type[T]) -> type[T]:
+    """Give a config a field for every setting that a metric declares as its own, none of them part of an identity."""
+    for name, one in settings_of_metrics().items():
+        cls.__annotations__[name] = one.kind
+        setattr(cls, name, setting(one.default, **one.limits, identifies=False))
+    return cls
+
+
 @dataclass(frozen=True)
+@with_settings_of_metrics
 class RunConfig:
-    """One cell of a study and one seed. The defaults suit `digits`; recipes carry those of larger data sets."""
+    """One cell of a study and one seed. The defaults suit `digits`; recipes carry those of larger data sets.
+
+    A metric's own settings are fields too: recipes, options and records name them, metrics declare them.
+    """
 
     dataset: str = setting("digits", "data set")
     dataset_options: str = setting("", "settings of the data set, such as signal_strength=0.5")
@@ -172,16 +186,6 @@ class RunConfig:
     subset_portable: bool = setting(
         True, "whether the subset models of a portable run are portable too; no: take an estimate that is not"
     )
-    attack_size: int = setting(
-        1000, "images of each side the SVC attack learns from; 0 is the size of the test set", low=0, identifies=False
-    )
-    landscape_points: int = setting(11, "points along each side of a landscape; odd", low=3, identifies=False)
-    landscape_images: int = setting(
-        512, "images of each set a landscape looks at, at most", low=1, unit="images", identifies=False
-    )
-    landscape_radius: float = setting(
-        1.0, "half the width of a landscape, in filter lengths", low=0, open_low=True, identifies=False
-    )
     rows_measured: str = setting(
         "all",
         "forget and test images that metrics look at: all, or one of two fixed halves",
@@ -201,10 +205,6 @@ class RunConfig:
         for field in ("pretrain_epochs", "epochs", "subset_epochs", "subsets"):
             value = getattr(self, field)
             refuse_cost(field, value, value / 3600, LONGEST_HOURS, unit="hours at a second a pass")
-        points = self.landscape_points
-        refuse_cost("landscape_points", points, points**2 / 3600, LONGEST_HOURS, unit="hours at a second a point")
-        if points % 2 == 0:
-            raise reject("landscape_points", points, "odd", "its middle is the model itself")
         for field, kind in KINDS.items():
             known(kind, getattr(self, field), field)
         if self.subset_model:
@@ -243,20 +243,16 @@ class RunConfig:
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
-        """Return how the reference is trained: as the original, unless D1 or D14 asks for the released code's way."""
-        from dataclasses import replace
-
-        recipe, fidelity = self.pretraining(), self.fidelity
-        schedule = "multistep" if fidelity.retrain_schedule == "multistep" else recipe.schedule
-        return replace(recipe, schedule=schedule, optimizer=_base(fidelity, recipe.optimizer))
+        """Return how the reference is trained: as the original, unless a switch asks for the released code's way."""
+        return self.fidelity.retraining(self.pretraining())
 
     def unlearning(self) -> Hyperparameters:
         """Return how unlearning trains."""
         fidelity = self.fidelity
-        warmup_lr = self.pretrain_lr if fidelity.warmup_target == "pretrain" else self.lr
         return Hyperparameters(
-            self.epochs, self.lr, self.batch_size, self.forget_batch_size, _base(fidelity, self.optimizer),
-            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs, warmup_lr, 0.0,
+            self.epochs, self.lr, self.batch_size, self.forget_batch_size, fidelity.optimizer(self.optimizer),
+            self.momentum, self.weight_decay, self.schedule, self.warmup_epochs,
+            fidelity.warmup_rate(self.lr, self.pretrain_lr), 0.0,
             self.batch_parts, self.perturbation, self.sync_batchnorm,
         )  # fmt: skip
 
@@ -334,10 +330,6 @@ def config_for(config: RunConfig) -> MemorizationConfig:
 KINDS = {"dataset": "datasets", "model": "models", "method": "methods", "difficulty": "forget_sets"}
 
 
-def _base(fidelity: Fidelity, optimizer: str) -> str:
-    return optimizer if fidelity.base_optimizer == "as-set" else fidelity.base_optimizer
-
-
 def _check_rule(field: str, config: RunConfig) -> None:
     label = getattr(config, field)
     if field == "retrain" and label in ("pretrain", "none"):
@@ -346,7 +338,7 @@ def _check_rule(field: str, config: RunConfig) -> None:
         parse_rule(label, field)
         return
     names = {parse_rule(leg, field).name for leg, _ in parse_legs(label, config.pretrain_epochs, field)}
-    if field != "rule" and names & {"minmax", "retain-sam", "masked"}:
+    if field != "rule" and any(rule(name).forgets for name in names):
         raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
 
 

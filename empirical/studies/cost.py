@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from empirical.registry import dataset, model_weights, model_work
+from empirical.registry import dataset, model_weights, model_work, rule
+from empirical.registry import method as find_method
 from empirical.settings.rule_labels import parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from repro.records.record import Record
@@ -179,13 +180,11 @@ def copies_of(label: str, method: str = "") -> float:
 
     SAM keeps the first gradient, the weights before the perturbation and the perturbation itself; MinMax a branch's
     result beside the other's, and its mask at a byte a weight; a masked rule the weights before the step. SCRUB keeps
-    the original.
+    the original. Rules and methods say so themselves (`repro.base.parts`).
     """
     spec = parse_rule(label)
-    own = {"sgd": 3.0, "sam": 6.0, "asam": 6.0, "retain-sam": 7.0}
-    inner = {"minmax": 1.5, "masked": 1.25}.get(spec.name, 0.0)
-    copies = own.get(spec.name, 6.0) if not spec.inner else copies_of(spec.inner) + inner
-    return copies + (method == "scrub") + 1.25 * (method == "salun")
+    copies = rule(spec.name).copies + (copies_of(spec.inner) if spec.inner else 0.0)
+    return copies + (find_method(method).copies if method else 0.0)
 
 
 class Fit(NamedTuple):
@@ -210,7 +209,8 @@ def largest_batch(config: RunConfig, memory: float) -> Fit | None:
         return None
     size = 8 if config.precision == "fp64" else 4
     fixed = size * model_weights(config.model) * copies_of(config.rule, config.method)
-    an_image = kept * {"bf16": 2, "fp32": 4, "fp64": 8}[config.precision] * (2 if config.method == "neggrad" else 1)
+    images = 2 if find_method(config.method).beside else 1
+    an_image = kept * {"bf16": 2, "fp32": 4, "fp64": 8}[config.precision] * images
     return Fit(max(0, int((USABLE * memory - fixed) / an_image)), an_image, fixed)
 
 

@@ -3,12 +3,13 @@
 Nothing here loads torch or an image.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
-from empirical.registry import dataset, forget_set, model_weights, needs_shadows
+from empirical.registry import dataset, forget_set, method, metric, model_weights, needs_shadows, rule
 from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, altered, config_for
@@ -212,8 +213,7 @@ def _add(
         weights = 4 * model_weights(one.model)
         found.work[name] = Work(name, stage, one, passes, passes * images, needs, weights)
     shared = [name for (stage, name) in stages if stage in ("pretrain", "subset")]
-    # NegGrad reads a forget batch beside every retain batch.
-    beside = (cell.forget_batch_size or cell.batch_size) / cell.batch_size if cell.method == "neggrad" else 0.0
+    beside = (cell.forget_batch_size or cell.batch_size) / cell.batch_size if method(cell.method).beside else 0.0
     measured = run_name(*run)
     trained = measured.replace("measure", "unlearn")
     if own:
@@ -224,14 +224,15 @@ def _add(
     # Looking at an image costs a third of its gradient. Original and retrained model are looked at by who needs them
     # first, the unlearned one by its own run.
     models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
-    looks = models / 3 * (images + test + landscape_looks(cell)) if images else 0.0
+    looks = models / 3 * (images + test + looks_of_metrics(cell)) if images else 0.0
     passes = models / 3 if images else 0.0
     found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
 
 
-def landscape_looks(cell: RunConfig) -> int:
-    """Return how many times an image is looked at for a model's loss landscape, where the cell asks for one."""
-    return cell.landscape_points**2 * 2 * cell.landscape_images if "landscape" in cell.metrics else 0
+def looks_of_metrics(cell: RunConfig) -> int:
+    """Return how many more images a model answers for the metrics of a cell, such as those of a loss landscape."""
+    wanted = (metric(name).looks for name in cell.metrics)
+    return sum(2 * math.prod(getattr(cell, name) for name in looks) for looks in wanted if looks)
 
 
 def _stages(cell: RunConfig, finished: Finished) -> dict[Stage, float]:
@@ -264,15 +265,12 @@ def subset_stages(estimate: MemorizationConfig) -> dict[Stage, float]:
 def cost_of(label: str) -> int:
     """Return the gradient evaluations a step of a rule takes, in passes over its batch."""
     spec = parse_rule(label)
-    return cost_of(spec.inner) if spec.inner else 1 if spec.name == "sgd" else 2
+    return cost_of(spec.inner) if spec.inner else rule(spec.name).passes
 
 
 def own_passes(cell: RunConfig) -> float:
-    """Return the passes over the training images of a run's own stage: retraining, or an unlearning.
-
-    Gradient ascent reads the forget images alone.
-    """
-    share = cell.forget_fraction if cell.method == "gradient_ascent" else 1.0
+    """Return the passes over the training images of a run's own stage: retraining, or an unlearning."""
+    share = cell.forget_fraction if method(cell.method).reads == ("forget",) else 1.0
     return share * passes_of(cell.rule, cell.pretrain_epochs if cell.method == "retrain" else cell.epochs)
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from empirical.models.network import frozen_statistics
 from empirical.registry import load
+from empirical.released import Fidelity
 from empirical.settings.rule_labels import RuleSpec, parse_rule
-from empirical.settings.switches import Fidelity
+from repro.base.parts import rule
 from repro.base.settings import reject
 
 Tensors = Sequence[Tensor]
@@ -291,26 +292,31 @@ def build_rule(label: str, context: RuleContext) -> Rule:
     return load("rules", spec.name)(spec, context)
 
 
+@rule("sgd", label="SGD", marker="o", place=1, passes=1, copies=3.0)
 def build_plain(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return the plain gradient."""
     return Plain()
 
 
+@rule("sam", label="SAM", marker="s", place=2, passes=2, copies=6.0, radius=0.1)
 def build_sam(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return SAM."""
     return Sam(spec.rho)
 
 
+@rule("asam", label="ASAM", marker="^", place=3, passes=2, copies=6.0, radius=1.0)
 def build_asam(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return adaptive SAM."""
     return Sam(spec.rho, adaptive=True)
 
 
+@rule("retain-sam", label="SAM on R only", marker="v", place=5, passes=2, copies=7.0, radius=0.1, forgets=True)
 def build_retain_sam(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return SAM on the retain loss beside the plain gradient of the forget loss."""
     return Branches(Sam(spec.rho, part="retain"), Plain(part="forget"))
 
 
+@rule("minmax", label="MinMax", marker="D", place=4, copies=1.5, inner="asam-1.0", forgets=True)
 def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return Sharp MinMax over the saliency mask; D4, D5 and D13 choose the released code's variants.
 
@@ -331,6 +337,7 @@ def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     return Branches(retain, forget)
 
 
+@rule("masked", place=6, copies=1.25, inner="sgd", forgets=True)
 def build_masked(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return a rule that moves salient weights only; D21 "ignored" drops the mask of a SAM rule."""
     inner = build_rule(spec.inner, context)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
+from empirical.released import Fidelity
 from empirical.settings.run_config import Hyperparameters
-from empirical.settings.switches import Fidelity
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.rules import Masked, Pieces, Rule, add_, phases
 from empirical.training.together import ALONE, Group, cut

@@ -1,15 +1,18 @@
 """Everything a package of yours can add to the toolkit; the entry points stand in pyproject.toml."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch.nn.functional as F
 
 from empirical.data.builtin import load_digits
 from empirical.training.batches import Segment
 from empirical.training.rules import gradient
-from repro.base.settings import check, setting
+from repro.base.parts import Term, method, metric, rule
+from repro.base.settings import check, limits_of, setting
 
 
+@method("forget_uniform", label="Forget uniformly", marker="h", beside=True)
 @dataclass(frozen=True)
 class ForgetUniform:
     """`L = alpha CE_R + (1 - alpha) KL(uniform || model)_F`: forgotten images should get no answer."""
@@ -41,13 +44,17 @@ class Sign:
         return [0.01 * g.sign() for g in gradient(model, loss("all"))]
 
 
+@rule("sign", label="Sign", marker="<", passes=1, copies=3.0)
 def build_sign(spec, context):
+    """Return the rule that a label names, such as `sign`."""
     return Sign()
 
 
-def forget_margin(evaluation):
+@metric("forget_margin", terms=(Term("forget_margin", "Largest logit less the mean one on F.", "", "logits", ">= 0"),))
+def forget_margin(evaluation, *, margin_power: Annotated[float, limits_of("power of each margin", low=0)] = 1.0):
+    """Return the mean margin of the forget images."""
     logits = evaluation.on("unlearned", "forget")[0].logits
-    return {"forget_margin": float((logits.max(1) - logits.mean(1)).mean())}
+    return {"forget_margin": float(((logits.max(1) - logits.mean(1)) ** margin_power).mean())}
 
 
 def load_upside_down(options, runtime):

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from figures.tables.names import METHODS, family
+from figures.tables.names import RULE_MARKERS, family
 
 WIDE = 7.0  # inches: the full width of a two-column page
 FONT = 8.0  # points; the smallest text anywhere is 7
@@ -20,18 +21,24 @@ class Look(NamedTuple):
     line: Any
 
 
-# Blue and vermillion are Okabe-Ito's; the others are darkened (light page) or lightened (dark page) members of that
-# family, so that every pair stays apart for red-, green- and blue-blind readers and in greyscale (see the tests).
-LOOKS = {
-    "sgd": Look("#0072B2", "#56B4E9", "o", "-"),
-    "sam": Look("#D55E00", "#E8702A", "s", "--"),
-    "asam": Look("#005F45", "#35E0B0", "^", "-."),
-    "minmax": Look("#6B1F62", "#C75BA1", "D", ":"),
-    "retain-sam": Look("#919191", "#E5D95A", "v", (0, (5, 1, 1, 1, 1, 1))),
-    "sharpen": Look("#1A1A1A", "#F2F2F2", "P", (0, (1, 1))),
-}
+# Colours on a light and on a dark page, and line styles, for rules in their order. Blue and vermillion are Okabe-Ito's;
+# the others are darkened (light page) or lightened (dark page) members of that family, so that every pair stays apart
+# for red-, green- and blue-blind readers and in greyscale (see the tests).
+PALETTE: tuple[tuple[str, str, Any], ...] = (
+    ("#0072B2", "#56B4E9", "-"),
+    ("#D55E00", "#E8702A", "--"),
+    ("#005F45", "#35E0B0", "-."),
+    ("#6B1F62", "#C75BA1", ":"),
+    ("#919191", "#E5D95A", (0, (5, 1, 1, 1, 1, 1))),
+    ("#1A1A1A", "#F2F2F2", (0, (1, 1))),
+)
 OTHER = Look("#1A1A1A", "#F2F2F2", "X", (0, (3, 2)))
-MARKERS = dict(zip(METHODS, "os^DvPX*", strict=True))
+LOOKS = {  # rules past the end of the palette share the colour of those without a label
+    name: Look(light, dark, marker, line)
+    for (name, marker), (light, dark, line) in zip_longest(
+        RULE_MARKERS.items(), PALETTE, fillvalue=(OTHER.light, OTHER.dark, OTHER.line)
+    )
+}
 THEMES = {
     "light": {"ink": "#1A1A1A", "paper": "#FFFFFF", "faint": "#D8D8D8"},
     "dark": {"ink": "#E8E8E8", "paper": "#15181C", "faint": "#3A3F46"},

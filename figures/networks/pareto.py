@@ -7,11 +7,11 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
-from figures.drawing.style import MARKERS, WIDE, Theme
+from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import method_label, method_order, rule_label, rule_order, set_order
+from figures.tables.names import METHOD_MARKERS, method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.records import Records
 
 COSTS = {
@@ -46,7 +46,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     for panel, name in zip(axes[:, 0], sets, strict=True):
         panel.set_ylabel(f"ToW, forget set: {name}")
     data: Table = pd.concat(parts.values(), ignore_index=True)
-    methods = [(method_label(name), {"marker": MARKERS.get(name, "o")}) for name in method_order(cells)]
+    methods = [(method_label(name), {"marker": METHOD_MARKERS.get(name, "o")}) for name in method_order(cells)]
     anchors = [("retrained on R", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
              for rule in rule_order(cells)]  # fmt: skip
@@ -72,7 +72,7 @@ def _dominated(row: Any, others: Table) -> bool:
 
 def _panel(axes: Any, data: Table, theme: Theme) -> None:
     for _, row in data.iterrows():
-        look = {"color": theme.color(row["rule"]), "marker": MARKERS.get(row["method"], "o")}
+        look = {"color": theme.color(row["rule"]), "marker": METHOD_MARKERS.get(row["method"], "o")}
         fill = "none" if row["pretrain"] == "sgd" else "full"
         bars = {"yerr": [[row["mean"] - row["low"]], [row["high"] - row["mean"]]],
                 "xerr": [[max(row["ratio"] - row["ratio_low"], 0)], [row["ratio_high"] - row["ratio"]]]}  # fmt: skip

@@ -2,18 +2,15 @@
 
 from typing import Any
 
-RULES = {"sgd": "SGD", "sam": "SAM", "asam": "ASAM", "minmax": "MinMax", "retain-sam": "SAM on R only",
-         "sharpen": "sharpen F"}  # fmt: skip
-METHODS = {
-    "neggrad": "NegGrad",
-    "random_label": "Random label",
-    "salun": "SalUn",
-    "l1_sparse": "L1-sparse",
-    "scrub": "SCRUB",
-    "finetune": "Fine-tune",
-    "gradient_ascent": "Gradient ascent",
-    "retrain": "Retrain",
-}
+from repro.base.parts import RuleFacts, built_in, parts
+
+# What rules and methods say of themselves; "sharpen F" is a rule that the theory alone has.
+_THEORY = {"sharpen": RuleFacts("", label="sharpen F", marker="P")}
+_RULES = {name: one for name, one in (built_in("rules") | _THEORY | parts("rules")).items() if one.label}
+RULES = {name: one.label for name, one in _RULES.items()}
+RULE_MARKERS = {name: one.marker for name, one in _RULES.items()}
+METHODS = {name: one.label or name for name, one in parts("methods").items()}
+METHOD_MARKERS = {name: one.marker for name, one in parts("methods").items()}
 MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}
 # The paper crosses each of these methods with SGD, SAM and ASAM; Sharp MinMax belongs to NegGrad alone.
 PAPER_METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")

@@ -1,12 +1,14 @@
 """What every number and word means: name, unit, range, direction, formula. The site, exports and `explain` read it.
 
-A name may hold `*`, which stands for any text; `original_` or `retrained_` before a number says whose it is.
+What the numbers of a metric mean stands with the metric and is taken from there (`repro.base.parts`). A name may hold
+`*`, which stands for any text; `original_` or `retrained_` before a number says whose it is.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from repro.base.errors import ConfigError
+from repro.base.parts import Term, parts
 from repro.base.settings import nearest
 
 LONGEST = 100  # letters of a word that is looked up
@@ -14,28 +16,6 @@ OWNERS = {
     "original_": "of the model before unlearning", "retrained_": "of the model trained without the forget set",
     "pretrained_": "after pretraining",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Term:
-    """One entry.
-
-    Attributes:
-        name: of a number, with `*` for any text, or of a concept.
-        meaning: one or two sentences.
-        formula: in plain text; empty where the meaning is one.
-        unit, range: of a number.
-        goal: the value that is best; "retrained" is the retrained model's own.
-        also: other names that people use.
-    """
-
-    name: str
-    meaning: str
-    formula: str = ""
-    unit: str = "share"
-    range: str = "[0, 1]"
-    goal: str = "retrained"
-    also: tuple[str, ...] = ()
 
 
 def _concept(name: str, meaning: str, formula: str = "", *also: str) -> Term:
@@ -47,66 +27,6 @@ def _count(name: str, meaning: str, unit: str = "count", goal: str = "") -> Term
 
 
 NUMBERS = (
-    Term("retain_accuracy", "Share of retained images that are named correctly.", also=("RA",)),
-    Term("forget_accuracy", "Share of forget images that are named correctly. UA, unlearning accuracy, is 1 minus it.",
-         also=("FA", "UA")),
-    Term("test_accuracy", "Share of held-out images that are named correctly.", also=("TA",)),
-    Term("corrupted_*_accuracy", "The same on the corrupted images that the model was trained on."),
-    Term("validation_accuracy", "Share of training images held out of training that are named correctly."),
-    Term("tow", "Tug of war: how close the three accuracies are to the retrained model's (Zhao et al. 2024).",
-         "prod over retain, forget, test of (1 - |a - a*|), a* of the retrained model", goal="1", also=("ToW",)),
-    Term("tow_signed", "The released code's tug of war, with signs: above 1 when a model forgets more than retraining.",
-         "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
-    Term("tow_reported", "The tug of war that the run's preset asks for (switches D6, D7).", range=">= 0", goal="1"),
-    Term("tow_mia", "Tug of war with the confidence of the membership attack in place of forget accuracy.",
-         "prod over retain accuracy, test accuracy, mia_confidence of (1 - |u - r|)", goal="1"),
-    Term("average_gap", "Mean distance to the retrained model (Jia et al. 2023).",
-         "mean |u - r| over retain, forget, test accuracy and mia_confidence", goal="0"),
-    Term("mia_*", "Share of the forget set that an RBF machine, trained on retained against test images by one score, "
-         "calls non-members.", also=("MIA", "membership inference")),
-    Term("attack_*_auc", "Area under the ROC curve of a threshold on one score, forget set against test set; 0.5 is "
-         "guessing."),
-    Term("attack_*_balanced_accuracy", "Best balanced accuracy of such a threshold.", range="[0.5, 1]"),
-    Term("attack_*_tpr_at_1_percent", "True positive rate of such a threshold at 1 % false positives."),
-    Term("attack_*_tpr_at_01_percent", "True positive rate of such a threshold at 0.1 % false positives."),
-    Term("lira_images", "Forget images that some subset models saw and others did not.", "", "images", ">= 0", ""),
-    Term("lira_member_share", "Share of the forget set that the likelihood ratio of subset models with and without an "
-         "image calls members."),
-    Term("lira_*", "The likelihood-ratio attack with the subset models as shadows (Carlini et al. 2022), forget set "
-         "against test set: AUC, balanced accuracy, true positive rates at few false positives.",
-         also=("LiRA",)),
-    Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance between; "
-         "`raw` as it is, `scaled` into [0, 1], `class` within classes. Of the images whose features are kept: all, "
-         "but of more than 10,000 a part in which F counts for more than in the whole; a run's models share it.",
-         "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
-    Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, divided by "
-         "2, the diameter of the unit sphere that features are scaled to.", goal="retrained"),
-    Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
-         "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
-    Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
-         "mean |p - q|_2", "probability", "[0, sqrt 2]", "0"),
-    Term("zrf", "Zero-retrain forgetting: how much the model answers forget images like an untrained network "
-         "(Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
-    Term("margin_distance", "Distance of the margins of forget samples from the retrained model's.",
-         "W_1 of z_y - max over k != y of z_k", "logits", ">= 0", "0"),
-    Term("klom_images", "Forget images whose margins are kept for KLoM and U-LiRA.", "", "images", ">= 0", ""),
-    Term("klom_models", "Models a side that KLoM pools.", "", "models", ">= 2", ""),
-    Term("klom_easydub_*", "KLoM in the binning of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
-    Term("klom_*", "KLoM (Georgiev et al. 2024): divergence of an image's margins over many models from those of "
-         "retrained models; mean or 95th percentile over images; `low` and `high` bound it, `reverse` swaps the sides.",
-         "KL(margins of models || margins of retrained models)", "nats", ">= 0", "0", also=("KLoM",)),
-    Term("ulira_*_auc*", "AUC of U-LiRA: telling unlearned from retrained models by an image's margins; 0.5 is best.",
-         goal="0.5"),
-    Term("ulira_*", "True positive rate of U-LiRA at few false positives.", goal="the false positive rate",
-         also=("U-LiRA",)),
-    Term("hessian_top", "Largest eigenvalue of the Hessian of the retain loss: the sharpness of the minimum.", "",
-         "loss per squared weight", "real", ""),
-    Term("landscape_*_stability_*", "Share of points within a loss landscape that stay below so many percent of loss "
-         "rise.", goal=""),
-    Term("landscape_*", "A summary of the loss landscape around a model, in filter-normalized directions.", "", "loss",
-         ">= 0", ""),
-    Term("relearning_excess", "How much faster forget accuracy comes back than in the retrained model, tuned on R.",
-         "mean difference of forget accuracy after 0, 1, 2, ..., 32 steps", "share", "[-1, 1]", "0"),
     Term("memorization_reliability", "Split-half reliability of the scores behind a graded forget set.", goal="1"),
     Term("memorization_ties", "Share of images whose place among equal scores was drawn.", goal="0"),
     _count("n_forget*", "Images to forget; `measured`, those that the numbers are about.", "images"),
@@ -175,13 +95,24 @@ CONCEPTS = (
     _concept("choice", "How a study's learning rate was found, on images that no reported number uses."),
     _concept("diverged", "A run whose loss became infinite: a result, not a failure."),
 )  # fmt: skip
-TERMS = (*NUMBERS, *CONCEPTS)
+
+
+@cache
+def numbers() -> tuple[Term, ...]:
+    """Return the entries of all numbers; of metrics, the longer names first: `klom_easydub_*` before `klom_*`."""
+    measured = (term for metric in parts("metrics").values() for term in metric.terms)
+    return (*sorted(measured, key=lambda term: -len(term.name)), *NUMBERS)
+
+
+def terms() -> tuple[Term, ...]:
+    """Return the whole glossary: numbers, then words."""
+    return (*numbers(), *CONCEPTS)
 
 
 def describe(name: str) -> Term | None:
     """Return the entry of a number by its column name, such as `original_tow`; None where there is none."""
-    exact = [term for term in NUMBERS if term.name == name]
-    fits = [term for term in NUMBERS if fnmatchcase(name, term.name)]
+    exact = [term for term in numbers() if term.name == name]
+    fits = [term for term in numbers() if fnmatchcase(name, term.name)]
     if exact or fits:
         return (exact or fits)[0]
     owner = next((owner for owner in OWNERS if name.startswith(owner)), "")
@@ -201,11 +132,11 @@ def explain(word: str) -> Term:
     """
     word = word[:LONGEST]
     wanted = word.strip().lower().replace("-", " ").replace("_", " ")
-    for term in TERMS:
+    for term in terms():
         if wanted in {name.lower().replace("-", " ").replace("_", " ") for name in (term.name, *term.also)}:
             return term
     found = describe(word.strip().lower().replace("-", "_").replace(" ", "_"))
     if found is None:
-        known = [name for term in TERMS for name in (term.name, *term.also)]
+        known = [name for term in terms() for name in (term.name, *term.also)]
         raise ConfigError(f"term = {word!r}: not in the glossary{nearest(word, known)}; `repro explain` lists it")
     return found

@@ -22,12 +22,18 @@ def setting(default: Any, help: str, **limits: Any) -> Any:
         default: the default value.
         help: one sentence for `--help` and the documentation.
         **limits: any of `symbol` and `unit` (text); `low` and `high` (closed bounds); `open_low` and `open_high`
-            (make a bound strict); `choices` (the allowed values); `identifies=False` (no part of a run's identity).
+            (make a bound strict); `choices` (the allowed values); `odd` (whole numbers that are odd);
+            `identifies=False` (no part of a run's identity).
     """
-    unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices", "identifies"}
+    return dataclasses.field(default=default, metadata=limits_of(help, **limits))
+
+
+def limits_of(help: str, **limits: Any) -> dict[str, Any]:
+    """Return the meaning and the allowed range of a setting, with the words of `setting`, as a metric annotates its."""
+    unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices", "odd", "identifies"}
     if unknown:
-        raise TypeError(f"setting() got unknown limits {sorted(unknown)}")
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+        raise TypeError(f"a setting has no limits {sorted(unknown)}")
+    return {"help": help, **limits}
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
@@ -87,6 +93,8 @@ def named_once(field: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any
 def range_text(limits: Mapping[str, Any]) -> str:
     """Return the allowed range of a setting as text, such as `in [0, 1]`, or an empty string when unbounded."""
     low, high = limits.get("low"), limits.get("high")
+    if limits.get("odd"):
+        return ", ".join(filter(None, ("odd", range_text({**limits, "odd": False}))))
     if low is None and high is None:
         return ""
     if high is None:
@@ -140,7 +148,7 @@ def _right_again(cls: type, name: str, _kind: type, value: Any) -> Any:
 @cache
 def _rules(cls: type) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Return type and limits of every field by its name."""
-    bounds = ("low", "high", "open_low", "open_high", "choices")
+    bounds = ("low", "high", "open_low", "open_high", "choices", "odd")
     found = {}
     for field in dataclasses.fields(cls):
         limits = {name: field.metadata[name] for name in bounds if field.metadata.get(name) is not None}
@@ -219,5 +227,5 @@ def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     low, high = limits.get("low"), limits.get("high")
     too_low = low is not None and (value < low or (limits.get("open_low", False) and value == low))
     too_high = high is not None and (value > high or (limits.get("open_high", False) and value == high))
-    if too_low or too_high:
+    if too_low or too_high or (limits.get("odd") and value % 2 == 0):
         raise reject(name, value, range_text(limits))

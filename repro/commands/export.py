@@ -175,7 +175,7 @@ def meaning(column: str) -> Row:
     if column in OTHERS or column.partition("_")[0] in ("base", "cells", "axes", "labels", "settings"):
         text = OTHERS.get(column, "part of a sweep's or a pool's own settings")
         return {"column": column, "role": "setting", "unit": "", "range": "", "meaning": text}
-    raise IntegrityError(f"column {column}: is not in the glossary (repro/base/glossary.py)")
+    raise IntegrityError(f"column {column}: is not in the glossary; its metric should say what it means")
 
 
 ENDINGS = {

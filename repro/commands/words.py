@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from empirical.settings.run_config import RunConfig
-from repro.base.glossary import TERMS, Term, describe, explain, whose
+from repro.base.glossary import describe, explain, terms, whose
+from repro.base.parts import Term
 from repro.base.settings import choose, hints
 from repro.terminal.output import JsonOption, emit, emit_json, say
 
@@ -18,7 +19,7 @@ def explain_word(
 ) -> None:
     """Say what a number or a word means; without one, list the glossary."""
     if term is None:
-        emit([{"term": one.name, "meaning": one.meaning} for one in TERMS], as_json=json)
+        emit([{"term": one.name, "meaning": one.meaning} for one in terms()], as_json=json)
         return
     found = explain(term)
     if json:

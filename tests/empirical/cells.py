@@ -12,7 +12,7 @@ from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
 from empirical.models.network import Network
-from empirical.settings.switches import Fidelity
+from empirical.released import Fidelity
 from empirical.training.batches import Rows, Sets
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.step import Stage

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from empirical import registry
+from empirical.released import resolve
 from empirical.runs.cell import build_method, check_cell
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
-from empirical.settings.switches import resolve
 from repro.base.errors import ConfigError
 from repro.base.settings import build
 from repro.records.identity import plain

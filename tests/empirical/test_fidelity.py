@@ -15,13 +15,15 @@ from empirical.augmentation.corruptions import corrupt
 from empirical.data.forget import Split, choose_forget
 from empirical.data.images import ImageSet
 from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
-from empirical.metrics.closeness import accuracies, published_reference
+from empirical.metrics.closeness import accuracies
 from empirical.metrics.entanglement import entangle, unit_rows, variance_ratio
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.landscape import directions
 from empirical.metrics.outputs import ModelOutputs, model_outputs
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
+from empirical.registry import METRICS
+from empirical.released import NUMBERS, Fidelity, published_reference, resolve
 from empirical.runs.cell import build_method
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
@@ -29,7 +31,6 @@ from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from empirical.settings.switches import Fidelity, resolve
 from empirical.training.loop import learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
 from empirical.training.step import Logits
@@ -74,6 +75,11 @@ def test_the_table_of_differences_is_what_the_presets_set() -> None:
                 text.split()[0]
                 == f"`{str(getattr(fidelity, field.name)).replace('True', 'true').replace('False', 'false')}`"
             )
+
+
+def test_the_switches_that_change_numbers_are_those_that_metrics_declare() -> None:
+    numbers = {field.name for field in fields(Fidelity) if field.metadata["changes"] == NUMBERS}
+    assert numbers == {name for one in METRICS.values() for name in one.switches}
 
 
 def test_the_paper_preset_is_the_release_without_its_optimizer_and_augmentation() -> None:
@@ -157,17 +163,20 @@ def test_d6_tow(small: Small, shared: Workspace) -> None:
 
 def test_d7_tow_reference(small: Small, shared: Workspace) -> None:
     assert result(small, shared, "tow_reference=published")["tow_reported"] == 0.0
-    assert published_reference(RunConfig(dataset="cifar100", difficulty="high")) == pytest.approx(
-        {"retain": 0.99964, "forget": 0.033, "test": 0.7496}
-    )
-    assert published_reference(RunConfig(dataset="cifar100", model="vit-s", difficulty="low"))["test"] == 0.6111  # type: ignore[index]
-    assert published_reference(RunConfig(dataset="cifar100")) is None
-    shown = {"tiny-imagenet": (0.99985, 0.59383, 0.6169), "cifar10": (0.99943, 0.92567, 0.9249)}
-    for dataset, numbers in shown.items():
-        assert list((published_reference(RunConfig(dataset=dataset)) or {}).values()) == pytest.approx(numbers)
-    assert published_reference(RunConfig(dataset="tiny-imagenet", difficulty="class")) is None
-    levels = [published_reference(RunConfig(dataset="imagenet", difficulty=level)) for level in ("high", "mid", "low")]
-    assert [one and one["forget"] for one in levels] == pytest.approx([0.13828, 0.5227, 0.99858])
+    levels = ("high", "mid", "low")
+    high = {"retain": 0.99964, "forget": 0.033, "test": 0.7496}
+    assert published_reference("cifar100", "resnet50", "high") == pytest.approx(high)
+    assert [numbers_published("cifar100", "vit-s", level)[2] for level in levels] == [0.6273, 0.6156, 0.6111]
+    assert published_reference("cifar100", "resnet50", "random") is None
+    assert numbers_published("tiny-imagenet", "resnet50", "random") == pytest.approx([0.99985, 0.59383, 0.6169])
+    assert published_reference("tiny-imagenet", "resnet50", "class") is None
+    assert numbers_published("cifar10", "resnet18", "random") == pytest.approx([0.99943, 0.92567, 0.9249])
+    forgotten = [numbers_published("imagenet", "resnet50", level)[1] for level in levels]
+    assert forgotten == pytest.approx([0.13828, 0.5227, 0.99858])
+
+
+def numbers_published(dataset: str, model: str, difficulty: str) -> list[float]:
+    return list((published_reference(dataset, model, difficulty) or {}).values())
 
 
 def test_d8_forget_split() -> None:
@@ -188,8 +197,8 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
     members = []
     for switches in ("", "mia_members=first"):
-        evaluation = make_evaluation(Experiment(small(switches=switches, attack_size=10), shared))
-        members.append(attack_rows(evaluation, np.random.default_rng(0))[0].tolist())
+        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        members.append(attack_rows(evaluation, 10, np.random.default_rng(0))[0].tolist())
     assert members[0] != list(range(10)) == members[1]
 
 

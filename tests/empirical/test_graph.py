@@ -12,7 +12,7 @@ from torch import Tensor
 from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
-from empirical.settings.switches import Fidelity
+from empirical.released import Fidelity
 from empirical.training import graph, step
 from empirical.training.batches import Examples
 from empirical.training.graph import Recording

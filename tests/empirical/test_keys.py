@@ -287,7 +287,7 @@ def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunCo
     record = run(small(), store, CPU)
     with pytest.raises(ConfigError, match="did you mean 'hessian'"):
         measure_runs([record], ["hesian"], store, CPU)
-    with pytest.raises(ConfigError, match="set = 'lr': must be one of attack_size"):
+    with pytest.raises(ConfigError, match="set = 'lr': must be one of rows_measured, attack_size"):
         measure_runs([record], ["hessian"], store, CPU, settings=["lr=3"])
     with pytest.raises(ConfigError, match=r"set = 'attack_size=9': .* attack_size = 8 stands already"):
         measure_runs([record], ["hessian"], store, CPU, settings=["attack-size=8", "attack_size=9"])

@@ -61,8 +61,8 @@ from empirical.metrics.landscape import directions, flatness, landscape, loss_gr
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
-from empirical.registry import METRICS, SHADOWS, load, metric, names
-from empirical.runs.evaluations import make_evaluation
+from empirical.registry import METRICS, load, metric, names
+from empirical.runs.evaluations import make_evaluation, values_of
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
@@ -291,7 +291,7 @@ def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_orig
 
     def seen(**models: str) -> dict[str, Any]:
         networks = {**evaluation.networks, **{role: evaluation.networks[name] for role, name in models.items()}}
-        return landscape(replace(evaluation, networks=networks))
+        return landscape(replace(evaluation, networks=networks), landscape_points=3)
 
     found = seen()
     beside, stretched = seen(unlearned="initial", retrained="initial"), seen(original="initial")
@@ -302,8 +302,10 @@ def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_orig
 
 
 def test_another_evaluation_seed_looks_at_other_images_of_a_landscape(evaluation: Evaluation) -> None:
-    config, outputs = replace(evaluation.config, landscape_images=4), {"original": evaluation.outputs["original"]}
-    one, again, other = (landscape(replace(evaluation, config=config, outputs=outputs, seed=s)) for s in (1, 1, 2))
+    few = replace(evaluation, outputs={"original": evaluation.outputs["original"]})
+    one, again, other = (
+        landscape(replace(few, seed=seed), landscape_points=3, landscape_images=4) for seed in (1, 1, 2)
+    )
     for name in ("landscape_original_forget", "landscape_original_test"):
         assert np.array_equal(one[name], again[name])
         assert not np.allclose(one[name], other[name])
@@ -323,7 +325,7 @@ def test_the_distance_of_weights_is_measured_in_lengths_of_the_retrained_ones() 
 
 @pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
 def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
-    found: dict[str, Any] = load("metrics", name)(evaluation)
+    found = values_of(name, evaluation)
     assert found or name == "coefficients"  # which the theory's network alone has
     for value in found.values():
         if not isinstance(value, str | list):
@@ -450,8 +452,7 @@ def test_the_svc_attack_calls_forgotten_images_non_members(score: str, evaluatio
 def test_the_svc_attack_learns_from_other_images_under_another_seed(evaluation: Evaluation) -> None:
     noise = [GENERATOR.normal(size=(len(labels), 2)) for labels in truth(evaluation)]
     evaluation = with_logits(evaluation, "unlearned", *noise)
-    evaluation = replace(evaluation, config=replace(evaluation.config, attack_size=8))
-    first, other, again = (svc_attack(replace(evaluation, seed=seed)) for seed in (1, 2, 1))
+    first, other, again = (svc_attack(replace(evaluation, seed=seed), attack_size=8) for seed in (1, 2, 1))
     assert first == again != other
 
 
@@ -462,12 +463,12 @@ def test_the_svc_attack_learns_from_as_many_images_as_the_test_set_has_where_its
     train, test = torch.arange(1030) % 2, torch.arange(1010) % 2
     images = replace(evaluation.images, train_labels=train, test_labels=test)
     split = replace(evaluation.split, retain=np.arange(1020), forget=np.arange(1020, 1030))
-    large = replace(evaluation, images=images, split=split, config=replace(evaluation.config, attack_size=size))
+    large = replace(evaluation, images=images, split=split)
     outputs = ModelOutputs(*(Outputs(certain(one.numpy()), np.zeros((len(one), 1))) for one in (train, test)))
     large = replace(large, outputs={"original": outputs})
-    assert [len(side) for side in attack_rows(large, np.random.default_rng(0))] == [rows, rows]
+    assert [len(side) for side in attack_rows(large, size, np.random.default_rng(0))] == [rows, rows]
     few = replace(large, split=replace(split, retain=np.arange(30)))
-    assert [len(side) for side in attack_rows(few, np.random.default_rng(0))] == [30, 30], "as many of each"
+    assert [len(side) for side in attack_rows(few, size, np.random.default_rng(0))] == [30, 30], "as many of each"
 
 
 def test_thresholds_tell_members_by_confidence_low_loss_and_low_entropy(evaluation: Evaluation) -> None:
@@ -642,8 +643,9 @@ class Numbers(dict):
 @pytest.fixture
 def everything(shared: Workspace) -> Evaluation:
     """A run that walks into every branch of every metric: noisy images, held-out rows, published references."""
+    own: dict[str, Any] = {"landscape_points": 3}
     config = RunConfig(
-        n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", landscape_points=3,
+        n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", **own,
         switches="forget_split=reseeded, validation_images=train, tow_reference=published", forget_fraction=0.2,
     )  # fmt: skip
     return replace(make_evaluation(Experiment(config, shared)), shared=None)
@@ -657,11 +659,11 @@ def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation)
         needed: set[str] = set()
         config: Any = Recorder(everything.config, read)
         numbers = Numbers(values, makers, needed)
-        found = load("metrics", name)(replace(everything, config=config, result=numbers))
-        others = SHADOWS if declared.shadows else ()  # read where the subset models are made
-        assert read - OF_THE_STAGES == {*declared.settings, *declared.switches} - set(others), name
+        found = values_of(name, replace(everything, config=config, result=numbers))
+        others = declared.settings if declared.shadows else ()  # read where the subset models are made
+        assert read - OF_THE_STAGES == {*declared.reads, *declared.switches} - set(others), name
         assert needed == set(declared.needs), name
-        assert set(declared.settings) <= {field.name for field in fields(RunConfig)}
+        assert set(declared.reads) <= {field.name for field in fields(RunConfig)}
         values |= found
         makers |= dict.fromkeys(found, name)
 
@@ -670,8 +672,7 @@ def test_an_attack_declares_all_that_decides_on_its_shadows(small: Callable[...,
     read: set[str] = set()
     config_for(cast(RunConfig, Recorder(small(subset_model="resnet8"), read)))
     config_for(cast(RunConfig, Recorder(small(), read)))
-    assert read - {"dataset", "dataset_options", "n_train", "data"} == set(SHADOWS)
-    assert METRICS["lira"].settings == SHADOWS
+    assert read - {"dataset", "dataset_options", "n_train", "data"} == set(METRICS["lira"].settings)
 
 
 def test_what_metrics_need_is_read_without_torch() -> None:
@@ -727,7 +728,7 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     base = {"rows_measured": "validation", "attack_size": 10}
     configs = [small(**base), small(**{**base, **change})]
     first, second = (make_evaluation(Experiment(one, workspace)) for one in configs)
-    found = [svc_attack(one) for one in (first, second, replace(second, shared=None))]
+    found = [values_of("mia", one) for one in (first, second, replace(second, shared=None))]
     assert found[1] == found[2]
     own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
     assert own[0] != own[1]
@@ -740,8 +741,8 @@ def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
     change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
 ) -> None:
     configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
-    _, second = [landscape(make_evaluation(Experiment(one, shared))) for one in configs]
-    anew = landscape(replace(make_evaluation(Experiment(configs[1], shared)), shared=None))
+    _, second = [values_of("landscape", make_evaluation(Experiment(one, shared))) for one in configs]
+    anew = values_of("landscape", replace(make_evaluation(Experiment(configs[1], shared)), shared=None))
     assert np.array_equal(second["landscape_original_forget"], anew["landscape_original_forget"])
 
 

@@ -16,7 +16,7 @@ from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import Logits, OnDisk, by_chunks, featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import METRICS, load
-from empirical.runs.evaluations import make_evaluation
+from empirical.runs.evaluations import make_evaluation, values_of
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
@@ -28,7 +28,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in MEASURED:
         evaluation.result.update(found)
-        found |= load("metrics", name)(evaluation)
+        found |= values_of(name, evaluation)
     return found
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from empirical.registry import METHODS, RULES
+from empirical.released import PRESETS
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.settings.switches import PRESETS
 from repro.records.store import Store
 
 pytestmark = pytest.mark.data

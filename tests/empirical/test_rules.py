@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.models.network import Network
+from empirical.released import Fidelity, resolve
 from empirical.settings.run_config import Hyperparameters
-from empirical.settings.switches import Fidelity, resolve
 from empirical.training.rules import (
     Branches,
     Masked,

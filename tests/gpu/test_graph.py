@@ -11,7 +11,7 @@ from torch import Tensor
 from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
-from empirical.settings.switches import Fidelity
+from empirical.released import Fidelity
 from empirical.training.loop import fit
 from empirical.training.step import Stage
 from tests.empirical.cells import METHODS, PAIRS, build, on_device

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from repro.base.errors import ConfigError, MissingDataError
-from repro.base.glossary import TERMS, describe, explain
+from repro.base.glossary import describe, explain, terms
 from repro.commands.export import export, meaning, rows_of, study_records
 from repro.commands.records import pack
 from repro.commands.words import lines_of, recipe_schema
@@ -184,7 +184,7 @@ def test_the_nearest_pattern_wins() -> None:
         found = describe(name)
         assert found
         assert found.name == wanted
-    assert len({term.name for term in TERMS}) == len(TERMS)
+    assert len({term.name for term in terms()}) == len(terms())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)

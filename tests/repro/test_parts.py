@@ -1,0 +1,120 @@
+"""Parts say of themselves what others need to know, and their source is all that is read for it."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repro.base import parts as declarations
+from repro.base.errors import ConfigError
+from repro.base.parts import PLACES, Own, Term, built_in, declared, parts
+
+EVERY = [(kind, name) for kind in PLACES for name in built_in(kind)]
+MINE = '''
+import a_package_that_is_not_installed
+
+@metric("share", version=3, needs=("accuracy",), terms=(Term("share_*", "Some share.", also=("mine",)),))
+def share(
+    evaluation,
+    *,
+    share_of: Annotated[float, limits_of("a part", low=0, high=1, open_low=True)] = 0.5,
+    share_whole: Annotated[bool, limits_of("all of it")] = False,
+):
+    """Return a share."""
+
+
+@method("halve", label="Halve", marker="h", place=9, reads=("forget",), beside=True, copies=2.0)
+@dataclass(frozen=True)
+class Halve:
+    """`L = 0`."""
+
+
+def undeclared(spec, context):
+    """Return a rule."""
+
+
+@rule("half", label="Half", passes=3, copies=4.0, radius=0.2, forgets=True)
+def build_half(spec, context):
+    """Return another rule."""
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of a module that declares one part of each kind and cannot be imported."""
+    (tmp_path / "mine_of_parts.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    declared.cache_clear()
+    return "mine_of_parts"
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_every_built_in_part_is_where_its_declaration_says(kind: str, name: str) -> None:
+    facts = built_in(kind)[name]
+    module, attribute = facts.home.split(":")
+    part = getattr(importlib.import_module(module), attribute)
+    assert callable(part)
+    if kind == "metrics":
+        own = [one for one in inspect.signature(part).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        assert {one.name: one.default for one in own} == {name: one.default for name, one in facts.own.items()}
+        assert set(facts.looks) <= set(facts.own)
+
+
+def test_nothing_is_imported_to_know_the_parts() -> None:
+    program = (
+        "import sys; from repro.base.parts import PLACES, parts; [parts(kind) for kind in PLACES];"
+        "sys.exit(any(name.split('.')[0] in ('empirical', 'torch', 'numpy') for name in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_declaration_is_read_from_a_source_that_cannot_be_imported(mine: str) -> None:
+    found = declared(mine)
+    share, halve, half = (found[kind][name] for kind, name in
+                          (("metrics", "share"), ("methods", "halve"), ("rules", "half")))  # fmt: skip
+    assert (share.home, share.version, share.needs) == (f"{mine}:share", 3, ("accuracy",))
+    assert share.terms == (Term("share_*", "Some share.", also=("mine",)),)
+    limits = {"help": "a part", "low": 0, "high": 1, "open_low": True}
+    assert share.own == {"share_of": Own(float, 0.5, limits), "share_whole": Own(bool, False, {"help": "all of it"})}
+    assert (halve.label, halve.marker, halve.place, halve.reads) == ("Halve", "h", 9, ("forget",))
+    assert (halve.beside, halve.copies) == (True, 2.0)
+    assert (half.home, half.passes, half.copies, half.radius) == (f"{mine}:build_half", 3, 4.0, 0.2)
+    assert half.forgets
+    assert list(found["rules"]) == ["half"]
+
+
+def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_ours(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = {"half": f"{mine}:build_half", "sam": f"{mine}:build_half", "other": f"{mine}:undeclared",
+               "gone": "no_such_module:build"}  # fmt: skip
+    points = {name: EntryPoint(name, target, "repro.rules") for name, target in targets.items()}
+    monkeypatch.setattr(declarations, "plugins", lambda kind: points)
+    found = parts.__wrapped__("rules")
+    assert list(found) == [*built_in("rules"), "half"]
+    assert found["sam"] == built_in("rules")["sam"]
+
+
+@pytest.mark.parametrize("broken", [
+    '@metric("share", version=computed())\ndef share(evaluation):\n    """Return it."""\n',
+    '@metric("share", colour="red")\ndef share(evaluation):\n    """Return it."""\n',
+    '@metric("share")\ndef share(evaluation, *, size=3):\n    """Return it."""\n',
+    '@metric("share", pooled=True)\ndef share(p, *, n: Annotated[int, limits_of("n")] = 3):\n    """Return it."""\n',
+])  # fmt: skip
+def test_a_declaration_that_is_no_data_is_named(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_parts.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    declared.cache_clear()
+    with pytest.raises(ConfigError, match=r'broken_parts, @metric\("share".*literals'):
+        declared("broken_parts")
+
+
+@pytest.mark.parametrize("facts", [{"colour": "red"}, {"home": "elsewhere"}])
+def test_a_fact_that_there_is_none_of_is_refused_where_it_stands(facts: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(facts))):
+        declarations.method("halve", **facts)
