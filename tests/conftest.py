@@ -1,11 +1,16 @@
 """Shared by all tests: a store in an empty folder, and what is dear to make and looked at by many."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from repro.records.store import Store
+
+# Before torch is imported: the tests' networks are so small that a second thread of each mostly waits (20 times the
+# processor time on a busy machine).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"drawn_folder", "golden_records", "committed"}  # each made once, by one process of the tests
