@@ -1,7 +1,7 @@
 """A step: one update of the weights, from raw batches to the optimizer, with no wait for the device."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -129,6 +129,13 @@ class Step:
         """Set the learning rate, in place: a captured step reads it from where it was."""
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"].fill_(lr)
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Run the model, and the original where a method asks it, as they are written inside the block."""
+        teacher = self.stage.teacher
+        with self.network.uncompiled(), teacher.uncompiled() if teacher else nullcontext():
+            yield
 
     def __call__(self, batch: Mapping[str, Examples], sizes: Mapping[str, int] | None = None) -> Tensor:
         """Take one step on raw batches and return the loss before it, on the device.

@@ -363,8 +363,9 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     together = Workspace(store, asked, group=Group(0, 2))
     ahead: Any = SimpleNamespace(is_cuda=False, ahead=True)  # images that a graph could take
     assert Workspace(store, asked).engine(ahead) == Workspace(store, asked).provenance()["engine"] == "graph"
-    assert together.engine(ahead) == together.provenance()["engine"] == "eager"
-    assert caplog.records[-1].getMessage() == "engine = 'graph': processes exchange gradients; steps run eagerly"
+    assert together.engine(ahead) == together.provenance()["engine"] == "compiled"
+    said = "engine = 'graph': processes exchange gradients; steps run from Python, compiled"
+    assert caplog.records[-1].getMessage() == said
     with pytest.raises(MissingDataError, match="exchange gradients"):
         Workspace(store, required, group=Group(0, 2)).engine(torch.zeros(1))
     with pytest.raises(ConfigError, match="require_gpu"):
