@@ -149,6 +149,7 @@ class GraphRunner:
         ran: dict[str, int],
     ) -> None:  # fmt: skip
         self.step = step
+        step.fixed = True
         self.images = images
         self.fetch = fetch
         self.graphs = graphs

@@ -199,6 +199,24 @@ def fit(
     return course.log
 
 
+def refuse_empty_parts(stage: Stage) -> None:
+    """Refuse batches with fewer rows than parts: a process without a row takes no forward pass.
+
+    SyncBatchNorm of the others would wait for it for ever. Segments are those of the first epoch; later epochs of a
+    method read the same sets.
+
+    Raises:
+        ConfigError: naming the smallest batch.
+    """
+    for segment in stage.method.segments(stage.sets, 0, torch.Generator()):
+        for place, rows in enumerate(segment.streams.values()):
+            full = min(rows.batch_size, len(rows))
+            smallest = len(rows) % full or full if place == 0 else full  # the others start over: always full
+            if smallest < stage.recipe.batch_parts:
+                remedy = f"its last batch has {smallest} images; change batch_size, or leave sync_batchnorm out"
+                raise reject("batch_parts", stage.recipe.batch_parts, "at most the images of every batch", remedy)
+
+
 def normalize_alone(network: Network, stage: Stage) -> None:
     """Give a network that processes have trained together BatchNorm of its own: whoever uses it next may be alone."""
     layers = network.model.modules() if stage.group.size > 1 else ()
@@ -345,6 +363,7 @@ def prepare_together(network: Network, stage: Stage) -> None:
             raise reject("sync_batchnorm", True, "false on a CPU", "torch synchronizes BatchNorm on GPUs only")
         if group.size != recipe.batch_parts:
             raise reject("batch_parts", recipe.batch_parts, f"{group.size}, one a process, with sync_batchnorm")
+        refuse_empty_parts(stage)
         network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
     if group.size > 1:
         own = group.tell(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})

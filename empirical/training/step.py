@@ -118,6 +118,7 @@ class Step:
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
         # Images on disk are cut where they are read: the whole of one is seen by nobody else.
         self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
+        self.fixed = network.device.type != "cpu"  # the kernels of a step; also where one is recorded
         self.parts = stage.recipe.batch_parts
         self.own = stage.group.parts(self.parts)
 
@@ -221,7 +222,7 @@ class Step:
         return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augmented = self.augment(examples.images, examples.draws)
+        augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
         return examples._replace(images=self.network.prepare(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:

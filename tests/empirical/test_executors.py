@@ -334,6 +334,8 @@ def test_workers_take_the_visible_gpus_in_turn(store: Store, monkeypatch: pytest
     assert [one.device for one in one_a_gpu(chosen, 2)] == [torch.device("cuda", 2)] * 2
     with pytest.raises(MissingDataError, match="cuda:2"):
         _ = Workspace(store, Runtime(device="cuda:3")).device
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    assert [one.runtime.readers for one in one_a_gpu(workspace, 4)] == [3] * 4, "cores are shared by processes"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert [one.device for one in one_a_gpu(workspace, 2)] == [torch.device("cuda")] * 2
     assert [one.device for one in one_a_gpu(Workspace(store, CPU), 2)] == [torch.device("cpu")] * 2

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fake device")]
 def found() -> dict[str, Any]:
     """Return what steps raised on the pretended device, about a minute of ResNet-18 and ViT-S."""
     command = [sys.executable, "-m", "tests.empirical.fake_device"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
