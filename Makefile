@@ -63,9 +63,16 @@ docs: .venv/installed
 mutation: .venv/tested
 	$(BIN)/python -m tests.mutation.run
 
-# Everything a CUDA device brings, in order and in slices: tests, benchmarks, a short study, the full one.
+# Everything a CUDA device brings, in slices that go on where they stopped: `make gpu ARGS='--max-seconds 600'`.
+# With INSTALL=no it runs in the environment of PYTHON and fetches nothing; wheels of the folder WHEELS come first.
+ifeq ($(INSTALL),no)
+gpu:
+	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/site $(WHEELS)/*.whl)
+	PYTHONPATH=build/site:. $(PYTHON) benchmarks/gpu.py $(ARGS)
+else
 gpu: .venv/tested
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
+endif
 
 # The same commands as pre-commit and CI.
 lint: .venv/tested

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from released_path import Trainer, epoch, loader, released_flags
 from training_cases import Case, build_stage, fast_precision, random_images, random_mask
-from training_command import arguments, keep, prepare
+from training_command import arguments, measure_each, prepare
 
 from empirical.augmentation.augment import augmentation
 from empirical.data.images import load_dataset
@@ -75,13 +75,10 @@ def measure(case: Case, device: torch.device, precision: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def accuracy(dataset: str, epochs: int, seeds: int, device: torch.device) -> list[dict[str, Any]]:
-    """Return test accuracy as fast as the device goes, and in eager float32, on real images, one row a seed."""
-    rows = []
-    for seed in range(seeds):
-        fast, slow = (test_accuracy(dataset, epochs, seed, device, fast=fast) for fast in (True, False))
-        rows.append({"dataset": dataset, "epochs": epochs, "seed": seed, "fast": fast, "fp32_eager": slow})
-    return rows
+def accuracy(dataset: str, epochs: int, seed: int, device: torch.device) -> dict[str, Any]:
+    """Return one row: test accuracy on real images, trained as fast as the device goes and in eager float32."""
+    fast, slow = (test_accuracy(dataset, epochs, seed, device, fast=fast) for fast in (True, False))
+    return {"dataset": dataset, "epochs": epochs, "seed": seed, "fast": fast, "fp32_eager": slow}
 
 
 def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *, fast: bool) -> float:
@@ -103,25 +100,34 @@ def test_accuracy(dataset: str, epochs: int, seed: int, device: torch.device, *,
     return float((scores.argmax(1).cpu() == images.test_labels.cpu()).float().mean())
 
 
+def show(row: dict[str, Any]) -> str:
+    """Return the line of a row: of a speed, or of the accuracies of a seed."""
+    if "seed" in row:
+        return f"seed {row['seed']}: accuracy {row['fast']:.4f}, eager float32 {row['fp32_eager']:.4f}"
+    return f"{row['case']:18} {row['images_per_second']:9.0f} images/s end to end, ratio {row['ratio']:.2f}"
+
+
 def main() -> None:
-    """Measure every case, print a table or JSON, and write a record."""
+    """Measure every case, print a table or JSON, and write a record of each."""
     parser = arguments(__doc__)
     parser.add_argument("--accuracy", default="", help="also compare accuracy on this data set")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     device, cases = prepare(chosen)
-    rows = [measure(case, device, chosen.precision) for case in cases]
-    checked = accuracy(chosen.accuracy, chosen.epochs, chosen.seeds, device) if chosen.accuracy else []
-    result = {"benchmark": "epoch", "rows": rows, "accuracy": checked}
-    result = keep(chosen, result, accuracy=chosen.accuracy)
+    by_name = {case.name: case for case in cases}
+    result = measure_each(
+        chosen, "epoch", by_name, lambda name: measure(by_name[name], device, chosen.precision), show=show
+    )
+    if chosen.accuracy:
+        seeds = [f"seed {seed}" for seed in range(chosen.seeds)]
+        found = measure_each(
+            chosen, "epoch", seeds, lambda name: accuracy(chosen.accuracy, chosen.epochs, int(name[5:]), device),
+            show=show, accuracy=chosen.accuracy, epochs=chosen.epochs,
+        )  # fmt: skip
+        result["accuracy"] = found["rows"]
     if chosen.json:
         print(json.dumps(result, indent=1))
-        return
-    for row in rows:
-        print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s end to end, ratio {row['ratio']:.2f}")
-    for row in checked:
-        print(f"seed {row['seed']}: accuracy {row['fast']:.4f}, eager float32 {row['fp32_eager']:.4f}")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ python benchmarks/train_step.py [--json] [--device cuda] [--store runs]
 import json
 from contextlib import nullcontext
 from itertools import cycle
+from typing import Any
 
 import torch
 from released_path import Trainer, released_flags
 from torch.utils.flop_counter import FlopCounterMode
 from training_cases import Case, build_stage, engine_steps, median_seconds, random_images, random_mask
-from training_command import arguments, keep, prepare
+from training_command import arguments, measure_each, prepare
 
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices of the product
 
@@ -49,7 +50,7 @@ def product_rate(device: torch.device, precision: str) -> float:
     return 2 * side**3 / median_seconds(lambda _: left @ right, device, warm_up=3, steps=20)
 
 
-def measure(case: Case, device: torch.device, precision: str) -> dict[str, object]:
+def measure(case: Case, device: torch.device, precision: str) -> dict[str, Any]:
     """Return one row: images a second of both, their ratio, and the step's share of a matrix product's arithmetic."""
     gpu = device.type == "cuda"
     count = {"warm_up": 8 if gpu else 3, "steps": 60 if gpu else 15}
@@ -64,20 +65,22 @@ def measure(case: Case, device: torch.device, precision: str) -> dict[str, objec
     }  # fmt: skip
 
 
+def show(row: dict[str, Any]) -> str:
+    """Return the line of a row."""
+    return (f"{row['case']:18} {row['images_per_second']:9.0f} images/s, released path "
+            f"{row['released_images_per_second']:9.0f}, ratio {row['ratio']:.2f}, "
+            f"to plain bf16 {row['ratio_to_modern']:.2f}, "
+            f"{row['share_of_matrix_product']:.0%} of a matrix product")  # fmt: skip
+
+
 def main() -> None:
-    """Measure every case, print a table or JSON, and write a record."""
+    """Measure every case, print a table or JSON, and write a record of each."""
     chosen = arguments(__doc__).parse_args()
     device, cases = prepare(chosen)
-    rows = []
-    for case in cases:
-        rows.append(measure(case, device, chosen.precision))
-        if not chosen.json:
-            row = rows[-1]
-            print(f"{row['case']:18} {row['images_per_second']:9.0f} images/s, released path "
-                  f"{row['released_images_per_second']:9.0f}, ratio {row['ratio']:.2f}, "
-                  f"to plain bf16 {row['ratio_to_modern']:.2f}, "
-                  f"{row['share_of_matrix_product']:.0%} of a matrix product", flush=True)  # fmt: skip
-    result = keep(chosen, {"benchmark": "train_step", "rows": rows})
+    by_name = {case.name: case for case in cases}
+    result = measure_each(
+        chosen, "train_step", by_name, lambda name: measure(by_name[name], device, chosen.precision), show=show
+    )
     if chosen.json:
         print(json.dumps(result, indent=1))
 

@@ -55,6 +55,9 @@ CPU_MODELS = {"resnet8": 64, "resnet8-coarse": 128, "resnet8-wide": 128}
 CPU_CASES = [Case(model, rule, batch, 2_048, 256 if rule in ("neggrad", "minmax") else 0)
              for model, batch in CPU_MODELS.items() for rule in RULES]  # fmt: skip
 
+# What `gpu.py --tiny` walks through: seconds a case, and no measurement of anything.
+TINY_CASES = [Case("resnet8-narrow", rule, 32, 128) for rule in ("sgd", "asam")]
+
 
 def fast_precision() -> str:
     """Return the arithmetic of the fastest training this machine can do."""

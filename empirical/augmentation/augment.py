@@ -41,14 +41,15 @@ class Augment:
         """Return what is left to do with images that were cut and mirrored where they were read."""
         return Read(randaugment=self.randaugment, resized=True) if self.resized else self
 
-    def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
         """Augment a batch.
 
         Args:
             images: `(b, c, h, w)`.
             draws: `(b, columns)`, uniform in [0, 1).
+            fixed: whether the kernels must not depend on the draws, as on a GPU and in a step that is recorded.
         """
-        return self.operate(self.place(images, draws), draws)
+        return self.operate(self.place(images, draws), draws, fixed=fixed)
 
     def place(self, images: Tensor, draws: Tensor) -> Tensor:
         """Cut and mirror a batch."""
@@ -58,13 +59,13 @@ class Augment:
             return crop_and_flip(images, draws, padding=self.padding, flip=self.flip)
         return images
 
-    def operate(self, images: Tensor, draws: Tensor) -> Tensor:
+    def operate(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
         """Apply RandAugment, if it is asked for."""
         if self.randaugment is None:
             return images
         from empirical.augmentation.randaugment import randaugment
 
-        return randaugment(images, draws[:, self.placing :], self.randaugment[1])
+        return randaugment(images, draws[:, self.placing :], self.randaugment[1], fixed=fixed)
 
 
 class Read(Augment):

@@ -1,12 +1,13 @@
 """RandAugment (Cubuk et al. 2020) for a whole batch on the device, without a choice that waits for the device.
 
-Every image takes its own operation. All operations run on the whole batch and `torch.where` keeps the chosen one, so
-a step stays a fixed sequence of kernels. Images are float in [0, 255].
+Every image takes its own operation. On a GPU, and in a step that is recorded, operations run on the whole batch and
+`torch.where` keeps the chosen one, so that a step stays a fixed sequence of kernels; the five that move pixels are one
+warp, each image by its own matrix. On a CPU an operation runs on the images that drew it. Images are float in [0, 255].
 """
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -15,22 +16,47 @@ from torch import Tensor
 BINS = 30
 
 
-def randaugment(images: Tensor, draws: Tensor, magnitude: int) -> Tensor:
+def randaugment(images: Tensor, draws: Tensor, magnitude: int, *, fixed: bool = True) -> Tensor:
     """Apply random operations in a row.
 
     Args:
         images: `(b, c, h, w)` uint8 or float in [0, 255].
         draws: `(b, 2 k)` uniform numbers: for each of k operations which one, and the sign of its strength.
         magnitude: strength, 0 to 30.
+        fixed: whether the kernels must not depend on the draws; otherwise asking which images drew what is a wait for
+            the device.
     """
     result = images.float()
     for place in range(0, draws.shape[1], 2):
         chosen = (draws[:, place] * len(OPERATIONS)).long()
-        sign = torch.where(draws[:, place + 1] < 0.5, 1.0, -1.0)
-        changed = [operation(result, sign * (magnitude / BINS)) for operation in OPERATIONS.values()]
-        stacked = torch.stack(changed)
-        result = stacked.gather(0, chosen.view(1, -1, 1, 1, 1).expand(1, *result.shape))[0]
+        strength = torch.where(draws[:, place + 1] < 0.5, 1.0, -1.0) * (magnitude / BINS)
+        result = (_on_all if fixed else _on_chosen)(result, chosen, strength)
     return result.round().clamp(0, 255).to(images.dtype)
+
+
+def _on_all(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
+    """Return each image after its operation, by a sequence of kernels that does not depend on what was chosen."""
+    matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
+    moved = torch.zeros_like(chosen, dtype=torch.bool)
+    result = images
+    for number, (name, operation) in enumerate(OPERATIONS.items()):
+        drew = chosen == number
+        if name in MATRICES:
+            matrix = torch.where(drew.view(-1, 1, 1), MATRICES[name](images, strength), matrix)
+            moved = moved | drew
+        elif operation is not identity:
+            result = torch.where(drew.view(-1, 1, 1, 1), operation(images, strength), result)
+    return torch.where(moved.view(-1, 1, 1, 1), _warp(images, matrix), result)
+
+
+def _on_chosen(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
+    """Return each image after its operation, each computed on the images that drew it."""
+    result = images.clone()
+    for number, operation in enumerate(OPERATIONS.values()):
+        rows = (chosen == number).nonzero()[:, 0]
+        if len(rows) and operation is not identity:
+            result[rows] = operation(images[rows], strength[rows])
+    return result
 
 
 @cache
@@ -56,33 +82,38 @@ def _affine(strength: Tensor, a: Tensor | float, b: Tensor | float, c: Tensor | 
 
 
 def shear_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Shear rows sideways by up to 0.3 pixels a row."""
-    return _warp(images, _affine(strength, 1.0, 0.3 * strength, 0.0, 1.0))
+    """Return the matrix that shears rows sideways by up to 0.3 pixels a row."""
+    return _affine(strength, 1.0, 0.3 * strength, 0.0, 1.0)
 
 
 def shear_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Shear columns upwards by up to 0.3 pixels a column."""
-    return _warp(images, _affine(strength, 1.0, 0.0, 0.3 * strength, 1.0))
+    """Return the matrix that shears columns upwards by up to 0.3 pixels a column."""
+    return _affine(strength, 1.0, 0.0, 0.3 * strength, 1.0)
 
 
 def rotate(images: Tensor, strength: Tensor) -> Tensor:
-    """Rotate by up to 30 degrees."""
+    """Return the matrix that rotates by up to 30 degrees."""
     angle = strength * (math.pi / 6)
-    return _warp(images, _affine(strength, angle.cos(), -angle.sin(), angle.sin(), angle.cos()))
+    return _affine(strength, angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
 
 def translate_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Move sideways by up to 150/331 of the width."""
+    """Return the matrix that moves sideways by up to 150/331 of the width."""
     matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
     matrix[:, 0, 2] = -(strength * (150 / 331 * images.shape[-1])).trunc()
-    return _warp(images, matrix)
+    return matrix
 
 
 def translate_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Move up or down by up to 150/331 of the height."""
+    """Return the matrix that moves up or down by up to 150/331 of the height."""
     matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
     matrix[:, 1, 2] = -(strength * (150 / 331 * images.shape[-2])).trunc()
-    return _warp(images, matrix)
+    return matrix
+
+
+def warp_by(images: Tensor, strength: Tensor, matrix: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Move the pixels of a batch by the matrices of an operation."""
+    return _warp(images, matrix(images, strength))
 
 
 def _blend(images: Tensor, base: Tensor, strength: Tensor) -> Tensor:
@@ -157,8 +188,11 @@ def identity(images: Tensor, strength: Tensor) -> Tensor:
     return images
 
 
+MATRICES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ShearX": shear_x, "ShearY": shear_y, "TranslateX": translate_x, "TranslateY": translate_y, "Rotate": rotate,
+}  # fmt: skip
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Identity": identity, "ShearX": shear_x, "ShearY": shear_y, "TranslateX": translate_x, "TranslateY": translate_y,
-    "Rotate": rotate, "Brightness": brightness, "Color": color, "Contrast": contrast, "Sharpness": sharpness,
+    "Identity": identity, **{name: partial(warp_by, matrix=matrix) for name, matrix in MATRICES.items()},
+    "Brightness": brightness, "Color": color, "Contrast": contrast, "Sharpness": sharpness,
     "Posterize": posterize, "Solarize": solarize, "AutoContrast": autocontrast, "Equalize": equalize,
 }  # fmt: skip

@@ -114,9 +114,9 @@ def _image_set(
 
 
 def _cores() -> int:
-    """Return the cores this process may use, those of other GPUs' processes apart."""
+    """Return the cores this process may use, those of the other processes that torchrun started here apart."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, here // max(1, torch.cuda.device_count()))
+    return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def folder_place(name: str, root: Path) -> Path:

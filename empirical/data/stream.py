@@ -4,7 +4,9 @@ A random crop is drawn before the epoch like every other random choice, so that 
 """
 
 import contextlib
+import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,7 +24,9 @@ from empirical.data.files import as_rgb
 from empirical.data.files import decode_image as by_pillow
 from repro.base.errors import IntegrityError
 
+LOG = logging.getLogger("repro.fallback")
 AHEAD = 3  # batches that each reader has ready
+SHARED = Path("/dev/shm")  # where readers leave their batches
 Wanted = Mapping[str, tuple[np.ndarray, Tensor | None]]  # by stream: rows, and draws of their crops or None
 
 
@@ -85,19 +89,16 @@ class StreamedImages:
         return (found[""] for found in self.ahead(steps))
 
     def ahead(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
-        """Yield the images of one step after the other, decoded ahead.
+        """Yield the images of one step after the other, decoded ahead by readers that end with the last.
 
         Raises:
             IntegrityError: naming the file that cannot be decoded.
         """
-        more: dict[str, Any] = {"prefetch_factor": AHEAD} if self.readers else {}
-        loader = DataLoader(
-            Steps(self, steps), batch_size=None, num_workers=self.readers, pin_memory=self.pinned, **more
-        )
-        for found in loader:
-            if isinstance(found, str):
-                raise IntegrityError(found)
-            yield found
+        return Readers(self)(steps)
+
+    def readers_of_a_stage(self) -> "Readers":
+        """Return readers that stay from one epoch to the next."""
+        return Readers(self)
 
     def to(self, device: torch.device) -> "StreamedImages":
         """Return the images themselves: each batch moves on its own."""
@@ -105,20 +106,92 @@ class StreamedImages:
 
 
 @dataclass(frozen=True)
-class Steps(Dataset[Any]):
-    """The batches of consecutive steps; what a reader cannot decode comes back as the line that says so."""
+class Batches(Dataset[Any]):
+    """A batch for what a step wants of it; what a reader cannot decode comes back as the line that says so."""
 
     images: StreamedImages
-    steps: Sequence[Wanted]
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, number: int) -> dict[str, Tensor] | str:
+    def __getitem__(self, wanted: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Tensor] | str:
         try:
-            return {name: self.images.read(*wanted) for name, wanted in self.steps[number].items()}
+            return {
+                name: self.images.read(rows, None if draws is None else torch.from_numpy(draws))
+                for name, (rows, draws) in wanted.items()
+            }
         except IntegrityError as error:
             return str(error)
+
+
+@dataclass
+class Turn:
+    """The steps whose images are read now, as readers are told of them."""
+
+    steps: Sequence[Wanted] = ()
+
+    def __iter__(self) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray | None]]]:
+        """Yield what each step wants, as arrays: a tensor would go to a reader through shared memory."""
+        for step in self.steps:
+            yield {name: (rows, None if draws is None else draws.numpy()) for name, (rows, draws) in step.items()}
+
+
+class Readers:
+    """Processes that decode images ahead of the steps that take them, the same ones epoch after epoch.
+
+    How many there are changes no number: they draw nothing, and torch's own generator is left alone.
+
+    Args:
+        images: what is read.
+    """
+
+    def __init__(self, images: StreamedImages) -> None:
+        self.images = images
+        self._turn = Turn()
+        self._loader: DataLoader[Any] | None = None
+
+    def __call__(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
+        """Yield the images of one step after the other.
+
+        Raises:
+            IntegrityError: naming the file that cannot be decoded.
+        """
+        self._turn.steps = steps
+        if not steps:
+            return
+        if self._loader is None:
+            self._loader = self._started(max(len(rows) for rows, _ in steps[0].values()) * len(steps[0]))
+        for found in self._loader:
+            if isinstance(found, str):
+                raise IntegrityError(found)
+            yield found
+
+    def _started(self, batch: int) -> DataLoader[Any]:
+        """Return the loader, for batches of at most so many images."""
+        readers, ahead = fitting_readers(self.images.readers, batch * int(np.prod(self.images.shape[1:])))
+        more: dict[str, Any] = {"prefetch_factor": ahead, "persistent_workers": True} if readers else {}
+        return DataLoader(
+            Batches(self.images), batch_size=None, sampler=self._turn, num_workers=readers,
+            pin_memory=self.images.pinned, generator=torch.Generator(), **more,
+        )  # fmt: skip
+
+
+def fitting_readers(readers: int, batch_bytes: int) -> tuple[int, int]:
+    """Return how many readers, and batches ahead of each, shared memory holds; fewer than asked for is said in a line.
+
+    `readers x ahead + 1` batches exist at once: the last is being handed over. A reader that finds no room dies by a
+    bus error, which names nothing.
+
+    Args:
+        readers: asked for; batch_bytes: of the images of a step.
+    """
+    if not readers or not SHARED.is_dir():
+        return readers, AHEAD
+    free = shutil.disk_usage(SHARED).free
+    room = max(0, free // batch_bytes - 1)
+    ahead = min(AHEAD, room // readers)
+    if ahead:
+        return readers, ahead
+    said = f"{SHARED} has {free / 2**20:.0f} MB free: room for {room} of the batches that {readers} readers hold"
+    LOG.warning(f"{said}; {room or 'no'} readers run. Give a container more: --shm-size 8g, or --ipc host")
+    return room, 1
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import logging
 import os
 import shutil
 import sysconfig
@@ -13,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+LOG = logging.getLogger("repro.fallback")
+VARIANTS = 512  # of compiled models in a process
 
 
 class Network:
@@ -55,9 +59,36 @@ class Network:
         self.model = self._forward = model
 
     def compile(self) -> None:
-        """Generate code for training on full batches, where torch can; evaluation keeps the plain model."""
-        if can_generate_code():
-            self._forward = torch.compile(self.model, dynamic=False)
+        """Generate code for training on full batches, where torch can; evaluation keeps the plain model.
+
+        Code is generated once a variant: shape, arithmetic, and whether BatchNorm's statistics move, which SAM changes
+        within a step. All ResNets share one `forward`, so that torch's limit of 8 variants is that of a whole process:
+        it is raised, and beyond it the plain model goes on, which `compiled` then says.
+        """
+        if not can_generate_code() or self.compiled:
+            return
+        from torch._dynamo import config
+        from torch._dynamo.exc import FailOnRecompileLimitHit
+
+        config.recompile_limit = max(config.recompile_limit, VARIANTS)
+        config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, VARIANTS)
+        config.fail_on_recompile_limit_hit = True  # otherwise torch runs the plain model and tells nobody
+        generated = torch.compile(self.model, dynamic=False)
+
+        def forward(images: Tensor) -> Tensor:
+            try:
+                return generated(images)
+            except FailOnRecompileLimitHit:
+                LOG.warning(f"more than {VARIANTS} variants of a model: this one runs uncompiled")
+                self._forward = self.model
+                return self.model(images)
+
+        self._forward = forward
+
+    @property
+    def compiled(self) -> bool:
+        """Whether training runs generated code."""
+        return self._forward is not self.model
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:

@@ -94,7 +94,7 @@ def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, fo
         if not ran_out(error):
             raise
         raise OutOfMemoryError_(_too_much(config, error)) from error
-    provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes")})
+    provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
     rows = _epochs(facts["epochs"], config.rows_measured)
     if found and same_weights(found.result["parents"], result["parents"]):  # measured anew, but not trained anew
         provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
@@ -122,14 +122,25 @@ def _prepare(experiment: Experiment) -> None:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on a device or on the CPU."""
-    exhausted = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
-    return exhausted or "DefaultCPUAllocator" in str(error) or "not enough memory" in str(error)
+    """Return whether an error, or one that led to it, says that memory ran out, on a device or on the CPU."""
+    return lack_of_memory(error) is not None
+
+
+def lack_of_memory(error: BaseException) -> BaseException | None:
+    """Return the error that says so: inside a capture, the end of that capture raises another one over it."""
+    found: BaseException | None = error
+    while found is not None:
+        said = str(found)
+        exhausted = isinstance(found, torch.cuda.OutOfMemoryError | MemoryError)
+        if exhausted or "DefaultCPUAllocator" in said or "not enough memory" in said:
+            return found
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def _too_much(config: RunConfig, error: BaseException) -> str:
     """Return what was asked for, and the largest batch that was tried."""
-    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(error))
+    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack_of_memory(error)))
     batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
     name = max(batches, key=batches.__getitem__)
     request = f"a request of {asked[1]} failed" if asked else "a request failed"

@@ -22,7 +22,7 @@ from empirical.training.step import Stage
 from repro.base.ending import Stopped
 from repro.base.errors import IntegrityError
 
-FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask")
+FACTS = ("seconds", "gradient_evaluations", "peak_memory_bytes", "diverged_at", "epochs", "seconds_mask", "ran")
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Trained:
         stage_id: identity of the stage.
         network: the trained model on the device.
         checksum: of its weights, see `checksum_of`; None in a process that trained for another one to keep.
-        facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask; None where a stage
-            that was kept does not say.
+        facts: seconds, gradient evaluations, peak memory, epochs, divergence, seconds of the mask, and how its steps
+            really ran; None where a stage that was kept does not say.
     """
 
     stage_id: str
@@ -107,7 +107,7 @@ def _facts(log: Log, device: torch.device, aside: float) -> dict[str, Any]:
     """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
     on_gpu = device.type == "cuda"
     used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
-    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, aside)
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, aside, log.ran)
     return dict(zip(FACTS, values, strict=True))
 
 

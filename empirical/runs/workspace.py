@@ -88,7 +88,9 @@ class Workspace:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def engine(self, images: torch.Tensor) -> str:
-        """Return how a stage on these images takes its steps: `graph` falls back to `eager`, said in a line, once.
+        """Return how a stage on these images takes its steps.
+
+        `graph` falls back to `compiled` where processes train together, and to `eager` elsewhere; a line says so, once.
 
         Raises:
             MissingDataError: when it would fall back and a GPU is required.
@@ -101,8 +103,9 @@ class Workspace:
         why = why if on_gpu else "there is no GPU"
         if self.runtime.require_gpu:
             raise MissingDataError(f"engine = 'graph': {why}; use --engine eager, or leave --require-gpu out")
-        self._fall_back(f"engine = 'graph': {why}; steps run eagerly")
-        return "eager"
+        how = "compiled" if fits else "eager"
+        self._fall_back(f"engine = 'graph': {why}; steps run from Python{', compiled' if fits else ''}")
+        return how
 
     def _fall_back(self, line: str) -> None:
         if line not in self._said:
@@ -113,7 +116,7 @@ class Workspace:
         """Return the provenance of something that ends now."""
         together = {"processes": self.group.size} if self.group.size > 1 else {}
         facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
-        engine = "eager" if together else self.runtime.engine
+        engine = "compiled" if together and self.runtime.engine == "graph" else self.runtime.engine
         return collect(study=self.runtime.study, **facts, **arithmetic(engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
@@ -175,13 +178,13 @@ class Workspace:
 
 def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
     """Return what beside the versions decides on the last digits: engine, compiler, TF32 and cuDNN's choices."""
-    graphs = engine == "graph" and device.type == "cuda"
+    engine = engine if device.type == "cuda" else "eager"
     cudnn = torch.backends.cudnn
     flags = {"matmul_tf32": torch.backends.cuda.matmul.allow_tf32, "cudnn_tf32": cudnn.allow_tf32,
              "cudnn_benchmark": cudnn.benchmark, "cudnn_deterministic": cudnn.deterministic,
              "cudnn": cudnn.version()}  # fmt: skip
-    compiled = graphs and can_generate_code()
-    return {"engine": "graph" if graphs else "eager", "compile": compiled} | (flags if device.type == "cuda" else {})
+    compiled = engine != "eager" and can_generate_code()
+    return {"engine": engine, "compile": compiled} | (flags if device.type == "cuda" else {})
 
 
 def imported_id(store: Store, name: str) -> str:

@@ -237,7 +237,13 @@ class Worker:
 
 
 def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
-    """Return the workspaces of `count` workers: where there are several GPUs, they take them in turn."""
+    """Return the workspaces of `count` workers: where there are several GPUs, they take them in turn.
+
+    The cores that decode images are divided among them.
+    """
+    if workspace.device.type == "cuda" and not workspace.runtime.readers:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workspace = replace(workspace, runtime=replace(workspace.runtime, readers=max(1, cores // count)))
     gpus = torch.cuda.device_count() if workspace.device.type == "cuda" and workspace.device.index is None else 0
     if gpus < 2:
         return [workspace] * count

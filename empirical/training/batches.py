@@ -118,12 +118,13 @@ class Feed:
         self.images, self.crops, self.device, self.own = images, crops, device, own
         self._orders: Mapping[str, Order] = {}
         self._next = 0
+        self._readers = images.readers_of_a_stage()
         self._read: Iterator[dict[str, Tensor]] = iter(())
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> dict[str, tuple[Tensor, ...]]:
         """Return images, labels, forget flags and draws of a step, by stream."""
         if orders is not self._orders or number != self._next:
-            self._orders, self._read = orders, self.images.ahead(self._wanted(orders, number))
+            self._orders, self._read = orders, self._readers(self._wanted(orders, number))
         self._next = number + 1
         images = next(self._read)
         rest = {name: order.rows(number)[1:] for name, order in orders.items()}

@@ -2,6 +2,10 @@
 
 The first steps of every batch shape run eagerly on a side stream: they are real steps of the training and, at the same
 time, the warm-up that capture needs. After that a step copies its rows into fixed buffers and replays the graph.
+
+All graphs of a stage share one memory pool, because only one replays at a time and its result is copied at once. Eager
+work cannot use that pool, so that an eager step first lets go of the graphs; they are recorded again after it. A stage
+therefore holds the activations of one step, never of two.
 """
 
 import time
@@ -13,12 +17,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from empirical.models.network import Network
 from empirical.training.batches import Examples, Order
 from empirical.training.rules import copy_
+from empirical.training.step import Step
 
 WARMUP_STEPS = 3
-Update = Callable[[Mapping[str, Examples]], Tensor]
+ODD_WARMUP_STEPS = 1  # the optimizer has its moments by then; the libraries choose kernels for the other shape
 Inputs = Mapping[str, tuple[Tensor, ...]]  # by stream: row numbers or images, labels, forget flags and draws
 Fetch = Callable[[Mapping[str, Order], int], Inputs]
 
@@ -37,6 +41,8 @@ class Graphs(Protocol):
 
     def capture(self, work: Callable[[], Tensor]) -> Recording: ...
 
+    def release(self) -> None: ...
+
     def wait(self) -> None: ...
 
 
@@ -50,6 +56,7 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Callable[[], Tensor]) -> Tensor:
         """Do the work on the side stream, in order with everything before and after it."""
@@ -60,12 +67,23 @@ class CudaGraphs:
         return result
 
     def capture(self, work: Callable[[], Tensor]) -> Recording:
-        """Record the work; recording executes nothing."""
-        graph = torch.cuda.CUDAGraph()
-        # Other threads may go on: one that pins the images of the next batches asks the driver for memory.
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-            result = work()
+        """Record the work; recording executes nothing.
+
+        An error inside leaves the stream as it was; `torch.cuda.graph` raises an error of its own over it, so that what
+        went wrong is among the causes (`__context__`) of what is raised.
+        """
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            # Other threads may go on: one that pins the images of the next batches asks the driver for memory.
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                result = work()
+        finally:
+            torch.cuda.set_stream(before)
         return Recording(graph.replay, result)
+
+    def release(self) -> None:
+        """Take a new pool, because torch gives the memory of one back when no graph uses it any more."""
+        self.pool = torch.cuda.graph_pool_handle()
 
     def wait(self) -> None:
         """Wait for the device, to tell the time of what was asked of it."""
@@ -90,7 +108,7 @@ class Stopwatch:
 
 @dataclass
 class Captured:
-    """The graph of one set of streams.
+    """The graph of one set of streams and their batch sizes.
 
     Attributes:
         buffers: by stream, the row numbers or images, labels, forget flags and draws the graph reads.
@@ -105,67 +123,78 @@ class Captured:
     examples: int = 0
 
 
-class Counter(Protocol):
-    """What counts gradients of single examples."""
-
-    evaluated: int
+def count(ran: dict[str, int], *ways: str) -> None:
+    """Count a step by the ways it ran."""
+    for way in ways:
+        ran[way] = ran.get(way, 0) + 1
 
 
 class GraphRunner:
-    """Runs the steps of one training stage, replaying a graph for every set of streams with full batches.
+    """Runs the steps of one training stage, replaying a graph for every set of streams and their batch sizes.
 
-    The odd last batch of an epoch runs eagerly on the uncompiled model: it is one step an epoch, and another graph or
-    another compilation would cost more than it saves.
+    The odd last batch of an epoch has a graph of its own, of the uncompiled model: it is one step an epoch, and another
+    compilation would cost more than it saves.
 
     Args:
-        step: the update to capture.
-        network: the model being trained; compiled where a compiler is installed.
-        fetch: returns the inputs of a step by stream: row numbers, or images that were read, then the rest.
+        step: the update to capture; it counts gradients while Python runs it, and replays are added to them.
         images: all training images `(n, c, h, w)` on the network's device; None where `fetch` gives images.
-        counter: counts gradients while Python runs the step; replays are added to it.
+        fetch: returns the inputs of a step by stream: row numbers, or images that were read, then the rest.
         graphs: records and replays.
         preparing: takes the time of each first step, which generates code, and of recording.
+        ran: counts steps by how they ran: `captured` or `eager`, and `compiled`.
     """
 
     def __init__(
-        self, step: Update, network: Network, images: Tensor | None, *, fetch: Fetch, counter: Counter, graphs: Graphs,
-        preparing: Stopwatch,
+        self, step: Step, images: Tensor | None, *, fetch: Fetch, graphs: Graphs, preparing: Stopwatch,
+        ran: dict[str, int],
     ) -> None:  # fmt: skip
         self.step = step
-        self.counter = counter
-        self.network = network
+        step.fixed = True
         self.images = images
         self.fetch = fetch
         self.graphs = graphs
         self.preparing = preparing
-        self.captured: dict[tuple[str, ...], Captured] = {}
+        self.ran = ran
+        self.captured: dict[tuple[tuple[str, int], ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
         """Take step `number` of a segment and return its loss, on the device."""
         inputs = self.fetch(orders, number)
-        if any(len(inputs[name][0]) < order.batch_size for name, order in orders.items()):
-            with self.network.uncompiled():
-                return self.graphs.run(lambda: self._step(inputs))
-        captured = self.captured.setdefault(tuple(inputs), Captured())
-        if captured.recording is None and captured.eager_steps < WARMUP_STEPS:
-            captured.eager_steps += 1
-            first = captured.eager_steps == 1
-            with self.preparing.running(self.graphs) if first else nullcontext():
-                return self.graphs.run(lambda: self._step(inputs))
-        recording = captured.recording or self._capture(captured, inputs)
+        sizes = {name: len(parts[0]) for name, parts in inputs.items()}
+        captured = self.captured.setdefault(tuple(sizes.items()), Captured())
+        odd = any(sizes[name] < order.batch_size for name, order in orders.items())
+        with self.step.uncompiled() if odd else nullcontext():
+            if captured.recording is None and captured.eager_steps < (ODD_WARMUP_STEPS if odd else WARMUP_STEPS):
+                self._count("eager", odd=odd)
+                return self._eager(captured, inputs)
+            recording = captured.recording or self._capture(captured, inputs)
         targets = [buffer for buffers in captured.buffers.values() for buffer in buffers]
         copy_(targets, [part for parts in inputs.values() for part in parts])
         recording.replay()
-        self.counter.evaluated += captured.examples
+        self.step.logits.evaluated += captured.examples
+        self._count("captured", odd=odd)
         return recording.result.clone()
+
+    def _count(self, how: str, *, odd: bool) -> None:
+        count(self.ran, how, *(["compiled"] if self.step.network.compiled and not odd else []))
+
+    def _eager(self, captured: Captured, inputs: Inputs) -> Tensor:
+        """Take a step from Python, with the memory of the graphs at its disposal."""
+        if any(other.recording for other in self.captured.values()):
+            for other in self.captured.values():
+                other.recording = None
+            self.graphs.release()
+        captured.eager_steps += 1
+        with self.preparing.running(self.graphs) if captured.eager_steps == 1 else nullcontext():
+            return self.graphs.run(lambda: self._step(inputs))
 
     def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
         """Record the step on buffers of its own; the examples it counts are those of one replay."""
         captured.buffers = {name: tuple(part.clone() for part in parts) for name, parts in inputs.items()}
-        counted = self.counter.evaluated
+        counted = self.step.logits.evaluated
         with self.preparing.running(self.graphs):
             captured.recording = self.graphs.capture(lambda: self._step(captured.buffers))
-        captured.examples, self.counter.evaluated = self.counter.evaluated - counted, counted
+        captured.examples, self.step.logits.evaluated = self.step.logits.evaluated - counted, counted
         return captured.recording
 
     def _step(self, inputs: Inputs) -> Tensor:

@@ -14,7 +14,7 @@ from empirical.models.network import Network, drawing_from
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Feed, Order
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
-from empirical.training.graph import CudaGraphs, GraphRunner, Graphs, Stopwatch
+from empirical.training.graph import CudaGraphs, GraphRunner, Graphs, Stopwatch, count
 from empirical.training.step import Stage, Step
 from empirical.training.together import cut
 from repro.base.settings import reject
@@ -35,6 +35,8 @@ class Log:
         seconds: wall time of the loop, without looking, writing states and preparing.
         seconds_preparing: wall time of the first step of each kind, which generates code, and of recording it.
         resumed: how often it went on from a checkpoint.
+        ran: steps by how they really ran: `captured` and replayed as a graph, or `eager`, from Python; in `compiled`
+            how many of these took their full batches through generated code.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Log:
     seconds: float = 0.0
     seconds_preparing: float = 0.0
     resumed: int = 0
+    ran: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,9 +110,12 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
     return peak * (0.2 ** sum(epoch >= milestone for milestone in (91, 136)) if recipe.schedule == "multistep" else 1)
 
 
-def make_runner(step: Step, engine: str, graphs: Graphs | None = None, preparing: Stopwatch | None = None) -> Runner:
+def make_runner(
+    step: Step, engine: str, graphs: Graphs | None = None, preparing: Stopwatch | None = None,
+    ran: dict[str, int] | None = None,
+) -> Runner:  # fmt: skip
     """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
-    preparing = preparing or Stopwatch()
+    preparing, ran = preparing or Stopwatch(), {} if ran is None else ran
     stage, network = step.stage, step.network
     images: Any = stage.images
 
@@ -117,24 +123,37 @@ def make_runner(step: Step, engine: str, graphs: Graphs | None = None, preparing
         cuts = cut(size, step.parts, step.own)
         return slice(cuts[0].start, cuts[-1].stop)
 
-    read = hasattr(images, "ahead")
+    read, on_gpu = hasattr(images, "ahead"), network.device.type == "cuda"
     feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
-    possible = engine == "graph" and stage.group.size == 1  # what processes exchange is no part of a graph
-    if possible and (images.is_cuda or (read and network.device.type == "cuda")):
+    if engine in ("graph", "compiled") and on_gpu and (images.is_cuda or read):
         network.compile()
+        if stage.teacher is not None:
+            stage.teacher.compile()
+        search_kernels()
         graphs = graphs or CudaGraphs(network.device)
-    if possible and graphs is not None:
+    if engine == "graph" and stage.group.size == 1 and graphs is not None:  # what processes exchange is in no graph
         fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
         held = None if read else images
-        return GraphRunner(step, network, held, fetch=fetch, counter=step.logits, graphs=graphs, preparing=preparing)
+        return GraphRunner(step, held, fetch=fetch, graphs=graphs, preparing=preparing, ran=ran)
 
     def eager(orders: Mapping[str, Order], number: int) -> Tensor:
         sizes = {name: len(order.rows(number)[0]) for name, order in orders.items()}
+        odd = any(sizes[name] < order.batch_size for name, order in orders.items())
         if feed is not None:
-            return step({name: Examples(*parts) for name, parts in feed(orders, number).items()}, sizes)
-        return step({name: order.batch(images, number, own(sizes[name])) for name, order in orders.items()}, sizes)
+            batch = {name: Examples(*parts) for name, parts in feed(orders, number).items()}
+        else:
+            batch = {name: order.batch(images, number, own(sizes[name])) for name, order in orders.items()}
+        count(ran, "eager", *(["compiled"] if network.compiled and not odd else []))
+        with step.uncompiled() if odd else nullcontext():
+            return step(batch, sizes)
 
     return eager
+
+
+def search_kernels() -> None:
+    """Let cuDNN time its kernels for each new shape, unless somebody asks for the same bits every time."""
+    cudnn = torch.backends.cudnn
+    cudnn.benchmark = not (cudnn.deterministic or torch.are_deterministic_algorithms_enabled())
 
 
 def fit(
@@ -148,7 +167,8 @@ def fit(
     Args:
         network: the model to train.
         stage: what to train on and how.
-        engine: `graph` replays whole steps as CUDA graphs on a GPU; anything else, and a CPU, runs them from Python.
+        engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs them from Python over generated
+            code, as several processes do; anything else, and a CPU, runs them from Python as they are written.
         graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
         observe: looks at the network between steps, see `Watch`; it leaves weights and `seconds` as they are.
         pauses: where the state between two steps is written now and then; a state found there is gone on from.
@@ -165,18 +185,36 @@ def fit(
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
         course.resume()
         network.model.train()
-        runner = make_runner(step, engine, graphs, course.preparing)
+        runner = make_runner(step, engine, graphs, course.preparing, course.log.ran)
         while not course.done:
             if course.epoch in stage.later:
                 step.set_rule(stage.later[course.epoch])
                 # A captured step is one of the rule before.
-                runner = make_runner(step, engine, graphs, course.preparing)
+                runner = make_runner(step, engine, graphs, course.preparing, course.log.ran)
             _epoch(course, runner)
     course.finish()
     normalize_alone(network, stage)
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
     return course.log
+
+
+def refuse_empty_parts(stage: Stage) -> None:
+    """Refuse batches with fewer rows than parts: a process without a row takes no forward pass.
+
+    SyncBatchNorm of the others would wait for it for ever. Segments are those of the first epoch; later epochs of a
+    method read the same sets.
+
+    Raises:
+        ConfigError: naming the smallest batch.
+    """
+    for segment in stage.method.segments(stage.sets, 0, torch.Generator()):
+        for place, rows in enumerate(segment.streams.values()):
+            full = min(rows.batch_size, len(rows))
+            smallest = len(rows) % full or full if place == 0 else full  # the others start over: always full
+            if smallest < stage.recipe.batch_parts:
+                remedy = f"its last batch has {smallest} images; change batch_size, or leave sync_batchnorm out"
+                raise reject("batch_parts", stage.recipe.batch_parts, "at most the images of every batch", remedy)
 
 
 def normalize_alone(network: Network, stage: Stage) -> None:
@@ -325,6 +363,7 @@ def prepare_together(network: Network, stage: Stage) -> None:
             raise reject("sync_batchnorm", True, "false on a CPU", "torch synchronizes BatchNorm on GPUs only")
         if group.size != recipe.batch_parts:
             raise reject("batch_parts", recipe.batch_parts, f"{group.size}, one a process, with sync_batchnorm")
+        refuse_empty_parts(stage)
         network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
     if group.size > 1:
         own = group.tell(lambda: {name: tensor.cpu() for name, tensor in network.model.state_dict().items()})

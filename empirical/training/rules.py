@@ -252,13 +252,15 @@ def gradient(model: nn.Module, loss: Tensor | Pieces) -> tuple[Tensor, ...]:
 @torch.no_grad()
 def perturbation(weights: Sequence[Tensor], grads: Sequence[Tensor], *, rho: float, adaptive: bool) -> list[Tensor]:
     """Return eps; zero where the gradient is zero, without asking the device for the norm."""
-    size = [w.abs() for w in weights] if adaptive else None
+    size = list(torch._foreach_abs(list(weights))) if adaptive else None
     scaled = multiply(grads, size) if size else list(grads)
     length = norm(scaled)
     factor = torch.where(length > 0, rho / length, torch.zeros_like(length))
-    if size:
-        scaled = multiply(scaled, size)
-    return multiply(scaled, factor)
+    if size is None:
+        return multiply(scaled, factor)
+    torch._foreach_mul_(scaled, size)  # in place: each of these copies is as large as the weights
+    torch._foreach_mul_(scaled, factor)
+    return scaled
 
 
 @contextmanager

@@ -34,11 +34,13 @@ def saliency_mask(magnitude: list[Tensor], fraction: float, *, polarity: str = "
     """Mark the share `fraction` of all weights with the highest forget gradient: True = forget side.
 
     One ranking over every parameter; exactly `int(fraction * weights)` are marked. `polarity="low"` marks the lowest
-    ones, as the released code does (D3). Ties go by position.
+    ones, as the released code does (D3). Ties go by position. Each mask lies in memory as its weight does: a
+    contiguous one beside channels-last gradients makes `torch.where` return contiguous ones, which optimizers copy.
     """
     flat = torch.cat([tensor.flatten() for tensor in magnitude])
     order = torch.argsort(flat, descending=polarity == "high", stable=True)
     marked = torch.zeros_like(flat, dtype=torch.bool)
     marked[order[: int(fraction * len(flat))]] = True
     sizes = [tensor.numel() for tensor in magnitude]
-    return [part.view_as(tensor) for part, tensor in zip(marked.split(sizes), magnitude, strict=True)]
+    masks = [torch.empty_like(tensor, dtype=torch.bool) for tensor in magnitude]
+    return [mask.copy_(part.view_as(mask)) for mask, part in zip(masks, marked.split(sizes), strict=True)]

@@ -1,7 +1,7 @@
 """A step: one update of the weights, from raw batches to the optimizer, with no wait for the device."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -118,6 +118,7 @@ class Step:
         self.logits = Logits(network, stage.teacher, self.epoch, keep)
         # Images on disk are cut where they are read: the whole of one is seen by nobody else.
         self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
+        self.fixed = network.device.type != "cpu"  # the kernels of a step; also where one is recorded
         self.parts = stage.recipe.batch_parts
         self.own = stage.group.parts(self.parts)
 
@@ -129,6 +130,13 @@ class Step:
         """Set the learning rate, in place: a captured step reads it from where it was."""
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"].fill_(lr)
+
+    @contextmanager
+    def uncompiled(self) -> Iterator[None]:
+        """Run the model, and the original where a method asks it, as they are written inside the block."""
+        teacher = self.stage.teacher
+        with self.network.uncompiled(), teacher.uncompiled() if teacher else nullcontext():
+            yield
 
     def __call__(self, batch: Mapping[str, Examples], sizes: Mapping[str, int] | None = None) -> Tensor:
         """Take one step on raw batches and return the loss before it, on the device.
@@ -214,7 +222,7 @@ class Step:
         return found
 
     def _prepare(self, examples: Examples) -> Examples:
-        augmented = self.augment(examples.images, examples.draws)
+        augmented = self.augment(examples.images, examples.draws, fixed=self.fixed)
         return examples._replace(images=self.network.prepare(augmented))
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:

@@ -5,11 +5,14 @@ beyond the order of a sum: BatchNorm normalizes a part by itself wherever it is 
 as if one process had seen the parts one after the other.
 """
 
+# pyright: reportPrivateImportUsage=false
+
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from repro.base.settings import reject
 
 T = TypeVar("T")
-PATIENCE = datetime.timedelta(days=7)  # how long one waits while another measures or reads
+PATIENCE = datetime.timedelta(days=7)  # how long the others wait while the first measures or reads
+EXCHANGE = datetime.timedelta(minutes=30)  # how long one waits for the gradients of another: longer, and it is gone
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,12 @@ class Group:
 
     Attributes:
         rank: this one's place, from 0; size: how many there are.
+        patient: torch's group for what the first process tells the others, however long it takes; None: the default.
     """
 
     rank: int = 0
     size: int = 1
+    patient: Any = field(default=None, repr=False)
 
     @property
     def first(self) -> bool:
@@ -53,7 +59,7 @@ class Group:
         if self.size == 1:
             return make()
         told: list[Any] = [make() if self.first else None]
-        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
+        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"), group=self.patient)
         return told[0]
 
     def most(self, number: int) -> int:
@@ -89,20 +95,24 @@ class Group:
             return
         counts = [one.num_batches_tracked for one in layers if one.num_batches_tracked is not None]
         held = [tensor for one in layers for tensor in (one.running_mean, one.running_var) if tensor is not None]
-        start, seen = [tensor.clone() for tensor in held], counts[0].clone()
+        # All statistics as one vector: a handful of kernels, however many layers there are.
+        start, seen = torch.cat(held), counts[0].clone()
+        widths = [(1 - (one.momentum or 0.0), 2 * one.num_features) for one in layers]
+        keep = torch.cat([
+            start.new_full((sum(width for _, width in run),), share)
+            for share, run in groupby(widths, key=lambda one: one[0])
+        ])  # fmt: skip
         yield
         updates = torch.zeros(self.size, dtype=torch.long, device=seen.device)
         updates[self.rank] = counts[0] - seen
         dist.all_reduce(updates)
         later = updates.flip(0).cumsum(0).flip(0) - updates
         with torch.no_grad():
-            for place, (tensor, old) in enumerate(zip(held, start, strict=True)):
-                keep = torch.as_tensor(1 - (layers[place // 2].momentum or 0.0), dtype=old.dtype, device=old.device)
-                own = tensor - keep ** updates[self.rank] * old
-                tensor.copy_(keep ** later[self.rank] * own + (keep ** updates.sum() * old if self.first else 0))
-            for count in counts:
-                count.copy_(seen + updates.sum())
-        self.sum_(held)
+            own = torch.cat(held) - keep ** updates[self.rank] * start
+            merged = keep ** later[self.rank] * own + (keep ** updates.sum() * start if self.first else 0)
+            dist.all_reduce(merged)
+            torch._foreach_copy_(held, list(merged.split([len(tensor) for tensor in held])))
+            torch._foreach_copy_(counts, [seen + updates.sum()] * len(counts))
 
 
 ALONE = Group()
@@ -114,16 +124,21 @@ def joined(device: str) -> Iterator[Group]:
 
     Args:
         device: `auto`, `cpu` or `cuda`; each process takes the GPU of its local rank.
+
+    Raises:
+        ConfigError: when `device` names one GPU, which all processes would share.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    if ":" in device:
+        raise reject("device", device, "cuda under torchrun", "each process takes the GPU of its own place")
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=EXCHANGE)
     try:
-        yield Group(dist.get_rank(), dist.get_world_size())
+        yield Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
     finally:
         dist.destroy_process_group()
 

@@ -28,22 +28,29 @@ OPTIONAL = {
     "umap-learn": ("figures", "fig-umap"),
     "submitit": ("cluster", "SLURM"),
 }
+LOWEST = {"filelock": (4, 2, 6)}  # what an older version lacks is used by every store
 OLDEST, NEWEST = (3, 11), (3, 14)
 
 
 def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
     """Return one row a check: what was looked at, what was found, and the remedy where something is missing."""
     rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 to 3.14")]
-    rows += [_package(name, "pip install sharpness-aware-unlearning") for name in REQUIRED]
-    rows += [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in OPTIONAL.items()]
     return [
         *rows,
+        *packages(),
         _device(),
         _portable(),
         *(_warning(*found) for found in gpu_warnings()),
         _data(data_root),
         _browser(),
     ]
+
+
+def packages() -> list[dict[str, Any]]:
+    """Return one row a package: `ok`, `missing`, or `optional` where it is missing and only some features need it."""
+    rows = [_package(name, "pip install sharpness-aware-unlearning") for name in REQUIRED]
+    optional = OPTIONAL.items()
+    return rows + [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in optional]
 
 
 def _warning(check: str, found: str, remedy: str) -> dict[str, Any]:
@@ -61,9 +68,13 @@ def _supported() -> bool:
 
 def _package(name: str, remedy: str, optional: bool = False) -> dict[str, Any]:
     try:
-        return _row(name, importlib.metadata.version(name), True, remedy)
+        version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return _row(name, "not installed", False, remedy, optional)
+    lowest = LOWEST.get(name, ())
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < lowest:
+        return _row(name, f"{version}, older than {'.'.join(map(str, lowest))}", False, remedy, optional)
+    return _row(name, version, True, remedy)
 
 
 def _device() -> dict[str, Any]:

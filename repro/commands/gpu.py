@@ -28,6 +28,29 @@ def gpu_warnings(root: Path = Path("/")) -> list[Warning_]:
     return [one for one in found if one is not None]
 
 
+def why_no_device(root: Path = Path("/")) -> str:
+    """Return in one line why torch finds no GPU: the driver, torch's own CUDA, or which devices it may see.
+
+    Args:
+        root: of the file system; the tests give one of their own.
+    """
+    driver, wheel = installed_driver(root), torch_cuda()
+    version = importlib.metadata.version("torch")
+    built = f"torch {version} is built for {'the CPU alone' if wheel is None else f'CUDA {_dotted(wheel)}'}"
+    if driver is None:
+        return f"torch finds no GPU: no NVIDIA driver is loaded here (/proc/driver/nvidia/version); {built}"
+    warning = driver_warning(driver, wheel)
+    if warning is not None:
+        return f"torch finds no GPU: {warning[1]}; {warning[2]}"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    seen = "is not set" if visible is None else f"= {visible!r}"
+    return f"torch finds no GPU: driver {_dotted(driver)} is loaded, {built}, CUDA_VISIBLE_DEVICES {seen}"
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
 def installed_driver(root: Path) -> tuple[int, int] | None:
     """Return the version of the NVIDIA kernel driver, `(major, minor)`; None where there is no device.
 
@@ -61,7 +84,7 @@ def driver_warning(driver: tuple[int, int], wheel: tuple[int, int] | None) -> Wa
     oldest = OLDEST_DRIVER.get(wheel[0])
     if oldest is None or driver == (0, 0) or driver >= oldest:
         return None
-    found, needed, cuda = (".".join(map(str, version)) for version in (driver, oldest, wheel))
+    found, needed, cuda = map(_dotted, (driver, oldest, wheel))
     said = f"driver {found} is older than {needed}, which CUDA {cuda} needs"
     return "driver", said, "update the driver, or install a torch built for an older CUDA version"
 

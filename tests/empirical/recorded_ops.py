@@ -86,6 +86,9 @@ class ReplayOnCpu:
         self.recordings.append(recorded)
         return Recording(recorded.replay, result)
 
+    def release(self) -> None:
+        """Memory of a recording goes with it."""
+
     def wait(self) -> None:
         """Nothing is under way when Python goes on."""
 

@@ -110,3 +110,16 @@ def test_gaussian_noise_has_the_stated_deviation() -> None:
     grey = np.full((20, 1, 32, 32), 128, np.uint8)
     noisy = corrupt(grey, "gaussian_noise-3", generator=np.random.default_rng(0))
     assert noisy.std() / 255 == pytest.approx(0.08, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", [(37, 3, 32, 32), (16, 1, 8, 8), (8, 3, 64, 64)])
+def test_each_image_is_the_same_bit_for_bit_alone_in_the_whole_batch_and_among_those_that_drew_its_operation(
+    shape: tuple[int, ...],
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    draws = torch.rand(len(images), 4, generator=generator)
+    together = randaugment(images, draws, 15)
+    assert torch.equal(randaugment(images, draws, 15, fixed=False), together)
+    one_by_one = [randaugment(images[n : n + 1], draws[n : n + 1], 15) for n in range(len(images))]
+    assert torch.equal(torch.cat(one_by_one), together)

@@ -334,6 +334,8 @@ def test_workers_take_the_visible_gpus_in_turn(store: Store, monkeypatch: pytest
     assert [one.device for one in one_a_gpu(chosen, 2)] == [torch.device("cuda", 2)] * 2
     with pytest.raises(MissingDataError, match="cuda:2"):
         _ = Workspace(store, Runtime(device="cuda:3")).device
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    assert [one.runtime.readers for one in one_a_gpu(workspace, 4)] == [3] * 4, "cores are shared by processes"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert [one.device for one in one_a_gpu(workspace, 2)] == [torch.device("cuda")] * 2
     assert [one.device for one in one_a_gpu(Workspace(store, CPU), 2)] == [torch.device("cpu")] * 2
@@ -363,8 +365,9 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     together = Workspace(store, asked, group=Group(0, 2))
     ahead: Any = SimpleNamespace(is_cuda=False, ahead=True)  # images that a graph could take
     assert Workspace(store, asked).engine(ahead) == Workspace(store, asked).provenance()["engine"] == "graph"
-    assert together.engine(ahead) == together.provenance()["engine"] == "eager"
-    assert caplog.records[-1].getMessage() == "engine = 'graph': processes exchange gradients; steps run eagerly"
+    assert together.engine(ahead) == together.provenance()["engine"] == "compiled"
+    said = "engine = 'graph': processes exchange gradients; steps run from Python, compiled"
+    assert caplog.records[-1].getMessage() == said
     with pytest.raises(MissingDataError, match="exchange gradients"):
         Workspace(store, required, group=Group(0, 2)).engine(torch.zeros(1))
     with pytest.raises(ConfigError, match="require_gpu"):

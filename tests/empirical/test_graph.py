@@ -1,8 +1,10 @@
 """The GPU engine without a GPU: replayed steps are the eager ones, bit for bit, and the stand-in would notice."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +15,17 @@ from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
 from empirical.released import Fidelity
+from empirical.runs.run import _too_much, ran_out
+from empirical.settings.run_config import RunConfig
 from empirical.training import graph, step
 from empirical.training.batches import Examples
-from empirical.training.graph import Recording
-from empirical.training.loop import Log, fit
+from empirical.training.checkpoint import Pauses
+from empirical.training.graph import CudaGraphs, Recording
+from empirical.training.loop import Log, fit, search_kernels
 from empirical.training.rules import Plain, gradient
 from empirical.training.step import Logits, Stage, Step
+from repro.base.ending import Stopped
+from repro.records.checkpoint import Checkpoints
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.tiny import make_network, state
@@ -53,10 +60,97 @@ def test_every_method_rule_and_optimizer_replays_bit_for_bit(method: str, rule: 
     assert disagreements(build(METHODS[method], rule, optimizer=optimizer)) == []
 
 
-def test_scrub_replays_a_graph_of_each_of_its_two_steps() -> None:
-    graphs = ReplayOnCpu()
-    fit(make_network(), build(METHODS["scrub"], "sgd"), "graph", graphs=graphs)
-    assert len(graphs.recordings) == 2
+class OnePool(ReplayOnCpu):
+    """A stand-in that counts the recordings which hold memory, and those that do while work runs eagerly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[int] = []  # at every eager step
+        self.alive: set[int] = set()
+
+    def run(self, work: Callable[[], Tensor]) -> Tensor:
+        self.held.append(len(self.alive))
+        return super().run(work)
+
+    def capture(self, work: Callable[[], Tensor]) -> Recording:
+        recording = super().capture(work)
+        self.alive.add(id(self.recordings[-1]))
+        return recording
+
+    def release(self) -> None:
+        self.alive.clear()
+
+
+def test_every_step_is_replayed_after_its_warm_up_and_eager_ones_have_the_memory_of_the_graphs() -> None:
+    """SCRUB: two forget batches, six retain batches and an odd one, in each of three epochs."""
+    graphs = OnePool()
+    log = fit(make_network(), build(METHODS["scrub"], "sgd"), "graph", graphs=graphs)
+    assert log.ran == {"eager": 3 + 3 + 1, "captured": 3 * 9 - 7}
+    assert graphs.held == [0] * 7
+    assert len(graphs.alive) == 3, "forget, retain and the odd last batch"
+
+
+def test_what_really_ran_is_counted_without_graphs_and_after_a_resume(tmp_path: Path) -> None:
+    assert fit(make_network(), build(Finetune(), "sgd"), "eager").ran == {"eager": 3 * 7}
+    pauses = Pauses(Checkpoints(tmp_path), seconds=0, deadline=1.0)  # every step is the last of its process
+    for _ in range(9):
+        with pytest.raises(Stopped):
+            fit(make_network(), build(Finetune(), "sgd"), "graph", graphs=ReplayOnCpu(), pauses=pauses)
+    pauses.deadline = None
+    log = fit(make_network(), build(Finetune(), "sgd"), "graph", graphs=ReplayOnCpu(), pauses=pauses)
+    assert sum(log.ran.values()) == 3 * 7
+    assert log.resumed == 9
+
+
+class Broken:
+    """`torch.cuda` of a card whose memory ends inside a capture, whose end then raises an error of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.current = "the stream of the caller"
+
+        @contextmanager
+        def capturing(graph: Any, **how: Any) -> Iterator[None]:
+            self.pool, self.current = how["pool"], how["stream"]
+            try:
+                yield
+            finally:
+                raise RuntimeError("operation failed due to a previous error during capture")
+
+        fakes = {"Stream": lambda device: "a side stream", "graph_pool_handle": object, "CUDAGraph": object,
+                 "current_stream": lambda device: self.current, "graph": capturing,
+                 "set_stream": lambda stream: setattr(self, "current", stream)}  # fmt: skip
+        for name, fake in fakes.items():
+            monkeypatch.setattr(torch.cuda, name, fake)
+
+
+def test_out_of_memory_inside_a_capture_is_named_and_the_stream_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Broken(monkeypatch)
+
+    def too_large() -> Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has ...")
+
+    graphs = CudaGraphs(torch.device("cuda"))
+    with pytest.raises(RuntimeError, match="previous error during capture") as caught:
+        graphs.capture(too_large)
+    assert card.current == "the stream of the caller"
+    assert card.pool is graphs.pool
+    assert ran_out(caught.value)
+    said = _too_much(RunConfig(batch_size=512), caught.value)
+    assert "a request of 2.50 GiB failed" in said
+    assert "batch_parts" in said
+    graphs.release()
+    assert card.pool is not graphs.pool, "torch refuses a pool whose graphs are gone"
+    assert not ran_out(RuntimeError("an illegal memory access"))
+
+
+def test_kernels_are_searched_for_unless_the_same_bits_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    search_kernels()
+    assert torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    search_kernels()
+    torch.use_deterministic_algorithms(False)
+    assert not torch.backends.cudnn.benchmark
 
 
 class SlowToRecord(ReplayOnCpu):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from empirical.training.rules import where
 from empirical.training.saliency import forget_gradient, saliency_mask
 from tests.empirical.tiny import IMAGES, LABELS, make_sets, original, state
 
@@ -45,3 +46,13 @@ def test_a_share_of_nothing_marks_nothing_and_of_everything_all() -> None:
     magnitude = [torch.rand(3, 2), torch.rand(4)]
     assert not any(bool(part.any()) for part in saliency_mask(magnitude, 0.0))
     assert all(bool(part.all()) for part in saliency_mask(magnitude, 1.0))
+
+
+def test_a_mask_lies_in_memory_as_its_weight_does_so_that_masked_gradients_do_too() -> None:
+    weight = torch.rand(8, 4, 3, 3).to(memory_format=torch.channels_last)
+    (mask,) = saliency_mask([weight], 0.3)
+    assert mask.stride() == weight.stride()
+    (kept,) = where([mask], [weight])
+    assert kept.stride() == weight.stride()
+    (plain,) = saliency_mask([weight.contiguous()], 0.3)
+    assert torch.equal(plain, mask)

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from empirical.augmentation.augment import PLANS, boxes, resized_crops
 from empirical.data.files import decode_image
 from empirical.data.folders import load_imagenet
-from empirical.data.stream import StreamedImages, decoded, random_crop, scaled
+from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, scaled
 from empirical.methods.forget import NegGrad
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
@@ -92,10 +93,49 @@ def test_a_batch_is_the_rows_of_its_step_cut_by_their_draws(images: StreamedImag
 
 def test_images_are_read_ahead_once_for_every_step(images: StreamedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    ahead = StreamedImages.ahead
-    monkeypatch.setattr(StreamedImages, "ahead", lambda self, steps: started.append(len(steps)) or ahead(self, steps))
+    read = Readers.__call__
+    monkeypatch.setattr(Readers, "__call__", lambda self, steps: started.append(len(steps)) or read(self, steps))
     fit(network(), stage_of(images))
     assert started == [5, 5], "one reading an epoch, none a batch"
+
+
+def test_readers_stay_from_epoch_to_epoch_and_after_one_that_was_not_read_to_its_end(images: StreamedImages) -> None:
+    readers = Readers(replace(images, readers=2))
+    seen = []
+    for length in (3, 1, 3):  # the second reading ends early
+        wanted = [{"": (np.arange(at, at + 4), None)} for at in range(0, 12, 4)]
+        found = readers(wanted)
+        batches = [next(found)[""] for _ in range(length)]
+        assert torch.equal(torch.cat(batches), images[slice(0, 4 * length)])
+        assert readers._loader is not None
+        seen.append([one.pid for one in readers._loader._iterator._workers])  # type: ignore[union-attr]
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_readers_leave_the_generator_of_the_model_alone(images: StreamedImages) -> None:
+    """Dropout draws from torch's own: how many readers there are must change no number."""
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    for readers in (0, 1):
+        torch.manual_seed(0)
+        list(replace(images, readers=readers).ahead([{"": (np.arange(4), None)}]))
+        assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(("free", "asked", "found"), [
+    (10_000, 16, (16, 3)), (4_900, 16, (16, 3)), (1_900, 16, (16, 1)), (900, 16, (8, 1)), (100, 16, (0, 1)),
+    (0, 0, (0, 3)),
+])  # fmt: skip
+def test_no_more_is_read_ahead_than_shared_memory_holds(
+    free: int, asked: int, found: tuple[int, int], monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Path
+) -> None:
+    """Batches of 100 bytes, one more than those ahead; a container's 64 MB would kill readers by a bus error."""
+    monkeypatch.setattr("empirical.data.stream.SHARED", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    assert fitting_readers(asked, 100) == found
+    lines = [record.getMessage() for record in caplog.records]
+    assert bool(lines) == (found[0] < asked)
+    assert all("--shm-size" in line for line in lines)
 
 
 def test_a_random_crop_is_the_part_its_draws_name(tmp_path: Path) -> None:

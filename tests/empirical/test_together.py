@@ -14,12 +14,14 @@ import torch
 
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig
-from empirical.training.loop import normalize_alone
-from empirical.training.together import Group, cut
+from empirical.training.loop import normalize_alone, refuse_empty_parts
+from empirical.training.rules import RuleContext, build_rule
+from empirical.training.together import Group, cut, joined
 from repro.base.errors import ConfigError
 from repro.records.identity import identifying, run_id
 from repro.records.store import Store
-from tests.empirical.together import CASES, EPOCHS, NETWORKS, trained
+from tests.empirical.tiny import make_stage
+from tests.empirical.together import CASES, EPOCHS, METHODS, NETWORKS, trained
 
 # What two processes trained is made once, not once in every process of the tests.
 pytestmark = pytest.mark.xdist_group("together")
@@ -114,6 +116,40 @@ def test_what_changes_weights_is_part_of_an_identity_and_its_default_is_not() ->
         assert pretrain_key(other).id != pretrain_key(config).id
         assert identifying(other.unlearning())[name] == value
         assert run_id("unlearn", other) != run_id("unlearn", config)
+
+
+def test_one_gpu_for_all_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"device = 'cuda:0': must be cuda under torchrun"), joined("cuda:0"):
+        pass
+
+
+def test_only_what_the_first_process_tells_is_waited_for_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that died is noticed by the others within the half hour of an exchange of gradients."""
+    waits: dict[str, Any] = {}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    fakes = {
+        "init_process_group": lambda backend, timeout: waits.update(exchange=timeout),
+        "new_group": lambda backend, timeout: waits.update(told=(backend, timeout)) or "patient",
+        "get_rank": lambda: 1, "get_world_size": lambda: 2, "destroy_process_group": lambda: None,
+        "broadcast_object_list": lambda told, src, device, group: told.__setitem__(0, group),
+    }  # fmt: skip
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.distributed, name, fake)
+    with joined("cpu") as group:
+        assert group.tell(lambda: "nothing") == "patient"
+    assert waits["exchange"].total_seconds() == 1800
+    assert (waits["told"][0], waits["told"][1].days) == ("gloo", 7)
+
+
+def test_a_batch_without_an_image_for_every_process_is_refused_with_synchronized_batchnorm() -> None:
+    """Twenty retain images in batches of 19 leave one image for two processes."""
+    rule = build_rule("sgd", RuleContext(list))
+    refuse_empty_parts(make_stage(METHODS["neggrad"], rule, batch_size=18, batch_parts=2))
+    with pytest.raises(ConfigError, match=r"batch_parts = 2: .* its last batch has 1 images"):
+        refuse_empty_parts(make_stage(METHODS["neggrad"], rule, batch_size=19, batch_parts=2))
+    with pytest.raises(ConfigError, match=r"batch_parts = 7: .* has 6 images"):
+        refuse_empty_parts(make_stage(METHODS["scrub"], rule, batch_size=20, batch_parts=7))
 
 
 @pytest.mark.slow

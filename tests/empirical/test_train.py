@@ -1,13 +1,15 @@
 """The loop: schedules, order of data, determinism, divergence."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from empirical.models.network import Network, can_generate_code
+from empirical.models.network import Network, can_generate_code, frozen_statistics
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import Hyperparameters, RunConfig, Runtime
@@ -129,6 +131,26 @@ def test_without_triton_or_a_c_compiler_the_plain_model_trains(monkeypatch: pyte
         assert network._forward is network.model
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/gcc")
     assert can_generate_code()
+
+
+def test_more_models_than_torch_allows_by_default_are_compiled_and_one_too_many_says_that_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nine sizes of a batch through one `forward`, as nine models would go; SAM asks for two variants of each."""
+    torch._dynamo.reset()
+    monkeypatch.setattr("empirical.models.network.can_generate_code", lambda: True)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    network = Network(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1)), (0.0,), (1.0,))
+    network.compile()
+    for size in range(2, 11):
+        for still in (frozen_statistics(network.model), nullcontext()):
+            with still:
+                network.logits(torch.ones(size, 1, 2, 2))
+    assert network.compiled
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    network.logits(torch.ones(11, 1, 2, 2))
+    assert not network.compiled
+    torch._dynamo.reset()
 
 
 def test_the_graph_engine_on_a_cpu_is_the_eager_one(small: Callable[..., RunConfig], tmp_path: Path) -> None:

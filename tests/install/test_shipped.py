@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repro.base.errors import MissingDataError
-from repro.commands import gpu
+from repro.commands import doctor, gpu
 from repro.commands.cli import run
 from repro.records import shipped
 from repro.records.pack import write_pack
@@ -140,6 +140,27 @@ def test_the_doctor_sees_what_torch_compile_lacks(tmp_path: Path, monkeypatch: p
     (tmp_path / "Python.h").touch()
     (tmp_path / "gcc").touch(mode=0o755)
     assert gpu.compiler_warning() is None
+
+
+def test_without_a_device_the_driver_and_the_cuda_of_torch_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "torch_cuda", lambda: (13, 0))
+    assert "no NVIDIA driver is loaded" in gpu.why_no_device(tmp_path)
+    assert "CUDA 13.0" in gpu.why_no_device(tmp_path)
+    old = gpu.why_no_device(machine(tmp_path / "old", "550.54.15"))
+    assert "driver 550.54 is older than 580.65, which CUDA 13.0 needs" in old
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert "CUDA_VISIBLE_DEVICES = '7'" in gpu.why_no_device(machine(tmp_path / "new", "580.65.06"))
+    monkeypatch.setattr(gpu, "torch_cuda", lambda: None)
+    assert "CPU-only" in gpu.why_no_device(machine(tmp_path / "plain", "580.65.06"))
+
+
+def test_the_doctor_sees_a_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.18.0")
+    found = {row["check"]: row for row in doctor.packages()}
+    assert (found["filelock"]["state"], found["scipy"]["state"]) == ("missing", "ok")
+    assert found["filelock"]["found"] == "3.18.0, older than 4.2.6"
 
 
 # What a POSIX system has and Windows does not, modules and names in modules.
