@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from repro.base.errors import ConfigError
-from repro.base.parts import PLACES, MethodFacts, Metric, RuleFacts, built_in, parts, plugins
+from repro.base.parts import PLACES, MethodFacts, Metric, RuleFacts, built_in, declared, parts, plugins
 from repro.base.settings import choose
 
 METRICS = dict(built_in("metrics"))
@@ -231,6 +231,8 @@ def _entry(kind: str, name: str, cls: Any) -> Any:
         return member[0]
     found = BUILT_IN[kind].get(name) or (parts(kind).get(name) if kind in PLACES else None)
     if found is None:  # a user's, which says nothing of itself in its source; a metric may still do so once imported
+        if kind in PLACES:
+            declared(plugins(kind)[name].value.partition(":")[0])  # raises where it says something that cannot be read
         found = plugins(kind)[name].value if cls in (MethodFacts, RuleFacts) else _plugin(kind, name)
     return found if isinstance(found, cls) else cls(found if isinstance(found, str) else plugins(kind)[name].value)
 

@@ -106,8 +106,12 @@ class Runtime:
 
 
 def with_settings_of_metrics(cls: type[T]) -> type[T]:
-    """Give a config a field for every setting that a metric declares as its own, none of them part of an identity."""
-    for name, one in settings_of_metrics().items():
+    """Give a config a field for every setting that a metric declares as its own, none of them part of an identity.
+
+    A metric whose setting has the name of one that is there takes that one.
+    """
+    new = {name: one for name, one in settings_of_metrics().items() if name not in cls.__annotations__}
+    for name, one in new.items():
         cls.__annotations__[name] = one.kind
         setattr(cls, name, setting(one.default, **one.limits, identifies=False))
     return cls

@@ -9,6 +9,7 @@ import ast
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -179,21 +180,28 @@ def built_in(kind: str) -> dict[str, Any]:
     """Return what every built-in part of a kind (`metrics`, `methods` or `rules`) says of itself, by name.
 
     Raises:
-        ConfigError: naming the file and the declaration that is no data.
+        ConfigError: naming the declaration that is no data, or the name that is declared twice.
     """
-    found = {name: facts for module in _modules(PLACES[kind]) for name, facts in declared(module)[kind].items()}
+    found: dict[str, Any] = {}
+    for module in _modules(PLACES[kind]):
+        for name, facts in declared(module)[kind].items():
+            _add(found, name, facts)
     return dict(sorted(found.items(), key=lambda one: getattr(one[1], "place", 0)))
 
 
 @cache
 def parts(kind: str) -> dict[str, Any]:
-    """Return the built-in parts of a kind, then those of installed packages, as far as their source declares them."""
+    """Return the built-in parts of a kind, then those of installed packages, as far as their source declares them.
+
+    A broken declaration of a package is left out here and raised when its part is asked for (`declared`): it must not
+    end commands that have nothing to do with it.
+    """
     found = dict(built_in(kind))
     for name, point in plugins(kind).items():
-        module, _, attribute = point.value.partition(":")
-        theirs = {facts.home: facts for facts in declared(module)[kind].values()}
-        if name not in found and f"{module}:{attribute}" in theirs:
-            found[name] = theirs[f"{module}:{attribute}"]
+        with suppress(ConfigError):
+            theirs = {facts.home: facts for facts in declared(point.value.partition(":")[0])[kind].values()}
+            if name not in found and point.value in theirs:
+                found[name] = theirs[point.value]
     return found
 
 
@@ -205,7 +213,11 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 
 @cache
 def declared(module: str) -> dict[str, dict[str, Any]]:
-    """Return what the source of a module declares, by kind and name."""
+    """Return what the source of a module declares, by kind and name.
+
+    Raises:
+        ConfigError: naming the declaration that is no data, or the name that is declared twice.
+    """
     found: dict[str, dict[str, Any]] = {kind: {} for kind in PLACES}
     for text in DECLARED.finditer(_source(module)):
         try:
@@ -213,8 +225,14 @@ def declared(module: str) -> dict[str, dict[str, Any]]:
         except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             first = text[0].splitlines()[0]
             raise ConfigError(f"{module}, {first}: must be literals and Term(...), read without running it") from error
-        found[f"{text[1]}s"][name] = facts
+        _add(found[f"{text[1]}s"], name, facts)
     return found
+
+
+def _add(found: dict[str, Any], name: str, facts: Any) -> None:
+    if name in found:
+        raise ConfigError(f"{name}: is declared twice, as {found[name].home} and as {facts.home}; rename one of them")
+    found[name] = facts
 
 
 def _facts(text: str, module: str) -> tuple[str, Any]:
@@ -254,13 +272,20 @@ def _modules(place: str) -> list[str]:
 
 
 def _path(module: str) -> Path:
-    """Return the file of a module, whether or not it is there; only its first package is looked for."""
+    """Return the file of a module, or of a package's own code, whether or not it is there."""
     first, *rest = module.split(".")
-    spec = importlib.util.find_spec(first)
-    folders = (spec.submodule_search_locations if spec else None) or []
-    if not rest and spec and spec.origin:
-        return Path(spec.origin)
-    return Path(*(list(folders)[:1] or [first]), *rest).with_suffix(".py")
+    home = _home(first)
+    return home.parent.joinpath(*rest).with_suffix(".py") if rest else home
+
+
+@cache
+def _home(package: str) -> Path:
+    """Return the file of a top-level module or package, which is looked for and not imported."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # no name that a module could have
+        spec = None
+    return Path(spec.origin if spec and spec.origin else package)
 
 
 def _source(module: str) -> str:
@@ -271,5 +296,8 @@ def _source(module: str) -> str:
 
 
 def settings_of_metrics() -> dict[str, Own]:
-    """Return the own settings of all metrics by name."""
-    return {name: one for metric in parts("metrics").values() for name, one in metric.own.items()}
+    """Return the own settings of all metrics by name; of two metrics with the same one, that of the first."""
+    found: dict[str, Own] = {}
+    for one in parts("metrics").values():
+        found |= {name: own for name, own in one.own.items() if name not in found}
+    return found

@@ -22,7 +22,8 @@ config = RunConfig(dataset="digits-upside-down", method="forget_uniform", rule="
                    difficulty="every-twentieth", margin_power=2.0,
                    metrics=("accuracy", "tow", "forget_margin"))
 told = [METHODS["forget_uniform"], METHOD_MARKERS["forget_uniform"], rule_label("sign"),
-        Theme().lines("sign")["marker"], cost_of("sign"), copies_of("sign", "forget_uniform"), explain("forget_margin").unit]
+        Theme().lines("sign")["marker"], cost_of("sign"), copies_of("sign", "forget_uniform"),
+        explain("forget_margin").unit]
 told.append("my_unlearning" in sys.modules or "torch" in sys.modules)
 
 from empirical.testing import check_forget_set, check_method, check_metric, check_rule

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from empirical import registry
 from repro.base import parts as declarations
 from repro.base.errors import ConfigError
-from repro.base.parts import PLACES, Own, Term, built_in, declared, parts
+from repro.base.parts import PLACES, Own, Term, built_in, declared, parts, settings_of_metrics
 
 EVERY = [(kind, name) for kind in PLACES for name in built_in(kind)]
 MINE = '''
@@ -112,6 +113,35 @@ def test_a_declaration_that_is_no_data_is_named(broken: str, tmp_path: Path, mon
     declared.cache_clear()
     with pytest.raises(ConfigError, match=r'broken_parts, @metric\("share".*literals'):
         declared("broken_parts")
+
+
+def test_a_name_that_is_declared_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = "".join(f'@rule("half")\ndef build_{n}(spec, context):\n    """Return it."""\n' for n in ("one", "two"))
+    (tmp_path / "twice_parts.py").write_text(twice)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="half: is declared twice, as twice_parts:build_one and as twice_parts:build"):
+        declared("twice_parts")
+
+
+def test_a_broken_declaration_of_a_package_ends_only_what_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torn_parts.py").write_text(
+        '@rule("torn", passes=many)\ndef torn(spec, context):\n    """Return it."""\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    points = {"torn": EntryPoint("torn", "torn_parts:torn", "repro.rules")}
+    for place in (declarations, registry):
+        monkeypatch.setattr(place, "plugins", lambda kind: points)
+    assert list(parts.__wrapped__("rules")) == list(built_in("rules"))
+    with pytest.raises(ConfigError, match="torn_parts, @rule"):
+        registry.rule("torn")
+
+
+def test_no_two_metrics_have_a_setting_of_one_name_nor_of_a_runs() -> None:
+    names = [name for one in built_in("metrics").values() for name in one.own]
+    assert len(names) == len(set(names)) == len(settings_of_metrics())
+    assert not set(names) & {name for one in built_in("metrics").values() for name in one.settings}
 
 
 @pytest.mark.parametrize("facts", [{"colour": "red"}, {"home": "elsewhere"}])
