@@ -9,6 +9,7 @@ this runs in a process of its own.
 import json
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -174,7 +175,7 @@ def raised(config: dict[str, Any], method: Any = None) -> str:
     """Return what a step raises, an empty text for nothing."""
     try:
         with FakeTensorMode(), torch.device(GPU):
-            losses = take_steps(RunConfig(**{"augment": "crop-flip"} | config), method)
+            losses = take_steps(replace(RunConfig(augment="crop-flip"), **config), method)
             return "" if all(loss.device == GPU and loss.shape == () for loss in losses) else "no loss on the device"
     except (RuntimeError, TypeError, DataDependentOutputException, DynamicOutputShapeException) as error:
         return f"{type(error).__name__}: {error}"

@@ -107,6 +107,7 @@ class Broken:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.current = "the stream of the caller"
+        self.pool: Any = None
 
         @contextmanager
         def capturing(graph: Any, **how: Any) -> Iterator[None]:
