@@ -148,6 +148,8 @@ def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
 class Careless(Finetune):
     """Fine-tuning whose loss does something of its own to the losses of the images."""
 
+    spoil: Any
+
     def __init__(self, spoil: Any) -> None:
         object.__setattr__(self, "spoil", spoil)
 
