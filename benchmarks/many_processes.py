@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from training_command import device_name
+from training_command import code_digest, device_name, recorded
 
 from repro.records.provenance import collect
 from repro.records.store import Store
@@ -103,10 +103,18 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--missing", action="store_true", help="skip what is recorded for this card, torch and code")
     parser.add_argument("--work", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
         work(chosen.work, chosen.device)
+        return
+    config = {"benchmark": "many-processes", "settings": settings(chosen.device), "cells": CELLS,
+              "processes": chosen.processes}  # fmt: skip
+    config |= {} if chosen.device == "cpu" else {"device": device_name(chosen.device)}
+    store = Store(Path(chosen.store))
+    if chosen.missing and recorded(store, config):
+        print("many-processes (recorded)")
         return
     load, rounds, equal = os.getloadavg()[0], [], True
     for _ in range(chosen.repeats):
@@ -121,10 +129,8 @@ def main() -> None:
         "speedup": median(ratios["seconds"]), "free_speedup": median(ratios["free_s"]), "ratios": ratios,
         "rounds": rounds, "goal": GOAL,
     }  # fmt: skip
-    config = {"benchmark": "many-processes", "settings": settings(chosen.device), "cells": CELLS,
-              "processes": chosen.processes}  # fmt: skip
-    facts = collect(study="speed", device=device_name(chosen.device))
-    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=facts)
+    facts = collect(study="speed", device=device_name(chosen.device), code=code_digest())
+    store.save("benchmark", config, result=result, provenance=facts)
     if chosen.json:
         print(json.dumps(result, indent=1))
         return
