@@ -134,7 +134,11 @@ class Walk:
         found = plan(recipe, self.store, self.runtime, finished, Rates.known(self.store, finished.benchmarks))
         hours = "unknown" if found.unmeasured else f"{found.hours:.1f}"
         print(f"{recipe.name}: {found.passes:.0f} passes, hours: {hours}; now at most {self.left:.0f} s", flush=True)
-        report = run_grid(recipe, self.store, max_seconds=self.left, runtime=self.runtime)
+        try:
+            report = run_grid(recipe, self.store, max_seconds=self.left, runtime=self.runtime)
+        except ReproError as error:
+            self.failed.append(f"{recipe.name}: {error}")
+            return
         print(f"{len(report.done)} computed, {len(report.found)} found, {report.remaining} remaining", flush=True)
         if report.signal:
             raise Stopped(report.signal)

@@ -1,8 +1,8 @@
 """What users run on a card: a compiled ResNet-18 in bf16, streamed images, a stage that is resumed or looked at.
 
 Compiled code and graphs round differently from eager kernels and cuDNN may choose others, so that weights are compared
-within a tolerance: after a dozen steps of a ResNet-18 in bf16 (8 bits of mantissa, 2^-8 = 0.4 % a number) two eager
-trainings whose kernels differ lie up to a few per cent of the way apart that training has moved them.
+within a tolerance. Measured on a processor, with a ResNet-8 and these steps: a training in bf16 ends 6 to 8 % of its
+way from that in fp32. Two roundings of bf16 should be about as far apart; the tolerance is twice that.
 """
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tests.empirical.test_stream import picture
 pytestmark = [
     pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]  # fmt: skip
-APART = 0.1  # of the way that the weights have moved
+APART = 0.16  # of the way that the weights have moved
 COUNT, FORGOTTEN, SIZE, CLASSES = 150, 40, 32, 10
 CASES = [(Finetune(), "sgd"), (Finetune(), "asam-1.0"), (NegGrad(0.9), "sgd"), (NegGrad(0.9), "minmax-asam-1.0")]
 

@@ -38,4 +38,4 @@ def test_two_cards_train_what_one_does(synchronized: str, tmp_path: Path) -> Non
     assert torch.equal(first["weights"], second["weights"]), "the same bits in both processes"
     compiles = first["can_compile"] and synchronized == "no"
     assert first["ran"].get("compiled", 0) == (9 if compiles else 0)
-    assert first["apart"] < 0.1, "of the way that one process with two parts has gone"
+    assert first["apart"] < 0.16, "of the way that one process with two parts has gone"
