@@ -94,6 +94,12 @@ class Walk:
         if self.call(f"benchmarks/{name}.py", *words):
             self.failed.append(f"benchmarks/{name}.py: a case failed, see above")
 
+    def processes(self) -> None:
+        """Measure what two processes on one card gain, unless there is a record of it."""
+        words = ["--device", self.runtime.device, "--store", str(self.store.root), "--missing"]
+        if self.call("benchmarks/many_processes.py", *words):
+            self.failed.append("benchmarks/many_processes.py: failed, see above")
+
     def tests(self, files: list[Path], seconds: float) -> None:
         """Run test files that have not passed yet, those that were never run first, for `seconds` together."""
         if importlib.util.find_spec("pytest") is None:
@@ -128,7 +134,11 @@ class Walk:
         found = plan(recipe, self.store, self.runtime, finished, Rates.known(self.store, finished.benchmarks))
         hours = "unknown" if found.unmeasured else f"{found.hours:.1f}"
         print(f"{recipe.name}: {found.passes:.0f} passes, hours: {hours}; now at most {self.left:.0f} s", flush=True)
-        report = run_grid(recipe, self.store, max_seconds=self.left, runtime=self.runtime)
+        try:
+            report = run_grid(recipe, self.store, max_seconds=self.left, runtime=self.runtime)
+        except ReproError as error:
+            self.failed.append(f"{recipe.name}: {error}")
+            return
         print(f"{len(report.done)} computed, {len(report.found)} found, {report.remaining} remaining", flush=True)
         if report.signal:
             raise Stopped(report.signal)
@@ -221,6 +231,8 @@ def follow(walk: Walk, chosen: argparse.Namespace) -> None:
             walk.failed.append(f"gpu-short: {error}")
     for name in BENCHMARKS:
         walk.benchmark(name)
+    if not tiny:
+        walk.processes()
     if not there:
         walk.failed.append(f"{recipe.name}: its images are not here (--data-root or REPRO_DATA); left out")
     elif not tiny:

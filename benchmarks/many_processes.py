@@ -1,6 +1,9 @@
 """What several processes on one store gain: the same grid by one process and by more, in turns, at the same records.
 
-    python benchmarks/many_processes.py [--json] [--store runs] [--processes 2] [--repeats 3]
+    python benchmarks/many_processes.py [--json] [--store runs] [--processes 2] [--repeats 3] [--device cuda]
+
+On a GPU the processes share the card, and every run is attacked by an SVC on the processor: one process trains while
+the other measures. Their records then differ in the last digits, because cuDNN chooses kernels by time.
 
 Every process takes a first step, which loads much of torch, and is then told to start; a time is from there to its end.
 On a busy machine that says little, so Linux's own account of each process is kept beside it: seconds on a core, seconds
@@ -19,6 +22,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from training_command import code_digest, device_name, recorded
+
 from repro.records.provenance import collect
 from repro.records.store import Store
 
@@ -28,20 +33,28 @@ CELLS = {"method": ["neggrad", "random_label"], "rule": ["sgd", "sam-0.1"], "see
 TIMED = ("seconds", "peak")
 
 
-def work(folder: str) -> None:
+def settings(device: str) -> dict[str, Any]:
+    """Return what the runs are like: on a GPU a larger network, and a metric that keeps the processor busy."""
+    if device == "cpu":
+        return SETTINGS
+    return SETTINGS | {"model": "resnet8-wide", "precision": "bf16", "metrics": ["accuracy", "tow", "mia"]}
+
+
+def work(folder: str, device: str) -> None:
     """Run the grid when told to, and say what it took: the life of one process."""
     from empirical.settings.run_config import Runtime
     from empirical.studies.grid import run_grid
     from empirical.studies.recipe import Recipe
 
     # What torch loads with its first step is no part of sharing.
-    few = Recipe("warm", defaults=SETTINGS | {"n_train": 64, "pretrain_epochs": 1, "epochs": 1}, blocks=({},))
-    run_grid(few, Store(f"{folder}-warm-{os.getpid()}"), runtime=Runtime(device="cpu"))
+    few = Recipe("warm", defaults=settings(device) | {"n_train": 64, "pretrain_epochs": 1, "epochs": 1}, blocks=({},))
+    runtime = Runtime(device=device, engine="eager" if device == "cpu" else "graph")
+    run_grid(few, Store(f"{folder}-warm-{os.getpid()}"), runtime=runtime)
     print("ready", flush=True)
     sys.stdin.readline()
     started, before = time.monotonic(), schedule()
-    recipe = Recipe("many-processes", defaults=SETTINGS, blocks=(CELLS,))
-    report = run_grid(recipe, Store(folder), runtime=Runtime(device="cpu"))
+    recipe = Recipe("many-processes", defaults=settings(device), blocks=(CELLS,))
+    report = run_grid(recipe, Store(folder), runtime=runtime)
     seconds, (on_core, ready) = time.monotonic() - started, schedule()
     on_core, ready = on_core - before[0], ready - before[1]
     counts = {"done": len(report.done), "found": len(report.found)}
@@ -55,10 +68,10 @@ def schedule() -> tuple[float, float]:
     return on_core / 1e9, ready / 1e9
 
 
-def measure(folder: Path, count: int) -> dict[str, Any]:
+def measure(folder: Path, count: int, device: str) -> dict[str, Any]:
     """Return what `count` processes on an empty store take."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    words = [sys.executable, __file__, "--work", str(folder)]
+    words = [sys.executable, __file__, "--work", str(folder), "--device", device]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
     crew = [subprocess.Popen(words, **pipes) for _ in range(count)]
     for one in crew:
@@ -87,18 +100,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--store", default="runs", help="store of the record")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--missing", action="store_true", help="skip what is recorded for this card, torch and code")
     parser.add_argument("--work", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.work:
-        work(chosen.work)
+        work(chosen.work, chosen.device)
+        return
+    config = {"benchmark": "many-processes", "settings": settings(chosen.device), "cells": CELLS,
+              "processes": chosen.processes}  # fmt: skip
+    config |= {} if chosen.device == "cpu" else {"device": device_name(chosen.device)}
+    store = Store(Path(chosen.store))
+    if chosen.missing and recorded(store, config):
+        print("many-processes (recorded)")
         return
     load, rounds, equal = os.getloadavg()[0], [], True
     for _ in range(chosen.repeats):
         with tempfile.TemporaryDirectory() as folder:
             places = {count: Path(folder) / str(count) for count in (1, chosen.processes)}
-            rounds.append([measure(place, count) for count, place in places.items()])
+            rounds.append([measure(place, count, chosen.device) for count, place in places.items()])
             one, several = (content(Store(place)) for place in places.values())
             equal &= one == several
     ratios = {name: [round(one[name] / more[name], 2) for one, more in rounds] for name in ("seconds", "free_s")}
@@ -107,8 +129,8 @@ def main() -> None:
         "speedup": median(ratios["seconds"]), "free_speedup": median(ratios["free_s"]), "ratios": ratios,
         "rounds": rounds, "goal": GOAL,
     }  # fmt: skip
-    config = {"benchmark": "many-processes", "settings": SETTINGS, "cells": CELLS, "processes": chosen.processes}
-    Store(Path(chosen.store)).save("benchmark", config, result=result, provenance=collect(study="speed"))
+    facts = collect(study="speed", device=device_name(chosen.device), code=code_digest())
+    store.save("benchmark", config, result=result, provenance=facts)
     if chosen.json:
         print(json.dumps(result, indent=1))
         return

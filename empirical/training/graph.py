@@ -82,7 +82,8 @@ class CudaGraphs:
         return Recording(graph.replay, result)
 
     def release(self) -> None:
-        """Take a new pool, because torch gives the memory of one back when no graph uses it any more."""
+        """Give the memory of graphs that are gone back, and take a new pool: torch refuses one without a graph."""
+        torch.cuda.empty_cache()
         self.pool = torch.cuda.graph_pool_handle()
 
     def wait(self) -> None:

@@ -126,7 +126,8 @@ def make_runner(
     read, on_gpu = hasattr(images, "ahead"), network.device.type == "cuda"
     feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
     if engine in ("graph", "compiled") and on_gpu and (images.is_cuda or read):
-        network.compile()
+        if not stage.recipe.sync_batchnorm:  # whose forward pass waits for the other processes
+            network.compile()
         if stage.teacher is not None:
             stage.teacher.compile()
         search_kernels()

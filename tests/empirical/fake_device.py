@@ -9,6 +9,7 @@ this runs in a process of its own.
 import json
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -147,6 +148,8 @@ def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
 class Careless(Finetune):
     """Fine-tuning whose loss does something of its own to the losses of the images."""
 
+    spoil: Any
+
     def __init__(self, spoil: Any) -> None:
         object.__setattr__(self, "spoil", spoil)
 
@@ -174,7 +177,7 @@ def raised(config: dict[str, Any], method: Any = None) -> str:
     """Return what a step raises, an empty text for nothing."""
     try:
         with FakeTensorMode(), torch.device(GPU):
-            losses = take_steps(RunConfig(**{"augment": "crop-flip"} | config), method)
+            losses = take_steps(replace(RunConfig(augment="crop-flip"), **config), method)
             return "" if all(loss.device == GPU and loss.shape == () for loss in losses) else "no loss on the device"
     except (RuntimeError, TypeError, DataDependentOutputException, DynamicOutputShapeException) as error:
         return f"{type(error).__name__}: {error}"

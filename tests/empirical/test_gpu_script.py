@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
     assert short.defaults["pretrain_epochs"] == epochs
     assert {cell.method for cell in short.cells()} == {"neggrad"}
     assert {cell.seed for cell in short.cells()} == {0}
+    stand_in = replace(load_recipe(RECIPE), defaults={**load_recipe(RECIPE).defaults, **gpu.DIGITS})
+    digits = gpu.fitting(stand_in, store, Runtime(), card="H100", seconds=1800.0, images=1_437)
+    assert {(cell.dataset, cell.model) for cell in digits.cells()} == {("digits", "resnet18")}
 
 
 def walk(store: Path, *words: str) -> subprocess.Popen[str]:

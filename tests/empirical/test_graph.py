@@ -107,6 +107,7 @@ class Broken:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.current = "the stream of the caller"
+        self.pool: Any = None
 
         @contextmanager
         def capturing(graph: Any, **how: Any) -> Iterator[None]:
@@ -116,9 +117,11 @@ class Broken:
             finally:
                 raise RuntimeError("operation failed due to a previous error during capture")
 
-        fakes = {"Stream": lambda device: "a side stream", "graph_pool_handle": object, "CUDAGraph": object,
-                 "current_stream": lambda device: self.current, "graph": capturing,
-                 "set_stream": lambda stream: setattr(self, "current", stream)}  # fmt: skip
+        fakes = {
+            "Stream": lambda device: "a side stream", "graph_pool_handle": object, "CUDAGraph": object,
+            "current_stream": lambda device: self.current, "graph": capturing, "empty_cache": lambda: None,
+            "set_stream": lambda stream: setattr(self, "current", stream),
+        }  # fmt: skip
         for name, fake in fakes.items():
             monkeypatch.setattr(torch.cuda, name, fake)
 

@@ -1,6 +1,5 @@
 """CUDA graphs on a real device: replayed steps are the eager ones, and every kernel can be captured."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,17 +18,8 @@ from tests.empirical.tiny import make_network, state
 
 pytestmark = [
     pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.usefixtures("same_bits"),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def repeatable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels that give the same bits each time, and the model as it is written: compiled code rounds differently."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    monkeypatch.setattr("empirical.models.network.can_generate_code", lambda: False)
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def train(stage: Stage, engine: str) -> dict[str, Tensor]:
@@ -47,6 +37,10 @@ def disagreements(stage: Stage) -> list[str]:
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_rule_and_optimizer_replays_bit_for_bit(method: str, rule: str, optimizer: str) -> None:
     assert disagreements(build(METHODS[method], rule, device="cuda", optimizer=optimizer)) == []
+
+
+def test_steps_of_parts_whose_gradients_are_summed_replay_bit_for_bit() -> None:
+    assert disagreements(build(NegGrad(0.8), "minmax-asam-0.5", device="cuda", batch_parts=2)) == []
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
