@@ -59,9 +59,10 @@ docs: .venv/installed
 	$(PIP) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict
 
-# Puts every bug of tests/mutation/*_bugs.py into a copy of the code, one at a time; the tests must notice each.
+# Which share of a sample of mutants of the core modules do their own tests notice? MUTANTS names modules and how many.
 mutation: .venv/tested
-	$(BIN)/python -m tests.mutation.run
+	$(PIP) -c constraints.txt -e '.[mutation]'
+	$(BIN)/python .ci/mutation.py $(MUTANTS)
 
 # Everything a CUDA device brings, in slices that go on where they stopped: `make gpu ARGS='--max-seconds 600'`.
 # With INSTALL=no it runs in the environment of PYTHON and fetches nothing; wheels of the folder WHEELS come first.

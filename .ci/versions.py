@@ -17,7 +17,7 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 def lowest() -> str:
     """Return `name==version` for every lower bound of the project and of the extras that add features to it."""
     project = tomllib.loads(PROJECT.read_text())["project"]
-    tools = ("docs", "audit", "test")
+    tools = ("docs", "audit", "mutation", "test")
     extras = [found for name, found in project["optional-dependencies"].items() if name not in tools]
     wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
     found = [re.match(r"([A-Za-z0-9_-]+)(?:\[[a-z]+\])?>=([0-9.]+)", one) for one in wanted]

@@ -4,12 +4,12 @@ Rates are measured: those of the store's own stages, else of a benchmark's recor
 no record is about. Only what somebody states takes their place. Imports no torch.
 """
 
-import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -215,49 +215,16 @@ def largest_batch(config: RunConfig, memory: float) -> Fit | None:
     return Fit(max(0, int((USABLE * memory - fixed) / an_image)), an_image, fixed)
 
 
-def makespan(works: Mapping[str, Work], hours: Mapping[str, float], tasks: int) -> float:
-    """Return the hours that several processes take together, each doing one thing at a time.
+def hours_together(works: Mapping[str, Work], hours: Mapping[str, float], tasks: int) -> float:
+    """Return the hours that several processes take at best, each doing one thing at a time.
 
-    Whoever is free takes the work with the longest way to the end behind it: no schedule is much better, and none is
-    shorter than the longest chain.
+    `max(sum of hours / tasks, longest chain of work that waits for work)`; most studies come within some percent of it.
 
     Args:
         works: everything to compute, by id; hours: of each; tasks: processes, >= 1.
     """
-    waits = {name: {need for need in work.needs if need in works} for name, work in works.items()}
-    leads: dict[str, list[str]] = defaultdict(list)
-    for name, needs in waits.items():
-        for need in needs:
-            leads[need].append(name)
-    tail = longest_tails(waits, leads, hours)
-    ready = [(-tail[name], name) for name, needs in waits.items() if not needs]
-    heapq.heapify(ready)
-    busy: list[tuple[float, str]] = []
-    now = 0.0
-    while ready or busy:
-        while ready and len(busy) < tasks:
-            _, name = heapq.heappop(ready)
-            heapq.heappush(busy, (now + hours[name], name))
-        now, done = heapq.heappop(busy)
-        for follower in leads[done]:
-            waits[follower].discard(done)
-            if not waits[follower]:
-                heapq.heappush(ready, (-tail[follower], follower))
-    return now
-
-
-def longest_tails(
-    waits: Mapping[str, set[str]], leads: Mapping[str, list[str]], hours: Mapping[str, float]
-) -> dict[str, float]:
-    """Return, for each piece of work, the hours of the longest chain that starts with it."""
-    left = {name: len(leads.get(name, ())) for name in waits}
-    last = [name for name, count in left.items() if not count]
-    tail = {name: hours[name] for name in waits}
-    while last:
-        name = last.pop()
-        for need in waits[name]:
-            tail[need] = max(tail[need], hours[need] + tail[name])
-            left[need] -= 1
-            if not left[need]:
-                last.append(need)
-    return tail
+    waits = {name: [need for need in work.needs if need in works] for name, work in works.items()}
+    ends: dict[str, float] = {}
+    for name in TopologicalSorter(waits).static_order():
+        ends[name] = hours[name] + max((ends[need] for need in waits[name]), default=0.0)
+    return max(sum(hours.values()) / tasks, max(ends.values(), default=0.0))

@@ -13,7 +13,7 @@ from empirical.registry import dataset, forget_set, method, metric, model_weight
 from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, altered, config_for
-from empirical.studies.cost import Rates, Work, hours_at, makespan, pace_of
+from empirical.studies.cost import Rates, Work, hours_at, hours_together, pace_of
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.recipe import Recipe
 from repro.records.identity import run_id
@@ -102,7 +102,7 @@ class Plan:
 
     def hours_with(self, tasks: int) -> float:
         """Return the hours that several processes take at best: what waits for other work waits for it here too."""
-        return makespan(self.work, {name: hours or 0.0 for name, hours in self._hours.items()}, tasks)
+        return hours_together(self.work, {name: hours or 0.0 for name, hours in self._hours.items()}, tasks)
 
 
 def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rates: Rates | None = None) -> Plan:

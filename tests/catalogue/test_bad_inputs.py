@@ -10,7 +10,6 @@ import pytest
 from empirical import registry
 from repro.commands.cli import app, run
 from tests.catalogue.bad_inputs import CATALOGUE, Bad
-from tests.catalogue.page import PAGE, page
 
 LIMIT = 20.0  # seconds; what is refused is refused at once, imports of a first command included
 
@@ -69,13 +68,8 @@ def test_a_bad_input_gives_one_line_and_its_exit_code(
 
 
 @pytest.mark.slow
-def test_the_catalogue_is_large_and_names_each_input_once() -> None:
-    assert len(CATALOGUE) >= 300
+def test_the_catalogue_names_each_input_once_and_has_every_group() -> None:
     assert len({(case.words, case.what) for case in CATALOGUE}) == len(CATALOGUE)
     assert {case.group for case in CATALOGUE} == {
         "CLI", "recipe", "data", "store", "device", "plug-in", "environment", "terminal"
     }  # fmt: skip
-
-
-def test_the_page_is_the_table() -> None:
-    assert PAGE.read_text() == page()

@@ -12,7 +12,7 @@ from empirical.data.source import data_digest
 from empirical.registry import WORK, load, model_weights, model_work
 from empirical.settings.keys import StageKey, pretrain_key
 from empirical.settings.run_config import ESTIMATE, RunConfig, Runtime, config_for
-from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, hours_at, largest_batch, makespan
+from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, hours_at, hours_together, largest_batch
 from empirical.studies.finished import Finished
 from empirical.studies.plan import Plan, plan
 from empirical.studies.recipe import Recipe
@@ -139,12 +139,12 @@ def test_processes_wait_for_what_they_need_and_share_the_rest() -> None:
     works = {name: made(name) for name in ("original", "s1", "s2", "s3", "s4")}
     works |= {name: made(name, "original") for name in ("u1", "u2")}
     hours = {"original": 5.0, "u1": 2.0, "u2": 2.0} | {f"s{number}": 1.0 for number in range(1, 5)}
-    assert makespan(works, hours, 1) == sum(hours.values())
-    assert makespan(works, hours, 2) == 7.0, "the other four hours fit beside the original"
-    assert makespan(works, hours, 64) == 7.0, "nothing is shorter than the longest chain"
+    assert hours_together(works, hours, 1) == sum(hours.values())
+    assert hours_together(works, hours, 2) == 7.0, "an equal share is 6.5 hours, and the chain longer"
+    assert hours_together(works, hours, 64) == 7.0, "nothing is shorter than the longest chain"
     works = {name: made(name) for name in ("long 1", "long 2", "short")} | {"after": made("after", "short")}
     hours = {"long 1": 2.0, "long 2": 2.0, "short": 1.0, "after": 10.0}
-    assert makespan(works, hours, 2) == 11.0, "what much waits for comes first, however short it is"
+    assert hours_together(works, hours, 2) == 11.0, "the chain again"
 
 
 def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: Store) -> None:

@@ -103,7 +103,7 @@ def rows_of(config: RunConfig) -> Rows:
     scores = run_id("memorization", config_for(config)) if graded else ""
     key = config.dataset, config.difficulty, config.forget_fraction, config.forget_seed, scores
     if key not in _ROWS:
-        found = filled(committed_records()[scores].arrays()["scores"]) if graded else None
+        found = filled(committed_records()[scores].arrays()["scores"]) if graded else np.zeros(0)
         split = choose_forget(config, np.zeros(ROWS[config.dataset], int), memorization=lambda: found)
         _ROWS[key] = Rows(split.identity, digest(split.retain), digest([split.retain, split.forget]))
     return _ROWS[key]

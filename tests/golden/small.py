@@ -33,6 +33,7 @@ from theory.engine import simulate_many
 
 FILE = Path(__file__).parent / "small.json"
 CLOSE = 1e-3
+NOT_COMPARED = ("seconds", "peak_memory", "labels", "parents", "evaluations")  # of a record's result
 Numbers = dict[str, Any]
 
 # Method, rule, settings of the recipe, augmentation.
@@ -44,7 +45,7 @@ STAGES: dict[str, tuple[Any, str, dict[str, Any], Augment]] = {
     "neggrad by Sharp MinMax": (NegGrad(alpha=0.8), "minmax-sam-0.1", {}, Augment()),
     "random labels by SAM on R": (RandomLabel(), "retain-sam-0.1", {}, Augment()),
     "salun": (SalUn(), "sgd", {}, Augment()),
-    "scrub": (Scrub(ascent_epochs=1), "sgd", {}, Augment()),
+    "scrub": (Scrub(ascent_epochs=2, temperature=1.0), "sgd", {"lr": 0.2}, Augment()),
     "l1": (L1Sparse(strength=0.01, epochs=3), "sgd", {}, Augment()),
     "finetune": (Finetune(), "sgd", {"schedule": "cosine", "weight_decay": 0.05}, Augment(padding=1, flip=True)),
 }
@@ -106,11 +107,7 @@ def _run(settings: dict[str, Any], store: Store, workspace: Workspace) -> Number
         stage: {part: _seen(array.astype(float)) for part, array in load_file(_weights(store, name)).items()}
         for stage, name in kept.items()
     }
-    numbers = {
-        name: value
-        for name, value in record.result.items()
-        if "seconds" not in name and "memory" not in name and not isinstance(value, dict | str | list)
-    }
+    numbers = {name: value for name, value in record.result.items() if not name.startswith(NOT_COMPARED)}
     return {"id": record.run_id, "parents": record.result["parents"], "weights": weights, "numbers": numbers}
 
 

@@ -61,7 +61,7 @@ def records() -> Records:
 def entry(drawing: Drawing, name: str) -> dict[str, Any]:
     """Return what is frozen of a figure or table beside its CSV."""
     table = stable(drawing.data, name)
-    found = {"rows": len(table), "missing": len(drawing.missing), "runs": len(drawing.run_ids)}
+    found: dict[str, Any] = {"rows": len(table), "missing": len(drawing.missing), "runs": len(drawing.run_ids)}
     found["run_ids"] = _short("".join(drawing.run_ids), 16)
     return found if len(as_csv(table)) <= WHOLE else found | digests(table)
 
