@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from figures.tables.records import Records
+from figures.tables.records import Studies
 from figures.verdicts.paper_repro import assess, page_text
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -10,19 +10,18 @@ from repro.records.store import Store
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_committed_page_is_what_the_committed_records_say(committed: Records) -> None:
+def test_the_committed_page_is_what_the_committed_records_say(committed: Studies) -> None:
     assert page_text(committed) == (ROOT / "paper_repro.md").read_text()
 
 
-def test_the_findings_of_the_readme_are_those_of_the_records(committed: Records) -> None:
+def test_the_findings_of_the_readme_are_those_of_the_records(committed: Studies) -> None:
     """Every number of its six sentences, in the words of the page or from the cell they name."""
     import re
 
-    records = committed
     said = re.findall(r"^\d\. (.*?)(?=\n\d\. |\n\n)", (ROOT / "README.md").read_text(), re.M | re.S)
     said = [" ".join(one.split()) for one in said]
     assert len(said) == 6
-    found = {one.item.title: one.finding for one in assess(records)}
+    found = {one.item.title: one.finding for one in assess(committed)}
     cells = re.findall(r"(\w+) after \S+ \d+ seeds: ([^;]*);", found["Finding 4"].number)
     assert [name for name, _ in cells] == ["cifar10", "cifar10", "digits"]
     alphas = re.findall(r"(\w+) (0\.\d{3})", " ".join(alphas for _, alphas in cells))
@@ -74,7 +73,7 @@ def test_the_findings_of_the_readme_are_those_of_the_records(committed: Records)
     assert gain
     assert f"NegGrad by ASAM gains {gain[1]} (Ask 9b: {drawn.verdict})" in said[1]
     for rule in ("sgd", "sam"):
-        [cell] = [cell for cell in records.of("theory") if cell.config["signal_strength"] == 0.5
+        [cell] = [cell for cell in committed.of("theory").of("theory") if cell.config["signal_strength"] == 0.5
                   and cell.config["pretrain"] == cell.config["unlearn"] == rule]  # fmt: skip
         for name in ("test_error", "forget_error"):
             values = cell.result["final"][name]
