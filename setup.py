@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = {"recipes": "*.toml", "results": "*.parquet"}
+SHIPPED = {"recipes": ("*.toml",), "results": ("*.parquet", "studies.json")}
 
 
 class BuildWithStudies(build_py):
@@ -16,11 +16,11 @@ class BuildWithStudies(build_py):
         super().run()
         if self.editable_mode:  # a checkout reads its own folders
             return
-        for folder, pattern in SHIPPED.items():
+        for folder, patterns in SHIPPED.items():
             target = Path(self.build_lib) / "repro" / "shipped" / folder
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            files = sorted(Path(folder).glob(pattern))
+            files = sorted(path for pattern in patterns for path in Path(folder).glob(pattern))
             for file in files:
                 shutil.copyfile(file, target / file.name)
             (target / "contents.txt").write_text("".join(f"{file.name}\n" for file in files))

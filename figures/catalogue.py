@@ -1,4 +1,4 @@
-"""The one list: every figure and table by name, the function that draws it, what it shows, whose verdict it takes.
+"""The one list: every figure and table by name: its function, what it shows, its studies, whose verdict it takes.
 
 It imports none of them, so that anything may look up the command that brings a figure's records.
 """
@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from repro.base.settings import choose
+from repro.study.study import LOOSE, load_study
 
 if TYPE_CHECKING:
     from figures.drawing.drawing import Drawing
@@ -25,39 +26,45 @@ class Entry(NamedTuple):
     Attributes:
         draw: its function, `module:name` in this package.
         shows: what is on it.
-        command: what makes the records it is drawn from.
+        studies: whose records it is drawn from, each in panels of its own.
         claims: findings or theory claims of the paper whose verdict it takes on the page `paper_repro.md`; one without
             any is listed there only with the question of a reviewer that it answers.
+        made_by: the command that makes its records, where it is not that of its first study.
     """
 
     draw: str
     shows: str
-    command: str
+    studies: tuple[str, ...]
     claims: tuple[str, ...] = ()
+    made_by: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that makes its records, that of its first study where no other is named."""
+        return self.made_by or load_study(self.studies[0]).command
 
 
-STUDY = "repro empirical grid recipes/digits.toml"
 # The study that has every method, rule and forget set of the paper, and NegGrad in every crossing of them.
-WHOLE_STUDY = "repro empirical grid recipes/cifar10.toml"
-THEORY = "repro theory --signal-strength 0.5"
-CLAIMS = "repro theory claims"
+MAIN = ("cifar10",)
+THEORY, CLAIMS, SWEEPS = ("theory",), ("claims",), ("sweeps",)
+PATCHES, LADDER, KLOM = ("signal-noise",), ("ladder", "signal-noise"), ("klom",)
 BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
 
 # In the order of the paper; then what its reviewers asked for.
 FIGURES = {
-    "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", STUDY,
+    "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", MAIN,
                       ("Finding 5b",)),
-    "fig-tow": Entry("networks.tow:draw", "ToW per method, rule and forget set, with the noise floor", STUDY,
+    "fig-tow": Entry("networks.tow:draw", "ToW per method, rule and forget set, with the noise floor", MAIN,
                      ("Finding 1a", "Finding 1b")),
-    "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", STUDY, ("Finding 3",)),
-    "fig-trajectories": Entry("networks.trajectories:draw", "ToW and forget accuracy while unlearning", WHOLE_STUDY),
+    "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", MAIN, ("Finding 3",)),
+    "fig-trajectories": Entry("networks.trajectories:draw", "ToW and forget accuracy while unlearning", MAIN),
     "fig-alpha": Entry("networks.sweeps:draw_alpha", "ToW and its accuracies against alpha",
-                       "repro empirical grid recipes/alpha.toml", ("Finding 4",)),
+                       ("cifar10-alpha", "alpha"), ("Finding 4",)),
     "fig-entanglement": Entry("networks.cells:draw_entanglement",
-                              "E_Var and E_Wp, global and class-wise, before and after", STUDY, ("Finding 5b",)),
-    "fig-mia": Entry("networks.cells:draw_mia", "membership inference on F, with the retrained model's value", STUDY,
+                              "E_Var and E_Wp, global and class-wise, before and after", MAIN, ("Finding 5b",)),
+    "fig-mia": Entry("networks.cells:draw_mia", "membership inference on F, with the retrained model's value", MAIN,
                      ("Finding 5a",)),
-    "fig-landscape": Entry("networks.landscape:draw", "loss landscapes on F and test", STUDY, ("Finding 6a",)),
+    "fig-landscape": Entry("networks.landscape:draw", "loss landscapes on F and test", MAIN, ("Finding 6a",)),
     "fig-theory-trajectories": Entry("theory.trajectories:draw", "kappa and zeta on R and F while unlearning", THEORY,
                                      ("lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference")),
     "fig-theory-activation": Entry("theory.lemma_3_1_activation:draw", "activation fractions at W and W + eps", THEORY,
@@ -65,13 +72,13 @@ FIGURES = {
     "fig-theory-phase": Entry("theory.theorem_3_2_boundary:draw",
                               "boundary of benign overfitting, fitted and theoretical", CLAIMS, BOUNDARIES),
     "fig-theory-map": Entry("theory.phase_map:draw", "phase diagrams of test error over d and |phi|",
-                            "repro theory sweep phase", BOUNDARIES),
+                            SWEEPS, BOUNDARIES, "repro theory sweep phase"),
     "fig-theory-drive": Entry("theory.regimes:draw_drive", "test error over signal strength and noise drive X",
-                              "repro theory sweep drive", BOUNDARIES),
+                              SWEEPS, BOUNDARIES, "repro theory sweep drive"),
     "fig-theory-survival": Entry("theory.regimes:draw_survival", "surviving neurons over signal strength and V / V_c",
-                                 "repro theory sweep survival", ("lemma-3.1-activation",)),
+                                 SWEEPS, ("lemma-3.1-activation",), "repro theory sweep survival"),
     "fig-theory-odds": Entry("theory.regimes:draw_odds", "test error over the odds of alpha and signal strength",
-                             "repro theory sweep odds", ("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap")),
+                             SWEEPS, ("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"), "repro theory sweep odds"),
     "fig-theory-surplus": Entry("theory.lemma_3_4_surplus:draw", "signal surplus against |phi|", CLAIMS,
                                 ("lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference")),
     "fig-theory-alpha": Entry("theory.lemma_3_4_alpha:draw", "alpha thresholds against d/n", CLAIMS,
@@ -81,45 +88,45 @@ FIGURES = {
                                 ("theorem-3.3-matched-forgetting", "sharp-minmax")),
     "fig-theory-vs-empirical": Entry("theory.beside_networks:draw",
                                      "networks on the theory's lines, at their own setting",
-                                     "repro empirical grid recipes/signal-noise.toml", BOUNDARIES),
+                                     PATCHES, BOUNDARIES),
     "fig-theory-twin": Entry("theory.beside_networks:draw_twin",
                              "networks and the theory on the same data, weights and batches, along unlearning",
-                             "repro empirical grid recipes/signal-noise.toml"),
+                             PATCHES),
     "tab-agreement": Entry("theory.beside_networks:draw_agreement",
                            "how many points of networks lie within 95 % of the theory, and how far twins are",
-                           "repro empirical grid recipes/signal-noise.toml"),
+                           ("signal-noise", "ladder")),
     "fig-ladder": Entry("theory.ladder:draw", "leaving the theory step by step: how far each step leads away",
-                        "repro empirical grid recipes/ladder.toml"),
+                        LADDER),
     "tab-ladder": Entry("theory.ladder:draw_table", "the distance of each step from the theory, in numbers",
-                        "repro empirical grid recipes/ladder.toml"),
+                        LADDER),
     "fig-predictions": Entry("theory.predictions:draw", "what the theory predicts for networks, beside what was seen",
-                             WHOLE_STUDY),
-    "tab-neggrad": Entry("networks.tow_tables:draw_neggrad", "ToW of NegGrad by pretraining and unlearning rule", STUDY,
+                             ("cifar10", "cifar10-alpha", "cifar10-radius", "sweeps")),
+    "tab-neggrad": Entry("networks.tow_tables:draw_neggrad", "ToW of NegGrad by pretraining and unlearning rule", MAIN,
                          ("Finding 1a", "Finding 1b")),
-    "tab-methods": Entry("networks.tow_tables:draw_methods", "ToW of every method", STUDY,
+    "tab-methods": Entry("networks.tow_tables:draw_methods", "ToW of every method", MAIN,
                          ("Finding 1a", "Finding 1b")),
     "tab-minmax": Entry("networks.tow_tables:draw_minmax", "Sharp MinMax beside SAM on R only and the plain rules",
-                        STUDY, ("Finding 2",)),
-    "tab-differences": Entry("networks.differences:draw", "each sharpness-aware rule minus SGD, cell by cell", STUDY),
+                        MAIN, ("Finding 2",)),
+    "tab-differences": Entry("networks.differences:draw", "each sharpness-aware rule minus SGD, cell by cell", MAIN),
     "tab-matched": Entry("networks.trajectories:draw_matched", "rules at matched forgetting and at matched epochs",
-                         WHOLE_STUDY),
-    "tab-choice": Entry("networks.choice:draw", "how the learning rates were chosen", WHOLE_STUDY),
+                         MAIN),
+    "tab-choice": Entry("networks.choice:draw", "how the learning rates were chosen", MAIN),
     "tab-draws": Entry("networks.draws:draw", "ToW on other draws of the forget set, beside other training seeds",
-                       "repro empirical grid recipes/cifar10-draws.toml"),
+                       ("cifar10-draws",)),
     "tab-ablations": Entry("networks.ablations:draw", "ToW with a setting of the study changed, beside the study",
-                           "repro empirical grid recipes/cifar10-plain.toml"),
+                           ("cifar10", "cifar10-plain", "cifar10-resnet18")),
     "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
-                      "repro empirical grid recipes/mask.toml"),
-    "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", STUDY),
-    "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", STUDY),
-    "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", STUDY),
-    "tab-lira": Entry("networks.attacks:draw_lira", "the likelihood-ratio attack with shadow models", WHOLE_STUDY),
-    "fig-margins": Entry("networks.margins:draw", "margins of forget samples", STUDY),
+                      ("cifar10-mask", "mask")),
+    "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", MAIN),
+    "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", MAIN),
+    "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", MAIN),
+    "tab-lira": Entry("networks.attacks:draw_lira", "the likelihood-ratio attack with shadow models", MAIN),
+    "fig-margins": Entry("networks.margins:draw", "margins of forget samples", MAIN),
     "fig-klom": Entry("networks.klom:draw", "KLoM of each rule on F, R and test data",
-                      "repro empirical grid recipes/klom.toml"),
+                      KLOM),
     "tab-ulira": Entry("networks.klom:draw_ulira", "U-LiRA of each rule and of doing nothing",
-                       "repro empirical grid recipes/klom.toml"),
-    "fig-published": Entry("networks.published:draw", "the paper's ToW beside ours", STUDY),
+                       KLOM),
+    "fig-published": Entry("networks.published:draw", "the paper's ToW beside ours", MAIN),
 }  # fmt: skip
 
 
@@ -139,6 +146,13 @@ def find(name: str) -> DrawFunction:
         return _plugins()[name].load()
     module, attribute = FIGURES[name].draw.split(":")
     return getattr(importlib.import_module(f"figures.{module}"), attribute)
+
+
+def studies_of(name: str) -> tuple[str, ...]:
+    """Return the studies that a figure names; one of an installed package without any is of the loose runs."""
+    if name in FIGURES:
+        return FIGURES[name].studies
+    return tuple(getattr(find(name), "studies", ())) or (LOOSE,)
 
 
 def lacking(name: str, what: str) -> str:

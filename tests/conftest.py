@@ -29,9 +29,9 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The committed records, read once: what figures and verdicts made of them is kept with them."""
-    from figures.tables.records import Records
-    from repro.records.pack import readers
+def committed() -> Any:
+    """The published studies, read once: what figures and verdicts made of them is kept with them."""
+    from figures.tables.records import Studies
+    from repro.study.published import Published
 
-    return Records(readers(Store(tmp_path_factory.mktemp("none") / "runs"), ROOT / "results")[1:])
+    return Studies(None, Published(sorted((ROOT / "results").glob("*.parquet"))))

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from figures.tables.cells import unlearn_table
-from figures.tables.records import Records
+from figures.tables.records import Studies
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, YES, answer
 from repro.statistics.effects import NO_UNLEARNING, NOT_CHOSEN, combine_seeds, paired_effects, pool, voting, with_votes
 from repro.statistics.spread import noise_floor
@@ -24,9 +24,9 @@ RETRAINED = [f"retrained_{name}_accuracy" for name in ("retain", "forget", "test
 
 
 @pytest.fixture(scope="module")
-def runs(committed: Records) -> Any:
+def runs(committed: Studies) -> Any:
     """Every run of the paper's methods: two runs share models whose accuracies are the same."""
-    table = unlearn_table(one for one in committed.of("unlearn") if one.provenance.get("study") == "cifar10")
+    table = unlearn_table(committed.of("cifar10").of("unlearn"))
     table = table[table["method"].isin(METHODS) & table["rule"].isin(RULES)]
     return table.assign(
         setting=table["method"] + " after " + table["pretrain"],

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from statistics import fmean
 
-from figures.catalogue import find
+from figures.catalogue import find, studies_of
 from figures.drawing.style import Theme
-from figures.tables.cells import main_runs, unlearn_table
-from figures.tables.records import Records
+from figures.tables.cells import study_runs, unlearn_table
+from figures.tables.records import Studies
 from figures.verdicts.paper_repro import page_text
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -17,19 +17,22 @@ ROOT = Path(__file__).parent.parent
 NUMBER = r"\d+\.\d{2,}"
 
 
-def test_the_committed_page_is_what_the_committed_records_say(committed: Records) -> None:
+def test_the_committed_page_is_what_the_committed_records_say(committed: Studies) -> None:
     assert page_text(committed) == (ROOT / "paper_repro.md").read_text()
 
 
-def test_every_number_of_the_readmes_findings_is_one_of_the_page_or_of_the_records(committed: Records) -> None:
+def test_every_number_of_the_readmes_findings_is_one_of_the_page_or_of_the_records(committed: Studies) -> None:
     """Most stand on the page; the others are ToW of cells and of doing nothing, and errors of the exact theory."""
     findings = re.findall(r"^\d\. .*?(?=\n\d\. |\n\n)", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     said = {number for finding in findings for number in re.findall(NUMBER, finding)}
     assert len(said) > 30
-    drawn = find("fig-tow")(committed, Theme()).data["mean"]
-    nothing = unlearn_table(main_runs(committed)).drop_duplicates(["dataset", "difficulty", "pretrain", "seed"])
+    drawn = find("fig-tow")(committed.of(*studies_of("fig-tow")), Theme()).data["mean"]
+    nothing = unlearn_table(study_runs(committed.of("cifar10"))).drop_duplicates(
+        ["dataset", "difficulty", "pretrain", "seed"]
+    )
     idle = nothing.groupby(["dataset", "difficulty", "pretrain"])["original_tow"].mean()
-    at_half = [record.result["final"] for record in committed.of("theory") if record.config["signal_strength"] == 0.5]
+    theory = committed.of("theory").of("theory")
+    at_half = [record.result["final"] for record in theory if record.config["signal_strength"] == 0.5]
     errors = [fmean(final[name]) for final in at_half for name in ("test_error", "forget_error")]
     known = {f"{value:.3f}" for value in (*drawn, *idle)} | {f"{value:.2f}" for value in errors}
     assert said - known - set(re.findall(NUMBER, (ROOT / "paper_repro.md").read_text())) == set()

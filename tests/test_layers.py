@@ -12,7 +12,7 @@ FORBIDDEN = {
     "empirical": {"theory", "figures", "matplotlib", "seaborn"},
     "figures": {"theory", "empirical", "torch", "torchvision", "numba"},
 }
-FLOORS = ("repro.base", "repro.statistics", "repro.records")  # each below the next, all below every package
+FLOORS = ("repro.base", "repro.statistics", "repro.records", "repro.study")  # each below the next, all below packages
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

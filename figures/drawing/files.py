@@ -10,16 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from figures.catalogue import DrawFunction, figure_names, find
-from figures.drawing.drawing import Drawing
+from figures.catalogue import figure_names, find, studies_of
+from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import STYLES, Theme, themed
 from figures.tables.intervals import Table
-from figures.tables.records import Records
+from figures.tables.records import Mixed, Studies
 from repro.base.errors import MissingDataError
 from repro.base.progress import track
 from repro.base.settings import choose
 from repro.records.identity import digest
-from repro.records.record import Reader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,16 +48,14 @@ class Drawn:
 
 
 def draw(
-    names: Sequence[str], readers: Iterable[Reader], out_folder: Path, *, study: str | None = None,
-    strict: bool = False, style: str = "paper",
-) -> list[Drawn]:  # fmt: skip
+    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper"
+) -> list[Drawn]:
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
     Args:
         names: names in the catalogue.
-        readers: stores, own runs first.
+        studies: where the records of each figure's studies are read from.
         out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
-        study: use the records of this study only.
         strict: raise when a part of any figure is not run (after all are written).
         style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
             PNG and its origin only, in a third of the time.
@@ -67,36 +64,45 @@ def draw(
         ConfigError: for an unknown name, before anything is drawn.
         MissingDataError: with `strict`, naming the commands that fill the gaps.
     """
-    functions = {name: find(name) for name in names}
+    for name in names:
+        find(name)
     theme = STYLES[choose("style", style, STYLES)]
-    records = Records(readers, study, cache=Path(out_folder) / "embeddings")
-    state = [records.fingerprint(), study or "", _code()]
     # Where a draft is asked for, the whole will do.
-    inputs = [digest([*state, one]) for one in ((style, "paper") if style == "draft" else (style,))]
-    drawn = [_draw_one(name, functions[name], records, Path(out_folder), how=(inputs, theme, style == "draft"))
-             for name in track(list(names), "drawing")]  # fmt: skip
+    styles = (style, "paper") if style == "draft" else (style,)
+    drawn = [_draw_one(name, studies, Path(out_folder), styles, theme) for name in track(list(names), "drawing")]
     missing = [line for item in drawn for line in item.missing]
     if strict and missing:
         raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
     return drawn
 
 
-def _draw_one(
-    name: str, function: DrawFunction, records: Records, folder: Path, *, how: tuple[list[str], Theme, bool]
-) -> Drawn:
-    inputs, theme, brief = how
+def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:
+    """Return a figure or table of the studies it names; one that would pool what it does not show is not drawn."""
+    records = studies.of(*studies_of(name))
+    try:
+        drawing = find(name)(records, theme)
+    except Mixed as error:
+        return empty_figure(f"{error}: repro figures {name} --study NAME", theme)
+    said = " ".join(part.said for part in records.parts)
+    return replace(drawing, caption=f"{drawing.caption} {said}".strip(), missing=drawing.missing or records.missing)
+
+
+def _draw_one(name: str, studies: Studies, folder: Path, styles: Sequence[str], theme: Theme) -> Drawn:
+    fingerprint = studies.of(*studies_of(name)).fingerprint()
+    inputs = [digest([fingerprint, _code(), style]) for style in styles]
     known = _unchanged(name, folder, inputs)
     if known is not None:
         return known
+    brief = styles[0] == "draft"
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     with themed(theme):
-        drawing = function(records, theme)
+        drawing = drawing_of(name, studies, theme)
         if drawing.figure is not None and not brief:
             files.append(folder / f"{name}-dark.png")
             dark = replace(theme, name="dark")
             with themed(dark):
-                files[0].write_bytes(render(function(records, dark).figure, "png"))
+                files[0].write_bytes(render(drawing_of(name, studies, dark).figure, "png"))
             if theme.scale != 1:
                 files.append(folder / f"{name}.svg")
                 files[1].write_bytes(render(drawing.figure, "svg"))

@@ -41,7 +41,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
 
 
-def _floors(records: Records, table: Table) -> dict[tuple[str | None, str, str], str]:
+def _floors(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
     found = {key: f"{100 * tow:.1f} (1 pair)" for key, tow in chosen_floors(records).items()}
     for changed, rows in table.groupby("changed"):
         floors = noise_floors(rows)

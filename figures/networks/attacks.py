@@ -10,7 +10,7 @@ from figures.drawing.curves import draw_curves
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
-from figures.tables.cells import FIRST, label, main_runs, one_forget_set, run_caption, seed_range, unlearn_table
+from figures.tables.cells import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, interval, spread_text, summarize
 from figures.tables.names import method_label, rule_label, rule_order
 from figures.tables.records import Records, has_arrays, measured
@@ -27,7 +27,7 @@ LOW = 1e-3  # the smallest rate on the axes of the ROC
 
 def draw_relearning(records: Records, theme: Theme) -> Drawing:
     """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
-    runs = main_runs(records, having=RELEARNED)
+    runs = study_runs(records, having=RELEARNED)
     if not runs:
         return empty_figure(lacking("fig-relearning", "runs with the relearning metric"), theme)
     table = pd.concat([_relearning_curve(run) for run in runs], ignore_index=True)
@@ -54,7 +54,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
 
     Shown are NegGrad runs from the SGD-pretrained model, where the attack was run, and the retrained model's line.
     """
-    runs = one_forget_set([run for run in main_runs(records) if measured(run, "attacks") and has_arrays(run)
+    runs = one_forget_set([run for run in study_runs(records) if measured(run, "attacks") and has_arrays(run)
                            and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
     if not runs:
         return empty_figure(lacking("fig-roc", "runs with attack scores"), theme)
@@ -90,7 +90,7 @@ def _roc_line(axes: Any, runs: list[Record], model: str, look: dict[str, Any]) -
 
 def draw_lira(records: Records, theme: Theme) -> Drawing:
     """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
-    runs = one_forget_set(main_runs(records, having="lira_auc"))
+    runs = one_forget_set(study_runs(records, having="lira_auc"))
     data = lira_table(unlearn_table(runs)) if runs else pd.DataFrame(columns=[*FIRST, "number", "mean"])
     if data.empty:
         return empty_table(lacking("tab-lira", "runs with the metric lira"), list(data.columns))

@@ -11,15 +11,10 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import estimate, fit_to_values, note, panel_grid, rule_key, spread_note
 from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
-from figures.recipes import command_for
-from figures.tables.cells import main_runs, numbers_with, run_caption, seed_range, unlearn_table
+from figures.tables.cells import numbers_with, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import (
-    CROSSED,
-    GRADED,
-    PAPER_METHODS,
-    family,
     method_label,
     method_order,
     rule_label,
@@ -65,17 +60,16 @@ MARKS = (
 
 def draw_accuracies(records: Records, theme: Theme) -> Drawing:
     """Draw the three accuracies: a row a metric, a column a forget set, a group a method, a colour a rule."""
-    runs = main_runs(records)
+    runs = study_runs(records)
     if not runs:
         return empty_figure(lacking("fig-accuracies", "network runs"), theme)
     accuracies = {name: title for name, title in TOW.items() if name != "tow"}
-    missing = missing_cells(unlearn_table(runs), PAPER_METHODS)
-    return draw_cells(runs, accuracies, theme, what=ACCURACIES_WHAT, missing=missing)
+    return draw_cells(runs, accuracies, theme, what=ACCURACIES_WHAT)
 
 
 def draw_with_prefix(records: Records, theme: Theme, *, name: str, prefix: str, what: str) -> Drawing:
     """Draw every recorded metric whose name starts with `prefix`, at most four, named ones first."""
-    runs = [run for run in main_runs(records) if numbers_with([run], prefix)]
+    runs = [run for run in study_runs(records) if numbers_with([run], prefix)]
     names = numbers_with(runs, prefix)
     if not names:
         return empty_figure(lacking(name, f"network runs with metrics {prefix}*"), theme)
@@ -87,9 +81,7 @@ draw_mia = partial(draw_with_prefix, name="fig-mia", prefix="mia_", what=MIA_WHA
 draw_entanglement = partial(draw_with_prefix, name="fig-entanglement", prefix="entanglement_", what=ENTANGLEMENT_WHAT)
 
 
-def draw_cells(
-    runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme, *, what: str, missing: tuple[str, ...] = ()
-) -> Drawing:
+def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme, *, what: str) -> Drawing:
     """Draw `metrics` of every cell with seeds, intervals and the retrained and original model as reference lines.
 
     Args:
@@ -98,7 +90,6 @@ def draw_cells(
             values where the runs have them.
         theme: the page.
         what: first sentence of the caption.
-        missing: what should be there and is not.
     """
     table = unlearn_table(runs)
     cells = table[~own_reference(table, table["retraining"])]
@@ -122,24 +113,7 @@ def draw_cells(
     rule_key(figure, theme, rule_order(table), notes=lines, head=spread_note(seed_range(table)))
     data = pd.concat(summaries, ignore_index=True)
     caption = f"{what} {MARKS} {run_caption(runs, table)}"
-    return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), missing, figure)
-
-
-def missing_cells(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return one line for each wanted method, forget set or cell that has no run, `what: command`.
-
-    Where no shipped recipe has a cell of the study it says so in the command's place.
-    """
-    have = set(table[KEYS].itertuples(index=False, name=None))
-    sets = set(table["difficulty"])
-    studies = list(table["study"].value_counts().index)
-    gaps = {f"forget set {name}": {"difficulty": name} for name in GRADED if name not in sets}
-    gaps |= {method_label(name): {"method": name} for name in wanted if name not in set(table["method"])}
-    crossed = sorted({cell[1:3] for cell in have if family(cell[2]) in CROSSED})
-    methods = sorted({cell[0] for cell in have} & set(PAPER_METHODS))
-    cells = [(method, *pair, name) for method in methods for pair in crossed for name in sorted(sets)]
-    gaps |= {" / ".join(map(str, cell)): dict(zip(KEYS, cell, strict=True)) for cell in cells if cell not in have}
-    return tuple(f"{gap}: {command_for(studies, **settings)}" for gap, settings in gaps.items())
+    return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), (), figure)
 
 
 def _pretrains(table: Table) -> list[str]:

@@ -1,6 +1,6 @@
-"""How a study's hyper-parameter was chosen (tab-choice): the whole curve of every case, and where its winner stands."""
+"""How a study's learning rates were chosen (tab-choice): the whole curve of every case, and where its winner stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import CASE, CELL, LANDSCAPE, TUNED, alike, label, original_accuracy, unlearn_table
+from figures.tables.cells import CASE, label, original_accuracy, study_runs, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import family, method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.records import Records
@@ -22,85 +22,43 @@ NOTHING = "no better than doing nothing"
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
-    runs = records.comparable(records.of("choice"), (*ROW, "method_options", *TUNED, *LANDSCAPE))
-    if not runs:
-        return empty_table(lacking("tab-choice", "runs that choose"), COLUMNS)
-    name = max(TUNED, key=lambda field: len({run.config.get(field) for run in runs}))
-    own = [run for run in records.of("unlearn") if _of_this_study(run, runs[0])]
-    cells = alike(records, own, (*CELL, *LANDSCAPE))
-    runs = _of_these_cells(runs, cells, name)
-    table, stated = unlearn_table(runs), stated_choices(cells)
-    data = _scores(table, name, stated)
-    data = data.assign(state=_states(data, stated))
+    runs = [run for run in study_runs(records) if run.result.get("choice")]
+    stated = stated_choices(runs)
+    data = pd.DataFrame([row for case, said in stated.items() for row in _rows(case, said)], columns=pd.Index(COLUMNS))
+    if data.empty:
+        return empty_table(lacking("tab-choice", "runs whose rate was searched for"), COLUMNS)
+    name = next(iter(stated.values()))["name"]
+    cases = data.drop_duplicates(ROW)
+    edges = int((cases["state"] == EDGE).sum())
+    seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})
     caption = (
         f"ToW in percent of every candidate for {name}; marked * is the one the study uses. Winner: "
         f"{INTERIOR} where candidates on both sides were tried, {EDGE} where it is the least or the greatest tried, "
         f"'{NOTHING}' where the least one lies within the noise floor of the original model. "
+        f"{edges} of {len(cases)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
+        f"{label(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
+        f"{original_accuracy(unlearn_table(runs))}"
     )
-    cases = data.drop_duplicates(ROW)
-    edges = int((cases["state"] == EDGE).sum())
-    caption += f"{edges} of {len(cases)} winners stand on an edge. "
     alt = f"A table of {len(cases)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
-    return Drawing(data, caption + _setting(runs, table), alt, tuple(runs), display=_display(data, name, stated))
+    return Drawing(data, caption, alt, tuple(runs), display=_display(data, name, stated))
 
 
-def _scores(table: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
-    """Return one row a case and candidate; a candidate with a run that diverged has no ToW.
+def _rows(case: tuple[object, ...], said: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one row a candidate; one with a run that diverged has no ToW."""
+    same = {"runs": 1 + len(said.get("more_seeds", ())), "state": said["state"]}
+    return [dict(zip(ROW, case, strict=True)) | {"candidate": candidate, "tow": tow,
+                                                 "chosen": candidate == said["value"], **same}
+            for candidate, tow in said["curve"]]  # fmt: skip
 
-    Chosen is what the study's own records state, else the candidate with the highest ToW.
+
+def stated_choices(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str, Any]]:
+    """Return what the runs of a study say of the search in each case: `name`, `value`, `curve`, `seed`, `state`.
+
+    `result["choice"]` is the state, its numbers are in `result["choice_details"]`.
     """
-    tow = table["tow"].astype(float) if "tow" in table else pd.Series(float("nan"), index=table.index)
-    table = table.assign(tow=tow.where(table["status"] == "ok"), candidate=table[name])
-    found = table.groupby([*ROW, "candidate"])["tow"].agg(["mean", "size", "count"]).reset_index()
-    found["tow"] = found["mean"].where(found["size"] == found["count"])
-    highest = found.dropna(subset=["tow"]).groupby(ROW)["tow"].idxmax()
-    cases = list(found[ROW].itertuples(index=False, name=None))
-    chosen = [stated[case]["value"] == candidate if case in stated else best for case, candidate, best in
-              zip(cases, found["candidate"], found.index.isin(highest), strict=True)]  # fmt: skip
-    return found.assign(runs=found["size"], chosen=chosen)[COLUMNS[:-1]]
-
-
-def _of_these_cells(runs: Sequence[Record], cells: Iterable[Record], name: str) -> list[Record]:
-    """Return the candidates of a study's cells: others of a case are of another study, for more epochs, say."""
-    rest = lambda run: [run.config.get(field) for field in TUNED if field != name]  # noqa: E731
-    fixed = {_case(run): rest(run) for run in cells}
-    return [run for run in runs if fixed.get(_case(run), rest(run)) == rest(run)]
-
-
-def _case(run: Record) -> tuple[object, ...]:
-    return tuple(label(run, name) for name in ROW)
-
-
-def _of_this_study(run: Record, candidate: Record) -> bool:
-    """Return whether a run belongs to the study that a candidate was tried for: other studies have choices too."""
-    return all(run.config.get(name) == candidate.config.get(name) for name in ("dataset", "data", "n_train", "model"))
-
-
-def stated_choices(runs: Iterable[Record]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return what the records of the study itself say of each case: `value`, `state`, and where known `original_tow`.
-
-    `result["choice"]` is the state, with its numbers in `result["choice_details"]`, or a mapping of both; an empty
-    state is a choice still under way.
-    """
-    found = {}
-    for run in runs:
-        if stated := run.result.get("choice"):
-            details = run.result.get("choice_details") or {}
-            said = stated if isinstance(stated, dict) else details | {"state": stated}
-            if said.get("value") is not None:
-                found[_case(run)] = said
-    return found
-
-
-def _states(data: Table, stated: dict[tuple[Any, ...], dict[str, Any]]) -> list[str]:
-    """Return the state of each row's case: what the study's own records say, else where the winner stands."""
-    states = {}
-    for key, case in data.groupby(ROW):
-        chosen = case[case["chosen"]]["candidate"]
-        inside = len(chosen) and case["candidate"].min() < chosen.iloc[0] < case["candidate"].max()
-        place = INTERIOR if inside else EDGE if len(chosen) else "all diverged"
-        states[key] = stated[key]["state"] if key in stated else place
-    return [states[key] for key in data[ROW].itertuples(index=False, name=None)]
+    found = {tuple(label(run, name) for name in ROW): run.result for run in runs}
+    return {case: result["choice_details"] | {"state": result["choice"]} for case, result in sorted(found.items())
+            if result["choice_details"]["value"] is not None}  # fmt: skip
 
 
 def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
@@ -126,12 +84,3 @@ def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
 
 def _text(tow: float, chosen: bool) -> str:
     return "diverged" if pd.isna(tow) else f"{100 * tow:.2f}{' *' if chosen else ''}"
-
-
-def _setting(runs: Sequence[Record], table: Table) -> str:
-    first = runs[0].config
-    seeds = ", ".join(map(str, sorted(table["seed"].unique())))
-    return (
-        f"Setting: {first.get('dataset')}, {first.get('model')}, training seed {seeds}, which the study does not use. "
-        f"{original_accuracy(table)}"
-    )

@@ -5,7 +5,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import main_runs, run_caption, unlearn_table
+from figures.tables.cells import run_caption, study_runs, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Row, Table
 from figures.tables.names import method_label, method_order, rule_label, rule_order, set_order
@@ -34,7 +34,7 @@ EXPLAINED = (
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
-    runs = main_runs(records)
+    runs = study_runs(records)
     table = with_references(unlearn_table(runs))
     data = differences(table)
     if data.empty:

@@ -9,7 +9,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import label, main_runs, one_forget_set, run_caption, seed_range, unlearn_table
+from figures.tables.cells import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.names import MODELS, rule_label, rule_order
 from figures.tables.records import Records, has_arrays, measured
@@ -23,7 +23,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
     Shown are NegGrad runs from the SGD-pretrained model, where margins were recorded.
     """
-    runs = one_forget_set([run for run in main_runs(records) if measured(run, "margins") and has_arrays(run)
+    runs = one_forget_set([run for run in study_runs(records) if measured(run, "margins") and has_arrays(run)
                            and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
     if not runs:
         return empty_figure(lacking("fig-margins", "runs with margins"), theme)

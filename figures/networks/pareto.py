@@ -8,7 +8,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.cells import run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import METHOD_MARKERS, method_label, method_order, rule_label, rule_order, set_order
@@ -23,7 +23,7 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW against cost, a row a forget set, with retraining and doing nothing; dominated points faded."""
-    runs = [run for run in main_runs(records) if run.status == "ok"]
+    runs = [run for run in study_runs(records) if run.status == "ok"]
     table = unlearn_table(runs)
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)

@@ -8,7 +8,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, estimate, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import Theme
-from figures.tables.cells import complete, label, main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.cells import complete, label, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, rule_label
@@ -35,7 +35,7 @@ def published_text(method: str, rule: str) -> str:
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as crosses and ours with seeds and interval."""
-    runs = [run for run in main_runs(records) if (label(run, "method"), family(label(run, "rule"))) in TOW]
+    runs = [run for run in study_runs(records) if (label(run, "method"), family(label(run, "rule"))) in TOW]
     table = unlearn_table(runs)
     table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
     if table.empty:

@@ -5,7 +5,7 @@ from figures.drawing.curves import draw_curves
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import Theme
 from figures.networks.cells import TOW
-from figures.tables.cells import low_polarity, mask_runs, run_caption, swept_runs, unlearn_table
+from figures.tables.cells import low_polarity, run_caption, swept_studies
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 
@@ -16,10 +16,9 @@ POLARITY = {False: ("minmax", "large forget gradient forgets (paper)"),
 
 def draw_alpha(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's ToW and accuracies against alpha, the weight of the retain loss, for SGD, SAM and ASAM."""
-    runs = swept_runs(records, "alpha")
+    runs, table = swept_studies(records, "alpha")
     if not runs:
         return empty_figure(lacking("fig-alpha", "a sweep of alpha"), theme)
-    table = unlearn_table(runs)
     figure, data = draw_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
@@ -37,10 +36,9 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
 
 def draw_mask(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and accuracies of Sharp MinMax against the share of weights on the forget side, both polarities."""
-    runs = mask_runs(records)
+    runs, table = swept_studies(records, "mask_fraction", ("switches",))
     if not runs:
         return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)
-    table = unlearn_table(runs)
     looks = low_polarity(table).map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
     figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="mask cutoff (share)",

@@ -18,12 +18,11 @@ from figures.drawing.panels import (
 )
 from figures.drawing.slots import Slots, arrange
 from figures.drawing.style import WIDE, Theme
-from figures.networks.cells import KEYS, missing_cells
-from figures.tables.cells import main_runs, run_caption, seed_range, unlearn_table
+from figures.networks.cells import KEYS
+from figures.tables.cells import run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import (
-    PAPER_METHODS,
     family,
     method_label,
     method_order,
@@ -59,7 +58,7 @@ class Row(NamedTuple):
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every cell beside the noise floor of its forget set."""
-    runs = main_runs(records)
+    runs = study_runs(records)
     if not runs:
         return empty_figure(lacking("fig-tow", "network runs"), theme)
     table = with_references(unlearn_table(runs))
@@ -86,7 +85,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     more = [rule_label(rule) for rule in rule_order(table) if rule not in rules]
     rest = f" Rules in the tables only: {', '.join(more)}." if more else ""
     caption = f"{WHAT}{rest} {run_caption(runs, table)}"
-    return Drawing(data, caption, _alt(data), tuple(runs), missing_cells(table, PAPER_METHODS), figure)
+    return Drawing(data, caption, _alt(data), tuple(runs), (), figure)
 
 
 def shown_rules(table: Table) -> list[str]:

@@ -8,15 +8,13 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.networks.cells import missing_cells
 from figures.networks.published import published_text
-from figures.tables.cells import complete, in_table, main_runs, run_caption, unlearn_table
+from figures.tables.cells import complete, in_table, run_caption, study_runs, unlearn_table
 from figures.tables.floor import average_floor, floor_of, noise_floors, reaches, with_references
 from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import (
     CROSSED,
     GRADED,
-    PAPER_METHODS,
     family,
     method_label,
     method_order,
@@ -42,10 +40,10 @@ def draw(
         theme: ignored; a table has no colours.
         name: the table's name in the catalogue.
         what: first sentence of the caption.
-        methods: keep these methods only, where any is named; else every one, and those of the paper are missed.
+        methods: keep these methods only, where any is named.
         crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
     """
-    runs = main_runs(records)
+    runs = study_runs(records)
     table = with_references(unlearn_table(runs))
     table = table[table["method"].isin(methods or table["method"])]
     table = table[table["rule"].map(lambda rule: not crossed or family(rule) in CROSSED).astype(bool)]
@@ -62,8 +60,7 @@ def draw(
         f"{run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
-    missing = missing_cells(table, () if methods else PAPER_METHODS)
-    return Drawing(data, caption, alt, in_table(runs, table), missing, display=shown)
+    return Drawing(data, caption, alt, in_table(runs, table), display=shown)
 
 
 draw_neggrad = partial(draw, name="tab-neggrad", methods=("neggrad",),

@@ -8,7 +8,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import in_table, main_runs, run_caption, seed_range, unlearn_table
+from figures.tables.cells import in_table, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, interval, spread_text
 from figures.tables.names import family, method_label, method_order, rule_label, rule_order, rule_place, set_order
@@ -22,7 +22,7 @@ NOTHING = "runs with accuracies along the way"
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
-    runs = main_runs(records)
+    runs = study_runs(records)
     rows = trajectory_rows(runs)
     if rows.empty:
         return empty_figure(lacking("fig-trajectories", NOTHING), theme)
@@ -94,7 +94,7 @@ def _alt(data: Table) -> str:
 
 def draw_matched(records: Records, theme: Theme) -> Drawing:
     """Write ToW of each rule where it has forgotten half as much as retraining would, beside ToW after all epochs."""
-    runs = main_runs(records)
+    runs = study_runs(records)
     rows = matched_rows(trajectory_rows(runs))
     data = matched_table(rows)
     if data.empty:

@@ -1,11 +1,12 @@
 """The findings that matter most, each with its picture: what `make repro` ends with and what the page opens with."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from figures.catalogue import FIGURES
-from figures.tables.records import Records
+from figures.tables.records import Studies
 from figures.verdicts.paper_repro import Verdict, assess
 from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
 
@@ -95,21 +96,20 @@ def shortened(text: str, most: int = 150) -> str:
     return text[:most]
 
 
-def summary(records: Records, folder: Path, page: Path) -> list[str]:
+def summary(studies: Studies, folder: Path, page: Path) -> list[str]:
     """Return at most ten lines for a newcomer: what ran, what was found, where to look and what to try next.
 
     Args:
-        records: what there is.
+        studies: where the records of each study are read from.
         folder: of the figures; page: the report. What has not been written yet is named by the command that does.
     """
-    cells = [record for record in records.of("unlearn") if record.source == "runs"]
-    theory = [record for record in records.of("theory") if record.source == "runs"]
-    shipped = len(records.all) - sum(record.source == "runs" for record in records.all)
+    kinds = Counter(head.kind for head in studies.store.heads()) if studies.store else Counter[str]()
     lines = [
-        f"Ran here: {len(theory)} theory cells, {len(cells)} network cells; {shipped} shipped records beside them.",
+        f"Ran here: {kinds['theory']} theory cells, {kinds['unlearn']} network runs; "
+        f"{studies.published_runs()} published records beside them.",
         "Three findings that matter (the word is what the records say of the paper's claim):",
     ]
-    for one in headlines(assess(records), 3):
+    for one in headlines(assess(studies), 3):
         picture = folder / f"{one.figure}.png"
         where = f"See {picture}" if picture.exists() else f"To see it: repro figures {one.figure}"
         lines.append(f"  {one.verdict.upper()}: {one.claim}. {one.number}. {where}")

@@ -6,10 +6,10 @@ from math import isfinite, nan
 from typing import Any
 
 from figures.tables.beside import QUANTITIES, agreement
-from figures.tables.cells import LANDSCAPE, MEASURED, unlearn_table
+from figures.tables.cells import LANDSCAPE, unlearn_table
 from figures.tables.intervals import Table, column_intervals
 from figures.tables.names import method_label, rule_label
-from figures.tables.records import Records
+from figures.tables.records import MEASURED, Records, setting
 
 RUN = ("study", "method", "rule", "pretrain", "difficulty", "seed", "tow")
 CELL = ("study", "dataset", "pretrain", "difficulty", "method", "rule", "alpha")
@@ -54,8 +54,8 @@ def cell_rows(records: Records) -> dict[str, list[Any]]:
     table = _network_table(records)
     if table.empty:
         return {}
-    runs = {run.run_id: records.setting(run).without((*MEASURED, *LANDSCAPE)) for run in records.of("unlearn")}
-    table = table.assign(setting=[dict(zip(*runs[one], strict=True)) for one in table["run_id"]])
+    settings = {run.run_id: setting(run, (*MEASURED, *LANDSCAPE)) for run in records.of("unlearn")}
+    table = table.assign(setting=[settings[one] for one in table["run_id"]])
     table["key"] = table["setting"].map(str)
     table["cost"] = table.get("gradient_evaluations", nan) / table.get("retrain_gradient_evaluations", nan)
     table = table.sort_values(list(CELL), ascending=[name != "pretrain" for name in CELL], kind="stable")

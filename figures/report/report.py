@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures.catalogue import figure_names
+from figures.catalogue import figure_names, studies_of
 from figures.drawing.files import draw
 from figures.drawing.style import Theme
 from figures.report.embed import encoded, packed, packed_file, picture
@@ -17,9 +17,9 @@ from figures.report.pictures import SEEN, panel_of
 from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.cells import unlearn_table
 from figures.tables.intervals import interval, spread_text
-from figures.tables.records import Records
+from figures.tables.records import Records, Studies
 from figures.verdicts.paper_repro import Verdict, anchor, assess
-from repro.records.record import Reader, Record
+from repro.records.record import Record
 
 TITLE = "Sharpness-aware machine unlearning: what the records say"
 LEAD = (
@@ -44,18 +44,18 @@ NETWORK = ("study", "dataset", "model", "method", "pretrain", "rule", "difficult
 NETWORK_NUMBERS = ("tow", "retain_accuracy", "forget_accuracy", "test_accuracy")
 
 
-def write_report(readers: Sequence[Reader], figures_folder: Path, path: Path) -> Path:
+def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
     """Write the page, drawing first whatever figure is not up to date.
 
     Args:
-        readers: stores, own runs first.
+        studies: where the records of each study are read from.
         figures_folder: where the figures are or will be.
         path: the page.
     """
-    drawn = draw(figure_names(), readers, Path(figures_folder))
-    records = Records(readers)
+    drawn = draw(figure_names(), studies, Path(figures_folder))
     items = [_item(one.name, Path(figures_folder)) for one in drawn]
-    content = _render(records, items, assess(records), Path(figures_folder))
+    names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
+    content = _render(studies.of(*names), items, assess(studies), Path(figures_folder))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

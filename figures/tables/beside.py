@@ -130,12 +130,13 @@ def agreement(records: Records) -> Table:
     summed difference over its deviation from drawing a test set of that size.
     """
     groups: dict[tuple[Any, ...], list[tuple[Record, Record]]] = defaultdict(list)
-    for run, theory in pairs(records):
-        names = strength_of(run), course_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
-        groups[(*names, theory.run_id)].append((run, theory))
+    for part in records.parts:
+        for run, theory in pairs(part):
+            names = strength_of(run), course_of(run), family(label(run, "pretrain")), family(label(run, "rule"))
+            groups[(*names, theory.run_id, part.study)].append((run, theory))
     twin_of = {key: curves(one) for key, one in twins(records).items()}
     rows = []
-    for (strength, course, pretrain, unlearn, _), found in sorted(groups.items(), key=lambda item: item[0]):
+    for (strength, course, pretrain, unlearn, *_), found in sorted(groups.items(), key=lambda item: item[0]):
         theory = curves(found[0][1])
         for stage, column in STAGES.items():
             for quantity in QUANTITIES:

@@ -1,4 +1,4 @@
-"""Which network runs a figure shows (one data set, one model, one recipe, every cell of its study), and their table."""
+"""The network runs of a study as a figure shows them, and their table."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,128 +9,78 @@ import pandas as pd
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
-from figures.tables.records import Records, extends, has_number, training_images
+from figures.tables.records import MEASURED, Records, alike
 from repro.records.record import Record
+from repro.study.table import forget_set, has_number, labels_of, numbers_of
 
-# What is measured of a run and no part of it.
-MEASURED = ("metrics", "trajectory")
-# Settings a figure of the main study may vary; everything else is one and the same.
-CELL = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
-# Settings a study tunes for each method, rule, pretraining and forget set; within one they are one and the same.
-TUNED = ("lr", "epochs")
+# What names a cell of a figure.
 CASE = ("method", "rule", "pretrain", "difficulty")
+# The same, and what else is on the axis of no figure.
+CELL = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
+# Settings that a study may choose for each cell.
+TUNED = ("lr", "epochs")
 # Settings that no number reads but a landscape's own.
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
-# The columns that every table has, in front.
+# The columns that every table has, in front and behind.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
+LAST = ("forget_set", "retraining", "run_id", "status", "study")
 
 
-def main_runs(records: Records, *, having: str = "", contrast: str = "") -> list[Record]:
-    """Return the finished and diverged runs of the largest comparable network study: cells times training images.
-
-    The synthetic patch images belong to the comparison with the theory, not to the study of real images. A cell that
-    only a study has which extends another, `cifar10-radius` of `cifar10`, is no cell of the study it asks about; what
-    it ran of that study's own cells counts there.
+def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
+    """Return the network runs of a study, those that diverged among them.
 
     Args:
-        records: what there is.
-        having: a number the runs must have measured; studies without it are passed over.
-        contrast: a field of `CELL` whose values are compared; a study with more of them goes before a larger one.
+        records: of one study.
+        having: a number that they must have measured.
+        shown: config fields that a figure shows beside those of `CASE`.
+
+    Raises:
+        Mixed: when runs of one cell differ in more than their seeds.
     """
-    vary = CELL if "landscape" in having else (*CELL, *LANDSCAPE)
-
-    def make() -> list[Record]:
-        found = [one for one in networks(records) if not having or has_number(one, having)]
-        base = alike(records, _of_the_studies(found), vary, contrast=contrast)
-        cell = lambda run: (_case(run), records.setting(run).without(vary))  # noqa: E731
-        cells = {cell(one) for one in base}
-        return alike(records, [one for one in found if cell(one) in cells], vary, contrast=contrast)
-
-    return list(records.once(("main runs", having, contrast), make))
+    found = [run for run in records.of("unlearn") if not having or has_number(run, having)]
+    free = () if "landscape" in having else LANDSCAPE
+    return alike(found, (*CASE, *shown, *free), records.study)
 
 
-def _of_the_studies(runs: list[Record]) -> list[Record]:
-    """Return the runs of studies that extend none of the others."""
-    names = {run.run_id: str(run.provenance.get("study") or "") for run in runs}
-    studies = set(names.values())
-    further = {name for name in studies if any(extends(name, other) for other in studies)}
-    return [run for run in runs if names[run.run_id] not in further]
-
-
-def _case(run: Record) -> tuple[object, ...]:
-    return tuple(label(run, name) for name in CASE)
-
-
-def networks(records: Records) -> list[Record]:
-    """Return the finished and diverged network runs, but those on the synthetic patch images."""
-    return [one for one in records.of("unlearn") if one.status != "failed" and label(one, "dataset") != "signal-noise"]
-
-
-def _by_dataset(runs: Iterable[Record]) -> dict[object, list[Record]]:
-    found: dict[object, list[Record]] = defaultdict(list)
-    for run in runs:
-        found[label(run, "dataset")].append(run)
-    return found
-
-
-def swept_runs(records: Records, x: str, tuned: Sequence[str] = ()) -> list[Record]:
-    """Return NegGrad's runs over three or more values of a setting: of each data set those of its fullest sweep.
-
-    Data sets come in the order of their training images, the largest first.
+def swept_runs(records: Records, x: str, shown: Sequence[str] = ()) -> list[Record]:
+    """Return NegGrad's runs over three or more values of a setting, study by study.
 
     Args:
-        records: what there is.
+        records: of one study or several.
         x: the config field that is swept.
-        tuned: further fields that vary and, with it, have a rate of their own; else a rate belongs to a whole curve.
+        shown: further fields that tell curves apart.
     """
-    return [run for runs in sweeps(records, x, tuned) for run in in_table(runs, swept_table(runs, x))]
+    every = [study_runs(part, shown=(x, *shown)) for part in records.parts]
+    return [run for runs in every for run in in_table(runs, swept_table(runs, x))]
 
 
-def sweeps(records: Records, x: str, tuned: Sequence[str] = ()) -> list[list[Record]]:
-    """Return of each data set the comparable runs that have most values of a setting, as `swept_runs` takes it."""
-    by_data = _by_dataset(sorted(networks(records), key=training_images, reverse=True))
-    vary, case = (*CELL, *LANDSCAPE, x, *tuned), (*CASE, *((x, *tuned) if tuned else ()))
-    return [alike(records, found, vary, case, swept=x) for found in by_data.values()]
+def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[list[Record], Table]:
+    """Return the runs of `swept_runs` and their table; two studies of one data set are told apart by their names."""
+    runs = swept_runs(records, x, shown)
+    table = unlearn_table(runs)
+    studies = {run.run_id: part.study for part in reversed(records.parts) for run in part.of("unlearn")}
+    names = table["run_id"].map(studies)
+    several = names.groupby(table["dataset"]).transform("nunique") > 1
+    return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + names.fillna("")))
 
 
 def mask_runs(records: Records) -> list[Record]:
-    """Return the runs of Sharp MinMax over the cutoff and polarity of its mask, each of which may have its own rate."""
+    """Return the runs of Sharp MinMax over the cutoff and polarity of its mask."""
     return swept_runs(records, "mask_fraction", ("switches",))
 
 
-def alike(
-    records: Records, found: Sequence[Record], vary: Sequence[str], case: Sequence[str] = CASE, *,
-    swept: str = "", contrast: str = "",
-) -> list[Record]:  # fmt: skip
-    """Return the largest part of some runs in which settings other than `vary` are the same, tuned ones in each case.
-
-    Args:
-        records: where settings are known from.
-        found: network runs.
-        vary: config fields that may differ.
-        case: config fields that name what a setting of `TUNED` is one and the same within.
-        swept: the field of a sweep; the study with most of its values is taken.
-        contrast: as in `main_runs`.
-    """
-    tuned: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for one in records.comparable(found, (*vary, *TUNED), swept=swept or contrast):
-        tuned[tuple(one.config.get(name) for name in case)].append(one)
-    return [one for runs in tuned.values() for one in records.comparable(runs, vary, swept=swept)]
-
-
-def main_study(records: Records, *numbers: str, contrast: str = "") -> tuple[list[Record], Table, str]:
-    """Return the runs and the table of the main study, or of the largest that measured one of the named numbers.
+def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
+    """Return the runs of a study and their table, of those that measured one of the named numbers.
 
     The table has the noise floor and the common reference of its runs (`figures.tables.floor.with_references`).
 
     Args:
-        records: what there is.
+        records: of one study.
         numbers: names in order of preference; the first that any run has measured is the third value, else "".
-        contrast: as in `main_runs`.
     """
     having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
-    runs = main_runs(records, having=having, contrast=contrast)
-    table = records.once(("main study", having, contrast), lambda: with_references(unlearn_table(runs)))
+    runs = study_runs(records, having=having)
+    table = records.once(("main study", having), lambda: with_references(unlearn_table(runs)))
     return runs, table.copy(), having
 
 
@@ -148,21 +98,13 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     """
     rows = []
     for record in records:
-        row: dict[str, Any] = {name: value for name, value in record.result.items()
-                               if isinstance(value, int | float | str) and has_number(record, name)}  # fmt: skip
-        labels = record.result.get("labels") or record.config
-        row |= {name: value for name, value in labels.items() if name != "type"}
+        row: dict[str, Any] = numbers_of(record) | labels_of(record)
         row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
         row |= {"tow": 0.0} if record.status == "diverged" else {}  # it left nothing of the model
         row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
         rows.append(row)
-    columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row)))
+    columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row), *LAST))
     return pd.DataFrame(rows, columns=pd.Index(columns))
-
-
-def forget_set(record: Record) -> str:
-    """Return the identity of a run's forget set, or ""."""
-    return str((record.result.get("parents") or {}).get("forget_set") or "")
 
 
 def retraining_rule(record: Record) -> str:
@@ -241,9 +183,12 @@ def run_caption(runs: Sequence[Record], table: Table) -> str:
     Two forget sets that hold the same samples are named: their columns are then not two experiments. Of several data
     sets each has its own.
     """
-    by_data = _by_dataset(runs)
+    by_data: dict[object, list[Record]] = defaultdict(list)
+    for run in runs:
+        by_data[label(run, "dataset")].append(run)
     if len(by_data) > 1:
-        return " ".join(run_caption(part, table[table["dataset"] == name]) for name, part in by_data.items())
+        parts = ((part, {run.run_id for run in part}) for part in by_data.values())
+        return " ".join(run_caption(part, table[table["run_id"].isin(ids)]) for part, ids in parts)
     names = ("dataset", "model", "alpha", "epochs", "lr", "preset")
     found = {name: sorted({label(run, name) for run in runs} - {None}, key=str) for name in names}
     # A number that a figure sweeps is on its axis, not in its setting.

@@ -1,10 +1,10 @@
-"""NegGrad on several draws of a forget set: what hangs on the draw, and what on the training seed.
+"""NegGrad on several draws of a forget set: what depends on the draw, and what on the training seed.
 
 All training seeds of a study share one forget set, so that its intervals are those of training alone. Another draw has
 subset models of its own, other scores and other images.
 """
 
-from figures.tables.cells import CASE, in_table, sweeps, swept_table, unlearn_table
+from figures.tables.cells import CASE, in_table, study_runs, swept_table, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table
 from figures.tables.pairs import rule_differences
@@ -15,19 +15,19 @@ DRAW = "forget_seed"
 
 
 def drawn_cells(records: Records) -> tuple[tuple[Record, ...], Table]:
-    """Return NegGrad's cells that were run on three or more draws, of the largest data set that has any.
+    """Return NegGrad's cells of a study that were run on three or more draws.
 
     Returns:
         Their runs, and a row for each: ToW with the references of `figures.tables.floor`, and `shared`, whether every
         draw of the cell has this training seed. No runs and an empty table where no cell has three draws.
     """
-    for runs in sweeps(records, DRAW):
-        whole = swept_table(runs, DRAW)
-        if len(whole):
-            table = with_references(unlearn_table(runs)).merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
-            table = table.assign(shared=table["run_id"].isin(whole["run_id"]))
-            return in_table(runs, table), table
-    return (), unlearn_table([])
+    runs = study_runs(records, shown=(DRAW,))
+    whole = swept_table(runs, DRAW)
+    if whole.empty:
+        return (), unlearn_table([])
+    table = with_references(unlearn_table(runs)).merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
+    table = table.assign(shared=table["run_id"].isin(whole["run_id"]))
+    return in_table(runs, table), table
 
 
 def over_draws(table: Table) -> Table:

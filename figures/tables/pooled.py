@@ -1,6 +1,5 @@
 """KLoM and U-LiRA as tables: which pooled evaluations are compared, their values, and differences of two rules."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table
-from figures.tables.records import Records
-from repro.records.identity import canonical_json
+from figures.tables.records import Mixed, Records
 from repro.records.record import Record
 
 SETS = ("forget", "retain", "test")
@@ -46,19 +44,23 @@ class Cell:
 
 
 def pooled(records: Records, metric: str) -> list[Record]:
-    """Return the largest group of pooled evaluations of a metric that share one forget set, setting and pool size.
+    """Return the pooled evaluations of a metric, ordered by pretraining and unlearning rule.
 
-    They differ in their rules and rates only, ordered by pretraining and unlearning rule. Pools of fewer than 10 models
-    on either side are no distribution.
+    A study that went on with more seeds was pooled again: of two pools of a cell the larger one is taken. Pools of
+    fewer than 10 models on either side are no distribution.
+
+    Raises:
+        Mixed: when two pools of the same rules differ in their forget set or another setting.
     """
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for one in records.of("evaluation"):
-        if one.config["metric"] == metric and pool_size(one) >= FEWEST:
-            varied = ("rule", "pretrain", "lr", "retrain")
-            shared = {key: value for key, value in one.result["labels"].items() if key not in varied}
-            groups[canonical_json([shared, one.config["forget_set"], pool_size(one)])].append(one)
-    largest = max(groups.values(), key=lambda found: sum(map(pool_size, found)), default=[])
-    return sorted(largest, key=lambda one: [one.result["labels"][name] for name in ("pretrain", "rule")], reverse=True)
+    found = [one for one in records.of("evaluation") if one.config["metric"] == metric and pool_size(one) >= FEWEST]
+    cells: dict[tuple[str, str], Record] = {}
+    for one in sorted(found, key=pool_size):
+        key = one.result["labels"]["pretrain"], one.result["labels"]["rule"]
+        before = cells.get(key, one)
+        if (before.result["labels"], before.config["forget_set"]) != (one.result["labels"], one.config["forget_set"]):
+            raise Mixed(f"study {records.study}: pools of {key[1]} after {key[0]} differ in more than their size")
+        cells[key] = one
+    return [cells[key] for key in sorted(cells, reverse=True)]
 
 
 def pool_size(pool: Record) -> int:
@@ -67,7 +69,7 @@ def pool_size(pool: Record) -> int:
 
 
 def klom_cells(records: Records) -> list[Cell]:
-    """Return the cells of the largest group of pooled KLoM evaluations, in the order of `pooled`."""
+    """Return the cells of the pooled KLoM evaluations, in the order of `pooled`."""
     runs = {run.run_id: run for run in records.of("unlearn")}
     return [
         Cell(

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from figures.tables.cells import MEASURED, TUNED, label
+from figures.tables.cells import LANDSCAPE, label, one_forget_set
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
-from figures.tables.records import Records, has_arrays, has_number, measured
+from figures.tables.records import Records, alike, has_arrays, measured
 from repro.records.record import Record
+from repro.study.table import has_number
 
-VARY = ("method", "method_options", "rule", "pretrain", *MEASURED)
+CELL = ("method", "rule", "pretrain")
 # The rules that tell most, where not every one has a panel.
 TELLING = ("sgd", "asam", "minmax", "sam")
 
@@ -50,15 +51,14 @@ def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = Fa
         starts: show the originals of all pretraining rules, not the main one's alone.
     """
     having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
-    # A set of one difficulty only: panels of different forget sets would not be one comparison.
-    # The learning rate is chosen for each rule: it differs between cells, and not within one.
-    runs = records.comparable(having + records.of("embedding") * (metric == "features"), (*VARY, *TUNED))
+    # Panels of different forget sets would not be one comparison.
+    found = one_forget_set(having + records.of("embedding") * (metric == "features"))
+    runs = alike(found, (*CELL, *(LANDSCAPE if metric != "landscape" else ())), records.study)
     cells: dict[tuple[str, str, str], list[Record]] = {}
     for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
         cells.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
     if not cells:
         return []
-    cells = {key: records.comparable(group, VARY) for key, group in cells.items()}
     first: dict[str, list[Record]] = {}
     for (pretrain, _, _), group in cells.items():
         first.setdefault(pretrain, group)

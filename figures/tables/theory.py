@@ -1,13 +1,13 @@
 """Records of the theory: its cells as tables, and its claims, of each the one with most seeds."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, column_intervals, span
-from figures.tables.records import Records, cell_key, has_arrays, seed_count
+from figures.tables.records import Records, alike, has_arrays, seed_count
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
@@ -15,15 +15,18 @@ STAGES = ("pretrained", "final", "retrained")
 
 
 def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> list[Record]:
-    """Return the theory cells of the one setting that holds most of them, in reading order.
+    """Return the theory cells of a study, in reading order.
 
     Args:
-        records: what there is; of two records of one cell the one with more seeds is taken.
+        records: of a study; of two records of one cell the one with more seeds is taken.
         unlearn: the unlearning rules that are kept.
+
+    Raises:
+        Mixed: when its cells are of more than one setting.
     """
-    best: dict[Hashable, Record] = {}
-    for record in records.comparable(records.of("theory"), CELL):
-        key = cell_key(record, CELL)
+    best: dict[tuple[Any, ...], Record] = {}
+    for record in alike(records.of("theory"), CELL, records.study):
+        key = tuple(record.config.get(name) for name in CELL)
         if key not in best or seed_count(record) > seed_count(best[key]):
             best[key] = record
     cells = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in CELL])
@@ -107,9 +110,9 @@ def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
 
 
 def sweep_record(records: Records, name: str) -> Record | None:
-    """Return the sweep of this name with most cells, then most seeds, that carries its table; None if there is none."""
+    """Return the sweep of this name that carries its table, of several the last one made; None if there is none."""
     found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and has_arrays(one)]
-    return max(found, key=lambda one: (one.result["rows"], one.config["base"]["seeds"], one.run_id), default=None)
+    return max(found, key=lambda one: (str(one.provenance.get("finished", "")), one.run_id), default=None)
 
 
 def sweep_table(record: Record) -> Table:

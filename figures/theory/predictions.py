@@ -5,8 +5,7 @@ theory's value comes from the sweep `expectations` (two-layer network, s = 0.5: 
 one from NegGrad runs of a study of real images, paired by training seed and forget set.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +16,16 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import LANDSCAPE, MEASURED, alike, run_caption, unlearn_table
+from figures.tables.cells import LANDSCAPE, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, effect_text, interval
 from figures.tables.names import family
 from figures.tables.pairs import by_cell, over_cells, typical_floor
-from figures.tables.records import Records, belongs, in_study, training_images
+from figures.tables.records import Records, alike
 from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from figures.verdicts.judge import NOT_RUN, judge
-from repro.records.record import Reader, Record
+from repro.records.record import Record
 
 CLOCK, KEPT = "clock", "kept"
 # Retraining must change forget accuracy by this much: halfway to a model like the original is no forgetting.
@@ -218,24 +217,25 @@ def _one_cell(rows: Table, one: Prediction, label: str) -> Table:
     return total[SAME].assign(difference=total[terms].sum(axis=1, skipna=False), **cell)
 
 
-def outcomes(records: Records, study: str = "") -> Table:
+def outcomes(records: Records) -> Table:
     """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the verdict.
 
-    A cell that is open in some seed decides nothing, and then nor does the mean.
+    A prediction is observed in one study: the one it names, or else the first that has its cells. A cell that is open
+    in some seed decides nothing, and then nor does the mean.
 
     Args:
-        records: what there is.
-        study: only runs of this study and of those whose names begin with it and a dash; empty takes every study of
-            real images. Of these those count that `compared_runs` returns.
+        records: of the studies of real images and of the theory's sweeps.
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
         the mean over cells, `cells`, `seeds` and `verdict`.
     """
-    rows, theory = measured(compared_runs(records, study)), expected(records)
-    found = []
+    rows = {part.study: measured(compared_runs(part)) for part in records.parts}
+    theory, found = expected(records), []
     for one in PREDICTIONS:
-        seen = differences(rows, one)
+        places = sorted(rows, key=lambda study: study != one.recipe)
+        tried = [differences(rows[study], one) for study in places]
+        seen = next((each for each in tried if len(each)), tried[0])
         told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][CELL].drop_duplicates()
         cells = by_cell(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
         cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
@@ -248,24 +248,13 @@ def outcomes(records: Records, study: str = "") -> Table:
     return pd.DataFrame(found)
 
 
-def compared_runs(records: Records, study: str = "") -> list[Record]:
-    """Return the largest part of a study's runs that differs in nothing but what the predictions compare.
-
-    A run without flips, with another mask or of more epochs is no second run of the same cell.
-
-    Args:
-        records: what there is; study: as in `outcomes`.
-    """
-    return alike(records, study_runs(records, study), (*VARIED, *LANDSCAPE, *MEASURED), VARIED)
+def compared_runs(records: Records) -> list[Record]:
+    """Return the finished runs of a study, of which those of one cell differ in nothing but their seeds."""
+    finished = [run for run in records.of("unlearn") if run.status == "ok"]
+    return alike(finished, (*VARIED, *LANDSCAPE), records.study)
 
 
-def study_runs(records: Records, study: str = "") -> list[Record]:
-    """Return the finished runs of a study and of those that extend it; without a name, of all real images."""
-    real = (one for one in records.of("unlearn") if one.status == "ok" and one.config["dataset"] != "signal-noise")
-    return [one for one in real if in_study(one, study)]
-
-
-def rows(readers: Iterable[Reader], study: str = "") -> list[dict[str, Any]]:
+def rows(records: Records) -> list[dict[str, Any]]:
     """Return the table that `repro compare --study` prints, one row a prediction."""
     return [
         {
@@ -278,7 +267,7 @@ def rows(readers: Iterable[Reader], study: str = "") -> list[dict[str, Any]]:
             "seeds": row["seeds"],
             "verdict": row["verdict"],
         }
-        for _, row in outcomes(Records(readers, study), study).iterrows()
+        for _, row in outcomes(records).iterrows()
     ]
 
 
@@ -291,9 +280,8 @@ def _effect(row: Any, prefix: str) -> str:
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw every prediction as a line: the theory's value, and what the largest study of real images gave."""
-    study = main_study_name(records)
-    data = outcomes(records, study)
+    """Draw every prediction as a line: the theory's value, and what the studies of real images gave."""
+    data = outcomes(records)
     seen = data["cells"].sum()
     if not seen and "expected_mean" not in data:
         return empty_figure(lacking("fig-predictions", "the predicted cells"), theme)
@@ -302,7 +290,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)
         panel.set_xlabel(MEASURES[measure])
     outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
-    runs = compared_runs(records, study) if seen else []
+    runs = [run for part in records.parts for run in compared_runs(part)] if seen else []
+    runs = list({run.run_id: run for run in runs}.values())
     setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else " No network has been run."
     caption = (
         "What the theory predicts for NegGrad on real images, written down before the study was read. Diamond: the "
@@ -315,17 +304,6 @@ def draw(records: Records, theme: Theme) -> Drawing:
     missing = tuple(dict.fromkeys(f"{row.name}: repro empirical grid recipes/{row.recipe}.toml"
                                   for row in data.itertuples(index=False) if not row.cells))  # fmt: skip
     return Drawing(data, caption, f"A line a prediction. {verdicts}.", tuple(runs), missing, figure)
-
-
-def main_study_name(records: Records) -> str:
-    """Return the study, with its extensions, of most runs with accuracies on the way, times their training images."""
-    measurable = set(trajectory_rows(study_runs(records))["run_id"])
-    images: Counter[str] = Counter()
-    for one in study_runs(records):
-        if one.run_id in measurable:
-            images[str(one.provenance.get("study") or "")] += training_images(one)
-    within = {name: sum(count for other, count in images.items() if belongs(other, name)) for name in sorted(images)}
-    return max(within, key=within.__getitem__, default="")
 
 
 def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:

@@ -1,14 +1,15 @@
 """What the paper's reviewers asked for, answered from network records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from figures.catalogue import FIGURES
 from figures.networks.choice import NOTHING
 from figures.tables.ablations import change_of_gain, changed_cells
-from figures.tables.cells import LANDSCAPE, MEASURED, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
+from figures.tables.cells import LANDSCAPE, TUNED, label, low_polarity, main_study, mask_runs, unlearn_table
 from figures.tables.draws import DRAW, drawn_cells, fullest_draw, over_draws, over_seeds
 from figures.tables.intervals import Table, deviation_text, effect_text, pooled_deviation, summarize
 from figures.tables.names import GRADED, family
@@ -22,7 +23,7 @@ from figures.tables.pooled import (
     ulira_differences,
     ulira_table,
 )
-from figures.tables.records import Records
+from figures.tables.records import MEASURED, Records, setting
 from figures.verdicts.findings import verdict_of
 from figures.verdicts.judge import (
     REPORTED,
@@ -31,9 +32,11 @@ from figures.verdicts.judge import (
     from_differences,
     from_effects,
     judge,
+    judged_on,
     with_seeds,
 )
 from repro.base.verdict import UNDECIDED
+from repro.records.identity import canonical_json
 from repro.records.record import Record
 
 POLARITIES = {False: "the paper's polarity", True: "the other"}
@@ -53,9 +56,10 @@ def spread_is_stated(records: Records) -> Finding:
 def cost_of_sharpness(records: Records) -> Finding:
     """Answer ask 4: unlearning time of SAM and MinMax as a multiple of SGD's, same cell and seed: a geometric mean.
 
-    Where SGD was also run for twice the epochs, which take as many gradients as SAM's, ToW is compared with that too.
+    Where another study ran SGD for twice the epochs, which take as many gradients as SAM's, ToW is compared with that.
     """
-    runs, table, _ = main_study(records)
+    main, *others = records.parts
+    runs, table, _ = main_study(main)
     if "seconds_unlearn" not in table:
         return Finding()
     table = table[table["status"] == "ok"]  # a run that diverged was cut short
@@ -71,7 +75,7 @@ def cost_of_sharpness(records: Records) -> Finding:
         ends = "no interval" if np.isnan(row.low) else f"{row.low:.2f}, {row.high:.2f}"
         parts.append(f"{row.rule}: {row.mean:.2f} [{ends}] times SGD's time ({row.seeds} seeds)")
     short = f"{ratios['mean'].min():.2f} to {ratios['mean'].max():.2f} times SGD's time"
-    differences, plain = at_equal_gradients(records, runs, table)
+    differences, plain = at_equal_gradients([run for part in others for run in part.of("unlearn")], runs, table)
     equal = by_cell(differences, ["rule", "pretrain", "difficulty"])
     parts += [f"{row['rule']}, pretrained {row['pretrain']}, F {row['difficulty']}: ToW minus that of SGD at as many "
               f"gradient evaluations {with_seeds(row)}" for _, row in equal.iterrows()]  # fmt: skip
@@ -114,19 +118,17 @@ def gain_of(records: Records, metric: str, rules: Sequence[str]) -> Finding:
     return from_differences(differences, CLAIMED, cell_name, what=f"{metric} minus that of SGD", runs=runs)
 
 
-def at_equal_gradients(records: Records, runs: Sequence[Record], table: Table) -> tuple[Table, list[Record]]:
+def at_equal_gradients(longer: Sequence[Record], runs: Sequence[Record], table: Table) -> tuple[Table, list[Record]]:
     """Return ToW under SAM and ASAM minus that of SGD of twice the epochs, one row a shared cell and seed, and its SGD.
 
     The two differ in rule, epochs and the rate chosen for each, and in what else was measured, but in nothing more.
 
     Args:
-        records: what there is.
-        runs, table: the main study.
+        longer: runs of other studies, those of SGD for twice the epochs among them.
+        runs, table: the study that they are held against.
     """
     free = ("rule", *TUNED, *LANDSCAPE, *MEASURED)
-    cell = lambda run: (records.setting(run).without(free), *map(run.config.get, ("seed", "unlearn_seed")))  # noqa: E731
-    twice = {2 * run.config["epochs"] for run in runs}
-    longer = [run for run in records.of("unlearn") if run.config.get("epochs") in twice]
+    cell = lambda run: (canonical_json(setting(run, free)), *map(run.config.get, ("seed", "unlearn_seed")))  # noqa: E731
     plain = {(*cell(run), run.config["epochs"]): run for run in longer
              if family(run.config["rule"]) == "sgd" and run.result.get("tow") is not None}  # fmt: skip
     floors = dict(zip(table["run_id"], table.get("floor_tow", pd.Series(np.nan, table.index)), strict=True))
@@ -256,12 +258,11 @@ def with_a_setting_changed(records: Records) -> Finding:
     return replace(finding, number=f"ToW minus that of SGD, {'; '.join(parts)}")
 
 
-# What was asked, the figures that show it, the question.
+# What was asked, the figures that show it, the question. It is judged on the studies of the first figure, or on others.
 ASKED = [
-    ("Ask 1", "fig-umap", "distinct colours, markers, arrows in the UMAP, and a number",
-     verdict_of("fig-umap")),
+    ("Ask 1", "fig-umap", "distinct colours, markers, arrows in the UMAP, and a number", None),
     ("Ask 2", "fig-accuracies fig-roc fig-relearning", "the accuracies under every ToW; MIA with ROC, relearning",
-     verdict_of("fig-tow")),
+     None),
     ("Ask 3", "tab-methods", "mean and standard deviation over seeds everywhere", spread_is_stated),
     ("Ask 4", "fig-pareto", "run time of SAM and MinMax beside quality", cost_of_sharpness),
     ("Ask 5", "fig-relearning", "sharpness maximization makes relearning faster than SGD does",
@@ -275,4 +276,14 @@ ASKED = [
     ("Ask 9c", "tab-ablations", "SAM unlearns better than SGD with a setting of the study changed too",
      with_a_setting_changed),
 ]  # fmt: skip
-ITEMS = [Item("ask", title, question, f"repro figures {names}", judge) for title, names, question, judge in ASKED]
+STUDIES = {"Ask 4": ("cifar10", "cifar10-compute")}
+VERDICTS = {"Ask 1": "fig-umap", "Ask 2": "fig-tow"}  # what a figure shows answers them
+
+
+def _item(title: str, names: str, question: str, assess: Callable[[Records], Finding] | None) -> Item:
+    studies = STUDIES.get(title, FIGURES[names.split()[0]].studies)
+    judge = verdict_of(VERDICTS[title]) if assess is None else judged_on(studies, assess)
+    return Item("ask", title, question, f"repro figures {names}", judge, studies)
+
+
+ITEMS = [_item(*asked) for asked in ASKED]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from figures.tables.cells import swept_runs, unlearn_table
+from figures.tables.cells import swept_studies
 from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records
@@ -22,13 +22,13 @@ RESAMPLES = 2000
 def sgd_collapses_first(records: Records) -> Finding:
     """Judge finding (4): the alpha at which mean ToW falls below 0.5, by rule; claimed is SGD > SAM > ASAM.
 
-    Training seeds are resampled, the same for all rules of a cell (data set, pretraining rule and forget set); a pair
+    Training seeds are resampled, the same for all rules of a cell (study, pretraining rule and forget set); a pair
     of rules stands on a side where the interval of the difference of their alphas, simultaneous over the pairs of all
     cells, excludes 0. Of n seeds the rarest resample is one of n^n: where the interval leaves out less than that at an
     end, the seeds are too few to decide. A rule that never collapses counts as alpha 0.
     """
-    runs = swept_runs(records, "alpha")
-    tables = unlearn_table(runs).groupby(["dataset", "pretrain", "difficulty"], sort=False)
+    runs, table = swept_studies(records, "alpha")
+    tables = table.groupby(["dataset", "pretrain", "difficulty"], sort=False)
     several = len({one for *_, one in tables.groups}) > 1
     cells = {f"{data} after {rule}{f' on {one}' * several}": scores for (data, rule, one), rows in tables
              if (scores := collapse_scores(rows))}  # fmt: skip

@@ -12,7 +12,8 @@ from figures.tables.cells import main_study
 from figures.tables.intervals import FEWEST, Table, effect_text
 from figures.tables.names import family, method_label
 from figures.tables.pairs import CLAIMED, by_cell, cell_name, over_cells, pretrain_differences, rule_differences
-from figures.tables.records import Records
+from figures.tables.records import Records, Studies
+from figures.verdicts import theory_claims
 from figures.verdicts.collapse import sgd_collapses_first
 from figures.verdicts.judge import (
     Assess,
@@ -20,11 +21,11 @@ from figures.verdicts.judge import (
     Item,
     common_verdict,
     from_differences,
+    judged_on,
     numbers,
     side,
     sides,
 )
-from figures.verdicts.theory_claims import several_claims
 from repro.base.verdict import CONTRADICTED, HOLDS, REGIME, UNDECIDED, regime, verdict
 
 MIA = ("mia_correctness", "mia_auc")
@@ -56,7 +57,7 @@ def sam_pretrains_better(records: Records) -> Finding:
     held against; therefore also against one common SGD retrain of the same seed and forget set. A cell stands on a side
     only where both differences stand there; where they disagree, or one reference is missing, it decides nothing.
     """
-    runs, table, _ = main_study(records, contrast="pretrain")
+    runs, table, _ = main_study(records)
     keys = [*CLAIMED]
     found = {metric: pretrain_differences(table, metric, rules=("sam", "asam")) for metric in ("tow", "common_tow")}
     own = by_cell(found["tow"], keys)
@@ -171,7 +172,7 @@ def sam_models_are_flatter(records: Records) -> Finding:
     Variability of the landscape and the largest eigenvalue of the Hessian stand beside it and do not decide.
     """
     measures = [f"original_{BASIN.format(name)}" for name in SETS]
-    runs, table, _ = main_study(records, *measures, "original_hessian_top", contrast="pretrain")
+    runs, table, _ = main_study(records, *measures, "original_hessian_top")
     kept = ["pretrain", "difficulty", "seed"]
 
     def differences(metric: str) -> Table:
@@ -232,7 +233,11 @@ JUDGED = [
     ("Finding 6a", "fig-landscape", "SAM-pretrained models are flatter", sam_models_are_flatter),
     ("Finding 6b", "fig-landscape", "SGD models get flatter after unlearning", sgd_models_get_flatter),
 ]  # fmt: skip
-ITEMS = [Item("finding", title, text, FIGURES[figure].command, judge) for title, figure, text, judge in JUDGED]
+ITEMS = [
+    Item("finding", title, text, FIGURES[figure].command, judged_on(FIGURES[figure].studies, judge),
+         FIGURES[figure].studies)
+    for title, figure, text, judge in JUDGED
+]  # fmt: skip
 
 
 def verdict_of(figure: str) -> Assess:
@@ -240,13 +245,13 @@ def verdict_of(figure: str) -> Assess:
     claims = FIGURES[figure].claims
     known = {item.title: item.assess for item in ITEMS}
     if claims[0] not in known:
-        return partial(several_claims, claims)
+        return judged_on(theory_claims.STUDIES, partial(theory_claims.several_claims, claims))
     return known[claims[0]] if len(claims) == 1 else partial(several_findings, claims)
 
 
-def several_findings(titles: tuple[str, ...], records: Records) -> Finding:
+def several_findings(titles: tuple[str, ...], studies: Studies) -> Finding:
     """Return the common verdict of the findings that a figure shows, each named with its own."""
-    found = {item.title: item.assess(records) for item in ITEMS if item.title in titles}
+    found = {item.title: item.assess(studies) for item in ITEMS if item.title in titles}
     runs = {record.run_id: record for one in found.values() for record in one.records}
     number = "; ".join(f"{title}: {one.verdict}" for title, one in found.items())
     return Finding(common_verdict([one.verdict for one in found.values()]), number, "", tuple(runs.values()))

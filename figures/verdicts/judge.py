@@ -12,7 +12,7 @@ import pandas as pd
 
 from figures.tables.intervals import FEWEST, Row, Table, effect_text, pooled_deviation, simultaneous
 from figures.tables.pairs import by_cell, over_cells
-from figures.tables.records import Records
+from figures.tables.records import Mixed, Records, Studies
 from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED, regime, verdict
 from repro.records.record import Record
 
@@ -42,7 +42,19 @@ class Finding:
     change: str = ""
 
 
-Assess = Callable[[Records], Finding]
+Assess = Callable[[Studies], Finding]
+
+
+def judged_on(names: Sequence[str], assess: Callable[[Records], Finding]) -> Assess:
+    """Return what judges the records of some studies: a finding names the studies that judge it."""
+
+    def judge(studies: Studies) -> Finding:
+        try:
+            return assess(studies.of(*names))
+        except Mixed as error:
+            return Finding(number=str(error))
+
+    return judge
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,8 @@ class Item:
         title: its name.
         statement: what it says, or what it shows.
         command: what makes its record and drawing.
-        assess: from records to a finding.
+        assess: from the studies to a finding.
+        studies: whose records it is judged from; none of an item that takes the verdicts of others.
     """
 
     section: str
@@ -62,6 +75,7 @@ class Item:
     statement: str
     command: str
     assess: Assess
+    studies: tuple[str, ...] = ()
 
 
 # On which sides an item with this verdict has parts.

@@ -3,23 +3,23 @@
 import os
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import FIGURES, find
-from figures.drawing.files import markdown
+from figures.catalogue import FIGURES
+from figures.drawing.files import drawing_of, markdown
 from figures.drawing.style import Theme
-from figures.recipes import command_for
-from figures.tables.records import Records, measured
+from figures.tables.records import Studies, measured
 from figures.verdicts import asks, findings, theory_claims
 from figures.verdicts.findings import verdict_of
 from figures.verdicts.judge import NOT_RUN, REPORTED, Finding, Item
 from repro.base.verdict import CONTRADICTED, HOLDS, MIXED, REGIME, UNDECIDED
-from repro.records.record import Reader, Record
+from repro.records.record import Record
+from repro.study.study import load_study
 
 TITLE = (
     "# The paper, item by item\n\n"
@@ -56,7 +56,9 @@ METHOD = (
 # What the page says of the data of each study whose records it rests on.
 STUDIES = {
     "cifar10": "`cifar10` (all 50,000 CIFAR-10 images)",
-    "digits": "`digits` (scanned 8x8 digits, three training seeds; its sweeps `alpha` and `mask` ten, `klom` 100)",
+    "digits": "`digits` (scanned 8x8 digits, three training seeds)",
+    "alpha": "`alpha` and `mask` (scanned 8x8 digits, ten training seeds)",
+    "klom": "`klom` (scanned 8x8 digits, 100 training seeds)",
     "cifar10-small": "`cifar10-small` with `cifar10-seeds` (2,000 CIFAR-10 images, JPEG re-encoded, a ResNet-8, eight "
     "training seeds)",
 }
@@ -97,7 +99,7 @@ SHOWN_BY = {"fig": "figure", "tab": "table"}
 ITEMS = [
     *theory_claims.ITEMS,
     *findings.ITEMS,
-    *(Item(SHOWN_BY[name[:3]], name, entry.shows, f"repro figures {name}", verdict_of(name))
+    *(Item(SHOWN_BY[name[:3]], name, entry.shows, f"repro figures {name}", verdict_of(name), entry.studies)
       for name, entry in FIGURES.items() if entry.claims),
     *asks.ITEMS,
 ]  # fmt: skip
@@ -110,10 +112,12 @@ class Verdict:
     Attributes:
         item: the paper's item.
         finding: what the records say.
+        studies: the studies whose network runs it rests on.
     """
 
     item: Item
     finding: Finding
+    studies: tuple[str, ...] = ()
 
     def row(self) -> dict[str, str]:
         """Return everything about the item as text, column by column."""
@@ -156,41 +160,43 @@ class Verdict:
 
     def commands(self) -> list[str]:
         """Return what makes the records: a finding's studies, those without a recipe named so; else the item's own."""
-        studies = self.studies() if self.item.section == "finding" else []
-        return [command_for([study]) for study in studies] or [self.item.command]
-
-    def studies(self) -> list[str]:
-        """Return the studies that its network runs came from, that of most first."""
-        names = [one.provenance.get("study") for one in self.finding.records if one.kind == "unlearn"]
-        return [name for name, _ in Counter(str(name) for name in names if name).most_common()]
+        studies = self.studies if self.item.section == "finding" else ()
+        return [load_study(study).command for study in studies] or [self.item.command]
 
     def sentence(self) -> str:
         """Return what a reader may conclude, the effect with the study it was seen in, and which cells say so."""
         said = f'**{link(self.item.title)}**, "{self.item.statement}", {SENTENCES[self.finding.verdict]}'
-        studies = ", ".join(f"`{one}`" for one in self.studies())
+        studies = ", ".join(f"`{one}`" for one in self.studies)
         where = f" on {studies}" if studies else ""
         said += f" Effect{where}: {self.finding.effect}." if self.finding.effect else ""
         cells = _short(self.finding.regime[:1].upper() + self.finding.regime[1:], SCOPE)
         return said + (f" {cells}" + "." * (not cells.endswith("…")) if cells else "")
 
 
-def assess(records: Records) -> list[Verdict]:
+def assess(studies: Studies) -> list[Verdict]:
     """Return the verdict on every item of the paper, in its order, each assessor run once."""
     known: dict[Any, Finding] = {}
     for item in ITEMS:
         if item.assess not in known:
-            known[item.assess] = item.assess(records)
-    return [Verdict(item, known[item.assess]) for item in ITEMS]
+            known[item.assess] = item.assess(studies)
+    return [Verdict(item, known[item.assess], _behind(item, known[item.assess], studies)) for item in ITEMS]
 
 
-def verdicts(readers: Iterable[Reader]) -> list[dict[str, str]]:
+def _behind(item: Item, finding: Finding, studies: Studies) -> tuple[str, ...]:
+    """Return which studies of an item have network runs behind what was found."""
+    used = {record.run_id for record in finding.records}
+    parts = studies.of(*item.studies).parts if used else ()
+    return tuple(part.study for part in parts if any(run.run_id in used for run in part.of("unlearn")))
+
+
+def verdicts(studies: Studies) -> list[dict[str, str]]:
     """Return one row an item: item, claim, verdict, our number, regime, record, command."""
-    return [verdict.row() for verdict in assess(Records(readers))]
+    return [verdict.row() for verdict in assess(studies)]
 
 
-def write_page(readers: Iterable[Reader], path: Path) -> Path:
+def write_page(studies: Studies, path: Path) -> Path:
     """Write the Markdown page; the same records give the same bytes."""
-    text, path = page_text(Records(readers)), Path(path)
+    text, path = page_text(studies), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text)
@@ -198,10 +204,10 @@ def write_page(readers: Iterable[Reader], path: Path) -> Path:
     return path
 
 
-def page_text(records: Records) -> str:
+def page_text(studies: Studies) -> str:
     """Return the Markdown page."""
-    found = assess(records)
-    parts = [TITLE, *conclusions(found, records), "\n## Every item\n"]
+    found = assess(studies)
+    parts = [TITLE, *conclusions(found, studies), "\n## Every item\n"]
     for section, title in SECTIONS.items():
         rows = pd.DataFrame([verdict.line() for verdict in found if verdict.item.section == section])
         parts.append(f"\n**{title}**\n\n{markdown(rows)}")
@@ -212,35 +218,34 @@ def page_text(records: Records) -> str:
         own = [verdict.section() for verdict in found if verdict.item.section == section]
         parts.append(f"\n## {title}\n\n" + "\n".join(own))
     for name, title in TABLES.items():
-        drawing = find(name)(records, Theme("light"))
+        drawing = drawing_of(name, studies, Theme("light"))
         source = f"{drawing.caption} Records: {cite(drawing.records)}; `repro figures {name}`."
         parts.append(f"\n## {title}\n\n{source}\n\n{markdown(drawing.display)}")
     return "".join(parts)
 
 
-def conclusions(found: Iterable[Verdict], records: Records) -> list[str]:
+def conclusions(found: Iterable[Verdict], studies: Studies) -> list[str]:
     """Return the screen of plain sentences: what may be concluded on each finding, and of what the networks are."""
     lines = [f"- {one.sentence()}" for one in found if one.item.section == "finding"]
-    runs = records.of("unlearn")
-    judged = [run for one in found if one.item.section in ("finding", "ask") for run in one.finding.records]
-    notes = [_networks(runs), _comparison(records) if runs else "", _unchosen(judged)]
+    judged = [one for one in found if one.item.section in ("finding", "ask")]
+    names = list(dict.fromkeys(name for one in judged for name in one.studies))
+    notes = [_networks(names), _comparison(names, studies) if names else "", _unchosen(judged, studies)]
     head = "\n## What may be concluded\n\n"
     return [head, "\n".join(lines) + "\n", *(f"\n{_wrapped(note)}" for note in notes if note)]
 
 
-def _networks(runs: Iterable[Record]) -> str:
-    """Return what the page says of the network studies that are there, "" where there is none."""
-    there = {record.provenance.get("study") for record in runs}
-    studies = ", and ".join(text for name, text in STUDIES.items() if name in there)
+def _networks(names: Collection[str]) -> str:
+    """Return what the page says of the studies that something is judged by, "" where it knows none of them."""
+    studies = ", and ".join(text for name, text in STUDIES.items() if name in names)
     return NETWORKS.format(studies=studies) if studies else ""
 
 
-def _comparison(records: Records) -> str:
+def _comparison(names: Iterable[str], studies: Studies) -> str:
     """Return what was chosen for each method, and that methods are not compared where their strengths were not."""
     values: dict[tuple[Any, ...], set[str]] = defaultdict(set)
-    for run in records.of("choice"):
+    for study, run in ((name, run) for name in names for run in studies.of(name).of("choice")):
         # What differs between two studies or two cells of one was not chosen.
-        case = (run.provenance.get("study"), *(run.config.get(name) for name in ("rule", "pretrain", "difficulty")))
+        case = (study, *(run.config.get(name) for name in ("rule", "pretrain", "difficulty")))
         for name in (*NAMES_OF_CHOSEN, "method_options"):
             values[name, run.config.get("method"), *case].add(str(run.config.get(name)))
     tried = {key[:2] for key, found in values.items() if len(found) > 1}
@@ -250,18 +255,23 @@ def _comparison(records: Records) -> str:
     return RATES.format(chosen=f"Only {chosen} was" if chosen else "Nothing was") + (OPEN if chosen else "")
 
 
-def _unchosen(judged: Iterable[Record]) -> str:
+def _unchosen(judged: Iterable[Verdict], studies: Studies) -> str:
     """Return which of the studies that something is judged by took their rates as they are, and which these are.
 
     A run whose rate was chosen says so itself; retraining has none to choose.
     """
     rates: dict[str, set[float]] = defaultdict(set)
-    for run in judged:
-        taken = run.kind == "unlearn" and run.config.get("method") != "retrain" and not measured(run, "choice")
-        if taken and "lr" in run.config and (study := run.provenance.get("study")):
-            rates[study].add(run.config["lr"])
+    for one in judged:
+        used = {record.run_id for record in one.finding.records}
+        for part in studies.of(*one.item.studies).parts:
+            runs = (run for run in part.of("unlearn") if run.run_id in used and run.config.get("method") != "retrain")
+            rates[part.study] |= {
+                run.config["lr"] for run in runs if "lr" in run.config and not measured(run, "choice")
+            }
     parts = [
-        f"`{study}` ({' and '.join(f'{rate:g}' for rate in sorted(found))})" for study, found in sorted(rates.items())
+        f"`{study}` ({' and '.join(f'{rate:g}' for rate in sorted(found))})"
+        for study, found in sorted(rates.items())
+        if found
     ]
     return UNCHOSEN.format(studies=", ".join(parts)) if parts else ""
 

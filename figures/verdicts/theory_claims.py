@@ -4,7 +4,7 @@ from functools import partial
 
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.verdicts.judge import Finding, Item, common_verdict
+from figures.verdicts.judge import Finding, Item, common_verdict, judged_on
 from repro.records.record import Record
 
 # Claim identifier, title, what the paper says.
@@ -55,4 +55,8 @@ def _estimate(record: Record) -> str:
     return f"{value:.3g}{spread} ({result['seeds']} seeds){what}"
 
 
-ITEMS = [Item("theory", title, text, claim_command(name), partial(one_claim, name)) for name, title, text in CLAIMS]
+STUDIES = ("claims",)
+ITEMS = [
+    Item("theory", title, text, claim_command(name), judged_on(STUDIES, partial(one_claim, name)), STUDIES)
+    for name, title, text in CLAIMS
+]

@@ -1,7 +1,6 @@
 """`repro compare`: the theory at each network's own setting and on its very data, and how far they agree."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -10,17 +9,17 @@ import typer
 from repro.base.progress import track
 from repro.base.settings import setting
 from repro.records.identity import run_id
-from repro.records.pack import readers
 from repro.records.provenance import collect
-from repro.records.record import Reader, Record
+from repro.records.record import Record
 from repro.records.store import Store
-from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, say
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, say, studies_in
 
 if TYPE_CHECKING:
     import numpy as np
 
     from empirical.runs.workspace import Workspace
     from empirical.settings.run_config import RunConfig
+    from figures.tables.records import Records, Studies
     from theory.engine import Trajectory
 
 DRAW = r",?\s*\bdraw\s*=\s*\d+"  # in the options of a data set
@@ -30,7 +29,7 @@ KEPT = ("test_error", "forget_error", "retain_error", "kappa_retain", "kappa_for
         "zeta_retain_oppose", "zeta_forget_oppose", "active_retain_match", "active_retain_oppose",
         "active_forget_match", "active_forget_oppose")  # fmt: skip
 STUDY = Annotated[
-    str, typer.Option(help="A study of real images, such as cifar10: predicted signs and sizes beside its own.")
+    str, typer.Option(help="A study: of signal-noise data, or of real images to hold the predictions against.")
 ]
 
 
@@ -56,27 +55,33 @@ class Twin:
 def compare(study: STUDY = "", store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Put the theory beside networks: on the same signal-noise data, or a study against what was predicted of it.
 
-    Whatever theory a network on signal-noise data lacks is simulated now and kept.
+    Without a study, your own networks on signal-noise data are compared, or the published ones where you have none.
+    Whatever theory your own lack is simulated now and kept.
     """
-    sources = readers(Store(store))
-    if study:
+    from figures.catalogue import FIGURES
+    from figures.tables.beside import networks
+
+    studies = studies_in(store, [study] if study else ())
+    if study and not networks(studies.of("signal-noise")):
         from figures.theory.predictions import rows as predictions
 
-        emit(predictions(sources, study), as_json=json)
+        emit(predictions(studies.of(*FIGURES["fig-predictions"].studies)), as_json=json)
         if not json:
-            draw_figures(["fig-predictions"], sources, store / "figures", study=study)
+            draw_figures(["fig-predictions"], studies, store / "figures")
         return
-    _bring_theory(sources, Store(store))
-    _show(sources, as_json=json)
+    names = [study] if study else [name for name in studies.own() if networks(studies.of(name))]
+    for name in names:
+        _bring_theory(name, studies, Store(store))
+    if names:
+        studies = studies_in(store, names)  # with the theory that was simulated now
+    _show(studies.of(*FIGURES["tab-agreement"].studies), as_json=json)
     if not json:
-        draw_figures(["fig-theory-vs-empirical", "fig-theory-twin", "fig-ladder"], sources, store / "figures")
+        draw_figures(["fig-theory-vs-empirical", "fig-theory-twin", "fig-ladder"], studies, store / "figures")
 
 
-def _show(sources: Sequence[Reader], *, as_json: bool) -> None:
+def _show(records: "Records", *, as_json: bool) -> None:
     from figures.tables.beside import agreement, agreement_row, share_within, unpaired
-    from figures.tables.records import Records
 
-    records = Records(sources)
     table = agreement(records)
     rows = [agreement_row(row) for _, row in table.iterrows()]
     emit(rows, as_json=as_json, empty="no runs to compare; `repro empirical grid recipes/signal-noise.toml` makes them")
@@ -88,24 +93,29 @@ def _show(sources: Sequence[Reader], *, as_json: bool) -> None:
         say(f"not a pair: {name}: the theory has no {', no '.join(missing)}")
 
 
-def _bring_theory(sources: Sequence[Reader], store: Store) -> None:
-    """Simulate the theory beside every network on signal-noise data that lacks it; load nothing where none does."""
+def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
+    """Simulate the theory beside the networks of a study in the store that lack it; load nothing where none does."""
     from figures.tables.beside import lacking_settings
     from figures.tables.ladder import lacking_twins
     from figures.tables.records import Records
 
-    if settings := lacking_settings(Records(sources), BRIDGE):
+    records, made = studies.of(name), list[Record]()
+    if settings := lacking_settings(records, BRIDGE):
         store.ensure_writable()
-        for key, run in track(list(settings.items()), "theory at the networks' settings"):
-            _beside(key, run, store)
-    if twins := lacking_twins(Records(sources)):  # of the pairs, which are known now
+        jobs = track(list(settings.items()), "theory at the networks' settings")
+        made += [_beside(key, run, store) for key, run in jobs]
+    # A twin needs the theory at its setting.
+    if twins := lacking_twins(Records([*records.all, *made], study=name)):
         store.ensure_writable()
         from empirical.runs.workspace import Workspace
         from empirical.settings.run_config import Runtime
 
         workspace = Workspace(store, Runtime(device="cpu"))
-        for (_, draw, seed, *_), run in track(list(twins.items()), "theory on the networks' data"):
-            _twin(run, workspace, seed=seed, draw=draw)
+        jobs = track(list(twins.items()), "theory on the networks' data")
+        made += [_twin(run, workspace, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
+    listed = store.run_list(name)
+    if made and listed is not None:  # what was computed from loose runs is loose too
+        store.write_list(name, listed._replace(more=tuple(record.run_id for record in made)))
 
 
 def _config(run: Record) -> "RunConfig":

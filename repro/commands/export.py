@@ -1,7 +1,7 @@
 """`repro export`: a study as flat tables that pandas, R and DuckDB read in one line, and what each column means."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +11,12 @@ from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.glossary import describe, whose
-from repro.base.settings import nearest, range_text, reject
-from repro.records.pack import readers
-from repro.records.record import Record, read_records
+from repro.base.settings import range_text, reject
+from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.published import Published
+from repro.study.study import named_studies
+from repro.study.table import flat
 from repro.terminal.output import DEFAULT_STORE, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
@@ -34,7 +36,7 @@ Row = dict[str, Any]
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="A study, as `repro list` names it, or a pack, such as digits.")],
+    study: Annotated[str, typer.Argument(help="A study, such as digits, or its recipe file.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the tables.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -44,9 +46,7 @@ def export(
     """
     import pandas as pd
 
-    noted = Store(store).noted(study)
-    records = read_records(readers(Store(store)), wanted=lambda record: _belongs(record, study, noted))
-    found = study_records(records, study, noted)
+    found = study_records(study, Store(store), Published())
     tables = {
         kind: pd.DataFrame([row for record in records for row in rows_of(record)]).convert_dtypes()
         for kind, records in found.items()
@@ -66,33 +66,20 @@ def export(
     say(f"{to / 'dictionary.csv'}: name, unit, range and meaning of every column")
 
 
-def study_records(records: Iterable[Record], study: str, noted: Collection[str] = ()) -> dict[str, list[Record]]:
-    """Return a study's records by kind: those that belong to it, or that stand in a pack of that name.
-
-    Args:
-        records: each run once; of a run in several places the study's own copy.
-        study: name of a study or a pack.
-        noted: runs of the store that are the study's, whichever study computed them.
+def study_records(name: str, store: Store, published: Published) -> dict[str, list[Record]]:
+    """Return a study's records by kind, from the store where it is complete there, else as they are published.
 
     Raises:
-        MissingDataError: when there is none, with the nearest name.
+        ConfigError: for a name that no study has, with the nearest one.
+        MissingDataError: when it has no records.
     """
-    records = list(records)
-    names = {str(record.provenance.get("study", "")) for record in records}
-    names |= {record.source.removeprefix("results/") for record in records if record.source.startswith("results/")}
-    chosen = [record for record in records if _belongs(record, study, noted)]
-    if not chosen:
-        asked = study[:100]
-        raise MissingDataError(f"study = {asked!r}: no records{nearest(asked, names)}; `repro list` names the studies")
+    (study,) = named_studies([name], store, published)
     found: dict[str, list[Record]] = {}
-    for record in sorted(chosen, key=lambda record: record.run_id):
+    for record in study.records(study.source(store, published)):
         found.setdefault(record.kind, []).append(record)
+    if not found:
+        raise MissingDataError(f"study = {study.name!r}: no records; {study.command}")
     return found
-
-
-def _belongs(record: Record, study: str, noted: Collection[str]) -> bool:
-    own = record.source == "runs" and record.run_id in noted
-    return own or study in (record.provenance.get("study"), record.source.removeprefix("results/"))
 
 
 def rows_of(record: Record) -> list[Row]:
@@ -100,7 +87,7 @@ def rows_of(record: Record) -> list[Row]:
     head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
     about = {name: record.provenance.get(name) for name in ("study", "finished", "device")}
     forget_set = (record.result.get("parents") or {}).get("forget_set")
-    same = head | about | ({"forget_set": forget_set} if forget_set else {}) | _flat(record.config)
+    same = head | about | ({"forget_set": forget_set} if forget_set else {}) | flat(record.config)
     if record.kind == "theory":
         return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
     if record.kind == "theory_alpha":
@@ -127,19 +114,6 @@ def _theory_rows(result: Mapping[str, Any]) -> Iterable[tuple[int, Row]]:
         for stage, prefix in (("final", ""), ("pretrained", "pretrained_"), ("retrained", "retrained_")):
             row |= {f"{prefix}{name}": values[place] for name, values in result.get(stage, {}).items()}
         yield seed, row
-
-
-def _flat(config: Mapping[str, Any]) -> Row:
-    """Return settings as plain columns; a list becomes text, the parts of a nested table are named after it."""
-    found: Row = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}_{key}": one for key, one in _flat(value).items()}
-        elif name != "type":
-            found[name] = (
-                ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
-            )
-    return found
 
 
 def _meaning(column: str) -> Row:

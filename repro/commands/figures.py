@@ -8,14 +8,17 @@ import typer
 
 from repro.base.errors import MissingDataError
 from repro.commands.compare import compare
-from repro.records.pack import readers
-from repro.records.store import Store
-from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say
+from repro.study.published import Published
+from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say, studies_in
+
+StudyOption = Annotated[
+    list[str] | None, typer.Option(help="Draw this study, a name or a recipe file, in place of others; repeatable.")
+]
 
 
 def figures(
     names: Annotated[list[str], typer.Argument(help="Names of figures and tables, or `all`.")],
-    study: Annotated[str | None, typer.Option(help="Draw network figures from this study and its extensions.")] = None,
+    study: StudyOption = None,
     strict: Annotated[bool, typer.Option(help="Exit with 3 when anything drawn is missing a run.")] = False,
     out: Annotated[Path | None, typer.Option(help="Output folder; default: figures/ in the store.")] = None,
     style: Annotated[str, typer.Option(help="paper, or for a wall slides or dark, as SVG too.")] = "paper",
@@ -28,7 +31,8 @@ def figures(
 
     chosen = figure_names() if names == ["all"] else names
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
-    drawn = draw(chosen, readers(Store(store)), out or folder, study=study, style=style)
+    out = out or folder
+    drawn = draw(chosen, studies_in(store, study, cache=out / "embeddings"), out, style=style)
     emit([_drawn_row(item) | ({"gaps": item.missing} if json else {}) for item in drawn], as_json=json)
     lacking = [item for item in drawn if item.missing]
     for item in lacking if not json else []:
@@ -50,17 +54,19 @@ def _drawn_row(drawn: Any) -> dict[str, Any]:
 
 def claims(
     write: Annotated[Path | None, typer.Option(help="Also write the page, such as paper_repro.md.")] = None,
+    study: StudyOption = None,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
     """Print the verdict on every claim, figure and table of the paper, from records."""
+    from figures.tables.records import Studies
     from figures.verdicts.paper_repro import verdicts, write_page
 
-    rows = verdicts(readers(Store(store)))
+    rows = verdicts(studies_in(store, study))
     emit(rows if json else [_short(row) for row in rows], as_json=json)
     if write:
-        # The page is committed, so it may rest on committed records only.
-        page = write_page(readers(Store(store))[1:], write)
+        # The page is committed, so it may rest on published records only.
+        page = write_page(Studies(None, Published()), write)
         if not json:
             say(f"wrote {page}")
 
@@ -76,16 +82,16 @@ def report(store: StoreOption = DEFAULT_STORE) -> None:
     """Write one self-contained HTML page with every verdict, figure, table and its provenance."""
     from figures.report.report import write_report
 
-    page = write_report(readers(Store(store)), store / "figures", store / "report.html")
+    folder = store / "figures"
+    page = write_report(studies_in(store, cache=folder / "embeddings"), folder, store / "report.html")
     say(f"report: {page}")
 
 
 def summary(store: StoreOption = DEFAULT_STORE) -> None:
     """Say in ten lines what ran, what was found, where to look and what to try next."""
     from figures.report.headlines import summary as lines_of
-    from figures.tables.records import Records
 
-    for line in lines_of(Records(readers(Store(store))), store / "figures", store / "report.html"):
+    for line in lines_of(studies_in(store), store / "figures", store / "report.html"):
         say(line)
 
 

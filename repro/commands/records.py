@@ -15,6 +15,8 @@ from repro.records.pack import PackedStore, pack_path, packed_with, readers, wri
 from repro.records.record import pick
 from repro.records.shipped import own, packs
 from repro.records.store import Store
+from repro.study.published import write_list
+from repro.study.study import load_study
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, such as theory or unlearn.")]
@@ -117,8 +119,7 @@ def doctor(
 
 
 def pack(
-    name: Annotated[str, typer.Argument(help="Name of the pack: results/NAME.parquet.")],
-    study: Annotated[list[str] | None, typer.Option(help="Studies to pack; default: the one called NAME.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the study, such as digits.")],
     attach: Annotated[bool, typer.Option(help="Take arrays and per-epoch rows of the store's runs.")] = True,
     zenodo: Annotated[bool, typer.Option("--zenodo", help="Also write Zenodo's metadata and a CITATION.cff.")] = False,
     creator: Annotated[
@@ -126,20 +127,18 @@ def pack(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Pack the runs of one or more studies into one file under results/, to be committed.
+    """Publish the runs of a study: write them to results/NAME.parquet, and which runs the study has beside it.
 
     What the file has and the store has not stays in it; remove the file to pack anew.
     """
     path = pack_path(name, own("results"))
     if creator and not zenodo:
         raise reject("creator", ", ".join(creator), "given with --zenodo", "it is for the citation alone")
-    studies = study or [name]
-    noted = set().union(*(Store(store).noted(one) for one in studies))
-    found = Store(store).records()
-    records = [record for record in found if record.provenance.get("study") in studies or record.run_id in noted]
+    study = load_study(name)
+    listed = study.own_runs(Store(store))
+    records = Store(store).records(ids=set(listed.ids))
     if not records:
-        asked = ", ".join(studies)[:200]
-        raise MissingDataError(f"study = {asked}: no runs in {store}; `repro list` names the studies")
+        raise MissingDataError(f"study = {name[:200]!r}: no runs in {store}; {study.command}")
     whole = packed_with(path, records, attach=attach)
     if zenodo:
         from repro.terminal.citation import write_citation
@@ -148,6 +147,7 @@ def pack(
         for file in write_citation(name, whole, path.parent, creators=creator or []):
             say(f"citation: {file}")
     write_pack(whole, path)
+    write_list(path.parent, study.name, listed)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
     say(f"packed {len(records)} runs into {path}{before}")
 

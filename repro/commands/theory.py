@@ -68,7 +68,9 @@ def theory(
     if not json:
         # A folder of its own, so that the figures of two settings stand side by side.
         folder = store / "figures" / f"theory-{records[0].run_id}"
-        draw_figures(["fig-theory-trajectories"], [Selection(records)], folder, brief=not all_files)
+        from figures.tables.records import Given, Records
+
+        draw_figures(["fig-theory-trajectories"], Given(Records(records)), folder, brief=not all_files)
 
 
 def _setting(
@@ -252,21 +254,6 @@ def accuracy(
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     return {name: f"{value:.5f}" if isinstance(value, float) else value for name, value in row.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """A few records, read like a store: a figure of one command shows that command's runs only."""
-
-    chosen: Sequence[Record]
-
-    def records(self, *kinds: str) -> list[Record]:
-        """Return the chosen records, of some kinds if named."""
-        return [record for record in self.chosen if not kinds or record.kind in kinds]
-
-    def verify(self) -> list[str]:
-        """Return no problems: these records were written by this very process."""
-        return []
 
 
 WorkersOption = Annotated[int, typer.Option(help="Processes; 1 runs a thread a core. No number depends on it.", min=1)]

@@ -6,7 +6,7 @@
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/claims/<name>.claim                     who works on a run or a stage now
-    <store>/studies/<digest of a name>.json         which runs a study has, those among them that another one computed
+    <store>/studies/<digest of a name>.json         which runs a study has, see `repro.records.lists`
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/records.sealed                          what was read of many runs, good for as long as no file changes
     <store>/cells/                                  a store of its own: the cells that sweeps and claims of theory share
@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from repro.records.folder import (
 from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
 from repro.records.kept import Reading, reading
+from repro.records.lists import RunList
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick, same_weights
 from repro.records.tables import table_faults
 
@@ -66,6 +67,8 @@ class Store:
     Args:
         root: the folder; created on the first write.
     """
+
+    title = "local"  # as a source of a study
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -147,18 +150,23 @@ class Store:
         """Return the evaluation of this config, or None."""
         return self._whole(f"evaluations/{run_id(EVALUATION, config)}")
 
-    def records(self, *kinds: str) -> list[Record]:
-        """Return the finished runs of this schema, of some kinds if named, ordered by run id.
+    def records(self, *kinds: str, ids: Container[str] | None = None) -> list[Record]:
+        """Return the finished runs of this schema, of some kinds or ids if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
         A damaged run is named and left out. The index says which runs there are; each is read and compared, or taken
         from what was kept of it when it was, if none of its files was changed since.
         """
         read = {EVALUATION: self._evaluation}
-        listed = [(one.kind, one.run_id) for one in self.heads() if not kinds or one.kind in kinds]
+        wanted = (one for one in self.heads() if ids is None or one.run_id in ids)
+        listed = [(one.kind, one.run_id) for one in wanted if not kinds or one.kind in kinds]
         with reading(self.root, len(listed), self._whole) as whole:
             found = [read.get(kind, self._run)(identity, whole) for kind, identity in listed]
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
+
+    def records_of(self, study: str, ids: Container[str]) -> list[Record]:
+        """Return some runs of a study, as `repro.study` asks every place for them."""
+        return self.records(ids=ids)
 
     def load(self, prefix: str) -> Record:
         """Return the run whose id starts with `prefix`."""
@@ -232,30 +240,27 @@ class Store:
                     return folder.name
         return ""
 
-    def note_study(self, study: str, runs: Iterable[str]) -> None:
-        """Note runs as a study's, beside those noted before: what it finds may be computed by another study."""
-        path = self._notes(study)
+    def write_list(self, study: str, found: RunList) -> None:
+        """Write which runs a study has: they replace those written before, but what was computed from runs is kept."""
+        path = self._list_path(study)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"study-{path.stem}"):
-            known = {"study": study, "runs": sorted({*self.noted(study), *runs})}
+            before = self.run_list(study) or RunList()
+            more = tuple(sorted({*before.more, *found.more}))
+            known = {"study": study, **found._replace(more=more).plain()}
             replace_file(path, as_json(known | {"digest": digest(known)}))
 
-    def noted(self, study: str) -> set[str]:
-        """Return the ids of runs noted as a study's; none without a list, or with a damaged one, which is named."""
-        path = self._notes(study)
-        try:
-            found = json.loads(read_bytes(str(path)))
-            known = {"study": study, "runs": found["runs"]}
-            if found["digest"] == digest(known):
-                return set(known["runs"])
-        except FileNotFoundError:
-            return set()
-        except (OSError, ValueError, RecursionError, KeyError, TypeError):
-            pass
-        name_damage(f"studies/{path.name}: damaged; the next grid of the study lists its runs anew")
-        return set()
+    def run_list(self, study: str) -> RunList | None:
+        """Return which runs a study has; None without a list, or with a damaged one, which is named."""
+        path = self._list_path(study)
+        return _read_list(path)[1] if path.is_file() else None
 
-    def _notes(self, study: str) -> Path:
+    def lists(self) -> dict[str, RunList]:
+        """Return the list of every study that has one, by the study's name."""
+        found = (_read_list(path) for path in sorted(self.root.glob("studies/*.json")))
+        return {name: runs for name, runs in found if runs is not None}
+
+    def _list_path(self, study: str) -> Path:
         return self.root / "studies" / f"{digest(study)}.json"
 
     def set_aside(self, folder: Path, reason: str) -> None:
@@ -339,6 +344,18 @@ class Store:
         if record is None:
             raise IntegrityError(f"{folder.parent.name}/{folder.name}: what was written cannot be read back")
         return record
+
+
+def _read_list(path: Path) -> tuple[str, RunList | None]:
+    """Return the name and the list of a study; no list where the file is damaged, which is named."""
+    try:
+        found = json.loads(read_bytes(str(path)))
+        if found.pop("digest") == digest(found):
+            return str(found["study"]), RunList.read(found)
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        pass
+    name_damage(f"studies/{path.name}: damaged; the next grid of the study lists its runs anew")
+    return "", None
 
 
 def _config(kind: str, config: Any) -> bytes:

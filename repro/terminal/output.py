@@ -4,12 +4,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from repro.records.identity import plain
-from repro.records.record import Reader
+from repro.records.store import Store
+from repro.study.published import Published
+from repro.study.study import named_studies
+
+if TYPE_CHECKING:
+    from figures.tables.records import Studies
 
 StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -59,15 +64,25 @@ def _as_json(value: Any, *, allow_nan: bool) -> str:
     return "[\n" + ",\n".join(map(encode, value)) + "\n]" if many else encode(value)
 
 
-def draw_figures(
-    names: Sequence[str], sources: Sequence[Reader], out: Path, *, brief: bool = False, study: str = ""
-) -> None:
-    """Draw figures from the given records, or of one study's, and name the files; `brief` leaves out PDF, CSV and the
-    dark page.
+def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path | None = None) -> "Studies":
+    """Return the studies that figures and claims read, from a store and from what is published.
+
+    Args:
+        store: folder of the user's runs.
+        instead: names or recipe files of studies that take the place of those that a figure names.
+        cache: folder for what is slow to compute and depends on records alone.
     """
+    from figures.tables.records import Studies
+
+    home, published = Store(store), Published()
+    return Studies(home, published, named_studies(list(instead or ()), home, published), cache=cache)
+
+
+def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: bool = False) -> None:
+    """Draw figures and name the files; `brief` leaves out PDF, CSV and the dark page."""
     from figures.drawing.files import draw
 
-    for drawn in draw(list(names), list(sources), out, study=study or None, style="draft" if brief else "paper"):
+    for drawn in draw(list(names), studies, out, style="draft" if brief else "paper"):
         say(f"figure: {main_file(drawn.files)}" + ("" if brief else " (also .pdf and .csv)"))
 
 

@@ -1,6 +1,7 @@
 """Golden records with plainly synthetic numbers, so that every number a figure shows can be worked out by hand."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 
 from empirical.metrics.pooled import Pool, klom
-from figures.catalogue import FIGURES, find
+from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
-from figures.drawing.files import draw
+from figures.drawing.files import draw, drawing_of
 from figures.drawing.style import Theme
 from figures.tables.beside import setting_of
-from figures.tables.records import Records
+from figures.tables.records import Records, Studies
 from repro.records.identity import digest
+from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.published import Published
+from repro.study.study import load_study
 
 SEEDS = 3
 EPOCHS = [0, 10, 50, 200]
@@ -112,6 +116,22 @@ RUN_METRICS = [
     "accuracy", "tow", "mia", "attacks", "entanglement", "margins", "landscape", "hessian", "relearning", "features",
     "lira",
 ]  # fmt: skip
+# What the runs of a rule say of the search for its rate: 0.03 is best for SGD, 0.1 for SAM, which diverged on high.
+SEARCHED = {
+    ("sgd", "low"): [[0.01, 0.6], [0.03, 0.7], [0.1, 0.5]], ("sgd", "high"): [[0.01, 0.6], [0.03, 0.7], [0.1, 0.5]],
+    ("sam-0.1", "low"): [[0.01, 0.8], [0.1, 0.9]], ("sam-0.1", "high"): [[0.01, 0.8], [0.1, None]],
+}  # fmt: skip
+
+
+def searched(rule: str, pretrain: str, difficulty: str) -> dict[str, Any]:
+    """Return what a run says of the search for its rate; nothing where the rate was given."""
+    curve = SEARCHED.get((rule, difficulty)) if pretrain == "sgd" else None
+    if curve is None:
+        return {}
+    value = max(curve, key=lambda point: point[1] or 0.0)[0]
+    inside = curve[0][0] < value < curve[-1][0]
+    details = {"name": "lr", "value": value, "curve": curve, "seed": 9, "original_tow": None}
+    return {"choice": "interior" if inside else "edge", "choice_details": details}
 
 
 def save_sweeps(store: Store) -> None:
@@ -166,12 +186,12 @@ def save_ulira(store: Store, config: dict[str, Any], labels: dict[str, Any], run
 
 
 def save_choice(store: Store) -> None:
-    """Save runs that choose a rate: 0.03 is best for SGD; for SAM 0.1 is, but on the high set it diverged."""
-    levels = {("sgd", 0.01): 0.6, ("sgd", 0.03): 0.7, ("sgd", 0.1): 0.5, ("sam-0.1", 0.01): 0.8, ("sam-0.1", 0.1): 0.9}
-    for ((rule, lr), tow), difficulty in itertools.product(levels.items(), ("low", "high")):
-        broken = (rule, lr, difficulty) == ("sam-0.1", 0.1, "high")
-        status = "diverged" if broken else "ok"
-        save_network(store, tow - 0.09, kind="choice", status=status, rule=rule, lr=lr, seed=9, difficulty=difficulty)
+    """Save the runs that searched for the rates, as the runs that use these say."""
+    for (rule, difficulty), curve in SEARCHED.items():
+        for lr, tow in curve:
+            status = "diverged" if tow is None else "ok"
+            save_network(store, (tow or 0.0) - 0.09, kind="choice", status=status, rule=rule, lr=lr, seed=9,
+                         difficulty=difficulty)  # fmt: skip
 
 
 def claim_rows() -> dict[str, list[dict[str, Any]]]:
@@ -316,17 +336,9 @@ def save_phase(store: Store) -> None:
     store.save("theory_sweep", {"sweep": "phase", "base": base}, result=result, arrays=arrays)
 
 
-class Made:
-    """Records made by hand, read like a store."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.made = list(records)
-
-    def records(self, *kinds: str) -> list[Record]:
-        return [record for record in self.made if not kinds or record.kind in kinds]
-
-    def verify(self) -> list[str]:
-        return []
+def studies_in(store: Store, *instead: str) -> Studies:
+    """Return the studies of a store beside which nothing is published."""
+    return Studies(store, Published([]), [load_study(name) for name in instead])
 
 
 def made_run(*, number: Any = None, kind: str = "unlearn", status: str = "ok", **settings: Any) -> Record:
@@ -350,7 +362,7 @@ def runs() -> Callable[..., Records]:
     def make(cells: list[tuple[dict[str, Any], dict[str, Sequence[float]]]]) -> Records:
         found = [made_run(number={name: float(values[seed]) for name, values in numbers.items()}, seed=seed, **settings)
                  for settings, numbers in cells for seed in range(len(next(iter(numbers.values()))))]  # fmt: skip
-        return Records([Made(found)])
+        return Records(found)
 
     return make
 
@@ -358,7 +370,29 @@ def runs() -> Callable[..., Records]:
 @pytest.fixture
 def records_of() -> Callable[[Sequence[Record]], Records]:
     """Read records made by hand as figures do."""
-    return lambda found: Records([Made(found)])
+    return Records
+
+
+# The studies of the golden store, by the model or the data set of their runs.
+GOLDEN = {"resnet8": "cifar10", "swept": "alpha", "masked": "mask", "drawn": "cifar10-draws", "klom": "klom",
+          "patch-cnn": "signal-noise", "resnet8-narrow": "ladder"}  # fmt: skip
+
+
+def save_lists(store: Store) -> None:
+    """Write down which runs each study of the golden store has."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    runs = store.records("unlearn")
+    networks = {setting_of(run.config): run for run in runs} | {run.run_id: run for run in runs}
+    for record in store.records("unlearn", "choice", "evaluation", "beside", "twin"):
+        part = {"unlearn": "runs", "choice": "search"}.get(record.kind, "more")
+        about = networks.get(
+            record.config.get("network", ""), record
+        )  # theory is of the network beside which it stands
+        model = (about.result.get("labels") or {}).get("model") or about.config.get("model")
+        study = "cifar10-plain" if record.config.get("augment") == "none" else GOLDEN[str(model)]
+        found[study][part].append(record.run_id)
+    for study, parts in found.items():
+        store.write_list(study, RunList(**{part: tuple(ids) for part, ids in parts.items()}))
 
 
 @pytest.fixture(scope="session")
@@ -370,7 +404,8 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cells = itertools.product(TOW, ("sgd", "sam-0.1"), ("low", "mid", "high"), range(SEEDS))
     for rule, pretrain, difficulty, seed in cells:
         save_network(store, TOW[rule], rule=rule, pretrain=pretrain, difficulty=difficulty, seed=seed,
-                     extra=EXTRA, arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS,
+                     extra=EXTRA | searched(rule, pretrain, difficulty),
+                     arrays=attack_arrays(seed, 0.1 + 0.2 * len(rule)), metrics=RUN_METRICS,
                      epochs=trajectory(rule))  # fmt: skip
     save_sweeps(store)
     save_choice(store)
@@ -379,6 +414,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     save_phase(store)
     save_phase_diagrams(store)
     save_signal_noise(store)
+    save_lists(store)
     return store
 
 
@@ -386,7 +422,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def drawn_folder(golden: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every figure and table of the golden store, drawn once."""
     folder = tmp_path_factory.mktemp("figures")
-    draw(list(FIGURES), [golden], folder)
+    draw(list(FIGURES), studies_in(golden), folder)
     return folder
 
 
@@ -398,5 +434,5 @@ def empty(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def drawing(golden: Store) -> Callable[[str], Drawing]:
     """Draw one figure or table of the golden store, once."""
-    records = Records([golden])
-    return cache(lambda name: find(name)(records, Theme()))
+    studies = studies_in(golden)
+    return cache(lambda name: drawing_of(name, studies, Theme()))

@@ -12,11 +12,12 @@ from figures.drawing.files import draw
 from figures.verdicts.findings import ITEMS
 from figures.verdicts.theory_claims import CLAIMS
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_path: Path, name: str) -> None:
-    (drawn,) = draw([name], [empty], tmp_path / "out")
+    (drawn,) = draw([name], studies_in(empty), tmp_path / "out")
     assert drawn.missing
     commands = {line.rpartition(": ")[2] for line in drawn.missing}
     wanted = "repro theory" if FIGURES[name].command.startswith("repro theory") else FIGURES[name].command
@@ -49,9 +50,10 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
 
 def test_figures_load_neither_torch_nor_the_engine(golden: Store, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from repro.records.store import Store;"
+        "import sys; from pathlib import Path; from repro.terminal.output import studies_in;"
         "from figures.drawing.files import draw;"
-        f"draw(['fig-tow', 'fig-theory-trajectories'], [Store({str(golden.root)!r})], Path({str(tmp_path)!r}));"
+        f"studies = studies_in(Path({str(golden.root)!r}));"
+        f"draw(['fig-tow', 'fig-theory-trajectories'], studies, Path({str(tmp_path)!r}));"
         "print([name for name in ('torch', 'numba', 'theory', 'empirical') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

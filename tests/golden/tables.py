@@ -8,19 +8,17 @@ import hashlib
 import io
 import json
 import textwrap
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import find
+from figures.catalogue import find, studies_of
 from figures.drawing.drawing import Drawing
 from figures.drawing.style import Theme
-from figures.tables.records import Records
-from repro.records.pack import readers
-from repro.records.store import Store
+from figures.tables.records import Studies
+from repro.study.published import Published
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "tables"
@@ -52,10 +50,14 @@ WRONG = {
 }  # fmt: skip
 
 
-@cache
-def records() -> Records:
+def published_studies() -> Studies:
     """Return the committed records, as an empty store shows them."""
-    return Records(readers(Store(ROOT / "none"), ROOT / "results")[1:])
+    return Studies(None, Published(sorted((ROOT / "results").glob("*.parquet"))))
+
+
+def drawn(name: str, studies: Studies) -> Drawing:
+    """Return a figure of the studies that it names."""
+    return find(name)(studies.of(*studies_of(name)), Theme())
 
 
 def entry(drawing: Drawing, name: str) -> dict[str, Any]:
@@ -98,8 +100,9 @@ def freeze(names: list[str]) -> None:
     """Write the entries of some figures anew."""
     index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
     FOLDER.mkdir(exist_ok=True)
+    studies = published_studies()
     for name in names:
-        drawing = find(name)(records(), Theme())
+        drawing = drawn(name, studies)
         index[name] = entry(drawing, name)
         path = FOLDER / f"{name}.csv"
         path.unlink(missing_ok=True)

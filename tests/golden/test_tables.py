@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from figures.catalogue import FIGURES, find
-from figures.drawing.style import Theme
-from figures.tables.records import Records
-from tests.golden.tables import FOLDER, INDEX, WRONG, as_csv, differences, stable
+from figures.catalogue import FIGURES
+from figures.tables.records import Studies
+from tests.golden.tables import FOLDER, INDEX, WRONG, as_csv, differences, drawn, stable
 
 # Every figure is the product of all records; these take more than half a second of one core.
 SLOW = {
@@ -21,10 +20,10 @@ SLOW = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in FIGURES]
 )
-def test_a_figure_of_the_committed_records_has_its_frozen_numbers(name: str, committed: Records) -> None:
+def test_a_figure_of_the_committed_records_has_its_frozen_numbers(name: str, committed: Studies) -> None:
     remedy = f"python -m tests.golden.freeze tables {name}"
     known = f" (known to be wrong: issue {WRONG[name]})" if name in WRONG else ""
-    assert differences(find(name)(committed, Theme()), name) == [], f"meant to move{known}? {remedy}"
+    assert differences(drawn(name, committed), name) == [], f"meant to move{known}? {remedy}"
 
 
 def test_every_figure_is_frozen_and_nothing_else() -> None:
@@ -35,10 +34,10 @@ def test_every_figure_is_frozen_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["tab-neggrad", "tab-agreement"])  # kept whole, and as digests
-def test_one_cell_that_moves_is_named_by_row_and_column(name: str, committed: Records) -> None:
+def test_one_cell_that_moves_is_named_by_row_and_column(name: str, committed: Studies) -> None:
     from dataclasses import replace
 
-    drawing = find(name)(committed, Theme())
+    drawing = drawn(name, committed)
     column = next(column for column in stable(drawing.data, name).select_dtypes("float") if drawing.data[column].any())
     moved = drawing.data.copy()
     place = moved.columns.get_loc(column)

@@ -18,11 +18,7 @@ import pytest
 import torch
 
 from empirical.settings.run_config import RunConfig
-from figures.catalogue import find
-from figures.drawing.style import Theme
-from figures.tables.records import Records
 from repro.base.settings import build
-from repro.records.pack import readers
 from repro.records.store import Store
 from tests.golden import commands, ids, small, tables
 
@@ -35,8 +31,7 @@ def small_part(name: str) -> Callable[[Path], list[str]]:
 
 def figure(name: str) -> Callable[[Path], list[str]]:
     def check(folder: Path) -> list[str]:
-        records = Records(readers(Store(folder / "none"), ROOT / "results")[1:])
-        return tables.differences(find(name)(records, Theme()), name)
+        return tables.differences(tables.drawn(name, tables.published_studies()), name)
 
     return check
 

@@ -70,7 +70,7 @@ def test_twins_lie_on_their_networks_and_steps_on_the_twin_of_their_draw(store: 
     from figures.tables.ladder import ladder_runs
 
     compared(store, "--json")
-    records = Records([Store(store)])
+    records = Records(Store(store).records())
     for one, _ in pairs(records):
         exact = curves(twins(records)[one.run_id])
         for stage, column in (("before", 0), ("after", -1)):

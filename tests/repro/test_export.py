@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from repro.base.glossary import describe, explain, terms
 from repro.commands.export import export, meaning, rows_of, study_records
 from repro.commands.records import pack
 from repro.commands.words import lines_of, recipe_schema
-from repro.records.pack import PackedStore, packed_with, readers, write_pack
-from repro.records.record import Record, read_records
+from repro.records.lists import RunList
+from repro.records.pack import PackedStore, packed_with, write_pack
+from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.published import Published
 from tests.repro.test_cli import ROOT, repro
 from theory.benign import benign_alpha
 from theory.config import TheoryConfig
@@ -31,12 +34,18 @@ class Measured:
 
 
 PACKS = sorted((ROOT / "results").glob("*.parquet"))
+Committed = Callable[[str], dict[str, list[Record]]]
 
 
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    return read_records(readers(Store(tmp_path_factory.mktemp("none")), ROOT / "results"),
-                        wanted=lambda record: record.source == "results/digits")  # fmt: skip
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Committed:
+    """Read a published study by kind."""
+    return lambda name: study_records(name, Store(tmp_path_factory.mktemp("none")), Published(PACKS))
+
+
+def listed(store: Store, name: str, *runs: Record) -> None:
+    """Write down which runs a study has, as its grid would."""
+    store.write_list(name, RunList(tuple(run.run_id for run in runs)))
 
 
 @pytest.mark.parametrize("path", PACKS, ids=lambda path: path.stem)
@@ -47,10 +56,10 @@ def test_every_column_of_a_committed_study_has_a_meaning(path: Path) -> None:
                 assert len(meaning(column)["meaning"]) > 3, column
 
 
-def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: list[Record]) -> None:
+def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: Committed) -> None:
     done = repro(tmp_path, "export", "digits", "--to", "out")
     assert done.returncode == 0, done.stderr
-    runs = {record.run_id: record for record in study_records(committed, "digits")["unlearn"]}
+    runs = {record.run_id: record for record in committed("digits")["unlearn"]}
     for name in ("unlearn.parquet", "unlearn.csv"):
         reader = pd.read_parquet if name.endswith("parquet") else pd.read_csv
         table = reader(tmp_path / "out" / name).set_index("run_id")
@@ -68,8 +77,8 @@ def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: li
     assert named.loc["lr", "role"] == "setting"
 
 
-def test_a_theory_cell_has_one_row_a_seed(committed: list[Record]) -> None:
-    record = study_records(committed, "theory")["theory"][0]
+def test_a_theory_cell_has_one_row_a_seed(committed: Committed) -> None:
+    record = committed("theory")["theory"][0]
     rows = rows_of(record)
     assert [row["seed"] for row in rows] == record.result["seeds"]
     assert [row["kappa_retain"] for row in rows] == record.result["final"]["kappa_retain"]
@@ -100,16 +109,15 @@ def test_a_row_of_a_network_has_its_forget_set_and_its_settings_as_plain_columns
     assert not {"type", "of_type", "parents"} & {*row}
 
 
-def test_a_sweep_has_one_row_a_cell(committed: list[Record]) -> None:
-    record = next(r for r in study_records(committed, "sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
+def test_a_sweep_has_one_row_a_cell(committed: Committed) -> None:
+    record = next(r for r in committed("sweeps")["theory_sweep"] if r.result["sweep"] == "phase")
     assert [row["test_error"] for row in rows_of(record)] == record.arrays()["test_error"].tolist()
 
 
-def test_the_smallest_alpha_has_one_row_a_rule_and_a_study_of_its_own(store: Store, tmp_path: Path) -> None:
-    """The network recipe `alpha` is another study, with records of its own in the committed packs."""
+def test_the_smallest_alpha_has_one_row_a_rule_and_is_a_loose_run(store: Store, tmp_path: Path) -> None:
     small = TheoryConfig(d=100, n=10, n_forget=2, m=2, batch_size=5, pretrain_epochs=2, epochs=2, seeds=2, directions=8)
     record = benign_alpha(small, store)
-    export("theory-alpha", tmp_path / "out", store.root)
+    export("loose", tmp_path / "out", store.root)
     table = pd.read_csv(tmp_path / "out" / "theory_alpha.csv")
     assert table["simulated_test_error"].tolist() == [row["simulated_test_error"] for row in record.result["rows"]]
     assert len(set(zip(table["pretrain"], table["rule"], strict=True))) == len(table) == 6
@@ -118,17 +126,17 @@ def test_the_smallest_alpha_has_one_row_a_rule_and_a_study_of_its_own(store: Sto
     assert not any("another package" in one for one in said)
 
 
-def test_an_interval_is_exported_as_its_two_ends(committed: list[Record]) -> None:
-    record = study_records(committed, "claims")["theory_claim"][0]
+def test_an_interval_is_exported_as_its_two_ends(committed: Committed) -> None:
+    record = committed("claims")["theory_claim"][0]
     (row,) = rows_of(record)
     assert [row["interval_low"], row["interval_high"]] == record.result["interval"]
     assert meaning("attack_loss_auc_interval_low")["meaning"].startswith("lower end of the interval of: Area")
 
 
 def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store, tmp_path: Path) -> None:
-    store.save("unlearn", {"seed": 0}, result={"tow": 0.5}, provenance={"study": "mine"})
     said = {"error": "ValueError: no", "traceback": "line 1\nline 2"}
-    store.save("unlearn", {"seed": 1}, result=said, status="failed", provenance={"study": "mine"})
+    listed(store, "mine", store.save("unlearn", {"seed": 0}, result={"tow": 0.5}),
+           store.save("unlearn", {"seed": 1}, result=said, status="failed"))  # fmt: skip
     for _ in range(2):
         export("mine", tmp_path / "out", store.root)
     table = pd.read_csv(tmp_path / "out" / "unlearn.csv").set_index("seed")
@@ -141,19 +149,21 @@ def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store,
 
 
 def test_a_number_of_an_installed_package_is_exported_though_nobody_here_knows_it(store: Store, tmp_path: Path) -> None:
-    store.save("unlearn", {"seed": 0}, result={"tow": 0.5, "zorp": 2.0}, provenance={"study": "mine"})
+    listed(store, "mine", store.save("unlearn", {"seed": 0}, result={"tow": 0.5, "zorp": 2.0}))
     export("mine", tmp_path / "out", store.root)
     said = pd.read_csv(tmp_path / "out" / "dictionary.csv").set_index("column")
     assert "another package" in said.loc["zorp", "meaning"]
     assert said.loc["tow", "range"] == "[0, 1]"
 
 
-def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: list[Record]) -> None:
-    with pytest.raises(MissingDataError, match="did you mean 'digits'"):
-        study_records(committed, "digit")
-    with pytest.raises(MissingDataError, match=r"^.{,300}$"):
-        study_records(committed, "d" * 5000)
-    assert repro(tmp_path, "export", "digit", "--to", "out").returncode == 3
+def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, committed: Committed) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'digits'"):
+        committed("digit")
+    with pytest.raises(ConfigError, match=r"^.{,1000}$"):
+        committed("d" * 5000)
+    with pytest.raises(MissingDataError, match=r"no records; repro empirical grid recipes/cifar10-small\.toml"):
+        committed("cifar10-small")
+    assert repro(tmp_path, "export", "digit", "--to", "out").returncode == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -214,7 +224,7 @@ def test_the_schema_is_printed_as_json(tmp_path: Path) -> None:
 
 def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Path) -> None:
     """A new machine has the committed pack and an empty store: packing its first slice must not lose the others."""
-    about, pack = {"study": "mine"}, tmp_path / "results" / "mine.parquet"
+    pack = tmp_path / "results" / "mine.parquet"
 
     def store(name: str) -> Store:
         return Store(tmp_path / name)
@@ -224,9 +234,8 @@ def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Pa
         ids = {name: home.save_evaluation({"metric": name, "version": 1}, result={name: value}).run_id
                for name in metrics}  # fmt: skip
         arrays = {"w": np.full(2, value)}
-        made = home.save(
-            "unlearn", {"a": number}, result={"x": value}, arrays=arrays, evaluations=ids, provenance=about
-        )
+        made = home.save("unlearn", {"a": number}, result={"x": value}, arrays=arrays, evaluations=ids)
+        listed(home, "mine", *home.records())
         return made.run_id
 
     shared, rich, mine = save("one", 0, 1.0), save("one", 1, 1.0, metrics=("tow", "mia")), save("one", 2, 1.0)
@@ -282,31 +291,27 @@ def test_a_pack_joins_the_numbers_of_one_training_and_never_those_of_two(tmp_pat
 def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs that somebody computed before, under another study or none, are a study's once its grid has found them."""
+    """Runs that somebody computed before, under another study or none, are a study's once its list names them."""
     monkeypatch.chdir(tmp_path)
     about = [{"study": "other"}, {}, {"study": "mine"}]
     made = [store.save("unlearn", {"seed": n}, result={"tow": 0.5}, provenance=one) for n, one in enumerate(about)]
-    store.save("unlearn", {"seed": 9}, result={"tow": 0.1}, provenance={"study": "other"})
-    store.note_study("mine", [made[0].run_id])
-    store.note_study("mine", [made[1].run_id, "../no-id"])
+    store.save("unlearn", {"seed": 9}, result={"tow": 0.1}, provenance={"study": "mine"})
+    listed(store, "mine", *made)
     export("mine", tmp_path / "out", store.root)
     assert set(pd.read_csv(tmp_path / "out" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
     pack("mine", store=store.root)
     assert {one.run_id for one in PackedStore(tmp_path / "results" / "mine.parquet").records()} == {
         one.run_id for one in made
     }  # fmt: skip
-    pack("borrowed", study=["other"], store=store.root)  # one's own copies must not hide those of the pack
-    export("borrowed", tmp_path / "third", store.root)
-    assert sorted(pd.read_csv(tmp_path / "third" / "unlearn.csv")["tow"]) == [0.1, 0.5]
-    next(store.root.glob("studies/*")).write_text("no list")
-    assert store.noted("mine") == set()
+    export("mine", tmp_path / "again", tmp_path / "another store")
+    assert set(pd.read_csv(tmp_path / "again" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
 
 
 def test_a_study_has_a_citation(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     for day in (24, 25, 23):
-        about = {"study": "mine", "finished": f"2026-11-{day}T01:02:03+00:00"}
-        store.save("theory", {"a": day}, result={}, provenance=about)
+        store.save("theory", {"a": day}, result={}, provenance={"finished": f"2026-11-{day}T01:02:03+00:00"})
+    listed(store, "mine", *store.records())
     assert repro(tmp_path, "pack", "mine", "--zenodo").returncode == 0
     assert "toolkit authors" in (tmp_path / "results" / "mine.CITATION.cff").read_text()
     done = repro(tmp_path, "pack", "mine", "--zenodo", "--creator", "Doe, Jo", "--creator", "Roe, Ann")

@@ -23,6 +23,7 @@ from repro.records import provenance
 from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, write_folder
 from repro.records.identity import SCHEMA, run_id
+from repro.records.lists import RunList
 from repro.records.pack import PackedStore, _sha, pack_path, packed_with, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
@@ -393,15 +394,21 @@ def test_a_store_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
         Store(blocked / "runs").ensure_writable()
 
 
-def test_a_damaged_list_of_noted_runs_is_named_and_taken_for_none(store: Store) -> None:
-    store.note_study("mine", ["a" * 16])
-    store.note_study("mine", ["b" * 16])
-    assert store.noted("mine") == {"a" * 16, "b" * 16}
-    assert store.noted("another") == set()
+def test_a_list_of_runs_replaces_the_one_before_but_for_what_was_computed_from_runs(store: Store) -> None:
+    store.write_list("mine", RunList(("a" * 16,), ("s" * 16,), ("e" * 16,), open=2))
+    store.write_list("mine", RunList(("b" * 16,), more=("f" * 16,)))
+    assert store.run_list("mine") == RunList(("b" * 16,), more=("e" * 16, "f" * 16))
+    assert store.run_list("another") is None
+    assert store.lists() == {"mine": store.run_list("mine")}
+
+
+def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> None:
+    store.write_list("mine", RunList(("a" * 16,)))
     (path,) = (store.root / "studies").iterdir()
     path.write_text(path.read_text().replace("a" * 16, "c" * 16))
     with collected() as lines:
-        assert store.noted("mine") == set()
+        assert store.run_list("mine") is None
+        assert store.lists() == {}
     assert lines == [f"studies/{path.name}: damaged; the next grid of the study lists its runs anew"]
 
 

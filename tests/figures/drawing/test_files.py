@@ -13,13 +13,14 @@ from figures.drawing.files import draw, latex, markdown
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 Draw = Callable[[str], Drawing]
 
 
 def test_strict_raises_after_everything_is_written(empty: Store, tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="repro theory") as caught:
-        draw(["fig-theory-trajectories", "fig-tow"], [empty], tmp_path, strict=True)
+        draw(["fig-theory-trajectories", "fig-tow"], studies_in(empty), tmp_path, strict=True)
     assert caught.value.exit_code == 3
     assert (tmp_path / "fig-tow.pdf").exists()
 
@@ -28,7 +29,7 @@ def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_d
     empty: Store, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'fig-tow'"):
-        draw(["fig-theory-trajectories", "fig-two"], [empty], tmp_path / "out")
+        draw(["fig-theory-trajectories", "fig-two"], studies_in(empty), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -42,21 +43,21 @@ def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> 
 
 
 def test_nothing_is_drawn_again_until_a_record_changes(golden: Store, tmp_path: Path) -> None:
-    (first,) = draw(["fig-published"], [golden], tmp_path)
+    (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
     before = (tmp_path / "fig-published.png").stat().st_mtime_ns
-    assert draw(["fig-published"], [golden], tmp_path) == [first]
+    assert draw(["fig-published"], studies_in(golden), tmp_path) == [first]
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns == before
-    draw(["fig-published"], [Store(tmp_path / "nothing")], tmp_path)
+    draw(["fig-published"], studies_in(Store(tmp_path / "nothing")), tmp_path)
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns != before
 
 
 def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for(golden: Store, tmp_path: Path) -> None:
-    (brief,) = draw(["fig-published"], [golden], tmp_path, style="draft")
+    (brief,) = draw(["fig-published"], studies_in(golden), tmp_path, style="draft")
     assert {path.name for path in tmp_path.iterdir()} == {"fig-published.png", "fig-published.json"}
     written = (tmp_path / "fig-published.png").stat().st_mtime_ns
-    assert draw(["fig-published"], [golden], tmp_path, style="draft") == [brief]
+    assert draw(["fig-published"], studies_in(golden), tmp_path, style="draft") == [brief]
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns == written
-    draw(["fig-published"], [golden], tmp_path)
+    draw(["fig-published"], studies_in(golden), tmp_path)
     kinds = {path.name.removeprefix("fig-published") for path in tmp_path.iterdir()}
     assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
 
@@ -69,27 +70,27 @@ def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callabl
         return found
 
     drawn = lambda: set(pd.read_csv(tmp_path / "fig-tow.csv")["mean"].dropna())  # noqa: E731
-    draw(["fig-tow"], [store(0.25)], tmp_path)
+    draw(["fig-tow"], studies_in(store(0.25)), tmp_path)
     assert drawn() == {0.25}
-    draw(["fig-tow"], [store(0.75)], tmp_path, style="draft")
-    draw(["fig-tow"], [store(0.75)], tmp_path)
+    draw(["fig-tow"], studies_in(store(0.75)), tmp_path, style="draft")
+    draw(["fig-tow"], studies_in(store(0.75)), tmp_path)
     assert drawn() == {0.75}
 
 
 @pytest.mark.parametrize("lost", [".png", "-dark.png", ".pdf", ".csv"])
 def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, lost: str) -> None:
-    (first,) = draw(["fig-published"], [golden], tmp_path)
+    (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
     (tmp_path / f"fig-published{lost}").unlink()
-    assert draw(["fig-published"], [golden], tmp_path) == [first]
+    assert draw(["fig-published"], studies_in(golden), tmp_path) == [first]
     assert (tmp_path / f"fig-published{lost}").exists()
 
 
 def test_a_whole_drawing_will_do_for_a_draft_and_no_style_for_another(golden: Store, tmp_path: Path) -> None:
-    (whole,) = draw(["fig-published"], [golden], tmp_path)
-    assert draw(["fig-published"], [golden], tmp_path, style="draft") == [whole]
-    (large,) = draw(["fig-published"], [golden], tmp_path, style="slides")
+    (whole,) = draw(["fig-published"], studies_in(golden), tmp_path)
+    assert draw(["fig-published"], studies_in(golden), tmp_path, style="draft") == [whole]
+    (large,) = draw(["fig-published"], studies_in(golden), tmp_path, style="slides")
     assert {path.suffix for path in large.files} == {".png", ".json", ".pdf", ".csv", ".svg"}
-    assert draw(["fig-published"], [golden], tmp_path) == [whole]
+    assert draw(["fig-published"], studies_in(golden), tmp_path) == [whole]
 
 
 @pytest.mark.slow
@@ -130,13 +131,13 @@ def test_a_latex_table_of_many_columns_is_made_as_wide_as_the_page() -> None:
 def test_a_style_for_a_wall_is_larger_and_has_vectors(
     golden: Store, tmp_path: Path, style: str, dark: bool, larger: bool
 ) -> None:
-    draw(["fig-tow"], [golden], tmp_path / style, style=style)
+    draw(["fig-tow"], studies_in(golden), tmp_path / style, style=style)
     text = (tmp_path / style / "fig-tow.svg").read_text()
     assert ("#15181c" in text.lower()) == dark
     assert ("9.1px" in text) == larger  # 7 points in print
     assert (tmp_path / style / "fig-tow.pdf").exists()
     with pytest.raises(ConfigError, match="did you mean 'slides'"):
-        draw(["fig-tow"], [golden], tmp_path / style, style="slide")
+        draw(["fig-tow"], studies_in(golden), tmp_path / style, style="slide")
 
 
 @pytest.mark.slow

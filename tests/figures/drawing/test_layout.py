@@ -22,7 +22,7 @@ BLOCK = 12  # pixels; averages over such blocks do not see antialiasing, only wh
 
 @pytest.fixture(scope="module")
 def records(golden: Store) -> Records:
-    return Records([golden])
+    return Records(golden.records())
 
 
 @dataclass(frozen=True)

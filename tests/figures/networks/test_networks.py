@@ -220,29 +220,11 @@ def test_landscape_numbers_are_those_of_the_bowl(drawing: Draw) -> None:
     assert sorted(set(data["curvature"])) == pytest.approx([2.0, 4.0, 6.0])
 
 
-def test_missing_methods_of_a_strangers_study_are_listed_without_a_recipe(drawing: Draw) -> None:
+def test_a_figure_of_a_whole_study_misses_nothing_and_says_where_it_was_read_from(drawing: Draw) -> None:
     origin = drawing("fig-tow")
-    assert "SCRUB: no shipped recipe has this cell of study golden" in origin.missing
+    assert origin.missing == ()
+    assert origin.caption.endswith(" Study cifar10, local records.")
     assert len(origin.run_ids) == 54
-
-
-def test_a_missing_cell_is_listed_with_the_recipe_that_has_it(run: Make, records_of: Callable[..., Records]) -> None:
-    cells = [("neggrad", "sgd", "sgd"), ("neggrad", "asam-1.0", "asam-1.0"), ("scrub", "sgd", "sgd")]
-    found = [
-        replace(
-            run(method=method, pretrain=pretrain, rule=rule, difficulty=name, number={"tow": 0.5}),
-            provenance={"study": "cifar10"},
-        )
-        for method, pretrain, rule in cells
-        for name in ("low", "high")
-        if pretrain == "sgd" or name == "high"
-    ]
-    commands = dict(line.rsplit(": ", 1) for line in draw_tow(records_of(found), Theme()).missing)
-    recipe, none = "repro empirical grid recipes/cifar10.toml", "no shipped recipe has this cell of study cifar10"
-    assert commands["forget set mid"] == commands["SalUn"] == recipe
-    assert commands["neggrad / asam-1.0 / asam-1.0 / low"] == recipe
-    assert commands["scrub / asam-1.0 / asam-1.0 / low"] == none
-    assert "scrub / sgd / sgd / low" not in commands
 
 
 def test_the_highest_candidate_is_marked_and_one_that_diverged_is_never_chosen(drawing: Draw) -> None:
@@ -284,28 +266,26 @@ def test_every_draw_of_the_forget_set_has_a_column_and_both_deviations_stand_bes
 def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floor_of_its_own(
     run: Make, records_of: Callable[..., Records]
 ) -> None:
-    """The study has two seeds, one without flips; a sweep, an unrelated study and the choice's cells are no change."""
+    """The study has two seeds, the one without flips a single seed and a pair of retrained models."""
     names = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 
-    def cell(study: str, tow: float, *, seed: int = 0, kind: str = "unlearn", **settings: Any) -> Record:
+    def cell(tow: float, *, seed: int = 0, kind: str = "unlearn", **settings: Any) -> Record:
         number = {"tow": tow, "original_tow": 0.4, "original_test_accuracy": 0.8, "parents": {"forget_set": "F"}}
         number |= {f"retrained_{name}": 0.7 + 0.1 * seed for name in names}
-        made = run(kind=kind, number=number, seed=seed, difficulty="high", **settings)
-        return replace(made, provenance={"study": study})
+        return run(kind=kind, number=number, seed=seed, difficulty="high", **settings)
 
     pairs = [("sgd", 0.5), ("sam-1", 0.6)]
-    made = [
-        cell("s", tow + 0.02 * seed, rule=rule, seed=seed, augment="flip") for rule, tow in pairs for seed in (0, 1)
-    ]
-    made += [cell("s-plain", tow * 0.5, rule=rule, augment="none") for rule, tow in pairs]
-    made += [cell("s-alpha", 0.1, rule=rule, augment="flip", alpha=0.5) for rule, _ in pairs]
-    made += [cell("s-mask", 0.1, rule=rule, augment="none", switches="x=y") for rule, _ in pairs]
-    made += [cell("other", 0.1, rule=rule, augment="flip", lr=7.0, momentum=0.5) for rule, _ in pairs]
-    made += [cell(study, 0.9, rule="sgd", augment=augment, method="finetune")
-             for study, augment in (("s", "flip"), ("s-plain", "none"))]  # fmt: skip
+    study = [cell(tow + 0.02 * seed, rule=rule, seed=seed, augment="flip") for rule, tow in pairs for seed in (0, 1)]
+    plain = [cell(tow * 0.5, rule=rule, augment="none") for rule, tow in pairs]
+    study.append(cell(0.9, rule="sgd", augment="flip", method="finetune"))
+    plain.append(cell(0.9, rule="sgd", augment="none", method="finetune"))
     pair = {"kind": "floor", "seed": 9, "rule": "sgd", "rows_measured": "validation", "batch_size": 3}
-    made += [cell("s", 0.97, augment="none", **pair), cell("s", 0.5, augment="none", forget_seed=1, **pair)]
-    drawn = draw_ablations(records_of(made), Theme())
+    plain.append(cell(0.97, augment="none", **pair))
+
+    def drawn_of(usual: list[Record]) -> Drawing:
+        return draw_ablations(Records(parts=[Records(usual, study="s"), Records(plain, study="t")]), Theme())
+
+    drawn = drawn_of(study)
     floor = 100 * (1 - 0.1) ** 3
     assert markdown(drawn.display).splitlines()[2:] == [
         "| as in the study | SGD | high | 40.0 ± 0.0 (2) | 51.0 ± 1.4 (2) | 61.0 ± 1.4 (2) | 10.0 ± 0.0 (2) "
@@ -313,38 +293,25 @@ def test_a_changed_setting_stands_beside_the_same_cells_of_the_study_with_a_floo
         "| augment none | SGD | high | 40.0 (1) | 25.0 (1) | 30.0 (1) | 5.0 (1) | 97.0 (1 pair) |",
     ]
     assert "Augment none: test accuracy of the originals 80.0 (1)." in drawn.caption
-    further = replace(run(difficulty="mid", augment="flip", number={"tow": 0.5}), provenance={"study": "s"})
-    alone = draw_ablations(records_of([further, *(one for one in made if one.config["seed"] != 1)]), Theme())
-    assert list(alone.data.groupby("changed")["floor"].first()) == ["—", "97.0 (1 pair)"]
     assert len(drawn.records) == 6
+    alone = drawn_of([run(difficulty="mid", augment="flip", number={"tow": 0.5}), study[0], study[2]])
+    assert list(alone.data.groupby("changed")["floor"].first()) == ["—", "97.0 (1 pair)"]
 
 
-def test_candidates_of_more_epochs_are_of_another_study(run: Make, records_of: Callable[..., Records]) -> None:
-    candidates = [run(kind="choice", lr=lr, seed=9, epochs=epochs, number={"tow": tow})
-                  for epochs, curve in ((5, {0.1: 0.5, 0.3: 0.6}), (10, {0.05: 0.7, 0.1: 0.9, 0.3: 0.2}))
-                  for lr, tow in curve.items()]  # fmt: skip
-    said = {"tow": 0.5, "choice": "interior", "choice_details": {"name": "lr"}}
-    cells = [run(lr=0.3, rule=rule, number=said | {"choice_details": {"value": 0.3}}) for rule in ("sgd", "sam-0.1")]
-    longer = run(lr=0.1, epochs=10, number=said | {"choice_details": {"value": 0.1}})
-    data = draw_choice(records_of([*candidates, *cells, longer]), Theme()).data
-    assert data.set_index("candidate")["tow"].to_dict() == {0.1: 0.5, 0.3: 0.6}
-    assert data.set_index("candidate")["chosen"].to_dict() == {0.1: False, 0.3: True}
-
-
-def test_what_the_study_says_of_its_choice_comes_first(run: Make, records_of: Callable[..., Records]) -> None:
-    candidates = [run(kind="choice", lr=lr, seed=9, pretrain=pretrain, number={"tow": tow})
-                  for pretrain in ("sgd", "sam-0.1") for lr, tow in ((0.1, 0.5), (0.2, 0.7), (0.3, 0.6))]  # fmt: skip
+def test_what_the_runs_say_of_the_search_for_their_rate_is_the_table(
+    run: Make, records_of: Callable[..., Records]
+) -> None:
     nothing = "no better than doing nothing"
-    mapping = {"choice": {"name": "lr", "value": 0.1, "state": nothing}}
-    apart = {"choice": nothing, "choice_details": {"name": "lr", "value": 0.1, "original_tow": 0.49}}
-    for said, original in ((mapping, "—"), (apart, "49.00")):
-        study = run(kind="unlearn", pretrain="sam-0.1", number={"tow": 0.5, **said})
-        other = {"choice": "interior", "choice_details": {"name": "lr", "value": 0.3, "original_tow": 0.11}}
-        others = [run(kind="unlearn", pretrain=rule, model="resnet18", number=other) for rule in ("sgd", "sam-0.1")]
-        drawn = draw_choice(records_of([*candidates, study, *others]), Theme())
-        chosen = drawn.data[drawn.data["chosen"]].set_index("pretrain")[["candidate", "state"]]
-        assert chosen.T.to_dict("list") == {"sgd": [0.2, "interior"], "sam-0.1": [0.1, nothing]}
-        assert f"| low | SAM 0.1 | {nothing} | {original} | 50.00 * | 70.00 | 60.00 |" in markdown(drawn.display)
+    curve = [[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]]
+    details = {"name": "lr", "value": 0.1, "curve": curve, "seed": 9, "more_seeds": [101], "original_tow": 0.49}
+    said = run(pretrain="sam-0.1", number={"tow": 0.5, "choice": nothing, "choice_details": details})
+    given = run(rule="sam-0.1", number={"tow": 0.5})  # a rate that nobody searched for
+    drawn = draw_choice(records_of([said, given]), Theme())
+    assert drawn.data["runs"].tolist() == [2, 2, 2]
+    assert drawn.data.set_index("candidate")["chosen"].to_dict() == {0.1: True, 0.2: False, 0.3: False}
+    assert f"| low | SAM 0.1 | {nothing} | 49.00 | 50.00 * | 70.00 | 60.00 |" in markdown(drawn.display)
+    assert "training seed 9, 101, which the study does not use" in drawn.caption
+    assert draw_choice(records_of([given]), Theme()).missing
 
 
 def test_runs_that_choose_are_not_part_of_the_study(drawing: Draw) -> None:
@@ -465,14 +432,15 @@ def test_the_forget_set_of_a_plugin_stands_behind_the_known_ones(run: Make, reco
     relearned = {"relearning_steps": [0, 1], "relearning_forget": [0.2, 0.5], "retrained_relearning_forget": [0.1, 0.2]}
     cells = [{"difficulty": name, "rule": rule, "seed": seed} for name in ("every-twentieth", "high")
              for rule in ("sgd", "sam-0.1") for seed in range(2)]  # fmt: skip
-    made = [replace(run(number={"tow": 0.5} | ends | relearned, **cell), files=along) for cell in cells]
-    rates = [{"seed": 9, "lr": lr} for lr in (0.1, 0.2)]
-    made += [run(kind="choice", number={"tow": rate["lr"]}, **cell | rate) for cell in cells for rate in rates]
-    made += [run(number={"tow": alpha}, **cell | {"alpha": alpha}) for cell in cells for alpha in (0.3, 0.5)]
+    said = {"name": "lr", "value": 0.1, "curve": [[0.1, 0.1], [0.2, 0.2]], "seed": 9}
+    said = {"choice": "edge", "choice_details": said}
+    made = [replace(run(number={"tow": 0.5} | ends | relearned | said, **cell), files=along) for cell in cells]
+    swept = [run(number={"tow": alpha}, **cell | {"alpha": alpha}) for cell in cells for alpha in (0.3, 0.5, 0.7)]
     draws = [run(number={"tow": 0.5}, **cell | {"forget_seed": draw}) for cell in cells for draw in range(3)]
     names = ("fig-tow", "fig-accuracies", "tab-neggrad", "tab-methods", "tab-differences", "fig-trajectories",
-             "tab-matched", "fig-relearning", "fig-alpha", "tab-choice")  # fmt: skip
-    for name, records in [(name, records_of(made)) for name in names] + [("tab-draws", records_of(draws))]:
+             "tab-matched", "fig-relearning", "tab-choice")  # fmt: skip
+    others = [("tab-draws", records_of(draws)), ("fig-alpha", records_of(swept))]
+    for name, records in [(name, records_of(made)) for name in names] + others:
         data = find(name)(records, Theme()).data
         assert {"high", "every-twentieth"} <= set(data["difficulty" if "difficulty" in data else "set"]), name
     assert set_order(unlearn_table(made)) == ["high", "every-twentieth"]

@@ -95,7 +95,7 @@ def test_rules_with_learning_rates_of_their_own_stand_beside_the_original_and_th
         for seed in range(2):
             save_network(empty, 0.9, rule=rule, lr=lr, seed=seed, difficulty="high", metrics=["features"],
                          arrays=attack_arrays(seed, 0.1), method="neggrad", pretrain="sgd")  # fmt: skip
-    found = snapshots(Records([empty]), "features")
+    found = snapshots(Records(empty.records()), "features")
     assert [one.model for one in found] == ["original", "retrained", *["unlearned"] * 3]
     assert [one.record.config["rule"] for one in found[2:]] == ["sgd", "sam-0.1", "minmax-sam-0.1"]
     assert all(len(one.records) == 2 for one in found)
@@ -105,13 +105,13 @@ def test_originals_of_both_pretraining_rules_stand_beside_each_other_where_start
     for pretrain, rule in itertools.product(("asam-1.0", "sgd"), ("asam-1.0", "sgd")):
         save_network(empty, 0.9, rule=rule, pretrain=pretrain, difficulty="high", metrics=["landscape"],
                      arrays=attack_arrays(0, 0.1), method="neggrad")  # fmt: skip
-    found = snapshots(Records([empty]), "landscape", starts=True)
+    found = snapshots(Records(empty.records()), "landscape", starts=True)
     assert [(one.model, one.record.config["pretrain"], one.record.config["rule"]) for one in found] == [
         ("original", "sgd", "sgd"), ("original", "asam-1.0", "sgd"), ("retrained", "sgd", "sgd"),
         ("unlearned", "sgd", "sgd"), ("unlearned", "sgd", "asam-1.0"),
     ]  # fmt: skip
     assert [one.title for one in found[:2]] == ["before\n(SGD)", "before\n(ASAM 1.0)"]
-    assert [one.model for one in snapshots(Records([empty]), "landscape")][:2] == ["original", "retrained"]
+    assert [one.model for one in snapshots(Records(empty.records()), "landscape")][:2] == ["original", "retrained"]
 
 
 def test_a_retrained_model_has_a_map_of_its_own_and_the_unlearned_ones_that_of_the_original() -> None:

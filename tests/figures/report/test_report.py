@@ -30,13 +30,15 @@ from figures.report.plots import (
 )
 from figures.report.report import MOST_RUNS, _first, _shown_runs, _verdict_row
 from figures.tables.beside import agreement
-from figures.tables.records import Records
+from figures.tables.records import Records, Studies
 from figures.verdicts.paper_repro import assess
-from repro.records.pack import readers
+from repro.records.pack import PackedStore
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 ROOT = Path(__file__).parents[3]
+PACKS = sorted((ROOT / "results").glob("*.parquet"))
 
 
 def test_what_is_packed_inflates_to_itself() -> None:
@@ -66,8 +68,9 @@ def test_a_picture_keeps_its_pixels(tmp_path: Path) -> None:
     assert np.array_equal(seen, pixels)
 
 
-def test_the_numbers_of_the_plots_are_those_of_the_records(committed: Records) -> None:
-    records = committed
+def test_the_numbers_of_the_plots_are_those_of_the_records(committed: Studies) -> None:
+    names = dict.fromkeys(study for entry in FIGURES.values() for study in entry.studies)
+    records = committed.of(*names)
     rows = network_rows(records)
     runs = [r for r in records.of("unlearn") if r.status == "ok" and r.config["dataset"] != "signal-noise"]
     assert len(rows["tow"]) == len(runs)
@@ -91,10 +94,10 @@ def test_a_seed_that_diverged_costs_neither_a_mean_nor_the_page_its_plots(tmp_pa
         arrays = {f"pretrain_trajectory_{name}": np.array(kappa) for name in ("kappa_retain", "zeta_retain")}
         arrays |= {"pretrain_trajectory_kappa_forget": np.zeros((2, 2)), "pretrain_epochs": np.array([0, 10])}
         store.save("theory", config | {"signal_strength": strength}, result={"seeds": [0, 1]}, arrays=arrays)
-    courses = {one["signal_strength"]: one for one in plot_data(Records([store]))["courses"]}
+    courses = {one["signal_strength"]: one for one in plot_data(Records(store.records()))["courses"]}
     assert [courses[0.5][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, 3.0], [1.5, 3.0], 1]
     assert [courses[1.0][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, None], [1.5, None], 0]
-    assert packed(plot_data(Records([store])))
+    assert packed(plot_data(Records(store.records())))
     with pytest.raises(ValueError, match="JSON"):
         packed({"kappa": [float("nan")]})
 
@@ -127,7 +130,7 @@ def test_the_errors_of_a_sweep_are_numbers_or_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     arrays = {name: np.array([1.0, np.inf, np.nan]) for name in ("d", *ERRORS)}
     store.save("theory_sweep", {"sweep": "phase", "base": {}}, result={"sweep": "phase", "rows": 3}, arrays=arrays)
-    assert sweep_points(Records([store]))["test_error"] == [1.0, None, None]
+    assert sweep_points(Records(store.records()))["test_error"] == [1.0, None, None]
 
 
 def test_the_page_does_not_grow_with_the_number_of_runs(
@@ -143,7 +146,7 @@ def test_the_page_does_not_grow_with_the_number_of_runs(
     assert len(_first([one.run_id for one in many.all])["runs"]) == MOST_RUNS
 
 
-def test_headlines_say_the_verdicts_of_the_page(committed: Records) -> None:
+def test_headlines_say_the_verdicts_of_the_page(committed: Studies) -> None:
     verdicts = assess(committed)
     known = {one.item.title: one for one in verdicts}
     found = headlines(verdicts)
@@ -155,7 +158,7 @@ def test_headlines_say_the_verdicts_of_the_page(committed: Records) -> None:
     assert {f"repro empirical grid recipes/{name}.toml" for name in ("alpha", "cifar10-alpha")} <= set(again)
 
 
-def test_a_newcomer_gets_ten_lines(tmp_path: Path, committed: Records) -> None:
+def test_a_newcomer_gets_ten_lines(tmp_path: Path, committed: Studies) -> None:
     (tmp_path / "fig-alpha.png").touch()
     page = tmp_path / "report.html"
     lines = summary(committed, tmp_path, page)
@@ -170,14 +173,16 @@ def test_a_newcomer_gets_ten_lines(tmp_path: Path, committed: Records) -> None:
 
 
 def test_a_newcomer_is_told_what_ran_here_and_what_was_shipped(
-    golden: Store, committed: Records, tmp_path: Path
+    golden: Store, committed: Studies, tmp_path: Path
 ) -> None:
-    own = Records([golden])
-    ran = f"{len(own.of('theory'))} theory cells, {len(own.of('unlearn'))} network cells"
-    assert len(own.of("theory")) != len(own.of("unlearn"))
-    assert summary(own, tmp_path, tmp_path / "page")[0] == f"Ran here: {ran}; 0 shipped records beside them."
-    shipped = f"0 theory cells, 0 network cells; {len(committed.all)} shipped"
-    assert summary(committed, tmp_path, tmp_path / "page")[0].startswith(f"Ran here: {shipped}")
+    cells, runs = len(golden.records("theory")), len(golden.records("unlearn"))
+    assert cells != runs
+    ran = f"{cells} theory cells, {runs} network runs"
+    own = summary(studies_in(golden), tmp_path, tmp_path / "page")[0]
+    assert own == f"Ran here: {ran}; 0 published records beside them."
+    published = {record.run_id for path in PACKS for record in PackedStore(path).records()}
+    said = f"Ran here: 0 theory cells, 0 network runs; {len(published)} published"
+    assert summary(committed, tmp_path, tmp_path / "page")[0].startswith(said)
 
 
 def test_the_picture_of_a_method_draws_its_intervals_and_the_band_of_the_floor() -> None:
@@ -196,7 +201,7 @@ def test_the_picture_of_a_method_draws_its_intervals_and_the_band_of_the_floor()
     assert sorted(set(band.get_paths()[0].vertices[:, 1].round(6))) == [0.94, 0.96]
 
 
-def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(committed: Records) -> None:
+def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(committed: Studies) -> None:
     verdicts = assess(committed)
     found = answers(verdicts)
     known = {one.item.title: one.finding.verdict for one in verdicts}
@@ -211,10 +216,10 @@ def test_the_first_screen_answers_by_verdict_and_repeats_no_figure(committed: Re
     assert told == {one.item.title for one in claims_of(verdicts) if one.finding.verdict in words}
 
 
-def test_a_panel_is_drawn_from_the_numbers_of_its_figure_or_left_out(tmp_path: Path) -> None:
+def test_a_panel_is_drawn_from_the_numbers_of_its_figure_or_left_out(tmp_path: Path, committed: Studies) -> None:
     from figures.drawing.files import draw
 
-    draw(["fig-alpha", "fig-tow", "fig-theory-matched"], readers(Store(tmp_path / "none"), ROOT / "results"), tmp_path)
+    draw(["fig-alpha", "fig-tow", "fig-theory-matched"], committed, tmp_path)
     for name in PICTURES:
         light, dark = (panel_of(name, tmp_path, Theme(theme)) for theme in ("light", "dark"))
         assert light

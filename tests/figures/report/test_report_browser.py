@@ -13,6 +13,7 @@ from figures.report.report import write_report
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 webdriver = pytest.importorskip("selenium.webdriver")
 ui = pytest.importorskip("selenium.webdriver.support.ui")
@@ -28,7 +29,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def page(golden: Store, drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report([golden], drawn_folder, tmp_path_factory.mktemp("report") / "report.html")
+    return write_report(studies_in(golden), drawn_folder, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def pick(control: Any, value: str) -> None:
 def test_a_point_of_a_plot_is_the_mean_of_the_cell_that_its_sentence_names(browser: Any, golden: Store) -> None:
     browser.refresh()
     ready(browser)
-    cells: Any = pd.DataFrame(cell_rows(Records([golden])))
+    cells: Any = pd.DataFrame(cell_rows(Records(golden.records())))
     by_alpha = cells.groupby(["study", "dataset", "pretrain", "difficulty", "method", "rule", "other"])["alpha"]
     wanted = {"pareto": cells[cells["cost"] > 0], "alpha": cells[by_alpha.transform("nunique") > 2]}
     told = set()

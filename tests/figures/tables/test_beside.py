@@ -27,7 +27,7 @@ from repro.records.store import Store
 
 @pytest.fixture(scope="module")
 def records(golden: Store) -> Records:
-    return Records([golden])
+    return Records(golden.records())
 
 
 def test_a_setting_is_the_same_for_every_seed_and_draw_and_another_for_anything_else() -> None:

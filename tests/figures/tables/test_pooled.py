@@ -26,7 +26,7 @@ from repro.records.store import Store
 
 
 def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) -> None:
-    table = klom_table(klom_cells(Records([golden])))
+    table = klom_table(klom_cells(Records(golden.records())))
     forget = table[(table["set"] == "forget") & (table["statistic"] == "mean")].set_index("model")
     value = forget["value"].to_dict()
     # Synthetic margins: SAM's are the retrained ones, SGD's lie as far away as the original ones.
@@ -34,7 +34,7 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert value["sgd"] == value[ORIGINAL]
     assert value["sgd"] > value[RETRAINED] + 1
     assert set(forget["models"]) == {12}
-    differences = klom_differences(klom_cells(Records([golden])))
+    differences = klom_differences(klom_cells(Records(golden.records())))
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
@@ -56,8 +56,8 @@ def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable
 
 
 def test_too_few_models_are_no_distribution(empty: Store) -> None:
-    assert klom_cells(Records([empty])) == []
-    assert klom_of_sam(Records([empty])).verdict == "not run"
+    assert klom_cells(Records(empty.records())) == []
+    assert klom_of_sam(Records(empty.records())).verdict == "not run"
 
 
 @pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])
@@ -73,7 +73,7 @@ def test_ten_models_are_the_fewest_of_a_distribution(
 
 
 def test_ulira_differences_take_both_intervals_at_their_farthest(golden: Store) -> None:
-    pools = pooled(Records([golden]), "ulira")
+    pools = pooled(Records(golden.records()), "ulira")
     assert [pool_size(pool) for pool in pools] == [12, 12]
     table = ulira_table(pools)
     # The original is the same for every rule of a pretraining: it stands once.

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from figures.tables.cells import main_runs, numbers_with, unlearn_table
-from figures.tables.records import Records, comparable, current, has_number, measured
-from repro.base.errors import ConfigError
-from repro.records.pack import PackedStore
+from figures.tables.cells import numbers_with, study_runs, unlearn_table
+from figures.tables.records import Mixed, Records, Studies, measured
+from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.published import Published
+from repro.study.study import LOOSE, Study
+from repro.study.table import current, has_number
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., Record]
@@ -70,19 +72,7 @@ def test_numbers_of_two_versions_never_stand_in_one_column(run: Run, records_of:
     old = next(one for one in records.of("unlearn") if one.config["seed"] == 0)
     assert not has_number(old, "mia_correctness")
     assert numbers_with([old], "mia_") == []
-    assert [one.config["seed"] for one in main_runs(records, having="mia_correctness")] == [1]
-
-
-def test_records_of_another_setting_are_left_out(run: Run) -> None:
-    few = [run(rule=rule, epochs=9) for rule in ("sgd", "sam-0.1")]
-    many = [run(rule=rule, seed=seed) for rule in ("sgd", "sam-0.1", "asam-1.0") for seed in range(2)]
-    assert comparable([*few, *many], ("rule",)) == many
-    # Of equally many cells those with more seeds, and of a sweep that with more values, whatever else it has.
-    assert comparable([*few, *many[:4]], ("rule",)) == many[:4]
-    deep = [run(rule="sgd", epochs=8, seed=seed) for seed in range(9)]
-    assert comparable([*deep, *few], ("rule",)) == few, "cells count before seeds"
-    swept = [run(rule="sgd", alpha=alpha, epochs=9) for alpha in (0.1, 0.2, 0.3)]
-    assert comparable([*swept, *many], ("rule", "alpha"), swept="alpha") == swept
+    assert [one.config["seed"] for one in study_runs(records, having="mia_correctness")] == [1]
 
 
 def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(
@@ -94,26 +84,49 @@ def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(
     newer = [replace(one, config=one.config | {"warmth": 3}, identity=one.config) for one in newer]
     other = replace(run(rule="sgd", seed=3), config=newer[0].config | {"seed": 3, "warmth": 4})
     other = replace(other, identity=other.config)
-    records = records_of([*older, *newer, other])
-    assert {one.config["seed"] for one in main_runs(records)} == {0, 1, 2}
-    assert [one.config.get("warmth") for one in main_runs(records)] == [3] * 6
+    records = records_of([*older, *newer])
+    assert {one.config["seed"] for one in study_runs(records)} == {0, 1, 2}
+    assert [one.config.get("warmth") for one in study_runs(records)] == [3] * 6
+    with pytest.raises(Mixed, match="warmth differ"):
+        study_runs(records_of([*older, *newer, other]))
     # Two values that no identity holds are no default: nothing is supposed of the older runs.
     measured_otherwise = [replace(one, config=one.config | {"warmth": 5}) for one in newer[:1]]
     assert all("warmth" not in one.config for one in records_of([*older, *newer[1:], *measured_otherwise]).all[:2])
 
 
-def test_a_named_study_is_read_with_those_that_extend_it_and_no_other(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for study in ("one", "one-alpha", "ones", "other"):
-        store.save("unlearn", {"study": study}, result={}, provenance={"study": study})
-    assert {record.provenance["study"] for record in Records([store], "one").all} == {"one", "one-alpha"}
-    assert [record.provenance["study"] for record in Records([store], "one-alpha").all] == ["one-alpha"]
-    assert len(Records([store]).all) == 4
-    store.save("theory_sweep", {"study": "sweep"}, result={}, provenance={"study": "sweep"})
-    assert len(Records([store], "one").of("theory_sweep")) == 1, "a network is held against the theory, whoever ran it"
-    for no_study in ("on", "sweep"):
-        with pytest.raises(ConfigError, match="study"):
-            Records([store], no_study)
+def test_a_figure_is_handed_the_runs_of_the_study_it_names_and_no_other(store: Store) -> None:
+    made = {name: store.save("unlearn", {"study": name}, result={}).run_id for name in ("one", "one-alpha", "other")}
+    for name, run_id in made.items():
+        store.write_list(name, RunList((run_id,)))
+    studies = Studies(store, Published([]))
+    assert [record.run_id for record in studies.of("one").all] == [made["one"]], "a dash in a name means nothing"
+    both = studies.of("one", "other")
+    assert {record.run_id for record in both.all} == {made["one"], made["other"]}
+    assert [part.study for part in both.parts] == ["one", "other"]
+    assert both.part("other").all == studies.of("other").all
+    assert studies.of("nobody").all == []
+
+
+def test_a_study_that_is_asked_for_takes_the_place_of_recipes_and_not_of_the_theory(store: Store) -> None:
+    mine = store.save("unlearn", {"a": 1}, result={}).run_id
+    sweep = store.save("theory_sweep", {"sweep": "phase"}, result={}).run_id
+    loose = store.save("theory", {"d": 1}, result={}).run_id
+    store.write_list("mine", RunList((mine,)))
+    instead = Studies(store, Published([]), [Study("mine")])
+    assert [part.study for part in instead.of("cifar10", "cifar10-alpha", "sweeps").parts] == ["mine", "sweeps"]
+    assert [record.run_id for record in instead.of("sweeps").all] == [sweep]
+    assert {record.run_id for record in Studies(store, Published([]), [Study(LOOSE)]).of("sweeps").all} == {
+        sweep,
+        loose,
+    }
+
+
+def test_what_a_study_of_the_store_lacks_is_said(store: Store) -> None:
+    run = store.save("unlearn", {"a": 1}, result={}).run_id
+    store.write_list("digits", RunList((run, "b" * 16)))
+    records = Studies(store, Published([])).of("digits")
+    assert records.said == "Study digits, local records, 1 of 2 runs missing."
+    assert records.missing == ("1 of 2 runs of study digits: repro empirical grid recipes/digits.toml",)
 
 
 def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable[[Sequence[Record]], Records]) -> None:
@@ -122,9 +135,10 @@ def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable
     assert one.fingerprint() != other.fingerprint()
 
 
-def test_a_study_has_the_runs_that_it_shares_with_another() -> None:
-    """Six runs of digits are alpha's too, whose pack is read first and measured less of them."""
-    packs = [PackedStore(ROOT / "results" / f"{name}.parquet") for name in ("alpha", "digits")]
-    runs = Records(packs, "digits").of("unlearn")
-    assert len(runs) == 120
-    assert {run.source for run in runs} == {"results/digits"}
+def test_a_study_has_its_own_copy_of_a_run_that_it_shares_with_another() -> None:
+    """Six runs of digits are of the study alpha too, which measured less of them."""
+    studies = Studies(None, Published(sorted((ROOT / "results").glob("*.parquet"))))
+    digits, alpha = ({run.run_id: run for run in studies.of(name).of("unlearn")} for name in ("digits", "alpha"))
+    assert (len(digits), len(alpha), len(digits.keys() & alpha.keys())) == (120, 210, 6)
+    assert {run.source for run in digits.values()} == {"results/digits"}
+    assert {run.source for run in alpha.values()} == {"results/alpha"}

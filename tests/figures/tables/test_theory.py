@@ -57,10 +57,10 @@ def test_a_seed_that_diverged_is_marked_and_its_missing_number_is_no_zero() -> N
 
 
 def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_half(golden: Store) -> None:
-    cells = theory_cells(Records([golden]))
+    cells = theory_cells(Records(golden.records()))
     assert len(cells) == 12
     assert {cell.config["signal_strength"] for cell in middle_strength(cells)} == {0.5}
-    assert {cell.config["unlearn"] for cell in theory_cells(Records([golden]), unlearn=["sam"])} == {"sam"}
+    assert {cell.config["unlearn"] for cell in theory_cells(Records(golden.records()), unlearn=["sam"])} == {"sam"}
 
 
 def claim(name: str, seeds: int, first: int = 0) -> Any:
@@ -70,13 +70,7 @@ def claim(name: str, seeds: int, first: int = 0) -> Any:
 
 
 def test_of_several_records_of_a_claim_the_one_with_most_seeds_counts() -> None:
-    class Reader:
-        def records(self, *kinds: str) -> list[Record]:
-            return [claim("b", 2), claim("b", 20), claim("b", 20, first=100), claim("a", 5)]
-
-        def verify(self) -> list[str]:
-            return []
-
-    found = claim_records(Records([Reader()]))
+    records = Records([claim("b", 2), claim("b", 20), claim("b", 20, first=100), claim("a", 5)])
+    found = claim_records(records)
     assert {name: record.run_id for name, record in found.items()} == {"a": "a50", "b": "b200"}
-    assert list(claim_records(Records([Reader()]), ["b", "never run"])) == ["b"]
+    assert list(claim_records(records, ["b", "never run"])) == ["b"]

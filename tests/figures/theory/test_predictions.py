@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from figures.drawing.style import Theme
-from figures.tables.records import Records
+from figures.tables.records import Mixed, Records
 from figures.tables.theory import sweep_record, sweep_table
 from figures.theory.predictions import (
     CLOCK,
@@ -21,14 +21,12 @@ from figures.theory.predictions import (
     PREDICTIONS,
     draw,
     expected,
-    main_study_name,
     measured,
     outcomes,
     rows,
 )
 from repro.records.pack import PackedStore
 from repro.records.record import Record
-from tests.figures.conftest import Made
 
 ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Record]
@@ -40,18 +38,18 @@ ENDS = {f"{role}_{name}_accuracy": value for role, value in (("original", 0.9), 
 def unlearned(run: Make) -> Make:
     """Make a NegGrad run of four points whose forget accuracy is at 0.7, half of the way, after `half` of them."""
 
-    def make(*, half: float, test: float = 0.5, study: str = "cifar10", **settings: Any) -> Record:
+    def make(*, half: float, test: float = 0.5, **settings: Any) -> Record:
         points = [{"progress": k / 4, "gradient_evaluations": 10 * k, "retain": 0.5, "forget": 0.9 - 0.2 * k / half,
                    "test": test} for k in range(1, 5)]  # fmt: skip
         content = json.dumps({"epoch": 1, "accuracies": points}).encode()
         made = run(number=ENDS | {"half": half, "test": test}, **({"lr": 0.1, "epochs": 1} | settings))
-        return replace(made, files={"epochs.jsonl": content}, provenance={"study": study})
+        return replace(made, files={"epochs.jsonl": content})
 
     return make
 
 
 def theory() -> Records:
-    return Records([PackedStore(ROOT / "results" / "expectations.parquet")])
+    return Records(PackedStore(ROOT / "results" / "expectations.parquet").records())
 
 
 def test_every_predicted_sign_is_that_of_the_committed_sweep_with_its_whole_interval() -> None:
@@ -82,8 +80,7 @@ def test_every_prediction_has_cells_in_the_study_it_names() -> None:
 
     every = [(one, term) for one in PREDICTIONS for term in one.terms]
     for one, term in every:
-        recipes = [load_recipe(ROOT / "recipes" / f"{name}.toml") for name in {one.recipe, "cifar10"}]
-        cells = [cell for recipe in recipes for cell in recipe.cells()]
+        cells = load_recipe(ROOT / "recipes" / f"{one.recipe}.toml").cells()
         pretrains = {"sgd": ("sgd",), "sam": ("asam-1.0",)}[term.pretrain]
         rules = {cell.rule for cell in cells if cell.method == "neggrad" and cell.alpha == term.alpha
                  and cell.pretrain in pretrains}  # fmt: skip
@@ -108,7 +105,7 @@ def test_a_set_that_retraining_hardly_forgets_is_left_out(unlearned: Make) -> No
 
 
 def verdict_of(records: list[Record], name: str) -> dict[str, Any]:
-    table = outcomes(Records([Made(records)]), "cifar10").set_index("name")
+    table = outcomes(Records(records)).set_index("name")
     return table.loc[name].to_dict()
 
 
@@ -119,16 +116,6 @@ def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, ver
     found = verdict_of(made, "slower")
     assert (found["verdict"], found["cells"], found["seeds"]) == (verdict, 2, 4)
     assert found["mean"] == pytest.approx(math.log(half / 2), abs=0.02)
-
-
-def test_another_draw_of_the_forget_set_with_one_seed_is_no_further_cell(unlearned: Make) -> None:
-    made = [unlearned(half=half + 0.01 * seed, rule=rule, seed=seed, forget_seed=0) for seed in range(3)
-            for rule, half in (("sgd", 2.0), ("sam-0.1", 3.0))]  # fmt: skip
-    for rule in ("sgd", "sam-0.1"):
-        one = unlearned(half=2.0, rule=rule, forget_seed=1)
-        made.append(replace(one, result=one.result | {"parents": {"forget_set": "another"}}))
-    found = verdict_of(made, "slower")
-    assert (found["verdict"], found["cells"], found["seeds"]) == ("holds", 1, 3)
 
 
 def test_the_mean_over_cells_is_judged_beside_them(unlearned: Make) -> None:
@@ -202,7 +189,7 @@ def test_kept_accuracy_is_compared_after_each_pretraining_apart(unlearned: Make)
 def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: Make) -> None:
     levels = {("sgd", 0.9): 0.5, ("sam-0.1", 0.9): 0.7, ("sgd", 0.5): 0.4, ("sam-0.1", 0.5): 0.3}
     made = [unlearned(half=2, test=test + 0.001 * seed * (rule != "sgd"), rule=rule, alpha=alpha, pretrain="asam-1.0",
-                      seed=seed, study="cifar10-alpha")
+                      seed=seed)
             for (rule, alpha), test in levels.items() for seed in range(3)]  # fmt: skip
     assert verdict_of(made, "shrinks")["mean"] == pytest.approx(0.3)
     noisy = [replace(one, result=one.result | {"parents": {"forget_set": "one"}, "retrained_test_accuracy":
@@ -213,39 +200,42 @@ def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: M
     assert verdict_of(made, "turns")["verdict"] == "holds"
 
 
-def test_a_study_takes_its_extensions_with_it_and_no_other(unlearned: Make) -> None:
-    made = [
-        unlearned(half=2, seed=seed, study=study) for seed, study in enumerate(("cifar10", "cifar10-alpha", "digits"))
-    ]
-    assert main_study_name(Records([Made(made)])) == "cifar10"
-    seen = replace(made[2], result=made[2].result | {"n_retain": 3})  # on three images, as much as three runs on one
-    assert main_study_name(Records([Made([*made[:2], seen])])) == "digits"
-    # Another study whose name begins alike is no extension.
-    seen = replace(seen, provenance=seen.provenance | {"study": "cifar100"})
-    assert main_study_name(Records([Made([*made[:2], seen])])) == "cifar100"
-    made += [unlearned(half=3, rule="sam-0.1", seed=seed) for seed in range(3)]
-    assert verdict_of(made, "slower")["seeds"] == 2
+def test_a_prediction_is_observed_in_the_study_it_names_and_in_no_other_beside_it(unlearned: Make) -> None:
+    """Both studies have the cells: SAM is slower in the one that the prediction names, and faster in the other."""
+
+    def study(name: str, half: float) -> Records:
+        made = [unlearned(half=2, seed=seed) for seed in range(3)]
+        made += [unlearned(half=half + 0.01 * seed, rule="sam-0.1", seed=seed) for seed in range(3)]
+        return Records(made, study=name)
+
+    def observed(*parts: Records) -> tuple[str, int]:
+        row = outcomes(Records(parts=parts)).set_index("name").loc["slower"]
+        return row["verdict"], row["seeds"]
+
+    named, other = study("cifar10", 3), study("digits", 1)
+    assert observed(other, named) == observed(named) == ("holds", 3)
+    assert observed(other) == ("contradicted", 3)
+    assert observed(Records(study="cifar10"), other) == ("contradicted", 3), "the first that has its cells"
 
 
-@pytest.mark.parametrize("other", [{"augment": "none"}, {"mask_fraction": 0.9}, {"epochs": 2}])
+@pytest.mark.parametrize("other", [{"augment": "none"}, {"epochs": 2}, {"forget_seed": 1}])
 def test_a_run_of_another_setting_is_no_second_run_of_the_same_cell(unlearned: Make, other: dict[str, Any]) -> None:
     made = [
         unlearned(half=half, rule=rule, seed=seed) for rule, half in (("sgd", 2), ("sam-0.1", 3)) for seed in range(3)
     ]
-    made += [unlearned(half=3.9, seed=seed, study="cifar10-other", **other) for seed in range(2)]
-    found = verdict_of(made, "slower")
-    assert (found["cells"], found["seeds"]) == (1, 3)
-    assert found["mean"] == pytest.approx(math.log(3 / 2))
+    made += [unlearned(half=3.9, seed=seed, **other) for seed in range(2)]
+    with pytest.raises(Mixed, match="differ within a cell"):
+        verdict_of(made, "slower")
 
 
 def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Make) -> None:
     made = [unlearned(half=2, seed=seed) for seed in range(3)]
     made += [unlearned(half=3 + 0.1 * seed, rule="sam-0.1", seed=seed) for seed in range(3)]
-    readers = [Made(made), PackedStore(ROOT / "results" / "expectations.parquet")]
-    printed = rows(readers, "cifar10")
+    records = Records(parts=[Records(made, study="cifar10"), theory()])
+    printed = rows(records)
     assert [row["prediction"] for row in printed] == [one.sentence for one in PREDICTIONS]
     assert {row["verdict"] for row in printed} == {"holds", "undecided", "not run"}
-    drawing = draw(Records(readers), Theme("light"))
+    drawing = draw(records, Theme("light"))
     assert len(drawing.data) == len(PREDICTIONS)
     assert drawing.figure is not None
     panel = drawing.figure.axes[[one.measure for one in PREDICTIONS].index(CLOCK)]

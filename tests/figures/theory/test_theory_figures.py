@@ -43,7 +43,7 @@ def test_theory_curves_are_those_of_the_records(drawing: Draw) -> None:
 def test_predictions_are_thin_lines_on_the_curves_they_predict(store: Store) -> None:
     for pretrain, unlearn in itertools.product(("sgd", "sam"), repeat=2):
         save_theory(store, pretrain, unlearn, 0.5, predicted=0.02)
-    found = find("fig-theory-trajectories")(Records([store]), Theme())
+    found = find("fig-theory-trajectories")(Records(store.records()), Theme())
     assert found.figure is not None
     panel: Any = found.figure.axes[2]  # test error
     thin = [line for line in panel.get_lines() if line.get_linewidth() == 0.5]
@@ -166,7 +166,7 @@ def test_activation_is_an_open_mark_at_w_and_a_full_one_at_w_plus_eps(store: Sto
             arrays[f"trajectory_{group}_perturbed"] = share * arrays[f"trajectory_{group}"]
         arrays["predicted_active_retain_match"] = arrays["trajectory_active_retain_match"].mean(axis=0) + 0.05
         store.save("theory", dict(record.config), result=record.result, arrays=arrays)
-    found = find("fig-theory-activation")(Records([store]), Theme())
+    found = find("fig-theory-activation")(Records(store.records()), Theme())
     assert found.figure is not None
     panel: Any = found.figure.axes[4]  # R, j = y, in the row below: pretrained by SGD
     marks = {fill: sorted(float(one[0].get_ydata()[0]) for one in panel.containers if one[0].get_fillstyle() == fill)
@@ -205,7 +205,7 @@ def test_the_broad_line_has_the_power_of_the_theorem_and_passes_through_the_firs
     rows["theorem-3.2-sgd-boundary"].append(rows["theorem-3.2-sgd-boundary"][0] | along)
     rows["theorem-3.3-sam-boundary"][0]["boundary"] = [3.0, 2.0, 1.0]
     save_claims(store, rows)
-    figure = find("fig-theory-phase")(Records([store]), Theme()).figure
+    figure = find("fig-theory-phase")(Records(store.records()), Theme()).figure
     assert figure is not None
     broad = [[heights(line) for line in panel.get_lines() if line.get_linewidth() == 5]
              for panel in figure.axes]  # fmt: skip
@@ -218,7 +218,7 @@ def test_a_boundary_off_the_grid_is_said_to_be_so(store: Store) -> None:
     rows["theorem-3.2-sgd-boundary"][0] |= nothing | {"boundary": [None, None, None]}
     rows["theorem-3.3-sam-boundary"][0] |= nothing | {"boundary": [None, 2.0, None]}
     save_claims(store, rows)
-    found = find("fig-theory-phase")(Records([store]), Theme())
+    found = find("fig-theory-phase")(Records(store.records()), Theme())
     assert found.figure is not None
     for panel in (found.figure.axes[0], found.figure.axes[3]):
         legend: Any = panel.get_legend()
@@ -233,7 +233,7 @@ def test_matched_forgetting_is_drawn_of_the_main_setting_alone(store: Store) -> 
     beside = [row | {"test_error": 0.9} | other for other in others for row in compared]
     rows["theorem-3.3-matched-forgetting"] = beside + compared
     save_claims(store, rows)
-    data = find("fig-theory-matched")(Records([store]), Theme()).data
+    data = find("fig-theory-matched")(Records(store.records()), Theme()).data
     assert set(data["test_error"]) == {0.2}
     assert len(data) == len(compared)
 
@@ -261,7 +261,7 @@ def test_a_phase_map_is_of_its_own_stage_and_its_caption_has_the_fitted_exponent
             {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 0.1, "exponent": 0.51},
             {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 1, "exponent": None}]  # fmt: skip
     store.save("theory_sweep", dict(record.config), result=record.result | {"boundaries": fits}, arrays=arrays)
-    found = find("fig-theory-map")(Records([store]), Theme())
+    found = find("fig-theory-map")(Records(store.records()), Theme())
     data, weak = found.data, found.data["signal_strength"] < 1
     before = data["stage"] == "before"
     np.testing.assert_allclose(data["error"], np.where(weak, 0.5, 0.05) / np.where(before, 1, 2))
@@ -292,11 +292,11 @@ def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:
     for row in rows["theorem-3.3-matched-forgetting"]:
         row |= {"predicted_test_error": 0.25 if row["pretrain"] == "sam" else None, "predicted_forget_error": 0.6}
     save_claims(store, rows)
-    boundary = find("fig-theory-phase")(Records([store]), Theme())
+    boundary = find("fig-theory-phase")(Records(store.records()), Theme())
     assert boundary.figure is not None
     assert thin_lines(boundary.figure.axes[0])[0][:2] == [1.0, 2.0]
     assert thin_lines(boundary.figure.axes[3]) == [[3.0, 4.0, 5.0]]
-    matched = find("fig-theory-matched")(Records([store]), Theme())
+    matched = find("fig-theory-matched")(Records(store.records()), Theme())
     assert matched.figure is not None
     top, beneath = matched.figure.axes[:4], matched.figure.axes[4:]
     assert [thin_lines(panel) for panel in top] == [[], [], [[0.25, 0.25]] * 2, [[0.25, 0.25]] * 2]
@@ -310,11 +310,11 @@ def test_a_map_has_the_predicted_boundary_where_it_is_told(store: Store, name: s
     kept(store)
     sweep = name.removeprefix("fig-theory-").replace("map", "phase")
     (record,) = [one for one in store.records("theory_sweep") if one.config["sweep"] == sweep]
-    before = find(name)(Records([store]), Theme())
+    before = find(name)(Records(store.records()), Theme())
     error = 0.6 - 0.3 * record.arrays()["signal_strength"]
     arrays = record.arrays() | {"predicted_pretrained_test_error": error}
     store.save("theory_sweep", dict(record.config), result=record.result, arrays=arrays)
-    after = find(name)(Records([store]), Theme())
+    after = find(name)(Records(store.records()), Theme())
     assert before.figure is not None
     assert after.figure is not None
     more = [len(b.collections) - len(a.collections)

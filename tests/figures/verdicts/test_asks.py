@@ -39,13 +39,13 @@ def test_ask_4_holds_sam_against_sgd_of_twice_the_epochs_and_of_nothing_else(run
     cells: list[Any] = [({"rule": rule, "difficulty": name}, {"tow": tow} | times)
                         for rule, tow in (("sgd", LESS), ("sam-1", MORE)) for name in ("low", "mid")]  # fmt: skip
     longer = {"rule": "sgd", "difficulty": "low", "epochs": 10}
-    cells += [(longer | {"lr": 0.7}, {"tow": BASE}), (longer | {"augment": "flip"}, {"tow": LESS})]
-    said = asks.cost_of_sharpness(runs(cells))
+    others = runs([(longer | {"lr": 0.7}, {"tow": BASE}), (longer | {"augment": "flip"}, {"tow": LESS})])
+    said = asks.cost_of_sharpness(Records(parts=[runs(cells), others]))
     found = said.number
     assert [run.config["lr"] for run in said.records if run.config["epochs"] == 10] == [0.7, 0.7, 0.7]
     assert found.count("at as many gradient evaluations") == 1
     assert found.endswith(f"sam-1, pretrained sgd, F low: ToW minus that of SGD at as many gradient evaluations {PLUS}")
-    assert "as many" not in asks.cost_of_sharpness(runs(cells[:4])).number
+    assert "as many" not in asks.cost_of_sharpness(runs(cells)).number
 
 
 def test_ask_4_passes_over_a_run_that_diverged_and_was_cut_short(
@@ -124,7 +124,7 @@ def test_ask_7_is_about_sam_on_the_retain_loss_only(runs: Runs) -> None:
 
 
 def test_ask_8_says_that_a_smaller_klom_is_better(golden: Store) -> None:
-    records = Records([golden])
+    records = Records(golden.records())
     found = asks.klom_of_sam(records)
     # Synthetic margins: SAM's are the retrained ones, SGD's lie as far away as the original ones.
     assert found.verdict == "holds"
@@ -199,7 +199,7 @@ def test_ask_8b_leaves_out_what_has_no_tow(golden: Store, records_of: Callable[.
 
 def test_ask_8b_compares_each_rule_with_doing_nothing(golden: Store) -> None:
     # True positives at 1 %: 0.03 of the original, 0.02 after SGD, 0.1 after SAM, each +- 0.002.
-    found = asks.ulira_of_unlearning(Records([golden]))
+    found = asks.ulira_of_unlearning(Records(golden.records()))
     assert (found.verdict, found.regime) == ("mixed", "holds: sgd, pretrained sgd. fails: sam-0.1, pretrained sgd")
     assert found.effect == "+0.030 on average over 2 cells"
     assert "do nothing, pretrained sgd: 0.030 [0.028, 0.032]" in found.number
@@ -252,18 +252,20 @@ def test_ask_9c_judges_the_changed_setting_and_names_the_study_beside_it(
     gains = {"flip": [0.1, 0.1, 0.1], "none": [0.19, 0.2, 0.21]}
     made = []
     for (augment, several), rule in itertools.product(gains.items(), ("sgd", "sam-1")):
-        cell, study = {"rule": rule, "augment": augment}, "s" if augment == "flip" else "s-plain"
         numbers = [{"tow": 0.5 + (rule == "sam-1") * gain} for gain in several]
-        made += [replace(run(**cell, seed=seed, number=number), provenance={"study": study})
-                 for seed, number in enumerate(numbers)]  # fmt: skip
-    made.append(replace(run(augment="flip", difficulty="mid", number={"tow": 0.5}), provenance={"study": "s"}))
-    found = asks.with_a_setting_changed(records_of(made))
+        made += [run(rule=rule, augment=augment, seed=seed, number=number) for seed, number in enumerate(numbers)]
+    usual = [*made[:6], run(augment="flip", difficulty="mid", number={"tow": 0.5})]
+
+    def beside(plain: list[Record]) -> Records:
+        return Records(parts=[records_of(usual), records_of(plain)])
+
+    found = asks.with_a_setting_changed(beside(made[6:]))
     assert (found.verdict, len(found.records)) == ("holds", 12)
     assert found.number == (
         "ToW minus that of SGD, augment none: NegGrad by sam-1 after sgd on low +0.200 [+0.175, +0.225] (3 seeds); "
         "in the study: NegGrad by sam-1 after sgd on low +0.100 [+0.100, +0.100] (3 seeds)"
     )
     assert found.effect == "+0.200 [+0.175, +0.225]"
-    assert asks.with_a_setting_changed(records_of([*made[:6], made[-1]])).verdict == "not run"
-    one = asks.with_a_setting_changed(records_of([*made[:7], made[9], made[-1]]))
+    assert asks.with_a_setting_changed(beside([])).verdict == "not run"
+    one = asks.with_a_setting_changed(beside([made[6], made[9]]))
     assert one.verdict == "undecided", "one seed decides nothing"

@@ -12,6 +12,8 @@ from figures.verdicts import findings
 from figures.verdicts.collapse import collapse_alpha
 from figures.verdicts.judge import Finding
 from repro.records.record import Record
+from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 Runs = Callable[..., Records]
 # Differences of about +0.2 and -0.2 from BASE, seed by seed: mean 0.2, sd 0.01, interval 0.2 +- 0.0248.
@@ -108,16 +110,16 @@ def test_finding_1b_needs_the_common_reference(runs: Runs) -> None:
     assert found.number.endswith("no SGD retrain of the same forget set and seed")
 
 
-def test_a_comparison_of_pretraining_needs_a_study_with_two_of_them_however_large_another_is(
+def test_a_comparison_of_pretraining_needs_a_study_with_two_of_them(
     run: Callable[..., Record], records_of: Callable[..., Records]
 ) -> None:
-    photos = [run(rule=rule, seed=seed, dataset="cifar10", number={"tow": 0.5, "n_retain": 47500, "n_forget": 2500})
-              for rule in ("sgd", "asam-1") for seed in range(3)]  # fmt: skip
-    records = records_of([*photos, *pretrained(run, 0.2, 0.1)])
-    assert findings.sam_pretrains_better(records).verdict == "holds"
-    assert {one.config["dataset"] for one in findings.sam_unlearns_better(records).records} == {"cifar10"}
-    landscapes = [replace(one, result=one.result | {"original_landscape_forget_basin_ratio": 0.5})
-                  for one in records.all]  # fmt: skip
+    one = records_of(
+        [run(rule=rule, seed=seed, number={"tow": 0.5}) for rule in ("sgd", "asam-1") for seed in range(3)]
+    )
+    assert findings.sam_pretrains_better(one).verdict == "not run"
+    two = pretrained(run, 0.2, 0.1)
+    assert findings.sam_pretrains_better(records_of(two)).verdict == "holds"
+    landscapes = [replace(each, result=each.result | {"original_landscape_forget_basin_ratio": 0.5}) for each in two]
     assert findings.sam_models_are_flatter(records_of(landscapes)).verdict == "undecided"
 
 
@@ -237,15 +239,15 @@ def collapsing(dataset: str, **last: float) -> list[Any]:
             for rule, place in last.items() for alpha in (0.1, 0.3, 0.6)]  # fmt: skip
 
 
-def test_finding_4_is_judged_on_every_data_set_that_was_swept(runs: Runs) -> None:
+def test_finding_4_is_judged_on_every_study_that_swept_alpha(runs: Runs) -> None:
     agree, other = collapsing("digits", sgd=0.3, sam=0.1), collapsing("cifar10", sgd=0.1, sam=0.3)
-    found = findings.sgd_collapses_first(runs([*agree, *other]))
+    found = findings.sgd_collapses_first(Records(parts=[runs(other), runs(agree)]))
     assert found.verdict == "mixed"
     assert found.regime == "holds: sgd before sam on digits after sgd. fails: sgd before sam on cifar10 after sgd"
     assert found.number.endswith("0% on cifar10 after sgd; 100% on digits after sgd")
     assert found.effect == "claimed order in 0% to 100% of resamples (2 cells)"
     few = [(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in other]
-    found = findings.sgd_collapses_first(runs([*agree, *few]))
+    found = findings.sgd_collapses_first(Records(parts=[runs(agree), runs(few)]))
     assert (found.verdict, found.regime) == ("holds in a regime", "holds: sgd before sam on digits after sgd")
 
 
@@ -253,9 +255,9 @@ def test_a_sweep_of_too_few_seeds_widens_no_interval_of_finding_4(runs: Runs) ->
     # Of four seeds the rarest resample is one of 256, .0039: three pairs leave out .0083, all nine would .0028.
     order = {"sgd": 0.6, "sam": 0.3, "asam": 0.1}
     four = [(cell, {"tow": numbers["tow"][:4]}) for cell, numbers in collapsing("digits", **order)]
-    few = [(cell, {"tow": numbers["tow"][:3]}) for data in ("cifar10", "cifar100")
-           for cell, numbers in collapsing(data, **order)]  # fmt: skip
-    found = findings.sgd_collapses_first(runs([*four, *few]))
+    few = [[(cell, {"tow": numbers["tow"][:3]}) for cell, numbers in collapsing(data, **order)]
+           for data in ("cifar10", "cifar100")]  # fmt: skip
+    found = findings.sgd_collapses_first(Records(parts=[runs(one) for one in (four, *few)]))
     assert found.regime.count("before") == found.regime.count("on digits after sgd") == 3
 
 
@@ -392,5 +394,10 @@ def test_a_figure_takes_the_verdict_of_what_it_shows() -> None:
     by_title = {item.title: item.assess for item in findings.ITEMS}
     assert findings.verdict_of("fig-alpha") is by_title["Finding 4"]
     assert findings.verdict_of("fig-mia") is by_title["Finding 5a"]
-    assert findings.verdict_of("fig-tow").args == (("Finding 1a", "Finding 1b"),)
-    assert findings.verdict_of("fig-theory-map").args == (("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),)
+    assert findings.verdict_of("fig-tow").args == (("Finding 1a", "Finding 1b"),)  # type: ignore[attr-defined]
+
+
+def test_a_phase_diagram_takes_the_verdict_of_the_claims_study_and_not_of_its_sweep(golden: Store) -> None:
+    found = findings.verdict_of("fig-theory-map")(studies_in(golden))
+    assert {record.kind for record in found.records} == {"theory_claim"}
+    assert found.number == "theorem-3.2-sgd-boundary: holds; theorem-3.3-sam-boundary: holds"

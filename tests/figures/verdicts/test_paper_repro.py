@@ -7,31 +7,43 @@ from pathlib import Path
 import pytest
 
 from figures.catalogue import FIGURES
-from figures.tables.records import Records
+from figures.tables.records import Given, Records, Studies
 from figures.verdicts.judge import Finding
-from figures.verdicts.paper_repro import ITEMS, Verdict, _unchosen, anchor, assess, page_text, verdicts, write_page
+from figures.verdicts.paper_repro import (
+    ITEMS,
+    Verdict,
+    _comparison,
+    _unchosen,
+    anchor,
+    assess,
+    page_text,
+    verdicts,
+    write_page,
+)
+from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 
 def rows(store: Store) -> dict[str, dict[str, str]]:
-    return {row["item"]: row for row in verdicts([store])}
+    return {row["item"]: row for row in verdicts(studies_in(store))}
 
 
 @pytest.fixture(scope="module")
-def golden_records(golden: Store) -> Records:
-    """The records of the golden store, read once: what verdicts made of them is kept with them."""
-    return Records([golden])
+def golden_studies(golden: Store) -> Studies:
+    """The studies of the golden store, read once: what verdicts made of them is kept with them."""
+    return studies_in(golden)
 
 
 @pytest.fixture(scope="module")
-def golden_page(golden_records: Records) -> str:
-    return page_text(golden_records)
+def golden_page(golden_studies: Studies) -> str:
+    return page_text(golden_studies)
 
 
 @pytest.fixture(scope="module")
-def golden_rows(golden_records: Records) -> dict[str, dict[str, str]]:
-    return {one.item.title: one.row() for one in assess(golden_records)}
+def golden_rows(golden_studies: Studies) -> dict[str, dict[str, str]]:
+    return {one.item.title: one.row() for one in assess(golden_studies)}
 
 
 def test_an_empty_store_has_run_nothing(empty: Store) -> None:
@@ -49,35 +61,34 @@ def test_every_item_of_the_paper_has_a_row(golden_rows: dict[str, dict[str, str]
     assert found[41:] == [f"Ask {name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8b", 9, "9b", "9c")]
 
 
-def test_the_page_describes_the_studies_that_are_there_and_no_other(empty: Store, tmp_path: Path) -> None:
-    before = write_page([empty], tmp_path / "page.md").read_text()
+def test_the_page_describes_the_studies_it_rests_on_and_no_other(empty: Store, golden_page: str) -> None:
+    before = page_text(studies_in(empty))
     assert "Network numbers come from" not in before
     assert "methods are not compared" not in before
-    empty.save("unlearn", {"type": "RunConfig"}, result={}, provenance={"study": "digits"})
-    text = " ".join(write_page([empty], tmp_path / "page.md").read_text().split())
-    assert "on data or models the paper did not use: `digits` (scanned 8x8 digits" in text
-    assert "Nothing was chosen for each method, not the strengths of SCRUB or L1: methods are not compared" in text
-    for strength in ("beta=0.5", "beta=1", "beta=2"):
-        config = {
-            "type": "RunConfig",
-            "method": "scrub",
-            "method_options": strength,
-            "lr": 0.1,
-            "rule": "sgd",
-            "pretrain": "sgd",
-        } | {"difficulty": "low", "seed": 9}
-        empty.save("choice", config, result={}, status="diverged")
-        compared = "methods are not compared" not in write_page([empty], tmp_path / "page.md").read_text()
-        assert compared == (strength != "beta=0.5")
+    text = " ".join(golden_page.split())
+    assert "on data or models the paper did not use: `cifar10` (all 50,000" in text
+    assert "`alpha` and `mask` (scanned 8x8 digits" in text
+    assert "`digits` (" not in text, "nothing is judged by it"
 
 
-def test_what_differs_between_two_studies_was_not_chosen(empty: Store, tmp_path: Path) -> None:
-    empty.save("unlearn", {"type": "RunConfig"}, result={}, provenance={"study": "digits"})
+def test_methods_are_compared_where_their_strengths_were_searched_for(empty: Store) -> None:
+    assert "Nothing was chosen for each method" in _comparison(["mine"], studies_in(empty))
+    tried: list[str] = []
+    for strength in ("beta=0.5", "beta=1"):
+        config = {"type": "RunConfig", "method": "scrub", "method_options": strength, "lr": 0.1, "rule": "sgd"}
+        config |= {"pretrain": "sgd", "difficulty": "low", "seed": 9}
+        tried.append(empty.save("choice", config, result={}, status="diverged").run_id)
+        empty.write_list("mine", RunList(search=tuple(tried)))
+        said = _comparison(["mine"], studies_in(empty))
+        assert ("methods are not compared" in said) == (strength == "beta=0.5")
+
+
+def test_what_differs_between_two_studies_was_not_chosen(empty: Store) -> None:
     cell = {"type": "RunConfig", "method": "neggrad", "rule": "sgd", "pretrain": "sgd", "difficulty": "low", "seed": 9}
     for study, epochs in (("digits", 3), ("cifar10", 1)):
-        for lr in (0.1, 0.2):
-            empty.save("choice", cell | {"epochs": epochs, "lr": lr}, result={}, provenance={"study": study})
-    text = " ".join(write_page([empty], tmp_path / "page.md").read_text().split())
+        runs = [empty.save("choice", cell | {"epochs": epochs, "lr": lr}, result={}).run_id for lr in (0.1, 0.2)]
+        empty.write_list(study, RunList(search=tuple(runs)))
+    text = _comparison(["digits", "cifar10"], studies_in(empty))
     assert "Only the learning rate was chosen for each method" in text
 
 
@@ -95,18 +106,22 @@ def test_finding_1_is_judged_by_paired_differences(golden_rows: dict[str, dict[s
     assert golden_rows["fig-tow"]["our number"] == "Finding 1a: holds; Finding 1b: undecided"
 
 
-def test_a_finding_names_every_study_that_its_runs_came_from() -> None:
-    item = next(item for item in ITEMS if item.section == "finding")
-    studies = ["digits", "alpha", "alpha"]
-    records = tuple(Record(str(n), "unlearn", "ok", {}, {}, {"study": name}) for n, name in enumerate(studies))
-    told = Verdict(item, Finding("holds", records=records, effect="+0.1"))
-    again = "`repro empirical grid recipes/alpha.toml`, `repro empirical grid recipes/digits.toml`"
+def test_a_finding_names_the_studies_that_judge_it(run: Callable[..., Record]) -> None:
+    item = next(item for item in ITEMS if item.title == "Finding 4")
+    told = Verdict(item, Finding("holds", effect="+0.1"), ("cifar10-alpha", "alpha"))
+    again = "`repro empirical grid recipes/cifar10-alpha.toml`, `repro empirical grid recipes/alpha.toml`"
     assert told.row()["command"] == again
-    assert "Effect on `alpha`, `digits`: +0.1." in told.sentence()
-    strange = Record("s", "unlearn", "ok", {}, {}, {"study": "my-study"})
-    assert Verdict(item, Finding("holds", records=(strange,))).commands() == ["no shipped recipe has study my-study"]
+    assert "Effect on `cifar10-alpha`, `alpha`: +0.1." in told.sentence()
+    assert Verdict(item, Finding("holds"), ("my-study",)).commands() == ["no shipped recipe has study my-study"]
     assert Verdict(item, Finding()).commands() == [item.command]
     assert "Effect" not in Verdict(item, Finding()).sentence()
+
+
+def test_a_finding_rests_on_the_studies_that_have_runs_behind_it(golden_studies: Studies) -> None:
+    found = {one.item.title: one.studies for one in assess(golden_studies)}
+    assert found["Finding 1a"] == ("cifar10",)
+    assert found["Ask 9c"] == ("cifar10", "cifar10-plain"), "of the third study it names there are no runs"
+    assert found["Theorem 3.2"] == ()
 
 
 def test_finding_2_compares_minmax_with_its_own_inner_rule(golden_rows: dict[str, dict[str, str]]) -> None:
@@ -125,13 +140,13 @@ def test_a_theory_verdict_is_taken_from_its_claim_record(tmp_path: Path) -> None
     assert row["verdict"] == "contradicted"
     assert "0.25 [0.2, 0.3] (7 seeds)" in row["our number"]
     assert row["record"] == f"runs/{record.run_id}"
-    text = write_page([store], tmp_path / "page.md").read_text()
+    text = write_page(studies_in(store), tmp_path / "page.md").read_text()
     assert "\n> Four in ten.\n" in text
     assert "\nWhat would change the verdict: The radius.\n" in text
 
 
 def test_the_page_is_the_same_bytes_each_time(golden: Store, golden_page: str, tmp_path: Path) -> None:
-    assert write_page([golden], tmp_path / "two.md").read_text() == golden_page
+    assert write_page(studies_in(golden), tmp_path / "two.md").read_text() == golden_page
     assert all(item.title in golden_page for item in ITEMS)
 
 
@@ -147,7 +162,7 @@ def test_the_page_opens_with_what_may_be_concluded(golden_page: str) -> None:
     assert len(opening.splitlines()) <= 30
     assert (
         '- **[Finding 1a](#finding-1a)**, "SAM improves every method as unlearning rule", holds in every cell that was '
-        "run. Effect on `golden`: +0.100 [+0.100, +0.100], 4.2 x floor 0.024. Holds: NegGrad by sam-0.1 after sgd on "
+        "run. Effect on `cifar10`: +0.100 [+0.100, +0.100], 4.2 x floor 0.024. Holds: NegGrad by sam-0.1 after sgd on "
     ) in opening
     assert '"SAM improves every method as pretraining rule", cannot be told from these runs' in opening
     assert all(f"[Finding {name}]" in opening for name in ("1a", "1b", "2", "3", "4", "5a", "5b", "6a", "6b"))
@@ -171,8 +186,13 @@ def test_the_cells_of_its_table_fit_on_one_line_and_link_to_sections(golden_page
 
 
 def test_the_page_names_the_studies_that_chose_no_rate(run: Callable[..., Record]) -> None:
-    by_hand = [replace(run(rule=rule, lr=lr), provenance={"study": "hand"}) for rule, lr in (("sgd", 0.5), ("x", 0.25))]
-    assert "No rate was chosen in `hand` (0.25 and 0.5): " in _unchosen(by_hand)
+    by_hand = [run(rule=rule, lr=lr) for rule, lr in (("sgd", 0.5), ("x", 0.25))]
+    item = next(item for item in ITEMS if item.section == "finding")
+
+    def said(runs: list[Record]) -> str:
+        judged = Verdict(item, Finding("holds", records=tuple(runs)), ("hand",))
+        return _unchosen([judged], Given(Records(runs, study="hand")))
+
+    assert "No rate was chosen in `hand` (0.25 and 0.5): " in said(by_hand)
     chosen = {"evaluations": {"choice": {"id": "c", "version": 1}}}
-    assert _unchosen([replace(one, result=one.result | chosen) for one in by_hand]) == ""
-    assert _unchosen([replace(one, config=one.config | {"method": "retrain"}) for one in by_hand]) == ""
+    assert said([replace(one, result=one.result | chosen) for one in by_hand]) == ""

@@ -1,0 +1,37 @@
+"""Which runs a study has: those that its recipe names, at the learning rates that are chosen."""
+
+from dataclasses import replace
+
+from empirical.registry import forget_set
+from empirical.settings.run_config import ESTIMATE, KIND, RunConfig, Runtime, config_for
+from empirical.studies.finished import Finished, with_data
+from empirical.studies.recipe import Recipe
+from repro.records.identity import run_id
+from repro.records.lists import RunList
+
+
+def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
+    """Return the list of a study, whatever part of it is being run.
+
+    Args:
+        recipe: the study.
+        finished: the runs that exist; they say which learning rates are chosen.
+        runtime: names the folder of local data.
+    """
+    whole = replace(recipe, only={}, without=(), shard="", skip_committed=False)
+    searches = whole.decisions(finished, runtime)
+    cells = with_data(whole.settled(finished, runtime), runtime, finished)
+    runs = [_identity(KIND, cell, finished) for cell in cells]
+    search = {_identity(kind, run, finished) for one in searches.values() for kind, run in one.asked}
+    graded = (cell for cell in cells if forget_set(cell.difficulty).graded and not cell.scores and cell.data)
+    scores = {run_id(ESTIMATE, estimate) for estimate in set(map(config_for, graded))}
+    open_ = sum(not one.place for one in searches.values()) + runs.count("")
+    return RunList(*(tuple(sorted({*ids} - {""})) for ids in (runs, search, scores)), open=open_)
+
+
+def _identity(kind: str, config: RunConfig, finished: Finished) -> str:
+    """Return the id of a run; where its data are not here that of its record, else ""."""
+    if config.data:
+        return run_id(kind, config)
+    record = finished.look(kind, config)
+    return record.run_id if record else ""

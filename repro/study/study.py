@@ -1,0 +1,194 @@
+"""A study: the one answer to which runs belong together, for running, drawing, judging and publishing."""
+
+import tomllib
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.settings import choose, reject
+from repro.records.lists import RunList
+from repro.records.record import Record
+from repro.records.shipped import recipe_file, shipped
+from repro.records.store import Store
+from repro.study.published import Published
+from repro.study.table import table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOOSE = "loose"
+# Studies without a recipe: the kinds of the records they hold, and the command that makes these.
+BUILT_IN = {
+    "theory": (("theory",), "repro theory --signal-strength 0.5"),
+    "claims": (("theory_claim",), "repro theory claims"),
+    "sweeps": (("theory_sweep",), "repro theory sweep"),
+    "validity": (("theory_validity",), "repro theory validity"),
+    "scale": ((), "python benchmarks/growth.py"),
+    "benchmarks": ((), "python benchmarks/train_step.py"),
+    LOOSE: ((), "repro empirical run"),
+}
+
+
+class State(StrEnum):
+    """Where a run stands in a store; one that diverged is done: its record says so."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+class Place(Protocol):
+    """Where the runs of a study may be read from: the user's store, or what is published."""
+
+    title: str
+
+    def records_of(self, study: str, ids: Container[str]) -> list[Record]: ...
+
+
+class Source(NamedTuple):
+    """Where a study is read from: one place, never a mixture of two.
+
+    Attributes:
+        place: the store or the published studies.
+        runs: which runs the study has there.
+        missing: how many of them are not there.
+    """
+
+    place: Place
+    runs: RunList
+    missing: int = 0
+
+    def said(self) -> str:
+        """Return the source in a few words, for a caption."""
+        of = f", {self.missing} of {len(self.runs.runs) + self.runs.open} runs missing" if self.missing else ""
+        return f"{self.place.title} records{of}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that belong together.
+
+    Attributes:
+        name: its name, which its records are published under.
+        title: one line for people.
+        extends: the study whose recipe it takes what it does not state from, or "".
+        search: how its recipe chooses learning rates; None where it chooses none.
+    """
+
+    name: str
+    title: str = ""
+    extends: str = ""
+    search: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def runs(self, store: Store, published: Published) -> RunList:
+        """Return the runs it is expected to have: its list in the store, else that of the published study, else own."""
+        return store.run_list(self.name) or published.run_list(self.name) or self.own_runs(store)
+
+    def own_runs(self, store: Store) -> RunList:
+        """Return the runs it has in the store, whatever is published.
+
+        Without a list, a built-in study has the store's records of its kinds, and `loose` those that no list names.
+        """
+        found = store.run_list(self.name)
+        if found is not None or self.name not in BUILT_IN:
+            return found or RunList()
+        heads, kinds = store.heads(), BUILT_IN[self.name][0]
+        if self.name != LOOSE:
+            return RunList(tuple(head.run_id for head in heads if head.kind in kinds))
+        listed = {one for found in store.lists().values() for one in found.ids}
+        return RunList(tuple(head.run_id for head in heads if head.run_id not in listed))
+
+    def state(self, store: Store, runs: Iterable[str]) -> dict[str, State]:
+        """Return where each of some runs stands: as its record says, else as live leases do."""
+        ended = {head.run_id: State.FAILED if head.status == "failed" else State.DONE for head in store.heads()}
+        held = {claim.name: State.RUNNING for claim in store.claims.all() if not claim.gone}
+        known = ended | held
+        return {one: known.get(one, State.MISSING) for one in runs}
+
+    def source(self, store: Store, published: Published) -> Source:
+        """Return where to read it: the store where it is complete there, else what is published, else the store."""
+        runs, other = self.runs(store, published), published.run_list(self.name)
+        states = self.state(store, runs.runs).values()
+        missing = runs.open + sum(state is not State.DONE for state in states)
+        if other is not None and (missing or not runs.runs):
+            return Source(published, other)
+        return Source(store, runs, missing)
+
+    def records(self, source: Source) -> list[Record]:
+        """Return its records from a source, ordered by id."""
+        return source.place.records_of(self.name, set(source.runs.ids))
+
+    def table(self, source: Source) -> "pd.DataFrame":
+        """Return one row a run that it compares, see `repro.study.table.table_of`."""
+        runs = set(source.runs.runs)
+        return table_of([record for record in self.records(source) if record.run_id in runs])
+
+    @property
+    def command(self) -> str:
+        """The command that computes its runs; where nobody wrote a recipe, that none is there."""
+        if self.name in BUILT_IN:
+            return BUILT_IN[self.name][1]
+        there = (shipped("recipes") / f"{self.name}.toml").is_file()
+        return f"repro empirical grid recipes/{self.name}.toml" if there else f"no shipped recipe has study {self.name}"
+
+
+def load_study(named: str | Path) -> Study:
+    """Return the study of a recipe file, of a shipped recipe by its name, or a built-in or published one.
+
+    Raises:
+        ConfigError: for a name that can be none, and when TOML cannot be read.
+        MissingDataError: when there is no such file.
+    """
+    try:
+        path = recipe_file(named)
+        is_recipe = path.suffix == ".toml" or path.is_file()
+    except OSError:  # a name that no file system takes
+        raise reject("study", str(named), "the name of a study, or a recipe file") from None
+    if is_recipe:
+        content = _content(path)
+        title, extends = (str(content.get(name, "")) for name in ("title", "extends"))
+        return Study(str(content.get("name", path.stem)), title, extends.removesuffix(".toml"), content.get("choose"))
+    return Study(str(named))
+
+
+def known_names(store: Store, published: Published) -> list[str]:
+    """Return the name of every study that there is: built-in, shipped, published, or in the store."""
+    recipes = (path.stem for path in shipped("recipes").glob("*.toml"))
+    return sorted({*BUILT_IN, *recipes, *published.lists, *store.lists()})
+
+
+def named_studies(names: Sequence[str], store: Store, published: Published) -> list[Study]:
+    """Return the studies of some names or recipe files.
+
+    Raises:
+        ConfigError: for a name that no study has, with the nearest one.
+        MissingDataError: when there is no such file.
+    """
+    found = [load_study(name) for name in names]
+    for study, name in zip(found, names, strict=True):
+        if Path(name).suffix != ".toml":
+            choose("study", study.name, known_names(store, published))
+    return found
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Return the content of a recipe file, its search with what it takes from the recipe it extends."""
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise MissingDataError(
+            f"recipe {path}: no such file; `repro empirical recipes` lists those there are"
+        ) from None
+    except OSError as error:
+        raise of_the_system(error) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
+    base = path.parent / str(content.get("extends", ""))
+    if base.is_file() and base != path:
+        search = _content(base).get("choose", {}) | content.get("choose", {})
+        content |= {"choose": search} if search else {}
+    return content

@@ -1,0 +1,178 @@
+"""A study: which runs it has, where they are read from, and what its table says."""
+
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from figures.catalogue import find
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from repro.base.errors import ConfigError, MissingDataError
+from repro.records.lists import RunList
+from repro.records.pack import PackedStore, write_pack
+from repro.records.record import Record
+from repro.records.store import Store
+from repro.study.published import LISTS, Published, write_list
+from repro.study.study import LOOSE, Source, State, Study, load_study, named_studies
+from repro.study.table import row_of, table_of
+
+ROOT = Path(__file__).parents[2]
+PACKS = sorted((ROOT / "results").glob("*.parquet"))
+
+
+def save(store: Store, seed: int, *, tow: float = 0.5, status: str = "ok", kind: str = "unlearn") -> str:
+    config = {"type": "RunConfig", "method": "neggrad", "seed": seed, "metrics": ["tow", "mia"]}
+    result = {"tow": tow, "labels": config, "parents": {"forget_set": "f"}}
+    return store.save(kind, config, result=result, status=status, provenance={"device": "cpu"}).run_id
+
+
+def published(folder: Path, study: str, seeds: int, *, tow: float) -> Published:
+    """Publish a study of some seeds, from a store of its own."""
+    store, path = Store(folder / "elsewhere"), folder / "published" / f"{study}.parquet"
+    runs = tuple(save(store, seed, tow=tow) for seed in range(seeds))
+    write_pack(store.records(), path)
+    write_list(path.parent, study, RunList(runs))
+    return Published([path])
+
+
+NOTHING = Published([])
+
+
+def test_a_recipe_names_its_study_and_what_it_extends() -> None:
+    study = load_study("cifar10-alpha")
+    assert (study.name, study.extends) == ("cifar10-alpha", "cifar10")
+    assert study.title == "CIFAR-10: NegGrad against alpha"
+    assert study.search == {**(load_study("cifar10").search or {}), "at": {"alpha": 0.9}}
+    assert load_study("signal-noise").search is None
+    assert load_study("recipes/digits.toml") == load_study("digits")
+    assert study.command == "repro empirical grid recipes/cifar10-alpha.toml"
+    assert load_study("mine").command == "no shipped recipe has study mine"
+
+
+def test_a_name_that_no_study_has_is_refused(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'digits'"):
+        named_studies(["digts"], store, NOTHING)
+    with pytest.raises(MissingDataError, match="no such file"):
+        named_studies([str(tmp_path / "none.toml")], store, NOTHING)
+    store.write_list("mine", RunList(("a" * 16,)))
+    assert [study.name for study in named_studies(["mine", "loose"], store, NOTHING)] == ["mine", LOOSE]
+
+
+def test_where_a_run_stands_is_what_its_record_or_a_live_lease_says(store: Store) -> None:
+    done, failed, diverged = save(store, 0), save(store, 1, status="failed"), save(store, 2, status="diverged")
+    with store.lock("b" * 16):
+        found = Study("mine").state(store, [done, failed, diverged, "b" * 16, "c" * 16])
+    assert list(found.values()) == [State.DONE, State.FAILED, State.DONE, State.RUNNING, State.MISSING]
+
+
+def test_a_study_is_read_from_the_store_where_it_is_complete_there_and_never_mixed(
+    store: Store, tmp_path: Path
+) -> None:
+    study, other = Study("mine"), published(tmp_path, "mine", 3, tow=0.1)
+    assert study.source(store, other).place is other, "nobody ran it here"
+    runs = tuple(save(store, seed, tow=0.9) for seed in range(2))
+    later = save(Store(tmp_path / "later"), 2)
+    store.write_list("mine", RunList((*runs, later)))
+    partial = study.source(store, other)
+    assert partial.place is other
+    assert study.table(partial)["tow"].tolist() == [0.1, 0.1, 0.1], "what is here is not mixed in"
+    alone = study.source(store, NOTHING)
+    assert (alone.place, alone.missing) == (store, 1)
+    assert alone.said() == "local records, 1 of 3 runs missing"
+    save(store, 2, tow=0.9)
+    whole = study.source(store, other)
+    assert (whole.place, whole.missing) == (store, 0)
+    assert study.table(whole)["tow"].tolist() == [0.9, 0.9, 0.9]
+    store.write_list("mine", RunList(runs, open=1))
+    assert study.source(store, other).place is other, "a rate is still to be chosen"
+
+
+def test_runs_of_a_store_that_no_list_names_are_loose(store: Store) -> None:
+    listed, loose, claim = save(store, 0), save(store, 1), save(store, 2, kind="theory_claim")
+    store.write_list("mine", RunList((listed,)))
+    assert set(Study(LOOSE).own_runs(store).runs) == {loose, claim}
+    assert Study("claims").own_runs(store).runs == (claim,)
+    assert Study("other").own_runs(store) == RunList()
+
+
+def test_a_row_has_settings_numbers_and_facts_as_plain_values(store: Store) -> None:
+    save(store, 3)
+    row = row_of(store.records()[0])
+    assert {"method": "neggrad", "seed": 3, "metrics": "tow, mia", "tow": 0.5, "forget_set": "f", "device": "cpu",
+            "status": "ok", "kind": "unlearn"}.items() <= row.items()  # fmt: skip
+    assert all(value is None or isinstance(value, str | int | float) for value in row.values())
+
+
+def test_a_table_has_the_runs_that_a_study_compares_and_not_those_that_chose_its_rates(
+    store: Store, tmp_path: Path
+) -> None:
+    run, tried = save(store, 0), save(store, 9, kind="choice")
+    store.write_list("mine", RunList((run,), search=(tried,)))
+    source = Study("mine").source(store, NOTHING)
+    assert Study("mine").table(source)["run_id"].tolist() == [run]
+    assert {record.run_id for record in Study("mine").records(source)} == {run, tried}
+
+
+@pytest.fixture(scope="module")
+def committed() -> Published:
+    return Published(PACKS)
+
+
+def test_every_committed_record_is_in_the_list_of_a_study_and_every_list_is_whole(committed: Published) -> None:
+    there = {record.run_id for path in PACKS for record in PackedStore(path).records()}
+    assert {one for runs in committed.lists.values() for one in runs.ids} == there
+    assert all(runs.runs for runs in committed.lists.values())
+
+
+@pytest.mark.parametrize(
+    ("figure", "metrics"),
+    [("fig-tow", ["tow"]), ("tab-methods", ["tow"]), ("tab-neggrad", ["tow"]),
+     ("tab-minmax", ["tow", "retain_accuracy", "test_accuracy"]), ("fig-mia", ["mia_correctness", "mia_entropy"]),
+     ("fig-entanglement", ["entanglement_wp"]), ("fig-accuracies", ["forget_accuracy"])],
+)  # fmt: skip
+def test_the_numbers_of_a_figure_are_means_of_columns_of_its_studys_table(
+    committed: Published, figure: str, metrics: list[str]
+) -> None:
+    study = load_study("cifar10")
+    source = study.source(Store("no store"), committed)
+    table, keys = study.table(source), ["method", "pretrain", "rule", "difficulty"]
+    drawn = find(figure)(Records(study.records(source)), Theme()).data
+    drawn = drawn[drawn["rule"].notna() & drawn["method"].isin(table["method"])]
+    drawn = drawn[drawn["difficulty"] != "mean"] if "difficulty" in drawn else drawn
+    for metric in metrics:
+        known = table.dropna(subset=[metric])
+        wanted = known.groupby(keys)[metric].agg(["mean", "std", "count"])
+        seen = drawn[drawn["metric"] == metric].set_index(keys)
+        assert len(seen)
+        wanted = wanted.loc[seen.index]
+        pd.testing.assert_series_equal(seen["mean"], wanted["mean"], check_names=False)
+        pd.testing.assert_series_equal(seen["sd"], wanted["std"], check_names=False)
+        assert seen["seeds"].tolist() == wanted["count"].tolist()
+
+
+def test_numbers_of_two_versions_of_a_metric_never_stand_in_one_column() -> None:
+    def run(seed: int, version: int) -> Record:
+        made = {"mia": {"id": str(seed), "version": version}, "tow": {"id": str(seed), "version": 1}}
+        return Record(str(seed), "unlearn", "ok", {"seed": seed}, {"mia_auc": 0.6, "tow": 0.5, "evaluations": made}, {})
+
+    table = table_of([run(0, 1), run(1, 2)])
+    assert table["mia_auc"].isna().tolist() == [True, False]
+    assert table["tow"].tolist() == [0.5, 0.5]
+
+
+def test_a_damaged_file_of_lists_is_named(tmp_path: Path) -> None:
+    from repro.base.errors import IntegrityError
+
+    for text in ("no json", "[]", '{"mine": {"runs": 3}}'):
+        (tmp_path / LISTS).write_text(text)
+        with pytest.raises(IntegrityError, match="unreadable"):
+            Published([tmp_path / "any.parquet"]).run_list("mine")
+
+
+def test_what_is_published_again_adds_to_the_list(tmp_path: Path) -> None:
+    for runs, search in itertools.pairwise((("b",), ("a",), ("c",))):
+        write_list(tmp_path, "mine", RunList(runs, search))
+    assert Published([tmp_path / "any.parquet"]).run_list("mine") == RunList(("a", "b"), ("a", "c"))
+    assert Source(NOTHING, RunList()).said() == "published records"
