@@ -65,9 +65,11 @@ mutation: .venv/tested
 	$(BIN)/python .ci/mutation.py $(MUTANTS)
 
 # Everything a CUDA device brings, in slices that go on where they stopped: `make gpu ARGS='--max-seconds 600'`.
-# With INSTALL=no it runs in the environment of PYTHON and fetches nothing; wheels of the folder WHEELS come first.
+# With INSTALL=no it runs in the environment of PYTHON and fetches nothing; wheels of the folder WHEELS come first, and
+# the committed records may have stayed behind: an empty file in their place says that this was meant.
 ifeq ($(INSTALL),no)
 gpu:
+	@test -d results || { mkdir results && touch results/left-behind; }
 	$(if $(WHEELS),$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/site $(WHEELS)/*.whl)
 	PYTHONPATH=build/site:. $(PYTHON) benchmarks/gpu.py $(ARGS)
 else
