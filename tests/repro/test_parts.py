@@ -93,7 +93,7 @@ def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_
     mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets = {"half": f"{mine}:build_half", "sam": f"{mine}:build_half", "other": f"{mine}:undeclared",
-               "gone": "no_such_module:build"}  # fmt: skip
+               "gone": "no_such_module:build", "within": "json.decoder:nothing", "blank": ""}  # fmt: skip
     points = {name: EntryPoint(name, target, "repro.rules") for name, target in targets.items()}
     monkeypatch.setattr(declarations, "plugins", lambda kind: points)
     found = parts.__wrapped__("rules")
