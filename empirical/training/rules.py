@@ -339,7 +339,7 @@ def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     return Branches(retain, forget)
 
 
-@rule("masked", place=6, copies=1.25, inner="sgd", forgets=True)
+@rule("masked", place=7, copies=1.25, inner="sgd", forgets=True)
 def build_masked(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return a rule that moves salient weights only; D21 "ignored" drops the mask of a SAM rule."""
     inner = build_rule(spec.inner, context)

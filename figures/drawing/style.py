@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from figures.tables.names import RULE_MARKERS, family
@@ -33,11 +33,11 @@ PALETTE: tuple[tuple[str, str, Any], ...] = (
     ("#1A1A1A", "#F2F2F2", (0, (1, 1))),
 )
 OTHER = Look("#1A1A1A", "#F2F2F2", "X", (0, (3, 2)))
-LOOKS = {  # rules past the end of the palette share the colour of those without a label
+# Rules past the end of the palette share the colour of those without a label.
+_COLORS = chain(PALETTE, repeat((OTHER.light, OTHER.dark, OTHER.line)))
+LOOKS = {
     name: Look(light, dark, marker, line)
-    for (name, marker), (light, dark, line) in zip_longest(
-        RULE_MARKERS.items(), PALETTE, fillvalue=(OTHER.light, OTHER.dark, OTHER.line)
-    )
+    for (name, marker), (light, dark, line) in zip(RULE_MARKERS.items(), _COLORS, strict=False)
 }
 THEMES = {
     "light": {"ink": "#1A1A1A", "paper": "#FFFFFF", "faint": "#D8D8D8"},

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from repro.base.parts import RuleFacts, built_in, parts
+from repro.base.parts import RuleFacts, parts
 
 # What rules and methods say of themselves; "sharpen F" is a rule that the theory alone has.
-_THEORY = {"sharpen": RuleFacts("", label="sharpen F", marker="P")}
-_RULES = {name: one for name, one in (built_in("rules") | _THEORY | parts("rules")).items() if one.label}
-RULES = {name: one.label for name, one in _RULES.items()}
-RULE_MARKERS = {name: one.marker for name, one in _RULES.items()}
+_THEORY = {"sharpen": RuleFacts("", label="sharpen F", marker="P", place=6)}
+_RULES = sorted((parts("rules") | _THEORY).items(), key=lambda one: one[1].place)
+RULES = {name: one.label for name, one in _RULES if one.label}
+RULE_MARKERS = {name: one.marker for name, one in _RULES if one.label}
 METHODS = {name: one.label or name for name, one in parts("methods").items()}
 METHOD_MARKERS = {name: one.marker for name, one in parts("methods").items()}
 MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}

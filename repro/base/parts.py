@@ -172,7 +172,7 @@ def rule(name: str, **facts: Any) -> Callable[[T], T]:
 
 
 # A declaration and what it stands above, up to the end of the docstring: Python as it is, and a fraction of a file.
-DECLARED = re.compile(rf'^@({"|".join(KINDS)})\(.*?^    """.*?"""$', re.MULTILINE | re.DOTALL)
+DECLARED = re.compile(rf'^@({"|".join(KINDS)})\(.*?^[ \t]+r?""".*?"""$', re.MULTILINE | re.DOTALL)
 
 
 @cache
@@ -223,8 +223,8 @@ def declared(module: str) -> dict[str, dict[str, Any]]:
         try:
             name, facts = _facts(text[0], module)
         except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            first = text[0].splitlines()[0]
-            raise ConfigError(f"{module}, {first}: must be literals and Term(...), read without running it") from error
+            where = f"{module}, {text[0].splitlines()[0]}"
+            raise ConfigError(f"{where}: must hold literals and Term(...) alone, above a docstring") from error
         _add(found[f"{text[1]}s"], name, facts)
     return found
 
@@ -237,8 +237,9 @@ def _add(found: dict[str, Any], name: str, facts: Any) -> None:
 
 def _facts(text: str, module: str) -> tuple[str, Any]:
     """Return the name of a part and what it says of itself."""
-    part: Any = ast.parse(text).body[0]
-    call: Any = part.decorator_list[0]
+    found: Any = ast.parse(text).body
+    (part,) = found  # more than one: the first has no docstring
+    call = part.decorator_list[0]
     facts = {one.arg: _value(one.value) for one in call.keywords}
     if call.func.id == "metric":
         pairs = zip(part.args.kwonlyargs, part.args.kw_defaults, strict=True)

@@ -93,7 +93,7 @@ def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_
     mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets = {"half": f"{mine}:build_half", "sam": f"{mine}:build_half", "other": f"{mine}:undeclared",
-               "gone": "no_such_module:build"}  # fmt: skip
+               "gone": "no_such_module:build", "within": "json.decoder:nothing", "blank": ""}  # fmt: skip
     points = {name: EntryPoint(name, target, "repro.rules") for name, target in targets.items()}
     monkeypatch.setattr(declarations, "plugins", lambda kind: points)
     found = parts.__wrapped__("rules")
@@ -105,6 +105,7 @@ def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_
     '@metric("share", version=computed())\ndef share(evaluation):\n    """Return it."""\n',
     '@metric("share", colour="red")\ndef share(evaluation):\n    """Return it."""\n',
     '@metric("share")\ndef share(evaluation, *, size=3):\n    """Return it."""\n',
+    '@metric("share")\ndef share(e):\n    return {}\n\n\n@metric("b")\ndef b(e):\n    """Return it."""\n',
     '@metric("share", pooled=True)\ndef share(p, *, n: Annotated[int, limits_of("n")] = 3):\n    """Return it."""\n',
 ])  # fmt: skip
 def test_a_declaration_that_is_no_data_is_named(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
