@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from theory.directions import sphere_directions
 from theory_baselines import one_direction_at_a_time
 
 from repro.records.provenance import collect
 from repro.records.store import Store
 from theory.config import TheoryConfig
-from theory.directions import sphere_directions
 from theory.engine import simulate_many
 from theory.measure import test_error
 from theory.predict import predict_many

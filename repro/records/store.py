@@ -8,7 +8,6 @@
     <store>/claims/<name>.claim                     who works on a run or a stage now
     <store>/studies/<digest of a name>.json         which runs a study has, see `repro.records.lists`
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
-    <store>/records.sealed                          what was read of many runs, good for as long as no file changes
     <store>/cells/                                  a store of its own: the cells that sweeps and claims of theory share
     <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
@@ -22,7 +21,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,12 +47,12 @@ from repro.records.folder import (
 )
 from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
-from repro.records.kept import Reading, reading
 from repro.records.lists import RunList
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick, same_weights
 from repro.records.tables import table_faults
 
 POINTERS = "evaluations.json"
+Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 CELLS = "cells"
 FACTS = "provenance.json"  # the marker of a trained stage
 # Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
@@ -154,14 +153,12 @@ class Store:
         """Return the finished runs of this schema, of some kinds or ids if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
-        A damaged run is named and left out. The index says which runs there are; each is read and compared, or taken
-        from what was kept of it when it was, if none of its files was changed since.
+        A damaged run is named and left out. The index says which runs there are; each is read and compared.
         """
         read = {EVALUATION: self._evaluation}
         wanted = (one for one in self.heads() if ids is None or one.run_id in ids)
         listed = [(one.kind, one.run_id) for one in wanted if not kinds or one.kind in kinds]
-        with reading(self.root, len(listed), self._whole) as whole:
-            found = [read.get(kind, self._run)(identity, whole) for kind, identity in listed]
+        found = [read.get(kind, self._run)(identity, self._whole) for kind, identity in listed]
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
     def records_of(self, study: str, ids: Container[str]) -> list[Record]:

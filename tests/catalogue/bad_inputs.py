@@ -132,6 +132,11 @@ COMMAND_LINES = [
         "choose another",
         files={"out/README.md": "# mine"},
     ),
+    bad("CLI", "authors of a pack without a citation", "pack mine --creator Doe", 2, "given with --zenodo"),
+    bad("CLI", "a list of an unknown kind", "list --kind unlern", 2, "did you mean 'unlearn'"),
+    bad("CLI", "a store to verify that is a file", "verify --store runs", 3, "no such folder", files={"runs": "x"}),
+    bad("CLI", "a folder of data that is not there", "doctor --data-root nowhere", 3, "missing: data"),
+    bad("CLI", "a card without limits", "empirical plan digits --images-per-second inf", 2, "images_per_second = inf"),
     bad("CLI", "pack to a path", "pack ../outside", 2, "no path"),
     bad("CLI", "a store to verify that is not there", "verify --store rusn", 3, "store = 'rusn': no such folder"),
 ]

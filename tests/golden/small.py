@@ -15,17 +15,17 @@ import torch
 from safetensors.numpy import load_file
 
 from empirical.augmentation.augment import Augment
+from empirical.data import memorization
 from empirical.data.forget import choose_forget, hold_out
-from empirical.data.memorization import draw_subsets, filled, summarize_subsets
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.training import saliency
 from empirical.training.loop import fit
 from empirical.training.rules import RuleContext, build_rule, method_rule
-from empirical.training.saliency import forget_gradient, saliency_mask
 from repro.records.store import Store
 from tests.empirical import tiny
 from theory.config import TheoryConfig
@@ -78,7 +78,7 @@ def _stage(method: Any, label: str, recipe: dict[str, Any], augment: Augment) ->
     network, forget = tiny.original(), torch.arange(tiny.COUNT - tiny.FORGOTTEN, tiny.COUNT)
 
     def mask() -> list[torch.Tensor]:
-        return saliency_mask(forget_gradient(network, tiny.IMAGES, tiny.LABELS, forget), 0.4)
+        return saliency.saliency_mask(saliency.forget_gradient(network, tiny.IMAGES, tiny.LABELS, forget), 0.4)
 
     context = RuleContext(mask)
     rule = method_rule(method, build_rule(label, context), context)
@@ -120,11 +120,11 @@ def _weights(store: Store, stage: str) -> Path:
 def choosing() -> Numbers:
     """Return memorization scores of given answers, the rows chosen by them, and the released code's split."""
     config = MemorizationConfig(subsets=8, fraction=0.5)
-    inside = draw_subsets(config, 60)
+    inside = memorization.draw_subsets(config, 60)
     correct = np.random.default_rng(0).random(inside.shape) < np.linspace(0.1, 0.9, 60) + 0.3 * inside
-    result, arrays = summarize_subsets(inside, correct)
+    result, arrays = memorization.summarize_subsets(inside, correct)
     labels = np.arange(60) % 3
-    scores, others = filled(arrays["scores"]), draw_subsets(MemorizationConfig(seed=1), 60)
+    scores, others = memorization.filled(arrays["scores"]), memorization.draw_subsets(MemorizationConfig(seed=1), 60)
     found: Numbers = {"scores": _seen(scores), "other subsets": _seen(others)}
     for difficulty in ("high", "mid", "low", "random", "class", "class-part"):
         run_config = RunConfig(difficulty=difficulty, forget_fraction=0.1, forget_class=1, forget_seed=3)

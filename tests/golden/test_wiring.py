@@ -220,7 +220,7 @@ BUGS = [
         instead(lambda images, draws, **_: images), "stages"),
     Bug("empirical.training.batches:Arranger.generator", "every epoch in one order",
         lambda real: lambda self, *names: real(self, names[-1]), "stages"),
-    Bug("tests.golden.small:saliency_mask", "the least salient weights", given(polarity="low"), "stages"),
+    Bug("empirical.training.saliency:saliency_mask", "the least salient weights", given(polarity="low"), "stages"),
     # a run, from config to record
     Bug(f"{EXPERIMENT}:derive_seed", "the seed is not passed on", without_root, "runs"),
     Bug(f"{EXPERIMENT}:row_sets", "the retrained model sees F", all_rows, "runs"),
@@ -251,7 +251,7 @@ BUGS = [
     # forget sets and memorization
     Bug("empirical.data.memorization:estimate", "inside and outside exchanged",
         lambda real: lambda inside, correct: real(~inside, correct), "choosing"),
-    Bug("tests.golden.small:draw_subsets", "always the seed 0",
+    Bug("empirical.data.memorization:draw_subsets", "always the seed 0",
         first_as(lambda config: replace(config, seed=0)), "choosing"),
     Bug("empirical.data.forget:Candidates.ranked", "the least memorized last",
         result_as(lambda found: (found[0][::-1], found[1][::-1])), "choosing"),

@@ -21,7 +21,7 @@ from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records import provenance
 from repro.records.damage import collected, name_damage
-from repro.records.folder import as_json, process_tag, write_folder
+from repro.records.folder import as_json, process_tag, read_folder, write_folder
 from repro.records.identity import SCHEMA, run_id
 from repro.records.lists import RunList
 from repro.records.pack import PackedStore, _sha, pack_path, packed_with, readers, write_pack
@@ -762,3 +762,12 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
     assert (store.root / "runs" / own).exists()
     assert store.verify() == []
+
+
+def test_runs_of_another_kind_are_not_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = store.save("benchmark", {"a": 1}, result={}).run_id
+    store.save("theory", {"a": 1}, result={})
+    opened: list[str] = []
+    monkeypatch.setattr("repro.records.store.read_folder", lambda path: opened.append(path.name) or read_folder(path))
+    assert [record.run_id for record in store.records("benchmark")] == [wanted]
+    assert opened == [wanted]
