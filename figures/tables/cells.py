@@ -9,7 +9,7 @@ import pandas as pd
 from figures.tables.floor import with_references
 from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
-from figures.tables.records import MEASURED, Records, alike
+from figures.tables.records import MEASURED, Records, alike, grouped
 from repro.records.record import Record
 from repro.study.table import forget_set, has_number, labels_of, numbers_of
 
@@ -27,7 +27,7 @@ LAST = ("forget_set", "retraining", "run_id", "status", "study")
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
-    """Return the network runs of a study, those that diverged among them.
+    """Return the network runs of a study cell by cell, those that diverged among them.
 
     Args:
         records: of one study.
@@ -39,7 +39,8 @@ def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ())
     """
     found = [run for run in records.of("unlearn") if not having or has_number(run, having)]
     free = () if "landscape" in having else LANDSCAPE
-    return alike(found, (*CASE, *shown, *free), records.study)
+    found = alike(found, (*CASE, *shown, *free), records.study)
+    return [run for runs in grouped(found, CASE).values() for run in runs]
 
 
 def swept_runs(records: Records, x: str, shown: Sequence[str] = ()) -> list[Record]:

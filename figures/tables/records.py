@@ -141,7 +141,7 @@ class Given(Studies):
 
 
 def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> list[Record]:
-    """Return some runs cell by cell; those of one cell differ in nothing but their seeds and what is measured of them.
+    """Return some runs, of which those of one cell differ in nothing but their seeds and what is measured of them.
 
     Args:
         found: runs of one kind.
@@ -151,9 +151,8 @@ def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> l
     Raises:
         Mixed: naming the settings that differ within a cell, which a mean over its runs would hide.
     """
-    cells: dict[str, list[Record]] = defaultdict(list)
-    for run in found:
-        cells[canonical_json([run.config.get(name) for name in shown])].append(run)
+    found = list(found)
+    cells = grouped(found, shown)
     free = {*SEEDS, *MEASURED, *shown}
     differing = {name for runs in cells.values() for name in _differing(runs) if name not in free}
     if differing:
@@ -161,7 +160,15 @@ def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> l
             f"study {study}: {', '.join(sorted(differing))} differ within a cell of this figure, which shows the mean; "
             "draw a study that has one value of each"
         )
-    return [run for runs in cells.values() for run in runs]
+    return found
+
+
+def grouped(found: Iterable[Record], names: Collection[str]) -> dict[str, list[Record]]:
+    """Return some runs by the values of some config fields, as text."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for run in found:
+        groups[canonical_json([run.config.get(name) for name in names])].append(run)
+    return groups
 
 
 def setting(run: Record, without: Collection[str] = ()) -> dict[str, Any]:

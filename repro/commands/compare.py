@@ -105,7 +105,7 @@ def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
         jobs = track(list(settings.items()), "theory at the networks' settings")
         made += [_beside(key, run, store) for key, run in jobs]
     # A twin needs the theory at its setting.
-    if twins := lacking_twins(Records([*records.all, *made], study=name)):
+    if twins := lacking_twins(Records([*made, *records.all], study=name)):
         store.ensure_writable()
         from empirical.runs.workspace import Workspace
         from empirical.settings.run_config import Runtime

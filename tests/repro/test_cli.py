@@ -163,7 +163,7 @@ def test_what_is_missing_exits_with_3(tmp_path: Path, words: list[str]) -> None:
 
 
 def test_strict_names_every_command_and_json_every_gap(tmp_path: Path) -> None:
-    words = ("figures", "tab-methods", "tab-choice")
+    words = ("figures", "tab-methods", "fig-theory-alpha", "--study", "cifar10-small")  # nobody has run it
     plain, whole = (repro(tmp_path, *words, "--strict", *more) for more in ((), ("--json",)))
     rows = json.loads(whole.stdout)
     gaps = [line for row in rows for line in row["gaps"]]

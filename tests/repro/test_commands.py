@@ -347,29 +347,27 @@ def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.Captu
 
 def test_figures_for_a_wall_have_a_folder_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("repro.commands.figures.readers", lambda store: ["own", "committed"])
+    monkeypatch.setattr("repro.commands.figures.studies_in", lambda home, instead, cache: (home, instead, cache))
     monkeypatch.setattr("figures.drawing.files.draw", lambda *given, **more: seen.append((*given, more)) or [])
     line = ["figures", "fig-tow", "--store", str(store.root), "--json"]
     for words in ([], ["--style", "slides", "--study", "digits"], ["--style", "dark", "--out", "wall"]):
         called(*line, *words)
-    assert {(*names, *sources) for names, sources, _, _ in seen} == {("fig-tow", "own", "committed")}
-    assert [folder for _, _, folder, _ in seen] == [
-        store.root / "figures", store.root / "figures-slides", Path("wall")
-    ]  # fmt: skip
-    assert [more for *_, more in seen] == [
-        {"study": None, "style": "paper"}, {"study": "digits", "style": "slides"}, {"study": None, "style": "dark"}
-    ]  # fmt: skip
+    folders = [store.root / "figures", store.root / "figures-slides", Path("wall")]
+    assert seen == [
+        (["fig-tow"], (store.root, instead, folder / "embeddings"), folder, {"style": style})
+        for instead, folder, style in zip((None, ["digits"], None), folders, ("paper", "slides", "dark"), strict=True)
+    ]
 
 
-def test_the_page_rests_on_committed_records_and_the_table_on_ones_own_too(
+def test_the_page_rests_on_published_records_and_the_table_on_ones_own_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: dict[str, Any] = {}
-    monkeypatch.setattr("repro.commands.figures.readers", lambda store: ["own", "committed"])
-    monkeypatch.setattr("figures.verdicts.paper_repro.verdicts", lambda sources: read.update(table=sources) or [])
-    monkeypatch.setattr("figures.verdicts.paper_repro.write_page", lambda sources, page: read.update(page=sources))
-    called("claims", "--write", str(tmp_path / "page.md"))
-    assert read == {"table": ["own", "committed"], "page": ["committed"]}
+    monkeypatch.setattr("figures.verdicts.paper_repro.verdicts", lambda studies: read.update(table=studies) or [])
+    monkeypatch.setattr("figures.verdicts.paper_repro.write_page", lambda studies, page: read.update(page=studies))
+    called("claims", "--write", str(tmp_path / "page.md"), "--store", str(tmp_path / "runs"))
+    assert read["page"].store is None
+    assert read["table"].store.root == tmp_path / "runs"
 
 
 def test_the_doctor_calls_a_package_missing_or_optional_and_names_what_brings_it(

@@ -11,13 +11,13 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from figures.tables.beside import pairs, setting_of
 from figures.tables.ladder import ladder_table
-from figures.tables.records import Records
+from figures.tables.records import Records, Studies
 from repro.base.errors import ConfigError
 from repro.commands import compare as command
 from repro.commands.cli import app
-from repro.records.pack import PackedStore
+from repro.records.lists import RunList
 from repro.records.store import Store
-from repro.terminal.output import draw_figures
+from repro.study.published import Published
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "readers", lambda store: [store])
+    monkeypatch.setattr("repro.terminal.output.Published", lambda: Published([]))
 
 
 def test_the_theory_is_brought_once_and_never_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,18 +126,29 @@ def test_twins_of_runs_that_leave_the_draw_out_are_theirs(tmp_path: Path) -> Non
 def test_the_figure_of_a_study_is_that_study_s_and_an_unknown_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    drawn = {}
-    monkeypatch.setattr(command, "draw_figures", lambda names, *_, **options: drawn.update({tuple(names): options}))
-    monkeypatch.setattr(command, "readers", lambda store: [store, PackedStore(ROOT / "results" / "digits.parquet")])
+    drawn: dict[str, list[str]] = {}
+
+    def draw_figures(names: list[str], studies: Studies, folder: Path) -> None:
+        drawn.update({name: [part.study for part in studies.of("cifar10", "sweeps").parts] for name in names})
+
+    packs = [ROOT / "results" / f"{name}.parquet" for name in ("digits", "sweeps")]
+    monkeypatch.setattr(command, "draw_figures", draw_figures)
+    monkeypatch.setattr("repro.terminal.output.Published", lambda: Published(packs))
     compared(tmp_path / "runs", "--study", "digits")
-    assert drawn == {("fig-predictions",): {"study": "digits"}}
+    assert drawn == {"fig-predictions": ["digits", "sweeps"]}
     assert "SAM forgets more slowly" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"study = 'digitz': must be .*digits"):
         compared(tmp_path / "runs", "--study", "digitz")
 
 
-def test_draw_figures_draws_one_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = {}
-    monkeypatch.setattr("figures.drawing.files.draw", lambda *_, **options: asked.update(options) or [])
-    draw_figures(["fig-tow"], [], tmp_path, study="digits")
-    assert asked["study"] == "digits"
+def test_theory_of_a_study_s_networks_is_added_to_its_list(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    workspace = Workspace(store, Runtime(device="cpu", study="mine"))
+    runs = [run(replace(BASE, seed=seed), store, workspace=workspace).run_id for seed in (0, 1)]
+    store.write_list("mine", RunList(tuple(sorted(runs))))
+    compared(store.root, "--json")
+    listed = store.run_list("mine")
+    assert listed is not None
+    assert listed.runs == tuple(sorted(runs))
+    assert set(listed.more) == {record.run_id for record in store.records("beside", "twin")}
+    assert len(listed.more) == 3

@@ -11,6 +11,7 @@ from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
 from repro.base.errors import ConfigError, MissingDataError
+from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
@@ -37,7 +38,7 @@ def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> 
     names = ["fig-mia", "tab-minmax"]
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):
-        draw(names, [golden], folder)
+        draw(names, studies_in(golden), folder)
         contents.append({path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()})
     assert contents[0] == contents[1]
 
@@ -65,8 +66,9 @@ def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for
 def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callable[..., Record], tmp_path: Path) -> None:
     def store(tow: float) -> Store:
         found = Store(tmp_path / f"{tow}")
-        for one in (run(seed=seed, number={"tow": tow}) for seed in range(2)):
-            found.save(one.kind, one.config, result=one.result)
+        made = (run(seed=seed, number={"tow": tow}) for seed in range(2))
+        runs = [found.save(one.kind, one.config, result=one.result).run_id for one in made]
+        found.write_list("cifar10", RunList(tuple(runs)))
         return found
 
     drawn = lambda: set(pd.read_csv(tmp_path / "fig-tow.csv")["mean"].dropna())  # noqa: E731
