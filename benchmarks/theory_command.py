@@ -1,4 +1,4 @@
-"""What `repro theory` costs: processes as a multiple of their bare imports, parts against what they replaced.
+"""What `repro theory` costs: processes as a multiple of their bare imports, a part against another.
 
     python benchmarks/theory_command.py [--json] [--store runs] [--cold]
 
@@ -19,15 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from theory_baselines import one_direction_at_a_time
-
 from repro.records.provenance import collect
 from repro.records.store import Store
 from theory.config import TheoryConfig
-from theory.directions import sphere_directions
 from theory.engine import simulate_many
-from theory.measure import test_error
 from theory.predict import predict_many
 from theory.study import CELLS
 
@@ -80,18 +75,9 @@ def best(function: Callable[[], Any], repeats: int) -> float:
 
 
 def parts(repeats: int) -> dict[str, float]:
-    """Return ratios of parts: test error against one direction at a time, simulation of a study against prediction."""
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((20, 25))
-    arguments = (rows @ rows.T, 0.3 * rng.standard_normal(20), 0.0, 0.1)
-    directions = sphere_directions(20, 512)
-    across = np.ascontiguousarray(directions.T)
-    ours, theirs = test_error(*arguments, directions), one_direction_at_a_time(*arguments, across)
-    slow = best(lambda: one_direction_at_a_time(*arguments, across), 20 * repeats)
+    """Return the ratio of parts: the simulation of a study against its prediction."""
     cells = [TheoryConfig(pretrain=before, unlearn=after) for before, after in CELLS]
     return {
-        "test_error": round(slow / best(lambda: test_error(*arguments, directions), 20 * repeats), 2),
-        "test_error_difference": abs(ours - theirs),
         "simulation_over_prediction": round(
             best(lambda: simulate_many(cells), repeats) / best(lambda: predict_many(cells), repeats), 2
         ),

@@ -23,7 +23,7 @@ import numpy as np
 
 from theory.compiled import apart, compiled, inlined
 from theory.config import TheoryConfig
-from theory.dynamics import EXPONENT_LIMIT
+from theory.training import EXPONENT_LIMIT
 
 SAMPLES = 64  # about so many representative samples of R, and as many of F
 FRESH = 2**15

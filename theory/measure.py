@@ -111,13 +111,16 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
         probing: where to measure activations; without it they are left out.
 
     Returns:
-        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one; cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons
-        (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
+        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one;
+        cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons (`_plus`, `_minus`:
+        of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
         All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
     numbers = numbers.tolist()
-    found = _test_errors(config, draw, state, K) | dict(zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True))
+    found = _test_errors(config, draw, state, K) | dict(
+        zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True)
+    )
     if config.label_noise > 0.0:
         found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
     if config.curvature:

@@ -23,7 +23,16 @@ app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.
 CELL = ("signal_strength", "pretrain", "unlearn")
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
-COLUMNS = ("test_error", "test_error_quadrature", "forget_error", "retain_error", "kappa_retain", "kappa_forget", "zeta_retain", "zeta_forget")
+COLUMNS = (
+    "test_error",
+    "test_error_quadrature",
+    "forget_error",
+    "retain_error",
+    "kappa_retain",
+    "kappa_forget",
+    "zeta_retain",
+    "zeta_forget",
+)
 STRENGTH_HELP = (
     "Signal strength s, dimensionless: |phi| in units of (P-1) sigma_p (d/n)^(1/4), default 0.5; "
     "SGD's boundary lies near 0.93. Give this or --signal-norm."

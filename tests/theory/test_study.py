@@ -55,6 +55,8 @@ def test_the_table_has_forget_error_beside_test_error_with_errors(store):
     names = list(row)
     assert names.index("forget_error") - names.index("test_error") <= 4
     assert row["test_error_se"] > 0.0
+    assert row["test_error_quadrature"] < 0.02
+    assert "test_error_quadrature_se" not in row
     assert row["seeds"] == 3
     assert row["diverged"] == 0
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from theory.engine import Trajectory
 
 KIND = "theory_claim"
-VERSION = 4  # of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds
+VERSION = (
+    4  # of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds
+)
 # Name to module; imported when checked, so that listing the claims costs no numba.
 CLAIMS = {
     "lemma-3.1-activation": "activation",
