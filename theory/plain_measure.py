@@ -1,7 +1,7 @@
 """What is measured at a checkpoint, in plain numpy and of all seeds at once: `theory/measure.py` and its quadrature.
 
-Functions take and return arrays whose first axis is the seed; names, shapes and equations are those of `theory/plain.py`
-and `theory/quadrature.py`.
+Functions take and return arrays whose first axis is the seed; names, shapes and equations are those of
+`theory/plain.py` and `theory/quadrature.py`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from theory.plain import Networks, Seeds, batch_of, gradient, near, raised
-from theory.quadrature import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
+from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 from theory.training import Schedule
 
 CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the cache
@@ -76,7 +76,7 @@ def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: flo
         length = np.sqrt(np.diagonal(batch.gram, axis1=1, axis2=2))[..., None]
         critical = np.where(norm > 0.0, rho * length * np.abs(gq) / np.where(norm > 0.0, norm, 1.0), 0.0)
         active, beside = V > 0.0, V_near > 0.0
-        survive = active & ((gq > 0.0) | (V > critical))
+        survive = active & ((gq > 0.0) | (critical < V))
         terms = (active, beside, active & beside, survive, V * active, critical * active, np.ones_like(V))
         oppose = (seeds.signs > 0.0) != (seeds.labels[count, samples] > 0.0)[..., None]
         for part in range(2):

@@ -26,47 +26,11 @@ the average is taken of what a least-squares fit on them leaves.
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from theory.compiled import apart, compiled
-
-LATTICES = 4  # independent ones, whose scatter is the error of their mean
-FLAT = 1e-12  # variance, as a share of the total, that rounding alone leaves
-TIE = 1e-12  # an output of less, relative to what the neurons hold, is 0
-SMALLEST = 1e-300
-FAR = 40.0  # standard deviations beyond which a normal variable has no mass in double precision
-FEWEST = 32  # points for a fit on two control variates
-HALVES = 60  # of the interval [-FAR, FAR] until a crossing is known to the last digit
-
-
-@lru_cache(maxsize=64)
-def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
-    """Return `count / 2` standard normal points, shape `(count / 2, dimension)`; their antipodes are implied.
-
-    Point i of a lattice of k points is `i z / k + shift` modulo 1, with odd z and a shift for each coordinate, drawn
-    for each of `LATTICES` lattices; then each coordinate goes through the normal quantile function.
-
-    Args:
-        dimension: coordinates.
-        count: a power of two, >= 4.
-        seed: of the draw whose test error is averaged; lattices of two seeds are independent.
-    """
-    from scipy.special import ndtri
-
-    from theory.draw import generator
-
-    rng, lattices = generator(seed, "test noise"), lattice_count(count)
-    size = count // 2 // lattices
-    odd = 1 + 2 * rng.integers(max(size // 2, 1), size=(lattices, 1, dimension))
-    points = (np.arange(size)[:, None] * odd / size + rng.random((lattices, 1, dimension))) % 1.0
-    return ndtri(np.clip(points.reshape(-1, dimension), 1e-15, 1 - 1e-15))
-
-
-def lattice_count(count: int) -> int:
-    """Return into how many lattices `count / 2` points fall."""
-    return min(LATTICES, count // 2)
+from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 
 
 @compiled

@@ -15,7 +15,8 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import draw
 from theory.engine import replay, simulate, simulate_many
-from theory.measure import METRICS, measure, metric_names
+from theory.measure import measure
+from theory.metrics import METRICS, metric_names
 from theory.predict import unpredictable
 
 TINY = SMALL.changed(sigma_0_scale=1.0, signal_strength=1.0, directions=4096)

@@ -7,11 +7,12 @@ from tests.theory.test_dynamics import phases
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
 from theory.dynamics import advance, curved, probe
-from theory.measure import TRAINING_METRICS, Probe, measure
+from theory.measure import measure
+from theory.metrics import TRAINING_METRICS, Probe
 from theory.plain import Networks, Seeds
 from theory.plain import advance as advance_plainly
 from theory.plain_measure import plain_test_errors, probed, training_numbers
-from theory.quadrature import lattice_count, normal_points
+from theory.points import lattice_count, normal_points
 from theory.quadrature import test_error as compiled_error
 from theory.training import make_rule, rest, start_state, unlearn_schedule
 

@@ -8,7 +8,7 @@ import pytest
 import theory.predict as prediction
 from repro.base.errors import ConfigError
 from theory.config import TheoryConfig
-from theory.meanfield import pretrain_course, start_population
+from theory.population import pretrain_course, start_population
 from theory.predict import (
     boundary,
     boundary_exponent,

@@ -7,7 +7,8 @@ from scipy.special import ndtr
 from theory.config import TheoryConfig
 from theory.draw import draw
 from theory.measure import weight_gram
-from theory.quadrature import FEWEST, lattice_count, line_factor, normal_points
+from theory.points import FEWEST, lattice_count, normal_points
+from theory.quadrature import line_factor
 from theory.quadrature import test_error as exact_error
 from theory.training import start_state
 

@@ -7,7 +7,7 @@ import pytest
 
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.measure import METRICS, TRAINING_METRICS
+from theory.metrics import METRICS, TRAINING_METRICS
 from theory.study import CELLS, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
