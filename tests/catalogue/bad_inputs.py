@@ -138,7 +138,7 @@ COMMAND_LINES = [
     bad("CLI", "a signal whose square is infinite", "theory --signal-strength 1e200", 2, "such that |phi| is in"),
     bad(
         "CLI",
-        "more noise patches than directions have coordinates for",
+        "more independent noise patches than a test point has room for",
         "theory --m 1000 --patches 13 --noise-patches independent",
         2,
         "patches = 13: must be at most 11 at m = 1000",

@@ -95,7 +95,7 @@ BUGS = [
         "tests/theory/test_quadrature.py",
     ),
     (
-        "theory/measure.py",
+        "theory/points.py",
         "K = K - np.outer(along, along) / signal2",
         "K = K - 0.0 * np.outer(along, along) / signal2",
         "tests/theory/test_extensions.py -k both_signals",
@@ -131,7 +131,7 @@ BUGS = [
         "tests/repro/test_twin.py",
     ),
     (
-        "theory/measure.py",
+        "theory/points.py",
         "np.kron(np.eye(copies), across)",
         "np.kron(np.ones((copies, copies)), across)",
         "tests/theory/test_measure.py",
@@ -364,8 +364,8 @@ BUGS = [
     ),
     (
         "theory/quadrature.py",
-        "means[i // size] += share[0] + (1.0 - share[1])",
-        "means[i // size] += share[0] + share[1]",
+        "0.25 * (low + (1.0 - high))",
+        "0.25 * (low + high)",
         "tests/theory/test_quadrature.py",
     ),
     ("theory/dynamics.py", "p[1, a] -= eta * gp[1, a]", "p[0, a] -= eta * gp[1, a]", "tests/theory/test_engine.py"),
@@ -377,8 +377,8 @@ BUGS = [
     ),
     (
         "theory/quadrature.py",
-        "share[which] += part if below[which] else -part",
-        "share[which] += part",
+        "            share += part if below else -part\n        below, left",
+        "            share += part\n        below, left",
         "tests/theory/test_quadrature.py -k against_their_sign",
     ),
     (
@@ -388,15 +388,15 @@ BUGS = [
         "tests/theory/test_quadrature.py -k nothing_is_wrong",
     ),
     (
-        "theory/measure.py",
+        "theory/points.py",
         'signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0',
         "signal2 = problem.signal2",
         "tests/theory/test_measure.py",
     ),
     (
-        "theory/measure.py",
-        "scale = problem.noise_patches * config.sigma_p**config.activation_power / config.m",
-        "scale = config.sigma_p**config.activation_power / config.m",
+        "theory/points.py",
+        "return problem.noise_patches * config.sigma_p**config.activation_power",
+        "return config.sigma_p**config.activation_power",
         "tests/theory/test_measure.py",
     ),
     (
@@ -488,8 +488,8 @@ BUGS = [
     ("theory/bounds.py", "return math.sqrt(ratio)", "return ratio", "tests/theory/claims/test_alpha.py"),
     (
         "theory/engine.py",
-        "legs = [(make_rule(name, config, rho=rho), epochs)",
-        "legs = [(make_rule(name, config, rho=config.rho), epochs)",
+        "return [(make_rule(name, config, rho=rho), epochs)",
+        "return [(make_rule(name, config, rho=config.rho), epochs)",
         "tests/theory/test_engine.py",
     ),
     (
@@ -518,8 +518,8 @@ BUGS = [
     ),
     (
         "theory/engine.py",
-        "plan = Plan(schedule, [(rule, config.epochs)], epochs, has_forgotten)\n    phase = _train(config, drawn, copy_state(pretrained.state)",
-        "plan = Plan(schedule, [(rule, config.epochs)], epochs, has_forgotten)\n    phase = _train(config, drawn, pretrained.state",
+        "_train(config, drawn, copy_state(pretrained.state), plan",
+        "_train(config, drawn, pretrained.state, plan",
         "tests/theory/test_engine.py",
     ),
     (
@@ -560,8 +560,8 @@ BUGS = [
     ),
     (
         "theory/engine.py",
-        "endpoints and config.pretrain_stop_loss is None else measured",
-        "endpoints else measured",
+        "if only and config.pretrain_stop_loss is None:",
+        "if only:",
         "tests/theory/test_engine.py",
     ),
     (
@@ -990,13 +990,13 @@ BUGS = [
         "tests/theory/test_meanfield.py -k by_hand",
     ),
     (
-        "theory/meanfield.py",
+        "theory/population.py",
         "np.array([config.alpha / retain, -(1.0 - config.alpha) / forget])",
         "np.array([config.alpha / retain, (1.0 - config.alpha) / forget])",
         "tests/theory/test_meanfield.py -k by_hand",
     ),
     (
-        "theory/meanfield.py",
+        "theory/population.py",
         '-1.0 if config.unlearn == "sharpen" else 1.0',
         "1.0",
         "tests/theory/test_meanfield.py -k law_is_that",
@@ -1026,7 +1026,7 @@ BUGS = [
         "tests/theory/test_meanfield.py -k law_is_that",
     ),
     (
-        "theory/quadrature.py",
+        "theory/points.py",
         "odd = 1 + 2 * rng.integers",
         "odd = 2 * rng.integers",
         "tests/theory/test_quadrature.py -k lattices",
@@ -1240,7 +1240,7 @@ BUGS = [
         "tests/theory/test_engine.py -k 'row_for_every'",
     ),
     (
-        "theory/quadrature.py",
+        "theory/points.py",
         'generator(seed, "test noise")',
         'generator(0, "test noise")',
         "tests/theory/test_quadrature.py -k 'lattices or unbiased'",
@@ -1375,11 +1375,35 @@ BUGS = [
     ),
     ("theory/meanfield.py", "(1.0 if b // 2 == part else 0.0)", "0.0", "tests/theory/test_meanfield.py -k 'meet_kick'"),
     ("theory/meanfield.py", " + lean[1] * law.counts[1])", ")", "tests/theory/test_meanfield.py -k 'meet_kick'"),
-    ("theory/measure.py", "sine > PARALLEL", "sine > 0.0", "tests/theory/test_extensions.py -k 'opposite'"),
+    ("theory/points.py", "sine > PARALLEL", "sine > 0.0", "tests/theory/test_extensions.py -k 'opposite'"),
     (
         "theory/quadrature.py",
         "means.std() / np.sqrt(lattices - 1)",
         "means.std() / lattices",
         "tests/theory/test_quadrature.py -k unbiased",
+    ),
+    (
+        "theory/plain.py",
+        "seeds.signal2 * np.stack([gp[:, 0] + c * gp[:, 1]",
+        "seeds.signal2 * np.stack([gp[:, 0] + gp[:, 1]",
+        "tests/theory/test_plain.py",
+    ),
+    (
+        "theory/plain_run.py",
+        "leave(over, epoch,",
+        "leave(over, -1,",
+        "tests/theory/test_plain_run.py -k 'level or loss'",
+    ),
+    (
+        "theory/plain_meanfield.py",
+        "others[2:] = 0.0",
+        "others[2:] = 1.0",
+        "tests/theory/test_plain_meanfield.py",
+    ),
+    (
+        "theory/study.py",
+        "plainly = time.perf_counter(), affordable(configs) and not is_compiled()",
+        "plainly = time.perf_counter(), False",
+        "tests/theory/test_plain_run.py -k loads_no_compiler",
     ),
 ]
