@@ -38,9 +38,9 @@ SETTINGS = (
 def random_settings(count: int = RANDOM) -> list[dict[str, Any]]:
     """Return settings drawn independently, the same each time.
 
-    log-uniform: d in [500, 10^6], s in [0.1, 2], rho / rho_th in [0.05, 1], m in [4, 40]. Uniform: alpha in [0.5, 0.99];
-    n in {20, 40, 80, 160} with n_F = n / 5; P in {2, 3}; epochs in {50, 100, 200}; pretraining epochs in {30, 100, 300};
-    rule of pretraining, rule and method of unlearning, noise model.
+    Log-uniform: d in [500, 10^6], s in [0.1, 2], rho / rho_th in [0.05, 1], m in [4, 40]. Uniform: alpha in
+    [0.5, 0.99]; n in {20, 40, 80, 160} with n_F = n / 5; P in {2, 3}; epochs in {50, 100, 200}; pretraining epochs in
+    {30, 100, 300}; rule of pretraining, rule and method of unlearning, noise model.
     """
     rng, found = np.random.default_rng(0), []
     wide = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))  # noqa: E731
@@ -63,7 +63,7 @@ def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
 
     Its arrays are the columns of a table, a row a setting: what differs from the default, the mean test error over
     seeds after unlearning, its standard error, the part of that which the quadrature states, and the bias and the
-    root mean square over seeds of its distance from the test error over `MANY` points. A seed that diverged is left out.
+    root mean square over seeds of its distance from the test error over `MANY` points. Diverged seeds are left out.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed, "cell": TheoryConfig()}
     found = store.find(KIND, identity)
@@ -77,8 +77,9 @@ def run_accuracy(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Recor
         for row, cell in zip(rows, (*named, *drawn), strict=True):
             row["drawn"] = cell in drawn
         biases = np.array([row["bias"] for row in rows])
-        result = {"seeds": seeds, "points": TheoryConfig.directions, "points_of_the_truth": MANY, "settings": len(rows),
-                  "largest_bias": float(np.abs(biases).max()), "rms_bias": float(np.sqrt(np.mean(biases**2)))}  # fmt: skip
+        points = {"points": TheoryConfig.directions, "points_of_the_truth": MANY}
+        result = {"seeds": seeds, "settings": len(rows), **points, "rms_bias": float(np.sqrt(np.mean(biases**2))),
+                  "largest_bias": float(np.abs(biases).max())}  # fmt: skip
         made = collect(study="validity", seconds=round(time.perf_counter() - begin, 1))
         found = store.save(KIND, identity, result=result, arrays=columns(rows), provenance=made)
     return found
@@ -95,7 +96,8 @@ def _measure(cells: list[TheoryConfig]) -> list[dict[str, Any]]:
         own = {name: value for name, value in asdict(cell).items() if value != usual[name]}
         setting = ", ".join(f"{name} = {value}" for name, value in own.items() if name != "checkpoint_every")
         rows.append({
-            "setting": setting or "the default", "seeds": int(finite.sum()), "test_error": float(errors[finite].mean()),
+            "setting": setting or "the default", "seeds": int(finite.sum()),
+            "test_error": float(errors[finite].mean()),
             "test_error_se": float(errors[finite].std(ddof=1) / count**0.5),
             "test_error_quadrature": quadrature_error(one.final("test_error_quadrature").tolist()),
             "bias": float(off.mean()), "rms": float(np.sqrt(np.mean(off**2))),

@@ -26,9 +26,7 @@ import numpy as np
 
 from theory.compiled import apart, compiled, inlined
 from theory.draw import Problem
-from theory.training import ALL, FORGET, LANES, Rule, Schedule, State, Velocity
-
-EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
+from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, Rule, Schedule, State, Velocity
 
 
 class Work(NamedTuple):

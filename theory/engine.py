@@ -15,8 +15,7 @@ from repro.base.progress import track
 from repro.base.settings import reject
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.draw import Draw, draw, generator
-from theory.dynamics import advance
-from theory.measure import Probe, measure, metric_names
+from theory.metrics import Probe, metric_names
 from theory.training import (
     Rule,
     Schedule,
@@ -123,9 +122,7 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     releases the interpreter lock, so threads suffice. Without `oracle` nothing is retrained on R, and `retrained` is
     NaN.
     """
-    groups: dict[TheoryConfig, list[int]] = {}
-    for place, config in enumerate(configs):
-        groups.setdefault(config.pretrain_key(), []).append(place)
+    groups = by_pretraining(configs)
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
     run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1], oracle)  # noqa: E731
     rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {place: [] for place in range(len(configs))}
@@ -135,7 +132,15 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
         for (key, _), found in zip(jobs, shown, strict=True):
             for place, phases in zip(groups[key], found, strict=True):
                 rows[place].append(phases)
-    return [_assemble(config, rows[place]) for place, config in enumerate(configs)]
+    return [collected(config, rows[place]) for place, config in enumerate(configs)]
+
+
+def by_pretraining(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, list[int]]:
+    """Return the places of the cells that share their pretraining, by what they share."""
+    groups: dict[TheoryConfig, list[int]] = {}
+    for place, config in enumerate(configs):
+        groups.setdefault(config.pretrain_key(), []).append(place)
+    return groups
 
 
 class Orders(NamedTuple):
@@ -184,7 +189,7 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
     pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
     unlearned = _unlearn(config, drawn, pretrained, Reading(labels, config.first_seed, given=schedules[1]))
-    return _assemble(config, [(pretrained, _not_retrained(config, pretrained), unlearned)])
+    return collected(config, [(pretrained, nothing_retrained(config, pretrained), unlearned)])
 
 
 def thread_count() -> int:
@@ -201,7 +206,7 @@ def _run_seed(
     drawn = draw(key, seed)
     everyone, retain = np.arange(key.n), np.arange(key.n_retain)
     pretrained = _pretrain(key, drawn, seed, everyone)
-    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else _not_retrained(key, pretrained)
+    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else nothing_retrained(key, pretrained)
     reading = Reading(drawn.problem.labels, seed)
     return [(pretrained, retrained, _unlearn(config, drawn, pretrained, reading)) for config in configs]
 
@@ -247,19 +252,41 @@ def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray,
 def _pretrain_on(
     config: TheoryConfig, drawn: Draw, schedule: Schedule, *, members: np.ndarray, endpoints: bool = False
 ) -> Phase:
-    legs = [(make_rule(name, config, rho=rho), epochs) for name, rho, epochs in config.pretrain_legs()]
-    measured = checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
-    epochs = sorted({0, config.pretrain_epochs}) if endpoints and config.pretrain_stop_loss is None else measured
+    plan = Plan(schedule, legs_of(config), endpoints_of(config, endpoints), loss_level(config, members))
+    return _train(config, drawn, start_state(drawn.start), plan)
+
+
+def legs_of(config: TheoryConfig) -> list[tuple[Rule, int]]:
+    """Return the rules of pretraining in order, each with its epochs."""
+    return [(make_rule(name, config, rho=rho), epochs) for name, rho, epochs in config.pretrain_legs()]
+
+
+def endpoints_of(config: TheoryConfig, only: bool) -> list[int]:
+    """Return the measured epochs of pretraining, `only` the first and the last where no loss is to be watched."""
+    if only and config.pretrain_stop_loss is None:
+        return sorted({0, config.pretrain_epochs})
+    return checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
+
+
+def loss_level(config: TheoryConfig, members: np.ndarray) -> Callable[[dict[str, float]], bool]:
+    """Return what says of a checkpoint whether its mean loss over the members is small enough to end pretraining."""
     shares = np.array([np.mean(members < config.n_retain), np.mean(members >= config.n_retain)])
 
     def is_trained(found: dict[str, float]) -> bool:
         loss = float(shares @ [found["retain_loss"], found["forget_loss"]])
         return config.pretrain_stop_loss is not None and loss <= config.pretrain_stop_loss
 
-    return _train(config, drawn, start_state(drawn.start), Plan(schedule, legs, epochs, is_trained))
+    return is_trained
 
 
-def _not_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
+def forget_level(config: TheoryConfig) -> Callable[[dict[str, float]], bool]:
+    """Return what says of a checkpoint whether it has forgotten as much as the cell is to."""
+    level = config.stop_forget_error
+    return lambda found: level is not None and found["forget_error"] >= level
+
+
+def nothing_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
+    """Return the phase of a retraining that was not asked for."""
     return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
 
 
@@ -268,14 +295,22 @@ def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Read
     rule = make_rule(config.unlearn, config, rho=config.rho)
     epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
     if pretrained.diverged_at >= 0:
-        nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
-        return Phase(pretrained.state, nothing, -1, pretrained.diverged_at)
+        return nothing_unlearned(config, pretrained)
     schedule = reading.schedule(config, "unlearn")
     probing = Probe(reading.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
-    level = config.stop_forget_error
-    has_forgotten = lambda found: level is not None and found["forget_error"] >= level  # noqa: E731
-    plan = Plan(schedule, [(rule, config.epochs)], epochs, has_forgotten)
-    phase = _train(config, drawn, copy_state(pretrained.state), plan, probing)
+    plan = Plan(schedule, [(rule, config.epochs)], epochs, forget_level(config))
+    return steps_before(config, pretrained, _train(config, drawn, copy_state(pretrained.state), plan, probing))
+
+
+def nothing_unlearned(config: TheoryConfig, pretrained: Phase) -> Phase:
+    """Return the phase of an unlearning whose pretraining diverged."""
+    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+    nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
+    return Phase(pretrained.state, nothing, -1, pretrained.diverged_at)
+
+
+def steps_before(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Phase:
+    """Return a phase of unlearning whose divergence is counted from the start of pretraining."""
     trained = pretrained.stopped_at if pretrained.stopped_at >= 0 else config.pretrain_epochs
     before = trained * -(-config.n // config.batch_size)
     return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
@@ -300,6 +335,9 @@ class Plan(NamedTuple):
 
 def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
     """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
+    from theory.dynamics import advance
+    from theory.measure import measure
+
     schedule, epochs = plan.schedule, plan.epochs
     names, velocity = metric_names(config, probing=probing is not None), rest(config, state)
     values = np.full((len(names), len(epochs)), np.nan)
@@ -320,7 +358,8 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
     return Phase(state, values)
 
 
-def _assemble(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:
+def collected(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:
+    """Return the trajectory of a cell from the (pretrained, retrained, unlearned) phases of its seeds."""
     pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
     trained, names = metric_names(config, probing=False), metric_names(config)
     oracle = {name: values[:, -1] for name, values in _stack(retrained, trained).items()}

@@ -1,8 +1,5 @@
 """What is measured at a checkpoint: learning coefficients, losses, errors, margins, activation and the test error."""
 
-import math
-from typing import NamedTuple
-
 import numpy as np
 
 from theory.compiled import compiled
@@ -10,57 +7,10 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import Draw, Start
 from theory.dynamics import curved, probe, signed_power
-from theory.quadrature import lattice_count, normal_points, test_error
-from theory.training import Schedule, State
-
-SIDES = ("retain", "forget")
-PARALLEL = 1e-9  # sine of an angle below which two signals are one direction
-TEST_METRICS = ("test_error", "test_error_quadrature")
-TRAINING_METRICS = (
-    *TEST_METRICS,
-    *(f"{side}_{name}" for name in ("error", "loss", "margin") for side in SIDES),
-    *(f"kappa_{side}{sign}" for side in SIDES for sign in ("", "_plus", "_minus")),
-    *(f"zeta_{side}{sign}" for side in SIDES for sign in ("", "_oppose")),
-    "weight_norm",
-)
-ACTIVATION_METRICS = tuple(
-    f"{name}_{side}_{sign}{where}"
-    for side in SIDES
-    for sign in ("match", "oppose")
-    for name, where in (
-        ("active", ""),
-        ("active", "_perturbed"),
-        ("active", "_joint"),
-        ("active", "_predicted"),
-        ("depth", ""),
-    )
-)
-METRICS = TRAINING_METRICS + ACTIVATION_METRICS
-
-
-def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ...]:
-    """Return the metrics of a cell in order: those every cell has, and those that its own settings ask for.
-
-    With a forget angle the test error on data that carry the forget signal, with label noise the errors against true
-    labels, and the curvature of the retain loss. `probing` takes in the activations.
-    """
-    return (TRAINING_METRICS + _own_metrics(config)) + (ACTIVATION_METRICS if probing else ())
-
-
-def _own_metrics(config: TheoryConfig) -> tuple[str, ...]:
-    asked = {
-        ("forget_signal_error", "forget_signal_error_quadrature"): config.forget_angle > 0.0,
-        ("retain_clean_error", "forget_clean_error"): config.label_noise > 0.0,
-        ("retain_curvature_top", "retain_curvature_trace"): config.curvature,
-    }
-    return tuple(name for names, wanted in asked.items() if wanted for name in names)
-
-
-class Probe(NamedTuple):
-    """The batches and the radius at which perturbed activations are measured."""
-
-    schedule: Schedule
-    rho: float
+from theory.metrics import ACTIVATION_METRICS, TEST_METRICS, TRAINING_METRICS, Probe
+from theory.points import lattice_count, networks_seen, noise_scale, points_of
+from theory.quadrature import test_error
+from theory.training import State
 
 
 @compiled
@@ -111,8 +61,9 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
         probing: where to measure activations; without it they are left out.
 
     Returns:
-        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one; cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons
-        (`_plus`, `_minus`: of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
+        Errors in [0, 1]; `_quadrature`: the standard error that averaging over test points leaves in one;
+        cross-entropy losses and margins `y f` as means over R or F; kappa as a mean over neurons (`_plus`, `_minus`:
+        of one sign); zeta as a mean over the pairs `j = y` (`_oppose`: `j = -y`); `|W|_F`.
         All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
@@ -128,42 +79,14 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
 
 
 def _test_errors(config: TheoryConfig, draw: Draw, state: State, K: np.ndarray) -> dict[str, float]:
-    """Return the test error on data with the retain signal and, where it is another one, with the forget signal.
-
-    Noise across both signals does not reach the weights' part along them: `K` loses the part along phi_R and, with
-    `e` the direction of phi_F across phi_R, that along `e`.
-    """
-    problem, u = draw.problem, state.u
-    signal2 = problem.signal2 if config.noise == "orthogonal" else 0.0
-    scale = problem.noise_patches * config.sigma_p**config.activation_power / config.m
-    points = normal_points(2 * config.m * problem.vectors + 1, config.directions, draw.seed)
-
-    def errors(name: str, K: np.ndarray, u: np.ndarray, signal2: float) -> dict[str, float]:
-        network = (K, u, signal2) if problem.vectors == 1 else _side_by_side(K, u, signal2, problem.vectors)
-        found = test_error(*network, scale, points, lattice_count(config.directions), config.activation_power)
-        return dict(zip((name, f"{name}_quadrature"), found, strict=True))
-
-    if config.forget_angle == 0.0:
-        return errors("test_error", K, u[0], signal2)
-    sine = math.sin(math.radians(config.forget_angle))
-    if signal2 > 0.0 and sine > PARALLEL:
-        along = (u[1] - problem.cosine * u[0]) / sine  # |phi| <w, e>
-        K = K - np.outer(along, along) / signal2
-    across = K - np.outer(u[0], u[0]) / signal2 if signal2 > 0.0 else K
-    return errors("test_error", K, u[0], signal2) | errors("forget_signal_error", across, u[1], 0.0)
-
-
-def _side_by_side(K: np.ndarray, u: np.ndarray, signal2: float, copies: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the network that sees `copies` independent noise patches as a wider one that sees a single patch.
-
-    Each copy of the neurons has a patch of its own, so that the copies' preactivations are independent:
-    `K' = I (x) (K - u u^T / |phi|^2)`, the signal already taken out. As many neurons, so also `copies` times m: the
-    signal's `1/m` sums stay the same.
-    """
-    across = K - np.outer(u, u) / signal2 if signal2 > 0.0 else K
-    signs = np.tile(np.repeat([0, 1], len(u) // 2), copies)
-    order = np.argsort(signs, kind="stable")  # neurons of sign +1 first
-    return np.kron(np.eye(copies), across)[np.ix_(order, order)], np.tile(u, copies)[order], 0.0
+    """Return each test error and the standard error of its quadrature."""
+    scale, points = noise_scale(config, draw.problem), points_of(config, draw.problem, draw.seed)
+    found, lattices = {}, lattice_count(config.directions)
+    for name, network in networks_seen(config, draw.problem, state.u, K).items():
+        found[name], found[f"{name}_quadrature"] = test_error(
+            *network, scale, points, lattices, config.activation_power
+        )
+    return found
 
 
 @compiled

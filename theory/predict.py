@@ -17,24 +17,23 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from repro.base.errors import ConfigError
 from theory.config import PRETRAIN_RULES, TheoryConfig, checkpoint_epochs
-from theory.meanfield import (
+from theory.metrics import SIDES, TEST_METRICS
+from theory.points import lattice_count, normal_points
+from theory.population import (
     Course,
+    Law,
     Population,
-    advance_population,
     law_of,
-    preactivations,
     pretrain_course,
     start_population,
     unlearn_course,
 )
-from theory.measure import SIDES, TEST_METRICS
-from theory.quadrature import lattice_count, normal_points, test_error
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
 # Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
@@ -134,8 +133,12 @@ def predict(config: TheoryConfig) -> Prediction:
     return predict_many([config])[0]
 
 
-def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
+def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> list[Prediction]:
     """Predict several cells; those that differ only in unlearning share their pretraining.
+
+    Args:
+        configs: the cells.
+        plainly: compute in plain numpy, where nothing is compiled.
 
     Raises:
         ConfigError: where `unpredictable` gives a reason.
@@ -143,13 +146,13 @@ def predict_many(configs: Sequence[TheoryConfig]) -> list[Prediction]:
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
     keys = dict.fromkeys(config.pretrain_key() for config in configs)
-    trained = {key: _follow(key, start_population(key), pretrain_legs(key), stop_loss=key.pretrain_stop_loss)
-               for key in keys}  # fmt: skip
+    trained = {key: _follow(key, start_population(key), pretrain_legs(key), stop_loss=key.pretrain_stop_loss,
+                            plainly=plainly) for key in keys}  # fmt: skip
     found = []
     for config in configs:
         (before, metrics), population = trained[config.pretrain_key()]
         start = Population(*(array.copy() for array in population))
-        (after, unlearned), _ = _follow(config, start, [(unlearn_course(config), config.epochs)])
+        (after, unlearned), _ = _follow(config, start, [(unlearn_course(config), config.epochs)], plainly=plainly)
         found.append(Prediction(config, after, _held(config, unlearned), before, metrics))
     return found
 
@@ -164,14 +167,77 @@ def pretrain_legs(config: TheoryConfig) -> Legs:
     return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
 
 
-def _follow(config: TheoryConfig, population: Population, legs: Legs, *, stop_loss: float | None = None) -> Followed:
+class Field(Protocol):
+    """How a population moves and what is seen of it: compiled, or in plain numpy."""
+
+    def advance(self, population: Population, course: Course, first: int, last: int) -> None: ...
+
+    def preactivations(self, population: Population) -> np.ndarray: ...
+
+    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]: ...
+
+
+class CompiledField:
+    """The mean field as `theory.meanfield` moves it."""
+
+    def __init__(self, law: Law, start: Population) -> None:
+        self.law = law
+
+    def advance(self, population: Population, course: Course, first: int, last: int) -> None:
+        from theory.meanfield import advance_population
+
+        advance_population(self.law, population, course, first, last)
+
+    def preactivations(self, population: Population) -> np.ndarray:
+        from theory.meanfield import preactivations
+
+        V = np.empty_like(population.own)
+        preactivations(self.law, population, V)
+        return V
+
+    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
+        from theory.quadrature import test_error
+
+        return test_error(*network, scale, points, lattices, 1.0)
+
+
+class PlainField:
+    """The mean field as `theory.plain_meanfield` moves it."""
+
+    def __init__(self, law: Law, start: Population) -> None:
+        from theory.plain_meanfield import Field
+
+        self.field = Field.of(law, start)
+
+    def advance(self, population: Population, course: Course, first: int, last: int) -> None:
+        from theory.plain_meanfield import advance
+
+        advance(self.field, population.own[None], population.kappa[None], course, first, last)
+
+    def preactivations(self, population: Population) -> np.ndarray:
+        from theory.plain_meanfield import preactivations
+
+        return preactivations(self.field, population.own[None], population.kappa[None])[0]
+
+    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
+        from theory.plain_measure import plain_test_errors
+
+        K, u, signal2 = network
+        error, of_quadrature = plain_test_errors(K[None], u[None], signal2, scale, points[None], lattices, 1.0)
+        return float(error[0]), float(of_quadrature[0])
+
+
+def _follow(
+    config: TheoryConfig, population: Population, legs: Legs, *, stop_loss: float | None = None, plainly: bool = False
+) -> Followed:
     """Advance a population in place from checkpoint to checkpoint and observe it there, until a mean training loss."""
     law, epochs = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
+    field: Field = (PlainField if plainly else CompiledField)(law, population)
     rows: list[dict[str, float]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
         for course, first, last in _pieces(legs, begin, end):
-            advance_population(law, population, course, first, last)
-        rows.append(observe(config, population))
+            field.advance(population, course, first, last)
+        rows.append(observe(config, population, field))
         loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
         if stop_loss is not None and loss <= stop_loss:
             rows += [rows[-1]] * (len(epochs) - len(rows))
@@ -196,17 +262,16 @@ def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.
     return {name: values[np.minimum(np.arange(len(values)), last)] for name, values in metrics.items()}
 
 
-def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
+def observe(config: TheoryConfig, population: Population, field: Field | None = None) -> dict[str, float]:
     """Return every metric of a population: errors, margins, kappa, zeta and active shares (see `theory.measure`).
 
     All are NaN where the population diverged: no margin is at most 0 then, which is no error of 0.
     """
-    m, kappa = config.m, population.kappa
-    V = np.empty_like(population.own)
-    preactivations(law_of(config), population, V)
+    m, kappa, field = config.m, population.kappa, field or CompiledField(law_of(config), population)
+    V = field.preactivations(population)
     hidden = np.maximum(V, 0.0)
     margins = kappa.sum() + (config.patches - 1) / m * (hidden[..., :m].sum(-1) - hidden[..., m:].sum(-1))
-    found: dict[str, Any] = dict(zip(TEST_METRICS, predicted_test_error(config, population, V), strict=True))
+    found: dict[str, Any] = dict(zip(TEST_METRICS, predicted_test_error(config, population, V, field), strict=True))
     for part, side in enumerate(SIDES):
         found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
         with np.errstate(invalid="ignore"):
@@ -219,7 +284,9 @@ def observe(config: TheoryConfig, population: Population) -> dict[str, float]:
     return {name: math.nan if diverged else float(value) for name, value in found.items()}
 
 
-def predicted_test_error(config: TheoryConfig, population: Population, V: np.ndarray) -> tuple[float, float]:
+def predicted_test_error(
+    config: TheoryConfig, population: Population, V: np.ndarray, field: Field
+) -> tuple[float, float]:
     """Return the test error of the mean network and its quadrature's standard error.
 
     The mean network has `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`.
@@ -230,7 +297,7 @@ def predicted_test_error(config: TheoryConfig, population: Population, V: np.nda
     K = mean_weight_gram(config, population, V) + np.outer(u, u) / config.signal_norm**2
     scale = (config.patches - 1) * config.sigma_p / config.m
     points = normal_points(2 * config.m + 1, config.directions, 0)
-    return test_error(K, u, config.signal_norm**2, scale, points, lattice_count(config.directions), 1.0)
+    return field.test_error((K, u, config.signal_norm**2), scale, points, lattice_count(config.directions))
 
 
 def mean_weight_gram(config: TheoryConfig, population: Population, V: np.ndarray) -> np.ndarray:

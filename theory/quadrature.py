@@ -13,52 +13,24 @@ An output of exactly 0 counts as wrong, as it does on the training set. Write `g
 This is the direction of the mean gradient of t (Stein: `E dt/dz = sum_a E[j_a q relu(g_a)^(q-1)] L_a`, `C = L L^T`).
 Along s the function t is piecewise smooth, for q = 1 piecewise linear with breakpoints `-a_k / b_k`, so that the
 probability of each side is a sum of normal distribution functions at its crossings: exact. The remainder a is Gaussian
-with covariance `C - b b^T`; it is averaged over lattices, each rotated by a generator and a shift of its own, which are
-drawn from the seed. Each point stands with its antipode. The average is unbiased, so the scatter over seeds contains
-its error, and the scatter of the lattices estimates it.
+with covariance `C - b b^T`; it is averaged over lattices, each with a generator and a shift of its own, which are drawn
+from the seed. Each point stands with its antipode. So the scatter over seeds contains the error of the average, and the
+scatter of the lattices estimates it.
+
+For q = 1 what is left depends on a mostly through `E = sum_k j_k |a_k|`, which shifts t, and whose moments are known:
+
+    <E> = sqrt(2/pi) sum_k j_k s_k,    <E^2> = (2/pi) sum_kl j_k j_l s_k s_l (sqrt(1 - r^2) + r asin r)
+
+with s_k the deviation of a_k and r the correlation of a_k and a_l. `E - <E>` and `E^2 - <E^2>` are control variates:
+the average is taken of what a least-squares fit on them leaves.
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
 from theory.compiled import apart, compiled
-
-LATTICES = 4  # independent ones, whose scatter is the error of their mean
-FLAT = 1e-12  # variance, as a share of the total, that rounding alone leaves
-TIE = 1e-12  # an output of less, relative to what the neurons hold, is 0
-SMALLEST = 1e-300
-FAR = 40.0  # standard deviations beyond which a normal variable has no mass in double precision
-HALVES = 60  # of the interval [-FAR, FAR] until a crossing is known to the last digit
-
-
-@lru_cache(maxsize=64)
-def normal_points(dimension: int, count: int, seed: int) -> np.ndarray:
-    """Return `count / 2` points of the standard normal law, shape `(count / 2, dimension)`; their antipodes are implied.
-
-    Point i of a lattice of k points is `i z / k + shift` modulo 1, with odd z and a shift for each coordinate, drawn for
-    each of `LATTICES` lattices; then each coordinate goes through the normal quantile function.
-
-    Args:
-        dimension: coordinates.
-        count: a power of two, >= 4.
-        seed: of the draw whose test error is averaged; lattices of two seeds are independent.
-    """
-    from scipy.special import ndtri
-
-    from theory.draw import generator
-
-    rng, lattices = generator(seed, "test noise"), lattice_count(count)
-    size = count // 2 // lattices
-    odd = 1 + 2 * rng.integers(max(size // 2, 1), size=(lattices, 1, dimension))
-    points = (np.arange(size)[:, None] * odd / size + rng.random((lattices, 1, dimension))) % 1.0
-    return ndtri(np.clip(points.reshape(-1, dimension), 1e-15, 1 - 1e-15))
-
-
-def lattice_count(count: int) -> int:
-    """Return into how many lattices `count / 2` points fall."""
-    return min(LATTICES, count // 2)
+from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 
 
 @compiled
@@ -88,25 +60,70 @@ def test_error(
         minus -= sign * max(-u[k], 0.0) ** power / m
         reach += abs(b[k]) ** power
     tie = TIE * reach + SMALLEST
-    levels = np.array([-plus / noise_scale + tie, minus / noise_scale - tie])
-    a, means = np.empty(neurons), np.zeros(lattices)
-    breaks, order, share = np.empty(neurons), np.empty(neurons, np.int64), np.empty(2)
-    size = points.shape[0] // lattices
+    lower, upper = -plus / noise_scale + tie, minus / noise_scale - tie
+    a, breaks, order = np.empty(neurons), np.empty(neurons), np.empty(neurons, np.int64)
+    count = points.shape[0]
+    wrong, shift = np.zeros(count), np.zeros(count)
     across = np.ascontiguousarray(factor[:, 1:].T)
-    for i in range(size * lattices):
+    for i in range(count):
         a[:] = 0.0
         for k in range(across.shape[0]):
             for c in range(neurons):
                 a[c] += across[k, c] * points[i, k]
-        count = _sort_breaks(a, b, breaks, order) if power == 1.0 else 0
+        breakpoints = _sort_breaks(a, b, breaks, order) if power == 1.0 else 0
         for side in (1.0, -1.0):  # the point and its antipode
             if power == 1.0:
-                _shares_below(side, a, b, levels, share, breaks, order, count)
+                low = _share_below(side, a, b, lower, breaks, order, breakpoints)
+                high = _share_below(side, a, b, upper, breaks, order, breakpoints)
             else:
-                _shares_below_power(side, a, b, levels, power, share)
-            means[i // size] += share[0] + (1.0 - share[1])
-    means /= 4.0 * size  # two labels, a point and its antipode
-    return means.mean(), means.std() / np.sqrt(lattices - 1)
+                low = _share_below_power(side, a, b, lower, power)
+                high = _share_below_power(side, a, b, upper, power)
+            wrong[i] += 0.25 * (low + (1.0 - high))
+        for c in range(neurons):
+            shift[i] += abs(a[c]) if c < m else -abs(a[c])
+    if power == 1.0 and count >= FEWEST:
+        _take_out(wrong, shift, across)
+    means, size = np.zeros(lattices), count // lattices
+    for i in range(size * lattices):
+        means[i // size] += wrong[i] / size
+    return min(max(means.mean(), 0.0), 1.0), means.std() / np.sqrt(lattices - 1)
+
+
+@apart
+def _take_out(wrong, shift, across):
+    """Take out of `wrong` what a least-squares fit on the two control variates explains of it."""
+    size, count = across.shape[1], wrong.size
+    m = size // 2
+    first, second = 0.0, 0.0
+    for k in range(size):
+        for c in range(size):
+            cov, var_k, var_c = 0.0, 0.0, 0.0
+            for i in range(across.shape[0]):
+                cov += across[i, k] * across[i, c]
+                var_k += across[i, k] ** 2
+                var_c += across[i, c] ** 2
+            both = np.sqrt(var_k * var_c)
+            r = min(max(cov / both, -1.0), 1.0) if both > 0.0 else 0.0
+            sign = 1.0 if (k < m) == (c < m) else -1.0
+            second += sign * both * (np.sqrt(1.0 - r * r) + r * math.asin(r)) * 2.0 / math.pi
+            if k == c:
+                first += (1.0 if k < m else -1.0) * np.sqrt(var_k * 2.0 / math.pi)
+    x, y = shift - first, shift**2 - second
+    xx, xy, yy, xf, yf = 0.0, 0.0, 0.0, 0.0, 0.0
+    mean_x, mean_y, mean_f = x.mean(), y.mean(), wrong.mean()
+    for i in range(count):
+        dx, dy, df = x[i] - mean_x, y[i] - mean_y, wrong[i] - mean_f
+        xx += dx * dx
+        xy += dx * dy
+        yy += dy * dy
+        xf += dx * df
+        yf += dy * df
+    area = xx * yy - xy * xy
+    if not area > FLAT * xx * yy:
+        return
+    on_x, on_y = (yy * xf - xy * yf) / area, (xx * yf - xy * xf) / area
+    for i in range(count):
+        wrong[i] -= on_x * x[i] + on_y * y[i]
 
 
 @compiled
@@ -175,10 +192,10 @@ def _sort_breaks(a, b, breaks, order):
 
 
 @apart
-def _shares_below(side, a, b, levels, share, breaks, order, count):
-    """Write `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, s ~ N(0, 1), for two levels.
+def _share_below(side, a, b, level, breaks, order, count):
+    """Return `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, s ~ N(0, 1).
 
-    Left of a breakpoint t is `height + rise s`. Where t rises through a level what lies below ends, where it falls it
+    Left of a breakpoint t is `height + rise s`. Where t rises through the level what lies below ends, where it falls it
     begins. Seen from the antipode the breakpoints are those of the point, negative and in reverse.
     """
     size = a.size
@@ -189,49 +206,40 @@ def _shares_below(side, a, b, levels, share, breaks, order, count):
             height += sign * side * a[k]
             rise += sign * b[k]
         last += sign * max(b[k], 0.0)  # the rise right of the last breakpoint, without what rounding leaves of others
-    below, now = (False, False), (False, False)
-    share[:] = 0.0
-    left = -FAR
-    for i in range(-1, count + 1):
+    share, left = 0.0, -FAR
+    below = rise > 0.0 or (rise == 0.0 and height <= level)
+    for i in range(count):
         place = i if side > 0.0 else count - 1 - i
-        right = -FAR if i < 0 else (side * breaks[place] if i < count else FAR)
-        slope = rise if i < 0 else -last
-        for which in range(2):
-            if 0 <= i < count or slope == 0.0:
-                is_below = height + rise * right <= levels[which]
-            else:
-                is_below = slope > 0.0
-            if which == 0:
-                now = (is_below, now[1])
-            else:
-                now = (now[0], is_below)
-            if i >= 0 and is_below != below[which]:
-                part = _normal_share(min(max((levels[which] - height) / rise, left), right))
-                share[which] += part if below[which] else -part
+        right = side * breaks[place]
+        now = height + rise * right <= level
+        if now != below:
+            part = _normal_share(min(max((level - height) / rise, left), right))
+            share += part if below else -part
         below, left = now, right
-        if 0 <= i < count:
-            k = order[place]
-            sign = (1.0 if 2 * k < size else -1.0) * (1.0 if b[k] > 0.0 else -1.0)
-            height += sign * side * a[k]
-            rise += sign * b[k]
-    share[0] += below[0]
-    share[1] += below[1]
+        k = order[place]
+        sign = (1.0 if 2 * k < size else -1.0) * (1.0 if b[k] > 0.0 else -1.0)
+        height += sign * side * a[k]
+        rise += sign * b[k]
+    now = last < 0.0 or (last == 0.0 and height <= level)
+    if now != below:
+        part = _normal_share(max((level - height) / rise, left))
+        share += part if below else -part
+    return share + now
 
 
 @apart
-def _shares_below_power(side, a, b, levels, power, share):
-    """Write the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`."""
-    for which in range(2):
-        low, high = -FAR, FAR
-        for _ in range(HALVES):
-            middle, value = 0.5 * (low + high), 0.0
-            for k in range(a.size):
-                value += (1.0 if 2 * k < a.size else -1.0) * max(side * a[k] + b[k] * middle, 0.0) ** power
-            if value <= levels[which]:
-                low = middle
-            else:
-                high = middle
-        share[which] = _normal_share(0.5 * (low + high))
+def _share_below_power(side, a, b, level, power):
+    """Return the same of `t(s) = sum_k j_k relu(side a_k + b_k s)^q`, which rises in s where every `j_k b_k >= 0`."""
+    low, high = -FAR, FAR
+    for _ in range(HALVES):
+        middle, value = 0.5 * (low + high), 0.0
+        for k in range(a.size):
+            value += (1.0 if 2 * k < a.size else -1.0) * max(side * a[k] + b[k] * middle, 0.0) ** power
+        if value <= level:
+            low = middle
+        else:
+            high = middle
+    return _normal_share(0.5 * (low + high))
 
 
 @apart

@@ -1,14 +1,17 @@
 """The theory study: pretraining {SGD, SAM} x unlearning {SGD, SAM} as records, and the table that sums them up."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from repro.records.provenance import collect
 from repro.records.record import Record
+from repro.records.shipped import compiled_folder
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.stats import mean_and_error, quadrature_error
@@ -41,16 +44,23 @@ def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, 
 def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
     """Run cells together, so that they share pretraining, and write one record each."""
     from theory.engine import simulate_many
+    from theory.plain_run import affordable, simulate_plainly
     from theory.predict import predict_many, unpredictable
 
-    begin = time.perf_counter()
-    trajectories = simulate_many(configs, description="theory cells")
+    begin, plainly = time.perf_counter(), affordable(configs) and not is_compiled()
+    trajectories = simulate_plainly(configs) if plainly else simulate_many(configs, description="theory cells")
     seconds = round((time.perf_counter() - begin) / len(configs), 3)
     predictable = [config for config in configs if not unpredictable(config)]
-    predictions = dict(zip(predictable, predict_many(predictable), strict=True))
+    predictions = dict(zip(predictable, predict_many(predictable, plainly=plainly), strict=True))
     for trajectory in trajectories:
         prediction = predictions.get(trajectory.config)
         _save(trajectory, prediction, store, collect(study="theory", seconds=seconds))
+
+
+def is_compiled() -> bool:
+    """Return whether machine code of the engine's step is kept here, so that running it costs no compiler."""
+    folder = os.environ.get("NUMBA_CACHE_DIR") or compiled_folder() or Path(__file__).parent / "__pycache__"
+    return any(Path(folder).rglob("dynamics._take_steps-*.nbi"))
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 from theory.config import TheoryConfig
 from theory.draw import Start
 
+EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 LANES = 4  # doubles of a 256-bit register: batches are padded to whole registers
 ALL, RETAIN, FORGET = 0, 1, 2  # which samples or neurons a group of a rule is about
 

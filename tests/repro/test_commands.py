@@ -139,10 +139,10 @@ def test_a_line_of_theory_has_each_mean_beside_its_own_error() -> None:
     row = {"pretrain": "sgd", "unlearn": "sam", "status": "ok", "prediction": {n: v + 1 for n, v in numbers.items()}}
     row |= numbers | {f"{name}_se": value / 100 for name, value in numbers.items()}
     simulated, predicted = theory._pretty(row)
-    assert list(simulated.values()) == ["sgd", "sam", "ok", "0.100 ± 0.001", "0.200 ± 0.002", "0.300 ± 0.003",
-                                        "0.400 ± 0.004", "0.500 ± 0.005", "0.600 ± 0.006", "0.700 ± 0.007"]  # fmt: skip
-    assert list(predicted.values()) == ["", "", "predicted", "1.100", "1.200", "1.300", "1.400", "1.500", "1.600",
-                                        "1.700"]  # fmt: skip
+    assert list(simulated.values()) == ["sgd", "sam", "ok", "0.100 ± 0.001", "0.2000", "0.300 ± 0.003", "0.400 ± 0.004",
+                                        "0.500 ± 0.005", "0.600 ± 0.006", "0.700 ± 0.007", "0.800 ± 0.008"]  # fmt: skip
+    assert list(predicted.values()) == ["", "", "predicted", "1.100", "1.2000", "1.300", "1.400", "1.500", "1.600",
+                                        "1.700", "1.800"]  # fmt: skip
     assert theory._pretty(row | {"prediction": None, "test_error": None})[0]["test_error"] == "-"
 
 

@@ -15,7 +15,8 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import draw
 from theory.engine import replay, simulate, simulate_many
-from theory.measure import METRICS, measure, metric_names
+from theory.measure import measure
+from theory.metrics import METRICS, metric_names
 from theory.predict import unpredictable
 
 TINY = SMALL.changed(sigma_0_scale=1.0, signal_strength=1.0, directions=4096)
@@ -145,7 +146,7 @@ def test_only_cells_that_ask_for_them_have_metrics_of_their_own():
     base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, seeds=2, directions=64)
     changed = base.changed(forget_angle=40.0, label_noise=0.2, curvature=True)
     plain, other = simulate_many([base, changed])
-    own = {"forget_signal_error", "retain_clean_error", "forget_clean_error",
+    own = {"forget_signal_error", "forget_signal_error_quadrature", "retain_clean_error", "forget_clean_error",
            "retain_curvature_top", "retain_curvature_trace"}  # fmt: skip
     assert tuple(plain.metrics) == METRICS == metric_names(base)
     assert set(other.metrics) == set(METRICS) | own

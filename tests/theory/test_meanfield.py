@@ -5,16 +5,8 @@ import pytest
 
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.meanfield import (
-    SAMPLES,
-    Population,
-    advance_population,
-    law_of,
-    preactivations,
-    pretrain_course,
-    start_population,
-    unlearn_course,
-)
+from theory.meanfield import advance_population, preactivations
+from theory.population import SAMPLES, Population, law_of, pretrain_course, start_population, unlearn_course
 from theory.predict import closed_forms, predict, pretrained
 
 # At such a dimension samples do not meet: every equation can be worked out by hand.

@@ -9,7 +9,8 @@ from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
 from theory.dynamics import advance
-from theory.measure import Probe, measure
+from theory.measure import measure
+from theory.metrics import Probe
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 CONFIG = TheoryConfig(d=300, n=12, n_forget=3, m=4, draw="dense", sigma_0_scale=1.0)

@@ -7,7 +7,8 @@ from scipy.special import ndtr
 from theory.config import TheoryConfig
 from theory.draw import draw
 from theory.measure import weight_gram
-from theory.quadrature import lattice_count, line_factor, normal_points
+from theory.points import FEWEST, lattice_count, normal_points
+from theory.quadrature import line_factor
 from theory.quadrature import test_error as exact_error
 from theory.training import start_state
 
@@ -123,6 +124,17 @@ def test_points_are_lattices_each_with_a_shift_of_its_own():
     np.testing.assert_allclose(shifts - shifts[:, :1], 0.0, atol=1e-9)  # every coordinate takes 64 equal steps
     assert len(set(shifts[:, 0].ravel().round(6))) == 24
     assert not np.array_equal(normal_points(6, 512, 4), normal_points(6, 512, 5))
+
+
+def test_control_variates_take_out_most_of_the_error_where_neurons_are_independent():
+    """Random weights: what is left across the line is `sum_k j_k |a_k|`, whose moments are known."""
+    K, u = some_network(10, 5, 0.0)
+    draws = [np.random.default_rng(seed).standard_normal((64, 21)) for seed in range(100)]
+    whole = np.array([exact_error(K, u, 0.0, 0.4, points, 4)[0] for points in draws])
+    halves = [(points[: FEWEST - 1], points[FEWEST:-1]) for points in draws]  # too few for a fit
+    plain = np.array([np.mean([exact_error(K, u, 0.0, 0.4, half, 1)[0] for half in pair]) for pair in halves])
+    assert whole.std() < 0.6 * plain.std()
+    assert abs(whole.mean() - averaged(K, u, 0.0, 0.4, count=2**14)[0]) < 4 * whole.std() / 10
 
 
 @pytest.mark.parametrize("m, common", [(4, 0.0), (10, 1.0)])

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from theory.stats import NOTHING, Estimate, bootstrap, crossing, mean_and_error, mean_interval, share_interval, slope
+from theory.stats import (
+    NOTHING,
+    Estimate,
+    bootstrap,
+    crossing,
+    mean_and_error,
+    mean_interval,
+    quadrature_error,
+    share_interval,
+    slope,
+)
 
 
 def test_t_interval_of_two_values_is_the_textbook_one():
@@ -85,3 +95,8 @@ def test_without_an_interval_nothing_is_decided():
 @pytest.mark.parametrize("values, expected", [([1.0, 3.0], (2.0, 1.0)), ([2.0, None], (2.0, None)), ([], (None, None))])
 def test_mean_and_standard_error_skip_missing_values(values, expected):
     assert mean_and_error(values) == pytest.approx(expected)
+
+
+def test_the_quadratures_of_a_mean_add_up_as_independent_errors():
+    assert quadrature_error([0.003, 0.004, None, float("nan")]) == pytest.approx(0.0025)
+    assert quadrature_error([None]) is None

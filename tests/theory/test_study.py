@@ -7,7 +7,7 @@ import pytest
 
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.measure import METRICS, TRAINING_METRICS
+from theory.metrics import METRICS, TRAINING_METRICS
 from theory.study import CELLS, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
@@ -55,6 +55,8 @@ def test_the_table_has_forget_error_beside_test_error_with_errors(store):
     names = list(row)
     assert names.index("forget_error") - names.index("test_error") <= 4
     assert row["test_error_se"] > 0.0
+    assert row["test_error_quadrature"] < 0.02
+    assert "test_error_quadrature_se" not in row
     assert row["seeds"] == 3
     assert row["diverged"] == 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
-from theory.measure import SIDES
+from theory.metrics import SIDES
 from theory.stats import mean_interval
 
 SWITCHED_OFF, KEPT = 0.5, 0.8  # "deactivates" means at least half, "leaves active" at least four fifths

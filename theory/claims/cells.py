@@ -23,7 +23,7 @@ from repro.records.record import Record
 from repro.records.store import CELLS, Store
 from theory.config import TheoryConfig
 from theory.engine import Trajectory, simulate_many
-from theory.measure import metric_names
+from theory.metrics import metric_names
 
 KIND = "theory_cell"
 ENDS = ("stopped_at", "diverged_at", "pretrained_at")

@@ -18,7 +18,7 @@ from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
 from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
 from theory.engine import Trajectory
-from theory.measure import TEST_METRICS
+from theory.metrics import TEST_METRICS
 from theory.predict import ends
 from theory.stats import crossing, mean_and_error, quadrature_error, slope
 

@@ -1,0 +1,116 @@
+"""The engine in plain numpy is the oracle of the compiled one: the same state, metrics and test error, seed by seed."""
+
+import numpy as np
+import pytest
+
+from tests.theory.test_dynamics import phases
+from theory.config import TheoryConfig
+from theory.draw import draw, generator
+from theory.dynamics import advance, curved, probe
+from theory.measure import measure
+from theory.metrics import TRAINING_METRICS, Probe
+from theory.plain import Networks, Seeds
+from theory.plain import advance as advance_plainly
+from theory.plain_measure import plain_test_errors, probed, training_numbers
+from theory.points import lattice_count, normal_points
+from theory.quadrature import test_error as compiled_error
+from theory.training import make_rule, rest, start_state, unlearn_schedule
+
+BASE = TheoryConfig(d=300, n=14, n_forget=4, m=4, pretrain_epochs=15, epochs=15, retain_batch=4, alpha=0.7,
+                    rho_scale=0.7, directions=64)  # fmt: skip
+SEEDS = 3
+SETTINGS = [
+    {}, {"unlearn": "sam", "pretrain": "sam"}, {"unlearn": "sharpen"}, {"unlearn": "retain_sam", "pretrain": "sam"},
+    {"unlearn": "minmax", "mask_refresh": 2, "mask_fraction": 0.3}, {"unlearn": "minmax", "mask_refresh": 0},
+    {"method": "random_label", "unlearn": "sam"}, {"noise": "plain", "patches": 3, "unlearn": "sam"},
+    {"noise": "plain", "noise_patches": "independent", "patches": 3, "unlearn": "minmax"},
+    {"noise_patches": "independent", "patches": 4, "unlearn": "sam", "sharpness_batch": 2},
+    {"forget_angle": 50.0, "unlearn": "sam"}, {"forget_angle": 120.0, "noise": "plain", "unlearn": "minmax"},
+    {"label_noise": 0.3, "unlearn": "sam", "pretrain": "sam"}, {"momentum": 0.8, "weight_decay": 0.1, "unlearn": "sam"},
+    {"sharpness_batch": 3, "unlearn": "sam", "momentum": 0.5}, {"activation_power": 1.5, "unlearn": "sam"},
+    {"activation_power": 2.0, "forget_angle": 30.0, "noise": "plain"}, {"labels": "balanced", "m": 1},
+]  # fmt: skip
+
+
+class Both:
+    """The same seeds of one setting, trained by both engines."""
+
+    def __init__(self, config: TheoryConfig) -> None:
+        self.config, self.draws = config, [draw(config, seed) for seed in range(SEEDS)]
+        self.states = [start_state(one.start) for one in self.draws]
+        self.seeds, self.nets = Seeds.of(self.draws), Networks.of(self.states)
+        runs = [phases(config, one) for one in self.draws]
+        for stage in range(2):
+            schedules = [run[stage][0] for run in runs]
+            _, name, rho = runs[0][stage]
+            rule, steps = make_rule(name, config, rho=rho), (0, len(schedules[0].size))
+            velocities = [rest(config, state) for state in self.states]
+            for one, state, schedule, velocity in zip(self.draws, self.states, schedules, velocities, strict=True):
+                assert advance(one.problem, state, schedule, rule, *steps, velocity) == -1
+            still = None if velocities[0] is None else Networks(*(np.zeros_like(array) for array in self.nets))
+            assert set(advance_plainly(self.seeds, self.nets, schedules, rule, *steps, still)) == {-1}
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda changes: ",".join(map(str, changes.values())) or "default")
+def both(request) -> Both:
+    return Both(BASE.changed(**request.param))
+
+
+def test_every_coordinate_is_that_of_the_compiled_engine(both):
+    for row, state in enumerate(both.states):
+        found = both.nets.state(row)
+        for name in state._fields:
+            expected = getattr(state, name)
+            size = max(1.0, np.abs(expected).max())
+            np.testing.assert_allclose(getattr(found, name) / size, expected / size, rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_every_number_is_that_of_the_compiled_engine(both):
+    starts = Networks.of([start_state(one.start) for one in both.draws])
+    starts = starts._replace(share=np.stack([one.start.K for one in both.draws]))
+    K, numbers = training_numbers(both.seeds, starts, both.nets)
+    for row, (one, state) in enumerate(zip(both.draws, both.states, strict=True)):
+        expected = measure(both.config, one, state)
+        for name in set(TRAINING_METRICS) & set(numbers) | set(expected) & set(numbers):
+            assert numbers[name][row] == pytest.approx(expected[name], rel=1e-11, abs=1e-12), name
+        size = np.abs(K[row]).max()
+        rebuilt = expected["weight_norm"] ** 2
+        assert np.trace(K[row]) == pytest.approx(rebuilt, abs=1e-11 * size)
+
+
+def test_activations_are_those_of_the_compiled_engine(both):
+    schedules = [unlearn_schedule(both.config.changed(epochs=1), one.problem.labels, generator(seed, "probe"))
+                 for seed, one in enumerate(both.draws)]  # fmt: skip
+    probing = Probe(schedules[0], 0.8 * both.config.rho_th)
+    found = probed(both.seeds, both.nets, schedules, probing.rho)
+    for row, (one, state) in enumerate(zip(both.draws, both.states, strict=True)):
+        expected = probe(one.problem, curved(one.problem), state, schedules[row], probing.rho)
+        np.testing.assert_allclose(found[row], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("power, tolerance", [(1.0, 1e-13), (2.0, 1e-6)])  # a root of x^2 near 0 has half the digits
+def test_the_test_error_is_that_of_the_compiled_engine(power, tolerance):
+    rng, m = np.random.default_rng(2), 5
+    W = rng.standard_normal((6, 2 * m, 12)) + 0.5 * np.repeat(rng.standard_normal((6, 2, 12)), m, axis=1)
+    W[5, 0] = -W[5, m:].mean(axis=0) * -1.0  # a neuron that pulls against its sign
+    K, u = W @ W.swapaxes(1, 2), rng.standard_normal((6, 2 * m))
+    points = np.stack([normal_points(2 * m + 1, 256, seed) for seed in range(6)])
+    for signal2 in (0.0, 3.0):
+        whole = K + (u[:, :, None] * u[:, None] / signal2 if signal2 else 0.0)
+        found = plain_test_errors(whole, u, signal2, 0.3, points, lattice_count(256), power)
+        for row in range(6):
+            expected = compiled_error(whole[row], u[row], signal2, 0.3, points[row], lattice_count(256), power)
+            assert (found[0][row], found[1][row]) == pytest.approx(expected, abs=tolerance)
+
+
+def test_a_seed_that_leaves_the_finite_range_is_named_with_its_step():
+    config = BASE.changed(eta_scale=1e308)
+    draws = [draw(config, seed) for seed in range(SEEDS)]
+    schedules = [phases(config, one)[0][0] for one in draws]
+    rule = make_rule("sgd", config, rho=0.0)
+    with np.errstate(all="ignore"):
+        found = advance_plainly(Seeds.of(draws), Networks.of([start_state(one.start) for one in draws]), schedules,
+                                rule, 0, 10)  # fmt: skip
+    expected = [advance(one.problem, start_state(one.start), schedule, rule, 0, 10)
+                for one, schedule in zip(draws, schedules, strict=True)]  # fmt: skip
+    assert found.tolist() == expected

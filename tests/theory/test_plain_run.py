@@ -1,0 +1,66 @@
+"""A study in plain numpy: the trajectories of the compiled engine, and a first command that compiles nothing."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from theory.config import TheoryConfig
+from theory.engine import simulate_many
+from theory.plain_run import affordable, simulate_plainly
+from theory.study import CELLS
+
+QUICK = TheoryConfig(d=500, n=20, n_forget=4, m=5, pretrain_epochs=20, epochs=20, seeds=3, directions=64)
+GROUPS = {
+    "default cells": [QUICK.changed(pretrain=before, unlearn=after) for before, after in CELLS],
+    "a forget level": [QUICK.changed(alpha=0.2, epochs=60, stop_forget_error=level) for level in (0.25, 1.0)],
+    "a training loss": [QUICK.changed(pretrain="sam:5, sgd", pretrain_stop_loss=0.6, momentum=0.5)],
+    "angle, labels, curvature": [QUICK.changed(forget_angle=40.0, label_noise=0.2, curvature=True, unlearn="minmax")],
+    "plain independent noise": [QUICK.changed(noise="plain", noise_patches="independent", patches=3, unlearn="sam")],
+    "pretraining diverges": [QUICK.changed(eta_scale=1e308)],
+    "unlearning diverges": [QUICK.changed(unlearn="sam", rho_scale=1e308), QUICK],
+    "nothing is trained": [QUICK.changed(pretrain_epochs=0, epochs=0, first_seed=7)],
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("oracle", [True, False])
+def test_trajectories_are_those_of_the_compiled_engine(name, oracle):
+    cells = GROUPS[name]
+    for plain, compiled in zip(
+        simulate_plainly(cells, oracle=oracle), simulate_many(cells, oracle=oracle), strict=True
+    ):
+        for ends in ("stopped_at", "diverged_at", "pretrained_at", "seeds", "epochs", "pretrain_epochs"):
+            np.testing.assert_array_equal(getattr(plain, ends), getattr(compiled, ends), err_msg=ends)
+        for stage in ("pretrain", "metrics", "retrained"):
+            ours, theirs = getattr(plain, stage), getattr(compiled, stage)
+            assert ours.keys() == theirs.keys()
+            for metric, values in theirs.items():
+                np.testing.assert_allclose(ours[metric], values, rtol=1e-9, atol=1e-10, err_msg=f"{stage} {metric}")
+
+
+def test_a_seed_does_not_depend_on_the_seeds_and_cells_beside_it():
+    together = simulate_plainly(GROUPS["default cells"])[1]
+    alone = simulate_plainly([GROUPS["default cells"][1].changed(seeds=1, first_seed=2)])[0]
+    for name, values in alone.metrics.items():
+        np.testing.assert_allclose(values[0], together.metrics[name][2], rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+def test_the_default_command_is_affordable_and_the_claims_are_not():
+    assert affordable([TheoryConfig(pretrain=before, unlearn=after) for before, after in CELLS])
+    assert not affordable([TheoryConfig(seeds=40, signal_strength=0.1 + i / 100) for i in range(100)])
+
+
+def test_the_first_command_on_a_machine_loads_no_compiler(tmp_path):
+    words = ["theory", "--json", "--d=300", "--n=12", "--n-forget=3", "--m=3", "--pretrain-epochs=5", "--epochs=5",
+             "--seeds=2", "--directions=64", f"--store={tmp_path / 'store'}"]  # fmt: skip
+    code = ("import sys; from repro.commands.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n"
+            "    assert not end.code\nassert 'numba' not in sys.modules")  # fmt: skip
+    environment = {
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PATH": "",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": ":".join(sys.path),
+    }
+    subprocess.run([sys.executable, "-c", code, *words], check=True, env=environment, capture_output=True)

@@ -1,0 +1,259 @@
+"""What is measured at a checkpoint, in plain numpy and of all seeds at once: `theory/measure.py` and its quadrature.
+
+Functions take and return arrays whose first axis is the seed; names, shapes and equations are those of
+`theory/plain.py` and `theory/quadrature.py`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from theory.plain import Networks, Seeds, batch_of, gradient, near, raised
+from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
+from theory.training import Schedule
+
+CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the cache
+
+
+def training_numbers(seeds: Seeds, starts: Networks, nets: Networks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return `W W^T`, shape `(R, 2m, 2m)`, and the metrics that the training set tells, each of shape `(R,)`.
+
+    Args:
+        seeds: the draws.
+        starts: their initial weights: `u`, `V`, and in place of `share` the Gram matrix `K` of `theory.draw.Start`.
+        nets: the networks.
+    """
+    q, signs, m, vectors = seeds.power, seeds.signs, seeds.signs.size // 2, seeds.vectors
+    K = weight_gram(starts, nets)
+    y, true = seeds.labels[:, ::vectors], seeds.true_labels[:, ::vectors]
+    forget = seeds.forget[::vectors]
+    noise = (raised(np.maximum(nets.V, 0.0), q) @ signs).reshape(*y.shape, vectors).sum(axis=2)
+    u = np.where(forget[:, None], nets.u[:, 1, None], nets.u[:, 0, None])  # (R, samples, 2m)
+    f = (raised(np.maximum(true[..., None] * u, 0.0), q) @ signs + seeds.noise_patches * noise) / m
+    margins = y * f
+    losses = np.maximum(-margins, 0.0) + np.log1p(np.exp(-np.abs(margins)))
+    diagonal = np.diagonal(seeds.gram, axis1=1, axis2=2)
+    zeta = seeds.noise_patches * vectors * diagonal[..., None] * nets.q
+    match = (signs > 0.0) == (seeds.labels[..., None] > 0.0)
+    kappa = signs * seeds.signal2 * nets.p
+    found = {}
+    for part, side in enumerate(("retain", "forget")):
+        own = forget == bool(part)
+        of_side = seeds.forget[:, None] == bool(part)
+        found |= {f"{side}_error": np.mean(margins[:, own] <= 0.0, axis=1), f"{side}_loss": losses[:, own].mean(1),
+                  f"{side}_margin": margins[:, own].mean(1), f"kappa_{side}": kappa[:, part].mean(1),
+                  f"kappa_{side}_plus": kappa[:, part, :m].mean(1), f"kappa_{side}_minus": kappa[:, part, m:].mean(1),
+                  f"{side}_clean_error": np.mean((true * f)[:, own] <= 0.0, axis=1)}  # fmt: skip
+        for name, pairs in (("", match & of_side), ("_oppose", ~match & of_side)):
+            found[f"zeta_{side}{name}"] = (zeta * pairs).sum((1, 2)) / pairs.sum((1, 2))
+    found["weight_norm"] = np.sqrt(np.maximum(np.trace(K, axis1=1, axis2=2), 0.0))
+    return K, found
+
+
+def weight_gram(starts: Networks, nets: Networks) -> np.ndarray:
+    """Return `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, symmetric, shape `(R, 2m, 2m)`."""
+    s, q = nets.share, nets.q.swapaxes(1, 2)
+    signal = s * starts.u + nets.u
+    both, only = nets.p[:, 0] + nets.p[:, 1], nets.p[:, 1]
+    half = s**2 * starts.share + q @ (s * starts.V + nets.V)
+    half += both[..., None] * signal[:, 0, None] + only[..., None] * (signal[:, 1] - signal[:, 0])[:, None]
+    return 0.5 * (half + half.swapaxes(1, 2))
+
+
+def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: float) -> np.ndarray:
+    """Return what `theory.dynamics.probe` does, shape `(R, 2, 2, 5)`."""
+    one, count = schedules[0], np.arange(len(nets.u))[:, None]
+    loss_labels = np.stack([schedule.loss_labels for schedule in schedules])
+    sums = np.zeros((len(nets.u), 2, 2, 7))
+    for t, size in enumerate(one.size):
+        samples, weights = (np.stack([getattr(schedule, name)[t, :size] for schedule in schedules])
+                            for name in ("samples", "weights"))  # fmt: skip
+        batch = batch_of(seeds, samples, weights, loss_labels)
+        here = nets.u, nets.V[count, samples]
+        step, _ = gradient(seeds, batch, *here)
+        V, V_near, gq = here[1], near(seeds, batch, here, step, rho)[1], step[1]
+        norm = np.sqrt((gq**2).sum((1, 2)))[:, None, None]
+        length = np.sqrt(np.diagonal(batch.gram, axis1=1, axis2=2))[..., None]
+        critical = np.where(norm > 0.0, rho * length * np.abs(gq) / np.where(norm > 0.0, norm, 1.0), 0.0)
+        active, beside = V > 0.0, V_near > 0.0
+        survive = active & ((gq > 0.0) | (critical < V))
+        terms = (active, beside, active & beside, survive, V * active, critical * active, np.ones_like(V))
+        oppose = (seeds.signs > 0.0) != (seeds.labels[count, samples] > 0.0)[..., None]
+        for part in range(2):
+            for against in range(2):
+                pairs = (batch.forget == bool(part))[..., None] & (oppose == bool(against))
+                sums[:, part, against] += np.stack([(term * pairs).sum((1, 2)) for term in terms], axis=1)
+    shares = sums[..., :4] / np.maximum(sums[..., 6:], 1.0)
+    with np.errstate(over="ignore"):
+        depth = np.divide(sums[..., 4], sums[..., 5], out=np.zeros_like(sums[..., 4]), where=sums[..., 5] > 0.0)
+    return np.concatenate([shares, depth[..., None]], axis=-1)
+
+
+def plain_test_errors(
+    K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, points: np.ndarray, lattices: int, power: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test error and the standard error of its quadrature, see `theory.quadrature.test_error`.
+
+    Args:
+        K: `W W^T`, shape `(R, 2m, 2m)`.
+        u: `<w_a, phi>`, shape `(R, 2m)`.
+        signal2, noise_scale, lattices, power: as there, the same for all seeds.
+        points: shape `(R, count / 2, 2m + 1)`.
+    """
+    signs, m = np.repeat([1.0, -1.0], u.shape[1] // 2), u.shape[1] // 2
+    C = K - u[:, :, None] * u[:, None] / signal2 if signal2 > 0.0 else K.copy()
+    factor = line_factors(C, power)
+    tie = TIE * (np.abs(factor[..., 0]) ** power).sum(axis=1) + SMALLEST
+    lower = -raised(np.maximum(u, 0.0), power) @ signs / m / noise_scale + tie
+    upper = -raised(np.maximum(-u, 0.0), power) @ signs / m / noise_scale - tie
+    wrong, shift = [], []
+    for first in range(0, len(u), CHUNK):
+        own = slice(first, first + CHUNK)
+        a, b, levels = points[own] @ factor[own, :, 1:].swapaxes(1, 2), factor[own, :, 0], (lower[own], upper[own])
+        below = shares_below(a, b, levels) if power == 1.0 else [
+            [powered_share(side * a, b, level, power) for level in levels] for side in (1.0, -1.0)]  # fmt: skip
+        wrong.append(sum(0.25 * (low + (1.0 - high)) for low, high in below))
+        shift.append(np.abs(a) @ signs)
+    f = np.concatenate(wrong)
+    if power == 1.0 and f.shape[1] >= FEWEST:
+        f = f - explained(f, np.concatenate(shift), factor[..., 1:], signs)
+    size = f.shape[1] // lattices
+    means = f[:, : size * lattices].reshape(len(f), lattices, size).mean(axis=2)
+    return np.clip(means.mean(axis=1), 0.0, 1.0), means.std(axis=1) / np.sqrt(lattices - 1)
+
+
+def line_factors(C: np.ndarray, power: float) -> np.ndarray:
+    """Return F, shape `(R, 2m, 2m + 2)`, with `F F^T = C`: b, what all neurons share, and a Cholesky factor."""
+    R, size, _ = C.shape
+    diagonal = np.maximum(np.diagonal(C, axis1=1, axis2=2), 0.0)
+    trace, factor = diagonal.sum(axis=1), np.zeros((R, size, size + 2))
+    pulls = np.repeat([1.0, -1.0], size // 2) * raised(diagonal, (power - 1.0) / 2.0) if power != 1.0 else np.tile(
+        np.repeat([1.0, -1.0], size // 2), (R, 1))  # fmt: skip
+    for place, v in enumerate((pulls, np.ones((R, size)))):
+        column = (C @ v[..., None])[..., 0]
+        variance = (v * column).sum(axis=1)
+        there = variance > FLAT * trace * (v * v).sum(axis=1)
+        column = np.where(there[:, None], column / np.sqrt(np.where(there, variance, 1.0))[:, None], 0.0)
+        factor[..., place], C = column, C - column[:, :, None] * column[:, None]
+    for k in range(size):
+        there = C[:, k, k] > FLAT * trace
+        column = np.where(there[:, None], C[:, :, k] / np.sqrt(np.where(there, C[:, k, k], 1.0))[:, None], 0.0)
+        column[:, :k] = 0.0
+        factor[..., k + 2], C = column, C - column[:, :, None] * column[:, None]
+    return factor
+
+
+def shares_below(a: np.ndarray, b: np.ndarray, levels: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """Return `P(t(s) <= level)` of `t(s) = sum_k j_k relu(side a_k + b_k s)`, for side = 1 and -1, for each level.
+
+    Between neighbouring breakpoints t is `height + rise s`; the share is the sum over crossings of the level of plus or
+    minus the normal distribution function, plus 1 where t ends below.
+
+    Args:
+        a: shape `(R, points, 2m)`.
+        b: shape `(R, 2m)`.
+        levels: each of shape `(R,)`.
+    """
+    R, count, size = a.shape
+    signs, seed = np.repeat([1.0, -1.0], size // 2), np.arange(R * count) // count
+    falls, pull = signs * (b < 0.0), signs * np.abs(b)  # pull: what a breakpoint adds to the rise, on the way right
+    begin, end = (falls * b).sum(axis=1)[seed], (signs * np.maximum(b, 0.0)).sum(axis=1)[seed]
+    rises = bool(np.all(pull * np.sign(b) >= 0.0) and np.all(begin > 0.0) and np.all(end > 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        breaks = np.where(b == 0.0, FAR, -1.0 / b)[:, None] * np.where(b[:, None] == 0.0, 1.0, a)
+    order = np.argsort(breaks, axis=2).reshape(-1, size)
+    place = order + size * np.arange(R * count)[:, None]
+    breaks, gain = breaks.ravel()[place], ((signs * np.sign(b))[:, None] * a).ravel()[place]
+    steeper = pull.ravel()[order + size * seed[:, None]]
+    before = (a @ falls[..., None]).ravel()  # height far left of the neurons that are active there
+    flat = signs * (b == 0.0)
+    found = []
+    for side in (1.0, -1.0):
+        at, up, more = (breaks, gain, steeper) if side > 0.0 else (-breaks[:, ::-1], -gain[:, ::-1], steeper[:, ::-1])
+        height, rise = np.empty((2, R * count, size + 1))
+        height[:, 0], rise[:, 0] = side * before, begin
+        if flat.any():
+            height[:, 0] += (np.maximum(side * a, 0.0) @ flat[..., None]).ravel()
+        np.cumsum(up, axis=1, out=height[:, 1:])
+        np.cumsum(more, axis=1, out=rise[:, 1:])
+        height[:, 1:] += height[:, :1]
+        rise[:, 1:] += rise[:, :1]
+        values = height[:, :-1] + rise[:, :-1] * at
+        share = _rising_share if rises else _share
+        found.append([share(level[seed], values, (begin, end), (height, rise), at).reshape(R, count)
+                      for level in levels])  # fmt: skip
+    return found
+
+
+def _rising_share(level, values, outer, line, at):
+    """Return the share below a level, from the values at the breakpoints, the outer rises and the line of each piece.
+
+    Where every neuron pulls t up it crosses the level once, in the piece behind the last breakpoint below it.
+    """
+    from scipy.special import ndtr
+
+    row, piece = np.arange(len(level)), np.count_nonzero(values <= level[:, None], axis=1)
+    return ndtr(_crossing(level, line, at, row, piece))
+
+
+def _share(level, values, outer, line, at):
+    """Return the same of a t that may fall and cross the level several times."""
+    from scipy.special import ndtr
+
+    (begin, end), (height, _), pieces = outer, line, line[0].shape[1]
+    first = (begin > 0.0) | ((begin == 0.0) & (height[:, 0] <= level))
+    last = (end < 0.0) | ((end == 0.0) & (height[:, -1] <= level))
+    below = np.hstack([first[:, None], values <= level[:, None], last[:, None]])
+    crossed = np.flatnonzero(below[:, 1:] != below[:, :-1])
+    row, piece = crossed // pieces, crossed % pieces
+    share = ndtr(_crossing(level, line, at, row, piece))
+    return np.bincount(row, np.where(below[row, piece], share, -share), len(level)) + last
+
+
+def _crossing(level, line, at, row, piece):
+    """Return the s at which a line is at the level, between the ends of its piece."""
+    height, rise = (values[row, piece] for values in line)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = (level[row] - height) / rise
+    last = at.shape[1] - 1
+    left = np.where(piece > 0, at[row, np.maximum(piece - 1, 0)], -FAR)
+    right = np.where(piece <= last, at[row, np.minimum(piece, last)], FAR)
+    return np.minimum(np.maximum(x, left), right)
+
+
+def powered_share(a: np.ndarray, b: np.ndarray, level: np.ndarray, power: float) -> np.ndarray:
+    """Return the same of `relu(.)^q`, shape `(R, points)`: t rises in s where every `j_k b_k >= 0`; by bisection."""
+    from scipy.special import ndtr
+
+    signs = np.repeat([1.0, -1.0], a.shape[2] // 2)
+    low, high = np.full(a.shape[:2], -FAR), np.full(a.shape[:2], FAR)
+    for _ in range(HALVES):
+        middle = 0.5 * (low + high)
+        below = raised(np.maximum(a + b[:, None] * middle[..., None], 0.0), power) @ signs <= level[:, None]
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return ndtr(0.5 * (low + high))
+
+
+def explained(f: np.ndarray, shift: np.ndarray, across: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Return what a least-squares fit on the two control variates explains of f, shape `(R, points)`.
+
+    Args:
+        f: probabilities.
+        shift: `sum_k j_k |a_k|`, of the same shape.
+        across: factor of the covariance of a, shape `(R, 2m, 2m + 1)`.
+        signs: `j_k`.
+    """
+    R = across @ across.swapaxes(1, 2)
+    deviation = np.sqrt(np.diagonal(R, axis1=1, axis2=2))
+    both = deviation[:, :, None] * deviation[:, None]
+    r = np.clip(np.divide(R, both, out=np.zeros_like(R), where=both > 0.0), -1.0, 1.0)
+    second = 2.0 / np.pi * ((both * (np.sqrt(1.0 - r * r) + r * np.arcsin(r))) @ signs) @ signs
+    x = shift - np.sqrt(2.0 / np.pi) * (deviation @ signs)[:, None]
+    y = shift**2 - second[:, None]
+    dx, dy, df = (values - values.mean(axis=1, keepdims=True) for values in (x, y, f))
+    xx, xy, yy, xf, yf = ((p * q).sum(axis=1) for p, q in ((dx, dx), (dx, dy), (dy, dy), (dx, df), (dy, df)))
+    area = xx * yy - xy * xy
+    there = area > FLAT * xx * yy
+    safe = np.where(there, area, 1.0)
+    on_x, on_y = (np.where(there, top / safe, 0.0)[:, None] for top in (yy * xf - xy * yf, xx * yf - xy * xf))
+    return on_x * x + on_y * y

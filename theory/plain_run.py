@@ -1,0 +1,161 @@
+"""Runs cells in plain numpy, all seeds at once: what `theory.engine.simulate_many` does, with nothing to compile."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from theory.config import TheoryConfig, checkpoint_epochs
+from theory.curvature import curvature
+from theory.draw import Draw, draw, generator
+from theory.engine import (
+    Phase,
+    Plan,
+    Reading,
+    Trajectory,
+    by_pretraining,
+    collected,
+    endpoints_of,
+    forget_level,
+    legs_of,
+    loss_level,
+    nothing_retrained,
+    nothing_unlearned,
+    steps_before,
+)
+from theory.metrics import ACTIVATION_METRICS, Probe, metric_names
+from theory.plain import Networks, Seeds, advance
+from theory.plain_measure import plain_test_errors, probed, training_numbers
+from theory.points import lattice_count, networks_seen, noise_scale, points_of
+from theory.training import Schedule, make_rule, pretrain_schedule, start_state
+
+
+def simulate_plainly(configs: Sequence[TheoryConfig], *, oracle: bool = True) -> list[Trajectory]:
+    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining."""
+    rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {}
+    with np.errstate(over="ignore", invalid="ignore"):
+        for key, places in by_pretraining(configs).items():
+            seeds = range(key.first_seed, key.first_seed + key.seeds)
+            group = Group(key, [draw(key, seed) for seed in seeds])
+            pretrained = group.pretrain(np.arange(key.n))
+            retrained = ([nothing_retrained(key, one) for one in pretrained] if not oracle
+                         else group.pretrain(np.arange(key.n_retain), endpoints=True))  # fmt: skip
+            for place in places:
+                unlearned = group.unlearn(configs[place], pretrained)
+                rows[place] = list(zip(pretrained, retrained, unlearned, strict=True))
+    return [collected(config, rows[place]) for place, config in enumerate(configs)]
+
+
+class Group:
+    """The seeds of one pretraining."""
+
+    def __init__(self, key: TheoryConfig, draws: list[Draw]) -> None:
+        self.key, self.draws = key, draws
+        self.points = np.stack([points_of(key, one.problem, one.seed) for one in draws])
+        self.readings = [Reading(one.problem.labels, one.seed) for one in draws]
+
+    def pretrain(self, members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
+        """Train every seed on `members` from its initial weights."""
+        key = self.key
+        schedules = [pretrain_schedule(key, one.problem.labels, generator(one.seed, "pretrain"), members=members)
+                     for one in self.draws]  # fmt: skip
+        plans = [Plan(schedule, legs_of(key), endpoints_of(key, endpoints), loss_level(key, members))
+                 for schedule in schedules]  # fmt: skip
+        return self._train(key, [start_state(one.start) for one in self.draws], np.arange(len(self.draws)), plans)
+
+    def unlearn(self, config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
+        """Unlearn from the pretrained states; a diverged pretraining leaves nothing to unlearn."""
+        found = [nothing_unlearned(config, phase) for phase in pretrained]
+        rows = np.array([row for row, phase in enumerate(pretrained) if phase.diverged_at < 0], int)
+        if not len(rows):
+            return found
+        rule, radius = make_rule(config.unlearn, config, rho=config.rho), config.probe_rho_scale * config.rho_th
+        epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+        schedules = [self.readings[row].schedule(config, "unlearn") for row in rows]
+        plans = [Plan(schedule, [(rule, config.epochs)], epochs, forget_level(config)) for schedule in schedules]
+        probing = [Probe(self.readings[row].schedule(config, "probe"), radius) for row in rows]
+        phases = self._train(config, [pretrained[row].state for row in rows], rows, plans, probing)
+        for row, phase in zip(rows, phases, strict=True):
+            found[row] = steps_before(config, pretrained[row], phase)
+        return found
+
+    def _train(
+        self, config: TheoryConfig, states: list, rows: np.ndarray, plans: list[Plan],
+        probing: list[Probe] | None = None,
+    ) -> list[Phase]:  # fmt: skip
+        """Advance the seeds `rows` from checkpoint to checkpoint; one that ends early, or diverges, stands aside."""
+        names, plan = metric_names(config, probing=probing is not None), plans[0]
+        per_epoch, epochs = plan.schedule.per_epoch, plan.epochs
+        values = np.full((len(rows), len(names), len(epochs)), np.nan)
+        ends: dict[int, Phase] = {}
+        going, nets = np.arange(len(rows)), Networks.of(states)
+        velocity = Networks(*(np.zeros_like(array) for array in nets)) if config.inertial else None
+        seeds = Seeds.of([self.draws[row] for row in rows])
+
+        def leave(gone: np.ndarray, stopped_at: int, diverged_at: Sequence[int]) -> None:
+            nonlocal going, nets, velocity, seeds
+            for place, step in zip(np.flatnonzero(gone), diverged_at, strict=True):
+                own = int(going[place])
+                ends[own] = Phase(nets.state(int(place)), values[own], stopped_at, int(step))
+            going, nets, seeds = going[~gone], nets.only(~gone), seeds.only(~gone)
+            velocity = velocity.only(~gone) if velocity is not None else None
+
+        for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
+            for rule, first, last in plan.pieces(before, epoch):
+                schedules = [plans[own].schedule for own in going]
+                steps = advance(seeds, nets, schedules, rule, first * per_epoch, last * per_epoch, velocity)
+                if np.any(steps >= 0):
+                    leave(steps >= 0, -1, steps[steps >= 0])
+                if not len(going):
+                    break
+            if not len(going):
+                break
+            found = self._measure(config, rows[going], seeds, nets, probing and [probing[own] for own in going])
+            columns = np.stack([found[name] for name in names], axis=1)
+            wrong = ~np.isfinite(columns).all(axis=1)  # the state is finite still, its products are not
+            values[going[~wrong], :, column] = columns[~wrong]
+            over = np.array([not bad and plans[own].is_over(dict(zip(names, row, strict=True)))
+                             for own, bad, row in zip(going, wrong, columns.tolist(), strict=True)])  # fmt: skip
+            values[going[over], :, column:] = columns[over][..., None]
+            if wrong.any():
+                leave(wrong, -1, [max(epoch * per_epoch - 1, 0)] * int(wrong.sum()))
+                over = over[~wrong]
+            if over.any():
+                leave(over, epoch, [-1] * int(over.sum()))
+            if not len(going):
+                break
+        leave(np.ones(len(going), bool), -1, [-1] * len(going))
+        return [ends[own] for own in range(len(rows))]
+
+    def _measure(
+        self, config: TheoryConfig, rows: np.ndarray, seeds: Seeds, nets: Networks, probing: list[Probe] | None
+    ) -> dict[str, np.ndarray]:
+        """Return every metric of the seeds `rows`, each of shape `(len(rows),)`."""
+        draws = [self.draws[row] for row in rows]
+        starts = Networks.of([start_state(one.start) for one in draws])
+        K, found = training_numbers(seeds, starts._replace(share=np.stack([one.start.K for one in draws])), nets)
+        problem, lattices = draws[0].problem, lattice_count(config.directions)
+        seen = [networks_seen(config, one.problem, u, k) for one, u, k in zip(draws, nets.u, K, strict=True)]
+        for name in seen[0]:
+            stacks = (
+                np.stack([one[name][0] for one in seen]),
+                np.stack([one[name][1] for one in seen]),
+                seen[0][name][2],
+            )
+            found[name], found[f"{name}_quadrature"] = plain_test_errors(
+                *stacks, noise_scale(config, problem), self.points[rows], lattices, config.activation_power
+            )
+        if config.curvature:
+            both = [curvature(one, nets.state(place)) for place, one in enumerate(draws)]
+            found["retain_curvature_top"], found["retain_curvature_trace"] = np.array(both).T
+        if probing is not None:
+            schedules: list[Schedule] = [one.schedule for one in probing]
+            shares = probed(seeds, nets, schedules, probing[0].rho).reshape(len(rows), -1)
+            found |= dict(zip(ACTIVATION_METRICS, shares.T, strict=True))
+        return found
+
+
+def affordable(configs: Sequence[TheoryConfig]) -> bool:
+    """Return whether cells are so few that plain numpy is done before the compiler would be."""
+    steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
+    return steps * max(one.n * one.m for one in configs) <= 4e7

@@ -1,0 +1,169 @@
+"""The mean field before it moves: constants of a cell, representative samples, and how an epoch runs.
+
+What moves them is `theory/meanfield.py`, where the equations stand.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.config import TheoryConfig
+
+SAMPLES = 64  # about so many representative samples of R, and as many of F
+FRESH = 2**15
+SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: kicks move in between
+
+
+class Law(NamedTuple):
+    """The constants of a cell that the recursion knows, and nothing else of it.
+
+    Attributes:
+        d: dimension.
+        D: `sigma_p^2 d`, the squared norm of a noise vector.
+        start: `sigma_0^2 d`, the squared norm of an initial weight.
+        signal2: `|phi|^2`.
+        noise_patches: `P - 1`.
+        eta: learning rate.
+        counts: samples of R and of F, shape `(2,)`.
+    """
+
+    d: float
+    D: float
+    start: float
+    signal2: float
+    noise_patches: float
+    eta: float
+    counts: np.ndarray
+
+
+class Population(NamedTuple):
+    """The representative samples; axes: R or F, sample, neuron (m that match its label, m that oppose it).
+
+    Attributes:
+        V0: noise preactivations at the start, shape `(2, M, 2m)`.
+        own: what a sample's own gradient has added, `q D`, shape `(2, M, 2m)`.
+        kicks: standard normal directions of the four blocks' kicks, shape `(4, 2, M, 2m)`.
+        shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
+        kappa: signal learned from R and from F, shape `(2,)`.
+        overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; of width 0 where F is large.
+        labels: y of the representative forget samples, shape `(M,)`.
+        fresh: standard normals for what is new in every batch, shape `(FRESH,)`.
+    """
+
+    V0: np.ndarray
+    own: np.ndarray
+    kicks: np.ndarray
+    shared: np.ndarray
+    kappa: np.ndarray
+    overlaps: np.ndarray
+    labels: np.ndarray
+    fresh: np.ndarray
+
+
+class Course(NamedTuple):
+    """How an epoch runs; arrays have one entry for R and one for F.
+
+    Attributes:
+        weights: how hard a sample of a batch pulls its matching neurons up, `c` in units of `-l' / m`; F pulls down.
+        batch: samples of a batch.
+        cohorts: parts a set is cut into; one moves in each substep.
+        lift: visits of a moving sample in a substep; 1.0 up to rounding.
+        substeps: parts of an epoch.
+        steps: batches in a substep.
+        rho: radius of the perturbation.
+        sharpness: +1 for the gradient at `W + eps`, -1 for the reflected one.
+        perturbed: 1.0 where the loss of a set has part in the perturbation.
+        flipped: whether F is trained on flipped labels.
+    """
+
+    weights: np.ndarray
+    batch: np.ndarray
+    cohorts: np.ndarray
+    lift: np.ndarray
+    substeps: int
+    steps: float
+    rho: float
+    sharpness: float
+    perturbed: np.ndarray
+    flipped: bool
+
+
+def law_of(config: TheoryConfig) -> Law:
+    """Return the constants of a cell."""
+    counts = np.array([config.n_retain, config.n_forget], float)
+    return Law(float(config.d), config.sigma_p**2 * config.d, config.sigma_0**2 * config.d, config.signal_norm**2,
+               config.patches - 1.0, config.eta, counts)  # fmt: skip
+
+
+def start_population(config: TheoryConfig) -> Population:
+    """Return the population at initialization, a quadrature of its law: the same numbers each time.
+
+    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and kicks are the quantiles of a normal in a
+    random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
+    Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
+    A forget set is often a handful of samples whose ascent knows no bound, far from Gaussian: up to `SAMPLES` of them,
+    the representative samples of F are whole forget sets with overlaps of their own.
+    """
+    rng, m, size = np.random.default_rng(0), config.m, config.n_forget
+    whole = size <= SAMPLES
+    samples = size * max(1, round(SAMPLES / size)) if whole else SAMPLES
+    shape = (2, samples, 2 * m)
+    V0 = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
+    active = np.concatenate([_active_at_start(rng, samples, m), _active_at_start(rng, samples, m)], axis=2)
+    kicks = np.stack([_spread_normal(rng, shape) for _ in range(4)])
+    shared = np.stack([_spread_normal(rng, (2, samples, 2)) for _ in range(4)])
+    width = size if whole else 0
+    pairs = np.tril(rng.standard_normal((samples // size if whole else 0, width, width)), -1)
+    overlaps = (pairs + pairs.transpose(0, 2, 1)).reshape(samples, width) / config.d**0.5
+    labels = rng.choice(np.array([-1.0, 1.0]), size=samples)
+    return Population(np.where(active, V0, -V0), np.zeros(shape), kicks, shared, np.zeros(2),
+                      overlaps, labels, rng.standard_normal(FRESH))  # fmt: skip
+
+
+def _spread_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return normal quantiles along the axis of samples, each column in an order of its own."""
+    from scipy.special import ndtri
+
+    quantiles = ndtri((np.arange(shape[1]) + 0.5) / shape[1])
+    return rng.permuted(np.tile(quantiles[None, :, None], (shape[0], 1, shape[2])), axis=1)
+
+
+def _active_at_start(rng: np.random.Generator, samples: int, m: int) -> np.ndarray:
+    """Return which of m neurons are active at each sample, shape `(2, samples, m)`, counts binomial to the quantile."""
+    logs = [math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1) - m * math.log(2) for k in range(m + 1)]
+    counts = np.searchsorted(np.cumsum(np.exp(logs)), (np.arange(samples) + 0.5) / samples).clip(0, m)
+    rows = rng.permuted(np.tile(counts, (2, 1)), axis=1)
+    return rng.permuted(np.arange(m) < rows[..., None], axis=2)
+
+
+def pretrain_course(config: TheoryConfig, rho: float) -> Course:
+    """Return an epoch of plain training on R and F, `c = 1 / B`, with SAM at radius rho, 0.0 for SGD."""
+    steps = -(-config.n // config.batch_size)
+    batch = config.n / steps * np.array([config.n_retain, config.n_forget]) / config.n
+    substeps = min(steps, SUBSTEPS)
+    weight, one = steps / config.n, np.ones(2)
+    return Course(weight * one, batch, np.array([substeps, substeps]), one, substeps, steps / substeps, rho, 1.0, one,
+                  False)  # fmt: skip
+
+
+def unlearn_course(config: TheoryConfig) -> Course:
+    """Return an epoch of unlearning: `alpha / B_R` on R, `-(1 - alpha) / B_F` on F, which is cycled.
+
+    Descent on the flipped label pushes like ascent on the true one; only the margin that the loss sees is another.
+    """
+    steps = -(-config.n_retain // config.retain_batch)
+    retain, forget = config.n_retain / steps, min(config.forget_batch, config.n_forget)
+    visits = steps * forget / config.n_forget
+    substeps = min(steps, max(SUBSTEPS, math.ceil(visits)))
+    cohorts = np.array([substeps, max(1, min(SAMPLES, round(substeps / visits)))])
+    flipped = config.method == "random_label"
+    weights, batch = (
+        np.array([config.alpha / retain, -(1.0 - config.alpha) / forget]),
+        np.array([retain, forget], float),
+    )
+    lift = np.array([1.0, visits / substeps * cohorts[1]])
+    rho = 0.0 if config.unlearn == "sgd" else config.rho
+    perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
+    return Course(weights, batch, cohorts, lift, substeps, steps / substeps, rho,
+                  -1.0 if config.unlearn == "sharpen" else 1.0, perturbed, flipped)  # fmt: skip
