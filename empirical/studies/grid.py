@@ -19,10 +19,8 @@ from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.watch import Watch
 from repro.base.settings import check_limit
-from repro.records.lists import RunList
 from repro.records.pack import readers
 from repro.records.provenance import collect
-from repro.records.record import Record
 from repro.records.store import Store
 
 VERSION = 1  # of what a record says of its choice
@@ -57,8 +55,9 @@ def run_grid(
     watch = watch or Watch(store)
     report = _choose(recipe, store, runtime, limits, watch)
     finished = Finished(readers(store))
-    listed = list_of(recipe, finished, runtime)
-    _write_list(recipe, store, listed)  # before the runs: whoever looks meanwhile sees what is missing
+    with suppress(OSError):  # what a full disk does not take, the next grid writes
+        # Before the runs: whoever looks meanwhile sees what is missing.
+        store.write_list(recipe.name, list_of(recipe, finished, runtime))
     if report.interrupted or choose_only:
         report.remaining += len(recipe.cells())
     else:
@@ -70,16 +69,9 @@ def run_grid(
         report.edges = edges(decisions.values())
         report.remaining += sum(not one.place for one in decisions.values())  # whose choice could not be made
         if not report.failed and not report.interrupted:
-            pooled = _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
-            if pooled:
-                _write_list(recipe, store, listed._replace(more=tuple(record.run_id for record in pooled)))
+            _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
     report.seconds = time.time() - started
     return report
-
-
-def _write_list(recipe: Recipe, store: Store, listed: RunList) -> None:
-    with suppress(OSError):  # what a full disk does not take, the next grid writes
-        store.write_list(recipe.name, listed)
 
 
 def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
@@ -129,12 +121,13 @@ def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
         yield list(group)
 
 
-def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> list[Record]:
-    """Return what pools the seeds of a study, measured if all of its cells are there: of shards, the last one does."""
+def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
+    """Measure what pools the seeds of a study, if all of its cells are there: of shards, the last one does."""
     finished = Finished(readers(store))
     cells = with_data(recipe.settled(finished, runtime), runtime, store)
     metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
     if not metrics or not all(one.place for one in recipe.decisions(finished, runtime).values()):
-        return []
+        return
     records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
-    return pool_runs(records, metrics, store, study=runtime.study) if len(records) == len(cells) else []
+    if len(records) == len(cells):
+        store.list_more(recipe.name, pool_runs(records, metrics, store, study=runtime.study))

@@ -15,6 +15,7 @@ from repro.records.claims import Claim
 from repro.records.pack import readers
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.study import State, Study
 
 STATES = ("done", "diverged", "failed", "running", "pending", "to choose")
 OPEN = STATES[3:]
@@ -73,12 +74,14 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     """
     held = {claim.name: claim for claim in store.claims.all() if not claim.gone}
     known = {record.run_id: record for record in store.records()}
+    planned = plan(recipe, store, runtime, Finished(readers(store))).rows
+    stands = Study(recipe.name).state(store, (row.run_id for row in planned))
     rows, finished = [], []
-    for row in plan(recipe, store, runtime, Finished(readers(store))).rows:
+    for row in planned:
         record, claim = known.get(row.run_id), held.get(row.run_id)
-        if claim is not None:
+        if stands[row.run_id] is State.RUNNING and claim is not None:
             state, detail = "running", f"{where(claim)}, heard of {max(claim.age, 0):.0f} s ago"
-        elif record is not None and record.status == "failed":
+        elif stands[row.run_id] is State.FAILED and record is not None:
             state, detail = "failed", str(record.result.get("error", ""))
         elif row.done:
             state, detail = ("diverged" if record and record.status == "diverged" else "done"), ""

@@ -113,9 +113,7 @@ def _bring_theory(name: str, studies: "Studies", store: Store) -> None:
         workspace = Workspace(store, Runtime(device="cpu"))
         jobs = track(list(twins.items()), "theory on the networks' data")
         made += [_twin(run, workspace, seed=seed, draw=draw) for (_, draw, seed, *_), run in jobs]
-    listed = store.run_list(name)
-    if made and listed is not None:  # what was computed from loose runs is loose too
-        store.write_list(name, listed._replace(more=tuple(record.run_id for record in made)))
+    store.list_more(name, made)
 
 
 def _config(run: Record) -> "RunConfig":

@@ -11,8 +11,9 @@ from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
 from repro.base.settings import build
 from repro.records.pack import readers
-from repro.records.record import Record, pick, read_records
+from repro.records.record import EVALUATION, Record, pick, read_records
 from repro.records.store import Store
+from repro.study.study import load_study
 from repro.terminal.options import with_settings
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
@@ -87,6 +88,8 @@ def evaluate(
     added = [name for name in metrics.split(",") if name]
     limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
+    if what.endswith(".toml"):
+        Store(store).list_more(load_study(what).name, (record for record in measured if record.kind == EVALUATION))
     rows = [_measured_row(record, added) for record in measured]
     if len(measured) == 1 and json:
         emit_json({"run": measured[0].run_id, "status": measured[0].status, **measured[0].result})

@@ -247,6 +247,12 @@ class Store:
             known = {"study": study, **found._replace(more=more).plain()}
             replace_file(path, as_json(known | {"digest": digest(known)}))
 
+    def list_more(self, study: str, found: Iterable[Record]) -> None:
+        """Add what was computed from a study's runs to its list; without a list it belongs to no study."""
+        listed = self.run_list(study)
+        if listed is not None and (more := tuple(record.run_id for record in found)):
+            self.write_list(study, listed._replace(more=more))
+
     def run_list(self, study: str) -> RunList | None:
         """Return which runs a study has; None without a list, or with a damaged one, which is named."""
         path = self._list_path(study)

@@ -167,6 +167,9 @@ def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, m
     monkeypatch.setattr(grid, "_choose", lambda *_: GridReport())
     study = replace(choosing, blocks=choosing.blocks[:1])
     assert run_grid(study, store, runtime=CPU).remaining == len(study.cells()) == 2
+    listed = store.run_list(study.name)
+    assert listed is not None
+    assert (listed.runs, listed.open) == ((), 2)
 
 
 def test_a_cell_that_lacks_one_of_its_metrics_counts_with_the_numbers_it_has(recipe: Recipe, store: Store) -> None:

@@ -402,6 +402,15 @@ def test_a_list_of_runs_replaces_the_one_before_but_for_what_was_computed_from_r
     assert store.lists() == {"mine": store.run_list("mine")}
 
 
+def test_what_is_computed_from_a_study_s_runs_is_added_to_its_list(store: Store) -> None:
+    pooled = save(store)
+    store.list_more("mine", [pooled])
+    assert store.run_list("mine") is None, "without a list it belongs to no study"
+    store.write_list("mine", RunList(("a" * 16,), more=("e" * 16,)))
+    store.list_more("mine", [pooled])
+    assert store.run_list("mine") == RunList(("a" * 16,), more=tuple(sorted((pooled.run_id, "e" * 16))))
+
+
 def test_a_damaged_list_of_runs_is_named_and_taken_for_none(store: Store) -> None:
     store.write_list("mine", RunList(("a" * 16,)))
     (path,) = (store.root / "studies").iterdir()
