@@ -13,6 +13,7 @@ from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.engine import Trajectory, simulate_many
 from theory.predict import UNLEARNING_GRID, Prediction, outside_measured, predict_many
+from theory.stats import quadrature_error
 
 KIND = "theory_validity"
 LEVELS = (0.25, 0.5)  # forget errors at which prediction and simulation are compared where both have forgotten so much
@@ -48,9 +49,9 @@ def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record
     """Return the record of predictions against simulations, measuring it if the store has none.
 
     Its arrays are the columns of a table, which has for each cell prediction, mean and standard error over seeds of
-    test error and kappa before and after unlearning, the largest gap of test and forget error over the checkpoints, and
-    the gap of test error at each forget level that both reach. `worst` is the largest and mean gap in the region and
-    beyond, by pretraining rule.
+    test error (with the part of its quadrature) and kappa before and after unlearning, the largest gap of test and
+    forget error over the checkpoints, and the gap of test error at each forget level that both reach. `worst` is the
+    largest and mean gap in the region and beyond, by pretraining rule.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed}
     found = store.find(KIND, identity)
@@ -107,6 +108,7 @@ def _pretraining_row(run: Trajectory, prediction: Prediction) -> dict[str, Any]:
         ("zeta", prediction.pretrain["zeta_retain"], run.pretrain["zeta_retain"]),
     ):
         found |= _pair(name, ours[-1], theirs[:, -1])
+    found["test_error_quadrature"] = quadrature_error(run.pretrain["test_error_quadrature"][:, -1].tolist())
     return found | {"stage": "pretrained"}
 
 
@@ -116,6 +118,7 @@ def _unlearning_row(run: Trajectory, prediction: Prediction) -> dict[str, Any]:
         ours, theirs = prediction.metrics[name], run.metrics[name]
         found |= _pair(name, ours[-1], theirs[:, -1])
         found[f"{name}_gap"] = float(np.max(np.abs(ours - theirs.mean(axis=0))))
+    found["test_error_quadrature"] = quadrature_error(run.metrics["test_error_quadrature"][:, -1].tolist())
     found |= _pair("kappa", _kappa(prediction.metrics)[-1], _kappa(run.metrics)[:, -1])
     for level in LEVELS:
         found[f"matched_{level}_gap"] = matched_gap(run, prediction, level)

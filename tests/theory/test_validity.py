@@ -50,6 +50,8 @@ def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
     assert before["test_error"] == pytest.approx(errors.mean(), rel=1e-3)
     assert before["test_error_se"] == pytest.approx(errors.std(ddof=1) / 3**0.5, rel=1e-3)
     run, foreseen = simulate(cell).pretrain, predict(cell).pretrain
+    quadrature = simulate(cell).pretrain["test_error_quadrature"][:, -1]
+    assert before["test_error_quadrature"] == pytest.approx(np.sqrt(np.sum(quadrature**2)) / 3)
     assert before["test_error_predicted"] == pytest.approx(foreseen["test_error"][-1], rel=1e-3)
     for name, parts in {"kappa": ("kappa_retain", "kappa_forget"), "zeta": ("zeta_retain",)}.items():
         assert before[name] == pytest.approx(sum(run[part][:, -1].mean() for part in parts), rel=1e-3)
