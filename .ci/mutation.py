@@ -20,7 +20,7 @@ NETWORKS, THEORY = "tests/empirical/test_", "tests/theory/test_"
 METHODS = [f"{NETWORKS}methods.py", f"{NETWORKS}method_effects.py"]
 # Module to the tests that are its own.
 MODULES = {
-    "empirical/training/rules.py": [f"{NETWORKS}rules.py"],
+    "empirical/training/rules.py": [f"{NETWORKS}rules.py", f"{NETWORKS}train.py", METHODS[1]],
     "empirical/training/step.py": [f"{NETWORKS}loop.py", f"{NETWORKS}train.py", METHODS[1]],
     "empirical/training/loop.py": [f"{NETWORKS}loop.py", f"{NETWORKS}schedule.py", f"{NETWORKS}checkpoint.py"],
     "empirical/methods/forget.py": METHODS,

@@ -87,7 +87,9 @@ def as_csv(table: pd.DataFrame) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
+    if pd.isna(value):  # a text that is missing is None or NaN, by the version of pandas
+        return ""
+    if isinstance(value, float | np.floating):
         return "0" if abs(value) < TINY else f"{value:.{DIGITS}g}"
     return str(value)
 
