@@ -89,7 +89,6 @@ BUGS = [
     (TOGETHER, 'if ":" in device:', "if False:", IN_TOGETHER),
     (TOGETHER, "timeout=EXCHANGE", "timeout=PATIENCE", IN_TOGETHER),
     (TOGETHER, "group=self.patient", "group=None", IN_TOGETHER),
-    (TOGETHER, "keep ** later[self.rank] * own", "own", IN_TOGETHER),
     ("empirical/training/loop.py", "len(rows) % full or full if place == 0 else full", "full", IN_TOGETHER),
     (STREAM, "            return str(error)\n", "            raise\n", IN_STREAM),
     (STREAM, "            if isinstance(found, str):\n", "            if False:\n", IN_STREAM),
