@@ -131,7 +131,8 @@ def make_runner(
         if stage.teacher is not None:
             stage.teacher.compile()
         search_kernels()
-        graphs = graphs or CudaGraphs(network.device)
+        if engine == "graph" and stage.group.size == 1:
+            graphs = graphs or CudaGraphs(network.device)
     if engine == "graph" and stage.group.size == 1 and graphs is not None:  # what processes exchange is in no graph
         fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
         held = None if read else images

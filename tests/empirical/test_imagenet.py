@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from empirical.data.folders import _cores
 from empirical.data.forget import choose_forget
 from empirical.data.images import ImageSet
 from empirical.data.stream import StreamedImages
@@ -209,3 +210,10 @@ def count() -> Callable[[str], list[torch.Size]]:
             return [weight.shape for weight in load("models", name)((3, 224, 224), CLASSES).parameters()]
 
     return shapes
+
+
+def test_the_cores_that_decode_are_shared_by_the_processes_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(12)), raising=False)
+    assert _cores() == 12
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert _cores() == 3

@@ -159,3 +159,6 @@ def test_the_graph_engine_on_a_cpu_is_the_eager_one(small: Callable[..., RunConf
     ]
     eager, graph = ({k: v for k, v in r.result.items() if not k.startswith(("seconds", "peak"))} for r in records)
     assert eager == graph
+    steps = records[0].provenance["ran"]
+    assert set(steps) == {"eager"}
+    assert records[1].provenance["ran"] == steps, "what was asked for is not what ran"

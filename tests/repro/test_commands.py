@@ -376,7 +376,7 @@ def test_the_doctor_calls_a_package_missing_or_optional_and_names_what_brings_it
     def version(name: str) -> str:
         if name in ("timm", "pyarrow"):
             raise importlib.metadata.PackageNotFoundError(name)
-        return "1.2.3"
+        return "9.2.3"
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setattr(doctor, "_device", lambda: doctor._row("device", "cpu", True, ""))
@@ -387,7 +387,7 @@ def test_the_doctor_calls_a_package_missing_or_optional_and_names_what_brings_it
     assert lacking == {"timm": ("optional", "not installed"), "pyarrow": ("missing", "not installed")}
     assert rows["timm"]["remedy"] == "pip install 'sharpness-aware-unlearning[networks]' (vit-s, timm:NAME)"
     assert rows["pyarrow"]["remedy"] == "pip install sharpness-aware-unlearning"
-    assert (rows["numpy"]["state"], rows["numpy"]["found"], rows["numpy"]["remedy"]) == ("ok", "1.2.3", "")
+    assert (rows["numpy"]["state"], rows["numpy"]["found"], rows["numpy"]["remedy"]) == ("ok", "9.2.3", "")
     assert code == 3
     assert "missing: pyarrow; see" in said.err
 
