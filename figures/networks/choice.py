@@ -29,7 +29,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_table(lacking("tab-choice", "runs whose rate was searched for"), COLUMNS)
     name = next(iter(stated.values()))["name"]
     cases = data.drop_duplicates(ROW)
-    edges = int((cases["state"] == EDGE).sum())
+    edges = sum(state == EDGE for state in cases["state"])
     seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})
     caption = (
         f"ToW in percent of every candidate for {name}; marked * is the one the study uses. Winner: "

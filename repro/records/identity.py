@@ -31,8 +31,8 @@ def _plain(obj: Any, *, whole: bool) -> Any:
         return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
-        version = {} if whole or not hasattr(obj, "VERSION") else {"VERSION": obj.VERSION}
-        named = {"type": type(obj).__name__, **version}
+        version = None if whole else getattr(obj, "VERSION", None)
+        named = {"type": type(obj).__name__} | ({} if version is None else {"VERSION": version})
         return named | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}
     if isinstance(obj, Mapping):
         return {str(key): _plain(value, whole=whole) for key, value in obj.items()}

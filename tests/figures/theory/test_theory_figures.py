@@ -134,7 +134,7 @@ def test_a_twin_is_drawn_where_its_network_looked(drawing: Draw) -> None:
 
 def test_a_network_alone_names_the_command_that_brings_its_theory(tmp_path: Path, golden: Store) -> None:
     alone = [record for record in golden.records("unlearn") if record.config["dataset"] == "signal-noise"]
-    records = Records([Chosen(alone)])
+    records = Records(alone)
     for name in ("fig-theory-vs-empirical", "fig-theory-twin", "tab-agreement"):
         (missing,) = find(name)(records, Theme("light")).missing
         assert missing.endswith(": repro compare")
