@@ -12,6 +12,8 @@
 python benchmarks/step_parts.py [--json] [--device cuda] [--store runs]
 """
 
+# pyright: reportPrivateImportUsage=false
+
 import json
 from collections.abc import Callable
 from dataclasses import replace
