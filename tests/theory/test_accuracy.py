@@ -1,14 +1,18 @@
 """The record that says how far the test error is off: what it measures, and that the committed one is small enough."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import theory.accuracy as accuracy
+from repro.records.pack import PackedStore
 from theory.accuracy import random_settings, run_accuracy
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.validity import rows_of
 
+PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
 SMALL = {"d": 300, "n": 12, "n_forget": 3, "m": 3, "pretrain_epochs": 5, "epochs": 5}
 
 
@@ -36,3 +40,14 @@ def test_random_settings_are_valid_and_the_same_each_time():
     assert len({TheoryConfig(**setting) for setting in settings}) == accuracy.RANDOM
     for name, count in {"unlearn": 5, "method": 2, "noise": 2, "pretrain": 2, "patches": 2}.items():
         assert len({setting[name] for setting in settings}) == count
+
+
+def test_the_committed_means_over_twenty_seeds_are_off_by_at_most_a_thousandth():
+    (record,) = PackedStore(PACK).records(accuracy.KIND)
+    rows = rows_of(record)
+    assert sum(row["drawn"] for row in rows) == accuracy.RANDOM
+    assert len(rows) == accuracy.RANDOM + len(accuracy.SETTINGS)
+    off, stated = (np.array([row[name] for row in rows]) for name in ("bias", "test_error_quadrature"))
+    assert record.result["largest_bias"] == pytest.approx(np.abs(off).max())
+    assert np.abs(off).max() <= 0.001
+    assert np.sqrt(np.mean(off**2)) < 1.5 * np.sqrt(np.mean(stated**2))  # and the stated error is of that size
