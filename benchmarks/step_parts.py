@@ -33,7 +33,7 @@ from empirical.registry import load
 from empirical.training import graph
 from empirical.training.batches import Arranger
 from empirical.training.loop import fit, make_runner
-from empirical.training.rules import Branches, perturbation
+from empirical.training.rules import Branches, multiply, norm, perturbation
 from empirical.training.step import Stage, Step, frozen_copy
 from empirical.training.together import Group
 
@@ -46,10 +46,10 @@ def tensor_by_tensor(weights: list[Tensor], grads: list[Tensor]) -> list[Tensor]
     """Return ASAM's perturbation as it was computed before."""
     with torch.no_grad():
         size = [w.abs() for w in weights]
-        scaled = torch._foreach_mul(grads, size)
-        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(scaled)))
+        scaled = multiply(grads, size)
+        length = norm(scaled)
         factor = torch.where(length > 0, 1.0 / length, torch.zeros_like(length))
-        return list(torch._foreach_mul(torch._foreach_mul(scaled, size), factor))
+        return multiply(multiply(scaled, size), factor)
 
 
 def stacked(images: Tensor, draws: Tensor) -> Tensor:

@@ -45,10 +45,10 @@ class Seeds(NamedTuple):
         """Stack draws of one cell."""
         problems = [one.problem for one in draws]
         first, neurons = problems[0], draws[0].start.V.shape[0]
-        stacks = (np.stack([getattr(one, name) for one in problems])
-                  for name in ("gram", "overlap", "labels", "true_labels"))  # fmt: skip
+        gram, overlap, labels, true = (np.stack([getattr(one, name) for one in problems])
+                                       for name in ("gram", "overlap", "labels", "true_labels"))  # fmt: skip
         forget = np.arange(first.labels.size) >= first.n_retain
-        return cls(*stacks, forget, np.repeat([1.0, -1.0], neurons // 2), first.signal2, first.noise_patches,
+        return cls(gram, overlap, labels, true, forget, np.repeat([1.0, -1.0], neurons // 2), first.signal2, first.noise_patches,
                    first.vectors, first.cosine, first.power, first.orthogonal)  # fmt: skip
 
     def only(self, keep: np.ndarray) -> "Seeds":

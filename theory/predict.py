@@ -174,7 +174,7 @@ class Field(Protocol):
 
     def preactivations(self, population: Population) -> np.ndarray: ...
 
-    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]: ...
+    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]: ...
 
 
 class CompiledField:
@@ -195,7 +195,7 @@ class CompiledField:
         preactivations(self.law, population, V)
         return V
 
-    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
+    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
         from theory.quadrature import test_error
 
         return test_error(*network, scale, points, lattices, 1.0)
@@ -219,7 +219,7 @@ class PlainField:
 
         return preactivations(self.field, population.own[None], population.kappa[None])[0]
 
-    def test_error(self, network: tuple, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
+    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
         from theory.plain_measure import plain_test_errors
 
         K, u, signal2 = network
