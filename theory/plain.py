@@ -48,8 +48,9 @@ class Seeds(NamedTuple):
         gram, overlap, labels, true = (np.stack([getattr(one, name) for one in problems])
                                        for name in ("gram", "overlap", "labels", "true_labels"))  # fmt: skip
         forget = np.arange(first.labels.size) >= first.n_retain
-        return cls(gram, overlap, labels, true, forget, np.repeat([1.0, -1.0], neurons // 2), first.signal2, first.noise_patches,
-                   first.vectors, first.cosine, first.power, first.orthogonal)  # fmt: skip
+        signs = np.repeat([1.0, -1.0], neurons // 2)
+        return cls(gram, overlap, labels, true, forget, signs, first.signal2, first.noise_patches, first.vectors,
+                   first.cosine, first.power, first.orthogonal)  # fmt: skip
 
     def only(self, keep: np.ndarray) -> "Seeds":
         """Return some of the seeds."""

@@ -198,7 +198,8 @@ class CompiledField:
     def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
         from theory.quadrature import test_error
 
-        return test_error(*network, scale, points, lattices, 1.0)
+        K, u, signal2 = network
+        return test_error(K, u, signal2, scale, points, lattices, 1.0)
 
 
 class PlainField:
