@@ -19,7 +19,7 @@ KIND = "theory_quadrature"
 MANY = 2**15  # points of the value that is taken as true
 RANDOM = 50  # settings drawn at random
 VERSION = 1  # of the settings and of what is measured
-SETTINGS = (
+SETTINGS: tuple[dict[str, Any], ...] = (
     *({"pretrain": before, "unlearn": after} for before, after in CELLS),
     {"unlearn": "sam", "signal_strength": 0.25},
     {"unlearn": "sam", "signal_strength": 1.0},
