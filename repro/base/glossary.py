@@ -43,6 +43,8 @@ NUMBERS = (
          "training labels are flipped; other errors count the labels that training was given.", goal=""),
     Term("retain_curvature_*", "Hessian of the mean retain loss of the two-layer network: its `top` eigenvalue, its "
          "`trace`.", "(1/n_R) sum s_i (1 - s_i) grad f_i grad f_i^T", "loss per squared weight", ">= 0", ""),
+    Term("*_error_quadrature", "Standard error that averaging over fresh test points leaves in a test error; the "
+         "standard error over seeds contains it.", "", "share", "[0, 1]", "0"),
     Term("*_error", "Share of wrong answers: on fresh data, on retained or on forget samples."),
     Term("*_loss", "Mean logistic loss on retained or forget samples.", "mean log(1 + exp(-y f))", "nats", ">= 0", ""),
     Term("*_margin", "Mean margin on retained or forget samples.", "mean y f", "logits", "real", ""),
