@@ -392,7 +392,7 @@ def save_lists(store: Store) -> None:
         study = "cifar10-plain" if record.config.get("augment") == "none" else GOLDEN[str(model)]
         found[study][part].append(record.run_id)
     for study, parts in found.items():
-        store.write_list(study, RunList(**{part: tuple(ids) for part, ids in parts.items()}))
+        store.write_list(study, RunList(*(tuple(parts[name]) for name in ("runs", "search", "more"))))
 
 
 @pytest.fixture(scope="session")
