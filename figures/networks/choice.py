@@ -24,22 +24,22 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
     runs = [run for run in study_runs(records) if run.result.get("choice")]
     stated = stated_choices(runs)
-    data = pd.DataFrame([row for case, said in stated.items() for row in _rows(case, said)], columns=pd.Index(COLUMNS))
+    rows = [row for case, said in stated.items() for row in _rows(case, said)]
+    data: Table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     if data.empty:
         return empty_table(lacking("tab-choice", "runs whose rate was searched for"), COLUMNS)
     name = next(iter(stated.values()))["name"]
-    cases = data.drop_duplicates(ROW)
-    edges = sum(state == EDGE for state in cases["state"])
+    edges = sum(said["state"] == EDGE for said in stated.values())
     seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})
     caption = (
         f"ToW in percent of every candidate for {name}; marked * is the one the study uses. Winner: "
         f"{INTERIOR} where candidates on both sides were tried, {EDGE} where it is the least or the greatest tried, "
         f"'{NOTHING}' where the least one lies within the noise floor of the original model. "
-        f"{edges} of {len(cases)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
+        f"{edges} of {len(stated)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
         f"{label(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
         f"{original_accuracy(unlearn_table(runs))}"
     )
-    alt = f"A table of {len(cases)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
+    alt = f"A table of {len(stated)} rows, a method, rule, forget set and pretraining rule each: ToW by {name}."
     return Drawing(data, caption, alt, tuple(runs), display=_display(data, name, stated))
 
 

@@ -392,8 +392,7 @@ def save_lists(store: Store) -> None:
         study = "cifar10-plain" if record.config.get("augment") == "none" else GOLDEN[str(model)]
         found[study][part].append(record.run_id)
     for study, parts in found.items():
-        listed: Any = {part: tuple(ids) for part, ids in parts.items()}
-        store.write_list(study, RunList(**listed))
+        store.write_list(study, RunList(tuple(parts["runs"]), tuple(parts["search"]), tuple(parts["more"])))
 
 
 @pytest.fixture(scope="session")

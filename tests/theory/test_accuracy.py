@@ -1,6 +1,7 @@
 """The record that says how far the test error is off: what it measures, and that the committed one is small enough."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from theory.engine import simulate
 from theory.validity import rows_of
 
 PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
-SMALL = {"d": 300, "n": 12, "n_forget": 3, "m": 3, "pretrain_epochs": 5, "epochs": 5}
+SMALL: dict[str, Any] = {"d": 300, "n": 12, "n_forget": 3, "m": 3, "pretrain_epochs": 5, "epochs": 5}
 
 
 def test_a_row_is_the_distance_of_means_from_those_of_many_points(store, monkeypatch):
