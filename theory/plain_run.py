@@ -105,14 +105,14 @@ class Group:
                 schedules = [plans[own].schedule for own in going]
                 steps = advance(seeds, nets, schedules, rule, first * per_epoch, last * per_epoch, velocity)
                 if np.any(steps >= 0):
-                    leave(steps >= 0, -1, steps[steps >= 0])
+                    leave(steps >= 0, -1, steps[steps >= 0].tolist())
                 if not len(going):
                     break
             if not len(going):
                 break
             found = self._measure(config, rows[going], seeds, nets, probing and [probing[own] for own in going])
             columns = np.stack([found[name] for name in names], axis=1)
-            wrong = ~np.isfinite(columns).all(axis=1)  # the state is finite still, its products are not
+            wrong = np.logical_not(np.isfinite(columns).all(axis=1))  # the state is finite still, its products are not
             values[going[~wrong], :, column] = columns[~wrong]
             over = np.array([not bad and plans[own].is_over(dict(zip(names, row, strict=True)))
                              for own, bad, row in zip(going, wrong, columns.tolist(), strict=True)])  # fmt: skip
