@@ -1,7 +1,7 @@
 """Runs cells in plain numpy, all seeds at once: what `theory.engine.simulate_many` does, with nothing to compile."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class Group:
         velocity = Networks(*(np.zeros_like(array) for array in nets)) if config.inertial else None
         seeds = Seeds.of([self.draws[row] for row in rows])
 
-        def leave(gone: np.ndarray, stopped_at: int, diverged_at: Iterable[int]) -> None:
+        def leave(gone: np.ndarray, stopped_at: int, diverged_at: Sequence[int]) -> None:
             nonlocal going, nets, velocity, seeds
             for place, step in zip(np.flatnonzero(gone), diverged_at, strict=True):
                 own = int(going[place])
@@ -105,14 +105,14 @@ class Group:
                 schedules = [plans[own].schedule for own in going]
                 steps = advance(seeds, nets, schedules, rule, first * per_epoch, last * per_epoch, velocity)
                 if np.any(steps >= 0):
-                    leave(steps >= 0, -1, steps[steps >= 0])
+                    leave(steps >= 0, -1, steps[steps >= 0].tolist())
                 if not len(going):
                     break
             if not len(going):
                 break
             found = self._measure(config, rows[going], seeds, nets, probing and [probing[own] for own in going])
             columns = np.stack([found[name] for name in names], axis=1)
-            wrong: np.ndarray = ~np.isfinite(columns).all(axis=1)  # the state is finite still, its products are not
+            wrong = np.logical_not(np.isfinite(columns).all(axis=1))  # the state is finite still, its products are not
             values[going[~wrong], :, column] = columns[~wrong]
             over = np.array([not bad and plans[own].is_over(dict(zip(names, row, strict=True)))
                              for own, bad, row in zip(going, wrong, columns.tolist(), strict=True)])  # fmt: skip
