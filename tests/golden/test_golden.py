@@ -19,9 +19,9 @@ from tests.golden.cells import CELLS, FILE, golden_numbers
 ROOT = Path(__file__).parents[2]
 FROZEN = json.loads(FILE.read_text())
 GOLDEN = FROZEN["cells"]
-# With one set of instructions the numbers are equal to the digits that are kept. Another torch, or a processor that is
-# no x86-64, sums in another order: there three of the four cells, not each, must come near.
-SAME, NEAR = 1e-4, 0.05
+# Another torch, or a processor that is no x86-64, sums in another order: there three of the four cells, not each, must
+# come near.
+NEAR = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def numbers() -> dict[str, Any]:
 def test_a_golden_cell_gives_its_committed_numbers(cell: str, numbers: dict[str, Any]) -> None:
     if numbers["torch"] != FROZEN["torch"] or platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip(f"frozen under torch {FROZEN['torch']} on x86-64; the test of nearness runs here")
-    assert numbers["cells"][cell] == pytest.approx(GOLDEN[cell], abs=SAME)
+    assert numbers["cells"][cell] == GOLDEN[cell]  # the checksums of its weights among them
 
 
 @pytest.mark.xdist_group("golden")
