@@ -1,6 +1,7 @@
 """Models in and out: somebody else's checkpoint as the original of a run, a run's three models for anybody's torch."""
 
 import hashlib
+import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.settings import build, reject
+from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
 LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
@@ -122,7 +124,7 @@ def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str
     return {name: renamed[name].detach().to(value.dtype).contiguous().clone() for name, value in wanted.items()}
 
 
-def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Path]:
+def export_models(record: Record, workspace: Workspace, folder: Path, *, force: bool = False) -> list[Path]:
     """Write the models of a run for any program with torch, and a model card that says how to load them.
 
     `<role>.safetensors` hold the weights, `network.pt2` the network itself as a `torch.export` program into which any
@@ -130,6 +132,7 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
 
     Raises:
         MissingDataError: when weights are not kept; the message names the command that trains them again.
+        ConfigError: for a file there that is not ours, unless forced.
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
@@ -141,27 +144,24 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
     images = workspace.dataset(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
-    folder.mkdir(parents=True, exist_ok=True)
-    hashes = {}
-    for role, (known, _) in kept.items():
-        content = save(weights(restore(network, known, ids[role])))
-        (folder / f"{role}.safetensors").write_bytes(content)
-        hashes[role] = hashlib.sha256(content).hexdigest()
-    portable = export_program(network, images.image_shape, folder / "network.pt2")
-    (folder / "README.md").write_text(model_card(record, config, images, hashes=hashes, portable=portable))
-    return sorted(folder.iterdir())
+    parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in kept.items()}
+    program = exported_program(network, images.image_shape)
+    hashes = {role: hashlib.sha256(content).hexdigest() for role, content in parts.items()}
+    card = model_card(record, config, images, hashes=hashes, portable=bool(program))
+    files = {f"{role}.safetensors": content for role, content in parts.items()} | {"README.md": card.encode()}
+    return sorted(write_outputs(folder, files | ({"network.pt2": program} if program else {}), force=force))
 
 
-def export_program(network: Network, shape: tuple[int, ...], path: Path) -> bool:
-    """Write the network as a program for batches of any size; return whether torch could."""
+def exported_program(network: Network, shape: tuple[int, ...]) -> bytes:
+    """Return the network as a program for batches of any size; no bytes where torch cannot write one."""
+    buffer = io.BytesIO()
     model: nn.Module = network.model.eval()
     example = torch.zeros(2, *shape, dtype=network.dtype)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's notes on its own internals
             batch = torch.export.Dim("batch", min=1)
-            torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), path)
+            torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), buffer)
     except (RuntimeError, ValueError, TypeError, AssertionError):  # control flow that depends on data, mostly
-        path.unlink(missing_ok=True)
-        return False
-    return True
+        return b""
+    return buffer.getvalue()

@@ -17,8 +17,9 @@ from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Studies
 from repro.base.errors import MissingDataError
 from repro.base.progress import track
-from repro.base.settings import choose
+from repro.base.settings import choose, file_name
 from repro.records.identity import digest
+from repro.records.outputs import csv_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +67,7 @@ def draw(
     """
     for name in names:
         find(name)
+        file_name("figure", name)  # that of an installed package is anybody's
     theme = STYLES[choose("style", style, STYLES)]
     # Where a draft is asked for, the whole will do.
     styles = (style, "paper") if style == "draft" else (style,)
@@ -147,7 +149,7 @@ def write(
         beside: those that are written already; the origin names them too.
     """
     brief = brief and drawing.figure is not None
-    contents = {} if brief else {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
+    contents = {} if brief else {"csv": csv_bytes(drawing.data, float_format="%.10g")}
     if drawing.figure is not None:
         if not brief:
             contents["pdf"] = render(drawing.figure, "pdf")

@@ -3,7 +3,6 @@
 import json as json_text
 import math
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from empirical.settings.run_config import KIND, RunConfig, Runtime
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.settings import choose, reject
 from repro.records.store import Store
-from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
+from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
 
 app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode=None)
 STAGES = ("pretrain", "retrain", "unlearn", "subset")
@@ -33,6 +32,7 @@ def list_models(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) ->
 def export_run(
     run: Annotated[str, typer.Argument(help="A run of your store: its id, or enough of its first digits.")],
     to: Annotated[str, typer.Option("--to", help="A folder, or hub:NAME to upload a repository of that name.")],
+    force: ForceOption = False,
     data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -45,7 +45,7 @@ def export_run(
     record = pick(read_records(readers(Store(store)), KIND), run)
     workspace = Workspace(Store(store), Runtime(device="cpu", data_root=data_root))
     if not to.startswith("hub:"):
-        for path in export_models(record, workspace, Path(to)):
+        for path in export_models(record, workspace, Path(to), force=force):
             say(str(path))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -121,13 +121,13 @@ def prune(
 ) -> None:
     """Delete weights; every number stays, and metrics asked for later take training again."""
     wanted = [choose("stage", name, STAGES) for name in stage or ["unlearn"]]
-    freed = 0
-    chosen = [(folder, row) for folder in Store(store).models() if (row := _row(folder))["stage"] in wanted]
-    for folder, row in chosen:
-        freed += row["bytes"]
-        if not dry_run:
-            (folder / "provenance.json").unlink()  # the marker first: half a model is no model
-            shutil.rmtree(folder)
+    home = Store(store)
+    home.require()
+    chosen = [folder for folder in home.models() if _row(folder)["stage"] in wanted]
+    freed = sum(path.stat().st_size for folder in chosen for path in home.model_files(folder) if path.is_file())
+    for folder in chosen if not dry_run else []:
+        for path in home.remove_model(folder):
+            say(f"not ours, left: {path}")
     say(f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB of {len(chosen)} models")
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from repro.base.ending import TIME, Stopped
+from repro.base.errors import IntegrityError
+from repro.base.settings import file_name
 from repro.records.folder import has_ended, process_tag
 
 if TYPE_CHECKING:
@@ -110,8 +112,11 @@ class Claims:
     def _lease(self, name: str) -> "SoftFileLease":
         from filelock import SoftFileLease
 
+        path = self.folder / f"{file_name('claim', name)}.claim"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise IntegrityError(f"claims/{path.name}: is no file; remove it")
         self.folder.mkdir(parents=True, exist_ok=True)
-        return SoftFileLease(self.folder / f"{name}.claim", lease_duration=LEASE, heartbeat_interval=BEAT)
+        return SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT)
 
     def _seen(self, path: Path, now: float) -> Claim | None:
         owner = self._lease(path.stem).owner

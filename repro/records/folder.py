@@ -17,6 +17,7 @@ from typing import Any
 
 from repro.base.ending import Ending
 from repro.base.errors import IntegrityError
+from repro.base.settings import FILE_NAME
 from repro.records.identity import plain, run_id, run_id_of_read
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 
@@ -239,6 +240,8 @@ def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) 
     for key, kind in types.items():
         if not isinstance(done.get(key), kind):
             return f"{key} = {str(done.get(key))[:40]!r}: must be {'an object' if kind is dict else 'a text'}"
+    if not FILE_NAME.fullmatch(done["kind"]):  # tables are called by it
+        return f"kind = {done['kind'][:40]!r}: must be a name, no path"
     if done["status"] not in STATUSES:
         return f"status = {done['status'][:40]!r}: must be one of {', '.join(STATUSES)}"
     if not isinstance(config.get("config"), dict) or not isinstance(identity, dict):

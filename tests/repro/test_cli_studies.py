@@ -103,10 +103,18 @@ def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(
     store.save_model({"stage": "unlearn"}, b"w" * 1_000_000, {"seconds": 1.0})
     assert "would free 1.0 MB of 1 models" in repro(tmp_path, "models", "prune", "--dry-run").stdout
     assert len(store.models()) == 1
+    (store.models()[0] / "notes").write_text("mine")
+    (tmp_path / "papers" / "models").mkdir(parents=True)
+    refused = repro(tmp_path, "models", "prune", "--store", "papers")
+    assert (refused.returncode, "no store" in refused.stderr) == (3, True)
     done = repro(tmp_path, "models", "prune", "--stage", "unlearned")
     assert done.returncode == 2
     assert "did you mean 'unlearn'" in done.stderr
     assert len(store.models()) == 1
+    pruned = repro(tmp_path, "models", "prune").stdout
+    assert "freed 1.0 MB of 1 models" in pruned
+    assert "notes" in pruned
+    assert [path.name for path in store.root.glob("models/*/*")] == ["notes"]
 
 
 @pytest.mark.parametrize("text", ["null", "[1]", '{"config": null}', '{"config": "x"}', "{", "[" * 100_000])

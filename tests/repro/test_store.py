@@ -773,6 +773,61 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     assert store.verify() == []
 
 
+def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
+    """Neither from a folder that is no store, nor a file inside one that only looks temporary."""
+    other = Store(tmp_path / "papers")
+    for path in (".result.json.999999999", "locks/old.lock", "claims/old.claim", "runs/thesis/result.json"):
+        (other.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (other.root / path).write_bytes(b"{}")
+        os.utime(other.root / path, (0, 0))
+    before = sorted(other.root.rglob("*"))
+    for touch in (other.leftovers, other.tidy, other.require):
+        with pytest.raises(MissingDataError, match="no store"):
+            touch()
+    assert sorted(other.root.rglob("*")) == before
+
+    model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
+    store.checkpoints(model.name).write(b"a finished stage")
+    own = [store.root / path for path in (".backup.2024", "runs/.notes.txt.7", f"checkpoints/{model.name}/notes")]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+    assert store.tidy() == [store.root / "checkpoints" / model.name]
+    assert store.checkpoints(model.name).latest() is None
+    assert [path.read_bytes() for path in own] == [b"mine"] * 3
+    assert store.tidy() == []
+
+
+def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_by_its_runs(tmp_path: Path) -> None:
+    writes = [lambda store: store.save("unlearn", CONFIG, result={}), Store.ensure_writable,
+              lambda store: store.save_model(CONFIG, b"w", {}), lambda store: store.write_list("mine", RunList())]  # fmt: skip
+    for number, write in enumerate(writes):
+        store = Store(tmp_path / str(number))
+        store.require()  # of what is not there nothing can be removed
+        write(store)
+        (store.root / "other").touch()
+        store.require()
+        (store.root / ".repro-store").unlink()
+        if store.records() or store.models():
+            store.require()
+        else:
+            with pytest.raises(MissingDataError, match="no store"):
+                store.require()
+
+
+def test_a_model_is_removed_without_what_else_is_in_its_folder(store: Store) -> None:
+    first, second = (store.save_model({"a": n}, b"weights", {"seconds": 1.0}) for n in range(2))
+    (first / "notes").write_text("mine")
+    (store.root / "models" / "mine").mkdir()
+    (store.root / "models" / "mine" / "provenance.json").write_text('{"files": {"notes": ""}}')
+    assert [folder.name for folder in store.models()] == sorted([first.name, second.name])
+    assert store.remove_model(first) == [first / "notes"]
+    assert store.remove_model(second) == []
+    assert [path.name for path in first.iterdir()] == ["notes"]
+    assert not second.exists()
+    assert store.models() == []
+
+
 def test_runs_of_another_kind_are_not_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = store.save("benchmark", {"a": 1}, result={}).run_id
     store.save("theory", {"a": 1}, result={})
