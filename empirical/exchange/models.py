@@ -21,6 +21,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.settings import build, reject
+from repro.records.identity import run_id
 from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
@@ -60,7 +61,8 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
     Raises:
         MissingDataError: when the file is not there.
         IntegrityError: when it cannot be read as tensors.
-        ConfigError: when it is too large, or does not fit the architecture, naming the first difference.
+        ConfigError: when it is too large, does not fit the architecture, naming the first difference, or when
+            another model has the name.
     """
     if not path.is_file():
         raise MissingDataError(f"checkpoint {path.name}: not found; give the path of a .safetensors, .pth or .pt file")
@@ -78,6 +80,8 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
         "test_accuracy": accuracy(network, images.test_images, images.test_labels),
     }  # fmt: skip
     key = ImportedKey(config.model, config.dataset, config.dataset_options, hashlib.sha256(content).hexdigest())
+    if workspace.store.imported(name) not in ("", run_id("model", key)):
+        raise reject("--as", name, "a name that no other model of the store has", "choose another")
     return workspace.store.save_model(key, content, workspace.provenance(**dict.fromkeys(FACTS), **facts))
 
 
@@ -88,9 +92,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         IntegrityError: when it holds anything else, or cannot be read.
     """
     try:
-        if path.suffix == ".safetensors":
-            return load(path.read_bytes())
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = (
+            load(path.read_bytes())
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except UnpicklingError as error:  # torch's own words end in how to run the code in the file
         reason = "neither safetensors nor tensors that torch.save wrote; objects are not read, for they are code"
         raise IntegrityError(f"checkpoint {path.name}: {reason}; save model.state_dict()") from error
@@ -102,14 +108,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise IntegrityError(f"checkpoint {path.name}: holds no mapping of tensors by name; save model.state_dict()")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    found = {str(name).removeprefix("module."): value for name, value in content.items()}
+    if len(found) < len(content):
+        twice = next(name for name in content if f"module.{name}" in content)
+        raise IntegrityError(f"checkpoint {path.name}: holds both {twice} and module.{twice}; save one of them")
+    return found
 
 
 def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     """Return tensors under the names an architecture has, in its precision.
 
     Raises:
-        ConfigError: naming the first tensor that is missing, left over or of another shape.
+        ConfigError: naming the first tensor that is missing, left over, of another shape or sort, or not finite.
     """
     names = min(RENAMED, key=lambda rename: len({rename(name) for name in found} ^ set(wanted)))
     renamed = {names(name): value for name, value in found.items()}
@@ -121,7 +131,19 @@ def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str
         if renamed[name].shape != value.shape:
             shapes = tuple(renamed[name].shape), tuple(value.shape)
             raise ConfigError(f"checkpoint: {name} has the shape {shapes[0]}, {model} on these images has {shapes[1]}")
-    return {name: renamed[name].detach().to(value.dtype).contiguous().clone() for name, value in wanted.items()}
+    return {name: _converted(name, renamed[name].detach(), value.dtype) for name, value in wanted.items()}
+
+
+def _converted(name: str, found: Tensor, wanted: torch.dtype) -> Tensor:
+    """Return a tensor in another precision; real numbers stay real, whole numbers whole."""
+    dense = found.layout is torch.strided and found.device.type == "cpu" and not found.is_quantized
+    if not dense or found.is_complex() or found.is_floating_point() != wanted.is_floating_point:
+        kind = str(found.dtype if dense else found.layout if found.device.type == "cpu" else found.device)
+        raise ConfigError(f"checkpoint: {name} is {kind.removeprefix('torch.')}: must hold {wanted} or the like")
+    converted = found.to(wanted).contiguous().clone()
+    if not bool(converted.isfinite().all()):
+        raise ConfigError(f"checkpoint: {name} holds a number that is not finite in {wanted}")
+    return converted
 
 
 def export_models(record: Record, workspace: Workspace, folder: Path, *, force: bool = False) -> list[Path]:

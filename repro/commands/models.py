@@ -12,6 +12,7 @@ import typer
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.settings import choose, reject
+from repro.records.folder import read_bytes
 from repro.records.store import Store
 from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
 
@@ -106,7 +107,7 @@ def import_checkpoint(
     config = RunConfig(model=model, dataset=dataset, dataset_options=dataset_options, augment="none")
     workspace = Workspace(Store(store), Runtime(data_root=data_root))
     folder = import_model(path, config, workspace, name=name, largest=largest)
-    found = json_text.loads((folder / "provenance.json").read_text())["test_accuracy"]
+    found = json_text.loads((folder / "provenance.json").read_bytes())["test_accuracy"]
     say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
     say(f"repro empirical run --original {name} --model {model} --dataset {dataset} --retrain none")
 
@@ -134,7 +135,7 @@ def prune(
 def _row(folder: Path) -> dict[str, Any]:
     names = ("stage", "dataset", "model", "method", "rule", "seed")
     try:
-        config = json_text.loads((folder / "config.json").read_text())["config"]
+        config = json_text.loads(read_bytes(f"{folder}/config.json"))["config"]
         shown = {name: config.get(name, "") for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"model {folder.name}: unreadable ({error}); delete its folder") from error

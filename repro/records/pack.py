@@ -254,6 +254,8 @@ class PackedStore:
         import pyarrow.parquet as pq
 
         try:
+            if not self.path.is_file():  # a pipe would be waited for
+                raise OSError("no regular file")
             file = pq.ParquetFile(self.path)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error

@@ -97,7 +97,7 @@ class Store:
 
         Stores of before the mark hold a finished run or model.
         """
-        markers = (path for place in MARKERS for path in self.root.glob(place))
+        markers = (path for place in MARKERS for root in (self.root, self.root / CELLS) for path in root.glob(place))
         if not ((self.root / MARK).is_file() or any(map(_is_marker, markers)) or not any(self.root.glob("*"))):
             raise MissingDataError(
                 f"store = {str(self.root)!r}: no store of runs; name the folder that your runs are in"
@@ -271,7 +271,7 @@ class Store:
             return name
         for folder in self.models():
             with suppress(OSError, ValueError, AttributeError):  # what is damaged is `verify`'s to name
-                if json.loads((folder / FACTS).read_text()).get("name") == name:
+                if json.loads(read_bytes(str(folder / FACTS))).get("name") == name:
                     return folder.name
         return ""
 

@@ -87,6 +87,17 @@ def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, l
     assert (tmp_path / f"fig-published{lost}").exists()
 
 
+@pytest.mark.parametrize("cut", [".png", "-dark.png", ".pdf", ".csv", ".json"])
+def test_any_file_that_was_cut_off_is_written_again(golden: Store, tmp_path: Path, cut: str) -> None:
+    (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
+    path = tmp_path / f"fig-published{cut}"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"[]"):
+        path.write_bytes(content)
+        assert draw(["fig-published"], studies_in(golden), tmp_path) == [first]
+        assert path.read_bytes() == whole
+
+
 def test_a_whole_drawing_will_do_for_a_draft_and_no_style_for_another(golden: Store, tmp_path: Path) -> None:
     (whole,) = draw(["fig-published"], studies_in(golden), tmp_path)
     assert draw(["fig-published"], studies_in(golden), tmp_path, style="draft") == [whole]
