@@ -24,7 +24,7 @@ from empirical.augmentation.augment import boxes
 from empirical.data.files import as_rgb
 from empirical.data.files import decode_image as by_pillow
 from repro.base.errors import IntegrityError
-from repro.records.folder import read_bytes
+from repro.records.folder import read_bytes, read_checked
 
 LOG = logging.getLogger("repro.fallback")
 AHEAD = 3  # batches that each reader has ready
@@ -250,7 +250,7 @@ def decoded(path: Path) -> Tensor:
     """Return a whole image file as `(3, h, w)` uint8, by torch's decoder, or by Pillow what that does not know."""
     from torchvision.io import ImageReadMode, decode_image
 
-    raw = read_bytes(str(path))
+    raw = read_checked(path)
     with contextlib.suppress(RuntimeError):
         whole = decode_image(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode=ImageReadMode.RGB)
         if whole.dtype == torch.uint8:

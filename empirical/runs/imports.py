@@ -113,7 +113,7 @@ def _npy(path: Path) -> np.ndarray:
 
 def _numbers(path: Path) -> np.ndarray:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: neither .npy nor text ({error.reason} at byte {error.start})") from error
     for number, line in enumerate(lines, 1):

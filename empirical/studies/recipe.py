@@ -241,7 +241,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
