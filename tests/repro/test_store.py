@@ -574,6 +574,13 @@ def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
         pack_path(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../pwned", "memorization-folder:../../pwned", "/tmp/pwned", ""])
+def test_a_claim_is_a_name_and_no_path(store: Store, name: str) -> None:
+    with pytest.raises(ConfigError, match="no path"):
+        store.lock(name).__enter__()
+    assert not list(store.root.parent.rglob("*pwned*"))
+
+
 def test_an_id_that_two_runs_start_with_is_none_of_them() -> None:
     found = [Record(name, "benchmark", "ok", {}, {}, {}) for name in ("ab12", "ab34")]
     with pytest.raises(MissingDataError, match="2 runs start with it"):
