@@ -80,6 +80,7 @@ endif
 # The same commands as pre-commit and CI.
 lint: .venv/tested
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 repro theory empirical figures
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 

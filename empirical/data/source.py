@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from empirical.registry import DATASETS, dataset, load
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
+from repro.base.errors import IntegrityError
 from repro.records.folder import read_sealed, write_sealed
 from repro.records.identity import digest
 from repro.records.shipped import cache_folder
@@ -59,6 +61,9 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
     """Return the sha256 of each file; kept between calls by place, size and times, so that a file is read once."""
     paths = list(paths)
     stats = [(path, path.stat()) for path in paths]
+    for path, status in stats:
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise IntegrityError(f"{path.parent.name}/{path.name}: no regular file; remove it")
     key = digest([[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in stats])
     kept = cache_folder() / "hashes" / f"{key}.sealed"
     known = read_sealed(kept)

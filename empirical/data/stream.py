@@ -4,6 +4,7 @@ A random crop is drawn before the epoch like every other random choice, so that 
 """
 
 import contextlib
+import io
 import logging
 import os
 import shutil
@@ -23,6 +24,7 @@ from empirical.augmentation.augment import boxes
 from empirical.data.files import as_rgb
 from empirical.data.files import decode_image as by_pillow
 from repro.base.errors import IntegrityError
+from repro.records.folder import read_bytes, read_checked
 
 LOG = logging.getLogger("repro.fallback")
 AHEAD = 3  # batches that each reader has ready
@@ -209,7 +211,7 @@ def read_image(path: Path, size: int, short: int = 0) -> Tensor:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_bytes(str(path)))) as image:
             return torch.from_numpy(scaled(image, size, short))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise IntegrityError(f"{path.parent.name}/{path.name}: the image cannot be decoded ({error})") from error
@@ -248,8 +250,9 @@ def decoded(path: Path) -> Tensor:
     """Return a whole image file as `(3, h, w)` uint8, by torch's decoder, or by Pillow what that does not know."""
     from torchvision.io import ImageReadMode, decode_image
 
+    raw = read_checked(path)
     with contextlib.suppress(RuntimeError):
-        whole = decode_image(str(path), mode=ImageReadMode.RGB)
+        whole = decode_image(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode=ImageReadMode.RGB)
         if whole.dtype == torch.uint8:
             return whole
-    return torch.from_numpy(by_pillow(path.read_bytes(), f"{path.parent.name}/{path.name}").copy())
+    return torch.from_numpy(by_pillow(raw, f"{path.parent.name}/{path.name}").copy())

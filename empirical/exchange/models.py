@@ -1,6 +1,7 @@
 """Models in and out: somebody else's checkpoint as the original of a run, a run's three models for anybody's torch."""
 
 import hashlib
+import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.base.settings import build, reject
+from repro.records.identity import run_id
+from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
 LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
@@ -58,7 +61,8 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
     Raises:
         MissingDataError: when the file is not there.
         IntegrityError: when it cannot be read as tensors.
-        ConfigError: when it is too large, or does not fit the architecture, naming the first difference.
+        ConfigError: when it is too large, does not fit the architecture, naming the first difference, or when
+            another model has the name.
     """
     if not path.is_file():
         raise MissingDataError(f"checkpoint {path.name}: not found; give the path of a .safetensors, .pth or .pt file")
@@ -76,6 +80,8 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
         "test_accuracy": accuracy(network, images.test_images, images.test_labels),
     }  # fmt: skip
     key = ImportedKey(config.model, config.dataset, config.dataset_options, hashlib.sha256(content).hexdigest())
+    if workspace.store.imported(name) not in ("", run_id("model", key)):
+        raise reject("--as", name, "a name that no other model of the store has", "choose another")
     return workspace.store.save_model(key, content, workspace.provenance(**dict.fromkeys(FACTS), **facts))
 
 
@@ -86,9 +92,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         IntegrityError: when it holds anything else, or cannot be read.
     """
     try:
-        if path.suffix == ".safetensors":
-            return load(path.read_bytes())
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = (
+            load(path.read_bytes())
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except UnpicklingError as error:  # torch's own words end in how to run the code in the file
         reason = "neither safetensors nor tensors that torch.save wrote; objects are not read, for they are code"
         raise IntegrityError(f"checkpoint {path.name}: {reason}; save model.state_dict()") from error
@@ -100,14 +108,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise IntegrityError(f"checkpoint {path.name}: holds no mapping of tensors by name; save model.state_dict()")
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    found = {str(name).removeprefix("module."): value for name, value in content.items()}
+    if len(found) < len(content):
+        twice = next(name for name in content if f"module.{name}" in content)
+        raise IntegrityError(f"checkpoint {path.name}: holds both {twice} and module.{twice}; save one of them")
+    return found
 
 
 def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str) -> dict[str, Tensor]:
     """Return tensors under the names an architecture has, in its precision.
 
     Raises:
-        ConfigError: naming the first tensor that is missing, left over or of another shape.
+        ConfigError: naming the first tensor that is missing, left over, of another shape or sort, or not finite.
     """
     names = min(RENAMED, key=lambda rename: len({rename(name) for name in found} ^ set(wanted)))
     renamed = {names(name): value for name, value in found.items()}
@@ -119,10 +131,22 @@ def fitted(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], model: str
         if renamed[name].shape != value.shape:
             shapes = tuple(renamed[name].shape), tuple(value.shape)
             raise ConfigError(f"checkpoint: {name} has the shape {shapes[0]}, {model} on these images has {shapes[1]}")
-    return {name: renamed[name].detach().to(value.dtype).contiguous().clone() for name, value in wanted.items()}
+    return {name: _converted(name, renamed[name].detach(), value.dtype) for name, value in wanted.items()}
 
 
-def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Path]:
+def _converted(name: str, found: Tensor, wanted: torch.dtype) -> Tensor:
+    """Return a tensor in another precision; real numbers stay real, whole numbers whole."""
+    dense = found.layout is torch.strided and found.device.type == "cpu" and not found.is_quantized
+    if not dense or found.is_complex() or found.is_floating_point() != wanted.is_floating_point:
+        kind = str(found.dtype if dense else found.layout if found.device.type == "cpu" else found.device)
+        raise ConfigError(f"checkpoint: {name} is {kind.removeprefix('torch.')}: must hold {wanted} or the like")
+    converted = found.to(wanted).contiguous().clone()
+    if not bool(converted.isfinite().all()):
+        raise ConfigError(f"checkpoint: {name} holds a number that is not finite in {wanted}")
+    return converted
+
+
+def export_models(record: Record, workspace: Workspace, folder: Path, *, force: bool = False) -> list[Path]:
     """Write the models of a run for any program with torch, and a model card that says how to load them.
 
     `<role>.safetensors` hold the weights, `network.pt2` the network itself as a `torch.export` program into which any
@@ -130,6 +154,7 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
 
     Raises:
         MissingDataError: when weights are not kept; the message names the command that trains them again.
+        ConfigError: for a file there that is not ours, unless forced.
     """
     config = build(RunConfig, record.config)
     parents = record.result["parents"]
@@ -141,27 +166,24 @@ def export_models(record: Record, workspace: Workspace, folder: Path) -> list[Pa
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
     images = workspace.dataset(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))
-    folder.mkdir(parents=True, exist_ok=True)
-    hashes = {}
-    for role, (known, _) in kept.items():
-        content = save(weights(restore(network, known, ids[role])))
-        (folder / f"{role}.safetensors").write_bytes(content)
-        hashes[role] = hashlib.sha256(content).hexdigest()
-    portable = export_program(network, images.image_shape, folder / "network.pt2")
-    (folder / "README.md").write_text(model_card(record, config, images, hashes=hashes, portable=portable))
-    return sorted(folder.iterdir())
+    parts = {role: save(weights(restore(network, known, ids[role]))) for role, (known, _) in kept.items()}
+    program = exported_program(network, images.image_shape)
+    hashes = {role: hashlib.sha256(content).hexdigest() for role, content in parts.items()}
+    card = model_card(record, config, images, hashes=hashes, portable=bool(program))
+    files = {f"{role}.safetensors": content for role, content in parts.items()} | {"README.md": card.encode()}
+    return sorted(write_outputs(folder, files | ({"network.pt2": program} if program else {}), force=force))
 
 
-def export_program(network: Network, shape: tuple[int, ...], path: Path) -> bool:
-    """Write the network as a program for batches of any size; return whether torch could."""
+def exported_program(network: Network, shape: tuple[int, ...]) -> bytes:
+    """Return the network as a program for batches of any size; no bytes where torch cannot write one."""
+    buffer = io.BytesIO()
     model: nn.Module = network.model.eval()
     example = torch.zeros(2, *shape, dtype=network.dtype)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's notes on its own internals
             batch = torch.export.Dim("batch", min=1)
-            torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), path)
+            torch.export.save(torch.export.export(model, (example,), dynamic_shapes=({0: batch},)), buffer)
     except (RuntimeError, ValueError, TypeError, AssertionError):  # control flow that depends on data, mostly
-        path.unlink(missing_ok=True)
-        return False
-    return True
+        return b""
+    return buffer.getvalue()

@@ -86,7 +86,7 @@ def import_index(path: Path, store: Store, *, where: str = "") -> Record:
 
 
 def _read_index(path: Path) -> np.ndarray:
-    if not path.exists():
+    if not path.is_file():
         raise MissingDataError(f"index file {path.name}: not found; give the path of a .npy or text file")
     if path.stat().st_size > LARGEST_FILE:
         raise ConfigError(f"{path.name}: {path.stat().st_size / 1e9:.2g} GB: must be at most {LARGEST_FILE / 1e9:g} GB")
@@ -113,7 +113,7 @@ def _npy(path: Path) -> np.ndarray:
 
 def _numbers(path: Path) -> np.ndarray:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path.name}: neither .npy nor text ({error.reason} at byte {error.start})") from error
     for number, line in enumerate(lines, 1):
@@ -134,7 +134,7 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
         ConfigError: when arrays are missing, an image has no score, or a label differs from the data set's, naming
             the first such row.
     """
-    if not path.exists():
+    if not path.is_file():
         raise MissingDataError(f"score file {path.name}: not found; give the path of the published .npz")
     published, images = _published(path), workspace.dataset(config)
     if published.names is not None and images.train_names:

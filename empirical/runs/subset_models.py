@@ -46,7 +46,7 @@ class SubsetModels:
         if found := self._finished():
             return found
         inside, correct = self.train()
-        with store.lock(f"memorization-{self.config.dataset}"):
+        with store.lock(f"{run_id(ESTIMATE, self.config)}-estimate"):
             if found := self._finished():
                 return found
             result, arrays = summarize_subsets(inside, correct)

@@ -17,6 +17,7 @@ from empirical.registry import dataset, model_weights, model_work, rule
 from empirical.registry import method as find_method
 from empirical.settings.rule_labels import parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
+from repro.records.folder import read_bytes
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -149,8 +150,8 @@ def _of_stages(store: Store) -> dict[Pace, Rate]:
     folders = list(store.models())
     for folder in folders[:: max(1, len(folders) // LOOKED_AT)]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            key = json.loads((folder / "config.json").read_text())["config"]
-            facts = json.loads((folder / "provenance.json").read_text())
+            key = json.loads(read_bytes(f"{folder}/config.json"))["config"]
+            facts = json.loads(read_bytes(f"{folder}/provenance.json"))
             if facts.get("seconds") and facts.get("gradient_evaluations"):
                 settings = parse_options(key.get("dataset_options", ""), "dataset_options")
                 edge = settings.get("size") or dataset(key["dataset"]).edge

@@ -17,10 +17,12 @@ from empirical.studies.choice import Choice, Decision
 from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
-from repro.base.settings import build, check, choose, named_once, refuse_cost, reject
+from repro.base.settings import build, check, choose, named_once, reject
 from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
+LISTS = {setting.name for setting in fields(RunConfig) if isinstance(setting.default, tuple)}
+MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Recipe:
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
-        refuse_cost("cells", sum(counts), sum(counts) * 4e-6, 4, unit="GB to list")
+        if sum(counts) > MOST_CELLS:  # a millisecond each to plan
+            raise reject("cells", sum(counts), f"at most {MOST_CELLS} in a recipe", "split it into several")
 
     @cached_property
     def choice(self) -> Choice | None:
@@ -88,7 +91,7 @@ class Recipe:
 
     @cached_property
     def _every(self) -> list[RunConfig]:
-        cells = _ordered(self._cells(self.blocks, whole=True))
+        cells = _ordered(self._cells(range(len(self.blocks)), whole=True))
         first, last = (round(len(cells) * end) for end in _part(self.shard) or (0, 1))
         return cells[first:last]
 
@@ -142,7 +145,7 @@ class Recipe:
         """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""
         cells = self.cells()
         if self.choice is not None:
-            rest = self._cells(block for block in self.blocks if block not in self._open())
+            rest = self._cells(sorted({*range(len(self.blocks))} - {*self._open()}))
             cells = _ordered([*self.chosen(self.decisions(finished, runtime)), *rest])
         if not self.skip_committed:
             return cells
@@ -179,13 +182,14 @@ class Recipe:
             raise reject("without", ", ".join(without), f"fewer than every metric of a cell of {self.name}")
         return replace(self, without=without)
 
-    def _open(self) -> list[Mapping[str, Any]]:
-        """Return the blocks that do not name the setting that is chosen."""
+    def _open(self) -> list[int]:
+        """Return the places of the blocks that do not name the setting that is chosen."""
         chosen = self.choice.name if self.choice else ""
-        return [block for block in self.blocks if chosen not in {**self.defaults, **block}]
+        blocks = enumerate(self.blocks) if chosen not in self.defaults else ()
+        return [place for place, block in blocks if chosen not in block]
 
-    def _cells(self, blocks: Iterable[Mapping[str, Any]], *, whole: bool = False) -> list[RunConfig]:
-        found = dict.fromkeys(cell for block in blocks for cell in self._of_blocks[self.blocks.index(block)])
+    def _cells(self, places: Iterable[int], *, whole: bool = False) -> list[RunConfig]:
+        found = dict.fromkeys(cell for place in places for cell in self._of_blocks[place])
         return list(found) if whole or not self.shard else [cell for cell in found if cell in self._own]
 
     @cached_property
@@ -237,7 +241,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
@@ -292,5 +296,4 @@ def _product(settings: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _axes(settings: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
     """Return the settings that are lists of values, those that are lists themselves apart."""
-    whole = {f.name for f in fields(RunConfig) if isinstance(f.default, tuple)}
-    return [(name, value) for name, value in settings.items() if isinstance(value, list) and name not in whole]
+    return [(name, value) for name, value in settings.items() if isinstance(value, list) and name not in LISTS]

@@ -17,8 +17,10 @@ from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Studies
 from repro.base.errors import MissingDataError
 from repro.base.progress import track
-from repro.base.settings import choose
+from repro.base.settings import choose, file_name
+from repro.records.folder import read_bytes
 from repro.records.identity import digest
+from repro.records.outputs import csv_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,6 +68,7 @@ def draw(
     """
     for name in names:
         find(name)
+        file_name("figure", name)  # that of an installed package is anybody's
     theme = STYLES[choose("style", style, STYLES)]
     # Where a draft is asked for, the whole will do.
     styles = (style, "paper") if style == "draft" else (style,)
@@ -112,15 +115,20 @@ def _draw_one(name: str, studies: Studies, folder: Path, styles: Sequence[str], 
 
 
 def _unchanged(name: str, folder: Path, inputs: Collection[str]) -> Drawn | None:
-    """Return what is on disk when every file of it is there and was drawn from one of these inputs."""
+    """Return what is on disk when every file of it is whole and was drawn from one of these inputs."""
     try:
-        found: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    except (FileNotFoundError, ValueError):
+        found: dict[str, Any] = json.loads(read_bytes(f"{folder}/{name}.json"))
+        files = {folder / one: sha for one, sha in found["files"].items()}
+        if found["inputs"] not in inputs or any(_sha(read_bytes(str(path))) != sha for path, sha in files.items()):
+            return None
+        drawn = sorted([*files, folder / f"{name}.json"])
+        return Drawn(name, drawn, [run["run_id"] for run in found["runs"]], found["missing"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
-    files = sorted(folder / one for one in found.get("files", ()))
-    if found.get("inputs") not in inputs or not all(file.exists() for file in files):
-        return None
-    return Drawn(name, files, [run["run_id"] for run in found["runs"]], found["missing"])
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @cache
@@ -147,7 +155,7 @@ def write(
         beside: those that are written already; the origin names them too.
     """
     brief = brief and drawing.figure is not None
-    contents = {} if brief else {"csv": drawing.data.to_csv(index=False, float_format="%.10g").encode()}
+    contents = {} if brief else {"csv": csv_bytes(drawing.data, float_format="%.10g")}
     if drawing.figure is not None:
         if not brief:
             contents["pdf"] = render(drawing.figure, "pdf")
@@ -168,7 +176,9 @@ def write(
         "inputs": inputs,
     }
     files = {suffix: folder / f"{name}.{suffix}" for suffix in (*contents, "json")}
-    origin["files"] = sorted(path.name for path in (*files.values(), *beside))
+    written = {path.name: path.read_bytes() for path in beside}
+    written |= {f"{name}.{suffix}": content for suffix, content in contents.items()}
+    origin["files"] = {one: _sha(content) for one, content in sorted(written.items())}
     contents["json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
     for suffix, content in contents.items():
         files[suffix].write_bytes(content)

@@ -100,8 +100,8 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
         plots=packed(plot_data(records)),
         in_plots=MOST_POINTS if len(records.of("unlearn")) > MOST_POINTS else 0,
         plotly=packed_file(here / "plotly-basic.min.js.gz"),
-        css=Markup((here / "report.css").read_text()),
-        js=Markup("".join((here / name).read_text() for name in SCRIPTS)),
+        css=Markup((here / "report.css").read_text(encoding="utf-8")),
+        js=Markup("".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)),
     )
 
 
@@ -125,7 +125,7 @@ def _groups(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _item(name: str, folder: Path) -> dict[str, Any]:
     """Return everything the page shows of one figure or table, read from its files."""
-    origin = json.loads((folder / f"{name}.json").read_text())
+    origin = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     item: dict[str, Any] = {key: origin[key] for key in ("name", "caption", "alt")}
     item["runs"] = [run["run_id"] for run in origin["runs"]]
     parts = [line.rpartition(": ") for line in origin["missing"]]
@@ -137,7 +137,9 @@ def _item(name: str, folder: Path) -> dict[str, Any]:
         item["dark"] = picture(folder / f"{name}-dark.png")
         item["numbers"] = _numbers(folder / f"{name}.csv")
     else:
-        lines = [line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text().splitlines()]
+        lines = [
+            line.strip("| ").split(" | ") for line in (folder / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        ]
         item |= {"columns": lines[0], "rows": lines[2:]}
     return item
 

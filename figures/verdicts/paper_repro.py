@@ -199,7 +199,7 @@ def write_page(studies: Studies, path: Path) -> Path:
     text, path = page_text(studies), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
     return path
 

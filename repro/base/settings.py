@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from repro.base.errors import ConfigError
 
 T = TypeVar("T")
 LARGEST = 2**63 - 1
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
@@ -57,6 +59,17 @@ def reject(field: str, value: Any, allowed: str, remedy: str = "") -> ConfigErro
     shown = repr(value)
     shown = shown if len(shown) <= 200 else shown[:197] + "..."
     return ConfigError(f"{field} = {shown}: must be {allowed}{'; ' + remedy if remedy else ''}")
+
+
+def file_name(field: str, name: str) -> str:
+    """Return `name` if a file may be called so; every name from a record, a recipe or a user passes here.
+
+    Raises:
+        ConfigError: for a name that leads out of a folder, is hidden, or that a file system would not take.
+    """
+    if not FILE_NAME.fullmatch(name):
+        raise reject(field, name, "letters, digits, dots, dashes and underscores, at most 100, no path")
+    return name
 
 
 def refuse_cost(field: str, value: Any, cost: float, most: float, *, unit: str) -> None:

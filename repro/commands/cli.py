@@ -123,7 +123,9 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
 def _keep_traceback() -> str:
     """Return where the traceback of the error in hand was written."""
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="repro-", suffix=".txt", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="backslashreplace", prefix="repro-", suffix=".txt", delete=False
+        ) as file:
             file.write(traceback.format_exc())
     except OSError:
         return "nowhere, for no file can be written: run it again with --debug"

@@ -11,13 +11,14 @@ from empirical.settings.run_config import RunConfig
 from repro import __version__
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.glossary import describe, whose
-from repro.base.settings import range_text, reject
+from repro.base.settings import range_text
+from repro.records.outputs import csv_bytes, write_outputs
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import named_studies
 from repro.study.table import flat
-from repro.terminal.output import DEFAULT_STORE, StoreOption, say
+from repro.terminal.output import DEFAULT_STORE, ForceOption, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
 IDENTITY = {
@@ -31,18 +32,18 @@ IDENTITY = {
     "forget_set": "identity of the forget set: a digest of its rows",
 }
 SETTINGS = {field.name: field for cls in (SweepConfig, TheoryConfig, RunConfig) for field in dataclasses.fields(cls)}
-SIGNED = "Written by sharpness-aware-unlearning"
 Row = dict[str, Any]
 
 
 def export(
     study: Annotated[str, typer.Argument(help="A study, such as digits, or its recipe file.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the tables.")],
+    force: ForceOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a study as Parquet and CSV, one row a run, with a data dictionary.
 
-    A README.md that it did not write itself is never written over.
+    A file that it did not write itself is replaced with --force only.
     """
     import pandas as pd
 
@@ -53,16 +54,12 @@ def export(
     }
     columns = [(kind, str(column)) for kind, table in tables.items() for column in table.columns]
     dictionary = [{"table": kind, **_meaning(column)} for kind, column in columns]
-    readme = to / "README.md"
-    if readme.exists() and SIGNED not in readme.read_text(errors="replace"):
-        raise reject("to", str(to), "a folder without a README.md of your own", "choose another, or rename the file")
-    to.mkdir(parents=True, exist_ok=True)
+    files = {f"{kind}.parquet": table.to_parquet(index=False) for kind, table in tables.items()}
+    files |= {f"{kind}.csv": csv_bytes(table) for kind, table in tables.items()}
+    files |= {"dictionary.csv": csv_bytes(pd.DataFrame(dictionary)), "README.md": _readme(study, list(found)).encode()}
+    write_outputs(to, files, force=force)
     for kind, table in tables.items():
-        table.to_parquet(to / f"{kind}.parquet", index=False)
-        table.to_csv(to / f"{kind}.csv", index=False)
         say(f"{to / kind}.parquet (also .csv): {len(table)} rows, {len(table.columns)} columns")
-    pd.DataFrame(dictionary).to_csv(to / "dictionary.csv", index=False)
-    readme.write_text(_readme(study, list(found)))
     say(f"{to / 'dictionary.csv'}: name, unit, range and meaning of every column")
 
 
@@ -203,7 +200,7 @@ def _readme(study: str, kinds: Sequence[str]) -> str:
     first = kinds[0]
     return f"""# {study}
 
-{SIGNED} {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
+Written by sharpness-aware-unlearning {__version__}: one row a run (a seed of a theory cell, a cell of a sweep),
 settings and numbers as columns. `dictionary.csv` says what each column is.
 
     pandas   pd.read_parquet("{first}.parquet")

@@ -58,7 +58,7 @@ def installed_driver(root: Path) -> tuple[int, int] | None:
     """
     said = root / "proc/driver/nvidia/version"
     if said.is_file():
-        words = said.read_text().replace("\n", " ").split()
+        words = said.read_text(encoding="utf-8").replace("\n", " ").split()
         versions = [word.split(".") for word in words if word.count(".") and word.replace(".", "").isdigit()]
         return (int(versions[0][0]), int(versions[0][1])) if versions else (0, 0)
     return (0, 0) if (root / "dev/nvidia0").exists() else None

@@ -3,7 +3,6 @@
 import json as json_text
 import math
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +12,9 @@ import typer
 from empirical.settings.run_config import KIND, RunConfig, Runtime
 from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.settings import choose, reject
+from repro.records.folder import read_bytes
 from repro.records.store import Store
-from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, say
+from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
 
 app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode=None)
 STAGES = ("pretrain", "retrain", "unlearn", "subset")
@@ -33,6 +33,7 @@ def list_models(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) ->
 def export_run(
     run: Annotated[str, typer.Argument(help="A run of your store: its id, or enough of its first digits.")],
     to: Annotated[str, typer.Option("--to", help="A folder, or hub:NAME to upload a repository of that name.")],
+    force: ForceOption = False,
     data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -45,7 +46,7 @@ def export_run(
     record = pick(read_records(readers(Store(store)), KIND), run)
     workspace = Workspace(Store(store), Runtime(device="cpu", data_root=data_root))
     if not to.startswith("hub:"):
-        for path in export_models(record, workspace, Path(to)):
+        for path in export_models(record, workspace, Path(to), force=force):
             say(str(path))
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +107,7 @@ def import_checkpoint(
     config = RunConfig(model=model, dataset=dataset, dataset_options=dataset_options, augment="none")
     workspace = Workspace(Store(store), Runtime(data_root=data_root))
     folder = import_model(path, config, workspace, name=name, largest=largest)
-    found = json_text.loads((folder / "provenance.json").read_text())["test_accuracy"]
+    found = json_text.loads((folder / "provenance.json").read_bytes())["test_accuracy"]
     say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
     say(f"repro empirical run --original {name} --model {model} --dataset {dataset} --retrain none")
 
@@ -121,20 +122,20 @@ def prune(
 ) -> None:
     """Delete weights; every number stays, and metrics asked for later take training again."""
     wanted = [choose("stage", name, STAGES) for name in stage or ["unlearn"]]
-    freed = 0
-    chosen = [(folder, row) for folder in Store(store).models() if (row := _row(folder))["stage"] in wanted]
-    for folder, row in chosen:
-        freed += row["bytes"]
-        if not dry_run:
-            (folder / "provenance.json").unlink()  # the marker first: half a model is no model
-            shutil.rmtree(folder)
+    home = Store(store)
+    home.require()
+    chosen = [folder for folder in home.models() if _row(folder)["stage"] in wanted]
+    freed = sum(path.stat().st_size for folder in chosen for path in home.model_files(folder) if path.is_file())
+    for folder in chosen if not dry_run else []:
+        for path in home.remove_model(folder):
+            say(f"not ours, left: {path}")
     say(f"{'would free' if dry_run else 'freed'} {freed / 1e6:.1f} MB of {len(chosen)} models")
 
 
 def _row(folder: Path) -> dict[str, Any]:
     names = ("stage", "dataset", "model", "method", "rule", "seed")
     try:
-        config = json_text.loads((folder / "config.json").read_text())["config"]
+        config = json_text.loads(read_bytes(f"{folder}/config.json"))["config"]
         shown = {name: config.get(name, "") for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"model {folder.name}: unreadable ({error}); delete its folder") from error

@@ -1,7 +1,6 @@
 """Checkpoints of long work: at most two sealed files, of which the newest whole one counts, gone when it is done."""
 
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from repro.records.folder import read_sealed, write_sealed
 
 KEPT = 2
 NAME = re.compile(r"(\d+)\.sealed")
+OURS = re.compile(r"\d+\.sealed|\.\d+\.sealed\.[0-9a-f]{8}\.\d+")
 
 
 class Checkpoints:
@@ -54,9 +54,15 @@ class Checkpoints:
         return True
 
     def clear(self) -> None:
-        """Remove them all: the work is finished and kept."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.folder)
+        """Remove them all: the work is finished and kept. What else is in their folder stays."""
+        for path in self.files():
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def files(self) -> list[Path]:
+        """Return them, whole or cut off while they were written."""
+        return [path for path in self.folder.glob("*") if OURS.fullmatch(path.name)]
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number}.sealed"

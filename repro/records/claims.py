@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from repro.base.ending import TIME, Stopped
+from repro.base.errors import IntegrityError
+from repro.base.settings import file_name
 from repro.records.folder import has_ended, process_tag
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class Claims:
             Held: when another process, or this one, holds it and `wait` is false.
             Stopped: at the deadline.
         """
-        lease = self._watched.get(name) or self._lease(name)
+        lease = self._watched.get(name) or self._lease(self._path(name))
         self._watched[name] = lease  # its clock goes on at the next look
         for pause in pauses():
             if _taken(lease):
@@ -98,7 +100,7 @@ class Claims:
 
     def all(self) -> list[Claim]:
         """Return every claim that stands, by name; those of dead owners are marked as gone."""
-        files = sorted(self.folder.glob("*.claim"))
+        files = sorted(path for path in self.folder.glob("*.claim") if path.is_file())
         now = _file_system_time(self.folder) if files else 0.0
         return [claim for path in files if (claim := self._seen(path, now)) is not None]
 
@@ -107,14 +109,20 @@ class Claims:
         claims = [self.folder / f"{claim.name}.claim" for claim in self.all() if claim.age > LEASE]
         return [*claims, *(path for path in self.folder.glob("*.claim.*") if time.time() - path.stat().st_mtime > 3600)]
 
-    def _lease(self, name: str) -> "SoftFileLease":
+    def _path(self, name: str) -> Path:
+        path = self.folder / f"{file_name('claim', name)}.claim"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise IntegrityError(f"claims/{path.name}: no regular file; remove it")
+        return path
+
+    def _lease(self, path: Path) -> "SoftFileLease":
         from filelock import SoftFileLease
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return SoftFileLease(self.folder / f"{name}.claim", lease_duration=LEASE, heartbeat_interval=BEAT)
+        return SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT)
 
     def _seen(self, path: Path, now: float) -> Claim | None:
-        owner = self._lease(path.stem).owner
+        owner = self._lease(path).owner
         try:
             age = now - path.stat().st_mtime
         except OSError:

@@ -4,10 +4,12 @@ A folder's marker is written last and carries the sha256 of every other file and
 compares. Every write is atomic: a reader sees the old bytes or the new ones, even after a crash.
 """
 
+import errno
 import hashlib
 import json
 import os
 import socket
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +19,7 @@ from typing import Any
 
 from repro.base.ending import Ending
 from repro.base.errors import IntegrityError
+from repro.base.settings import FILE_NAME
 from repro.records.identity import plain, run_id, run_id_of_read
 from repro.records.record import ATTACHED, STATUSES, Content, Record
 
@@ -80,7 +83,7 @@ def write_sealed(path: Path, data: bytes) -> None:
 def read_sealed(path: Path) -> bytes | None:
     """Return the content of a sealed file; None where it is not there or not whole, so that it is made anew."""
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(str(path))
     except OSError:
         return None
     seal, data = raw[:SEAL], raw[SEAL:]
@@ -164,10 +167,17 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return a file's bytes: many files are small, and a file object takes longer to make than to read."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    """Return a file's bytes: many files are small, and a file object takes longer to make than to read.
+
+    Raises:
+        OSError: when it cannot be read; a pipe is refused, not waited for.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
-        size = os.fstat(descriptor).st_size
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "no regular file", path)
+        size = status.st_size
         data = os.read(descriptor, size + 1)
         while len(data) < size and (more := os.read(descriptor, size - len(data))):
             data += more
@@ -239,6 +249,8 @@ def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) 
     for key, kind in types.items():
         if not isinstance(done.get(key), kind):
             return f"{key} = {str(done.get(key))[:40]!r}: must be {'an object' if kind is dict else 'a text'}"
+    if not FILE_NAME.fullmatch(done["kind"]):  # tables are called by it
+        return f"kind = {done['kind'][:40]!r}: must be a name, no path"
     if done["status"] not in STATUSES:
         return f"status = {done['status'][:40]!r}: must be one of {', '.join(STATUSES)}"
     if not isinstance(config.get("config"), dict) or not isinstance(identity, dict):
@@ -272,7 +284,7 @@ def _identity_faults(folder: Path, marker: Path) -> list[str]:
         if marker.name == RESULT:
             _read(folder)
             return []
-        config = _object((folder / "config.json").read_bytes(), folder / "config.json")
+        config = _object(read_checked(folder / "config.json"), folder / "config.json")
         identity = run_id(config["kind"], config.get("identity", config["config"]), config["schema"])
         return [] if identity == folder.name else [f"{_shown(folder)}: its config hashes to {identity}"]
     except (IntegrityError, OSError, KeyError) as error:

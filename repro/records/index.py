@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from repro.records.folder import RESULT, replace_file
+from repro.records.folder import RESULT, read_bytes, replace_file
 from repro.records.record import EVALUATION, Record
 
 NAME = "index.jsonl"
@@ -61,7 +61,7 @@ def append(root: Path, room: str, record: Record) -> None:
     """Add the line of a run that was just written; a line that cannot be written is made up for by reading the run."""
     line = line_of(root, room, record)
     with suppress(OSError):
-        descriptor = os.open(root / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(root / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
         try:
             os.write(descriptor, _text(line) if line else b"")
         finally:
@@ -98,7 +98,7 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
 def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
     """Return the lines by room and run id, the last of each, what is not whole left out; and how many there are."""
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(str(path))
     except OSError:
         return {}, 0
     pairs = [text.partition(b" ") for text in raw.splitlines()]

@@ -6,7 +6,6 @@ over the rows' hashes. Whoever reads a pack compares; what does not match is nam
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.base.errors import IntegrityError
-from repro.base.settings import reject
+from repro.base.settings import file_name
 from repro.records.damage import name_damage
 from repro.records.folder import record_fault, replace_file, shared_words
 from repro.records.identity import SCHEMA
@@ -29,7 +28,6 @@ TEXTS = ("config", "identity", "result", "provenance")
 MANIFEST = b"repro.manifest"
 LISTED = 16  # digits of a row's hash in the manifest
 _CHECKED: dict[Path, tuple[tuple[int, ...], tuple[list[Record], list[str]]]] = {}  # by file, what it held at a stamp
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def pack_path(name: str, folder: Path) -> Path:
@@ -38,9 +36,7 @@ def pack_path(name: str, folder: Path) -> Path:
     Raises:
         ConfigError: for a name that is a path, or that a file system would not take.
     """
-    if not NAME.fullmatch(name):
-        raise reject("pack name", name, "letters, digits, dots, dashes and underscores, at most 100, no path")
-    return folder / f"{name}.parquet"
+    return folder / f"{file_name('pack name', name)}.parquet"
 
 
 def write_pack(records: Iterable[Record], path: Path) -> Path:
@@ -258,6 +254,8 @@ class PackedStore:
         import pyarrow.parquet as pq
 
         try:
+            if not self.path.is_file():  # a pipe would be waited for
+                raise OSError("no regular file")
             file = pq.ParquetFile(self.path)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error

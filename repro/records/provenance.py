@@ -62,7 +62,7 @@ def environment() -> dict[str, str]:
 def processor() -> str:
     """Return the processor's name and its vector instructions: they decide the last digits of a network's numbers."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
     said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}

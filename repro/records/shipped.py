@@ -37,7 +37,7 @@ def _lost(folder: Path) -> str:
     listed = folder / LIST
     if PACKAGE.is_dir() and not listed.is_file():
         return LIST
-    names = listed.read_text().split() if listed.is_file() else ["*"]
+    names = listed.read_text(encoding="utf-8").split() if listed.is_file() else ["*"]
     return next((name for name in names if not any(folder.glob(name))), "")
 
 

@@ -7,6 +7,7 @@
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/claims/<name>.claim                     who works on a run or a stage now
     <store>/studies/<digest of a name>.json         which runs a study has, see `repro.records.lists`
+    <store>/.repro-store                            says that the folder is a store
     <store>/index.jsonl                             what a listing shows, made anew where it is stale
     <store>/cells/                                  a store of its own: the cells that sweeps and claims of theory share
     <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
@@ -19,14 +20,13 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from repro.base.errors import ConfigError, IntegrityError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
 from repro.records.claims import Claims
@@ -55,8 +55,15 @@ POINTERS = "evaluations.json"
 Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 CELLS = "cells"
 FACTS = "provenance.json"  # the marker of a trained stage
-# Of `replace_file`, or a probe: its name ends in its machine (not before there were several) and its process's number.
-TEMPORARY = re.compile(r"\..+?(?:\.([0-9a-f]{8}))?\.(\d+)")
+MARK = ".repro-store"
+MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
+MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
+# Of `replace_file`, or a probe: a name of ours, its machine (not before there were several), its process's number.
+TEMPORARY = re.compile(
+    r"\.(?:probe|time|\.repro-store|report\.html|index\.jsonl|epochs\.jsonl|arrays\.npz|weights\.safetensors"
+    r"|(?:result|config|provenance|evaluations)\.json|[0-9a-f]+\.(?:json|parquet|sealed))"
+    r"(?:\.([0-9a-f]{8}))?\.(\d+)"
+)
 IDENTITY = re.compile(r"[0-9a-f]{1,16}")
 
 
@@ -77,13 +84,29 @@ class Store:
         """Raise `ConfigError` before any work when the store cannot be written."""
         probe = self.root / f".probe.{process_tag()}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._mark()
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             message = f"store = {str(self.root)!r}: cannot be written ({reason}); choose another with --store"
             raise ConfigError(message) from error
+
+    def require(self) -> None:
+        """Raise `MissingDataError` where the folder holds something and is no store, before anything in it is removed.
+
+        Stores of before the mark hold a finished run or model.
+        """
+        markers = (path for place in MARKERS for root in (self.root, self.root / CELLS) for path in root.glob(place))
+        if not ((self.root / MARK).is_file() or any(map(_is_marker, markers)) or not any(self.root.glob("*"))):
+            raise MissingDataError(
+                f"store = {str(self.root)!r}: no store of runs; name the folder that your runs are in"
+            )
+
+    def _mark(self) -> None:
+        if not (self.root / MARK).exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            replace_file(self.root / MARK, MARKED)
 
     def find(self, kind: str, config: Any) -> Record | None:
         """Return the finished run of this config with its evaluations, or None."""
@@ -191,6 +214,7 @@ class Store:
 
     def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
         """Return the claim on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
+        self._mark()
         return self.claims.hold(name, wait=wait, deadline=deadline)
 
     def checkpoints(self, stage_id: str) -> Checkpoints:
@@ -218,6 +242,7 @@ class Store:
 
     def save_model(self, config: Any, weights: bytes, provenance: Mapping[str, Any]) -> Path:
         """Write the weights of a trained stage (safetensors bytes); `provenance.json` comes last."""
+        self._mark()
         folder = self.root / "models" / run_id("model", config)
         files = {"config.json": _config("model", config), "weights.safetensors": weights}
         write_folder(folder, files, FACTS, dict(provenance))
@@ -225,7 +250,20 @@ class Store:
 
     def models(self) -> list[Path]:
         """Return the folders of the trained stages, ordered by id."""
-        return [path.parent for path in sorted(self.root.glob(f"models/*/{FACTS}"))]
+        found = (path.parent for path in sorted(self.root.glob(f"models/*/{FACTS}")))
+        return [folder for folder in found if IDENTITY.fullmatch(folder.name)]
+
+    def model_files(self, folder: Path) -> list[Path]:
+        """Return what was written of a trained stage: its marker and the files that this names."""
+        return [folder / name for name in (FACTS, *read_marker(folder / FACTS)["files"])]
+
+    def remove_model(self, folder: Path) -> list[Path]:
+        """Remove what was written of a trained stage; return what else is in its folder, which stays."""
+        for path in self.model_files(folder):  # the marker first: half a model is no model
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+        return sorted(folder.glob("*"))
 
     def imported(self, name: str) -> str:
         """Return the id of an imported model by its name or id; an empty text where there is none."""
@@ -233,7 +271,7 @@ class Store:
             return name
         for folder in self.models():
             with suppress(OSError, ValueError, AttributeError):  # what is damaged is `verify`'s to name
-                if json.loads((folder / FACTS).read_text()).get("name") == name:
+                if json.loads(read_bytes(str(folder / FACTS))).get("name") == name:
                     return folder.name
         return ""
 
@@ -285,12 +323,20 @@ class Store:
         """Return what nobody needs: temporary files of dead writers, checkpoints of finished stages, dead claims.
 
         Locks are what older versions left.
+
+        Raises:
+            MissingDataError: when the folder is no store.
         """
+        self.require()
+        return self._leftovers()
+
+    def _leftovers(self) -> list[Path]:
         old = time.time() - 3600
         dead = [path for path in self.root.glob("**/.*.*") if TEMPORARY.fullmatch(path.name) and _orphan(path, old)]
-        done = [path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None]
+        stages = (path for path in self.root.glob("checkpoints/*") if self.find_model(path.name) is not None)
+        done = [path for path in stages if Checkpoints(path).files()]
         locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
-        within = [path for cells in self._cells() for path in cells.leftovers()]
+        within = [path for cells in self._cells() for path in cells._leftovers()]
         return sorted({*dead, *done, *locks, *self.claims.left_behind(), *within})
 
     def tidy(self) -> list[Path]:
@@ -298,13 +344,12 @@ class Store:
         found = self.leftovers()
         for path in found:
             with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                Checkpoints(path).clear() if path.is_dir() else path.unlink()
         return found
 
     def verify(self) -> list[str]:
         """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
-        places = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
-        markers = sorted(path for place in places for path in self.root.glob(place))
+        markers = sorted(path for place in MARKERS for path in self.root.glob(place))
         found = [fault for marker in markers for fault in folder_faults(marker)]
         found += table_faults(self.root, lambda identity: self._run(identity, self._readable))
         return found + [f"{CELLS}/{fault}" for cells in self._cells() for fault in cells.verify()]
@@ -347,6 +392,12 @@ class Store:
         if record is None:
             raise IntegrityError(f"{folder.parent.name}/{folder.name}: what was written cannot be read back")
         return record
+
+
+def _is_marker(path: Path) -> bool:
+    with suppress(IntegrityError):
+        return bool(IDENTITY.fullmatch(path.parent.name) and read_marker(path))
+    return False
 
 
 def _read_list(path: Path) -> tuple[str, RunList | None]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from repro.records.folder import replace_file
+from repro.records.folder import read_bytes, replace_file
 from repro.records.record import Record
 
 ROOM = "sweeps"
@@ -45,7 +45,7 @@ def table_fault(path: Path, record: Record) -> str:
     import pyarrow.parquet as pq
 
     with suppress(OSError, ValueError, pa.ArrowException):
-        there = pq.read_table(path)
+        there = pq.read_table(pa.BufferReader(read_bytes(str(path))))
         same = repr(there.to_pydict()) == repr(_table(record).to_pydict())  # a NaN equals a NaN in words alone
         return "" if same else "differs from its record"
     return "unreadable"

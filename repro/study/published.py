@@ -67,7 +67,7 @@ def read_lists(folder: Path) -> dict[str, RunList]:
     if not path.is_file():
         return {}
     try:
-        return {str(name): RunList.read(found) for name, found in json.loads(path.read_text()).items()}
+        return {str(name): RunList.read(found) for name, found in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{path.name}: unreadable; restore it from version control") from error
 

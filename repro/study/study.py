@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
 from repro.base.settings import choose, reject
+from repro.records.folder import read_bytes
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.shipped import recipe_file, shipped
@@ -178,7 +179,7 @@ def named_studies(names: Sequence[str], store: Store, published: Published) -> l
 def _content(path: Path) -> dict[str, Any]:
     """Return the content of a recipe file, its search with what it takes from the recipe it extends."""
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(read_bytes(str(path)).decode())
     except FileNotFoundError:
         raise MissingDataError(
             f"recipe {path}: no such file; `repro empirical recipes` lists those there are"

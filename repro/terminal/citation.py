@@ -45,7 +45,7 @@ def write_citation(name: str, records: Sequence[Record], folder: Path, *, creato
     ]  # fmt: skip
     files = {f"{name}.zenodo.json": json.dumps(zenodo, indent=1) + "\n", f"{name}.CITATION.cff": "\n".join(lines)}
     for file, text in files.items():
-        (folder / file).write_text(text)
+        (folder / file).write_text(text, encoding="utf-8")
     return [folder / file for file in files]
 
 

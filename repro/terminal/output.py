@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[Path, typer.Option("--store", envvar="REPRO_STORE", help="Folder of your own runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that were not written by this command, too.")]
 DEFAULT_STORE = Path("runs")
 MANY = 1_000
 

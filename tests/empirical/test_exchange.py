@@ -119,6 +119,76 @@ def test_weights_of_another_architecture_are_refused_by_name(
         import_model(tmp_path / "b.safetensors", small(), workspace, name="x")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.fill_(torch.nan), "not finite"),
+        (lambda t: t.fill_(torch.inf), "not finite"),
+        (lambda t: t.double().fill_(1e300), "not finite"),  # in the network's precision
+        (lambda t: t.to(torch.int8), "is int8"),
+        (lambda t: t.to(torch.complex64), "is complex64"),
+        (lambda t: t.bool(), "is bool"),
+        (lambda t: t.to_sparse(), "is sparse"),
+        (lambda t: t.to("meta"), "is meta"),
+    ],
+)
+def test_weights_that_are_no_finite_real_numbers_are_refused_by_name(
+    small: Small, workspace: Workspace, tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], said: str
+) -> None:
+    weights = checkpoint(small(), workspace)
+    torch.save(weights | {"head.bias": change(weights["head.bias"])}, tmp_path / "a.pth")
+    with pytest.raises(ConfigError, match=rf"^checkpoint: head\.bias .*{said}.*$"):
+        import_model(tmp_path / "a.pth", small(), workspace, name="x")
+    assert workspace.store.models() == []
+
+
+def test_half_precision_is_taken(small: Small, workspace: Workspace, tmp_path: Path) -> None:
+    weights = checkpoint(small(), workspace)
+    torch.save({name: t.half() if t.is_floating_point() else t for name, t in weights.items()}, tmp_path / "half.pth")
+    folder = import_model(tmp_path / "half.pth", small(), workspace, name="x")
+    kept = load_file(folder / "weights.safetensors")
+    assert all(torch.allclose(kept[name], weights[name], atol=1e-2) for name in weights)
+    assert {name: t.dtype for name, t in kept.items()} == {name: t.dtype for name, t in weights.items()}
+
+
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_tensor_that_is_there_under_two_names_is_refused(
+    small: Small, workspace: Workspace, tmp_path: Path, ending: str
+) -> None:
+    weights = checkpoint(small(), workspace)
+    both = weights | {"module.head.bias": weights["head.bias"] + 1}
+    (save_file if ending == "safetensors" else torch.save)(both, tmp_path / f"both.{ending}")
+    with pytest.raises(IntegrityError, match=r"both head\.bias and module\.head\.bias"):
+        import_model(tmp_path / f"both.{ending}", small(), workspace, name="x")
+
+
+def test_a_name_stands_for_one_model(small: Small, workspace: Workspace, tmp_path: Path) -> None:
+    for seed in (5, 6):
+        save_file(checkpoint(small(), workspace, seed), tmp_path / f"{seed}.safetensors")
+    first = import_model(tmp_path / "5.safetensors", small(), workspace, name="theirs")
+    with pytest.raises(ConfigError, match=r"--as = 'theirs': must be a name that no other model"):
+        import_model(tmp_path / "6.safetensors", small(), workspace, name="theirs")
+    assert import_model(tmp_path / "5.safetensors", small(), workspace, name="theirs") == first
+    assert import_model(tmp_path / "6.safetensors", small(), workspace, name="others") != first
+    assert workspace.store.imported("theirs") == first.name
+
+
+def test_an_exported_model_replaces_no_file_of_the_users_own(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    record = run(small(), workspace.store, workspace=workspace)
+    for name in ("README.md", "unlearned.safetensors"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_bytes(b"mine")
+        with pytest.raises(ConfigError, match=rf"{name}: .*--force"):
+            export_models(record, workspace, folder)
+        assert [path.read_bytes() for path in folder.iterdir()] == [b"mine"]
+        written = export_models(record, workspace, folder, force=True)
+        assert written == export_models(record, workspace, folder)
+        assert (folder / name).read_bytes() != b"mine"
+
+
 def test_an_unknown_original_is_named(small: Small, workspace: Workspace) -> None:
     with pytest.raises(MissingDataError, match="repro models import"):
         run(small(original="nobody"), workspace.store, workspace=workspace)

@@ -1,9 +1,11 @@
 """Studies: cells of a recipe, dry runs, resuming, time limits, failures."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -84,6 +86,28 @@ def test_the_seed_of_a_cell_stands_where_its_data_ask_for_it(recipe: Recipe) -> 
     assert {(cell.rule, cell.seed): cell.dataset_options for cell in cells} == {
         ("sgd", 0): "draw=0, n=48", ("sgd", 3): "draw=3, n=48", ("sam-0.1", 0): "n=48", ("sam-0.1", 3): "n=48"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("choose", [{}, {"values": [0.1, 0.01], "seed": 10**9}])
+def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store, choose: dict[str, Any]) -> None:
+    """Eight times the blocks take about eight times as long; comparing each with each would take 64 times."""
+
+    def seconds(count: int) -> float:
+        settings = {"dataset": "digits", **({"lr": 0.5} if choose else {})}
+        many = Recipe("many", blocks=tuple({**settings, "seed": seed} for seed in range(count)), choose=choose)
+        began = time.process_time()
+        assert len(many.cells()) == len(many.settled(Finished([store]), CPU)) == count
+        return time.process_time() - began
+
+    seconds(100)
+    assert seconds(8_000) < 24 * min(seconds(1_000) for _ in range(3))
+
+
+def test_more_cells_than_anybody_runs_are_refused_before_they_are_listed() -> None:
+    Recipe("most", blocks=({"seed": list(range(100_000))},))
+    for blocks in ([{"seed": list(range(100_001))}], [{"seed": list(range(1000)), "lr": [0.1] * 1000}], [{}] * 100_001):
+        with pytest.raises(ConfigError, match=r"^cells = \d+: must be at most 100000 in a recipe; split it"):
+            Recipe("more", blocks=tuple(blocks))
 
 
 def test_a_dry_run_computes_nothing(recipe: Recipe, store: Store) -> None:

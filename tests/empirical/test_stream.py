@@ -1,6 +1,9 @@
 """Images that are read from disk while a network trains: by other processes, in the same order, with the same crops."""
 
 import io
+import os
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +18,8 @@ from torch import Tensor, nn
 from empirical.augmentation.augment import PLANS, boxes, resized_crops
 from empirical.data.files import decode_image
 from empirical.data.folders import load_imagenet
-from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, scaled
+from empirical.data.source import file_digest
+from empirical.data.stream import Readers, StreamedImages, decoded, fitting_readers, random_crop, read_image, scaled
 from empirical.methods.forget import NegGrad
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
@@ -180,6 +184,26 @@ def test_a_file_that_cannot_be_decoded_is_named_by_a_reader(images: StreamedImag
         with pytest.raises(IntegrityError, match=r"18\.jpg: the image cannot be decoded") as caught:
             fit(network(), stage_of(replace(images, readers=readers)))
         assert "\n" not in str(caught.value), "one line, no traceback of a reader"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("read", [decoded, lambda path: read_image(path, 8), file_digest])
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    found: list[str] = []
+
+    def attempt() -> None:
+        try:
+            read(tmp_path / "a.jpg")
+        except IntegrityError as error:
+            found.append(str(error))
+
+    reader = threading.Thread(target=attempt, daemon=True)
+    reader.start()
+    reader.join(30)
+    assert len(found) == 1, "waited for a pipe"
+    assert "a.jpg: " in found[0]
+    assert "no regular file" in found[0]
 
 
 def test_what_was_cut_as_it_was_read_is_not_cut_again(images: StreamedImages) -> None:

@@ -10,7 +10,7 @@ import pytest
 from repro.base.errors import IntegrityError
 from repro.commands.cli import app
 from repro.records.store import Store
-from tests.repro.test_cli import ROOT, environment, repro
+from tests.repro.test_cli import ROOT, command, environment, repro
 
 RECIPE = """
 [defaults]
@@ -103,10 +103,36 @@ def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(
     store.save_model({"stage": "unlearn"}, b"w" * 1_000_000, {"seconds": 1.0})
     assert "would free 1.0 MB of 1 models" in repro(tmp_path, "models", "prune", "--dry-run").stdout
     assert len(store.models()) == 1
+    (store.models()[0] / "notes").write_text("mine")
+    (tmp_path / "papers" / "models").mkdir(parents=True)
+    refused = repro(tmp_path, "models", "prune", "--store", "papers")
+    assert (refused.returncode, "no store" in refused.stderr) == (3, True)
     done = repro(tmp_path, "models", "prune", "--stage", "unlearned")
     assert done.returncode == 2
     assert "did you mean 'unlearn'" in done.stderr
     assert len(store.models()) == 1
+    pruned = repro(tmp_path, "models", "prune").stdout
+    assert "freed 1.0 MB of 1 models" in pruned
+    assert "notes" in pruned
+    assert [path.name for path in store.root.glob("models/*/*")] == ["notes"]
+
+
+def test_a_recipe_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
+    text = 'title = "Größe α"\nname = "grösse"\n[defaults]\ndataset = "digits"\n[[cells]]\nseed = [0, 1]\n'
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    plain = environment() | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def called(*words: str) -> subprocess.CompletedProcess[str]:
+        line = command(*words)
+        return subprocess.run(
+            line, cwd=tmp_path, env=plain, capture_output=True, encoding="utf-8", timeout=120, check=False
+        )
+
+    planned = called("empirical", "grid", "mine.toml", "--dry-run", "--json")
+    assert len(json.loads(planned.stdout)) == 2, planned.stderr
+    exported = called("export", "mine.toml", "--to", "out")
+    assert exported.returncode == 3
+    assert "study = 'grösse': no records" in exported.stderr
 
 
 @pytest.mark.parametrize("text", ["null", "[1]", '{"config": null}', '{"config": "x"}', "{", "[" * 100_000])

@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jsonschema
@@ -16,7 +16,11 @@ from repro.base.glossary import describe, explain, terms
 from repro.commands.export import export, meaning, rows_of, study_records
 from repro.commands.records import pack
 from repro.commands.words import lines_of, recipe_schema
+from repro.records import outputs
+from repro.records.damage import collected
+from repro.records.identity import run_id
 from repro.records.lists import RunList
+from repro.records.outputs import write_outputs
 from repro.records.pack import PackedStore, packed_with, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
@@ -65,10 +69,10 @@ def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: Co
         table = reader(tmp_path / "out" / name).set_index("run_id")
         assert set(table.index) == set(runs)
         assert len(table) == 120  # six of them lie in results/alpha.parquet too
-        for run_id, tow, rate, retrained in table[["tow", "lr", "retrained_test_accuracy"]].itertuples():
-            assert tow == pytest.approx(runs[run_id].result["tow"], abs=1e-15)
-            assert rate == runs[run_id].config["lr"]
-            assert retrained == pytest.approx(runs[run_id].result["retrained_test_accuracy"], abs=1e-15)
+        for run, tow, rate, retrained in table[["tow", "lr", "retrained_test_accuracy"]].itertuples():
+            assert tow == pytest.approx(runs[run].result["tow"], abs=1e-15)
+            assert rate == runs[run].config["lr"]
+            assert retrained == pytest.approx(runs[run].result["retrained_test_accuracy"], abs=1e-15)
     dictionary = pd.read_csv(tmp_path / "out" / "dictionary.csv")
     named = dictionary[dictionary["table"] == "unlearn"].set_index("column")
     assert set(named.index) == {"run_id", *table.columns}
@@ -117,7 +121,7 @@ def test_a_sweep_has_one_row_a_cell(committed: Committed) -> None:
 def test_the_smallest_alpha_has_one_row_a_rule_and_is_a_loose_run(store: Store, tmp_path: Path) -> None:
     small = TheoryConfig(d=100, n=10, n_forget=2, m=2, batch_size=5, pretrain_epochs=2, epochs=2, seeds=2, directions=8)
     record = benign_alpha(small, store)
-    export("loose", tmp_path / "out", store.root)
+    export("loose", tmp_path / "out", store=store.root)
     table = pd.read_csv(tmp_path / "out" / "theory_alpha.csv")
     assert table["simulated_test_error"].tolist() == [row["simulated_test_error"] for row in record.result["rows"]]
     assert len(set(zip(table["pretrain"], table["rule"], strict=True))) == len(table) == 6
@@ -133,24 +137,86 @@ def test_an_interval_is_exported_as_its_two_ends(committed: Committed) -> None:
     assert meaning("attack_loss_auc_interval_low")["meaning"].startswith("lower end of the interval of: Area")
 
 
-def test_a_failed_run_is_a_row_and_a_readme_of_the_users_own_stays(store: Store, tmp_path: Path) -> None:
+def test_a_failed_run_is_a_row_and_a_second_export_replaces_the_first(store: Store, tmp_path: Path) -> None:
     said = {"error": "ValueError: no", "traceback": "line 1\nline 2"}
     listed(store, "mine", store.save("unlearn", {"seed": 0}, result={"tow": 0.5}),
            store.save("unlearn", {"seed": 1}, result=said, status="failed"))  # fmt: skip
     for _ in range(2):
-        export("mine", tmp_path / "out", store.root)
+        export("mine", tmp_path / "out", store=store.root)
     table = pd.read_csv(tmp_path / "out" / "unlearn.csv").set_index("seed")
     assert (table.loc[0, "tow"], table.loc[1, "error"], table.loc[1, "traceback"]) == (0.5, *said.values())
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "README.md").write_text("# my project")
-    with pytest.raises(ConfigError, match=r"README\.md of your own"):
-        export("mine", tmp_path / "own", store.root)
-    assert [path.name for path in (tmp_path / "own").iterdir()] == ["README.md"]
+
+
+@pytest.mark.parametrize("name", ["unlearn.csv", "unlearn.parquet", "dictionary.csv", "README.md"])
+def test_a_file_of_the_users_own_is_replaced_only_when_forced(store: Store, tmp_path: Path, name: str) -> None:
+    listed(store, "mine", store.save("unlearn", {"seed": 0}, result={"tow": 0.5}))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(ConfigError, match=rf"{name}: .*--force"):
+        export("mine", out, store=store.root)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "mine")]
+    export("mine", out, force=True, store=store.root)
+    assert (out / name).read_bytes() != b"mine"
+    with (out / name).open("ab") as edited:
+        edited.write(b"# a note")
+    with pytest.raises(ConfigError, match=rf"{name}: "):
+        export("mine", out, store=store.root)
+    assert (out / name).read_bytes().endswith(b"# a note")
+
+
+def test_an_export_cut_off_half_way_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_outputs(tmp_path, {"a": b"1", "b": b"1"})
+    write = outputs.replace_file
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == "b":
+            raise OSError("full")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "replace_file", full)
+        with pytest.raises(OSError, match="full"):
+            write_outputs(tmp_path, {"a": b"2", "b": b"2"})
+    write_outputs(tmp_path, {"a": b"3", "b": b"3"})
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"3", b"3"]
+
+
+@pytest.mark.parametrize("kind", ["../../pwned", "/tmp/pwned", "a/b", "..", ".hidden", "", "x" * 101, "a\n", "a\0"])
+def test_a_kind_that_is_a_path_leads_nowhere(store: Store, tmp_path: Path, kind: str) -> None:
+    """Not from a pack of a stranger, whose rows are all rightly hashed, and not from a record in hand."""
+    made = replace(store.save("unlearn", {"seed": 0}, result={"tow": 0.5}), kind=kind)
+    made = replace(made, run_id=run_id(kind, made.identity))
+    packed = PackedStore(write_pack([made], tmp_path / "results" / "mine.parquet"))
+    with collected() as damage:
+        assert packed.records() == []
+    assert len(damage) == 1
+    assert "kind" in damage[0]
+    with pytest.raises(ConfigError, match="no path"):
+        write_outputs(tmp_path / "deep" / "er" / "out", {f"{kind}/x.csv": b""})
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_spreadsheet_runs_no_cell_of_a_table(store: Store, tmp_path: Path) -> None:
+    texts = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"]
+    said = [*(f"'{text}" for text in texts[:-1]), " =1"]
+    made = [store.save("unlearn", {"seed": n}, result={"tow": -0.5, "error": text, "=x": "-0.25"})
+            for n, text in enumerate(texts)]  # fmt: skip
+    listed(store, "mine", *made)
+    export("mine", tmp_path / "out", store=store.root)
+    table = pd.read_csv(tmp_path / "out" / "unlearn.csv", dtype=str).sort_values("seed")
+    assert table["error"].tolist() == said
+    assert set(table["tow"]) == {"-0.5"}
+    assert set(table["'=x"]) == {"-0.25"}
+    whole = pd.read_parquet(tmp_path / "out" / "unlearn.parquet").sort_values("seed")
+    assert whole["error"].tolist() == texts
+    meanings = pd.read_csv(tmp_path / "out" / "dictionary.csv")["column"]
+    assert "'=x" in set(meanings)
 
 
 def test_a_number_of_an_installed_package_is_exported_though_nobody_here_knows_it(store: Store, tmp_path: Path) -> None:
     listed(store, "mine", store.save("unlearn", {"seed": 0}, result={"tow": 0.5, "zorp": 2.0}))
-    export("mine", tmp_path / "out", store.root)
+    export("mine", tmp_path / "out", store=store.root)
     said = pd.read_csv(tmp_path / "out" / "dictionary.csv").set_index("column")
     assert "another package" in said.loc["zorp", "meaning"]
     assert said.loc["tow", "range"] == "[0, 1]"
@@ -297,7 +363,7 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
     made = [store.save("unlearn", {"seed": n}, result={"tow": 0.5}, provenance=one) for n, one in enumerate(about)]
     store.save("unlearn", {"seed": 9}, result={"tow": 0.1}, provenance={"study": "mine"})
     listed(store, "mine", *made)
-    export("mine", tmp_path / "out", store.root)
+    export("mine", tmp_path / "out", store=store.root)
     assert set(pd.read_csv(tmp_path / "out" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
     pack("mine", store=store.root)
     assert {one.run_id for one in PackedStore(tmp_path / "results" / "mine.parquet").records()} == {

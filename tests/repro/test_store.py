@@ -7,7 +7,8 @@ import platform
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from repro.base.ending import Ending, Stopped
-from repro.base.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records import provenance
 from repro.records.damage import collected, name_damage
 from repro.records.folder import as_json, process_tag, read_folder, write_folder
@@ -27,6 +28,7 @@ from repro.records.lists import RunList
 from repro.records.pack import PackedStore, _sha, pack_path, packed_with, readers, write_pack
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
+from repro.records.tables import write_table
 
 CONFIG = {"a": 1}
 
@@ -572,6 +574,13 @@ def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
         pack_path(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../pwned", "memorization-folder:../../pwned", "/tmp/pwned", ""])
+def test_a_claim_is_a_name_and_no_path(store: Store, name: str) -> None:
+    with pytest.raises(ConfigError, match="no path"):
+        store.lock(name).__enter__()
+    assert not list(store.root.parent.rglob("*pwned*"))
+
+
 def test_an_id_that_two_runs_start_with_is_none_of_them() -> None:
     found = [Record(name, "benchmark", "ok", {}, {}, {}) for name in ("ab12", "ab34")]
     with pytest.raises(MissingDataError, match="2 runs start with it"):
@@ -771,6 +780,142 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
     assert store.checkpoints("0" * 16).latest() == b"an unfinished one"
     assert (store.root / "runs" / own).exists()
     assert store.verify() == []
+
+
+def test_tidy_removes_nothing_of_a_user_s(store: Store, tmp_path: Path) -> None:
+    """Neither from a folder that is no store, nor a file inside one that only looks temporary."""
+    other = Store(tmp_path / "papers")
+    for path in (".result.json.999999999", "locks/old.lock", "claims/old.claim", "runs/thesis/result.json"):
+        (other.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (other.root / path).write_bytes(b"{}")
+        os.utime(other.root / path, (0, 0))
+    before = sorted(other.root.rglob("*"))
+    for touch in (other.leftovers, other.tidy, other.require):
+        with pytest.raises(MissingDataError, match="no store"):
+            touch()
+    assert sorted(other.root.rglob("*")) == before
+
+    model = store.save_model(CONFIG, b"weights", {"seconds": 1.0})
+    store.checkpoints(model.name).write(b"a finished stage")
+    own = [store.root / path for path in (".backup.2024", "runs/.notes.txt.7", f"checkpoints/{model.name}/notes")]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+    assert store.tidy() == [store.root / "checkpoints" / model.name]
+    assert store.checkpoints(model.name).latest() is None
+    assert [path.read_bytes() for path in own] == [b"mine"] * 3
+    assert store.tidy() == []
+
+
+def test_a_folder_is_a_store_from_its_first_write_on_and_one_of_before_the_mark_by_its_runs(tmp_path: Path) -> None:
+    writes: list[Callable[[Store], Any]] = [
+        save,
+        Store.ensure_writable,
+        lambda store: store.save_model(CONFIG, b"w", {}),
+        lambda store: store.write_list("mine", RunList()),
+    ]
+    for number, write in enumerate(writes):
+        store = Store(tmp_path / str(number))
+        store.require()  # of what is not there nothing can be removed
+        write(store)
+        (store.root / "other").touch()
+        store.require()
+        (store.root / ".repro-store").unlink()
+        if store.records() or store.models():
+            store.require()
+        else:
+            with pytest.raises(MissingDataError, match="no store"):
+                store.require()
+
+
+def test_a_model_is_removed_without_what_else_is_in_its_folder(store: Store) -> None:
+    first, second = (store.save_model({"a": n}, b"weights", {"seconds": 1.0}) for n in range(2))
+    (first / "notes").write_text("mine")
+    (store.root / "models" / "mine").mkdir()
+    (store.root / "models" / "mine" / "provenance.json").write_text('{"files": {"notes": ""}}')
+    assert [folder.name for folder in store.models()] == sorted([first.name, second.name])
+    assert store.remove_model(first) == [first / "notes"]
+    assert store.remove_model(second) == []
+    assert [path.name for path in first.iterdir()] == ["notes"]
+    assert not second.exists()
+    assert store.models() == []
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """End a test that waits for a pipe nobody writes to."""
+
+    def too_long(*_: object) -> None:
+        raise AssertionError("waited for a pipe")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.usefixtures("no_waiting")
+def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    def filled(name: str) -> Store:
+        store = Store(tmp_path / name)
+        made = store.save_evaluation({"metric": "tow", "version": 1}, result={"tow": 0.5}).run_id
+        run = store.save(
+            "unlearn", CONFIG, result={}, arrays={"w": np.arange(3.0)}, epochs=[{}], evaluations={"tow": made}
+        )
+        store.save_model(CONFIG, b"weights", {"name": "theirs"})
+        store.checkpoints("0" * 16).write(b"state")
+        store.write_list("mine", RunList((run.run_id,)))
+        write_table(run, store.root)
+        (store.root / "claims" / "held.claim").write_bytes(b"")
+        return store
+
+    def read(store: Store) -> None:
+        """Read, list, verify and write everything there is."""
+        assert len(store.records()) <= 1
+        for one in store.records():
+            with suppress(IntegrityError):
+                one.arrays()
+                one.epochs()
+        for folder in store.models():
+            store.read_model(folder.name)
+        store.imported("theirs")
+        store.checkpoints("0" * 16).latest()
+        store.lists()
+        store.claims.all()
+        store.verify()
+        store.leftovers()
+        with suppress(IntegrityError):
+            write_table(save(store), store.root)
+
+    files = [path for path in filled("whole").root.rglob("*") if path.is_file()]
+    names = [path.relative_to(tmp_path / "whole") for path in files]
+    assert len(names) > 15
+    for number, name in enumerate(names):
+        store = filled(str(number))
+        (store.root / name).unlink()
+        os.mkfifo(store.root / name)
+        with collected() as damage:
+            faults = store.verify()
+            read(store)
+        made_anew = {"index.jsonl", ".repro-store"}
+        assert damage or faults or name.name in made_anew or name.suffix == ".claim", name
+    pipe = Store(tmp_path / "last")
+    pipe.ensure_writable()
+    (pipe.root / "claims").mkdir()
+    os.mkfifo(pipe.root / "claims" / "held.claim")
+    with pytest.raises(IntegrityError, match=r"claims/held\.claim: no regular file"):
+        pipe.lock("held").__enter__()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.usefixtures("no_waiting")
+def test_a_pipe_in_place_of_a_pack_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.parquet")
+    assert PackedStore(tmp_path / "mine.parquet").verify() == [
+        "mine.parquet: unreadable; restore it from version control"
+    ]
 
 
 def test_runs_of_another_kind_are_not_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from figures import catalogue
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
@@ -32,6 +34,16 @@ def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_d
     with pytest.raises(ConfigError, match=r"did you mean 'fig-tow'"):
         draw(["fig-theory-trajectories", "fig-two"], studies_in(empty), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_of_an_installed_package_is_called_by_no_path(
+    empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"../pwned": EntryPoint("../pwned", "figures.catalogue:lacking", "repro.figures")}
+    monkeypatch.setattr(catalogue, "_plugins", lambda: theirs)
+    with pytest.raises(ConfigError, match="no path"):
+        draw(["../pwned"], studies_in(empty), tmp_path / "out")
+    assert not list(tmp_path.rglob("*pwned*"))
 
 
 def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> None:
@@ -85,6 +97,17 @@ def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, l
     (tmp_path / f"fig-published{lost}").unlink()
     assert draw(["fig-published"], studies_in(golden), tmp_path) == [first]
     assert (tmp_path / f"fig-published{lost}").exists()
+
+
+@pytest.mark.parametrize("cut", [".png", "-dark.png", ".pdf", ".csv", ".json"])
+def test_any_file_that_was_cut_off_is_written_again(golden: Store, tmp_path: Path, cut: str) -> None:
+    (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
+    path = tmp_path / f"fig-published{cut}"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"[]"):
+        path.write_bytes(content)
+        assert draw(["fig-published"], studies_in(golden), tmp_path) == [first]
+        assert path.read_bytes() == whole
 
 
 def test_a_whole_drawing_will_do_for_a_draft_and_no_style_for_another(golden: Store, tmp_path: Path) -> None:
