@@ -88,6 +88,10 @@ def spread_pool(models: int = 21, images: int = 12) -> Pool:
     ])  # fmt: skip
 
 
+def margins(runs: Pool, role: str, name: str) -> np.ndarray:
+    return np.stack([one[f"klom_{role}_{name}"] for one in runs.arrays])
+
+
 def klom_by_hand(reference: np.ndarray, model: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """`KL(reference || model)` of each image by numpy's histograms; `counts` is how often each model of a half counts.
 
@@ -109,7 +113,7 @@ def test_klom_is_the_divergence_of_a_roles_margins_from_those_of_retrained_model
     """Which of the two is the reference, of which role and set, and in which resample: by numpy's histograms."""
     runs = spread_pool()
     found = klom(runs)
-    reference, model = runs.margins("retrained", name), runs.margins(role, name)
+    reference, model = margins(runs, "retrained", name), margins(runs, role, name)
     once, drawn = np.ones(10), resamples(10)
     for key, statistic in (("mean", np.mean), ("p95", lambda values: np.percentile(values, 95))):
         head = f"klom_{role}_{name}_{key}"
@@ -150,6 +154,19 @@ def test_ulira_reaches_the_power_of_the_best_test_between_two_gaussians() -> Non
     for role in ("unlearned", "original"):
         assert found[f"ulira_{role}_auc"] == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.02)
         assert found[f"ulira_{role}_tpr_at_1_percent"] == pytest.approx(norm.sf(norm.isf(0.01) - 2), abs=0.05)
+
+
+@pytest.mark.parametrize("role", ["unlearned", "original"])
+def test_ulira_counts_a_roles_models_among_the_false_alarms_of_retrained_ones(role: str) -> None:
+    """Where the two differ in width, rates are others if the sides are exchanged: so they are counted by hand."""
+    runs = spread_pool()
+    found = ulira(runs)
+    members, others = likelihood_ratios(margins(runs, role, "forget"), margins(runs, "retrained", "forget"))
+    for name, rate in (("tpr_at_1_percent", 0.01), ("tpr_at_01_percent", 0.001)):
+        threshold = np.sort(others, axis=None)[-1 - int(rate * others.size)]
+        assert found[f"ulira_{role}_{name}"] == pytest.approx((members > threshold).mean())
+    above = (members[..., None, None] > others).mean()
+    assert found[f"ulira_{role}_auc"] == pytest.approx(above)
 
 
 def test_a_score_that_a_retrained_model_has_too_raises_no_alarm_without_a_false_one() -> None:
@@ -233,6 +250,21 @@ def test_runs_without_the_margins_or_without_a_retrained_model_are_not_pooled(
     ]  # fmt: skip
 
 
+def test_models_that_forgot_other_images_are_no_pool(small: Callable[..., RunConfig], store: Store) -> None:
+    """The released code draws a forget set for each seed: image 3 of one is another image than that of the next."""
+    for seed in range(8):
+        (arrays,) = pool(0.0, models=1, seed=seed).arrays
+        kept = store.save_evaluation({"metric": "klom_margins", "seed": seed}, result={}, arrays=arrays).run_id
+        parents = {"pretrain": f"a{seed}", "retrain": f"b{seed}", "unlearn": f"c{seed}", "forget_set": f"d{seed % 2}"}
+        result, config = {"parents": parents, "labels": {"rule": "sgd"}}, small(seed=seed)
+        store.save("unlearn", config, evaluations={"klom_margins": kept}, result=result)
+    found = pool_runs(store.records("unlearn"), ["klom"], store)
+    assert sorted(one.config["forget_set"] for one in found) == ["d0", "d1"]
+    assert {tuple(one.config["stages"]["unlearned"]) for one in found} == {
+        ("c0", "c2", "c4", "c6"), ("c1", "c3", "c5", "c7")
+    }  # fmt: skip
+
+
 def published_klom(unlearned: np.ndarray, oracle: np.ndarray) -> float:
     """KLoM of one image as EasyDUB's code computes it, step by step; `entropy` divides both samples by their sums."""
     unlearned, oracle = np.clip(unlearned, -100, 100), np.clip(oracle, -100, 100)
@@ -268,12 +300,18 @@ def test_klom_easydub_floors_the_reference_where_a_model_is_and_nothing_else() -
     assert easydub_divergence(model, reference)[0] == pytest.approx(np.log(2), rel=1e-12), "where no model is, no floor"
 
 
-def test_klom_easydub_pools_every_model_and_finds_the_shifted_set() -> None:
-    shifted = pool(2.0)
-    found = klom_easydub(shifted)
-    values = easydub_divergence(shifted.margins("retrained", "forget"), shifted.margins("unlearned", "forget"))
-    assert found["klom_easydub_unlearned_forget_mean"] == pytest.approx(values.mean())
-    assert found["klom_easydub_unlearned_forget_p95"] == pytest.approx(np.percentile(values, 95))
+@pytest.mark.parametrize("role", ["unlearned", "original"])
+@pytest.mark.parametrize("name", SETS)
+def test_klom_easydub_pools_every_model_of_a_role_on_a_set(role: str, name: str) -> None:
+    runs = spread_pool()
+    found = klom_easydub(runs)
+    values = easydub_divergence(margins(runs, "retrained", name), margins(runs, role, name))
+    assert found[f"klom_easydub_{role}_{name}_mean"] == pytest.approx(values.mean())
+    assert found[f"klom_easydub_{role}_{name}_p95"] == pytest.approx(np.percentile(values, 95))
+
+
+def test_klom_easydub_finds_the_shifted_set() -> None:
+    found = klom_easydub(pool(2.0))
     assert found["klom_easydub_unlearned_forget_mean"] > 2 * found["klom_easydub_unlearned_test_mean"]
     assert found["klom_easydub_retrained_forget_mean"] > 0
 
