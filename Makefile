@@ -35,18 +35,21 @@ test-cluster: .venv/tested
 fuzz: .venv/tested
 	REPRO_FUZZ=10000 $(PYTEST) tests/fuzz
 
-# The default tests on the lowest versions that pyproject.toml allows, in an environment of their own.
+# The default tests, a network run and a figure on the lowest versions that pyproject.toml allows, in an environment of
+# their own.
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(PYTHON) .ci/versions.py lowest > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e '.[figures,networks,test]'
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup -m "not ($(SECOND))"
+	.venv-lowest/bin/repro empirical run --pretrain-epochs 1 --epochs 1 --store .venv-lowest/runs
+	.venv-lowest/bin/repro figures fig-tow --store .venv-lowest/runs
 
-# Our code by bandit, the packages by pip-audit where its service can be reached.
+# Our code by bandit, the packages by pip-audit; `make audit OFFLINE=1` where its service cannot be reached.
 audit: .venv/tested
 	$(PIP) -e '.[audit]'
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml repro theory empirical figures
-	$(BIN)/python .ci/versions.py audit
+	$(BIN)/python .ci/versions.py audit $(if $(OFFLINE),--offline)
 
 # Every file of the environment by its hash, for the platform in the name (`pip install --require-hashes -r` takes it).
 lock: .venv/installed

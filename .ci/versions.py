@@ -1,9 +1,10 @@
 """Versions for the Makefile: the lowest that pyproject.toml allows, a lock with hashes, and an audit of what is there.
 
 `lowest` prints constraints; `lock REPORT` turns pip's report into a file for `pip install --require-hashes`; `audit`
-runs pip-audit and says so where its service cannot be reached.
+runs pip-audit and fails where its service can look up no package, unless `--offline` says that this is expected.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -37,21 +38,37 @@ def lock(report: Path) -> str:
     return "".join(sorted(lines, key=str.lower))
 
 
-def audit() -> int:
-    """Return pip-audit's exit code: 1 when a package has a known fault; 0, with a word, where nobody can be asked."""
-    done = subprocess.run([sys.executable, "-m", "pip_audit", "--skip-editable"], capture_output=True, text=True)
-    print(done.stdout + done.stderr[-2000:])
-    known = "known vulnerabilit" in done.stdout + done.stderr
-    if unknown := done.stdout.count("could not be audited"):
-        print(f"{unknown} packages were not audited: the service does not know them, or cannot be reached")
-    if done.returncode and not known:
-        print("pip-audit could not reach its service: the packages were not audited")
-        return 0
-    return done.returncode
+def audit(*, offline: bool = False) -> int:
+    """Return the exit code of an audit: 1 when a package has a known fault, 3 when no package was looked up, else 0.
+
+    Args:
+        offline: the service cannot be reached from here, so an audit of nothing is 0.
+    """
+    command = [sys.executable, "-m", "pip_audit", "--skip-editable", "--format", "json", "--progress-spinner", "off"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        packages = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):  # pip-audit ended before its report
+        print(done.stdout + done.stderr[-2000:])
+        packages = []
+    looked_up = [one for one in packages if "vulns" in one]
+    faults = [f"{one['name']} {one['version']}: {fault['id']}" for one in looked_up for fault in one["vulns"]]
+    print("".join(f"{line}\n" for line in faults), end="")
+    print(f"{len(looked_up)} of {len(packages)} packages were looked up, {len(faults)} known faults")
+    if not looked_up:
+        print("not audited: pip-audit could look up no package" + ("" if offline else "; --offline accepts that"))
+        return 0 if offline else 3
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    what = sys.argv[1]
-    if what == "audit":
-        sys.exit(audit())
-    print(lowest() if what == "lowest" else lock(Path(sys.argv[2])), end="")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("lowest", "lock", "audit"))
+    parser.add_argument("report", nargs="?", type=Path, help="pip's report, for lock")
+    parser.add_argument("--offline", action="store_true", help="an audit that can look nothing up is no failure")
+    asked = parser.parse_args()
+    if asked.what == "audit":
+        sys.exit(audit(offline=asked.offline))
+    if asked.what == "lock" and asked.report is None:
+        parser.error("lock: needs the file of pip's report")
+    print(lowest() if asked.what == "lowest" else lock(asked.report), end="")

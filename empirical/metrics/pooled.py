@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import rel_entr
 from sklearn.metrics import roc_auc_score
 
 from repro.base.parts import Term, metric
@@ -85,7 +86,7 @@ def divergence(reference: np.ndarray, model: np.ndarray, weights: np.ndarray | N
 
 
 @metric(
-    "klom_easydub", needs=("klom_margins",), pooled=True,
+    "klom_easydub", version=2, needs=("klom_margins",), pooled=True,
     terms=(
         Term("klom_easydub_*", "KLoM in the binning of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
     ),
@@ -111,9 +112,10 @@ def klom_easydub(pool: Pool) -> dict[str, Any]:
 def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
     """Return `KL(model || reference)` of each image's margins, `(images,)`, in nats, by EasyDUB's histograms.
 
-    It differs from `divergence` in three ways: the direction; `digitize` puts the largest margin of both samples past
-    the last of the 20 bins, where it is dropped and the other counts are shares of what is left; and both shares are
-    no smaller than 1e-5.
+    `sum over p_k > 0 of p_k log(p_k / q_k)`, where p and q are the shares of the model's and the reference's margins
+    in bin k. It differs from `divergence` in three ways: the direction; `digitize` puts the largest margin of both
+    samples past the last of the 20 bins, where it is dropped and the other counts are shares of what is left; and q is
+    raised to 1e-5 where p is above 0, then divided by its sum. An image whose model margins are all dropped has 0.
 
     Args:
         reference, model: margins `(models, images)`.
@@ -121,8 +123,9 @@ def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
     samples = np.clip(reference, -CLIP, CLIP), np.clip(model, -CLIP, CLIP)
     joint = np.concatenate(samples)
     edges = np.linspace(joint.min(0), joint.max(0), BINS + 1)
-    q, p = (np.maximum(_kept_shares(sample, edges), FLOOR) for sample in samples)
-    return (p * np.log(p / q)).sum(0)
+    q, p = (_kept_shares(sample, edges) for sample in samples)
+    q = np.where(p > 0, np.maximum(q, FLOOR), q)
+    return rel_entr(p, q / np.maximum(q.sum(0), FLOOR)).sum(0)
 
 
 def _kept_shares(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:

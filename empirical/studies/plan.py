@@ -56,6 +56,7 @@ class Plan:
         growing: how many choices are still to be made; each may ask for more runs than are listed.
         committed: how many cells that are to be computed a committed study has.
         unscored: data sets whose memorization scores have to be imported first.
+        absent: what missing cells name and the store lacks, as (setting, id): forget indices and scores.
     """
 
     rows: list[PlanRow] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Plan:
     growing: int = 0
     committed: int = 0
     unscored: tuple[str, ...] = ()
+    absent: tuple[tuple[str, str], ...] = ()
 
     @property
     def passes(self) -> float:
@@ -145,6 +147,8 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         found.rows.append(PlanRow(cell, identity, kind, open_, done, sum(needed.values()) + own))
     found.unseen = tuple(sorted(finished.unseen))
     found.unscored = tuple(sorted({cell.dataset for _, cell in everything if _unscored(cell)}))
+    named = {one for row in found.rows if not row.done for one in _imported(row.cell)}
+    found.absent = tuple(sorted(one for one in named if not store.starting(one[1])))
     return found
 
 
@@ -186,6 +190,12 @@ class _Shelf:
         if key not in self._there:
             self._there[key] = self._store.find_model(key) is not None
         return self._there[key]
+
+
+def _imported(cell: RunConfig) -> list[tuple[str, str]]:
+    """Return the settings of a cell that name an imported file of the store, with its id."""
+    reads = {"forget_index": cell.difficulty == "index", "scores": forget_set(cell.difficulty).graded}
+    return [(name, identity) for name, read in reads.items() if read and (identity := getattr(cell, name))]
 
 
 def _unscored(cell: RunConfig) -> bool:

@@ -195,6 +195,7 @@ def plan(
         hours = None if found.unmeasured else {str(count): found.hours_with(count) for count in counts}
         batches = {model: fit.images for model, fit in _batches(cells, memory)}
         open_ = {"growing": found.growing, "committed": found.committed, "unscored": list(found.unscored)}
+        open_ |= {"absent": [{"setting": name, "id": one} for name, one in found.absent]}
         emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches} | open_)
         return
     emit(rows, as_json=False, empty="no shared stage is missing")
@@ -269,6 +270,9 @@ def _say_plan(found: Any, counts: list[int]) -> None:
         say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
     for name in found.unscored:
         say(f"scores of {name} are imported, not estimated: `repro empirical import-scores FILE --dataset {name}`")
+    for name, identity in found.absent:
+        command = "import-index" if name == "forget_index" else "import-scores"
+        say(f"{name} {identity} is not in the store: `repro empirical {command} FILE` keeps it there under that id")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from torch import nn
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network
 from empirical.models.resnet import Classifier
+from empirical.released import resolve
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
@@ -108,6 +109,26 @@ def test_every_optimizer_resumes_at_any_step_of_an_epoch(optimizer: str, steps: 
     pieces, pieced = in_pieces(stage, Checkpoints(tmp_path), steps)
     assert same(straight, pieces)
     assert told(pieced) == told(log)
+
+
+@pytest.mark.parametrize("preset", ["official-paper", "official-release"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_released_presets_resume_with_the_optimizers_of_both_branches(
+    preset: str, optimizer: str, tmp_path: Path
+) -> None:
+    """They step on R, then on F, each with moments of its own; a cut after any step loses neither."""
+
+    def stage() -> Stage:
+        return build(METHODS["neggrad"], "minmax-sam-0.1", fidelity=resolve(preset), optimizer=optimizer)
+
+    assert len(Step(original(), stage()).optimizers) == 2
+    straight = original()
+    log = fit(straight, stage())
+    for steps in (1, 7):
+        pieces, pieced = in_pieces(stage, Checkpoints(tmp_path / str(steps)), steps)
+        assert pieced.resumed >= 1
+        assert same(straight, pieces)
+        assert told(pieced) == told(log)
 
 
 def test_a_schedule_of_rules_resumes_under_the_rule_of_its_epoch(tmp_path: Path) -> None:

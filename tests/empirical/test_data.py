@@ -131,6 +131,24 @@ def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) ->
     assert load(root, n_train=10).train_images.shape[0] == 10
 
 
+def test_the_hubs_cifar100_is_read_by_its_hundred_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files have two columns of labels: `fine_label`, the class, and `coarse_label`, one of 20 groups of them."""
+    monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
+    classes = {"train": [99, 0, 42, 57], "test": [3, 98]}
+    for side, fine in classes.items():
+        coarse = [label // 5 for label in fine]
+        rows = [{"bytes": jpeg(label), "path": None} for label in fine]
+        for names in ({"coarse_label": coarse, "fine_label": fine}, {"fine_label": fine, "coarse_label": coarse}):
+            pq.write_table(pa.table({"img": rows, **names}), tmp_path / f"cifar100-{side}.parquet")
+    for _ in ("decoded", "from the cache"):
+        images = load(tmp_path, "cifar100")
+        assert (images.train_labels.tolist(), images.test_labels.tolist()) == (classes["train"], classes["test"])
+        assert images.classes == 100
+        assert (images.mean, images.std) == ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)), (
+            "its own, as published"
+        )
+
+
 @pytest.mark.parametrize("archive", ["CIFAR10", "CIFAR100"])
 def test_torchvisions_archive_is_read_where_there_are_no_parquet_files(
     archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

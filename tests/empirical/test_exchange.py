@@ -1,5 +1,6 @@
 """Models in and out: a foreign checkpoint becomes an original, a run's models load with plain torch."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from empirical.data.memory import memory_set
 from empirical.exchange.model_card import loading_lines, model_card
 from empirical.exchange.models import export_models, import_model, read_tensors
-from empirical.models.network import predict
+from empirical.models.network import accuracy, predict
 from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
@@ -228,6 +229,31 @@ def test_a_card_says_what_each_model_scores_how_it_was_made_and_which_file_it_is
     assert 'network.load_state_dict(load_file("unlearned.safetensors"))' in card
     assert {"Seeds: seed 3, unlearn_seed 0, forget_seed 4.", "| lr | 0.125 |"} <= set(card)
     assert {f"- `{role}.safetensors` sha256 hash of {role}" for role in roles} <= set(card)
+
+
+def test_each_exported_file_holds_the_weights_of_its_own_model(
+    small: Small, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Loaded by its name, a file scores what the record says of that model, and its hash is the one on the card."""
+    config = small(pretrain_epochs=8, epochs=4, alpha=0.2, lr=0.05, metrics=("accuracy",))
+    record = run(config, workspace.store, workspace=workspace)
+    export_models(record, workspace, tmp_path)
+    card, images = (tmp_path / "README.md").read_text(), workspace.dataset(config)
+    split = Experiment(workspace.identified(config), workspace).split
+    sets = {name: (images.train_images[rows], images.train_labels[rows])
+            for name, rows in (("retain", split.retain), ("forget", split.forget))}  # fmt: skip
+    sets["test"] = images.test_images, images.test_labels
+    for role, stage in (("original", "pretrain"), ("retrained", "retrain"), ("unlearned", "unlearn")):
+        path = tmp_path / f"{role}.safetensors"
+        kept = load_file(workspace.store.root / "models" / record.result["parents"][stage] / "weights.safetensors")
+        network = build_network(config, images, seed=0, device=workspace.device)
+        network.model.load_state_dict(load_file(path))
+        assert all(torch.equal(value, kept[name]) for name, value in network.model.state_dict().items())
+        prefix = "" if role == "unlearned" else f"{role}_"
+        said = {name: record.result[f"{prefix}{name}_accuracy"] for name in sets}
+        assert {name: accuracy(network, *one) for name, one in sets.items()} == pytest.approx(said)
+        assert f"`{path.name}` sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}" in card
+    assert len({path.read_bytes() for path in tmp_path.glob("*.safetensors")}) == 3
 
 
 @pytest.mark.slow

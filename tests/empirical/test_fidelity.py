@@ -32,10 +32,13 @@ from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
+from empirical.training.batches import Examples
 from empirical.training.loop import learning_rate
 from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, Scope, build_rule, phases
-from empirical.training.step import Logits
+from empirical.training.step import Logits, Step
 from repro.base.errors import ConfigError
+from tests.empirical.cells import METHODS, build
+from tests.empirical.tiny import IMAGES, original, weights
 
 Small = Callable[..., RunConfig]
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
@@ -153,6 +156,25 @@ def test_d5_minmax_update() -> None:
     assert phases(rule, Fidelity()) == (rule,)
     assert phases(rule, single("minmax_update", "double")) == (rule.retain, rule.forget)  # type: ignore[attr-defined]
     assert phases(Plain(), single("minmax_update", "double")) == (Plain(),)
+
+
+def test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches() -> None:
+    """At a learning rate of 0 nothing moves, not even by weight decay; at a higher one each branch moves its own."""
+    stage = build(METHODS["neggrad"], "minmax-sgd", fidelity=single("minmax_update", "double"))
+    step, sets = Step(original(), stage), {"retain": stage.sets.retain, "forget": stage.sets.forget}
+    batch = {
+        name: Examples(IMAGES[rows.index], rows.labels, rows.forget, torch.zeros(len(rows), 3))
+        for name, rows in sets.items()
+    }
+    before = weights(step.network)
+    step.set_rate(0.0)
+    step(batch)
+    assert all(torch.equal(*pair) for pair in zip(before, weights(step.network), strict=True))
+    step.set_rate(0.1)
+    step(batch)
+    moved = [old != new for old, new in zip(before, weights(step.network), strict=True)]
+    masks = [rule.scope.mask for rule in step.rules]  # type: ignore[union-attr]
+    assert all(any((part & own).any() for part, own in zip(moved, mask, strict=True)) for mask in masks)
 
 
 def test_d6_tow(small: Small, shared: Workspace) -> None:

@@ -10,9 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from empirical.data.images import channel_statistics
+from empirical.methods.retain import Retrain
 from empirical.models.network import Network, count_parameters, frozen_statistics, predict
 from empirical.models.resnet import Convolution
 from empirical.registry import load, names
+from empirical.training.batches import Examples
+from empirical.training.step import Step
+from tests.empirical.tiny import make_stage
 
 COUNTS = {
     "resnet18": 11_220_132, "resnet34": 21_328_292, "resnet50": 23_705_252, "vgg16-bn": 15_334_948,
@@ -110,6 +114,17 @@ def test_a_model_trained_in_bf16_is_evaluated_in_fp32_and_one_in_fp64_in_fp64() 
     network = tiny("bf16")
     training = network.logits(network.prepare(IMAGES))
     assert not torch.equal(training, tiny("fp32").logits(network.prepare(IMAGES))), "training does round to bf16"
+
+
+def test_a_model_trained_in_bf16_computes_its_loss_in_fp32() -> None:
+    """A loss rounded to bf16 has three digits: its gradients, and the mean loss of an epoch, would have no more."""
+    network, stage = tiny("bf16"), make_stage(Retrain())
+    rows, labels = torch.zeros(9, dtype=torch.bool), torch.arange(9) % 3
+    logits = tiny("bf16").logits(network.prepare(IMAGES)).detach()
+    loss = Step(network, stage)({"retain": Examples(IMAGES, labels, rows, torch.zeros(9, 0))})
+    assert torch.equal(logits, logits.bfloat16().float()), "the layers do compute in bf16"
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(nn.functional.cross_entropy(logits.double(), labels)), rel=1e-6)
 
 
 def test_prediction_uses_running_statistics_and_leaves_them_and_the_mode_alone() -> None:

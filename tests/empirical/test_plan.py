@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from empirical.data.source import data_digest
 from empirical.registry import WORK, load, model_weights, model_work
+from empirical.runs.imports import import_index
 from empirical.settings.keys import StageKey, pretrain_key
 from empirical.settings.run_config import ESTIMATE, RunConfig, Runtime, config_for
 from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, hours_at, hours_together, largest_batch
@@ -43,6 +44,21 @@ def test_arithmetic_and_memory_of_every_model_are_those_torch_counts(name: str) 
     assert operations == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
     assert numbers == pytest.approx(sum(size for size, _ in kept.values()) / 2, rel=0.01)
     assert model_work(name, 2 * edge) == pytest.approx((4 * operations, 4 * numbers))
+
+
+def test_a_plan_names_the_imported_files_that_missing_cells_need_and_the_store_lacks(
+    store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.txt").write_text("1\n2\n")
+    lacking = {"difficulty": "index", "forget_index": "0" * 16}, {"difficulty": "high", "scores": "1" * 16}
+    known = {"difficulty": "index", "forget_index": import_index(tmp_path / "rows.txt", store).run_id}
+    unread = {"difficulty": "random", "forget_index": "2" * 16}
+
+    def absent(*blocks: dict[str, str]) -> tuple[tuple[str, str], ...]:
+        return plan(Recipe("mine", blocks=blocks), store, Runtime(), Finished([store])).absent
+
+    assert absent(*lacking, known, unread) == (("forget_index", "0" * 16), ("scores", "1" * 16))
+    assert absent(known, unread) == ()
 
 
 def test_scores_that_are_there_need_no_subset_models(store: Store) -> None:

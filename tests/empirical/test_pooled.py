@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import entropy, norm
 
 from empirical.metrics.pooled import (
     FLOOR,
@@ -17,6 +17,7 @@ from empirical.metrics.pooled import (
     klom,
     klom_easydub,
     likelihood_ratios,
+    resamples,
     ulira,
 )
 from empirical.settings.run_config import RunConfig, Runtime
@@ -77,6 +78,51 @@ def test_klom_finds_the_shifted_set_and_stands_beside_its_floor() -> None:
     assert high - low == pytest.approx(2 * 1.96 * resampled.std(ddof=1))
 
 
+def spread_pool(models: int = 21, images: int = 12) -> Pool:
+    """Margins of another mean and width in each role and set, so that no two of them can be exchanged unnoticed."""
+    generator = np.random.default_rng(5)
+    widths = {(role, name): (place, 1 + at) for place, role in enumerate(ROLES) for at, name in enumerate(SETS)}
+    return Pool([
+        {f"klom_{role}_{name}": generator.normal(mean, width + mean, images) for (role, name), (mean, width) in
+         widths.items()} for _ in range(models)
+    ])  # fmt: skip
+
+
+def margins(runs: Pool, role: str, name: str) -> np.ndarray:
+    return np.stack([one[f"klom_{role}_{name}"] for one in runs.arrays])
+
+
+def klom_by_hand(reference: np.ndarray, model: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`KL(reference || model)` of each image by numpy's histograms; `counts` is how often each model of a half counts.
+
+    The mean of even reference models against odd others and of odd against even.
+    """
+    found = []
+    for one, other in ((reference[0:20:2], model[1:20:2]), (reference[1:20:2], model[0:20:2])):
+        for image in range(reference.shape[1]):
+            left, right = one[:, image], other[:, image]
+            edges = np.linspace(min(left.min(), right.min()), max(left.max(), right.max()), 21)
+            p, q = (np.histogram(side, edges, weights=counts)[0] / counts.sum() for side in (left, right))
+            found.append(sum(a * np.log(a / max(b, 1e-5)) for a, b in zip(p, q, strict=True) if a > 0))
+    return np.reshape(found, (2, -1)).mean(0)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", SETS)
+def test_klom_is_the_divergence_of_a_roles_margins_from_those_of_retrained_models(role: str, name: str) -> None:
+    """Which of the two is the reference, of which role and set, and in which resample: by numpy's histograms."""
+    runs = spread_pool()
+    found = klom(runs)
+    reference, model = margins(runs, "retrained", name), margins(runs, role, name)
+    once, drawn = np.ones(10), resamples(10)
+    for key, statistic in (("mean", np.mean), ("p95", lambda values: np.percentile(values, 95))):
+        head = f"klom_{role}_{name}_{key}"
+        assert found[head] == pytest.approx(statistic(klom_by_hand(reference, model, once)))
+        assert found[f"{head}_reverse"] == pytest.approx(statistic(klom_by_hand(model, reference, once)))
+        by_hand = [statistic(klom_by_hand(reference, model, counts)) for counts in drawn[:3]]
+        assert found[f"{head}_resampled"][:3] == pytest.approx(by_hand)
+
+
 def test_klom_in_reverse_is_that_of_the_retrained_models_from_the_others() -> None:
     runs = pool(2.0)
     found, swapped = klom(runs), {"unlearned": "retrained", "retrained": "unlearned", "original": "original"}
@@ -108,6 +154,19 @@ def test_ulira_reaches_the_power_of_the_best_test_between_two_gaussians() -> Non
     for role in ("unlearned", "original"):
         assert found[f"ulira_{role}_auc"] == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.02)
         assert found[f"ulira_{role}_tpr_at_1_percent"] == pytest.approx(norm.sf(norm.isf(0.01) - 2), abs=0.05)
+
+
+@pytest.mark.parametrize("role", ["unlearned", "original"])
+def test_ulira_counts_a_roles_models_among_the_false_alarms_of_retrained_ones(role: str) -> None:
+    """Where the two differ in width, rates are others if the sides are exchanged: so they are counted by hand."""
+    runs = spread_pool()
+    found = ulira(runs)
+    members, others = likelihood_ratios(margins(runs, role, "forget"), margins(runs, "retrained", "forget"))
+    for name, rate in (("tpr_at_1_percent", 0.01), ("tpr_at_01_percent", 0.001)):
+        threshold = np.sort(others, axis=None)[-1 - int(rate * others.size)]
+        assert found[f"ulira_{role}_{name}"] == pytest.approx((members > threshold).mean())
+    above = (members[..., None, None] > others).mean()
+    assert found[f"ulira_{role}_auc"] == pytest.approx(above)
 
 
 def test_a_score_that_a_retrained_model_has_too_raises_no_alarm_without_a_false_one() -> None:
@@ -191,18 +250,30 @@ def test_runs_without_the_margins_or_without_a_retrained_model_are_not_pooled(
     ]  # fmt: skip
 
 
+def test_models_that_forgot_other_images_are_no_pool(small: Callable[..., RunConfig], store: Store) -> None:
+    """The released code draws a forget set for each seed: image 3 of one is another image than that of the next."""
+    for seed in range(8):
+        (arrays,) = pool(0.0, models=1, seed=seed).arrays
+        kept = store.save_evaluation({"metric": "klom_margins", "seed": seed}, result={}, arrays=arrays).run_id
+        parents = {"pretrain": f"a{seed}", "retrain": f"b{seed}", "unlearn": f"c{seed}", "forget_set": f"d{seed % 2}"}
+        result, config = {"parents": parents, "labels": {"rule": "sgd"}}, small(seed=seed)
+        store.save("unlearn", config, evaluations={"klom_margins": kept}, result=result)
+    found = pool_runs(store.records("unlearn"), ["klom"], store)
+    assert sorted(one.config["forget_set"] for one in found) == ["d0", "d1"]
+    assert {tuple(one.config["stages"]["unlearned"]) for one in found} == {
+        ("c0", "c2", "c4", "c6"), ("c1", "c3", "c5", "c7")
+    }  # fmt: skip
+
+
 def published_klom(unlearned: np.ndarray, oracle: np.ndarray) -> float:
-    """KLoM of one image as EasyDUB's code computes it, step by step: bins, digitize, counts, floor, KL."""
+    """KLoM of one image as EasyDUB's code computes it, step by step; `entropy` divides both samples by their sums."""
     unlearned, oracle = np.clip(unlearned, -100, 100), np.clip(oracle, -100, 100)
     low, high = min(unlearned.min(), oracle.min()), max(unlearned.max(), oracle.max())
     edges = np.linspace(low, high, 20 + 1)
-    shares = []
-    for sample in (unlearned, oracle):
-        bins = np.digitize(sample, edges) - 1
-        counts = np.array([np.sum(bins == k) for k in range(20)], float)  # the largest sample fell into bin 20
-        shares.append(np.maximum(counts / counts.sum(), 1e-5))
-    p, q = shares
-    return float(np.sum(p * np.log(p / q)))
+    p, q = (np.bincount(np.digitize(sample, edges), minlength=22)[1:21] for sample in (unlearned, oracle))
+    p, q = p / p.sum(), q / q.sum()  # the largest sample fell into bin 21
+    q[(p > 0) & (q < 1e-5)] = 1e-5
+    return float(entropy(p, q))
 
 
 def test_klom_easydub_is_what_the_published_code_gives_image_by_image() -> None:
@@ -216,16 +287,31 @@ def test_klom_easydub_is_what_the_published_code_gives_image_by_image() -> None:
 def test_klom_easydub_drops_the_largest_sample_and_looks_the_other_way() -> None:
     reference, model = np.array([[0.0], [0.0], [1.0], [1.0], [9.0]]), np.array([[0.0], [0.0], [0.0], [1.0], [1.0]])
     p, q = np.array([3, 2]) / 5, np.array([2, 2]) / 4
-    assert easydub_divergence(reference, model)[0] == pytest.approx((p * np.log(p / q)).sum())
+    assert easydub_divergence(reference, model)[0] == pytest.approx((p * np.log(p / q)).sum(), rel=1e-12)
     assert easydub_divergence(np.ones((4, 1)), np.ones((4, 1))).tolist() == [0.0]
+    assert easydub_divergence(np.zeros((4, 1)), np.ones((4, 1))).tolist() == [0.0], "all of the model's are dropped"
 
 
-def test_klom_easydub_pools_every_model_and_finds_the_shifted_set() -> None:
-    shifted = pool(2.0)
-    found = klom_easydub(shifted)
-    values = easydub_divergence(shifted.margins("retrained", "forget"), shifted.margins("unlearned", "forget"))
-    assert found["klom_easydub_unlearned_forget_mean"] == pytest.approx(values.mean())
-    assert found["klom_easydub_unlearned_forget_p95"] == pytest.approx(np.percentile(values, 95))
+def test_klom_easydub_floors_the_reference_where_a_model_is_and_nothing_else() -> None:
+    """Of the model's margins half are where no reference is: q is (1, 1e-5) there, divided by its sum."""
+    reference, model = np.array([[0.0], [0.0], [0.0], [9.0]]), np.array([[0.0], [0.0], [4.0], [4.0]])
+    q = np.array([1.0, 1e-5]) / (1 + 1e-5)
+    assert easydub_divergence(reference, model)[0] == pytest.approx((0.5 * np.log(0.5 / q)).sum(), rel=1e-12)
+    assert easydub_divergence(model, reference)[0] == pytest.approx(np.log(2), rel=1e-12), "where no model is, no floor"
+
+
+@pytest.mark.parametrize("role", ["unlearned", "original"])
+@pytest.mark.parametrize("name", SETS)
+def test_klom_easydub_pools_every_model_of_a_role_on_a_set(role: str, name: str) -> None:
+    runs = spread_pool()
+    found = klom_easydub(runs)
+    values = easydub_divergence(margins(runs, "retrained", name), margins(runs, role, name))
+    assert found[f"klom_easydub_{role}_{name}_mean"] == pytest.approx(values.mean())
+    assert found[f"klom_easydub_{role}_{name}_p95"] == pytest.approx(np.percentile(values, 95))
+
+
+def test_klom_easydub_finds_the_shifted_set() -> None:
+    found = klom_easydub(pool(2.0))
     assert found["klom_easydub_unlearned_forget_mean"] > 2 * found["klom_easydub_unlearned_test_mean"]
     assert found["klom_easydub_retrained_forget_mean"] > 0
 

@@ -15,12 +15,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from empirical.metrics.outputs import model_outputs
+from empirical.models.network import Network
 from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
-from empirical.runs.workspace import Workspace
+from empirical.runs.workspace import Workspace, corrupted_images
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.training.loop import Log, fit
+from empirical.training.saliency import forget_gradient, saliency_mask
+from empirical.training.step import Stage
 from repro.records.store import Store
 
 Small = Callable[..., RunConfig]
@@ -111,6 +115,30 @@ def test_corruption_reaches_the_images_that_are_trained_on(shared: Workspace) ->
     held = one.unlearning(one.copy_original()).images
     assert not torch.equal(held, one.images.train_images)
     assert float((held.float() - one.images.train_images.float()).abs().mean()) > 5
+
+
+def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
+    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retrained model of clean images would be a reference for another task, and a mask of them another mask."""
+    config = small(dataset="digits", dataset_options="", n_train=60, n_test=20, model="resnet8-narrow", rule="minmax",
+                   corruption="gaussian_noise-5")  # fmt: skip
+    one, seen = experiment(config, workspace), []
+
+    def watched(network: Network, stage: Stage, *args: Any, **kwargs: Any) -> Log:
+        seen.append(stage.images)
+        return fit(network, stage, *args, **kwargs)
+
+    monkeypatch.setattr("empirical.runs.stages.fit", watched)
+    assert {one.original.stage_id, one.retrained.stage_id, one.unlearned.stage_id} == {
+        one.parents()[stage] for stage in ("pretrain", "retrain", "unlearn")
+    }
+    noisy = corrupted_images(one.config, one.images)
+    assert [torch.equal(images, noisy) for images in seen] == [True] * 3
+    rows, labels = torch.from_numpy(one.split.forget), one.images.train_labels
+    gradient = forget_gradient(one.copy_original(), noisy, labels, rows)
+    mask = saliency_mask(gradient, config.mask_fraction)
+    assert all(torch.equal(*pair) for pair in zip(mask, one.saliency(one.copy_original()), strict=True))
 
 
 def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one_way_to_blur(

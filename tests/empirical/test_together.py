@@ -20,7 +20,7 @@ from empirical.training.together import Group, cut, joined
 from repro.base.errors import ConfigError
 from repro.records.identity import identifying, run_id
 from repro.records.store import Store
-from tests.empirical.tiny import make_stage
+from tests.empirical.tiny import make_network, make_stage
 from tests.empirical.together import CASES, EPOCHS, METHODS, NETWORKS, trained
 
 # What two processes trained is made once, not once in every process of the tests.
@@ -72,6 +72,10 @@ def test_without_normalization_they_equal_one_process_on_the_whole_batch(method:
 
 def test_two_processes_of_two_parts_each_equal_one_of_four(together: Any) -> None:
     close(together["four parts"][0], trained("normalized", "neggrad", "minmax-asam-0.5", parts=4)[0])
+
+
+def test_a_second_process_with_weights_of_its_own_takes_those_of_the_first(together: Any) -> None:
+    close(together["apart"][0], trained("normalized", "neggrad", "sgd", start=make_network)[0])
 
 
 def test_a_local_perturbation_is_that_of_the_part_and_another_training(together: Any) -> None:

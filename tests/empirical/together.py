@@ -23,7 +23,7 @@ from empirical.training.rules import RuleContext, build_rule
 from empirical.training.together import ALONE, Group
 from repro.base.ending import Stopped
 from repro.records.checkpoint import Checkpoints
-from tests.empirical.tiny import CLASSES, make_stage, original
+from tests.empirical.tiny import CLASSES, make_network, make_stage, original
 
 METHODS: dict[str, Any] = {
     "finetune": Finetune(), "neggrad": NegGrad(0.8), "random_label": RandomLabel(), "scrub": Scrub(ascent_epochs=17),
@@ -49,10 +49,10 @@ NETWORKS: dict[str, Callable[[], Network]] = {"normalized": original, "plain": p
 
 def trained(
     kind: str, method: str, label: str, *, parts: int = 2, group: Group = ALONE, pauses: Pauses | None = None,
-    epochs: int = EPOCHS, **recipe: Any,
+    epochs: int = EPOCHS, start: Callable[[], Network] | None = None, **recipe: Any,
 ) -> tuple[dict[str, torch.Tensor], Log]:  # fmt: skip
-    """Return the weights and statistics after 51 steps, and the log."""
-    network = NETWORKS[kind]()
+    """Return the weights and statistics after 51 steps, and the log; `start` takes the place of the kind's network."""
+    network = (start or NETWORKS[kind])()
     generator = torch.Generator().manual_seed(4)
     mask = [torch.rand(weight.shape, generator=generator) < 0.5 for weight in network.parameters()]
     rule = build_rule(label, RuleContext(lambda: mask))
@@ -93,6 +93,7 @@ def main(folder: Path, rank: int, size: int) -> None:
             found[f"{kind} {method} {label}"] = trained(kind, method, label, group=group)
     found["local"] = trained("plain", "neggrad", "asam-0.5", group=group, perturbation="local")
     found["four parts"] = trained("normalized", "neggrad", "minmax-asam-0.5", group=group, parts=4)
+    found["apart"] = trained("normalized", "neggrad", "sgd", group=group, start=lambda: make_network(rank))
     found["interrupted"] = interrupted(group, folder)
     torch.save({name: (state, vars(log)) for name, (state, log) in found.items()}, folder / f"{rank}.pt")
     dist.destroy_process_group()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,20 @@ import numpy as np
 import pytest
 import torch
 
-from empirical.settings.run_config import RunConfig
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.settings import build
 from repro.records.store import Store
+from tests.empirical import (
+    test_checkpoint,
+    test_data,
+    test_exchange,
+    test_fidelity,
+    test_models,
+    test_pooled,
+    test_stages,
+)
+from tests.empirical.conftest import SMALL
 from tests.golden import commands, ids, small, tables
 
 ROOT = Path(__file__).parents[2]
@@ -72,8 +84,39 @@ def damage_is_named(folder: Path) -> list[str]:
     return lines + ([] if store.verify() else ["damaged, and called whole"])
 
 
+def holds(test: Callable[..., None], *arguments: Any) -> Callable[[Path], list[str]]:
+    """Take a test of another file as a check, and give it the fixtures that it asks for."""
+
+    def check(folder: Path) -> list[str]:
+        store = Store(folder / "runs")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            fixtures = {"tmp_path": folder, "store": store, "monkeypatch": monkeypatch,
+                        "workspace": Workspace(store, Runtime(device="cpu")),
+                        "small": lambda **changes: replace(SMALL, **changes)}  # fmt: skip
+            asked = {name: fixtures[name] for name in signature(test).parameters if name in fixtures}
+            try:
+                test(*arguments, **asked)
+            except AssertionError as error:
+                return [str(error)]
+        return []
+
+    return check
+
+
 CHECKS = {
     **{name: small_part(name) for name in small.PARTS}, "ids": some_ids, "store": damage_is_named,
+    "bf16": holds(test_models.test_a_model_trained_in_bf16_computes_its_loss_in_fp32),
+    "both branches": holds(test_fidelity.test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches),
+    "resuming": holds(test_checkpoint.test_the_released_presets_resume_with_the_optimizers_of_both_branches,
+                      "official-paper", "sgd"),
+    "klom": holds(test_pooled.test_klom_is_the_divergence_of_a_roles_margins_from_those_of_retrained_models,
+                  "original", "forget"),
+    "klom_easydub": holds(test_pooled.test_klom_easydub_pools_every_model_of_a_role_on_a_set, "original", "retain"),
+    "ulira": holds(test_pooled.test_ulira_counts_a_roles_models_among_the_false_alarms_of_retrained_ones, "unlearned"),
+    "pools": holds(test_pooled.test_models_that_forgot_other_images_are_no_pool),
+    "export": holds(test_exchange.test_each_exported_file_holds_the_weights_of_its_own_model),
+    "corrupted": holds(test_stages.test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images),
+    "cifar100": holds(test_data.test_the_hubs_cifar100_is_read_by_its_hundred_classes),
     **{name: figure(name) for name in ("tab-ulira", "tab-neggrad", "fig-theory-drive", "tab-draws")},
     **{line: command(line) for line in ("figures fig-toww", "show zzzz --json", "check digits --json",
        "list --kind theory_claim --json", "empirical plan digits --json", "empirical grid digits --dry-run --json",
@@ -181,8 +224,52 @@ def at_the_start(real: Any) -> Any:
     return lambda config, drawn, state, probing=None: real(config, drawn, start_state(drawn.start), probing)
 
 
+def not_cast(real: Any) -> Any:
+    def logits(self: Any, prepared: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            return self._forward(prepared)
+
+    return logits
+
+
+def of_the_first_optimizer(real: Any) -> Any:
+    return lambda model, optimizers, *rest: real(model, optimizers[:1], *rest)
+
+
+def first_follows(real: Any) -> Any:
+    def set_rate(self: Any, lr: float) -> None:
+        for group in self.optimizers[0].param_groups:
+            group["lr"].fill_(lr)
+
+    return set_rate
+
+
+def reverse_resampled(real: Any) -> Any:
+    def halves(reference: Any, model: Any, *, weighted: bool = False) -> Any:
+        return real(model, reference, weighted=True) if weighted else real(reference, model)
+
+    return halves
+
+
+def unlearned_as_original(real: Any) -> Any:
+    return lambda self, role, name: real(self, "unlearned" if role == "original" else role, name)
+
+
+def retrained_on_clean(real: Any) -> Any:
+    def from_scratch(self: Any, key: Any, rows: Any) -> Any:
+        clean = replace(self, config=replace(self.config, corruption="none"))
+        return real(clean if key.stage == "retrain" else self, key, rows)
+
+    return from_scratch
+
+
+def hash_of_one(real: Any) -> Any:
+    return lambda *args, hashes, **more: real(*args, hashes=dict.fromkeys(hashes, hashes["unlearned"]), **more)
+
+
 RULES, STEP, LOOP = "empirical.training.rules", "empirical.training.step", "empirical.training.loop"
 UNLEARNING, EXPERIMENT = "empirical.runs.unlearning", "empirical.runs.experiment"
+POOLED, EXCHANGE, FILES = "empirical.metrics.pooled", "empirical.exchange.models", "empirical.data.files"
 CLOSENESS, ATTACKS = "empirical.metrics.closeness", "empirical.metrics.attacks"
 ENGINE = "theory.engine"
 BUGS = [
@@ -248,6 +335,32 @@ BUGS = [
     Bug(f"{CLOSENESS}:weight_distances", "models exchanged", swapped(0, 1), "runs"),
     Bug(f"{ATTACKS}:forgotten_share", "share of members", result_as(lambda share: 1 - share), "runs"),
     Bug(f"{ATTACKS}:losses", "gains instead of losses", result_as(lambda found: -found), "runs"),
+    # arithmetic, and both optimizers of the released presets
+    Bug("empirical.models.network:Network.logits", "logits stay in bf16", not_cast, "bf16"),
+    Bug(f"{LOOP}:to_bytes", "a state without the moments of the forget branch", of_the_first_optimizer, "resuming"),
+    Bug(f"{STEP}:Step.set_rate", "the rate of the forget branch stays", first_follows, "both branches"),
+    # many models
+    Bug(f"{POOLED}:halves", "model and reference exchanged", swapped(0, 1), "klom"),
+    Bug(f"{POOLED}:halves", "intervals of the reverse", reverse_resampled, "klom"),
+    Bug(f"{POOLED}:Pool.margins", "the unlearned models as the originals", unlearned_as_original, "klom"),
+    Bug(f"{POOLED}:Pool.margins", "EasyDUB's KLoM of the unlearned models as the originals'", unlearned_as_original,
+        "klom_easydub"),
+    Bug(f"{POOLED}:easydub_divergence", "model and reference exchanged", swapped(0, 1), "klom_easydub"),
+    Bug(f"{POOLED}:likelihood_ratios", "retrained models as the members", swapped(0, 1), "ulira"),
+    Bug("empirical.studies.pool:digest", "models that forgot other images in one pool",
+        first_as(lambda parts: [parts[0], *parts[2:]]), "pools"),
+    # corrupted images
+    Bug(f"{EXPERIMENT}:Experiment._from_scratch", "the retrained model sees clean images", retrained_on_clean,
+        "corrupted"),
+    Bug(f"{UNLEARNING}:Unlearning.saliency", "the mask of clean images",
+        first_as(lambda one: replace(one, held=one.images.train_images)), "corrupted"),
+    # files of images, files of models
+    Bug(f"{FILES}:LABELS", "the coarse labels of CIFAR-100", instead(("label", "coarse_label")), "cifar100"),
+    Bug(f"{FILES}:STATISTICS", "CIFAR-100 normalized as CIFAR-10",
+        lambda real: {**real, "cifar100": real["cifar10"]}, "cifar100"),
+    Bug(f"{EXCHANGE}:ROLE_FILES", "the unlearned weights in every file",
+        lambda real: dict.fromkeys(real, "unlearn"), "export"),
+    Bug(f"{EXCHANGE}:model_card", "one hash for every file", hash_of_one, "export"),
     # forget sets and memorization
     Bug("empirical.data.memorization:estimate", "inside and outside exchanged",
         lambda real: lambda inside, correct: real(~inside, correct), "choosing"),

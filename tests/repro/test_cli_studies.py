@@ -52,6 +52,18 @@ def test_a_dry_run_counts_every_stage_once(tmp_path: Path) -> None:
     assert "MB" in done.stdout
 
 
+@pytest.mark.parametrize("command", [["grid", "--dry-run"], ["plan"]], ids=" ".join)
+def test_a_forget_index_that_the_store_lacks_is_named_before_anything_is_trained(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        '[defaults]\ndifficulty = "index"\nforget_index = "0123456789abcdef"\n[[cells]]\nseed = 0\n'
+    )
+    name, *words = command
+    said = repro(tmp_path, "empirical", name, "mine.toml", *words).stdout
+    assert "forget_index 0123456789abcdef is not in the store: `repro empirical import-index FILE`" in said
+
+
 def test_a_plan_says_stages_hours_disk_batch_and_what_several_processes_take(tmp_path: Path) -> None:
     words = ["empirical", "plan", "paper-imagenet-resnet50", "--images-per-second", "2500"]
     said = repro(tmp_path, *words, "--tasks", "8").stdout
