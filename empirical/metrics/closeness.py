@@ -128,6 +128,36 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     }
 
 
+NOTHING_TO_FORGET = 0.02  # forget accuracy by which the original must exceed the retrained model
+
+
+def better_than_nothing(numbers: Mapping[str, Any]) -> bool:
+    """Return whether the ToW of the unlearned model exceeds that of the original one, which did nothing."""
+    return numbers["tow"] > numbers["original_tow"]
+
+
+def judgement(numbers: Mapping[str, Any]) -> str:
+    """Return one sentence that says whether unlearning was better than doing nothing, and if not, what to try.
+
+    Args:
+        numbers: what `accuracy` and `tow` give, by name, the original and the retrained model among them.
+    """
+    own, untouched = numbers["tow"], numbers["original_tow"]
+    if better_than_nothing(numbers):
+        by = own - untouched
+        return f"Unlearning ended nearer to the retrained model than doing nothing by {by:.4f} ToW."
+    forget, retrained = numbers["forget_accuracy"], numbers["retrained_forget_accuracy"]
+    if numbers["original_forget_accuracy"] - retrained < NOTHING_TO_FORGET:
+        why = "the retrained model answers the forget set about as well as the original, so there is little to forget"
+    elif forget < retrained:
+        why = "it forgot more than retraining does, so try a smaller learning rate or fewer epochs"
+    elif forget < numbers["original_forget_accuracy"]:
+        why = "what it forgot cost more accuracy elsewhere, so try another learning rate, rule or method"
+    else:
+        why = "it forgot nothing, so try a larger learning rate or more epochs"
+    return f"Unlearning was no better than doing nothing: ToW {own:.4f} against {untouched:.4f}; {why}."
+
+
 @metric(
     "gap", needs=("accuracy", "mia"), reference=True,
     terms=(

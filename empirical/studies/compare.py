@@ -75,12 +75,14 @@ class CheckRow:
         expected: the value, its tolerance and the labels it is about.
         observed: the mean over the runs; None when no run matches.
         runs: how many there are; cells: how many the study has.
+        source: where these runs stand: your own store (`runs`), or a published study (`results/digits`).
     """
 
     expected: Expected
     observed: float | None
     runs: int
     cells: int
+    source: str
 
     @property
     def passes(self) -> bool:
@@ -106,6 +108,7 @@ def _check_row(expected: Expected, records: list[Record], cells: list[dict[str, 
     def fits(labels: Mapping[str, Any]) -> bool:
         return all(labels.get(name) == value for name, value in dict(expected.where).items())
 
-    matching = [record.result for record in records if fits(record.result["labels"])]
-    values = [result[expected.metric] for result in matching if result.get(expected.metric) is not None]
-    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, cells)))
+    matching = [record for record in records if fits(record.result["labels"])]
+    values = [record.result[expected.metric] for record in matching if record.result.get(expected.metric) is not None]
+    source = ", ".join(sorted({record.source for record in matching}))
+    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, cells)), source)

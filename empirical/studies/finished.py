@@ -5,9 +5,22 @@ from collections.abc import Iterable
 
 from empirical.data.source import data_digest
 from empirical.settings.keys import complete
-from empirical.settings.run_config import CHOICE, ESTIMATE, FLOOR, KIND, MemorizationConfig, RunConfig, Runtime, altered
+from empirical.settings.run_config import (
+    CHOICE,
+    ESTIMATE,
+    FLOOR,
+    KIND,
+    MemorizationConfig,
+    RunConfig,
+    Runtime,
+    altered,
+    config_for,
+)
+from repro.base.settings import build
 from repro.records.identity import digest, identifying
+from repro.records.pack import PackedStore
 from repro.records.record import Reader, Record, read_records
+from repro.records.shipped import packs
 from repro.records.store import Store
 
 READ = (KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")
@@ -68,6 +81,24 @@ class Finished:
         """Return whether the scores of an estimate are there, so that nobody needs its subset models."""
         found = (_matching(known, ESTIMATE, config) for known in (self._own, self._committed))
         return any("reliability" in one.result for records in found for one in records)
+
+
+def hard_to_forget(config: RunConfig, runtime: Runtime) -> RunConfig:
+    """Return the config with the forget set `high` where published memorization scores give it without any training.
+
+    The settings of the subset models become those of the published estimate. Without such an estimate of the same
+    images the config stays as it is.
+    """
+    published = read_records(map(PackedStore, packs()), ESTIMATE)
+    estimates = [build(MemorizationConfig, one.config) for one in published if "reliability" in one.result]
+    for found in (one for one in estimates if one.dataset == config.dataset):
+        hard = altered(
+            config, difficulty="high", subsets=found.subsets, subset_model=found.model, subset_epochs=found.epochs,
+            subset_precision=found.precision, subset_portable=found.portable,
+        )  # fmt: skip
+        if config_for(altered(hard, data=config.data or data_digest(config, runtime))) == found:
+            return hard
+    return config
 
 
 def _by_config(records: Iterable[Record]) -> Known:

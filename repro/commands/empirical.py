@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from empirical.portable import prepare_portable
-from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.settings.run_config import FLOOR, KIND, MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
 from repro.base.settings import build
 from repro.records.pack import readers
@@ -22,15 +22,27 @@ SETS = ("retain", "forget", "test")
 with_runtime = with_settings(Runtime, skip=("study", "kind"))
 
 
+# With one of these given, the forget set is the one that was asked for.
+FORGETTING = ("difficulty", "scores", "subsets", "subset_model", "subset_epochs", "subset_precision", "subset_portable")
+
+
 @app.command()
-@with_settings(RunConfig)
+@with_settings(RunConfig, shown={"difficulty": "high where published memorization scores give it, else random"})
 @with_runtime
-def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
+def run(
+    runtime: Runtime, config: RunConfig, context: typer.Context, store: StoreOption = DEFAULT_STORE,
+    json: JsonOption = False,
+) -> None:  # fmt: skip
     """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
 
+    The table holds the unlearned model against doing nothing, which is the original model, and against retraining.
     Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
     """
     Store(store).ensure_writable()
+    from empirical.studies.finished import hard_to_forget
+
+    if not any(_given(context, name) for name in FORGETTING):
+        config = hard_to_forget(config, runtime)
     prepare_portable([config])
     from empirical.runs.run import run as run_cell
     from empirical.runs.workspace import Workspace
@@ -43,27 +55,60 @@ def run(runtime: Runtime, config: RunConfig, store: StoreOption = DEFAULT_STORE,
     if json:
         emit_json({"run": record.run_id, "status": record.status, **record.result})
     else:
-        _show(record)
+        _show(record, Store(store))
     if record.status == "diverged":
         raise DivergedError(f"run {record.run_id} diverged at {record.result['diverged_at']}; try a smaller --lr")
 
 
-def _show(record: Record) -> None:
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _show(record: Record, store: Store) -> None:
+    """Print a run: its models in rows, one sentence that judges it, and what it lacks."""
+    result = record.result
     if record.status == "ok":
-        there = {model: prefix for model, prefix in _MODELS.items() if f"{prefix}test_accuracy" in record.result}
-        emit([_accuracies(record.result, model, prefix) for model, prefix in there.items()])
-        if "tow" in record.result:
-            say(f"ToW {record.result['tow']:.4f} (signed {record.result['tow_signed']:.4f})")
-        for name, reason in record.result.get("absent_metrics", {}).items():
+        if "difficulty" in result.get("labels", {}):
+            chosen = f"{result['n_forget']} images of difficulty {result['labels']['difficulty']}"
+            say(f"forget set: {chosen}; --difficulty chooses another")
+        rows = [_model_row("unlearned", result), _model_row("do nothing (the original)", result, "original_")]
+        if other := _another_retrained(record, store):
+            rows.append(_model_row("another retrained model", other.result))
+        if "retrained_test_accuracy" in result:
+            rows.append(_model_row("retrained (the goal)", {"retrained_tow": 1.0} | result, "retrained_"))
+        emit(rows)
+        if "tow" in result:
+            from empirical.metrics.closeness import judgement
+
+            say(judgement(result))
+        if other:
+            say(f"Two retrained models differ by {1 - other.result['tow']:.4f} ToW: a smaller difference is noise.")
+        for name, reason in result.get("absent_metrics", {}).items():
             say(f"no {name}: {reason}")
     say(f"record: {record.run_id}")
 
 
-_MODELS = {"original (do nothing)": "original_", "unlearned": "", "retrained (the goal)": "retrained_"}
+def _model_row(model: str, result: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    names = {"tow": "ToW"} | {f"{name}_accuracy": f"{name} accuracy" for name in SETS}
+    found = {title: result.get(prefix + name) for name, title in names.items()}
+    return {"model": model} | {title: None if value is None else f"{value:.4f}" for title, value in found.items()}
 
 
-def _accuracies(result: dict[str, Any], model: str, prefix: str) -> dict[str, Any]:
-    return {"model": model} | {f"{name} accuracy": f"{result[f'{prefix}{name}_accuracy']:.4f}" for name in SETS}
+def _another_retrained(record: Record, store: Store) -> Record | None:
+    """Return the run of a second retrained model in the store, measured against the same one as this run."""
+
+    def second(other: Record) -> bool:
+        known, there = record.result["parents"], other.result.get("parents", {})
+        same = all(there.get(name) == known.get(name) for name in ("retrain", "forget_set"))
+        same = same and other.result.get("rows_measured") == record.result.get("rows_measured")
+        return other.status == "ok" and same and there["unlearn"] != there["retrain"] and "tow" in other.result
+
+    if "retrain" not in record.result.get("parents", {}):
+        return None
+    others = (one for one in store.records(KIND, FLOOR) if one.config.get("method") == "retrain")
+    alike = (one for one in others if one.config["rule"] == build(RunConfig, one.config).retrain_rule)
+    return next((one for one in alike if one.run_id != record.run_id and second(one)), None)
 
 
 @app.command()

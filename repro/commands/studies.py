@@ -11,7 +11,7 @@ import typer
 from empirical.portable import prepare_portable
 from empirical.settings.run_config import Runtime
 from repro.base.ending import Stopped
-from repro.base.errors import IntegrityError, ReproError
+from repro.base.errors import IntegrityError, MissingDataError, ReproError
 from repro.base.settings import check_limit, reject
 from repro.commands.cluster import Launch, Wave, submit, with_launch
 from repro.commands.empirical import app, cores, processes, with_runtime
@@ -339,13 +339,17 @@ def not_finished(edges: list[str]) -> str:
 
 def check(
     recipe: Annotated[Path, typer.Argument(help="A recipe file with expected values, or its name.")],
+    published: Annotated[
+        bool, typer.Option("--published", help="Judge the published records instead of your own runs.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Compare a study's numbers with the values its recipe expects; exit with 6 when one is out of tolerance.
+    """Compare the numbers of your own runs with the values a study's recipe expects.
 
-    The mean over the runs that are there counts; how many of the study's cells are not is said.
-    A study with a choice whose winner stands on an edge of its grid is not finished, which is 6 too.
+    The column `source` says where each number comes from. Each number is the mean over the runs that are there.
+    It ends with 3 when there are no runs, and with 6 when a value is out of tolerance.
+    It also ends with 6 when the winner of a choice stands on an edge of its grid: the study is not finished then.
     """
     from empirical.studies.choice import edges
     from empirical.studies.compare import check_study
@@ -353,17 +357,26 @@ def check(
     from empirical.studies.plan import every_cell, finished_cells
     from empirical.studies.recipe import load_recipe
 
-    study = load_recipe(recipe)
-    finished = Finished(readers(Store(store)))
+    study, home = load_recipe(recipe), Store(store)
+    # Choices rest on published runs where the store lacks them, as those of `grid` do; the numbers never do.
+    finished = Finished(readers(home)[1 if published else 0 :])
     there, cells = finished_cells(study, finished, Runtime()), every_cell(study, finished, Runtime())
+    own = {head.run_id for head in home.heads()}
+    there = [record for record in there if published or record.run_id in own]
+    standing = edges(study.decisions(finished, Runtime()).values())
+    if not there and not standing:
+        remedy = f"`repro empirical grid {recipe}` computes them"
+        if published:
+            raise MissingDataError(f"{study.name}: none of its runs is published; {remedy}")
+        remedy += f", `repro check {recipe} --published` judges the published records"
+        raise MissingDataError(f"{study.name}: none of its runs is in the store {str(store)!r}; {remedy}")
     rows = check_study(study.expected, there, cells)
-    emit([_check_row(row, json) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
+    emit([_check_row(row, store, json) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
     if len(there) < len(cells):
         lacking = f"{len(cells) - len(there)} of {len(cells)} cells are not there"
         typer.echo(f"{lacking}; `repro empirical grid {recipe}` computes them", err=json)
     if finished.unseen and not json:
         say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
-    standing = edges(study.decisions(finished, Runtime()).values())
     if standing:
         raise IntegrityError(not_finished(standing))
     failing = [row for row in rows if not row.passes]
@@ -371,9 +384,10 @@ def check(
         raise IntegrityError(f"{len(failing)} of {len(rows)} expected values are not met; see the table")
 
 
-def _check_row(row: Any, as_json: bool) -> dict[str, Any]:
+def _check_row(row: Any, store: Path, as_json: bool) -> dict[str, Any]:
     expected = row.expected
     where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
     numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed}
     runs = {"runs": row.runs, "cells": row.cells} if as_json else {"there": f"{row.runs} of {row.cells} runs"}
-    return {"metric": expected.metric, "where": where, **numbers, **runs, "passes": row.passes}
+    source = {"source": str(store) if row.source == "runs" else row.source}
+    return {"metric": expected.metric, "where": where, **numbers, **runs, **source, "passes": row.passes}

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any
 
@@ -13,7 +13,9 @@ import typer
 from repro.base.settings import build, hints, range_text
 
 
-def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_settings(
+    cls: type, *, skip: tuple[str, ...] = (), shown: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Replace a command's first parameter, a config of type `cls`, by one option for each of its settings.
 
     Decorators stack: the upper one replaces the first parameter that the lower one left.
@@ -21,6 +23,7 @@ def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callabl
     Args:
         cls: a frozen dataclass whose fields were declared with `repro.base.settings.setting`.
         skip: settings that get no option and keep their default.
+        shown: what the help says in place of a default, for settings that a command decides on itself.
     """
     fields = [field for field in dataclasses.fields(cls) if field.name not in skip]
 
@@ -32,7 +35,7 @@ def with_settings(cls: type, *, skip: tuple[str, ...] = ()) -> Callable[[Callabl
             given = {field.name: values.pop(field.name) for field in fields}
             return function(**{config.name: build(cls, given)}, **values)
 
-        parameters = [_parameter(cls, field) for field in fields]
+        parameters = [_parameter(cls, field, (shown or {}).get(field.name, True)) for field in fields]
         command.__signature__ = inspect.Signature([*_keyword_only(own), *parameters])  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *parameters]}
         return command
@@ -44,11 +47,11 @@ def _keyword_only(parameters: list[inspect.Parameter]) -> list[inspect.Parameter
     return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
 
 
-def _parameter(cls: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+def _parameter(cls: type, field: dataclasses.Field[Any], shown: bool | str) -> inspect.Parameter:
     annotation = _option_type(hints(cls)[field.name])
     flag = "--" + field.name.replace("_", "-")
     names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
-    option = Annotated[annotation, typer.Option(*names, help=_help(field))]
+    option = Annotated[annotation, typer.Option(*names, help=_help(field), show_default=shown)]
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(field.name, kind, default=_default(field), annotation=option)
 

@@ -6,11 +6,15 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from empirical.settings.run_config import Runtime
+from empirical.settings.keys import evaluation_keys
+from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import load_recipe
-from repro.base.errors import IntegrityError
+from repro.base.errors import IntegrityError, MissingDataError
+from repro.base.settings import build
 from repro.commands.cli import app
+from repro.records.pack import PackedStore
+from repro.records.shipped import shipped
 from repro.records.store import Store
 
 CPU = Runtime(device="cpu")
@@ -54,7 +58,7 @@ def test_check_says_how_much_of_a_study_is_there(store: Store, tmp_path: Path) -
     assert "1 of 2 runs" in part.output
     assert "2 of 4 cells are not there" in part.output
     (row,) = json.loads(check("--json").stdout)
-    assert (row["runs"], row["cells"], row["passes"]) == (1, 2, True)
+    assert (row["runs"], row["cells"], row["passes"], row["source"]) == (1, 2, True, str(store.root))
     run_grid(load_recipe(path), store, runtime=CPU)
     assert "2 of 2 runs" in check().output
     assert "are not there" not in check().output
@@ -63,3 +67,39 @@ def test_check_says_how_much_of_a_study_is_there(store: Store, tmp_path: Path) -
     assert [row["passes"] for row in json.loads(failed.stdout)] == [False]
     assert str(failed.exception) == "1 of 1 expected values are not met; see the table"
     assert isinstance(failed.exception, IntegrityError)
+
+
+def test_check_never_takes_published_numbers_for_the_users_own(tmp_path: Path) -> None:
+    """With nothing in the store there is nothing to judge, though the published runs meet every expected value."""
+
+    def check(*words: str) -> Any:
+        return CliRunner().invoke(app, ["check", "digits", "--store", str(tmp_path / "none"), *words])
+
+    nothing = check("--json")
+    assert isinstance(nothing.exception, MissingDataError)
+    assert nothing.exception.exit_code == 3
+    assert "`repro empirical grid digits`" in str(nothing.exception)
+    assert "`repro check digits --published`" in str(nothing.exception)
+    assert nothing.stdout == ""
+    published = check("--published", "--json")
+    assert published.exit_code == 0, published.output
+    rows = json.loads(published.stdout)
+    assert {row["source"] for row in rows} == {"results/digits"}
+    assert all(row["passes"] and row["runs"] == row["cells"] for row in rows)
+
+
+def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store: Store, tmp_path: Path) -> None:
+    """A poor run of the user's own must not drown in the published runs of the same setting."""
+    labels = {"method": "neggrad", "rule": "sgd"}
+    published = next(one for one in PackedStore(shipped("results") / "digits.parquet").records("unlearn")
+                     if labels.items() <= one.result["labels"].items())  # fmt: skip
+    cell, parents = build(RunConfig, published.config), published.result["parents"]
+    poor = {name: store.save_evaluation(key, result={"tow": 0.25} if name == "tow" else {}).run_id
+            for name, key in evaluation_keys(cell, parents).items()}  # fmt: skip
+    store.save("unlearn", cell, result={"labels": cell.labels(), "parents": parents}, evaluations=poor)
+    found = CliRunner().invoke(app, ["check", "digits", "--store", str(store.root), "--json"])
+    assert isinstance(found.exception, IntegrityError)
+    rows = {row["where"]: row for row in json.loads(found.stdout)}
+    own = rows.pop("method=neggrad, rule=sgd")
+    assert (own["observed"], own["runs"], own["source"], own["passes"]) == (0.25, 1, str(store.root), False)
+    assert {row["runs"] for row in rows.values()} == {0}

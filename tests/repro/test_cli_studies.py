@@ -29,7 +29,7 @@ HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
     ["empirical", "recipes"],
     ["empirical", "grid", "recipes/digits.toml", "--dry-run"],
     ["empirical", "plan", "recipes/digits.toml", "--images-per-second", "1000"],
-    ["check", "recipes/digits.toml"],
+    ["check", "--published", "recipes/digits.toml"],
     ["list", "--kind", "unlearn"],
 ], ids=lambda words: words[-1])  # fmt: skip
 def test_listing_and_planning_load_nothing_heavy(words: list[str], tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from empirical.settings.run_config import RunConfig
+from empirical.runs.imports import memorization_scores
+from empirical.runs.subset_models import SubsetModels
+from empirical.runs.workspace import Workspace
+from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import GridReport
 from empirical.studies.status import Status, StatusRow
 from repro.base.ending import TIME, Stopped
@@ -24,6 +27,7 @@ from repro.base.errors import DivergedError
 from repro.commands import cluster, doctor, studies, theory
 from repro.commands.cli import app, run
 from repro.commands.cluster import Launch, Wave
+from repro.commands.empirical import SETS
 from repro.records.damage import name_damage
 from repro.records.pack import write_pack
 from repro.records.record import Record
@@ -199,28 +203,107 @@ def test_the_theory_starts_no_more_processes_than_there_are_cores_and_takes_seed
 # networks
 
 
-def test_a_run_shows_each_model_with_its_own_accuracies_and_a_diverged_one_is_5(
+def shown_run(tow: float, **more: Any) -> Record:
+    """Return a run whose original model has a ToW of 0.7 and a forget accuracy of 0.4, and the retrained one 0.1."""
+    result: dict[str, Any] = {"tow": tow, "original_tow": 0.7, "retrained_forget_accuracy": 0.1}
+    for place, model in enumerate(("", "original_", "retrained_")):
+        accuracies = {f"{model}{name}_accuracy": (3 * place + k) / 10 for k, name in enumerate(SETS)}
+        result = accuracies | result
+    return Record("ab" * 8, "unlearn", "ok", {}, result | more, {})
+
+
+def test_a_run_stands_beside_doing_nothing_and_retraining_and_a_diverged_one_is_5(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result: dict[str, Any] = {"tow": 0.75, "tow_signed": 1.25, "absent_metrics": {"mia": "too few"}}
-    for place, model in enumerate(("original_", "", "retrained_")):
-        result |= {
-            f"{model}{name}_accuracy": (3 * place + k) / 10 for k, name in enumerate(("retain", "forget", "test"))
-        }
-    record = Record("ab" * 8, "unlearn", "ok", {}, result, {})
+    record = shown_run(0.75, absent_metrics={"mia": "too few"})
     monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: record)
     called("empirical", "run", "--device", "cpu", "--store", str(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-3:] for line in lines[2:5]] == [
-        ["0.0000", "0.1000", "0.2000"], ["0.3000", "0.4000", "0.5000"], ["0.6000", "0.7000", "0.8000"]
-    ]  # fmt: skip
-    assert [line.split()[0] for line in lines[2:5]] == ["original", "unlearned", "retrained"]
-    assert lines[5:] == ["ToW 0.7500 (signed 1.2500)", "no mia: too few", f"record: {'ab' * 8}"]
+    assert [line.split()[-4:] for line in lines[2:5]] == [
+        ["0.7500", "0.0000", "0.1000", "0.2000"],
+        ["0.7000", "0.3000", "0.4000", "0.5000"],
+        ["1.0000", "0.6000", "0.1000", "0.8000"],
+    ]
+    assert [line[:10] for line in lines[2:5]] == ["unlearned ", "do nothing", "retrained "]
+    assert "nearer to the retrained model than doing nothing by 0.0500 ToW" in lines[5]
+    assert lines[6:] == ["no mia: too few", f"record: {'ab' * 8}"]
     diverged = Record("cd" * 8, "unlearn", "diverged", {}, {"diverged_at": {"epoch": 2}}, {})
     monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: diverged)
     with pytest.raises(DivergedError, match=f"run {'cd' * 8} diverged at .*2.*smaller --lr"):
         called("empirical", "run", "--device", "cpu", "--store", str(tmp_path), "--json")
     assert json.loads(capsys.readouterr().out)["status"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        ({"forget_accuracy": 0.05}, "smaller learning rate"),
+        ({"forget_accuracy": 0.4}, "larger learning rate"),
+        ({"forget_accuracy": 0.2}, "cost more accuracy elsewhere"),
+        ({"retrained_forget_accuracy": 0.39, "forget_accuracy": 0.05}, "little to forget"),
+    ],
+)
+def test_a_run_that_is_no_better_than_doing_nothing_says_so_and_why(
+    numbers: dict[str, float], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: shown_run(0.7, **numbers))
+    called("empirical", "run", "--device", "cpu", "--store", str(tmp_path))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Unlearning"))
+    assert line.startswith("Unlearning was no better than doing nothing: ToW 0.7000 against 0.7000")
+    assert why in line
+
+
+def test_a_second_retrained_model_of_the_store_is_shown_as_the_noise(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only one that was retrained without the very same images, and that is not the reference itself."""
+    parents = {"retrain": "r", "forget_set": "f", "unlearn": "u"}
+
+    def save(seed: int, tow: float, rule: str = "sgd", **more: str) -> None:
+        config = RunConfig(method="retrain", unlearn_seed=seed, rule=rule)
+        store.save("unlearn", config, result=dict(shown_run(tow).result) | {"parents": parents | more})
+
+    monkeypatch.setattr("empirical.runs.run.run", lambda *_, **__: shown_run(0.75, parents=parents))
+    save(1, 0.81, unlearn="r")
+    save(2, 0.82, unlearn="other", forget_set="g")
+    save(3, 0.83, unlearn="other", rule="sam-0.1")
+    called("empirical", "run", "--device", "cpu", "--store", str(store.root))
+    assert "another retrained" not in capsys.readouterr().out
+    save(4, 0.9, unlearn="other")
+    called("empirical", "run", "--device", "cpu", "--store", str(store.root))
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in lines if line.startswith("another retrained model"))
+    assert "0.9000" in row
+    assert "Two retrained models differ by 0.1000 ToW: a smaller difference is noise." in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ([], "high"),
+        (["--model", "resnet8"], "high"),
+        (["--difficulty", "random"], "random"),
+        (["--difficulty", "low"], "low"),
+        (["--subsets", "8"], "random"),
+        (["--forget-seed", "1"], "random"),
+        (["--n-train", "200"], "random"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_forgets_what_is_hard_to_forget_where_that_trains_nothing_more(
+    words: list[str], chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RunConfig] = []
+    monkeypatch.setattr("empirical.runs.run.run", lambda config, *_, **__: seen.append(config) or shown_run(0.75))
+    called("empirical", "run", "--device", "cpu", "--store", str(tmp_path), *words)
+    assert seen[0].difficulty == chosen
+    assert RunConfig().difficulty == "random", "ids of records rest on the defaults of the fields"
+    if chosen != "high":
+        return
+    workspace = Workspace(Store(tmp_path), Runtime(device="cpu"))
+    monkeypatch.setattr(SubsetModels, "train", lambda _: pytest.fail("subset models would be trained"))
+    assert memorization_scores(workspace.identified(seen[0]), workspace).shape == (1437,)
 
 
 def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
