@@ -369,7 +369,7 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
     assert {one.run_id for one in PackedStore(tmp_path / "results" / "mine.parquet").records()} == {
         one.run_id for one in made
     }  # fmt: skip
-    export("mine", tmp_path / "again", tmp_path / "another store")
+    export("mine", tmp_path / "again", store=tmp_path / "another store")
     assert set(pd.read_csv(tmp_path / "again" / "unlearn.csv")["run_id"]) == {one.run_id for one in made}
 
 
