@@ -100,7 +100,7 @@ class Claims:
 
     def all(self) -> list[Claim]:
         """Return every claim that stands, by name; those of dead owners are marked as gone."""
-        files = sorted(path for path in self.folder.glob("*.claim") if path.is_file())
+        files = sorted(self.folder.glob("*.claim"))
         now = _file_system_time(self.folder) if files else 0.0
         return [claim for path in files if (claim := self._seen(path, now)) is not None]
 
