@@ -40,7 +40,7 @@ class Pool:
         Term("klom_models", "Models a side that KLoM pools.", "", "models", ">= 2", ""),
         Term("klom_*", "KLoM (Georgiev et al. 2024): divergence of an image's margins over many models from those of "
              "retrained models; mean or 95th percentile over images; `low` and `high` bound it, `reverse` swaps the "
-             "sides.", "KL(margins of models || margins of retrained models)", "nats", ">= 0", "0", also=("KLoM",)),
+             "sides.", "KL(margins of retrained models || margins of models)", "nats", ">= 0", "0", also=("KLoM",)),
     ),
 )  # fmt: skip
 def klom(pool: Pool) -> dict[str, Any]:
