@@ -11,13 +11,14 @@ _HOME = {
     "Runtime": "empirical.settings.run_config",
     "run": "empirical.runs.run",
     "unlearn": "empirical.exchange.in_memory",
+    "UnlearningWarning": "empirical.exchange.in_memory",
     "evaluate": "empirical.exchange.in_memory",
     "load_recipe": "empirical.studies.recipe",
     "run_grid": "empirical.studies.grid",
     "plan": "empirical.studies.plan",
 }
 
-__all__ = ["RunConfig", "Runtime", "evaluate", "load_recipe", "plan", "run", "run_grid", "unlearn"]
+__all__ = ["RunConfig", "Runtime", "UnlearningWarning", "evaluate", "load_recipe", "plan", "run", "run_grid", "unlearn"]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,12 +33,14 @@ class ListedImages:
         sides: the datasets, one after the other; each item is `(image, label)`.
         ends: how many examples there are up to the end of each.
         shape: `(n, c, h, w)`; dtype: of an image.
+        marks: a hash of each image and its label, as they were when `listed` read them.
     """
 
     sides: tuple[Any, ...] = field(repr=False)
     ends: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
+    marks: tuple[int, ...] = field(repr=False)
     device = torch.device("cpu")
     is_cuda = False
 
@@ -108,14 +110,18 @@ def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
     if first.ndim != 3:
         raise reject(sides[0][0], tuple(first.shape), "a dataset of images (c, h, w)", "transform them to tensors")
     labels: list[int] = []
+    marks: list[int] = []
     for (name, _), dataset in zip(sides, datasets, strict=True):
         for place in range(len(dataset)):
             image, label = _pair(dataset, name, place)
             if tuple(image.shape) != tuple(first.shape):
                 raise reject(f"{name}[{place}]", tuple(image.shape), f"of the first image's shape {tuple(first.shape)}")
             labels.append(label)
+            content = torch.as_tensor(image).detach().cpu().contiguous().view(torch.uint8)
+            marks.append(hash((content.numpy().tobytes(), label)))
     ends = tuple(int(end) for end in np.cumsum([len(dataset) for dataset in datasets]))
-    return ListedImages(tuple(datasets), ends, (ends[-1], *first.shape), first.dtype), torch.tensor(labels)
+    shape = (ends[-1], *first.shape)
+    return ListedImages(tuple(datasets), ends, shape, first.dtype, tuple(marks)), torch.tensor(labels)
 
 
 def _pair(dataset: Any, name: str, place: int) -> tuple[Any, int]:

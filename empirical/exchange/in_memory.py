@@ -1,6 +1,7 @@
 """Unlearning and evaluation of a model of your own, from Python, without a store: the pipeline's own functions."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from empirical.data.forget import Split
-from empirical.data.memory import as_dataset, listed, memory_set
+from empirical.data.memory import ListedImages, as_dataset, listed, memory_set
+from empirical.metrics.closeness import better_than_nothing, judgement
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network, drawing_from
@@ -24,8 +26,16 @@ from empirical.runs.unlearning import Unlearning
 from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
-from repro.base.errors import ConfigError
+from repro.base.errors import ConfigError, DivergedError
 from repro.base.settings import build, reject
+
+WELL_FITTED = 0.7  # retain accuracy of an original model, below which unlearning mostly goes on training it
+CHUNK = 100  # examples that pass through a model at once
+FIT_ROWS = 1000  # retained examples that it is judged by, evenly spaced
+
+
+class UnlearningWarning(UserWarning):
+    """The numbers that follow are valid, but they may not mean what a reader takes them for."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Unlearned:
 
     Attributes:
         model: a new model with the unlearned weights; the one that was given is as it was.
-        log: epochs, gradient evaluations, seconds, and where it diverged if it did.
+        log: epochs, gradient evaluations, seconds.
     """
 
     model: nn.Module
@@ -58,6 +68,11 @@ def unlearn(
 
     Raises:
         ConfigError: for a setting that is unknown or out of range, or a method and a rule that do not go together.
+        DivergedError: when the loss is no longer finite.
+
+    Warns:
+        UnlearningWarning: when `retain` contains forget examples, or when the model's accuracy on `retain` is below
+            0.7: such a model has not learned yet what it should keep.
     """
     own = {"batch_size": retain.batch_size} if isinstance(retain, DataLoader) and retain.batch_size else {}
     config = memory_config(method=method, rule=rule, **{**own, **settings})
@@ -71,10 +86,15 @@ def unlearn(
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
     images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
+    warn_of_overlap(held)
+    warn_of_poor_fit(networks[1], held, labels)
     work: Any = held
     unlearning = Unlearning(config, images, work, split_of(retain, len(labels)))
     log = fit(networks[0], unlearning.stage(networks[0], teacher=networks[1]))
     networks[0].model.eval()
+    if log.diverged_at:
+        where = "epoch {epoch}, step {step}".format(**log.diverged_at)
+        raise DivergedError(f"unlearning diverged at {where}: lr = {config.lr:g} is too large here; try a smaller one")
     return Unlearned(plain_model(networks[0]), log)
 
 
@@ -98,11 +118,16 @@ def evaluate(
 
     Raises:
         ConfigError: for a setting that is unknown or out of range, or a model whose outputs are not finite.
+
+    Warns:
+        UnlearningWarning: when `retain` contains forget examples, or when the unlearned model is no nearer to the
+            retrained one than the original (by `tow`; this needs `original` and `retrained`).
     """
     config = altered(memory_config(**settings), retrain="pretrain" if retrained else "none")
     for name in (name for name in config.metrics if metric(name).pooled):
         raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro empirical evaluate`")
     train, seen = listed(("retain", retain), ("forget", forget)), listed(("test", test))
+    warn_of_overlap(train[0])
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
     given = {role: model for role, model in models.items() if model is not None}
     networks = {role: network_of(model, train[0], precision=config.precision) for role, model in given.items()}
@@ -125,9 +150,35 @@ def evaluate(
             evaluation.result.update(found)
             numbers, arrays = numbers_of(name, evaluation)
             found |= numbers | arrays
+    if original is not None and original is not unlearned and "tow" in found and not better_than_nothing(found):
+        warnings.warn(judgement(found), UnlearningWarning, stacklevel=2)
     if original is None:
         found = {name: value for name, value in found.items() if "original" not in name.split("_")}
     return found | ({"absent_metrics": absent} if absent else {})
+
+
+def warn_of_overlap(held: ListedImages) -> None:
+    """Warn when the first of two listed datasets, the retain set, contains examples of the second, the forget set."""
+    retained, forgotten = set(held.marks[: held.ends[0]]), held.marks[held.ends[0] :]
+    if both := sum(mark in retained for mark in forgotten):
+        text = f"retain contains {both} of the {len(forgotten)} forget examples (same image, same label): the model "
+        text += "goes on learning what it should forget; leave them out of retain"
+        warnings.warn(text, UnlearningWarning, stacklevel=3)
+
+
+def warn_of_poor_fit(network: Network, held: ListedImages, labels: torch.Tensor) -> None:
+    """Warn when a model's accuracy on the retain set is below `WELL_FITTED`, by at most `FIT_ROWS` examples."""
+    rows = np.unique(np.linspace(0, held.ends[0] - 1, min(FIT_ROWS, held.ends[0])).astype(int))
+    with evaluating(network.model), torch.no_grad():
+        parts = np.array_split(rows, -(-len(rows) // CHUNK))
+        answers = [network.outputs(held[part].to(network.device))[0].argmax(1).cpu() for part in parts]
+    accuracy = float((torch.cat(answers) == labels[rows]).double().mean())
+    if accuracy < WELL_FITTED:
+        text = (
+            f"the original model's accuracy on retain is {accuracy:.2f}, below {WELL_FITTED}: unlearning will mostly "
+        )
+        text += "go on training it; train the model first, and check that images are scaled as in its training"
+        warnings.warn(text, UnlearningWarning, stacklevel=3)
 
 
 # What says where images, forget rows and the other models come from: here they are given.

@@ -1,6 +1,8 @@
 """Unlearning from Python, in memory: the pipeline's own functions on anybody's model and data."""
 
+import copy
 import json
+import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,9 +26,11 @@ from empirical.runs.evaluations import measure
 from empirical.runs.experiment import Experiment
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
-from repro.base.errors import ConfigError
+from repro.base.errors import ConfigError, DivergedError
 
 Small = Callable[..., RunConfig]
+QUIET = "ignore::empirical.exchange.in_memory.UnlearningWarning"
+pytestmark = pytest.mark.filterwarnings(QUIET)  # most models here learned nothing; the last tests are of the warnings
 
 
 def small_net(last: nn.Module | None = None, *, seed: int = 0) -> nn.Module:
@@ -383,3 +387,102 @@ def test_a_dataset_that_augments_keeps_doing_so() -> None:
     assert not torch.equal(first[0], second[0])
     assert torch.equal(first[1], examples(3, 1).tensors[0][1])
     assert np.array_equal(labels.numpy(), [0, 1, 2, 0, 1, 2, 0, 1, 2])
+
+
+# What may mislead is said.
+
+
+def halves(count: int, seed: int = 0) -> TensorDataset:
+    """Return images whose class is the brightest of three bands, which a linear model learns."""
+    generator = torch.Generator().manual_seed(seed)
+    images, labels = torch.rand(count, 1, 9, 9, generator=generator) / 2, torch.arange(count) % 3
+    for band in range(3):
+        images[labels == band, :, 3 * band : 3 * band + 3] += 0.5
+    return TensorDataset(images, labels)
+
+
+def linear(*parts: TensorDataset, steps: int = 200) -> nn.Module:
+    """Return a linear model, trained on some examples."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(81, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    images, labels = (torch.cat(tensors) for tensors in zip(*(part.tensors for part in parts), strict=True))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    return model
+
+
+def said(work: Callable[[], Any]) -> list[str]:
+    """Return the warnings of our category that some work gives."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        work()
+    assert all(one.filename == __file__ for one in found), "they point at the line of the user's that called"
+    return [str(one.message) for one in found if one.category is empirical.UnlearningWarning]
+
+
+def test_retain_that_contains_forget_examples_is_named() -> None:
+    whole, test = halves(60), halves(30, 5)
+    retain, forget, wrong = Subset(whole, range(45)), Subset(whole, range(45, 60)), Subset(whole, range(49))
+    model = linear(whole)
+    assert said(lambda: empirical.unlearn(model, retain, forget, epochs=1)) == []
+    assert said(lambda: empirical.evaluate(model, retain, forget, test)) == []
+    for work in (
+        lambda: empirical.unlearn(model, wrong, forget, epochs=1),
+        lambda: empirical.evaluate(model, wrong, forget, test),
+    ):
+        (line,) = said(work)
+        assert "retain contains 4 of the 15 forget examples" in line
+    images, labels = whole.tensors[0][45:], (whole.tensors[1][45:] + 1) % 3
+    relabelled = TensorDataset(images, labels)
+    assert said(lambda: empirical.unlearn(model, retain, relabelled, epochs=1)) == [], "another label, another example"
+
+
+def test_overlap_is_seen_in_every_number_format() -> None:
+    whole = halves(12)
+    for dtype in (torch.float64, torch.bfloat16, torch.uint8):
+        data = TensorDataset((whole.tensors[0] * 200).to(dtype), whole.tensors[1])
+        (line,) = said(lambda data=data: empirical.evaluate(linear(whole), data, Subset(data, [3]), data))
+        assert "retain contains 1 of the 1 forget examples" in line
+
+
+def test_a_model_that_hardly_fits_what_it_should_keep_is_named_with_its_accuracy() -> None:
+    retain, forget = halves(60), halves(15, 1)
+    fresh = linear(retain, steps=0)
+    images, labels = retain.tensors
+    accuracy = (fresh(images).argmax(1) == labels).double().mean().item()
+    (line,) = said(lambda: empirical.unlearn(fresh, retain, forget, epochs=1))
+    assert f"accuracy on retain is {accuracy:.2f}, below 0.7" in line
+    assert said(lambda: empirical.unlearn(linear(retain, forget), retain, forget, epochs=1)) == []
+
+
+def test_the_fit_is_judged_by_a_part_of_many_examples_with_dropout_off() -> None:
+    retain, forget = halves(3000), halves(15, 1)
+    model = nn.Sequential(linear(retain, forget), nn.Dropout(0.9)).train()
+    assert said(lambda: empirical.unlearn(model, retain, forget, epochs=1, batch_size=512)) == []
+    retain.tensors[1][1500:] = (retain.tensors[1][1500:] + 1) % 3
+    (line,) = said(lambda: empirical.unlearn(model, retain, forget, epochs=1, batch_size=512))
+    assert "accuracy on retain is 0.50" in line
+
+
+def test_a_result_that_is_no_better_than_doing_nothing_is_named() -> None:
+    retain, forget, test = halves(60), halves(30, 1), halves(30, 2)
+    forget.tensors[1][:] = (forget.tensors[1] + 1) % 3  # thirty mistakes, which only the original learned
+    original, retrained = linear(retain, forget, forget), linear(retain)
+    sets = retain, forget, test
+    (line,) = said(lambda: empirical.evaluate(copy.deepcopy(original), *sets, original=original, retrained=retrained))
+    assert line.startswith("Unlearning was no better than doing nothing")
+    assert "it forgot nothing" in line
+    assert said(lambda: empirical.evaluate(retrained, *sets, original=original, retrained=retrained)) == []
+    assert said(lambda: empirical.evaluate(original, *sets, original=original, retrained=retrained)) == []
+    assert said(lambda: empirical.evaluate(copy.deepcopy(original), *sets, original=original)) == []
+    assert said(lambda: empirical.evaluate(copy.deepcopy(original), *sets, retrained=retrained)) == []
+
+
+def test_unlearning_that_diverged_gives_no_model() -> None:
+    retain, forget = halves(60), halves(15, 1)
+    model = linear(retain, forget)
+    with pytest.raises(DivergedError, match=r"unlearning diverged at epoch \d+, step \d+: lr = 1e\+30 .* smaller"):
+        empirical.unlearn(model, retain, forget, lr=1e30)
