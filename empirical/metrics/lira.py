@@ -34,7 +34,7 @@ class Shadows(NamedTuple):
 @metric(
     "lira", shadows=True, settings=(
         "subsets", "subset_model", "subset_epochs", "subset_precision", "forget_seed", "model", "precision",
-        "pretrain_epochs", "pretrain_batch_size",
+        "pretrain_epochs", "pretrain_batch_size", "portable", "subset_portable",
     ),
     terms=(
         Term("lira_images", "Forget images that some subset models saw and others did not.", "", "images", ">= 0", ""),

@@ -45,6 +45,11 @@ NUMBERS = (
          "`trace`.", "(1/n_R) sum s_i (1 - s_i) grad f_i grad f_i^T", "loss per squared weight", ">= 0", ""),
     Term("*_error_quadrature", "Standard error that averaging over fresh test points leaves in a test error; the "
          "standard error over seeds contains it.", "", "share", "[0, 1]", "0"),
+    Term("largest_bias", "Largest distance of a setting's mean test error from the one over many more points.", "",
+         "share", ">= 0", "0"),
+    Term("rms_bias", "Root mean square of these distances over all settings.", "", "share", ">= 0", "0"),
+    Term("points", "Points that a test error is averaged over.", "", "points", ">= 4", ""),
+    Term("points_of_the_truth", "Points of the test error that is taken for true.", "", "points", ">= 4", ""),
     Term("*_error", "Share of wrong answers: on fresh data, on retained or on forget samples."),
     Term("*_loss", "Mean logistic loss on retained or forget samples.", "mean log(1 + exp(-y f))", "nats", ">= 0", ""),
     Term("*_margin", "Mean margin on retained or forget samples.", "mean y f", "logits", "real", ""),

@@ -672,6 +672,7 @@ def test_an_attack_declares_all_that_decides_on_its_shadows(small: Callable[...,
     read: set[str] = set()
     config_for(cast(RunConfig, Recorder(small(subset_model="resnet8"), read)))
     config_for(cast(RunConfig, Recorder(small(), read)))
+    config_for(cast(RunConfig, Recorder(small(portable=True), read)))
     assert read - {"dataset", "dataset_options", "n_train", "data"} == set(METRICS["lira"].settings)
 
 

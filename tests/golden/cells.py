@@ -29,7 +29,7 @@ BASE = {
 }  # fmt: skip
 CELLS = {
     "neggrad sgd": {"method": "neggrad", "rule": "sgd", "lr": 0.012},
-    "neggrad sam-0.1": {"method": "neggrad", "rule": "sam-0.1", "lr": 0.045},
+    "neggrad sam-0.1": {"method": "neggrad", "rule": "sam-0.1", "lr": 0.04},
     "neggrad minmax-sam-0.1": {"method": "neggrad", "rule": "minmax-sam-0.1", "lr": 0.008},
     "salun sgd": {"method": "salun", "rule": "sgd", "lr": 0.06},
 }

@@ -27,6 +27,7 @@ from repro.records.identity import digest, run_id
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
+from theory.accuracy import run_accuracy
 from theory.claims.claim import CLAIMS, run_claims
 from theory.claims.sweep import SWEEPS, run_sweep
 from theory.config import ClaimConfig, SweepConfig, TheoryConfig
@@ -161,8 +162,9 @@ def _of(kind: str) -> list[Record]:
 
 
 # Kind of record to what asks the code for all of that kind, by their names or from the runs behind them.
-ASKS: dict[str, Callable[[Store], None]] = {
-    "theory_claim": _claims, "theory_sweep": _sweeps, "theory_validity": _validity, "evaluation": _pools,
+ASKS: dict[str, Callable[[Store], object]] = {
+    "theory_claim": _claims, "theory_sweep": _sweeps, "theory_validity": _validity, "theory_quadrature": run_accuracy,
+    "evaluation": _pools,
     "beside": _settings,
 }  # fmt: skip
 

@@ -33,19 +33,10 @@ MANY = 20  # rows that are named one by one
 UNSTABLE = {"fig-umap": ("x", "y")}
 # What is known to be wrong today, and which issue moves it: a change of the entry then names that issue.
 WRONG = {
-    "fig-tow": "12: 54 cells are named as missing that no study asks for",
-    "fig-accuracies": "12: 54 cells are named as missing that no study asks for",
-    "tab-methods": "12: 54 cells are named as missing that no study asks for",
     "fig-umap": "12: E_Wp in the panels is another formula than the record's",
     **dict.fromkeys(
         ["fig-alpha", "fig-mask", "tab-neggrad", "tab-minmax", "tab-differences", "tab-draws", "fig-pareto"],
         "15: on CIFAR-10 57 runs stand on other weights than the rest under the same ids",
-    ),
-    **dict.fromkeys(
-        ["fig-theory-trajectories", "fig-theory-phase", "fig-theory-map", "fig-theory-drive", "fig-theory-survival",
-         "fig-theory-odds", "fig-theory-surplus", "fig-theory-alpha", "fig-theory-matched", "fig-theory-activation",
-         "fig-theory-vs-empirical", "fig-theory-twin", "tab-agreement", "fig-ladder", "tab-ladder", "fig-predictions"],
-        "14: the theory's test error is off by its quadrature",
     ),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ def test_a_frozen_text_hashes_to_its_id(kind: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {"theory_sweep"}))  # a sweep is built from its name, see below
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"theory_sweep", "theory_quadrature"}))  # built by name, see below
 def test_todays_code_gives_a_committed_config_its_id(kind: str) -> None:
     records = [record for record in committed_records().values() if record.kind == kind]
     assert records

@@ -120,7 +120,7 @@ CHECKS = {
     **{name: figure(name) for name in ("tab-ulira", "tab-neggrad", "fig-theory-drive", "tab-draws")},
     **{line: command(line) for line in ("figures fig-toww", "show zzzz --json", "check digits --json",
        "list --kind theory_claim --json", "empirical plan digits --json", "empirical grid digits --dry-run --json",
-       f"theory {commands.SMALL} --json", "show 3636375b --json", "figures tab-methods --strict --json",
+       f"theory {commands.SMALL} --json", "show 9964d14a --json", "figures tab-methods --strict --json",
        "theory claims --json", "explain tow --json")},
 }  # fmt: skip
 
@@ -396,7 +396,7 @@ BUGS = [
         first_as(lambda config: config.changed(alpha=1 - config.alpha)), "theory"),
     Bug(f"{ENGINE}:forgetting_schedule", "random labels push away",
         first_as(lambda config: config.changed(method="neggrad")), "theory"),
-    Bug(f"{ENGINE}:measure", "measured at the start", at_the_start, "theory"),
+    Bug("theory.measure:measure", "measured at the start", at_the_start, "theory"),
     Bug(f"{ENGINE}:Probe", "no radius", lambda real: lambda schedule, rho: real(schedule, 0.0), "theory"),
     Bug(f"{ENGINE}:start_state", "no noise in the initial weights",
         first_as(lambda start: start._replace(V=0 * start.V)), "theory"),
@@ -405,7 +405,7 @@ BUGS = [
         instead(lambda ours, reference: np.prod(1 - (ours - reference), axis=-1)), "tab-neggrad"),
     Bug("figures.networks.tow_tables:noise_floors", "floor of half the models",
         first_as(lambda table: table[table["seed"] > 0]), "tab-neggrad"),
-    Bug("figures.networks.tow_tables:main_runs", "one seed is left out",
+    Bug("figures.networks.tow_tables:study_runs", "one seed is left out",
         result_as(lambda runs: [one for one in runs if one.config["seed"] > 0]), "tab-neggrad"),
     Bug("figures.networks.klom:ulira_table", "one pool is left out", first_as(lambda pools: pools[1:]), "tab-ulira"),
     Bug("figures.theory.regimes:ACTIVE", "another share of active neurons", instead(0.5), "fig-theory-drive"),

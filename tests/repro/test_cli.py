@@ -20,6 +20,7 @@ from repro.terminal.output import emit
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--seeds", "2", "--d", "200", "--n", "10", "--n-forget", "2", "--m", "2", "--epochs", "5"]
 SMALL += ["--pretrain-epochs", "5", "--batch-size", "5"]
+RENDEZVOUS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 RECIPE = """
 [defaults]
 pretrain_epochs = 1
@@ -233,7 +234,7 @@ def test_the_environment_variable_moves_the_store(tmp_path: Path) -> None:
 
 
 def test_processes_of_torchrun_do_not_each_do_a_whole_study(tmp_path: Path) -> None:
-    env = environment() | {"WORLD_SIZE": "2", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    env = environment() | {"WORLD_SIZE": "2", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"} | RENDEZVOUS
     words = command("empirical", "grid", "digits", "--dry-run")
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
