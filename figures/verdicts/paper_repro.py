@@ -69,6 +69,12 @@ NETWORKS = (
     "can anything that needs a large network or many classes. Rules are compared at the same number of epochs, in "
     "which SAM takes twice the gradients of SGD; where it was run, [Ask 4](#ask-4) holds it against SGD of as many."
 )
+TWICE = (
+    "{twice} of {count} original and retrained models in these records come with two sets of accuracies under one id: "
+    "they were trained twice, on two machines or by two states of the code, and runs stand on one or the other. Two "
+    "rules under one method, pretraining, forget set and seed stand on the same models; sweeps and means over studies "
+    "join both sets. Records made from now on name the checksum of their weights."
+)
 RATES = (
     "{chosen} chosen for each method, not the strengths of SCRUB or L1: methods are not compared with each other here, "
     "only rules within a method."
@@ -214,6 +220,9 @@ def page_text(studies: Studies) -> str:
     counts = Counter(verdict.finding.verdict for verdict in found)
     parts.append("\n" + ", ".join(f"{counts[name]} {name}" for name in sorted(counts)) + ".\n")
     parts.append(f"\n## How it is judged\n\n{_wrapped(METHOD)}")
+    names = dict.fromkeys(name for verdict in found for name in verdict.studies)
+    if twice := _trained_twice([run for name in names for run in studies.of(name).of("unlearn")]):
+        parts.append(f"\n{_wrapped(twice)}")
     for section, title in SECTIONS.items():
         own = [verdict.section() for verdict in found if verdict.item.section == section]
         parts.append(f"\n## {title}\n\n" + "\n".join(own))
@@ -238,6 +247,19 @@ def _networks(names: Collection[str]) -> str:
     """Return what the page says of the studies that something is judged by, "" where it knows none of them."""
     studies = ", and ".join(text for name, text in STUDIES.items() if name in names)
     return NETWORKS.format(studies=studies) if studies else ""
+
+
+def _trained_twice(runs: Iterable[Record]) -> str:
+    """Return how many original and retrained models come with two sets of weights under one id; "" where none does."""
+    accuracies: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
+    for run in runs:
+        for stage, model in (("pretrain", "original"), ("retrain", "retrained")):
+            numbers = [run.result.get(f"{model}_{name}_accuracy") for name in ("retain", "test")]
+            if None not in numbers:
+                key = f"{(run.result.get('parents') or {}).get(stage)} {run.config.get('rows_measured')}"
+                accuracies[key].add(tuple(numbers))
+    twice = sum(len(found) > 1 for found in accuracies.values())
+    return TWICE.format(twice=twice, count=len(accuracies)) if twice else ""
 
 
 def _comparison(names: Iterable[str], studies: Studies) -> str:

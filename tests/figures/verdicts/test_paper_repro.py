@@ -13,6 +13,7 @@ from figures.verdicts.paper_repro import (
     ITEMS,
     Verdict,
     _comparison,
+    _trained_twice,
     _unchosen,
     anchor,
     assess,
@@ -196,3 +197,19 @@ def test_the_page_names_the_studies_that_chose_no_rate(run: Callable[..., Record
     assert "No rate was chosen in `hand` (0.25 and 0.5): " in said(by_hand)
     chosen = {"evaluations": {"choice": {"id": "c", "version": 1}}}
     assert said([replace(one, result=one.result | chosen) for one in by_hand]) == ""
+
+
+def test_the_page_says_how_many_models_were_trained_twice(run: Callable[..., Record]) -> None:
+    """One id, two sets of accuracies: two trainings of one original, of which a difference must not be made."""
+
+    def found(retain: float, test: float, original: str = "a") -> Record:
+        numbers = {
+            "original_retain_accuracy": retain,
+            "original_test_accuracy": test,
+            "parents": {"pretrain": original},
+        }
+        return replace(run(), result=numbers)
+
+    assert _trained_twice([found(0.9, 0.8), found(0.9, 0.8), found(0.9, 0.7, "b")]) == ""
+    said = _trained_twice([found(0.9, 0.8), found(0.9, 0.79), found(0.9, 0.7, "b")])
+    assert said.startswith("1 of 2 original and retrained models")
