@@ -149,7 +149,7 @@ RECIPES = [
         ("an unknown section", "[defualts]\n[[cells]]\nseed = 0\n", "did you mean 'defaults'"),
         ("an unknown setting", "[[cells]]\nmethd = 'neggrad'\n", "did you mean 'method'"),
         ("a word for a number", "[[cells]]\nepochs = 'many'\n", "must be of type int"),
-        ("10^9 cells", "[[cells]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "would take"),
+        ("10^9 cells", "[[cells]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "at most"),
         ("lists nested 2,000 deep", f"[[cells]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
         ("a choice on a seed of the study", "[choose]\nvalues = [0.1, 0.2]\nseed = 0\n[[cells]]\nseed = 0\n", "seed"),
         ("extending a path", "extends = '../x.toml'\n[[cells]]\nseed = 0\n", "beside it"),

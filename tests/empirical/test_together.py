@@ -170,7 +170,9 @@ def test_torchrun_makes_the_record_of_one_process(tmp_path: Path) -> None:
         found.append(json.loads(done.stdout))  # one object: only the first process prints
     one, two = found
     assert one["run"] == two["run"]
-    assert one["parents"] == two["parents"]
+    ids = [{name: value for name, value in result["parents"].items() if not name.endswith("_checksum")}
+           for result in (one, two)]  # fmt: skip
+    assert ids[0] == ids[1]  # the weights differ in their last digits: gradients are summed in another order
     for name in ("retain_accuracy", "forget_accuracy", "test_accuracy", "tow"):
         assert one[name] == pytest.approx(two[name], abs=0.02)
     stores = [Store(tmp_path / name) for name in ("one", "two")]
