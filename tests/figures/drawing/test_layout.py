@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
 
-from figures.catalogue import FIGURES, find
+from figures.catalogue import FIGURES
+from figures.drawing.files import drawing_of
 from figures.drawing.style import Theme, themed
-from figures.tables.records import Records
+from figures.tables.records import Studies
 from repro.records.store import Store
+from tests.figures.conftest import studies_in
 
 BASELINE = Path(__file__).parent / "baseline"
 DRAWN = [name for name in FIGURES if name.startswith("fig-")]
@@ -21,8 +23,8 @@ BLOCK = 12  # pixels; averages over such blocks do not see antialiasing, only wh
 
 
 @pytest.fixture(scope="module")
-def records(golden: Store) -> Records:
-    return Records(golden.records())
+def studies(golden: Store) -> Studies:
+    return studies_in(golden)
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class Listener(RendererAgg):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
-def test_text_is_readable_whole_and_apart(name: str, records: Records) -> None:
+def test_text_is_readable_whole_and_apart(name: str, studies: Studies) -> None:
     with themed(Theme()):
-        figure = find(name)(records, Theme()).figure
+        figure = drawing_of(name, studies, Theme()).figure
         assert figure is not None
         figure.draw_without_rendering()
         listener = Listener(figure)
