@@ -12,20 +12,12 @@ import pandas as pd
 
 from figures.tables.intervals import Table
 from figures.tables.names import family
+from repro.statistics.spread import tug_of_war
 
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 KEYS = ["difficulty", "forget_set", "retraining"]
 RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
 MOST = 1000  # retrained models of a floor; their pairs are held in memory
-
-
-def tug_of_war(ours: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return `ToW = (1 - |a_R - b_R|) (1 - |a_F - b_F|) (1 - |a_T - b_T|)` of two models' accuracies on R, F and test.
-
-    Args:
-        ours, reference: accuracies in [0, 1], the three of a model on the last axis.
-    """
-    return np.prod(1 - np.abs(ours - reference), axis=-1)
 
 
 def retrained_models(table: Table, by: Sequence[str] = ()) -> Table:
