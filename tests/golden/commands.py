@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 
@@ -59,10 +61,16 @@ LONG = 1200  # characters of an answer that is kept whole
 
 
 def answer(line: str, folder: Path, *, trained: bool = False) -> dict[str, Any]:
-    """Run a command in `folder` and return its exit code and, where it prints JSON, what it said."""
+    """Run a command in `folder`, without data sets, and return its exit code and what it said where it prints JSON."""
     out, err = io.StringIO(), io.StringIO()
     words = [*line.split(), *(["--store", "runs"] if _has_store(line) else [])]
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    bare = {name: text for name, text in os.environ.items() if name != "REPRO_DATA"}
+    with (
+        mock.patch.dict(os.environ, bare, clear=True),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         code = run(lambda: app(words, standalone_mode=False))
     text = out.getvalue().replace(str(folder), "FOLDER")
     if "--json" not in words or code or not text.strip():
