@@ -14,7 +14,7 @@ from repro.base.settings import check, refuse_cost, reject, setting
 
 T = TypeVar("T")
 KIND = "unlearn"
-CHOICE = "choice"
+SEARCH = "choice"
 FLOOR = "floor"
 ESTIMATE = "memorization"
 # Small models without augmentation fit their subset well before the original's epochs are over.

@@ -43,7 +43,7 @@ class GridReport:
         failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
         seconds: wall time; interrupted: whether a signal, the time limit or a full disk ended it.
         signal: the number of the signal that ended it, 0 for none.
-        edges: choices whose winner stands on an edge of its grid, which leaves the study unfinished.
+        edges: searches that end on an edge of their grid, which leaves the study unfinished.
     """
 
     done: list[str] = field(default_factory=list)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from empirical.data.source import data_digest
 from empirical.settings.keys import complete
 from empirical.settings.run_config import (
-    CHOICE,
     ESTIMATE,
     FLOOR,
     KIND,
+    SEARCH,
     MemorizationConfig,
     RunConfig,
     Runtime,
@@ -23,7 +23,7 @@ from repro.records.record import Reader, Record, read_records
 from repro.records.shipped import packs
 from repro.records.store import Store
 
-READ = (KIND, CHOICE, FLOOR, ESTIMATE, "benchmark")
+READ = (KIND, SEARCH, FLOOR, ESTIMATE, "benchmark")
 Known = dict[tuple[str, str], list[Record]]
 
 

@@ -1,4 +1,4 @@
-"""The run of a study: choose what its recipe leaves open, then compute the missing cells, resumable at any time."""
+"""The run of a study: search the rates that its recipe leaves open, then compute its missing runs; resumable."""
 
 import itertools
 import time
@@ -10,27 +10,27 @@ from typing import Any
 from empirical.registry import metric
 from empirical.runs.cell import check_cell
 from empirical.settings.keys import EvaluationKey
-from empirical.settings.run_config import CHOICE, FLOOR, KIND, RunConfig, Runtime
-from empirical.studies.choice import Decision, edges
+from empirical.settings.run_config import FLOOR, KIND, SEARCH, RunConfig, Runtime
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.listing import list_of
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
+from empirical.studies.search import SearchResult, edges
 from empirical.studies.watch import Watch
 from repro.base.settings import check_limit
 from repro.records.pack import readers
 from repro.records.provenance import collect
 from repro.records.store import Store
 
-VERSION = 1  # of what a record says of its choice
+VERSION = 1  # of what a record says of its search
 
 
 def run_grid(
     recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
-    watch: Watch | None = None, choose_only: bool = False,
+    watch: Watch | None = None, search_only: bool = False,
 ) -> GridReport:  # fmt: skip
-    """Choose what the recipe leaves open, then compute its missing cells.
+    """Search the learning rates that the recipe leaves open, then compute its missing cells.
 
     Args:
         recipe: the study.
@@ -40,7 +40,7 @@ def run_grid(
         runtime: device and data folder.
         workers: processes; cells that share a seed and a pretraining rule stay together.
         watch: tells somebody of the cells that finish; None tells nobody.
-        choose_only: end when the choices are made.
+        search_only: end when every search has ended.
 
     Raises:
         ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
@@ -53,41 +53,41 @@ def run_grid(
     started = time.time()
     limits = {"deadline": None if max_seconds is None else started + max_seconds, "workers": workers}
     watch = watch or Watch(store)
-    report = _choose(recipe, store, runtime, limits, watch)
+    report = _search(recipe, store, runtime, limits, watch)
     finished = Finished(readers(store))
     with suppress(OSError):  # what a full disk does not take, the next grid writes
         # Before the runs: whoever looks meanwhile sees what is missing.
         store.write_list(recipe.name, list_of(recipe, finished, runtime))
-    if report.interrupted or choose_only:
+    if report.interrupted or search_only:
         report.remaining += len(recipe.cells())
     else:
         keep = runtime.keep_models and recipe.keep_models
-        cells, decisions = recipe.settled(finished, runtime), recipe.decisions(finished, runtime)
+        cells, searches = recipe.settled(finished, runtime), recipe.searches(finished, runtime)
         with watch.over(recipe.name, cells, runtime):
             report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
-        _say_how_chosen(recipe, decisions, store)
-        report.edges = edges(decisions.values())
-        report.remaining += sum(not one.place for one in decisions.values())  # whose choice could not be made
+        _record_search(recipe, searches, store)
+        report.edges = edges(searches.values())
+        report.remaining += sum(not one.place for one in searches.values())  # whose search could not end
         if not report.failed and not report.interrupted:
             _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
     report.seconds = time.time() - started
     return report
 
 
-def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
-    """Run what choices need and neither the store nor a committed study has, until all are made.
+def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
+    """Run the trials that neither the store nor a published study has, until every search has ended.
 
     Every round reads what the last one found: a grid grows where its winner stands on an end. Nothing of these runs
     but the models that they share with others is kept.
     """
     report, before = GridReport(), None
     while not report.interrupted:
-        known = recipe.decisions(Finished(readers(store)), runtime).values()
+        known = recipe.searches(Finished(readers(store)), runtime).values()
         missing = list(dict.fromkeys(run for one in known for run in one.missing))
         if not missing or missing == before:
             break
         before = missing
-        for kind in (CHOICE, FLOOR):
+        for kind in (SEARCH, FLOOR):
             runs = sorted((run for one, run in missing if one == kind), key=lambda run: (run.pretrain, run.difficulty))
             if not runs or report.interrupted:  # a signal in the one phase ends the other too
                 report.remaining += len(runs)
@@ -98,21 +98,21 @@ def _choose(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
     return report
 
 
-def _say_how_chosen(recipe: Recipe, decisions: Mapping[RunConfig, Decision], store: Store) -> None:
-    """Attach to every finished cell what is known of its choice; it is no part of what the run is.
+def _record_search(recipe: Recipe, searches: Mapping[RunConfig, SearchResult], store: Store) -> None:
+    """Attach to every finished cell how its rate was searched for; that is no part of what the run is.
 
     Kept like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
     """
-    for cell, decision in recipe.chosen(decisions).items():
+    for cell, search in recipe.found(searches).items():
         record = store.find(KIND, cell)
-        if record is None or record.status == "failed" or recipe.choice is None:
+        if record is None or record.status == "failed" or recipe.search is None:
             continue
-        stages = {"candidates": list(decision.runs)}
-        settings = {recipe.choice.name: decision.value, "place": decision.place}
+        stages = {"candidates": list(search.runs)}
+        settings = {recipe.search.name: search.value, "place": search.place}
         key = EvaluationKey("choice", VERSION, stages, record.result["parents"]["forget_set"], settings=settings)
         if record.result.get("evaluations", {}).get("choice", {}).get("id") != key.id:
-            said = recipe.choice.said(decision)
-            made = store.save_evaluation(key, result=said, provenance=collect(study=recipe.name))
+            facts = recipe.search.facts(search)
+            made = store.save_evaluation(key, result=facts, provenance=collect(study=recipe.name))
             store.attach(record.run_id, {"choice": made.run_id})
 
 
@@ -126,7 +126,7 @@ def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
     finished = Finished(readers(store))
     cells = with_data(recipe.settled(finished, runtime), runtime, store)
     metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
-    if not metrics or not all(one.place for one in recipe.decisions(finished, runtime).values()):
+    if not metrics or not all(one.place for one in recipe.searches(finished, runtime).values()):
         return
     records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
     if len(records) == len(cells):

@@ -1,4 +1,4 @@
-"""Which runs a study has: those that its recipe names, at the learning rates that are chosen."""
+"""Which runs a study has: those that its recipe names, at the learning rates that were found."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
 
     Args:
         recipe: the study.
-        finished: the runs that exist; they say which learning rates are chosen.
+        finished: the runs that exist; they say which learning rates were found.
         runtime: names the folder of local data.
     """
     whole = replace(recipe, only={}, without=(), shard="", skip_committed=False)
-    searches = whole.decisions(finished, runtime)
+    searches = whole.searches(finished, runtime)
     cells = with_data(whole.settled(finished, runtime), runtime, finished)
     runs = [_identity(KIND, cell, finished) for cell in cells]
     search = {_identity(kind, run, finished) for one in searches.values() for kind, run in one.asked}

@@ -28,10 +28,10 @@ class PlanRow:
     """One cell in a dry run.
 
     Attributes:
-        cell: its config; run_id: its identity, empty while its open setting is not chosen or its data are not here.
-        kind: `unlearn`, `choice` or `floor`; open: whether its open setting is not chosen yet.
+        cell: its config; run_id: its identity, empty while its value is searched for or its data are not here.
+        kind: `unlearn`, `choice` (a trial of a search) or `floor`; open: whether its search still goes on.
         done: whether its record exists, with every metric the cell names: that of a cell in the store, for a grid
-            computes those of committed studies again; that of a run that chooses there or in a committed study.
+            computes those of committed studies again; that of a trial there or in a committed study.
         passes: passes over the training set, those of trained stages that no earlier row needs included.
     """
 
@@ -48,12 +48,12 @@ class Plan:
     """What a grid would do.
 
     Attributes:
-        rows: the runs that choose, then the cells.
+        rows: the trials of searches, then the cells.
         work: what the missing ones need, by id, everything once and in an order in which it can be done; what the
             store has is not among it.
         rates: how fast that is done.
         unseen: digests of the data that records were made on, where the data are not here to compare.
-        growing: how many choices are still to be made; each may ask for more runs than are listed.
+        growing: how many searches still go on; each may ask for more runs than are listed.
         committed: how many cells that are to be computed a committed study has.
         unscored: data sets whose memorization scores have to be imported first.
         absent: what missing cells name and the store lacks, as (setting, id): forget indices and scores.
@@ -117,12 +117,12 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         finished: the runs that exist.
         rates: how fast stages train; None takes those of the store's own stages.
     """
-    decisions = recipe.decisions(finished, runtime)
-    known = list({one.case: one for one in decisions.values()}.values())
+    searches = recipe.searches(finished, runtime)
+    known = list({one.setting: one for one in searches.values()}.values())
     asked = list(dict.fromkeys(run for one in known for run in one.asked))
     settled = [(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime, finished)]
-    undecided = dict.fromkeys((KIND, cell) for cell, one in decisions.items() if not one.place)
-    everything = [*asked, *settled, *undecided]
+    searching = dict.fromkeys((KIND, cell) for cell, one in searches.items() if not one.place)
+    everything = [*asked, *settled, *searching]
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
     looked = {run: finished.look(*run) for run in (*asked, *settled)}
     shelf = _Shelf(store)
@@ -131,7 +131,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
             shelf.learn(run, record.result.get("parents", {}))
     seen: set[Stage] = set()
     for kind, cell in everything:
-        record, open_ = looked.get((kind, cell)), (kind, cell) in undecided
+        record, open_ = looked.get((kind, cell)), (kind, cell) in searching
         done = finished.in_store(cell) if kind == KIND else record is not None and complete(record, cell)
         found.committed += kind == KIND and not done and finished.in_a_committed_study(cell)
         stages = {} if done else _stages(cell, finished)
@@ -140,7 +140,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         trained = done or cell.method == "retrain" or shelf.has(run_name(kind, cell))
         own = 0.0 if trained else own_passes(cell)
         if not done:
-            first = tuple(run_name(*run) for run in decisions[cell].asked) if open_ else ()
+            first = tuple(run_name(*run) for run in searches[cell].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND
             _add(found, (kind, cell), stages, list(needed), own=own, first=first, kept=kept)
         identity = "" if open_ or not cell.data else _identity(kind, cell)
@@ -211,7 +211,7 @@ def _add(
     Args:
         found: the plan; run: its kind and config.
         stages: all it shares with others, and their passes; needed: those that nothing before it has.
-        own: passes of its unlearning; first: the work that chooses its setting; kept: whether its weights are kept.
+        own: passes of its unlearning; first: the trials of its search; kept: whether its weights are kept.
     """
     cell = run[1]
     images, test = cell.n_train or dataset(cell.dataset).images, cell.n_test or dataset(cell.dataset).test_images
@@ -300,9 +300,9 @@ def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list
 
 
 def every_cell(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-    """Return all cells of a study: those that can be run, and those whose choice is still to be made."""
-    undecided = [cell for cell, one in recipe.decisions(finished, runtime).items() if not one.place]
-    return list(dict.fromkeys([*with_data(recipe.settled(finished, runtime), runtime, finished), *undecided]))
+    """Return all cells of a study: those that can be run, and those whose search still goes on."""
+    searching = [cell for cell, one in recipe.searches(finished, runtime).items() if not one.place]
+    return list(dict.fromkeys([*with_data(recipe.settled(finished, runtime), runtime, finished), *searching]))
 
 
 def _stands(record: Record, cell: RunConfig) -> bool:

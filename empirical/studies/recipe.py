@@ -1,4 +1,4 @@
-"""A study as a TOML file: its cells, how an open setting is chosen, and the values it should give."""
+"""A study as a TOML file: its cells, its learning-rate search, and the values it should give."""
 
 import itertools
 import math
@@ -13,9 +13,9 @@ from typing import Any
 
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import RunConfig, Runtime
-from empirical.studies.choice import Choice, Decision
 from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
+from empirical.studies.search import Search, SearchResult
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
 from repro.base.settings import build, check, choose, named_once, reject
 from repro.records.shipped import recipe_file
@@ -35,8 +35,8 @@ class Recipe:
         defaults: settings of every cell.
         blocks: groups of settings; a list stands for one cell per entry, several lists for their product. `{seed}` in
             `dataset_options` stands for the cell's seed, so that seeds are independent draws of the data.
-        choose: how a setting that the recipe leaves open is chosen, see `empirical.studies.choice`; empty: not at all.
-            Its cells are then measured on the half of the images that the choice does not see.
+        search: the search for a learning rate that the recipe leaves open; None: every rate is stated. Its runs are
+            measured on the half of the images that the search does not see.
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a cell must have to be run; empty: every cell.
@@ -50,7 +50,7 @@ class Recipe:
     title: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     blocks: tuple[Mapping[str, Any], ...] = ()
-    choose: Mapping[str, Any] = field(default_factory=dict)
+    search: Search | None = None
     guessed: tuple[str, ...] = ()
     expected: tuple[Mapping[str, Any], ...] = ()
     only: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Recipe:
     keep_models: bool = True
 
     def __post_init__(self) -> None:
-        tables = {"defaults": self.defaults, "choose": self.choose, "only": self.only}
+        tables = {"defaults": self.defaults, "only": self.only}
         for name, value in tables.items():
             if not isinstance(value, Mapping):
                 raise reject(name, value, "a table of settings")
@@ -75,11 +75,6 @@ class Recipe:
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
         if sum(counts) > MOST_CELLS:  # a millisecond each to plan
             raise reject("cells", sum(counts), f"at most {MOST_CELLS} in a recipe", "split it into several")
-
-    @cached_property
-    def choice(self) -> Choice | None:
-        """How the open setting is chosen."""
-        return build(Choice, self.choose, where=f"{self.name}, choose") if self.choose else None
 
     def cells(self) -> list[RunConfig]:
         """Return every cell once, an open setting at its default, those that share trained stages next to each other.
@@ -100,53 +95,44 @@ class Recipe:
         """The cells of the shard."""
         return set(self._every)
 
-    def candidates(self) -> list[RunConfig]:
-        """Return the first runs that choose the open setting, without those a grid may be extended by.
+    def first_trials(self) -> list[RunConfig]:
+        """Return the first runs of the search, without those that a growing grid adds.
 
         Raises:
-            ConfigError: when the seed is one of the study's own, or a candidate is out of range.
+            ConfigError: when the seed is one of the study's own, or a value is out of range.
         """
-        return list(self._candidates)
-
-    @cached_property
-    def _candidates(self) -> list[RunConfig]:
-        choice = self.choice
-        if choice is None:
+        if self.search is None:
             return []
-        cases = dict.fromkeys(choice.case(cell) for cell in self.undecided())
-        return [run for case in cases for value in choice.values for run in choice.candidates(case, value)]
+        settings = dict.fromkeys(map(self.search.setting_of, self.without_value()))
+        return [run for one in settings for value in self.search.values for run in self.search.trials(one, value)]
 
-    def undecided(self) -> list[RunConfig]:
-        """Return the cells whose open setting is to be chosen, at its default until then."""
-        return list(self._undecided)
+    def without_value(self) -> list[RunConfig]:
+        """Return the runs whose value is searched for, at its default until it is found."""
+        return list(self._without_value)
 
     @cached_property
-    def _undecided(self) -> list[RunConfig]:
-        return self._cells(self._open()) if self.choice else []
+    def _without_value(self) -> list[RunConfig]:
+        return self._cells(self._open()) if self.search else []
 
-    def decisions(self, finished: Finished, runtime: Runtime) -> dict[RunConfig, Decision]:
-        """Return what is known of the choice of each undecided cell, those with the digests of their data."""
-        choice = self.choice
-        if choice is None:
+    def searches(self, finished: Finished, runtime: Runtime) -> dict[RunConfig, SearchResult]:
+        """Return the search of each run without a value, these with the digests of their data."""
+        if self.search is None:
             return {}
-        cases = {cell: choice.case(cell) for cell in with_data(self.undecided(), runtime, finished)}
-        known = {case: choice.decide(case, finished) for case in dict.fromkeys(cases.values())}
-        return {cell: known[case] for cell, case in cases.items()}
+        settings = {run: self.search.setting_of(run) for run in with_data(self.without_value(), runtime, finished)}
+        known = {one: self.search.look(one, finished) for one in dict.fromkeys(settings.values())}
+        return {run: known[one] for run, one in settings.items()}
 
-    def chosen(self, decisions: Mapping[RunConfig, Decision]) -> dict[RunConfig, Decision]:
-        """Return the cells whose choice is made, with the chosen value in place."""
-        choice = self.choice
-        made = {cell: one for cell, one in decisions.items() if one.place and choice}
-        return {
-            choice.candidate(cell, one.value): one for cell, one in made.items() if choice and one.value is not None
-        }
+    def found(self, searches: Mapping[RunConfig, SearchResult]) -> dict[RunConfig, SearchResult]:
+        """Return the runs whose value is found, with that value in place."""
+        ended = {run: one for run, one in searches.items() if one.place and one.value is not None}
+        return {self.search.trial(run, one.value): one for run, one in ended.items() if self.search and one.value}
 
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-        """Return the cells that can be run, those that share stages together: none whose choice is still to be made."""
+        """Return the cells that can be run, those that share stages together: none whose search still goes on."""
         cells = self.cells()
-        if self.choice is not None:
+        if self.search is not None:
             rest = self._cells(sorted({*range(len(self.blocks))} - {*self._open()}))
-            cells = _ordered([*self.chosen(self.decisions(finished, runtime)), *rest])
+            cells = _ordered([*self.found(self.searches(finished, runtime)), *rest])
         if not self.skip_committed:
             return cells
         known = with_data(cells, runtime, finished)
@@ -183,10 +169,10 @@ class Recipe:
         return replace(self, without=without)
 
     def _open(self) -> list[int]:
-        """Return the places of the blocks that do not name the setting that is chosen."""
-        chosen = self.choice.name if self.choice else ""
-        blocks = enumerate(self.blocks) if chosen not in self.defaults else ()
-        return [place for place, block in blocks if chosen not in block]
+        """Return the places of the blocks that do not state the value that is searched for."""
+        name = self.search.name if self.search else ""
+        blocks = enumerate(self.blocks) if name not in self.defaults else ()
+        return [place for place, block in blocks if name not in block]
 
     def _cells(self, places: Iterable[int], *, whole: bool = False) -> list[RunConfig]:
         found = dict.fromkeys(cell for place in places for cell in self._of_blocks[place])
@@ -198,7 +184,7 @@ class Recipe:
         return [self._of_block(place, block) for place, block in enumerate(self.blocks)]
 
     def _of_block(self, place: int, block: Mapping[str, Any]) -> list[RunConfig]:
-        unseen = {"rows_measured": "report"} if self.choose else {}
+        unseen = {"rows_measured": "report"} if self.search else {}
         found = []
         for settings in _product({**unseen, **self.defaults, **block}):
             data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
@@ -214,7 +200,7 @@ def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file, or a shipped one by its name, and check every cell.
 
     A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
-    `defaults` and `choose`, `cells` and `guessed`. Expected values are never taken: they belong to one study.
+    `defaults` and `search`, `cells` and `guessed`. Expected values are never taken: they belong to one study.
 
     Raises:
         MissingDataError: when there is no such file.
@@ -222,15 +208,17 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
-    for name in CHOSEN & content.keys():
+    for name in RUN_BY & content.keys():
         raise ConfigError(f"recipe {path}: {name}: is no key of a recipe: its cells are [[cells]], --where takes some")
     if "cells" in content:
         cells = content.pop("cells")
         content["blocks"] = cells if isinstance(cells, list) else [cells]
+    if (search := content.pop("search", {})) != {}:
+        content["search"] = build(Search, search, where=f"recipe {path}, search")
     recipe = build(Recipe, content, where=f"recipe {path}")
     if not recipe.cells():
         raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
-    recipe.candidates()
+    recipe.first_trials()
     for entry in recipe.expected:
         build(Expected, entry, where=f"recipe {path}, expected")
     return recipe
@@ -246,6 +234,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
         raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
+    if "choose" in content:  # the name of [search] before 0.3
+        content["search"] = content.pop("choose")
     name = content.pop("extends", "")
     if not name:
         return content
@@ -255,7 +245,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"recipe {path}: extends = {name!r}: must name another recipe file beside it")
     base = {key: value for key, value in _read(path.with_name(name), (*above, path)).items() if key in INHERITED}
     tables = {}
-    for table in ("defaults", "choose"):
+    for table in ("defaults", "search"):
         parts = (base.get(table, {}), content.get(table, {}))
         if not all(isinstance(part, Mapping) for part in parts):
             raise ConfigError(f"recipe {path}: {table}: must be a table of settings")
@@ -264,8 +254,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 DEEPEST = 16  # files in a chain of recipes
-CHOSEN = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recipe`, never in its file
-INHERITED = ("defaults", "cells", "choose", "guessed")
+RUN_BY = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recipe`, never in its file
+INHERITED = ("defaults", "cells", "search", "guessed")
 
 
 def _condition(text: str) -> tuple[str, Any]:

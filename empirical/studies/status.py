@@ -17,7 +17,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.study import State, Study
 
-STATES = ("done", "diverged", "failed", "running", "pending", "to choose")
+STATES = ("done", "diverged", "failed", "running", "pending", "searching")
 OPEN = STATES[3:]
 RECENT = 32  # finished runs that tell the pace
 
@@ -27,7 +27,7 @@ class StatusRow:
     """One run of a study.
 
     Attributes:
-        run_id: its identity; empty while its open setting is not chosen, or its data are not here.
+        run_id: its identity; empty while its learning rate is searched for, or its data are not here.
         kind: `unlearn`, `choice` or `floor`.
         title: method, rule, forget set and seed.
         state: one of `STATES`.
@@ -46,7 +46,7 @@ class Status:
     """Where a study stands.
 
     Attributes:
-        rows: the runs that choose, then the cells.
+        rows: the trials of searches, then the cells.
         counts: how many there are of each state that occurs.
         workers: who is at work in the store, on anything: host and process.
         seconds_left: until the rest should be there, at the pace of the last runs; None while nobody is at work, or
@@ -87,7 +87,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
             state, detail = ("diverged" if record and record.status == "diverged" else "done"), ""
             finished += [record] if record else []
         else:
-            state, detail = ("to choose" if row.open else "pending"), ""
+            state, detail = ("searching" if row.open else "pending"), ""
         rows.append(StatusRow(row.run_id, row.kind, _title(row.cell), state, detail))
     counts = Counter(row.state for row in rows)
     left = sum(counts[state] for state in OPEN)

@@ -179,5 +179,5 @@ def name_of(record: Record) -> str:
     parts = [f"{config['method']} {config['rule']} after {config['pretrain']}", str(config["difficulty"])]
     if record.kind != KIND:
         parts.insert(0, record.kind)
-        parts.append(f"lr {config['lr']:g}, epochs {config['epochs']}")  # one of the two is chosen
+        parts.append(f"lr {config['lr']:g}, epochs {config['epochs']}")  # one of the two is searched for
     return ", ".join([*parts, f"seed {config['seed']}"])

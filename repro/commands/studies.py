@@ -49,7 +49,9 @@ def grid(
     workers: Annotated[
         int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
     ] = 0,
-    choose_only: Annotated[bool, typer.Option("--choose-only", help="Only the runs that choose a setting.")] = False,
+    search_only: Annotated[
+        bool, typer.Option("--search-only", "--choose-only", help="Only the trials of the learning-rate search.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
@@ -72,14 +74,14 @@ def grid(
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
         seconds = min(launch.working_seconds, max_seconds or math.inf)
         words = (*_grid_words(recipe, store, runtime, launch), *own, f"--max-seconds={seconds:g}")
-        _submit(study, Store(store), runtime, launch, words, choose_only=choose_only)
+        _submit(study, Store(store), runtime, launch, words, search_only=search_only)
         return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
     from repro.terminal.watching import listeners
 
     count = 1 if launch.executor == "debug" else min(workers, cores()) or processes(runtime)
-    limits = {"max_seconds": max_seconds, "workers": count, "choose_only": choose_only}
+    limits = {"max_seconds": max_seconds, "workers": count, "search_only": search_only}
     watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
     report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)
@@ -94,22 +96,22 @@ def _grid_words(recipe: Path, store: Path, runtime: Runtime, launch: Launch) -> 
 
 
 def _submit(
-    study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...], *, choose_only: bool
+    study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...], *, search_only: bool
 ) -> None:
-    """Submit what a study lacks: first the runs that choose, when they have ended its cells, if these are wanted."""
+    """Submit what a study lacks: first the trials of its search, then its cells if they are wanted."""
     from empirical.settings.run_config import KIND
     from empirical.studies.finished import Finished
     from empirical.studies.plan import plan
 
     missing = [row.kind for row in plan(study, store, runtime, Finished(readers(store))).rows if not row.done]
     cells = missing.count(KIND)
-    choosing = len(missing) - cells
-    waves = [Wave(f"{choosing} runs that choose", (*words, "--choose-only"), min(launch.tasks, choosing))]
-    waves += [Wave(f"{cells} cells of {study.name}", words, 0 if choose_only else min(launch.tasks, cells))]
+    trials = len(missing) - cells
+    waves = [Wave(f"{trials} trials of its search", (*words, "--search-only"), min(launch.tasks, trials))]
+    waves += [Wave(f"{cells} cells of {study.name}", words, 0 if search_only else min(launch.tasks, cells))]
     if any(wave.jobs for wave in waves):
         submit(launch, study.name, store.root, [wave for wave in waves if wave.jobs])
     else:
-        what = "choice" if choose_only else "cell"
+        what = "trial" if search_only else "cell"
         say(f"nothing to submit: every {what} of {study.name} is there")
 
 
@@ -265,7 +267,7 @@ def _say_plan(found: Any, counts: list[int]) -> None:
     if found.committed:
         say(f"{found.committed} of these cells stand in a committed study: --skip-committed leaves them out")
     if found.growing:
-        say(f"{found.growing} choices are still to be made: more runs follow where a winner stands on an edge")
+        say(f"{found.growing} searches go on: more trials follow where the best value stands on an edge of its grid")
     if found.unseen:
         say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
     for name in found.unscored:
@@ -289,7 +291,7 @@ def recipes(
 
 def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
     cells, first = study.cells(), study.cells()[0]
-    counts = {"cells": len(cells), "runs that choose": len(study.candidates())}
+    counts = {"cells": len(cells), "first trials": len(study.first_trials())}
     names = {"dataset": first.dataset, "model": first.model, "guessed": ", ".join(study.guessed) or "-"}
     return {"recipe": path.name, "title": study.title, **names, **counts}
 
@@ -306,7 +308,7 @@ def _plan_row(row: Any) -> dict[str, Any]:
     shown = {name: getattr(row.cell, name) for name in names}
     return shown | {
         "kind": row.kind,
-        "lr": "to choose" if row.open else row.cell.lr,
+        "lr": "searching" if row.open else row.cell.lr,
         "run": row.run_id,
         "state": "done" if row.done else "missing",
         "passes": row.passes,
@@ -333,8 +335,8 @@ def _show_grid(report: Any, as_json: bool) -> None:
 
 
 def not_finished(edges: list[str]) -> str:
-    """Return the line that names the choices whose winner stands on an edge of its grid."""
-    return f"not finished: {len(edges)} choices stand on an edge of their grid ({'; '.join(edges)}); raise `furthest`"
+    """Return the line that names the searches whose best value stands on an edge of its grid."""
+    return f"not finished: {len(edges)} searches end on an edge of their grid ({'; '.join(edges)}); raise `furthest`"
 
 
 def check(
@@ -349,21 +351,21 @@ def check(
 
     The column `source` says where each number comes from. Each number is the mean over the runs that are there.
     It ends with 3 when there are no runs, and with 6 when a value is out of tolerance.
-    It also ends with 6 when the winner of a choice stands on an edge of its grid: the study is not finished then.
+    It also ends with 6 when a search ends on an edge of its grid: the study is not finished then.
     """
-    from empirical.studies.choice import edges
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
     from empirical.studies.plan import every_cell, finished_cells
     from empirical.studies.recipe import load_recipe
+    from empirical.studies.search import edges
 
     study, home = load_recipe(recipe), Store(store)
-    # Choices rest on published runs where the store lacks them, as those of `grid` do; the numbers never do.
+    # Searches rest on published runs where the store lacks them, as those of `grid` do; the numbers never do.
     finished = Finished(readers(home)[1 if published else 0 :])
     there, cells = finished_cells(study, finished, Runtime()), every_cell(study, finished, Runtime())
     own = {head.run_id for head in home.heads()}
     there = [record for record in there if published or record.run_id in own]
-    standing = edges(study.decisions(finished, Runtime()).values())
+    standing = edges(study.searches(finished, Runtime()).values())
     if not there and not standing:
         remedy = f"`repro empirical grid {recipe}` computes them"
         if published:

@@ -58,7 +58,7 @@ def recipe_schema() -> dict[str, Any]:
     }  # fmt: skip
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A study: its cells, how an open setting is chosen, and what it should give",
+        "title": "A study: its cells, its learning-rate search, and what it should give",
         "type": "object",
         "additionalProperties": False,
         "properties": {
@@ -69,7 +69,7 @@ def recipe_schema() -> dict[str, Any]:
             "guessed": {"type": "array", "items": {"enum": list(settings)}, "description": "settings nobody published"},
             "defaults": table | {"description": "settings of every cell; a list stands for one cell an entry"},
             "cells": {"type": "array", "items": table},
-            "choose": {"type": "object", "description": "how a setting that the recipe leaves open is chosen"},
+            "search": {"type": "object", "description": "the search for a learning rate that the recipe leaves open"},
             "expected": {"type": "array", "items": expected},
         },
     }

@@ -77,7 +77,7 @@ class Study:
         name: its name, which its records are published under.
         title: one line for people.
         extends: the study whose recipe it takes what it does not state from, or "".
-        search: how its recipe chooses learning rates; None where it chooses none.
+        search: the learning-rate search of its recipe; None where it has none.
     """
 
     name: str
@@ -152,7 +152,7 @@ def load_study(named: str | Path) -> Study:
     if is_recipe:
         content = _content(path)
         title, extends = (str(content.get(name, "")) for name in ("title", "extends"))
-        return Study(str(content.get("name", path.stem)), title, extends.removesuffix(".toml"), content.get("choose"))
+        return Study(str(content.get("name", path.stem)), title, extends.removesuffix(".toml"), content.get("search"))
     return Study(str(named))
 
 
@@ -190,6 +190,6 @@ def _content(path: Path) -> dict[str, Any]:
         raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
     base = path.parent / str(content.get("extends", ""))
     if base.is_file() and base != path:
-        search = _content(base).get("choose", {}) | content.get("choose", {})
-        content |= {"choose": search} if search else {}
+        search = _content(base).get("search", {}) | content.get("search", {})
+        content |= {"search": search} if search else {}
     return content

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,6 +21,7 @@ from empirical.studies.finished import Finished, with_data
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import Plan, finished_cells, plan
 from empirical.studies.recipe import Recipe, load_recipe
+from empirical.studies.search import Search
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.commands.studies import _planned
 from repro.records.identity import plain
@@ -53,7 +53,7 @@ def finished(recipe: Recipe, store: Store) -> list[Record]:
 
 def needed(recipe: Recipe, store: Store) -> list[tuple[str, RunConfig]]:
     """Return the runs that the choices of a study want next."""
-    known = recipe.decisions(Finished([store]), CPU).values()
+    known = recipe.searches(Finished([store]), CPU).values()
     return list(dict.fromkeys(run for one in known for run in one.missing))
 
 
@@ -88,13 +88,13 @@ def test_the_seed_of_a_cell_stands_where_its_data_ask_for_it(recipe: Recipe) -> 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("choose", [{}, {"values": [0.1, 0.01], "seed": 10**9}])
-def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store, choose: dict[str, Any]) -> None:
+@pytest.mark.parametrize("search", [None, Search(values=(0.1, 0.01), seed=10**9)])
+def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store, search: Search | None) -> None:
     """Eight times the blocks take about eight times as long; comparing each with each would take 64 times."""
 
     def seconds(count: int) -> float:
-        settings = {"dataset": "digits", **({"lr": 0.5} if choose else {})}
-        many = Recipe("many", blocks=tuple({**settings, "seed": seed} for seed in range(count)), choose=choose)
+        settings = {"dataset": "digits", **({"lr": 0.5} if search else {})}
+        many = Recipe("many", blocks=tuple({**settings, "seed": seed} for seed in range(count)), search=search)
         began = time.process_time()
         assert len(many.cells()) == len(many.settled(Finished([store]), CPU)) == count
         return time.process_time() - began
@@ -188,7 +188,7 @@ def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, st
 
 
 def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "_choose", lambda *_: GridReport())
+    monkeypatch.setattr(grid, "_search", lambda *_: GridReport())
     study = replace(choosing, blocks=choosing.blocks[:1])
     assert run_grid(study, store, runtime=CPU).remaining == len(study.cells()) == 2
     listed = store.run_list(study.name)
@@ -215,8 +215,8 @@ def choosing(recipe: Recipe) -> Recipe:
     """The tiny study with its rate left open, and a block that names its own."""
     defaults = {name: value for name, value in recipe.defaults.items() if name != "lr"}
     fixed = {"method": "gradient_ascent", "lr": 0.004}
-    choose = {"values": [0.01, 0.1], "seed": 5, "furthest": 0}
-    return replace(recipe, defaults=defaults, blocks=(recipe.blocks[0], fixed), choose=choose)
+    search = Search(values=(0.01, 0.1), seed=5, furthest=0)
+    return replace(recipe, defaults=defaults, blocks=(recipe.blocks[0], fixed), search=search)
 
 
 def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe, store: Store) -> None:
@@ -257,10 +257,10 @@ def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Stor
 
 
 def test_the_study_must_not_see_the_seed_that_chose(choosing: Recipe) -> None:
-    with pytest.raises(ConfigError, match=r"choose\.seed = 0"):
-        replace(choosing, choose={"seed": 0}).candidates()
-    with pytest.raises(ConfigError, match="tiny, choose: values"):
-        replace(choosing, choose={"values": []}).candidates()
+    with pytest.raises(ConfigError, match=r"search\.seed = 0"):
+        replace(choosing, search=Search(seed=0)).first_trials()
+    with pytest.raises(ConfigError, match="values"):
+        replace(choosing, search=Search(values=())).first_trials()
 
 
 def test_groups_are_halved_until_every_process_has_one(small: Callable[..., RunConfig]) -> None:
@@ -408,16 +408,16 @@ def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_recipe_takes_from_the_one_it_extends_what_it_does_not_state(tmp_path: Path) -> None:
-    choose = "[choose]\nvalues = [0.01, 0.1]\nseed = 5\n"
+    search = "[search]\nvalues = [0.01, 0.1]\nseed = 5\n"
     settings = "guessed = ['lr']\n[defaults]\nalpha = 0.7\nn_train = 100\n[[cells]]\nmethod = 'scrub'\n"
-    (tmp_path / "base.toml").write_text(settings + choose + "[[expected]]\nvalue = 1.0\n")
+    (tmp_path / "base.toml").write_text(settings + search + "[[expected]]\nvalue = 1.0\n")
     (tmp_path / "more.toml").write_text("extends = 'base.toml'\n[defaults]\nalpha = 0.8\nseed = [1, 2]\n")
     base, more = (load_recipe(tmp_path / f"{name}.toml") for name in ("base", "more"))
-    assert (more.name, more.guessed, more.expected, more.choose) == ("more", ("lr",), (), base.choose)
+    assert (more.name, more.guessed, more.expected, more.search) == ("more", ("lr",), (), base.search)
     assert [(c.method, c.alpha, c.n_train, c.seed) for c in more.cells()] == [("scrub", 0.8, 100, s) for s in (1, 2)]
     (tmp_path / "own.toml").write_text("extends = 'base.toml'\n[[cells]]\nmethod = 'salun'\n")
-    (tmp_path / "at.toml").write_text("extends = 'base.toml'\n[choose]\nseed = 6\nat = { alpha = 0.9 }\n")
-    assert load_recipe(tmp_path / "at.toml").choose == {"values": [0.01, 0.1], "seed": 6, "at": {"alpha": 0.9}}
+    (tmp_path / "at.toml").write_text("extends = 'base.toml'\n[search]\nseed = 6\nat = { alpha = 0.9 }\n")
+    assert load_recipe(tmp_path / "at.toml").search == Search(values=(0.01, 0.1), seed=6, at={"alpha": 0.9})
     assert [cell.method for cell in load_recipe(tmp_path / "own.toml").cells()] == ["salun"]
 
 
@@ -431,7 +431,7 @@ def test_a_recipe_extends_another_one_beside_it_only(name: str, tmp_path: Path) 
 def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recipe) -> None:
     part = recipe.select(["method=random_label", "seed=1"])
     assert [(cell.method, cell.seed) for cell in part.cells()] == [("random_label", 1)]
-    assert len(choosing.select(["rule=sam-0.1"]).candidates()) == 2
+    assert len(choosing.select(["rule=sam-0.1"]).first_trials()) == 2
     assert recipe.select([]).cells() == recipe.cells()
 
 
@@ -551,9 +551,9 @@ def test_shards_are_runs_of_neighbours_that_add_up_to_the_study(recipe: Recipe, 
 
 def test_a_shard_runs_its_own_cells_and_their_choices_only(recipe: Recipe, store: Store) -> None:
     defaults = {name: value for name, value in recipe.defaults.items() if name != "lr"}
-    open_ = replace(recipe, defaults=defaults, choose={"values": [0.01, 0.02], "seed": 5, "furthest": 0})
+    open_ = replace(recipe, defaults=defaults, search=Search(values=(0.01, 0.02), seed=5, furthest=0))
     half = replace(open_, shard="2/2")
-    assert len(half.candidates()) == 2 < len(open_.candidates())
+    assert len(half.first_trials()) == 2 < len(open_.first_trials())
     report = run_grid(half, store, runtime=CPU)
     assert {record.config["method"] for record in store.records() if record.kind != "floor"} == {"random_label"}
     assert (len(store.records("unlearn")), report.remaining) == (2, 0)

@@ -17,6 +17,7 @@ from empirical.studies.cost import Pace, Rate, Rates, Work, copies_of, hours_at,
 from empirical.studies.finished import Finished
 from empirical.studies.plan import Plan, plan
 from empirical.studies.recipe import Recipe
+from empirical.studies.search import Search
 from repro.records.store import Store
 
 PACE = Pace("cifar10", "resnet18", "bf16", 32)
@@ -166,7 +167,7 @@ def test_processes_wait_for_what_they_need_and_share_the_rest() -> None:
 def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: Store) -> None:
     cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 1}
     fixed = Recipe("fixed", defaults=cells, blocks=({"lr": 0.1},))
-    choosing = Recipe("choosing", defaults=cells, blocks=({},), choose={"values": [0.1], "furthest": 0})
+    choosing = Recipe("choosing", defaults=cells, blocks=({},), search=Search(values=(0.1,), furthest=0))
     rates = Rates(given=1e12)
 
     def planned(recipe: Recipe) -> Plan:

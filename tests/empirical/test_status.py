@@ -12,6 +12,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import save_failure
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
+from empirical.studies.search import Search
 from empirical.studies.status import Status, status_of
 from repro.records.identity import plain, run_id
 from repro.records.store import Store
@@ -33,9 +34,9 @@ def seen(recipe: Recipe, store: Store) -> Status:
 def test_a_study_that_nobody_has_begun_is_pending(recipe: Recipe, store: Store) -> None:
     found = seen(recipe, store)
     assert (found.counts, found.workers, found.open, found.seconds_left) == ({"pending": 4}, [], 4, None)
-    open_ = replace(recipe, choose={"values": [0.01, 0.02], "seed": 50}, defaults={**recipe.defaults})
+    open_ = replace(recipe, search=Search(values=(0.01, 0.02), seed=50), defaults={**recipe.defaults})
     del open_.defaults["lr"]  # type: ignore[attr-defined]
-    assert seen(open_, store).counts == {"pending": 3, "to choose": 4}
+    assert seen(open_, store).counts == {"pending": 3, "searching": 4}
 
 
 def test_every_run_is_done_running_failed_or_pending(recipe: Recipe, store: Store) -> None:

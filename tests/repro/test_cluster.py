@@ -110,7 +110,7 @@ augment = "none"
 [[cells]]
 rule = ["sgd", "sam-0.1"]
 seed = [0, 1, 2]
-[choose]
+[search]
 values = [0.01, 0.02]
 seed = 50
 """
@@ -123,7 +123,7 @@ def test_a_grid_is_two_waves_of_its_own_command_line(tmp_path: Path, waves: list
     assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
     choose, cells = waves
     assert (choose.jobs, cells.jobs) == (5, 2)  # two values a rule and a floor; two cells of seed 0
-    assert choose.words == (*cells.words, "--choose-only")
+    assert choose.words == (*cells.words, "--search-only")
     assert cells.words[:3] == ("empirical", "grid", str(tmp_path / "study.toml"))
     rest = {"--where=seed=0", "--engine=graph", "--require-gpu", "--max-seconds=6900", "--workers=0", "--track=none"}
     assert rest | {f"--store={tmp_path / 's'}"} == set(cells.words[3:])
@@ -136,10 +136,10 @@ def test_only_the_runs_that_choose_are_submitted_where_nothing_else_is_asked_for
     (tmp_path / "digits").mkdir()  # a folder is no recipe: the shipped one of that name is meant
     monkeypatch.chdir(tmp_path)
     away = ["--store", str(tmp_path / "s"), "--executor", "slurm"]
-    line = ["empirical", "grid", str(tmp_path / "study.toml"), *away, "--choose-only"]
+    line = ["empirical", "grid", str(tmp_path / "study.toml"), *away, "--search-only"]
     assert cli.run(lambda: cli.app(line, standalone_mode=False)) == 0
     assert waves[0].jobs
-    assert "--choose-only" in waves[0].words
+    assert "--search-only" in waves[0].words
     assert not any(wave.jobs for wave in waves[1:])
     assert cli.run(lambda: cli.app(["empirical", "grid", "digits", *away], standalone_mode=False)) == 0
     assert waves[-1].words[2] == "digits"

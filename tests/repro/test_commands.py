@@ -316,10 +316,10 @@ def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
     monkeypatch.setattr(studies, "cores", lambda: 3)
     (tmp_path / "r.toml").write_text("[[cells]]\nseed = 0\n")
     line = ["empirical", "grid", str(tmp_path / "r.toml"), "--store", str(store.root), "--device", "cpu", "--quiet"]
-    called(*line, "--workers", "2", "--max-seconds", "9", "--choose-only")
+    called(*line, "--workers", "2", "--max-seconds", "9", "--search-only")
     called(*line, "--workers", "64")
     called(*line, "--workers", "2", "--executor", "debug", "--threads", "2")
-    asked = [(one["workers"], one["max_seconds"], one["choose_only"], one["runtime"].threads) for one in seen]
+    asked = [(one["workers"], one["max_seconds"], one["search_only"], one["runtime"].threads) for one in seen]
     assert asked == [(2, 9.0, True, 1), (3, None, False, 1), (1, None, False, 2)]
     assert [one["watch"].listeners for one in seen] == [[], [], []]
 
@@ -333,7 +333,7 @@ def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
         (GridReport(interrupted=True, signal=signal.SIGTERM), 143, "ended by SIGTERM"),
         (GridReport(failed={"ab": "no file", "cd": "x"}, failure_code=3), 3,
          "2 cells failed; the first, ab: no file"),
-        (GridReport(edges=["lr 3", "lr 9"]), 0, "not finished: 2 choices stand on an edge of their grid (lr 3; lr 9)"),
+        (GridReport(edges=["lr 3", "lr 9"]), 0, "not finished: 2 searches end on an edge of their grid (lr 3; lr 9)"),
     ],
 )  # fmt: skip
 def test_a_grid_ends_with_its_counts_and_the_code_of_its_first_failure(
@@ -412,7 +412,7 @@ def test_a_plan_says_what_is_chosen_still_and_what_is_there() -> None:
     shown = studies._plan_row(row)
     assert (shown["lr"], shown["state"], shown["seed"], shown["passes"]) == (0.5, "done", 3, 2)
     row.open, row.done = True, False
-    assert (studies._plan_row(row)["lr"], studies._plan_row(row)["state"]) == ("to choose", "missing")
+    assert (studies._plan_row(row)["lr"], studies._plan_row(row)["state"]) == ("searching", "missing")
 
 
 def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A hyper-parameter chosen before a study, on a training seed and on images outside it, by a rule its recipe states."""
+"""The search for a learning rate (or for epochs), on a training seed and on images that the study does not report."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from statistics import fmean
 from typing import Any
 
-from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, altered
+from empirical.settings.run_config import FLOOR, SEARCH, RunConfig, altered
 from empirical.studies.finished import Finished
 from repro.base.settings import build, check, choose, reject, setting
 from repro.records.record import Record
@@ -17,7 +17,7 @@ INTERIOR, EDGE, NOTHING = "interior", "edge", "no better than doing nothing"
 Value = int | float
 DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(RunConfig)}
 MEASURING = {one.name: one.default for one in fields(RunConfig) if not one.metadata.get("identifies", True)}
-# What a second retrained model does not depend on: runs that differ in nothing else share their noise floor.
+# A second retrained model does not depend on these: runs that differ in nothing else share their noise floor.
 UNLEARNING = (
     "method_options", "alpha", "epochs", "lr", "batch_size", "forget_batch_size", "optimizer", "schedule",
     "warmup_epochs", "mask_fraction",
@@ -25,23 +25,23 @@ UNLEARNING = (
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What is known of one case: a method, rule, forget set and pretraining rule, in one setting.
+class SearchResult:
+    """What the search knows of one setting: a method, rule, forget set and pretraining rule.
 
     Attributes:
-        case: the run all candidates are, the chosen setting at its default.
+        setting: the run that all trials are, the value searched for at its default.
         asked: the runs it rests on, each with its kind: of every value tried or wanted, then the noise floor.
         missing: those of them that are not finished.
-        curve: ToW by value, on the validation half, the mean where several seeds choose; None where a run diverged.
+        curve: ToW by value, on the validation half, the mean where several seeds are used; None where a run diverged.
         value: the one with the highest ToW so far; None before any is known.
         place: `interior`; `edge`, where the grid may not be extended any further; or `no better than doing nothing`,
-            where the lowest value wins and lies within the floor of the original model. Empty while undecided.
+            where the lowest value wins and lies within the floor of the original model. Empty while open.
         untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; both likewise the mean,
             None while unknown.
         runs: ids of the finished runs it rests on.
     """
 
-    case: RunConfig
+    setting: RunConfig
     asked: tuple[tuple[str, RunConfig], ...]
     missing: tuple[tuple[str, RunConfig], ...]
     curve: Mapping[Value, float | None]
@@ -53,40 +53,44 @@ class Decision:
 
     @property
     def title(self) -> str:
-        """The case in a few words."""
-        one = self.case
+        """The setting in a few words."""
+        one = self.setting
         return f"{one.method} {one.rule} on {one.difficulty} after {one.pretrain}"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Each case gets the value with the highest ToW on seeds of its own and half of the images; of two, the lesser.
+class Search:
+    """The learning-rate search of a study: the value with the highest ToW, on other seeds and half of the images.
 
-    ToW needs the retrained model, which unlearning in earnest has not: the choice shows each method at its best. It is
-    made for every forget set and pretraining rule, because the rate that forgets a hard set destroys what the model
-    knows of an easy one. A winner at an end of the grid is no maximum: the grid grows there until another value wins,
-    or the winner is the original model within the noise of retraining, or `furthest` values were added. Nor is one that
-    does worse than the original model by more than that noise, as ever smaller values must not: the grid grows down.
+    ToW needs the retrained model, which unlearning in earnest does not have: the search shows each method at its best.
+    Every method, rule, forget set and pretraining rule is searched by itself, because the rate that forgets a hard set
+    destroys what the model knows of an easy one. Of two equal values the lesser wins.
 
-    A sweep may take one value for all of its points, so that nothing else changes along it: `at` holds the settings of
-    the runs that choose where they are not the cell's own, such as `at = { alpha = 0.9 }`.
+    - A winner at an end of the grid is no maximum. The grid grows there until another value wins, the winner is as good
+      as the original model within the noise floor, or `furthest` values were added.
+    - A winner that is worse than the original model by more than the floor is too large: smaller values are tried.
+
+    Along a sweep only the swept setting should change: `at` holds the settings that its search uses instead, such as
+    `at = { alpha = 0.9 }`, so that all points of the sweep take one value.
     """
 
-    name: str = setting("lr", "the setting that is chosen", choices=("lr", "epochs"))
-    values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "its first candidates", low=0, open_low=True)
-    seed: int = setting(9, "training seed of the runs that choose, not one of the study's", low=0)
+    name: str = setting("lr", "the setting that is searched for", choices=("lr", "epochs"))
+    values: tuple[int | float, ...] = setting((0.003, 0.01, 0.03, 0.1), "the values tried first", low=0, open_low=True)
+    seed: int = setting(9, "training seed of the trials, not one of the study's", low=0)
     more_seeds: tuple[int, ...] = setting((), "further ones: a value counts by its mean ToW over all", low=0)
     factor: float = setting(0.0, "ratio of a value past an end to the one at it; 0: of the last two there", low=0)
     furthest: int = setting(4, "values that may be added past each end", low=0, high=1000)
     finer: bool = setting(False, "also try the values halfway between the winner and its neighbours")
     floor_seed: int = setting(0, "seed of the second retrained model; 0 is the one after `seed`", low=0)
-    at: Mapping[str, Any] = field(default_factory=dict, metadata={"help": "settings that all cases are chosen at"})
+    at: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"help": "settings that the trials take instead of the run's"}
+    )
 
     def __post_init__(self) -> None:
         check(self)
-        at = build(RunConfig, self.at, where="choose.at")
+        at = build(RunConfig, self.at, where="search.at")
         for name in self.at:
-            choose("choose.at", name, [one for one in (*UNLEARNING, "forget_seed") if one != self.name])
+            choose("search.at", name, [one for one in (*UNLEARNING, "forget_seed") if one != self.name])
         object.__setattr__(self, "at", {name: getattr(at, name) for name in self.at})
         if not self.values:
             raise reject("values", [], "a list of at least one")
@@ -95,7 +99,7 @@ class Choice:
         if len(set(self.seeds)) < len(self.seeds):
             raise reject("more_seeds", list(self.more_seeds), f"seeds that differ from each other and from {self.seed}")
         if self.floor_seed in self.seeds and self.floor_seed:
-            raise reject("floor_seed", self.floor_seed, "none of the seeds that choose: a floor has two of them")
+            raise reject("floor_seed", self.floor_seed, "none of the seeds of the search: a floor has two of them")
         try:
             _ = self.grid
         except OverflowError:
@@ -104,45 +108,49 @@ class Choice:
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """Every training seed that chooses."""
+        """Every training seed of the trials."""
         return (self.seed, *self.more_seeds)
 
-    def case(self, cell: RunConfig) -> RunConfig:
-        """Return what a value is chosen for: the cell, settings of `at` apart, without its seeds, its open setting and
-        what else it measures.
+    def setting_of(self, cell: RunConfig) -> RunConfig:
+        """Return what a value is searched for: the run with the settings of `at`, without its seeds and metrics.
 
         Raises:
-            ConfigError: when a seed is one of the study's own, or there is no retrained model to choose by.
+            ConfigError: when a seed is one of the study's own, or there is no retrained model to compute ToW with.
         """
         if cell.retrain == "none":
-            raise reject("retrain", "none", "a rule of retraining", "[choose] goes by ToW against a retrained model")
+            raise reject("retrain", "none", "a rule of retraining", "[search] goes by ToW against a retrained model")
         if cell.seed in self.seeds:
-            raise reject("choose.seed", cell.seed, "a seed outside the study", "the study must not see its choice")
+            raise reject(
+                "search.seed",
+                cell.seed,
+                "a seed outside the study",
+                "the study must not report on the seed of its search",
+            )
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
         seen = {"metrics": METRICS, "rows_measured": "validation"}
         return altered(cell, **{**MEASURING, **self.at, **seeds, **seen})
 
-    def candidate(self, case: RunConfig, value: Value) -> RunConfig:
-        """Return the run that tries a value.
+    def trial(self, run: RunConfig, value: Value) -> RunConfig:
+        """Return a run with the value that is searched for in place.
 
         Raises:
-            ConfigError: when the value is none of the setting.
+            ConfigError: when the setting cannot have that value.
         """
-        return altered(case, **{self.name: _checked(self.name, value)})
+        return altered(run, **{self.name: _checked(self.name, value)})
 
-    def candidates(self, case: RunConfig, value: Value) -> list[RunConfig]:
+    def trials(self, setting: RunConfig, value: Value) -> list[RunConfig]:
         """Return the runs that try a value, one a seed."""
-        return [self.candidate(altered(case, seed=seed), value) for seed in self.seeds]
+        return [self.trial(altered(setting, seed=seed), value) for seed in self.seeds]
 
-    def retrained(self, case: RunConfig) -> RunConfig:
-        """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a case on its seed."""
+    def retrained(self, setting: RunConfig) -> RunConfig:
+        """Return the run of a second retrained model, whose `1 - ToW` is the noise floor of a setting."""
         rest = {name: DEFAULTS[name] for name in UNLEARNING}
-        seed = self.floor_seed or case.seed + 1
-        return altered(case, **rest, method="retrain", rule=case.retrain_rule, unlearn_seed=seed)
+        seed = self.floor_seed or setting.seed + 1
+        return altered(setting, **rest, method="retrain", rule=setting.retrain_rule, unlearn_seed=seed)
 
-    def decide(self, case: RunConfig, finished: Finished) -> Decision:
-        """Return what the finished runs say of a case, and which runs it needs next."""
-        second = [(FLOOR, self.retrained(altered(case, seed=seed))) for seed in self.seeds]
+    def look(self, setting: RunConfig, finished: Finished) -> SearchResult:
+        """Return what the finished runs say of a setting, and which runs it needs next."""
+        second = [(FLOOR, self.retrained(altered(setting, seed=seed))) for seed in self.seeds]
         asked: list[tuple[str, RunConfig]] = []
         noise, missing = _found(second, finished)
         again = None if missing else _mean(record.result.get("tow") for record in noise)
@@ -150,10 +158,10 @@ class Choice:
         curve: dict[Value, float | None] = {}
         runs, originals = [record.run_id for record in noise], dict[int, float]()
         untouched: float | None = None
-        wanted, place = self.following(curve, untouched, floor)
+        wanted, place = self.next_values(curve, untouched, floor)
         while wanted:
             for value in wanted:
-                tried = [(CHOICE, run) for run in self.candidates(case, value)]
+                tried = [(SEARCH, run) for run in self.trials(setting, value)]
                 records, lacking = _found(tried, finished)
                 asked += tried
                 missing += lacking
@@ -166,21 +174,21 @@ class Choice:
                 untouched = fmean(originals.values()) if originals else None
             if missing:
                 break
-            wanted, place = self.following(curve, untouched, floor)
-        best = winner(curve) if curve else None
+            wanted, place = self.next_values(curve, untouched, floor)
+        best = best_value(curve) if curve else None
         numbers = (untouched, floor, tuple(sorted(runs)))
-        return Decision(case, (*asked, *second), tuple(missing), curve, best, "" if missing else place, *numbers)
+        return SearchResult(setting, (*asked, *second), tuple(missing), curve, best, "" if missing else place, *numbers)
 
-    def said(self, decision: Decision) -> dict[str, Any]:
-        """Return what the record of a cell says of its choice."""
-        curve = [[value, decision.curve[value]] for value in sorted(decision.curve)]
+    def facts(self, found: SearchResult) -> dict[str, Any]:
+        """Return what the record of a run says of the search for its value."""
+        curve = [[value, found.curve[value]] for value in sorted(found.curve)]
         seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
         seeds |= {"more_seeds": list(self.more_seeds)} if self.more_seeds else {}
-        numbers = {"original_tow": decision.untouched, "floor": decision.floor, "curve": curve, **seeds}
-        best = {"name": self.name, "value": decision.value, "tow": dict(decision.curve).get(decision.value or 0)}
-        return {"choice": decision.place, "choice_details": best | numbers}
+        numbers = {"original_tow": found.untouched, "floor": found.floor, "curve": curve, **seeds}
+        best = {"name": self.name, "value": found.value, "tow": dict(found.curve).get(found.value or 0)}
+        return {"choice": found.place, "choice_details": best | numbers}
 
-    def following(
+    def next_values(
         self, curve: Mapping[Value, float | None], untouched: float | None, floor: float | None
     ) -> tuple[list[Value], str]:
         """Return the values to try after those of a curve, and, where there are none, on what place the winner stands.
@@ -192,7 +200,7 @@ class Choice:
         tried = [value for value in self.grid if value in curve]
         if not set(self.values) <= set(tried):
             return sorted(set(self.values)), ""
-        best = winner({value: curve[value] for value in tried})
+        best = best_value({value: curve[value] for value in tried})
         place, bottom = self.grid.index(best), self.grid.index(tried[0])
         idle, harmful = within(curve[best], untouched, floor), below(curve[best], untouched, floor)
         lowest, highest = best == tried[0], best == tried[-1]
@@ -201,7 +209,7 @@ class Choice:
         if self.finer and not more:
             sides = [side for side, end in ((-1, lowest), (1, highest)) if not end]
             more += [halfway for side in sides if (halfway := self._halfway(best, self.grid[place + side]))]
-        at_end = harmful or ((lowest or highest) and winner(curve) == best)
+        at_end = harmful or ((lowest or highest) and best_value(curve) == best)
         end = INTERIOR if not at_end else NOTHING if lowest and idle else EDGE
         return [value for value in more if value not in curve], end
 
@@ -246,7 +254,7 @@ def _checked(name: str, value: Value) -> Any:
     return getattr(RunConfig(**stated), name)
 
 
-def winner(curve: Mapping[Value, float | None]) -> Value:
+def best_value(curve: Mapping[Value, float | None]) -> Value:
     """Return the value with the highest ToW, the least of equal ones; a run that diverged loses to any other."""
     scores = {value: -math.inf if tow is None else tow for value, tow in curve.items()}
     return max(sorted(scores), key=scores.__getitem__)
@@ -262,6 +270,6 @@ def below(tow: float | None, untouched: float | None, floor: float | None) -> bo
     return tow is not None and untouched is not None and floor is not None and tow < untouched - floor
 
 
-def edges(decisions: Iterable[Decision]) -> list[str]:
-    """Return the cases whose winner stands on an edge of its grid: a study that has one is not finished."""
-    return list(dict.fromkeys(f"{one.title}: {one.value}" for one in decisions if one.place == EDGE))
+def edges(results: Iterable[SearchResult]) -> list[str]:
+    """Return the settings whose winner stands on an edge of its grid: a study that has one is not finished."""
+    return list(dict.fromkeys(f"{one.title}: {one.value}" for one in results if one.place == EDGE))

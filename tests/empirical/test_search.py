@@ -1,4 +1,4 @@
-"""How an open setting is chosen: a case of its own each, a grid that grows, a floor of noise, and what records say."""
+"""The learning-rate search: a setting of its own each, a grid that grows, a noise floor, and what records say."""
 
 import json
 import signal
@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys
-from empirical.settings.run_config import CHOICE, FLOOR, RunConfig, Runtime
+from empirical.settings.run_config import FLOOR, SEARCH, RunConfig, Runtime
 from empirical.studies import grid
-from empirical.studies.choice import EDGE, INTERIOR, NOTHING, Choice, Decision, Value, winner
 from empirical.studies.executors import GridReport
 from empirical.studies.finished import Finished
-from empirical.studies.grid import _say_how_chosen, run_grid
+from empirical.studies.grid import _record_search, run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
+from empirical.studies.search import EDGE, INTERIOR, NOTHING, Search, SearchResult, Value, best_value
 from repro.base.errors import ConfigError
 from repro.commands.cli import app
 from repro.records.identity import plain, run_id
@@ -30,18 +30,21 @@ from repro.records.store import Store
 CPU = Runtime(device="cpu")
 PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 Small = Callable[..., RunConfig]
+TWO_RATES = Search(values=(0.01, 0.02), seed=5, finer=True)
 
 
-def search(choice: Choice, tow: Callable[[float], float | None], *, untouched: float = 0.0, floor: float = 0.0) -> str:
-    """Run a choice against a curve that is known, and return the values in the order of its rounds, and its end."""
+def rounds_of(
+    search: Search, tow: Callable[[float], float | None], *, untouched: float = 0.0, floor: float = 0.0
+) -> str:
+    """Run a search against a curve that is known, and return the values in the order of its rounds, and its end."""
     curve: dict[Value, float | None] = {}
     rounds = []
-    wanted, place = choice.following(curve, untouched, floor)
+    wanted, place = search.next_values(curve, untouched, floor)
     while wanted:
         rounds.append(" ".join(f"{value:g}" for value in wanted))
         curve |= {value: tow(value) for value in wanted}
-        wanted, place = choice.following(curve, untouched, floor)
-    return f"{' | '.join(rounds)} -> {winner(curve):g} {place}"
+        wanted, place = search.next_values(curve, untouched, floor)
+    return f"{' | '.join(rounds)} -> {best_value(curve):g} {place}"
 
 
 def peak(at: float) -> Callable[[float], float]:
@@ -49,22 +52,22 @@ def peak(at: float) -> Callable[[float], float]:
 
 
 def test_a_winner_between_two_values_ends_the_search() -> None:
-    assert search(Choice(values=(1, 2, 4)), peak(2)) == "1 2 4 -> 2 interior"
+    assert rounds_of(Search(values=(1, 2, 4)), peak(2)) == "1 2 4 -> 2 interior"
 
 
 def test_a_grid_grows_past_the_end_on_which_its_winner_stands_until_another_wins() -> None:
-    assert search(Choice(values=(1, 2, 4)), peak(17)) == "1 2 4 | 8 | 16 | 32 -> 16 interior"
-    assert search(Choice(values=(1, 2, 8)), peak(0.2)) == "1 2 8 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
+    assert rounds_of(Search(values=(1, 2, 4)), peak(17)) == "1 2 4 | 8 | 16 | 32 -> 16 interior"
+    assert rounds_of(Search(values=(1, 2, 8)), peak(0.2)) == "1 2 8 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
 
 
 def test_a_grid_grows_by_the_ratio_at_its_end_or_by_the_factor_it_is_told() -> None:
-    assert search(Choice(values=(1, 2, 8)), peak(30)) == "1 2 8 | 32 | 128 -> 32 interior"
-    assert search(Choice(values=(1, 2, 8), factor=3.0), peak(30)) == "1 2 8 | 24 | 72 -> 24 interior"
+    assert rounds_of(Search(values=(1, 2, 8)), peak(30)) == "1 2 8 | 32 | 128 -> 32 interior"
+    assert rounds_of(Search(values=(1, 2, 8), factor=3.0), peak(30)) == "1 2 8 | 24 | 72 -> 24 interior"
 
 
 def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
-    assert search(Choice(values=(1, 2, 4), furthest=2), peak(100)) == "1 2 4 | 8 | 16 -> 16 edge"
-    assert search(Choice(values=(1, 2, 4), furthest=0), peak(0.1)) == "1 2 4 -> 1 edge"
+    assert rounds_of(Search(values=(1, 2, 4), furthest=2), peak(100)) == "1 2 4 | 8 | 16 -> 16 edge"
+    assert rounds_of(Search(values=(1, 2, 4), furthest=0), peak(0.1)) == "1 2 4 -> 1 edge"
 
 
 @pytest.mark.parametrize(
@@ -77,92 +80,92 @@ def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
 )
 def test_a_grid_that_grows_beyond_all_numbers_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Choice(**settings)
+        Search(**settings)
 
 
 def test_finer_adds_one_value_halfway_on_each_side_of_the_winner_and_stops() -> None:
-    fine = Choice(values=(1, 4, 16), finer=True)
-    assert search(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"
-    assert search(fine, peak(63)) == "1 4 16 | 64 | 256 | 32 128 -> 64 interior"
+    fine = Search(values=(1, 4, 16), finer=True)
+    assert rounds_of(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"
+    assert rounds_of(fine, peak(63)) == "1 4 16 | 64 | 256 | 32 128 -> 64 interior"
     idle = {"untouched": 0.5, "floor": 0.1}  # of the lowest value, as good as doing nothing, the one side that it has
-    assert search(fine, peak(1.8), **idle) == "1 4 16 | 2 -> 2 interior"
-    assert search(fine, peak(1.0), untouched=0.95, floor=0.1) == f"1 4 16 | 2 -> 1 {NOTHING}"
+    assert rounds_of(fine, peak(1.8), **idle) == "1 4 16 | 2 -> 2 interior"
+    assert rounds_of(fine, peak(1.0), untouched=0.95, floor=0.1) == f"1 4 16 | 2 -> 1 {NOTHING}"
 
 
 def test_a_lowest_value_that_is_no_better_than_doing_nothing_ends_the_search() -> None:
     curve = peak(0.1)
-    assert search(Choice(values=(1, 2)), curve, untouched=0.5, floor=0.05) == f"1 2 -> 1 {NOTHING}"
-    assert search(Choice(values=(1, 2)), curve, untouched=0.9, floor=0.05) == f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"
-    assert search(Choice(values=(1, 2), finer=True), peak(2.1), untouched=0.5, floor=0.1).endswith("2 interior")
+    assert rounds_of(Search(values=(1, 2)), curve, untouched=0.5, floor=0.05) == f"1 2 -> 1 {NOTHING}"
+    assert rounds_of(Search(values=(1, 2)), curve, untouched=0.9, floor=0.05) == f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"
+    assert rounds_of(Search(values=(1, 2), finer=True), peak(2.1), untouched=0.5, floor=0.1).endswith("2 interior")
 
 
 def test_a_winner_that_is_worse_than_doing_nothing_sends_the_search_to_smaller_values() -> None:
     def collapse(value: float) -> float:  # all of the first grid is far past the peak, where a bump of noise would win
         return 0.9 if value < 0.3 else 0.97 if value < 0.6 else 0.006 if value == 2 else 0.003
 
-    three = Choice(values=(1, 2, 4))
-    assert search(three, collapse) == "1 2 4 -> 2 interior"  # as far as nobody knows what doing nothing gives
-    found = search(three, collapse, untouched=0.9, floor=0.02)
+    three = Search(values=(1, 2, 4))
+    assert rounds_of(three, collapse) == "1 2 4 -> 2 interior"  # as far as nobody knows what doing nothing gives
+    found = rounds_of(three, collapse, untouched=0.9, floor=0.02)
     assert found == "1 2 4 | 0.5 | 0.25 -> 0.5 interior"
-    close = search(three, lambda value: 0.89 if value == 2 else 0.1, untouched=0.9, floor=0.02)
+    close = rounds_of(three, lambda value: 0.89 if value == 2 else 0.1, untouched=0.9, floor=0.02)
     assert close == "1 2 4 -> 2 interior"  # worse by less than the noise
-    low = search(three, lambda value: 0.5 if value == 2 else 0.1, untouched=0.9, floor=0.02)
+    low = rounds_of(three, lambda value: 0.5 if value == 2 else 0.1, untouched=0.9, floor=0.02)
     assert low == "1 2 4 | 0.5 | 0.25 | 0.125 | 0.0625 -> 2 edge"
-    fine = search(replace(three, finer=True), collapse, untouched=0.9, floor=0.02)
+    fine = rounds_of(replace(three, finer=True), collapse, untouched=0.9, floor=0.02)
     assert fine == "1 2 4 | 0.5 | 0.25 | 0.354 0.707 -> 0.354 interior"
 
 
 def test_runs_that_diverged_lose_and_of_two_equal_values_the_lesser_wins() -> None:
-    assert winner({0.1: None, 0.01: 0.2}) == 0.01
-    assert [winner(dict(pairs)) for pairs in ([(0.1, 0.5), (0.01, 0.5)], [(0.01, 0.5), (0.1, 0.5)])] == [0.01, 0.01]
-    high = search(Choice(values=(1, 2)), lambda value: None if value > 0.3 else 1 - abs(value - 0.25))
+    assert best_value({0.1: None, 0.01: 0.2}) == 0.01
+    assert [best_value(dict(pairs)) for pairs in ([(0.1, 0.5), (0.01, 0.5)], [(0.01, 0.5), (0.1, 0.5)])] == [0.01, 0.01]
+    high = rounds_of(Search(values=(1, 2)), lambda value: None if value > 0.3 else 1 - abs(value - 0.25))
     assert high == "1 2 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
 
 
 def test_epochs_stay_whole_numbers_and_never_fall_below_one() -> None:
-    choice = Choice(name="epochs", values=(2, 3), finer=True)
-    assert all(isinstance(value, int) and value >= 1 for value in choice.grid)
-    assert search(choice, peak(0)) == "2 3 | 1 -> 1 edge"
+    search = Search(name="epochs", values=(2, 3), finer=True)
+    assert all(isinstance(value, int) and value >= 1 for value in search.grid)
+    assert rounds_of(search, peak(0)) == "2 3 | 1 -> 1 edge"
 
 
 def test_a_sweep_takes_for_all_of_its_points_the_value_chosen_at_one(study: Recipe, store: Store) -> None:
     points = {**study.defaults, "alpha": [0.5, 0.9], "pretrain": "sgd"}
     block = {"method": "neggrad", "rule": ["sgd", "sam-0.1"]}
-    sweep = replace(study, defaults=points, blocks=(block,), choose={**study.choose, "at": {"alpha": 0.9}})
+    sweep = replace(study, defaults=points, blocks=(block,), search=replace(TWO_RATES, at={"alpha": 0.9}))
     assert len(sweep.cells()) == 4
-    assert {(one.rule, one.alpha) for one in sweep.candidates()} == {("sgd", 0.9), ("sam-0.1", 0.9)}
-    assert len(sweep.candidates()) == 2 * 2  # two values a rule
-    own = replace(sweep, defaults={**points, "alpha": 0.9}, choose=study.choose)
+    assert {(one.rule, one.alpha) for one in sweep.first_trials()} == {("sgd", 0.9), ("sam-0.1", 0.9)}
+    assert len(sweep.first_trials()) == 2 * 2  # two values a rule
+    own = replace(sweep, defaults={**points, "alpha": 0.9}, search=study.search)
     fill(own, store, {"sgd": peak(0.04)})  # the study that was there before has made the choice
     finished = Finished([store])
-    assert not [run for one in sweep.decisions(finished, CPU).values() for run in one.missing]
+    assert not [run for one in sweep.searches(finished, CPU).values() for run in one.missing]
     assert {(one.alpha, one.lr) for one in sweep.settled(finished, CPU)} == {(0.5, 0.04), (0.9, 0.04)}
 
 
 @pytest.mark.parametrize(
     ("at", "said"),
     [
-        ({"alhpa": 0.9}, r"choose.at: unknown setting 'alhpa' \(did you mean 'alpha'\?\)"),
-        ({"alpha": 2.0}, r"choose.at: alpha = 2.0: must be in \[0, 1\]"),
-        ({"lr": 0.1}, r"choose.at = 'lr': must be one of "),
-        ({"dataset": "digits"}, r"choose.at = 'dataset': must be one of "),
-        (3, r"choose.at: expected a table"),
+        ({"alhpa": 0.9}, r"search.at: unknown setting 'alhpa' \(did you mean 'alpha'\?\)"),
+        ({"alpha": 2.0}, r"search.at: alpha = 2.0: must be in \[0, 1\]"),
+        ({"lr": 0.1}, r"search.at = 'lr': must be one of "),
+        ({"dataset": "digits"}, r"search.at = 'dataset': must be one of "),
+        (3, r"search.at: expected a table"),
     ],
 )
 def test_settings_to_choose_at_are_checked(at: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Choice(at=at)
-    assert Choice(at={"alpha": 1}).case(RunConfig()) == Choice(at={"alpha": 1.0}).case(RunConfig())
+        Search(at=at)
+    assert Search(at={"alpha": 1}).setting_of(RunConfig()) == Search(at={"alpha": 1.0}).setting_of(RunConfig())
 
 
 def test_without_a_retrained_model_there_is_nothing_to_choose_by(study: Recipe, store: Store) -> None:
     alone = replace(study, defaults={**study.defaults, "retrain": "none"})
-    with pytest.raises(ConfigError, match=r"retrain = 'none': must be a rule of retraining; \[choose\] goes by ToW"):
-        alone.candidates()
+    with pytest.raises(ConfigError, match=r"retrain = 'none': must be a rule of retraining; \[search\] goes by ToW"):
+        alone.first_trials()
 
 
 def test_a_case_is_all_of_a_cell_but_its_seeds_and_what_it_measures(small: Small) -> None:
-    choice, cell = Choice(), small(lr=RunConfig().lr)
+    search, cell = Search(), small(lr=RunConfig().lr)
     same = [
         {"seed": 1},
         {"unlearn_seed": 2},
@@ -174,19 +177,21 @@ def test_a_case_is_all_of_a_cell_but_its_seeds_and_what_it_measures(small: Small
         {"pretrain": "sam-0.1"}, {"rule": "sam-0.1"}, {"method": "scrub"}, {"difficulty": "class"}, {"alpha": 0.5},
         {"method_options": "beta=0.1"}, {"model": "resnet8"}, {"dataset": "digits"}, {"forget_seed": 1},
     ]  # fmt: skip
-    case = choice.case(cell)
-    assert all(choice.case(replace(cell, **change)) == case for change in same)
-    assert len({choice.case(replace(cell, **change)) for change in other} | {case}) == len(other) + 1
-    assert (case.seed, case.pretrain, case.rows_measured) == (9, cell.pretrain, "validation")
+    setting = search.setting_of(cell)
+    assert all(search.setting_of(replace(cell, **change)) == setting for change in same)
+    assert len({search.setting_of(replace(cell, **change)) for change in other} | {setting}) == len(other) + 1
+    assert (setting.seed, setting.pretrain, setting.rows_measured) == (9, cell.pretrain, "validation")
 
 
 def test_cases_that_share_a_retrained_model_share_their_noise_floor(small: Small) -> None:
-    choice = Choice()
-    cases = [choice.case(small(**change)) for change in ({}, {"method": "scrub", "rule": "sam-0.1"}, {"alpha": 0.5})]
-    floors = {choice.retrained(case) for case in cases}
+    search = Search()
+    settings = [
+        search.setting_of(small(**change)) for change in ({}, {"method": "scrub", "rule": "sam-0.1"}, {"alpha": 0.5})
+    ]
+    floors = {search.retrained(setting) for setting in settings}
     assert len(floors) == 1
     assert (next(iter(floors)).method, next(iter(floors)).unlearn_seed) == ("retrain", 10)
-    assert choice.retrained(choice.case(small(pretrain="sam-0.1"))).rule == "sam-0.1"
+    assert search.retrained(search.setting_of(small(pretrain="sam-0.1"))).rule == "sam-0.1"
 
 
 def test_the_noise_floor_is_a_second_model_retrained_from_another_seed(small: Small, shared: Workspace) -> None:
@@ -202,9 +207,7 @@ def study(small: Small) -> Recipe:
     """One rule after two pretraining rules, its rate left open."""
     defaults = {k: v for k, v in plain(small()).items() if k not in ("type", "rule", "method", "lr", "rows_measured")}
     block = {"method": "neggrad", "rule": "sgd", "pretrain": ["sgd", "sam-0.1"]}
-    return Recipe(
-        "growing", defaults=defaults, blocks=(block,), choose={"values": [0.01, 0.02], "seed": 5, "finer": True}
-    )
+    return Recipe("growing", defaults=defaults, blocks=(block,), search=TWO_RATES)
 
 
 def fill(
@@ -218,8 +221,8 @@ def fill(
     """
     counts = []
     for _ in range(rounds):
-        known = study.decisions(Finished([store]), CPU).values()
-        missing = list(dict.fromkeys(one for decision in known for one in decision.missing))
+        known = study.searches(Finished([store]), CPU).values()
+        missing = list(dict.fromkeys(one for one_search in known for one in one_search.missing))
         if not missing:
             break
         counts.append(len(missing))
@@ -232,15 +235,15 @@ def fill(
     return counts
 
 
-def decided(study: Recipe, store: Store) -> dict[str, Decision]:
-    return {cell.pretrain: one for cell, one in study.decisions(Finished([store]), CPU).items()}
+def decided(study: Recipe, store: Store) -> dict[str, SearchResult]:
+    return {cell.pretrain: one for cell, one in study.searches(Finished([store]), CPU).items()}
 
 
 def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_runs_more(
     study: Recipe, store: Store
 ) -> None:
     counts = fill(study, store, {"sgd": peak(0.04), "sam-0.1": peak(0.0)})
-    assert counts == [4 + 2, 2, 2, 2 + 1, 1, 1]  # two finer of one case; of the other one lower, then one finer
+    assert counts == [4 + 2, 2, 2, 2 + 1, 1, 1]  # two finer of one setting; of the other one lower, then one finer
     found = decided(study, store)
     assert found["sgd"].value == 0.04
     assert found["sgd"].place == INTERIOR
@@ -250,8 +253,8 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
 
 
 def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Recipe, store: Store) -> None:
-    several = replace(study, choose={**study.choose, "more_seeds": [7, 9], "finer": False})
-    assert {run.seed for run in several.candidates()} == {5, 7, 9}
+    several = replace(study, search=replace(TWO_RATES, more_seeds=(7, 9), finer=False))
+    assert {run.seed for run in several.first_trials()} == {5, 7, 9}
     # Two seeds are best at 0.04, where the third diverged; of the rest the mean prefers 0.02, seed 5 alone 0.01.
     curves = {5: {0.01: 0.9, 0.02: 0.8, 0.04: 1.0}, 7: {0.01: 0.2, 0.02: 0.5, 0.04: None},
               9: {0.01: 0.4, 0.02: 0.8, 0.04: 1.0}}  # fmt: skip
@@ -263,11 +266,14 @@ def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Reci
     assert one.curve == {0.01: pytest.approx(0.5), 0.02: pytest.approx(0.7), 0.04: None}
     assert (one.floor, one.untouched) == (pytest.approx(0.028), pytest.approx(0.37))
     assert len(one.runs) == 3 * 3 + 3
-    assert several.choice is not None
-    assert several.choice.said(one)["choice_details"]["more_seeds"] == [7, 9]
-    assert decided(replace(several, choose={**several.choose, "more_seeds": []}), store)["sgd"].curve[0.01] == 0.9
+    assert several.search is not None
+    assert several.search.facts(one)["choice_details"]["more_seeds"] == [7, 9]
+    assert (
+        decided(replace(several, search=replace(TWO_RATES, finer=False, more_seeds=())), store)["sgd"].curve[0.01]
+        == 0.9
+    )
     # A value counts when every seed has tried it.
-    more = decided(replace(several, choose={**several.choose, "more_seeds": [7, 9, 11]}), store)["sgd"]
+    more = decided(replace(several, search=replace(TWO_RATES, finer=False, more_seeds=(7, 9, 11))), store)["sgd"]
     assert (more.curve, more.value, more.floor, len(more.missing)) == ({}, None, None, 2 + 1)
 
 
@@ -275,19 +281,19 @@ def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Reci
     ({"more_seeds": [5]}, r"more_seeds = \[5\]: must be seeds that differ from each other and from 5"),
     ({"more_seeds": [7, 7]}, r"more_seeds = \[7, 7\]: must be seeds that differ"),
     ({"more_seeds": [-1]}, r"more_seeds = .*-1.*: must be >= 0"),
-    ({"more_seeds": [1, 6]}, r"choose.seed = 1: must be a seed outside the study"),
-    ({"more_seeds": [6], "floor_seed": 6}, r"floor_seed = 6: must be none of the seeds that choose"),
+    ({"more_seeds": [1, 6]}, r"search.seed = 1: must be a seed outside the study"),
+    ({"more_seeds": [6], "floor_seed": 6}, r"floor_seed = 6: must be none of the seeds of the search"),
 ])  # fmt: skip
 def test_seeds_that_choose_differ_from_each_other_and_from_the_studys(
     seeds: dict[str, Any], said: str, study: Recipe
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        replace(study, choose={**study.choose, **seeds}, defaults={**study.defaults, "seed": 1}).candidates()
+        replace(study, search=replace(TWO_RATES, **seeds), defaults={**study.defaults, "seed": 1}).first_trials()
 
 
-def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: Recipe, store: Store) -> None:
+def test_a_plan_lists_the_first_trials_and_says_that_more_may_follow(study: Recipe, store: Store) -> None:
     before = plan(study, store, CPU, Finished([store]))
-    assert [row.kind for row in before.rows] == [CHOICE] * 2 + [FLOOR] + [CHOICE] * 2 + [FLOOR] + ["unlearn"] * 2
+    assert [row.kind for row in before.rows] == [SEARCH] * 2 + [FLOOR] + [SEARCH] * 2 + [FLOOR] + ["unlearn"] * 2
     assert before.growing == 2
     assert all(row.open for row in before.rows[6:])
     assert before.stages["retrain"] == 2 + 2 + 2  # of each pretraining rule: of both seeds, and a second one
@@ -295,7 +301,7 @@ def test_a_plan_lists_the_first_candidates_and_says_that_more_may_follow(study: 
     assert plan(study, store, CPU, Finished([store])).growing == 2
 
 
-def test_a_signal_while_candidates_run_ends_the_grid_before_its_next_phase(
+def test_a_signal_while_trials_run_ends_the_grid_before_its_next_phase(
     study: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
@@ -306,7 +312,7 @@ def test_a_signal_while_candidates_run_ends_the_grid_before_its_next_phase(
 
     monkeypatch.setattr(grid, "run_groups", stopped)
     report = run_grid(study, store, runtime=CPU)
-    assert begun == [CHOICE]
+    assert begun == [SEARCH]
     assert (report.interrupted, report.signal) == (True, signal.SIGTERM)
     assert report.remaining == len(plan(study, store, CPU, Finished([store])).rows), "the floor's runs among them"
 
@@ -316,11 +322,11 @@ def test_a_study_of_real_runs_says_how_its_cells_were_chosen(study: Recipe, stor
     report = run_grid(study, store, runtime=CPU)
     assert not report.failed
     cells = {record.config["pretrain"]: record for record in store.records("unlearn")}
-    for pretrain, decision in decided(study, store).items():
+    for pretrain, one_search in decided(study, store).items():
         result = cells[pretrain].result
-        assert (result["choice"], result["choice_details"]["value"]) == (decision.place, cells[pretrain].config["lr"])
-        assert dict(map(tuple, result["choice_details"]["curve"])) == decision.curve
-        assert result["choice_details"]["tow"] == max(tow for tow in decision.curve.values() if tow is not None)
+        assert (result["choice"], result["choice_details"]["value"]) == (one_search.place, cells[pretrain].config["lr"])
+        assert dict(map(tuple, result["choice_details"]["curve"])) == one_search.curve
+        assert result["choice_details"]["tow"] == max(tow for tow in one_search.curve.values() if tow is not None)
         assert result["rows_measured"] == "report"
     assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
     assert len(report.edges) == sum(one.place == EDGE for one in decided(study, store).values())
@@ -337,8 +343,8 @@ def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_t
 ) -> None:
     run_grid(study, store, runtime=CPU)
     before = {record.run_id: record for record in store.records("unlearn")}
-    decisions = study.decisions(Finished([store]), CPU)
-    _say_how_chosen(study, {cell: replace(one, place="elsewhere") for cell, one in decisions.items()}, store)
+    searches = study.searches(Finished([store]), CPU)
+    _record_search(study, {cell: replace(one, place="elsewhere") for cell, one in searches.items()}, store)
     after = {record.run_id: record for record in store.records("unlearn")}
     assert before.keys() == after.keys()
     assert {record.result["choice"] for record in after.values()} == {"elsewhere"}
@@ -355,22 +361,22 @@ def test_a_study_with_a_winner_on_an_edge_is_not_called_finished(
     lists = {name: list(v) if isinstance(v, tuple) else v for name, v in study.defaults.items()}
     text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lists.items())
     block = "\n".join(f"{name} = {json.dumps(value)}" for name, value in study.blocks[0].items())
-    choose = "[choose]\nvalues = [0.01, 0.02]\nseed = 5\nfiner = true\n"
+    choose = "[search]\nvalues = [0.01, 0.02]\nseed = 5\nfiner = true\n"
     path.write_text(f"{choose}[defaults]\n{text}\n[[cells]]\n{block}\n")
     assert len(load_recipe(path).cells()) == 2
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(app, ["check", str(path), "--store", str(store.root)])
     assert found.exit_code == 6 or getattr(found.exception, "exit_code", None) == 6
     said = found.output + str(found.exception)
-    assert "not finished: 1 choices stand on an edge" in said
+    assert "not finished: 1 searches end on an edge" in said
     assert "neggrad sgd on random after sam-0.1: 0.32" in said
 
 
-def test_a_candidate_is_the_config_that_states_its_value() -> None:
-    choice = Choice(values=(1, 2))  # whole numbers, as a recipe may write rates
-    case = choice.case(RunConfig())
-    for value in choice.values:
-        stated = replace(case, lr=value)
-        assert run_id("choice", choice.candidate(case, value)) == run_id("choice", stated)
+def test_a_trial_is_the_config_that_states_its_value() -> None:
+    search = Search(values=(1, 2))  # whole numbers, as a recipe may write rates
+    setting = search.setting_of(RunConfig())
+    for value in search.values:
+        stated = replace(setting, lr=value)
+        assert run_id("choice", search.trial(setting, value)) == run_id("choice", stated)
     with pytest.raises(ConfigError, match=r"epochs = 0.5: must be of type int"):
-        Choice(name="epochs", values=(0.5, 1)).candidate(case, 0.5)
+        Search(name="epochs", values=(0.5, 1)).trial(setting, 0.5)
