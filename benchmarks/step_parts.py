@@ -35,7 +35,7 @@ from empirical.training.batches import Arranger
 from empirical.training.loop import fit, make_runner
 from empirical.training.rules import Branches, multiply, norm, perturbation
 from empirical.training.step import Stage, Step, frozen_copy
-from empirical.training.together import Group
+from empirical.training.together import Processes
 
 Take = Callable[[int], object]
 Pair = tuple[Take, Take]  # before, now
@@ -82,7 +82,7 @@ def layer_by_layer(model: nn.Module) -> None:
 
 def merged(model: nn.Module) -> None:
     """Merge them as it is done now, without the exchange."""
-    with patch.object(dist, "all_reduce", lambda tensor: None), Group(0, 2).merged_statistics(model):
+    with patch.object(dist, "all_reduce", lambda tensor: None), Processes(0, 2).merged_statistics(model):
         pass
 
 

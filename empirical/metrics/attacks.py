@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from empirical.data.images import stratified_subset
 from empirical.metrics.evaluation import Evaluation, prefix, probabilities
-from empirical.metrics.outputs import Outputs, by_chunks
+from empirical.metrics.outputs import Outputs
 from repro.base.parts import Term, metric
 from repro.base.settings import limits_of
 
@@ -119,8 +119,8 @@ def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others:
     sides = []
     for name, rows in (("retain", members), ("test", others), ("forget", None)):
         outputs, labels = evaluation.on(role, name)
-        logits = outputs.logits if rows is None else outputs.logits.pick(rows)
-        sides.append((by_chunks(probabilities, logits), labels if rows is None else labels[rows]))
+        some = slice(None) if rows is None else rows
+        sides.append((probabilities(outputs.logits[some]), labels[some]))
     constant = evaluation.config.fidelity.constant_score
     return {
         name: forgotten_share(*(score(p, y).reshape(len(y), -1) for p, y in sides), constant=constant)
@@ -181,7 +181,7 @@ def membership_scores(outputs: Outputs, labels: np.ndarray) -> dict[str, np.ndar
         four = (-losses(logits, labels), confidence(p, labels), -entropy(p), -modified_entropy(p, labels))
         return np.stack(four, axis=1)
 
-    found = by_chunks(scores, outputs.logits, labels)
+    found = scores(outputs.logits, labels)
     return dict(zip(("loss", "confidence", "entropy", "m_entropy"), np.ascontiguousarray(found.T), strict=True))
 
 

@@ -9,7 +9,6 @@ from scipy.special import rel_entr
 
 from empirical.augmentation.augment import augmentation
 from empirical.metrics.evaluation import SETS, Evaluation, prefix, probabilities
-from empirical.metrics.outputs import by_chunks
 from empirical.models.network import Network, predict
 from empirical.released import published_reference
 from repro.base.parts import Term, metric
@@ -202,7 +201,7 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for role in ("unlearned", "original"):
         for name in SETS:
-            apart = by_chunks(_apart, *(evaluation.on(r, name)[0].logits for r in (role, "retrained")))
+            apart = _apart(*(evaluation.on(r, name)[0].logits for r in (role, "retrained")))
             divergence, distance = np.ascontiguousarray(apart.T)
             found[f"{prefix(role)}jsd_{name}"] = float(divergence.mean())
             found[f"{prefix(role)}activation_distance_{name}"] = float(distance.mean())
@@ -212,7 +211,7 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
     images = evaluation.images.train_images[torch.from_numpy(evaluation.split.forget)]
     random = predict(evaluation.networks["random"](), images)[0].double().cpu().numpy()
     for role in ("unlearned", "original", "retrained"):
-        found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits[:], random)
+        found[f"{prefix(role)}zrf"] = zero_retrain_forgetting(evaluation.on(role, "forget")[0].logits, random)
     return found
 
 

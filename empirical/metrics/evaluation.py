@@ -113,12 +113,8 @@ class Evaluation:
 
     def sets(self, role: str) -> Iterator[tuple[str, Outputs, np.ndarray]]:
         """Yield (name, outputs, labels) of the retain, forget and test set of a model."""
-        train, test = self.outputs[role]
-        labels = self.images.train_labels.numpy()
-        for name in ("retain", "forget"):
-            rows = getattr(self.split, name)
-            yield name, train.pick(rows), labels[rows]
-        yield "test", test._replace(logits=test.read()), self.images.test_labels.numpy()
+        for name in ("retain", "forget", "test"):
+            yield name, *self.on(role, name)
 
     def once(self, role: str, name: str, make: Callable[[], T]) -> T:
         """Return `make()`; for what many runs share, as the original and the retrained model, only the first time."""
@@ -127,8 +123,12 @@ class Evaluation:
         return self.shared((name, role, *self.key), make)
 
     def on(self, role: str, name: str) -> tuple[Outputs, np.ndarray]:
-        """Return the outputs and labels of one set of one model."""
-        return next((outputs, labels) for found, outputs, labels in self.sets(role) if found == name)
+        """Return the outputs and labels of one set of one model: `retain`, `forget` or `test`."""
+        train, test = self.outputs[role]
+        if name == "test":
+            return test._replace(logits=test.logits.astype(float)), self.images.test_labels.numpy()
+        rows = getattr(self.split, name)
+        return train.pick(rows), self.images.train_labels.numpy()[rows]
 
 
 def prefix(role: str) -> str:

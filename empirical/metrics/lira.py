@@ -8,7 +8,6 @@ from torch import Tensor
 from empirical.metrics.attacks import threshold_numbers
 from empirical.metrics.evaluation import Evaluation, prefix
 from empirical.metrics.images import logit_margin
-from empirical.metrics.outputs import by_chunks
 from empirical.metrics.pooled import log_density
 from empirical.models.network import Network, predict
 from repro.base.errors import ConfigError
@@ -67,7 +66,7 @@ def lira(evaluation: Evaluation) -> dict[str, float]:
     shadows = Shadows(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
     found: dict[str, float] = {"lira_images": int(known.sum())}
     for role in evaluation.roles:
-        forget, test = (by_chunks(logit_margin, outputs.logits, labels) for outputs, labels in
+        forget, test = (logit_margin(outputs.logits, labels) for outputs, labels in
                         (evaluation.on(role, name) for name in ("forget", "test")))  # fmt: skip
         found |= {f"{prefix(role)}lira_{key}": value for key, value in attack(shadows, forget[known], test).items()}
     return found

@@ -153,14 +153,14 @@ def import_scores(path: Path, config: RunConfig, workspace: Workspace) -> Record
     )  # fmt: skip
 
 
-class Published(NamedTuple):
+class PublishedScores(NamedTuple):
     """What a score file holds: scores and labels `(n,)`, and the file names of the images or None."""
 
     scores: np.ndarray
     labels: np.ndarray
     names: list[str] | None
 
-    def ordered(self, name: str, wanted: tuple[str, ...]) -> "Published":
+    def ordered(self, name: str, wanted: tuple[str, ...]) -> "PublishedScores":
         """Return scores and labels of the images `wanted`, in that order.
 
         Names are compared without their endings, and without their folder where the file gives none.
@@ -181,7 +181,7 @@ class Published(NamedTuple):
         if len(np.unique(found)) < len(found):
             row = int(np.flatnonzero(np.bincount(found) > 1)[0])
             raise ConfigError(f"{name} row {row}: tr_filenames = {theirs[row][:80]!r} stands for two images")
-        return Published(self.scores[found], self.labels[found], list(wanted))
+        return PublishedScores(self.scores[found], self.labels[found], list(wanted))
 
 
 def _short(path: str, folders: bool) -> str:
@@ -191,7 +191,7 @@ def _short(path: str, folders: bool) -> str:
     return f"{above.rpartition('/')[2]}/{stem}" if folders else stem
 
 
-def _published(path: Path) -> Published:
+def _published(path: Path) -> PublishedScores:
     """Return what a published file holds."""
     try:
         with zipfile.ZipFile(path) as packed:
@@ -214,7 +214,7 @@ def _published(path: Path) -> Published:
     if np.isinf(scores).any() or np.isnan(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ConfigError(f"{path.name} row {row}: tr_mem = {scores[row]}: must be a number, NaN where it is not known")
-    return Published(scores.astype(float), labels, names)
+    return PublishedScores(scores.astype(float), labels, names)
 
 
 def _names(name: str, found: np.ndarray, count: int) -> list[str]:

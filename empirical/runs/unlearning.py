@@ -16,7 +16,7 @@ from empirical.training.batches import row_sets
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
 from empirical.training.step import Stage, frozen_copy
-from empirical.training.together import ALONE, Group
+from empirical.training.together import ALONE, Processes
 from repro.records.identity import derive_seed
 
 
@@ -37,7 +37,7 @@ class Unlearning:
     images: ImageSet
     held: Tensor
     split: Split
-    group: Group = ALONE
+    group: Processes = ALONE
     mask_seconds: float = field(default=0.0, init=False)
 
     def stage(self, network: Network, *, teacher: Network) -> Stage:

@@ -17,7 +17,7 @@ from empirical.models.network import can_generate_code
 from empirical.portable import check_portable
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.checkpoint import Pauses
-from empirical.training.together import ALONE, Group
+from empirical.training.together import ALONE, Processes
 from repro.base.errors import MissingDataError
 from repro.base.settings import reject
 from repro.records.identity import derive_seed
@@ -47,7 +47,7 @@ class Workspace:
     runtime: Runtime = field(default_factory=Runtime)
     deadline: float | None = None
     patient: bool = True
-    group: Group = ALONE
+    group: Processes = ALONE
     _kept: dict[Any, Any] = field(default_factory=dict, repr=False)
     _said: set[str] = field(default_factory=set, repr=False)
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from empirical.training.together import ALONE, Group
+from empirical.training.together import ALONE, Processes
 from repro.base.ending import Ending, Stopped
 from repro.records.checkpoint import Checkpoints
 
@@ -45,7 +45,7 @@ class Pauses:
     written: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
-    def __call__(self, state: Callable[[], bytes], *, epochs: int = 0, group: Group = ALONE) -> None:
+    def __call__(self, state: Callable[[], bytes], *, epochs: int = 0, group: Processes = ALONE) -> None:
         """Write the state if it is time to.
 
         Args:

@@ -49,7 +49,7 @@ class Log:
 
 
 @dataclass
-class Watch:
+class Observer:
     """Looks at a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
 
     A network that has diverged is not looked at.
@@ -172,7 +172,7 @@ def fit(
         engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs them from Python over generated
             code, as several processes do; anything else, and a CPU, runs them from Python as they are written.
         graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
-        observe: looks at the network between steps, see `Watch`; it leaves weights and `seconds` as they are.
+        observe: looks at the network between steps, see `Observer`; it leaves weights and `seconds` as they are.
         pauses: where the state between two steps is written now and then; a state found there is gone on from.
 
     Raises:
@@ -181,24 +181,24 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    course = Course(step, Watch(step, observe), pauses)
+    session = Session(step, Observer(step, observe), pauses)
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # What a model draws while it trains, as dropout does, follows from the stage too.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
-        course.resume()
+        session.resume()
         network.model.train()
-        runner = make_runner(step, engine, graphs, course.preparing, course.log.ran)
-        while not course.done:
-            if course.epoch in stage.later:
-                step.set_rule(stage.later[course.epoch])
+        runner = make_runner(step, engine, graphs, session.preparing, session.log.ran)
+        while not session.done:
+            if session.epoch in stage.later:
+                step.set_rule(stage.later[session.epoch])
                 # A captured step is one of the rule before.
-                runner = make_runner(step, engine, graphs, course.preparing, course.log.ran)
-            _epoch(course, runner)
-    course.finish()
+                runner = make_runner(step, engine, graphs, session.preparing, session.log.ran)
+            _epoch(session, runner)
+    session.finish()
     normalize_alone(network, stage)
     for weight in step.weights:
         weight.grad = None  # the gradients of a captured step live in the graph's own memory
-    return course.log
+    return session.log
 
 
 def refuse_empty_parts(stage: Stage) -> None:
@@ -251,17 +251,17 @@ def one_image_refused(stage: Stage) -> Iterator[None]:
 
 
 @dataclass
-class Course:
+class Session:
     """How far a stage has come: all that a resumed one needs besides what its config and its model say.
 
     Attributes:
-        step, watch, pauses: what takes the steps, looks at the network, and writes states.
+        step, observer, pauses: what takes the steps, looks at the network, and writes states.
         log: the finished epochs; epoch: how many these are; losses: those of the epoch under way, one a step.
         preparing: the time of what happens once, in this process.
     """
 
     step: Step
-    watch: Watch
+    observer: Observer
     pauses: Pauses | None = None
     log: Log = field(default_factory=Log)
     epoch: int = 0
@@ -279,7 +279,7 @@ class Course:
     def took(self, loss: Tensor, total: int) -> None:
         """Count a step of an epoch of `total`."""
         self.losses.append(loss)
-        self.watch(self.epoch, len(self.losses), total)
+        self.observer(self.epoch, len(self.losses), total)
         if self.pauses is not None and len(self.losses) < total:
             self.pauses(self.state, group=self.step.stage.group)
 
@@ -292,7 +292,7 @@ class Course:
         broken = (~torch.isfinite(losses)).nonzero()
         mean = None if len(broken) else float(losses.mean())
         row = {"epoch": self.epoch + 1, "loss": mean, "lr": learning_rate(recipe, self.epoch, 0)}
-        self.log.epochs.append(row | self.watch.take())
+        self.log.epochs.append(row | self.observer.take())
         if len(broken):
             self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
         self.epoch, self.losses = self.epoch + 1, []
@@ -310,13 +310,13 @@ class Course:
 
     def seconds(self) -> float:
         """Return the time spent training, that of the processes before included."""
-        aside = self.watch.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
+        aside = self.observer.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
         return time.perf_counter() - self._started - aside
 
     def state(self) -> bytes:
         """Return everything as bytes, see `empirical.training.checkpoint`."""
-        said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.watch.rows, "seconds": self.seconds()}
-        said |= {"observed": self.watch.observe is not None, "evaluated": self.step.logits.evaluated}
+        said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.observer.rows, "seconds": self.seconds()}
+        said |= {"observed": self.observer.observe is not None, "evaluated": self.step.logits.evaluated}
         return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
 
     def resume(self) -> None:
@@ -324,21 +324,21 @@ class Course:
         pauses = self.pauses
         data = self.step.stage.group.tell(pauses.kept.latest) if pauses else None
         said = described(data).get("said") if data else None
-        if data is None or said is None or said["observed"] != (self.watch.observe is not None):
+        if data is None or said is None or said["observed"] != (self.observer.observe is not None):
             return
         network = self.step.network
         self.losses, _ = from_bytes(data, network.model, self.step.optimizers, network.device)
         self.log = Log(**{**said["log"], "resumed": said["log"]["resumed"] + 1})
-        self.epoch, self.watch.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
+        self.epoch, self.observer.rows, self.step.logits.evaluated = said["epoch"], said["seen"], said["evaluated"]
         under_way = [start for start in self.step.stage.later if start <= self.epoch]
         if under_way:
             self.step.set_rule(self.step.stage.later[max(under_way)])
         self._started -= said["seconds"]
 
 
-def _epoch(course: Course, runner: Runner) -> None:
+def _epoch(session: Session, runner: Runner) -> None:
     """Take the steps of one epoch that are not taken yet."""
-    step, stage, epoch = course.step, course.step.stage, course.epoch
+    step, stage, epoch = session.step, session.step.stage, session.epoch
     arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)
     step.epoch.fill_(epoch)
     segments = stage.method.segments(stage.sets, epoch, arranger.generator("labels", epoch))
@@ -346,11 +346,11 @@ def _epoch(course: Course, runner: Runner) -> None:
     before = 0  # steps of earlier segments
     for place, segment in enumerate(segments):
         orders = arranger.arrange(segment, "epoch", epoch, place)
-        for number in range(len(course.losses) - before, segment.steps):
-            step.set_rate(learning_rate(stage.recipe, epoch, len(course.losses) / total))
-            course.took(runner(orders, number), total)
+        for number in range(len(session.losses) - before, segment.steps):
+            step.set_rate(learning_rate(stage.recipe, epoch, len(session.losses) / total))
+            session.took(runner(orders, number), total)
         before += segment.steps
-    course.end_epoch()
+    session.end_epoch()
 
 
 def prepare_together(network: Network, stage: Stage) -> None:

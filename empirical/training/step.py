@@ -15,7 +15,7 @@ from empirical.released import Fidelity
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Examples, Segment, Sets
 from empirical.training.rules import Masked, Pieces, Rule, add_, phases
-from empirical.training.together import ALONE, Group, cut
+from empirical.training.together import ALONE, Processes, cut
 
 
 class Method(Protocol):
@@ -96,7 +96,7 @@ class Stage:
     teacher: Network | None = None
     fidelity: Fidelity = Fidelity()
     later: Mapping[int, Rule] = field(default_factory=dict)
-    group: Group = ALONE
+    group: Processes = ALONE
 
 
 class Step:

@@ -28,7 +28,7 @@ EXCHANGE = datetime.timedelta(minutes=30)  # how long one waits for the gradient
 
 
 @dataclass(frozen=True)
-class Group:
+class Processes:
     """The processes of one training.
 
     Attributes:
@@ -115,11 +115,11 @@ class Group:
             torch._foreach_copy_(counts, [seen + updates.sum()] * len(counts))
 
 
-ALONE = Group()
+ALONE = Processes()
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Group]:
+def joined(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started, if it did, and leave them at the end.
 
     Args:
@@ -138,7 +138,7 @@ def joined(device: str) -> Iterator[Group]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=EXCHANGE)
     try:
-        yield Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
+        yield Processes(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
     finally:
         dist.destroy_process_group()
 

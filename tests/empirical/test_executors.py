@@ -24,7 +24,7 @@ from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
 from empirical.studies.executors import GridReport, one_a_gpu, run_cells, run_groups
 from empirical.training.loop import fit
-from empirical.training.together import Group
+from empirical.training.together import Processes
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.commands.empirical import processes
@@ -362,14 +362,14 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
     with pytest.raises(MissingDataError, match="one by one"):
         Workspace(store, required).engine(torch.zeros(1))
     monkeypatch.setattr(Workspace, "device_name", "a card")
-    together = Workspace(store, asked, group=Group(0, 2))
+    together = Workspace(store, asked, group=Processes(0, 2))
     ahead: Any = SimpleNamespace(is_cuda=False, ahead=True)  # images that a graph could take
     assert Workspace(store, asked).engine(ahead) == Workspace(store, asked).provenance()["engine"] == "graph"
     assert together.engine(ahead) == together.provenance()["engine"] == "compiled"
     said = "engine = 'graph': processes exchange gradients; steps run from Python, compiled"
     assert caplog.records[-1].getMessage() == said
     with pytest.raises(MissingDataError, match="exchange gradients"):
-        Workspace(store, required, group=Group(0, 2)).engine(torch.zeros(1))
+        Workspace(store, required, group=Processes(0, 2)).engine(torch.zeros(1))
     with pytest.raises(ConfigError, match="require_gpu"):
         Runtime(device="cpu", require_gpu=True)
 

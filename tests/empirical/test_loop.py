@@ -97,7 +97,7 @@ def test_training_is_in_training_mode_whatever_mode_the_network_was_in_and_leave
 
 
 @dataclass(frozen=True)
-class Watch(Finetune):
+class Observer(Finetune):
     """Fine-tuning that keeps what it is shown: by epoch and stream, the images by the row they come from."""
 
     cached: bool = False
@@ -116,8 +116,8 @@ class Watch(Finetune):
         return torch.stack([image for image, _ in self.shown[epoch, name]])
 
 
-def watch(augment: Augment, *, cached: bool = False, epochs: int = 2) -> Watch:
-    method = Watch(cached=cached)
+def watch(augment: Augment, *, cached: bool = False, epochs: int = 2) -> Observer:
+    method = Observer(cached=cached)
     fit(make_network(), make_stage(method, augment=augment, epochs=epochs))
     return method
 

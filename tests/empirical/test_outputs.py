@@ -1,6 +1,5 @@
-"""What models answer to large sets: logits on the disk, features of some rows, and metrics that copy no set."""
+"""What models answer to large sets: logits on the disk, features of some rows, and the same numbers as in memory."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 
 from empirical.metrics import outputs as module
 from empirical.metrics.evaluation import Evaluation
-from empirical.metrics.outputs import Logits, OnDisk, by_chunks, featured_rows, model_outputs
+from empirical.metrics.outputs import featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import make_evaluation, values_of
@@ -41,16 +40,15 @@ def made(small: Callable[..., RunConfig], shared: Workspace) -> Callable[[], Eva
     return make
 
 
-def test_numbers_of_logits_on_the_disk_in_chunks_are_those_of_logits_in_memory(
+def test_numbers_of_logits_on_the_disk_are_those_of_logits_in_memory(
     made: Callable[[], Evaluation], shared: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = numbers(made())
     monkeypatch.setattr(module, "IN_MEMORY", 0)
-    monkeypatch.setattr(module, "CHUNK", 7)
     monkeypatch.setattr(module, "BATCH", 5)
     shared._kept.clear()
     whole = made()
-    assert isinstance(whole.outputs["unlearned"].train.logits, OnDisk)
+    assert isinstance(whole.outputs["unlearned"].train.logits, np.memmap)
     spilled = numbers(whole)
     assert held.keys() == spilled.keys()
     for name, value in held.items():
@@ -67,8 +65,7 @@ def test_logits_keep_the_precision_of_their_network_and_are_read_in_float64() ->
         images: Any = pictures(20)
         found = model_outputs(network, images).train
         assert torch.from_numpy(found.logits).dtype == dtype
-        assert found.read()[:].dtype == np.float64
-        assert np.array_equal(found.read()[:], found.logits.astype(float))
+        assert found.pick(np.arange(3)).logits.dtype == np.float64
 
 
 def pictures(count: int) -> Any:
@@ -99,7 +96,7 @@ def test_features_of_many_images_are_kept_of_forget_and_retained_ones_alike(
         kept = getattr(after.split, name)[seen[name].rows]
         rows = getattr(after.split, name)
         np.testing.assert_allclose(seen[name].features, every["unlearned"].features[kept], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(seen[name].logits[:], every["unlearned"].read()[rows], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(seen[name].logits, every["unlearned"].logits[rows], rtol=1e-4, atol=1e-5)
         labels = after.images.train_labels.numpy()
         assert np.array_equal(seen[name].labels(labels[getattr(after.split, name)]), labels[kept])
     found = load("metrics", "features")(after)
@@ -116,38 +113,21 @@ def test_few_images_keep_all_features_and_many_the_same_rows_every_time() -> Non
     assert np.array_equal(rows, again)
 
 
-def test_logits_answer_like_an_array_and_read_what_is_asked_for(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    disk = OnDisk(values.shape, values.dtype, tmp_path)
-    for start in range(0, 30, 8):
-        disk[start : start + 8] = values[start : start + 8]
+def test_logits_on_the_disk_leave_no_file_behind_and_one_that_is_no_number_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    model = nn.Module()
+    model.features, model.head = nn.Flatten(), nn.Linear(4, 3)  # type: ignore[assignment]
+    images = pictures(20)
+    found = model_outputs(Network(model, (0.0,), (1.0,)), images, folder=tmp_path)
     assert not list(tmp_path.iterdir()), "the file has no name"
-    rows = np.array([3, 5, 8, 29])
-    for held in (values, disk):
-        some = Logits(held).pick(np.arange(2, 30)).pick(rows - 2)
-        assert np.array_equal(some[:], values[rows].astype(float))
-        assert np.array_equal(some - 1.0, values[rows].astype(float) - 1.0)
-        assert np.array_equal(some.argmax(1), values[rows].argmax(1))
-        assert some.finite()
-    broken = values.copy()
-    broken[29, 1] = np.nan
-    assert not Logits(broken).finite()
-    assert Logits(broken).pick(rows[:3]).finite()
-
-
-def test_a_metric_of_the_users_may_take_logits_for_an_array() -> None:
-    values = np.arange(12.0).reshape(4, 3)
-    logits = copy.copy(Logits(values, np.array([2, 0])))
-    assert logits.max(1).tolist() == [8.0, 2.0]
-    assert logits.mean() == values[[2, 0]].mean()
-    assert not hasattr(logits, "margins")
-
-
-def test_chunks_cover_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
-    for count in (0, 1, 4, 5, 8, 9):
-        rows = np.arange(count, dtype=float)
-        assert np.array_equal(by_chunks(lambda part, other: part + other, rows, rows), 2 * rows)
+    with torch.no_grad():
+        expected = model.head(images.train_images.flatten(1)).numpy()
+    np.testing.assert_allclose(found.train.logits, expected, rtol=1e-6)
+    assert found.finite()
+    found.test.logits[19, 1] = np.nan
+    assert not found.finite()
 
 
 def test_measured_halves_of_images_on_disk_stay_there(made: Callable[[], Evaluation]) -> None:

@@ -16,7 +16,7 @@ from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig
 from empirical.training.loop import normalize_alone, refuse_empty_parts
 from empirical.training.rules import RuleContext, build_rule
-from empirical.training.together import Group, cut, joined
+from empirical.training.together import Processes, cut, joined
 from repro.base.errors import ConfigError
 from repro.records.identity import identifying, run_id
 from repro.records.store import Store
@@ -102,7 +102,7 @@ def test_a_batch_is_cut_into_parts_that_differ_by_one_row() -> None:
 
 def test_processes_that_do_not_share_the_parts_evenly_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_parts = 3: must be a multiple of the 2 processes"):
-        Group(0, 2).parts(3)
+        Processes(0, 2).parts(3)
 
 
 def test_synchronized_batchnorm_is_refused_without_a_gpu() -> None:

@@ -20,7 +20,7 @@ from empirical.models.resnet import Classifier
 from empirical.training.checkpoint import Pauses
 from empirical.training.loop import Log, fit
 from empirical.training.rules import RuleContext, build_rule
-from empirical.training.together import ALONE, Group
+from empirical.training.together import ALONE, Processes
 from repro.base.ending import Stopped
 from repro.records.checkpoint import Checkpoints
 from tests.empirical.tiny import CLASSES, make_network, make_stage, original
@@ -48,7 +48,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {"normalized": original, "plain": p
 
 
 def trained(
-    kind: str, method: str, label: str, *, parts: int = 2, group: Group = ALONE, pauses: Pauses | None = None,
+    kind: str, method: str, label: str, *, parts: int = 2, group: Processes = ALONE, pauses: Pauses | None = None,
     epochs: int = EPOCHS, start: Callable[[], Network] | None = None, **recipe: Any,
 ) -> tuple[dict[str, torch.Tensor], Log]:  # fmt: skip
     """Return the weights and statistics after 51 steps, and the log; `start` takes the place of the kind's network."""
@@ -61,7 +61,7 @@ def trained(
     return {name: tensor.clone() for name, tensor in network.model.state_dict().items()}, log
 
 
-def interrupted(group: Group, folder: Path) -> tuple[dict[str, torch.Tensor], Log]:
+def interrupted(group: Processes, folder: Path) -> tuple[dict[str, torch.Tensor], Log]:
     """Return what is trained in two attempts: the second process alone hears a signal after the twentieth step."""
 
     class Hears(Pauses):
@@ -86,7 +86,7 @@ def main(folder: Path, rank: int, size: int) -> None:
     """Train every case as one of `size` processes and keep what came out."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size)
-    group = Group(rank, size)
+    group = Processes(rank, size)
     found: dict[str, Any] = {}
     for kind in NETWORKS:
         for method, label in CASES:
