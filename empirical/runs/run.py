@@ -18,7 +18,8 @@ from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
 from repro.records.claims import in_turn
 from repro.records.identity import run_id
-from repro.records.record import Record, same_weights
+from repro.records.record import Record
+from repro.records.weights import same_weights
 from repro.records.store import Store
 
 

@@ -10,6 +10,7 @@ from repro.base.errors import ConfigError
 from repro.base.settings import build, check, reject, setting
 from repro.records.identity import plain
 from repro.records.record import Record
+from repro.records.weights import known_weights, require_one_set
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,12 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def diff_runs(left: Record, right: Record) -> list[Difference]:
-    """Return every setting in which two network runs differ, in the order of the config."""
+    """Return every setting in which two network runs differ, in the order of the config, then stages of other weights."""
     ours, theirs = settings(left), settings(right)
-    return [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
+    found = [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
+    weights = [dict(known_weights(record.result.get("parents") or {})) for record in (left, right)]
+    shared = [stage for stage in weights[0] if weights[0][stage] != weights[1].get(stage, weights[0][stage])]
+    return found + [Difference(f"weights of stage {stage}", *(known[stage] for known in weights)) for stage in shared]
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,12 @@ def check_study(
     Args:
         expected: its entries.
         records: the runs that are there; cells: all that the study has.
+
+    Raises:
+        IntegrityError: when runs stand on two sets of weights of one stage.
     """
+    records = list(records)
+    require_one_set(records, "not judged")
     known = [record for record in records if record.kind == "unlearn" and record.status == "ok"]
     labels = [cell.labels() for cell in cells]
     return [_check_row(build(Expected, entry, where="expected"), known, labels) for entry in expected]

@@ -16,7 +16,7 @@ from empirical.settings.run_config import KIND, RunConfig, Runtime
 from empirical.studies.finished import with_data
 from repro.records.identity import run_id
 from repro.records.record import Record, read_records
-from repro.records.store import POINTERS, RESULT, Store
+from repro.records.store import RESULT, Store
 
 EVERY = 0.5  # seconds between two looks
 SILENCE = 30.0  # seconds after which it says that it is still at work
@@ -140,10 +140,9 @@ class _Look:
         return sum(1 for _ in self.folder.glob(f"*/{RESULT}"))
 
     def _stamp(self, identity: str) -> int:
-        """Return when a run or its list of evaluations was last written, 0 where it is not there."""
+        """Return when a run was last written, or got an evaluation, 0 where it is not there."""
         with suppress(FileNotFoundError):  # for a moment, one that is written anew is not there
-            files = (self.folder / identity / name for name in (RESULT, POINTERS))
-            return max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
+            return (self.folder / identity / RESULT).stat().st_mtime_ns
         return 0
 
     def _once(self) -> None:

@@ -106,8 +106,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content:
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    blank = as_json({**content, "files": hashes, "sha256": ""})
-    sealed = blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest()))
+    sealed = sealed_marker({**content, "files": hashes})
     with ExitStack() as stack:
         ready = {name: stack.enter_context(_beside(folder / name, data)) for name, data in files.items()}
         ready[marker] = stack.enter_context(_beside(folder / marker, sealed))
@@ -116,6 +115,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content:
         for name, temporary in ready.items():
             os.replace(temporary, folder / name)
     _sync(folder)
+
+
+def sealed_marker(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a marker, with the hash of what it says."""
+    blank = as_json({**content, "sha256": ""})
+    return blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest()))
 
 
 def _seal(sha: str) -> bytes:
@@ -217,6 +222,7 @@ def _read(folder: Path) -> Record:
     return Record(
         done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
+        evaluations=done.get("evaluations", {}),
     )  # fmt: skip
 
 

@@ -22,10 +22,13 @@ from repro.records.index import Head
 from repro.records.record import ATTACHED, Content, Reader, Record
 from repro.records.shipped import packs
 from repro.records.store import Store
+from repro.records.weights import known_weights, require_one_set, two_weights
 
 HEAD = ("run_id", "kind", "status", "schema")
 TEXTS = ("config", "identity", "result", "provenance")
 MANIFEST = b"repro.manifest"
+TIMED = ("seconds", "peak_memory")  # numbers of a run that differ each time
+NAMED = ("evaluations", "choice_details")  # by ids of what was measured: said of both copies together
 LISTED = 16  # digits of a row's hash in the manifest
 _CHECKED: dict[Path, tuple[tuple[int, ...], tuple[list[Record], list[str]]]] = {}  # by file, what it held at a stamp
 
@@ -63,6 +66,7 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
 
     Two copies of a run that are of one training have the numbers of both. Of two trainings the one with more
     evaluations is taken, and else the new one: a row never mixes them. Runs of an older schema stay too.
+    No pack has two sets of weights of one stage.
 
     Args:
         path: the pack; without a file there is nothing to keep.
@@ -70,8 +74,9 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
         attach: take their arrays and per-epoch rows; those that the pack has stay in it.
 
     Raises:
-        IntegrityError: when the pack is damaged.
+        IntegrityError: when the pack is damaged, or runs of it and new ones stand on two sets of weights of one stage.
     """
+    require_one_set(records := list(records), "nothing is packed")
     new = [record if attach else replace(record, files={}) for record in records]
     if not path.exists():
         return new
@@ -85,6 +90,7 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
             found[record.run_id] = _with_both(before, record)
         elif _measured(record) >= _measured(before):
             found[record.run_id] = record
+    require_one_set(found.values(), f"nothing is packed into {path.name}")
     return list(found.values())
 
 
@@ -93,17 +99,17 @@ def _measured(record: Record) -> int:
 
 
 def _one_training(before: Record, new: Record) -> bool:
-    """Return whether two copies of a run are of one training, measured alike: every accuracy of both is the same.
+    """Return whether two copies of a run are of one training: they know the same checksums of its weights.
 
-    Records without accuracies are, when all of their numbers are the same.
+    Where neither knows any, every number of both is the same but for what was timed: a few accuracies agree by chance.
     """
     settings = [{**record.config, "metrics": ()} for record in (before, new)]
-    if before.status != new.status or settings[0] != settings[1]:
+    weights = [dict(known_weights(record.result.get("parents") or {})) for record in (before, new)]
+    if before.status != new.status or settings[0] != settings[1] or weights[0] != weights[1]:
         return False
-    shared = [name for name in before.result.keys() & new.result.keys() if name.endswith("accuracy")]
-    if not shared:
-        return before.result == new.result
-    return all(before.result[name] == new.result[name] for name in shared)
+    shared = (name for name in before.result.keys() & new.result.keys() if not name.startswith(TIMED))
+    alike = (before.result[name] == new.result[name] for name in shared if name not in NAMED)
+    return bool(weights[0]) or all(alike)
 
 
 def _with_both(before: Record, new: Record) -> Record:
@@ -168,8 +174,12 @@ class PackedStore:
         return [record.run_id for record in self._checked()[0] if record.schema != SCHEMA]
 
     def verify(self) -> list[str]:
-        """Return one line for every row that is edited, doubled, missing or of another run, and for a foreign file."""
-        return self._checked()[1]
+        """Return one line for every row that is edited, doubled, missing or of another run, and for a foreign file.
+
+        A stage with two sets of weights has a line too.
+        """
+        found, faults = self._checked()
+        return faults + [f"{self.path.name}: {line}" for line, _ in two_weights(found).values()]
 
     def _checked(self) -> tuple[list[Record], list[str]]:
         """Return the records whose rows are whole, and a line for everything else.

@@ -32,6 +32,7 @@ class Record:
         source: the store it was read from: `runs`, or `results/<study>`.
         schema: the identity version it was made under.
         identity: the part of the config that `run_id` hashes.
+        evaluations: ids of the evaluations that stand for it, by metric, before their numbers are joined to `result`.
         files: the raw bytes of the epochs and of one or more files of arrays, or a path or a function that reads them
             on demand.
     """
@@ -45,6 +46,7 @@ class Record:
     source: str = "runs"
     schema: int = SCHEMA
     identity: dict[str, Any] = field(default_factory=dict)
+    evaluations: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     files: Mapping[str, Content] = field(default_factory=dict, repr=False, compare=False)
 
     def arrays(self) -> dict[str, Any]:
@@ -99,16 +101,6 @@ def join(run: Record, evaluations: Mapping[str, Record]) -> Record:
         result |= part.result
         files |= {f"{name}.npz": content for file, content in part.files.items() if file == "arrays.npz"}
     return replace(run, result=result, files=files)
-
-
-def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two runs' parents are the same stages, and no checksum that both know differs.
-
-    Runs of before checksums were kept have none: what is not known is taken for the same.
-    """
-    unlike = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-    known = one.get, other.get
-    return all(name.endswith("_checksum") and None in (get(name) for get in known) for name in unlike)
 
 
 def npz(arrays: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
     <store>/models/<stage_id>/{config.json, weights.safetensors, provenance.json}
     <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
-    <store>/runs/<run_id>/evaluations.json          which evaluation of each metric stands for the run
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
     <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
     <store>/claims/<name>.claim                     who works on a run or a stage now
@@ -13,7 +12,8 @@
     <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
     <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
 
-A run's numbers are the join of its own facts and of its evaluations. Whatever is read is compared with its hash: what
+A run's numbers are the join of its own facts and of its evaluations, which `result.json` names by metric: no part can
+change or go without being noticed. Whatever is read is compared with its hash: what
 does not match is named once, moved to `damaged/`, and counts as not there, so that it is made anew.
 """
 
@@ -43,15 +43,17 @@ from repro.records.folder import (
     read_folder,
     read_marker,
     replace_file,
+    sealed_marker,
     write_folder,
 )
 from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
 from repro.records.lists import RunList
-from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick, same_weights
+from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 from repro.records.tables import table_faults
+from repro.records.weights import known_weights, same_weights, two_weights
 
-POINTERS = "evaluations.json"
+POINTERS = "evaluations.json"  # which evaluations stand for a run, in stores of before `result.json` said so
 Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 CELLS = "cells"
 FACTS = "provenance.json"  # the marker of a trained stage
@@ -132,22 +134,29 @@ class Store:
         if status not in STATUSES:
             raise ValueError(f"status = {status!r}: must be one of {', '.join(STATUSES)}")
         folder = self.root / "runs" / run_id(kind, config)
-        if evaluations:
-            self.attach(folder.name, evaluations)
         files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
-            write_folder(folder, files, RESULT, done)
+            before = self._whole(f"runs/{folder.name}")
+            known = _evaluations(before, folder) if before else {}
+            write_folder(folder, files, RESULT, done | {"evaluations": {**known, **(evaluations or {})}})
             record = self._saved(self._run(folder.name, self._whole), folder)
         index.append(self.root, "runs", record)
         return record
 
     def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
-        """Let evaluations stand for a run: ids by metric, in place of those of the same metrics before."""
+        """Let evaluations stand for a finished run: ids by metric, in place of those of the same metrics before.
+
+        Raises:
+            IntegrityError: when the run is not there, or damaged.
+        """
         folder = self.root / "runs" / identity
-        folder.mkdir(parents=True, exist_ok=True)
-        with self.lock(f"{identity}-attach"):  # of its own: whoever computes the run holds its claim meanwhile
-            replace_file(folder / POINTERS, as_json({**_pointers(str(folder)), **evaluations}))
+        with self.lock(f"{identity}-write"):  # of its own: whoever computes the run holds its claim meanwhile
+            known = _evaluations(self._saved(self._whole(f"runs/{identity}"), folder), folder)
+            done = read_marker(folder / RESULT) | {"evaluations": {**known, **evaluations}}
+            replace_file(folder / RESULT, sealed_marker(done))
+            record = self._saved(self._run(identity, self._whole), folder)
+        index.append(self.root, "runs", record)
 
     def save_evaluation(
         self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
@@ -352,7 +361,21 @@ class Store:
         markers = sorted(path for place in MARKERS for path in self.root.glob(place))
         found = [fault for marker in markers for fault in folder_faults(marker)]
         found += table_faults(self.root, lambda identity: self._run(identity, self._readable))
+        places = (f"runs/{path.parent.name}" for path in sorted(self.root.glob(f"runs/*/{RESULT}")))
+        runs = [run for place in places if (run := self._readable(place))]
+        found += [fault for run in runs for fault in self._evaluation_faults(run)]
+        found += [line for line, _ in two_weights(runs).values()]
         return found + [f"{CELLS}/{fault}" for cells in self._cells() for fault in cells.verify()]
+
+    def _evaluation_faults(self, run: Record) -> list[str]:
+        """Return one line for every evaluation of a run that is not there, or not of its metric and its models."""
+        place, faults = f"runs/{run.run_id}", []
+        for metric, identity in _evaluations(run, self.root / place).items():
+            part = self._readable(f"evaluations/{identity}")
+            if part is None or not _belongs(part, metric, run):
+                what = "is not of this run's models" if part else "is missing or damaged"
+                faults.append(f"{place}: its evaluation {identity} of {metric} {what}; run it again")
+        return faults
 
     def _cells(self) -> list["Store"]:
         """Return the store of the cells within this one, if it has one."""
@@ -383,8 +406,9 @@ class Store:
         run = whole(f"runs/{identity}")
         if run is None:
             return None
-        rooms = {name: f"evaluations/{one}" for name, one in _pointers(f"{self.root}/runs/{identity}").items()}
-        parts = {name: part for name, room in rooms.items() if (part := whole(room)) and _belongs(part, name, run)}
+        named = _evaluations(run, self.root / "runs" / identity)
+        parts = {name: part for name, one in named.items()
+                 if (part := whole(f"evaluations/{one}")) and _belongs(part, name, run)}  # fmt: skip
         return join(run, parts)
 
     @staticmethod
@@ -429,27 +453,23 @@ def _contents(
     return files
 
 
-def _pointers(folder: str) -> dict[str, str]:
-    """Return the ids of a run's evaluations by metric; one that cannot be read is named and made anew."""
+def _evaluations(run: Record, folder: Path) -> Mapping[str, str]:
+    """Return the ids of a run's evaluations by metric; a list of before that cannot be read is named."""
+    if run.evaluations or not (folder / POINTERS).exists():
+        return run.evaluations
     try:
-        found = json.loads(read_bytes(f"{folder}/{POINTERS}"))
-        if not isinstance(found, dict) or not all(_is_identity(one) for one in found.values()):
-            raise ValueError("must name evaluations by metric")
-    except FileNotFoundError:
-        return {}
+        found = json.loads(read_bytes(str(folder / POINTERS)))
+        if isinstance(found, dict) and all(isinstance(one, str) and IDENTITY.fullmatch(one) for one in found.values()):
+            return found
+        what = "must name evaluations by metric"
     except (OSError, ValueError, RecursionError) as error:
-        name = os.path.basename(folder)
-        name_damage(f"runs/{name}/{POINTERS}: unreadable ({str(error)[:80]}); the run is measured anew")
-        return {}
-    return found
-
-
-def _is_identity(value: Any) -> bool:
-    return isinstance(value, str) and IDENTITY.fullmatch(value) is not None
+        what = str(error)[:80]
+    name_damage(f"runs/{folder.name}/{POINTERS}: unreadable ({what}); the run is measured anew")
+    return {}
 
 
 def _belongs(part: Record, metric: str, run: Record) -> bool:
-    """Return whether an evaluation is of this metric and looked at this run's own models and forget set."""
+    """Return whether an evaluation is of this metric and looked at this run's own models, weights and forget set."""
     parents = run.result.get("parents")
     if part.config.get("metric") != metric:
         return False
@@ -457,8 +477,11 @@ def _belongs(part: Record, metric: str, run: Record) -> bool:
         return True
     stages = part.config.get("stages")
     looked = [one for one in stages.values() if isinstance(one, str)] if isinstance(stages, dict) else []
+    weights = dict(known_weights(parents)), dict(known_weights({**parents, **(part.provenance.get("weights") or {})}))
+    known = [[of.get(stage) for of in weights] for stage in looked]
+    same = all(one == other or None in (one, other) for one, other in known)
     looked += [one for one in [part.config.get("forget_set")] if one]
-    return set(looked) <= set(parents.values())
+    return same and set(looked) <= set(parents.values())
 
 
 def _orphan(path: Path, old: float) -> bool:

@@ -29,12 +29,14 @@ NO_UNLEARNING, NOT_CHOSEN = "did not unlearn here", "nobody chose its strength"
 def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str = "sgd") -> Table:
     """Return `value` of each run minus `value` of the base run that shares its setting, forget set, seed and models.
 
-    A run without such a partner has no row: pairs across two originals or two references are not made.
+    A run without such a partner has no row: pairs across two originals or two references are not made, and neither are
+    pairs across two sets of weights of one of these models.
 
     Args:
         runs: a row a run: the columns of `PAIRED`, which both runs share, `contrast` and `value`. Optional columns:
             `untouched`, the value of the original model; `block`, what settings share that may err together, else
-            `original`; `seconds`, core-seconds of the run; `shared_seconds`, those of the models that runs share.
+            `original`; `seconds`, core-seconds of the run; `shared_seconds`, those of the models that runs share;
+            `original_checksum`, `reference_checksum`, of the weights of these models, null where they are unknown.
         value: the column that is compared, such as "tow".
         contrast: the column that tells the two runs apart; base: its value in the run that is subtracted.
 
@@ -44,9 +46,13 @@ def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str
         run or model are split among the rows that share it.
 
     Raises:
-        ConfigError: when a column is missing, or a run has two partners.
+        ConfigError: when a column is missing, a run has two partners, or a model has two sets of weights.
     """
     _require(runs, (*PAIRED, contrast, value))
+    for model in ("original", "reference"):
+        known = runs.groupby(model)[f"{model}_checksum"].nunique() if f"{model}_checksum" in runs else pd.Series()
+        for stage in known.index[known > 1]:
+            raise reject("runs", f"{model} {stage}", "one checksum a model", "runs on other weights are not compared")
     keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
     bases = runs[runs[contrast] == base][[*keys, value, *optional]]
     if bases.duplicated(keys).any():

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
 from repro.base.settings import choose, reject
+from repro.records.damage import name_damage
 from repro.records.folder import read_bytes
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.shipped import recipe_file, shipped
 from repro.records.store import Store
+from repro.records.weights import two_weights
 from repro.study.published import Published
 from repro.study.table import table_of
 
@@ -120,8 +122,16 @@ class Study:
         return Source(store, runs, missing)
 
     def records(self, source: Source) -> list[Record]:
-        """Return its records from a source, ordered by id."""
-        return source.place.records_of(self.name, set(source.runs.ids))
+        """Return its records from a source, ordered by id.
+
+        Runs on two sets of weights of one stage are named and left out: their difference would say nothing.
+        """
+        found = source.place.records_of(self.name, set(source.runs.ids))
+        unlike = two_weights(found)
+        for line, _ in unlike.values():
+            name_damage(f"study {self.name}: {line}; these runs are left out")
+        left_out = {run for _, runs in unlike.values() for run in runs}
+        return [record for record in found if record.run_id not in left_out]
 
     def table(self, source: Source) -> "pd.DataFrame":
         """Return one row a run that it compares, see `repro.study.table.table_of`."""

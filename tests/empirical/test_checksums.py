@@ -10,8 +10,9 @@ from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
-from repro.records.record import Record, same_weights
+from repro.records.record import Record
 from repro.records.store import Store
+from repro.records.weights import same_weights
 
 Small = Callable[..., RunConfig]
 

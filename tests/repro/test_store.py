@@ -746,8 +746,9 @@ def test_two_processes_that_measure_one_run_lose_none_of_its_evaluations(store: 
             process.start()
         for process in both:
             process.join()
-    there = json.loads((store.root / "runs" / record.run_id / "evaluations.json").read_text())
-    assert len(there) == 50
+    there = read_folder(store.root / "runs" / record.run_id)
+    assert there is not None
+    assert len(there.evaluations) == 50
 
 
 def test_where_the_system_lists_no_processes_nobody_is_taken_for_dead(
