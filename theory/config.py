@@ -8,8 +8,9 @@ from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
 from repro.base.settings import LARGEST, check, choose, range_text, refuse_cost, reject, setting
 
-PRETRAIN_RULES = ("sgd", "sam")
-UNLEARN_RULES = ("sgd", "sam", "sharpen", "minmax", "retain_sam")
+PRETRAIN_RULES = ("sgd", "sam", "asam", "asam_entry")
+UNLEARN_RULES = ("sgd", "sam", "asam", "asam_entry", "sharpen", "minmax", "retain_sam")
+NEEDS_VECTORS = "asam_entry"  # scales entries of the weights, which inner products do not know
 METHODS = ("neggrad", "random_label")
 NOISES = ("orthogonal", "plain")
 LABELS = ("iid", "balanced")
@@ -82,7 +83,7 @@ class TheoryConfig:
     alpha: float = setting(0.9, "Weight of the retain loss; the forget loss has 1 - alpha", symbol="alpha",
                            unit="dimensionless", low=0.0, high=1.0)  # fmt: skip
     pretrain: str = setting("sgd", "Rule of pretraining, or a schedule such as 'sam:25, sgd'; sam-0.5 is SAM at half "
-                            "rho_th, sam takes pretrain_rho_scale")  # fmt: skip
+                            "rho_th, sam takes pretrain_rho_scale; asam likewise")  # fmt: skip
     pretrain_epochs: int = setting(100, "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     pretrain_rho_scale: float = setting(1.0, "SAM radius of pretraining in units of rho_th", symbol="rho_0 / rho_th",
                                         unit="dimensionless", low=0.0)  # fmt: skip
@@ -142,6 +143,8 @@ class TheoryConfig:
         widest = max(("seeds", "directions"), key=lambda name: getattr(self, name))
         refuse_cost(widest, getattr(self, widest), kept * 8e-9, 1e3, unit="GB of memory")
         refuse_cost("patches", self.patches, (self.n * self.noise_vectors) ** 2 * 8e-9, 1e3, unit="GB of memory")
+        if self.draw != "dense" and NEEDS_VECTORS in (self.unlearn, *(name for name, _, _ in self.pretrain_legs())):
+            raise reject("draw", self.draw, f"'dense' with {NEEDS_VECTORS}", "or take asam, which scales whole neurons")
         if self.draw == "dense" and self.d > 10**6:
             raise reject("draw", self.draw, "'bartlett' when d > 1000000", "explicit vectors would not fit in memory")
 
@@ -244,10 +247,11 @@ class TheoryConfig:
             name, dash, radius = label.partition("-")
             choose("pretrain", name, PRETRAIN_RULES)
             number = float(radius) if radius.replace(".", "", 1).isdecimal() else math.inf
-            if dash and (name != "sam" or not math.isfinite(number)):
+            if dash and (name == "sgd" or not math.isfinite(number)):
                 raise reject(
-                    "pretrain", self.pretrain, "sgd, sam or sam-R, where R >= 0 is a radius in units of rho_th"
-                )
+                    "pretrain", self.pretrain,
+                    "sgd, sam, asam, sam-R or asam-R, where R >= 0 is a radius in units of rho_th",
+                )  # fmt: skip
             scale = number if dash else self.pretrain_rho_scale
             legs.append((name, scale * self.rho_th, epochs))
         return legs

@@ -1,4 +1,4 @@
-"""The compiled training step in Gram space: SGD, SAM, sharpness maximization, Sharp MinMax, retain-only SAM.
+"""The compiled training step in Gram space: SGD, SAM, ASAM, sharpness maximization, Sharp MinMax, retain-only SAM.
 
 Weights `w_a = w0_a + p_a phi + sum_i q_ai xi_i` are followed through `u_a = <w_a, phi>` and `V_ai = <w_a, xi_i>`; where
 F has a signal of its own, phi, u and p are one of two: phi_R for retain samples, phi_F for forget samples. For a batch
@@ -18,6 +18,13 @@ is its gradient at `W + rho g0/|g0|`: s = +1 is SAM, s = -1 maximizes sharpness,
 Momentum and weight decay are linear, so they act on coordinates: `B <- mu B + lambda X + G, X <- X - eta B` for X each
 of u, V, p, q and the share of w0, of which the gradient has none. With `relu(x)^q` every indicator `1[x > 0]` becomes
 `q x^(q-1)`. With m-sharpness each part of a batch has a perturbation of its own.
+
+ASAM by neuron perturbs by `eps_a = rho |w_a|^2 g_a / sqrt(sum_b |w_b|^2 |g_b|^2)`. That stays in the span of signals
+and noise, so it is exact here as well: each neuron's share of the image and of the norm counts `|w_a|^2` times, with
+
+    |w_a|^2 = s^2 |w0_a|^2 + p_a (s u0_a + u_a) + sum_i q_ai (s V0_ai + V_ai),   w = s w0 + p phi + sum_i q_i xi_i.
+
+Where all neurons are as long as each other, `|w_a| = c`, it is SAM at the radius `c rho`.
 """
 
 from typing import NamedTuple
@@ -25,8 +32,8 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
-from theory.draw import Problem
-from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, Rule, Schedule, State, Velocity
+from theory.draw import Problem, Start
+from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, Rule, Schedule, State, Velocity
 
 
 class Work(NamedTuple):
@@ -50,6 +57,7 @@ class Work(NamedTuple):
     V_high: np.ndarray
     f: np.ndarray  # (B,) outputs, then residuals
     own: np.ndarray  # (N,) 1.0 for neurons the group may move
+    size2: np.ndarray  # (N,) |w_a|^2 where it scales the perturbation, else 1.0
     order: np.ndarray  # (B,) 0, 1, ..., B - 1
     rows: np.ndarray  # (B,) scratch
     moves: np.ndarray  # (B,) scratch
@@ -57,20 +65,22 @@ class Work(NamedTuple):
 
 def advance(
     problem: Problem, state: State, schedule: Schedule, rule: Rule, first: int, last: int,
-    velocity: Velocity | None = None,
+    velocity: Velocity | None = None, start: Start | None = None,
 ) -> int:  # fmt: skip
     """Take steps `first` to `last - 1` in place; a rule with momentum or weight decay needs a velocity, moved alike.
+
+    ASAM needs the start, from which a neuron's length follows.
 
     Returns:
         The step whose output left the finite range, or -1.
     """
-    power = curved(problem)
+    power, start = curved(problem), None if rule.scaled == UNSCALED else start
     between = rule.mask_epochs * schedule.per_epoch if rule.mask_size > 0 else 0
     while first < last:
         if rule.mask_size > 0 and (first == 0 or (between > 0 and first % between == 0)):
             _refresh_mask(problem, power, state, schedule, rule.mask_size)
         until = min(last, (first // between + 1) * between) if between > 0 else last
-        diverged_at = _take_steps(problem, power, state, schedule, rule, first, until, velocity)
+        diverged_at = _take_steps(problem, power, state, schedule, rule, first, until, velocity, start)
         if diverged_at >= 0:
             return diverged_at
         first = until
@@ -83,13 +93,15 @@ def curved(problem: Problem) -> float | None:
 
 
 @compiled
-def _take_steps(problem, power, state, schedule, rule, first, last, velocity):
+def _take_steps(problem, power, state, schedule, rule, first, last, velocity, start):
     """Take steps between which no neuron changes sides; return as `advance` does."""
     work = _workspace(state.mask.size, schedule.samples.shape[1])
     for t in range(first, last):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         if velocity is not None:
             _drag(velocity, state, rule)
+        if start is not None:
+            _lengths(start, state, work.size2)
         parts = _parts(rule.part_size, schedule.size[t] // problem.vectors)
         for turn in range(rule.samples.size * parts):
             group = turn // parts
@@ -186,7 +198,7 @@ def _workspace(N, B):
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # u, V and their perturbed values
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # gp, gq and theirs
         np.empty((B, B)), np.empty((2, B)), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c
-        np.empty(B, np.int64), np.empty((2, N)), np.empty((N, B)), np.empty(B), np.empty(N),  # part, high, f, own
+        np.empty(B, np.int64), np.empty((2, N)), np.empty((N, B)), np.empty(B), np.empty(N), np.ones(N),  # to size2
         order, np.empty(B, np.int64), np.empty(B),  # order, rows, moves
     )  # fmt: skip
 
@@ -337,16 +349,29 @@ def _perturb(problem, rho, work):
                 V_near[a, b] += g * h[0, b]
                 V_near[a, b] += other * (h[1, b] - h[0, b])
     for a in range(work.own.size):
-        norm2 += (gp[0, a] + gp[1, a]) * u_near[0, a] + _dot4(gq, V_near, a)
+        norm2 += work.size2[a] * ((gp[0, a] + gp[1, a]) * u_near[0, a] + _dot4(gq, V_near, a))
     if problem.cosine < 1.0:
         for a in range(work.own.size):
-            norm2 += gp[1, a] * (u_near[1, a] - u_near[0, a])
-    scale = rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
+            norm2 += work.size2[a] * gp[1, a] * (u_near[1, a] - u_near[0, a])
+    factor = rho / np.sqrt(norm2) if norm2 > 0.0 else 0.0
     for a in range(work.own.size):
+        scale = factor * work.size2[a]
         u_near[0, a] = work.u[0, a] + scale * u_near[0, a]
         u_near[1, a] = work.u[1, a] + scale * u_near[1, a]
         for b in range(work.f.size):
             V_near[a, b] = work.V[a, b] + scale * V_near[a, b]
+
+
+@apart
+def _lengths(start, state, size2):
+    """Write `|w_a|^2` of every neuron."""
+    s, p = state.share[0, 0], state.p
+    for a in range(size2.size):
+        retain, forget = s * start.u[0, a] + state.u[0, a], s * start.u[1, a] + state.u[1, a]
+        total = s * s * start.K[a, a] + (p[0, a] + p[1, a]) * retain + p[1, a] * (forget - retain)
+        for i in range(state.V.shape[1]):
+            total += state.q[a, i] * (s * start.V[a, i] + state.V[a, i])
+        size2[a] = max(total, 0.0)
 
 
 @inlined

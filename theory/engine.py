@@ -17,9 +17,11 @@ from theory.config import TheoryConfig, checkpoint_epochs
 from theory.draw import Draw, draw, generator
 from theory.metrics import Probe, metric_names
 from theory.training import (
+    BY_ENTRY,
     Rule,
     Schedule,
     State,
+    Velocity,
     copy_state,
     forgetting_schedule,
     make_rule,
@@ -335,7 +337,6 @@ class Plan(NamedTuple):
 
 def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
     """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
-    from theory.dynamics import advance
     from theory.measure import measure
 
     schedule, epochs = plan.schedule, plan.epochs
@@ -344,7 +345,7 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
         for rule, first, last in plan.pieces(before, epoch):
             steps = first * schedule.per_epoch, last * schedule.per_epoch
-            diverged_at = advance(drawn.problem, state, schedule, rule, *steps, velocity)
+            diverged_at = advance(drawn, state, schedule, rule, steps, velocity)
             if diverged_at >= 0:
                 return Phase(state, values, -1, diverged_at)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -356,6 +357,17 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
             values[:, column:] = values[:, column : column + 1]
             return Phase(state, values, epoch)
     return Phase(state, values)
+
+
+def advance(
+    drawn: Draw, state: State, schedule: Schedule, rule: Rule, steps: tuple[int, int], velocity: Velocity | None
+) -> int:
+    """Advance one network in place by the compiled step, or in numpy where the step needs the vectors themselves."""
+    from theory import dynamics, plain
+
+    if rule.scaled == BY_ENTRY:
+        return plain.advance_one(drawn, state, schedule, rule, steps, velocity)
+    return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
 
 
 def collected(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:

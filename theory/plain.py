@@ -6,13 +6,24 @@ those at the heads of `theory/dynamics.py` and `theory/quadrature.py`. The compi
 and this one against explicit weights.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from theory.draw import Draw
-from theory.training import ALL, EXPONENT_LIMIT, FORGET, Rule, Schedule, State
+from theory.training import (
+    ALL,
+    BY_ENTRY,
+    BY_NEURON,
+    EXPONENT_LIMIT,
+    FORGET,
+    Rule,
+    Schedule,
+    State,
+    Velocity,
+    start_state,
+)
 
 
 class Seeds(NamedTuple):
@@ -24,6 +35,8 @@ class Seeds(NamedTuple):
         labels, true_labels: as training is given them, and as the signal patches carry them, shape `(R, n)`.
         forget: whether a noise vector is of a forget sample, shape `(n,)`.
         signs: `j_a`, shape `(2m,)`.
+        start: the initial weights: `u`, `V`, and in place of `share` the Gram matrix `K` of `theory.draw.Start`.
+        explicit: signals `(R, 2, d)`, noise `(R, n, d)` and initial weights `(R, 2m, d)` of explicit draws, else None.
         signal2, noise_patches, vectors, cosine, power, orthogonal: as in `theory.draw.Problem`.
     """
 
@@ -33,6 +46,8 @@ class Seeds(NamedTuple):
     true_labels: np.ndarray
     forget: np.ndarray
     signs: np.ndarray
+    start: "Networks"
+    explicit: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     signal2: float
     noise_patches: float
     vectors: int
@@ -49,13 +64,25 @@ class Seeds(NamedTuple):
                                        for name in ("gram", "overlap", "labels", "true_labels"))  # fmt: skip
         forget = np.arange(first.labels.size) >= first.n_retain
         signs = np.repeat([1.0, -1.0], neurons // 2)
-        return cls(gram, overlap, labels, true, forget, signs, first.signal2, first.noise_patches, first.vectors,
-                   first.cosine, first.power, first.orthogonal)  # fmt: skip
+        start = Networks.of([start_state(one.start) for one in draws])
+        start = start._replace(share=np.stack([one.start.K for one in draws]))
+        known = [(np.stack([one.vectors[0], one.forget_signal]), *one.vectors[1:]) for one in draws
+                 if one.vectors is not None and one.forget_signal is not None]  # fmt: skip
+        explicit = _thrice(zip(*known, strict=True), np.stack) if known else None
+        return cls(gram, overlap, labels, true, forget, signs, start, explicit, first.signal2, first.noise_patches,
+                   first.vectors, first.cosine, first.power, first.orthogonal)  # fmt: skip
 
     def only(self, keep: np.ndarray) -> "Seeds":
         """Return some of the seeds."""
         names = ("gram", "overlap", "labels", "true_labels")
-        return self._replace(**{name: getattr(self, name)[keep] for name in names})
+        explicit = None if self.explicit is None else _thrice(self.explicit, lambda array: array[keep])
+        return self._replace(**{name: getattr(self, name)[keep] for name in names}, start=self.start.only(keep),
+                             explicit=explicit)  # fmt: skip
+
+
+def _thrice(arrays: Iterable[Any], change: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    signals, noise, weights = map(change, arrays)
+    return signals, noise, weights
 
 
 class Networks(NamedTuple):
@@ -183,14 +210,51 @@ def image(seeds: Seeds, step: Gradient, gram: np.ndarray, overlap: tuple[np.ndar
 
 
 def near(
-    seeds: Seeds, batch: Batch, state: tuple[np.ndarray, np.ndarray], step: Gradient, rho: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return `(u, V)` at `W + rho g / |g|`; a zero gradient perturbs nothing."""
+    seeds: Seeds, batch: Batch, state: tuple[np.ndarray, np.ndarray], step: Gradient, rho: float,
+    scales: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return `(u, V)` at `W + rho T^2 g / |T g|`; a zero gradient perturbs nothing.
+
+    Args:
+        seeds, batch: the draws, and the batch.
+        state: `(u, V)` of the batch at W.
+        step: the gradient g there.
+        rho: radius.
+        scales: `T^2`: 1 where there are none (SAM); `|w_a|^2`, shape `(R, 2m)`, or `w_ai^2`, shape `(R, 2m, d)`
+            (ASAM by neuron or by entry).
+    """
     (u, V), (gp, gq) = state, step
-    du, dV = image(seeds, step, batch.gram, (batch.overlap, batch.overlap))
-    norm2 = ((gp[:, 0] + gp[:, 1]) * du[:, 0] + gp[:, 1] * (du[:, 1] - du[:, 0])).sum(axis=1) + (gq * dV).sum((1, 2))
-    scale = np.where(norm2 > 0.0, rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)[:, None, None]
-    return u + scale * du, V + scale * dV
+    if scales is not None and scales.ndim == 3 and seeds.explicit is not None:
+        signals, noise = seeds.explicit[0], seeds.explicit[1][np.arange(len(u))[:, None], batch.samples]
+        g = gp.swapaxes(1, 2) @ signals + gq.swapaxes(1, 2) @ noise
+        move = scales * g
+        norm2, du, dV = (move * g).sum((1, 2)), signals @ move.swapaxes(1, 2), noise @ move.swapaxes(1, 2)
+    else:
+        du, dV = image(seeds, step, batch.gram, (batch.overlap, batch.overlap))
+        lengths = np.ones(u.shape[::2]) if scales is None else scales
+        of_signal = (gp[:, 0] + gp[:, 1]) * du[:, 0] + gp[:, 1] * (du[:, 1] - du[:, 0])
+        norm2 = (lengths * (of_signal + (gq * dV).sum(axis=1))).sum(axis=1)
+        du, dV = lengths[:, None] * du, lengths[:, None] * dV
+    factor = np.where(norm2 > 0.0, rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)[:, None, None]
+    return u + factor * du, V + factor * dV
+
+
+def weight_scales(seeds: Seeds, nets: Networks, scaled: int) -> np.ndarray | None:
+    """Return `T^2` of `near`, see `theory.training.make_rule`; None where a rule scales nothing."""
+    if scaled == BY_ENTRY:
+        if seeds.explicit is None:
+            raise ValueError("asam_entry needs explicit vectors: draw = 'dense', or Draw.from_vectors")
+        signals, noise, start = seeds.explicit
+        weights = nets.share * start + nets.p.swapaxes(1, 2) @ signals + nets.q.swapaxes(1, 2) @ noise
+        return weights**2
+    if scaled != BY_NEURON:
+        return None
+    s, start = nets.share[:, 0], seeds.start
+    signal = nets.share * start.u + nets.u
+    both, only = nets.p[:, 0] + nets.p[:, 1], nets.p[:, 1]
+    size2 = s**2 * np.diagonal(start.share, axis1=1, axis2=2) + both * signal[:, 0]
+    size2 += only * (signal[:, 1] - signal[:, 0]) + (nets.q * (nets.share * start.V + nets.V)).sum(axis=1)
+    return np.maximum(size2, 0.0)
 
 
 def advance(
@@ -228,10 +292,24 @@ def advance(
     return diverged
 
 
+def advance_one(
+    drawn: Draw, state: State, schedule: Schedule, rule: Rule, steps: tuple[int, int], velocity: Velocity | None
+) -> int:
+    """Take the steps of `advance` with one network and its velocity in place; return as `theory.dynamics.advance`."""
+    states = [state] + ([] if velocity is None else [State(*velocity[:4], state.mask, velocity.share)])
+    nets = [Networks.of([one]) for one in states]
+    diverged_at = advance(Seeds.of([drawn]), nets[0], [schedule], rule, *steps, *nets[1:])[0]
+    for one, net in zip(states, nets, strict=True):
+        for array, moved in zip(one, net.state(0), strict=True):
+            array[:] = moved
+    return int(diverged_at)
+
+
 def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: Rule, velocity: Networks | None) -> np.ndarray:
     """Take one step; return the sum of outputs, which is how divergence is seen."""
     count = np.arange(len(batch.samples))[:, None]
     here, output = (nets.u.copy(), nets.V[count, batch.samples]), np.zeros(len(batch.samples))
+    scales = weight_scales(seeds, nets, rule.scaled)
     if velocity is not None:
         for moved, values in zip(velocity[:5], nets[:5], strict=True):
             moved[:] = rule.momentum * moved + rule.decay * values
@@ -247,7 +325,7 @@ def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: Rule, velocity: Netw
             step, value = gradient(seeds, piece, *here)
             output = output + value
             if rho > 0.0:
-                there, value = gradient(seeds, piece, *near(seeds, piece, here, step, rho))
+                there, value = gradient(seeds, piece, *near(seeds, piece, here, step, rho, scales))
                 output = output + value
                 step = there if sharpness == 1.0 else tuple(
                     (1.0 - sharpness) * a + sharpness * b for a, b in zip(step, there, strict=True))  # fmt: skip

@@ -15,16 +15,15 @@ from theory.training import Schedule
 CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the cache
 
 
-def training_numbers(seeds: Seeds, starts: Networks, nets: Networks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return `W W^T`, shape `(R, 2m, 2m)`, and the metrics that the training set tells, each of shape `(R,)`.
 
     Args:
         seeds: the draws.
-        starts: their initial weights: `u`, `V`, and in place of `share` the Gram matrix `K` of `theory.draw.Start`.
         nets: the networks.
     """
     q, signs, m, vectors = seeds.power, seeds.signs, seeds.signs.size // 2, seeds.vectors
-    K = weight_gram(starts, nets)
+    K = weight_gram(seeds.start, nets)
     y, true = seeds.labels[:, ::vectors], seeds.true_labels[:, ::vectors]
     forget = seeds.forget[::vectors]
     noise = (raised(np.maximum(nets.V, 0.0), q) @ signs).reshape(*y.shape, vectors).sum(axis=2)

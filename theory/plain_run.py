@@ -132,8 +132,7 @@ class Group:
     ) -> dict[str, np.ndarray]:
         """Return every metric of the seeds `rows`, each of shape `(len(rows),)`."""
         draws = [self.draws[row] for row in rows]
-        starts = Networks.of([start_state(one.start) for one in draws])
-        K, found = training_numbers(seeds, starts._replace(share=np.stack([one.start.K for one in draws])), nets)
+        K, found = training_numbers(seeds, nets)
         problem, lattices = draws[0].problem, lattice_count(config.directions)
         seen = [networks_seen(config, one.problem, u, k) for one, u, k in zip(draws, nets.u, K, strict=True)]
         for name in seen[0]:

@@ -84,6 +84,8 @@ def unpredictable(config: TheoryConfig) -> str:
     for name in UNPREDICTED:
         if getattr(config, name) != getattr(TheoryConfig, name):
             return f"{name} = {getattr(config, name):g}: the prediction needs {getattr(TheoryConfig, name):g}"
+    if adaptive := [name for name, _, _ in config.pretrain_legs() if name not in PREDICTED_RULES]:
+        return f"pretrain = {config.pretrain!r}: the prediction covers no {adaptive[0]}"
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
     return ""

@@ -13,6 +13,7 @@ from theory.draw import Start
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 LANES = 4  # doubles of a 256-bit register: batches are padded to whole registers
 ALL, RETAIN, FORGET = 0, 1, 2  # which samples or neurons a group of a rule is about
+UNSCALED, BY_NEURON, BY_ENTRY = 0, 1, 2  # what scales a perturbation: nothing, |w_a|, or |w_ai|
 
 
 class State(NamedTuple):
@@ -186,6 +187,7 @@ class Rule(NamedTuple):
         part_size: samples of a part of the batch with a perturbation of its own (m-sharpness); 0 is the whole batch.
         mask_size: neurons of the forget part; 0 when the rule has no mask.
         mask_epochs: epochs between two masks; 0 keeps the first.
+        scaled: what scales a perturbation, `UNSCALED`, `BY_NEURON` or `BY_ENTRY`.
     """
 
     samples: np.ndarray
@@ -198,6 +200,7 @@ class Rule(NamedTuple):
     part_size: int
     mask_size: int
     mask_epochs: int
+    scaled: int
 
 
 def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
@@ -205,10 +208,18 @@ def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
 
     Sharp MinMax: SAM on R for the retain part of the neurons, sharpness maximization on F for the forget part, each
     with its own gradient norm. Retain-only SAM: SAM on R, the plain gradient on F.
+
+    ASAM (Kwon et al. 2021, arXiv 2102.11600) measures the perturbation in units of the weights,
+
+        eps = rho' T^2 g / |T g|,    T = |w_a| for every weight of neuron a, or |w_ai| for each entry ("asam_entry"),
+
+    with `rho' = rho / (sigma_0 sqrt(d))`, or `rho / sigma_0`: at initialization both are then SAM at radius rho.
     """
     groups = {
         "sgd": [(ALL, ALL, 0.0, 1.0)],
         "sam": [(ALL, ALL, rho, 1.0)],
+        "asam": [(ALL, ALL, rho / (config.sigma_0 * config.d**0.5), 1.0)],
+        "asam_entry": [(ALL, ALL, rho / config.sigma_0, 1.0)],
         "sharpen": [(ALL, ALL, rho, -1.0)],
         "minmax": [(RETAIN, RETAIN, rho, 1.0), (FORGET, FORGET, rho, -1.0)],
         "retain_sam": [(RETAIN, ALL, rho, 1.0), (FORGET, ALL, 0.0, 1.0)],
@@ -217,4 +228,5 @@ def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
     size = round(config.mask_fraction * 2 * config.m) if name == "minmax" else 0
     part_size = config.sharpness_batch if radius.any() else 0
     course = config.eta, config.momentum, config.weight_decay, part_size
-    return Rule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh)
+    scaled = {"asam": BY_NEURON, "asam_entry": BY_ENTRY}.get(name, UNSCALED)
+    return Rule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh, scaled)

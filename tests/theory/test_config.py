@@ -109,7 +109,7 @@ def test_pretraining_may_follow_a_schedule_of_rules():
     assert TheoryConfig(pretrain="sam").pretrain_legs() == [("sam", TheoryConfig().pretrain_rho, 100)]
 
 
-@pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "asam:5, sgd", "sgd-0.1", "sam-x", "",
+@pytest.mark.parametrize("text", ["sam, sgd", "sam:100, sgd", "sam:5, sgd:5", "adam:5, sgd", "sgd-0.1", "sam-x", "",
                                   "sgd-", "sam-", "sam-" + "9" * 400])  # fmt: skip
 def test_a_schedule_that_cannot_be_read_names_the_setting(text):
     with pytest.raises(ConfigError, match="pretrain"):
