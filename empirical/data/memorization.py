@@ -1,10 +1,11 @@
 """Memorization scores by the subset estimator of Feldman and Zhang (2020)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from empirical.settings.run_config import MemorizationConfig
+from empirical.data.forget import choose_forget
+from empirical.settings.run_config import MemorizationConfig, RunConfig
 from repro.base.settings import reject
 from repro.records.identity import derive_seed
 
@@ -78,6 +79,60 @@ def reliability(inside: np.ndarray, correct: np.ndarray) -> float | None:
         return None
     mean = float(np.mean(known))
     return 2 * mean / (1 + mean) if mean > -1 else None
+
+
+class Likeness(NamedTuple):
+    """How alike the forget sets of two estimates are.
+
+    Attributes:
+        overlap: share of a set that the other estimate chooses too; chance: of two sets drawn at random.
+        own: mean score of a set by the estimate that chose it; other: by the other one, without that one's luck.
+        spread: deviation over a set's images of their score by the other estimate.
+    """
+
+    overlap: float
+    chance: float
+    own: float
+    other: float
+    spread: float
+
+
+def compare_draws(
+    inside: np.ndarray, correct: np.ndarray, models: int, *, forget_fraction: float = 0.05, repeats: int = SPLITS
+) -> dict[str, Likeness]:
+    """Return how alike `low`, `mid` and `high` are that two estimates choose, each from `models` subset models.
+
+        overlap = |A and B| / m,    by chance m / n
+
+    with A and B the m of n images that the estimates choose. The two groups of models are drawn at random and share
+    none; numbers are means over `repeats` draws.
+
+    Args:
+        inside, correct: `(subsets, n)`, as of `estimate`.
+        models: in [2, subsets / 2]; forget_fraction: m / n, in (0, 1/3].
+
+    Raises:
+        ConfigError: when there are not twice as many subset models, or a forget set would be empty.
+    """
+    if not 2 <= models <= len(inside) // 2:
+        raise reject("models", models, f"in [2, {len(inside) // 2}], half of the {len(inside)} subset models")
+    generator = np.random.default_rng(derive_seed(0, "draws"))
+    found: dict[str, list[Likeness]] = {"low": [], "mid": [], "high": []}
+    for repeat in range(repeats):
+        order = generator.permutation(len(inside))
+        first, second = (filled(estimate(inside[side], correct[side])[0]) for side in (order[:models], order[-models:]))
+        for name, seen in found.items():
+            rows, others = (_chosen(name, scores, forget_fraction, 2 * repeat + draw)
+                            for draw, scores in enumerate((first, second)))  # fmt: skip
+            own, other = np.append(first[rows], second[others]), np.append(second[rows], first[others])
+            shared, chance = len(np.intersect1d(rows, others)) / len(rows), len(rows) / len(first)
+            seen.append(Likeness(shared, chance, own.mean(), other.mean(), other.std()))
+    return {name: Likeness(*(float(number) for number in np.mean(seen, axis=0))) for name, seen in found.items()}
+
+
+def _chosen(name: str, scores: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    config = RunConfig(difficulty=name, forget_fraction=fraction, forget_seed=seed)
+    return choose_forget(config, np.zeros(len(scores), int), memorization=lambda: scores).forget
 
 
 def tied_share(scores: np.ndarray) -> float:

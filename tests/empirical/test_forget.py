@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from empirical import registry
 from empirical.data.forget import choose_forget
 from empirical.data.memorization import (
     agreement,
+    compare_draws,
     describe,
     draw_subsets,
     estimate,
@@ -315,6 +317,32 @@ def test_reliability_foretells_how_scores_agree_with_those_of_as_many_other_mode
     noise = np.random.default_rng(3).random((2, 32, 1500)) < 0.5
     assert abs(reliability(*noise) or 0.0) < 0.15
     assert reliability(np.eye(4, 50, dtype=bool), np.ones((4, 50), bool)) is None
+
+
+def test_draws_of_a_forget_set_share_what_the_noise_of_their_scores_leaves() -> None:
+    """Known truths: images that every draw finds, ties that chance breaks, and coin flips."""
+    generator = np.random.default_rng(0)
+    inside, memorized = generator.random((32, 2000)) < 0.5, np.arange(2000) < 100
+    sure = compare_draws(inside, inside | ~memorized, 16)
+    assert sure["high"] == pytest.approx((1.0, 0.05, 1.0, 1.0, 0.0))
+    assert sure["low"].overlap == pytest.approx(100 / 1900, abs=0.015)  # any 100 of the 1,900 whose score is 0
+    flips = generator.random((2, 32, 8000)) < 0.5
+    noise = compare_draws(flips[0], flips[1], 16)
+    for found in noise.values():
+        assert found.overlap == pytest.approx(found.chance, abs=0.02)
+        assert found.other == pytest.approx(0.0, abs=0.02)  # by the other estimate nothing is memorized
+    assert noise["high"].own > 0.3
+    with pytest.raises(ConfigError, match=r"models = 17: must be in \[2, 16\]"):
+        compare_draws(inside, inside, 17)
+
+
+def test_the_overlap_of_draws_foretells_that_of_other_estimates() -> None:
+    few, found = (compare_draws(*subset_estimates(32, 1), models)["high"].overlap for models in (8, 16))
+    jitter = np.random.default_rng(1).random((10, 1500)) * 1e-6  # ties in random order
+    scores = [estimate(*subset_estimates(16, 2 + seed))[0] + jitter[seed] for seed in range(10)]
+    tops = [set(np.argsort(one)[-75:]) for one in scores]
+    assert found == pytest.approx(np.mean([len(a & b) / 75 for a, b in combinations(tops, 2)]), abs=0.05)
+    assert few < found
 
 
 def test_ties_are_images_with_the_score_of_another() -> None:

@@ -1,0 +1,129 @@
+"""The models behind a study's runs: what their training took, and which ids name two sets of weights."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+from repro.records.record import Record
+
+Rates = Mapping[tuple[str, ...], float]
+PACE = ("dataset", "model", "precision")
+
+
+class Training(NamedTuple):
+    """One training of a model; the 32 or so models of an estimate of memorization count as one.
+
+    Attributes:
+        stage: `pretrain`, `retrain`, `unlearn` or `subset`; id: of the stage, or of the estimate.
+        seconds: of one thread, None where no record tells or implies them.
+        gradients: of single examples; 0 where unknown.
+        estimated: whether the seconds follow from a rate, because no record states them.
+        models: how many models were trained.
+        config: the settings of a run that it was trained for.
+    """
+
+    stage: str
+    id: str
+    seconds: float | None
+    gradients: float
+    estimated: bool
+    models: int
+    config: Mapping[str, Any]
+
+
+class Model(NamedTuple):
+    """An original (`pretrain`) or retrained (`retrain`) model, its id, and the images that its accuracies are of."""
+
+    stage: str
+    id: str
+    images: str
+
+
+def trainings(records: Iterable[Record], rates: Rates) -> list[Training]:
+    """Return every training behind some runs once, however many runs share it.
+
+    A record states the seconds of the retrained and of the unlearned model. Two runs that state the same seconds for
+    one id share a training; an id with two values was trained twice. Of the others the seconds are estimated:
+
+        original:       seconds of the retrained model * n / n_retain     (same rule and epochs, all n images)
+        subset models:  subsets * fraction * n * epochs / rate
+
+    Args:
+        records: runs and estimates of memorization; other kinds train nothing.
+        rates: gradients a second of plain SGD, see `sgd_rates`.
+    """
+    found: dict[tuple[str, float], Training] = {}
+    originals: dict[tuple[str, float], list[Training]] = defaultdict(list)
+    for record in records:
+        result, config, parents = record.result, record.config, record.result.get("parents") or {}
+        for stage, gradients in (("retrain", "retrain_gradient_evaluations"), ("unlearn", "gradient_evaluations")):
+            if seconds := parents.get(stage) and result.get(f"seconds_{stage}"):
+                whole = seconds + (result.get("seconds_mask") or 0.0) * (stage == "unlearn")
+                one = Training(stage, parents[stage], whole, result.get(gradients) or 0.0, False, 1, config)
+                found.setdefault((one.id, seconds), one)
+        if "pretrain" in parents and not config.get("original"):
+            originals[parents["pretrain"], result.get("original_test_accuracy", 0.0)].append(_original(record))
+        if "subsets" in config and "inside_accuracy" in result:
+            found[record.run_id, 0.0] = _subset_models(record, rates)
+    return [*found.values(), *map(_mean, originals.values())]
+
+
+def sgd_rates(records: Iterable[Record]) -> dict[tuple[str, ...], float]:
+    """Return gradients of single examples a second: the median over models retrained by SGD, by `PACE`."""
+    found: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for one in trainings(records, {}):
+        if one.stage == "retrain" and one.config.get("pretrain") == "sgd" and one.seconds:
+            found[_pace(one.config)].append(one.gradients / one.seconds)
+    return {pace: median(rates) for pace, rates in found.items()}
+
+
+def sets_of_weights(records: Iterable[Record]) -> dict[Model, dict[float, list[str]]]:
+    """Return the runs that stand on each set of weights of a model, by test accuracy, that of the most runs first.
+
+    One id names how a model is trained. Trained on two machines it can come out as two sets of weights. Records of
+    before checksums tell these apart by the model's accuracy on the same test images; equal accuracies count as one.
+    """
+    found: dict[Model, dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        images = f"{record.config.get('rows_measured')} {record.config.get('n_test')}"
+        for stage, role in (("pretrain", "original"), ("retrain", "retrained")):
+            accuracy = record.result.get(f"{role}_test_accuracy")
+            if accuracy is not None and (identity := (record.result.get("parents") or {}).get(stage)):
+                found[Model(stage, identity, images)][accuracy].append(record.run_id)
+    return {model: dict(sorted(sets.items(), key=lambda one: -len(one[1]))) for model, sets in found.items()}
+
+
+def runs_apart(found: Mapping[Model, Mapping[float, list[str]]]) -> set[str]:
+    """Return the runs whose original is not the one that most runs of its id stand on."""
+    others = (list(sets.values())[1:] for model, sets in found.items() if model.stage == "pretrain")
+    return {run for sets in others for runs in sets for run in runs}
+
+
+def _original(record: Record) -> Training:
+    """Return the training of a run's original by that of its retrained model, which is of the same rule and epochs."""
+    result, kept = record.result, record.result.get("n_retain")
+    if record.config.get("retrain", "pretrain") != "pretrain" or not kept or not result.get("seconds_retrain"):
+        return Training("pretrain", result["parents"]["pretrain"], None, 0.0, True, 1, record.config)
+    more = (kept + result["n_forget"]) / kept
+    seconds, gradients = result["seconds_retrain"] * more, result["retrain_gradient_evaluations"] * more
+    return Training("pretrain", result["parents"]["pretrain"], seconds, gradients, True, 1, record.config)
+
+
+def _mean(ways: list[Training]) -> Training:
+    """Return one original as the mean of what several runs imply of it."""
+    known = [one for one in ways if one.seconds is not None]
+    if not known:
+        return ways[0]
+    return known[0]._replace(seconds=fmean(one.seconds or 0.0 for one in known))
+
+
+def _subset_models(record: Record, rates: Rates) -> Training:
+    config = record.config
+    gradients = config["subsets"] * round(config["fraction"] * record.result["n"]) * config["epochs"]
+    rate = rates.get(_pace(config))
+    return Training("subset", record.run_id, rate and gradients / rate, gradients, True, config["subsets"], config)
+
+
+def _pace(config: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(config.get(name)) for name in PACE)
