@@ -218,7 +218,7 @@ def follow(walk: Walk, chosen: argparse.Namespace) -> None:
     walk.benchmark("train_step", "resnet8-narrow" if tiny else "resnet18/sgd,resnet18/asam")
     folder = ROOT / "tests" / ("empirical" if tiny else "gpu")
     walk.tests(sorted(folder.glob("test_graph.py" if tiny else "test_*.py")), chosen.test_seconds)
-    there = tiny or bool(data_digest(recipe.cells()[0], walk.runtime))
+    there = tiny or bool(data_digest(recipe.runs()[0], walk.runtime))
     if tiny:
         walk.study(replace(recipe, name="gpu-tiny", defaults=TINY, blocks=SHORT, choose={"values": [0.01, 0.03, 0.1]}))
     elif walk.left > 0:

@@ -58,7 +58,7 @@ def recipe_keys() -> str:
     """Return every setting of a run, which is every key of a recipe's `defaults` and `cells`."""
     lines = [
         "# Recipe keys", "",
-        "`[defaults]` holds settings of every cell, each `[[cells]]` a group of cells; a list stands for one cell an",
+        "`[defaults]` holds settings of every run, each `[[runs]]` a group of runs; a list stands for one run an",
         "entry. `[search]` says how an open learning rate is found, `[[expected]]` what `repro check` compares",
         "with, `extends` names a recipe to start from. `repro schema recipe > recipe.schema.json` writes all of this",
         "as a JSON Schema; with `#:schema ./recipe.schema.json` as a recipe's first line, editors that use Taplo",

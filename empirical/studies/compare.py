@@ -43,7 +43,7 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def diff_runs(left: Record, right: Record) -> list[Difference]:
-    """Return every setting in which two network runs differ, in the order of the config, then stages of other weights."""
+    """Return the settings in which two network runs differ, in the config's order, then stages of other weights."""
     ours, theirs = settings(left), settings(right)
     found = [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
     weights = [dict(known_weights(record.result.get("parents") or {})) for record in (left, right)]
@@ -78,14 +78,14 @@ class CheckRow:
     Attributes:
         expected: the value, its tolerance and the labels it is about.
         observed: the mean over the runs; None when no run matches.
-        runs: how many there are; cells: how many the study has.
+        runs: how many there are; of: how many the study has.
         source: where these runs stand: your own store (`runs`), or a published study (`results/digits`).
     """
 
     expected: Expected
     observed: float | None
     runs: int
-    cells: int
+    of: int
     source: str
 
     @property
@@ -95,13 +95,13 @@ class CheckRow:
 
 
 def check_study(
-    expected: Iterable[Mapping[str, Any]], records: Iterable[Record], cells: Iterable[RunConfig] = ()
+    expected: Iterable[Mapping[str, Any]], records: Iterable[Record], configs: Iterable[RunConfig] = ()
 ) -> list[CheckRow]:
     """Return one row per expected value of a recipe.
 
     Args:
         expected: its entries.
-        records: the runs that are there; cells: all that the study has.
+        records: the runs that are there; runs: all that the study has.
 
     Raises:
         IntegrityError: when runs stand on two sets of weights of one stage.
@@ -109,15 +109,15 @@ def check_study(
     records = list(records)
     require_one_set(records, "not judged")
     known = [record for record in records if record.kind == "unlearn" and record.status == "ok"]
-    labels = [cell.labels() for cell in cells]
+    labels = [config.labels() for config in configs]
     return [_check_row(build(Expected, entry, where="expected"), known, labels) for entry in expected]
 
 
-def _check_row(expected: Expected, records: list[Record], cells: list[dict[str, Any]]) -> CheckRow:
+def _check_row(expected: Expected, records: list[Record], configs: list[dict[str, Any]]) -> CheckRow:
     def fits(labels: Mapping[str, Any]) -> bool:
         return all(labels.get(name) == value for name, value in dict(expected.where).items())
 
     matching = [record for record in records if fits(record.result["labels"])]
     values = [record.result[expected.metric] for record in matching if record.result.get(expected.metric) is not None]
     source = ", ".join(sorted({record.source for record in matching}))
-    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, cells)), source)
+    return CheckRow(expected, fmean(values) if values else None, len(values), sum(map(fits, configs)), source)

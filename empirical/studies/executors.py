@@ -1,7 +1,7 @@
-"""Run groups of cells one after the other, or in several processes; what fails costs its own cell only.
+"""Compute runs one after the other, or in several processes; a failure costs only its own run.
 
-A cell that somebody else has in hand, or a stage of it, comes after the rest; when nothing else is left it is waited
-for, and found. A signal or a time limit ends between two cells, inside a stage at its next checkpoint, and a wait at
+A run comes last while another process computes it or one of its stages; when nothing else is left, this process waits
+for it. A signal or a time limit takes effect between two runs, inside a stage at its next checkpoint, and in a wait at
 once.
 """
 
@@ -40,7 +40,7 @@ class GridReport:
     Attributes:
         done: run ids computed now; found: run ids that were there, or that somebody else computed meanwhile; diverged:
             those of `done` that diverged.
-        failed: message by run id; failure_code: exit code of the first failure; remaining: cells not reached.
+        failed: message by run id; failure_code: exit code of the first failure; remaining: runs not reached.
         seconds: wall time; interrupted: whether a signal, the time limit or a full disk ended it.
         signal: the number of the signal that ended it, 0 for none.
         edges: searches that end on an edge of their grid, which leaves the study unfinished.
@@ -68,7 +68,7 @@ class GridReport:
         self.signal = self.signal or other.signal
 
     def fails(self, identity: str, error: ReproError) -> None:
-        """Count a cell whose error says what to do about it."""
+        """Count a run that failed with an error whose message names the remedy."""
         self.failed[identity] = str(error)
         self.failure_code = self.failure_code or error.exit_code
 
@@ -80,13 +80,13 @@ class GridReport:
 def run_groups(
     groups: Groups, store: Store, runtime: Runtime, *, deadline: float | None = None, workers: int = 1
 ) -> GridReport:
-    """Compute every group and return the joint report; all cells are checked before the first starts."""
-    cells = [cell for group in groups for cell in group]
-    for cell in cells:
-        check_cell(cell)
+    """Compute every group and return the joint report; all runs are validated before the first starts."""
+    configs = [config for group in groups for config in group]
+    for config in configs:
+        check_cell(config)
     workspace = Workspace(store, runtime, deadline, patient=False)
-    if workers <= 1 or len(cells) <= 1:
-        return run_cells(cells, workspace)
+    if workers <= 1 or len(configs) <= 1:
+        return run_all(configs, workspace)
     return _in_processes(spread(groups, workers), workspace, workers)
 
 
@@ -100,22 +100,22 @@ def spread(groups: Groups, workers: int) -> Groups:
     return groups
 
 
-def run_cells(cells: list[RunConfig], workspace: Workspace, *, wait: bool = True) -> GridReport:
-    """Compute cells in turn; a failing one is reported and the rest go on, unless the disk is full.
+def run_all(configs: list[RunConfig], workspace: Workspace, *, wait: bool = True) -> GridReport:
+    """Compute runs in turn; a failure is reported and the rest go on, unless the disk is full.
 
     Raises:
-        Held: when only cells are left that somebody else has in hand, and `wait` is false.
+        Held: when another process computes all that is left, and `wait` is false.
     """
-    report = GridReport(remaining=len(cells))
+    report = GridReport(remaining=len(configs))
 
-    def attempt(cell: RunConfig) -> None:
-        run_cell(cell, workspace, report)
+    def attempt(config: RunConfig) -> None:
+        run_one(config, workspace, report)
         report.remaining -= 1
         if report.failure_code == DiskFullError.exit_code:
             raise Full
 
     try:
-        in_turn(cells, attempt, wait=wait, deadline=workspace.deadline)
+        in_turn(configs, attempt, wait=wait, deadline=workspace.deadline)
     except Full:
         report.interrupted = True
     except KeyboardInterrupt:
@@ -126,19 +126,19 @@ def run_cells(cells: list[RunConfig], workspace: Workspace, *, wait: bool = True
 
 
 class Full(Exception):
-    """No further cell can be kept."""
+    """The disk is full: no further run can be kept."""
 
 
-def run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
-    """Find or compute one cell. An error nobody expected becomes a `failed` record, which is left until it is retried.
+def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None:
+    """Find or compute one run. An unexpected error becomes a `failed` record, which stays until it is retried.
 
     Raises:
-        Held: when the cell, or a stage of it, is in another process's hands.
-        Stopped: when the time is up and the cell is not there.
+        Held: when another process computes the run or one of its stages.
+        Stopped: when the time is up and the run is not there.
     """
-    kind, identity = workspace.runtime.kind, run_id(workspace.runtime.kind, cell)
+    kind, identity = workspace.runtime.kind, run_id(workspace.runtime.kind, config)
     try:
-        config = workspace.identified(cell)
+        config = workspace.identified(config)
         identity = run_id(kind, config)
         found = workspace.store.find(kind, config)
         if found is not None and complete(found, config):
@@ -155,19 +155,19 @@ def run_cell(cell: RunConfig, workspace: Workspace, report: GridReport) -> None:
         report.fails(identity, error)
     except OSError as error:
         report.fails(identity, of_the_system(error))
-    except Exception as error:  # noqa: BLE001 - any other error costs its own cell only
-        report.fails(identity, save_failure(cell, workspace, error))
+    except Exception as error:  # noqa: BLE001 - any other error costs its own run only
+        report.fails(identity, save_failure(config, workspace, error))
     else:
         (report.done if fresh else report.found).append(identity)
         report.diverged += [identity] * (fresh and record.status == "diverged")
 
 
-def save_failure(cell: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
-    """Keep a cell's unexpected error as its record, traceback included, and return it as one line."""
+def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
+    """Keep a run's unexpected error as its record, traceback included, and return it as one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": cell.labels()}
+    result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.labels()}
     with suppress(ReproError, OSError):  # what cannot be kept is still reported
-        config = workspace.identified(cell)
+        config = workspace.identified(config)
         found = workspace.store.find(workspace.runtime.kind, config)
         if found is None or found.status == "failed":  # the numbers a run has already are worth more
             provenance = workspace.provenance()
@@ -176,11 +176,11 @@ def save_failure(cell: RunConfig, workspace: Workspace, error: Exception) -> Rep
 
 
 class Killed(RuntimeError):
-    """A process that died under a cell: killed from outside, most often for memory, or crashed."""
+    """A process died while it computed a run: it was killed, most often for memory, or crashed."""
 
 
 class Worker:
-    """A process that is sent one cell after another and answers each with a report.
+    """A process that is sent one run after another and answers each with a report.
 
     Args:
         workspace: store, runtime and deadline; the process has a workspace of its own like it.
@@ -195,23 +195,23 @@ class Worker:
         self.process.start()
         theirs.close()  # so that its death is an end of file here
         self.group: list[RunConfig] = []
-        self.cell: RunConfig | None = None
+        self.config: RunConfig | None = None
 
     def take(self, left: Groups) -> bool:
-        """Send the next cell of the group in hand, or of the next group; return whether there was one."""
+        """Send the next run of its group, or of the next group; return whether there was one."""
         if not self.group and left:
             self.group = list(left.pop())
-        self.cell = self.group.pop(0) if self.group else None
-        if self.cell is not None:
+        self.config = self.group.pop(0) if self.group else None
+        if self.config is not None:
             with suppress(OSError):  # it died since: `answer` notices
-                self.connection.send(self.cell)
-        return self.cell is not None
+                self.connection.send(self.config)
+        return self.config is not None
 
     def answer(self) -> GridReport:
-        """Return the report on the cell in hand, waiting for it.
+        """Wait for the report on its run and return it.
 
         Raises:
-            Held: when somebody else has the cell, or a stage of it, in hand.
+            Held: when another process computes the run or one of its stages.
             Killed: when the process died first.
         """
         try:
@@ -228,7 +228,7 @@ class Worker:
         return report
 
     def end(self) -> None:
-        """Let the process go home."""
+        """Let the process end."""
         with suppress(OSError):
             self.connection.send(None)
         self.process.join(5)
@@ -256,7 +256,7 @@ class _Queue:
     """What is still to be sent to workers.
 
     Attributes:
-        left: groups, the next one last; later: cells by the claim that holds them up.
+        left: groups, the next one last; later: runs that wait for a lease, by its name.
     """
 
     left: Groups
@@ -266,14 +266,14 @@ class _Queue:
         return sum(map(len, [*self.left, *self.later.values()]))
 
     def free(self, store: Store) -> None:
-        """Take back the cells whose claims are free now, or whose owners died."""
+        """Take back the runs whose leases are free now, or whose owners died."""
         for name in list(self.later):
             with suppress(Held), store.lock(name, wait=False):
-                self.left += [[cell] for cell in reversed(self.later.pop(name))]
+                self.left += [[config] for config in reversed(self.later.pop(name))]
 
 
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
-    """Keep every process busy with a group of its own; one that dies costs its cell and is replaced."""
+    """Keep every process busy with a group of its own; a process that dies costs its run and is replaced."""
     report, queue = GridReport(), _Queue(list(reversed(groups)))
     crew = [Worker(one) for one in one_a_gpu(workspace, min(count, len(groups)))]
     pause = pauses()
@@ -281,8 +281,8 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
         while True:
             if report.failure_code != DiskFullError.exit_code:
                 for worker in crew:
-                    _ = worker.cell is None and worker.take(queue.left)
-            busy = [worker for worker in crew if worker.cell is not None]
+                    _ = worker.config is None and worker.take(queue.left)
+            busy = [worker for worker in crew if worker.config is not None]
             report.interrupted |= report.failure_code == DiskFullError.exit_code
             if not busy and (report.interrupted or not queue.later):
                 break
@@ -308,19 +308,19 @@ def _heard(busy: list[Worker], seconds: float | None) -> list[Worker]:
 
 
 def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
-    """Count the cell a worker had, and return who goes on with its group: itself, or a new one when it died."""
-    cell, worker.cell = worker.cell, None
-    assert cell is not None
+    """Count the run that a worker had, and return the worker that continues its group: a new one if it died."""
+    config, worker.config = worker.config, None
+    assert config is not None
     try:
         report.merge(worker.answer())
     except Held as held:
-        queue.later.setdefault(held.name, []).append(cell)
+        queue.later.setdefault(held.name, []).append(config)
     except Killed as error:
         workspace = worker.workspace
-        identity = run_id(workspace.runtime.kind, cell)
+        identity = run_id(workspace.runtime.kind, config)
         with suppress(ReproError):
-            identity = run_id(workspace.runtime.kind, workspace.identified(cell))
-        report.fails(identity, save_failure(cell, workspace, error))
+            identity = run_id(workspace.runtime.kind, workspace.identified(config))
+        report.fails(identity, save_failure(config, workspace, error))
         successor = Worker(workspace)
         successor.group, worker.group = worker.group, []
         return successor
@@ -328,30 +328,30 @@ def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
 
 
 def _stop(crew: list[Worker], report: GridReport, number: int) -> None:
-    """Pass a signal on once, as SIGTERM, and count what each worker says before it ends."""
+    """Pass a signal on once, as SIGTERM, and count what each worker reports before it ends."""
     report.interrupted, report.signal = True, report.signal or number
     for worker in crew:
         if worker.process.pid and worker.process.is_alive():
             os.kill(worker.process.pid, signal.SIGTERM)
     for worker in crew:
-        if worker.cell is not None:
+        if worker.config is not None:
             try:
                 report.merge(worker.answer())
             except (Killed, Held):
-                report.remaining += 1  # it had nothing to say of the cell, which counts as not reached
+                report.remaining += 1  # it sent no report: the run counts as not reached
 
 
 def _work(connection: Connection, root: Path, runtime: Runtime, deadline: float | None) -> None:
-    """Compute cells until there are none: the life of a worker. Ctrl-C is the parent's to hear."""
+    """Compute runs until there are none: the life of a worker. Ctrl-C is the parent's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Ending().listen(interrupt=False)
     end_with_parent()
     workspace = Workspace(Store(root), runtime, deadline, patient=False)
     with suppress(EOFError, OSError, Stopped):
-        while (cell := connection.recv()) is not None:
+        while (config := connection.recv()) is not None:
             with collected() as damage:
                 try:
-                    report = run_cells([cell], workspace, wait=False)
+                    report = run_all([config], workspace, wait=False)
                 except Held as held:
                     report = held.name
             connection.send((report, damage))

@@ -70,11 +70,11 @@ class Finished:
         return whole or next(iter(matching), None)
 
     def in_store(self, config: RunConfig) -> bool:
-        """Return whether the store itself has the run of a cell, with every metric it names."""
+        """Return whether the store itself has the run, with every metric it names."""
         return any(complete(record, config) for record in _matching(self._own, KIND, config))
 
     def in_a_committed_study(self, config: RunConfig) -> bool:
-        """Return whether a committed study has the run of a cell, with every metric it names."""
+        """Return whether a published study has the run, with every metric it names."""
         return any(complete(record, config) for record in _matching(self._committed, KIND, config))
 
     def estimated(self, config: MemorizationConfig) -> bool:
@@ -119,22 +119,22 @@ def _rest(identity: dict[str, object]) -> str:
     return digest({name: value for name, value in identity.items() if name != "data"})
 
 
-def with_data(cells: Iterable[RunConfig], runtime: Runtime, models: Finished | Store) -> list[RunConfig]:
-    """Return the cells as runs are identified: with the digests of their data sets, and ids of imported models.
+def with_data(configs: Iterable[RunConfig], runtime: Runtime, models: Finished | Store) -> list[RunConfig]:
+    """Return the configs with what identifies a run: the digest of its data set, and the id of an imported model.
 
     Those whose files are not here keep theirs empty, and those whose model is not here its name.
 
     Args:
-        cells: of a recipe; runtime: names the folder of local data; models: where imported ones are looked for.
+        configs: of a recipe; runtime: names the folder of local data; models: where imported ones are looked for.
     """
     digests: dict[tuple[str, str], str] = {}
     originals: dict[str, str] = {}
     found = []
-    for cell in cells:
-        key = cell.dataset, cell.dataset_options
+    for config in configs:
+        key = config.dataset, config.dataset_options
         if key not in digests:
-            digests[key] = data_digest(cell, runtime)
-        if cell.original not in originals:
-            originals[cell.original] = models.imported(cell.original) or cell.original
-        found.append(altered(cell, data=cell.data or digests[key], original=originals[cell.original]))
+            digests[key] = data_digest(config, runtime)
+        if config.original not in originals:
+            originals[config.original] = models.imported(config.original) or config.original
+        found.append(altered(config, data=config.data or digests[key], original=originals[config.original]))
     return found

@@ -30,24 +30,24 @@ def run_grid(
     recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
     watch: Watch | None = None, search_only: bool = False,
 ) -> GridReport:  # fmt: skip
-    """Search the learning rates that the recipe leaves open, then compute its missing cells.
+    """Search the learning rates that the recipe leaves open, then compute its missing runs.
 
     Args:
         recipe: the study.
-        store: where records live; finished cells are not repeated.
-        max_seconds: after this time no cell is started, and a stage under way ends at its next checkpoint; None is no
+        store: where records live; finished runs are not repeated.
+        max_seconds: after this time no run is started, and a stage under way ends at its next checkpoint; None is no
             limit.
         runtime: device and data folder.
-        workers: processes; cells that share a seed and a pretraining rule stay together.
-        watch: tells somebody of the cells that finish; None tells nobody.
+        workers: processes; runs that share a seed and a pretraining rule stay together.
+        watch: tells somebody of the runs that finish; None tells nobody.
         search_only: end when every search has ended.
 
     Raises:
-        ConfigError: before any work, when the limit or a cell is not valid or the store cannot be written.
+        ConfigError: before any work, when the limit or a run is not valid or the store cannot be written.
     """
     check_limit(max_seconds)
-    for cell in recipe.cells():
-        check_cell(cell)
+    for config in recipe.runs():
+        check_cell(config)
     store.ensure_writable()
     runtime = replace(runtime or Runtime(), study=recipe.name)
     started = time.time()
@@ -59,12 +59,12 @@ def run_grid(
         # Before the runs: whoever looks meanwhile sees what is missing.
         store.write_list(recipe.name, list_of(recipe, finished, runtime))
     if report.interrupted or search_only:
-        report.remaining += len(recipe.cells())
+        report.remaining += len(recipe.runs())
     else:
         keep = runtime.keep_models and recipe.keep_models
-        cells, searches = recipe.settled(finished, runtime), recipe.searches(finished, runtime)
-        with watch.over(recipe.name, cells, runtime):
-            report.merge(run_groups(list(_groups(cells)), store, replace(runtime, keep_models=keep), **limits))
+        configs, searches = recipe.settled(finished, runtime), recipe.searches(finished, runtime)
+        with watch.over(recipe.name, configs, runtime):
+            report.merge(run_groups(list(_groups(configs)), store, replace(runtime, keep_models=keep), **limits))
         _record_search(recipe, searches, store)
         report.edges = edges(searches.values())
         report.remaining += sum(not one.place for one in searches.values())  # whose search could not end
@@ -99,12 +99,12 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
 
 
 def _record_search(recipe: Recipe, searches: Mapping[RunConfig, SearchResult], store: Store) -> None:
-    """Attach to every finished cell how its rate was searched for; that is no part of what the run is.
+    """Attach to every finished run how its rate was searched for; that is no part of what the run is.
 
     Kept like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
     """
-    for cell, search in recipe.found(searches).items():
-        record = store.find(KIND, cell)
+    for config, search in recipe.found(searches).items():
+        record = store.find(KIND, config)
         if record is None or record.status == "failed" or recipe.search is None:
             continue
         stages = {"candidates": list(search.runs)}
@@ -116,18 +116,18 @@ def _record_search(recipe: Recipe, searches: Mapping[RunConfig, SearchResult], s
             store.attach(record.run_id, {"choice": made.run_id})
 
 
-def _groups(cells: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
-    for _, group in itertools.groupby(cells, key=lambda cell: (cell.seed, cell.pretrain)):
+def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
+    for _, group in itertools.groupby(configs, key=lambda config: (config.seed, config.pretrain)):
         yield list(group)
 
 
 def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
-    """Measure what pools the seeds of a study, if all of its cells are there: of shards, the last one does."""
+    """Measure what pools the seeds of a study, if all of its runs are there: of shards, the last one does."""
     finished = Finished(readers(store))
-    cells = with_data(recipe.settled(finished, runtime), runtime, store)
-    metrics = sorted({name for cell in cells for name in cell.metrics if metric(name).pooled})
+    configs = with_data(recipe.settled(finished, runtime), runtime, store)
+    metrics = sorted({name for config in configs for name in config.metrics if metric(name).pooled})
     if not metrics or not all(one.place for one in recipe.searches(finished, runtime).values()):
         return
-    records = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
-    if len(records) == len(cells):
+    records = [record for config in configs if (record := store.find(KIND, config)) is not None]
+    if len(records) == len(configs):
         store.list_more(recipe.name, pool_runs(records, metrics, store, study=runtime.study))

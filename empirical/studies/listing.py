@@ -20,10 +20,12 @@ def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
     """
     whole = replace(recipe, only={}, without=(), shard="", skip_committed=False)
     searches = whole.searches(finished, runtime)
-    cells = with_data(whole.settled(finished, runtime), runtime, finished)
-    runs = [_identity(KIND, cell, finished) for cell in cells]
+    configs = with_data(whole.settled(finished, runtime), runtime, finished)
+    runs = [_identity(KIND, config, finished) for config in configs]
     search = {_identity(kind, run, finished) for one in searches.values() for kind, run in one.asked}
-    graded = (cell for cell in cells if forget_set(cell.difficulty).graded and not cell.scores and cell.data)
+    graded = (
+        config for config in configs if forget_set(config.difficulty).graded and not config.scores and config.data
+    )
     scores = {run_id(ESTIMATE, estimate) for estimate in set(map(config_for, graded))}
     open_ = sum(not one.place for one in searches.values()) + runs.count("")
     return RunList(*(tuple(sorted({*ids} - {""})) for ids in (runs, search, scores)), open=open_)

@@ -1,4 +1,4 @@
-"""More numbers of finished runs: of one, or of every finished cell of a study."""
+"""More numbers of finished runs: of one, or of every finished run of a study."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -10,7 +10,7 @@ from empirical.settings.keys import complete
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_cells, own_passes, passes_of, subset_stages
+from empirical.studies.plan import finished_runs, own_passes, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.ending import Stopped
@@ -26,16 +26,16 @@ MEASURING = [name for name in MEASURING if name not in ("metrics", "trajectory")
 
 
 def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
-    """Return the finished runs that a text names: a recipe file's cells, or the run whose id starts with it.
+    """Return the finished runs that a text names: a recipe file's runs, or the run whose id starts with it.
 
     Raises:
         MissingDataError: when there is none.
     """
     if what.endswith(".toml"):
         recipe = load_recipe(Path(what))
-        found = finished_cells(recipe, Finished(readers(store)), runtime)
+        found = finished_runs(recipe, Finished(readers(store)), runtime)
         if not found:
-            raise MissingDataError(f"recipe {what}: no cell is finished; `repro empirical grid {what}` computes them")
+            raise MissingDataError(f"recipe {what}: no run is finished; `repro empirical grid {what}` computes them")
         return found
     record = pick(read_records(readers(store)), what)
     if record.kind != KIND:
@@ -67,16 +67,16 @@ def measure_runs(
     for name in metrics:
         metric(name)
     changes = named_once("set", map(_setting, settings))
-    cells = [_with_metrics(record, metrics, changes) for record in records if record.status == "ok"]
-    gone = _passes_to_retrain(records, cells, store)
+    configs = [_with_metrics(record, metrics, changes) for record in records if record.status == "ok"]
+    gone = _passes_to_retrain(records, configs, store)
     if gone and not retrain:
         raise MissingDataError(
-            f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(cells)} runs are gone; training them again "
-            f"takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
+            f"metrics = {','.join(metrics)}: weights of {len(gone)} of {len(configs)} runs are gone; training them "
+            f"again takes {sum(gone.values()):.4g} passes over the training images: add --retrain"
         )
     from empirical.studies.executors import run_groups  # torch, which portable runs have to prepare first
 
-    report = run_groups([[cell] for cell in cells], store, runtime, workers=workers)
+    report = run_groups([[config] for config in configs], store, runtime, workers=workers)
     if report.signal:
         raise Stopped(report.signal)
     if report.failed:
@@ -84,7 +84,7 @@ def measure_runs(
         failure = ReproError(f"{len(report.failed)} runs failed; the first, {identity}: {message}")
         failure.exit_code = report.failure_code
         raise failure
-    measured = [record for cell in cells if (record := store.find(KIND, cell)) is not None]
+    measured = [record for config in configs if (record := store.find(KIND, config)) is not None]
     return measured + pool_runs(measured, metrics, store, study=runtime.study)
 
 
@@ -102,20 +102,20 @@ def _with_metrics(record: Record, metrics: Sequence[str], changes: dict[str, Any
     return replace(config, metrics=tuple(dict.fromkeys((*config.metrics, *metrics))), **(same | changes))
 
 
-def _passes_to_retrain(records: Sequence[Record], cells: Sequence[RunConfig], store: Store) -> dict[str, float]:
+def _passes_to_retrain(records: Sequence[Record], configs: Sequence[RunConfig], store: Store) -> dict[str, float]:
     """Return the passes over the training images that the missing weights of each run take, by stage id."""
     found: dict[str, float] = {}
-    for record, cell in zip([r for r in records if r.status == "ok"], cells, strict=True):
-        if complete(record, cell):
+    for record, config in zip([r for r in records if r.status == "ok"], configs, strict=True):
+        if complete(record, config):
             continue
         stages = {
-            "pretrain": passes_of(cell.pretrain, cell.pretrain_epochs),
-            "retrain": passes_of(cell.retrain_rule, cell.pretrain_epochs),
-            "unlearn": own_passes(cell),
+            "pretrain": passes_of(config.pretrain, config.pretrain_epochs),
+            "retrain": passes_of(config.retrain_rule, config.pretrain_epochs),
+            "unlearn": own_passes(config),
         }
         parents = record.result["parents"]
         passes = {parents[stage]: count for stage, count in stages.items() if stage in parents}
-        if needs_shadows(cell.metrics):
-            passes |= {stage: count for (_, stage), count in subset_stages(config_for(cell)).items()}
+        if needs_shadows(config.metrics):
+            passes |= {stage: count for (_, stage), count in subset_stages(config_for(config)).items()}
         found |= {stage: count for stage, count in passes.items() if store.find_model(stage) is None}
     return found

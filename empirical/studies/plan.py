@@ -1,4 +1,4 @@
-"""What of a study is there and what a grid would do: missing cells, the stages they need, what that costs.
+"""What a grid would do: the missing runs of a study, the stages they need, and what these cost.
 
 Nothing here loads torch or an image.
 """
@@ -25,17 +25,17 @@ Stage = tuple[str, str]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One cell in a dry run.
+    """A row of a dry run.
 
     Attributes:
-        cell: its config; run_id: its identity, empty while its value is searched for or its data are not here.
+        config: of the run; run_id: its identity, empty while its value is searched for or its data are not here.
         kind: `unlearn`, `choice` (a trial of a search) or `floor`; open: whether its search still goes on.
-        done: whether its record exists, with every metric the cell names: that of a cell in the store, for a grid
-            computes those of committed studies again; that of a trial there or in a committed study.
+        done: whether its record exists with every metric that it names. A run counts where it is in the store, because
+            a grid computes published runs again; a trial counts in a published study too.
         passes: passes over the training set, those of trained stages that no earlier row needs included.
     """
 
-    cell: RunConfig
+    config: RunConfig
     run_id: str
     kind: str
     open: bool
@@ -48,15 +48,14 @@ class Plan:
     """What a grid would do.
 
     Attributes:
-        rows: the trials of searches, then the cells.
-        work: what the missing ones need, by id, everything once and in an order in which it can be done; what the
-            store has is not among it.
-        rates: how fast that is done.
+        rows: the trials of searches, then the runs.
+        work: what the missing runs need and the store lacks, by id, each once.
+        rates: how fast it is computed.
         unseen: digests of the data that records were made on, where the data are not here to compare.
         growing: how many searches still go on; each may ask for more runs than are listed.
-        committed: how many cells that are to be computed a committed study has.
+        committed: how many of the missing runs a published study has.
         unscored: data sets whose memorization scores have to be imported first.
-        absent: what missing cells name and the store lacks, as (setting, id): forget indices and scores.
+        absent: what missing runs name and the store lacks, as (setting, id): forget indices and scores.
     """
 
     rows: list[PlanRow] = field(default_factory=list)
@@ -120,8 +119,8 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
     searches = recipe.searches(finished, runtime)
     known = list({one.setting: one for one in searches.values()}.values())
     asked = list(dict.fromkeys(run for one in known for run in one.asked))
-    settled = [(KIND, cell) for cell in with_data(recipe.settled(finished, runtime), runtime, finished)]
-    searching = dict.fromkeys((KIND, cell) for cell, one in searches.items() if not one.place)
+    settled = [(KIND, config) for config in with_data(recipe.settled(finished, runtime), runtime, finished)]
+    searching = dict.fromkeys((KIND, config) for config, one in searches.items() if not one.place)
     everything = [*asked, *settled, *searching]
     found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
     looked = {run: finished.look(*run) for run in (*asked, *settled)}
@@ -130,24 +129,24 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         if record:
             shelf.learn(run, record.result.get("parents", {}))
     seen: set[Stage] = set()
-    for kind, cell in everything:
-        record, open_ = looked.get((kind, cell)), (kind, cell) in searching
-        done = finished.in_store(cell) if kind == KIND else record is not None and complete(record, cell)
-        found.committed += kind == KIND and not done and finished.in_a_committed_study(cell)
-        stages = {} if done else _stages(cell, finished)
+    for kind, config in everything:
+        record, open_ = looked.get((kind, config)), (kind, config) in searching
+        done = finished.in_store(config) if kind == KIND else record is not None and complete(record, config)
+        found.committed += kind == KIND and not done and finished.in_a_committed_study(config)
+        stages = {} if done else _stages(config, finished)
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)
-        trained = done or cell.method == "retrain" or shelf.has(run_name(kind, cell))
-        own = 0.0 if trained else own_passes(cell)
+        trained = done or config.method == "retrain" or shelf.has(run_name(kind, config))
+        own = 0.0 if trained else own_passes(config)
         if not done:
-            first = tuple(run_name(*run) for run in searches[cell].asked) if open_ else ()
+            first = tuple(run_name(*run) for run in searches[config].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND
-            _add(found, (kind, cell), stages, list(needed), own=own, first=first, kept=kept)
-        identity = "" if open_ or not cell.data else _identity(kind, cell)
-        found.rows.append(PlanRow(cell, identity, kind, open_, done, sum(needed.values()) + own))
+            _add(found, (kind, config), stages, list(needed), own=own, first=first, kept=kept)
+        identity = "" if open_ or not config.data else _identity(kind, config)
+        found.rows.append(PlanRow(config, identity, kind, open_, done, sum(needed.values()) + own))
     found.unseen = tuple(sorted(finished.unseen))
-    found.unscored = tuple(sorted({cell.dataset for _, cell in everything if _unscored(cell)}))
-    named = {one for row in found.rows if not row.done for one in _imported(row.cell)}
+    found.unscored = tuple(sorted({config.dataset for _, config in everything if _unscored(config)}))
+    named = {one for row in found.rows if not row.done for one in _imported(row.config)}
     found.absent = tuple(sorted(one for one in named if not store.starting(one[1])))
     return found
 
@@ -155,9 +154,9 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
 _identity = cache(run_id)  # a run is named as often as another waits for it
 
 
-def run_name(kind: str, cell: RunConfig) -> str:
+def run_name(kind: str, config: RunConfig) -> str:
     """Return the name of a run's measuring among the work of a plan."""
-    return f"measure {_identity(kind, cell)}"
+    return f"measure {_identity(kind, config)}"
 
 
 class _Shelf:
@@ -177,12 +176,12 @@ class _Shelf:
 
     def learn(self, run: tuple[str, RunConfig], parents: Mapping[str, str]) -> None:
         """Take from a run, and the stages that its record names, what no config tells."""
-        cell, rows = run[1], forget_choice(run[1])
+        config, rows = run[1], forget_choice(run[1])
         if "unlearn" in parents:
-            name = again_key(cell, rows).id if cell.method == "retrain" else run_name(*run)
+            name = again_key(config, rows).id if config.method == "retrain" else run_name(*run)
             self._ids[name] = parents["unlearn"]
         if "retrain" in parents:
-            self._ids[retrain_key(cell, rows).id] = parents["retrain"]
+            self._ids[retrain_key(config, rows).id] = parents["retrain"]
 
     def has(self, name: str) -> bool:
         """Return whether the store has the weights of a stage."""
@@ -192,14 +191,14 @@ class _Shelf:
         return self._there[key]
 
 
-def _imported(cell: RunConfig) -> list[tuple[str, str]]:
-    """Return the settings of a cell that name an imported file of the store, with its id."""
-    reads = {"forget_index": cell.difficulty == "index", "scores": forget_set(cell.difficulty).graded}
-    return [(name, identity) for name, read in reads.items() if read and (identity := getattr(cell, name))]
+def _imported(config: RunConfig) -> list[tuple[str, str]]:
+    """Return the settings of a run that name an imported file of the store, with its id."""
+    reads = {"forget_index": config.difficulty == "index", "scores": forget_set(config.difficulty).graded}
+    return [(name, identity) for name, read in reads.items() if read and (identity := getattr(config, name))]
 
 
-def _unscored(cell: RunConfig) -> bool:
-    return forget_set(cell.difficulty).graded and not cell.scores and not dataset(cell.dataset).estimates
+def _unscored(config: RunConfig) -> bool:
+    return forget_set(config.difficulty).graded and not config.scores and not dataset(config.dataset).estimates
 
 
 def _add(
@@ -213,9 +212,12 @@ def _add(
         stages: all it shares with others, and their passes; needed: those that nothing before it has.
         own: passes of its unlearning; first: the trials of its search; kept: whether its weights are kept.
     """
-    cell = run[1]
-    images, test = cell.n_train or dataset(cell.dataset).images, cell.n_test or dataset(cell.dataset).test_images
-    pace, subset = pace_of(cell), pace_of(config_for(cell))
+    config = run[1]
+    images, test = (
+        config.n_train or dataset(config.dataset).images,
+        config.n_test or dataset(config.dataset).test_images,
+    )
+    pace, subset = pace_of(config), pace_of(config_for(config))
     grades = tuple(name for (stage, name) in stages if stage == "subset")
     for stage, name in needed:
         passes = stages[stage, name]
@@ -223,44 +225,49 @@ def _add(
         weights = 4 * model_weights(one.model)
         found.work[name] = Work(name, stage, one, passes, passes * images, needs, weights)
     shared = [name for (stage, name) in stages if stage in ("pretrain", "subset")]
-    beside = (cell.forget_batch_size or cell.batch_size) / cell.batch_size if method(cell.method).beside else 0.0
+    beside = (
+        (config.forget_batch_size or config.batch_size) / config.batch_size if method(config.method).beside else 0.0
+    )
     measured = run_name(*run)
     trained = measured.replace("measure", "unlearn")
     if own:
-        weights = 4 * model_weights(cell.model) if kept else 0
+        weights = 4 * model_weights(config.model) if kept else 0
         examples = own * images * (1 + beside)
         found.work[trained] = Work(trained, "unlearn", pace, own, examples, (*shared, *first), weights)
     against = [name for (stage, name) in stages if stage == "retrain"]
     # Looking at an image costs a third of its gradient. Original and retrained model are looked at by who needs them
     # first, the unlearned one by its own run.
     models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
-    looks = models / 3 * (images + test + looks_of_metrics(cell)) if images else 0.0
+    looks = models / 3 * (images + test + looks_of_metrics(config)) if images else 0.0
     passes = models / 3 if images else 0.0
     found.work[measured] = Work(measured, "measure", pace, passes, looks, (*against, *shared, trained))
 
 
-def looks_of_metrics(cell: RunConfig) -> int:
-    """Return how many more images a model answers for the metrics of a cell, such as those of a loss landscape."""
-    wanted = (metric(name).looks for name in cell.metrics)
-    return sum(2 * math.prod(getattr(cell, name) for name in looks) for looks in wanted if looks)
+def looks_of_metrics(config: RunConfig) -> int:
+    """Return how many more images a model classifies for the metrics of a run, such as a loss landscape."""
+    wanted = (metric(name).looks for name in config.metrics)
+    return sum(2 * math.prod(getattr(config, name) for name in looks) for looks in wanted if looks)
 
 
-def _stages(cell: RunConfig, finished: Finished) -> dict[Stage, float]:
-    """Return the stages a cell shares with others, as (kind, id), and the passes each takes.
+def _stages(config: RunConfig, finished: Finished) -> dict[Stage, float]:
+    """Return the stages that a run shares with others, as (kind, id), and the passes that each takes.
 
     The rows of a forget set are not known before its scores are: what chooses them stands in their place. Scores that
     are there, committed ones included, need no subset models; an attack with these as its shadows does.
     """
-    rows, epochs = forget_choice(cell), cell.pretrain_epochs
+    rows, epochs = forget_choice(config), config.pretrain_epochs
     found: dict[Stage, float] = {}
-    if not cell.original:
-        found["pretrain", pretrain_key(cell).id] = passes_of(cell.pretrain, epochs)
-    if cell.retrain != "none":
-        found["retrain", retrain_key(cell, rows).id] = passes_of(cell.retrain_rule, epochs)
-    if cell.method == "retrain":
-        found["retrain", again_key(cell, rows).id] = passes_of(cell.rule, epochs)
-    estimate, graded = config_for(cell), forget_set(cell.difficulty).graded and not cell.scores and not _unscored(cell)
-    if needs_shadows(cell.metrics) or (graded and not finished.estimated(estimate)):
+    if not config.original:
+        found["pretrain", pretrain_key(config).id] = passes_of(config.pretrain, epochs)
+    if config.retrain != "none":
+        found["retrain", retrain_key(config, rows).id] = passes_of(config.retrain_rule, epochs)
+    if config.method == "retrain":
+        found["retrain", again_key(config, rows).id] = passes_of(config.rule, epochs)
+    estimate, graded = (
+        config_for(config),
+        forget_set(config.difficulty).graded and not config.scores and not _unscored(config),
+    )
+    if needs_shadows(config.metrics) or (graded and not finished.estimated(estimate)):
         found |= subset_stages(estimate)
     return found
 
@@ -278,10 +285,10 @@ def cost_of(label: str) -> int:
     return cost_of(spec.inner) if spec.inner else rule(spec.name).passes
 
 
-def own_passes(cell: RunConfig) -> float:
+def own_passes(config: RunConfig) -> float:
     """Return the passes over the training images of a run's own stage: retraining, or an unlearning."""
-    share = cell.forget_fraction if method(cell.method).reads == ("forget",) else 1.0
-    return share * passes_of(cell.rule, cell.pretrain_epochs if cell.method == "retrain" else cell.epochs)
+    share = config.forget_fraction if method(config.method).reads == ("forget",) else 1.0
+    return share * passes_of(config.rule, config.pretrain_epochs if config.method == "retrain" else config.epochs)
 
 
 def passes_of(label: str, epochs: int) -> int:
@@ -289,23 +296,23 @@ def passes_of(label: str, epochs: int) -> int:
     return sum(count * cost_of(rule) for rule, count in parse_legs(label, epochs))
 
 
-def finished_cells(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[Record]:
-    """Return the runs of a recipe's cells, from the store or the committed studies, whichever study ran them.
+def finished_runs(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[Record]:
+    """Return the finished runs of a recipe, from the store or the published studies, whichever study ran them.
 
-    A run that lacks some of its cell's metrics is among them: its other numbers stand, and the rest can be measured.
+    A run that lacks some of its metrics is among them: its other numbers stand, and the rest can be measured.
     """
-    cells = with_data(recipe.settled(finished, runtime), runtime, finished)
-    found = ((cell, finished.look(KIND, cell)) for cell in cells)
-    return [record for cell, record in found if record and _stands(record, cell)]
+    configs = with_data(recipe.settled(finished, runtime), runtime, finished)
+    found = ((config, finished.look(KIND, config)) for config in configs)
+    return [record for config, record in found if record and _stands(record, config)]
 
 
-def every_cell(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-    """Return all cells of a study: those that can be run, and those whose search still goes on."""
-    searching = [cell for cell, one in recipe.searches(finished, runtime).items() if not one.place]
+def every_run(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[RunConfig]:
+    """Return all runs of a study: those that can be run, and those whose search still goes on."""
+    searching = [config for config, one in recipe.searches(finished, runtime).items() if not one.place]
     return list(dict.fromkeys([*with_data(recipe.settled(finished, runtime), runtime, finished), *searching]))
 
 
-def _stands(record: Record, cell: RunConfig) -> bool:
-    """Return whether the numbers that a run has are measured as its cell asks."""
-    there = tuple(name for name in cell.metrics if name in record.result.get("evaluations", {}))
-    return complete(record, altered(cell, metrics=there) if there else cell)
+def _stands(record: Record, config: RunConfig) -> bool:
+    """Return whether the numbers that a record has are measured as its config asks."""
+    there = tuple(name for name in config.metrics if name in record.result.get("evaluations", {}))
+    return complete(record, altered(config, metrics=there) if there else config)

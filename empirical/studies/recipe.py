@@ -1,4 +1,4 @@
-"""A study as a TOML file: its cells, its learning-rate search, and the values it should give."""
+"""A study as a TOML file: its runs, its learning-rate search, and the values it should give."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ from repro.records.shipped import recipe_file
 
 SETTINGS = [setting.name for setting in fields(RunConfig)]
 LISTS = {setting.name for setting in fields(RunConfig) if isinstance(setting.default, tuple)}
-MOST_CELLS = 100_000
+MOST_RUNS = 100_000
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Recipe:
     Attributes:
         name: the study's name, kept in the provenance of its records.
         title: one line for people.
-        defaults: settings of every cell.
-        blocks: groups of settings; a list stands for one cell per entry, several lists for their product. `{seed}` in
-            `dataset_options` stands for the cell's seed, so that seeds are independent draws of the data.
+        defaults: settings of every run.
+        blocks: groups of settings; a list stands for one run per entry, several lists for their product. `{seed}` in
+            `dataset_options` stands for the run's seed, so that seeds are independent draws of the data.
         search: the search for a learning rate that the recipe leaves open; None: every rate is stated. Its runs are
             measured on the half of the images that the search does not see.
         guessed: settings whose values the paper and its code do not give.
         expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
-        only: values of settings that a cell must have to be run; empty: every cell.
-        without: metrics that are not measured, whatever a cell asks for.
-        skip_committed: whether cells that a committed study has are left out; else one's own store gets them too.
-        shard: which part of the cells is run, `i/n`: the i-th of n runs of neighbours, which share stages; empty: all.
+        only: values of settings that a run must have to be computed; empty: every run.
+        without: metrics that are not measured, whatever a run asks for.
+        skip_committed: whether runs that a published study has are left out; otherwise the store gets them too.
+        shard: which part of the runs is computed, `i/n`: the i-th of n parts, whose runs share stages; empty: all.
         keep_models: whether unlearned weights are kept for later metrics; False where they would fill a disk.
     """
 
@@ -64,7 +64,7 @@ class Recipe:
         for name, value in tables.items():
             if not isinstance(value, Mapping):
                 raise reject(name, value, "a table of settings")
-        for name, value in {"cells": self.blocks, "expected": self.expected}.items():
+        for name, value in {"runs": self.blocks, "expected": self.expected}.items():
             if not isinstance(value, list | tuple) or not all(isinstance(one, Mapping) for one in value):
                 raise reject(name, value, f"a list of tables, written as [[{name}]]")
         check(self)
@@ -73,11 +73,11 @@ class Recipe:
         for name in self.guessed:
             choose("guessed", name, SETTINGS)
         counts = [math.prod(len(values) for _, values in _axes({**self.defaults, **block})) for block in self.blocks]
-        if sum(counts) > MOST_CELLS:  # a millisecond each to plan
-            raise reject("cells", sum(counts), f"at most {MOST_CELLS} in a recipe", "split it into several")
+        if sum(counts) > MOST_RUNS:  # a millisecond each to plan
+            raise reject("runs", sum(counts), f"at most {MOST_RUNS} in a recipe", "split it into several")
 
-    def cells(self) -> list[RunConfig]:
-        """Return every cell once, an open setting at its default, those that share trained stages next to each other.
+    def runs(self) -> list[RunConfig]:
+        """Return every run once, an open setting at its default, those that share trained stages next to each other.
 
         Raises:
             ConfigError: naming the block whose setting is unknown, of the wrong type or out of range.
@@ -86,13 +86,13 @@ class Recipe:
 
     @cached_property
     def _every(self) -> list[RunConfig]:
-        cells = _ordered(self._cells(range(len(self.blocks)), whole=True))
-        first, last = (round(len(cells) * end) for end in _part(self.shard) or (0, 1))
-        return cells[first:last]
+        configs = _ordered(self._runs(range(len(self.blocks)), whole=True))
+        first, last = (round(len(configs) * end) for end in _part(self.shard) or (0, 1))
+        return configs[first:last]
 
     @cached_property
     def _own(self) -> set[RunConfig]:
-        """The cells of the shard."""
+        """The runs of the shard."""
         return set(self._every)
 
     def first_trials(self) -> list[RunConfig]:
@@ -112,7 +112,7 @@ class Recipe:
 
     @cached_property
     def _without_value(self) -> list[RunConfig]:
-        return self._cells(self._open()) if self.search else []
+        return self._runs(self._open()) if self.search else []
 
     def searches(self, finished: Finished, runtime: Runtime) -> dict[RunConfig, SearchResult]:
         """Return the search of each run without a value, these with the digests of their data."""
@@ -128,44 +128,44 @@ class Recipe:
         return {self.search.trial(run, one.value): one for run, one in ended.items() if self.search and one.value}
 
     def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-        """Return the cells that can be run, those that share stages together: none whose search still goes on."""
-        cells = self.cells()
+        """Return the runs that can be computed, those that share stages together: none whose search still goes on."""
+        configs = self.runs()
         if self.search is not None:
-            rest = self._cells(sorted({*range(len(self.blocks))} - {*self._open()}))
-            cells = _ordered([*self.found(self.searches(finished, runtime)), *rest])
+            rest = self._runs(sorted({*range(len(self.blocks))} - {*self._open()}))
+            configs = _ordered([*self.found(self.searches(finished, runtime)), *rest])
         if not self.skip_committed:
-            return cells
-        known = with_data(cells, runtime, finished)
-        return [cell for cell, one in zip(cells, known, strict=True) if not finished.in_a_committed_study(one)]
+            return configs
+        known = with_data(configs, runtime, finished)
+        return [config for config, one in zip(configs, known, strict=True) if not finished.in_a_committed_study(one)]
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
-        """Return the part of the study whose cells meet every condition.
+        """Return the part of the study whose runs meet every condition.
 
         Args:
             conditions: such as `rule=sam-0.1` or `seed=0`.
 
         Raises:
-            ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no cell is left.
+            ConfigError: for an unknown setting or one named twice, a condition without `=`, or when no run is left.
         """
         only = named_once("where", map(_condition, conditions))
         part = replace(self, only=only)
-        if not part.cells():
+        if not part.runs():
             wanted = ", ".join(f"{name}={value}" for name, value in only.items())
-            raise ConfigError(f"where = {wanted!r}: must fit a cell of {self.name}; see `--dry-run` for its cells")
+            raise ConfigError(f"where = {wanted!r}: must fit a run of {self.name}; see `--dry-run` for its runs")
         return part
 
     def leave_out(self, metrics: Iterable[str]) -> "Recipe":
         """Return the study with some of its metrics not measured; they can be added while the weights are kept.
 
         Raises:
-            ConfigError: for a metric that no cell of the whole study measures, or when a cell has none left.
+            ConfigError: for a metric that no run of the whole study measures, or when a run has none left.
         """
         without = tuple(metrics)
-        measured = sorted({name for cell in replace(self, only={}).cells() for name in cell.metrics})
+        measured = sorted({name for config in replace(self, only={}).runs() for name in config.metrics})
         for name in without:
             choose("without", name, measured)
-        if without and any(set(cell.metrics) <= set(without) for cell in self.cells()):
-            raise reject("without", ", ".join(without), f"fewer than every metric of a cell of {self.name}")
+        if without and any(set(config.metrics) <= set(without) for config in self.runs()):
+            raise reject("without", ", ".join(without), f"fewer than every metric of a run of {self.name}")
         return replace(self, without=without)
 
     def _open(self) -> list[int]:
@@ -174,13 +174,13 @@ class Recipe:
         blocks = enumerate(self.blocks) if name not in self.defaults else ()
         return [place for place, block in blocks if name not in block]
 
-    def _cells(self, places: Iterable[int], *, whole: bool = False) -> list[RunConfig]:
-        found = dict.fromkeys(cell for place in places for cell in self._of_blocks[place])
-        return list(found) if whole or not self.shard else [cell for cell in found if cell in self._own]
+    def _runs(self, places: Iterable[int], *, whole: bool = False) -> list[RunConfig]:
+        found = dict.fromkeys(config for place in places for config in self._of_blocks[place])
+        return list(found) if whole or not self.shard else [config for config in found if config in self._own]
 
     @cached_property
     def _of_blocks(self) -> list[list[RunConfig]]:
-        """The cells of each block that meet every condition."""
+        """The runs of each block that meet every condition."""
         return [self._of_block(place, block) for place, block in enumerate(self.blocks)]
 
     def _of_block(self, place: int, block: Mapping[str, Any]) -> list[RunConfig]:
@@ -188,19 +188,19 @@ class Recipe:
         found = []
         for settings in _product({**unseen, **self.defaults, **block}):
             data = str(settings.get("dataset_options", "")).replace("{seed}", str(settings.get("seed", 0)))
-            cell = build(RunConfig, {**settings, "dataset_options": data}, where=f"{self.name}, block {place + 1}")
+            config = build(RunConfig, {**settings, "dataset_options": data}, where=f"{self.name}, block {place + 1}")
             if self.without:
-                cell = replace(cell, metrics=tuple(name for name in cell.metrics if name not in self.without))
-            if all(getattr(cell, name) == value for name, value in self.only.items()):
-                found.append(cell)
+                config = replace(config, metrics=tuple(name for name in config.metrics if name not in self.without))
+            if all(getattr(config, name) == value for name, value in self.only.items()):
+                found.append(config)
         return found
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe file, or a shipped one by its name, and check every cell.
+    """Read a recipe file, or a shipped one by its name, and check every run.
 
     A recipe with `extends = "other.toml"` takes what it does not state from that file beside it: single settings of
-    `defaults` and `search`, `cells` and `guessed`. Expected values are never taken: they belong to one study.
+    `defaults` and `search`, `runs` and `guessed`. Expected values are never taken: they belong to one study.
 
     Raises:
         MissingDataError: when there is no such file.
@@ -209,15 +209,17 @@ def load_recipe(path: str | Path) -> Recipe:
     path = recipe_file(path)
     content = {"name": path.stem, **_read(path)}
     for name in RUN_BY & content.keys():
-        raise ConfigError(f"recipe {path}: {name}: is no key of a recipe: its cells are [[cells]], --where takes some")
-    if "cells" in content:
-        cells = content.pop("cells")
-        content["blocks"] = cells if isinstance(cells, list) else [cells]
+        raise ConfigError(
+            f"recipe {path}: {name}: is no key of a recipe: its runs are [[runs]], and --where takes some of them"
+        )
+    if "runs" in content:
+        configs = content.pop("runs")
+        content["blocks"] = configs if isinstance(configs, list) else [configs]
     if (search := content.pop("search", {})) != {}:
         content["search"] = build(Search, search, where=f"recipe {path}, search")
     recipe = build(Recipe, content, where=f"recipe {path}")
-    if not recipe.cells():
-        raise ConfigError(f"recipe {path}: cells = []: must name at least one cell")
+    if not recipe.runs():
+        raise ConfigError(f"recipe {path}: runs = []: must name at least one run")
     recipe.first_trials()
     for entry in recipe.expected:
         build(Expected, entry, where=f"recipe {path}, expected")
@@ -234,8 +236,9 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:  # of TOML, of the encoding, a number of too many digits, nesting
         raise ConfigError(f"recipe {path}: not readable as TOML ({str(error)[:200]})") from None
-    if "choose" in content:  # the name of [search] before 0.3
-        content["search"] = content.pop("choose")
+    for before, now in (("choose", "search"), ("cells", "runs")):  # the names before 0.3
+        if before in content:
+            content[now] = content.pop(before)
     name = content.pop("extends", "")
     if not name:
         return content
@@ -255,7 +258,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 DEEPEST = 16  # files in a chain of recipes
 RUN_BY = {"blocks", "only", "shard", "skip_committed", "without"}  # of a `Recipe`, never in its file
-INHERITED = ("defaults", "cells", "search", "guessed")
+INHERITED = ("defaults", "runs", "search", "guessed")
 
 
 def _condition(text: str) -> tuple[str, Any]:
@@ -273,8 +276,8 @@ def _part(shard: str) -> tuple[Fraction, Fraction] | None:
     return (Fraction(number - 1, count), Fraction(number, count)) if 1 <= number <= count <= 100_000 else None
 
 
-def _ordered(cells: Iterable[RunConfig]) -> list[RunConfig]:
-    return sorted(dict.fromkeys(cells), key=lambda cell: (cell.seed, cell.pretrain, cell.difficulty))
+def _ordered(configs: Iterable[RunConfig]) -> list[RunConfig]:
+    return sorted(dict.fromkeys(configs), key=lambda config: (config.seed, config.pretrain, config.difficulty))
 
 
 def _product(settings: Mapping[str, Any]) -> Iterable[dict[str, Any]]:

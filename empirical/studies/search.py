@@ -111,24 +111,24 @@ class Search:
         """Every training seed of the trials."""
         return (self.seed, *self.more_seeds)
 
-    def setting_of(self, cell: RunConfig) -> RunConfig:
+    def setting_of(self, config: RunConfig) -> RunConfig:
         """Return what a value is searched for: the run with the settings of `at`, without its seeds and metrics.
 
         Raises:
             ConfigError: when a seed is one of the study's own, or there is no retrained model to compute ToW with.
         """
-        if cell.retrain == "none":
+        if config.retrain == "none":
             raise reject("retrain", "none", "a rule of retraining", "[search] goes by ToW against a retrained model")
-        if cell.seed in self.seeds:
+        if config.seed in self.seeds:
             raise reject(
                 "search.seed",
-                cell.seed,
+                config.seed,
                 "a seed outside the study",
                 "the study must not report on the seed of its search",
             )
         seeds = {"seed": self.seed, "unlearn_seed": 0, self.name: DEFAULTS[self.name]}
         seen = {"metrics": METRICS, "rows_measured": "validation"}
-        return altered(cell, **{**MEASURING, **self.at, **seeds, **seen})
+        return altered(config, **{**MEASURING, **self.at, **seeds, **seen})
 
     def trial(self, run: RunConfig, value: Value) -> RunConfig:
         """Return a run with the value that is searched for in place.

@@ -46,7 +46,7 @@ class Status:
     """Where a study stands.
 
     Attributes:
-        rows: the trials of searches, then the cells.
+        rows: the trials of searches, then the runs.
         counts: how many there are of each state that occurs.
         workers: who is at work in the store, on anything: host and process.
         seconds_left: until the rest should be there, at the pace of the last runs; None while nobody is at work, or
@@ -88,7 +88,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
             finished += [record] if record else []
         else:
             state, detail = ("searching" if row.open else "pending"), ""
-        rows.append(StatusRow(row.run_id, row.kind, _title(row.cell), state, detail))
+        rows.append(StatusRow(row.run_id, row.kind, _title(row.config), state, detail))
     counts = Counter(row.state for row in rows)
     left = sum(counts[state] for state in OPEN)
     return Status(
@@ -104,8 +104,8 @@ def where(claim: Claim) -> str:
     return f"{claim.host.partition('?')[0]} process {claim.pid}"
 
 
-def _title(cell: RunConfig) -> str:
-    return f"{cell.method} {cell.rule} on {cell.difficulty} after {cell.pretrain}, seed {cell.seed}"
+def _title(config: RunConfig) -> str:
+    return f"{config.method} {config.rule} on {config.difficulty} after {config.pretrain}, seed {config.seed}"
 
 
 def _pace(finished: list[Record]) -> float:

@@ -67,13 +67,13 @@ class Watch:
     silence: float = SILENCE
 
     @contextmanager
-    def over(self, title: str, cells: Iterable[RunConfig], runtime: Runtime) -> Iterator[None]:
-        """Tell of every run of `cells` that ends inside the block; the last look is after its end."""
-        cells = list(cells)
-        if not self.listeners or not cells:
+    def over(self, title: str, configs: Iterable[RunConfig], runtime: Runtime) -> Iterator[None]:
+        """Tell of every run that ends inside the block; the last look is after its end."""
+        configs = list(configs)
+        if not self.listeners or not configs:
             yield
             return
-        look = _Look(self, title, cells, runtime)
+        look = _Look(self, title, configs, runtime)
         stop = threading.Event()
         thread = threading.Thread(target=look.until, args=(stop,), daemon=True)
         thread.start()
@@ -97,10 +97,10 @@ class Watch:
 class _Look:
     """The thread's own state: which runs are awaited, since when."""
 
-    def __init__(self, watch: Watch, title: str, cells: list[RunConfig], runtime: Runtime) -> None:
-        self.watch, self.unnamed, self.runtime, self.kind = watch, cells, runtime, runtime.kind or KIND
+    def __init__(self, watch: Watch, title: str, configs: list[RunConfig], runtime: Runtime) -> None:
+        self.watch, self.unnamed, self.runtime, self.kind = watch, configs, runtime, runtime.kind or KIND
         self.folder = watch.store.root / "runs"
-        self.title, self.total = title, len(cells)
+        self.title, self.total = title, len(configs)
         self.started = self.heard = time.monotonic()
         self.before: dict[str, Record] = {}
         self.awaited: dict[str, RunConfig] = {}
@@ -123,14 +123,18 @@ class _Look:
         self.watch.each(lambda listener: listener.begin(self.title, self.there, self.total))
 
     def _name(self) -> None:
-        """Name the runs of cells as far as their data are here: those that a run fetches are named at a later look.
+        """Name the runs whose data are here. Data that a run fetches are looked at later.
 
         What was not there in the beginning is awaited, and told at once where it has ended since.
         """
-        cells = with_data(self.unnamed, self.runtime, self.watch.store)
-        self.unnamed = [cell for cell in cells if not cell.data]
-        found = {run_id(self.kind, cell): cell for cell in cells if cell.data}
-        new = {one: cell for one, cell in found.items() if one not in self.before or not _ended(self.before[one], cell)}
+        configs = with_data(self.unnamed, self.runtime, self.watch.store)
+        self.unnamed = [config for config in configs if not config.data]
+        found = {run_id(self.kind, config): config for config in configs if config.data}
+        new = {
+            one: config
+            for one, config in found.items()
+            if one not in self.before or not _ended(self.before[one], config)
+        }
         self.awaited |= new
         self.there += len(found) - len(new)
         if not self.unnamed:
@@ -167,9 +171,9 @@ class _Look:
             self.watch.each(lambda listener: listener.alive(stages, self.heard - self.started))
 
 
-def _ended(record: Record, cell: RunConfig) -> bool:
-    """Return whether a run has what its cell asks for: one that another metric is asked of is measured again."""
-    return record.status != "ok" or complete(record, cell)
+def _ended(record: Record, config: RunConfig) -> bool:
+    """Return whether a record has what its config asks for; with another metric asked for, it is measured again."""
+    return record.status != "ok" or complete(record, config)
 
 
 def name_of(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""Commands on whole studies: grids of cells, the recipes there are, and what a study should give."""
+"""Commands on whole studies: compute them, list the recipes, and check what a study gives."""
 
 import dataclasses
 import math
@@ -21,14 +21,12 @@ from repro.records.store import Store
 from repro.terminal.options import words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
-WhereOption = Annotated[list[str] | None, typer.Option(help="Only cells with this setting: rule=sam-0.1; repeatable.")]
+WhereOption = Annotated[list[str] | None, typer.Option(help="Only runs with this setting: rule=sam-0.1; repeatable.")]
 WithoutOption = Annotated[
     list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira; repeatable.")
 ]
 
-SkipOption = Annotated[
-    bool, typer.Option("--skip-committed", help="Leave out cells that a committed study has, numbers and all.")
-]
+SkipOption = Annotated[bool, typer.Option("--skip-committed", help="Leave out the runs that a published study has.")]
 
 
 @app.command()
@@ -41,8 +39,8 @@ def grid(
     where: WhereOption = None,
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
-    shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the cells: 1/4; for fixed splits.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    shard: Annotated[str, typer.Option(help="Only the i-th of n parts of the runs: 1/4; for fixed splits.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
     max_seconds: Annotated[
         float | None, typer.Option(help="End at the next checkpoint after so many seconds, > 0.")
     ] = None,
@@ -52,12 +50,12 @@ def grid(
     search_only: Annotated[
         bool, typer.Option("--search-only", "--choose-only", help="Only the trials of the learning-rate search.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing of single cells.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not report single runs.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Run every missing cell of a study; stopping at any time loses nothing that is finished."""
+    """Compute every missing run of a study; stopping at any time loses nothing that is finished."""
     from empirical.studies.recipe import load_recipe
 
     check_limit(max_seconds)
@@ -66,7 +64,7 @@ def grid(
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
-    prepare_portable(study.cells())
+    prepare_portable(study.runs())
     if launch.executor == "slurm":
         own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in without or [])]
         own += ["--skip-committed"] * skip_committed
@@ -98,20 +96,20 @@ def _grid_words(recipe: Path, store: Path, runtime: Runtime, launch: Launch) -> 
 def _submit(
     study: Any, store: Store, runtime: Runtime, launch: Launch, words: tuple[str, ...], *, search_only: bool
 ) -> None:
-    """Submit what a study lacks: first the trials of its search, then its cells if they are wanted."""
+    """Submit what a study lacks: first the trials of its search, then its runs if they are wanted."""
     from empirical.settings.run_config import KIND
     from empirical.studies.finished import Finished
     from empirical.studies.plan import plan
 
     missing = [row.kind for row in plan(study, store, runtime, Finished(readers(store))).rows if not row.done]
-    cells = missing.count(KIND)
-    trials = len(missing) - cells
+    runs = missing.count(KIND)
+    trials = len(missing) - runs
     waves = [Wave(f"{trials} trials of its search", (*words, "--search-only"), min(launch.tasks, trials))]
-    waves += [Wave(f"{cells} cells of {study.name}", words, 0 if search_only else min(launch.tasks, cells))]
+    waves += [Wave(f"{runs} runs of {study.name}", words, 0 if search_only else min(launch.tasks, runs))]
     if any(wave.jobs for wave in waves):
         submit(launch, study.name, store.root, [wave for wave in waves if wave.jobs])
     else:
-        what = "trial" if search_only else "cell"
+        what = "trial" if search_only else "run"
         say(f"nothing to submit: every {what} of {study.name} is there")
 
 
@@ -190,19 +188,19 @@ def plan(
     part = load_recipe(recipe).select(where or []).leave_out(without or [])
     study = dataclasses.replace(part, skip_committed=skip_committed)
     found = _planned(study, Store(store), runtime, images_per_second)
-    counts, cells = tasks or [1, 8, 64], study.cells()
+    counts, configs = tasks or [1, 8, 64], study.runs()
     rows = [_work_row(found, work) for work in found.work.values() if work.kind in ("pretrain", "retrain", "subset")]
     if json:
         known = {"stages": rows, "counts": found.stages, "weights_bytes": found.weights_bytes, "passes": found.passes}
         hours = None if found.unmeasured else {str(count): found.hours_with(count) for count in counts}
-        batches = {model: fit.images for model, fit in _batches(cells, memory)}
+        batches = {model: fit.images for model, fit in _batches(configs, memory)}
         open_ = {"growing": found.growing, "committed": found.committed, "unscored": list(found.unscored)}
         open_ |= {"absent": [{"setting": name, "id": one} for name, one in found.absent]}
         emit_json(known | {"hours_by_tasks": hours, "rates": _rates(found), "largest_batch": batches} | open_)
         return
     emit(rows, as_json=False, empty="no shared stage is missing")
     _say_plan(found, counts)
-    for model, fit in _batches(cells, memory):
+    for model, fit in _batches(configs, memory):
         said = f"{fit.image_bytes / 1e6:.1f} MB an image, {fit.fixed_bytes / 1e9:.2f} GB of weights and their copies"
         say(f"largest batch of {model} in {memory:g} GB: about {fit.images} images, by estimate ({said})")
 
@@ -213,8 +211,8 @@ def _planned(study: Any, store: Store, runtime: Runtime, images_per_second: floa
     from empirical.studies.plan import plan
 
     finished = Finished(readers(store))
-    cells = study.cells() or dataclasses.replace(study, shard="").cells()  # of many shards some are empty
-    example = pace_of(cells[0])
+    configs = study.runs() or dataclasses.replace(study, shard="").runs()  # of many shards some are empty
+    example = pace_of(configs[0])
     rates = Rates.known(store, finished.benchmarks, example=example, per_second=images_per_second)
     return plan(study, store, runtime, finished, rates)
 
@@ -227,15 +225,15 @@ def _work_row(found: Any, work: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batches(cells: list[Any], memory: float) -> list[tuple[str, Any]]:
-    """Return the largest batch of each model, that of its most demanding cell."""
+def _batches(configs: list[Any], memory: float) -> list[tuple[str, Any]]:
+    """Return the largest batch that the most demanding run of each model allows."""
     from empirical.studies.cost import largest_batch
 
     smallest: dict[str, Any] = {}
-    for cell in {(c.model, c.method, c.rule, c.precision, c.dataset_options): c for c in cells}.values():
-        fit = largest_batch(cell, memory * 1e9)
-        if fit and (cell.model not in smallest or fit.images < smallest[cell.model].images):
-            smallest[cell.model] = fit
+    for config in {(c.model, c.method, c.rule, c.precision, c.dataset_options): c for c in configs}.values():
+        fit = largest_batch(config, memory * 1e9)
+        if fit and (config.model not in smallest or fit.images < smallest[config.model].images):
+            smallest[config.model] = fit
     return list(smallest.items())
 
 
@@ -265,7 +263,7 @@ def _say_plan(found: Any, counts: list[int]) -> None:
         hours = [f"{found.hours_with(count):.1f} with {count}" for count in counts]
         say(f"hours of work: {found.hours:.1f}; until all is done, by processes: {', '.join(hours)}")
     if found.committed:
-        say(f"{found.committed} of these cells stand in a committed study: --skip-committed leaves them out")
+        say(f"{found.committed} of these runs are published: --skip-committed leaves them out")
     if found.growing:
         say(f"{found.growing} searches go on: more trials follow where the best value stands on an edge of its grid")
     if found.unseen:
@@ -282,7 +280,7 @@ def recipes(
     folder: Annotated[Path | None, typer.Argument(help="A folder of recipes; default: the shipped ones.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the studies that are ready to run, how many cells each has, and which of its settings are guesses."""
+    """List the shipped recipes: how many runs each has, and which of its settings are guesses."""
     from empirical.studies.recipe import load_recipe
 
     paths = sorted((folder or shipped("recipes")).glob("*.toml"))
@@ -290,8 +288,8 @@ def recipes(
 
 
 def _recipe_row(path: Path, study: Any) -> dict[str, Any]:
-    cells, first = study.cells(), study.cells()[0]
-    counts = {"cells": len(cells), "first trials": len(study.first_trials())}
+    configs, first = study.runs(), study.runs()[0]
+    counts = {"runs": len(configs), "first trials": len(study.first_trials())}
     names = {"dataset": first.dataset, "model": first.model, "guessed": ", ".join(study.guessed) or "-"}
     return {"recipe": path.name, "title": study.title, **names, **counts}
 
@@ -305,10 +303,10 @@ def _show_plan(study: Any, store: Store, runtime: Runtime, as_json: bool) -> Non
 
 def _plan_row(row: Any) -> dict[str, Any]:
     names = ("dataset", "model", "pretrain", "method", "rule", "difficulty", "seed")
-    shown = {name: getattr(row.cell, name) for name in names}
+    shown = {name: getattr(row.config, name) for name in names}
     return shown | {
         "kind": row.kind,
-        "lr": "searching" if row.open else row.cell.lr,
+        "lr": "searching" if row.open else row.config.lr,
         "run": row.run_id,
         "state": "done" if row.done else "missing",
         "passes": row.passes,
@@ -327,7 +325,7 @@ def _show_grid(report: Any, as_json: bool) -> None:
         raise Stopped(report.signal)
     if report.failed:
         identity, message = next(iter(report.failed.items()))
-        failure = ReproError(f"{len(report.failed)} cells failed; the first, {identity}: {message}")
+        failure = ReproError(f"{len(report.failed)} runs failed; the first, {identity}: {message}")
         failure.exit_code = report.failure_code
         raise failure
     if report.interrupted and not as_json:
@@ -355,14 +353,14 @@ def check(
     """
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
-    from empirical.studies.plan import every_cell, finished_cells
+    from empirical.studies.plan import every_run, finished_runs
     from empirical.studies.recipe import load_recipe
     from empirical.studies.search import edges
 
     study, home = load_recipe(recipe), Store(store)
     # Searches rest on published runs where the store lacks them, as those of `grid` do; the numbers never do.
     finished = Finished(readers(home)[1 if published else 0 :])
-    there, cells = finished_cells(study, finished, Runtime()), every_cell(study, finished, Runtime())
+    there, configs = finished_runs(study, finished, Runtime()), every_run(study, finished, Runtime())
     own = {head.run_id for head in home.heads()}
     there = [record for record in there if published or record.run_id in own]
     standing = edges(study.searches(finished, Runtime()).values())
@@ -372,10 +370,10 @@ def check(
             raise MissingDataError(f"{study.name}: none of its runs is published; {remedy}")
         remedy += f", `repro check {recipe} --published` judges the published records"
         raise MissingDataError(f"{study.name}: none of its runs is in the store {str(store)!r}; {remedy}")
-    rows = check_study(study.expected, there, cells)
+    rows = check_study(study.expected, there, configs)
     emit([_check_row(row, store, json) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
-    if len(there) < len(cells):
-        lacking = f"{len(cells) - len(there)} of {len(cells)} cells are not there"
+    if len(there) < len(configs):
+        lacking = f"{len(configs) - len(there)} of {len(configs)} runs are not there"
         typer.echo(f"{lacking}; `repro empirical grid {recipe}` computes them", err=json)
     if finished.unseen and not json:
         say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
@@ -390,6 +388,6 @@ def _check_row(row: Any, store: Path, as_json: bool) -> dict[str, Any]:
     expected = row.expected
     where = ", ".join(f"{name}={value}" for name, value in dict(expected.where).items())
     numbers = {"expected": expected.value, "tolerance": expected.tolerance, "observed": row.observed}
-    runs = {"runs": row.runs, "cells": row.cells} if as_json else {"there": f"{row.runs} of {row.cells} runs"}
+    runs = {"runs": row.runs, "of": row.of} if as_json else {"there": f"{row.runs} of {row.of} runs"}
     source = {"source": str(store) if row.source == "runs" else row.source}
     return {"metric": expected.metric, "where": where, **numbers, **runs, **source, "passes": row.passes}

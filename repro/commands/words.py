@@ -58,7 +58,7 @@ def recipe_schema() -> dict[str, Any]:
     }  # fmt: skip
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A study: its cells, its learning-rate search, and what it should give",
+        "title": "A study: its runs, its learning-rate search, and what it should give",
         "type": "object",
         "additionalProperties": False,
         "properties": {
@@ -67,8 +67,8 @@ def recipe_schema() -> dict[str, Any]:
             "extends": {"type": "string", "description": "another recipe beside this one, whose settings are taken"},
             "keep_models": {"type": "boolean", "default": True, "description": "keep unlearned weights"},
             "guessed": {"type": "array", "items": {"enum": list(settings)}, "description": "settings nobody published"},
-            "defaults": table | {"description": "settings of every cell; a list stands for one cell an entry"},
-            "cells": {"type": "array", "items": table},
+            "defaults": table | {"description": "settings of every run; a list stands for one run an entry"},
+            "runs": {"type": "array", "items": table},
             "search": {"type": "object", "description": "the search for a learning rate that the recipe leaves open"},
             "expected": {"type": "array", "items": expected},
         },
@@ -95,7 +95,7 @@ def _setting(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def _or_list(one: dict[str, Any]) -> dict[str, Any]:
-    """Return a setting that a recipe may also give as a list, one cell an entry."""
+    """Return a setting that a recipe may also give as a list, one run an entry."""
     if one["type"] == "array":
         return one
     plain = {key: value for key, value in one.items() if key not in ("description", "default")}

@@ -18,7 +18,6 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Container, Iterable, Mapping

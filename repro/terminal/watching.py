@@ -1,4 +1,4 @@
-"""How a running study looks: one line a finished cell in a log, a live table on a terminal, curves in a tracker."""
+"""How a running study looks: one line per finished run in a log, a live table on a terminal, curves in a tracker."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ SHOWN = 12  # rows of the live table
 
 
 def listeners(study: str, store: Store, *, quiet: bool = False, track: str = "none") -> list[Listener]:
-    """Return who is told of finished cells.
+    """Return who is told of finished runs.
 
     Raises:
         ConfigError: for an unknown tracker.
@@ -29,7 +29,7 @@ def listeners(study: str, store: Store, *, quiet: bool = False, track: str = "no
 
 
 def facts(news: News) -> tuple[str, str, str, str, str]:
-    """Return name, ToW, seconds, done of all, and the expected end of a finished cell, as texts."""
+    """Return name, ToW, seconds, done of all, and the expected end of a finished run, as texts."""
     result, record = news.record.result, news.record
     tow = result.get("tow")
     shown = record.status if record.status != "ok" else "-" if tow is None else f"{tow:.3f}"
@@ -40,11 +40,11 @@ def facts(news: News) -> tuple[str, str, str, str, str]:
 
 
 class Lines:
-    """A log: one line a finished cell."""
+    """A log: one line a finished run."""
 
     def begin(self, title: str, done: int, total: int) -> None:
         """Say what starts."""
-        self._say(f"{title}: {total} cells, {done} done, {total - done} to run")
+        self._say(f"{title}: {total} runs, {done} done, {total - done} to run")
 
     def tell(self, news: News) -> None:
         """Say who finished."""
@@ -52,7 +52,7 @@ class Lines:
         self._say(f"{name}: ToW {tow}, {seconds} s; {done}, the last about {end}")
 
     def alive(self, stages: int, seconds: float) -> None:
-        """Say that nothing is wrong: cells wait for the stages they share."""
+        """Say that work goes on: runs wait for the stages they share."""
         self._say(f"at work for {seconds:.0f} s: {stages} stages are trained")
 
     def warn(self, text: str) -> None:
@@ -68,7 +68,7 @@ class Lines:
 
 
 class Table:
-    """A terminal: the last cells, how many are done and when the rest will be."""
+    """A terminal: the last runs, how many are done and when the rest will be."""
 
     def __init__(self) -> None:
         self._rows: deque[tuple[str, ...]] = deque(maxlen=SHOWN)
@@ -79,7 +79,7 @@ class Table:
         """Open the table."""
         from rich.live import Live
 
-        self._head = f"{title}: {done}/{total} cells"
+        self._head = f"{title}: {done}/{total} runs"
         self._live = Live(self._table(), console=console(), transient=True, refresh_per_second=4)
         self._live.start()
 
@@ -87,7 +87,7 @@ class Table:
         """Add a row."""
         row = facts(news)
         self._rows.append(row)
-        self._head = f"{self._head.partition(':')[0]}: {row[3]} cells, the last about {row[4]}"
+        self._head = f"{self._head.partition(':')[0]}: {row[3]} runs, the last about {row[4]}"
         self._live.update(self._table())
 
     def alive(self, stages: int, seconds: float) -> None:
@@ -107,7 +107,7 @@ class Table:
     def _table(self) -> Any:
         from rich.table import Table as RichTable
 
-        table = RichTable("cell", "ToW", "seconds", title=self._head, title_justify="left", box=None)
+        table = RichTable("run", "ToW", "seconds", title=self._head, title_justify="left", box=None)
         for row in self._rows:
             table.add_row(*row[:3])
         return table

@@ -53,7 +53,7 @@ def recipe(text: str) -> dict[str, Content]:
 
 
 def cells(text: str) -> dict[str, Content]:
-    return recipe(f"[[cells]]\n{text}\n")
+    return recipe(f"[[runs]]\n{text}\n")
 
 
 def settings(command: str, cls: type, skip: tuple[str, ...] = ()) -> Iterator[Bad]:
@@ -144,23 +144,23 @@ COMMAND_LINES = [
 RECIPES = [
     bad("recipe", what, GRID, 2, line, files=recipe(text))
     for what, text, line in [
-        ("an empty file", "", "at least one cell"),
+        ("an empty file", "", "at least one run"),
         ("not TOML", "[[cells\n", "not readable as TOML"),
-        ("an unknown section", "[defualts]\n[[cells]]\nseed = 0\n", "did you mean 'defaults'"),
-        ("an unknown setting", "[[cells]]\nmethd = 'neggrad'\n", "did you mean 'method'"),
-        ("a word for a number", "[[cells]]\nepochs = 'many'\n", "must be of type int"),
-        ("10^9 cells", "[[cells]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "at most"),
-        ("lists nested 2,000 deep", f"[[cells]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
-        ("a choice on a seed of the study", "[choose]\nvalues = [0.1, 0.2]\nseed = 0\n[[cells]]\nseed = 0\n", "seed"),
-        ("extending a path", "extends = '../x.toml'\n[[cells]]\nseed = 0\n", "beside it"),
-        ("an unknown rule in a list", "[[cells]]\nrule = ['sgd', 'smm-0.1']\n", "did you mean"),
+        ("an unknown section", "[defualts]\n[[runs]]\nseed = 0\n", "did you mean 'defaults'"),
+        ("an unknown setting", "[[runs]]\nmethd = 'neggrad'\n", "did you mean 'method'"),
+        ("a word for a number", "[[runs]]\nepochs = 'many'\n", "must be of type int"),
+        ("10^9 cells", "[[runs]]\n" + "".join(f"{n} = {list(range(1, 1001))}\n" for n in ("seed", "epochs", "n_test")), "at most"),
+        ("lists nested 2,000 deep", f"[[runs]]\nseed = {'[' * 2000}{']' * 2000}\n", ""),
+        ("a choice on a seed of the study", "[choose]\nvalues = [0.1, 0.2]\nseed = 0\n[[runs]]\nseed = 0\n", "seed"),
+        ("extending a path", "extends = '../x.toml'\n[[runs]]\nseed = 0\n", "beside it"),
+        ("an unknown rule in a list", "[[runs]]\nrule = ['sgd', 'smm-0.1']\n", "did you mean"),
     ]
 ] + [
     bad("recipe", "extending a file that is not there", GRID, 3, "no such file",
-        files=recipe("extends = 'no.toml'\n[[cells]]\nseed = 0\n")),
+        files=recipe("extends = 'no.toml'\n[[runs]]\nseed = 0\n")),
     bad("recipe", "a circle of two", GRID, 2, "beside it",
         files={"r.toml": "extends = 's.toml'\n", "s.toml": "extends = 'r.toml'\n"}),
-    bad("recipe", "bytes that are no text", GRID, 2, "not readable as TOML", files={"r.toml": b"\xff\xfe[[cells]]"}),
+    bad("recipe", "bytes that are no text", GRID, 2, "not readable as TOML", files={"r.toml": b"\xff\xfe[[runs]]"}),
 ]  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def write_recipe(path: Path, *, epochs: int, seeds: int, choose: bool = True) ->
     """Write a study of two cells a seed whose stages take `epochs`; with `choose` their rate is chosen first."""
     defaults = {**SMALL, "pretrain_epochs": epochs, **({} if choose else {"lr": 0.02})}
     lines = ["[defaults]", *(f"{name} = {json.dumps(value)}" for name, value in defaults.items())]
-    lines += ["[[cells]]", 'method = "neggrad"', 'rule = ["sgd", "sam-0.1"]', f"seed = {list(range(seeds))}"]
+    lines += ["[[runs]]", 'method = "neggrad"', 'rule = ["sgd", "sam-0.1"]', f"seed = {list(range(seeds))}"]
     lines += ["[choose]", "values = [0.01, 0.02]", "seed = 50", "furthest = 0"] if choose else []
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -43,7 +43,7 @@ def alone(recipe: Path, folder: Path) -> dict[str, Any]:
 def hold_up(store: Store, recipe: Path, seed: int) -> ExitStack:
     """Hold the pretraining of a seed, so that no job can end before it is given back, however fast this machine is."""
     workspace = Workspace(store, Runtime(device="cpu"))
-    (first, *_) = [cell for cell in load_recipe(recipe).cells() if cell.seed == seed]
+    (first, *_) = [cell for cell in load_recipe(recipe).runs() if cell.seed == seed]
     held = ExitStack()
     held.enter_context(store.lock(pretrain_key(workspace.identified(first)).id))
     return held

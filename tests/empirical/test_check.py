@@ -28,11 +28,11 @@ epochs = 1
 augment = "none"
 metrics = ["accuracy", "tow"]
 
-[[cells]]
+[[runs]]
 method = "neggrad"
 seed = [0, 1]
 
-[[cells]]
+[[runs]]
 method = "finetune"
 seed = [0, 1]
 
@@ -56,9 +56,9 @@ def test_check_says_how_much_of_a_study_is_there(store: Store, tmp_path: Path) -
     part = check()
     assert part.exit_code == 0, part.output
     assert "1 of 2 runs" in part.output
-    assert "2 of 4 cells are not there" in part.output
+    assert "2 of 4 runs are not there" in part.output
     (row,) = json.loads(check("--json").stdout)
-    assert (row["runs"], row["cells"], row["passes"], row["source"]) == (1, 2, True, str(store.root))
+    assert (row["runs"], row["of"], row["passes"], row["source"]) == (1, 2, True, str(store.root))
     run_grid(load_recipe(path), store, runtime=CPU)
     assert "2 of 2 runs" in check().output
     assert "are not there" not in check().output
@@ -85,7 +85,7 @@ def test_check_never_takes_published_numbers_for_the_users_own(tmp_path: Path) -
     assert published.exit_code == 0, published.output
     rows = json.loads(published.stdout)
     assert {row["source"] for row in rows} == {"results/digits"}
-    assert all(row["passes"] and row["runs"] == row["cells"] for row in rows)
+    assert all(row["passes"] and row["runs"] == row["of"] for row in rows)
 
 
 def test_an_own_run_is_judged_alone_and_not_filled_up_with_published_ones(store: Store, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key, subset_key
 from empirical.settings.run_config import RunConfig, Runtime, config_for
 from empirical.studies import executors
-from empirical.studies.executors import GridReport, one_a_gpu, run_cells, run_groups
+from empirical.studies.executors import GridReport, one_a_gpu, run_all, run_groups
 from empirical.training.loop import fit
 from empirical.training.together import Processes
 from repro.base.ending import Ending, Stopped
@@ -54,7 +54,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, seed: int = 1
 
 
 def compute_all(cells: list[RunConfig], store: Store, runtime: Runtime = CPU, **more: Any) -> GridReport:
-    return run_cells(cells, Workspace(store, runtime, **more))
+    return run_all(cells, Workspace(store, runtime, **more))
 
 
 def test_an_error_nobody_expected_is_a_failed_record_and_the_rest_goes_on(

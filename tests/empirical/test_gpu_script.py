@@ -40,11 +40,11 @@ def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
         store.save("benchmark", config, result={"rows": rows})
     short = gpu.fitting(load_recipe(RECIPE), store, Runtime(), card="H100", seconds=1800.0, images=50_000)
     assert short.defaults["pretrain_epochs"] == epochs
-    assert {cell.method for cell in short.cells()} == {"neggrad"}
-    assert {cell.seed for cell in short.cells()} == {0}
+    assert {cell.method for cell in short.runs()} == {"neggrad"}
+    assert {cell.seed for cell in short.runs()} == {0}
     stand_in = replace(load_recipe(RECIPE), defaults={**load_recipe(RECIPE).defaults, **gpu.DIGITS})
     digits = gpu.fitting(stand_in, store, Runtime(), card="H100", seconds=1800.0, images=1_437)
-    assert {(cell.dataset, cell.model) for cell in digits.cells()} == {("digits", "resnet18")}
+    assert {(cell.dataset, cell.model) for cell in digits.runs()} == {("digits", "resnet18")}
 
 
 def walk(store: Path, *words: str) -> subprocess.Popen[str]:
@@ -150,8 +150,8 @@ def test_a_metric_whose_package_is_not_installed_is_left_out_with_a_line(
     gpu, recipe = script(monkeypatch), load_recipe(RECIPE)
     monkeypatch.setitem(sys.modules, "ot", None)
     monkeypatch.delitem(sys.modules, "empirical.metrics.entanglement", raising=False)
-    cells = gpu.installed_only(recipe).cells()
-    assert {name for cell in recipe.cells() for name in cell.metrics} - {
+    cells = gpu.installed_only(recipe).runs()
+    assert {name for cell in recipe.runs() for name in cell.metrics} - {
         name for cell in cells for name in cell.metrics
     } == {"entanglement"}
     assert capsys.readouterr().out.count("\n") == 1

@@ -19,7 +19,7 @@ from empirical.studies.compare import check_study, diff_runs
 from empirical.studies.executors import GridReport, spread
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.grid import run_grid
-from empirical.studies.plan import Plan, finished_cells, plan
+from empirical.studies.plan import Plan, finished_runs, plan
 from empirical.studies.recipe import Recipe, load_recipe
 from empirical.studies.search import Search
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
@@ -48,7 +48,7 @@ def save_numbers(store: Store, cell: RunConfig) -> dict[str, str]:
 
 
 def finished(recipe: Recipe, store: Store) -> list[Record]:
-    return finished_cells(recipe, Finished([store]), CPU)
+    return finished_runs(recipe, Finished([store]), CPU)
 
 
 def needed(recipe: Recipe, store: Store) -> list[tuple[str, RunConfig]]:
@@ -69,12 +69,12 @@ def test_every_recipe_we_ship_is_valid(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     assert recipe.title
-    cells = recipe.cells()
+    cells = recipe.runs()
     assert len(cells) == len(set(cells)) > 0
 
 
 def test_lists_are_multiplied_and_blocks_are_added(recipe: Recipe) -> None:
-    cells = recipe.cells()
+    cells = recipe.runs()
     assert [(cell.seed, cell.method, cell.rule) for cell in cells] == [
         (0, "neggrad", "sgd"), (0, "neggrad", "sam-0.1"), (0, "random_label", "sgd"), (1, "random_label", "sgd")
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_lists_are_multiplied_and_blocks_are_added(recipe: Recipe) -> None:
 
 def test_the_seed_of_a_cell_stands_where_its_data_ask_for_it(recipe: Recipe) -> None:
     drawn = {"dataset_options": "draw={seed}, n=48", "seed": [0, 3], "rule": "sgd"}
-    cells = replace(recipe, blocks=(drawn, {**drawn, "dataset_options": "n=48", "rule": "sam-0.1"})).cells()
+    cells = replace(recipe, blocks=(drawn, {**drawn, "dataset_options": "n=48", "rule": "sam-0.1"})).runs()
     assert {(cell.rule, cell.seed): cell.dataset_options for cell in cells} == {
         ("sgd", 0): "draw=0, n=48", ("sgd", 3): "draw=3, n=48", ("sam-0.1", 0): "n=48", ("sam-0.1", 3): "n=48"
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store
         settings = {"dataset": "digits", **({"lr": 0.5} if search else {})}
         many = Recipe("many", blocks=tuple({**settings, "seed": seed} for seed in range(count)), search=search)
         began = time.process_time()
-        assert len(many.cells()) == len(many.settled(Finished([store]), CPU)) == count
+        assert len(many.runs()) == len(many.settled(Finished([store]), CPU)) == count
         return time.process_time() - began
 
     seconds(100)
@@ -106,7 +106,7 @@ def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store
 def test_more_cells_than_anybody_runs_are_refused_before_they_are_listed() -> None:
     Recipe("most", blocks=({"seed": list(range(100_000))},))
     for blocks in ([{"seed": list(range(100_001))}], [{"seed": list(range(1000)), "lr": [0.1] * 1000}], [{}] * 100_001):
-        with pytest.raises(ConfigError, match=r"^cells = \d+: must be at most 100000 in a recipe; split it"):
+        with pytest.raises(ConfigError, match=r"^runs = \d+: must be at most 100000 in a recipe; split it"):
             Recipe("more", blocks=tuple(blocks))
 
 
@@ -179,7 +179,7 @@ def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(r
 def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, store: Store) -> None:
     model = store.save_model({"made": "elsewhere"}, b"", {"name": "mine"}).name
     named = replace(recipe, defaults={**recipe.defaults, "original": "mine"})
-    for cell in with_data(recipe.cells(), CPU, Finished([store])):
+    for cell in with_data(recipe.runs(), CPU, Finished([store])):
         store.save("unlearn", replace(cell, original=model), result={"parents": PARENTS},
                    evaluations=save_numbers(store, cell))  # fmt: skip
     assert [row.done for row in planned(recipe, store).rows] == [False] * 4
@@ -190,7 +190,7 @@ def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, st
 def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "_search", lambda *_: GridReport())
     study = replace(choosing, blocks=choosing.blocks[:1])
-    assert run_grid(study, store, runtime=CPU).remaining == len(study.cells()) == 2
+    assert run_grid(study, store, runtime=CPU).remaining == len(study.runs()) == 2
     listed = store.run_list(study.name)
     assert listed is not None
     assert (listed.runs, listed.open) == ((), 2)
@@ -199,14 +199,14 @@ def test_cells_whose_choice_is_not_made_remain(choosing: Recipe, store: Store, m
 def test_a_cell_that_lacks_one_of_its_metrics_counts_with_the_numbers_it_has(recipe: Recipe, store: Store) -> None:
     one = recipe.select(["rule=sgd", "method=neggrad"])
     run_grid(one, store, runtime=CPU)
-    more = replace(one, defaults={**one.defaults, "metrics": [*one.cells()[0].metrics, "hessian"]})
+    more = replace(one, defaults={**one.defaults, "metrics": [*one.runs()[0].metrics, "hessian"]})
     [row] = planned(more, store).rows
     assert not row.done
     [record] = store.records("unlearn")
     assert [one.run_id for one in finished(more, store)] == [record.run_id]
     halves = replace(more, defaults={**more.defaults, "rows_measured": "report"})
     assert finished(halves, store) == [], "measured on other rows than the cell asks for"
-    store.save("unlearn", row.cell, result={"error": "broken"}, status="failed")
+    store.save("unlearn", row.config, result={"error": "broken"}, status="failed")
     assert finished(more, store) == [], "an error has no numbers"
 
 
@@ -221,7 +221,7 @@ def choosing(recipe: Recipe) -> Recipe:
 
 def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe, store: Store) -> None:
     before = planned(choosing, store)
-    assert [(row.kind, row.open, row.cell.lr) for row in before.rows[5:]] == [
+    assert [(row.kind, row.open, row.config.lr) for row in before.rows[5:]] == [
         ("unlearn", False, 0.004), ("unlearn", True, 0.02), ("unlearn", True, 0.02)
     ]  # fmt: skip
     assert [row.kind for row in before.rows[:5]].count("choice") == 4
@@ -285,15 +285,15 @@ def test_processes_give_the_records_of_one_process(recipe: Recipe, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[defaults]\nmethd = 'neggrad'\n[[cells]]\n", "unknown setting 'methd'.*did you mean 'method'"),
-    ("[[cells]]\nepochs = 'many'\n", "epochs = 'many': must be of type int"),
+    ("[defaults]\nmethd = 'neggrad'\n[[runs]]\n", "unknown setting 'methd'.*did you mean 'method'"),
+    ("[[runs]]\nepochs = 'many'\n", "epochs = 'many': must be of type int"),
     ("[[cells]\n", "not readable as TOML"),
-    ("[defaults]\n", "must name at least one cell"),
+    ("[defaults]\n", "must name at least one run"),
     ("cell = []\n", "unknown setting 'cell'"),
-    ("only = { seed = 0 }\n[[cells]]\nseed = 0\n", "only: is no key of a recipe"),
-    ("shard = '1/2'\n[[cells]]\nseed = 0\n", "shard: is no key of a recipe"),
-    ("[[cells]]\nseed = 0\n[[blocks]]\nseed = 1\n", "blocks: is no key of a recipe"),
-    ("[[cells]]\nseed = 0\n[[expected]]\nwhere = 'neggrad'\n", "where = 'neggrad': must be a table of labels"),
+    ("only = { seed = 0 }\n[[runs]]\nseed = 0\n", "only: is no key of a recipe"),
+    ("shard = '1/2'\n[[runs]]\nseed = 0\n", "shard: is no key of a recipe"),
+    ("[[runs]]\nseed = 0\n[[blocks]]\nseed = 1\n", "blocks: is no key of a recipe"),
+    ("[[runs]]\nseed = 0\n[[expected]]\nwhere = 'neggrad'\n", "where = 'neggrad': must be a table of labels"),
 ])  # fmt: skip
 def test_a_bad_recipe_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
@@ -409,30 +409,30 @@ def test_processes_times_threads_fill_the_cores(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_recipe_takes_from_the_one_it_extends_what_it_does_not_state(tmp_path: Path) -> None:
     search = "[search]\nvalues = [0.01, 0.1]\nseed = 5\n"
-    settings = "guessed = ['lr']\n[defaults]\nalpha = 0.7\nn_train = 100\n[[cells]]\nmethod = 'scrub'\n"
+    settings = "guessed = ['lr']\n[defaults]\nalpha = 0.7\nn_train = 100\n[[runs]]\nmethod = 'scrub'\n"
     (tmp_path / "base.toml").write_text(settings + search + "[[expected]]\nvalue = 1.0\n")
     (tmp_path / "more.toml").write_text("extends = 'base.toml'\n[defaults]\nalpha = 0.8\nseed = [1, 2]\n")
     base, more = (load_recipe(tmp_path / f"{name}.toml") for name in ("base", "more"))
     assert (more.name, more.guessed, more.expected, more.search) == ("more", ("lr",), (), base.search)
-    assert [(c.method, c.alpha, c.n_train, c.seed) for c in more.cells()] == [("scrub", 0.8, 100, s) for s in (1, 2)]
-    (tmp_path / "own.toml").write_text("extends = 'base.toml'\n[[cells]]\nmethod = 'salun'\n")
+    assert [(c.method, c.alpha, c.n_train, c.seed) for c in more.runs()] == [("scrub", 0.8, 100, s) for s in (1, 2)]
+    (tmp_path / "own.toml").write_text("extends = 'base.toml'\n[[runs]]\nmethod = 'salun'\n")
     (tmp_path / "at.toml").write_text("extends = 'base.toml'\n[search]\nseed = 6\nat = { alpha = 0.9 }\n")
     assert load_recipe(tmp_path / "at.toml").search == Search(values=(0.01, 0.1), seed=6, at={"alpha": 0.9})
-    assert [cell.method for cell in load_recipe(tmp_path / "own.toml").cells()] == ["salun"]
+    assert [cell.method for cell in load_recipe(tmp_path / "own.toml").runs()] == ["salun"]
 
 
 @pytest.mark.parametrize("name", ["../base.toml", "mine.toml", "3"])
 def test_a_recipe_extends_another_one_beside_it_only(name: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(f"extends = {name if name == '3' else repr(name)}\n[[cells]]\n")
+    (tmp_path / "mine.toml").write_text(f"extends = {name if name == '3' else repr(name)}\n[[runs]]\n")
     with pytest.raises(ConfigError, match="must name another recipe file beside it"):
         load_recipe(tmp_path / "mine.toml")
 
 
 def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recipe) -> None:
     part = recipe.select(["method=random_label", "seed=1"])
-    assert [(cell.method, cell.seed) for cell in part.cells()] == [("random_label", 1)]
+    assert [(cell.method, cell.seed) for cell in part.runs()] == [("random_label", 1)]
     assert len(choosing.select(["rule=sam-0.1"]).first_trials()) == 2
-    assert recipe.select([]).cells() == recipe.cells()
+    assert recipe.select([]).runs() == recipe.runs()
 
 
 def test_a_metric_that_is_left_out_is_measured_later_of_the_same_runs(recipe: Recipe, store: Store) -> None:
@@ -458,8 +458,8 @@ def test_cells_of_a_committed_study_are_computed_again_or_left_out(
 
     def rows(study: Recipe) -> list[tuple[str, bool]]:
         found = plan(study, store, CPU, Finished([store, packed]))
-        assert found.committed == sum(one.cell.rule == "sgd" and not one.done for one in found.rows)
-        return [(one.cell.rule, one.done) for one in found.rows]
+        assert found.committed == sum(one.config.rule == "sgd" and not one.done for one in found.rows)
+        return [(one.config.rule, one.done) for one in found.rows]
 
     rest = replace(both, skip_committed=True)
     assert (rows(both), rows(rest)) == ([("sgd", False), ("sam-0.1", False)], [("sam-0.1", False)])
@@ -476,7 +476,7 @@ def test_cells_of_a_committed_study_are_computed_again_or_left_out(
 
 @pytest.mark.parametrize(("metrics", "message"), [
     (["ga"], "did you mean 'gap'"), (["hessian"], "must be one of accuracy, gap, mia, tow"),
-    (METRICS, "fewer than every metric of a cell of tiny"),
+    (METRICS, "fewer than every metric of a run of tiny"),
 ])  # fmt: skip
 def test_what_is_left_out_is_a_metric_of_the_study_and_not_all_of_it(
     metrics: list[str], message: str, recipe: Recipe
@@ -484,19 +484,19 @@ def test_what_is_left_out_is_a_metric_of_the_study_and_not_all_of_it(
     whole = replace(recipe, defaults={**recipe.defaults, "metrics": METRICS})
     with pytest.raises(ConfigError, match=f"without = .*{message}"):
         whole.leave_out(metrics)
-    assert whole.leave_out([]).cells() == whole.cells()
+    assert whole.leave_out([]).runs() == whole.runs()
     some = replace(whole, blocks=(*whole.blocks, {"seed": 5, "metrics": ["tow"]}))
-    with pytest.raises(ConfigError, match="fewer than every metric of a cell"):
+    with pytest.raises(ConfigError, match="fewer than every metric of a run"):
         some.leave_out(["tow"])
     # The same words do for every part of the study, also for one that does not measure it.
     part = some.select(["seed=5"])
-    assert part.leave_out(["gap"]).cells() == part.cells()
+    assert part.leave_out(["gap"]).runs() == part.runs()
 
 
 @pytest.mark.parametrize(("condition", "message"), [
     ("rul=sgd", "did you mean 'rule'"),
     ("rule", "must be SETTING=VALUE"),
-    ("rule=asam-1.0", "must fit a cell of tiny"),
+    ("rule=asam-1.0", "must fit a run of tiny"),
 ])  # fmt: skip
 def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match=rf"where = .*{message}"):
@@ -513,7 +513,7 @@ def test_a_setting_that_two_conditions_name_and_a_value_that_cannot_be_read_are_
 
 def test_a_part_without_cells_is_planned_like_any_other(recipe: Recipe, store: Store) -> None:
     empty = replace(recipe, shard="1/1000")
-    assert empty.cells() == []
+    assert empty.runs() == []
     assert _planned(empty, store, CPU).rows == []
 
 
@@ -544,8 +544,8 @@ def test_a_shard_that_is_none_is_one_clear_line(recipe: Recipe, shard: str) -> N
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_shards_are_runs_of_neighbours_that_add_up_to_the_study(recipe: Recipe, count: int) -> None:
-    parts = [replace(recipe, shard=f"{number}/{count}").cells() for number in range(1, count + 1)]
-    assert [cell for part in parts for cell in part] == recipe.cells()
+    parts = [replace(recipe, shard=f"{number}/{count}").runs() for number in range(1, count + 1)]
+    assert [cell for part in parts for cell in part] == recipe.runs()
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

@@ -153,7 +153,7 @@ def test_a_small_network_goes_the_way_of_the_recipe_on_disk_and_in_memory(
     labels, scores = np.repeat(np.arange(3), 6), np.linspace(0, 1, len(names))
     path = score_file(tmp_path / "s.npz", [names[row] for row in order], scores[order], labels[order])
     kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), workspace)
-    cell = next(cell for cell in load_recipe(RECIPE).cells() if cell.rule == "minmax-asam-1.0")
+    cell = next(cell for cell in load_recipe(RECIPE).runs() if cell.rule == "minmax-asam-1.0")
     small = {"model": "resnet8-narrow", "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32"}
     record = run(
         replace(cell, **small, dataset_options=shape, batch_size=4, forget_fraction=0.2), store, workspace=workspace
@@ -175,7 +175,7 @@ def test_the_recipe_runs_one_cell_of_every_method_with_scores_imported_by_name(t
     path = score_file(tree / "s.npz", [names[row] for row in order], scores[order], labels[order])
     kept = import_scores(path, RunConfig(dataset="imagenet", dataset_options=shape), workspace)
     wanted = {"difficulty": "high", "pretrain": "sgd", "seed": 0}
-    found = [cell for cell in load_recipe(RECIPE).cells() if wanted.items() <= vars(cell).items()]
+    found = [cell for cell in load_recipe(RECIPE).runs() if wanted.items() <= vars(cell).items()]
     cells = {cell.method: cell for cell in found if cell.rule in ("sgd", "minmax-asam-1.0")}
     # bf16 is emulated, hundreds of times slower, on a CPU that does not multiply it; a landscape is 625 evaluations.
     small = {"dataset_options": shape, "scores": kept.run_id, "epochs": 1, "pretrain_epochs": 1, "precision": "fp32",

@@ -110,7 +110,7 @@ def test_the_command_line_sets_the_environment_itself(tmp_path: Path) -> None:
     """A user says `--portable`, and the record says under which kernels it was made, in a worker's process too."""
     recipe = tmp_path / "mine.toml"
     settings = "n_train = 60\nn_test = 20\nforget_fraction = 0.2\npretrain_epochs = 1\nepochs = 1\nportable = true"
-    recipe.write_text(f'name = "mine"\n[defaults]\n{settings}\n[[cells]]\nseed = [0, 1]\n')
+    recipe.write_text(f'name = "mine"\n[defaults]\n{settings}\n[[runs]]\nseed = [0, 1]\n')
     words = ["empirical", "grid", str(recipe), "--workers=2", "--device=cpu", f"--store={tmp_path / 'runs'}"]
     clean = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     done = subprocess.run([sys.executable, "-m", "repro", *words], cwd=ROOT, env=clean, capture_output=True, text=True)

@@ -132,7 +132,7 @@ def test_a_sweep_takes_for_all_of_its_points_the_value_chosen_at_one(study: Reci
     points = {**study.defaults, "alpha": [0.5, 0.9], "pretrain": "sgd"}
     block = {"method": "neggrad", "rule": ["sgd", "sam-0.1"]}
     sweep = replace(study, defaults=points, blocks=(block,), search=replace(TWO_RATES, at={"alpha": 0.9}))
-    assert len(sweep.cells()) == 4
+    assert len(sweep.runs()) == 4
     assert {(one.rule, one.alpha) for one in sweep.first_trials()} == {("sgd", 0.9), ("sam-0.1", 0.9)}
     assert len(sweep.first_trials()) == 2 * 2  # two values a rule
     own = replace(sweep, defaults={**points, "alpha": 0.9}, search=study.search)
@@ -362,8 +362,8 @@ def test_a_study_with_a_winner_on_an_edge_is_not_called_finished(
     text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lists.items())
     block = "\n".join(f"{name} = {json.dumps(value)}" for name, value in study.blocks[0].items())
     choose = "[search]\nvalues = [0.01, 0.02]\nseed = 5\nfiner = true\n"
-    path.write_text(f"{choose}[defaults]\n{text}\n[[cells]]\n{block}\n")
-    assert len(load_recipe(path).cells()) == 2
+    path.write_text(f"{choose}[defaults]\n{text}\n[[runs]]\n{block}\n")
+    assert len(load_recipe(path).runs()) == 2
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(app, ["check", str(path), "--store", str(store.root)])
     assert found.exit_code == 6 or getattr(found.exception, "exit_code", None) == 6

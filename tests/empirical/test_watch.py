@@ -71,7 +71,7 @@ def study(small: Small, **more: Any) -> Recipe:
 
 def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -> None:
     recipe, heard = study(small), Heard()
-    run(recipe.cells()[0], store, Runtime(device="cpu"))
+    run(recipe.runs()[0], store, Runtime(device="cpu"))
     report = run_grid(recipe, store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=0.01))
     assert heard.began == [("brief", 1, 4)]
     assert [news.record.run_id for news in heard.news] == sorted(

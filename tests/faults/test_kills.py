@@ -151,7 +151,7 @@ def test_workers_whose_parent_dies_while_they_import_do_not_train_on(tmp_path: P
     """Importing torch takes seconds, and the cells here take minutes: an orphan would compute for all of them."""
     recipe = tmp_path / "long.toml"
     settings = "pretrain_epochs = 2000\nepochs = 1\nforget_fraction = 0.2"
-    recipe.write_text(f'name = "long"\n[defaults]\n{settings}\n[[cells]]\nseed = [0, 1]\n')
+    recipe.write_text(f'name = "long"\n[defaults]\n{settings}\n[[runs]]\nseed = [0, 1]\n')
     words = ["empirical", "grid", str(recipe), "--workers=2", "--device=cpu", f"--store={tmp_path / 'runs'}"]
     parent = subprocess.Popen(
         [sys.executable, "-m", "repro", *words], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL

@@ -48,7 +48,7 @@ def test_a_process_that_waits_for_another_ends_at_once(
     number: int, workers: int, victims: Victims, tmp_path: Path
 ) -> None:
     workspace = Workspace(Store(tmp_path / "store"), Runtime(device="cpu"))
-    cells = [workspace.identified(cell) for cell in recipe(1, 1).cells()]
+    cells = [workspace.identified(cell) for cell in recipe(1, 1).runs()]
     with ExitStack() as kept:
         for cell in cells:
             kept.enter_context(workspace.store.lock(run_id("unlearn", cell)))

@@ -26,7 +26,7 @@ n_train = 200
 difficulty = "random"
 pretrain_epochs = 1
 epochs = 1
-[[cells]]
+[[runs]]
 rule = ["sgd", "sam-0.1"]
 """
 SMALL = "--seeds 2 --d 200 --n 10 --n-forget 2 --m 2 --epochs 5 --pretrain-epochs 5 --batch-size 5"

@@ -10,7 +10,7 @@ import pytest
 from empirical.settings.run_config import Runtime
 from empirical.studies.compare import check_study
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_cells
+from empirical.studies.plan import finished_runs
 from empirical.studies.recipe import load_recipe
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -55,8 +55,8 @@ def test_the_committed_digits_study_gives_the_values_its_recipe_expects(tmp_path
     """What `repro check digits --published` does on the committed records."""
     study = load_recipe(ROOT / "recipes" / "digits.toml")
     packs = readers(Store(tmp_path / "none"), ROOT / "results")[1:]
-    found = finished_cells(study, Finished(packs), Runtime(device="cpu"))
-    assert len(found) == len(study.cells())
+    found = finished_runs(study, Finished(packs), Runtime(device="cpu"))
+    assert len(found) == len(study.runs())
     rows = check_study(study.expected, found)
     assert rows
     assert [row for row in rows if not row.passes] == []

@@ -28,7 +28,7 @@ epochs = 1
 n_train = 200
 seed = [0, 1, 2, 3, 4, 5, 6, 7]
 
-[[cells]]
+[[runs]]
 method = "neggrad"
 rule = ["sgd", "sam-0.1"]
 """
@@ -147,8 +147,8 @@ def test_alpha_prints_both_thresholds_with_the_forget_error_there(tmp_path: Path
 def test_bad_input_is_one_line_and_exit_code_2_and_writes_nothing(
     tmp_path: Path, words: list[str], expected: str
 ) -> None:
-    (tmp_path / "recipe.toml").write_text('[[cells]]\nmethd = "neggrad"\n')
-    (tmp_path / "types.toml").write_text('[[cells]]\nepochs = "many"\n')
+    (tmp_path / "recipe.toml").write_text('[[runs]]\nmethd = "neggrad"\n')
+    (tmp_path / "types.toml").write_text('[[runs]]\nepochs = "many"\n')
     (tmp_path / "broken.toml").write_text("[[cells\n")
     (tmp_path / "blocked").write_text("")
     done = repro(tmp_path, *words)
@@ -179,7 +179,7 @@ def test_strict_names_every_command_and_json_every_gap(tmp_path: Path) -> None:
 
 
 def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_path: Path) -> None:
-    (tmp_path / "data.toml").write_text('[[cells]]\ndataset = "cifar10"\n')
+    (tmp_path / "data.toml").write_text('[[runs]]\ndataset = "cifar10"\n')
     done = repro(tmp_path, "empirical", "grid", "data.toml")
     assert done.returncode == 3
     assert "cifar10-train.parquet" in done.stderr

@@ -19,7 +19,7 @@ epochs = 1
 n_train = 200
 metrics = ["accuracy"]
 
-[[cells]]
+[[runs]]
 rule = ["sgd", "sam-0.1"]
 """
 HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
@@ -57,7 +57,7 @@ def test_a_forget_index_that_the_store_lacks_is_named_before_anything_is_trained
     command: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.toml").write_text(
-        '[defaults]\ndifficulty = "index"\nforget_index = "0123456789abcdef"\n[[cells]]\nseed = 0\n'
+        '[defaults]\ndifficulty = "index"\nforget_index = "0123456789abcdef"\n[[runs]]\nseed = 0\n'
     )
     name, *words = command
     said = repro(tmp_path, "empirical", name, "mine.toml", *words).stdout
@@ -130,7 +130,7 @@ def test_pruning_says_first_what_it_would_free_and_refuses_a_stage_that_is_none(
 
 
 def test_a_recipe_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
-    text = 'title = "Größe α"\nname = "grösse"\n[defaults]\ndataset = "digits"\n[[cells]]\nseed = [0, 1]\n'
+    text = 'title = "Größe α"\nname = "grösse"\n[defaults]\ndataset = "digits"\n[[runs]]\nseed = [0, 1]\n'
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
     plain = environment() | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 

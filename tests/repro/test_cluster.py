@@ -107,7 +107,7 @@ dataset = "signal-noise"
 dataset_options = "side=8, n=48, n_test=40, signal_strength=2.0"
 forget_fraction = 0.25
 augment = "none"
-[[cells]]
+[[runs]]
 rule = ["sgd", "sam-0.1"]
 seed = [0, 1, 2]
 [search]

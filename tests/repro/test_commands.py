@@ -314,7 +314,7 @@ def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
         "empirical.studies.grid.run_grid", lambda study, store, **more: seen.append(more) or GridReport()
     )
     monkeypatch.setattr(studies, "cores", lambda: 3)
-    (tmp_path / "r.toml").write_text("[[cells]]\nseed = 0\n")
+    (tmp_path / "r.toml").write_text("[[runs]]\nseed = 0\n")
     line = ["empirical", "grid", str(tmp_path / "r.toml"), "--store", str(store.root), "--device", "cpu", "--quiet"]
     called(*line, "--workers", "2", "--max-seconds", "9", "--search-only")
     called(*line, "--workers", "64")
@@ -332,7 +332,7 @@ def test_the_limits_of_a_grid_arrive_and_to_debug_one_process_does_all(
         (GridReport(interrupted=True), 0, "stopped early: run the same command again for the rest"),
         (GridReport(interrupted=True, signal=signal.SIGTERM), 143, "ended by SIGTERM"),
         (GridReport(failed={"ab": "no file", "cd": "x"}, failure_code=3), 3,
-         "2 cells failed; the first, ab: no file"),
+         "2 runs failed; the first, ab: no file"),
         (GridReport(edges=["lr 3", "lr 9"]), 0, "not finished: 2 searches end on an edge of their grid (lr 3; lr 9)"),
     ],
 )  # fmt: skip
@@ -408,7 +408,7 @@ def test_a_watched_study_is_looked_at_until_nothing_of_it_is_open(
 
 
 def test_a_plan_says_what_is_chosen_still_and_what_is_there() -> None:
-    row = SimpleNamespace(cell=RunConfig(lr=0.5, seed=3), kind="choice", run_id="ab", passes=2, open=False, done=True)
+    row = SimpleNamespace(config=RunConfig(lr=0.5, seed=3), kind="choice", run_id="ab", passes=2, open=False, done=True)
     shown = studies._plan_row(row)
     assert (shown["lr"], shown["state"], shown["seed"], shown["passes"]) == (0.5, "done", 3, 2)
     row.open, row.done = True, False

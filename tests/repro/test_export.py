@@ -273,7 +273,7 @@ def test_shipped_recipes_fit_the_schema(path: Path) -> None:
     [
         "[defaults]\nlr = -1\n",
         "[defaults]\nlearning_rate = 1\n",
-        "[[cells]]\nalpha = [0.5, 2]\n",
+        "[[runs]]\nalpha = [0.5, 2]\n",
         "x = 1\n",
         "[defaults]\nforget_fraction = 1.0\n",
     ],
