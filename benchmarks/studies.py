@@ -25,7 +25,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import load_study
-from repro.study.trained import Training, runs_apart, sets_of_weights, sgd_rates, trainings
+from repro.study.trained import Training, mixed_settings, runs_apart, sets_of_weights, sgd_rates, trainings
 
 RESULTS = Path(__file__).parents[1] / "results"
 QUESTIONS = {
@@ -174,29 +174,32 @@ def split(evidence: Evidence) -> dict[str, str]:
     for record in evidence.every:
         if record.result.get("parents"):
             by_data[record.config["dataset"]].append(record)
-    counts, twice, apart = [], [], []
-    for data, records in sorted(by_data.items()):
-        found = sets_of_weights(records)
-        runs = runs_apart(found)
-        compared = [one for one in records if one.kind == "unlearn" and one.run_id in runs]
-        several = {model: sets for model, sets in found.items() if len(sets) > 1}
-        counts.append({"data set": data, "original and retrained models": len(found), "with several sets of weights":
-                       len(several), "runs on the fewer": len(compared)})  # fmt: skip
-        if data == "cifar10":
-            configs = {one.run_id: one.config for one in records}
-            apart = [f"{one.config['method']} after {one.config['pretrain']}" for one in compared]
-            for model, sets in several.items():
-                config = configs[next(iter(sets.values()))[0]]
-                shown = [f"{accuracy:.4f} ({len(runs)} runs)" for accuracy, runs in sets.items()]
-                name = "original" if model.stage == "pretrain" else f"retrained, {config['difficulty']}"
-                twice.append({"model": name, "rule": config["pretrain"], "seed": config["seed"],
-                              "test accuracy": ", ".join(shown), "id": f"`{model.id}`"})  # fmt: skip
+    found = {data: sets_of_weights(records) for data, records in sorted(by_data.items())}
+    apart = {run for sets in found.values() for run in runs_apart(sets)}
+    counts = [{"data set": data, "original and retrained models": len(sets),
+               "with several sets of weights": sum(len(one) > 1 for one in sets.values())}
+              for data, sets in found.items()]  # fmt: skip
+    studies = []
+    for name, runs in sorted(evidence.lists.items()):
+        fewer = [one for one in evidence.runs(name) if one.run_id in apart]
+        which = Counter(f"{one.config['method']} after {one.config['pretrain']}" for one in fewer)
+        said = ", ".join(f"{one}: {count}" for one, count in which.most_common())
+        if fewer:
+            mixed = len(mixed_settings(evidence.runs(name), apart))
+            studies.append({"study": f"`{name}`", "runs": len(runs.runs), "on the fewer": len(fewer), "these": said,
+                            "settings whose rules stand on both": mixed})  # fmt: skip
+    configs = {one.run_id: one.config for one in by_data["cifar10"]}
+    twice = []
+    for model, sets in found["cifar10"].items():
+        config = configs[next(iter(sets.values()))[0]]
+        kind = "original" if model.stage == "pretrain" else f"retrained, {config['difficulty']}"
+        said = ", ".join(f"{accuracy:.4f} ({len(runs)} runs)" for accuracy, runs in sets.items())
+        if len(sets) > 1:
+            twice.append({"model": kind, "rule": config["pretrain"], "seed": config["seed"], "test accuracy": said,
+                          "id": f"`{model.id}`"})  # fmt: skip
     twice.sort(key=lambda row: (row["model"], row["rule"], row["seed"]))
-    said = " and ".join(f"{name} ({count})" for name, count in Counter(apart).most_common())
-    fewer = "In `cifar10`, all compared runs stand on one set of originals."
-    if apart:
-        fewer = f"On CIFAR-10, {len(apart)} compared runs stand on the originals of fewer runs: {said}."
-    return {"counts": markdown(pd.DataFrame(counts)), "fewer": paragraph(fewer), "twice": markdown(pd.DataFrame(twice))}
+    return {name: markdown(pd.DataFrame(rows)) for name, rows in
+            (("counts", counts), ("on_fewer", studies), ("twice", twice))}  # fmt: skip
 
 
 def memorization(evidence: Evidence) -> dict[str, str]:
@@ -280,9 +283,12 @@ def minmax(evidence: Evidence) -> dict[str, str]:
     retain, forget, tow = (by_seed(table, number) for number in ("retain", "forget", "tow"))
     steepest = (-retain.diff(axis=1)).max(axis=1)
     target = np.mean([run.result["retrained_forget_accuracy"] for run in runs if run.config["rule"] in tables])
-    smallest = min(run.config["mask_fraction"] for run in evidence.runs("cifar10-mask"))
-    small = [run.result["retain_accuracy"] for run in evidence.runs("cifar10-mask", mask_fraction=smallest)]
     usual = runs[0].config["mask_fraction"]
+    smallest = min(run.config["mask_fraction"] for run in evidence.runs("cifar10-mask"))
+    small = evidence.runs("cifar10-mask", mask_fraction=smallest)
+    originals = [{run.config["seed"]: run.result["original_test_accuracy"] for run in some}
+                 for some in (small, evidence.runs("cifar10-mask", mask_fraction=usual))]  # fmt: skip
+    apart = max(abs(value - originals[1][seed]) for seed, value in originals[0].items())
     said = f"""
     Sharp MinMax loses the retained images while it forgets, not afterwards. In a single quarter of the epoch, retain
     accuracy falls by {steepest.min():.2f} to {steepest.max():.2f}, and it does not recover. Where forget accuracy is
@@ -291,7 +297,8 @@ def minmax(evidence: Evidence) -> dict[str, str]:
     retrained models: it also forgets too much. Its mean ToW is highest at {tow.mean().idxmax()} of the epoch, and only
     {tow.mean().max():.2f} there; stopping early would not help much. A smaller mask helps. With {percent(smallest)} of
     the weights on the forget side in place of {percent(usual)}, and a rate chosen for that, it ends with a retain
-    accuracy of {np.mean(small):.3f} in place of {retain["end"].mean():.3f} (study `cifar10-mask`).
+    accuracy of {np.mean([run.result["retain_accuracy"] for run in small]):.3f} in place of {retain["end"].mean():.3f}
+    (study `cifar10-mask`). The originals of these two groups of runs differ by at most {apart:.4f} in test accuracy.
     """
     return {"minmax": paragraph(said), "minmax_rows": markdown(pd.DataFrame(rows))}
 
@@ -339,8 +346,11 @@ sets of weights. They show in the test accuracy. A difference between two runs i
 stand on the same weights.
 
 {counts}
-{fewer}
+Where an original has several sets of weights, most records stand on one of them. The next table counts the runs of a
+study that stand on another. Its last column counts the settings in which a difference between two rules would compare
+two sets. A sweep over another setting, such as alpha, crosses the sets wherever a study has runs on both.
 
+{on_fewer}
 The models of CIFAR-10 with two sets of weights:
 
 {twice}
