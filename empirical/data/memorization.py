@@ -87,7 +87,7 @@ class Likeness(NamedTuple):
     Attributes:
         overlap: share of a set that the other estimate chooses too; chance: of two sets drawn at random.
         own: mean score of a set by the estimate that chose it; other: by the other one, without that one's luck.
-        spread: deviation over a set's images of their score by the other estimate.
+        spread: deviation of the true scores over the images of a set.
     """
 
     overlap: float
@@ -102,32 +102,41 @@ def compare_draws(
 ) -> dict[str, Likeness]:
     """Return how alike `low`, `mid` and `high` are that two estimates choose, each from `models` subset models.
 
-        overlap = |A and B| / m,    by chance m / n
+        overlap = |A and B| / m,    by chance m / n,    spread^2 = Cov_{i in A}(s_i, t_i)
 
-    with A and B the m of n images that the estimates choose. The two groups of models are drawn at random and share
-    none; numbers are means over `repeats` draws.
+    with A and B the m of n images that the estimates choose, and s and t the scores by two halves of the models that
+    did not choose A: their errors are independent. The two groups of models are drawn at random and share none; numbers
+    are means over `repeats` draws and both sets.
 
     Args:
         inside, correct: `(subsets, n)`, as of `estimate`.
-        models: in [2, subsets / 2]; forget_fraction: m / n, in (0, 1/3].
+        models: in [4, subsets / 2]; forget_fraction: m / n, in (0, 1/3].
 
     Raises:
         ConfigError: when there are not twice as many subset models, or a forget set would be empty.
     """
-    if not 2 <= models <= len(inside) // 2:
-        raise reject("models", models, f"in [2, {len(inside) // 2}], half of the {len(inside)} subset models")
+    if not 4 <= models <= len(inside) // 2:
+        raise reject("models", models, f"in [4, {len(inside) // 2}], half of the {len(inside)} subset models")
     generator = np.random.default_rng(derive_seed(0, "draws"))
-    found: dict[str, list[Likeness]] = {"low": [], "mid": [], "high": []}
+    found: dict[str, list[tuple[float, ...]]] = {"low": [], "mid": [], "high": []}
+
+    def scores_of(side: np.ndarray) -> np.ndarray:
+        return filled(estimate(inside[side], correct[side])[0])
+
     for repeat in range(repeats):
         order = generator.permutation(len(inside))
-        first, second = (filled(estimate(inside[side], correct[side])[0]) for side in (order[:models], order[-models:]))
+        groups = order[:models], order[-models:]
+        scores = [scores_of(group) for group in groups]
+        halves = [np.stack([scores_of(group[start::2]) for start in (0, 1)]) for group in groups]
         for name, seen in found.items():
-            rows, others = (_chosen(name, scores, forget_fraction, 2 * repeat + draw)
-                            for draw, scores in enumerate((first, second)))  # fmt: skip
-            own, other = np.append(first[rows], second[others]), np.append(second[rows], first[others])
-            shared, chance = len(np.intersect1d(rows, others)) / len(rows), len(rows) / len(first)
-            seen.append(Likeness(shared, chance, own.mean(), other.mean(), other.std()))
-    return {name: Likeness(*(float(number) for number in np.mean(seen, axis=0))) for name, seen in found.items()}
+            sets = [_chosen(name, one, forget_fraction, 2 * repeat + draw) for draw, one in enumerate(scores)]
+            shared, chance = len(np.intersect1d(*sets)) / len(sets[0]), len(sets[0]) / len(scores[0])
+            for mine, theirs in ((0, 1), (1, 0)):
+                rows = sets[mine]
+                own, other = scores[mine][rows].mean(), scores[theirs][rows].mean()
+                seen.append((shared, chance, own, other, np.cov(halves[theirs][:, rows])[0, 1]))
+    means = {name: np.mean(seen, axis=0).tolist() for name, seen in found.items()}
+    return {name: Likeness(*numbers[:4], max(0.0, numbers[4]) ** 0.5) for name, numbers in means.items()}
 
 
 def _chosen(name: str, scores: np.ndarray, fraction: float, seed: int) -> np.ndarray:

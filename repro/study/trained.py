@@ -1,10 +1,11 @@
 """The models behind a study's runs: what their training took, and which ids name two sets of weights."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
+from repro.records.identity import canonical_json
 from repro.records.record import Record
 
 Rates = Mapping[tuple[str, ...], float]
@@ -98,6 +99,23 @@ def runs_apart(found: Mapping[Model, Mapping[float, list[str]]]) -> set[str]:
     """Return the runs whose original is not the one that most runs of its id stand on."""
     others = (list(sets.values())[1:] for model, sets in found.items() if model.stage == "pretrain")
     return {run for sets in others for runs in sets for run in runs}
+
+
+def mixed_settings(runs: Iterable[Record], apart: Collection[str]) -> list[dict[str, Any]]:
+    """Return the settings in which some runs stand apart and others do not: their rules must not be compared.
+
+    Args:
+        runs: those of one study; a setting is all of a run's config but rule, learning rate and metrics.
+        apart: ids, as of `runs_apart`.
+    """
+    sides: dict[str, set[bool]] = defaultdict(set)
+    settings: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        setting = {name: value for name, value in run.config.items() if name not in ("rule", "lr", "metrics")}
+        key = canonical_json(setting)
+        settings[key] = setting
+        sides[key].add(run.run_id in apart)
+    return [settings[key] for key, found in sides.items() if len(found) > 1]
 
 
 def _original(record: Record) -> Training:

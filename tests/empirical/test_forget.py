@@ -332,17 +332,23 @@ def test_draws_of_a_forget_set_share_what_the_noise_of_their_scores_leaves() -> 
         assert found.overlap == pytest.approx(found.chance, abs=0.02)
         assert found.other == pytest.approx(0.0, abs=0.02)  # by the other estimate nothing is memorized
     assert noise["high"].own > 0.3
-    with pytest.raises(ConfigError, match=r"models = 17: must be in \[2, 16\]"):
+    with pytest.raises(ConfigError, match=r"models = 17: must be in \[4, 16\]"):
         compare_draws(inside, inside, 17)
 
 
-def test_the_overlap_of_draws_foretells_that_of_other_estimates() -> None:
-    few, found = (compare_draws(*subset_estimates(32, 1), models)["high"].overlap for models in (8, 16))
-    jitter = np.random.default_rng(1).random((10, 1500)) * 1e-6  # ties in random order
-    scores = [estimate(*subset_estimates(16, 2 + seed))[0] + jitter[seed] for seed in range(10)]
-    tops = [set(np.argsort(one)[-75:]) for one in scores]
-    assert found == pytest.approx(np.mean([len(a & b) / 75 for a, b in combinations(tops, 2)]), abs=0.05)
-    assert few < found
+def test_draws_foretell_what_other_estimates_share_and_what_their_images_are_like() -> None:
+    images, size = 6000, 300
+    drawn = subset_estimates(48, 1, images=images)
+    few, found = (compare_draws(*drawn, models, repeats=5)["high"] for models in (12, 24))
+    jitter = np.random.default_rng(1).random((6, images)) * 1e-6  # ties in random order
+    scores = [estimate(*subset_estimates(24, 2 + one, images=images))[0] + jitter[one] for one in range(6)]
+    tops = [np.argsort(one)[-size:] for one in scores]
+    overlaps = [len(np.intersect1d(one, other)) / size for one, other in combinations(tops, 2)]
+    assert found.overlap == pytest.approx(np.mean(overlaps), abs=0.04)
+    assert few.overlap < found.overlap
+    truth = 1 - np.random.default_rng(0).random(images)  # of `subset_estimates`
+    assert found.other == pytest.approx(np.mean([truth[top].mean() for top in tops]), abs=0.02)
+    assert found.spread == pytest.approx(np.mean([truth[top].std() for top in tops]), abs=0.02)
 
 
 def test_ties_are_images_with_the_score_of_another() -> None:

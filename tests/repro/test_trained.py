@@ -7,7 +7,7 @@ import pytest
 
 from repro.records.record import Record
 from repro.study.published import Published
-from repro.study.trained import Training, runs_apart, sets_of_weights, sgd_rates, trainings
+from repro.study.trained import Training, mixed_settings, runs_apart, sets_of_weights, sgd_rates, trainings
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -68,13 +68,27 @@ def test_one_id_with_two_accuracies_is_two_sets_of_weights_and_the_fewer_runs_st
     assert all(len(sets) == 1 for sets in other_images.values())
 
 
+def test_rules_whose_setting_stands_on_two_originals_are_named() -> None:
+    runs = [
+        run_on("a", rule="sgd", seed=0, lr=0.1),
+        run_on("b", rule="sam", seed=0, lr=0.2),
+        run_on("c", rule="sgd", seed=1),
+    ]
+    assert mixed_settings(runs, {"c"}) == []
+    assert [one["seed"] for one in mixed_settings(runs, {"b", "c"})] == [0]
+
+
 def test_the_committed_cifar10_runs_stand_on_two_sets_of_originals() -> None:
     """16 models; NegGrad after SGD with the retrained models and the study at equal gradients stand apart."""
-    source = Published([RESULTS / "cifar10.parquet"])
-    records = source.records_of("cifar10", {one for runs in source.lists.values() for one in runs.ids})
+    source = Published(sorted(RESULTS.glob("*.parquet")))
+    studies = {name: runs for name, runs in source.lists.items() if name.startswith("cifar10")}
+    by_id = {one.run_id: one for name, runs in studies.items() for one in source.records_of(name, set(runs.ids))}
+    records = list(by_id.values())
     found = sets_of_weights(records)
     assert sum(len(sets) > 1 for sets in found.values()) == 16
     apart = runs_apart(found)
     runs = [one.config for one in records if one.kind == "unlearn" and one.run_id in apart]
     assert len(runs) == 57
     assert {(one["method"], one["pretrain"]) for one in runs} == {("neggrad", "sgd"), ("retrain", "sgd")}
+    mixed = {name: mixed_settings([by_id[run] for run in runs.runs], apart) for name, runs in studies.items()}
+    assert {name: len(found) for name, found in mixed.items() if found} == {"cifar10-radius": 3}
