@@ -1,1 +1,1 @@
-"""Metrics: each a function from one evaluation to named numbers."""
+"""Metrics: each is a function from an evaluation to named numbers."""

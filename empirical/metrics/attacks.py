@@ -1,4 +1,4 @@
-"""Membership inference: scores of single examples, the released SVC attack, and the attack by one threshold."""
+"""Membership inference: scores of single examples, the SVC attack of the released code, and threshold attacks."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -50,10 +50,10 @@ def modified_entropy(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def released_modified_entropy(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return what the released code computes (D9), `-sum_k w_k log p_k`.
+    """Return the modified entropy of the released code (D9), `-sum_k w_k log p_k`, of every row.
 
-    `w_k` is `1 - p_k` for every class that is the label of some row, p_k for the others: whole columns are exchanged
-    instead of one entry a row, so the row's own label plays no part; and log p stands where log(1 - p) is meant.
+    `w_k` is `1 - p_k` for every class that is the label of any row, and p_k for the others. The released code exchanges
+    whole columns instead of one entry per row, so the row's own label has no effect; it also has log p for log(1 - p).
     """
     weights = p.copy()
     present = np.unique(labels)
@@ -74,21 +74,23 @@ SVC_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 @metric(
     "mia", version=2, switches=("m_entropy", "mia_members", "constant_score"),
     terms=(
-        Term("mia_*", "Share of the forget set that an RBF machine, trained on retained against test images by one "
-             "score, calls non-members.", also=("MIA", "membership inference")),
+        Term("mia_*", "Fraction of forget images that a membership attack (an RBF SVM on one score, such as the "
+             "confidence) labels as not trained on.", also=("MIA", "membership inference")),
     ),
 )  # fmt: skip
 def svc_attack(
     evaluation: Evaluation,
     *,
     attack_size: Annotated[
-        int, limits_of("images of each side the SVC attack learns from; 0 is the size of the test set", low=0)
+        int,
+        limits_of("number of retain and of test images that train the SVC attack; 0: the size of the test set", low=0),
     ] = 1000,
 ) -> dict[str, float]:
-    """Return, for each model and score, the share of the forget set that an attack calls non-members, in [0, 1].
+    """Return the fraction of forget images that an attack labels as not trained on, for each model and score.
 
-    An RBF machine (C = 3, gamma = 1 / dimension, no scaling) learns retained from test images and judges F. Higher is
-    more forgotten; the target is the retrained model's own value, not 1. `mia_m_entropy` is the one the preset takes.
+    An RBF SVM (C = 3, gamma = 1 / dimension, no scaling) learns to tell retain from test images and then labels F.
+    Values are in [0, 1]; higher means more forgotten, and the target is the retrained model's value, not 1.
+    `mia_m_entropy` is the variant that the preset asks for (D9).
     """
     generator = np.random.default_rng(evaluation.seed)
     members, others = attack_rows(evaluation, attack_size, generator)
@@ -102,9 +104,10 @@ def svc_attack(
 
 
 def attack_rows(evaluation: Evaluation, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return which retained and which test images the attack learns from, at most `size` of each (0: all test images).
+    """Return the rows of the retain and of the test images that train the attack: `size` of each, if there are so many.
 
-    Both are stratified draws; D10 "first" takes the first retained ones in index order, as the released code.
+    With size 0 all test images are used. Both are stratified random samples; D10 "first" takes the first retain images
+    in index order, as the released code does.
     """
     _, retain = evaluation.on("original", "retain")
     _, test = evaluation.on("original", "test")
@@ -115,7 +118,7 @@ def attack_rows(evaluation: Evaluation, size: int, generator: np.random.Generato
 
 
 def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others: np.ndarray) -> dict[str, float]:
-    """Return the share of F called non-members by the attack of each score on one model."""
+    """Return the fraction of F that the attack labels as not trained on, for each score of one model."""
     sides = []
     for name, rows in (("retain", members), ("test", others), ("forget", None)):
         outputs, labels = evaluation.on(role, name)
@@ -129,12 +132,12 @@ def attack_model(evaluation: Evaluation, role: str, members: np.ndarray, others:
 
 
 def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray, *, constant: str = "chance") -> float:
-    """Train one attack on members (1) against others (0) and return the share of `target` called 0.
+    """Train an attack on members (1) against others (0) and return the fraction of `target` that it labels 0.
 
     Args:
-        members, others, target: scores, rows `(n, k)`.
-        constant: what a score says that is the same for all it learns from: `chance`, a half, or (D26) what the
-            machine makes of it, which calls ties members and so returns 0.
+        members, others, target: scores, `(n, k)`.
+        constant: the result if all training scores are equal: `chance` gives 0.5; D26 `machine` asks the SVM, which
+            labels ties as members and so gives 0.
     """
     learned = np.concatenate([members, others])
     if constant == "chance" and np.ptp(learned, axis=0).max() == 0:
@@ -147,18 +150,18 @@ def forgotten_share(members: np.ndarray, others: np.ndarray, target: np.ndarray,
 @metric(
     "attacks",
     terms=(
-        Term("attack_*_auc", "Area under the ROC curve of a threshold on one score, forget set against test set; 0.5 "
-             "is guessing."),
+        Term("attack_*_auc", "Area under the ROC curve of thresholds on one score that tell the forget set from the "
+             "test set; 0.5 is guessing."),
         Term("attack_*_balanced_accuracy", "Best balanced accuracy of such a threshold.", range="[0.5, 1]"),
         Term("attack_*_tpr_at_1_percent", "True positive rate of such a threshold at 1 % false positives."),
         Term("attack_*_tpr_at_01_percent", "True positive rate of such a threshold at 0.1 % false positives."),
     ),
 )  # fmt: skip
 def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
-    """Return how well thresholds tell the forget set (members) from the test set, for each model.
+    """Return how well a threshold on a score tells the forget set (members) from the test set, for each model.
 
-    AUC 0.5 means they look alike; the target is the retrained model's value. The interval of the AUC of the loss is a
-    95 % bootstrap over examples. The ROC curve of the loss is an array over `attack_roc_fpr`.
+    At AUC 0.5 the two sets look alike; the target is the retrained model's value. The AUC of the loss has a 95 %
+    bootstrap interval over examples, and its ROC curve is an array over `attack_roc_fpr`.
     """
     found: dict[str, Any] = {"attack_roc_fpr": GRID}
     for role in evaluation.roles:
@@ -174,7 +177,7 @@ def threshold_attack(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def membership_scores(outputs: Outputs, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return scores `(n,)` that are higher for likely members."""
+    """Return four scores by name, each `(n,)` and higher for likely members."""
 
     def scores(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         p = probabilities(logits)
@@ -186,7 +189,7 @@ def membership_scores(outputs: Outputs, labels: np.ndarray) -> dict[str, np.ndar
 
 
 def threshold_numbers(members: np.ndarray, others: np.ndarray) -> dict[str, float]:
-    """Return AUC, the best balanced accuracy, and the true-positive rates at 1 % and 0.1 % false positives."""
+    """Return the AUC, the best balanced accuracy, and the true-positive rates at 1 % and 0.1 % false positives."""
     alarms, hits = curve(members, others)
     few = {name: float(hits_at(alarms, hits, rate)) for name, rate in FALSE_ALARMS.items()}
     return {"auc": float(auc(members, others)), "balanced_accuracy": float(np.max(1 + hits - alarms) / 2), **few}
@@ -209,7 +212,7 @@ def curve(members: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def hits_at(alarms: np.ndarray, hits: np.ndarray, rates: np.ndarray | float) -> np.ndarray:
-    """Return the true-positive rate at false-positive rates: of the best threshold that does not exceed each."""
+    """Return the true-positive rate of the best threshold whose false-positive rate does not exceed each of `rates`."""
     return hits[np.searchsorted(alarms, np.asarray(rates) + 1e-12, side="right") - 1]
 
 

@@ -1,4 +1,4 @@
-"""How close the unlearned model is to the retrained one: in accuracy (ToW, average gap), in answers, in weights."""
+"""How close the unlearned model is to the retrained model: in accuracy (ToW, average gap), predictions and weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,19 +19,19 @@ GAP_TERMS = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confide
 @metric(
     "accuracy", switches=("corrupted_evaluation", "validation_images"),
     terms=(
-        Term("retain_accuracy", "Share of retained images that are named correctly.", also=("RA",)),
-        Term("forget_accuracy", "Share of forget images that are named correctly. UA, unlearning accuracy, is 1 minus "
-             "it.", also=("FA", "UA")),
-        Term("test_accuracy", "Share of held-out images that are named correctly.", also=("TA",)),
-        Term("corrupted_*_accuracy", "The same on the corrupted images that the model was trained on."),
-        Term("validation_accuracy", "Share of training images held out of training that are named correctly."),
+        Term("retain_accuracy", "Fraction of retain images that are classified correctly.", also=("RA",)),
+        Term("forget_accuracy", "Fraction of forget images that are classified correctly. UA, unlearning accuracy, is "
+             "1 minus it.", also=("FA", "UA")),
+        Term("test_accuracy", "Fraction of test images that are classified correctly.", also=("TA",)),
+        Term("corrupted_*_accuracy", "This accuracy on the corrupted images that the model was trained on."),
+        Term("validation_accuracy", "Fraction of training images held out of training that are classified correctly."),
     ),
 )  # fmt: skip
 def accuracies(evaluation: Evaluation) -> dict[str, float]:
-    """Return the share of correct answers on retain, forget and test, in [0, 1], for each model.
+    """Return the accuracy on retain, forget and test images, in [0, 1], for each model.
 
-    Models trained on corrupted images are also scored on those (`corrupted_*`), unless D18 says clean only. Where rows
-    were held out for validation, the original is scored on them too (D17: with or without augmentation).
+    Models trained on corrupted images are also measured on those (`corrupted_*`), unless D18 turns this off. If rows
+    were held out for validation, the original model is measured on them too (D17: with or without augmentation).
     """
     found = {
         f"{prefix(role)}{name}_accuracy": share_correct(outputs.logits, labels)
@@ -51,7 +51,7 @@ def share_correct(logits: Any, labels: np.ndarray) -> float:
 
 
 def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
-    """Return retain and forget accuracy of each model on the corrupted images it was trained on."""
+    """Return the retain and forget accuracy of each model on the corrupted images it was trained on."""
     labels = evaluation.images.train_labels.numpy()
     found = {}
     for role in evaluation.roles:
@@ -63,7 +63,7 @@ def corrupted_accuracies(evaluation: Evaluation) -> dict[str, float]:
 
 
 def validation_accuracy(evaluation: Evaluation) -> float:
-    """Return the original's accuracy on the held-out rows, on test images or (D17 "train") on augmented ones."""
+    """Return the original's accuracy on the held-out rows: clean images, or with D17 "train" augmented images."""
     rows = evaluation.split.validation
     logits = evaluation.outputs["original"].train.pick(rows).logits
     if evaluation.config.fidelity.validation_images == "train":
@@ -78,12 +78,12 @@ def validation_accuracy(evaluation: Evaluation) -> float:
 def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed: bool = False) -> float:
     """Return the tug of war, `prod over sets of (1 - |a - a*|)` (Zhao et al. 2024).
 
-    The signed variant of the released code is `(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))`, which exceeds 1 when a
-    model forgets more than the retrained one (D6).
+    The signed variant of the released code is `(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))`. It exceeds 1 if a model
+    forgets more than the retrained model (D6).
 
     Args:
-        accuracy: by set name (retain, forget, test), in [0, 1].
-        reference: the same of the retrained model.
+        accuracy: accuracies by set name (retain, forget, test), in [0, 1].
+        reference: accuracies of the retrained model.
         signed: keep the signs.
     """
     gap = {name: reference[name] - accuracy[name] for name in SETS}
@@ -96,17 +96,17 @@ def tow(accuracy: Mapping[str, float], reference: Mapping[str, float], *, signed
     terms=(
         Term("tow", "Tug of war: how close the three accuracies are to the retrained model's (Zhao et al. 2024).",
              "prod over retain, forget, test of (1 - |a - a*|), a* of the retrained model", goal="1", also=("ToW",)),
-        Term("tow_signed", "The released code's tug of war, with signs: above 1 when a model forgets more than "
-             "retraining.", "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
-        Term("tow_reported", "The tug of war that the run's preset asks for (switches D6, D7).", range=">= 0",
+        Term("tow_signed", "Tug of war of the released code, with signs: above 1 if a model forgets more than "
+             "the retrained model.", "(1 - (r* - r)) (1 - (f - f*)) (1 - (t* - t))", range=">= 0", goal="1"),
+        Term("tow_reported", "Tug of war as the run's preset defines it (switches D6, D7).", range=">= 0",
              goal="1"),
     ),
 )  # fmt: skip
 def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return ToW of the unlearned model and of doing nothing, absolute and signed, against the own retrained model.
+    """Return the ToW of the unlearned and of the original model, absolute and signed, against the retrained model.
 
-    Reads the numbers of `accuracy`. `tow_reported` is the one the preset asks for (D6, D7); under published references
-    it is 0 where the released code has none, as there.
+    Reads the numbers of `accuracy`. `tow_reported` is the variant that the preset asks for (D6, D7). With D7
+    "published" it is 0 if the released code has no reference accuracies, as in the released code.
     """
     result, fidelity = evaluation.result, evaluation.config.fidelity
     signed = fidelity.tow == "signed"
@@ -127,19 +127,19 @@ def tug_of_war(evaluation: Evaluation) -> dict[str, float | None]:
     }
 
 
-NOTHING_TO_FORGET = 0.02  # forget accuracy by which the original must exceed the retrained model
+NOTHING_TO_FORGET = 0.02  # smallest excess of the original's forget accuracy over the retrained model's
 
 
 def better_than_nothing(numbers: Mapping[str, Any]) -> bool:
-    """Return whether the ToW of the unlearned model exceeds that of the original one, which did nothing."""
+    """Return whether the unlearned model has a larger ToW than the original model, which did nothing."""
     return numbers["tow"] > numbers["original_tow"]
 
 
 def judgement(numbers: Mapping[str, Any]) -> str:
-    """Return one sentence that says whether unlearning was better than doing nothing, and if not, what to try.
+    """Return a sentence that says whether unlearning was better than doing nothing, and if not, what to try.
 
     Args:
-        numbers: what `accuracy` and `tow` give, by name, the original and the retrained model among them.
+        numbers: the numbers of `accuracy` and `tow` by name, for all three models.
     """
     own, untouched = numbers["tow"], numbers["original_tow"]
     if better_than_nothing(numbers):
@@ -160,14 +160,14 @@ def judgement(numbers: Mapping[str, Any]) -> str:
 @metric(
     "gap", needs=("accuracy", "mia"), reference=True,
     terms=(
-        Term("tow_mia", "Tug of war with the confidence of the membership attack in place of forget accuracy.",
+        Term("tow_mia", "Tug of war with `mia_confidence` in place of forget accuracy.",
              "prod over retain accuracy, test accuracy, mia_confidence of (1 - |u - r|)", goal="1"),
-        Term("average_gap", "Mean distance to the retrained model (Jia et al. 2023).",
+        Term("average_gap", "Mean difference from the retrained model in four numbers (Jia et al. 2023).",
              "mean |u - r| over retain, forget, test accuracy and mia_confidence", goal="0"),
     ),
 )  # fmt: skip
 def gaps(evaluation: Evaluation) -> dict[str, float]:
-    """Return the average gap and ToW-MIA of the unlearned model and of doing nothing.
+    """Return the average gap and ToW-MIA of the unlearned and of the original model.
 
     `average_gap = mean |u - r|` over retain, forget and test accuracy and MIA confidence (Jia et al. 2023);
     `tow_mia = prod (1 - |u - r|)` with MIA confidence in place of forget accuracy (Zhao et al. 2024). Reads the
@@ -184,19 +184,20 @@ def gaps(evaluation: Evaluation) -> dict[str, float]:
 @metric(
     "distances", reference=True,
     terms=(
-        Term("jsd_*", "Mean Jensen-Shannon divergence of the model's answers from the retrained model's.",
-             "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
-        Term("activation_distance_*", "Mean Euclidean distance of the model's answers from the retrained model's.",
+        Term("jsd_*", "Mean Jensen-Shannon divergence between the class probabilities of the model and the retrained "
+             "model.", "KL(p || m) / 2 + KL(q || m) / 2, m = (p + q) / 2", "bits", goal="0"),
+        Term("activation_distance_*", "Mean Euclidean distance between the class probabilities of the model and the "
+             "retrained model.",
              "mean |p - q|_2", "probability", "[0, sqrt 2]", "0"),
-        Term("zrf", "Zero-retrain forgetting: how much the model answers forget images like an untrained network "
-             "(Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
+        Term("zrf", "Zero-retrain forgetting: how similar the model's predictions for forget images are to those of an "
+             "untrained network (Chundawat et al. 2023).", "1 - mean JSD(model, random model) over F"),
     ),
 )  # fmt: skip
 def distances(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the distances of the unlearned and of the original model to the retrained one, and ZRF of all three.
+    """Return the distances of the unlearned and the original model from the retrained model, and the ZRF of all three.
 
-    `jsd_*` is the mean Jensen-Shannon divergence of the answers in bits, `activation_distance_*` their mean Euclidean
-    distance, `weight_distance` a list of `|w - w*| / |w*|` per weight tensor (names in `weight_layers`).
+    `jsd_*` is the mean Jensen-Shannon divergence of the class probabilities in bits, `activation_distance_*` their mean
+    Euclidean distance, `weight_distance` a list of `|w - w*| / |w*|` per weight tensor (names in `weight_layers`).
     """
     found: dict[str, Any] = {}
     for role in ("unlearned", "original"):
@@ -216,7 +217,7 @@ def distances(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return the divergence and the distance of the answers of two models to each image, `(n, 2)`."""
+    """Return the divergence and the distance between the probabilities of two models for each image, `(n, 2)`."""
     p, q = probabilities(ours), probabilities(theirs)
     return np.stack([jensen_shannon(p, q), np.linalg.norm(p - q, axis=1)], axis=1)
 
@@ -233,17 +234,17 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 def zero_retrain_forgetting(logits: np.ndarray, random: np.ndarray) -> float:
     """Return ZRF, `1 - mean JSD(model, random model)` over F, in [0, 1] (Chundawat et al. 2023).
 
-    1 means that the model answers forget images as a network that never learned anything.
+    1 means that the model predicts forget images exactly like an untrained network.
 
     Args:
-        logits: of the model on F, `(n, classes)`.
-        random: of a freshly initialized model on F, `(n, classes)`.
+        logits: logits of the model on F, `(n, classes)`.
+        random: logits of a freshly initialized model on F, `(n, classes)`.
     """
     return float(1 - jensen_shannon(probabilities(logits), probabilities(random)).mean())
 
 
 def weight_distances(ours: Network, theirs: Network) -> dict[str, float]:
-    """Return `|w - w*| / |w*|` by parameter name; the length of w where w* is zero."""
+    """Return `|w - w*| / |w*|` by parameter name, and `|w|` if w* is zero."""
     pairs = zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True)
     found = {}
     for (name, own), other in pairs:

@@ -1,11 +1,11 @@
-"""Learning coefficients of the theory's two-layer network, measured from its weights alone.
+"""Learning coefficients of the theory's two-layer network, computed from its weights.
 
-Weights move in the span of signal and noise, `w_a = w0_a + p_a phi + sum_i q_ai xi_i`, so that p and q solve
+Weights move in the span of signal and noise, `w_a = w0_a + p_a phi + sum_i q_ai xi_i`, so p and q solve
 
     G (p_a, q_a) = <w_a - w0_a, (phi, xi)>,    kappa_a = j_a |phi|^2 p_a,    zeta_ai = (P-1) |xi_i|^2 q_ai
 
-(Chen et al. 2023; the conventions of `theory.measure`). The Gram matrix G of signal and noise has full rank as long as
-there are fewer vectors than dimensions. Weight decay leaves the span: the solution is then the nearest point in it.
+(Chen et al. 2023; conventions as in `theory.measure`). The Gram matrix G of signal and noise has full rank if there
+are fewer vectors than dimensions. Weight decay leaves the span; the solution is then the nearest point in the span.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from repro.base.parts import metric
 
 @metric("coefficients")
 def coefficients(evaluation: Evaluation) -> dict[str, float]:
-    """Return kappa, zeta and the active shares of each model, see `coefficient_observer`; of other networks nothing.
+    """Return kappa, zeta and the active shares of each model (`coefficient_observer`); nothing for other networks.
 
-    All are measured from the original's initial weights. The retrained model has others: its kappa and zeta hold the
-    difference of two initializations, about 0.01 here, beside what it learned; its active shares do not.
+    All are measured from the initial weights of the original model. The retrained model starts from other weights, so
+    its kappa and zeta also contain the difference of the two initializations, about 0.01. Its active shares do not.
     """
     learned = coefficient_observer(evaluation.networks["initial"](), evaluation.images, evaluation.split)
     return {
@@ -40,19 +40,20 @@ def coefficients(evaluation: Evaluation) -> dict[str, float]:
 def coefficient_observer(
     initial: Network, images: ImageSet, split: Split, *, digits: int = 16
 ) -> Callable[[Network], dict[str, Any]]:
-    """Return what measures the coefficients of a network that began as `initial`; of other networks it sees nothing.
+    """Return a function that measures the coefficients of a network that started as `initial`.
 
-    Its numbers, over neurons a (2 m of them), noise vectors i, and R or F (`side`):
+    For networks other than `PatchCNN`, or other images, it returns no numbers. Otherwise, over neurons a (2 m of them),
+    noise vectors i, and R or F (`side`):
 
-        kappa, kappa_plus, kappa_minus            mean of kappa_a over all neurons, or those of one sign
+        kappa, kappa_plus, kappa_minus            mean of kappa_a over all neurons, or neurons of one sign
         zeta_<side>, zeta_<side>_oppose           mean of zeta_ai over the pairs j_a = y_i, or j_a = -y_i
         active_<side>_match, active_<side>_oppose share of the pairs with `<w_a, xi_i> > 0`
 
     Args:
-        initial: the original before its first step.
-        images: signal-noise images, the first patch of each `y phi`.
+        initial: the original model before its first step.
+        images: signal-noise images; the first patch of each is `y phi`.
         split: retain and forget rows.
-        digits: significant digits that are kept.
+        digits: significant digits of the numbers.
     """
     if not isinstance(initial.model, PatchCNN) or images.name != "signal-noise":
         return lambda network: {}
@@ -87,6 +88,6 @@ def coefficient_observer(
 
 
 def _weights(network: Network) -> np.ndarray:
-    """Return the first layer, shape `(2 m, d)`, float64."""
+    """Return the weights of the first layer, `(2 m, d)`, float64."""
     weight: torch.Tensor = network.model.weight  # type: ignore[assignment]
     return weight.detach().double().cpu().numpy()

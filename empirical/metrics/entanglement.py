@@ -1,4 +1,4 @@
-"""How entangled retain and forget features are: a variance ratio, and exact optimal transport."""
+"""How entangled retain and forget features are: a variance ratio and an exact optimal-transport distance."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,25 +17,24 @@ Pair = tuple[np.ndarray, np.ndarray]
 @metric(
     "entanglement", version=2, switches=("entanglement_scale",),
     terms=(
-        Term("entanglement_var_*", "E_Var: how mixed retain and forget features are, spread within over distance "
-             "between; `raw` as it is, `scaled` into [0, 1], `class` within classes. Of the images whose features are "
-             "kept: all, but of more than 10,000 a part in which F counts for more than in the whole; a run's models "
-             "share it.", "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
-        Term("entanglement_wp*", "E_Wp: 1 minus the optimal-transport distance of retain and forget features, divided "
-             "by 2, the diameter of the unit sphere that features are scaled to.", goal="retrained"),
+        Term("entanglement_var_*", "E_Var: spread within the retain and forget features over the distance between them; "
+             "higher is more entangled. `raw` is unscaled, `scaled` is divided by 1300 and clipped to [0, 1], "
+             "`class` is taken within classes. Above 10,000 images it uses a sample, up to half of it forget images.",
+             "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
+        Term("entanglement_wp*", "E_Wp: 1 minus half the optimal-transport distance between retain and forget features "
+             "of unit length; higher is more entangled.", goal="retrained"),
     ),
 )  # fmt: skip
 def entanglement(evaluation: Evaluation) -> dict[str, float]:
     """Return E_Var (raw and scaled) and E_Wp of each model, over all images and class by class.
 
     Features are scaled to unit length. Class values are means over the classes with at least two images in both sets,
-    weighted by their images; D22 "released" counts classes with one image in E_Var too.
+    weighted by their number of images; D22 "released" also includes classes with one image in E_Var.
 
-    They are those of the images whose features are kept (`empirical.metrics.outputs.featured_rows`): of more than
-    10,000 a part, in which F has a larger share than in the whole, as mu and the weights of classes see it. With a
-    share p of F there E_Var is `(V_R + V_F) / (0.5 (p^2 + (1 - p)^2) |mu_R - mu_F|^2)`, so that it is larger by the
-    same factor for every model: 1.26 where 1,250 images of F are measured of 50,000. Models of a run can be compared,
-    and runs on one forget set; not E_Var of a large data set with that of a small one.
+    Above 10,000 images only a sample has features (`empirical.metrics.outputs.featured_rows`), and the share p of F in
+    it differs from the data set's. E_Var depends on p: `(V_R + V_F) / (0.5 (p^2 + (1 - p)^2) |mu_R - mu_F|^2)`. The
+    sample changes it by the same factor for every model: 1.26 for half of a forget set of 2,500 images out of 50,000.
+    So models of a run, and runs on one forget set, can be compared, but not data sets of different sizes.
     """
     found = {}
     for role in evaluation.roles:
@@ -72,11 +71,11 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
 def variance_ratio(retain: np.ndarray, forget: np.ndarray, *, coincident: float = float("nan")) -> float:
     """Return E_Var: `(V_R + V_F) / (0.5 (|mu_R - mu|^2 + |mu_F - mu|^2))`.
 
-    V is the mean squared distance to the set's mean, mu the mean of both sets together. Higher is more entangled.
+    V is the mean squared distance to the set's mean, mu the mean of all features. Higher is more entangled.
 
     Args:
         retain, forget: features `(n, f)`.
-        coincident: the value where the means agree: undefined, or 0 as released, which reads as "not entangled".
+        coincident: the value if the means agree: NaN, or 0 (not entangled) as in the released code.
     """
     means = [side.mean(0) for side in (retain, forget)]
     spread = sum(((side - mean) ** 2).sum(1).mean() for side, mean in zip((retain, forget), means, strict=True))
@@ -96,8 +95,8 @@ def overlap(retain: np.ndarray, forget: np.ndarray, *, generator: np.random.Gene
     Args:
         retain, forget: unit features `(n, f)`.
         generator: draws the points.
-        scale: distances are divided by 2, the diameter of the unit sphere (`diameter`), so that models share a scale,
-            or by the largest one (`max`), as released (D22).
+        scale: the unit of distances: `diameter`, 2 as in the unit sphere, the same for all models; or `max`, the
+            largest distance, as in the released code (D22).
     """
     sides = [side[generator.permutation(len(side))[:SAMPLE]] for side in (retain, forget)]
     squared = (sides[0] ** 2).sum(1)[:, None] + (sides[1] ** 2).sum(1) - 2 * sides[0] @ sides[1].T
@@ -107,7 +106,7 @@ def overlap(retain: np.ndarray, forget: np.ndarray, *, generator: np.random.Gene
 
 
 def transport_cost(cost: np.ndarray) -> float:
-    """Return the least mean cost of moving one uniform sample onto the other, exactly.
+    """Return the exact optimal-transport cost between two uniform samples.
 
     Args:
         cost: `(n, m)` pairwise costs.
@@ -124,7 +123,7 @@ def class_pairs(pair: Pair, labels: Pair, *, least: int = 2) -> list[Pair]:
 
 
 def weighted(measure: Callable[[np.ndarray, np.ndarray], float], pairs: list[Pair]) -> float:
-    """Return the mean of a measure over classes, weighted by their retain and forget images; NaN of none."""
+    """Return the mean of a measure over classes, weighted by their number of images; NaN without classes."""
     if not pairs:
         return float("nan")
     weights = [len(retain) + len(forget) for retain, forget in pairs]

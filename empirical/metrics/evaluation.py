@@ -1,4 +1,4 @@
-"""What a metric sees: logits and features of the three models, computed once, and how to reach the models."""
+"""The input of metrics: logits and features of the three models, computed once, and access to the models."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,17 +23,17 @@ SETS = ("retain", "forget", "test")
 
 
 class Measured(NamedTuple):
-    """The images that numbers are about: `forget`, rows of the training images, and `test`, rows of the test images."""
+    """The images that metrics use: `forget`, rows of the training images, and `test`, rows of the test images."""
 
     forget: np.ndarray
     test: np.ndarray
 
 
 def measured(part: str, forget: np.ndarray, test_labels: np.ndarray) -> Measured:
-    """Return the images of a part: `all`, or one of the halves `validation` (choices see it) and `report` (no choice).
+    """Return the images of a part: `all`, or the half `validation` (for the learning-rate search) or `report`.
 
-    The halves share no image and are everything together. They depend on the forget set and on the test labels only,
-    so every run on a forget set has the same ones; those of the test images hold each class in equal numbers.
+    The halves are disjoint and together contain all images. They depend only on the forget set and the test labels, so
+    all runs on a forget set have the same halves. The halves of the test images have equal numbers of each class.
 
     Raises:
         ConfigError: when a half would be empty.
@@ -47,7 +47,7 @@ def measured(part: str, forget: np.ndarray, test_labels: np.ndarray) -> Measured
 
 
 def halves(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return two random halves of the rows of `groups`, `(n,)`, ascending, that share out every group."""
+    """Return two random halves of the rows of `groups`, `(n,)`, ascending; each half has half of every group."""
     shuffled = np.random.default_rng(seed).permutation(len(groups))
     by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]
     return {"validation": np.sort(by_group[::2]), "report": np.sort(by_group[1::2])}
@@ -55,21 +55,21 @@ def halves(groups: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished run, as metrics see it.
+    """A finished run, as metrics see it.
 
     Attributes:
         config: the run's config.
-        images: its data, clean, and split: its rows, both without the forget and test images that are not measured.
-        outputs: by role (original, retrained, unlearned).
-        networks: by role (and `initial`, the original before its first step, and `random`, a fresh model),
-            functions that return the model.
+        images: its clean data; split: its rows. Both are without the forget and test images that are not measured.
+        outputs: model outputs by role (original, retrained, unlearned).
+        networks: functions that return a model, by role; also `initial`, the original before its first step, and
+            `random`, an untrained model.
         trained_on: the images the models were trained on, corrupted if the config says so.
-        shadows: returns which training images each subset model of the memorization estimate saw, `(n,)` boolean, and
-            the model; None where no estimate belongs to the run.
-        seed: root of whatever a metric draws.
-        result: the numbers of the metrics before this one.
-        key: everything that numbers of the original and the retrained model depend on.
-        shared: keeps such numbers for the next run with the same key.
+        shadows: yields, for each subset model, which training images it saw, `(n,)` boolean, and the model; None if
+            the run has no subset models.
+        seed: seed of a metric's random numbers.
+        result: the numbers of the metrics before this metric.
+        key: everything that the numbers of the original and the retrained model depend on.
+        shared: caches such numbers for the next run with the same key.
     """
 
     config: RunConfig
@@ -86,12 +86,12 @@ class Evaluation:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The models that are there: a run whose original came from elsewhere may have no retrained one."""
+        """The roles that have a model; a run may have no retrained model."""
         return tuple(role for role in ROLES if role in self.outputs)
 
     @property
     def scope(self) -> dict[str, Any]:
-        """Which images the numbers are about, and how many; kept beside the numbers."""
+        """Which images the numbers are about, and how many; recorded with the numbers."""
         counts = {"n_forget_measured": len(self.split.forget), "n_test_measured": len(self.images.test_labels)}
         return {"rows_measured": self.config.rows_measured, **counts}
 
@@ -105,7 +105,7 @@ class Evaluation:
         return replace(self, images=images, split=replace(self.split, forget=seen.forget), outputs=outputs)
 
     def as_asked(self) -> "Evaluation":
-        """Return the evaluation of the images that its config names: all of them, or a half."""
+        """Return the evaluation on the images that its config names: all of them, or a half."""
         part = self.config.rows_measured
         if part == "all":
             return self
@@ -117,7 +117,7 @@ class Evaluation:
             yield name, *self.on(role, name)
 
     def once(self, role: str, name: str, make: Callable[[], T]) -> T:
-        """Return `make()`; for what many runs share, as the original and the retrained model, only the first time."""
+        """Return `make()`; models that many runs share (original, retrained) are measured only the first time."""
         if self.shared is None or role == "unlearned":
             return make()
         return self.shared((name, role, *self.key), make)
@@ -132,7 +132,7 @@ class Evaluation:
 
 
 def prefix(role: str) -> str:
-    """Return how a role's numbers are named: the unlearned model carries no prefix."""
+    """Return the prefix of a role's numbers; the unlearned model has none."""
     return "" if role == "unlearned" else f"{role}_"
 
 

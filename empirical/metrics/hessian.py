@@ -23,12 +23,12 @@ TOLERANCE = 1e-3
 @metric(
     "hessian",
     terms=(
-        Term("hessian_top", "Largest eigenvalue of the Hessian of the retain loss: the sharpness of the minimum.", "",
+        Term("hessian_top", "Eigenvalue of largest magnitude of the Hessian of the retain loss: the sharpness.", "",
              "loss per squared weight", "real", ""),
     ),
 )  # fmt: skip
 def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
-    """Return the top Hessian eigenvalue of the mean cross entropy on at most 256 retained images, for each model."""
+    """Return the top Hessian eigenvalue of the mean cross entropy on at most 256 retain images, for each model."""
     rows = np.random.default_rng(evaluation.seed).permutation(evaluation.split.retain)[:LARGEST]
     index = torch.from_numpy(np.sort(rows))
     images, labels = evaluation.images.train_images[index], evaluation.images.train_labels[index]
@@ -48,16 +48,16 @@ def top_eigenvalues(evaluation: Evaluation) -> dict[str, float]:
 
 
 def mean_loss(network: Network, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross entropy of a network on raw images, with its graph."""
+    """Return the mean cross entropy of a network on raw images, as a differentiable scalar."""
     with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
         logits, _ = network.outputs(images.to(network.device))
     return F.cross_entropy(logits, labels.to(network.device))
 
 
 def top_eigenvalue(loss: Callable[[], Tensor], weights: Sequence[Tensor], generator: torch.Generator) -> float:
-    """Return the eigenvalue of largest size of the Hessian of `loss()`, by power iteration on `H v = grad (g . v)`.
+    """Return the eigenvalue of largest magnitude of the Hessian of `loss()`, by power iteration: `H v = grad (g . v)`.
 
-    Stops when it changes by less than 0.1 %, or after 20 steps.
+    It stops when the eigenvalue changes by at most 0.1 %, or after 20 steps.
     """
     first = torch.autograd.grad(loss(), weights, create_graph=True, materialize_grads=True)
     vector = [torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w) for w in weights]

@@ -1,4 +1,4 @@
-"""Numbers of single images, kept as arrays for the figures: margins, KLoM's margins, features of both sets."""
+"""Numbers of single images, stored as arrays for figures: margins, KLoM's margins, features of both sets."""
 
 import numpy as np
 from scipy.special import logsumexp
@@ -14,14 +14,15 @@ MOST_KLOM = 100
 @metric(
     "margins", reference=True,
     terms=(
-        Term("margin_distance", "Distance of the margins of forget samples from the retrained model's.",
+        Term("margin_distance", "Wasserstein distance between the margins of forget images under the unlearned and the "
+             "retrained model.",
              "W_1 of z_y - max over k != y of z_k", "logits", ">= 0", "0"),
     ),
 )  # fmt: skip
 def margins(evaluation: Evaluation) -> dict[str, np.ndarray | float]:
-    """Return `margin_<model>`, `(forget images,)`: logit of the true class minus the largest other.
+    """Return `margin_<model>`, `(forget images,)`: the logit of the true class minus the largest other logit.
 
-    `margin_distance` is the mean gap between the sorted margins of the unlearned and the retrained model (their W_1).
+    `margin_distance` is W_1 between the margins of the unlearned and the retrained model: the mean gap when sorted.
     """
     found = {}
     for role in evaluation.roles:
@@ -40,16 +41,14 @@ def margin(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 @metric(
     "klom_margins",
     terms=(
-        Term("klom_images", "Forget images whose margins are kept for KLoM and U-LiRA.", "", "images", ">= 0", ""),
+        Term("klom_images", "Forget images whose margins are recorded for KLoM and U-LiRA.", "", "images", ">= 0", ""),
     ),
 )  # fmt: skip
 def klom_margins(evaluation: Evaluation) -> dict[str, np.ndarray | int]:
     """Return `klom_<model>_<set>`, (at most 100,) float32: the log-odds of the true class of each image.
 
-    `klom_images` is the number of forget images.
-
-    The margin of KLoM (Georgiev et al. 2024, appendix E.1). The images of a retain, forget and test set are the same
-    in every run on the same sets, whatever its seed, so that runs of many seeds give each image a distribution.
+    This is the margin of KLoM (Georgiev et al. 2024, appendix E.1). All runs on the same retain, forget and test sets
+    use the same images, so runs of many seeds give a distribution for each image. `klom_images` counts forget images.
     """
     found: dict[str, np.ndarray | int] = {"klom_images": len(fixed_rows(len(evaluation.split.forget)))}
     for role in evaluation.roles:
@@ -74,13 +73,13 @@ def split_logits(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
 
 
 def fixed_rows(count: int) -> np.ndarray:
-    """Return at most 100 of `count` row numbers, ascending, the same at every call."""
+    """Return at most 100 of `count` row numbers, ascending; the same at every call."""
     return np.sort(np.random.default_rng(0).permutation(count)[:MOST_KLOM])
 
 
 @metric("features")
 def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Return `features_<model>` of the same at most 500 retained and 500 forget images, their `labels`, `is_forget`."""
+    """Return `features_<model>` of at most 500 retain and 500 forget images, and their `labels` and `is_forget`."""
     generator = np.random.default_rng(evaluation.seed)
     chosen: dict[str, np.ndarray] = {}
     labels = []

@@ -1,4 +1,4 @@
-"""The loss around a model on a plane of two random directions, filter-normalized (Li et al. 2018), and its flatness."""
+"""The loss around a model on a plane of two filter-normalized random directions (Li et al. 2018), and its flatness."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,10 +25,12 @@ Sample = tuple[str, Tensor, Tensor]  # name of a set, some of its images, their 
     "landscape", version=2, switches=("landscape_norm",),
     looks=("landscape_points", "landscape_points", "landscape_images"),
     terms=(
-        Term("landscape_*_stability_*", "Share of points within a loss landscape that stay below so many percent of "
-             "loss rise.", goal=""),
+        Term("landscape_*_stability_*", "Share of points of a loss landscape whose loss differs from the centre's by "
+             "at most so many percent.", goal=""),
+        Term("landscape_*_basin_ratio", "Share of points of a loss landscape whose loss is within half a standard "
+             "deviation of the centre's.", goal=""),
         Term("landscape_*", "A summary of the loss landscape around a model, in filter-normalized directions.", "",
-             "loss", ">= 0", ""),
+             "loss", "real", ""),
     ),
 )  # fmt: skip
 def landscape(
@@ -38,16 +40,16 @@ def landscape(
         int, limits_of("points along each side of a landscape", low=3, high=18_973, odd=True)
     ] = 11,
     landscape_images: Annotated[
-        int, limits_of("images of each set a landscape looks at, at most", low=1, unit="images")
+        int, limits_of("largest number of images of each set in a landscape", low=1, unit="images")
     ] = 512,
     landscape_radius: Annotated[
-        float, limits_of("half the width of a landscape, in filter lengths", low=0, open_low=True)
+        float, limits_of("half the width of a landscape, in lengths of a filter", low=0, open_low=True)
     ] = 1.0,
 ) -> dict[str, Any]:
-    """Return loss grids on F and on test around the three models, and the numbers of `flatness` of each.
+    """Return loss grids on forget and on test images around the three models, and the `flatness` of each grid.
 
-    All models share one pair of directions, scaled by the original's filters, so panels compare. The grid spans
-    [-radius, radius]^2 in units of a filter's own length. Of each set `landscape_images` images are used, or all.
+    All models share a pair of directions, scaled by the original's filters, so that panels can be compared. The grid
+    spans [-radius, radius]^2 in units of a filter's length. At most `landscape_images` images of each set are used.
     """
     config = evaluation.config
     norm = config.fidelity.landscape_norm
@@ -72,10 +74,10 @@ def _grids(
 
 
 def directions(network: Network, generator: torch.Generator, *, norm: str = "filter") -> list[list[Tensor]]:
-    """Return two Gaussian directions with each filter (or, D23 `layer`, each tensor) as long as the network's own.
+    """Return two Gaussian directions; each filter (with D23 `layer`, each tensor) is as long as the network's.
 
-    Biases and BatchNorm weights, which have one dimension, are left out of filter-normalized directions; under
-    `layer` they keep a step of the Gaussian scaled to global unit length, as in the released code.
+    Filter-normalized directions are zero for biases and BatchNorm weights, which have one dimension. With `layer` these
+    take the Gaussian scaled to a total length of 1, as in the released code.
     """
     weights = [weight.detach() for weight in network.parameters()]
     return [_direction(weights, generator, norm) for _ in range(2)]
@@ -108,11 +110,11 @@ def loss_grid(
 
 
 def flatness(grid: np.ndarray) -> dict[str, float]:
-    """Return the numbers of a loss grid.
+    """Return five statistics of a loss grid L with the loss `L_c` at its centre.
 
-    `variability` is its standard deviation; `slope` the mean length of its gradient in grid steps; `basin_ratio` the
-    share (in [0, 1]) of points within half a standard deviation of the centre; `rise` the mean minus the centre;
-    `stability_<t>` the share of points within t percent of the centre's loss, `|L - L_c| <= t L_c / 100`.
+    `variability` is its standard deviation; `slope` the mean length of its gradient per grid step; `basin_ratio` the
+    share (in [0, 1]) of points within half a standard deviation of `L_c`; `rise` the mean of L minus `L_c`;
+    `stability_<t>` the share of points within t percent of `L_c`: `|L - L_c| <= t L_c / 100`.
     """
     centre = grid[grid.shape[0] // 2, grid.shape[1] // 2]
     slopes, away = np.hypot(*np.gradient(grid)), np.abs(grid - centre)

@@ -1,4 +1,4 @@
-"""LiRA: the likelihood-ratio attack on membership, with the subset models behind memorization scores as its shadows."""
+"""LiRA: the likelihood-ratio membership attack; its shadow models are the subset models of the memorization scores."""
 
 from typing import NamedTuple
 
@@ -14,15 +14,15 @@ from repro.base.errors import ConfigError
 from repro.base.parts import Term, metric
 from repro.base.settings import reject
 
-TINY = 1e-12  # of a variance
+TINY = 1e-12  # smallest variance
 
 
 class Shadows(NamedTuple):
-    """What the subset models answer.
+    """Outputs of the shadow models.
 
     Attributes:
-        inside: whether each saw each forget image, `(models, forget images)` boolean.
-        forget, test: log-odds of the true class, `(models, images)`; no model saw a test image.
+        inside: whether each model was trained on each forget image, `(models, forget images)` boolean.
+        forget, test: log-odds of the true class, `(models, images)`; no model was trained on a test image.
     """
 
     inside: np.ndarray
@@ -36,32 +36,32 @@ class Shadows(NamedTuple):
         "pretrain_epochs", "pretrain_batch_size", "portable", "subset_portable",
     ),
     terms=(
-        Term("lira_images", "Forget images that some subset models saw and others did not.", "", "images", ">= 0", ""),
-        Term("lira_member_share", "Share of the forget set that the likelihood ratio of subset models with and without "
-             "an image calls members."),
-        Term("lira_*", "The likelihood-ratio attack with the subset models as shadows (Carlini et al. 2022), forget "
-             "set against test set: AUC, balanced accuracy, true positive rates at few false positives.",
+        Term("lira_images", "Forget images that some shadow models saw and others did not.", "", "images", ">= 0", ""),
+        Term("lira_member_share", "Fraction of forget images that the likelihood ratio between shadow models with and "
+             "without the image labels as trained on."),
+        Term("lira_*", "The likelihood-ratio attack with shadow models (Carlini et al. 2022), forget set against test "
+             "set: AUC, balanced accuracy, true-positive rates at few false positives.",
              also=("LiRA",)),
     ),
 )  # fmt: skip
 def lira(evaluation: Evaluation) -> dict[str, float]:
-    """Return how well an attacker who trains shadow models tells that the forget set was trained on, for each model.
+    """Return how well an attacker with shadow models recognizes the forget set as trained on, for each model.
 
-    The attack of Carlini et al. (2022) on the log-odds of the true class, with Gaussians that have each image's own
-    mean and one spread for all images, which is what few shadows allow. Against test images, which no shadow saw, it is
-    the offline one: how far an image stands above its mean under shadows without it. Its numbers are `lira_auc`,
-    `lira_balanced_accuracy`, `lira_tpr_at_1_percent` and `lira_tpr_at_01_percent`; the target is the retrained model's
-    value, for shadows train shorter than the models do. `lira_member_share` is the share of F, in [0, 1], that the
-    ratio of shadows with and without an image calls members. Images that all shadows saw, or none, are left out;
-    `lira_images` are judged.
+    The attack of Carlini et al. (2022) on the log-odds of the true class, with a Gaussian for each image: its mean is
+    the image's own, its spread is shared by all images, because shadow models are few. Forget images are compared with
+    test images by the offline attack: how many deviations an image lies above its mean under the shadow models without
+    it. This gives `lira_auc`, `lira_balanced_accuracy`, `lira_tpr_at_1_percent` and `lira_tpr_at_01_percent`.
+    `lira_member_share` is the share of F, in [0, 1], that the ratio of densities with and without an image labels as
+    trained on. The target is the retrained model's value, since shadow models train shorter than the models they judge.
+    Images that all or none of the shadow models saw are left out; `lira_images` counts the others.
 
     Raises:
-        ConfigError: where there are no subset models, as for models that were handed over in memory.
+        ConfigError: if there are no shadow models, as for models passed in memory.
     """
     shadows = evaluation.once("shadows", "lira", lambda: shadow_answers(evaluation))
     known = shadows.inside.any(0) & ~shadows.inside.all(0)
     if not known.any():
-        remedy = "all of them saw every forget image, or none did"
+        remedy = "each forget image was seen by all subset models or by none"
         raise reject("subsets", len(shadows.inside), "larger", remedy)
     shadows = Shadows(shadows.inside[:, known], shadows.forget[:, known], shadows.test)
     found: dict[str, float] = {"lira_images": int(known.sum())}
@@ -76,8 +76,8 @@ def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, 
     """Return the numbers of one model.
 
     Args:
-        shadows: each forget image was seen by some of them and not by others.
-        forget, test: the model's own log-odds of the true class on the same images, `(images,)`.
+        shadows: shadow models; each forget image was seen by some of them and not by others.
+        forget, test: the model's log-odds of the true class on the same images, `(images,)`.
     """
     member, other = (fitted(shadows.forget, side) for side in (shadows.inside, ~shadows.inside))
     unseen = fitted(shadows.test, np.ones(shadows.test.shape, bool))
@@ -87,9 +87,9 @@ def attack(shadows: Shadows, forget: np.ndarray, test: np.ndarray) -> dict[str, 
 
 
 def shadow_answers(evaluation: Evaluation) -> Shadows:
-    """Return the log-odds of every subset model on the forget and test images; a model that is not kept is trained."""
+    """Return the log-odds of every shadow model on the forget and test images; models not in the store are trained."""
     if evaluation.shadows is None:
-        raise ConfigError("metrics = 'lira': must be left out of models in memory: no subset models belong to them")
+        raise ConfigError("metrics = 'lira': must be left out for models in memory: they have no subset models")
     images, split = evaluation.images, evaluation.split
     forget = images.train_images[split.forget], images.train_labels[split.forget]
     test = images.test_images, images.test_labels
@@ -107,13 +107,13 @@ def _log_odds_of(network: Network, images: Tensor, labels: Tensor) -> np.ndarray
 
 
 def fitted(answers: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation, each `(images,)`, of what a further model of some kind would answer.
+    """Return the predicted mean and standard deviation, each `(images,)`, of the log-odds under a further model.
 
-    The spread around the means is pooled over the images, and wider by the error of an image's own mean.
+    `sd_i = s sqrt(1 + 1 / k_i)`: the spread s around the means is pooled over images, k_i counts the models of image i.
 
     Args:
         answers: log-odds, `(models, images)`.
-        chosen: which of them are of the kind, the same shape; at least one of every image.
+        chosen: which of them to use, the same shape; at least one of every image.
     """
     count = chosen.sum(0)
     mean = (answers * chosen).sum(0) / count

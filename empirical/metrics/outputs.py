@@ -1,7 +1,7 @@
-"""What a model answers to all images of a side: logits in the network's own precision and the features of some.
+"""A model's outputs on all training and test images: logits in the network's precision, and features of some images.
 
-A million images by a thousand classes are five gigabytes in float32. So logits of more than a gigabyte are a memory map
-of a file without a name. Metrics read a set of them at a time, as float64.
+Logits of a million images and a thousand classes take five gigabytes in float32. So logits of more than a gigabyte are
+a memory map of an unnamed file. Metrics read a set of them at a time, as float64.
 """
 
 import tempfile
@@ -16,16 +16,16 @@ from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
 
-IN_MEMORY = 2**30  # bytes of logits up to which they are held in memory
-MOST_FEATURES = 10_000  # rows of a side whose features are kept
+IN_MEMORY = 2**30  # largest size in bytes of logits in memory
+MOST_FEATURES = 10_000  # most rows of the training, or test, images with features
 BATCH = 512
 
 
 class Outputs(NamedTuple):
-    """A model's answers to the images of a set, in evaluation mode and without augmentation.
+    """A model's outputs on the images of a set, in evaluation mode and without augmentation.
 
-    `logits` are `(n, classes)`; `features` `(m, f)`, float32, those of the set's rows `rows`, `(m,)`, or of all where
-    that is None.
+    `logits` are `(n, classes)`. `features` are `(m, f)`, float32, of the rows `rows`, `(m,)`; of all rows if that is
+    None.
     """
 
     logits: np.ndarray
@@ -33,7 +33,7 @@ class Outputs(NamedTuple):
     rows: np.ndarray | None = None
 
     def pick(self, rows: np.ndarray) -> "Outputs":
-        """Return the answers to some rows, ascending, in float64; of features, those that are kept."""
+        """Return the outputs on some rows (ascending): logits in float64, and the features that exist."""
         logits = self.logits[rows].astype(float)
         if self.rows is None:
             return Outputs(logits, self.features[rows])
@@ -41,7 +41,7 @@ class Outputs(NamedTuple):
         return Outputs(logits, self.features[kept], places)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
-        """Return the labels of the rows whose features are kept."""
+        """Return the labels of the rows that have features."""
         return labels if self.rows is None else labels[self.rows]
 
 
@@ -59,12 +59,12 @@ class ModelOutputs(NamedTuple):
 def model_outputs(
     network: Network, images: ImageSet, *, split: Split | None = None, folder: Path | None = None
 ) -> ModelOutputs:
-    """Compute a model's logits on all training and test images, and the features of at most 10,000 of each.
+    """Return a model's logits on all training and test images, and the features of at most 10,000 of each.
 
     Args:
         network: the model; images: the data set, clean.
-        split: of the training images, so that features are kept of forget and retained ones alike.
-        folder: where logits that are too large for memory lie.
+        split: the retain and forget rows, so that the features include both sets.
+        folder: place for logits that are too large for memory.
     """
     train, test = featured_rows(len(images.train_labels), split), featured_rows(len(images.test_labels))
     return ModelOutputs(
@@ -73,9 +73,9 @@ def model_outputs(
 
 
 def featured_rows(count: int, split: Split | None = None) -> np.ndarray | None:
-    """Return the rows of a side whose features are kept, ascending: None, all of them, of at most 10,000.
+    """Return the rows that get features, ascending; None means all, for at most 10,000 rows.
 
-    Of more, half are forget images, as far as there are as many. The same rows at every call.
+    Otherwise they are 10,000 rows, up to half of them forget images; the same rows at every call.
     """
     if count <= MOST_FEATURES:
         return None
@@ -106,7 +106,7 @@ def _outputs(network: Network, images: Tensor, rows: np.ndarray | None, folder: 
 
 
 def _room(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> np.ndarray:
-    """Return where logits are written: an array, or a map of a file that is gone with it where that is too large."""
+    """Return an empty array for logits; if it is large, a memory map of a file that disappears with it."""
     if shape[0] * shape[1] * dtype.itemsize <= IN_MEMORY:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:  # a map keeps its file after this is closed
@@ -114,7 +114,7 @@ def _room(shape: tuple[int, int], dtype: np.dtype[Any], folder: Path | None) -> 
 
 
 def _within(rows: np.ndarray | None, start: int, count: int) -> np.ndarray:
-    """Return the places, in a chunk that starts at a row, of the rows whose features are kept."""
+    """Return the places of the rows with features in a chunk of `count` rows from row `start`."""
     if rows is None:
         return np.arange(count)
     low, high = np.searchsorted(rows, (start, start + count))

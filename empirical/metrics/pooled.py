@@ -1,4 +1,4 @@
-"""Metrics of many models: runs that differ in their seeds only, pooled image by image (KLoM, U-LiRA)."""
+"""Metrics of many models: they pool runs that differ only in their seeds, image by image (KLoM, U-LiRA)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,37 +21,38 @@ FALSE_ALARMS = {"tpr_at_1_percent": 0.01, "tpr_at_01_percent": 0.001}
 
 @dataclass(frozen=True)
 class Pool:
-    """The arrays of runs that differ in their seeds only.
+    """The arrays of runs that differ only in their seeds.
 
     Attributes:
-        arrays: those of each run, in the order of the seeds.
+        arrays: the arrays of each run, in the order of the seeds.
     """
 
     arrays: Sequence[Mapping[str, np.ndarray]]
 
     def margins(self, role: str, name: str) -> np.ndarray:
-        """Return the margins (log-odds of the true class) of one model and set, `(runs, images)`."""
+        """Return the margins (log-odds of the true class) of a role and a set, `(runs, images)`."""
         return np.stack([one[f"klom_{role}_{name}"] for one in self.arrays]).astype(float)
 
 
 @metric(
     "klom", needs=("klom_margins",), pooled=True,
     terms=(
-        Term("klom_models", "Models a side that KLoM pools.", "", "models", ">= 2", ""),
-        Term("klom_*", "KLoM (Georgiev et al. 2024): divergence of an image's margins over many models from those of "
-             "retrained models; mean or 95th percentile over images; `low` and `high` bound it, `reverse` swaps the "
-             "sides.", "KL(margins of retrained models || margins of models)", "nats", ">= 0", "0", also=("KLoM",)),
+        Term("klom_models", "Models on each side of KLoM's comparison.", "", "models", ">= 2", ""),
+        Term("klom_*", "KLoM (Georgiev et al. 2024): divergence between an image's margins under many models and under "
+             "many retrained models; mean or 95th percentile over images. `low` and `high` are its 95 % interval, "
+             "`reverse` swaps the sides.", "KL(margins of retrained models || margins of models)", "nats", ">= 0", "0",
+             also=("KLoM",)),
     ),
 )  # fmt: skip
 def klom(pool: Pool) -> dict[str, Any]:
     """Return KLoM of the unlearned, the original and other retrained models on each set, with 95 % intervals.
 
-    `klom_<role>_<set>_<statistic>` is the mean or the 95th percentile over images of the divergence of each image's
-    margins under the role's models from those under the retrained models (Georgiev et al. 2024), in nats; `_reverse`
-    the same with the two samples exchanged; `_low` and `_high` the ends of its interval by resampling models. The role
-    `retrained` compares retrained models with each other: what the measure gives where there is nothing to find. The
-    arrays `..._resampled`, `(200,)`, are that statistic in each resample, the same models in all of them, so that the
-    difference of two pools of the same seeds has an interval.
+    `klom_<role>_<set>_<statistic>`, in nats, is the mean or the 95th percentile over images of the divergence between
+    an image's margins under the retrained models and under the role's models (Georgiev et al. 2024). `_reverse` swaps
+    the two samples; `_low` and `_high` are the ends of the interval from resampled models. The role `retrained`
+    compares retrained models with each other: this is the value when there is no difference. The arrays
+    `..._resampled`, `(200,)`, hold the statistic of each resample. All pools resample the same models, so that the
+    difference of two pools with the same seeds has an interval.
     """
     found: dict[str, Any] = {"klom_models": len(pool.arrays) // 2}
     for role in ("unlearned", "original", "retrained"):
@@ -70,12 +71,12 @@ def klom(pool: Pool) -> dict[str, Any]:
 def divergence(reference: np.ndarray, model: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return `KL(reference || model)` of each image's margins, `(..., images)`, in nats.
 
-    Histograms of 20 bins between the least and the greatest of both samples, margins cut at +-100, and shares of the
-    second one no smaller than 1e-5.
+    Both samples have histograms of 20 bins between their common minimum and maximum. Margins are clipped at +-100, and
+    shares of `model` are at least 1e-5.
 
     Args:
         reference, model: margins `(models, images)`.
-        weights: how often each model counts, `(resamples, models)`; once each where it is None.
+        weights: how often each model counts, `(resamples, models)`; None: once.
     """
     samples = np.clip(reference, -CLIP, CLIP), np.clip(model, -CLIP, CLIP)
     low = np.minimum(*(sample.min(0) for sample in samples))
@@ -88,14 +89,14 @@ def divergence(reference: np.ndarray, model: np.ndarray, weights: np.ndarray | N
 @metric(
     "klom_easydub", version=2, needs=("klom_margins",), pooled=True,
     terms=(
-        Term("klom_easydub_*", "KLoM in the binning of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
+        Term("klom_easydub_*", "KLoM with the histograms of EasyDUB.", "see klom_*", "nats", ">= 0", "0"),
     ),
 )  # fmt: skip
 def klom_easydub(pool: Pool) -> dict[str, Any]:
-    """Return KLoM as EasyDUB's published code computes it, to hold our numbers against its leaderboard.
+    """Return KLoM as EasyDUB's published code computes it, for comparison with its leaderboard.
 
-    `klom_easydub_<role>_<set>_<statistic>`, in nats: all models of the role against all retrained models. The role
-    `retrained` compares the even seeds with the odd ones: half as many models, which alone raises a divergence.
+    `klom_easydub_<role>_<set>_<statistic>`, in nats, compares all models of the role with all retrained models. The
+    role `retrained` compares even with odd seeds; half as many models alone already raise the divergence.
     """
     found: dict[str, Any] = {}
     for role in ("unlearned", "original", "retrained"):
@@ -113,9 +114,9 @@ def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
     """Return `KL(model || reference)` of each image's margins, `(images,)`, in nats, by EasyDUB's histograms.
 
     `sum over p_k > 0 of p_k log(p_k / q_k)`, where p and q are the shares of the model's and the reference's margins
-    in bin k. It differs from `divergence` in three ways: the direction; `digitize` puts the largest margin of both
-    samples past the last of the 20 bins, where it is dropped and the other counts are shares of what is left; and q is
-    raised to 1e-5 where p is above 0, then divided by its sum. An image whose model margins are all dropped has 0.
+    in bin k. It differs from `divergence` in three ways. The direction is the opposite. The largest margin of both
+    samples falls past the last of the 20 bins (as with `digitize`) and is dropped; shares are of the remaining margins.
+    And q is raised to 1e-5 where p > 0, then divided by its sum. An image whose model margins are all dropped has 0.
 
     Args:
         reference, model: margins `(models, images)`.
@@ -129,11 +130,11 @@ def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
 
 
 def _kept_shares(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the shares of margins `(models, images)` in each bin, `(bins, images)`; those past the last bin are lost.
+    """Return the shares of margins `(models, images)` in each bin, `(bins, images)`, without those past the last bin.
 
     Args:
         sample: margins.
-        edges: `(bins + 1, images)`; an image without a range has equal edges, and all of its margins are lost.
+        edges: `(bins + 1, images)`; if all margins of an image are equal, so are its edges, and all are dropped.
     """
     places = (sample[None] >= edges[:, None]).sum(0) - 1
     counts = (places[None] == np.arange(BINS)[:, None, None]).sum(1)
@@ -149,14 +150,14 @@ def _shares(scaled: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 
 
 def halves(reference: np.ndarray, model: np.ndarray, *, weighted: bool = False) -> np.ndarray:
-    """Return the divergence of each image, `(..., images)`: even reference models against odd others, and the reverse.
+    """Return the divergence of each image, `(..., images)`: the mean of even seeds against odd and odd against even.
 
-    No model meets itself or one of its seed, so that retrained models can be compared with other retrained ones: few
-    models give a divergence above 0 even then, and that floor has the same number of models as every other value.
+    So no model is compared with itself or a model of its seed. Retrained models can then be compared with each other:
+    this gives the noise floor of a divergence between so few models, with as many models as every other value has.
 
     Args:
         reference, model: margins `(models, images)`, in the order of the seeds.
-        weighted: resample the models of each half 200 times, which gives a leading axis.
+        weighted: resample the models of each half 200 times and add a leading axis.
     """
     even = len(reference) // 2 * 2
     weights = resamples(even // 2) if weighted else None
@@ -172,20 +173,19 @@ def resamples(models: int) -> np.ndarray:
 @metric(
     "ulira", needs=("klom_margins",), pooled=True,
     terms=(
-        Term("ulira_*_auc*", "AUC of U-LiRA: telling unlearned from retrained models by an image's margins; 0.5 is "
-             "best.", goal="0.5"),
-        Term("ulira_*", "True positive rate of U-LiRA at few false positives.", goal="the false positive rate",
+        Term("ulira_*_auc*", "AUC of U-LiRA, an attack that tells unlearned from retrained models by the margin of an "
+             "image; 0.5 is best.", goal="0.5"),
+        Term("ulira_*", "True-positive rate of U-LiRA at a low false-positive rate.", goal="the false positive rate",
              also=("U-LiRA",)),
     ),
 )  # fmt: skip
 def ulira(pool: Pool) -> dict[str, float]:
     """Return how well an attacker tells unlearned (or original) models from retrained ones by one forget image.
 
-    U-LiRA (Hayes et al. 2024): the score of a margin is its log-likelihood ratio under two Gaussians fitted to the
-    margins of that image under the other models of each kind; the model itself and the one of its seed are left out.
-    `ulira_<role>_auc`, and the true-positive rates at 1 % and 0.1 % false positives, which are 0.01 and 0.001 where
-    nothing tells the models apart; `_low`, `_high`: 95 % bootstrap over models, for a model's images are not
-    independent.
+    U-LiRA (Hayes et al. 2024): two Gaussians are fitted to an image's margins under the models of each kind, without
+    the models of the seed at hand; the score of a margin is its log-likelihood ratio. The numbers are
+    `ulira_<role>_auc` and the true-positive rates at 1 % and 0.1 % false positives, which are 0.01 and 0.001 if nothing
+    tells the models apart. `_low` and `_high`: 95 % bootstrap over models, as a model's images are not independent.
     """
     found: dict[str, float] = {}
     retrained = pool.margins("retrained", "forget")
@@ -201,9 +201,9 @@ def ulira(pool: Pool) -> dict[str, float]:
 
 
 def likelihood_ratios(model: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of the model's and of the reference's margins, each `(models, images)`: higher is the model's.
+    """Return scores of the model's and the reference's margins, each `(models, images)`; higher speaks for the model.
 
-    Each is judged by Gaussians without the models of its own seed.
+    The Gaussians of each score leave out the models of its seed.
     """
     fits = [_without_own(margins) for margins in (model, reference)]
     first, second = (log_density(margins, *fits[0]) - log_density(margins, *fits[1]) for margins in (model, reference))
@@ -211,7 +211,7 @@ def likelihood_ratios(model: np.ndarray, reference: np.ndarray) -> tuple[np.ndar
 
 
 def _without_own(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each image's margins over the other models, `(models, images)`."""
+    """Return mean and standard deviation of each image's margins over all other models, `(models, images)`."""
     count = len(margins) - 1
     mean = (margins.sum(0) - margins) / count
     variance = (((margins**2).sum(0) - margins**2) - count * mean**2) / (count - 1)
@@ -219,12 +219,12 @@ def _without_own(margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def log_density(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Return the log of the Gaussian density of each value, without its constant."""
+    """Return the log of the Gaussian density of each value, without the constant term."""
     return -0.5 * ((values - mean) / sd) ** 2 - np.log(sd)
 
 
 def _attack(members: np.ndarray, others: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    """Return AUC and true-positive rates of scores `(models, images)` whose models count `weights` times each."""
+    """Return AUC and true-positive rates of scores `(models, images)`; each model counts `weights` times."""
     counts = np.repeat(weights, members.shape[1])
     scores = np.concatenate([members.ravel(), others.ravel()])
     truth = np.repeat((1, 0), members.size)
@@ -232,7 +232,7 @@ def _attack(members: np.ndarray, others: np.ndarray, weights: np.ndarray) -> dic
     order = np.argsort(-others.ravel(), kind="stable")
     alarms = np.cumsum(counts[order]) / counts.sum()
     for name, rate in FALSE_ALARMS.items():
-        # The lowest threshold whose alarms do not exceed the rate: no score above it but those counted.
+        # The lowest threshold whose false alarms do not exceed the rate.
         allowed = int(np.searchsorted(alarms, rate, side="right"))
         threshold = others.ravel()[order[allowed]] if allowed < len(order) else -np.inf
         rates[name] = float((counts * (members.ravel() > threshold)).sum() / counts.sum())

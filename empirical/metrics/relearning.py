@@ -1,4 +1,4 @@
-"""Relearning: how fast forget accuracy comes back when a model is fine-tuned on the retain set alone."""
+"""Relearning: how fast forget accuracy returns when a model is fine-tuned on the retain set only."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,21 +16,21 @@ from repro.base.parts import Term, metric
 from repro.records.identity import derive_seed
 
 STEPS = (0, 1, 2, 4, 8, 16, 32)
-RATE = 0.1  # of the pretraining rate: the same attack on every method, whatever its own rate
+RATE = 0.1  # times the pretraining rate: the same attack on every method, whatever its own rate
 
 
 @metric(
     "relearning", reference=True,
     terms=(
-        Term("relearning_excess", "How much faster forget accuracy comes back than in the retrained model, tuned on R.",
+        Term("relearning_excess", "How far forget accuracy exceeds the retrained model's when both are tuned on R.",
              "mean difference of forget accuracy after 0, 1, 2, ..., 32 steps", "share", "[-1, 1]", "0"),
     ),
 )  # fmt: skip
 def relearning(evaluation: Evaluation) -> dict[str, Any]:
     """Return forget accuracy after 0, 1, 2, ..., 32 steps of plain SGD on R, for the unlearned and retrained model.
 
-    A model that has forgotten follows the retrained model's curve; one that only hid F climbs back above it.
-    `relearning_excess` is the mean of the difference over the steps.
+    A model that has forgotten F follows the retrained model's curve; a model that only hides F rises above it.
+    `relearning_excess` is the mean difference over the steps.
     """
     curves = {
         role: evaluation.once(role, "relearning", lambda role=role: relearn(evaluation, evaluation.networks[role]()))
@@ -42,7 +42,7 @@ def relearning(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def relearn(evaluation: Evaluation, network: Network) -> list[float]:
-    """Return the forget accuracies of a copy of the network along its fine-tuning."""
+    """Return the forget accuracy of a copy of the network after 0, 1, 2, 4, 8, 16 and 32 steps of fine-tuning."""
     copied = network.copy()
     for weight in copied.model.parameters():
         weight.requires_grad_(True)

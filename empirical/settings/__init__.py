@@ -1,1 +1,1 @@
-"""What a run is: its config, rule labels and what identifies it. Imports no torch."""
+"""Settings of a run: its config, the labels of its rules, its ids. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What makes two trained stages, or two numbers, the same: the values whose hashes name them in the store."""
+"""The values that identify a trained stage or an evaluation; their hash is its name in the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,15 +16,15 @@ class StageKey:
 
     Attributes:
         stage: `pretrain`, `retrain`, `unlearn` or `subset`.
-        data, dataset, dataset_options, n_train: the training images (digest of the files, and what is taken of them).
-        model, precision, portable: the network, and how it is computed.
-        rows: what is trained on: `all`, or a digest of row numbers.
+        data, dataset, dataset_options, n_train: the training images: digest of the files, and which of them are used.
+        model, precision, portable: the network and its arithmetic.
+        rows: the training rows: `all`, or a digest of row numbers.
         rule: gradient rule; hyperparameters, augment, seed: how it trains.
         randaugment, double_normalize, corruption: what else happens to the images.
-        parent: id of the stage an unlearning starts from.
+        parent: id of the stage that unlearning starts from.
         method, method_options, unlearn_seed, mask_fraction: how it unlearns.
-        switches: the discrepancy switches that are not at their defaults and reach the weights by no other field.
-        number: which subset model.
+        switches: the discrepancy switches off their defaults that affect the weights through no other field.
+        number: number of the subset model.
     """
 
     stage: str
@@ -58,45 +58,45 @@ class StageKey:
 
 
 def pretrain_key(config: RunConfig) -> StageKey:
-    """Return what the original model depends on; D8 trains it on the rows of the released code's split."""
+    """Return the key of the original model; D8 trains it on the rows of the released code's split."""
     rows = "all" if config.fidelity.forget_split == "shared" else "released-split"
     return _key(config, "pretrain", rows=rows, rule=config.pretrain, hyperparameters=config.pretraining())
 
 
 def original_id(config: RunConfig) -> str:
-    """Return the id of the original model: that of an imported one, or of the pretraining stage."""
+    """Return the id of the original model: the imported model's, or the pretraining stage's."""
     return config.original or pretrain_key(config).id
 
 
 def retrain_key(config: RunConfig, rows: str, rule: str = "") -> StageKey:
-    """Return what the model trained on the retain rows depends on.
+    """Return the key of the model that is trained on the retain rows.
 
     Args:
         config: the run.
-        rows: digest of the retain rows, or of what chooses them (`forget_choice`) where they are not known yet.
-        rule: in place of the config's retraining rule.
+        rows: digest of the retain rows; if they are not known yet, `forget_choice`.
+        rule: replaces the config's retraining rule.
     """
     rule = rule or config.retrain_rule
     return _key(config, "retrain", rows=rows, rule=rule, hyperparameters=config.retraining())
 
 
 def again_key(config: RunConfig, rows: str) -> StageKey:
-    """Return what the model of the method `retrain` depends on: trained afresh on the retain rows under the run's rule.
+    """Return the key of the model of the method `retrain`: fresh weights trained on the retain rows by the run's rule.
 
-    Under the retraining rule it is the reference itself, except that another `unlearn_seed` than 0 trains a second one:
-    how far two retrained models differ is the noise floor of everything that is measured against one.
+    With the retraining rule and `unlearn_seed = 0` it is the reference model itself. Any other `unlearn_seed` trains a
+    second model: the distance between the two is the noise floor of all metrics that compare with the reference.
     """
     return replace(retrain_key(config, rows, config.rule), unlearn_seed=config.unlearn_seed)
 
 
 def unlearn_key(config: RunConfig, parent: str, rows: str, options: Any) -> StageKey:
-    """Return what the unlearned model depends on.
+    """Return the key of the unlearned model.
 
     Args:
         config: the run.
         parent: id of the original model.
         rows: digest of the retain and the forget rows.
-        options: the method, as built.
+        options: the method object.
     """
     method = {"method": config.method, "method_options": identifying(options)}
     more = {"parent": parent, "unlearn_seed": config.unlearn_seed, "mask_fraction": config.mask_fraction}
@@ -107,12 +107,12 @@ def unlearn_key(config: RunConfig, parent: str, rows: str, options: Any) -> Stag
 
 
 def subset_key(training: RunConfig, fraction: float, number: int) -> StageKey:
-    """Return what a subset model depends on: how it is trained, and which subset of the images it sees.
+    """Return the key of a subset model: how it is trained, and which subset of the images it sees.
 
     Args:
         training: its training, as the pretraining of a run.
         fraction: share of the images in a subset.
-        number: which one; subset k is the same whether 24 or 32 are drawn.
+        number: number of the subset; subset k is the same whether 24 or 32 are drawn.
     """
     settings = {"rows": f"subset of {fraction}", "rule": "sgd", "hyperparameters": training.pretraining()}
     return _key(training, "subset", number=number, **settings)
@@ -135,7 +135,7 @@ def _not_default(settings: Any, only: tuple[str, ...] | None = None) -> dict[str
 
 
 def forget_choice(config: RunConfig) -> str:
-    """Return a digest of everything a run's forget set is chosen by, its memorization scores included."""
+    """Return a digest of everything that determines a run's forget set, its memorization scores included."""
     chosen = ["data", "dataset", "dataset_options", "n_train", "difficulty", "forget_fraction", "forget_seed"]
     chosen += ["forget_class", "forget_index", "scores"]
     if forget_set(config.difficulty).graded and not config.scores:
@@ -152,9 +152,9 @@ class EvaluationKey:
 
     Attributes:
         metric, version: the metric.
-        stages: ids of the models it looks at, by role; of a metric that pools runs, each role's ids in order.
-        forget_set: digest of the rows it looks at.
-        seed, unlearn_seed: roots of what it draws.
+        stages: ids of the models it looks at, by role; for a metric that pools runs, a list of ids for each role.
+        forget_set: digest of the forget rows.
+        seed, unlearn_seed: seeds of its random numbers.
         settings: its settings and switches that are not at their defaults.
         needs: ids of the evaluations whose numbers it reads.
         pooled: whether it pools many runs.
@@ -180,29 +180,29 @@ ROLE_STAGES = {"original": "pretrain", "retrained": "retrain", "unlearned": "unl
 
 
 def evaluation_keys(config: RunConfig, parents: Mapping[str, str]) -> dict[str, EvaluationKey]:
-    """Return the key of every metric a run asks for, and of those these need, in an order in which they can run.
+    """Return the keys of the metrics a run asks for and of the metrics they need; each comes after what it needs.
 
     Args:
         config: the run.
-        parents: ids of its stages and of its forget set, as its record has them.
+        parents: ids of its stages and of its forget set, as in its record.
     """
     stages = {role: parents[stage] for role, stage in ROLE_STAGES.items() if stage in parents}
     keys: dict[str, EvaluationKey] = {}
-    left_out = absent_metrics(config)
-    for name in (name for name in ordered_metrics(config.metrics) if name not in left_out):
-        one = metric(name)
-        # Which images are looked at is no part of a stage, but of every number.
-        settings = _not_default(config, (*one.reads, "n_test", "rows_measured")) | _not_default(
-            config.fidelity, one.switches
+    absent = absent_metrics(config)
+    for name in (name for name in ordered_metrics(config.metrics) if name not in absent):
+        facts = metric(name)
+        # n_test and rows_measured identify no stage, but every number depends on them.
+        settings = _not_default(config, (*facts.reads, "n_test", "rows_measured")) | _not_default(
+            config.fidelity, facts.switches
         )
-        needs = tuple(keys[need].id for need in one.needs)
+        needs = tuple(keys[need].id for need in facts.needs)
         seeds = (config.seed, config.unlearn_seed)
-        keys[name] = EvaluationKey(name, one.version, stages, parents["forget_set"], *seeds, settings, needs)
+        keys[name] = EvaluationKey(name, facts.version, stages, parents["forget_set"], *seeds, settings, needs)
     return keys
 
 
 def absent_metrics(config: RunConfig) -> dict[str, str]:
-    """Return the metrics a run asks for and cannot have, and why: those that compare with a retrained model."""
+    """Return the metrics that need a retrained model, each with the reason, if the run has none (`retrain = none`)."""
     if config.retrain != "none":
         return {}
     asked = dict.fromkeys((*config.metrics, *ordered_metrics(config.metrics)))
@@ -211,29 +211,29 @@ def absent_metrics(config: RunConfig) -> dict[str, str]:
 
 def _compares(name: str) -> bool:
     """Return whether a metric, or one it needs, compares with a retrained model."""
-    one = metric(name)
-    return one.reference or one.pooled or any(_compares(need) for need in one.needs)
+    facts = metric(name)
+    return facts.reference or facts.pooled or any(_compares(need) for need in facts.needs)
 
 
 def complete(record: Record, config: RunConfig) -> bool:
-    """Return whether a finished run has every metric its config names, in today's version and with its settings.
+    """Return whether a record has every metric that the config names, with the current version and settings.
 
-    Its record must say so too: a run that was measured in another way before is written anew.
+    The config in the record must name the same metric settings; otherwise the record has to be written again.
     """
     if record.status != "ok":
-        return record.status != "failed"  # a divergence is an outcome, an error is none
-    there = record.result.get("evaluations", {})
+        return record.status != "failed"  # a divergence is a result, an error is not
+    found = record.result.get("evaluations", {})
     wanted = evaluation_keys(config, record.result["parents"])
     read = {"rows_measured", *(setting for name in wanted for setting in metric(name).reads)}
-    said = {field.name: record.config.get(field.name, field.default) for field in fields(config)}
-    told = all(said[name] == getattr(config, name) for name in read)
-    return told and all(there.get(name, {}).get("id") == key.id for name, key in wanted.items())
+    recorded = {field.name: record.config.get(field.name, field.default) for field in fields(config)}
+    same = all(recorded[name] == getattr(config, name) for name in read)
+    return same and all(found.get(name, {}).get("id") == key.id for name, key in wanted.items())
 
 
 def ordered_metrics(wanted: tuple[str, ...]) -> list[str]:
-    """Return the metrics of a single run and those they need, each after what it needs.
+    """Return metrics and the metrics they need, each after what it needs.
 
-    Of a metric that pools runs only what it needs of each run.
+    A metric that pools many runs is left out; what it needs from each run is not.
 
     Raises:
         ConfigError: for an unknown metric, with the nearest name.

@@ -1,4 +1,4 @@
-"""The short texts of a config: rule labels such as `sam-0.1`, and option lists such as `beta=0.5, temperature=4`."""
+"""Parsers for the short texts of a config: rule labels such as `sam-0.1`, options such as `beta=0.5, temperature=4`."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from repro.base.errors import ConfigError
 from repro.base.schedule import parse_schedule
 from repro.base.settings import named_once, nearest, reject
 
-NUMBER = re.compile(r"[0-9.eE+-]+")  # Python reads 0_1 as 1
+NUMBER = re.compile(r"[0-9.eE+-]+")  # float() would read 0_1 as 1
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RuleSpec:
 
     Attributes:
         name: the registered rule.
-        rho: its SAM radius (0 where it has none).
+        rho: its SAM radius, 0 if it has none.
         inner: the label of the rule inside `minmax` or `masked`, or an empty string.
     """
 
@@ -41,7 +41,7 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
     if len(label) > 100:
         raise reject(field, label, "a rule of at most 100 letters")
     known = [*names("rules")]
-    name = max((one for one in known if label == one or label.startswith(f"{one}-")), key=len, default="")
+    name = max((name for name in known if label == name or label.startswith(f"{name}-")), key=len, default="")
     if not name:
         likely = nearest(label.split("-")[0], known)
         raise ConfigError(f"{field} = {label!r}: must be one of {', '.join(known)}{likely}")
@@ -58,20 +58,20 @@ def parse_rule(label: str, field: str = "rule") -> RuleSpec:
 
 
 def parse_legs(text: str, epochs: int, field: str = "rule") -> list[tuple[str, int]]:
-    """Read a rule label, or a schedule of them such as `sam-0.1:25, sgd`, as labels with their epochs, in order.
+    """Return the rule labels of a schedule such as `sam-0.1:25, sgd`, each with its number of epochs, in order.
 
     Args:
-        text: the setting.
-        epochs: epochs of the stage; those that the rules before the last leave are the last one's.
-        field: its name, for errors.
+        text: the schedule; a single label is a schedule of one rule.
+        epochs: epochs of the stage; the last rule takes the epochs that the others leave.
+        field: name of the setting, for errors.
 
     Raises:
-        ConfigError: where the schedule cannot be read or names an unknown rule.
+        ConfigError: if the schedule cannot be read or names an unknown rule.
     """
-    legs = parse_schedule(text, epochs, field)
-    for label, _ in legs:
+    schedule = parse_schedule(text, epochs, field)
+    for label, _ in schedule:
         parse_rule(label, field)
-    return legs
+    return schedule
 
 
 def _radius(label: str, text: str, field: str) -> float:
@@ -85,10 +85,10 @@ def _radius(label: str, text: str, field: str) -> float:
 
 
 def parse_options(text: str, field: str) -> dict[str, Any]:
-    """Read `a=1, b="text"` into a mapping; values are written as in TOML, bare words are text.
+    """Read `a=1, b="text"` into a mapping; values are written as in TOML, and bare words are text.
 
     Raises:
-        ConfigError: naming the field and the piece that is not `name=value`, or that names an option once more.
+        ConfigError: naming the field and the piece that is not `name=value`, or that repeats an option.
     """
     options: list[tuple[str, Any]] = []
     for piece in filter(None, (part.strip() for part in text.split(","))):
@@ -103,7 +103,7 @@ def parse_value(text: str) -> Any:
     """Return a value written as in TOML; a bare word is text.
 
     Raises:
-        ConfigError: for a number of more than 4300 digits, or brackets in brackets without end.
+        ConfigError: for a number of more than 4300 digits, or brackets that are nested too deeply.
     """
     try:
         return tomllib.loads(f"value = {text}")["value"]

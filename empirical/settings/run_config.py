@@ -1,4 +1,4 @@
-"""One network run as a frozen dataclass: everything its numbers depend on, and nothing else. Imports no torch."""
+"""The config of a network run: a frozen dataclass with all its numbers depend on. Imports no torch."""
 
 import re
 from copy import copy
@@ -17,8 +17,8 @@ KIND = "unlearn"
 SEARCH = "choice"
 FLOOR = "floor"
 ESTIMATE = "memorization"
-# Small models without augmentation fit their subset well before the original's epochs are over.
 LONGEST_HOURS = 1e5
+# Small models without augmentation fit their subset long before the original model is trained.
 LONGEST = 20
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "multistep")
@@ -33,15 +33,15 @@ class Hyperparameters:
     """How one training stage runs.
 
     Attributes:
-        epochs: passes over the leading set.
+        epochs: number of epochs, each a pass over the leading set: the first that the method reads.
         lr: peak learning rate.
-        batch_size: rows a step; forget_batch_size: rows of a step's forget batch (0: the same).
+        batch_size: rows per step; forget_batch_size: rows of the forget batch of a step (0: the same number).
         optimizer: `sgd`, `adam` or `adamw`; momentum (SGD only) and weight_decay as in torch.optim.
-        schedule: `cosine`, `constant` or `multistep`; warmup_epochs ramp to warmup_lr linearly first.
-        stop_loss: the stage ends after the first epoch with a mean loss at or below it; 0 trains every epoch.
-        batch_parts: parts of a batch that are normalized and differentiated one by one, their gradients summed.
-        perturbation: SAM's, from the gradient of the whole batch (`global`) or of each part (`local`).
-        sync_batchnorm: whether the parts, one a process, are normalized together.
+        schedule: `cosine`, `constant` or `multistep`; before it, warmup_epochs ramp linearly to warmup_lr.
+        stop_loss: the stage ends after the first epoch with a mean loss at or below it; 0 trains all epochs.
+        batch_parts: number of parts of a batch that are processed separately; their gradients are summed.
+        perturbation: SAM perturbs by the gradient of the whole batch (`global`) or of each part (`local`).
+        sync_batchnorm: whether BatchNorm normalizes all parts together; each process has one part.
     """
 
     epochs: int
@@ -65,36 +65,38 @@ class Runtime:
     """Where and how a run is computed; never part of its identity.
 
     Attributes:
-        device: `auto`, `cpu`, `cuda`, or one of several GPUs: `cuda:0`, `cuda:1`, ...
-        data_root: folder of local image files; empty means the environment variable `REPRO_DATA`.
-        allow_download: whether torchvision may fetch a missing data set.
-        engine: `eager` or `graph` (a captured CUDA graph; falls back to eager where it cannot run).
+        device: `auto`, `cpu`, `cuda`, or a GPU by its number: `cuda:0`, `cuda:1`, ...
+        data_root: folder of local image files; empty: the environment variable `REPRO_DATA`.
+        allow_download: whether torchvision may download a missing data set.
+        engine: `eager`, or `graph` (a captured CUDA graph; falls back to eager steps if it cannot run).
         require_gpu: refuse to fall back from a GPU to the CPU, or from graphs to eager steps.
-        threads: threads of each process on a CPU, 0 for one a core; more than one may change the last digits.
-        readers: processes that decode images on disk beside a run; 0 is one a core on a GPU, none on a CPU.
-        keep_models: whether unlearned weights are stored too, so that a metric asked for later needs no training.
-        checkpoint_seconds, checkpoint_epochs: how often the state of a stage is written, so that a stage that is cut
-            short goes on from there, bit for bit.
-        retry_failed: compute cells again whose last attempt ended in an error that nobody expected.
-        study: the recipe a run belongs to, for its provenance; kind: the kind of its record.
+        threads: CPU threads of each process; 0: as many as cores. More than one may change the last digits.
+        readers: processes that decode images on disk; 0: as many as cores with a GPU, none on a CPU.
+        keep_models: store unlearned weights too, so that a metric added later needs no training.
+        checkpoint_seconds, checkpoint_epochs: how often a stage writes a checkpoint; an interrupted stage continues
+            from its last checkpoint with the same bits.
+        retry_failed: repeat runs whose last attempt ended in an unexpected error.
+        study: name of the study, for the provenance of the run; kind: the kind of its record.
     """
 
-    device: str = setting("auto", "device to compute on: auto, cpu, cuda, or cuda:0, cuda:1, ...")
-    data_root: str = setting("", "folder of local image files (default: the REPRO_DATA variable)")
+    device: str = setting("auto", "device: auto, cpu, cuda, or a GPU by its number: cuda:0, cuda:1, ...")
+    data_root: str = setting("", "folder of local image files; empty: the environment variable REPRO_DATA")
     allow_download: bool = setting(False, "let torchvision download a missing data set")
-    engine: str = setting("eager", "how steps run on a GPU", choices=("eager", "graph"))
-    require_gpu: bool = setting(False, "refuse the CPU where there is no GPU, and eager steps where graphs cannot run")
+    engine: str = setting(
+        "eager", "how training steps run on a GPU: one by one, or as a captured CUDA graph", choices=("eager", "graph")
+    )
+    require_gpu: bool = setting(False, "end with an error if there is no GPU, or if CUDA graphs cannot run")
     threads: int = setting(
-        1, "CPU threads a process, 0 is one a core; above 1 the last digits may differ", low=0, high=4096
+        1, "CPU threads per process; 0: as many as cores; more than 1 may change the last digits", low=0, high=4096
     )
     readers: int = setting(
-        0, "processes that decode images on disk; 0: one a core on a GPU, none on a CPU", low=0, high=1024
+        0, "processes that decode images on disk; 0: as many as cores with a GPU, none on a CPU", low=0, high=1024
     )
-    keep_models: bool = setting(True, "also store the weights of unlearned models")
+    keep_models: bool = setting(True, "store the weights of unlearned models too")
     checkpoint_seconds: float = setting(300.0, "time between two checkpoints of a stage", unit="seconds", low=0)
-    checkpoint_epochs: int = setting(0, "write a checkpoint after so many epochs too, 0 is never", low=0)
-    retry_failed: bool = setting(False, "compute cells again whose last attempt failed")
-    study: str = setting("", "name of the study the run belongs to")
+    checkpoint_epochs: int = setting(0, "also write a checkpoint after every so many epochs; 0: never", low=0)
+    retry_failed: bool = setting(False, "repeat runs whose last attempt failed")
+    study: str = setting("", "name of the study that the run belongs to")
     kind: str = setting(KIND, "kind of the record")
 
     def __post_init__(self) -> None:
@@ -106,70 +108,70 @@ class Runtime:
 
 
 def with_settings_of_metrics(cls: type[T]) -> type[T]:
-    """Give a config a field for every setting that a metric declares as its own, none of them part of an identity.
+    """Add a field to a config for every setting that a metric declares; none of them is part of the run's id.
 
-    A metric whose setting has the name of one that is there takes that one.
+    If the config already has a field of that name, the metric reads it.
     """
-    new = {name: one for name, one in settings_of_metrics().items() if name not in cls.__annotations__}
-    for name, one in new.items():
-        cls.__annotations__[name] = one.kind
-        setattr(cls, name, setting(one.default, **one.limits, identifies=False))
+    new = {name: own for name, own in settings_of_metrics().items() if name not in cls.__annotations__}
+    for name, own in new.items():
+        cls.__annotations__[name] = own.kind
+        setattr(cls, name, setting(own.default, **own.limits, identifies=False))
     return cls
 
 
 @dataclass(frozen=True)
 @with_settings_of_metrics
 class RunConfig:
-    """One cell of a study and one seed. The defaults suit `digits`; recipes carry those of larger data sets.
+    """All settings of one run. The defaults suit `digits`; recipes set the values for larger data sets.
 
-    A metric's own settings are fields too: recipes, options and records name them, metrics declare them.
+    The settings that metrics declare are fields too, so recipes, options and records can name them.
     """
 
     dataset: str = setting("digits", "data set")
     dataset_options: str = setting("", "settings of the data set, such as signal_strength=0.5")
-    n_train: int = setting(0, "stratified subset of the training images; 0 is all", low=0, unit="images")
-    n_test: int = setting(0, "stratified subset of the test images; 0 is all", low=0, unit="images")
-    model: str = setting("resnet8-narrow", "architecture")
+    n_train: int = setting(0, "size of a stratified subset of the training images; 0: all", low=0, unit="images")
+    n_test: int = setting(0, "size of a stratified subset of the test images; 0: all", low=0, unit="images")
+    model: str = setting("resnet8-narrow", "network architecture")
     method: str = setting("neggrad", "unlearning method")
     method_options: str = setting("", "further settings of the method, such as beta=0.5, temperature=4")
-    alpha: float = setting(0.9, "weight of the retain loss against the forget loss", symbol="alpha", low=0, high=1)
-    rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam, masked-...")
+    alpha: float = setting(0.9, "weight of the retain loss; forget loss: 1 - alpha", symbol="alpha", low=0, high=1)
+    rule: str = setting("sgd", "gradient rule of unlearning: sgd, sam-0.1, asam-1.0, minmax, retain-sam or masked-...")
     pretrain: str = setting("sgd", "gradient rule of pretraining, or a schedule such as 'sam-0.1:10, sgd'")
     retrain: str = setting(
-        "pretrain", "gradient rule of the retrained reference; `pretrain` takes that one, `none` trains no reference"
+        "pretrain", "gradient rule of the retrained model; `pretrain`: as in pretraining, `none`: no such model"
     )
-    original: str = setting("", "id or name of an imported model to unlearn from; empty pretrains one")
-    difficulty: str = setting("random", "how the forget set is chosen, such as random, low, mid, high, class, index")
+    original: str = setting("", "id or name of an imported model to unlearn from; empty: pretrain a model")
+    difficulty: str = setting("random", "forget set: random, low, mid or high memorization, class, class-part, index")
     forget_fraction: float = setting(
-        0.05, "share of the training images to forget", low=0, high=1, open_low=True, open_high=True
+        0.05, "fraction of the training images to forget", low=0, high=1, open_low=True, open_high=True
     )
     forget_class: int = setting(0, "class to forget when difficulty is class or class-part", low=0)
     forget_index: str = setting("", "id of an imported index file when difficulty is index")
-    scores: str = setting("", "id of imported memorization scores; empty estimates them here")
-    subsets: int = setting(24, "subset models of the memorization estimate", low=4)
-    subset_model: str = setting("", "architecture of the subset models; empty is the run's own ResNet-8, or resnet8")
-    subset_epochs: int = setting(0, "epochs of a subset model; 0 is those of pretraining, at most 20", low=0)
+    scores: str = setting("", "id of imported memorization scores; empty: estimate them")
+    subsets: int = setting(24, "number of subset models for the memorization scores", low=4)
+    subset_model: str = setting("", "architecture of the subset models; empty: `model` if a ResNet-8, else resnet8")
+    subset_epochs: int = setting(0, "epochs of a subset model; 0: as many as pretraining has, at most 20", low=0)
     subset_precision: str = setting(
-        "", "arithmetic of the subset models; empty is the run's own where subset_model names them, else fp32",
+        "", "arithmetic of the subset models; empty: the run's precision if subset_model is set, else fp32",
         choices=("", *PRECISIONS),
     )  # fmt: skip
-    forget_seed: int = setting(0, "seed of the forget draw: random rows, subset models, ties in scores", low=0)
-    seed: int = setting(0, "training seed: data order and weights", low=0)
-    unlearn_seed: int = setting(0, "seed of unlearning, nested in the training seed", low=0)
+    forget_seed: int = setting(0, "seed of the forget set: random rows, subset models, order of equal scores", low=0)
+    seed: int = setting(0, "seed of pretraining and retraining: initial weights and data order", low=0)
+    unlearn_seed: int = setting(0, "seed of unlearning, combined with the training seed", low=0)
     pretrain_epochs: int = setting(15, "epochs of pretraining and retraining", low=1)
     pretrain_lr: float = setting(0.1, "learning rate of pretraining", low=0, open_low=True)
     pretrain_batch_size: int = setting(64, "batch size of pretraining", low=1)
     epochs: int = setting(5, "epochs of unlearning", low=1)
     lr: float = setting(0.02, "learning rate of unlearning", low=0, open_low=True)
     batch_size: int = setting(64, "batch size of unlearning", low=1)
-    forget_batch_size: int = setting(0, "forget batch size; 0 is the same as batch_size", low=0)
+    forget_batch_size: int = setting(0, "batch size of the forget set; 0: the same as batch_size", low=0)
     batch_parts: int = setting(
-        1, "parts of a batch whose gradients are summed (accumulation); the processes of torchrun share them", low=1
+        1, "number of parts of a batch; their gradients are summed, and torchrun's processes share the parts", low=1
     )
     perturbation: str = setting(
-        "global", "SAM's perturbation: from the gradient of the whole batch, or of each part", choices=PERTURBATIONS
+        "global", "SAM perturbs by the gradient of the whole batch or of each part", choices=PERTURBATIONS
     )
-    sync_batchnorm: bool = setting(False, "normalize the parts of a batch together, one a process; GPUs only")
+    sync_batchnorm: bool = setting(False, "normalize all parts of a batch together; one part per process, GPUs only")
     optimizer: str = setting("sgd", "base optimizer of unlearning", choices=OPTIMIZERS)
     pretrain_optimizer: str = setting("sgd", "base optimizer of pretraining", choices=OPTIMIZERS)
     momentum: float = setting(0.9, "momentum of SGD", low=0, high=1, open_high=True)
@@ -177,32 +179,32 @@ class RunConfig:
     schedule: str = setting("constant", "learning-rate schedule of unlearning", choices=SCHEDULES)
     pretrain_schedule: str = setting("cosine", "learning-rate schedule of pretraining", choices=SCHEDULES)
     pretrain_stop_loss: float = setting(
-        0.0, "end pretraining and retraining after the first epoch with a mean loss at or below this; 0: never", low=0
+        0.0, "end pretraining and retraining after the first epoch with a mean loss <= this value; 0: never", low=0
     )
-    warmup_epochs: int = setting(0, "epochs of linear warm-up in unlearning", low=0)
-    mask_fraction: float = setting(0.3, "share of weights on the forget side of the mask", low=0, high=1)
+    warmup_epochs: int = setting(0, "epochs of linear learning-rate warm-up in unlearning", low=0)
+    mask_fraction: float = setting(0.3, "fraction of the weights in the saliency mask", low=0, high=1)
     augment: str = setting("shift", "augmentation of the training images", choices=AUGMENTS)
-    corruption: str = setting("none", "corruption of the training images, such as gaussian_noise-3")
+    corruption: str = setting("none", "corruption of the training images and its severity, such as gaussian_noise-3")
     precision: str = setting("fp32", "arithmetic of the forward pass", choices=PRECISIONS)
     portable: bool = setting(
-        False, "compute the same numbers on every x86-64 processor with AVX2, for about 1.6 times the CPU time"
+        False, "give the same numbers on every x86-64 processor with AVX2; takes about 1.6 times the CPU time"
     )
     subset_portable: bool = setting(
-        True, "whether the subset models of a portable run are portable too; no: take an estimate that is not"
+        True, "in a portable run, train the subset models portably too; no: use scores that are not portable"
     )
     rows_measured: str = setting(
         "all",
-        "forget and test images that metrics look at: all, or one of two fixed halves",
+        "forget and test images that metrics use: all, or one of two fixed halves",
         choices=ROWS,
         identifies=False,
     )
     trajectory: bool = setting(
-        False, "keep accuracies after every epoch of an unlearning that is run from now on", identifies=False
+        False, "record accuracies after every epoch of unlearning; finished runs do not change", identifies=False
     )
     metrics: tuple[str, ...] = setting(("accuracy", "tow"), "metrics to compute", identifies=False)
     preset: str = setting("correct", "behaviour at the known discrepancies: correct, official-paper, official-release")
-    switches: str = setting("", "single discrepancy switches that override the preset, such as mask_polarity=low")
-    data: str = setting("", "digest the data set's files must have; empty takes the files that are there")
+    switches: str = setting("", "discrepancy switches that override the preset, such as mask_polarity=low")
+    data: str = setting("", "required digest of the data set's files; empty: accept any files")
 
     def __post_init__(self) -> None:
         check(self)
@@ -235,11 +237,11 @@ class RunConfig:
 
     @property
     def retrain_rule(self) -> str:
-        """The rule of the retrained reference; of one that is not trained, what it would be."""
+        """The rule of the retrained reference; with `retrain = none`, the rule it would have."""
         return self.pretrain if self.retrain in ("pretrain", "none") else self.retrain
 
     def pretraining(self) -> Hyperparameters:
-        """Return how the original model is trained."""
+        """Return the hyperparameters of the original model."""
         return Hyperparameters(
             self.pretrain_epochs, self.pretrain_lr, self.pretrain_batch_size, 0, self.pretrain_optimizer,
             self.momentum, self.weight_decay, self.pretrain_schedule, 0, 0.0, self.pretrain_stop_loss,
@@ -247,11 +249,11 @@ class RunConfig:
         )  # fmt: skip
 
     def retraining(self) -> Hyperparameters:
-        """Return how the reference is trained: as the original, unless a switch asks for the released code's way."""
+        """Return the hyperparameters of the reference: the original's, unless a switch asks for the released code's."""
         return self.fidelity.retraining(self.pretraining())
 
     def unlearning(self) -> Hyperparameters:
-        """Return how unlearning trains."""
+        """Return the hyperparameters of unlearning."""
         fidelity = self.fidelity
         return Hyperparameters(
             self.epochs, self.lr, self.batch_size, self.forget_batch_size, fidelity.optimizer(self.optimizer),
@@ -261,16 +263,16 @@ class RunConfig:
         )  # fmt: skip
 
     def labels(self) -> dict[str, Any]:
-        """Return what a table groups this run by."""
+        """Return the settings by which a table groups this run."""
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
         more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
         return {name: getattr(self, name) for name in shown + more} | parse_options(self.dataset_options, "")
 
 
 def altered(config: RunConfig, **settings: Any) -> RunConfig:
-    """Return a config with settings that were checked before, in another config: they are not checked again.
+    """Return a copy of a config with other settings, without checks: another config must have checked them before.
 
-    A study makes tens of thousands of configs that differ in a few settings; of settings that a user gives, build one.
+    A study makes tens of thousands of configs that differ in a few settings. For a user's settings, build a config.
     """
     found = copy(config)
     vars(found).update(settings)
@@ -279,22 +281,22 @@ def altered(config: RunConfig, **settings: Any) -> RunConfig:
 
 @dataclass(frozen=True)
 class MemorizationConfig:
-    """How scores are estimated; the defaults suit `digits`."""
+    """How memorization scores are estimated; the defaults suit `digits`."""
 
     dataset: str = setting("digits", "data set")
     dataset_options: str = setting("", "settings of the data set")
-    n_train: int = setting(0, "stratified subset of the training images; 0 is all", low=0)
+    n_train: int = setting(0, "size of a stratified subset of the training images; 0: all", low=0)
     model: str = setting("resnet8-narrow", "architecture of the subset models")
-    subsets: int = setting(24, "subset models", low=4)
-    fraction: float = setting(0.7, "share of the images in a subset", low=0, high=1, open_low=True, open_high=True)
+    subsets: int = setting(24, "number of subset models", low=4)
+    fraction: float = setting(0.7, "fraction of the images in a subset", low=0, high=1, open_low=True, open_high=True)
     epochs: int = setting(10, "epochs of a subset model", low=1)
     lr: float = setting(0.1, "learning rate", low=0, open_low=True)
     batch_size: int = setting(64, "batch size", low=1)
     precision: str = setting("fp32", "arithmetic of the forward pass", choices=PRECISIONS)
-    portable: bool = setting(False, "compute the same numbers on every x86-64 processor with AVX2")
-    augment: str = setting("none", "augmentation; none, so that every image inside a subset is fitted")
-    seed: int = setting(0, "seed of subsets and models", low=0)
-    data: str = setting("", "digest the data set's files must have; empty takes the files that are there")
+    portable: bool = setting(False, "give the same numbers on every x86-64 processor with AVX2")
+    augment: str = setting("none", "augmentation; by default none, so that a model fits every image of its subset")
+    seed: int = setting(0, "seed of the subsets and their models", low=0)
+    data: str = setting("", "required digest of the data set's files; empty: accept any files")
 
     def __post_init__(self) -> None:
         check(self)
@@ -303,7 +305,7 @@ class MemorizationConfig:
         refuse_cost(name, getattr(self, name), cost, LONGEST_HOURS, unit="hours at a second a pass")
 
     def training(self) -> RunConfig:
-        """Return how one subset model is trained, as the pretraining of a run."""
+        """Return the training of one subset model, as the pretraining of a run."""
         same = {
             name: getattr(self, name)
             for name in (
@@ -314,10 +316,11 @@ class MemorizationConfig:
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
-    """Return the estimate a run uses: models as its config says, else small ones, as long as its original or 20 epochs.
+    """Return the estimate of memorization scores that a run uses.
 
-    Subset models that the config names compute in its precision, the small ones in fp32, unless `subset_precision` says
-    otherwise: so a study in another arithmetic, such as one on a GPU, forgets the very images of a committed one.
+    The subset models are the config's `subset_model`, else a small ResNet-8. They compute in `subset_precision`; if it
+    is empty, `subset_model` computes in the run's precision and the small model in fp32. With the small model, a study
+    in bf16 therefore forgets the same images as in fp32.
     """
     same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets", "data")}
     small = config.model if config.model.startswith("resnet8") else "resnet8"
@@ -330,7 +333,7 @@ def config_for(config: RunConfig) -> MemorizationConfig:
     )  # fmt: skip
 
 
-# Settings whose values are registered names, and of which kind.
+# Settings whose values are registered names, with the kind of name.
 KINDS = {"dataset": "datasets", "model": "models", "method": "methods", "difficulty": "forget_sets"}
 
 
@@ -341,7 +344,7 @@ def _check_rule(field: str, config: RunConfig) -> None:
     if field == "rule" and config.method != "retrain":
         parse_rule(label, field)
         return
-    names = {parse_rule(leg, field).name for leg, _ in parse_legs(label, config.pretrain_epochs, field)}
+    names = {parse_rule(entry, field).name for entry, _ in parse_legs(label, config.pretrain_epochs, field)}
     if field != "rule" and any(rule(name).forgets for name in names):
         raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
 

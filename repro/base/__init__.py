@@ -1,1 +1,1 @@
-"""Beneath everything: settings and their checks, errors, words, verdicts, how a process ends."""
+"""The lowest layer: settings and their checks, errors, the glossary, verdicts, how a process ends."""

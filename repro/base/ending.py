@@ -1,7 +1,7 @@
-"""Ending early: a signal or a time limit, heard at once, or at the next checkpoint where work would be lost.
+"""Ending early: a signal or a time limit ends the work at once, or at the next checkpoint if work would be lost.
 
-SIGTERM, SIGUSR1 and SIGUSR2 (a queue's warnings), SIGHUP and Ctrl-C raise `Stopped`; inside a trained stage they wait
-for the step to end, so that its state is written first. A second Ctrl-C waits for the renames of a finished run alone.
+SIGTERM, SIGUSR1 and SIGUSR2 (a queue's warnings), SIGHUP and Ctrl-C raise `Stopped`. During training they wait for the
+step to end, so that a checkpoint is written first. A second Ctrl-C does not wait, except while a finished run is saved.
 """
 
 import multiprocessing
@@ -13,20 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Windows has the first alone.
+# Windows has SIGTERM only.
 NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
-TIME = 0  # in place of a signal's number: the time limit
-PATIENCE = 3.0  # seconds a process goes on without its parent, to write its state
+TIME = 0  # stands for the time limit where a signal's number is expected
+PATIENCE = 3.0  # seconds that a process without its parent has for its last checkpoint
 
 
 class Stopped(BaseException):
-    """Work ends early; what is finished, and the last checkpoint, are kept.
+    """Work ends early; finished runs and the last checkpoint stay.
 
-    Like `KeyboardInterrupt` it is no `Exception`: no handler of errors may take it for one.
+    Like `KeyboardInterrupt` it is no `Exception`, so that no error handler catches it.
 
     Args:
-        signal: the number of the signal that came, or `TIME`.
+        signal: the number of the signal, or `TIME`.
     """
 
     def __init__(self, signal: int) -> None:
@@ -38,7 +38,7 @@ class Stopped(BaseException):
 
 
 class Ending:
-    """The handler of all signals that end work early. The operating system keeps it: `Ending.here()` finds it."""
+    """The handler of all signals that end work early; `Ending.here()` returns the installed handler."""
 
     def __init__(self) -> None:
         self.came: int | None = None
@@ -47,15 +47,15 @@ class Ending:
 
     @classmethod
     def here(cls) -> "Ending":
-        """Return this process's handler; one that hears nothing where none was installed."""
+        """Return this process's handler; if none is installed, a handler that receives nothing."""
         installed = signal.getsignal(signal.SIGTERM)
         return installed if isinstance(installed, cls) else cls()
 
     def listen(self, *, interrupt: bool = True) -> "Ending":
-        """Hear the signals from now on, those that whoever started this process had it ignore apart.
+        """Handle the signals from now on, except those that this process was started to ignore.
 
         Args:
-            interrupt: hear Ctrl-C too; a worker leaves it to its parent.
+            interrupt: handle Ctrl-C too; a worker leaves it to its parent.
         """
         for number in (*SIGNALS, *([signal.SIGINT] if interrupt else [])):
             if signal.getsignal(number) != signal.SIG_IGN:
@@ -73,7 +73,7 @@ class Ending:
 
     @contextmanager
     def at_checkpoints(self) -> Iterator[None]:
-        """Inside, a signal waits until `reason` is asked for."""
+        """Inside the block a signal waits until `reason` is called."""
         self._waiting = True
         try:
             yield
@@ -82,7 +82,7 @@ class Ending:
 
     @contextmanager
     def held_off(self) -> Iterator[None]:
-        """Inside, every signal waits for the end of the block: for what takes milliseconds and must not be half."""
+        """Inside the block every signal waits for its end; use it for short writes that must not be left half done."""
         self._holding = True
         try:
             yield
@@ -93,17 +93,16 @@ class Ending:
                 self(number, None)
 
     def reason(self, deadline: float | None) -> int | None:
-        """Return the signal that came, or `TIME` after the deadline (seconds since the epoch), or None: go on."""
+        """Return the signal that came, `TIME` after the deadline (seconds since the epoch), or None to continue."""
         if self.came is not None:
             return self.came
         return TIME if deadline is not None and time.time() >= deadline else None
 
 
 def end_with_parent() -> None:
-    """End a process of `multiprocessing` within five seconds of its parent's death, at a checkpoint if one comes.
+    """End a process of `multiprocessing` within five seconds of its parent's death, at a checkpoint if it reaches one.
 
-    A parent that died before this was called, while its child was importing, counts too: who it was is known from the
-    child's start.
+    This holds too if the parent died before the call: `multiprocessing` knows the parent from the child's start.
 
     Raises:
         RuntimeError: in a process that `multiprocessing` did not start.

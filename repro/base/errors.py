@@ -1,10 +1,10 @@
-"""Errors a user can act on: one line each, and an exit code on the class."""
+"""Errors that a user can act on: each has a message of one line and an exit code."""
 
 import errno
 
 
 class ReproError(Exception):
-    """Base of every error the command line reports as a single line."""
+    """Base class of the errors that the command line reports in one line."""
 
     exit_code = 1
 
@@ -16,7 +16,7 @@ class ConfigError(ReproError, ValueError):
 
 
 class MissingDataError(ReproError):
-    """Something that must exist does not; the message names the command that brings it."""
+    """Something required is missing; the message names the command that provides it."""
 
     exit_code = 3
 
@@ -28,19 +28,19 @@ class OutOfMemoryError_(ReproError):
 
 
 class DivergedError(ReproError):
-    """A command whose only run diverged; the run itself is kept as a record."""
+    """The only run of a command diverged; its record is stored."""
 
     exit_code = 5
 
 
 class IntegrityError(ReproError):
-    """A stored file does not match its recorded hash."""
+    """A stored file does not match its recorded checksum."""
 
     exit_code = 6
 
 
 class DiskFullError(ReproError):
-    """The disk is full, or a quota or a limit on file sizes is reached; what is finished is kept."""
+    """The disk is full, or a quota or file-size limit is reached; finished runs stay."""
 
     exit_code = 7
 
@@ -49,7 +49,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def of_the_system(error: OSError) -> ReproError:
-    """Return what the operating system refused as an error of ours: a full disk, or a file that cannot be used."""
+    """Return an error of the operating system as one of ours: a full disk, or a file that cannot be used."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in FULL:
         return DiskFullError(

@@ -1,8 +1,8 @@
-"""What metrics, methods and gradient rules say of themselves: read from their source, so that nobody imports torch.
+"""Declarations of metrics, methods and gradient rules (the parts), read from their source without importing torch.
 
 A part is declared where it is written: `@metric(...)` above a function, `@method(...)` above a class, `@rule(...)`
-above a function that builds a rule. A declaration is data: its arguments are literals and `Term(...)`. Help, plans,
-figures and the glossary therefore read it from the text of the file and need not import what computes.
+above a function that builds a rule. The arguments of a declaration are literals and `Term(...)`. So help, plans,
+figures and the glossary read them from the text of the file and do not import the code.
 """
 
 import ast
@@ -25,15 +25,15 @@ LAST = 1000
 
 @dataclass(frozen=True)
 class Term:
-    """What a number or a word means.
+    """An entry of the glossary: the meaning of a number or a concept.
 
     Attributes:
-        name: of a number, with `*` for any text, or of a concept.
+        name: name of a number, in which `*` stands for any text, or of a concept.
         meaning: one or two sentences.
-        formula: in plain text; empty where the meaning is one.
+        formula: the equation in plain text, if there is one.
         unit, range: of a number.
-        goal: the value that is best; "retrained" is the retrained model's own.
-        also: other names that people use.
+        goal: the best value; "retrained" is the value of the retrained model.
+        also: other common names.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Term:
 
 
 class Own(NamedTuple):
-    """A metric's own setting: its type, its default, and its meaning and range as `limits_of` has them."""
+    """A setting that a metric declares: its type, its default, and its meaning and range (see `limits_of`)."""
 
     kind: type
     default: Any
@@ -55,20 +55,20 @@ class Own(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number depends on besides the models it is measured on.
+    """The declaration of a metric.
 
     Attributes:
         home: `module:function`; the function takes an `empirical.metrics.evaluation.Evaluation` and its own settings.
-        version: raised when the same models would get other numbers, so that old numbers are never mixed in.
+        version: increased when the same models would get different numbers, so that old numbers are not mixed in.
         needs: metrics whose numbers it reads from `evaluation.result`.
-        settings: fields of `RunConfig` it reads besides those that the stages are made of.
-        switches: fields of `Fidelity` it reads besides those that the stages are made of.
-        pooled: whether it looks at many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
-        reference: whether it compares with a retrained model; a run without one has no such number, nor a pooled one.
-        shadows: whether it looks at the subset models of the memorization estimate.
-        looks: own settings whose product says how many images of each of two sets a model answers for it.
+        settings: fields of `RunConfig` it reads, except those that identify the stages.
+        switches: fields of `Fidelity` it reads, except those that identify the stages.
+        pooled: whether it reads many runs that differ in their seeds only, as an `empirical.metrics.pooled.Pool`.
+        reference: whether it compares with the retrained model; runs without a retrained model have no such number.
+        shadows: whether it reads the subset models of the memorization scores.
+        looks: names of own settings whose product is the number of images from each of two sets that a model predicts.
         terms: what its numbers mean, for the glossary.
-        own: its own settings, the keyword arguments of the function, by name; each is a setting of a run by that name.
+        own: its own settings by name: the keyword arguments of the function, which are also settings of a run.
     """
 
     home: str
@@ -89,22 +89,22 @@ class Metric:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The settings of a run that its numbers depend on, its own included."""
+        """The settings of a run that its numbers depend on, including its own."""
         return (*self.settings, *self.own)
 
 
 @dataclass(frozen=True)
 class MethodFacts:
-    """What figures and plans know of an unlearning method.
+    """The declaration of an unlearning method, for figures and plans.
 
     Attributes:
         home: `module:class`; the class is a frozen dataclass whose fields are the method's settings.
-        label: its name in figures; empty is the name it is registered under.
-        marker: matplotlib's.
-        place: where it stands among the methods of a figure, ascending.
+        label: its name in figures; empty: its registered name.
+        marker: matplotlib marker.
+        place: its rank among the methods of a figure, ascending.
         reads: the sets that one epoch reads: `retain`, `forget` or both, mixed in one pass.
-        beside: whether a step reads a whole forget batch beside its retain batch.
-        copies: of the weights that it holds besides its rule's.
+        beside: whether a step reads a whole forget batch in addition to its retain batch.
+        copies: how many copies of the weights it holds, in addition to its rule's.
     """
 
     home: str
@@ -118,17 +118,17 @@ class MethodFacts:
 
 @dataclass(frozen=True)
 class RuleFacts:
-    """What labels, figures and plans know of a gradient rule.
+    """The declaration of a gradient rule, for labels, figures and plans.
 
     Attributes:
         home: `module:function`; the function is called with a `RuleSpec` and a `RuleContext` and returns the rule.
-        label: its name in figures; empty is the name it is registered under, and no colour of its own.
-        marker: matplotlib's.
-        place: where it stands among the rules of a figure, ascending.
-        passes: gradients of a batch that a step takes; those of the rule inside, where it has one.
-        copies: of the weights that a step holds at once; of a rule with another one inside, what it adds to that.
-        radius: of a label that names none, such as `sam`.
-        inner: label of the rule inside where a label names none, such as `minmax`; empty: there is none inside.
+        label: its name in figures; empty: its registered name, without a colour of its own.
+        marker: matplotlib marker.
+        place: its rank among the rules of a figure, ascending.
+        passes: gradients of a batch per step; a rule with another rule inside takes the inner rule's.
+        copies: how many copies of the weights a step holds; a rule with another rule inside adds its own to those.
+        radius: radius of a label without a number, such as `sam`.
+        inner: label of the inner rule if a label names none, such as `minmax`; empty: the rule has no inner rule.
         forgets: whether it needs a forget set, so that it can neither pretrain nor retrain.
     """
 
@@ -144,17 +144,17 @@ class RuleFacts:
 
 
 KINDS: dict[str, Any] = {"metric": Metric, "method": MethodFacts, "rule": RuleFacts}
-# Where the built-in ones are written: a module, or all modules of a package.
+# Where the built-in parts are written: a module, or all modules of a package.
 PLACES = {"metrics": "empirical.metrics", "methods": "empirical.methods", "rules": "empirical.training.rules"}
 
 
 def _declares(kind: str, **facts: Any) -> Callable[[T], T]:
-    KINDS[kind]("", **facts)  # a fact that there is none of is a TypeError where it stands
+    KINDS[kind]("", **facts)  # raises TypeError for an unknown fact where it is written
     return lambda part: part
 
 
 def metric(name: str, **facts: Any) -> Callable[[T], T]:
-    """Declare a function as a metric, with facts of `Metric`; its keyword arguments are its settings.
+    """Declare a function as a metric, with attributes of `Metric`; its keyword arguments are its settings.
 
     A setting is written `points: Annotated[int, limits_of("points along a side", low=3)] = 11`.
     """
@@ -162,22 +162,22 @@ def metric(name: str, **facts: Any) -> Callable[[T], T]:
 
 
 def method(name: str, **facts: Any) -> Callable[[T], T]:
-    """Declare a class as an unlearning method, with facts of `MethodFacts`."""
+    """Declare a class as an unlearning method, with attributes of `MethodFacts`."""
     return _declares("method", **facts)
 
 
 def rule(name: str, **facts: Any) -> Callable[[T], T]:
-    """Declare a function that builds a gradient rule, with facts of `RuleFacts`."""
+    """Declare a function that builds a gradient rule, with attributes of `RuleFacts`."""
     return _declares("rule", **facts)
 
 
-# A declaration and what it stands above, up to the end of the docstring: Python as it is, and a fraction of a file.
+# A declaration and the definition below it, up to the end of the docstring: valid Python, faster to parse than a file.
 DECLARED = re.compile(rf'^@({"|".join(KINDS)})\(.*?^[ \t]+r?""".*?"""$', re.MULTILINE | re.DOTALL)
 
 
 @cache
 def built_in(kind: str) -> dict[str, Any]:
-    """Return what every built-in part of a kind (`metrics`, `methods` or `rules`) says of itself, by name.
+    """Return the declarations of all built-in parts of a kind (`metrics`, `methods` or `rules`), by name.
 
     Raises:
         ConfigError: naming the declaration that is no data, or the name that is declared twice.
@@ -191,10 +191,10 @@ def built_in(kind: str) -> dict[str, Any]:
 
 @cache
 def parts(kind: str) -> dict[str, Any]:
-    """Return the built-in parts of a kind, then those of installed packages, as far as their source declares them.
+    """Return the declarations of the built-in parts of a kind, then those of installed packages.
 
-    A broken declaration of a package is left out here and raised when its part is asked for (`declared`): it must not
-    end commands that have nothing to do with it.
+    A broken declaration of a package is left out here, so that it does not end commands that do not use it. Asking for
+    that part raises the error (`declared`).
     """
     found = dict(built_in(kind))
     for name, point in plugins(kind).items():
@@ -213,7 +213,7 @@ def plugins(kind: str) -> dict[str, EntryPoint]:
 
 @cache
 def declared(module: str) -> dict[str, dict[str, Any]]:
-    """Return what the source of a module declares, by kind and name.
+    """Return the declarations in the source of a module, by kind and name.
 
     Raises:
         ConfigError: naming the declaration that is no data, or the name that is declared twice.
@@ -224,7 +224,7 @@ def declared(module: str) -> dict[str, dict[str, Any]]:
             name, facts = _facts(text[0], module)
         except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             where = f"{module}, {text[0].splitlines()[0]}"
-            raise ConfigError(f"{where}: must hold literals and Term(...) alone, above a docstring") from error
+            raise ConfigError(f"{where}: must hold only literals and Term(...), above a docstring") from error
         _add(found[f"{text[1]}s"], name, facts)
     return found
 
@@ -236,9 +236,9 @@ def _add(found: dict[str, Any], name: str, facts: Any) -> None:
 
 
 def _facts(text: str, module: str) -> tuple[str, Any]:
-    """Return the name of a part and what it says of itself."""
+    """Return the name of a part and its declaration."""
     found: Any = ast.parse(text).body
-    (part,) = found  # more than one: the first has no docstring
+    (part,) = found  # ValueError for two definitions: the first has no docstring
     call = part.decorator_list[0]
     facts = {one.arg: _value(one.value) for one in call.keywords}
     if call.func.id == "metric":
@@ -267,13 +267,13 @@ def _value(node: Any) -> Any:
 
 
 def _modules(place: str) -> list[str]:
-    """Return a module, or all modules of a package in the order of their names; neither is imported."""
+    """Return a module, or all modules of a package in the order of their names, without importing them."""
     folder = _path(place).with_suffix("")
     return [f"{place}.{path.stem}" for path in sorted(folder.glob("[!_]*.py"))] if folder.is_dir() else [place]
 
 
 def _path(module: str) -> Path:
-    """Return the file of a module, or of a package's own code, whether or not it is there."""
+    """Return the path of a module's file, whether or not the file exists."""
     first, *rest = module.split(".")
     home = _home(first)
     return home.parent.joinpath(*rest).with_suffix(".py") if rest else home
@@ -281,24 +281,24 @@ def _path(module: str) -> Path:
 
 @cache
 def _home(package: str) -> Path:
-    """Return the file of a top-level module or package, which is looked for and not imported."""
+    """Return the file of a top-level module or package without importing it."""
     try:
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # no name that a module could have
+    except (ImportError, ValueError):  # not a valid module name
         spec = None
     return Path(spec.origin if spec and spec.origin else package)
 
 
 def _source(module: str) -> str:
-    """Return the text of a module; empty where it has none."""
+    """Return the source of a module; empty if it has none."""
     path = _path(module)
     path = path if path.exists() else path.with_suffix("") / "__init__.py"
     return path.read_text("utf-8", "replace") if path.suffix == ".py" and path.is_file() else ""
 
 
 def settings_of_metrics() -> dict[str, Own]:
-    """Return the own settings of all metrics by name; of two metrics with the same one, that of the first."""
+    """Return the settings that metrics declare, by name; if two declare the same name, the first declaration."""
     found: dict[str, Own] = {}
-    for one in parts("metrics").values():
-        found |= {name: own for name, own in one.own.items() if name not in found}
+    for facts in parts("metrics").values():
+        found |= {name: own for name, own in facts.own.items() if name not in found}
     return found

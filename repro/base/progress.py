@@ -1,4 +1,4 @@
-"""Progress bars that appear on a terminal and nowhere else."""
+"""Progress bars; they appear on a terminal only."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 @cache
 def console() -> Any:
-    """Return the one console on standard error that every bar and table shares, so that they do not overwrite."""
+    """Return the console on standard error; all bars and tables share it, so that they do not overwrite each other."""
     from rich.console import Console
 
     return Console(stderr=True)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield from `items` behind a rich progress bar on standard error; silent when that is not a terminal."""
+    """Yield from `items` and show a progress bar on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield from items
         return

@@ -1,4 +1,4 @@
-"""One definition of a setting, from which validation, command-line options and documentation follow."""
+"""Definition of a setting; its validation, command-line option and documentation follow from it."""
 
 import dataclasses
 import difflib
@@ -18,20 +18,20 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def setting(default: Any, help: str, **limits: Any) -> Any:
-    """Declare a dataclass field with its meaning and its allowed range.
+    """Return a dataclass field with a meaning and an allowed range.
 
     Args:
         default: the default value.
         help: one sentence for `--help` and the documentation.
         **limits: any of `symbol` and `unit` (text); `low` and `high` (closed bounds); `open_low` and `open_high`
-            (make a bound strict); `choices` (the allowed values); `odd` (whole numbers that are odd);
-            `identifies=False` (no part of a run's identity).
+            (make a bound strict); `choices` (the allowed values); `odd` (odd whole numbers only);
+            `identifies=False` (not part of a run's id).
     """
     return dataclasses.field(default=default, metadata=limits_of(help, **limits))
 
 
 def limits_of(help: str, **limits: Any) -> dict[str, Any]:
-    """Return the meaning and the allowed range of a setting, with the words of `setting`, as a metric annotates its."""
+    """Return the metadata of a setting, with the arguments of `setting`; metrics annotate their own with it."""
     unknown = set(limits) - {"symbol", "unit", "low", "high", "open_low", "open_high", "choices", "odd", "identifies"}
     if unknown:
         raise TypeError(f"a setting has no limits {sorted(unknown)}")
@@ -45,7 +45,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 
 def check_limit(seconds: float | None) -> None:
-    """Refuse a time limit that is none; None is no limit.
+    """Check a time limit in seconds; None is no limit.
 
     Raises:
         ConfigError: when it is not > 0 and finite.
@@ -62,10 +62,10 @@ def reject(field: str, value: Any, allowed: str, remedy: str = "") -> ConfigErro
 
 
 def file_name(field: str, name: str) -> str:
-    """Return `name` if a file may be called so; every name from a record, a recipe or a user passes here.
+    """Return `name` if it is a valid file name; every name from a record, a recipe or a user is checked here.
 
     Raises:
-        ConfigError: for a name that leads out of a folder, is hidden, or that a file system would not take.
+        ConfigError: for a path, a hidden file, or a name that a file system would not take.
     """
     if not FILE_NAME.fullmatch(name):
         raise reject(field, name, "letters, digits, dots, dashes and underscores, at most 100, no path")
@@ -73,15 +73,15 @@ def file_name(field: str, name: str) -> str:
 
 
 def refuse_cost(field: str, value: Any, cost: float, most: float, *, unit: str) -> None:
-    """Raise `ConfigError` for a size that nobody can compute, with the estimate: before anything is allocated.
+    """Raise `ConfigError` with the estimated cost if a setting costs too much, before anything is allocated.
 
     Args:
-        field, value: the setting that asks for it.
-        cost: what it would take, in `unit`; most: the largest cost that is taken on.
+        field, value: the setting.
+        cost: its estimated cost, in `unit`; most: the largest allowed cost.
     """
     if not cost <= most:
         shown = f"{value!r}" if len(repr(value)) < 30 else f"a number of {len(repr(value))} digits"
-        raise ConfigError(f"{field} = {shown}: would take about {cost:.2g} {unit}; at most {most:.2g} are taken on")
+        raise ConfigError(f"{field} = {shown}: would take about {cost:.2g} {unit}; at most {most:.2g} are allowed")
 
 
 def choose(field: str, name: str, options: Iterable[str]) -> str:
@@ -93,12 +93,12 @@ def choose(field: str, name: str, options: Iterable[str]) -> str:
 
 
 def named_once(field: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return settings by name, as one option names them; `ConfigError` where two name the same one."""
+    """Return (name, value) pairs as a mapping; `ConfigError` if a name repeats."""
     found: dict[str, Any] = {}
     for name, value in settings:
         if name in found:
-            stands = f"{name} = {found[name]!r} stands already"
-            raise reject(field, f"{name}={value}", "the only one that names its setting", stands)
+            first = f"{name} = {found[name]!r} is given too"
+            raise reject(field, f"{name}={value}", "the only value of its setting", first)
         found[name] = value
     return found
 
@@ -127,12 +127,12 @@ def check(config: Any) -> None:
     """Validate a frozen dataclass in its `__post_init__`: coerce ints to floats and lists to tuples, check limits.
 
     Raises:
-        ConfigError: naming field, value, allowed range and the nearest choice.
+        ConfigError: naming field, value, allowed range and the nearest allowed value.
     """
     cls, values = type(config), vars(config)
     for name in _rules(cls):
         value = values[name]
-        scalar = value is None or isinstance(value, SCALARS)  # 1, 1.0 and True are equal, and not the same setting
+        scalar = value is None or isinstance(value, SCALARS)  # 1, 1.0 and True are equal, but not the same setting
         right = _right_again(cls, name, type(value), value) if scalar else _right(cls, name, value)
         if right is not value:
             object.__setattr__(config, name, right)
@@ -142,25 +142,25 @@ SCALARS = (str, int, float)
 
 
 def _right(cls: type, name: str, value: Any) -> Any:
-    """Return the value of a field in its own type, within its limits."""
+    """Return the value of a field, converted to its type and checked against its limits."""
     annotation, limits = _rules(cls)[name]
     if type(value) is not annotation:
         value = _coerce(name, value, annotation)
     if limits or annotation in (float, int):
         for item in value if isinstance(value, tuple) else (value,):
             _check_limits(name, item, limits)
-    return value + 0.0 if type(value) is float else value  # -0.0 equals 0.0, and is the same setting
+    return value + 0.0 if type(value) is float else value  # -0.0 becomes 0.0: the same setting
 
 
 @lru_cache(maxsize=1 << 16)
 def _right_again(cls: type, name: str, _kind: type, value: Any) -> Any:
-    """Return what `_right` does: thousands of configs of a study hold the same few values."""
+    """Return `_right` from a cache: the thousands of configs of a study hold the same few values."""
     return _right(cls, name, value)
 
 
 @cache
 def _rules(cls: type) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Return type and limits of every field by its name."""
+    """Return the type and the limits of every field, by name."""
     bounds = ("low", "high", "open_low", "open_high", "choices", "odd")
     found = {}
     for field in dataclasses.fields(cls):
@@ -170,7 +170,7 @@ def _rules(cls: type) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T:
-    """Build a dataclass from a plain mapping (TOML or JSON), refusing unknown keys.
+    """Build a dataclass from a plain mapping (TOML or JSON) without unknown keys.
 
     A `type` key equal to the class name, as `repro.records.identity.plain` writes it, is accepted and ignored.
 

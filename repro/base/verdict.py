@@ -1,4 +1,4 @@
-"""The one rule of judging, for theory and networks: from the sides on which intervals lie to a word."""
+"""The verdict on a claim, for theory and networks: it follows from the sides on which the intervals lie."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ CONTRADICTED, UNDECIDED = "contradicted", "undecided"
 
 
 def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
-    """Return the verdict on a claim from the sides of its cells and that of their mean.
+    """Return the verdict on a claim from the sides of its settings and the side of their mean.
 
-    - holds: every cell lies on the claimed side;
-    - mixed: something lies on the claimed side and something on the other;
-    - holds in a regime: some cell or the mean lies on the claimed side, none on the other;
-    - contradicted: some cell or the mean lies on the other side, none on the claimed one;
+    - holds: every setting lies on the claimed side, and the mean not on the other;
+    - mixed: some of them (settings or mean) lie on the claimed side, some on the other;
+    - holds in a regime: some lie on the claimed side, none on the other;
+    - contradicted: some lie on the other side, none on the claimed side;
     - undecided: every interval contains the border, or nothing could be measured.
 
     Args:
-        sides: +1, 0 or -1 for each cell, by intervals that hold together; a cell that must not decide is 0.
-        mean: that of the mean over cells, by its own interval.
+        sides: +1, 0 or -1 for each setting, by simultaneous intervals; 0 too for a setting that must not decide.
+        mean: the side of the mean over settings, by its own interval.
     """
     seen = {*sides, mean}
     if {1, -1} <= seen:
@@ -28,13 +28,13 @@ def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
 
 
 def regime(names: Sequence[str], sides: Sequence[int], *, undecided: bool = False) -> str:
-    """Return where a claim holds and where it fails: the names of the cells on either side.
+    """Return where a claim holds and where it fails: the names of the settings on either side.
 
     Args:
-        names: what each cell is called; sides: one each.
-        undecided: list those that decide nothing, too.
+        names: name of each setting; sides: side of each setting.
+        undecided: list the undecided settings too.
     """
     words = {"holds": 1, "fails": -1} | ({"undecided": 0} if undecided else {})
     lists = {word: [name for name, side in zip(names, sides, strict=True) if side == place]
              for word, place in words.items()}  # fmt: skip
-    return ". ".join(f"{word}: {'; '.join(cells)}" for word, cells in lists.items() if cells)
+    return ". ".join(f"{word}: {'; '.join(settings)}" for word, settings in lists.items() if settings)

@@ -504,7 +504,7 @@ def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, re
 
 
 def test_a_setting_that_two_conditions_name_and_a_value_that_cannot_be_read_are_refused(recipe: Recipe) -> None:
-    with pytest.raises(ConfigError, match=r"where = 'seed=1': .* seed = 0 stands already"):
+    with pytest.raises(ConfigError, match=r"where = 'seed=1': .* seed = 0 is given too"):
         recipe.select(["seed=0", "rule=sgd", "seed=1"])
     for text in ("9" * 5000, "[" * 5000):
         with pytest.raises(ConfigError, match="at most 4300 digits"):

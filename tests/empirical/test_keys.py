@@ -289,7 +289,7 @@ def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunCo
         measure_runs([record], ["hesian"], store, CPU)
     with pytest.raises(ConfigError, match="set = 'lr': must be one of rows_measured, attack_size"):
         measure_runs([record], ["hessian"], store, CPU, settings=["lr=3"])
-    with pytest.raises(ConfigError, match=r"set = 'attack_size=9': .* attack_size = 8 stands already"):
+    with pytest.raises(ConfigError, match=r"set = 'attack_size=9': .* attack_size = 8 is given too"):
         measure_runs([record], ["hessian"], store, CPU, settings=["attack-size=8", "attack_size=9"])
 
 
