@@ -36,6 +36,7 @@ from empirical.studies.finished import Finished
 from empirical.studies.grid import run_grid
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe, load_recipe
+from empirical.studies.search import Search
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import MissingDataError, ReproError
 from repro.commands.cli import run
@@ -153,8 +154,8 @@ def shortened(recipe: Recipe, pretrain_epochs: int, subsets: int, subset_epochs:
                "forget_batch_size": 32, "epochs": 2, "seed": [0], "pretrain": ["sgd", "asam-1.0"],
                "difficulty": ["low", "high"]}  # fmt: skip
     name, title = "gpu-short", f"{recipe.title}: one short seed of NegGrad"
-    choose = dict(recipe.choose) | {"values": [0.003, 0.01, 0.03]}
-    return replace(recipe, name=name, title=title, defaults={**recipe.defaults, **smaller}, blocks=SHORT, choose=choose)
+    search = replace(recipe.search or Search(), values=(0.003, 0.01, 0.03))
+    return replace(recipe, name=name, title=title, defaults={**recipe.defaults, **smaller}, blocks=SHORT, search=search)
 
 
 def measured_rate(store: Store, card: str) -> float:
@@ -220,7 +221,8 @@ def follow(walk: Walk, chosen: argparse.Namespace) -> None:
     walk.tests(sorted(folder.glob("test_graph.py" if tiny else "test_*.py")), chosen.test_seconds)
     there = tiny or bool(data_digest(recipe.runs()[0], walk.runtime))
     if tiny:
-        walk.study(replace(recipe, name="gpu-tiny", defaults=TINY, blocks=SHORT, choose={"values": [0.01, 0.03, 0.1]}))
+        search = Search(values=(0.01, 0.03, 0.1))
+        walk.study(replace(recipe, name="gpu-tiny", defaults=TINY, blocks=SHORT, search=search))
     elif walk.left > 0:
         study = recipe if there else replace(recipe, defaults={**recipe.defaults, **DIGITS})
         images = 50_000 if there else 1_437

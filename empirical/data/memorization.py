@@ -130,13 +130,16 @@ def compare_draws(
         halves = [np.stack([scores_of(group[start::2]) for start in (0, 1)]) for group in groups]
         for name, seen in found.items():
             sets = [_chosen(name, one, forget_fraction, 2 * repeat + draw) for draw, one in enumerate(scores)]
-            shared, chance = len(np.intersect1d(*sets)) / len(sets[0]), len(sets[0]) / len(scores[0])
+            shared, chance = len(np.intersect1d(sets[0], sets[1])) / len(sets[0]), len(sets[0]) / len(scores[0])
             for mine, theirs in ((0, 1), (1, 0)):
                 rows = sets[mine]
                 own, other = scores[mine][rows].mean(), scores[theirs][rows].mean()
                 seen.append((shared, chance, own, other, np.cov(halves[theirs][:, rows])[0, 1]))
     means = {name: np.mean(seen, axis=0).tolist() for name, seen in found.items()}
-    return {name: Likeness(*numbers[:4], max(0.0, numbers[4]) ** 0.5) for name, numbers in means.items()}
+    return {
+        name: Likeness(shared, chance, own, other, max(0.0, common) ** 0.5)
+        for name, (shared, chance, own, other, common) in means.items()
+    }
 
 
 def _chosen(name: str, scores: np.ndarray, fraction: float, seed: int) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_every_prediction_has_cells_in_the_study_it_names() -> None:
 
     every = [(one, term) for one in PREDICTIONS for term in one.terms]
     for one, term in every:
-        cells = load_recipe(ROOT / "recipes" / f"{one.recipe}.toml").cells()
+        cells = load_recipe(ROOT / "recipes" / f"{one.recipe}.toml").runs()
         pretrains = {"sgd": ("sgd",), "sam": ("asam-1.0",)}[term.pretrain]
         rules = {cell.rule for cell in cells if cell.method == "neggrad" and cell.alpha == term.alpha
                  and cell.pretrain in pretrains}  # fmt: skip
