@@ -173,10 +173,11 @@ def _folded(title: str, text: str) -> str:
 
 def numbers(forest: Table) -> Table:
     """Return a forest's rows as text, without columns that are empty."""
-    order = ["forget_set", "setting", "value", "low", "high", "seeds", "predicted_low", "predicted_high", "answer",
-             "no_vote"]  # fmt: skip
-    names = {"forget_set": "part", "predicted_low": "predicted from", "predicted_high": "predicted to",
-             "low": "from", "high": "to", "no_vote": "no vote"}  # fmt: skip
+    order = ["forget_set", "setting", "value", "low", "high", "claimed_low", "claimed_high", "seeds", "predicted_low",
+             "predicted_high", "answer", "no_vote"]  # fmt: skip
+    names = {"forget_set": "part", "low": "from", "high": "to", "claimed_low": "claimed from", "no_vote": "no vote",
+             "claimed_high": "claimed to", "predicted_low": "predicted from",
+             "predicted_high": "predicted to"}  # fmt: skip
     shown = forest[[name for name in order if name in forest]].rename(columns=names)
     cells = shown.map(lambda value: "" if value is None or value != value else
                       f"{value:.4g}" if isinstance(value, float) else str(value))  # fmt: skip

@@ -16,11 +16,14 @@ from repro.study.table import forget_set, has_number
 UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength beside the rate, which no study has chosen
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 ORIGINAL, RETRAINED = ([f"{model}_{name}" for name in ACCURACIES] for model in ("original", "retrained"))
+SETTINGS = (
+    "method", "rule", "pretrain", "difficulty", "seed", "forget_seed", "alpha", "epochs", "mask_fraction",
+)  # fmt: skip
 OPTIONAL = ("original_tow", "seconds_unlearn", "seconds_mask", "seconds_retrain")
 
 
 def run_table(records: Records) -> Table:
-    """Return one row a network run: its settings, its numbers, and what it shares with others.
+    """Return one row a network run: its `SETTINGS`, its numbers, and what it shares with others.
 
     Added columns: `setting`, method and pretraining; `forget_set`; `original` and `reference`, the models it starts
     from and is held against, told apart by their accuracies; `untouched`, ToW of doing nothing; `floor`, the noise
@@ -51,15 +54,17 @@ def run_table(records: Records) -> Table:
     retrained = table.drop_duplicates(["setting", "reference"]).groupby(["setting", "forget_identity"])[RETRAINED]
     floors = {key: _floor(rows.to_numpy(float)) for key, rows in retrained}
     keys = zip(table["setting"], table["forget_identity"], strict=True)
-    return table.assign(floor=[floors.get(key, np.nan) for key in keys])
+    return table.assign(floor=[floors.get(key, np.nan) for key in keys]).copy()  # columns of one kind side by side
 
 
 def _row(run: Record) -> dict[str, Any]:
-    result = run.result
-    if result.get("outdated"):
-        result = {name: value for name, value in result.items() if has_number(run, name)}
+    known = {**run.config, **(run.result.get("labels") or {})}
+    settings = {name: known.get(name) for name in SETTINGS}
+    outdated = bool(run.result.get("outdated"))
+    numbers = {name: float(value) for name, value in run.result.items()
+               if isinstance(value, int | float) and not (outdated and not has_number(run, name))}  # fmt: skip
     about = {"run_id": run.run_id, "status": run.status, "forget_identity": forget_set(run)}
-    return {**run.config, **(run.result.get("labels") or {}), **result, **about}
+    return {**settings, **numbers, **about}
 
 
 def _floor(retrained: np.ndarray) -> float:
@@ -73,13 +78,13 @@ def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd"
         runs: rows of `run_table`; value: the column that is compared; contrast: the column that `rules` are values of.
     """
     rows = runs[runs[contrast].isin([*rules, base])].dropna(subset=[value])
-    # The right to vote rests on ToW, whatever is compared.
-    effects = paired_effects(rows.drop(columns="untouched"), value, contrast=contrast, base=base)
-    gains = paired_effects(rows, "tow", contrast=contrast, base=base)
+    effects = gains = paired_effects(rows, "tow", contrast=contrast, base=base)  # the right to vote rests on ToW
     keys = ["setting", "forget_set", "contrast", "seed", "block"]
+    if value != "tow":
+        plain = paired_effects(rows.drop(columns="untouched"), value, contrast=contrast, base=base)
+        effects = plain.merge(gains[[*keys, "gain", "base_gain"]], on=keys)
     floors = rows.groupby(["setting", "forget_set"])["floor"].first().reset_index()
-    effects = effects.merge(gains[[*keys, "gain", "base_gain"]], on=keys).merge(floors, on=keys[:2])
-    return with_votes(effects, unchosen=[name for name in set(rows["setting"])
+    return with_votes(effects.merge(floors, on=keys[:2]), unchosen=[name for name in set(rows["setting"])
                                          if name.startswith(tuple(map(method_label, UNCHOSEN)))])  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from repro.statistics.answers import ONLY_WHERE, OPEN, OPPOSITE, YES
 from repro.statistics.effects import Table
 
 CLAIMS_STUDY = "claims"
+MOST = 5  # cases named in a sentence
 
 
 class Hypothesis(NamedTuple):
@@ -96,7 +97,7 @@ def judged(name: str, studies: Studies) -> Found:
     rows = rows.assign(forget_set=inside.map(lambda held: "inside the hypothesis" if held else "beyond it"))
     return Found(
         word, held.replace(" of ", "/"), tuple(filter(None, [f"It holds in {held}.", number])), sure,
-        (f"Hypothesis: {hypothesis.words}", *beyond, *_records_words(result)),
+        (*_where(parts[inside], word), f"Hypothesis: {hypothesis.words}", *beyond, *_depends(result)),
         tuple(Effect(str(row.setting), {1: YES, -1: OPPOSITE, 0: OPEN}[row.side], row.value, row.low, row.high, 1,
                      result["seeds"]) for row in rows[inside].itertuples()),
         rows, "", None, (record.run_id,),
@@ -115,8 +116,17 @@ def _number(text: str, value: float, low: float | None, high: float | None) -> s
     return text.format(value=f"{value:.3g}", ends="" if low is None else f"[{low:.3g}, {high:.3g}]").replace("  ", " ")
 
 
-def _records_words(result: Mapping[str, Any]) -> list[str]:
-    return [text for text in (result.get("change"),) if text]
+def _where(inside: Table, word: str) -> list[str]:
+    """Return for which cases a claim holds, or of few that fail, for which it does not."""
+    if word != ONLY_WHERE:
+        return []
+    sides = {"It holds for": inside["side"] == 1, "It fails for": inside["side"] == -1}
+    told = min(sides, key=lambda said: (not sides[said].any(), sides[said].sum()))
+    return [f"{told}: {'; '.join(inside.loc[sides[told], 'part'][:MOST])}."]
+
+
+def _depends(result: Mapping[str, Any]) -> list[str]:
+    return [f"What it depends on: {result['change'][:1].lower()}{result['change'][1:]}"] if result.get("change") else []
 
 
 def surplus(studies: Studies) -> Found:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from figures.answers import theory
 from figures.answers.answers import Answered, assess, tally, twice_trained
 from figures.answers.page import ASKED, SURE, answer_text, limits, numbers, wish_rows
 from figures.answers.strip import strip
@@ -32,7 +33,7 @@ GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
 SECTIONS = [("claims", "Claims"), ("openly", "Limits"), ("wishes", "Reviewers"), ("explore", "Explore"),
             *GROUPS.items(), ("results", "Runs"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
 MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
-MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a verdict
+MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a claim
 THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")
 THEORY_NUMBERS = ("test_error", "forget_error", "retain_error", "kappa_retain", "zeta_forget")
 NETWORK = ("study", "dataset", "model", "method", "pretrain", "rule", "difficulty", "alpha", "seed", "status")
@@ -74,7 +75,11 @@ def _render(records: Records, items: list[dict[str, Any]], studies: Studies) -> 
         lead=LEAD,
         answer=f"{ASKED} {answer_text(found, studies)}",
         sections=SECTIONS,
-        cards=[_card(one) for one in found],
+        cards={
+            name: [_card(one) for one in found if (one.claim in theory.CLAIMS) == (name == "In theory")]
+            for name in ("On networks", "In theory")
+        },
+        count=len(found),
         tally=tally(found),
         sure=SURE,
         limits=limits(studies),

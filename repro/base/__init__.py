@@ -1,1 +1,1 @@
-"""Beneath everything: settings and their checks, errors, words, verdicts, how a process ends."""
+"""Beneath everything: settings and their checks, errors, words, how a process ends."""

@@ -9,6 +9,7 @@ from figures.answers.answers import Answered, assess, tally
 from figures.answers.page import answer_text, figure_rows, page_text, pages, summary, with_answer, write_pages
 from figures.catalogue import FIGURES
 from figures.tables.records import Studies
+from repro.base.glossary import explain
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
 
@@ -75,3 +76,13 @@ def test_the_answer_of_a_readme_is_written_between_its_marks(tmp_path: Path, emp
     assert text.endswith("after\n")
     assert with_answer(text, "new") == "before\n<!-- answer -->\nnew\n<!-- /answer -->\nafter\n"
     assert (tmp_path / "docs" / "claims" / "index.md").exists()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["ToW", "SAM", "ASAM", "SGD", "NegGrad", "Sharp MinMax", "noise floor", "hardest images", "middle images", "open",
+     "easiest images", "doing nothing", "retrained", "setting", "seed", "margin", "AUC", "E_Wp", "E_Var", "Hessian",
+     "alpha", "memorization", "test error", "MIA correctness", "pretraining"],
+)  # fmt: skip
+def test_every_word_of_a_headline_is_in_the_glossary(word: str) -> None:
+    assert explain(word).meaning
