@@ -25,7 +25,7 @@ class Effect:
 
     Attributes:
         part: what it is about; word: what it says.
-        value, low, high: the effect and its 95 % interval.
+        value, low, high: the effect and its 95 % interval; above 0 is on the claim's side.
         settings, seeds: how many there are, and the fewest seeds of one.
         floor: the noise floor; NaN where there is none.
     """
@@ -127,7 +127,7 @@ def found(
     """
     if not answer.parts:
         return Found()
-    said = [_effect(part, answer, floors or {}) for part in answer.parts]
+    said = [_effect(part, answer, floors or {}, say.sign) for part in answer.parts]
     return Found(
         word or answer.word,
         _short(said, say),
@@ -143,12 +143,11 @@ def found(
     )
 
 
-def _effect(part: str, answer: Answer, floors: Mapping[str, float]) -> Effect:
+def _effect(part: str, answer: Answer, floors: Mapping[str, float], sign: int) -> Effect:
     pooled = answer.parts[part]
-    low, high = ends(pooled, answer.words[part])
-    settings = pooled.settings
-    return Effect(part, answer.words[part], pooled.value, low, high, len(settings.names), int(settings.seeds.min()),
-                  floors.get(part, math.nan))  # fmt: skip
+    low, high = sorted(sign * end for end in ends(pooled, answer.words[part]))
+    count, seeds = len(pooled.settings.names), int(pooled.settings.seeds.min())
+    return Effect(part, answer.words[part], sign * pooled.value, low, high, count, seeds, floors.get(part, math.nan))
 
 
 def ends(pooled: Pooled, word: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from figures.answers.found import Claim, Found, Template, found
+from figures.answers.found import Claim, Found, Template, found, listed
 from figures.answers.runs import ACCURACIES, RETRAINED, differences, floors_of, run_table
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
@@ -101,8 +101,8 @@ def overfitting_helps(studies: Studies) -> Found:
     runs = main_runs(studies)
     masks = main_runs(studies, MASK)
     beyond = []
-    if len(masks) and len(runs):
-        means = masks.groupby("mask_fraction")["tow"].mean()
+    means = masks.groupby("mask_fraction")["tow"].mean() if len(masks) else masks
+    if len(means) and len(runs):
         plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")
                      & (runs["rule"] == "asam-1.0")]["tow"].mean()  # fmt: skip
         best, edge = means.idxmax(), means.idxmax() in (means.index.min(), means.index.max())
@@ -178,7 +178,7 @@ def collapse_alpha(alphas: np.ndarray, tow: np.ndarray) -> float:
 def sam_resists_attacks(studies: Studies) -> Found:
     """Judge 5a: how far the loss attack's AUC is from that on the retrained model, SAM minus SGD."""
     runs = main_runs(studies)
-    if "attack_loss_auc" not in runs:
+    if not {"attack_loss_auc", "retrained_attack_loss_auc", "mia_correctness"} <= set(runs):
         return Found()
     runs = runs.assign(away=(runs["attack_loss_auc"] - runs["retrained_attack_loss_auc"]).abs())
     say = Template("on {part} SAM and ASAM bring the attack's AUC {size} nearer to the retrained model's",
@@ -194,6 +194,8 @@ ENTANGLEMENT = {
     "entanglement_wp": "E_Wp", "entanglement_wp_class": "E_Wp within classes",
     "entanglement_var_scaled": "E_Var", "entanglement_var_class_scaled": "E_Var within classes",
 }  # fmt: skip
+CLASSWISE = {name: f"class-wise {text.partition(' ')[0]}" if "class" in name else text
+             for name, text in ENTANGLEMENT.items()}  # fmt: skip
 
 
 def sam_lowers_entanglement(studies: Studies) -> Found:
@@ -204,7 +206,7 @@ def sam_lowers_entanglement(studies: Studies) -> Found:
         return Found()
     say = Template("by {part} entanglement is {size} lower with SAM and ASAM",
                    "by {part} entanglement is {size} higher with SAM and ASAM", "E", ENTANGLEMENT,
-                   ENTANGLEMENT, None, -1, "By {part}")  # fmt: skip
+                   CLASSWISE, None, -1, "By {part}")  # fmt: skip
     effects: Table = pd.concat([differences(runs, name, SAM).assign(forget_set=name) for name in measures])
     judged = answer(voting(effects), margin=None, sign=-1, forget_sets=measures, alike=False)
     return found(judged, effects, say, runs=list(runs.dropna(subset=measures)["run_id"]))
@@ -218,6 +220,7 @@ def _flatness(runs: Table, model: str) -> Table:
     return pd.concat([basin, rows.assign(value=-rows[f"{model}hessian_top"], measure="hessian")])
 
 
+FLATNESS = [f"{model}{name}" for model in ("", "original_", "retrained_") for name in (*BASINS, "hessian_top")]
 MEASURES = {"basin": "the basin ratio", "hessian": "the Hessian's top eigenvalue"}
 MEASURED = {f"{model}{key}": f"{text} of {model.rstrip('_')} models"
             for model in ("original_", "retrained_") for key, text in MEASURES.items()}  # fmt: skip
@@ -228,7 +231,7 @@ BRIEFLY = {"basin": "basin", "hessian": "Hessian", "original_basin": "basin", "o
 def sam_models_are_flatter(studies: Studies) -> Found:
     """Judge 6a: flatness after ASAM pretraining minus after SGD, of original models and of retrained ones."""
     runs = main_runs(studies)
-    if not {*BASINS, "original_hessian_top"} <= set(runs):
+    if not set(FLATNESS) <= set(runs):
         return Found()
     say = Template("by {part} ASAM is flatter by {size}", "by {part} ASAM is sharper by {size}", "flatness", MEASURED,
                    BRIEFLY, None, place="By {part}")  # fmt: skip
@@ -238,8 +241,9 @@ def sam_models_are_flatter(studies: Studies) -> Found:
         for key in MEASURES:
             parts |= _unpaired(rows[rows["measure"] == key].assign(setting="ASAM against SGD"), f"{model}{key}")
     train = runs.drop_duplicates("original").groupby("pretrain")["original_retain_accuracy"].mean()
-    beyond = [f"The originals do not fit equally well: training accuracy {train['asam-1.0']:.3f} by ASAM, "
-              f"{train['sgd']:.3f} by SGD.", "No record compares them at equal training loss."]  # fmt: skip
+    told = listed([f"{accuracy:.3f} by {rule_label(rule)}" for rule, accuracy in train.items()])
+    beyond = [f"The originals do not fit equally well: training accuracy is {told}.",
+              "No record compares them at equal training loss."]  # fmt: skip
     known = runs.dropna(subset=BASINS)
     return found(_parts(parts, say), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"]))
 
@@ -247,7 +251,7 @@ def sam_models_are_flatter(studies: Studies) -> Found:
 def sgd_models_get_flatter(studies: Studies) -> Found:
     """Judge 6b: flatness after NegGrad by SGD minus before, of the same model."""
     runs = main_runs(studies)
-    if not {*BASINS, "original_hessian_top"} <= set(runs):
+    if not set(FLATNESS) <= set(runs):
         return Found()
     plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["rule"] == "sgd")]
     say = Template("by {part} models are {size} flatter after unlearning", "by {part} models are {size} sharper "

@@ -31,11 +31,11 @@ from repro.study.study import load_study
 WRITTEN = "Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand."
 MARKS = ("<!-- answer -->", "<!-- /answer -->")
 SHOWN = 12  # records named on a claim's page
-ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a trained network to forget images."
+ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
 TOW = "ToW (tug of war) is 1 where a model does as one retrained without the forget images."
 SURE = (
-    "Brackets are 95 % intervals. How sure: *moderate* is three settings or more, *low* fewer, *high* where all cases "
-    "of the exact theory agree. Three forget sets are three chances, without a correction."
+    "Above 0 is on the paper's side; brackets are 95 % intervals. How sure: *moderate* is three settings or more, "
+    "*low* fewer, *high* where all cases of the theory agree. No correction is made for three forget sets."
 )
 LIMITS = (
     "**Not known:** what large networks or other data do; this is one small network, CIFAR-10, few seeds. "
@@ -74,7 +74,7 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
         *known["2"].sentences[:1],
         f"Of {len(found)} claims, the answers are {tally(found)}.",
     ]
-    return " ".join(said)
+    return " ".join(sentence for sentence in said if " nan" not in sentence)
 
 
 def page_text(studies: Studies) -> str:

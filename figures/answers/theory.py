@@ -77,7 +77,7 @@ HYPOTHESES: Mapping[str, Hypothesis] = {
 def judged(name: str, studies: Studies) -> Found:
     """Return what the record of one theory claim says inside its hypothesis."""
     record = claim_records(studies.of(CLAIMS_STUDY), [name]).get(name)
-    if record is None:
+    if record is None or not record.result["parts"]:
         return Found()
     result, hypothesis = record.result, HYPOTHESES[name]
     parts: Table = pd.DataFrame(result["parts"])

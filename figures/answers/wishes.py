@@ -89,6 +89,8 @@ def cutoffs(studies: Studies) -> str:
     if masks.empty:
         return NOT_RUN
     means = masks.groupby("mask_fraction")["tow"].mean()
+    if means.empty:
+        return NOT_RUN
     told = listed([f"{cut:g} gives {tow:.3f}" for cut, tow in means.items()])
     return f"ToW on the hardest images by cutoff: {told}. The other polarity was run on scanned digits only."
 

@@ -14,7 +14,9 @@ from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_u
 from figures.answers.runs import differences, run_table
 from figures.tables.records import Given, Records, Studies
 from repro.records.record import Record
+from repro.records.store import Store
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer
+from tests.figures.conftest import studies_in
 from tests.repro.test_answers import effects
 
 Run = Callable[..., Record]
@@ -163,6 +165,14 @@ def test_without_records_every_claim_and_wish_says_so(records_of: Of) -> None:
     assert {wish.answer(nothing) for wish in wishes.WISHES.values()} == {NOT_RUN}
     assert tally(assess(nothing)) == f"{len(CLAIMS)} not run"
     assert ladder(nothing) == {}
+
+
+def test_a_store_with_some_of_the_numbers_is_answered_as_far_as_it_goes(golden: Store) -> None:
+    studies = studies_in(golden)
+    words = {one.claim.name: one.found.word for one in assess(studies)}
+    assert words["1a"] != NOT_RUN
+    assert NOT_RUN in words.values()
+    assert all(wish.answer(studies) for wish in wishes.WISHES.values())
 
 
 def test_the_committed_entanglement_disagrees_by_measure(committed: Studies) -> None:
