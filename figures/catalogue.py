@@ -1,4 +1,4 @@
-"""The one list: every figure and table by name: its function, what it shows, its studies, whose verdict it takes.
+"""The one list: every figure and table by name: its function, what it shows, its studies, the claims it illustrates.
 
 It imports none of them, so that anything may look up the command that brings a figure's records.
 """
@@ -27,8 +27,7 @@ class Entry(NamedTuple):
         draw: its function, `module:name` in this package.
         shows: what is on it.
         studies: whose records it is drawn from, each in panels of its own.
-        claims: findings or theory claims of the paper whose verdict it takes on the page `paper_repro.md`; one without
-            any is listed there only with the question of a reviewer that it answers.
+        claims: claims of the paper that it illustrates, by their keys (`figures.answers`).
         made_by: the command that makes its records, where it is not that of its first study.
     """
 
@@ -53,18 +52,19 @@ BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
 # In the order of the paper; then what its reviewers asked for.
 FIGURES = {
     "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", MAIN,
-                      ("Finding 5b",)),
+                      ("5b",)),
     "fig-tow": Entry("networks.tow:draw", "ToW per method, rule and forget set, with the noise floor", MAIN,
-                     ("Finding 1a", "Finding 1b")),
-    "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", MAIN, ("Finding 3",)),
+                     ("1a", "1b")),
+    "fig-forest": Entry("networks.forest:draw", "ToW by SAM or ASAM minus SGD, setting by setting", MAIN, ("1a",)),
+    "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", MAIN, ("3",)),
     "fig-trajectories": Entry("networks.trajectories:draw", "ToW and forget accuracy while unlearning", MAIN),
     "fig-alpha": Entry("networks.sweeps:draw_alpha", "ToW and its accuracies against alpha",
-                       ("cifar10-alpha", "alpha"), ("Finding 4",)),
+                       ("cifar10-alpha", "alpha"), ("4",)),
     "fig-entanglement": Entry("networks.cells:draw_entanglement",
-                              "E_Var and E_Wp, global and class-wise, before and after", MAIN, ("Finding 5b",)),
+                              "E_Var and E_Wp, global and class-wise, before and after", MAIN, ("5b",)),
     "fig-mia": Entry("networks.cells:draw_mia", "membership inference on F, with the retrained model's value", MAIN,
-                     ("Finding 5a",)),
-    "fig-landscape": Entry("networks.landscape:draw", "loss landscapes on F and test", MAIN, ("Finding 6a",)),
+                     ("5a",)),
+    "fig-landscape": Entry("networks.landscape:draw", "loss landscapes on F and test", MAIN, ("6a", "6b")),
     "fig-theory-trajectories": Entry("theory.trajectories:draw", "kappa and zeta on R and F while unlearning", THEORY,
                                      ("lemma-3.4-surplus-ratio", "lemma-3.4-surplus-difference")),
     "fig-theory-activation": Entry("theory.lemma_3_1_activation:draw", "activation fractions at W and W + eps", THEORY,
@@ -102,11 +102,11 @@ FIGURES = {
     "fig-predictions": Entry("theory.predictions:draw", "what the theory predicts for networks, beside what was seen",
                              ("cifar10", "cifar10-alpha", "cifar10-radius", "sweeps")),
     "tab-neggrad": Entry("networks.tow_tables:draw_neggrad", "ToW of NegGrad by pretraining and unlearning rule", MAIN,
-                         ("Finding 1a", "Finding 1b")),
+                         ("1a", "1b")),
     "tab-methods": Entry("networks.tow_tables:draw_methods", "ToW of every method", MAIN,
-                         ("Finding 1a", "Finding 1b")),
+                         ("1a", "1b")),
     "tab-minmax": Entry("networks.tow_tables:draw_minmax", "Sharp MinMax beside SAM on R only and the plain rules",
-                        MAIN, ("Finding 2",)),
+                        MAIN, ("2",)),
     "tab-differences": Entry("networks.differences:draw", "each sharpness-aware rule minus SGD, cell by cell", MAIN),
     "tab-matched": Entry("networks.trajectories:draw_matched", "rules at matched forgetting and at matched epochs",
                          MAIN),

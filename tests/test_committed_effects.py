@@ -11,59 +11,38 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from figures.tables.cells import unlearn_table
+from figures.answers.networks import SAM, main_runs
+from figures.answers.runs import differences
 from figures.tables.records import Studies
 from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, YES, answer
-from repro.statistics.effects import NO_UNLEARNING, NOT_CHOSEN, combine_seeds, paired_effects, pool, voting, with_votes
-from repro.statistics.spread import noise_floor
-
-METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
-RULES = ("sgd", "sam-0.1", "asam-1.0")
-UNCHOSEN = ("l1_sparse", "scrub")
-RETRAINED = [f"retrained_{name}_accuracy" for name in ("retain", "forget", "test")]
+from repro.statistics.effects import NO_UNLEARNING, NOT_CHOSEN, combine_seeds, pool, voting
 
 
 @pytest.fixture(scope="module")
 def runs(committed: Studies) -> Any:
-    """Every run of the paper's methods: two runs share models whose accuracies are the same."""
-    table = unlearn_table(committed.of("cifar10").of("unlearn"))
-    table = table[table["method"].isin(METHODS) & table["rule"].isin(RULES)]
-    return table.assign(
-        setting=table["method"] + " after " + table["pretrain"],
-        forget_set=table["difficulty"],
-        original=table["pretrain"] + table["seed"].astype(str) + table["original_test_accuracy"].astype(str),
-        reference=table[RETRAINED].astype(str).agg(" ".join, axis=1),
-        untouched=table["original_tow"],
-    )
+    return main_runs(committed)
 
 
 @pytest.fixture(scope="module")
 def effects(runs: Any) -> Any:
-    found = paired_effects(runs, "tow")
-    models = runs.drop_duplicates("reference").groupby(["forget_set", "pretrain"])[RETRAINED]
-    floors = {key: noise_floor(rows.to_numpy(float)).value for key, rows in models}
-    pretrain = found["setting"].str.split(" after ").str[1]
-    found["floor"] = [floors[key] for key in zip(found["forget_set"], pretrain, strict=True)]
-    return with_votes(found, unchosen=[name for name in set(found["setting"]) if name.startswith(UNCHOSEN)])
+    return differences(runs, "tow", SAM)
 
 
 def test_every_pair_stands_on_one_original_and_one_reference(runs: Any, effects: Any) -> None:
-    assert len(effects) == (runs["rule"] != "sgd").sum()
+    assert len(effects) == runs["rule"].isin(SAM).sum()
     assert runs.groupby(["pretrain", "seed"])["original"].nunique().max() == 2  # two machines; pairs stay within one
     assert effects.groupby(["setting", "forget_set", "seed"])["block"].nunique().max() == 1
 
 
 def test_neggrad_gains_five_hundredths_on_the_hardest_set_in_every_setting(runs: Any, effects: Any) -> None:
     """The setting's interval by numpy: means over SAM and ASAM, whose errors have a covariance for they share SGD."""
-    rows = effects[effects["setting"].str.startswith("neggrad")]
+    rows = effects[effects["setting"].str.startswith("NegGrad")]
     found = combine_seeds(rows[rows["forget_set"] == "high"])
-    assert found.names == ("neggrad after asam-1.0", "neggrad after sgd")
+    assert found.names == ("NegGrad after ASAM 1.0", "NegGrad after SGD")
     for place, pretrain in enumerate(("asam-1.0", "sgd")):
         mine = runs[(runs["method"] == "neggrad") & (runs["pretrain"] == pretrain) & (runs["forget_set"] == "high")]
         tow = {(row.rule, row.seed): row.tow for row in mine.itertuples()}
-        sam, asam = (
-            [tow[rule, seed] - tow["sgd", seed] for seed in range(5) if (rule, seed) in tow] for rule in RULES[1:]
-        )
+        sam, asam = ([tow[rule, seed] - tow["sgd", seed] for seed in range(5) if (rule, seed) in tow] for rule in SAM)
         shared = np.cov(sam, asam[:3])[0, 1] / len(asam)
         variance = (np.var(sam, ddof=1) / len(sam) + np.var(asam, ddof=1) / len(asam) + 2 * shared) / 4
         mean, half = (np.mean(sam) + np.mean(asam)) / 2, stats.t.ppf(0.975, len(sam) - 1) * np.sqrt(variance)
@@ -83,7 +62,7 @@ def test_nothing_is_gained_on_the_easiest_set(effects: Any) -> None:
     means = np.array([np.mean([np.mean([*cell.values()]) for cell in cells.values()]) for cells in values.values()])
     shared = [(one, other) for one in values for other in values if one < other
               and {*values[one]["asam-1.0"]} & {*values[other]["asam-1.0"]}]  # fmt: skip
-    assert shared == [("random_label after sgd", "salun after sgd")]
+    assert shared == [("Random label after SGD", "SalUn after SGD")]
     pair = [[value for _, value in sorted(values[name]["asam-1.0"].items())] for name in shared[0]]
     common = max(0.0, 2 * np.cov(pair)[0, 1] / 3 / (4 * 3))
     assert common == 0.0  # then Student's t of the four means is the whole of it
@@ -103,6 +82,6 @@ def test_the_claim_on_unlearning_rules_holds_on_the_hardest_set_alone(effects: A
 
 def test_who_has_no_vote_and_what_all_runs_say_beside(effects: Any) -> None:
     silent = effects[effects["no_vote"] != ""].groupby("no_vote")["setting"].unique()
-    assert {name.split()[0] for name in silent[NOT_CHOSEN]} == set(UNCHOSEN)
+    assert {name.split()[0] for name in silent[NOT_CHOSEN]} == {"L1-sparse", "SCRUB"}
     assert NO_UNLEARNING not in silent  # by their floors every other cell beats doing nothing
     assert answer(effects).words == {"low": NO_DIFFERENCE, "mid": OPEN, "high": OPEN}

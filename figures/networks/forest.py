@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.answers.networks import sam_unlearns_better
+from figures.catalogue import lacking
+from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
+from figures.tables.records import Given, Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +20,23 @@ if TYPE_CHECKING:
 
 ROW = 0.22  # inches a row
 LABEL = 34  # characters of a setting's name
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW by SAM or ASAM minus SGD: every setting, and the mean over settings, for each forget set."""
+    found = sam_unlearns_better(Given(records))
+    if not found.effects:
+        return empty_figure(lacking("fig-forest", "runs by SAM and by SGD"), theme)
+    floors = {f"the {one.part}": one.floor for one in found.effects}
+    figure = forest_figure(found.forest, theme, label="ToW, SAM or ASAM minus SGD", floors=floors, margin=found.margin)
+    caption = (
+        f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
+        "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
+        "where one further setting would lie. The grey band is one noise floor, dotted lines are the margin of 0.01."
+    )
+    used = {*found.runs}
+    runs = tuple(run for run in records.of("unlearn") if run.run_id in used)
+    return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
 
 
 def forest_figure(

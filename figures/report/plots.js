@@ -1,4 +1,4 @@
-// The interactive plots: Plotly's basic bundle, inflated when the section comes near, fed with the page's own data.
+// The interactive plots: Plotly's basic bundle, inflated once the page is there, fed with the page's own data.
 (() => {
   const section = document.getElementById("explore");
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -230,5 +230,6 @@
     section.dataset.ready = "true";
   });
   window.explore = start;
-  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && start(), { rootMargin: "600px" }).observe(section);
+  // Drawn without being asked for, so that a printed page has them too.
+  addEventListener("load", () => setTimeout(start));
 })();

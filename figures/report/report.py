@@ -1,4 +1,4 @@
-"""One self-contained HTML page: verdicts, every figure and table, every number's origin, and what has not been run."""
+"""One self-contained HTML page: the answers, every figure and table, and the origin of every number."""
 
 import json
 import os
@@ -8,36 +8,32 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures.catalogue import figure_names, studies_of
+from figures.answers import theory
+from figures.answers.answers import Answered, assess, tally, twice_trained
+from figures.answers.page import ASKED, SURE, answer_text, limits, numbers, wish_rows
+from figures.answers.strip import strip
+from figures.catalogue import FIGURES, figure_names, studies_of
 from figures.drawing.files import draw
-from figures.drawing.style import Theme
-from figures.report.embed import encoded, packed, packed_file, picture
-from figures.report.headlines import Answer, answers, claims_of, shortened
-from figures.report.pictures import SEEN, panel_of
+from figures.report.embed import packed, packed_file, picture
 from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.cells import unlearn_table
 from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records, Studies
-from figures.verdicts.paper_repro import Verdict, anchor, assess
 from repro.records.record import Record
+from repro.study.study import load_study
 
-TITLE = "Sharpness-aware machine unlearning: what the records say"
+TITLE = "Does sharpness-aware minimization help a network to forget?"
 LEAD = (
     "Theory, networks and figures for Tang and Khanna, Sharpness-Aware Machine Unlearning (ICLR 2026). "
     "This page is one file, needs no network, and was written from records by the command repro report."
 )
-ASKED = (
-    "Can a trained network be made to forget some of its training images, and does it help to unlearn, or to have "
-    "trained before, with sharpness-aware minimization (SAM)? The paper says yes, in theory and on images. Each of its "
-    "claims is tested here against records that anyone can make again."
-)
 # In this order: the page's tools, the closed forms of the theory, the plots.
 SCRIPTS = ("report.js", "closed_forms.js", "plots.js")
 GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
-SECTIONS = [("verdicts", "Verdicts"), ("explore", "Explore"), *((anchor, name) for anchor, name in GROUPS.items()),
-            ("results", "Results by run"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
+SECTIONS = [("claims", "Claims"), ("openly", "Limits"), ("wishes", "Reviewers"), ("explore", "Explore"),
+            *GROUPS.items(), ("results", "Runs"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
 MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
-MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a verdict
+MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a claim
 THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")
 THEORY_NUMBERS = ("test_error", "forget_error", "retain_error", "kappa_retain", "zeta_forget")
 NETWORK = ("study", "dataset", "model", "method", "pretrain", "rule", "difficulty", "alpha", "seed", "status")
@@ -55,7 +51,7 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
     drawn = draw(figure_names(), studies, Path(figures_folder))
     items = [_item(one.name, Path(figures_folder)) for one in drawn]
     names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
-    content = _render(studies.of(*names), items, assess(studies), Path(figures_folder))
+    content = _render(studies.of(*names), items, studies)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -64,27 +60,32 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
     return path
 
 
-def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdict], folder: Path) -> str:
+def _render(records: Records, items: list[dict[str, Any]], studies: Studies) -> str:
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
-    here = Path(__file__).parent
+    here, found = Path(__file__).parent, assess(studies)
     loader = Environment(loader=FileSystemLoader(here), autoescape=True, trim_blocks=True)
-    loader.filters["anchor"] = anchor
     results = network_results(records)
-    shown = _shown_runs(records, items, verdicts, {row["run"] for row in results["rows"]})
+    shown = _shown_runs(records, items, found, {row["run"] for row in results["rows"]})
     missing = [[item["name"], line["what"], line["command"]] for item in items for line in item["missing"]]
-    claims = claims_of(verdicts)
-    judged = {one.item.title: one.finding.verdict for one in verdicts}
+    claims = {name: [one for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()}
     return loader.get_template("report.html").render(
         title=TITLE,
         lead=LEAD,
-        asked=ASKED,
+        answer=f"{ASKED} {answer_text(found, studies)}",
         sections=SECTIONS,
-        answers=[_answer(one, folder) for one in answers(verdicts)],
-        tally=sorted(Counter(verdict.finding.verdict for verdict in claims).items()),
-        verdicts=[_verdict_row(verdict) for verdict in claims],
-        judged=judged,
+        cards={
+            name: [_card(one) for one in found if (one.claim in theory.CLAIMS) == (name == "In theory")]
+            for name in ("On networks", "In theory")
+        },
+        count=len(found),
+        tally=tally(found),
+        sure=SURE,
+        limits=limits(studies),
+        openly=twice_trained(studies),
+        wishes=wish_rows(studies),
+        claims=claims,
         groups=_groups(items),
         tables=[table for table in (theory_results(records), results) if table["rows"]],
         missing=missing,
@@ -94,7 +95,7 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
             {
                 "runs": {item["name"]: _first(item["runs"]) for item in items},
                 "numbers": {item["name"]: item["numbers"] for item in items if item.get("numbers")},
-                "verdicts": {one.item.title: _first([r.run_id for r in one.finding.records]) for one in verdicts},
+                "claims": {one.claim.name: _first(one.found.runs) for one in found},
             }
         ),
         plots=packed(plot_data(records)),
@@ -105,14 +106,15 @@ def _render(records: Records, items: list[dict[str, Any]], verdicts: list[Verdic
     )
 
 
-def _answer(answer: Answer, folder: Path) -> dict[str, Any]:
-    """Return one part of the first screen, its picture drawn for a light and for a dark page."""
-    found: dict[str, Any] = {"name": answer.name, "headline": answer.headline}
-    found["others"] = [{"title": one.item.title, "anchor": anchor(one.item.title)} for one in answer.others]
-    if answer.headline is not None and (light := panel_of(answer.headline.figure, folder, Theme("light"))):
-        dark = panel_of(answer.headline.figure, folder, Theme("dark")) or light
-        found |= {"light": encoded(light), "dark": encoded(dark), "alt": SEEN[answer.headline.figure]}
-    return found
+def _card(one: Answered) -> dict[str, Any]:
+    """Return everything the page shows of one claim."""
+    from markupsafe import Markup
+
+    forest = numbers(one.found.forest) if len(one.found.forest) else None
+    table = {"columns": list(forest.columns), "rows": forest.to_numpy().tolist()} if forest is not None else None
+    commands = [load_study(name).command for name in one.claim.studies]
+    return {"claim": one.claim, "found": one.found, "slug": one.slug, "strip": Markup(strip(one.found)),
+            "forest": table, "commands": list(dict.fromkeys(commands)), "figures": one.figures}  # fmt: skip
 
 
 def _groups(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,22 +156,15 @@ def _numbers(path: Path) -> dict[str, Any] | None:
     return {"columns": list(table.columns), "rows": head.to_numpy().tolist(), "total": len(table)}
 
 
-def _verdict_row(verdict: Verdict) -> dict[str, Any]:
-    item, finding = verdict.item, verdict.finding
-    row = {"item": item.title, "claim": item.statement, "verdict": finding.verdict}
-    row |= {"number": shortened(finding.number), "full": finding.number, "anchor": anchor(item.title)}
-    return row | {"regime": finding.regime or "—", "commands": verdict.commands(), "count": len(finding.records)}
-
-
 def _shown_runs(
-    records: Records, items: Iterable[dict[str, Any]], verdicts: Iterable[Verdict], in_table: set[str]
+    records: Records, items: Iterable[dict[str, Any]], found: Iterable[Answered], in_table: set[str]
 ) -> dict[str, Any]:
     """Return what the page can show of the runs it names: identity, numbers and how they came to be.
 
     Of more than `MOST_POINTS` network runs those that its plots show, and those of its table.
     """
     named = {run for item in items for run in item["runs"]}
-    named |= {record.run_id for verdict in verdicts for record in verdict.finding.records}
+    named |= {run for one in found for run in one.found.runs}
     runs = {record.run_id for record in records.of("unlearn")}
     kept = {record.run_id for record in records.of("unlearn")[:MOST_POINTS]}
     named = named - runs | {record.run_id for record in records.of("theory")} | kept | in_table

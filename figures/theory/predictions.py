@@ -18,13 +18,13 @@ from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.cells import LANDSCAPE, run_caption, unlearn_table
 from figures.tables.floor import with_references
-from figures.tables.intervals import Table, effect_text, interval
+from figures.tables.intervals import FEWEST, Row, Table, effect_text, interval, simultaneous
 from figures.tables.names import family
 from figures.tables.pairs import by_cell, over_cells, typical_floor
 from figures.tables.records import Records, alike
 from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
-from figures.verdicts.judge import NOT_RUN, judge
+from repro.base.verdict import verdict as word_of
 from repro.records.record import Record
 
 CLOCK, KEPT = "clock", "kept"
@@ -240,12 +240,27 @@ def outcomes(records: Records) -> Table:
         cells = by_cell(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
         cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
         mean = over_cells(told, CELL) if len(told) and opened.empty else interval([])
-        verdict = judge(cells, sign=one.sign, overall=mean) if len(cells) else NOT_RUN
+        verdict = word_of(_sides(cells, one.sign), mean=_side(mean, one.sign)) if len(cells) else "not run"
         head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
         numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}
         counts = {"cells": len(cells), "floor": typical_floor(seen), "verdict": verdict, "recipe": one.recipe}
         found.append(head | numbers | {end: mean[end] for end in ("mean", "low", "high", "seeds")} | counts)
     return pd.DataFrame(found)
+
+
+def _sides(cells: Table, sign: int) -> list[int]:
+    """Return +1 for each cell whose interval, simultaneous and its own, lies on the predicted side, -1 on the other."""
+    decides = (cells["seeds"].astype(int) >= FEWEST) & cells["low"].notna()
+    both = [(one["low"] > 0).astype(int) - (one["high"] < 0).astype(int)
+            for one in (simultaneous(cells[decides]), cells[decides])]  # fmt: skip
+    found = pd.Series(0, index=cells.index)
+    found[decides] = sign * both[0].where(both[0] == both[1], 0)
+    return [int(side) for side in found]
+
+
+def _side(effect: Row, sign: int) -> int:
+    """Return the side of one effect by its own interval, 0 of fewer than three seeds."""
+    return sign * (int(effect["low"] > 0) - int(effect["high"] < 0)) if effect["seeds"] >= FEWEST else 0
 
 
 def compared_runs(records: Records) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Commands that draw and write from records: figures, comparison, verdicts, report."""
+"""Commands that draw and write from records: figures, comparison, answers, report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,18 @@ import typer
 from repro.base.errors import MissingDataError
 from repro.commands.compare import compare
 from repro.study.published import Published
-from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, main_file, say, studies_in
+from repro.terminal.output import (
+    DEFAULT_STORE,
+    JsonOption,
+    StoreOption,
+    emit,
+    emit_json,
+    main_file,
+    say,
+    say_folded,
+    say_table,
+    studies_in,
+)
 
 StudyOption = Annotated[
     list[str] | None, typer.Option(help="Draw this study, a name or a recipe file, in place of others; repeatable.")
@@ -58,28 +69,26 @@ def claims(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Print the verdict on every claim, figure and table of the paper, from records."""
+    """Say what was found on every claim of the paper, and how sure that is, from records."""
+    from figures.answers.answers import assess
     from figures.tables.records import Studies
-    from figures.verdicts.paper_repro import verdicts, write_page
 
-    rows = verdicts(studies_in(store, study))
-    emit(rows if json else [_short(row) for row in rows], as_json=json)
+    found = assess(studies_in(store, study))
+    if json:
+        emit_json([one.row() for one in found])
+    else:
+        say_table([{"paper says": f"{one.claim.name}: {one.claim.paper}", "we find": one.said()} for one in found])
     if write:
-        # The page is committed, so it may rest on published records only.
-        page = write_page(Studies(None, Published()), write)
+        from figures.answers.page import write_pages
+
+        # The pages are committed, so they may rest on published records only.
+        pages = write_pages(Studies(None, Published()), write)
         if not json:
-            say(f"wrote {page}")
-
-
-def _short(row: dict[str, str]) -> dict[str, str]:
-    """Return what fits a terminal: the page and the JSON have every column in full."""
-    number = row["our number"]
-    shown = {"item": row["item"], "verdict": row["verdict"], "record": row["record"].split(",")[0].strip("`")}
-    return shown | {"our number": number if len(number) <= 100 else number[:97] + "..."}
+            say(f"wrote {write} and {len(pages) - 1} files beside it")
 
 
 def report(store: StoreOption = DEFAULT_STORE) -> None:
-    """Write one self-contained HTML page with every verdict, figure, table and its provenance."""
+    """Write one self-contained HTML page with every answer, figure, table and its provenance."""
     from figures.report.report import write_report
 
     folder = store / "figures"
@@ -88,11 +97,11 @@ def report(store: StoreOption = DEFAULT_STORE) -> None:
 
 
 def summary(store: StoreOption = DEFAULT_STORE) -> None:
-    """Say in ten lines what ran, what was found, where to look and what to try next."""
-    from figures.report.headlines import summary as lines_of
+    """Say what ran, what was found, where to look and what to try next."""
+    from figures.answers.page import summary as lines_of
 
-    for line in lines_of(studies_in(store), store / "figures", store / "report.html"):
-        say(line)
+    for line in lines_of(studies_in(store), store / "report.html"):
+        say_folded(line)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -22,12 +22,23 @@ def judge(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> st
     - the opposite: else, where it lies on the other side;
     - open: else.
 
+    Two settings do not tell how far settings differ. Where each of them says the same by its own seeds, that is the
+    answer of these two; otherwise the pooled interval decides.
+
     Args:
         effect: with an interval; without degrees of freedom it is open.
         margin: the largest difference that counts as none, in units of the effect; None where nobody fixed one.
         sign: +1 where the claim says greater, -1 where it says smaller.
     """
-    (low, high), (inner_low, inner_high) = effect.interval(0.95), effect.interval(0.9)
+    ends = zip(effect.setting_intervals(0.95).T, effect.setting_intervals(0.9).T, strict=True)
+    words = {_word(*pair, margin, sign) for pair in ends} if len(effect.settings.names) == 2 else set()
+    if len(words) == 1 and words != {OPEN}:
+        return words.pop()
+    return _word(effect.interval(0.95), effect.interval(0.9), margin, sign)
+
+
+def _word(outer: Sequence[float], inner: Sequence[float], margin: float | None, sign: int) -> str:
+    (low, high), (inner_low, inner_high) = outer, inner
     if margin is not None and -margin < inner_low and inner_high < margin:
         return NO_DIFFERENCE
     side = int(low > 0) - int(high < 0)
@@ -110,7 +121,12 @@ class Answer:
 
 
 def answer(
-    effects: Table, *, margin: float | None = MARGIN, sign: int = 1, forget_sets: Sequence[str] | None = None
+    effects: Table,
+    *,
+    margin: float | None = MARGIN,
+    sign: int = 1,
+    forget_sets: Sequence[str] | None = None,
+    alike: bool = True,
 ) -> Answer:
     """Return the answer to a claim that an effect has one sign.
 
@@ -126,20 +142,21 @@ def answer(
         effects: rows of `repro.statistics.effects.paired_effects`, those without a vote left out.
         margin, sign: as in `judge`.
         forget_sets: those of the claim, in their order; those of the rows where None is given.
+        alike: whether they may be averaged; measures in different units, which stand in their place, may not.
     """
     names = list(dict.fromkeys(effects["forget_set"])) if forget_sets is None else list(forget_sets)
     settings = {name: combine_seeds(effects[effects["forget_set"] == name]) for name in names}
     parts = {name: pool(found) for name, found in settings.items() if found.names}
     words = {name: judge(part, margin=margin, sign=sign) for name, part in parts.items()}
-    average = _average(effects, parts, words, margin)
-    word = _common_word(list(words.values()))
+    average = _average(effects, parts, words, margin) if alike else None
+    word = common_word(list(words.values()))
     if word == OPEN and average is not None:
         word = judge(average, margin=margin, sign=sign)
     lacking = {name: missing(parts[name], margin=margin, sign=sign) for name in parts if words[name] == OPEN}
     return Answer(word, parts, words, average, tuple(name for name in names if name not in parts), lacking)
 
 
-def _common_word(words: Sequence[str]) -> str:
+def common_word(words: Sequence[str]) -> str:
     if len({*words}) == 1:
         return words[0]
     if YES in words:

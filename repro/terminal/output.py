@@ -120,3 +120,25 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def say_folded(text: str) -> None:
+    """Print a paragraph for a person, folded between words at the width of the terminal."""
+    from rich.console import Console
+
+    Console(highlight=False, markup=False, emoji=False).print(text)
+
+
+def say_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print rows of sentences as a table within the width of the terminal: cells fold, nothing is cut."""
+    from rich.box import HORIZONTALS
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=HORIZONTALS, show_lines=True, pad_edge=False)
+    for place, name in enumerate(rows[0] if rows else {}):
+        table.add_column(name, overflow="fold", ratio=1 + place)
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
+    Console(highlight=False).print(table)

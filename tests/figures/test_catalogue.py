@@ -9,8 +9,6 @@ import pytest
 from figures import catalogue
 from figures.catalogue import FIGURES, figure_names, find
 from figures.drawing.files import draw
-from figures.verdicts.findings import ITEMS
-from figures.verdicts.theory_claims import CLAIMS
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
 
@@ -23,11 +21,6 @@ def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_p
     wanted = "repro theory" if FIGURES[name].command.startswith("repro theory") else FIGURES[name].command
     assert all(command.startswith(wanted) for command in commands)
     assert drawn.run_ids == []
-
-
-def test_every_verdict_a_figure_takes_is_one_of_the_papers_items() -> None:
-    known = {item.title for item in ITEMS} | {identifier for identifier, _, _ in CLAIMS}
-    assert {claim for entry in FIGURES.values() for claim in entry.claims} <= known
 
 
 def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(

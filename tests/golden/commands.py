@@ -52,9 +52,6 @@ TINY = [
 ]  # fmt: skip
 SLOW = ["claims --json", "compare --study cifar10 --json", "empirical status cifar10 --json", "summary"]
 TRAINED = {*TINY} - {"verify --json"}  # their measured numbers depend on the processor: only that they are there counts
-WRONG = {  # what is known to be wrong today, by the first words of a command, and which issue moves it
-    "claims": "13: words of the verdicts",
-}
 OTHERWISE = re.compile("seconds|hours|^finished$|memory|provenance|^sha|bytes|^size|^files?$|megabytes|disk|until")
 SETTINGS = ("config", "labels")  # of a run: exact, whoever trained it
 LONG = 1200  # characters of an answer that is kept whole

@@ -44,6 +44,22 @@ def test_an_answer_follows_from_what_each_forget_set_says(sets: dict[str, float]
     assert answer(effects(sets)).word == word
 
 
+def test_two_settings_decide_where_each_does_by_itself() -> None:
+    """Pooled they are open: two values do not tell how far settings differ."""
+    rows = effects({"high": 0.1})
+    rows = rows[rows["setting"].isin(["0", "1"])].reset_index(drop=True)
+    rows.loc[rows["setting"] == "1", "value"] += 0.2
+    pooled = pool(combine_seeds(rows))
+    assert pooled.interval()[0] < 0
+    assert (judge(pooled), judge(pooled, sign=-1)) == (YES, OPPOSITE)
+    rows.loc[rows["setting"] == "1", "value"] -= 0.4
+    assert judge(pool(combine_seeds(rows))) == OPEN  # they say the opposite of each other
+
+
+def test_measures_that_are_not_alike_are_not_averaged() -> None:
+    assert answer(effects({"basin": 0.05, "hessian": 0.03}), alike=False).average is None
+
+
 def test_a_set_that_is_open_keeps_a_claim_from_being_a_plain_yes() -> None:
     rows = effects({"high": 0.05, "low": 0.0})
     rows.loc[rows["forget_set"] == "low", "value"] += np.repeat([0.1, -0.1, 0.2, -0.2], 3)

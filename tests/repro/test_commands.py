@@ -446,8 +446,8 @@ def test_the_page_rests_on_published_records_and_the_table_on_ones_own_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: dict[str, Any] = {}
-    monkeypatch.setattr("figures.verdicts.paper_repro.verdicts", lambda studies: read.update(table=studies) or [])
-    monkeypatch.setattr("figures.verdicts.paper_repro.write_page", lambda studies, page: read.update(page=studies))
+    monkeypatch.setattr("figures.answers.answers.assess", lambda studies: read.update(table=studies) or [])
+    monkeypatch.setattr("figures.answers.page.write_pages", lambda studies, page: read.update(page=studies) or [page])
     called("claims", "--write", str(tmp_path / "page.md"), "--store", str(tmp_path / "runs"))
     assert read["page"].store is None
     assert read["table"].store.root == tmp_path / "runs"

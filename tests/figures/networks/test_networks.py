@@ -27,7 +27,6 @@ from figures.networks.trajectories import matched_table
 from figures.tables.cells import unlearn_table
 from figures.tables.names import set_order
 from figures.tables.records import Records
-from figures.verdicts.asks import cost_of_sharpness, mask_ablation
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -468,7 +467,3 @@ def test_one_seed_has_no_interval_in_any_text(run: Make, records_of: Callable[..
                for name in ("auc", "tpr_at_1_percent", "tpr_at_01_percent", "member_share")}  # fmt: skip
     found = [run(rule=rule, number=numbers | {"seconds_unlearn": 2.0}) for rule in ("sgd", "sam-0.1")]
     assert "nan" not in markdown(find("tab-lira")(records_of(found), Theme()).display)
-    assert cost_of_sharpness(records_of(found)).number == "sam-0.1: 1.00 [no interval] times SGD's time (1 seeds)"
-    masks = [run(rule="minmax-sam-0.1", mask_fraction=share, switches="", number={"tow": share})
-             for share in (0.1, 0.3, 0.5)]  # fmt: skip
-    assert mask_ablation(records_of(masks)).number.endswith("0.5: ToW 0.500 (1 seeds)")

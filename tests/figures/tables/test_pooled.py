@@ -20,7 +20,6 @@ from figures.tables.pooled import (
     ulira_table,
 )
 from figures.tables.records import Records
-from figures.verdicts.asks import klom_of_sam
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -57,7 +56,6 @@ def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable
 
 def test_too_few_models_are_no_distribution(empty: Store) -> None:
     assert klom_cells(Records(empty.records())) == []
-    assert klom_of_sam(Records(empty.records())).verdict == "not run"
 
 
 @pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])

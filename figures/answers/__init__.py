@@ -1,0 +1,1 @@
+"""From records to sentences: what the paper claims, what these studies find, and how sure that is."""

@@ -1,0 +1,140 @@
+"""All answers together: the claims in their order, the tally, ToW from doing nothing to a second retrained model."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from figures.answers import networks, theory
+from figures.answers.found import NOT_RUN, ORDER, Claim, Found, listed
+from figures.answers.networks import MAIN, MASK, SWEEP
+from figures.answers.runs import RETRAINED
+from figures.catalogue import FIGURES
+from figures.tables.records import Studies
+from repro.statistics.answers import OPPOSITE
+from repro.statistics.effects import Table
+from repro.statistics.spread import tug_of_war
+
+CLAIMS = [*networks.CLAIMS, *theory.CLAIMS]
+NOTHING, SECOND = "doing nothing", "a second retrained model"
+EMPTY = pd.DataFrame(columns=pd.Index(["untouched", "floor"]))
+LADDER = {"minmax-asam-1.0": "Sharp MinMax", "sgd": "NegGrad by SGD", "sam-0.1": "by SAM", "asam-1.0": "by ASAM"}
+
+
+class Answered(NamedTuple):
+    """A claim and what was found on it."""
+
+    claim: Claim
+    found: Found
+
+    @property
+    def slug(self) -> str:
+        """Return the name of its page's file: lower case, words joined by dashes."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.claim.name.lower()).split())
+
+    @property
+    def figures(self) -> list[str]:
+        """Return the figures and tables that illustrate it."""
+        return [name for name, entry in FIGURES.items() if self.claim.key in entry.claims]
+
+    def said(self) -> str:
+        """Return answer, finding and how sure it is as running text."""
+        found = self.found
+        return f"{found.word[:1].upper()}{found.word[1:]}. {' '.join(found.sentences)} How sure: {found.sure}."
+
+    def row(self) -> dict[str, object]:
+        """Return it as plain values, for a program."""
+        claim, found = self.claim, self.found
+        effects = [{name: None if value != value else value for name, value in one.__dict__.items()}
+                   for one in found.effects]  # fmt: skip
+        return {"claim": claim.name, "paper": claim.paper, "source": claim.source, "reading": claim.reading,
+                "answer": found.word, "finding": " ".join(found.sentences), "sure": found.sure,
+                "beside": list(found.beyond), "effects": effects, "unit": found.unit,
+                "studies": list(claim.studies), "figures": self.figures, "records": len(found.runs)}  # fmt: skip
+
+
+def assess(studies: Studies) -> list[Answered]:
+    """Return what was found on every claim, those on networks first."""
+    return [Answered(claim, claim.judge(studies)) for claim in CLAIMS]
+
+
+def tally(found: Sequence[Answered]) -> str:
+    """Return how many claims have each answer, in words."""
+    counts = Counter(one.found.word for one in found)
+    return listed([f"{counts[word]} {_quoted(word)}" for word in ORDER if counts[word]])
+
+
+def _quoted(word: str) -> str:
+    return word if word in (NOT_RUN, OPPOSITE) else f'"{word}"'
+
+
+def ladder(studies: Studies) -> dict[str, float]:
+    """Return mean ToW of NegGrad after SGD on the hardest images, from doing nothing to a second retrained model."""
+    mine = _hardest(studies)
+    if mine.empty:
+        return {}
+    means = mine.groupby("rule")["tow"].mean()
+    models = mine.drop_duplicates("reference")[RETRAINED].to_numpy(float)
+    steps = {NOTHING: float(mine["untouched"].mean())}
+    steps |= {label: float(means[rule]) for rule, label in LADDER.items() if rule in means}
+    if len(models) > 1:
+        apart = tug_of_war(models[:, None], models[None])[~np.eye(len(models), dtype=bool)]
+        steps[SECOND] = float(apart.mean())
+    return steps
+
+
+def floor(studies: Studies) -> float:
+    """Return the noise floor of ToW of NegGrad after SGD on the hardest images; NaN where it is not known."""
+    known = _hardest(studies)["floor"]
+    return float(known.iloc[0]) if len(known) else math.nan
+
+
+def _hardest(studies: Studies) -> Table:
+    runs = networks.main_runs(studies)
+    return runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")] if len(runs) else EMPTY
+
+
+def twice_trained(studies: Studies) -> str:
+    """Return what must be said of models that come with two sets of weights under one id; "" where none does."""
+    weights: dict[tuple[str, str], set[tuple[Any, ...]]] = defaultdict(set)
+    for name in (MAIN, SWEEP, MASK, "cifar10-draws"):
+        for run in studies.of(name).of("unlearn"):
+            for stage, model in (("pretrain", "original"), ("retrain", "retrained")):
+                key = str((run.result.get("parents") or {}).get(stage, "")), str(run.config.get("rows_measured"))
+                numbers = [run.result.get(f"{model}_{one}_accuracy") for one in ("retain", "test")]
+                if key[0] and None not in numbers:
+                    weights[key].add(tuple(numbers))
+    twice = sum(len(found) > 1 for found in weights.values())
+    if not twice:
+        return ""
+    return (
+        f"{twice} of {len(weights)} original and retrained models of the CIFAR-10 studies name two sets of weights. "
+        "They were trained twice, on two machines or by two states of the code. NegGrad after SGD stands on one set, "
+        "everything else on the other. No pair joins the two, and no floor is pooled across them. A sweep over alpha "
+        "that joins both has no vote. The sweep over the mask's cutoff joins them too."
+    )
+
+
+def rate_steps(studies: Studies) -> tuple[float, float] | None:
+    """Return the least and the greatest loss of ToW by one grid step away from a chosen rate, on the hardest images."""
+    chosen = [run.result.get("choice_details") or {} for run in studies.of(MAIN).of("unlearn")
+              if run.config.get("difficulty") == "high"]  # fmt: skip
+    curves = [[tow or 0.0 for _, tow in one["curve"]] for one in chosen if one.get("curve")]  # 0 where it diverged
+    losses = []
+    for curve in dict.fromkeys(map(tuple, curves)):
+        best = int(np.argmax(curve))
+        near = curve[max(best - 1, 0) : best] + curve[best + 1 : best + 2]
+        losses += [curve[best] - max(near)] if near else []
+    return (min(losses), max(losses)) if losses else None
+
+
+def figure_state(studies: Studies) -> dict[str, list[str]]:
+    """Return which figures and tables are drawn and which are missing: those whose studies have no records."""
+    states: dict[str, list[str]] = {"drawn": [], "missing": []}
+    for name, entry in FIGURES.items():
+        there = all(studies.of(one).all for one in entry.studies)
+        states["drawn" if there else "missing"].append(name)
+    return states

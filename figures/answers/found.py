@@ -1,0 +1,253 @@
+"""What was found on a claim: one of five answers, sentences built from numbers, the effects behind them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from figures.tables.records import Studies
+from repro.statistics.answers import MARGIN, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
+from repro.statistics.effects import Pooled, Table, forest
+
+NOT_RUN = "not run"
+SETS = {"high": "the hardest images", "mid": "the middle images", "low": "the easiest images"}
+BRIEF = {"high": "hardest", "mid": "middle", "low": "easiest"}
+SILENT = pd.Index(["setting", "no_vote", "value"])
+MODERATE = 3  # settings: fewer do not tell how far settings differ
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One effect of a strip: a forget set, or a measure.
+
+    Attributes:
+        part: what it is about; word: what it says.
+        value, low, high: the effect and its 95 % interval; above 0 is on the claim's side.
+        settings, seeds: how many there are, and the fewest seeds of one.
+        floor: the noise floor; NaN where there is none.
+    """
+
+    part: str
+    word: str
+    value: float
+    low: float
+    high: float
+    settings: int
+    seeds: int
+    floor: float = math.nan
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the records say on one claim.
+
+    Attributes:
+        word: one of `repro.statistics.answers.ANSWERS`, or "not run".
+        short: the same in a few words and numbers.
+        sentences: what was found, a sentence each; beyond: what has no vote and stands beside it.
+        sure: how sure that is.
+        effects: what decides it, in `unit`; forest: every setting of every part, for a forest plot.
+        margin: the largest difference that counts as none; None where there is none.
+        runs: ids of the records behind it.
+        alike: whether all effects are of one quantity and share an axis.
+    """
+
+    word: str = NOT_RUN
+    short: str = NOT_RUN
+    sentences: tuple[str, ...] = ()
+    sure: str = "no records"
+    beyond: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    forest: Table = field(default_factory=pd.DataFrame)
+    unit: str = ""
+    margin: float | None = None
+    runs: tuple[str, ...] = ()
+    alike: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Attributes:
+        key: what figures name it by; name: its short name, which its page has; title: its subject.
+        paper: what the paper says; source: where that is known from; reading: how we take what it leaves open.
+        studies: those that judge it.
+        judge: from the studies to what was found.
+    """
+
+    key: str
+    name: str
+    title: str
+    paper: str
+    source: str
+    reading: str
+    studies: tuple[str, ...]
+    judge: Callable[[Studies], Found]
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a claim's effects are said; `{part}` and `{size}` are filled in.
+
+    Attributes:
+        gain, loss: an effect on the claimed side, and on the other.
+        unit: of the effect.
+        names: what each part is called; brief: the same in a word or two.
+        margin: as in `repro.statistics.answers.judge`; sign: +1 where a greater value is claimed.
+    """
+
+    gain: str
+    loss: str
+    unit: str
+    names: Mapping[str, str] = field(default_factory=lambda: SETS)
+    brief: Mapping[str, str] = field(default_factory=lambda: BRIEF)
+    margin: float | None = MARGIN
+    sign: int = 1
+    place: str = "On {part}"
+
+    def name(self, part: str) -> str:
+        """Return what a part is called."""
+        return self.names.get(part, part)
+
+
+def found(
+    answer: Answer, effects: Table, say: Template, *, floors: Mapping[str, float] | None = None,
+    beyond: Sequence[str] = (), runs: Sequence[str] = (), word: str = "",
+) -> Found:  # fmt: skip
+    """Return what an answer says, in sentences.
+
+    Args:
+        answer: from the rows that have a vote; effects: all rows, those without a vote among them.
+        say: the template; floors: the noise floor of each part; beyond, runs: as of `Found`.
+        word: the answer where it is not the common one of its parts.
+    """
+    if not answer.parts:
+        return Found()
+    said = [_effect(part, answer, floors or {}, say.sign) for part in answer.parts]
+    return Found(
+        word or answer.word,
+        _short(said, say),
+        tuple(_sentences(said, say)),
+        how_sure(said if (word or answer.word) != OPEN else (), list(answer.missing.values())),
+        (*_against(answer, say), *beyond),
+        tuple(replace(one, part=say.name(one.part).removeprefix("the ")) for one in said),
+        _forest(answer, effects, say),
+        say.unit,
+        say.margin,
+        tuple(runs),
+        say.names is SETS,
+    )
+
+
+def _effect(part: str, answer: Answer, floors: Mapping[str, float], sign: int) -> Effect:
+    pooled = answer.parts[part]
+    low, high = sorted(sign * end for end in ends(pooled, answer.words[part]))
+    count, seeds = len(pooled.settings.names), int(pooled.settings.seeds.min())
+    return Effect(part, answer.words[part], sign * pooled.value, low, high, count, seeds, floors.get(part, math.nan))
+
+
+def ends(pooled: Pooled, word: str) -> tuple[float, float]:
+    """Return the 95 % interval; of two settings that decided each by itself, what their two intervals span."""
+    if len(pooled.settings.names) == 2 and word != OPEN:
+        low, high = pooled.setting_intervals()
+        return float(low.min()), float(high.max())
+    return pooled.interval()
+
+
+def _sentences(said: Sequence[Effect], say: Template) -> list[str]:
+    lines = [f"{_filled(say.gain if one.word == YES else say.loss, one, say)} [{signed(one.low)}, {signed(one.high)}]."
+             for one in said if one.word in (YES, OPPOSITE)]  # fmt: skip
+    for word, text in ((NO_DIFFERENCE, f"the difference is smaller than {MARGIN:g} {say.unit}"), (OPEN, "it is open")):
+        if names := [say.name(one.part) for one in said if one.word == word]:
+            lines.append(f"{say.place.format(part=listed(names))} {text}.")
+    return lines
+
+
+def _filled(text: str, one: Effect, say: Template) -> str:
+    filled = text.format(part=say.name(one.part), size=signed(abs(one.value))[1:])
+    return filled[:1].upper() + filled[1:]
+
+
+def _short(said: Sequence[Effect], say: Template) -> str:
+    numbers = [
+        f"{say.brief.get(one.part, one.part)} {signed(one.value)}" for one in said if one.word in (YES, OPPOSITE)
+    ]
+    rest = {word: [say.brief.get(one.part, one.part) for one in said if one.word == word]
+            for word in (NO_DIFFERENCE, OPEN)}  # fmt: skip
+    parts = [*numbers, *(f"{listed(names)} {word}" for word, names in rest.items() if names)]
+    return "; ".join(parts) if len({one.word for one in said}) > 1 or numbers else "everywhere"
+
+
+def how_sure(said: Sequence[Effect], lacking: Sequence[Missing] = ()) -> str:
+    """Return a grade with its reason: how many settings and seeds decide; of what is open, what would decide it."""
+    decided = [one for one in said if one.word != OPEN]
+    if not decided:
+        return f"not known: {wanted(lacking[0], cost=False)}" if lacking else "not known: too few seeds"
+    settings, seeds = (min(getattr(one, name) for one in decided) for name in ("settings", "seeds"))
+    grade = "moderate" if settings >= MODERATE else "low"
+    return f"{grade}: {count(settings, 'setting')}, {count(seeds, 'seed')}"
+
+
+def wanted(missing: Missing, *, cost: bool = True) -> str:
+    """Return what would decide an open effect, at what cost."""
+    if missing.seeds is None and missing.settings is None:
+        return "100 more seeds or settings would not decide it" if cost else "needs over 100 seeds"
+    more, what = (missing.seeds, "more seed") if missing.seeds is not None else (missing.settings, "more setting")
+    if not cost:
+        return f"needs {count(more or 0, what)}"
+    hours = "" if math.isnan(missing.core_hours) else f", {missing.core_hours:.2g} core-hours"
+    return f"{count(more or 0, what)} would decide it{hours}"
+
+
+def _against(answer: Answer, say: Template) -> list[str]:
+    """Return a sentence for each part in which single settings point away from what it says, or from each other."""
+    lines = []
+    for part, pooled in answer.parts.items():
+        low, high = pooled.setting_intervals()
+        rows = zip(pooled.settings.names, pooled.settings.values, low * high > 0, strict=True)
+        told = [f"{name} {value:+.3f}" for name, value, decided in rows if decided]
+        if answer.words[part] == OPEN and told:
+            lines.append(
+                f"{say.place.format(part=say.name(part))} some settings decide by themselves: {listed(told[:5])}."
+            )
+    lines += [
+        f"{say.place.format(part=say.name(part))}, {wanted(lacking)}." for part, lacking in answer.missing.items()
+    ]
+    return lines
+
+
+def _forest(answer: Answer, effects: Table, say: Template) -> Table:
+    """Return the rows of `repro.statistics.effects.forest` of every part, and the settings without a vote."""
+    parts = []
+    for part, pooled in answer.parts.items():
+        mine = effects[effects["forget_set"] == part] if "no_vote" in effects else pd.DataFrame(columns=SILENT)
+        without: Any = mine[mine["no_vote"] != ""].groupby(["setting", "no_vote"])["value"]
+        rows = [{"setting": name, "no_vote": why, "value": values.mean(), "seeds": len(values), "pooled": False}
+                for (name, why), values in without]  # fmt: skip
+        table = pd.concat([pd.DataFrame(rows), forest(pooled)] if rows else [forest(pooled)], ignore_index=True)
+        word = np.where(table["pooled"].astype(bool), answer.words[part], "")
+        parts.append(table.assign(forget_set=say.name(part), answer=word))
+    found = pd.concat(parts, ignore_index=True)
+    return found.assign(no_vote=found["no_vote"].fillna("")) if "no_vote" in found else found
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and three decimals, of a large one three digits."""
+    return f"{value:+.3f}" if abs(value) < 1 else f"{value:+.3g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as running text: "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+
+
+def count(number: int, what: str) -> str:
+    """Return "1 seed" or "3 seeds"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+ORDER = (YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN, NOT_RUN)

@@ -1,0 +1,300 @@
+"""The paper's claims on networks: which effect judges each one."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from figures.answers.found import Claim, Found, Template, found, listed
+from figures.answers.runs import ACCURACIES, RETRAINED, differences, floors_of, run_table
+from figures.tables.names import rule_label
+from figures.tables.records import Studies
+from repro.statistics.answers import OPEN, OPPOSITE, YES, Answer, answer, common_word, judge, missing
+from repro.statistics.effects import Pooled, Table, combine_seeds, pool, unpaired, voting
+from repro.statistics.spread import mean_tug_of_war
+
+MAIN, SWEEP, MASK = "cifar10", "cifar10-alpha", "cifar10-mask"
+METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
+SAM, GRADED = ("sam-0.1", "asam-1.0"), ("high", "mid", "low")
+NO_ROWS: Table = pd.DataFrame()  # of an effect that is not a difference of pairs
+LEVEL = 0.5  # of ToW: below it a model has collapsed
+BASINS = [f"landscape_{name}_basin_ratio" for name in ("forget", "test")]
+
+
+def main_runs(studies: Studies, name: str = MAIN) -> Table:
+    """Return the runs of a study, of the paper's methods, as `run_table` has them; made once."""
+    runs = studies.of(name).once("answers", lambda: run_table(studies.of(name)))
+    return runs[runs["method"].isin(METHODS)] if len(runs) else runs
+
+
+def compared(
+    runs: Table, value: str, say: Template, *, rules: Sequence[str] = SAM, base: str = "sgd", beyond: Sequence[str] = ()
+) -> Found:
+    """Return what is found where rules are held against another one, by forget set."""
+    if value not in runs:
+        return Found()
+    effects = differences(runs, value, rules, base)
+    judged = partial(answer, margin=say.margin, sign=say.sign, forget_sets=GRADED)
+    silent = sorted(set(effects.loc[effects["no_vote"] != "", "setting"]))
+    beside = [f"With the runs that have no vote the answer is: {judged(effects).word}."] if silent else []
+    used = runs[runs["rule"].isin([*rules, base])]
+    floors = floors_of(used) if say.unit == "ToW" else {}
+    return found(judged(voting(effects)), effects, say, floors=floors, beyond=[*beside, *beyond],
+                 runs=list(used["run_id"]))  # fmt: skip
+
+
+def sam_unlearns_better(studies: Studies) -> Found:
+    """Judge 1a: ToW with SAM or ASAM minus ToW with SGD, same models and seed."""
+    say = Template("on {part} SAM and ASAM gain {size} ToW over SGD", "on {part} SAM and ASAM lose {size} ToW to SGD",
+                   "ToW")  # fmt: skip
+    return compared(main_runs(studies), "tow", say)
+
+
+def sam_pretrains_better(studies: Studies) -> Found:
+    """Judge 1b: ToW of NegGrad after ASAM minus after SGD, each averaged over all retrained models of the forget set.
+
+    The two share no model; the interval is Welch's. Sharp MinMax and SAM on R alone are left out: a mean over rules
+    would be theirs.
+    """
+    runs = main_runs(studies)
+    if runs.empty:
+        return Found()
+    say = Template("on {part} pretraining by ASAM gains {size} ToW", "on {part} pretraining by ASAM loses {size} ToW",
+                   "ToW")  # fmt: skip
+    mine = runs[(runs["method"] == "neggrad") & runs["rule"].isin(["sgd", *SAM])]
+    parts: dict[str, Pooled] = {}
+    for name in GRADED:
+        rows = mine[mine["forget_set"] == name]
+        references = runs[runs["forget_set"] == name].drop_duplicates("reference")[RETRAINED].to_numpy(float)
+        tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
+        parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
+    beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly."]
+    return found(_parts(parts, say), NO_ROWS, say, floors=floors_of(mine), beyond=beyond,
+                 runs=list(mine["run_id"]))  # fmt: skip
+
+
+def _unpaired(rows: Table, part: str) -> dict[str, Pooled]:
+    """Return the effect of pretraining by ASAM on `value`, from rows with `pretrain`, `seed` and `setting`."""
+    rows = rows.drop(
+        columns="seconds", errors="ignore"
+    )  # what another seed costs is its pretraining, which no run tells
+    arms = [
+        combine_seeds(rows[rows["pretrain"] == name].assign(forget_set=part, contrast="", block=rows["seed"].map(str)))
+        for name in ("asam-1.0", "sgd")
+    ]
+    settings = unpaired(*arms)
+    return {part: pool(settings)} if settings.names else {}
+
+
+def _parts(parts: dict[str, Pooled], say: Template) -> Answer:
+    """Return the answer of parts that are pooled already."""
+    words = {name: judge(part, margin=say.margin, sign=say.sign) for name, part in parts.items()}
+    lacking = {name: missing(parts[name], margin=say.margin, sign=say.sign) for name in parts if words[name] == OPEN}
+    return Answer(common_word(list(words.values())), parts, words, None, (), lacking)
+
+
+def overfitting_helps(studies: Studies) -> Found:
+    """Judge 2: ToW of Sharp MinMax minus ToW of its own rule without the mask."""
+    say = Template("on {part} Sharp MinMax gains {size} ToW over plain ASAM",
+                   "on {part} Sharp MinMax loses {size} ToW to plain ASAM", "ToW")  # fmt: skip
+    runs = main_runs(studies)
+    masks = main_runs(studies, MASK)
+    beyond = []
+    means = masks.groupby("mask_fraction")["tow"].mean() if len(masks) else masks
+    if len(means) and len(runs):
+        plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")
+                     & (runs["rule"] == "asam-1.0")]["tow"].mean()  # fmt: skip
+        best, edge = means.idxmax(), means.idxmax() in (means.index.min(), means.index.max())
+        beyond.append(
+            f"At its best cutoff, {best:g}, Sharp MinMax reaches {means.max():.3f}; ASAM reaches {plain:.3f}."
+        )
+        beyond += ["That cutoff is at the edge of those tried: another one may do better."] * edge
+    return compared(runs, "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
+
+
+def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
+    """Judge 3 in one setting named beforehand, NegGrad after SGD on the hardest images: both numbers must be lower."""
+    runs = main_runs(studies)
+    runs = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")] if len(runs) else runs
+    if runs.empty:
+        return Found()
+    names = {"tow": "ToW", "forget_accuracy": "forget accuracy"}
+    say = Template("{part} is {size} lower by SGD", "{part} is {size} higher by SGD", "share", names, names, None,
+                   place="By {part}")  # fmt: skip
+    effects: Table = pd.concat([differences(runs, name, SAM).assign(forget_set=name) for name in names])
+    judged = answer(voting(effects), margin=None, forget_sets=list(names), alike=False)
+    words = {*judged.words.values()}
+    word = OPPOSITE if OPPOSITE in words else OPEN if OPEN in words else YES
+    return found(judged, effects, say, word=word, runs=list(runs["run_id"]))
+
+
+def sgd_collapses_first(studies: Studies) -> Found:
+    """Judge 4: the alpha at which ToW falls below one half, by rule and seed; rates are those chosen at alpha 0.9.
+
+    A curve that joins two sets of weights of one original has no vote.
+    """
+    runs = main_runs(studies, SWEEP)
+    if runs.empty:
+        return Found()
+    rows = []
+    for (after, rule, seed), curve in runs.groupby(["setting", "rule", "seed"]):
+        curve = curve.sort_values("alpha")
+        rows.append({"setting": after, "rule": rule, "seed": seed, "block": str(seed),
+                     "alpha": collapse_alpha(curve["alpha"].to_numpy(float), curve["tow"].to_numpy(float)),
+                     "no_vote": "two sets of weights" if curve["original"].nunique() > 1 else ""})  # fmt: skip
+    table: Table = pd.DataFrame(rows).dropna(subset=["alpha"])
+    pairs = [("sgd", "sam-0.1"), ("sgd", "asam-1.0"), ("sam-0.1", "asam-1.0")]
+    names = {f"{a} {b}": f"{rule_label(a).split()[0]} before {rule_label(b).split()[0]}" for a, b in pairs}
+    keys = ["setting", "seed", "block", "no_vote"]
+    effects: Table = pd.concat(
+        table[table["rule"] == a].merge(table[table["rule"] == b], on=keys, suffixes=("", "_b"))
+        .assign(value=lambda both: both["alpha"] - both["alpha_b"], contrast=b, forget_set=f"{a} {b}")
+        for a, b in pairs
+    )  # fmt: skip
+    say = Template("{part}: it collapses at an alpha {size} larger", "{part}: the order is reversed, by {size}",
+                   "alpha", names, names, None, place="For {part}")  # fmt: skip
+    judged = answer(effects[effects["no_vote"] == ""], margin=None, forget_sets=list(names), alike=False)
+    beside: Table = effects[effects["no_vote"] != ""].groupby("forget_set", sort=False)["value"].mean()
+    told = ", ".join(f"{names[str(name)]} {value:+.3f}" for name, value in beside.items())
+    beyond = [f"Curves that join two sets of weights have no vote; they say {told}."] if told else []
+    return found(judged, effects, say, beyond=[*beyond, "The rate was chosen at alpha 0.9 and not anew at each alpha."],
+                 runs=list(runs["run_id"]))  # fmt: skip
+
+
+def collapse_alpha(alphas: np.ndarray, tow: np.ndarray) -> float:
+    """Return the alpha at which ToW falls below `LEVEL` for good, interpolated between two; NaN where it does not.
+
+    Args:
+        alphas: ascending, `(n,)`; tow: of each, `(n,)`.
+    """
+    below = np.flatnonzero(tow < LEVEL)
+    if not len(below) or below[-1] == len(tow) - 1:
+        return float("nan")
+    last = below[-1]
+    return float(np.interp(LEVEL, tow[last : last + 2], alphas[last : last + 2]))
+
+
+def sam_resists_attacks(studies: Studies) -> Found:
+    """Judge 5a: how far the loss attack's AUC is from that on the retrained model, SAM minus SGD."""
+    runs = main_runs(studies)
+    if not {"attack_loss_auc", "retrained_attack_loss_auc", "mia_correctness"} <= set(runs):
+        return Found()
+    runs = runs.assign(away=(runs["attack_loss_auc"] - runs["retrained_attack_loss_auc"]).abs())
+    say = Template("on {part} SAM and ASAM bring the attack's AUC {size} nearer to the retrained model's",
+                   "on {part} SAM and ASAM take the attack's AUC {size} farther from the retrained model's", "AUC",
+                   margin=None, sign=-1)  # fmt: skip
+    known = runs.dropna(subset=["mia_correctness"])
+    same = np.isclose(known["mia_correctness"], 1 - known["forget_accuracy"], atol=1e-9)
+    bit = f"The paper's number, MIA correctness, equals 1 - forget accuracy in {same.sum()} of {len(same)} runs."
+    return compared(runs, "away", say, beyond=[bit, "That it falls says that SAM forgets less, and no more."])
+
+
+ENTANGLEMENT = {
+    "entanglement_wp": "E_Wp", "entanglement_wp_class": "E_Wp within classes",
+    "entanglement_var_scaled": "E_Var", "entanglement_var_class_scaled": "E_Var within classes",
+}  # fmt: skip
+CLASSWISE = {name: f"class-wise {text.partition(' ')[0]}" if "class" in name else text
+             for name, text in ENTANGLEMENT.items()}  # fmt: skip
+
+
+def sam_lowers_entanglement(studies: Studies) -> Found:
+    """Judge 5b by both of the paper's measures, over all images and within classes."""
+    runs = main_runs(studies)
+    measures = [name for name in ENTANGLEMENT if name in runs]
+    if not measures:
+        return Found()
+    say = Template("by {part} entanglement is {size} lower with SAM and ASAM",
+                   "by {part} entanglement is {size} higher with SAM and ASAM", "E", ENTANGLEMENT,
+                   CLASSWISE, None, -1, "By {part}")  # fmt: skip
+    effects: Table = pd.concat([differences(runs, name, SAM).assign(forget_set=name) for name in measures])
+    judged = answer(voting(effects), margin=None, sign=-1, forget_sets=measures, alike=False)
+    return found(judged, effects, say, runs=list(runs.dropna(subset=measures)["run_id"]))
+
+
+def _flatness(runs: Table, model: str) -> Table:
+    """Return how flat a model is, larger is flatter: the basin ratio over both losses, and minus the Hessian's top."""
+    rows = runs.dropna(subset=[f"{model}{name}" for name in BASINS])
+    basin = rows.assign(value=rows[[f"{model}{name}" for name in BASINS]].mean(axis=1), measure="basin")
+    rows = runs.dropna(subset=[f"{model}hessian_top"])
+    return pd.concat([basin, rows.assign(value=-rows[f"{model}hessian_top"], measure="hessian")])
+
+
+FLATNESS = [f"{model}{name}" for model in ("", "original_", "retrained_") for name in (*BASINS, "hessian_top")]
+MEASURES = {"basin": "the basin ratio", "hessian": "the Hessian's top eigenvalue"}
+MEASURED = {f"{model}{key}": f"{text} of {model.rstrip('_')} models"
+            for model in ("original_", "retrained_") for key, text in MEASURES.items()}  # fmt: skip
+BRIEFLY = {"basin": "basin", "hessian": "Hessian", "original_basin": "basin", "original_hessian": "Hessian",
+           "retrained_basin": "basin, retrained", "retrained_hessian": "Hessian, retrained"}  # fmt: skip
+
+
+def sam_models_are_flatter(studies: Studies) -> Found:
+    """Judge 6a: flatness after ASAM pretraining minus after SGD, of original models and of retrained ones."""
+    runs = main_runs(studies)
+    if not set(FLATNESS) <= set(runs):
+        return Found()
+    say = Template("by {part} ASAM is flatter by {size}", "by {part} ASAM is sharper by {size}", "flatness", MEASURED,
+                   BRIEFLY, None, place="By {part}")  # fmt: skip
+    parts: dict[str, Pooled] = {}
+    for model in ("original_", "retrained_"):
+        rows = _flatness(runs[runs["method"] == "neggrad"], model).drop_duplicates(["measure", "pretrain", "seed"])
+        for key in MEASURES:
+            parts |= _unpaired(rows[rows["measure"] == key].assign(setting="ASAM against SGD"), f"{model}{key}")
+    train = runs.drop_duplicates("original").groupby("pretrain")["original_retain_accuracy"].mean()
+    told = listed([f"{accuracy:.3f} by {rule_label(rule)}" for rule, accuracy in train.items()])
+    beyond = [f"The originals do not fit equally well: training accuracy is {told}.",
+              "No record compares them at equal training loss."]  # fmt: skip
+    known = runs.dropna(subset=BASINS)
+    return found(_parts(parts, say), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"]))
+
+
+def sgd_models_get_flatter(studies: Studies) -> Found:
+    """Judge 6b: flatness after NegGrad by SGD minus before, of the same model."""
+    runs = main_runs(studies)
+    if not set(FLATNESS) <= set(runs):
+        return Found()
+    plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["rule"] == "sgd")]
+    say = Template("by {part} models are {size} flatter after unlearning", "by {part} models are {size} sharper "
+                   "after unlearning", "flatness", MEASURES,
+                   BRIEFLY, None, place="By {part}")  # fmt: skip
+    after, before = _flatness(plain, ""), _flatness(plain, "original_")
+    keys = ["measure", "setting", "seed"]
+    both = after[[*keys, "value"]].merge(before[[*keys, "value"]], on=keys, suffixes=("", "_before"))
+    effects = both.assign(value=both["value"] - both["value_before"], forget_set=both["measure"], contrast="sgd",
+                          block=both["seed"].astype(str))  # fmt: skip
+    judged = answer(effects, margin=None, forget_sets=list(MEASURES), alike=False)
+    # Two measures that lean apart are no answer, though one of them decides.
+    apart = judged.word == OPPOSITE and any(part.value > 0 for part in judged.parts.values())
+    return found(judged, effects, say, word=OPEN if apart else "", runs=list(plain.dropna(subset=BASINS)["run_id"]))
+
+
+ABSTRACT, NOTES = "abstract, as public reviews and notes give it", "public reading notes"
+CLAIMS = [
+    Claim("1a", "1a", "SAM as unlearning rule", "SAM improves every unlearning method", ABSTRACT,
+          "ToW is higher with SAM or ASAM than with SGD, on each forget set.",
+          (MAIN,), sam_unlearns_better),
+    Claim("1b", "1b", "SAM as pretraining rule", "Pretraining by SAM improves unlearning", ABSTRACT,
+          "ToW of NegGrad is higher after ASAM than after SGD, against all retrained models.",
+          (MAIN,), sam_pretrains_better),
+    Claim("2", "2", "Sharp MinMax", "Overfitting helps: Sharp MinMax is best", ABSTRACT,
+          "ToW is higher with Sharp MinMax than with its own rule without a mask.",
+          (MAIN, MASK), overfitting_helps),
+    Claim("3", "3", "Forgetting more with lower ToW", "SGD can forget more and still have lower ToW", NOTES,
+          "One setting was named beforehand: NegGrad after SGD on the hardest images.",
+          (MAIN,), sgd_forgets_more_with_lower_tow),
+    Claim("4", "4", "Collapse as alpha shrinks", "As alpha shrinks SGD collapses first, ASAM last", NOTES,
+          "The alpha where ToW falls below 0.5 is larger for the rule that collapses first.",
+          (SWEEP,), sgd_collapses_first),
+    Claim("5a", "5a", "Membership attacks", "SAM resists membership attacks better", ABSTRACT,
+          "The loss attack's AUC is nearer to that on the retrained model.",
+          (MAIN,), sam_resists_attacks),
+    Claim("5b", "5b", "Feature entanglement", "SAM lowers feature entanglement", ABSTRACT,
+          "Both of the paper's measures must be lower, over all images and within classes.",
+          (MAIN,), sam_lowers_entanglement),
+    Claim("6a", "6a", "Flatness by SAM", "Models pretrained by SAM are flatter", ABSTRACT,
+          "The basin ratio is larger and the Hessian smaller, on original and on retrained models.",
+          (MAIN,), sam_models_are_flatter),
+    Claim("6b", "6b", "Flatness after unlearning", "SGD models get flatter by unlearning", NOTES,
+          "The same model after NegGrad by SGD minus before.",
+          (MAIN,), sgd_models_get_flatter),
+]  # fmt: skip

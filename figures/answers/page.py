@@ -1,0 +1,217 @@
+"""`paper_repro.md`, a page a claim under `docs/claims/`, and the answer in README: written from records."""
+
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from figures.answers.answers import (
+    NOTHING,
+    Answered,
+    assess,
+    figure_state,
+    floor,
+    ladder,
+    rate_steps,
+    tally,
+    twice_trained,
+)
+from figures.answers.strip import strip
+from figures.answers.wishes import WISHES
+from figures.catalogue import FIGURES
+from figures.drawing.files import markdown
+from figures.tables.records import Studies
+from repro.records.folder import replace_file
+from repro.statistics.effects import Table
+from repro.study.study import load_study
+
+WRITTEN = "Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand."
+MARKS = ("<!-- answer -->", "<!-- /answer -->")
+SHOWN = 12  # records named on a claim's page
+ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
+TOW = "ToW (tug of war) is 1 where a model does as one retrained without the forget images."
+SURE = (
+    "Above 0 is on the paper's side; brackets are 95 % intervals. How sure: *moderate* is three settings or more, "
+    "*low* fewer, *high* where all cases of the theory agree. No correction is made for three forget sets."
+)
+LIMITS = (
+    "**Not known:** what large networks or other data do; this is one small network, CIFAR-10, few seeds. "
+    "{rates}**What would tell:** more settings, counted on each claim's page, and the paper's models."
+)
+METHOD = """\
+- **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
+  averaged first, within a setting: a method and a pretraining rule. Then settings are averaged, for each forget set.
+- **yes**: the 95 % interval lies on the claimed side. **the opposite**: on the other side. **no difference**: the 90 %
+  interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: the rest.
+- **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
+  differ: there each must say the same by its own seeds.
+- **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
+  floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
+- **The noise floor** is how far ToW of two models retrained with other seeds lies apart. It is a yardstick, not the
+  margin.
+- **Scanned digits** check that the commands work. They judge nothing about the paper.
+- **Theory claims** are judged inside their own hypotheses. What lies beyond is a second sentence.
+- **Core-hours** are those of unlearning and retraining, from the records' own seconds; pretraining comes on top.
+
+[How the intervals were chosen](docs/intervals.md) holds them against a known truth.
+"""
+
+
+def answer_text(found: Sequence[Answered], studies: Studies) -> str:
+    """Return the answer in at most 120 words, from records alone."""
+    steps, known = ladder(studies), {one.claim.name: one.found for one in found}
+    if not steps:
+        return f"No network records: nothing can be said on networks. Claims: {tally(found)}."
+    said = [
+        TOW,
+        f"On the hardest images of CIFAR-10, those most memorized, doing nothing reaches {steps[NOTHING]:.2f}.",
+        f"The noise floor, the scatter between two retrained models, is {floor(studies):.3f} there.",
+        *known["1a"].sentences,
+        "Sharp MinMax is the paper's own rule, which splits the network.",
+        *known["2"].sentences[:1],
+        f"Of {len(found)} claims, the answers are {tally(found)}.",
+    ]
+    return " ".join(sentence for sentence in said if " nan" not in sentence)
+
+
+def page_text(studies: Studies) -> str:
+    """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
+    found = assess(studies)
+    steps, states = ladder(studies), figure_state(studies)
+    rows = [{"paper says": one.claim.paper, "we find": f"**{one.found.word}**: {one.found.short}",
+             "how sure": one.found.sure.partition(",")[0], "more": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
+            for one in found]  # fmt: skip
+    values = pd.DataFrame([{name: f"{value:.3f}" for name, value in steps.items()}])
+    parts = [
+        f"<!-- {WRITTEN} -->",
+        "# Does sharpness-aware minimization help a network to forget?",
+        f"{ASKED} {answer_text(found, studies)}",
+        f"ToW on the hardest images:\n\n{markdown(values)}" if steps else "",
+        markdown(pd.DataFrame(rows)),
+        SURE,
+        limits(studies),
+        "## How it is judged",
+        METHOD,
+        f"## What must be said openly\n\n{twice_trained(studies)}" if twice_trained(studies) else "",
+        "## What the reviewers asked for",
+        markdown(pd.DataFrame(wish_rows(studies))),
+        "## Figures and tables",
+        f"{len(states['drawn'])} of {len(FIGURES)} are drawn. Missing: {', '.join(states['missing']) or 'none'}.",
+        markdown(pd.DataFrame(figure_rows(found, states["drawn"]))),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def summary(studies: Studies, page: Path) -> list[str]:
+    """Return paragraphs for a newcomer: what ran, what was found, where to look and what to try next."""
+    kinds = Counter(head.kind for head in studies.store.heads()) if studies.store else Counter[str]()
+    return [
+        f"Ran here: {kinds['theory']} theory cells, {kinds['unlearn']} network runs; "
+        f"{studies.published_runs()} published records beside them.",
+        f"{ASKED} {answer_text(assess(studies), studies)}",
+        f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro report'}. "
+        "All claims: repro claims. A word you do not know: repro explain ToW.",
+        "Next: repro theory --signal-strength 0.7 --alpha 0.5; yours: empirical.unlearn(model, retain, forget)",
+    ]
+
+
+def limits(studies: Studies) -> str:
+    """Return what these studies cannot tell, and what would."""
+    loss = rate_steps(studies)
+    rates = "" if loss is None else (
+        f"Rates were chosen on one seed; a grid step away ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
+    )  # fmt: skip
+    return LIMITS.format(rates=rates)
+
+
+def wish_rows(studies: Studies) -> list[dict[str, str]]:
+    """Return one row a wish of the reviewers: what was asked, done or the number, and the figure."""
+    return [{"asked": wish.asked, "answer": wish.answer(studies), "figure": wish.figure} for wish in WISHES.values()]
+
+
+def figure_rows(found: Sequence[Answered], drawn: Sequence[str]) -> list[dict[str, str]]:
+    """Return one row a figure: what it shows, drawn or missing, and the claims it illustrates."""
+    claims = {
+        name: [one.claim.name for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()
+    }
+    return [{"figure": f"`{name}`", "shows": entry.shows, "state": "drawn" if name in drawn else "missing",
+             "claims": ", ".join(claims[name]) or "-"} for name, entry in FIGURES.items()]  # fmt: skip
+
+
+def claim_text(one: Answered) -> str:
+    """Return the page of one claim: the answer, its strip, what stands beside it, the forest, commands and records."""
+    claim, found = one.claim, one.found
+    commands = dict.fromkeys(load_study(name).command for name in claim.studies)
+    figures = [f"repro figures {' '.join(one.figures)}"] if one.figures else []
+    parts = [
+        f"# {claim.name}: {claim.title}",
+        WRITTEN,
+        f"The paper says: *{claim.paper}.* Known from: {claim.source}.",
+        f"How we read it: {claim.reading}",
+        f"**Answer: {found.word}.** {' '.join(found.sentences)}",
+        f"How sure: {found.sure}.",
+        f"![Effects of {claim.name}]({one.slug}.svg)" if found.effects else "",
+        _beside(found.beyond),
+        _folded("Forest: every setting", markdown(numbers(found.forest))) if len(found.forest) else "",
+        _folded("Commands", "\n".join(f"- `{command}`" for command in [*commands, *figures])),
+        _folded(f"{len(found.runs)} records", ", ".join(f"`{run}`" for run in found.runs[:SHOWN])
+                + (f" and {len(found.runs) - SHOWN} more" if len(found.runs) > SHOWN else "")),
+    ]  # fmt: skip
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _beside(lines: Sequence[str]) -> str:
+    return "\n".join(["Beside it, without a vote:", "", *(f"- {line}" for line in lines)]) if lines else ""
+
+
+def _folded(title: str, text: str) -> str:
+    return f'<details markdown="1"><summary>{title}</summary>\n\n{text.strip()}\n\n</details>'
+
+
+def numbers(forest: Table) -> Table:
+    """Return a forest's rows as text, without columns that are empty."""
+    order = ["forget_set", "setting", "value", "low", "high", "claimed_low", "claimed_high", "seeds", "predicted_low",
+             "predicted_high", "answer", "no_vote"]  # fmt: skip
+    names = {"forget_set": "part", "low": "from", "high": "to", "claimed_low": "claimed from", "no_vote": "no vote",
+             "claimed_high": "claimed to", "predicted_low": "predicted from",
+             "predicted_high": "predicted to"}  # fmt: skip
+    shown = forest[[name for name in order if name in forest]].rename(columns=names)
+    cells = shown.map(lambda value: "" if value is None or value != value else
+                      f"{value:.4g}" if isinstance(value, float) else str(value))  # fmt: skip
+    return cells.loc[:, (cells != "").any()]
+
+
+def pages(studies: Studies) -> dict[str, str]:
+    """Return every file of `docs/claims/` by its name: a page and a strip a claim, and a list of them."""
+    found = assess(studies)
+    texts = {f"{one.slug}.md": claim_text(one) for one in found}
+    texts |= {f"{one.slug}.svg": strip(one.found, alone=True) for one in found if one.found.effects}
+    rows = [{"claim": f"[{one.claim.name}]({one.slug}.md)", "paper says": one.claim.paper, "answer": one.found.word,
+             "how sure": one.found.sure} for one in found]  # fmt: skip
+    head = f"# The paper's claims\n\n{WRITTEN}\n\n{answer_text(found, studies)}\n\n"
+    return texts | {"index.md": head + markdown(pd.DataFrame(rows))}
+
+
+def write_pages(studies: Studies, path: Path) -> list[Path]:
+    """Write the page, `docs/claims/` beside it, and the answer in a README beside it that has the marks for it.
+
+    The same records give the same bytes.
+    """
+    folder = path.parent / "docs" / "claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {path: page_text(studies)} | {folder / name: text for name, text in pages(studies).items()}
+    readme = path.parent / "README.md"
+    if readme.is_file() and MARKS[0] in (text := readme.read_text(encoding="utf-8")):
+        texts[readme] = with_answer(text, answer_text(assess(studies), studies))
+    for file, text in texts.items():
+        replace_file(file, text.encode())
+    return list(texts)
+
+
+def with_answer(readme: str, answer: str) -> str:
+    """Return a README with the answer between its marks."""
+    body = textwrap.fill(answer, 118, break_on_hyphens=False)
+    return re.sub(f"{MARKS[0]}.*?{MARKS[1]}", f"{MARKS[0]}\n{body}\n{MARKS[1]}", readme, flags=re.DOTALL)

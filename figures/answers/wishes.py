@@ -1,0 +1,174 @@
+"""What the paper's reviewers asked for: done, or the number that answers."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from figures.answers.found import Template, count, found, listed
+from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
+from figures.answers.runs import differences
+from figures.tables.names import rule_label
+from figures.tables.pooled import klom_cells, klom_differences, pooled, ulira_differences, ulira_table
+from figures.tables.records import Studies
+from repro.statistics.answers import OPEN, answer
+from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
+
+DONE, NOT_RUN = "done", "not run"
+DIGITS = "Scanned digits check the pipeline and say nothing on the paper."
+HARDEST = ("high",)
+
+
+class Wish(NamedTuple):
+    """One wish: what was asked, the figure that shows it, and from the studies to the number."""
+
+    asked: str
+    figure: str
+    answer: Callable[[Studies], str]
+
+
+def _said(sentences: tuple[str, ...]) -> str:
+    return " ".join(sentences) or NOT_RUN
+
+
+def drawn(studies: Studies) -> str:
+    """Answer a wish for a figure: it is drawn where there are runs."""
+    return DONE if len(main_runs(studies)) else NOT_RUN
+
+
+def deviations(studies: Studies) -> str:
+    """Answer 3: how many cells have enough training seeds for a deviation."""
+    runs = main_runs(studies)
+    if runs.empty:
+        return NOT_RUN
+    seeds = runs.groupby(["setting", "rule", "forget_set"])["seed"].nunique()
+    return f"{(seeds >= FEWEST).sum()} of {len(seeds)} cells have {FEWEST} training seeds or more."
+
+
+def cost(studies: Studies) -> str:
+    """Answer 4: time as a multiple of SGD's, a geometric mean; ToW against SGD of as many gradients."""
+    runs = main_runs(studies)
+    if runs.empty:
+        return NOT_RUN
+    runs = runs[runs["status"] == "ok"].assign(log=lambda table: np.log(table["seconds"].astype(float)))
+    pairs = differences(runs, "log", [*SAM, "minmax-asam-1.0"])
+    times = np.exp(pairs.groupby("contrast")["value"].mean())
+    told = listed([f"{rule_label(name)} {value:.1f}" for name, value in times.items()])
+    return (
+        f"Time as a multiple of SGD's: {told}. {_equal_gradients(runs, main_runs(studies, 'cifar10-compute'))}".strip()
+    )
+
+
+def _equal_gradients(runs: Table, longer: Table) -> str:
+    """Return ToW under ASAM minus that of SGD of twice the epochs, on the same models."""
+    keys = ["setting", "forget_set", "seed", "original", "reference"]
+    if longer.empty:
+        return ""
+    asam = runs[runs["rule"] == "asam-1.0"]
+    both = asam.merge(longer, on=keys, suffixes=("", "_sgd"))
+    both = both[both["epochs_sgd"] == 2 * both["epochs"]]
+    if both.empty:
+        return ""
+    rows = both.assign(value=both["tow"] - both["tow_sgd"], contrast="asam", block=both["original"])
+    effect = pool(combine_seeds(rows[["setting", "forget_set", "contrast", "block", "value"]]))
+    low, high = effect.interval()
+    return f"Against SGD of as many gradients, ASAM's ToW differs by {effect.value:+.3f} [{low:+.3f}, {high:+.3f}]."
+
+
+def relearning(studies: Studies) -> str:
+    """Answer 5: how much faster the forget set comes back after Sharp MinMax than after SGD."""
+    say = Template("on {part} it comes back faster, by {size}", "on {part} it comes back more slowly, by {size}",
+                   "share", margin=None)  # fmt: skip
+    return _said(compared(main_runs(studies), "relearning_excess", say, rules=["minmax-asam-1.0"]).sentences)
+
+
+def cutoffs(studies: Studies) -> str:
+    """Answer 6: ToW of Sharp MinMax by the cutoff of its mask."""
+    masks = main_runs(studies, MASK)
+    if masks.empty:
+        return NOT_RUN
+    means = masks.groupby("mask_fraction")["tow"].mean()
+    if means.empty:
+        return NOT_RUN
+    told = listed([f"{cut:g} gives {tow:.3f}" for cut, tow in means.items()])
+    return f"ToW on the hardest images by cutoff: {told}. The other polarity was run on scanned digits only."
+
+
+def retain_only(studies: Studies) -> str:
+    """Answer 7: the missing baseline, SAM on R only, minus SGD."""
+    say = Template("on {part} it gains {size} ToW over SGD", "on {part} it loses {size} ToW to SGD", "ToW")
+    return _said(compared(main_runs(studies), "tow", say, rules=["retain-sam-0.1"]).sentences)
+
+
+def klom(studies: Studies) -> str:
+    """Answer 8: mean KLoM on F of SAM minus that of SGD."""
+    effects = klom_differences(klom_cells(studies.of("klom")))
+    sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects
+    return _differences(sam, "SAM minus SGD") if len(sam) else NOT_RUN
+
+
+def ulira(studies: Studies) -> str:
+    """Answer 8b: true positive rate of U-LiRA at 1 % false positives, unlearned minus untouched models."""
+    effects = ulira_differences(ulira_table(pooled(studies.of("klom"), "ulira")), "tpr_at_1_percent")
+    return _differences(effects, "Unlearning minus doing nothing") if len(effects) else NOT_RUN
+
+
+def _differences(effects: Table, what: str) -> str:
+    up, down = (int((effects[end] * side > 0).sum()) for end, side in (("low", 1), ("high", -1)))
+    sides = f"{up} of {len(effects)} clearly higher, {down} lower"
+    return f"{what}: {effects['mean'].mean():+.3f} on average; {sides}. {DIGITS}"
+
+
+def grades(studies: Studies) -> str:
+    """Answer 9: does ToW fall with the grade of memorization? NegGrad by SGD."""
+    runs = main_runs(studies)
+    if runs.empty:
+        return NOT_RUN
+    runs = runs[(runs["method"] == "neggrad") & (runs["rule"] == "sgd")]
+    wide = runs.pivot_table(index=["setting", "seed"], columns="forget_set", values="tow").reset_index()
+    steps = {"low - mid": wide["low"] - wide["mid"], "mid - high": wide["mid"] - wide["high"]}
+    wide = wide.assign(contrast="", block=wide["setting"] + wide["seed"].map(str))
+    rows = pd.concat([wide.assign(value=step, forget_set=name) for name, step in steps.items()])
+    say = Template("{part}: ToW falls by {size} with the grade", "{part}: ToW rises by {size} with the grade", "ToW",
+                   {name: name for name in steps}, margin=None, place="For {part}")  # fmt: skip
+    return _said(found(answer(rows, margin=None, alike=False), rows, say).sentences)
+
+
+def draws(studies: Studies) -> str:
+    """Answer 9b: ToW of ASAM minus SGD, over independent draws of the forget set, which count as seeds."""
+    runs = main_runs(studies, "cifar10-draws")
+    if runs.empty:
+        return NOT_RUN
+    runs = runs[runs["seed"] == 0]
+    effects = differences(runs.assign(seed=runs["forget_seed"]), "tow", SAM)
+    effects = effects.assign(block=effects["seed"].map(str))
+    say = Template("on {part} ASAM gains {size} ToW", "on {part} ASAM loses {size} ToW", "ToW")
+    return _said(found(answer(voting(effects), forget_sets=[*GRADED]), effects, say).sentences)
+
+
+def changed(studies: Studies) -> str:
+    """Answer 9c: ToW of ASAM minus SGD where a setting of the study was changed; one seed each."""
+    parts = []
+    for name, what in (("cifar10-resnet18", "a ResNet-18"), ("cifar10-plain", "no augmentation")):
+        runs = main_runs(studies, name)
+        if len(runs):
+            effects = differences(runs, "tow", SAM)
+            parts.append(f"{what} {effects['value'].mean():+.3f} ({count(effects['seed'].nunique(), 'seed')})")
+    return f"ASAM minus SGD on the hardest images: with {listed(parts)}. {OPEN.capitalize()}." if parts else NOT_RUN
+
+
+WISHES = {
+    "1": Wish("distinct colours, markers and arrows in the UMAP, and a number", "fig-umap", drawn),
+    "2": Wish("the accuracies under every ToW; attacks with ROC; relearning", "fig-accuracies", drawn),
+    "3": Wish("mean and deviation over seeds", "tab-methods", deviations),
+    "4": Wish("run time of SAM and Sharp MinMax beside quality", "fig-pareto", cost),
+    "5": Wish("is the forget set learned again faster after Sharp MinMax?", "fig-relearning", relearning),
+    "6": Wish("the mask's cutoff and polarity", "fig-mask", cutoffs),
+    "7": Wish("SAM on the retain loss only against SGD", "tab-minmax", retain_only),
+    "8": Wish("KLoM of SAM against SGD", "fig-klom", klom),
+    "8b": Wish("U-LiRA of unlearned against untouched models", "tab-ulira", ulira),
+    "9": Wish("does ToW fall as memorization rises?", "fig-tow", grades),
+    "9b": Wish("other draws of the forget set", "tab-draws", draws),
+    "9c": Wish("other settings of the study", "tab-ablations", changed),
+}

@@ -1,0 +1,186 @@
+"""Claims on networks: which runs are compared, what has a vote, and that the sentence says what the numbers say."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from figures.answers import wishes
+from figures.answers.answers import CLAIMS, assess, ladder, tally, twice_trained
+from figures.answers.found import NOT_RUN, Template, found
+from figures.answers.networks import collapse_alpha, sam_pretrains_better, sam_unlearns_better, sgd_collapses_first
+from figures.answers.runs import differences, run_table
+from figures.tables.records import Given, Records, Studies
+from repro.records.record import Record
+from repro.records.store import Store
+from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer
+from tests.figures.conftest import studies_in
+from tests.repro.test_answers import effects
+
+Run = Callable[..., Record]
+Of = Callable[[Sequence[Record]], Records]
+SECONDS = {"seconds_unlearn": 10.0, "seconds_retrain": 60.0}
+WIGGLE = (0.0, 0.001, -0.001)  # what a seed adds
+
+
+def accuracies(model: str, seed: int, shift: float = 0.0) -> dict[str, float]:
+    """Return accuracies that tell the models of two seeds, or of two machines, apart."""
+    return {f"{model}{name}_accuracy": 0.9 + 0.01 * seed + shift for name in ("retain", "forget", "test")}
+
+
+@pytest.fixture
+def study(run: Run) -> Callable[..., list[Record]]:
+    def made(gains: dict[str, float], *, machine: float = 0.0, **settings: Any) -> list[Record]:
+        """Return NegGrad by SGD and ASAM in three seeds of each forget set, ASAM ahead by a gain."""
+        found = []
+        for (name, gain), seed, ahead in itertools.product(gains.items(), range(3), (0, 1)):
+            number = {"tow": 0.8 + WIGGLE[seed] * (1 + ahead) + ahead * gain, "original_tow": 0.4} | SECONDS
+            number |= accuracies("original_", seed, machine) | accuracies("retrained_", seed, machine)
+            where = {"rule": ("sgd", "asam-1.0")[ahead], "difficulty": name, "seed": seed, "pretrain": "sgd"} | settings
+            found.append(run(**where, number=number | accuracies("", seed)))
+        return found
+
+    return made
+
+
+def test_each_forget_set_is_judged_and_said_by_itself(study: Callable[..., list[Record]], records_of: Of) -> None:
+    said = sam_unlearns_better(Given(records_of(study({"high": 0.05, "mid": -0.04, "low": 0.0}))))
+    assert said.word == ONLY_WHERE
+    assert {one.part: one.word for one in said.effects} == {
+        "hardest images": YES, "middle images": OPPOSITE, "easiest images": NO_DIFFERENCE
+    }  # fmt: skip
+    high, mid, low = said.sentences
+    texts = {high: ("hardest", "gain 0.050 "), mid: ("middle", "lose 0.040 "), low: ("easiest", "smaller than 0.01")}
+    assert all(part in text for text, parts in texts.items() for part in parts)
+
+
+def test_runs_on_two_sets_of_weights_are_not_paired(study: Callable[..., list[Record]], records_of: Of) -> None:
+    sgd, asam = (study({"high": 0.05}, machine=shift) for shift in (0.0, 0.001))
+    mixed = [one for one in sgd if one.config["rule"] == "sgd"] + [one for one in asam if one.config["rule"] != "sgd"]
+    assert sam_unlearns_better(Given(records_of(sgd))).word == YES
+    assert sam_unlearns_better(Given(records_of(mixed))).word == NOT_RUN
+
+
+def test_a_floor_is_of_the_retrained_models_of_one_setting(study: Callable[..., list[Record]], records_of: Of) -> None:
+    one, other = study({"high": 0.05}), study({"high": 0.05}, machine=0.5, method="salun")
+    alone = run_table(records_of(one))["floor"].iloc[0]
+    both = run_table(records_of([*one, *other]))
+    assert both[both["method"] == "neggrad"]["floor"].iloc[0] == pytest.approx(alone)
+    assert alone > 0
+
+
+def test_a_run_that_diverged_counts_as_0_beside_the_models_of_its_seed(
+    study: Callable[..., list[Record]], run: Run, records_of: Of
+) -> None:
+    runs = [one for one in study({"high": 0.05}) if one.config["rule"] == "sgd"]
+    lost = [run(rule="asam-1.0", difficulty="high", seed=seed, pretrain="sgd", status="diverged") for seed in range(3)]
+    pairs = differences(run_table(records_of([*runs, *lost])), "tow", ["asam-1.0"])
+    assert sorted(pairs["value"]) == pytest.approx(sorted(-0.8 - wiggle for wiggle in WIGGLE))
+
+
+def test_what_did_not_unlearn_or_has_a_strength_nobody_chose_has_no_vote(
+    study: Callable[..., list[Record]], records_of: Of
+) -> None:
+    idle = study({"high": -0.3}, method="salun")
+    for one in idle:
+        one.result["original_tow"] = 0.9  # doing nothing was better
+    for silent in (idle, study({"high": -0.3}, method="scrub")):
+        said = sam_unlearns_better(Given(records_of([*study({"high": 0.05}), *silent])))
+        assert said.word == YES
+        assert any("no vote" in line for line in said.beyond)
+        assert (said.forest["no_vote"] != "").sum() == 1
+
+
+def test_a_pretraining_is_held_against_all_retrained_models_and_not_its_own(
+    study: Callable[..., list[Record]], records_of: Of
+) -> None:
+    """ToW as recorded says 0.3 more after ASAM, but the accuracies are the same: there is nothing to gain."""
+    after = study({"high": 0.0}, pretrain="asam-1.0")
+    for one in after:
+        one.result["tow"] += 0.3
+    said = sam_pretrains_better(Given(records_of([*study({"high": 0.0}), *after])))
+    (effect,) = said.effects
+    assert effect.value == pytest.approx(0.0)
+    assert said.word != YES
+
+
+@pytest.mark.parametrize(
+    ("tow", "alpha"),
+    [((0.1, 0.4, 0.6), 0.65), ((0.6, 0.4, 0.6), 0.65), ((0.6, 0.7, 0.8), None), ((0.1, 0.2, 0.3), None)],
+)
+def test_the_alpha_of_collapse_lies_between_the_last_below_and_the_next(
+    tow: tuple[float, ...], alpha: float | None
+) -> None:
+    assert collapse_alpha(np.array([0.4, 0.6, 0.7]), np.array(tow)) == pytest.approx(alpha or np.nan, nan_ok=True)
+
+
+def test_a_curve_that_joins_two_sets_of_weights_has_no_vote(run: Run, records_of: Of) -> None:
+    def curves(joined: bool) -> list[Record]:
+        found = []
+        for rule, edge in (("sgd", 0.8), ("asam-1.0", 0.7)):
+            for seed in range(3):
+                for alpha in (0.5, 0.6, 0.9):
+                    number = {"tow": 0.5 + alpha - edge + WIGGLE[seed], "original_tow": 0.1} | accuracies("", seed)
+                    number |= accuracies("original_", seed, 0.001 * joined * (alpha == 0.9))
+                    found.append(run(rule=rule, seed=seed, alpha=alpha, pretrain="sgd", difficulty="high",
+                                     number=number | accuracies("retrained_", seed) | SECONDS))  # fmt: skip
+        return found
+
+    said = sgd_collapses_first(Given(records_of(curves(joined=False))))
+    assert [(one.part, one.word) for one in said.effects] == [("SGD before ASAM", YES)]
+    assert said.effects[0].value == pytest.approx(0.1)
+    assert sgd_collapses_first(Given(records_of(curves(joined=True)))).word == NOT_RUN
+
+
+def test_what_is_open_is_told_with_what_would_decide_it() -> None:
+    rows = effects({"high": 0.01})
+    rows["value"] += np.repeat([0.1, -0.1, 0.02, 0.0], 3)
+    say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
+    said = found(answer(rows), rows, say)
+    assert (said.word, said.sure.partition(":")[0]) == (OPEN, "not known")
+    assert any("would decide it" in line or "would not decide it" in line for line in said.beyond)
+
+
+def test_models_trained_twice_are_counted_and_said(study: Callable[..., list[Record]], records_of: Of) -> None:
+    once, twice = study({"high": 0.05}), study({"high": 0.05}, machine=0.001, method="salun")
+    for one in (*once, *twice):
+        one.result["parents"] = {"pretrain": f"p{one.config['seed']}", "retrain": f"r{one.config['seed']}"}
+    assert twice_trained(Given(records_of(once))) == ""
+    assert twice_trained(Given(records_of([*once, *twice]))).startswith("6 of 6 ")
+
+
+def test_the_time_of_a_rule_is_a_multiple_of_sgds(study: Callable[..., list[Record]], records_of: Of) -> None:
+    runs = study({"high": 0.05})
+    for one in runs:
+        one.result["seconds_unlearn"] *= 1 + (one.config["rule"] != "sgd") * (1 + one.config["seed"])
+    expected = (2 * 3 * 4) ** (1 / 3)
+    assert f"ASAM 1.0 {expected:.1f}." in wishes.cost(Given(records_of(runs)))
+
+
+def test_without_records_every_claim_and_wish_says_so(records_of: Of) -> None:
+    nothing = Given(records_of([]))
+    assert {one.found.word for one in assess(nothing)} == {NOT_RUN}
+    assert {wish.answer(nothing) for wish in wishes.WISHES.values()} == {NOT_RUN}
+    assert tally(assess(nothing)) == f"{len(CLAIMS)} not run"
+    assert ladder(nothing) == {}
+
+
+def test_a_store_with_some_of_the_numbers_is_answered_as_far_as_it_goes(golden: Store) -> None:
+    studies = studies_in(golden)
+    words = {one.claim.name: one.found.word for one in assess(studies)}
+    assert words["1a"] != NOT_RUN
+    assert NOT_RUN in words.values()
+    assert all(wish.answer(studies) for wish in wishes.WISHES.values())
+
+
+def test_the_committed_entanglement_disagrees_by_measure(committed: Studies) -> None:
+    """E_Wp is lower in every seed; E_Var within classes is higher in every seed after SGD."""
+    said = {one.claim.name: one.found for one in assess(committed)}["5b"]
+    rows = run_table(committed.of("cifar10"))
+    signs = {name: set(np.sign(differences(rows[rows["pretrain"] == "sgd"], name, ["sam-0.1", "asam-1.0"])["value"]))
+             for name in ("entanglement_wp", "entanglement_var_class_scaled")}  # fmt: skip
+    assert signs == {"entanglement_wp": {-1.0}, "entanglement_var_class_scaled": {1.0}}
+    assert said.word == ONLY_WHERE
+    assert any("E_Var within classes" in line for line in said.beyond)
