@@ -100,7 +100,20 @@ CONCEPTS = (
     _concept("record", "What a run leaves behind: settings, numbers, provenance, hashes."),
     _concept("floor", "The noise floor: how far two retrained models of different seeds lie apart.", "", "noise floor"),
     _concept("choice", "How a study's learning rate was found, on images that no reported number uses."),
-    _concept("diverged", "A run whose loss became infinite: a result, not a failure."),
+    _concept("ssd", "Scales weights down that matter to F more than to all data; trains nothing (Foster et al. 2024).",
+             "w min(lambda I_D / I_F, 1) where I_F > a I_D", "selective synaptic dampening"),
+    _concept("bad teacher", "Imitates the original on R and a network with fresh weights on F (Chundawat et al. "
+             "2023)."),
+    _concept("unsir", "Trains on noise that the original calls anything but the forgotten classes, then repairs on R "
+             "(Tarun et al. 2023)."),
+    _concept("basin ratio", "Share of a loss landscape's grid points whose loss is near that of the model: a flat "
+             "basin has more of them.", "share of |L - L_centre| <= 0.5 std(L)"),
+    _concept("holds only where", "An answer: the effect is there on some forget sets, and on others it is absent or "
+             "not decided.", "", "only where"),
+    _concept("unlearning warning", "A warning of `empirical` (UnlearningWarning): the numbers are valid, and may not "
+             "mean what a reader takes them for.", "", "UnlearningWarning"),
+    _concept("diverged", "A run whose loss became infinite: a result, not a failure. In memory it is an error, "
+             "DivergedError.", "", "DivergedError"),
 )  # fmt: skip
 
 
