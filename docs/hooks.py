@@ -82,10 +82,10 @@ def recipe_keys() -> str:
     lines = [
         "# Recipe keys", "",
         "`[defaults]` holds settings of every cell, each `[[cells]]` a group of cells; a list stands for one cell an",
-        "entry. `[choose]` says how a setting that is left open is found, `[[expected]]` what `repro study check` compares",
-        "with, `extends` names a recipe to start from. `repro schema recipe > recipe.schema.json` writes all of this",
-        "as a JSON Schema; with `#:schema ./recipe.schema.json` as a recipe's first line, editors that use Taplo",
-        "complete and check it.", "", "| key | meaning | allowed | default |", "|---|---|---|---|",
+        "entry. `[choose]` says how a setting that is left open is found, `[[expected]]` what `repro study check`",
+        "compares with, `extends` names a recipe to start from. `repro schema recipe > recipe.schema.json` writes all",
+        "of this as a JSON Schema; with `#:schema ./recipe.schema.json` as a recipe's first line, editors that use",
+        "Taplo complete and check it.", "", "| key | meaning | allowed | default |", "|---|---|---|---|",
     ]  # fmt: skip
     for field in dataclasses.fields(RunConfig):
         limits = field.metadata

@@ -37,7 +37,7 @@ STRENGTH_HELP = (
     "Signal strength s, dimensionless: |phi| in units of (P-1) sigma_p (d/n)^(1/4), default 0.5; "
     "SGD's boundary lies near 0.93. Give this or --signal-norm."
 )
-Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENGTH_HELP)]
+Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENGTH_HELP, rich_help_panel="Basics")]
 Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself, in input units, > 0.")]
 
 
