@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from empirical.metrics.evaluation import SETS, measured
 from empirical.models.network import Network
 from empirical.registry import load
 from empirical.runs.cell import check_cell
+from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, altered
 from repro.base.errors import ConfigError, DivergedError
 from repro.base.settings import reject
@@ -37,6 +38,7 @@ from repro.base.settings import reject
 HALVES = ("validation", "report")
 MORE_RATES = 2  # that are tried beyond an end of the grid, as long as the last one is the best
 NOTHING = "do nothing"
+TEXTS = ("method", "rule", "options")
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,15 @@ class Comparison:
         rows: one a method and rule at its recommended rate, with `do nothing` first.
         warnings: what a reader should know of them.
         models: the unlearned model of each row, by (method, rule).
-        best: (method, rule, lr) of the row with the highest validation score; None where doing nothing is best.
+        best: arguments of `unlearn` for the highest validation score, `unlearn(model, retain, forget, **best)`; None
+            where doing nothing is best.
         target: what the score holds accuracies against, in words.
     """
 
     rows: list[dict[str, Any]]
     warnings: list[str]
     models: dict[tuple[str, str], Unlearned] = field(repr=False)
-    best: tuple[str, str, float] | None
+    best: dict[str, Any] | None
     target: str
 
     def table(self) -> pd.DataFrame:
@@ -67,11 +70,12 @@ class Comparison:
         shown = Table(
             box=SIMPLE, pad_edge=False, title="Each method and rule at its own learning rate", title_justify="left"
         )
-        for name in self.rows[0]:
-            shown.add_column(name, justify="left" if name in ("method", "rule", "note") else "right", overflow="fold")
+        columns = [name for name in self.rows[0] if any(row[name] != "" for row in self.rows)]
+        for name in columns:
+            shown.add_column(name, justify="left" if name in TEXTS else "right", overflow="fold")
         for row in self.rows:
-            best = self.best is not None and (row["method"], row["rule"], row["lr"]) == self.best
-            shown.add_row(*map(_cell, row.values()), style="bold" if best else "")
+            best = self.best is not None and all(row[name] == self.best[name] for name in ("method", "rule"))
+            shown.add_row(*(_cell(row[name]) for name in columns), style="bold" if best else "")
         console.print(shown)
         for line in (self.recommendation, f"ToW: {self.target}.", *(f"Warning: {one}" for one in self.warnings)):
             console.print(Text(line))
@@ -81,9 +85,8 @@ class Comparison:
         """One sentence: what to use."""
         if self.best is None:
             return "Recommended: do nothing; no method came nearer to the target on the validation half."
-        name, by, lr = self.best
-        rate = "" if np.isnan(lr) else f", lr={lr:g}"
-        return f"Recommended: method={name!r}, rule={by!r}{rate}, the best on the validation half."
+        words = ", ".join(f"{name}={value!r}" for name, value in self.best.items())
+        return f"Recommended: {words}, the best on the validation half."
 
     def _repr_html_(self) -> str:
         return pd.DataFrame(self.rows)._repr_html_() + f"<p>{self.recommendation}</p>"  # type: ignore[operator]
@@ -115,7 +118,8 @@ def compare(
         model, retain, forget: as `unlearn` takes them. test: held-out examples.
         methods, rules: one name or several; a pair that does not go together is left out and named.
         retrained: a model trained on the retain set alone.
-        rates: learning rates that are tried; up to two more beyond an end where that one is the best.
+        rates: learning rates that are tried; up to two more beyond an end where that one is the best. A method that
+            takes no step tries strengths of its own.
         epochs, batch_size, seed, device: of every unlearning.
         method_options: settings by method, such as `{"scrub": {"beta": 1.0}}`.
         progress: whether a bar is shown for every unlearning.
@@ -128,42 +132,34 @@ def compare(
     """
     names, labels = (((one,) if isinstance(one, str) else tuple(one)) for one in (methods, rules))
     said: list[str] = []
-    configs = _configs(
-        names,
-        labels,
-        dict(method_options or {}),
-        said,
-        epochs=epochs,
-        batch_size=size_of(batch_size, retain),
-        seed=seed,
-    )
+    settings = {"epochs": epochs, "batch_size": size_of(batch_size, retain), "seed": seed}
+    configs = _configs(names, labels, dict(method_options or {}), said, **settings)
     if not rates or not all(rate > 0 for rate in rates):
         raise reject("rates", tuple(rates), "numbers > 0")
     task = Task.of(model, retain, forget, device)
     task.warn_of_poor_fit()
     scores = Scores.of(task, given("test", test), retrained)
-    rows = [scores.row(NOTHING, "", np.nan, task.network(), None)]
-    models: dict[tuple[str, str], Unlearned] = {}
-    ranked: dict[tuple[str, str, float], float] = {}
+    rows = [scores.row({"method": NOTHING}, task.network(), None)]
     if retrained is not None:
-        rows.append(scores.row("retrained", "", np.nan, scores.networks["retrained"], None))
+        rows.append(scores.row({"method": "retrained"}, scores.networks["retrained"], None))
+    models: dict[tuple[str, str], Unlearned] = {}
+    nothing = scores.score(task.network(), "validation")
+    highest, best = nothing, None
     for config in configs:
         tried = _searched(task, scores, config, sorted(rates), progress)
+        pair = f"{config.method} by {config.rule}"
         if not tried:
-            said.append(f"{config.method} by {config.rule} diverged at every rate; give smaller ones")
+            said.append(f"{pair} diverged at every rate; give smaller ones")
             continue
-        lr = max(tried, key=lambda rate: tried[rate][0])
-        score, made = tried[lr]
-        row = scores.row(config.method, config.rule, lr, task_network(task, made), made)
-        if not np.isnan(lr) and lr in (min(tried), max(tried)):
-            said.append(f"{config.method} by {config.rule}: the best rate, {lr:g}, is an end of those tried")
-        rows.append(row)
-        models[config.method, config.rule] = made
-        ranked[config.method, config.rule, lr] = score
-    nothing = scores.score(task.network(), "validation")
-    best = max(ranked, key=lambda one: ranked[one], default=None)
-    if best is not None and ranked[best] <= nothing:
-        best = None
+        found = max(tried, key=lambda one: one.score)
+        values = [one.value for one in tried]
+        if len(values) > 1 and found.value in (min(values), max(values)):
+            said.append(f"{pair}: the best of what was searched, {found.value:g}, is an end of it")
+        rows.append(scores.row(found.how, task_network(task, found.made), found.made))
+        models[config.method, config.rule] = found.made
+        if found.score > highest:
+            highest, best = found.score, found.how
+    if best is None:
         said.append("no method was better than doing nothing on the validation half")
     for line in said:
         warn(line)
@@ -248,41 +244,59 @@ class Scores:
         """Return the tug of war on a half."""
         return tow(self.accuracies(network, half), self.goal[half])
 
-    def row(self, method: str, rule: str, lr: float, network: Network, made: Unlearned | None) -> dict[str, Any]:
+    def row(self, how: Mapping[str, Any], network: Network, made: Unlearned | None) -> dict[str, Any]:
         """Return a row of the table."""
         found = self.accuracies(network, "report")
         cost = (made.log.gradient_evaluations, made.log.seconds) if made else (0, 0.0)
+        options = ", ".join(f"{name}={value:g}" for name, value in how.get("method_options", {}).items())
         return {
-            "method": method, "rule": rule, "lr": lr, **{name: found[name] for name in SETS},
-            "tow": tow(found, self.goal["report"]), "gradients": cost[0], "seconds": round(cost[1], 2),
+            "method": how["method"], "rule": how.get("rule", ""), "lr": how.get("lr", np.nan), "options": options,
+            **{name: found[name] for name in SETS}, "tow": tow(found, self.goal["report"]), "gradients": cost[0],
+            "seconds": round(cost[1], 2),
         }  # fmt: skip
 
 
-def _searched(
-    task: Task, scores: Scores, config: RunConfig, rates: list[float], progress: bool
-) -> dict[float, tuple[float, Unlearned]]:
-    """Return the validation score and the model of each rate that did not diverge.
+class Tried(NamedTuple):
+    """A value that was tried, its validation score, the model, and the arguments of `unlearn` that make it."""
 
-    The grid goes on beyond an end, by the factor between its last two rates, while that end is the best.
+    value: float
+    score: float
+    made: Unlearned
+    how: dict[str, Any]
+
+
+def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float], progress: bool) -> list[Tried]:
+    """Return what was tried and did not diverge: learning rates, or strengths of a method that takes no step.
+
+    Learning rates go on beyond an end, by the factor between the last two, while that end is the best.
     """
-    if not getattr(load("methods", config.method), "steps", True):  # a method of no steps has no rate
-        made = task.unlearned(config, progress=progress)
-        return {np.nan: (scores.score(task_network(task, made), "validation"), made)}
-    found: dict[float, tuple[float, Unlearned]] = {}
+    method: Any = load("methods", config.method)
+    own = parse_options(config.method_options, "method_options")
+    same = {"method": config.method, "rule": config.rule}
+    found: list[Tried] = []
 
-    def attempt(rate: float) -> None:
+    def attempt(value: float, how: dict[str, Any], **settings: Any) -> None:
         try:
-            made = task.unlearned(altered(config, lr=rate), progress=progress)
+            made = task.unlearned(altered(config, **settings), progress=progress)
         except DivergedError:
             return
-        found[rate] = (scores.score(task_network(task, made), "validation"), made)
+        score = scores.score(task_network(task, made), "validation")
+        found.append(Tried(value, score, made, ({"method_options": own} if own else {}) | same | how))
 
+    if not getattr(method, "steps", True):
+        name, values = method.strengths
+        for value in [own[name]] if name in own else values:
+            options = own | {name: value}
+            text = ", ".join(f"{key}={one}" for key, one in options.items())
+            attempt(value, {"method_options": options}, method_options=text)
+        return found
     for rate in rates:
-        attempt(rate)
+        attempt(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
     factor = rates[-1] / rates[-2] if len(rates) > 1 else 4.0
     for _ in range(MORE_RATES if found else 0):
-        best = max(found, key=lambda rate: found[rate][0])
-        if min(found) < best < max(found):
+        best, tried = max(found, key=lambda one: one.score).value, [one.value for one in found]
+        if min(tried) < best < max(tried):
             break
-        attempt(best / factor if best == min(found) else best * factor)
+        rate = best / factor if best == min(tried) else best * factor
+        attempt(rate, {"lr": rate, "epochs": config.epochs}, lr=rate)
     return found

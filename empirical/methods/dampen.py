@@ -33,6 +33,7 @@ class Ssd:
     dampening: float = setting(1.0, "strength of the dampening; smaller is stronger", symbol="lambda", low=0)
     parts = ("all",)
     steps = False
+    strengths = ("selection", (2.0, 5.0, 10.0, 20.0, 50.0))  # what a search tries in place of learning rates
 
     def __post_init__(self) -> None:
         check(self)

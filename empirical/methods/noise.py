@@ -18,10 +18,11 @@ from repro.records.identity import derive_seed
 @method("unsir", label="UNSIR", marker="<", place=11, reads=("retain",))
 @dataclass(frozen=True)
 class Unsir:
-    """Impair: `L = mean_R CE + mean_N CE`; then repair: `L = b mean_R CE` (Tarun et al. 2023), for whole classes.
+    """Impair: `L = mean CE` over a batch of R and N, mixed; then repair: `L = b mean_R CE` (Tarun et al. 2023).
 
-    N are noise images with the labels of a batch of F; no image of F is read. Before the first step they are learned by
-    Adam to minimize `-mean CE + p mean |x|^2`, the original in evaluation mode: images that it calls anything else.
+    For whole classes. N are noise images with the labels of a batch of F; no image of F is read. They are learned
+    before the first step by Adam, which minimizes `-mean CE + p mean |x|^2` for the original in evaluation mode: images
+    that it calls anything else.
 
     The defaults are the paper's on CIFAR-10: one epoch each of impairing, at rate 0.02, and of repairing, at 0.01,
     which b stands for here; give `epochs = 2`.
@@ -62,10 +63,9 @@ class Unsir:
         return [Segment({name: share(sets.retain, self.retain_share, generator)})]
 
     def loss(self, part: str, batch: Mapping[str, Examples], logits: Logits) -> Tensor:
-        """Return the loss of a retain batch, and while impairing that of the noise."""
+        """Return the loss of a retain batch, while impairing with the noise among it."""
         ((name, retain),) = batch.items()
-        kept = F.cross_entropy(logits(retain.images), retain.labels)
         if name == "repair":
-            return self.repair_weight * kept
-        noise, labels = logits.prepared
-        return kept + F.cross_entropy(logits(noise), labels)
+            return self.repair_weight * F.cross_entropy(logits(retain.images), retain.labels)
+        noise, labels = logits.prepared  # one pass, so that BatchNorm sees images and noise together
+        return F.cross_entropy(logits(torch.cat([retain.images, noise])), torch.cat([retain.labels, labels]))

@@ -22,7 +22,8 @@ class Method(Protocol):
     """An unlearning method: which batches it reads and what its loss terms are.
 
     Two more may be there: `prepare(start: Start) -> Any`, called once with the original before the first step, whose
-    result the loss finds as `logits.prepared`; and `steps = False` where that is all it does.
+    result the loss finds as `logits.prepared`; and `steps = False` where that is all it does, with `strengths`, the
+    name of a setting and the values that a search tries in place of learning rates.
 
     Attributes:
         parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.

@@ -698,14 +698,16 @@ def test_a_comparison_names_what_came_nearest_to_the_retrained_model(mistaken: d
     assert list(table.index) == ["do nothing", "retrained", "finetune", "neggrad"]
     assert table.loc["retrained", "tow"] == 1
     assert found.best is not None
-    made = found.models[found.best[:2]]
+    made = found.models[found.best["method"], found.best["rule"]]
     sets = [mistaken[name] for name in ("retain", "forget", "test")]
     numbers = empirical.evaluate(
         made, *sets, original=mistaken["model"], retrained=mistaken["retrained"], rows_measured="report"
     )
-    assert table.loc[found.best[0], "tow"] == numbers["tow"] > table.loc["do nothing", "tow"]
+    assert table.loc[found.best["method"], "tow"] == numbers["tow"] > table.loc["do nothing", "tow"]
     assert table.loc["do nothing", "tow"] == numbers["original_tow"]
-    assert table.loc[found.best[0], "gradients"] == made.log.gradient_evaluations
+    again = empirical.unlearn(mistaken["model"], mistaken["retain"], mistaken["forget"], **found.best)
+    assert alike(again.model, made.model)
+    assert table.loc[found.best["method"], "gradients"] == made.log.gradient_evaluations
 
 
 def test_the_rate_is_chosen_on_the_half_that_is_not_reported(mistaken: dict[str, Any]) -> None:
@@ -734,8 +736,11 @@ def test_what_a_reader_should_know_of_a_comparison_stands_below_it(mistaken: dic
         )
     )
     assert [line for line in lines if "finetune by minmax-sgd is left out" in line]
-    assert [line for line in lines if "is an end of those tried" in line]
+    assert [line for line in lines if "is an end of it" in line]
     found = empirical.compare(**mistaken, methods="ssd", rules="sgd", rates=(1e30,))
+    assert found.table()["options"].str.startswith("selection=").sum() == 1, "a method of no steps has no rate"
+    fixed = empirical.compare(**mistaken, methods="ssd", rules="sgd", method_options={"ssd": {"selection": 7.0}})
+    assert set(fixed.table()["options"]) == {"", "selection=7"}
     console = Console(width=80, record=True, file=io.StringIO())
     found.show(console)
     text = console.export_text()

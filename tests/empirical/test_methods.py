@@ -129,9 +129,8 @@ def two_teachers(case: Case, model: Network) -> Tensor:
 
 def impaired(case: Case, model: Network) -> Tensor:
     noise, labels = case.stage.prepared
-    return cross_entropy(case.scores(model, "impair"), case.batch["impair"].labels) + cross_entropy(
-        model.model(noise), labels
-    )
+    images = torch.cat([(case.batch["impair"].images - 0.5) / 2, noise])
+    return cross_entropy(model.model(images), torch.cat([case.batch["impair"].labels, labels]))
 
 
 def repaired(case: Case, model: Network) -> Tensor:
