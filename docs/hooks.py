@@ -16,7 +16,7 @@ from repro.commands.cli import app
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the generated pages to those that are written by hand."""
-    pages = {"cli": commands(), "recipe": recipe_keys(), "glossary": glossary(), "exit-codes": exit_codes()}
+    pages = {**commands(), "recipe": recipe_keys(), "glossary": glossary(), "exit-codes": exit_codes()}
     for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
@@ -27,20 +27,43 @@ def cell(text: Any) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-def commands() -> str:
-    """Return every command with its arguments and options."""
-    lines = ["# Command line", "", "Every reader takes `--json`; every command takes `--help`.", ""]
+def commands() -> dict[str, str]:
+    """Return a page a group of commands with their arguments and options, and one that leads to them."""
     root: Any = typer.main.get_command(app)
-    for words, command in walked("repro", root):
+    about = "Every reader takes `--store` and `--json`, every command `--help`."
+    lines = ["# Command line", "", about, "", "| command | what it does |", "|---|---|"]
+    alone, pages = [], {}
+    for name, command in root.commands.items():
+        if command.hidden:
+            continue
+        below = dict(walked(f"repro {name}", command))
+        if len(below) > 1 or name == "run":
+            pages[f"cli-{name}"] = "\n".join([f"# `repro {name}`", "", *described(below)])
+            lines += [f"| [`{words}`](cli-{name}.md) | {first_line(one)} |" for words, one in below.items()]
+        else:
+            alone += described(below)
+            lines += [f"| `{words}` | {first_line(one)} |" for words, one in below.items()]
+    return {"cli": "\n".join([*lines, "", *alone]), **pages}
+
+
+def first_line(command: Any) -> str:
+    """Return the first sentence of a command's help, as a cell of a table."""
+    return cell((command.help or "").split("\n\n")[0])
+
+
+def described(found: dict[str, Any]) -> list[str]:
+    """Return a section a command."""
+    lines = []
+    for words, command in found.items():
         lines += [f"## `{words}`", "", (command.help or "").split("\n\n")[0], "", *parameters(command), ""]
-    return "\n".join(lines)
+    return lines
 
 
 def walked(words: str, command: Any) -> list[tuple[str, Any]]:
-    """Return a command and those below it, by the words that call them."""
+    """Return a command and those below it, by the words that call them; of a mere group those below alone."""
     below = getattr(command, "commands", {})
-    found = [] if below and words == "repro" else [(words, command)]
-    return found + [one for name, child in below.items() for one in walked(f"{words} {name}", child)]
+    own = [] if below and command.no_args_is_help else [(words, command)]
+    return own + [one for name, child in below.items() for one in walked(f"{words} {name}", child)]
 
 
 def parameters(command: Any) -> list[str]:
@@ -59,10 +82,10 @@ def recipe_keys() -> str:
     lines = [
         "# Recipe keys", "",
         "`[defaults]` holds settings of every run, each `[[runs]]` a group of runs; a list stands for one run an",
-        "entry. `[search]` says how an open learning rate is found, `[[expected]]` what `repro check` compares",
-        "with, `extends` names a recipe to start from. `repro schema recipe > recipe.schema.json` writes all of this",
-        "as a JSON Schema; with `#:schema ./recipe.schema.json` as a recipe's first line, editors that use Taplo",
-        "complete and check it.", "", "| key | meaning | allowed | default |", "|---|---|---|---|",
+        "entry. `[search]` says how an open learning rate is found, `[[expected]]` what `repro study check`",
+        "compares with, `extends` names a recipe to start from. `repro schema recipe > recipe.schema.json` writes all",
+        "of this as a JSON Schema; with `#:schema ./recipe.schema.json` as a recipe's first line, editors that use",
+        "Taplo complete and check it.", "", "| key | meaning | allowed | default |", "|---|---|---|---|",
     ]  # fmt: skip
     for field in dataclasses.fields(RunConfig):
         limits = field.metadata

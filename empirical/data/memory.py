@@ -1,8 +1,8 @@
-"""Images that a user holds as a torch `Dataset` or `DataLoader`, as the pipeline reads images."""
+"""Examples that a user holds, in whatever torch reads, as the pipeline reads images: each is read once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,37 +10,237 @@ from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
     Subset,
     SubsetRandomSampler,
-    default_collate,
-    default_convert,
 )
 
 from empirical.data.images import ImageSet
+from empirical.data.stream import Readers
 from repro.base.settings import reject
+
+IN_MEMORY = 4 * 2**30  # bytes of a set's images up to which they are held
+LOOKS = 16  # examples that are read a second time, to see whether a transform is random
+IMAGE_KEYS = ("pixel_values", "image", "images", "img", "x")
+LABEL_KEYS = ("label", "labels", "fine_label", "target", "y")
+PAIR = "(image, label), or a dict with `image` or `pixel_values` and `label`"
+
+
+class Pair(NamedTuple):
+    """An example, image `(c, h, w)` and label, or a batch of them, `(b, c, h, w)` and `(b,)`."""
+
+    image: Tensor
+    label: Tensor
+
+
+@dataclass(frozen=True)
+class ReadAnew:
+    """Images of a data set with a length that are read whenever a step needs them: as `images[place]`, `(c, h, w)`."""
+
+    dataset: Any
+    collate: Callable[[list[Any]], Any] | None
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: int) -> Tensor:
+        if self.collate is None:
+            return pair(self.dataset[place], self.name).image
+        return pair(self.collate([self.dataset[place]]), self.name).image[0]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was read of a user's data set.
+
+    Attributes:
+        name: what errors call it; images: `(n, c, h, w)`, or what reads them anew; shape, dtype: of one image.
+        labels: `(n,)` int64; marks: a hash of each image and its label.
+        workers: processes of its loader.
+    """
+
+    name: str
+    images: Any = field(repr=False)
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    labels: Tensor = field(repr=False)
+    marks: tuple[int, ...] = field(repr=False)
+    workers: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def given(name: str, examples: Any, *, transforms: bool = False) -> Given:
+    """Read a data set once: two tensors `(x, y)`, a `Dataset`, a `DataLoader`, or anything that yields examples.
+
+    Args:
+        name: what errors call it.
+        examples: what is read; of a loader its workers, its collate function and its sampler are used.
+        transforms: whether examples that a random transform changes at each reading are read anew by every step.
+
+    Raises:
+        ConfigError: for no example, an example that is no image with a label, or images of several shapes.
+    """
+    source = _source(name, examples)
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    marks: list[int] = []
+    shape, dtype, size, held = (), torch.float32, 0, True
+    for image, label in source.batches:
+        count, shape = len(marks), shape or tuple(image.shape[1:])
+        _check(name, count, image, label, shape)
+        dtype, size = image.dtype, size + image.nbytes
+        labels.append(label.long())
+        rows = image.detach().cpu().contiguous()
+        content = rows.reshape(len(rows), -1).view(torch.uint8).numpy()
+        marks += [hash((row.tobytes(), int(value))) for row, value in zip(content, label, strict=True)]
+        if size > IN_MEMORY and source.dataset is None:
+            raise reject(name, f"over {IN_MEMORY >> 30} GiB of images", "a data set with a length, to be read in parts")
+        held = held and size <= IN_MEMORY
+        images = [*images, rows] if held else []
+    if not marks:
+        raise reject(name, "empty", "at least one example")
+    single = source.dataset is not None and len(source.dataset) == len(marks)  # and no data set of batches
+    anew: Any = ReadAnew(source.dataset, source.collate, name) if single else None
+    whole = torch.cat(images) if held else anew
+    if held and transforms and anew is not None and _changes(whole, anew):
+        whole = anew
+    return Given(name, whole, shape, dtype, torch.cat(labels).cpu(), tuple(marks), source.workers)
+
+
+class Source(NamedTuple):
+    """Where examples come from: batches in order, and the data set with a length behind them, where there is one."""
+
+    batches: Iterable[Pair]
+    dataset: Any = None
+    collate: Callable[[list[Any]], Any] | None = None
+    workers: int = 0
+
+
+def _source(name: str, examples: Any) -> Source:
+    if isinstance(examples, DataLoader):
+        rows = _rows(examples)
+        if rows is None:  # a sampler of its own, or a stream: whatever it yields is the data set
+            return Source(_batches(name, examples))
+        dataset = Subset(examples.dataset, rows)
+        loader = DataLoader(
+            dataset, examples.batch_size, num_workers=examples.num_workers, collate_fn=examples.collate_fn,
+            worker_init_fn=examples.worker_init_fn, generator=torch.Generator(),
+        )  # fmt: skip
+        return Source(
+            _batches(name, loader), dataset, examples.collate_fn if examples.batch_size else None, examples.num_workers
+        )
+    if isinstance(examples, tuple | list) and len(examples) == 2 and all(_is_array(one) for one in examples):
+        return Source([pair(examples, name)] if len(examples[0]) else [])
+    if hasattr(examples, "__len__") and hasattr(examples, "__getitem__") and not isinstance(examples, Tensor):
+        items = (examples[place] for place in range(len(examples)))
+        return Source(_batches(name, items), examples)
+    if not hasattr(examples, "__iter__") or isinstance(examples, str | Tensor):
+        raise reject(name, type(examples).__name__, "a Dataset, a DataLoader, two tensors (x, y), or an iterable")
+    return Source(_batches(name, examples))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray) and value.ndim in (1, 4)
+
+
+def _rows(loader: DataLoader[Any]) -> list[int] | None:
+    """Return the rows that a loader of torch's own samplers reads, in an order that no random generator decides."""
+    sampler, batches, dataset = loader.sampler, loader.batch_sampler, loader.dataset
+    plain = batches is None or (type(batches) is BatchSampler and batches.sampler is sampler)
+    if isinstance(dataset, IterableDataset) or not plain:
+        return None
+    if type(sampler) is SubsetRandomSampler:
+        return list(sampler.indices)
+    size = len(dataset)  # type: ignore[arg-type]
+    every = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
+    return list(range(size)) if every and len(sampler) == size else None  # type: ignore[arg-type]
+
+
+def _batches(name: str, items: Iterable[Any]) -> Iterator[Pair]:
+    """Yield batches of whatever yields examples or batches of them."""
+    place = 0
+    try:
+        for item in items:
+            image, label = pair(item, f"{name}[{place}]")
+            if image.ndim == 3:
+                image, label = image[None], label.reshape(1)
+            place += len(image)
+            yield Pair(image, label)
+    except TypeError as error:  # of torch's own collate function
+        if "PIL" not in str(error):
+            raise
+        raise _is_picture(name) from error
+
+
+def _is_picture(name: str) -> Exception:
+    return reject(name, "PIL image", "a tensor (c, h, w)", "transform it: `torchvision.transforms.ToTensor()`")
+
+
+def pair(item: Any, where: str) -> Pair:
+    """Return an example or a batch as its image and its label.
+
+    Raises:
+        ConfigError: when it is anything else, with what to do about it.
+    """
+    if isinstance(item, Mapping):
+        found = [next((item[key] for key in keys if key in item), None) for keys in (IMAGE_KEYS, LABEL_KEYS)]
+        item = found if all(one is not None for one in found) else item
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        shown = f"{type(item).__name__} of {', '.join(map(str, item))}" if isinstance(item, Mapping) else type(item)
+        shown = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else shown
+        raise reject(where, getattr(shown, "__name__", shown), f"a pair {PAIR}")
+    if any(hasattr(one, "getbands") for one in item):
+        raise _is_picture(where)
+    try:
+        image, label = torch.as_tensor(item[0]), torch.as_tensor(item[1])
+    except (TypeError, ValueError, RuntimeError) as error:
+        kinds = " and ".join(type(one).__name__ for one in item)
+        raise reject(where, kinds, f"a pair {PAIR}", "the image a tensor, the label a whole number") from error
+    if image.ndim not in (3, 4):
+        raise reject(where, tuple(image.shape), "an image (c, h, w)", "transform it to a tensor of that shape")
+    if label.ndim != image.ndim - 3:
+        remedy = "a whole number: the place of the right class"
+        raise reject(f"label of {where}", tuple(label.shape), remedy, "of one-hot labels give `label.argmax(-1)`")
+    return Pair(image, label)
+
+
+def _check(name: str, first: int, images: Tensor, labels: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a batch whose images have another shape than the first one, or whose labels are no whole numbers."""
+    if tuple(images.shape[1:]) != shape:
+        raise reject(f"{name}[{first}]", tuple(images.shape[1:]), f"of the first image's shape {shape}", "resize it")
+    if len(labels) != len(images):
+        raise reject(f"labels of {name}", len(labels), f"{len(images)}, one an image")
+    for place in (labels.double() % 1 != 0).nonzero().flatten()[:1].tolist():
+        value = float(labels[place])
+        raise reject(f"label of {name}[{first + place}]", value, "a whole number: the place of the right class")
+
+
+def _changes(images: Tensor, anew: ReadAnew) -> bool:
+    """Return whether one of some examples is another image at the second reading: its transform is random."""
+    places = np.unique(np.linspace(0, len(images) - 1, LOOKS).astype(int))
+    return any(not torch.equal(images[place], anew[place]) for place in places.tolist())
 
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Examples of several datasets that answer like one tensor `(n, c, h, w)`, read anew each time they are asked for.
-
-    A dataset that augments at random therefore keeps doing so.
+    """Images of several sets that answer like one tensor `(n, c, h, w)`; some are read whenever they are asked for.
 
     Attributes:
-        sides: the datasets, one after the other; each item is `(image, label)`.
-        ends: how many examples there are up to the end of each.
-        shape: `(n, c, h, w)`; dtype: of an image.
-        marks: a hash of each image and its label, as they were when `listed` read them.
+        sides: what returns an image by its place, one after the other; ends: images up to the end of each.
+        shape: `(n, c, h, w)`; dtype: of an image; readers: processes that read ahead.
     """
 
     sides: tuple[Any, ...] = field(repr=False)
     ends: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype
-    marks: tuple[int, ...] = field(repr=False)
+    readers: int = 0
+    pinned = False
     device = torch.device("cpu")
     is_cuda = False
 
@@ -54,7 +254,17 @@ class ListedImages:
 
     def _image(self, place: int) -> Tensor:
         side = int(np.searchsorted(self.ends, place, side="right"))
-        return torch.as_tensor(self.sides[side][place - (self.ends[side - 1] if side else 0)][0])
+        return self.sides[side][place - (self.ends[side - 1] if side else 0)]
+
+    def read(self, rows: np.ndarray, draws: Tensor | None = None) -> Tensor:
+        """Return some images, as a reader does.
+
+        Raises:
+            ConfigError: for draws, which would cut the images: a transform of the data set's own does that.
+        """
+        if draws is not None:
+            raise reject("augment", "resized-crop", "left to the data set, whose own transform is random")
+        return self[rows]
 
     def split(self, count: int) -> Iterator[Tensor]:
         """Yield the images in chunks, as `torch.Tensor.split` does."""
@@ -65,84 +275,35 @@ class ListedImages:
         return self
 
 
-def as_dataset(examples: Any, name: str) -> Any:
-    """Return the dataset of a `DataLoader`, or the dataset itself; of a `SubsetRandomSampler`, the rows it draws from.
+class ImagesAhead(ListedImages):
+    """The same, read by the workers of the user's loader some batches ahead of the step that takes them."""
+
+    def readers_of_a_stage(self) -> Readers:
+        """Return readers that stay from one epoch to the next."""
+        return Readers(self)
+
+    def ahead(self, steps: Any) -> Iterator[dict[str, Tensor]]:
+        """Yield the images of one step after the other."""
+        return Readers(self)(steps)
+
+
+def joined(*sides: Given) -> tuple[Any, Tensor]:
+    """Return the images of data sets one after the other, and their labels `(n,)`.
 
     Raises:
-        ConfigError: when it has no length, or no example, or a loader does more than batch its dataset.
+        ConfigError: when the images of two sets differ in shape.
     """
-    dataset: Dataset[Any] = _loaded(examples, name) if isinstance(examples, DataLoader) else examples
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise reject(name, type(examples).__name__, "a Dataset with a length, or a DataLoader of one")
-    if not len(dataset):  # type: ignore[arg-type]
-        raise reject(name, "empty", "at least one example")
-    return dataset
-
-
-def _loaded(loader: DataLoader[Any], name: str) -> Dataset[Any]:
-    """Return what a loader reads, once each and as the dataset gives it.
-
-    Raises:
-        ConfigError: when it reads anything else: its own choice of rows, weights, a share, batches put together.
-    """
-    sampler, batches, whole = loader.sampler, loader.batch_sampler, cast(Any, loader.dataset)
-    remedy = "give the dataset, or a Subset of it"
-    plain = batches is None or (type(batches) is BatchSampler and batches.sampler is sampler)
-    if not plain or loader.collate_fn not in (default_collate, default_convert):
-        part = "collate_fn" if plain else "batch_sampler"
-        raise reject(f"{part} of {name}", type(getattr(loader, part)).__name__, "torch's own", remedy)
-    if isinstance(sampler, SubsetRandomSampler):
-        return Subset(whole, list(sampler.indices))
-    every = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
-    if hasattr(whole, "__getitem__") and not (every and len(cast(Any, sampler)) == len(whole)):
-        raise reject(f"sampler of {name}", type(sampler).__name__, "one that reads every example once", remedy)
-    return whole
-
-
-def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
-    """Return the images of named datasets one after the other, and their labels `(n,)`, which are read once here.
-
-    Raises:
-        ConfigError: when an example is no pair of an image `(c, h, w)` and a whole number, or the shapes differ.
-    """
-    datasets = [as_dataset(examples, name) for name, examples in sides]
-    first = torch.as_tensor(_pair(datasets[0], sides[0][0], 0)[0])
-    if first.ndim != 3:
-        raise reject(sides[0][0], tuple(first.shape), "a dataset of images (c, h, w)", "transform them to tensors")
-    labels: list[int] = []
-    marks: list[int] = []
-    for (name, _), dataset in zip(sides, datasets, strict=True):
-        for place in range(len(dataset)):
-            image, label = _pair(dataset, name, place)
-            if tuple(image.shape) != tuple(first.shape):
-                raise reject(f"{name}[{place}]", tuple(image.shape), f"of the first image's shape {tuple(first.shape)}")
-            labels.append(label)
-            content = torch.as_tensor(image).detach().cpu().contiguous().view(torch.uint8)
-            marks.append(hash((content.numpy().tobytes(), label)))
-    ends = tuple(int(end) for end in np.cumsum([len(dataset) for dataset in datasets]))
-    shape = (ends[-1], *first.shape)
-    return ListedImages(tuple(datasets), ends, shape, first.dtype, tuple(marks)), torch.tensor(labels)
-
-
-def _pair(dataset: Any, name: str, place: int) -> tuple[Any, int]:
-    """Return one example, an image and its label.
-
-    Raises:
-        ConfigError: when it is anything else.
-    """
-    example = dataset[place]
-    try:
-        image, label = example
-        torch.as_tensor(image)
-        value = float(label)
-    except (TypeError, ValueError, RuntimeError) as error:
-        found = f"{type(example).__name__} of {len(example)}" if isinstance(example, tuple | list) else type(example)
-        raise reject(
-            f"{name}[{place}]", getattr(found, "__name__", found), "a pair (image, label) of a tensor and a number"
-        ) from error
-    if not value.is_integer():
-        raise reject(f"label of {name}[{place}]", value, "a whole number: the place of the right class")
-    return image, int(value)
+    first = sides[0]
+    for other in sides[1:]:
+        if other.shape != first.shape:
+            raise reject(f"{other.name}[0]", other.shape, f"of the shape of {first.name}, {first.shape}")
+    labels = torch.cat([side.labels for side in sides])
+    if all(isinstance(side.images, Tensor) for side in sides):
+        return torch.cat([side.images.to(first.dtype) for side in sides]), labels
+    ends = tuple(int(end) for end in np.cumsum([len(side) for side in sides]))
+    workers = max(side.workers for side in sides)
+    kind = ImagesAhead if workers else ListedImages
+    return kind(tuple(side.images for side in sides), ends, (ends[-1], *first.shape), first.dtype, workers), labels
 
 
 def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:

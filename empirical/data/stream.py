@@ -111,7 +111,7 @@ class StreamedImages:
 class Batches(Dataset[Any]):
     """A batch for what a step wants of it; what a reader cannot decode comes back as the line that says so."""
 
-    images: StreamedImages
+    images: Any  # what has `read(rows, draws)`
 
     def __getitem__(self, wanted: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> dict[str, Tensor] | str:
         try:
@@ -141,10 +141,10 @@ class Readers:
     How many there are changes no number: they draw nothing, and torch's own generator is left alone.
 
     Args:
-        images: what is read.
+        images: what is read; it has `read(rows, draws)`, `shape`, `readers` and `pinned`.
     """
 
-    def __init__(self, images: StreamedImages) -> None:
+    def __init__(self, images: Any) -> None:
         self.images = images
         self._turn = Turn()
         self._loader: DataLoader[Any] | None = None

@@ -1,22 +1,29 @@
 """Unlearning and evaluation of a model of your own, from Python, without a store: the pipeline's own functions."""
 
 import copy
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from rich.progress import Progress
 from torch import nn
 from torch.utils.data import DataLoader
 
 from empirical.data.forget import Split
-from empirical.data.memory import ListedImages, as_dataset, listed, memory_set
+from empirical.data.images import ImageSet
+from empirical.data.memory import Given, given, joined, memory_set
+from empirical.exchange.arguments import device_of, known_arguments, memory_config
 from empirical.metrics.closeness import better_than_nothing, judgement
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import model_outputs
-from empirical.models.network import Network, drawing_from
+from empirical.models.network import Network, fresh
 from empirical.models.plain import Wrapped, composed, evaluating
 from empirical.portable import check_portable
 from empirical.registry import metric
@@ -27,11 +34,13 @@ from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
 from repro.base.errors import ConfigError, DivergedError
-from repro.base.settings import build, reject
+from repro.base.glossary import OWNERS, describe
+from repro.base.settings import reject
 
 WELL_FITTED = 0.7  # retain accuracy of an original model, below which unlearning mostly goes on training it
 CHUNK = 100  # examples that pass through a model at once
-FIT_ROWS = 1000  # retained examples that it is judged by, evenly spaced
+PACKAGE = str(Path(__file__).parents[1])
+FIT_ROWS = 1000  # examples of a set that a model is judged by while it is trained, evenly spaced
 
 
 class UnlearningWarning(UserWarning):
@@ -40,7 +49,7 @@ class UnlearningWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Unlearned:
-    """What `unlearn` returns.
+    """What `unlearn` returns; `evaluate` takes it wherever a model is asked for.
 
     Attributes:
         model: a new model with the unlearned weights; the one that was given is as it was.
@@ -51,162 +60,317 @@ class Unlearned:
     log: Log
 
 
+Model = nn.Module | Unlearned
+
+
+class Numbers(dict[str, Any]):
+    """What `evaluate` returns: numbers and arrays by name, those of other models with theirs in front."""
+
+    def table(self) -> pd.DataFrame:
+        """Return a row a number: each model's value, the best value (`target`), which way is better, and its meaning.
+
+        The target of most numbers is what the retrained model has; without that model it is not known (NaN).
+        """
+        scalars = {name: value for name, value in self.items() if isinstance(value, int | float)}
+        owners = tuple(OWNERS)
+        names = dict.fromkeys(
+            next((name.removeprefix(owner) for owner in owners if name.startswith(owner)), name) for name in scalars
+        )
+        rows = []
+        for name in names:
+            term = describe(name)
+            goal = term.goal if term else ""
+            target = scalars.get(f"retrained_{name}", np.nan) if goal == "retrained" else goal or np.nan
+            better = {"retrained": "as retrained", "1": "higher", "0": "lower", "": "neither"}.get(goal, f"near {goal}")
+            rows.append({
+                "number": name, "unlearned": scalars.get(name, np.nan),
+                "original": scalars.get(f"original_{name}", np.nan),
+                "retrained": scalars.get(f"retrained_{name}", np.nan),
+                "target": pd.to_numeric(target, errors="coerce"), "better": better,
+                "meaning": term.meaning if term else "",
+            })  # fmt: skip
+        return pd.DataFrame(rows).set_index("number")
+
+
+@known_arguments
 def unlearn(
-    model: nn.Module, retain: Any, forget: Any, *, method: str = "neggrad", rule: str = "sgd", **settings: Any
-) -> Unlearned:
+    model: Model, retain: Any, forget: Any, *, method: str = "neggrad", rule: str = "sgd", epochs: int = 5,
+    lr: float = 0.02, batch_size: int | None = None, forget_batch_size: int = 0, alpha: float = 0.9,
+    method_options: Mapping[str, Any] | str = "", optimizer: str = "sgd", momentum: float = 0.9,
+    weight_decay: float = 5e-4, schedule: str = "constant", warmup_epochs: int = 0, mask_fraction: float = 0.3,
+    augment: str = "none", precision: str = "fp32", batch_parts: int = 1, perturbation: str = "global", seed: int = 0,
+    unlearn_seed: int = 0, portable: bool = False, preset: str = "correct", switches: str = "",
+    device: str | torch.device | None = None, progress: bool = False,
+    on_epoch: Callable[[dict[str, Any]], Any] | None = None,
+) -> Unlearned:  # fmt: skip
     """Unlearn some of a model's training examples.
 
     Args:
-        model: maps images `(b, c, h, w)`, as the datasets give them, to logits `(b, classes)`.
-        retain: a `Dataset` or `DataLoader` of the examples to keep, each `(image, label)`.
+        model: maps images `(b, c, h, w)`, as the data give them, to logits `(b, classes)`, to `{"logits": ...}` or to
+            an object with `.logits`.
+        retain: the examples to keep: a `Dataset`, a `DataLoader` (its workers, collate function and sampler are used),
+            two tensors `(x, y)`, or anything that yields `(image, label)` or dicts with `image` and `label`. Each
+            example is read once; one that a random transform changes is read anew by every step.
         forget: the same of the examples to forget.
-        method: such as `neggrad`, `salun`, `scrub`, `finetune`; see `repro empirical run --help`.
+        method: such as `neggrad`, `salun`, `scrub`, `ssd`, `finetune`; see `repro run --help`.
         rule: how a loss becomes a gradient, such as `sgd`, `sam-0.1`, `minmax`.
-        **settings: further settings of a run: `epochs`, `lr`, `batch_size`, `alpha`, `seed`, `method_options`, ...
-            Images are taken as they are (`augment` is `none` unless it is given; uint8 is scaled to [0, 1]). The batch
-            size of a DataLoader is taken, its order is not: it follows from `seed`.
+        epochs, lr, optimizer, momentum, weight_decay, schedule, warmup_epochs: how it trains, see `RunConfig`.
+        batch_size: rows a step; None takes that of the loader `retain`, or 64. forget_batch_size: 0 is the same.
+        alpha: weight of the retain loss against the forget loss. mask_fraction: of the weights, see `RunConfig`.
+        method_options: further settings of the method, such as `{"beta": 0.5}`.
+        augment: `none` takes images as they are; uint8 is scaled to [0, 1].
+        precision, batch_parts, perturbation, portable, preset, switches: how it computes, see `RunConfig`.
+        seed, unlearn_seed: what the order of the batches follows from, whatever the loader's order is.
+        device: where the new model is trained; None is where the model is.
+        progress: whether a bar is shown.
+        on_epoch: called after every epoch with `epoch`, `loss`, `lr`, and `retain_accuracy` and `forget_accuracy` of at
+            most 1,000 examples each.
 
     Raises:
-        ConfigError: for a setting that is unknown or out of range, or a method and a rule that do not go together.
+        ConfigError: for an argument that is unknown or out of range, data that are no labelled images, or a method and
+            a rule that do not go together.
         DivergedError: when the loss is no longer finite.
 
     Warns:
         UnlearningWarning: when `retain` contains forget examples, or when the model's accuracy on `retain` is below
             0.7: such a model has not learned yet what it should keep.
     """
-    own = {"batch_size": retain.batch_size} if isinstance(retain, DataLoader) and retain.batch_size else {}
-    config = memory_config(method=method, rule=rule, **{**own, **settings})
+    config = memory_config(
+        method_options, method=method, rule=rule, epochs=epochs, lr=lr, batch_size=size_of(batch_size, retain),
+        forget_batch_size=forget_batch_size, alpha=alpha, optimizer=optimizer, momentum=momentum,
+        weight_decay=weight_decay, schedule=schedule, warmup_epochs=warmup_epochs, mask_fraction=mask_fraction,
+        augment=augment, precision=precision, batch_parts=batch_parts, perturbation=perturbation, seed=seed,
+        unlearn_seed=unlearn_seed, portable=portable, preset=preset, switches=switches,
+    )  # fmt: skip
     check_cell(config)
-    if config.method == "retrain":
-        raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
-    held, labels = listed(("retain", retain), ("forget", forget))
-    networks = [network_of(copy.deepcopy(model), held, precision=config.precision) for _ in range(2)]
-    if config.portable:
-        check_portable(device=networks[0].device.type, threads=torch.get_num_threads())
-    if not any(weight.requires_grad for weight in model.parameters()):
-        raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
-    images = memory_set((held, labels), (held, labels), classes_of(networks[0], held))
-    warn_of_overlap(held)
-    warn_of_poor_fit(networks[1], held, labels)
-    work: Any = held
-    unlearning = Unlearning(config, images, work, split_of(retain, len(labels)))
-    log = fit(networks[0], unlearning.stage(networks[0], teacher=networks[1]))
-    networks[0].model.eval()
-    if log.diverged_at:
-        where = "epoch {epoch}, step {step}".format(**log.diverged_at)
-        raise DivergedError(f"unlearning diverged at {where}: lr = {config.lr:g} is too large here; try a smaller one")
-    return Unlearned(plain_model(networks[0]), log)
+    task = Task.of(model, retain, forget, device)
+    task.warn_of_poor_fit()
+    return task.unlearned(config, progress=progress, on_epoch=on_epoch)
 
 
+def answers(network: Network, images: Any, rows: np.ndarray) -> np.ndarray:
+    """Return the class that a network gives each of some rows of images, in evaluation mode, `CHUNK` at a time."""
+    with evaluating(network.model), torch.no_grad():
+        chunks = (images[torch.from_numpy(part)] for part in np.array_split(rows, -(-len(rows) // CHUNK)))
+        return np.concatenate(
+            [network.outputs(chunk.to(network.device))[0].argmax(1).cpu().numpy() for chunk in chunks]
+        )
+
+
+def size_of(batch_size: int | None, retain: Any) -> int | None:
+    """Return the batch size that is asked for, or that of the retain set's loader; None where neither says one."""
+    return retain.batch_size if batch_size is None and isinstance(retain, DataLoader) else batch_size
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and what it should keep and forget, read once: any number of unlearnings start from it.
+
+    Attributes:
+        model: a copy of the one that was given, on the device.
+        images: the retained examples, then those to forget; split: which is which.
+    """
+
+    model: nn.Module
+    images: ImageSet
+    split: Split
+
+    @classmethod
+    def of(cls, model: Model, retain: Any, forget: Any, device: str | torch.device | None = None) -> "Task":
+        """Read the examples and copy the model.
+
+        Raises:
+            ConfigError: when one of them is nothing of the kind, or none of the weights can be trained.
+        """
+        sides = given("retain", retain, transforms=True), given("forget", forget, transforms=True)
+        own = on_device(model, device, copied=True)
+        train = joined(*sides)
+        network = network_of(own, train[0])
+        if not any(weight.requires_grad for weight in own.parameters()):
+            raise ConfigError("model: none of its weights can be trained; set requires_grad of those that may move")
+        images = images_of(network, train, sides)
+        warn_of_overlap(*sides)
+        return cls(own, images, split_of(*sides))
+
+    def network(self, precision: str = "fp32") -> Network:
+        """Return a copy of the model, ready to be trained."""
+        return network_of(copy.deepcopy(self.model), self.images.train_images, precision=precision)
+
+    def accuracy(self, network: Network, rows: np.ndarray) -> float:
+        """Return the accuracy on some rows, by at most `FIT_ROWS` of them, in evaluation mode."""
+        some = rows[np.unique(np.linspace(0, len(rows) - 1, min(FIT_ROWS, len(rows))).astype(int))]
+        right = answers(network, self.images.train_images, some) == self.images.train_labels.numpy()[some]
+        return float(right.mean())
+
+    def warn_of_poor_fit(self) -> None:
+        """Warn when the model's accuracy on the retain set is below `WELL_FITTED`."""
+        accuracy = self.accuracy(self.network(), self.split.retain)
+        if accuracy < WELL_FITTED:
+            warn(
+                f"the original model's accuracy on retain is {accuracy:.2f}, below {WELL_FITTED}: unlearning will "
+                "mostly go on training it; train the model first, and check that images are scaled as in its training"
+            )
+
+    def unlearned(
+        self, config: RunConfig, *, progress: bool = False, on_epoch: Callable[[dict[str, Any]], Any] | None = None
+    ) -> Unlearned:
+        """Return the model after one unlearning.
+
+        Raises:
+            DivergedError: when its loss is no longer finite.
+        """
+        if config.method == "retrain":
+            raise reject("method", "retrain", "one that starts from the model", "train a fresh model on the retain set")
+        network, teacher = self.network(config.precision), self.network(config.precision)
+        if config.portable:
+            check_portable(device=network.device.type, threads=torch.get_num_threads())
+        held: Any = self.images.train_images
+        unlearning = Unlearning(config, self.images, held, self.split)
+        stage = unlearning.stage(network, teacher=teacher)
+        with Progress(transient=True) if progress else nullcontext() as bar:
+            label = f"{config.method} by {config.rule}"
+            job = bar.add_task(label, total=config.epochs) if bar else None
+
+            def observe(network: Network, epochs: float) -> dict[str, float]:
+                if on_epoch is None or epochs % 1:
+                    return {}
+                return {f"{name}_accuracy": self.accuracy(network, getattr(self.split, name)) for name in SEEN}
+
+            def tell(row: Mapping[str, Any]) -> None:
+                if bar is not None and job is not None:
+                    loss = "" if row["loss"] is None else f", loss {row['loss']:.3g}"
+                    bar.update(job, advance=1, description=label + loss)
+                if on_epoch is not None:
+                    last = (row.get("accuracies") or [{}])[-1]
+                    on_epoch({**{name: row[name] for name in ("epoch", "loss", "lr")}, **_accuracies(last)})
+
+            log = fit(network, stage, observe=observe if on_epoch else None, tell=tell)
+        log.seconds += unlearning.mask_seconds
+        network.model.eval()
+        if log.diverged_at:
+            where = "epoch {epoch}, step {step}".format(**log.diverged_at)
+            remedy = f"lr = {config.lr:g} is too large here; try a smaller one"
+            raise DivergedError(f"unlearning diverged at {where}: {remedy}")
+        return Unlearned(plain_model(network), log)
+
+
+SEEN = ("retain", "forget")
+
+
+def _accuracies(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name.endswith("_accuracy")}
+
+
+@known_arguments
 def evaluate(
-    unlearned: nn.Module, retain: Any, forget: Any, test: Any, *, original: nn.Module | None = None,
-    retrained: nn.Module | None = None, **settings: Any,
-) -> dict[str, Any]:  # fmt: skip
+    unlearned: Model, retain: Any, forget: Any, test: Any, *, original: Model | None = None,
+    retrained: Model | None = None, metrics: str | Sequence[str] = ("accuracy", "tow"),
+    metric_options: Mapping[str, Any] | None = None, rows_measured: str = "all", seed: int = 0, portable: bool = False,
+    device: str | torch.device | None = None,
+) -> Numbers:  # fmt: skip
     """Return the numbers and arrays of an unlearned model by name, those of the other models with theirs in front.
 
-    `absent_metrics` names each metric that cannot be had without a retrained model.
+    `.table()` of the result says of each number which way is better. `absent_metrics` names each metric that cannot be
+    had without a retrained model.
 
     Args:
         unlearned: the model to look at.
-        retain: a dataset of `(image, label)`.
-        forget: the same of the forget set.
-        test: the same of held-out examples.
+        retain, forget, test: examples, as `unlearn` takes them; each is read once.
         original: the model before unlearning; without it, the unlearned one takes its place and is not reported.
         retrained: the model trained on the retain set alone, which others are held against.
-        **settings: `metrics`, names of metrics (those they need are measured, too); their settings, such as
-            `landscape_points`, `rows_measured`; `seed`.
+        metrics: one name or several (those they need are measured, too).
+        metric_options: settings of the metrics, such as `{"landscape_points": 21}`.
+        rows_measured: `all`, or one of two halves of forget and test set: `validation`, `report`.
+        seed: what metrics draw follows from it. portable: refuse what would give other digits elsewhere.
+        device: where the models compute; None is where the unlearned one is.
 
     Raises:
-        ConfigError: for a setting that is unknown or out of range, or a model whose outputs are not finite.
+        ConfigError: for an argument that is unknown or out of range, data that are no labelled images, or a model whose
+            outputs are not finite.
 
     Warns:
         UnlearningWarning: when `retain` contains forget examples, or when the unlearned model is no nearer to the
             retrained one than the original (by `tow`; this needs `original` and `retrained`).
     """
-    config = altered(memory_config(**settings), retrain="pretrain" if retrained else "none")
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    config = memory_config(metrics=names, rows_measured=rows_measured, seed=seed, portable=portable,
+                           **(metric_options or {}))  # fmt: skip
+    config = altered(config, retrain="pretrain" if retrained else "none")
     for name in (name for name in config.metrics if metric(name).pooled):
         raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro empirical evaluate`")
-    train, seen = listed(("retain", retain), ("forget", forget)), listed(("test", test))
-    warn_of_overlap(train[0])
+    kept, forgotten, fresh_ones = given("retain", retain), given("forget", forget), given("test", test)
+    warn_of_overlap(kept, forgotten)
+    device = device or next(module_of(unlearned).parameters(), torch.empty(0)).device
     models = {"original": original or unlearned, "retrained": retrained, "unlearned": unlearned}
-    given = {role: model for role, model in models.items() if model is not None}
-    networks = {role: network_of(model, train[0], precision=config.precision) for role, model in given.items()}
+    shown = {role: on_device(model, device) for role, model in models.items() if model is not None}
+    train = joined(kept, forgotten)
+    networks = {role: network_of(model, train[0]) for role, model in shown.items()}
     if config.portable:
         check_portable(device=networks["unlearned"].device.type, threads=torch.get_num_threads())
-    images = memory_set(train, seen, classes_of(networks["unlearned"], train[0]))
-    split = split_of(retain, len(train[1]))
+    images = images_of(networks["unlearned"], train, (kept, forgotten), fresh_ones)
+    split = split_of(kept, forgotten)
     reach: dict[str, Callable[[], Network]] = {role: (lambda one=network: one) for role, network in networks.items()}
     reach["initial"] = reach["original"]
     reach["random"] = lambda: fresh(networks["unlearned"], config.seed)
-    held: Any = train[0]
     absent = absent_metrics(config)
     found: dict[str, Any] = {}
-    with evaluating(*given.values()):
+    with evaluating(*shown.values()):
         outputs = {role: model_outputs(network, images, split=split) for role, network in networks.items()}
         for role in (role for role in reversed(outputs) if not outputs[role].finite()):  # the unlearned one first
             raise ConfigError(f"{role}: its outputs are not finite, so that no metric is defined on them")
-        evaluation = Evaluation(config, images, split, outputs, reach, held, config.seed).as_asked()
+        evaluation = Evaluation(config, images, split, outputs, reach, images.train_images, config.seed).as_asked()
         for name in (one for one in ordered_metrics(config.metrics) if one not in absent):
             evaluation.result.update(found)
             numbers, arrays = numbers_of(name, evaluation)
             found |= numbers | arrays
     if original is not None and original is not unlearned and "tow" in found and not better_than_nothing(found):
-        warnings.warn(judgement(found), UnlearningWarning, stacklevel=2)
+        warn(judgement(found))
     if original is None:
         found = {name: value for name, value in found.items() if "original" not in name.split("_")}
-    return found | ({"absent_metrics": absent} if absent else {})
+    return Numbers(found | ({"absent_metrics": absent} if absent else {}))
 
 
-def warn_of_overlap(held: ListedImages) -> None:
-    """Warn when the first of two listed datasets, the retain set, contains examples of the second, the forget set."""
-    retained, forgotten = set(held.marks[: held.ends[0]]), held.marks[held.ends[0] :]
-    if both := sum(mark in retained for mark in forgotten):
-        text = f"retain contains {both} of the {len(forgotten)} forget examples (same image, same label): the model "
-        text += "goes on learning what it should forget; leave them out of retain"
-        warnings.warn(text, UnlearningWarning, stacklevel=3)
+def warn(text: str) -> None:
+    """Warn, and point at the line outside this package that called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, UnlearningWarning, stacklevel=level)
 
 
-def warn_of_poor_fit(network: Network, held: ListedImages, labels: torch.Tensor) -> None:
-    """Warn when a model's accuracy on the retain set is below `WELL_FITTED`, by at most `FIT_ROWS` examples."""
-    rows = np.unique(np.linspace(0, held.ends[0] - 1, min(FIT_ROWS, held.ends[0])).astype(int))
-    with evaluating(network.model), torch.no_grad():
-        parts = np.array_split(rows, -(-len(rows) // CHUNK))
-        answers = [network.outputs(held[part].to(network.device))[0].argmax(1).cpu() for part in parts]
-    accuracy = float((torch.cat(answers) == labels[rows]).double().mean())
-    if accuracy < WELL_FITTED:
-        text = (
-            f"the original model's accuracy on retain is {accuracy:.2f}, below {WELL_FITTED}: unlearning will mostly "
+def warn_of_overlap(retain: Given, forget: Given) -> None:
+    """Warn when the retain set contains examples of the forget set."""
+    retained = set(retain.marks)
+    if both := sum(mark in retained for mark in forget.marks):
+        warn(
+            f"retain contains {both} of the {len(forget)} forget examples (same image, same label): the model "
+            "goes on learning what it should forget; leave them out of retain"
         )
-        text += "go on training it; train the model first, and check that images are scaled as in its training"
-        warnings.warn(text, UnlearningWarning, stacklevel=3)
 
 
-# What says where images, forget rows and the other models come from: here they are given.
-GIVEN = {
-    "dataset", "dataset_options", "n_train", "n_test", "data", "corruption", "difficulty", "forget_fraction",
-    "forget_class", "forget_index", "forget_seed", "scores", "subsets", "subset_model", "subset_epochs",
-    "subset_precision", "model", "original", "pretrain", "retrain", "trajectory",
-    "pretrain_epochs", "pretrain_batch_size", "pretrain_optimizer", "pretrain_schedule", "pretrain_stop_loss",
-}  # fmt: skip
-
-
-def memory_config(**settings: Any) -> RunConfig:
-    """Return the settings of a run on models and images in memory: none of those that say where these come from."""
-    for name in sorted(GIVEN & set(settings)):
-        raise reject(name, settings[name], "left out: the models and the images are given")
-    if settings.get("precision") == "fp64":
-        raise reject("precision", "fp64", "fp32 or bf16", "give `model.double()`")
-    return build(RunConfig, {"augment": "none", "method": "neggrad", **settings})
-
-
-def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Network:
-    """Return a model whose images enter as they are; one without `features` and `head` of its own is wrapped.
+def module_of(model: Any, name: str = "model") -> nn.Module:
+    """Return a model, or that of an `Unlearned`.
 
     Raises:
         ConfigError: when it is no module with weights.
     """
+    model = model.model if isinstance(model, Unlearned) else model
     if not isinstance(model, nn.Module) or not any(True for _ in model.parameters()):
-        raise reject("model", type(model).__name__, "an nn.Module with weights")
+        raise reject(name, type(model).__name__, "an nn.Module with weights, or what `unlearn` returned")
+    return model
+
+
+def on_device(model: Any, device: str | torch.device | None, *, copied: bool = False) -> nn.Module:
+    """Return a model on a device: itself where it is there, otherwise a copy."""
+    model = module_of(model)
+    here = next(model.parameters()).device
+    there = here if device is None else device_of(device)
+    same = there.type == here.type and there.index in (None, here.index)
+    return (model if same and not copied else copy.deepcopy(model)).to(here if same else there)
+
+
+def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Network:
+    """Return a model whose images enter as they are; one without `features` and `head` of its own is wrapped."""
     channels, weight = images.shape[1], next(model.parameters())
     example = images[slice(0, 2)].to(weight.device, weight.dtype)
     inner = model if composed(model, example) else Wrapped(model, example)
@@ -218,32 +382,24 @@ def plain_model(network: Network) -> nn.Module:
     return network.model.model if isinstance(network.model, Wrapped) else network.model
 
 
-@torch.no_grad()
-def classes_of(network: Network, images: Any) -> int:
-    """Return how many classes a model tells apart."""
-    with evaluating(network.model):
-        return network.outputs(images[slice(0, 2)].to(network.device))[0].shape[1]
+def images_of(
+    network: Network, train: tuple[Any, torch.Tensor], sides: tuple[Given, ...], test: Given | None = None
+) -> ImageSet:
+    """Return what the pipeline reads: `train`, which is `sides` joined, and the test set, or `train` again.
 
-
-def split_of(retain: Any, total: int) -> Split:
-    """Return the rows of images in which the retained ones come first."""
-    count = len(as_dataset(retain, "retain"))
-    rows = np.arange(total)
-    return Split(rows, rows[:count], rows[count:], rows[:0])
-
-
-def fresh(network: Network, seed: int) -> Network:
-    """Return the network with weights drawn anew, as a model that never learned.
-
-    A layer that knows how draws its own; of any other the weights are shuffled, which leaves their scale alone.
+    Raises:
+        ConfigError: for a label that is the place of none of the model's outputs.
     """
-    other = network.copy()
-    with drawing_from(seed), torch.no_grad():
-        for module in other.model.modules():
-            reset: Any = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if callable(reset):
-                reset()
-                continue
-            for weight in module.parameters(recurse=False):
-                weight.copy_(weight.flatten()[torch.randperm(weight.numel()).to(weight.device)].view_as(weight))
-    return other
+    with evaluating(network.model), torch.no_grad():
+        classes = network.outputs(train[0][slice(0, 2)].to(network.device))[0].shape[1]
+    for side in (*sides, *([test] if test else [])):
+        for place in ((side.labels < 0) | (side.labels >= classes)).nonzero().flatten()[:1].tolist():
+            remedy = f"the model has {classes} outputs; give each class its place among them"
+            raise reject(f"label of {side.name}[{place}]", int(side.labels[place]), f"in [0, {classes - 1}]", remedy)
+    return memory_set(train, joined(test) if test else train, classes)
+
+
+def split_of(retain: Given, forget: Given) -> Split:
+    """Return the rows of images in which the retained ones come first."""
+    rows = np.arange(len(retain) + len(forget))
+    return Split(rows, rows[: len(retain)], rows[len(retain) :], rows[:0])

@@ -149,6 +149,23 @@ def drawing_from(seed: int) -> Iterator[None]:
         yield
 
 
+def fresh(network: Network, seed: int) -> Network:
+    """Return the network with weights drawn anew, as a model that never learned.
+
+    A layer that knows how draws its own; of any other the weights are shuffled, which leaves their scale alone.
+    """
+    other = network.copy()
+    with drawing_from(seed), torch.no_grad():
+        for module in other.model.modules():
+            reset: Any = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for weight in module.parameters(recurse=False):
+                weight.copy_(weight.flatten()[torch.randperm(weight.numel()).to(weight.device)].view_as(weight))
+    return other
+
+
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Keep BatchNorm's running statistics (and batch count) still while batches still normalize themselves."""

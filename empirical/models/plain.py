@@ -1,6 +1,6 @@
 """Any classifier as the pipeline sees a model: with `features(x)` and `head`, whose composition is the model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,12 @@ def composed(model: Any, example: Tensor) -> bool:
     with evaluating(model):
         try:
             return torch.equal(model.head(model.features(example)), model(example))
-        except (RuntimeError, TypeError, ValueError):  # by chance parts of these names: layers lie between them
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ):  # by chance parts of these names: layers lie between them
             return False
 
 
@@ -35,8 +40,15 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def logits_in(answer: Any) -> Any:
+    """Return the logits of an answer: itself, or what it holds as `answer["logits"]` or `answer.logits`."""
+    if isinstance(answer, Mapping) and "logits" in answer:
+        return answer["logits"]
+    return getattr(answer, "logits", answer)
+
+
 class Wrapped(nn.Module):
-    """A classifier of somebody else's making.
+    """A classifier of somebody else's making, which returns logits, `{"logits": ...}`, or an object with `.logits`.
 
     Features are what enters its last linear layer, `(b, f)`; where its answer is not that layer's output, for instance
     because a softmax follows, the answers themselves stand for the features.
@@ -55,15 +67,16 @@ class Wrapped(nn.Module):
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         self._last: list[nn.Linear] = linear[-1:]  # in a list: no second name for its weights
         logits = self._answer(example)
-        if logits.ndim != 2 or len(logits) != len(example):
-            raise reject("model output", tuple(logits.shape), f"({len(example)}, classes): one row of logits an image")
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(example):
+            raise reject("model output", shape, f"({len(example)}, classes): one row of logits an image")
         if self._last and not self._ends_with(self._last[0], example, logits):
             self._last = []
 
     @torch.no_grad()
     def _answer(self, images: Tensor) -> Tensor:
         with evaluating(self.model):
-            return self.model(images)
+            return self(images)
 
     @torch.no_grad()
     def _ends_with(self, layer: nn.Linear, images: Tensor, logits: Tensor) -> bool:
@@ -82,7 +95,7 @@ class Wrapped(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Return the features `(b, f)` of prepared images."""
         if not self._last:
-            return self.model(images)
+            return self(images)
         return self._inputs_of(self._last[0], lambda: self.model(images))[0]
 
     def head(self, features: Tensor) -> Tensor:
@@ -91,4 +104,4 @@ class Wrapped(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits `(b, classes)` of prepared images."""
-        return self.model(images)
+        return logits_in(self.model(images))

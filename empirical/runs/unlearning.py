@@ -1,7 +1,8 @@
 """One unlearning: the model, the images, the rows to forget. A run of a study and a user's own program both make it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from empirical.settings.run_config import RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.rules import RuleContext, build_rule, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
-from empirical.training.step import Stage, frozen_copy
+from empirical.training.step import Stage, Start, frozen_copy
 from empirical.training.together import ALONE, Processes
 from repro.records.identity import derive_seed
 
@@ -55,7 +56,21 @@ class Unlearning:
         sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=network.device)
         seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
         augment = augmentation(config, self.held.dtype)
-        return Stage(method, rule, sets, settings, self.held, augment, seed, frozen_copy(teacher), config.fidelity)
+        stage = Stage(method, rule, sets, settings, self.held, augment, seed, frozen_copy(teacher), config.fidelity)
+        return self.prepared(stage, network)
+
+    def prepared(self, stage: Stage, network: Network) -> Stage:
+        """Return the stage with what its method makes of the original before the first step, and what that took."""
+        method: Any = stage.method
+        if not hasattr(method, "prepare"):
+            return stage
+        started = time.perf_counter()
+        start = Start(network, stage.rule, stage.sets, self.held, stage.seed)
+        network.model.eval()
+        made = method.prepare(start)
+        network.model.train()
+        evaluated = start.evaluated if self.group.first else 0  # every process makes the same; they add what they count
+        return replace(stage, prepared=made, evaluated=evaluated, seconds=time.perf_counter() - started)
 
     def saliency(self, network: Network) -> list[Tensor]:
         """Return the saliency mask of the original model, True on the forget side."""

@@ -22,6 +22,7 @@ from repro.records.identity import derive_seed
 
 Runner = Callable[[Mapping[str, Order], int], Tensor]
 Observe = Callable[[Network, float], Mapping[str, float]]
+Tell = Callable[[Mapping[str, Any]], Any]
 
 
 @dataclass
@@ -161,6 +162,7 @@ def search_kernels() -> None:
 def fit(
     network: Network, stage: Stage, engine: str = "eager", *,
     graphs: Graphs | None = None, observe: Observe | None = None, pauses: Pauses | None = None,
+    tell: Tell | None = None,
 ) -> Log:  # fmt: skip
     """Train in place and return the log.
 
@@ -174,6 +176,7 @@ def fit(
         graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
         observe: looks at the network between steps, see `Observer`; it leaves weights and `seconds` as they are.
         pauses: where the state between two steps is written now and then; a state found there is gone on from.
+        tell: called with the log's row of every epoch as it ends.
 
     Raises:
         Stopped: with its state written, when `pauses` hears a signal or its time is up.
@@ -181,7 +184,7 @@ def fit(
     """
     prepare_together(network, stage)
     step = Step(network, stage)
-    session = Session(step, Observer(step, observe), pauses)
+    session = Session(step, Observer(step, observe), pauses, tell)
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
     # What a model draws while it trains, as dropout does, follows from the stage too.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
@@ -256,6 +259,7 @@ class Session:
 
     Attributes:
         step, observer, pauses: what takes the steps, looks at the network, and writes states.
+        tell: what is told of every epoch.
         log: the finished epochs; epoch: how many these are; losses: those of the epoch under way, one a step.
         preparing: the time of what happens once, in this process.
     """
@@ -263,6 +267,7 @@ class Session:
     step: Step
     observer: Observer
     pauses: Pauses | None = None
+    tell: Tell | None = None
     log: Log = field(default_factory=Log)
     epoch: int = 0
     losses: list[Tensor] = field(default_factory=list)
@@ -285,14 +290,16 @@ class Session:
 
     def end_epoch(self) -> None:
         """Write the log's row of the epoch whose steps are all taken."""
-        recipe, losses = self.step.stage.recipe, torch.stack(self.losses)
+        recipe, losses = self.step.stage.recipe, torch.stack(self.losses) if self.losses else torch.zeros(0)
         counted = torch.tensor(self.step.logits.evaluated)
         self.step.stage.group.sum_([counted])
         self.log.gradient_evaluations = int(counted)
         broken = (~torch.isfinite(losses)).nonzero()
-        mean = None if len(broken) else float(losses.mean())
+        mean = None if len(broken) or not len(losses) else float(losses.mean())  # a method may take no step
         row = {"epoch": self.epoch + 1, "loss": mean, "lr": learning_rate(recipe, self.epoch, 0)}
         self.log.epochs.append(row | self.observer.take())
+        if self.tell is not None:
+            self.tell(self.log.epochs[-1])
         if len(broken):
             self.log.diverged_at = {"epoch": self.epoch + 1, "step": int(broken[0]) + 1}
         self.epoch, self.losses = self.epoch + 1, []
@@ -311,7 +318,7 @@ class Session:
     def seconds(self) -> float:
         """Return the time spent training, that of the processes before included."""
         aside = self.observer.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
-        return time.perf_counter() - self._started - aside
+        return time.perf_counter() - self._started - aside + self.step.stage.seconds
 
     def state(self) -> bytes:
         """Return everything as bytes, see `empirical.training.checkpoint`."""

@@ -13,13 +13,17 @@ from empirical.augmentation.augment import Augment
 from empirical.models.network import Network, frozen_statistics
 from empirical.released import Fidelity
 from empirical.settings.run_config import Hyperparameters
-from empirical.training.batches import Examples, Segment, Sets
+from empirical.training.batches import Examples, Rows, Segment, Sets
 from empirical.training.rules import Masked, Pieces, Rule, add_, phases
 from empirical.training.together import ALONE, Processes, cut
 
 
 class Method(Protocol):
     """An unlearning method: which batches it reads and what its loss terms are.
+
+    Two more may be there: `prepare(start: Start) -> Any`, called once with the original before the first step, whose
+    result the loss finds as `logits.prepared`; and `steps = False` where that is all it does, with `strengths`, the
+    name of a setting and the values that a search tries in place of learning rates.
 
     Attributes:
         parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.
@@ -43,6 +47,7 @@ class Logits:
         epoch: 0-dimensional tensor holding the epoch number.
         keep_statistics: whether forget batches leave BatchNorm's running statistics alone (D12).
         evaluated: examples whose logits were asked for, each of which takes a gradient.
+        prepared: what the method made before the first step.
     """
 
     network: Network
@@ -50,6 +55,7 @@ class Logits:
     epoch: Tensor
     keep_statistics: bool = False
     evaluated: int = 0
+    prepared: Any = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the model's logits `(b, classes)` of prepared images."""
@@ -71,6 +77,38 @@ class Logits:
         return self.teacher.logits(images)
 
 
+@dataclass
+class Start:
+    """What a method may look at and change before the first step.
+
+    Attributes:
+        network: the original, whose weights a method may edit in place.
+        rule: how a loss becomes a gradient.
+        sets, images: as in `Stage`.
+        seed: root of what it draws.
+        evaluated: gradients of single examples that it took.
+    """
+
+    network: Network
+    rule: Rule
+    sets: Sets
+    images: Tensor = field(repr=False)
+    seed: int = 0
+    evaluated: int = 0
+
+    def batches(self, rows: Rows) -> Iterator[Examples]:
+        """Yield the prepared images of rows in their order, not augmented, with labels; all of them once."""
+        for cut_out in range(0, len(rows), rows.batch_size):
+            part = slice(cut_out, cut_out + rows.batch_size)
+            images = self.images[rows.index[part].to(self.images.device)].to(self.network.device)
+            yield Examples(self.network.prepare(images), rows.labels[part], rows.forget[part], torch.empty(0))
+
+    def gradient(self, loss: Callable[[], Tensor], count: int) -> list[Tensor]:
+        """Return what the rule makes of a loss of `count` examples."""
+        self.evaluated += count * self.rule.passes
+        return self.rule(self.network.model, lambda _: loss())
+
+
 @dataclass(frozen=True)
 class Stage:
     """Everything one training stage needs.
@@ -84,6 +122,7 @@ class Stage:
         fidelity: discrepancy switches.
         later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
         group: the processes that train it together.
+        prepared, evaluated, seconds: what the method made before the first step, and the gradients and time that took.
     """
 
     method: Method
@@ -97,6 +136,9 @@ class Stage:
     fidelity: Fidelity = Fidelity()
     later: Mapping[int, Rule] = field(default_factory=dict)
     group: Processes = ALONE
+    prepared: Any = field(default=None, repr=False)
+    evaluated: int = 0
+    seconds: float = 0.0
 
 
 class Step:
@@ -115,7 +157,7 @@ class Step:
         self.optimizers = [make_optimizer(stage.recipe, self.weights) for _ in self.rules]
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
-        self.logits = Logits(network, stage.teacher, self.epoch, keep)
+        self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
         # Images on disk are cut where they are read: the whole of one is seen by nobody else.
         self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
         self.fixed = network.device.type != "cpu"  # the kernels of a step; also where one is recorded

@@ -1,8 +1,10 @@
-"""Checks of environment variables that libraries read as numbers, made before these libraries are imported."""
+"""Checks before anything is imported: environment variables that libraries read, and packages that hide ours."""
 
+import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from repro.base.errors import ConfigError
 
@@ -24,3 +26,19 @@ def check_environment(environment: Mapping[str, str] = os.environ) -> None:
         if missing:
             raise ConfigError(f"WORLD_SIZE = {environment['WORLD_SIZE']}: {', '.join(missing)} must be set too; "
                               "start the processes with torchrun, or unset WORLD_SIZE")  # fmt: skip
+
+
+PACKAGES = ("repro", "theory", "empirical", "figures")
+HOME = Path(__file__).parents[2]
+ALONE = "install into an environment of its own: `pipx install` or `uv tool install sharpness-aware-unlearning[all]`"
+
+
+def shadowed() -> dict[str, str]:
+    """Return which of our four packages another module of the same name hides, and its path."""
+    found = {}
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = [spec.origin] if spec and spec.origin else list(spec.submodule_search_locations or ()) if spec else []
+        if places and Path(places[0]).resolve() != (HOME / name / "__init__.py").resolve():
+            found[name] = str(places[0])
+    return found

@@ -142,7 +142,18 @@ CONCEPTS = (
              "method can be told from retraining within it. Example: 0.015 on the hardest images.", "", "noise floor"),
     _concept("learning-rate search", "How a study finds its learning rates, on images that no reported number uses.",
              "", "choice"),
-    _concept("diverged", "A run whose loss became infinite: a result, not a failure."),
+    _concept("ssd", "Scales weights down that matter to F more than to all data; trains nothing (Foster et al. 2024).",
+             "w min(lambda I_D / I_F, 1) where I_F > a I_D", "selective synaptic dampening"),
+    _concept("bad teacher", "Imitates the original on R and a network with fresh weights on F (Chundawat et al. "
+             "2023)."),
+    _concept("unsir", "Trains on noise that the original calls anything but the forgotten classes, then repairs on R "
+             "(Tarun et al. 2023)."),
+    _concept("basin ratio", "Share of a loss landscape's grid points whose loss is near that of the model: a flat "
+             "basin has more of them.", "share of |L - L_centre| <= 0.5 std(L)"),
+    _concept("unlearning warning", "A warning of `empirical` (UnlearningWarning): the numbers are valid, and may not "
+             "mean what a reader takes them for.", "", "UnlearningWarning"),
+    _concept("diverged", "A run whose loss became infinite: a result, not a failure. In memory it is an error, "
+             "DivergedError.", "", "DivergedError"),
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,25 +15,55 @@ from repro import __version__
 from repro.base.ending import Ending, Stopped
 from repro.base.environment import check_environment
 from repro.base.errors import ReproError, of_the_system
+from repro.base.extras import lacking
 from repro.base.settings import reject
-from repro.commands import export, figures, models, records, studies, theory, words
+from repro.commands import doctor, empirical, export, figures, models, records, studies, theory, words
 from repro.records.damage import collected
-from repro.terminal.extras import lacking
 from repro.terminal.output import printable, say
 
 app = typer.Typer(
     help="Sharpness-aware machine unlearning: exact theory, network experiments, figures.",
-    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
 )  # fmt: skip
-app.add_typer(theory.app, name="theory")
-app.add_typer(studies.app, name="empirical")
-app.add_typer(models.app, name="models")
-app.command("check")(studies.check)
-app.command("export")(export.export)
-app.command("explain")(words.explain_word)
-app.command("schema")(words.schema)
-for name, command in {**figures.COMMANDS, **records.COMMANDS}.items():
-    app.command(name)(command)
+FIRST, THINGS, HELP = "Start here", "Studies, records, the paper", "Help"
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "study": (
+        "Studies: recipes of many runs.",
+        {"list": studies.recipes, "plan": studies.plan, "run": studies.grid, "status": studies.status,
+         "check": studies.check, "estimate": empirical.memorization},
+    ),
+    "records": (
+        "What runs left behind, your own and the published.",
+        {**records.COMMANDS, "diff": empirical.diff, "evaluate": empirical.evaluate, "export": export.export,
+         "import-index": empirical.import_index, "import-scores": empirical.import_scores},
+    ),
+    "paper": ("The paper's claims, figures and tables, answered from records.", figures.COMMANDS),
+}  # fmt: skip
+
+
+def group(name: str, about: str, commands: Mapping[str, Callable[..., None]]) -> None:
+    """Add a group of commands."""
+    found = typer.Typer(help=about, no_args_is_help=True, rich_markup_mode="rich")
+    for verb, command in commands.items():
+        found.command(verb)(command)
+    app.add_typer(found, name=name, rich_help_panel=THINGS)
+
+
+app.add_typer(theory.app, name="theory", rich_help_panel=FIRST)
+app.command("run", rich_help_panel=FIRST)(empirical.run)
+app.command("figures", rich_help_panel=FIRST)(figures.figures)
+app.command("compare", rich_help_panel=FIRST)(figures.compare)
+for name, (about, commands) in GROUPS.items():
+    group(name, about, commands)
+app.add_typer(models.app, name="models", rich_help_panel=THINGS)
+app.command("explain", rich_help_panel=HELP)(words.explain_word)
+app.command("schema", rich_help_panel=HELP)(words.schema)
+app.command("doctor", rich_help_panel=HELP)(doctor.doctor)
+# Names of before version 0.3, which 0.4 may drop.
+app.add_typer(studies.app, name="empirical", hidden=True)
+OLD = {**records.COMMANDS, **figures.COMMANDS, "check": studies.check, "export": export.export}
+for name in set(OLD) - {"figures", "compare"}:
+    app.command(name, hidden=True)(OLD[name])
 
 # The base of every usage error, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -67,9 +97,9 @@ def _called(words: list[str]) -> Any:
     """Run a command line, unless processes of torchrun would each do the whole of it side by side."""
     check_environment()
     together = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "TORCHELASTIC_RUN_ID" in os.environ
-    if together and words[:2] != ["empirical", "run"]:
+    if together and words[:1] != ["run"] and words[:2] != ["empirical", "run"]:
         asked = " ".join(words[:2])
-        raise reject("torchrun", asked, "`empirical run`", "its processes train one network; other work: --workers")
+        raise reject("torchrun", asked, "`repro run`", "its processes train one network; other work: --workers")
     return app(words, standalone_mode=False)
 
 
@@ -99,7 +129,9 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             say(error.ctx.get_help())  # a group without a command: its help, as it is
             return 2
-        return _fail(error.format_message(), 2)
+        rare = any("--set" in one.opts for one in error.ctx.command.params) if error.ctx else False
+        hint = "; rare settings are given as --set NAME=VALUE" if rare and "No such option" in str(error) else ""
+        return _fail(error.format_message() + hint, 2)
     except Stopped as stopped:
         return _fail(f"ended by {stopped}: {KEPT}", 128 + stopped.signal if stopped.signal else 0)
     except (typer.Abort, KeyboardInterrupt):

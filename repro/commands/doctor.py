@@ -7,11 +7,16 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from repro.base.environment import ALONE, shadowed
+from repro.base.errors import MissingDataError
+from repro.base.extras import install_line
 from repro.commands.gpu import gpu_warnings
 from repro.records.provenance import processor
-from repro.terminal.extras import install_line
+from repro.terminal.output import JsonOption, emit
 
 REQUIRED = (
     "numpy", "scipy", "numba", "matplotlib", "seaborn", "pandas", "pyarrow", "jinja2", "pillow", "typer", "rich",
@@ -19,7 +24,7 @@ REQUIRED = (
 )  # fmt: skip
 # Optional package -> (extra that brings it, what it is for).
 OPTIONAL = {
-    "torch": ("networks", "`repro empirical`"),
+    "torch": ("networks", "`repro run`"),
     "torchvision": ("networks", "ResNet-18 and larger, CIFAR"),
     "scikit-learn": ("networks", "the digits, membership attacks"),
     "POT": ("networks", "entanglement"),
@@ -37,6 +42,7 @@ def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
     rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 to 3.14")]
     return [
         *rows,
+        *(_row(name, f"hidden by {path}", False, ALONE) for name, path in shadowed().items()),
         *packages(),
         _device(),
         _portable(),
@@ -115,3 +121,15 @@ def _browser() -> dict[str, Any]:
     found = shutil.which("chromium") or shutil.which("google-chrome")
     remedy = "apt-get install chromium chromium-driver (browser tests only)"
     return _row("browser", "found" if found else "not found", bool(found), remedy, optional=True)
+
+
+def doctor(
+    data_root: Annotated[Path | None, typer.Option(envvar="REPRO_DATA", help="Folder of image Parquet files.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Report Python, packages, device and data found, and the command that brings what is missing."""
+    rows = examine(data_root)
+    emit(rows, as_json=json)
+    missing = [row["check"] for row in rows if row["state"] == "missing"]
+    if missing:
+        raise MissingDataError(f"missing: {', '.join(missing)}; see the remedies above")

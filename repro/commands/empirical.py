@@ -7,19 +7,34 @@ from typing import Annotated, Any
 import typer
 
 from empirical.portable import prepare_portable
-from empirical.settings.run_config import FLOOR, KIND, MemorizationConfig, RunConfig, Runtime
+from empirical.registry import names
+from empirical.settings.run_config import FLOOR, KIND, KINDS, MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
 from repro.base.settings import build
-from repro.records.pack import readers
+from repro.records.pack import PackedStore, readers
 from repro.records.record import EVALUATION, Record, pick, read_records
+from repro.records.shipped import packs
 from repro.records.store import Store
 from repro.study.study import load_study
-from repro.terminal.options import with_settings
+from repro.terminal.options import SET, several, with_settings
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
-app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Unlearning experiments with networks.", no_args_is_help=True, rich_markup_mode="rich")
 SETS = ("retain", "forget", "test")
-with_runtime = with_settings(Runtime, skip=("study", "kind"))
+COMPUTING = "Where and how it is computed"
+with_runtime = with_settings(
+    Runtime, skip=("study", "kind"),
+    panels={COMPUTING: tuple(name for name in Runtime.__dataclass_fields__ if name not in ("study", "kind"))},
+)  # fmt: skip
+PANELS = {
+    "Basics": ("dataset", "model", "method", "method_options", "rule", "alpha", "epochs", "lr", "seed", "metrics"),
+    "What is forgotten": ("difficulty", "forget_fraction", "forget_class", "forget_index", "forget_seed", "scores",
+                          "subsets"),
+    "The original and the retrained model": ("original", "pretrain", "retrain", "pretrain_epochs", "pretrain_lr",
+                                             "pretrain_batch_size"),
+    "Data and training": ("dataset_options", "n_train", "n_test", "data", "augment", "corruption", "batch_size",
+                          "batch_parts", "optimizer", "precision", "portable", "preset", "switches"),
+}  # fmt: skip
 
 
 # With one of these given, the forget set is the one that was asked for.
@@ -27,7 +42,12 @@ FORGETTING = ("difficulty", "scores", "subsets", "subset_model", "subset_epochs"
 
 
 @app.command()
-@with_settings(RunConfig, shown={"difficulty": "high where published memorization scores give it, else random"})
+@with_settings(
+    RunConfig, panels=PANELS,
+    shown={"difficulty": "high where published memorization scores give it, else random",
+           "lr": "the published search's for the same setting, else 0.02"},
+    choices={field: names(kind) for field, kind in KINDS.items()} | {"metrics": names("metrics")},
+)  # fmt: skip
 @with_runtime
 def run(
     runtime: Runtime, config: RunConfig, context: typer.Context, store: StoreOption = DEFAULT_STORE,
@@ -43,6 +63,8 @@ def run(
 
     if not any(_given(context, name) for name in FORGETTING):
         config = hard_to_forget(config, runtime)
+    if not any(_given(context, name) for name in SEARCHED):
+        config = as_searched(config)
     prepare_portable([config])
     from empirical.runs.run import run as run_cell
     from empirical.runs.workspace import Workspace
@@ -60,9 +82,28 @@ def run(
         raise DivergedError(f"run {record.run_id} diverged at {record.result['diverged_at']}; try a smaller --lr")
 
 
+# What a published search found, or kept fixed while it looked; with one of these given, none of it is taken.
+SEARCHED = ("lr", "epochs", "batch_size", "forget_batch_size", "pretrain_epochs")
+ALIKE = (
+    "dataset_options", "n_train", "model", "method", "method_options", "rule", "alpha", "pretrain", "difficulty",
+    "forget_fraction", "optimizer", "schedule", "mask_fraction", "corruption", "precision", "preset", "switches",
+)  # fmt: skip
+
+
+def as_searched(config: RunConfig) -> RunConfig:
+    """Return the config with rate, epochs and batch sizes of the data set's published study, where that has them."""
+    published = [PackedStore(path) for path in packs() if path.stem == config.dataset]
+    for record in read_records(published, KIND):
+        other = build(RunConfig, record.config)
+        if "choice" in record.result and all(getattr(other, name) == getattr(config, name) for name in ALIKE):
+            return replace(config, **{name: getattr(other, name) for name in SEARCHED})
+    return config
+
+
 def _given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
+    named = {text.partition("=")[0] for text in context.params.get(SET) or ()}
+    return name in named or (source is not None and source.name != "DEFAULT")
 
 
 def _show(record: Record, store: Store) -> None:
@@ -72,6 +113,7 @@ def _show(record: Record, store: Store) -> None:
         if "difficulty" in result.get("labels", {}):
             chosen = f"{result['n_forget']} images of difficulty {result['labels']['difficulty']}"
             say(f"forget set: {chosen}; --difficulty chooses another")
+            say(f"lr {record.config['lr']:g}, {record.config['epochs']} epochs; --lr and --epochs choose others")
         rows = [_model_row("unlearned", result), _model_row("do nothing (the original)", result, "original_")]
         if other := _another_retrained(record, store):
             rows.append(_model_row("another retrained model", other.result))
@@ -130,7 +172,7 @@ def evaluate(
 
     records = runs_of(what, Store(store), runtime)
     prepare_portable(build(RunConfig, record.config) for record in records)
-    added = [name for name in metrics.split(",") if name]
+    added = several([metrics])
     limits = {"settings": settings or [], "retrain": retrain, "workers": min(workers, cores()) or processes(runtime)}
     measured = measure_runs(records, added, Store(store), runtime, **limits)
     if what.endswith(".toml"):

@@ -9,6 +9,7 @@ import typer
 from repro.base.errors import MissingDataError
 from repro.commands.compare import compare
 from repro.study.published import Published
+from repro.terminal.options import several
 from repro.terminal.output import (
     DEFAULT_STORE,
     JsonOption,
@@ -23,7 +24,8 @@ from repro.terminal.output import (
 )
 
 StudyOption = Annotated[
-    list[str] | None, typer.Option(help="Draw this study, a name or a recipe file, in place of others; repeatable.")
+    list[str] | None,
+    typer.Option(help="Draw this study, a name or a recipe file, in place of others; repeatable."),
 ]
 
 
@@ -40,10 +42,10 @@ def figures(
     from figures.catalogue import figure_names
     from figures.drawing.files import draw
 
-    chosen = figure_names() if names == ["all"] else names
+    chosen = figure_names() if names == ["all"] else several(names)
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     out = out or folder
-    drawn = draw(chosen, studies_in(store, study, cache=out / "embeddings"), out, style=style)
+    drawn = draw(chosen, studies_in(store, several(study), cache=out / "embeddings"), out, style=style)
     emit([_drawn_row(item) | ({"gaps": item.missing} if json else {}) for item in drawn], as_json=json)
     lacking = [item for item in drawn if item.missing]
     for item in lacking if not json else []:
@@ -73,7 +75,7 @@ def claims(
     from figures.answers.answers import assess
     from figures.tables.records import Studies
 
-    found = assess(studies_in(store, study))
+    found = assess(studies_in(store, several(study)))
     if json:
         emit_json([one.row() for one in found])
     else:

@@ -14,9 +14,10 @@ from repro.base.errors import IntegrityError, MissingDataError
 from repro.base.settings import choose, reject
 from repro.records.folder import read_bytes
 from repro.records.store import Store
+from repro.terminal.options import several
 from repro.terminal.output import DEFAULT_STORE, ForceOption, JsonOption, StoreOption, emit, say
 
-app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Weights of trained models in your store.", no_args_is_help=True, rich_markup_mode="rich")
 STAGES = ("pretrain", "retrain", "unlearn", "subset")
 
 
@@ -121,7 +122,7 @@ def prune(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Delete weights; every number stays, and metrics asked for later take training again."""
-    wanted = [choose("stage", name, STAGES) for name in stage or ["unlearn"]]
+    wanted = [choose("stage", name, STAGES) for name in several(stage) or ["unlearn"]]
     home = Store(store)
     home.require()
     chosen = [folder for folder in home.models() if _row(folder)["stage"] in wanted]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +19,12 @@ from repro.commands.empirical import app, cores, processes, with_runtime
 from repro.records.pack import readers
 from repro.records.shipped import shipped
 from repro.records.store import Store
-from repro.terminal.options import words_of
+from repro.terminal.options import several, words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, emit, emit_json, say
 
 WhereOption = Annotated[list[str] | None, typer.Option(help="Only runs with this setting: rule=sam-0.1; repeatable.")]
 WithoutOption = Annotated[
-    list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira; repeatable.")
+    list[str] | None, typer.Option(help="Do not measure this metric, `evaluate` can add it later: lira,ulira.")
 ]
 
 SkipOption = Annotated[bool, typer.Option("--skip-committed", help="Leave out the runs that a published study has.")]
@@ -50,7 +51,7 @@ def grid(
     search_only: Annotated[
         bool, typer.Option("--search-only", "--choose-only", help="Only the trials of the learning-rate search.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Do not report single runs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not print a line for every finished run.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -59,14 +60,14 @@ def grid(
     from empirical.studies.recipe import load_recipe
 
     check_limit(max_seconds)
-    part = load_recipe(recipe).select(where or []).leave_out(without or [])
+    part = load_recipe(recipe).select(where or []).leave_out(several(without))
     study = dataclasses.replace(part, skip_committed=skip_committed, shard=shard)
     if dry_run:
         _show_plan(study, Store(store), runtime, json)
         return
     prepare_portable(study.runs())
     if launch.executor == "slurm":
-        own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in without or [])]
+        own = [*(f"--where={one}" for one in where or []), *(f"--without={one}" for one in several(without))]
         own += ["--skip-committed"] * skip_committed
         own += [*([f"--shard={shard}"] if shard else []), f"--track={track}"]
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
@@ -168,12 +169,12 @@ def plan(
     without: WithoutOption = None,
     skip_committed: SkipOption = False,
     tasks: Annotated[
-        list[int] | None, typer.Option(help="Processes that work together, each on one device; repeatable.", min=1)
+        list[str] | None, typer.Option(help="Processes that work together, each on one device, such as 1,8,64.")
     ] = None,
     memory: Annotated[float, typer.Option(help="Memory of a device in GB, > 0, for the largest batch.", min=0)] = 80.0,
     images_per_second: Annotated[
         float,
-        typer.Option(help="What a card does with the study's model and plain SGD, where no record says.", min=0),
+        typer.Option(help="Assumed images per second on the GPU, used when no run has been measured yet.", min=0),
     ] = 0.0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -185,10 +186,10 @@ def plan(
         raise reject("memory", memory, f"in [0, {MOST_MEMORY:g}] GB")
     if not images_per_second < math.inf:
         raise reject("images_per_second", images_per_second, "a finite number >= 0", "0 takes what records say")
-    part = load_recipe(recipe).select(where or []).leave_out(without or [])
+    part = load_recipe(recipe).select(where or []).leave_out(several(without))
     study = dataclasses.replace(part, skip_committed=skip_committed)
     found = _planned(study, Store(store), runtime, images_per_second)
-    counts, configs = tasks or [1, 8, 64], study.runs()
+    counts, configs = [task_count(text) for text in several(tasks)] or [1, 8, 64], study.runs()
     rows = [_work_row(found, work) for work in found.work.values() if work.kind in ("pretrain", "retrain", "subset")]
     if json:
         known = {"stages": rows, "counts": found.stages, "weights_bytes": found.weights_bytes, "passes": found.passes}
@@ -203,6 +204,17 @@ def plan(
     for model, fit in _batches(configs, memory):
         said = f"{fit.image_bytes / 1e6:.1f} MB an image, {fit.fixed_bytes / 1e9:.2f} GB of weights and their copies"
         say(f"largest batch of {model} in {memory:g} GB: about {fit.images} images, by estimate ({said})")
+
+
+def task_count(text: str) -> int:
+    """Return a number of processes.
+
+    Raises:
+        ConfigError: when it is none.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,6}", text):
+        raise reject("tasks", text, "a whole number >= 1")
+    return int(text)
 
 
 def _planned(study: Any, store: Store, runtime: Runtime, images_per_second: float = 0.0) -> Any:

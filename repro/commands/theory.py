@@ -15,11 +15,11 @@ from repro.commands.empirical import cores
 from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
-from repro.terminal.options import with_settings, words_of
+from repro.terminal.options import several, with_settings, words_of
 from repro.terminal.output import DEFAULT_STORE, JsonOption, StoreOption, draw_figures, emit, emit_json, say
 from theory.config import SWEEP_NAMES, ClaimConfig, SweepConfig, TheoryConfig
 
-app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode=None)
+app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode="rich")
 CELL = ("signal_strength", "pretrain", "unlearn")
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
@@ -37,8 +37,23 @@ STRENGTH_HELP = (
     "Signal strength s, dimensionless: |phi| in units of (P-1) sigma_p (d/n)^(1/4), default 0.5; "
     "SGD's boundary lies near 0.93. Give this or --signal-norm."
 )
-Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENGTH_HELP)]
+Strength = Annotated[float | None, typer.Option("--signal-strength", help=STRENGTH_HELP, rich_help_panel="Basics")]
 Norm = Annotated[float | None, typer.Option("--signal-norm", help="|phi| itself, in input units, > 0.")]
+
+
+PANELS = {
+    "Basics": (
+        "method",
+        "alpha",
+        "epochs",
+        "pretrain_epochs",
+        "seeds",
+        "first_seed",
+        "rho_scale",
+        "pretrain_rho_scale",
+    ),
+    "Data and network": ("d", "n", "n_forget", "m", "batch_size", "noise", "forget_angle", "draw", "directions"),
+}
 
 
 Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
@@ -48,7 +63,7 @@ AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF, CSV and a
 
 
 @app.callback(invoke_without_command=True)
-@with_settings(TheoryConfig, skip=(*CELL, *MASK))
+@with_settings(TheoryConfig, skip=(*CELL, *MASK), panels=PANELS)
 def theory(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None,
@@ -144,7 +159,9 @@ def _with_error(mean: float | None, error: float | None) -> str:
 
 
 @app.command()
-@with_settings(TheoryConfig, skip=(*CELL, *MASK, "seeds", "first_seed", "draw", "probe_rho_scale", "curvature"))
+@with_settings(
+    TheoryConfig, skip=(*CELL, *MASK, "seeds", "first_seed", "draw", "probe_rho_scale", "curvature"), panels=PANELS
+)
 def predict(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
     rho: Rho = None, pretrain_rho: PretrainRho = None, json: JsonOption = False,
@@ -178,6 +195,7 @@ def _held(outside: Sequence[str]) -> str:
 @with_settings(
     TheoryConfig,
     skip=(*CELL, *MASK, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale", "curvature"),
+    panels=PANELS,
 )
 def alpha(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
@@ -284,13 +302,13 @@ def claims(
     """
     from theory.claims.claim import CLAIMS, KIND, run_claims
 
-    chosen = [choose("claim", name, CLAIMS) for name in names or []]
+    chosen = [choose("claim", name, CLAIMS) for name in several(names)]
     ClaimConfig(seeds=seeds, first_seed=first_seed)  # refused here, not by a job that waited for its turn
     if _away(launch, "claims", store, ["claims", *chosen, f"--seeds={seeds}", f"--first-seed={first_seed}"], workers):
         return
     workers = 1 if launch.executor == "debug" else min(workers, cores())
     known = read_records(readers(Store(store)), KIND)
-    records = run_claims(Store(store), seeds=seeds, names=names or None, first_seed=first_seed,
+    records = run_claims(Store(store), seeds=seeds, names=chosen or None, first_seed=first_seed,
                          known=known, workers=workers)  # fmt: skip
     rows = [claim_row(record) for record in records]
     emit(rows if json else [{name: row[name] for name in row if name not in ("regime", "change")} for row in rows],

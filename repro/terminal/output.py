@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,11 +22,31 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that were not written by this command, too.")]
 DEFAULT_STORE = Path("runs")
 MANY = 1_000
+WHOLE = 16  # letters of a word up to which a table does not break it, and that a column of texts gets at least
+
+
+STYLES = {
+    "ok": "green", "done": "green", "True": "green", "running": "yellow", "pending": "yellow", "missing": "red",
+    "failed": "red", "diverged": "red", "False": "red",
+}  # fmt: skip
+
+
+def terminal() -> Any:
+    """Return rich's console where standard output is a terminal, and None where it is a file or a pipe."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(highlight=False)
 
 
 def say(text: str = "") -> None:
-    """Print one line for a person."""
-    typer.echo(text)
+    """Print a line for a person; on a terminal it is broken between words."""
+    screen = terminal()
+    if screen is None or len(text) <= screen.width:
+        typer.echo(text)
+    else:
+        screen.print(text, markup=False, overflow="fold")
 
 
 def printable(text: str) -> str:
@@ -36,7 +57,7 @@ def printable(text: str) -> str:
 
 
 def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str = "nothing to show") -> None:
-    """Print rows as a table, or as a JSON list of objects.
+    """Print rows as a table that fits the terminal, or as a JSON list of objects.
 
     Args:
         rows: one mapping a row; the first row's keys are the columns.
@@ -47,6 +68,8 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
         emit_json(list(rows))
     elif not rows:
         say(empty)
+    elif (screen := terminal()) is not None and len(rows) <= MANY:
+        _show_table(rows, screen)
     else:
         _print_table(rows)
 
@@ -99,6 +122,38 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _show_table(rows: Sequence[Mapping[str, Any]], screen: Any) -> None:
+    """Print a table that folds to the width; one whose words would be torn apart as one block a row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def shown(value: Any) -> Text:
+        text = printable(_text(value))
+        return Text(text, style=STYLES.get(text, ""))
+
+    heads = [str(name).replace("_", " ") for name in rows[0]]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
+    needed = 0
+    for name, head in zip(rows[0], heads, strict=True):
+        texts = [_text(row.get(name)) for row in rows]
+        whole = all(len(text) <= WHOLE and " " not in text for text in texts)  # ids and numbers are never torn
+        table.add_column(head, no_wrap=whole, overflow="fold")
+        natural = max(map(len, (head, *texts)))
+        needed += 2 + (natural if whole else min(natural, WHOLE))
+    if needed - 2 <= screen.width:
+        for row in rows:
+            table.add_row(*(shown(row.get(name)) for name in rows[0]))
+        screen.print(table)
+        return
+    for row in rows:
+        block = Table.grid(padding=(0, 1))
+        block.add_column(style="bold", overflow="fold")
+        block.add_column(overflow="fold")
+        for name, head in zip(rows[0], heads, strict=True):
+            block.add_row(head, shown(row.get(name)))
+        screen.print(block, "")
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -117,6 +117,13 @@ def network_of(model: str) -> Network:
         return Network(deepcopy(made, there), (0.5,) * 3, (0.25,) * 3)
 
 
+# What a method makes before the first step, where it may wait for the host: here without numbers.
+PREPARED: dict[str, Any] = {
+    "bad_teacher": lambda model: frozen_copy(network_of(model)),
+    "unsir": lambda model: (torch.empty(8, 3, 32, 32), torch.empty(8, dtype=torch.long)),
+}
+
+
 def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
     """Take a step of each segment of an epoch on fake images, as the engine does; return the losses."""
     network, teacher = (network_of(config.model) for _ in range(2))
@@ -129,6 +136,7 @@ def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
     images = torch.empty(COUNT, 3, 32, 32, dtype=torch.uint8)
     augment = augmentation(config, images.dtype)
     stage = Stage(method, rule, sets, config.unlearning(), images, augment, 0, frozen_copy(teacher), config.fidelity)
+    stage = replace(stage, prepared=PREPARED[config.method](config.model) if config.method in PREPARED else None)
     with Made():
         step, losses = Step(network, stage), []
     with torch.device("cpu"):
@@ -136,6 +144,8 @@ def take_steps(config: RunConfig, method: Any = None) -> list[Tensor]:
         segments = method.segments(sets, 0, torch.Generator())
         orders = [arranger.arrange(segment, "epoch", 0, place) for place, segment in enumerate(segments)]
     randaugment._constant.cache_clear()
+    if not orders:  # a method of no steps
+        return [torch.zeros((), device=GPU)]
     with Made():  # the first steps of a stage are no part of a graph: there RandAugment makes its constants
         augment(images[:1], orders[0][next(iter(orders[0]))].draws[:1])
     for order in orders:

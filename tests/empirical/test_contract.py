@@ -2,14 +2,14 @@
 
 import pytest
 
-from empirical.registry import metric, names
+from empirical.registry import load, metric, names
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.testing import check_method, check_metric, check_rule
 from repro.base.errors import ConfigError
 
-BRANCHED = ("neggrad", "random_label", "salun")
+BRANCHED = [name for name in names("methods") if "forget" in load("methods", name).parts]
 RULES = names("rules")
 PAIRS = [
     (method, rule) for method in names("methods") for rule in RULES

@@ -1,19 +1,26 @@
 """Unlearning from Python, in memory: the pipeline's own functions on anybody's model and data."""
 
 import copy
+import dataclasses
+import inspect
+import io
 import json
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
-    RandomSampler,
     SequentialSampler,
     Subset,
     SubsetRandomSampler,
@@ -57,7 +64,10 @@ def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: 
     assert all(torch.equal(value, expected[name]) for name, value in made.model.state_dict().items())
 
     test = TensorDataset(images.test_images, images.test_labels)
-    models = {"original": experiment.original.network.model, "retrained": experiment.retrained.network.model}
+    models: dict[str, Any] = {
+        "original": experiment.original.network.model,
+        "retrained": experiment.retrained.network.model,
+    }
     seen = empirical.evaluate(made.model, retain, forget, test, metrics=config.metrics, **models)
     stored = measured_numbers(experiment)
     assert {name: seen[name] for name in stored if "zrf" not in name} == {
@@ -103,34 +113,132 @@ def test_a_loader_that_draws_from_some_rows_gives_these_alone() -> None:
     """One data set, two samplers: the usual way to tell retained from forgotten examples."""
     whole, model = examples(30), small_net()
     rows = [list(range(20)), list(range(20, 30))]
-    loaders = [DataLoader(whole, 8, sampler=SubsetRandomSampler(part)) for part in rows]
-    subsets = [Subset(whole, part) for part in rows]
+    loaders: list[Any] = [DataLoader(whole, 8, sampler=SubsetRandomSampler(part)) for part in rows]
+    subsets: list[Any] = [Subset(whole, part) for part in rows]
     parts = empirical.unlearn(model, *loaders), empirical.unlearn(model, *subsets, batch_size=8)
     assert alike(parts[0].model, parts[1].model)
-    assert empirical.evaluate(model, *loaders, whole) == empirical.evaluate(model, *subsets, whole)
+    assert empirical.evaluate(model, loaders[0], loaders[1], whole) == empirical.evaluate(
+        model, subsets[0], subsets[1], whole
+    )
 
 
-def together(batch: list[Any]) -> Any:
-    return batch
+def pairs_of(batch: list[Any]) -> Any:
+    """Collate images alone, upside down, with their labels: the user's own function."""
+    return torch.stack([image.flip(1) for image, _ in batch]), torch.tensor([int(label) for _, label in batch])
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"sampler": WeightedRandomSampler([1.0] * 24, 24)}, "sampler of retain = 'WeightedRandomSampler'"),
-        ({"sampler": RandomSampler(range(24), replacement=True)}, "sampler of retain = 'RandomSampler'"),
-        ({"sampler": RandomSampler(range(24), num_samples=6)}, "one that reads every example once"),
-        ({"sampler": SequentialSampler(range(12))}, "give the dataset, or a Subset of it"),
-        ({"collate_fn": together}, "collate_fn of retain = 'function'"),
-        ({"batch_sampler": [[0, 1], [2, 3]]}, "batch_sampler of retain = 'list'"),
-        ({"batch_sampler": BatchSampler(RandomSampler(range(6)), 2, False)}, "batch_sampler of retain"),
-    ],
-)
-def test_a_loader_that_does_more_than_batch_its_data_is_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        empirical.unlearn(small_net(), DataLoader(examples(24), **options), examples(6, 1))
-    plain = DataLoader(examples(24), batch_size=None), DataLoader(examples(24), batch_sampler=None)
-    assert all(empirical.unlearn(small_net(), one, examples(6, 1), epochs=1).log.epochs for one in plain)
+def as_words(batch: list[Any]) -> Any:
+    images, labels = pairs_of(batch)
+    return {"pixel_values": images.flip(3), "labels": labels}
+
+
+class Stream(torch.utils.data.IterableDataset[Any]):
+    def __init__(self, data: TensorDataset) -> None:
+        self.data = data
+
+    def __iter__(self) -> Any:
+        return iter(self.data)
+
+
+class Words(torch.utils.data.Dataset[Any]):
+    """Examples as Hugging Face's `datasets` gives them."""
+
+    def __init__(self, data: TensorDataset) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        image, label = self.data[place]
+        return {"image": image, "label": int(label)}
+
+
+WAYS: dict[str, Callable[[TensorDataset], Any]] = {
+    "tensors": lambda data: data.tensors,
+    "arrays": lambda data: [one.numpy() for one in data.tensors],
+    "a list": lambda data: [(image, int(label)) for image, label in data],
+    "dicts": Words,
+    "loader of dicts": lambda data: DataLoader(Words(data), 5),
+    "words": lambda data: DataLoader(data, 5, collate_fn=as_words),
+    "stream": Stream,
+    "loader of a stream": lambda data: DataLoader(Stream(data), 5),
+    "a generator": lambda data: ((image, label) for image, label in data),
+    "batches": lambda data: [(data.tensors[0][:7], data.tensors[1][:7]), (data.tensors[0][7:], data.tensors[1][7:])],
+    "workers": lambda data: DataLoader(data, 5, num_workers=1),
+    "batch sampler": lambda data: DataLoader(data, batch_sampler=[list(range(9)), list(range(9, len(data)))]),
+    "no batches": lambda data: DataLoader(data, batch_size=None),
+    "drop last": lambda data: DataLoader(data, 5, shuffle=True, drop_last=True),
+}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_examples_may_come_in_any_way_that_torch_knows(way: str) -> None:
+    retain, forget, test, model = examples(24), examples(6, 1), examples(9, 2), small_net()
+    images, labels = retain.tensors
+    upright = TensorDataset(images.flip(2).flip(3), labels) if way == "words" else retain
+    given = WAYS[way](retain)
+    made = empirical.unlearn(model, given, forget, epochs=1, batch_size=8)
+    plain = empirical.unlearn(model, upright, forget, epochs=1, batch_size=8)
+    assert alike(made.model, plain.model)
+    assert empirical.evaluate(made, WAYS[way](retain), forget, test) == empirical.evaluate(plain, upright, forget, test)
+
+
+def test_a_sampler_of_the_users_own_decides_what_is_read() -> None:
+    retain, forget, model = examples(24), examples(6, 1), small_net()
+    twice = DataLoader(retain, 8, sampler=WeightedRandomSampler([1.0] * 4 + [0.0] * 20, 16))
+    torch.manual_seed(3)
+    drawn = [int(row) for row in WeightedRandomSampler([1.0] * 4 + [0.0] * 20, 16)]
+    assert set(drawn) <= set(range(4))
+    torch.manual_seed(3)
+    torch.empty((), dtype=torch.int64).random_()  # a loader draws the root of its workers' seeds first
+    made = empirical.unlearn(model, twice, forget, epochs=1)
+    assert made.log.gradient_evaluations == 16 + 2 * 6, "sixteen draws, and a forget batch beside each of two batches"
+    few = DataLoader(retain, 8, sampler=SequentialSampler(range(12)))
+    assert alike(
+        empirical.unlearn(model, few, forget, epochs=1).model,
+        empirical.unlearn(model, Subset(retain, range(12)), forget, epochs=1, batch_size=8).model,
+    )
+
+
+class Counted(TensorDataset):
+    """Counts how often each example is read."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        super().__init__(*examples(count, seed).tensors)
+        self.reads = [0] * count
+
+    def __getitem__(self, place: Any) -> tuple[Tensor, ...]:
+        self.reads[place] += 1
+        return super().__getitem__(place)
+
+
+def test_each_example_is_read_once() -> None:
+    """And sixteen of each set once more, to see whether their transform is random."""
+    retain, forget, test = (Counted(count, seed) for seed, count in enumerate((105, 40, 60)))
+    made = empirical.unlearn(small_net(), retain, forget, method="salun", epochs=3)
+    assert sum(retain.reads) == 105 + 16
+    assert sum(forget.reads) == 40 + 16
+    before = [list(one.reads) for one in (retain, forget)]
+    metrics = ("mia", "attacks", "distances", "margins", "relearning")
+    empirical.evaluate(made, retain, forget, test, original=small_net(), retrained=small_net(), metrics=metrics)
+    assert [sum(one.reads) - sum(was) for one, was in zip((retain, forget), before, strict=True)] == [105, 40]
+    assert test.reads == [1] * 60
+
+
+def test_a_random_transform_goes_on_in_every_epoch_through_the_loaders_workers() -> None:
+    class Noisy(Counted):
+        def __getitem__(self, place: Any) -> tuple[Tensor, ...]:
+            image, label = super().__getitem__(place)
+            return image + torch.rand(1), label
+
+    forget, epochs, batches = examples(8, 1), 3, 24 // 8
+    noisy = Noisy(24)
+    empirical.unlearn(small_net(), DataLoader(noisy, 8), forget, epochs=epochs)
+    fit = 24
+    assert 24 + fit + epochs * 24 <= sum(noisy.reads) <= 24 + 16 + fit + epochs * 24 + 2 * batches
+    made = empirical.unlearn(small_net(), DataLoader(noisy, 8, num_workers=1), forget, epochs=1)
+    assert made.log.epochs[-1]["loss"] is not None
 
 
 def test_dropout_follows_from_the_seed() -> None:
@@ -163,7 +271,8 @@ def test_numbers_are_of_the_half_that_is_asked_for() -> None:
 
 def test_a_batch_of_one_image_is_refused_where_nothing_can_normalize_it() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-    for sets, settings in (((24, 1), {}), ((17, 6), {"batch_size": 16})):
+    cases: list[Any] = [((24, 1), {}), ((17, 6), {"batch_size": 16})]
+    for sets, settings in cases:
         with pytest.raises(ConfigError, match=r"batch sizes = .*: must be such that no batch is a single image; .*"):
             empirical.unlearn(model, examples(sets[0]), examples(sets[1], 1), **settings)
 
@@ -210,7 +319,10 @@ def test_a_models_number_follows_the_model_whatever_its_role() -> None:
     """Three models take turns as the unlearned, the original and the retrained one; the images stay."""
     models, sets = [small_net(seed=seed) for seed in range(3)], (examples(36), examples(12, 1), examples(15, 2))
     metrics = ("mia", "attacks", "entanglement", "hessian", "margins", "klom_margins", "features", "relearning")
-    settings: dict[str, Any] = {"metrics": [*metrics, "distances", "gap", "tow"], "pretrain_lr": 0.5}
+    settings: dict[str, Any] = {
+        "metrics": [*metrics, "distances", "gap", "tow"],
+        "metric_options": {"pretrain_lr": 0.5},
+    }
 
     def seen(unlearned: int, original: int, retrained: int) -> dict[str, Any]:
         roles = {"original": models[original], "retrained": models[retrained]}
@@ -236,7 +348,7 @@ def follows(first: dict[str, Any], other: dict[str, Any], role: str) -> set[str]
 def test_a_landscape_has_the_loss_of_its_model_on_its_images_at_the_centre() -> None:
     models = {role: small_net(seed=seed) for seed, role in enumerate(("unlearned", "original", "retrained"))}
     sets = {"retain": examples(24), "forget": examples(9, 1), "test": examples(12, 2)}
-    settings: dict[str, Any] = {"metrics": ["landscape"], "landscape_points": 3}
+    settings: dict[str, Any] = {"metrics": ["landscape"], "metric_options": {"landscape_points": 3}}
     others = {role: models[role] for role in ("original", "retrained")}
     found = empirical.evaluate(models["unlearned"], *sets.values(), **others, **settings)
     for role, model in models.items():
@@ -250,7 +362,7 @@ def test_relearning_is_sgd_at_a_tenth_of_the_pretraining_rate_in_training_mode()
     retain, forget, test = examples(36), examples(90, 1), examples(12, 2)
     models = [small_net(seed=seed) for seed in range(2)]
     found = empirical.evaluate(
-        models[0], retain, forget, test, retrained=models[1], metrics=["relearning"], pretrain_lr=0.8
+        models[0], retain, forget, test, retrained=models[1], metrics="relearning", metric_options={"pretrain_lr": 0.8}
     )
     for name, model in zip(("relearning_forget", "retrained_relearning_forget"), models, strict=True):
         optimizer = torch.optim.SGD(model.parameters(), 0.08, momentum=0.9, weight_decay=5e-4)
@@ -306,6 +418,11 @@ def test_accuracies_are_those_of_the_model_on_each_set() -> None:
         ({"preset": "official-release"}, "false but on uint8 images; float32 images would be rounded"),
         ({"method": "finetune", "rule": "minmax"}, "no separate retain and forget loss"),
         ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"learning_rate": 0.1}, "did you mean 'lr'"),
+        ({"sync_batchnorm": True}, "left out"),
+        ({"method": "sharp_minmax"}, "method='neggrad', rule='minmax-sam-0.1'"),
+        ({"method": "scrub", "method_options": {"betta": 1.0}}, "did you mean 'beta'"),
+        ({"device": "cuda:9"}, "device = 'cuda:9': must be one that torch can use here"),
         ({"pretrain_epochs": 3}, "left out"),
     ],
 )
@@ -327,10 +444,15 @@ class Ragged(torch.utils.data.Dataset[tuple[Tensor, int]]):
     [
         (Ragged(), r"retain\[1\] = \(1, 9, 8\)"),
         (Subset(examples(4), []), "retain = 'empty'"),
-        (iter([1]), "a Dataset with a length"),
-        (TensorDataset(torch.rand(4, 5), torch.zeros(4)), "images \\(c, h, w\\)"),
+        (iter([1]), r"retain\[0\] = 'int': must be a pair"),
+        (7, "a Dataset, a DataLoader, two tensors"),
+        ([(Image.new("L", (8, 8)), 1)], r"retain\[0\] = 'PIL image': must be a tensor .*ToTensor"),
+        (DataLoader(cast("Any", [(Image.new("L", (8, 8)), 1)])), "retain = 'PIL image': must be a tensor .*ToTensor"),
+        (TensorDataset(torch.rand(4, 1, 8, 8), torch.eye(4)), r"label of retain\[0\] = \(4,\): .* `label.argmax"),
+        ([{"picture": torch.rand(1, 8, 8), "label": 0}], r"'dict of picture, label': must be a pair .*`pixel_values`"),
+        (TensorDataset(torch.rand(4, 5), torch.zeros(4)), "an image \\(c, h, w\\)"),
         (TensorDataset(torch.rand(4, 1, 8, 8)), r"retain\[0\] = 'tuple of 1': must be a pair \(image, label\)"),
-        (torch.rand(4, 1, 8, 8), r"retain\[0\] = 'Tensor': must be a pair"),
+        (torch.rand(4, 1, 8, 8), "retain = 'Tensor': must be a Dataset, a DataLoader, two tensors"),
         ([1, 2], r"retain\[0\] = 'int': must be a pair"),
         (TensorDataset(torch.rand(4, 1, 8, 8), torch.full((4,), 0.5)), r"label of retain\[0\] = 0.5: must be a whole"),
     ],
@@ -369,24 +491,8 @@ def test_a_model_must_be_a_module_with_weights() -> None:
 
 def test_a_label_outside_the_models_classes_is_refused() -> None:
     wrong = TensorDataset(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))
-    with pytest.raises(ConfigError, match=r"must be in \[0, 2\]"):
+    with pytest.raises(ConfigError, match=r"label of retain\[3\] = 3: must be in \[0, 2\]; the model has 3 outputs"):
         empirical.unlearn(small_net(), wrong, examples(6, 1))
-
-
-def test_a_dataset_that_augments_keeps_doing_so() -> None:
-    from empirical.data.memory import listed
-
-    class Noisy(TensorDataset):
-        def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
-            image, label = super().__getitem__(index)
-            return image + torch.rand(1), label
-
-    images, labels = listed(("retain", Noisy(*examples(6).tensors)), ("forget", examples(3, 1)))
-    rows = torch.tensor([1, 7])
-    first, second = images[rows], images[rows]
-    assert not torch.equal(first[0], second[0])
-    assert torch.equal(first[1], examples(3, 1).tensors[0][1])
-    assert np.array_equal(labels.numpy(), [0, 1, 2, 0, 1, 2, 0, 1, 2])
 
 
 # What may mislead is said.
@@ -486,3 +592,161 @@ def test_unlearning_that_diverged_gives_no_model() -> None:
     model = linear(retain, forget)
     with pytest.raises(DivergedError, match=r"unlearning diverged at epoch \d+, step \d+: lr = 1e\+30 .* smaller"):
         empirical.unlearn(model, retain, forget, lr=1e30)
+
+
+# What the API itself offers.
+
+
+def test_arguments_have_the_defaults_of_a_run() -> None:
+    """Two differ on purpose: images are taken as they are, and a loader knows its batch size."""
+    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    for function, own in (
+        (empirical.unlearn, {"augment", "batch_size", "method_options"}),
+        (empirical.evaluate, {"original"}),
+    ):
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in defaults and name not in own and parameter.default is not inspect.Parameter.empty:
+                assert parameter.default == defaults[name], name
+
+
+@pytest.mark.parametrize("kind", ["dict", "object"])
+def test_a_model_may_answer_with_more_than_logits(kind: str) -> None:
+    class Wordy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small_net()
+
+        def forward(self, images: Tensor) -> Any:
+            found = {"logits": self.net(images), "hidden": images}
+            return found if kind == "dict" else SimpleNamespace(**found)
+
+    sets, model = (examples(24), examples(6, 1), examples(12, 2)), Wordy()
+    made, plain = (empirical.unlearn(one, *sets[:2], epochs=1) for one in (model, model.net))
+    assert type(made.model) is Wordy
+    assert alike(made.model.net, plain.model)
+    numbers = [empirical.evaluate(one, *sets, metrics=("accuracy", "margins")) for one in (made, plain)]
+    assert all(np.array_equal(numbers[0][name], numbers[1][name]) for name in numbers[1])
+
+
+def test_every_epoch_is_told_with_the_accuracies_at_its_end() -> None:
+    told: list[dict[str, Any]] = []
+    retain, forget = halves(60), halves(15, 1)
+    made = empirical.unlearn(linear(retain), retain, forget, epochs=3, lr=0.1, progress=True, on_epoch=told.append)
+    assert [row["epoch"] for row in told] == [1, 2, 3]
+    images, labels = forget.tensors
+    assert told[-1]["forget_accuracy"] == (made.model(images).argmax(1) == labels).double().mean().item()
+    assert told[-1]["loss"] == made.log.epochs[-1]["loss"]
+    quiet = empirical.unlearn(linear(retain), retain, forget, epochs=3, lr=0.1)
+    assert alike(made.model, quiet.model), "looking changes nothing"
+
+
+def test_a_device_may_be_named_and_the_given_models_stay_where_they_are() -> None:
+    sets, model = (examples(24), examples(6, 1), examples(12, 2)), small_net()
+    made = empirical.unlearn(model, *sets[:2], epochs=1, device="cpu")
+    assert empirical.evaluate(made, *sets, original=model, device="cpu") == empirical.evaluate(
+        made.model, *sets, original=model
+    )
+    assert next(model.parameters()).device.type == "cpu"
+
+
+def test_a_table_says_of_each_number_which_way_is_better() -> None:
+    sets = examples(24), examples(6, 1), examples(12, 2)
+    models: dict[str, Any] = {"original": small_net(seed=1), "retrained": small_net(seed=2)}
+    numbers = empirical.evaluate(small_net(), *sets, **models, metrics=["tow", "gap"])
+    table: Any = numbers.table()
+    assert table.loc["tow", "better"] == "higher"
+    assert table.loc["tow", "target"] == 1
+    assert table.loc["average_gap", "better"] == "lower"
+    assert table.loc["forget_accuracy", "better"] == "as retrained"
+    assert table.loc["forget_accuracy", "target"] == numbers["retrained_forget_accuracy"]
+    assert table.loc["tow", "original"] == numbers["original_tow"]
+    assert (table["meaning"] != "").all()
+    alone: Any = empirical.evaluate(small_net(), *sets, metrics="mia").table()
+    assert np.isnan(alone.loc["mia_confidence", "target"]), "nobody knows it without a retrained model"
+
+
+def test_without_the_packages_of_networks_one_line_says_what_to_install(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import empirical
+try:
+    empirical.unlearn
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'sharpness-aware-unlearning[networks]'" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+# Comparing.
+
+
+@pytest.fixture(scope="module")
+def mistaken() -> dict[str, Any]:
+    """Return sets and models of which the original learned wrong labels by heart, and the retrained one did not."""
+    retain, forget, test = halves(60), halves(30, 1), halves(60, 2)
+    forget.tensors[1][:] = (forget.tensors[1] + 1) % 3
+    sets = {"retain": retain, "forget": forget, "test": test}
+    return {**sets, "model": linear(retain, forget, forget), "retrained": linear(retain)}
+
+
+def test_a_comparison_names_what_came_nearest_to_the_retrained_model(mistaken: dict[str, Any]) -> None:
+    found = empirical.compare(**mistaken, methods=("finetune", "neggrad"), rules="sgd", rates=(0.01, 0.1))
+    table: Any = found.table().set_index("method")
+    assert list(table.index) == ["do nothing", "retrained", "finetune", "neggrad"]
+    assert table.loc["retrained", "tow"] == 1
+    assert found.best is not None
+    made = found.models[found.best["method"], found.best["rule"]]
+    sets = [mistaken[name] for name in ("retain", "forget", "test")]
+    numbers = empirical.evaluate(
+        made, *sets, original=mistaken["model"], retrained=mistaken["retrained"], rows_measured="report"
+    )
+    assert table.loc[found.best["method"], "tow"] == numbers["tow"] > table.loc["do nothing", "tow"]
+    assert table.loc["do nothing", "tow"] == numbers["original_tow"]
+    again = empirical.unlearn(mistaken["model"], mistaken["retain"], mistaken["forget"], **found.best)
+    assert alike(again.model, made.model)
+    assert table.loc[found.best["method"], "gradients"] == made.log.gradient_evaluations
+
+
+def test_the_rate_is_chosen_on_the_half_that_is_not_reported(mistaken: dict[str, Any]) -> None:
+    sets = [mistaken[name] for name in ("retain", "forget", "test")]
+    rates = (0.01, 0.05)
+    found = empirical.compare(**mistaken, methods="finetune", rules="sgd", rates=rates, epochs=2)
+    (row,) = (row for row in found.rows if row["method"] == "finetune")
+
+    def score(lr: float) -> float:
+        made = empirical.unlearn(mistaken["model"], *sets[:2], method="finetune", epochs=2, lr=lr)
+        return empirical.evaluate(made, *sets, retrained=mistaken["retrained"], rows_measured="validation")["tow"]
+
+    assert all(score(row["lr"]) >= score(rate) for rate in rates)
+
+
+def test_without_a_retrained_model_the_target_is_said(mistaken: dict[str, Any]) -> None:
+    found = empirical.compare(**{**mistaken, "retrained": None}, methods="finetune", rules="sgd", epochs=1)
+    assert "no retrained model" in found.target
+    assert "retrained" not in set(found.table()["method"])
+
+
+def test_what_a_reader_should_know_of_a_comparison_stands_below_it(mistaken: dict[str, Any]) -> None:
+    lines = said(
+        lambda: empirical.compare(
+            **mistaken, methods=("finetune", "neggrad"), rules=("minmax-sgd", "sgd"), rates=(1e30, 1e-9), epochs=1
+        )
+    )
+    assert [line for line in lines if "finetune by minmax-sgd is left out" in line]
+    assert [line for line in lines if "is an end of it" in line]
+    found = empirical.compare(**mistaken, methods="ssd", rules="sgd", rates=(1e30,))
+    assert found.table()["options"].str.startswith("selection=").sum() == 1, "a method of no steps has no rate"
+    fixed = empirical.compare(**mistaken, methods="ssd", rules="sgd", method_options={"ssd": {"selection": 7.0}})
+    assert set(fixed.table()["options"]) == {"", "selection=7"}
+    console = Console(width=80, record=True, file=io.StringIO())
+    found.show(console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(line.split()[0] in text for line in found.warnings)
+    with pytest.raises(ConfigError, match="no pair goes together"):
+        empirical.compare(**mistaken, methods=("finetune", "ssd"), rules="minmax-sgd")
+    with pytest.raises(ConfigError, match="rates"):
+        empirical.compare(**mistaken, rates=(0.0,))

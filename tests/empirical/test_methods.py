@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from empirical.methods.dampen import Ssd
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
+from empirical.methods.noise import Unsir
 from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
+from empirical.methods.teach import BadTeacher
 from empirical.models.network import Network, frozen_statistics
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Arranger, Examples, Order, Rows, Sets
 from empirical.training.rules import Masked, Plain, Sam
-from empirical.training.step import Stage, Step
+from empirical.training.step import Stage, Start, Step
 
 RECIPE = Hyperparameters(3, 0.1, 4, 2, "sgd", 0.9, 0.01, "constant", 0, 0.0)
 COUNT = 10
@@ -50,6 +53,10 @@ class Case:
         self.before = [w.detach().clone() for w in self.network.parameters()]
         sets = Sets(retain, forget, 3, 3)
         self.stage = Stage(method, rule, sets, RECIPE, self.images, teacher=self.teacher)
+        if hasattr(method, "prepare"):
+            start = Start(network(0), rule, sets, self.images)
+            start.network.model.eval()
+            self.stage = replace(self.stage, prepared=method.prepare(start))
         self.step = Step(self.network, self.stage)
         self.step.epoch.fill_(epoch)
         chosen = method.segments(sets, epoch, torch.Generator().manual_seed(2))[segment]
@@ -112,7 +119,28 @@ def scrub_descent(case: Case, model: Network) -> Tensor:
     return 0.99 * on_retain(case, model) + 0.5 * distance(case, model, "retain")
 
 
+def two_teachers(case: Case, model: Network) -> Tensor:
+    rows = case.batch["mixed"].forget
+    with torch.no_grad():
+        stranger, original = (case.scores(one, "mixed") for one in (case.stage.prepared, case.teacher))
+    theirs = torch.softmax(torch.stack([(stranger if f else original)[i] for i, f in enumerate(rows)]) / 2, 1)
+    return (theirs * (theirs.log() - F.log_softmax(case.scores(model, "mixed") / 2, 1))).sum(1).mean()
+
+
+def impaired(case: Case, model: Network) -> Tensor:
+    noise, labels = case.stage.prepared
+    images = torch.cat([(case.batch["impair"].images - 0.5) / 2, noise])
+    return cross_entropy(model.model(images), torch.cat([case.batch["impair"].labels, labels]))
+
+
+def repaired(case: Case, model: Network) -> Tensor:
+    return 0.25 * cross_entropy(case.scores(model, "repair"), case.batch["repair"].labels)
+
+
 CASES = {
+    "bad_teacher": (Case(BadTeacher(temperature=2.0)), two_teachers),
+    "unsir, impair": (Case(Unsir()), impaired),
+    "unsir, repair": (Case(Unsir(repair_weight=0.25), epoch=1), repaired),
     "retrain": (Case(Retrain()), on_retain),
     "finetune": (Case(Finetune()), on_retain),
     "l1_sparse": (Case(L1Sparse(0.01, 1, 3), epoch=1), sparse),
@@ -147,7 +175,7 @@ def test_neggrad_with_sam_perturbs_along_the_joint_gradient() -> None:
         torch.testing.assert_close(found, before - 0.1 * (grad + 0.01 * before), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", [NegGrad(0.8), RandomLabel()])
+@pytest.mark.parametrize("method", [NegGrad(0.8), RandomLabel(), BadTeacher()])
 def test_the_parts_of_a_loss_add_up(method: Any) -> None:
     case = Case(method)
     ready = {name: examples._replace(images=(examples.images - 0.5) / 2) for name, examples in case.batch.items()}
@@ -189,3 +217,84 @@ def test_examples_carry_raw_images_until_the_step_prepares_them() -> None:
     first: Examples = case.batch["retain"]
     assert torch.equal(first.images, case.images[Arranger(7, 3).arrange(
         Finetune().segments(case.stage.sets, 0, torch.Generator())[0], "epoch", 0)["retain"].index[:4]])  # fmt: skip
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.1])
+def test_ssd_dampens_what_matters_to_the_forget_set_alone(rho: float) -> None:
+    """Importance is the mean over batches of g^2, of the plain gradient or of SAM's, and the formula is the paper's."""
+    case = Case(Finetune())
+    start = Start(network(0), Sam(rho) if rho else Plain(), case.stage.sets, case.images)
+    start.network.model.eval()
+    Ssd(selection=1.2, dampening=0.5).prepare(start)
+
+    def importance(batches: list[list[int]]) -> list[Tensor]:
+        squares = []
+        for batch in batches:
+            model = network(0)
+            model.model.eval()
+
+            def gradient(model: Network = model, batch: list[int] = batch) -> tuple[Tensor, ...]:
+                loss = cross_entropy(model.model((case.images[batch] - 0.5) / 2), case.labels[batch])
+                return torch.autograd.grad(loss, list(model.model.parameters()))
+
+            found = gradient()
+            if rho:
+                norm = math.sqrt(sum(float((g**2).sum()) for g in found))
+                with torch.no_grad():
+                    for weight, grad in zip(model.model.parameters(), found, strict=True):
+                        weight += rho * grad / norm
+                found = gradient()
+            squares.append([g**2 for g in found])
+        return [sum(parts) / len(batches) for parts in zip(*squares, strict=True)]  # type: ignore[misc]
+
+    ours = importance([[6, 7], [8, 9]])
+    everywhere = importance([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])
+    moved = 0
+    for weight, before, f, d in zip(start.network.parameters(), case.before, ours, everywhere, strict=True):
+        expected = torch.where(f > 1.2 * d, before * (0.5 * d / f).clamp(max=1), before)
+        torch.testing.assert_close(weight.detach(), expected, rtol=0, atol=1e-12)
+        moved += int((expected != before).sum())
+    assert 0 < moved < sum(one.numel() for one in case.before)
+    assert start.evaluated == (4 + 10) * (2 if rho else 1)
+
+
+def test_a_method_of_no_steps_costs_what_it_prepares_and_trains_nothing() -> None:
+    from empirical.training.loop import fit
+
+    case = Case(Finetune())
+    log = fit(case.network, replace(case.stage, method=Ssd(), evaluated=7, seconds=3.0))
+    assert log.gradient_evaluations == 7
+    assert 3.0 <= log.seconds < 4.0
+    assert [row["loss"] for row in log.epochs] == [None] * 3
+    assert log.diverged_at is None
+    assert all(torch.equal(a, b) for a, b in zip(case.network.parameters(), case.before, strict=True))
+
+
+def test_noise_is_what_the_original_calls_anything_but_its_labels() -> None:
+    case = Case(Finetune())
+
+    def noise(steps: int, seed: int = 0, penalty: float = 10.0) -> tuple[Start, Tensor, Tensor]:
+        start = Start(network(0), Plain(), case.stage.sets, case.images, seed)
+        start.network.model.eval()
+        return start, *Unsir(noise_steps=steps, noise_penalty=penalty).prepare(start)
+
+    (start, first, labels), (_, last, same) = noise(0, penalty=0.0), noise(40, penalty=0.0)
+    assert last.shape == (2, 1, 4, 4), "one image for each of a forget batch"
+    assert torch.equal(labels, same)
+    assert set(labels.tolist()) <= set(case.stage.sets.forget.labels.tolist())
+    loss = [float(cross_entropy(start.network.model(images), labels)) for images in (first, last)]
+    assert loss[1] > loss[0] + 0.5
+    assert not torch.equal(last, noise(40, seed=1, penalty=0.0)[1])
+    assert float(noise(40)[1].square().sum()) < float(last.square().sum())
+    assert all(torch.equal(a, b) for a, b in zip(start.network.parameters(), case.before, strict=True))
+
+
+def test_a_bad_teacher_never_learned_and_reads_a_share_of_what_is_kept() -> None:
+    case = Case(BadTeacher(retain_share=0.5))
+    stranger = case.stage.prepared
+    assert not any(weight.requires_grad for weight in stranger.model.parameters())
+    convolution = next(stranger.model.parameters())
+    assert not torch.equal(convolution, case.before[0])
+    mixed = BadTeacher(retain_share=0.5).segments(case.stage.sets, 0, torch.Generator())[0].streams["mixed"]
+    assert sorted(mixed.index[mixed.forget].tolist()) == [6, 7, 8, 9]
+    assert int((~mixed.forget).sum()) == 3

@@ -3,15 +3,18 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from repro.commands.cli import app
 from repro.records.store import Store
@@ -48,10 +51,34 @@ def repro(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(done, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
 
 
-def test_help_names_every_command(tmp_path: Path) -> None:
-    shown = repro(tmp_path, "--help").stdout
-    for name in ("theory", "empirical", "figures", "compare", "list", "show", "verify", "doctor", "report", "claims"):
-        assert name in shown
+def test_help_names_what_stays_for_ever_and_the_groups_and_no_old_name(tmp_path: Path) -> None:
+    shown = re.findall(r"^│ (\w+) ", repro(tmp_path, "--help").stdout, re.MULTILINE)
+    assert {"theory", "run", "figures", "compare", "study", "records", "models", "paper", "explain", "doctor"} < {
+        *shown
+    }
+    assert not {"empirical", "list", "show", "verify", "claims", "report", "check"} & {*shown}
+
+
+def test_an_old_name_is_the_command_of_its_group() -> None:
+    root: Any = typer.main.get_command(app)
+    pairs = {
+        "list": "records list", "show": "records show", "verify": "records verify", "tidy": "records tidy",
+        "pack": "records pack", "export": "records export", "check": "study check", "claims": "paper claims",
+        "report": "paper report", "summary": "paper summary", "figures": "paper figures", "compare": "paper compare",
+        "empirical run": "run", "empirical grid": "study run", "empirical plan": "study plan",
+        "empirical status": "study status", "empirical recipes": "study list",
+        "empirical memorization": "study estimate", "empirical diff": "records diff",
+        "empirical evaluate": "records evaluate", "empirical import-index": "records import-index",
+        "empirical import-scores": "records import-scores",
+    }  # fmt: skip
+    for old, new in pairs.items():
+        assert named(root, old).callback.__wrapped__ is named(root, new).callback.__wrapped__, old
+
+
+def named(root: Any, words: str) -> Any:
+    for word in words.split():
+        root = root.commands[word]
+    return root
 
 
 def test_help_loads_neither_torch_numba_nor_pyplot(tmp_path: Path) -> None:
