@@ -54,7 +54,7 @@ BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
 FIGURES = {
     "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", MAIN,
                       ("Finding 5b",)),
-    "fig-tow": Entry("networks.tow:draw", "ToW per method, rule and forget set, with the noise floor", MAIN,
+    "fig-tow": Entry("networks.cells:draw_tow", "ToW per method, rule and forget set, with the noise floor", MAIN,
                      ("Finding 1a", "Finding 1b")),
     "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", MAIN, ("Finding 3",)),
     "fig-trajectories": Entry("networks.trajectories:draw", "ToW and forget accuracy while unlearning", MAIN),
@@ -118,7 +118,7 @@ FIGURES = {
     "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
                       ("cifar10-mask", "mask")),
     "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", MAIN),
-    "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", MAIN),
+    "fig-relearning": Entry("networks.sweeps:draw_relearning", "how fast F comes back under tuning on R", MAIN),
     "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", MAIN),
     "tab-lira": Entry("networks.attacks:draw_lira", "the likelihood-ratio attack with shadow models", MAIN),
     "fig-margins": Entry("networks.margins:draw", "margins of forget samples", MAIN),

@@ -43,7 +43,7 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
     try:
         assert figure_names() == [*FIGURES, "fig-mine"]
         assert find("fig-mine")(None, None) == "mine"  # type: ignore[arg-type, comparison-overlap]
-        assert find("fig-tow").__module__ == "figures.networks.tow"
+        assert find("fig-tow").__module__.startswith("figures.networks")
     finally:
         catalogue._plugins.cache_clear()
 
