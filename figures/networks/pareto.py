@@ -41,13 +41,13 @@ def draw(records: Records, theme: Theme) -> Drawing:
         for panel, part in zip(line, found, strict=True):
             _panel(panel, part, theme)
             floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
-            for rule, value in nothing.items():
-                panel.axhline(value, color=theme.ink, linestyle=":", linewidth=0.9)
-                # Two lines that nearly meet carry their names on either side.
-                below = value < nothing.max() or len(nothing) == 1
-                panel.annotate(f"do nothing, after {rule_label(rule)}", (0.1, value), xytext=(0, -2 if below else 2),
-                               xycoords=panel.get_yaxis_transform(), textcoords="offset points",
-                               va="top" if below else "bottom", fontsize=7)  # fmt: skip
+            if len(nothing):
+                across = panel.get_yaxis_transform()
+                panel.hlines(nothing, 0, 1, color=theme.ink, linestyle=":", linewidth=0.9, label="do nothing",
+                             transform=across)  # fmt: skip
+                rules = " / ".join(rule_label(rule) for rule in nothing.sort_values(ascending=False).index)
+                panel.annotate(f"do nothing, after {rules}", (0.1, nothing.max()), xytext=(0, 2), fontsize=7,
+                               xycoords=across, textcoords="offset points")  # fmt: skip
         line[0].set_ylabel(f"ToW, forget set: {name}" + limits(line[0], [values["mean"], nothing, [1.0]], values))
     for panel, cost in zip(axes[-1], costs, strict=True):
         panel.set_xlabel(COSTS[cost][2])

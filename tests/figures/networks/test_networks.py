@@ -397,7 +397,10 @@ def test_quality_and_cost_are_compared_on_one_forget_set_at_a_time(
     assert points == {(method, name): pytest.approx(tow) for method, name, tow, _ in rows}
     assert len(drawn.data) == len(points) + 1
     figure: Any = drawn.figure
-    nothing = [line.get_ydata()[0] for axes in figure.axes for line in axes.lines if line.get_linestyle() == ":"]
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts}
+    lines = [marks for axes in figure.axes for marks in axes.collections if marks.get_label() == "do nothing"]
+    nothing = [float(one[0][1]) for marks in lines for one in marks.get_segments()]
+    assert texts == {"do nothing, after SGD", "do nothing, after SAM 0.1 / SGD"}
     assert sorted(nothing) == pytest.approx([0.4, 0.5, 0.96])  # a line a pretraining rule, not their mean
 
 
