@@ -99,15 +99,20 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
     """
     import seaborn as sns
 
-    for name, part in rows.groupby("line", sort=False):
-        look = dict((looks or {}).get(name) or theme.lines(name))
-        label = look.pop("label", rule_label(name))
-        every = max(1, len(part) // 6)
-        sns.lineplot(part, x=x, y="mean", errorbar=None, label=label, markevery=every, ax=axes, legend=False,
-                     **look, **line)  # fmt: skip
-        steps = {"step": "mid"} if "drawstyle" in line else {}
-        if "low" in part:
-            axes.fill_between(part[x], part["low"], part["high"], color=look["color"], alpha=0.18, linewidth=0, **steps)
+    rows = rows[rows["mean"].notna()]
+    names = list(dict.fromkeys(rows["line"]))
+    given = {name: {"label": rule_label(name)} | dict((looks or {}).get(name) or theme.lines(name)) for name in names}
+    before = len(axes.lines)
+    colors = {name: look["color"] for name, look in given.items()}
+    sns.lineplot(rows, x=x, y="mean", hue="line", hue_order=names, palette=colors, estimator=None, legend=False,
+                 ax=axes, **line)  # fmt: skip
+    steps = {"step": "mid"} if "drawstyle" in line else {}
+    for drawn, name in zip(axes.lines[before:], names, strict=True):
+        drawn.set(**given[name], markevery=max(1, len(drawn.get_xdata()) // 6))
+        if "low" in rows:
+            part = rows[rows["line"] == name]
+            axes.fill_between(part[x], part["low"], part["high"], color=drawn.get_color(), alpha=0.18, linewidth=0,
+                              **steps)  # fmt: skip
     axes.set(xlabel="", ylabel="")
 
 

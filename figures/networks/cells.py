@@ -20,6 +20,7 @@ from figures.tables.records import Records
 from repro.records.record import Record
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
+ROLES = {"retrained": "-", "original": ":"}  # and their lines
 MOST = 5  # rules that stay apart in one panel
 Ends = dict[str, tuple[float, float]]
 TOW = {
@@ -91,11 +92,14 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
     parts = []
     for line, row in zip(axes, rows, strict=True):
         cells = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
+        summary = summarize(cells, KEYS, row.metric).assign(metric=row.metric)
         levels = [floor_of(floors, name, row.retraining) for name in sets]
-        found = [_tow_panel(panel, cells[cells["difficulty"] == name], row.metric, floor, theme)
-                 for panel, name, floor in zip(line, sets, levels, strict=True)]  # fmt: skip
+        found = [
+            _tow_panel(panel, *(part[part["difficulty"] == name] for part in (summary, cells)), floor, theme)
+            for panel, name, floor in zip(line, sets, levels, strict=True)
+        ]
         columns = [cells[row.metric], cells.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
-        line[0].set_ylabel(row.title() + limits(line[0], columns, pd.concat(found)))
+        line[0].set_ylabel(row.title() + limits(line[0], columns, summary))
         parts += found
     for panel, name in zip(axes[0], sets, strict=True):
         panel.set_title(f"forget set: {name}")
@@ -129,15 +133,16 @@ def _rows(table: Table) -> list[Row]:
     return rows
 
 
-def _tow_panel(axes: Any, cells: Table, metric: str, floor: dict[str, float] | None, theme: Theme) -> Table:
+def _tow_panel(axes: Any, summary: Table, cells: Table, floor: dict[str, float] | None, theme: Theme) -> Table:
     """Draw the cells of one panel, its floor and its original; return the numbers drawn."""
-    summary, _ = _strip(axes, cells, metric, theme)
+    _strip(axes, summary, cells, theme)
     floor_band(axes, floor, theme)
-    if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
-        axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
+    for metric in summary["metric"].unique():
+        if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
+            axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
     level = floor or {"mean": np.nan, "sd": np.nan}
     good = [reaches(row, floor) for row in summary.to_dict("records")]
-    return summary.assign(metric=metric, floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
+    return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
 
 
 def draw_accuracies(records: Records, theme: Theme) -> Drawing:
@@ -179,12 +184,19 @@ def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme,
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex="col", sharey="row")
     parts = []
     for row, (metric, name) in zip(axes, metrics.items(), strict=True):
-        found = [_panel(panel, metric, cells[cells["difficulty"] == difficulty], theme)
-                 for panel, difficulty in zip(row, columns, strict=True)]  # fmt: skip
+        summary = summarize(cells, KEYS, metric).assign(metric=metric)
+        lines = [summarize(cells, ["difficulty", "pretrain"], f"{role}_{metric}").assign(method=role, metric=metric)
+                 for role in ROLES if f"{role}_{metric}" in cells]  # fmt: skip
+        for panel, difficulty in zip(row, columns, strict=True):
+            part, *references = (one[one["difficulty"] == difficulty] for one in (summary, *lines))
+            ends = _strip(panel, part, cells[cells["difficulty"] == difficulty], theme, regions=True)
+            known = [one[(one["pretrain"] == pretrain) & (one["seeds"] > 0)]
+                     for pretrain in part["pretrain"].unique() for one in references]  # fmt: skip
+            for line in known:
+                _reference(panel, line, ends, theme)
+            parts += [part, *known]
         values = [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")]
-        drawn = [part for one in found for part in one]
-        row[0].set_ylabel(name + limits(row[0], values, pd.concat(drawn)))
-        parts += drawn
+        row[0].set_ylabel(name + limits(row[0], values, pd.concat([summary, *lines])))
     several = cells["pretrain"].nunique() > 1
     for panel, difficulty in zip(axes[0], columns, strict=True):
         panel.set_title(f"forget set: {difficulty}", pad=14 if several else None)
@@ -198,22 +210,12 @@ def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme,
     return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), (), figure)
 
 
-def _panel(axes: Any, metric: str, cells: Table, theme: Theme) -> list[Table]:
-    """Draw one metric on one forget set; return the numbers of its cells and of its reference lines."""
-    summary, ends = _strip(axes, cells, metric, theme, regions=True)
-    parts = [summary.assign(metric=metric)]
-    for pretrain, rows in cells.groupby("pretrain", sort=False):
-        parts += _references(axes, metric, rows, ends[_after(pretrain)], theme)
-    return parts
-
-
-def _strip(axes: Any, cells: Table, metric: str, theme: Theme, *, regions: bool = False) -> tuple[Table, Ends]:
-    """Draw the cells of one forget set, a region a pretraining rule; return their numbers and the regions."""
-    summary = summarize(cells, KEYS, metric)
+def _strip(axes: Any, summary: Table, cells: Table, theme: Theme, *, regions: bool = False) -> Ends:
+    """Draw the cells of one forget set, a region a pretraining rule, with their seeds; return the regions' ends."""
     if summary.empty:
         axes.set_xticks([])
         note(axes, "not run")
-        return summary, {}
+        return {}
 
     def named(rows: Table) -> Table:
         region = rows["pretrain"].map(_after) if regions else ""
@@ -221,27 +223,20 @@ def _strip(axes: Any, cells: Table, metric: str, theme: Theme, *, regions: bool 
 
     diverged = summary["diverged"].map(lambda count: f"{count} diverged" if count else "")
     rows = named(in_order(summary.assign(note=diverged), ["pretrain", "method", "rule"]))
-    return summary, strip(axes, rows, theme, seeds=named(cells.assign(value=cells.get(metric))))
+    return strip(axes, rows, theme, seeds=named(cells.assign(value=cells.get(summary["metric"].iloc[0]))))
 
 
 def _after(pretrain: str) -> str:
     return f"after {rule_label(pretrain)}"
 
 
-def _references(axes: Any, metric: str, table: Table, ends: tuple[float, float], theme: Theme) -> list[Table]:
-    """Draw the retrained model (solid) and the original, which does nothing (dotted), as lines from end to end."""
-    parts = []
-    for role, line in (("retrained", "-"), ("original", ":")):
-        name = f"{role}_{metric}"
-        if name not in table or table[name].isna().all():
-            continue
-        summary = summarize(table, ["difficulty", "pretrain"], name).assign(method=role, metric=metric)
-        row = summary.iloc[0]
-        axes.hlines(row["mean"], *ends, color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
-        if role == "retrained":
-            axes.fill_between(ends, row["low"], row["high"], color=theme.ink, alpha=0.08, linewidth=0)
-        parts.append(summary)
-    return parts
+def _reference(axes: Any, line: Table, ends: Ends, theme: Theme) -> None:
+    """Draw the retrained model (solid) or the original, which does nothing (dotted), across its region."""
+    for row in line.itertuples():
+        region = ends[_after(row.pretrain)]
+        axes.hlines(row.mean, *region, color=theme.ink, linestyle=ROLES[row.method], linewidth=0.9, zorder=1)
+        if row.method == "retrained":
+            axes.fill_between(region, row.low, row.high, color=theme.ink, alpha=0.08, linewidth=0)
 
 
 def _alt(data: Table, metric: str, more: str = "") -> str:

@@ -39,7 +39,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     for line, (pretrain, metric) in zip(axes, lines, strict=True):
         cells = rows[rows["pretrain"] == pretrain]
         for panel, difficulty in zip(line, sets, strict=True):
-            parts += _lines(panel, cells[cells["difficulty"] == difficulty], metric, theme)
+            parts.append(_lines(panel, cells[cells["difficulty"] == difficulty], metric, theme))
             _reference(panel, metric, table, floors, (pretrain, difficulty), theme)
         start = limits(line[0], [cells[metric]])
         line[0].set_ylabel(f"{METRICS[metric]}\npretrained {rule_label(pretrain)}{start}")
@@ -59,19 +59,16 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
 
 
-def _lines(axes: Any, cell: Table, metric: str, theme: Theme) -> list[Table]:
+def _lines(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
     """Draw the runs of each rule and their mean point by point; return the means."""
     for _, run in cell.groupby("run_id"):
         axes.plot(run[COST], run[metric], color=theme.color(run["rule"].iloc[0]), linewidth=0.5, alpha=0.5)
-    parts = [
-        cell[cell["rule"] == rule].groupby([*ROW, "point"], sort=False).agg(**{
-            COST: (COST, "mean"), "mean": (metric, "mean"), "sd": (metric, "std"), "seeds": ("seed", "nunique"),
-        }).reset_index().assign(metric=metric)
-        for rule in order(cell, "rule")
-    ]  # fmt: skip
-    for part in parts:
-        curve(axes, part.assign(line=part["rule"]), COST, theme)
-    return parts
+    means = cell.groupby([*ROW, "point"], sort=False).agg(**{
+        COST: (COST, "mean"), "mean": (metric, "mean"), "sd": (metric, "std"), "seeds": ("seed", "nunique"),
+    })  # fmt: skip
+    means = in_order(means.reset_index().assign(metric=metric), ["rule"])
+    curve(axes, means.assign(line=means["rule"]), COST, theme)
+    return means
 
 
 def _reference(axes: Any, metric: str, table: Table, floors: Table, where: tuple[str, str], theme: Theme) -> None:

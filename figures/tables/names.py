@@ -1,6 +1,7 @@
 """What rules, methods, models and forget sets are called, and the order in which they stand everywhere."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from repro.base.parts import RuleFacts, parts
@@ -20,6 +21,7 @@ GRADED = ("low", "mid", "high")
 DIFFICULTIES = (*GRADED, "random", "class", "class-part", "index")
 
 
+@cache
 def family(rule: Any) -> str:
     """Return the rule a label belongs to: `sam-0.1` and `sam` are "sam"; `retain_sam` is "retain-sam"."""
     name = str(rule).replace("_", "-")

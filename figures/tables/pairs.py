@@ -98,17 +98,20 @@ def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CE
     cells of one seed move together, and its interval would be that of other models. A cell of one seed says nothing of
     the scatter; where the others share none, one row is left, whose interval nobody knows.
     """
-    keys, parts = list(keys), [pd.DataFrame(columns=pd.Index([*keys, "seed", "difference"]))]
+    keys = list(keys)
+    if differences.empty:
+        return pd.DataFrame(columns=pd.Index([*keys, "seed", "difference"]))
     cell = [*keys, *(name for name in cell if name in differences and name not in keys)]
-    table = differences if differences.empty else (
-        differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index())  # fmt: skip
-    for key, rows in () if table.empty else table.groupby(keys, dropna=False, sort=False):
-        cells, (seeds, names) = rows.groupby(cell, dropna=False, sort=False).ngroup(), pd.factorize(rows["seed"])
-        values = np.full((cells.max() + 1, len(names)), np.nan)
-        values[cells, seeds] = rows["difference"]
-        means = pd.DataFrame({"seed": names, "difference": _mean_by_seed(values)})
-        parts.append(means.dropna().assign(**dict(zip(keys, key, strict=True)))[[*keys, "seed", "difference"]])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    table = differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index()
+    groups, cells = (table.groupby(names, dropna=False, sort=False).ngroup().to_numpy() for names in (keys, cell))
+    seeds, names = pd.factorize(table["seed"])
+    values = np.full((cells.max() + 1, len(names)), np.nan)
+    values[cells, seeds] = table["difference"]
+    first = np.unique(cells, return_index=True)[1]
+    means = np.stack([_mean_by_seed(values[groups[first] == group]) for group in range(groups.max() + 1)])
+    known = np.argwhere(np.isfinite(means))
+    heads = table[keys].drop_duplicates().iloc[known[:, 0]].reset_index(drop=True)
+    return heads.assign(seed=names[known[:, 1]], difference=means[tuple(known.T)])
 
 
 def _mean_by_seed(values: np.ndarray) -> np.ndarray:
@@ -118,10 +121,11 @@ def _mean_by_seed(values: np.ndarray) -> np.ndarray:
         values: one row a cell, `(cells, seeds)`; NaN where a cell lacks a seed.
     """
     level = np.nanmean(values, axis=1).mean()
-    several = values[np.isfinite(values).sum(axis=1) > 1]
+    known = np.isfinite(values)
+    several = values[known.sum(axis=1) > 1]
     shared = np.isfinite(several).all(axis=0) & (len(several) > 0)
     if not shared.any():
-        return np.where(np.arange(values.shape[1]) == 0, level, np.nan)
+        return np.where(np.arange(values.shape[1]) == np.argmax(known.any(axis=0)), level, np.nan)
     scatter = several.mean(axis=0)
     return np.where(shared, level + scatter - scatter[shared].mean(), np.nan)
 
