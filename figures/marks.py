@@ -106,9 +106,9 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
     colors = {name: look["color"] for name, look in given.items()}
     sns.lineplot(rows, x=x, y="mean", hue="line", hue_order=names, palette=colors, estimator=None, legend=False,
                  ax=axes, **line)  # fmt: skip
-    steps = {"step": "mid"} if "drawstyle" in line else {}
+    steps: Any = {"step": "mid"} if "drawstyle" in line else {}
     for drawn, name in zip(axes.lines[before:], names, strict=True):
-        drawn.set(**given[name], markevery=max(1, len(drawn.get_xdata()) // 6))
+        drawn.set(**given[name], markevery=max(1, np.size(drawn.get_xdata()) // 6))
         if "low" in rows:
             part = rows[rows["line"] == name]
             axes.fill_between(part[x], part["low"], part["high"], color=drawn.get_color(), alpha=0.18, linewidth=0,

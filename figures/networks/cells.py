@@ -94,10 +94,10 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
         cells = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
         summary = summarize(cells, KEYS, row.metric).assign(metric=row.metric)
         levels = [floor_of(floors, name, row.retraining) for name in sets]
-        found = [
-            _tow_panel(panel, *(part[part["difficulty"] == name] for part in (summary, cells)), floor, theme)
-            for panel, name, floor in zip(line, sets, levels, strict=True)
-        ]
+        found = []
+        for panel, name, floor in zip(line, sets, levels, strict=True):
+            part, here = (rows[rows["difficulty"] == name] for rows in (summary, cells))
+            found.append(_tow_panel(panel, part, here, floor, theme))
         columns = [cells[row.metric], cells.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
         line[0].set_ylabel(row.title() + limits(line[0], columns, summary))
         parts += found

@@ -43,7 +43,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-published", "NegGrad on F_low, F_mid, F_high"), theme)
     dataset = str(label(runs[0], "dataset"))
     ours = summarize(table, ["rule"], "tow").assign(source=f"ours, {dataset}")
-    theirs = pd.DataFrame([
+    theirs: Table = pd.DataFrame([
         {"rule": rule, "mean": value / 100, "source": f"paper, {name}"}
         for rule in order(ours, "rule") for name, value in TOW["neggrad", family(rule)].items()
     ])  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import BadZipFile
 
@@ -55,7 +56,6 @@ def _draw(records: Records, theme: Theme) -> Drawing:
     for line, (name, neighbours) in zip(axes, ROWS.items(), strict=True):
         samples, features = _samples(shown, name)
         pictures = _pictures(shown, features, neighbours=neighbours, cache=records.cache)
-        line[0].set_ylabel(f"{name}\n({'UMAP' if len(samples) >= FEWEST else 'principal components'})")
         for panel, one, part, picture in zip(line, shown, features, pictures, strict=True):
             found = samples.assign(x=picture[:, 0], y=picture[:, 1])[["x", "y", "label", "is_forget"]]
             _scatter(panel, found, theme)
@@ -68,6 +68,7 @@ def _draw(records: Records, theme: Theme) -> Drawing:
             whole = "" if np.isnan(wp) else f"E_Wp {wp:.2f}, "
             panel.set_xlabel("{}kNN F {forget_purity:.2f}\ntrust {trust:.2f}".format(whole, **numbers), fontsize=7)
             parts.append(found.assign(**numbers, row=name, title=one.title, run_id=one.record.run_id))
+        line[0].set_ylabel(f"{name}\n({'UMAP' if len(samples) >= FEWEST else 'principal components'})")
     for panel, one in zip(axes[0], shown, strict=True):
         panel.set_title(one.title)
     _key(figure, theme)
@@ -79,7 +80,9 @@ def _samples(shown: Sequence[Snapshot], row: str = "all classes") -> tuple[Table
     """Return the samples of a row, and their features in each model, as they are stored."""
     arrays = [one.record.arrays() for one in shown]
     kept = _subset(arrays[0])
-    samples = pd.DataFrame({"label": arrays[0]["labels"][kept], "is_forget": arrays[0]["is_forget"][kept].astype(bool)})
+    samples: Table = pd.DataFrame(
+        {"label": arrays[0]["labels"][kept], "is_forget": arrays[0]["is_forget"][kept].astype(bool)}
+    )
     largest = samples["label"][samples["is_forget"]].mode()[0]
     chosen = ((samples["label"] == largest) | (row == "all classes")).to_numpy()
     features = [found[f"features_{one.model}"][kept][chosen] for one, found in zip(shown, arrays, strict=True)]
@@ -120,7 +123,7 @@ def _scatter(axes: Any, samples: Table, theme: Theme) -> None:
         for name, (x, y) in samples.groupby("label")[["x", "y"]].median().iterrows():
             axes.text(x, y, str(name), ha="center", va="center", weight="bold", color=theme.ink, path_effects=halo,
                       zorder=5)  # fmt: skip
-    axes.set(xlabel="", ylabel=axes.get_ylabel() if axes.get_subplotspec().is_first_col() else "")
+    axes.set(xlabel="", ylabel="")
     axes.grid(False)
     axes.tick_params(length=0, labelbottom=False, labelleft=False)
 
@@ -224,18 +227,13 @@ def embed(features: Sequence[np.ndarray], *, neighbours: int, cache: Path | None
 
 
 def keep() -> None:
-    """Write the coordinates of the published features, once they have changed: `python -m figures.networks.umap`."""
+    """Map the published features anew, once they have changed: `python -m figures.networks.umap`."""
     shown = snapshots(Studies(None, Published()).of("cifar10"), "features")
-    found: dict[str, np.ndarray] = {}
-    for name, neighbours in ROWS.items():
-        features = _samples(shown, name)[1]
-        together = [part for part, one in zip(features, shown, strict=True) if one.model != "retrained"]
-        for group in (
-            together,
-            *([part] for part, one in zip(features, shown, strict=True) if one.model == "retrained"),
-        ):
-            found |= _named(_digest(group, neighbours), embed(group, neighbours=neighbours))
-    replace_file(KEPT, npz(found))
+    KEPT.unlink(missing_ok=True)
+    with TemporaryDirectory() as folder:
+        for row, neighbours in ROWS.items():
+            _pictures(shown, _samples(shown, row)[1], neighbours=neighbours, cache=Path(folder))
+        replace_file(KEPT, npz({name: part for path in Path(folder).iterdir() for name, part in np.load(path).items()}))
 
 
 def _named(key: str, found: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -28,7 +28,7 @@ def panel() -> Any:
 
 def points(axes: Any) -> list[tuple[float, float]]:
     """Return the places of the means, from left to right."""
-    return sorted(tuple(map(float, place)) for place in axes.collections[-2].get_offsets())
+    return sorted((float(x), float(y)) for x, y in axes.collections[-2].get_offsets())
 
 
 def test_marks_of_a_group_stand_together_and_groups_and_regions_apart(rows: Any) -> None:
