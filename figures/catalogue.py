@@ -53,7 +53,7 @@ BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
 FIGURES = {
     "fig-umap": Entry("networks.umap:draw", "UMAP of features, all classes and the largest forget class", MAIN,
                       ("5b",)),
-    "fig-tow": Entry("networks.tow:draw", "ToW per method, rule and forget set, with the noise floor", MAIN,
+    "fig-tow": Entry("networks.cells:draw_tow", "ToW per method, rule and forget set, with the noise floor", MAIN,
                      ("1a", "1b")),
     "fig-forest": Entry("networks.forest:draw", "ToW by SAM or ASAM minus SGD, setting by setting", MAIN, ("1a",)),
     "fig-accuracies": Entry("networks.cells:draw_accuracies", "the three accuracies under ToW", MAIN, ("3",)),
@@ -118,7 +118,7 @@ FIGURES = {
     "fig-mask": Entry("networks.sweeps:draw_mask", "Sharp MinMax against the cutoff of its mask",
                       ("cifar10-mask", "mask")),
     "fig-pareto": Entry("networks.pareto:draw", "ToW against time and gradient evaluations", MAIN),
-    "fig-relearning": Entry("networks.attacks:draw_relearning", "how fast F comes back under tuning on R", MAIN),
+    "fig-relearning": Entry("networks.sweeps:draw_relearning", "how fast F comes back under tuning on R", MAIN),
     "fig-roc": Entry("networks.attacks:draw_roc", "ROC of the membership attack", MAIN),
     "tab-lira": Entry("networks.attacks:draw_lira", "the likelihood-ratio attack with shadow models", MAIN),
     "fig-margins": Entry("networks.margins:draw", "margins of forget samples", MAIN),

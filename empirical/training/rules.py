@@ -312,13 +312,13 @@ def build_asam(spec: RuleSpec, context: RuleContext) -> Rule:
     return Sam(spec.rho, adaptive=True)
 
 
-@rule("retain-sam", label="SAM on R only", marker="v", place=5, passes=2, copies=7.0, radius=0.1, forgets=True)
+@rule("retain-sam", label="SAM on R only", marker="v", place=4, passes=2, copies=7.0, radius=0.1, forgets=True)
 def build_retain_sam(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return SAM on the retain loss beside the plain gradient of the forget loss."""
     return Branches(Sam(spec.rho, part="retain"), Plain(part="forget"))
 
 
-@rule("minmax", label="MinMax", marker="D", place=4, copies=1.5, inner="asam-1.0", forgets=True)
+@rule("minmax", label="MinMax", marker="D", place=5, copies=1.5, inner="asam-1.0", forgets=True)
 def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
     """Return Sharp MinMax over the saliency mask; D4, D5 and D13 choose the released code's variants.
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -38,7 +38,7 @@ class Drawn:
 
     Attributes:
         name: its name in the catalogue.
-        files: PDF, PNG, CSV, JSON and the dark PNG; or Markdown, LaTeX, CSV and JSON for a table.
+        files: PDF, PNG, CSV and JSON; or Markdown, LaTeX, CSV and JSON for a table.
         run_ids: the runs behind its numbers.
         missing: one line for each part not run, `what: command`.
     """
@@ -50,17 +50,19 @@ class Drawn:
 
 
 def draw(
-    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper"
-) -> list[Drawn]:
+    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper",
+    dark: bool = False,
+) -> list[Drawn]:  # fmt: skip
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
     Args:
         names: names in the catalogue.
         studies: where the records of each figure's studies are read from.
-        out_folder: where `<name>.{pdf,png,csv,json}` and `<name>-dark.png` go.
+        out_folder: where `<name>.{pdf,png,csv,json}` go.
         strict: raise when a part of any figure is not run (after all are written).
         style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
-            PNG and its origin only, in a third of the time.
+            PNG and its origin only, in half the time.
+        dark: write `<name>-dark.png` too, the picture for a dark page.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
@@ -69,10 +71,8 @@ def draw(
     for name in names:
         find(name)
         file_name("figure", name)  # that of an installed package is anybody's
-    theme = STYLES[choose("style", style, STYLES)]
-    # Where a draft is asked for, the whole will do.
-    styles = (style, "paper") if style == "draft" else (style,)
-    drawn = [_draw_one(name, studies, Path(out_folder), styles, theme) for name in track(list(names), "drawing")]
+    choose("style", style, STYLES)
+    drawn = [_draw_one(name, studies, Path(out_folder), style, dark=dark) for name in track(list(names), "drawing")]
     missing = [line for item in drawn for line in item.missing]
     if strict and missing:
         raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
@@ -90,39 +90,38 @@ def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:
     return replace(drawing, caption=f"{drawing.caption} {said}".strip(), missing=drawing.missing or records.missing)
 
 
-def _draw_one(name: str, studies: Studies, folder: Path, styles: Sequence[str], theme: Theme) -> Drawn:
-    fingerprint = studies.of(*studies_of(name)).fingerprint()
-    inputs = [digest([fingerprint, _code(), style]) for style in styles]
-    known = _unchanged(name, folder, inputs)
-    if known is not None:
-        return known
-    brief = styles[0] == "draft"
-    folder.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    with themed(theme):
-        drawing = drawing_of(name, studies, theme)
-        if drawing.figure is not None and not brief:
-            files.append(folder / f"{name}-dark.png")
-            dark = replace(theme, name="dark")
-            with themed(dark):
-                files[0].write_bytes(render(drawing_of(name, studies, dark).figure, "png"))
-            if theme.scale != 1:
-                files.append(folder / f"{name}.svg")
-                files[1].write_bytes(render(drawing.figure, "svg"))
+def _draw_one(name: str, studies: Studies, folder: Path, style: str, *, dark: bool) -> Drawn:
+    fingerprint, theme = studies.of(*studies_of(name)).fingerprint(), STYLES[style]
+    # Where a draft is asked for, the whole will do.
+    inputs = [digest([fingerprint, _code(), one]) for one in ((style, "paper") if style == "draft" else (style,))]
+    origin, contents = _unchanged(name, folder, inputs), {}
+    if origin is None:
+        with themed(theme):
+            drawing = drawing_of(name, studies, theme)
+            contents = _contents(drawing, name, style)
+        origin = _origin(drawing, name) | {"inputs": inputs[0], "files": {}}
+    if dark and f"{name}.png" in {*contents, *origin["files"]} and f"{name}-dark.png" not in origin["files"]:
+        page = replace(theme, name="dark")
+        with themed(page):
+            contents[f"{name}-dark.png"] = render(drawing_of(name, studies, page).figure, "png")
+    if contents:
+        origin["files"] = dict(sorted((origin["files"] | {one: _sha(raw) for one, raw in contents.items()}).items()))
         # The origin is written last: it says that every other file is complete.
-        files += write(drawing, name, folder, inputs=inputs[0], brief=brief, beside=files)
-    return Drawn(name, sorted(files), drawing.run_ids, list(drawing.missing))
+        contents[f"{name}.json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
+        folder.mkdir(parents=True, exist_ok=True)
+        for one, raw in contents.items():
+            (folder / one).write_bytes(raw)
+    files = sorted(folder / one for one in [*origin["files"], f"{name}.json"])
+    return Drawn(name, files, [run["run_id"] for run in origin["runs"]], origin["missing"])
 
 
-def _unchanged(name: str, folder: Path, inputs: Collection[str]) -> Drawn | None:
-    """Return what is on disk when every file of it is whole and was drawn from one of these inputs."""
+def _unchanged(name: str, folder: Path, inputs: Collection[str]) -> dict[str, Any] | None:
+    """Return the origin on disk when every file it names is whole and was drawn from one of these inputs."""
     try:
         found: dict[str, Any] = json.loads(read_bytes(f"{folder}/{name}.json"))
-        files = {folder / one: sha for one, sha in found["files"].items()}
-        if found["inputs"] not in inputs or any(_sha(read_bytes(str(path))) != sha for path, sha in files.items()):
-            return None
-        drawn = sorted([*files, folder / f"{name}.json"])
-        return Drawn(name, drawn, [run["run_id"] for run in found["runs"]], found["missing"])
+        whole = all(_sha(read_bytes(f"{folder}/{one}")) == sha for one, sha in found["files"].items())
+        known = found["inputs"] in inputs and {"runs", "missing"} <= found.keys()
+        return found if whole and known else None
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
 
@@ -141,48 +140,27 @@ def _code() -> str:
     return digest([content.hexdigest(), versions, sorted(figure_names())])
 
 
-def write(
-    drawing: Drawing, name: str, folder: Path, *, inputs: str, brief: bool = False, beside: Iterable[Path] = ()
-) -> list[Path]:
-    """Write every file of a drawing but those that need another theme or scale.
+def _contents(drawing: Drawing, name: str, style: str) -> dict[str, bytes]:
+    """Return the files of a drawing by name, but its origin and those that need another theme."""
+    figure, shown, found = drawing.figure, drawing.display, {}
+    if figure is None or style != "draft":
+        found["csv"] = csv_bytes(drawing.data, float_format="%.10g")
+    if figure is not None:
+        found["png"] = render(figure, "png")
+        figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
+        if style != "draft":
+            found |= {kind: render(figure, kind) for kind in ("pdf", *(("svg",) if STYLES[style].scale != 1 else ()))}
+    if shown is not None:
+        found |= {"md": markdown(shown).encode(), "tex": latex(shown, drawing.caption, name).encode()}
+    return {f"{name}.{kind}": raw for kind, raw in found.items()}
 
-    Args:
-        drawing: what to write.
-        name: the figure's name, which all files share.
-        folder: where.
-        inputs: digest of everything the drawing depends on, so that an unchanged one is not drawn again.
-        brief: of a figure only PNG and origin.
-        beside: those that are written already; the origin names them too.
-    """
-    brief = brief and drawing.figure is not None
-    contents = {} if brief else {"csv": csv_bytes(drawing.data, float_format="%.10g")}
-    if drawing.figure is not None:
-        if not brief:
-            contents["pdf"] = render(drawing.figure, "pdf")
-            drawing.figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
-        contents["png"] = render(drawing.figure, "png")
-    if drawing.display is not None:
-        contents |= {
-            "md": markdown(drawing.display).encode(),
-            "tex": latex(drawing.display, drawing.caption, name).encode(),
-        }
+
+def _origin(drawing: Drawing, name: str) -> dict[str, Any]:
+    """Return what is kept beside the files of a drawing: its words, its runs, what it lacks."""
     sources = {record.run_id: record.source for record in drawing.records}
-    origin = {
-        "name": name,
-        "caption": drawing.caption,
-        "alt": drawing.alt,
-        "runs": [{"run_id": run_id, "store": store} for run_id, store in sorted(sources.items())],
-        "missing": list(drawing.missing),
-        "inputs": inputs,
-    }
-    files = {suffix: folder / f"{name}.{suffix}" for suffix in (*contents, "json")}
-    written = {path.name: path.read_bytes() for path in beside}
-    written |= {f"{name}.{suffix}": content for suffix, content in contents.items()}
-    origin["files"] = {one: _sha(content) for one, content in sorted(written.items())}
-    contents["json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
-    for suffix, content in contents.items():
-        files[suffix].write_bytes(content)
-    return list(files.values())
+    runs = [{"run_id": run_id, "store": store} for run_id, store in sorted(sources.items())]
+    words = {"name": name, "caption": drawing.caption, "alt": drawing.alt}
+    return words | {"runs": runs, "missing": list(drawing.missing)}
 
 
 def render(figure: "Figure | None", suffix: str) -> bytes:

@@ -47,19 +47,9 @@ def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
     axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
 
 
-def note(axes: "Axes", x: float, text: str, *, relative: bool = False, upright: bool = False) -> None:
-    """Write why there is no mark ("diverged", "not run") halfway up a panel.
-
-    Args:
-        axes: the panel.
-        x: position on the horizontal axis.
-        text: a word or two.
-        relative: `x` is a share of the panel's width.
-        upright: written from the bottom up, where neighbours are close.
-    """
-    transform = axes.transAxes if relative else axes.get_xaxis_transform()
-    turn = 90 if upright else 0
-    axes.text(x, 0.5, text, rotation=turn, ha="center", va="center", fontsize=7, transform=transform)
+def note(axes: "Axes", text: str) -> None:
+    """Write in the middle of a panel why there is no mark ("not run")."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, transform=axes.transAxes)
 
 
 def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
@@ -110,21 +100,6 @@ def floor_band(axes: "Axes", floor: dict[str, float] | None, theme: Theme, *, la
     if floor:
         ends = floor["mean"] - floor["sd"], floor["mean"] + floor["sd"]
         axes.axhspan(*ends, color=theme.ink, alpha=0.2, linewidth=0.8, zorder=0, label=label or "_noise floor")
-
-
-def fit_to_values(axes: "Axes", columns: Any) -> None:
-    """Limit the vertical axis to measured values with a margin: an interval from two seeds may be absurdly wide.
-
-    Args:
-        axes: the panel; those that share its axis follow.
-        columns: value columns; None stands for a column that is not there.
-    """
-    parts = [np.asarray(column, dtype=float) for column in columns if column is not None]
-    values = np.concatenate([[], *parts])
-    values = values[np.isfinite(values)]
-    if len(values):
-        margin = 0.15 * float(np.ptp(values)) or 0.05
-        axes.set_ylim(values.min() - margin, values.max() + margin)
 
 
 def fill_style(pretrain: Any) -> str:

@@ -1,7 +1,6 @@
 """ToW where a setting of the study was changed (tab-ablations): without flips, by another network, beside the study."""
 
-import pandas as pd
-
+from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
@@ -10,7 +9,7 @@ from figures.tables.ablations import change_of_gain, changed_cells, chosen_floor
 from figures.tables.cells import in_table, run_caption
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, spread_text, summarize
-from figures.tables.names import rule_label, rule_order, set_order
+from figures.tables.names import order, rule_label
 from figures.tables.records import Records
 
 ROW = ["changed", "pretrain", "difficulty"]
@@ -30,10 +29,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     settings = list(dict.fromkeys(table["changed"]))[1:]
     study = table[table["changed"] == ""]
     caption = (
-        f"NegGrad's ToW in percent where a setting of the study was changed ({'; '.join(settings)}), each rule at the "
-        "rate chosen for it there, beside the same cells of the study: mean ± standard deviation over training seeds "
-        "(number of seeds). Noise floor: ToW of one retrained model against another, mean ± standard deviation over "
-        "pairs of seeds, or of the one pair that the choice of the rates took. "
+        f"Does the result hold where a setting of the study is changed ({'; '.join(settings)})? NegGrad's ToW in "
+        "percent beside the same cells of the study, each rule at the rate chosen for it there: mean ± standard "
+        "deviation over training seeds (number of seeds). Noise floor: ToW of one retrained model against another, "
+        "mean ± standard deviation over pairs of seeds, or of the one pair that the search for the rates took. "
         + run_caption([run for run in runs if run.run_id in set(study["run_id"])], study)
         + "".join(f" {one[0].upper()}{one[1:]}: {_original(table[table['changed'] == one])}." for one in settings)
     )
@@ -57,14 +56,14 @@ def _original(rows: Table) -> str:
 
 
 def _display(data: Table, table: Table) -> Table:
-    labels = [rule_label(rule) for rule in rule_order(table)]
+    """Return a line a setting, pretraining rule and forget set, a column a model."""
+    labels = [rule_label(rule) for rule in order(table, "rule")]
     models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]
-    sets, changes = set_order(table), list(dict.fromkeys(table["changed"]))
-    cells = {key: rows.set_index("model") for key, rows in data.groupby(ROW)}
-    rows = []
-    for key in sorted(cells, key=lambda key: (key[1] != "sgd", key[1], sets.index(key[2]), changes.index(key[0]))):
-        texts = {name: spread_text(row, percent=True, digits=1) for name, row in cells[key].iterrows()}
-        head = {"setting": key[0] or STUDY, "pretrained": rule_label(key[1]), "forget set": key[2]}
-        numbers = {name: texts.get(name, "—") for name in models if name in set(data["model"])}
-        rows.append(head | numbers | {"noise floor": cells[key]["floor"].iloc[0]})
-    return pd.DataFrame(rows)
+    texts = data.assign(text=[spread_text(row, percent=True, digits=1) for row in data.to_dict("records")],
+                        changed=data["changed"].replace("", STUDY))  # fmt: skip
+    changes = {name or STUDY: place for place, name in enumerate(dict.fromkeys(table["changed"]))}
+    texts = texts.sort_values("changed", key=lambda names: names.map(changes), kind="stable")
+    rows = {"pretrain": "pretrained", "difficulty": "forget set", "changed": "setting", "floor": "noise floor"}
+    columns = {name: name for name in models if name in set(data["model"])}
+    shown = marks.table(texts, rows, columns, by="model")
+    return shown[["setting", "pretrained", "forget set", *columns, "noise floor"]]

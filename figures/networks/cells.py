@@ -1,38 +1,34 @@
-"""Cell by cell (fig-accuracies, fig-mia, fig-entanglement): a row a metric, a column a forget set, a group a method."""
+"""Cell by cell (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import estimate, fit_to_values, note, panel_grid, rule_key, spread_note
-from figures.drawing.slots import Slots, arrange
+from figures.drawing.panels import FLOOR_NOTE, floor_band, note, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
+from figures.marks import limits, strip
 from figures.tables.cells import numbers_with, run_caption, seed_range, study_runs, unlearn_table
-from figures.tables.floor import own_reference
+from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import (
-    method_label,
-    method_order,
-    rule_label,
-    rule_order,
-    set_order,
-)
+from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from repro.records.record import Record
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
-SERIES = ["pretrain", "method", "rule"]
+ROLES = {"retrained": "-", "original": ":"}  # and their lines
+MOST = 5  # rules that stay apart in one panel
+Ends = dict[str, tuple[float, float]]
 TOW = {
     "tow": "ToW",
     "retain_accuracy": "retain acc.",
     "forget_accuracy": "forget acc.",
     "test_accuracy": "test acc.",
 }
-ACCURACIES_WHAT = "The accuracies behind ToW on R, F and test; the aim is the retrained model's own value."
 LABELS = {
     "mia_correctness": "MIA (correctness)",
     "mia_confidence": "MIA (confidence)",
@@ -43,19 +39,110 @@ LABELS = {
     "entanglement_wp": "$E_{Wp}$",
     "entanglement_wp_class": "$E_{Wp}$ by class",
 }
+MARKS = (
+    "Markers are means, bars 95 % t-intervals, small dots training seeds. Colour and shape name the unlearning rule. A "
+    "panel shows what was run and nothing else."
+)
+TOW_WHAT = (
+    "How near each method comes to retraining: the closer a marker is to the grey band, the better. ToW (tug of war) "
+    "multiplies one minus the gap to the retrained model in retain, forget and test accuracy; 1 is best, and a run "
+    "that diverged has 0. Grey band: ToW of one retrained model against another of another seed, mean ± standard "
+    "deviation; a method whose interval reaches it is as good as retraining. Dotted line: the original model, which "
+    "does nothing. After ASAM or SAM pretraining, one row compares with the model retrained by the same rule and one "
+    "with the model retrained by SGD."
+)
+REFERENCES = (
+    "Solid line and band: the model retrained without the forget set; dotted line: the original model, which does "
+    "nothing."
+)
+ACCURACIES_WHAT = f"The accuracies behind ToW: the nearer a marker is to the solid line, the better. {REFERENCES}"
 MIA_WHAT = (
-    "Membership inference on the forget set: the share of F that the attack takes for non-members (or the named "
-    "score). The aim is the retrained model's own value, not the largest one."
+    "Fraction of forget images that a membership attack labels as not trained on, for four scores it may use. The aim "
+    f"is the solid line, not the largest value. {REFERENCES}"
 )
 ENTANGLEMENT_WHAT = (
-    "Entanglement of the features of R and F, before (dotted), after unlearning (markers) and in the retrained model "
-    "(solid), over all samples and class by class. Lower is less entangled."
+    "How strongly the features of retain and forget images are mixed, over all images and class by class. The aim is "
+    f"the solid line; lower is less mixed. {REFERENCES}"
 )
-MARKS = (
-    "Marker: mean; bar: 95 % t-interval; dots: training seeds. Colour and shape: unlearning rule; parts of a panel: "
-    "pretraining rules, each with its own references. Solid line and band: the model retrained on R; dotted line: the "
-    "original model, which does nothing. Panels span the seeds' values; a wider interval is cut."
-)
+
+
+class Row(NamedTuple):
+    """A row of panels: the pretraining rule, the column of ToW and the rule of the retrained models behind it."""
+
+    pretrain: str
+    metric: str
+    retraining: str
+
+    def title(self) -> str:
+        """Return its name on the vertical axis."""
+        against = f"\nagainst {rule_label(self.retraining)} retrain" if family(self.pretrain) != "sgd" else ""
+        return f"ToW, pretrained\n{rule_label(self.pretrain)}{against}"
+
+
+def draw_tow(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW of every cell beside the noise floor of its forget set: a row a pretraining rule and reference."""
+    runs = study_runs(records)
+    if not runs:
+        return empty_figure(lacking("fig-tow", "network runs"), theme)
+    table = with_references(unlearn_table(runs))
+    rules = shown_rules(table)
+    shown = table[table["rule"].isin(rules)]
+    sets, rows, floors = order(shown, "difficulty"), _rows(shown), noise_floors(table)
+    figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.7 * len(rows), sharey="row")
+    parts = []
+    for line, row in zip(axes, rows, strict=True):
+        cells = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
+        summary = summarize(cells, KEYS, row.metric).assign(metric=row.metric)
+        levels = [floor_of(floors, name, row.retraining) for name in sets]
+        found = []
+        for panel, name, floor in zip(line, sets, levels, strict=True):
+            part, here = (rows[rows["difficulty"] == name] for rows in (summary, cells))
+            found.append(_tow_panel(panel, part, here, floor, theme))
+        columns = [cells[row.metric], cells.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
+        line[0].set_ylabel(row.title() + limits(line[0], columns, summary))
+        parts += found
+    for panel, name in zip(axes[0], sets, strict=True):
+        panel.set_title(f"forget set: {name}")
+    notes = [FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
+    rule_key(figure, theme, rules, notes=notes, head=spread_note(seed_range(shown)))
+    data: Table = pd.concat(parts, ignore_index=True)
+    more = [rule_label(rule) for rule in order(table, "rule") if rule not in rules]
+    rest = f" Rules in the tables only: {', '.join(more)}." if more else ""
+    good = f"{int(data['as_good_as_retraining'][data['metric'] == 'tow'].sum())} cells reach the noise floor"
+    caption = f"{TOW_WHAT} {MARKS}{rest} {run_caption(runs, table)}"
+    return Drawing(data, caption, _alt(data, "tow", good), tuple(runs), (), figure)
+
+
+def shown_rules(table: Table) -> list[str]:
+    """Return at most five unlearning rules: of more, those with most runs, of each family the most common first."""
+    counts = table["rule"].value_counts()
+    place = {rule: rank for rank, rule in enumerate(sorted(counts.index, key=lambda rule: (-counts[rule], str(rule))))}
+    first = {rule: min((place[one], one) for one in place if family(one) == family(rule))[1] == rule for rule in place}
+    chosen = sorted(place, key=lambda rule: (not first[rule], place[rule]))[:MOST]
+    return [rule for rule in order(table, "rule") if rule in chosen]
+
+
+def _rows(table: Table) -> list[Row]:
+    """Return the rows: each pretraining rule against its own retrain, and where that is not SGD's, against SGD's."""
+    rows = []
+    for pretrain in order(table, "pretrain"):
+        cells = table[table["pretrain"] == pretrain]
+        rows += [Row(pretrain, "tow", str(rule)) for rule in sorted(set(cells["retraining"]))]
+        if "common_tow" in cells and cells["common_tow"].notna().any() and family(rows[-1].retraining) != "sgd":
+            rows.append(Row(pretrain, "common_tow", "sgd"))
+    return rows
+
+
+def _tow_panel(axes: Any, summary: Table, cells: Table, floor: dict[str, float] | None, theme: Theme) -> Table:
+    """Draw the cells of one panel, its floor and its original; return the numbers drawn."""
+    _strip(axes, summary, cells, theme)
+    floor_band(axes, floor, theme)
+    for metric in summary["metric"].unique():
+        if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
+            axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
+    level = floor or {"mean": np.nan, "sd": np.nan}
+    good = [reaches(row, floor) for row in summary.to_dict("records")]
+    return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
 
 
 def draw_accuracies(records: Records, theme: Theme) -> Drawing:
@@ -89,73 +176,72 @@ def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme,
         metrics: result name to axis label, a row each; a metric's reference lines are its `retrained_` and `original_`
             values where the runs have them.
         theme: the page.
-        what: first sentence of the caption.
+        what: first sentences of the caption.
     """
     table = unlearn_table(runs)
-    cells = table[~own_reference(table, table["retraining"])]
-    series = list(dict.fromkeys(cells[SERIES].itertuples(index=False, name=None)))
-    slots = arrange((f"after {rule_label(pretrain)}", method_label(method), (pretrain, method, rule))
-                    for pretrain in _pretrains(table) for method in method_order(table) for rule in rule_order(table)
-                    if (pretrain, method, rule) in series)  # fmt: skip
-    columns = set_order(table)
-    height = 0.9 + 1.35 * len(metrics)
-    figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex=True, sharey="row")
-    summaries = []
-    for place, (row, (metric, name)) in enumerate(zip(axes, metrics.items(), strict=True)):
-        row[0].set_ylabel(name)
+    cells, columns = table[~own_reference(table, table["retraining"])], order(table, "difficulty")
+    height = 1.2 + 1.3 * len(metrics)
+    figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex="col", sharey="row")
+    parts = []
+    for row, (metric, name) in zip(axes, metrics.items(), strict=True):
+        summary = summarize(cells, KEYS, metric).assign(metric=metric)
+        lines = [summarize(cells, ["difficulty", "pretrain"], f"{role}_{metric}").assign(method=role, metric=metric)
+                 for role in ROLES if f"{role}_{metric}" in cells]  # fmt: skip
         for panel, difficulty in zip(row, columns, strict=True):
-            summaries += _panel(panel, metric, cells[cells["difficulty"] == difficulty], slots, theme)
-            slots.label(panel, theme, regions=place == 0)
-        fit_to_values(row[0], [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")])
+            part, *references = (one[one["difficulty"] == difficulty] for one in (summary, *lines))
+            ends = _strip(panel, part, cells[cells["difficulty"] == difficulty], theme, regions=True)
+            known = [one[(one["pretrain"] == pretrain) & (one["seeds"] > 0)]
+                     for pretrain in part["pretrain"].unique() for one in references]  # fmt: skip
+            for line in known:
+                _reference(panel, line, ends, theme)
+            parts += [part, *known]
+        values = [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")]
+        row[0].set_ylabel(name + limits(row[0], values, pd.concat([summary, *lines])))
+    several = cells["pretrain"].nunique() > 1
     for panel, difficulty in zip(axes[0], columns, strict=True):
-        panel.set_title(f"forget set: {difficulty}", pad=14 if len(slots.regions) > 1 else None)
+        panel.set_title(f"forget set: {difficulty}", pad=14 if several else None)
+    for panel in axes[1:].flat:
+        for text in [text for text in panel.texts if text.get_text().startswith("after ")]:
+            text.remove()  # regions are named once, above the first row
     lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
-    rule_key(figure, theme, rule_order(table), notes=lines, head=spread_note(seed_range(table)))
-    data = pd.concat(summaries, ignore_index=True)
+    rule_key(figure, theme, order(table, "rule"), notes=lines, head=spread_note(seed_range(table)))
+    data = pd.concat(parts, ignore_index=True)
     caption = f"{what} {MARKS} {run_caption(runs, table)}"
     return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), (), figure)
 
 
-def _pretrains(table: Table) -> list[str]:
-    return sorted(set(table["pretrain"]), reverse=True)
+def _strip(axes: Any, summary: Table, cells: Table, theme: Theme, *, regions: bool = False) -> Ends:
+    """Draw the cells of one forget set, a region a pretraining rule, with their seeds; return the regions' ends."""
+    if summary.empty:
+        axes.set_xticks([])
+        note(axes, "not run")
+        return {}
+
+    def named(rows: Table) -> Table:
+        region = rows["pretrain"].map(_after) if regions else ""
+        return rows.assign(region=region, group=rows["method"].map(method_label))
+
+    diverged = summary["diverged"].map(lambda count: f"{count} diverged" if count else "")
+    rows = named(in_order(summary.assign(note=diverged), ["pretrain", "method", "rule"]))
+    return strip(axes, rows, theme, seeds=named(cells.assign(value=cells.get(summary["metric"].iloc[0]))))
 
 
-def _panel(axes: Any, metric: str, rows: Table, slots: Slots, theme: Theme) -> list[Table]:
-    """Draw one metric on one forget set; return the numbers of its cells and of its reference lines."""
-    summary = summarize(rows, KEYS, metric).assign(metric=metric)
-    seeds = {key: cell[metric].dropna() for key, cell in rows.groupby(KEYS)} if metric in rows else {}
-    for _, row in summary.iterrows():
-        place = slots.places[tuple(row[name] for name in SERIES)]
-        look = theme.lines(row["rule"]) | {"markersize": 3.4}
-        estimate(axes, place, row, seeds=seeds.get(tuple(row[name] for name in KEYS), ()), **look)
-        if row["diverged"]:
-            note(axes, place, f"{row['diverged']} diverged", upright=True)
-    names = {f"after {rule_label(name)}" for name in rows["pretrain"]}
-    for ends in [ends for region, ends in slots.regions.items() if region not in names]:
-        note(axes, sum(ends) / 2, "not run")
-    parts = rows.groupby("pretrain", sort=False)
-    lines = [_references(axes, metric, part, slots.regions[f"after {rule_label(name)}"], theme) for name, part in parts]
-    return [summary, *(line for found in lines for line in found)]
+def _after(pretrain: str) -> str:
+    return f"after {rule_label(pretrain)}"
 
 
-def _references(axes: Any, metric: str, table: Table, ends: tuple[float, float], theme: Theme) -> list[Table]:
-    """Draw the retrained model (solid) and the original, which does nothing (dotted), as lines from end to end."""
-    parts = []
-    for role, line in (("retrained", "-"), ("original", ":")):
-        name = f"{role}_{metric}"
-        if name not in table or table[name].isna().all():
-            continue
-        summary = summarize(table, ["difficulty", "pretrain"], name).assign(method=role, metric=metric)
-        row = summary.iloc[0]
-        axes.hlines(row["mean"], *ends, color=theme.ink, linestyle=line, linewidth=0.9, zorder=1)
-        if role == "retrained":
-            axes.fill_between(ends, row["low"], row["high"], color=theme.ink, alpha=0.08, linewidth=0)
-        parts.append(summary)
-    return parts
+def _reference(axes: Any, line: Table, ends: Ends, theme: Theme) -> None:
+    """Draw the retrained model (solid) or the original, which does nothing (dotted), across its region."""
+    for row in line.itertuples():
+        region = ends[_after(row.pretrain)]
+        axes.hlines(row.mean, *region, color=theme.ink, linestyle=ROLES[row.method], linewidth=0.9, zorder=1)
+        if row.method == "retrained":
+            axes.fill_between(region, row.low, row.high, color=theme.ink, alpha=0.08, linewidth=0)
 
 
-def _alt(data: Table, metric: str) -> str:
+def _alt(data: Table, metric: str, more: str = "") -> str:
     cells = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
     parts = [f"{method_label(row.method)} with {row.rule} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}"
              for row in cells.head(3).itertuples()]  # fmt: skip
-    return f"Dots with error bars, a column a forget set. Highest {metric}: " + "; ".join(parts) + "."
+    first = f"Dots with error bars, a column a forget set{'; ' if more else ''}{more}."
+    return f"{first} Highest {metric}: {'; '.join(parts)}."

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.tables.cells import CASE, label, original_accuracy, study_runs, unlearn_table
 from figures.tables.intervals import Table
-from figures.tables.names import family, method_label, method_order, rule_label, rule_order, set_order
 from figures.tables.records import Records
 from repro.records.record import Record
 
@@ -32,9 +32,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
     edges = sum(said["state"] == EDGE for said in stated.values())
     seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})
     caption = (
-        f"ToW in percent of every candidate for {name}; marked * is the one the study uses. Winner: "
-        f"{INTERIOR} where candidates on both sides were tried, {EDGE} where it is the least or the greatest tried, "
-        f"'{NOTHING}' where the least one lies within the noise floor of the original model. "
+        f"How the study chose {name}: ToW in percent of every value that was tried; * marks the one the study uses. "
+        f"Winner: {INTERIOR} where values on both sides were tried, {EDGE} where it is the least or the greatest "
+        f"tried, '{NOTHING}' where even the least lies within the noise floor of the original model. "
         f"{edges} of {len(stated)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
         f"{label(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
         f"{original_accuracy(unlearn_table(runs))}"
@@ -62,24 +62,16 @@ def stated_choices(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str,
 
 
 def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any]]) -> Table:
-    methods, rules, sets = method_order(data), rule_order(data), set_order(data)
-    candidates = sorted(set(data["candidate"]))
-
-    def place(key: tuple[str, ...]) -> tuple[Any, ...]:
-        method, rule, pretrain, difficulty = key
-        return methods.index(method), rules.index(rule), sets.index(difficulty), family(pretrain) != "sgd", pretrain
-
-    rows = []
-    groups = dict(iter(data.groupby(ROW, sort=False)))
-    for key in sorted(groups, key=place):
-        texts = {row.candidate: _text(row.tow, row.chosen) for row in groups[key].itertuples()}
-        method, rule, pretrain, difficulty = key
-        head = {"method": method_label(method), "unlearn": rule_label(rule), "forget set": difficulty,
-                "pretrain": rule_label(pretrain), "winner": groups[key]["state"].iloc[0]}  # fmt: skip
-        nothing = stated.get(key, {}).get("original_tow")
-        head["do nothing"] = "—" if nothing is None else f"{100 * nothing:.2f}"
-        rows.append(head | {f"{name} {one:g}": texts.get(one, "—") for one in candidates})
-    return pd.DataFrame(rows)
+    """Return a line a case, a column a candidate."""
+    nothing = [stated.get(key, {}).get("original_tow") for key in data[ROW].itertuples(index=False, name=None)]
+    texts = data.assign(
+        text=[_text(row.tow, row.chosen) for row in data.itertuples()],
+        nothing=["—" if tow is None else f"{100 * tow:.2f}" for tow in nothing],
+    )
+    rows = {"method": "method", "rule": "unlearn", "difficulty": "forget set", "pretrain": "pretrain",
+            "state": "winner", "nothing": "do nothing"}  # fmt: skip
+    candidates = {one: f"{name} {one:g}" for one in sorted(set(data["candidate"]))}
+    return marks.table(texts, rows, candidates, by="candidate")
 
 
 def _text(tow: float, chosen: bool) -> str:

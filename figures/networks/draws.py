@@ -2,13 +2,14 @@
 
 import pandas as pd
 
+from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.tables.cells import run_caption
 from figures.tables.draws import DRAW, drawn_cells, fullest_draw, over_draws, over_seeds
 from figures.tables.intervals import Table, spread_text, summarize
-from figures.tables.names import rule_label, rule_order, set_order
+from figures.tables.names import order, rule_label
 from figures.tables.records import Records
 
 ROW = ["pretrain", "difficulty", "model"]
@@ -22,14 +23,14 @@ def draw(records: Records, theme: Theme) -> Drawing:
     if table.empty:
         return empty_table(lacking("tab-draws", "cells on three draws of the forget set"), [*ROW, "varied", DRAW])
     data, main = _summaries(table), fullest_draw(table)
-    shown = _display(data, rule_order(table))
+    shown = _display(data, order(table, "rule"))
     seeds = ", ".join(map(str, sorted(set(table[table["shared"]]["seed"]))))
     caption = (
-        "NegGrad's ToW in percent on several draws of the forget set, each with subset models, scores and images of "
-        f"its own, unlearned at the rates that were chosen for draw {main}. The draws share training seed {seeds} and "
-        "so the original model. Over draws, and apart from them over training seeds on "
-        f"draw {main}: mean ± standard deviation (number); the one over draws holds the noise of retraining and of "
-        f"unlearning too. {_reliability(table)}{run_caption(runs, table)}"
+        "Is the result specific to one forget set? NegGrad's ToW in percent on several draws of the forget set, each "
+        f"with subset models, scores and images of its own, at the rates chosen for draw {main}. All draws share "
+        f"training seed {seeds} and so the original model. Last columns: mean ± standard deviation (number) over "
+        f"draws, which holds the noise of retraining and unlearning too, and over training seeds on draw {main}. "
+        f"{_reliability(table)}{run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: forget set and rule, ToW by draw, its deviation over draws and over seeds."
     return Drawing(data, caption, alt, runs, display=shown)
@@ -60,17 +61,16 @@ def tow_lines(table: Table, differences: Table) -> Table:
 
 
 def _display(data: Table, rules: list[str]) -> Table:
-    labels, sets = [rule_label(rule) for rule in rules], set_order(data)
+    """Return a line a forget set and model, a column a draw, then both deviations."""
+    own = data["varied"] == ""
+    means = data[own].assign(column=data[DRAW][own], text=[f"{100 * mean:.1f}" for mean in data["mean"][own]])
+    spread = [spread_text(row, percent=True, digits=1) for row in data[~own].to_dict("records")]
+    texts = pd.concat([means, data[~own].assign(column=data["varied"][~own], text=spread)])
+    columns = {draw: f"draw {int(draw)}" for draw in sorted(means[DRAW].unique())} | VARIED
+    labels = [rule_label(rule) for rule in rules]
     models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]
-    places = {name: place for names in (sets, models) for place, name in enumerate(names)}
-    rows = []
-    for key, own in sorted(data.groupby(ROW), key=lambda one: (one[0][0], *map(places.get, one[0][1:]))):
-        head = dict(zip(("pretrained", "forget set", "model"), (rule_label(key[0]), *key[1:]), strict=True))
-        head |= {f"draw {int(row[DRAW])}": f"{100 * row['mean']:.1f}"
-                 for _, row in own[own["varied"] == ""].sort_values(DRAW).iterrows()}  # fmt: skip
-        spreads = {row["varied"]: spread_text(row, percent=True, digits=1) for _, row in own.iterrows()}
-        rows.append(head | {title: spreads.get(name, "—") for name, title in VARIED.items()})
-    return pd.DataFrame(rows)
+    texts = texts.sort_values("model", key=lambda names: names.map(models.index), kind="stable")
+    return marks.table(texts, dict(zip(ROW, ("pretrained", "forget set", "model"), strict=True)), columns, by="column")
 
 
 def _reliability(table: Table) -> str:

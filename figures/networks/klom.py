@@ -1,16 +1,15 @@
 """Unlearned models against retrained ones, many of each: KLoM (fig-klom) and U-LiRA (tab-ulira)."""
 
-from typing import Any
-
 import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
-from figures.drawing.panels import estimate, panel_grid, rule_key
+from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
+from figures.marks import strip
 from figures.tables.cells import label, run_caption, unlearn_table
 from figures.tables.intervals import Table
-from figures.tables.names import rule_label
+from figures.tables.names import order, rule_label
 from figures.tables.pooled import (
     ORIGINAL,
     RETRAINED,
@@ -27,7 +26,7 @@ from figures.tables.pooled import (
 from figures.tables.records import Records
 from repro.records.record import Record
 
-REFERENCES = {ORIGINAL: "x", RETRAINED: "_"}
+REFERENCES = {ORIGINAL: "X", RETRAINED: "*"}
 TITLES = dict(zip(ULIRA, ("AUC", "TPR at 1 % FPR", "TPR at .1 % FPR"), strict=True))
 
 
@@ -38,26 +37,31 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-klom", "at least 20 retrained models"), theme)
     table = klom_table(found)
     runs = [run for cell in found for run in cell.runs]
+    looks = {name: {"color": theme.ink, "marker": marker} for name, marker in REFERENCES.items()}
+    groups = table["pretrain"].map(lambda rule: f"pretrained\n{rule_label(rule)}")
+    rows = table.assign(region="", group=groups, rule=table["model"], mean=table["value"])
+    rows = rows.sort_values("model", key=lambda models: models.isin(list(REFERENCES)), kind="stable")
+    rows = rows.sort_values("pretrain", key=lambda rules: rules.map(list(dict.fromkeys(table["pretrain"])).index),
+                            kind="stable")  # fmt: skip
     figure, axes = panel_grid(len(STATISTICS), len(SETS), width=WIDE, height=4.2, sharex=True, sharey="row")
-    for row, statistic in zip(axes, STATISTICS, strict=True):
-        row[0].set_ylabel(f"KLoM, {statistic}\nover images (nats)")
-        for panel, name in zip(row, SETS, strict=True):
-            _panel(panel, table[(table["set"] == name) & (table["statistic"] == statistic)], theme)
-        row[0].set_ylim(bottom=0)
+    for line, statistic in zip(axes, STATISTICS, strict=True):
+        for panel, name in zip(line, SETS, strict=True):
+            strip(panel, rows[(rows["set"] == name) & (rows["statistic"] == statistic)], theme, looks=looks)
+        line[0].set_ylabel(f"KLoM, {statistic}\nover images (nats)")
+        line[0].set_ylim(bottom=0)
     for panel, name in zip(axes[0], SETS, strict=True):
         panel.set_title(f"{name} set")
-    rules = list(dict.fromkeys(cell.rule for cell in found))
-    notes = [(name, _look(name, theme) | {"linestyle": "none"}) for name in REFERENCES]
     models = found[0].pooled.result["klom_models"]
-    head = f"estimate and 95 % bootstrap interval, {models} models on each side"
-    rule_key(figure, theme, rules, notes=notes, head=head)
+    rule_key(figure, theme, order(pd.DataFrame({"rule": [cell.rule for cell in found]}), "rule"),
+             notes=[(name, dict(look)) for name, look in looks.items()],
+             head=f"estimate and 95 % bootstrap interval, {models} models on each side")  # fmt: skip
     caption = (
-        "KLoM: KL divergence of each image's margin (log-odds of its true class) under retrained models from that "
-        "under unlearned models, histograms of 20 bins; lower is nearer to retraining. Dots: mean or 95th percentile "
-        "over at most 100 images; bars: 95 % intervals from 200 resamples of the models. Cross: the original models. "
-        "Dash: retrained models of other seeds, what the measure gives where there is nothing to find. Each value is "
-        f"the mean of {models} even against {models} odd seeds and the reverse. "
-        f"Forget set: {label(found[0].pooled, 'difficulty')}.{_setting(runs)}"
+        "How far the answers of unlearned models lie from those of retrained ones, image by image: lower is nearer, "
+        "and the star shows what retrained models of other seeds have, where there is nothing to find. KLoM is the KL "
+        "divergence of each image's margin (log-odds of its true class) under retrained models from that under "
+        "unlearned models, by histograms of 20 bins; mean or 95th percentile over at most 100 images. Bars: 95 % "
+        f"intervals from 200 resamples of the models. Each value is the mean of {models} even against {models} odd "
+        f"seeds and the reverse. Forget set: {label(found[0].pooled, 'difficulty')}.{_setting(runs)}"
     )
     return Drawing(table, caption, _alt(table), tuple(runs), (), figure)
 
@@ -65,23 +69,6 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _setting(runs: list[Record]) -> str:
     """Return what a caption says of a pool's runs; nothing where the pools came without them."""
     return f" {run_caption(runs, unlearn_table(runs))}" if runs else ""
-
-
-def _panel(axes: Any, table: Table, theme: Theme) -> None:
-    pretrains = list(dict.fromkeys(table["pretrain"]))
-    for place, pretrain in enumerate(pretrains):
-        rows = table[table["pretrain"] == pretrain]
-        rows = rows.sort_values("model", key=lambda models: models.isin(list(REFERENCES)), kind="stable")
-        for number, (_, row) in enumerate(rows.iterrows()):
-            offset = 0.7 * ((number + 0.5) / len(rows) - 0.5)
-            bar = {"mean": row["value"], "sd": 0.0, "low": row["low"], "high": row["high"]}
-            estimate(axes, place + offset, bar, **_look(row["model"], theme))
-    axes.set_xticks(range(len(pretrains)), [f"pretrained\n{rule_label(name)}" for name in pretrains])
-    axes.set_xlim(-0.5, len(pretrains) - 0.5)
-
-
-def _look(model: str, theme: Theme) -> dict[str, Any]:
-    return {"color": theme.ink, "marker": REFERENCES[model]} if model in REFERENCES else theme.lines(model)
 
 
 def _alt(table: Table) -> str:
@@ -99,10 +86,10 @@ def draw_ulira(records: Records, theme: Theme) -> Drawing:
     wanted = {identity for pool in pools for identity in pool.result["runs"]}
     runs = [run for run in records.of("unlearn") if run.run_id in wanted]
     caption = (
-        "U-LiRA (Hayes et al. 2024): an attacker who knows the margins of many unlearned and of many retrained models "
-        "on an image of F says which kind a further model is. Rates that nothing could beat by chance: AUC .5, TPR .01 "
-        "at 1 % and .001 at .1 % false positives; lower is nearer to retraining. 95 % intervals resample the "
-        f"{len(pools[0].result['runs'])} models of a pool, for the images of a model are not independent. Forget set: "
+        "Can an attacker tell unlearned from retrained models? Lower is nearer to retraining; guessing has AUC .5 and "
+        "TPR .01 at 1 % and .001 at .1 % false positives. U-LiRA (Hayes et al. 2024) knows the margins of many "
+        "unlearned and many retrained models on an image of F and says which kind a further model is. 95 % intervals "
+        f"resample the {len(pools[0].result['runs'])} models of a pool, whose images are not independent. Forget set: "
         f"{label(pools[0], 'difficulty')}.{_setting(runs)}"
     )
     shown: Table = pd.DataFrame(

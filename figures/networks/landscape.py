@@ -8,6 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import WIDE, Theme
+from figures.marks import field
 from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
@@ -17,26 +18,27 @@ SETS = {"forget": "F", "test": "test"}
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw surface above contour for each model (columns) and data set (row pairs), with curvature and basin ratio."""
+    """Draw surface above heat map for each model (columns) and data set (row pairs), with curvature and basin ratio."""
     found = snapshots(records, "landscape", starts=True)
     shown = [one for one in found if f"landscape_{one.model}_forget" in one.record.arrays()]
     if not shown:
         return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
-    sets = [name for name in SETS if all(f"landscape_{one.model}_{name}" in one.record.arrays() for one in shown)]
     from matplotlib.figure import Figure
 
-    height = min(3.5, 0.7 + 11 / len(shown))  # of a surface above a contour, in inches
-    figure = Figure(figsize=(WIDE, height * len(sets) + 0.2), layout="constrained")
-    parts = []
-    for row, name in enumerate(sets):
+    sets = [name for name in SETS if all(f"landscape_{one.model}_{name}" in one.record.arrays() for one in shown)]
+    height = min(3.5, 0.7 + 11 / len(shown))  # of a surface above a heat map, in inches
+    figure, parts = Figure(figsize=(WIDE, height * len(sets) + 0.2), layout="constrained"), []
+    for part, name in zip(figure.subfigures(len(sets), 1, squeeze=False)[:, 0], sets, strict=True):
         grids = [np.asarray(one.record.arrays()[f"landscape_{one.model}_{name}"], dtype=float) for one in shown]
-        # One range for all models; cut at the 98th percentile, lest a cliff flatten the rest.
         values = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
-        limits = float(values.min()), float(np.percentile(values, 98)) + 1e-9
-        for column, (one, grid) in enumerate(zip(shown, grids, strict=True)):
-            places = [(2 * len(sets), len(shown), (2 * row + half) * len(shown) + column + 1) for half in (0, 1)]
-            title = f"{one.title}\nloss on {SETS[name]}" if row == 0 else f"loss on {SETS[name]}"
-            parts.append(_panel(figure, places, (one, name, title), grid, limits))
+        limits = float(values.min()), float(values.max()) + 1e-9  # one range for all models
+        for place, (one, grid) in enumerate(zip(shown, grids, strict=True)):
+            above, below = (part.add_subplot(2, len(shown), half * len(shown) + place + 1, **look)
+                            for half, look in enumerate(({"projection": "3d"}, {})))  # fmt: skip
+            above.set_title(f"{one.title}\nloss on {SETS[name]}" if name == sets[0] else f"loss on {SETS[name]}")
+            parts.append(_panel(above, below, (one, name), grid, limits))
+        colours = part.colorbar(below.collections[0], ax=part.axes[1::2], fraction=0.05, pad=0.01, aspect=12)
+        colours.set_label("loss")
     data = pd.concat(parts, ignore_index=True)
     return Drawing(data, _caption(shown), _alt(data), used_records(shown), (), figure)
 
@@ -62,29 +64,22 @@ def basin_ratio(grid: np.ndarray) -> float:
     return float((np.abs(grid - grid[middle, middle]) <= 0.5 * grid.std()).mean())
 
 
-def _panel(
-    figure: Any, places: list[Any], what: tuple[Snapshot, str, str], grid: np.ndarray, limits: tuple[float, float]
-) -> Table:
-    one, name, title = what
+def _panel(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray, limits: tuple[float, float]) -> Table:
+    """Draw one model's loss as a surface above a heat map with contour lines; return it with its numbers."""
+    one, name = what
     line = np.asarray(one.record.arrays()["landscape_axis"], dtype=float)
-    radius = float(line[-1])
     across, along = np.meshgrid(line, line)
-    shown = np.clip(np.nan_to_num(grid, nan=limits[1]), *limits)
-    surface = figure.add_subplot(*places[0], projection="3d")
-    surface.plot_surface(across, along, shown, cmap="cividis", vmin=limits[0], vmax=limits[1], linewidth=0, rcount=40,
-                         ccount=40, rasterized=True)  # fmt: skip
-    surface.set(zlim=limits, xticks=[-radius, 0, radius], yticks=[-radius, 0, radius])
-    surface.set_title(title)
-    surface.set_box_aspect((1, 1, 0.7), zoom=1.05)
-    surface.tick_params(pad=-2)
-    contour = figure.add_subplot(*places[1])
-    drawn = contour.contourf(across, along, shown, levels=np.linspace(*limits, 12), cmap="cividis")
-    contour.contour(drawn, colors="white", linewidths=0.3)
-    contour.plot([0], [0], marker="+", color="white", markersize=6)
-    contour.set_aspect("equal")
-    contour.grid(False)
+    shown = np.nan_to_num(grid, nan=limits[1])
+    above.plot_surface(across, along, shown, cmap="cividis", vmin=limits[0], vmax=limits[1], linewidth=0, rcount=40,
+                       ccount=40, rasterized=True)  # fmt: skip
+    above.set(zlim=limits, xticks=[], yticks=[])
+    above.set_box_aspect((1, 1, 0.7), zoom=1.1)
+    above.tick_params(pad=-2)
+    field(below, pd.DataFrame(shown, line, line), limits=limits, levels=12, cbar=False, square=True,
+          xticklabels=False, yticklabels=False)  # fmt: skip
+    below.plot([len(line) / 2], [len(line) / 2], marker="+", color="white", markersize=6)
     numbers = _numbers(one, name)
-    contour.set_xlabel(_numbers_text(numbers), fontsize=7)
+    below.set_xlabel(_numbers_text(numbers), fontsize=7)
     return pd.DataFrame({"x": across.ravel(), "y": along.ravel(), "loss": grid.ravel()}).assign(
         title=one.title, set=name, run_id=one.record.run_id, **numbers
     )
@@ -114,10 +109,12 @@ def _numbers_text(numbers: dict[str, float]) -> str:
 def _caption(shown: list[Snapshot]) -> str:
     first = shown[0].record
     return (
-        "Loss around each model along two random filter-normalized directions, the same directions for all, on the "
-        "forget set and on test data: surface above, contour below, one range of loss a data set (cut at its 98th "
-        "percentile). Curvature: mean second derivative at the centre; basin: share of points within half a standard "
-        "deviation of the centre's loss (blind to scale). Numbers: mean ± standard deviation over seeds; pictures: "
+        "How sharp the loss is around each model, on the forget set and on test data: a narrow bowl is a sharp "
+        "minimum. All models are moved along the same two random directions, filter-normalized, by up to "
+        f"{float(first.arrays()['landscape_axis'][-1]):g} either way; the cross is the model itself, and all models of "
+        "a row share one range of loss. Curvature: mean second derivative at the centre; basin: fraction of points "
+        "within half a standard deviation of the centre's loss, blind to scale. Numbers: mean ± standard deviation "
+        "over seeds; pictures: "
         f"seed {label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "
         f"{label(first, 'difficulty')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )

@@ -8,10 +8,11 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
+from figures.marks import limits
 from figures.tables.cells import run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import METHOD_MARKERS, method_label, method_order, rule_label, rule_order, set_order
+from figures.tables.names import METHOD_MARKERS, method_label, order, rule_label
 from figures.tables.records import Records
 
 COSTS = {
@@ -22,35 +23,41 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW against cost, a row a forget set, with retraining and doing nothing; dominated points faded."""
+    """Draw ToW against cost, a row a forget set, with retraining and doing nothing; the best trade-offs are named."""
     runs = [run for run in study_runs(records) if run.status == "ok"]
     table = unlearn_table(runs)
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
     cells = table[~own_reference(table, table["retraining"])]
-    parts = {(cost, name): _summary(cells[cells["difficulty"] == name], cost)
-             for cost in COSTS if COSTS[cost][1] in table for name in set_order(cells)}  # fmt: skip
-    costs, sets = (list(dict.fromkeys(names)) for names in zip(*parts, strict=True))
-    floors = noise_floors(table)
-    figure, axes = panel_grid(
-        len(sets), len(costs), width=WIDE, height=0.9 + 2.2 * len(sets), sharex="col", sharey="row"
-    )
-    for (cost, name), part in parts.items():
-        panel, here = axes[sets.index(name), costs.index(cost)], table[table["difficulty"] == name]
-        _panel(panel, part, theme)
-        floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
-        for nothing in here.groupby("pretrain")["original_tow"].mean().dropna():
-            panel.axhline(nothing, color=theme.ink, linestyle=":", linewidth=0.9)
+    costs = [cost for cost in COSTS if COSTS[cost][1] in table]
+    sets, floors = order(cells, "difficulty"), noise_floors(table)
+    figure, axes = panel_grid(len(sets), len(costs), width=WIDE, height=0.9 + 2.2 * len(sets), sharex="col",
+                              sharey="row")  # fmt: skip
+    parts = [[_summary(cells[cells["difficulty"] == name], cost) for cost in costs] for name in sets]
+    for line, found, name in zip(axes, parts, sets, strict=True):
+        here = table[table["difficulty"] == name]
+        nothing = here.groupby("pretrain")["original_tow"].mean().dropna()
+        values = pd.concat(found)
+        for panel, part in zip(line, found, strict=True):
+            _panel(panel, part, theme)
+            floor_band(panel, average_floor(floors[floors["difficulty"] == name]), theme)
+            if len(nothing):
+                across = panel.get_yaxis_transform()
+                panel.hlines(nothing, 0, 1, color=theme.ink, linestyle=":", linewidth=0.9, label="do nothing",
+                             transform=across)  # fmt: skip
+                rules = " / ".join(rule_label(rule) for rule in nothing.sort_values(ascending=False).index)
+                panel.annotate(f"do nothing, after {rules}", (0.1, nothing.max()), xytext=(0, 2), fontsize=7,
+                               xycoords=across, textcoords="offset points")  # fmt: skip
+        line[0].set_ylabel(f"ToW, forget set: {name}" + limits(line[0], [values["mean"], nothing, [1.0]], values))
     for panel, cost in zip(axes[-1], costs, strict=True):
         panel.set_xlabel(COSTS[cost][2])
-    for panel, name in zip(axes[:, 0], sets, strict=True):
-        panel.set_ylabel(f"ToW, forget set: {name}")
-    data: Table = pd.concat(parts.values(), ignore_index=True)
-    methods = [(method_label(name), {"marker": METHOD_MARKERS.get(name, "o")}) for name in method_order(cells)]
-    anchors = [("retrained on R", {"marker": "*"}), FLOOR_NOTE, ("do nothing", {"marker": "", "linestyle": ":"})]
+    data: Table = pd.concat([parts[row][column] for column in range(len(costs)) for row in range(len(sets))],
+                            ignore_index=True)  # fmt: skip
+    methods = [(method_label(name), {"marker": METHOD_MARKERS.get(name, "o")}) for name in order(cells, "method")]
     rules = [(rule_label(rule), {"color": theme.color(rule), "marker": "_", "markersize": 10, "markeredgewidth": 3})
-             for rule in rule_order(cells)]  # fmt: skip
-    rule_key(figure, theme, [], notes=[*rules, *methods, *anchors], head=spread_note(seed_range(cells)))
+             for rule in order(cells, "rule")]  # fmt: skip
+    notes = [*rules, *methods, ("reference: retraining, ToW 1", {"marker": "*", "markersize": 9}), FLOOR_NOTE]
+    rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(cells)))
     return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
 
 
@@ -60,37 +67,40 @@ def _summary(table: Table, cost: str) -> Table:
     quality = summarize(table, KEYS, "tow")
     price = summarize(table, KEYS, "ratio").rename(columns={"mean": "ratio", "low": "ratio_low", "high": "ratio_high"})
     found = quality.merge(price[[*KEYS, "ratio", "ratio_low", "ratio_high"]], on=KEYS).assign(cost=cost)
-    found["dominated"] = [_dominated(row, found) for _, row in found.iterrows()]
-    return found
-
-
-def _dominated(row: Any, others: Table) -> bool:
-    better = (others["mean"] >= row["mean"]) & (others["ratio"] <= row["ratio"])
-    strictly = (others["mean"] > row["mean"]) | (others["ratio"] < row["ratio"])
-    return bool((better & strictly).any())
+    mean, ratio = (found[name].to_numpy()[:, None] for name in ("mean", "ratio"))
+    better = (mean <= mean.T) & (ratio >= ratio.T) & ((mean < mean.T) | (ratio > ratio.T))
+    return found.assign(dominated=better.any(axis=1))
 
 
 def _panel(axes: Any, data: Table, theme: Theme) -> None:
-    for _, row in data.iterrows():
-        look = {"color": theme.color(row["rule"]), "marker": METHOD_MARKERS.get(row["method"], "o")}
-        fill = "none" if row["pretrain"] == "sgd" else "full"
-        bars = {"yerr": [[row["mean"] - row["low"]], [row["high"] - row["mean"]]],
-                "xerr": [[max(row["ratio"] - row["ratio_low"], 0)], [row["ratio_high"] - row["ratio"]]]}  # fmt: skip
-        bars = {} if pd.isna(row["sd"]) else bars
-        axes.errorbar([row["ratio"]], [row["mean"]], linestyle="none", elinewidth=0.7, fillstyle=fill,
-                      alpha=0.35 if row["dominated"] else 1.0, **look, **bars)  # fmt: skip
+    """Draw points that another beats in quality and cost as faint outlines, the others with intervals and names."""
+    import seaborn as sns
+
+    for beaten, points in data.groupby("dominated"):
+        look: dict[str, Any] = {
+            "palette": {rule: theme.color(rule) for rule in points["rule"]},
+            "s": 12 if beaten else 34,
+        }
+        markers = {name: METHOD_MARKERS.get(name, "o") for name in points["method"]}
+        look |= {"alpha": 0.5, "zorder": 2} if beaten else {"zorder": 3}
+        sns.scatterplot(points, x="ratio", y="mean", hue="rule", style="method", markers=markers, linewidth=0,
+                        legend=False, ax=axes, **look)  # fmt: skip
+    front = data[~data["dominated"]].sort_values("ratio")
+    axes.errorbar(front["ratio"], front["mean"], yerr=[front["mean"] - front["low"], front["high"] - front["mean"]],
+                  linestyle="none", elinewidth=0.7, ecolor=[theme.color(rule) for rule in front["rule"]])  # fmt: skip
+    axes.step(front["ratio"], front["mean"], where="post", color=theme.ink, linewidth=0.6, alpha=0.6)
     axes.plot([1.0], [1.0], color=theme.ink, marker="*", markersize=9, linestyle="none")
+    axes.set(xlabel="", ylabel="")
     log_axis(axes, "x")
 
 
 def _caption(runs: list, table: Table) -> str:
     return (
-        "Quality against cost, a row a forget set: ToW against unlearning time (left) and gradient evaluations "
-        "(right), both as a share of retraining on R; runs that diverged are left out. Shape: method; colour: "
-        "unlearning rule; open markers: pretrained with SGD. Star: retraining itself (ToW 1 at cost 1); dotted lines: "
-        "doing nothing after each pretraining rule; grey band: noise floor, ToW of one retrained model against another "
-        "of another seed, mean over retraining rules. Faded points are dominated: another on the same set is at least "
-        "as good and cheap. Bars: 95 % t-intervals over seeds. "
+        "What a good unlearned model costs: ToW against time (left) and gradient evaluations (right), both as a share "
+        "of retraining. Upper left is best: large marks on the thin line are those that no other mark beats in quality "
+        "and cost; small marks are beaten. Shape: method; colour: unlearning rule; star: retraining itself; grey band: "
+        "noise floor, ToW of one retrained model against another. Bars: 95 % t-intervals over seeds. Runs that "
+        "diverged are left out. "
         f"{run_caption(runs, table)}"
     )
 

@@ -6,12 +6,13 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import FLOOR_NOTE, estimate, floor_band, panel_grid, rule_key, spread_note
-from figures.drawing.style import Theme
+from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.marks import limits, strip
 from figures.tables.cells import complete, label, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
-from figures.tables.names import GRADED, family, rule_label
+from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
 from repro.records.record import Record
 
@@ -34,7 +35,7 @@ def published_text(method: str, rule: str) -> str:
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
-    """Draw NegGrad's mean ToW for each rule, the paper's as crosses and ours with seeds and interval."""
+    """Draw NegGrad's mean ToW for each rule, the paper's as open marks and ours with seeds and interval."""
     runs = [run for run in study_runs(records) if (label(run, "method"), family(label(run, "rule"))) in TOW]
     table = unlearn_table(runs)
     table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
@@ -42,32 +43,31 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-published", "NegGrad on F_low, F_mid, F_high"), theme)
     dataset = str(label(runs[0], "dataset"))
     ours = summarize(table, ["rule"], "tow").assign(source=f"ours, {dataset}")
-    rules = sorted(ours["rule"], key=lambda rule: list(TOW).index(("neggrad", family(rule))))
-    figure, axes = panel_grid(1, 1, width=5.0, height=2.6)
-    theirs = [_draw_rule(axes[0, 0], place, rule, table, theme) for place, rule in enumerate(rules)]
-    floor_band(axes[0, 0], average_floor(noise_floors(table)), theme)
-    axes[0, 0].set_xticks(range(len(rules)), [rule_label(rule) for rule in rules])
-    axes[0, 0].set(ylabel="ToW, mean over F low, mid, high", xlim=(-0.5, len(rules) - 0.5))
+    theirs: Table = pd.DataFrame([
+        {"rule": rule, "mean": value / 100, "source": f"paper, {name}"}
+        for rule in order(ours, "rule") for name, value in TOW["neggrad", family(rule)].items()
+    ])  # fmt: skip
+    figure, axes = panel_grid(1, 1, width=WIDE, height=2.8)
+    panel, named = axes[0, 0], lambda rows: rows.assign(region="", group=rows["rule"].map(rule_label))
+    seeds = table.groupby(["rule", "seed"])["tow"].mean().rename("value").reset_index()
+    strip(panel, named(in_order(ours, ["rule"])), theme, seeds=named(seeds))
+    places = dict(zip(order(ours, "rule"), panel.get_xticks(), strict=True))
+    for shift, (name, mark) in zip((-0.3, 0.3), MARKS.items(), strict=True):
+        known = theirs[theirs["source"] == f"paper, {name}"]
+        panel.plot(known["rule"].map(places) + shift, known["mean"], color=theme.ink, marker=mark, linestyle="none",
+                   fillstyle="none")  # fmt: skip
+    floor = average_floor(noise_floors(table))
+    floor_band(panel, floor, theme)
+    values = [ours["mean"], theirs["mean"], [floor["mean"]] if floor else None]
+    panel.set_ylabel("ToW, mean over forget sets" + limits(panel, values, ours))
     notes: list[tuple[str, dict[str, Any]]] = [
-        *((f"paper, {name}", {"marker": mark, "fillstyle": "none"}) for name, mark in MARKS.items()),
-        (f"ours, {dataset}", {}),
-        FLOOR_NOTE,
-    ]
-    rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(table)))
-    data: Table = pd.concat([ours, *theirs], ignore_index=True)
+        *((f"paper, {name}", {"marker": mark, "fillstyle": "none"}) for name, mark in MARKS.items()), FLOOR_NOTE,
+    ]  # fmt: skip
+    head = f"colour: ours, {dataset}, {spread_note(seed_range(table))}"
+    rule_key(figure, theme, order(ours, "rule"), notes=notes, head=head)
+    data: Table = pd.concat([ours, theirs], ignore_index=True)
     alt = "; ".join(f"{rule_label(row.rule)} {row.source}: {row.mean:.3f}" for row in data.itertuples())
     return Drawing(data, _caption(runs, table, dataset), f"Markers by rule. {alt}.", tuple(runs), (), figure)
-
-
-def _draw_rule(axes: Any, place: int, rule: str, table: Table, theme: Theme) -> Table:
-    rows = table[table["rule"] == rule]
-    seeds = rows.groupby("seed")["tow"].mean()
-    estimate(axes, place, summarize(rows, ["rule"], "tow").iloc[0], seeds=seeds, **theme.lines(rule))
-    known = {name: value / 100 for name, value in TOW["neggrad", family(rule)].items()}
-    for shift, (name, value) in zip((-0.15, 0.15), known.items(), strict=False):
-        look = {"color": theme.ink, "marker": MARKS[name], "linestyle": "none", "fillstyle": "none"}
-        axes.plot([place + shift], [value], **look)
-    return pd.DataFrame([{"rule": rule, "mean": value, "source": f"paper, {name}"} for name, value in known.items()])
 
 
 def _caption(runs: list[Record], table: Table, dataset: str) -> str:
@@ -76,9 +76,9 @@ def _caption(runs: list[Record], table: Table, dataset: str) -> str:
     else:
         compare = "Our data set is not one of the paper's: compare order and sign, not values."
     return (
-        "ToW of NegGrad averaged over the three graded forget sets and all pretraining rules: the paper's published "
-        f"averages (open marks; no deviation is published) beside ours, of the seeds that have all of them. {compare} "
-        "The paper's rows are SAM 0.1, ASAM 1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our "
-        "retrained models against another. "
+        "Does each rule rank as in the paper? Coloured marks are our ToW of NegGrad, averaged over the three graded "
+        f"forget sets and all pretraining rules; open marks are the paper's, without deviation. {compare} The paper's "
+        "rules are SAM 0.1, ASAM 1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our retrained "
+        "models against another. "
         f"{run_caption(runs, table)}"
     )

@@ -1,17 +1,31 @@
-"""ToW and its accuracies over a sweep: NegGrad over alpha (fig-alpha), Sharp MinMax over its mask (fig-mask)."""
+"""Curves over a setting that was swept: alpha (fig-alpha), the mask of Sharp MinMax (fig-mask), steps of relearning."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from figures.catalogue import lacking
-from figures.drawing.curves import draw_curves
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.style import Theme
+from figures.drawing.panels import floor_band, outside_legend, panel_grid, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.marks import curve, limits
 from figures.networks.cells import TOW
-from figures.tables.cells import low_polarity, run_caption, swept_studies
-from figures.tables.names import rule_label
+from figures.tables.cells import FIRST, low_polarity, run_caption, study_runs, swept_studies, unlearn_table
+from figures.tables.floor import floor_of, noise_floors
+from figures.tables.intervals import Table, span, summarize
+from figures.tables.names import in_order, method_label, rule_label
 from figures.tables.records import Records
+from repro.records.record import Record
 
+ROW = ["dataset", "difficulty", "pretrain"]
+REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
 # Each polarity of the mask takes the look of a rule that cannot appear in that figure otherwise, and has a name.
 POLARITY = {False: ("minmax", "large forget gradient forgets (paper)"),
             True: ("sgd", "small forget gradient forgets")}  # fmt: skip
+RELEARNED = "relearning_forget"
+MARKS = "Lines are means, bands 95 % t-intervals; a wider interval than the values span is cut."
 
 
 def draw_alpha(records: Records, theme: Theme) -> Drawing:
@@ -22,9 +36,9 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     figure, data = draw_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
-        "ToW and its three accuracies under NegGrad against alpha, the weight of the retain loss; smaller alpha pushes "
-        "harder on F. Legend: pretraining → unlearning rule. Lines: means; bands: 95 % t-intervals. Black: retrained "
-        f"model (solid), original model (dotted). Grey band: noise floor. {run_caption(runs, table)}"
+        "What a smaller alpha, which pushes harder on the forget set, does to ToW and its three accuracies under "
+        f"NegGrad. Black: retrained model (solid) and original model (dotted); grey band: noise floor of ToW. {MARKS} "
+        f"{run_caption(runs, table)}"
     )
     tow = data[(data["metric"] == "tow") & data["rule"].notna()]
     ends = tow[tow["alpha"] == tow["alpha"].min()]
@@ -41,12 +55,100 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)
     looks = low_polarity(table).map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
-    figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="mask cutoff (share)",
+    figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
-        "Sharp MinMax against the cutoff of its mask: the share of weights given to forgetting. Two "
-        "polarities: the weights of large forget gradient forget, as in the paper, or those of small gradient. "
-        f"Lines: means; bands: 95 % t-intervals. {run_caption(runs, table)}"
+        "What Sharp MinMax does when a larger share of the weights is given to forgetting: those with the largest "
+        "forget gradient, as in the paper, or those with the smallest. Black: retrained model (solid) and original "
+        f"model (dotted); grey band: noise floor of ToW. {MARKS} {run_caption(runs, table)}"
     )
     alt = "Curves of ToW and three accuracies over the mask cutoff, a line a polarity."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
+
+
+def draw_relearning(records: Records, theme: Theme) -> Drawing:
+    """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
+    runs = study_runs(records, having=RELEARNED)
+    if not runs:
+        return empty_figure(lacking("fig-relearning", "runs with the relearning metric"), theme)
+    table = pd.concat([_relearning_curve(run) for run in runs], ignore_index=True)
+    figure, data = draw_curves(table, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
+                               x_label="steps of tuning on R", references=("retrained",))  # fmt: skip
+    caption = (
+        "How fast the forget set comes back when an unlearned model is tuned on retain data alone: a curve above the "
+        f"black one, the retrained model under the same tuning, shows knowledge that was left behind. {MARKS} "
+        f"{run_caption(runs, unlearn_table(runs))}"
+    )
+    return Drawing(data, caption, "Forget accuracy rising over relearning steps.", tuple(runs), (), figure)
+
+
+def _relearning_curve(run: Record) -> Table:
+    steps = run.result["relearning_steps"]
+    retrained = run.result.get(f"retrained_{RELEARNED}", [np.nan] * len(steps))
+    head = unlearn_table([run])[list(FIRST)].iloc[0].to_dict()
+    columns = {"relearning_step": steps, RELEARNED: run.result[RELEARNED], f"retrained_{RELEARNED}": retrained}
+    return pd.DataFrame(columns).assign(**head)
+
+
+def draw_curves(
+    table: Table, x: str, metrics: Mapping[str, str], theme: Theme, *, x_label: str, references: Sequence[str] = ()
+) -> tuple[Any, Table]:
+    """Draw `metrics` against `x`: a column a metric, a row a data set, forget set and pretraining rule, a line a rule.
+
+    A panel has the reference models of its pretraining rule; one of ToW the noise floor of its forget set as a band.
+
+    Args:
+        table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
+        x: the swept column.
+        metrics: column to axis label.
+        theme: the page.
+        x_label: label of the horizontal axis.
+        references: roles ("retrained", "original") whose value of the metric is drawn in ink.
+
+    Returns:
+        The figure and the numbers drawn.
+    """
+    rows = in_order(table[ROW].drop_duplicates(), ROW)
+    # A single metric is narrow and a single row high, to stay near square.
+    width, height = WIDE if len(metrics) > 2 else 4.2, 0.9 + max(1.5 * len(rows), 2.4)
+    figure, axes = panel_grid(len(rows), len(metrics), width=width, height=height, sharex=True, sharey="col")
+    parts: list[Table] = []
+    for line, (dataset, difficulty, pretrain) in zip(axes, rows.itertuples(index=False), strict=True):
+        same = table[(table["dataset"] == dataset) & (table["difficulty"] == difficulty)]
+        cell, floors = same[same["pretrain"] == pretrain], noise_floors(same)
+        for panel, metric in zip(line, metrics, strict=True):
+            parts += _lines(panel, cell, (x, metric), theme, references)
+            for rule in sorted(set(cell["retraining"])) if metric == "tow" else ():
+                floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
+        after = f"\nafter {rule_label(pretrain)}" if rows["pretrain"].nunique() > 1 else ""
+        of = f"{dataset}, " if rows["dataset"].nunique() > 1 else ""
+        line[0].set_ylabel(f"{of}F {difficulty}{after}")
+    data: Table = pd.concat(parts, ignore_index=True)
+    for panel, (metric, name) in zip(axes[0], metrics.items(), strict=True):
+        columns = [table.get(f"{role}{metric}") for role in ("", *(f"{one}_" for one in references))]
+        panel.set_title(name + limits(panel, columns, data[data["metric"] == metric]))
+    for panel in axes[-1]:
+        panel.set_xlabel(x_label)
+    fullest = max(axes[:, -1], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
+    outside_legend(figure, fullest, columns=4 if len(metrics) > 2 else 2, head=spread_note(span(data["seeds"])))
+    return figure, data
+
+
+def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, references: Sequence[str]) -> list[Table]:
+    """Draw one metric of one row: a line a method and rule, and a thin black one a reference model."""
+    x, metric = columns
+    summary = summarize(table, ["method", "rule", *ROW, x], metric).assign(metric=metric).sort_values(x)
+    names = dict(zip(table["rule"], table["line"] if "line" in table else table["rule"].map(rule_label), strict=True))
+    lines = summary["method"].map(method_label) + ": " if summary["method"].nunique() > 1 else ""
+    shown = in_order(summary.assign(line=lines + summary["rule"].map(names)), ["method", "rule"])
+    looks = {line: theme.lines(rule) | {"label": line} for line, rule in zip(shown["line"], shown["rule"], strict=True)}
+    curve(axes, shown, x, theme, looks=looks)
+    parts = [summary]
+    for role in references:
+        name, (style, text) = f"{role}_{metric}", REFERENCES[role]
+        if name in table and table[name].notna().any():
+            line = summarize(table, [x, *ROW], name).assign(metric=metric, method=role).sort_values(x)
+            look = {"color": theme.ink, "linestyle": style, "label": text}
+            curve(axes, line.assign(line=role), x, theme, looks={role: look}, linewidth=0.9)
+            parts.append(line)
+    return parts

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
@@ -12,19 +13,11 @@ from figures.networks.published import published_text
 from figures.tables.cells import complete, in_table, run_caption, study_runs, unlearn_table
 from figures.tables.floor import average_floor, floor_of, noise_floors, reaches, with_references
 from figures.tables.intervals import Row, Table, spread_text, summarize
-from figures.tables.names import (
-    CROSSED,
-    GRADED,
-    family,
-    method_label,
-    method_order,
-    rule_label,
-    rule_order,
-    set_order,
-)
+from figures.tables.names import CROSSED, GRADED, family, method_label, order, rule_label
 from figures.tables.records import Records
 
 ROW = ["method", "pretrain", "rule"]
+ROWS = {"method": "method", "pretrain": "pretrain", "rule": "unlearn"}
 COMMON, FLOOR = "ToW against SGD retrain", "noise floor"
 REFERENCES = {"original": "do nothing", "retrained": "retrained on R"}
 ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
@@ -53,10 +46,10 @@ def draw(
     data = _with_floor(_numbers(table, accuracies=not crossed), table)
     shown = _display(data, accuracies=not crossed)
     caption = (
-        f"{what} Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of one "
-        "retrained model against another of another seed, in the order of the forget sets; † as good as retraining: "
-        "the 95 % interval reaches the floor. A mean is of cells and seeds that have all graded sets. Against the SGD "
-        "retrain: the same ToW with one common reference for every pretraining rule. "
+        f"{what} Higher is nearer to retraining; † marks what is as good as retraining, its 95 % interval reaching the "
+        "noise floor. Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of "
+        "one retrained model against another of another seed, in the order of the forget sets. A mean is of cells and "
+        "seeds that have all graded sets. Against the SGD retrain: ToW with one reference for every pretraining rule. "
         f"{run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
@@ -122,35 +115,28 @@ def _with_floor(data: Table, table: Table) -> Table:
 
 def _display(data: Table, *, accuracies: bool) -> Table:
     """Return the cells as text: a column a forget set or, with accuracies, a row a forget set and a column a metric."""
-    sets = set_order(data[data["difficulty"] != "mean"]) + ["mean"] * ("mean" in set(data["difficulty"]))
-    texts = {(*(row[name] for name in ROW), row["metric"], row["difficulty"]): _text(row) for _, row in data.iterrows()}
-    floors = {(row.pretrain, row.difficulty): _floor_text(row) for row in data.itertuples()}
-    rows = []
-    for key in _row_order(data):
-        head = {"method": REFERENCES.get(key[0], method_label(key[0])), "pretrain": rule_label(key[1]),
-                "unlearn": rule_label(key[2]) or "—"}  # fmt: skip
-        paper = {"paper (ToW, mean)": published_text(key[0], key[2])}
-        if accuracies:
-            names = {"tow": "ToW", "common_tow": COMMON, **ACCURACIES}
-            rows += [head | {"forget set": one}
-                     | {name: texts.get((*key, metric, one), "—") for metric, name in names.items()}
-                     | {FLOOR: floors[key[1], one]} | (paper if one == "mean" else dict.fromkeys(paper, "—"))
-                     for one in sets if (*key, "tow", one) in texts]  # fmt: skip
-        else:
-            common = {f"{COMMON}, {sets[-1]}": texts.get((*key, "common_tow", sets[-1]), "—")}
-            floor = {FLOOR: " / ".join(floors.get((key[1], one), "—") for one in sets)}
-            rows.append(
-                head | {f"ToW {one}": texts.get((*key, "tow", one), "—") for one in sets} | common | floor | paper
-            )
-    return pd.DataFrame(rows)
-
-
-def _row_order(data: Table) -> list[tuple[str, str, str]]:
-    """Return the rows: methods in the paper's order, rules within, the reference models last."""
-    methods = [*(name for name in method_order(data) if name not in REFERENCES), *REFERENCES]
-    rules = rule_order(data)
-    keys = set(data[ROW].itertuples(index=False, name=None))
-    return sorted(keys, key=lambda key: (methods.index(key[0]), key[1] != "sgd", key[1], rules.index(key[2])))
+    sets = order(data, "difficulty")
+    texts = data.assign(text=[_text(row) for row in data.to_dict("records")])
+    if accuracies:
+        names = {"tow": "ToW", "common_tow": COMMON, **ACCURACIES}
+        shown = marks.table(texts, ROWS | {"difficulty": "forget set"}, names)
+        shown = shown[shown["ToW"] != "—"].reset_index(drop=True)
+    else:
+        common = texts[(texts["metric"] == "common_tow") & (texts["difficulty"] == sets[-1])]
+        tow = texts[texts["metric"] == "tow"]
+        columns = {name: f"ToW {name}" for name in sets} | {"common": f"{COMMON}, {sets[-1]}"}
+        shown = marks.table(pd.concat([tow, common.assign(difficulty="common")]), ROWS, columns, by="difficulty")
+    floors = {(rule_label(row.pretrain), row.difficulty): _floor_text(row) for row in data.itertuples()}
+    rules = {(method_label(method), rule_label(rule)): published_text(method, rule)
+             for method, _, rule in data[ROW].itertuples(index=False)}  # fmt: skip
+    paper = [rules[row.method, row.unlearn] for row in shown.itertuples()]
+    if accuracies:
+        paper = [text if name == "mean" else "—" for text, name in zip(paper, shown["forget set"], strict=True)]
+        noise = [floors[key] for key in zip(shown["pretrain"], shown["forget set"], strict=True)]
+    else:
+        noise = [" / ".join(floors.get((pretrain, name), "—") for name in sets) for pretrain in shown["pretrain"]]
+    named = {"method": shown["method"].replace(REFERENCES), "unlearn": shown["unlearn"].replace("", "—")}
+    return shown.assign(**named, **{FLOOR: noise, "paper (ToW, mean)": paper})
 
 
 def _text(row: Row) -> str:

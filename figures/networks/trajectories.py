@@ -8,15 +8,17 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
+from figures.marks import curve, limits
 from figures.tables.cells import in_table, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, interval, spread_text
-from figures.tables.names import family, method_label, method_order, rule_label, rule_order, rule_place, set_order
+from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.trajectories import matched_rows, trajectory_rows
 
 METRICS = {"tow": "ToW", "forget": "forget acc."}
 ROW = ["method", "pretrain", "difficulty", "rule"]
+COST = "gradient_evaluations"
 NOTHING = "runs with accuracies along the way"
 
 
@@ -26,21 +28,21 @@ def draw(records: Records, theme: Theme) -> Drawing:
     rows = trajectory_rows(runs)
     if rows.empty:
         return empty_figure(lacking("fig-trajectories", NOTHING), theme)
-    method = method_order(rows)[0]
+    method = order(rows, "method")[0]
     rows = rows[rows["method"] == method]
     table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
-    floors, sets = noise_floors(table), set_order(rows)
-    pretrains = sorted(set(rows["pretrain"]), key=lambda rule: (family(rule) != "sgd", rule))
-    lines = [(pretrain, metric) for pretrain in pretrains for metric in METRICS]
+    floors, sets = noise_floors(table), order(rows, "difficulty")
+    lines = [(pretrain, metric) for pretrain in order(rows, "pretrain") for metric in METRICS]
     height = 0.9 + 1.35 * len(lines)
     figure, axes = panel_grid(len(lines), len(sets), width=WIDE, height=height, sharex="col", sharey="row")
     parts = []
     for line, (pretrain, metric) in zip(axes, lines, strict=True):
-        line[0].set_ylabel(f"{METRICS[metric]}\npretrained {rule_label(pretrain)}")
+        cells = rows[rows["pretrain"] == pretrain]
         for panel, difficulty in zip(line, sets, strict=True):
-            cell = rows[(rows["pretrain"] == pretrain) & (rows["difficulty"] == difficulty)]
-            parts += [_line(panel, cell[cell["rule"] == rule], metric, theme) for rule in rule_order(cell)]
+            parts.append(_lines(panel, cells[cells["difficulty"] == difficulty], metric, theme))
             _reference(panel, metric, table, floors, (pretrain, difficulty), theme)
+        start = limits(line[0], [cells[metric]])
+        line[0].set_ylabel(f"{METRICS[metric]}\npretrained {rule_label(pretrain)}{start}")
     for panel, name in zip(axes[0], sets, strict=True):
         panel.set_title(f"forget set: {name}")
     for panel in axes[-1]:
@@ -49,27 +51,23 @@ def draw(records: Records, theme: Theme) -> Drawing:
     outside_legend(figure, axes[0, 0], columns=4, head=f"thick: mean, thin: a training seed, {seed_range(table)} seeds")
     data: Table = pd.concat(parts, ignore_index=True)
     caption = (
-        f"{method_label(method)} as it goes: ToW against the retrained model and accuracy on F, against gradient "
-        "evaluations (SAM takes two a step; retain accuracy on the way may be that of a part of R, moved to where all "
-        "of R ends). All rules start from the original model. Grey band: noise floor of ToW "
-        "(one retrained model against another of another seed); black line: forget accuracy of the retrained model. "
-        f"{run_caption(runs, table)}"
+        f"How fast {method_label(method)} comes to the retrained model: ToW should rise to the grey noise floor, and "
+        "accuracy on the forget set fall to the black line of the retrained model. All rules start from the original "
+        "model; a step of SAM takes two gradient evaluations. On the way, retain accuracy may be that of a part of the "
+        f"retain set, shifted to end where that of the whole set ends. {run_caption(runs, table)}"
     )
     return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
 
 
-def _line(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
-    """Draw the runs of one rule and their mean point by point; return the means."""
-    look = theme.lines(cell["rule"].iloc[0])
+def _lines(axes: Any, cell: Table, metric: str, theme: Theme) -> Table:
+    """Draw the runs of each rule and their mean point by point; return the means."""
     for _, run in cell.groupby("run_id"):
-        axes.plot(run["gradient_evaluations"], run[metric], color=look["color"], linewidth=0.5, alpha=0.5)
-    means = cell.groupby([*ROW, "point"], sort=False).agg(
-        gradient_evaluations=("gradient_evaluations", "mean"), mean=(metric, "mean"), sd=(metric, "std"),
-        seeds=("seed", "nunique"),
-    ).reset_index().assign(metric=metric)  # fmt: skip
-    every = max(1, len(means) // 5)
-    name = rule_label(cell["rule"].iloc[0])
-    axes.plot(means["gradient_evaluations"], means["mean"], label=name, markevery=every, **look)
+        axes.plot(run[COST], run[metric], color=theme.color(run["rule"].iloc[0]), linewidth=0.5, alpha=0.5)
+    means = cell.groupby([*ROW, "point"], sort=False).agg(**{
+        COST: (COST, "mean"), "mean": (metric, "mean"), "sd": (metric, "std"), "seeds": ("seed", "nunique"),
+    })  # fmt: skip
+    means = in_order(means.reset_index().assign(metric=metric), ["rule"])
+    curve(axes, means.assign(line=means["rule"]), COST, theme)
     return means
 
 
@@ -113,11 +111,12 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
     ])  # fmt: skip
     never = int((data["runs"] - data["reached"]).sum())
     caption = (
-        "Rules at matched forgetting and at matched epochs. Matched forgetting: the first moment at which accuracy on "
-        "F has come halfway from the original's to the retrained model's (linear between measured moments); "
-        f"{never} of {int(data['runs'].sum())} runs never come so far and have no number there. ToW and test accuracy "
-        "in percent, mean ± standard deviation (seeds); minus SGD: difference within a seed with its 95 % t-interval, "
-        f"in points, * where it excludes 0. Floor: ToW of a second retraining. {run_caption(runs, table)}"
+        "Is a rule better than SGD once both have forgotten equally much? Matched forgetting is the first moment at "
+        "which accuracy on the forget set has come halfway from the original's to the retrained model's (linear "
+        f"between measured moments); {never} of {int(data['runs'].sum())} runs never come so far and have no number "
+        "there. ToW and test accuracy in percent, mean ± standard deviation (seeds); minus SGD: difference within a "
+        "seed with its 95 % t-interval, in points, * where it excludes 0. Floor: ToW of a second retraining. "
+        f"{run_caption(runs, table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, forget set and rule; ToW at matched forgetting."
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
@@ -150,11 +149,11 @@ def matched_table(rows: Table) -> Table:
             step = interval(seeds[name] - seeds[f"{name}_sgd"])
             numbers |= {f"{name}_minus_sgd_{part}": step[part] for part in ("mean", "low", "high", "seeds")}
         found.append(dict(zip(ROW, key, strict=True)) | numbers)
-    columns = None if found else pd.Index([*ROW, "runs", "reached", *names])
-    methods, sets = method_order(rows), set_order(rows)
-    place = lambda row: (methods.index(row["method"]), family(row["pretrain"]) != "sgd", row["pretrain"],  # noqa: E731
-                         sets.index(row["difficulty"]), rule_place(row["rule"]))  # fmt: skip
-    return pd.DataFrame(sorted(found, key=place), columns=columns)
+    return (
+        in_order(pd.DataFrame(found), ROW)
+        if found
+        else pd.DataFrame(columns=pd.Index([*ROW, "runs", "reached", *names]))
+    )
 
 
 def _spread(row: Any, name: str, *, percent: bool) -> str:

@@ -48,7 +48,7 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
         figures_folder: where the figures are or will be.
         path: the page.
     """
-    drawn = draw(figure_names(), studies, Path(figures_folder))
+    drawn = draw(figure_names(), studies, Path(figures_folder), dark=True)
     items = [_item(one.name, Path(figures_folder)) for one in drawn]
     names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
     content = _render(studies.of(*names), items, studies)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -97,15 +96,15 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     retrained model it is held against. A number from an outdated version of its metric is left out. ToW of a run that
     diverged is 0.
     """
-    rows = []
+    rows, columns = [], dict.fromkeys(FIRST)
     for record in records:
-        row: dict[str, Any] = numbers_of(record) | labels_of(record)
+        row = numbers_of(record) | labels_of(record)
         row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
         row |= {"tow": 0.0} if record.status == "diverged" else {}  # it left nothing of the model
         row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
         rows.append(row)
-    columns = dict.fromkeys((*FIRST, *(name for row in rows for name in row), *LAST))
-    return pd.DataFrame(rows, columns=pd.Index(columns))
+        columns |= dict.fromkeys(row)
+    return pd.DataFrame(rows, columns=pd.Index(columns | dict.fromkeys(LAST)))
 
 
 def retraining_rule(record: Record) -> str:

@@ -17,12 +17,8 @@ FEWEST = 3  # seeds: a cell of fewer never decides
 
 def interval(values: Iterable[float]) -> dict[str, float]:
     """Return mean, standard deviation, the ends of the 95 % t-interval and the count of finite values."""
-    finite = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
-    count = len(finite)
-    mean = float(finite.mean()) if count else float("nan")
-    sd = float(finite.std(ddof=1)) if count > 1 else float("nan")
-    half = float(stdtrit(count - 1, 0.975)) * sd / np.sqrt(count) if count > 1 else float("nan")
-    return {"mean": mean, "sd": sd, "low": mean - half, "high": mean + half, "seeds": count}
+    found = column_intervals(np.asarray(list(values), dtype=float)[:, None])
+    return {name: found[name][0].item() for name in ("mean", "sd", "low", "high", "seeds")}
 
 
 def column_intervals(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,16 +102,23 @@ def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
         Columns `keys`, `mean`, `sd`, `low`, `high`, `seeds` (finite training seeds), `diverged` (rows that diverged).
         With one seed sd, low and high are NaN: one run has no spread.
     """
-    columns = pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "diverged"])
+    keys = list(keys)
     if table.empty:
-        return pd.DataFrame(columns=columns)
-    table = table if value in table else table.assign(**{value: np.nan})  # every run diverged: nobody has the number
-    rows = []
-    for key, cell in table.groupby(list(keys), sort=False, dropna=False):
-        per_seed = cell.groupby("seed")[value].mean() if "seed" in cell else cell[value]
-        diverged = int((cell["status"] == "diverged").sum()) if "status" in cell else 0
-        rows.append(dict(zip(keys, key, strict=True)) | interval(per_seed) | {"diverged": diverged})
-    return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "diverged"]))
+    rows = table[[name for name in (*keys, "seed") if name in table]].assign(
+        mean=pd.to_numeric(table[value]) if value in table else np.nan,
+        diverged=(table["status"] == "diverged").astype(int) if "status" in table else 0,
+    )
+    cells = rows.groupby(keys, sort=False, dropna=False)
+    if "seed" in rows:
+        rows = rows.groupby([*keys, "seed"], sort=False, dropna=False)["mean"].mean().reset_index()
+    found = rows.groupby(keys, sort=False, dropna=False)["mean"].agg(["mean", "std", "count"])
+    with np.errstate(invalid="ignore"):
+        half = stdtrit(found["count"] - 1, 0.975) * found["std"] / np.sqrt(found["count"])
+    return pd.DataFrame({
+        "mean": found["mean"], "sd": found["std"], "low": found["mean"] - half, "high": found["mean"] + half,
+        "seeds": found["count"], "diverged": cells["diverged"].sum(),
+    }).reset_index()  # fmt: skip
 
 
 def spread_text(row: Row, *, percent: bool = False, digits: int = 3) -> str:

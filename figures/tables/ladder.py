@@ -48,8 +48,9 @@ COLUMNS = ["step", "pretrain", "unlearn", "signal_strength", "seed", "run_id",
 def ladder_runs(records: Records) -> list[tuple[Record, Record]]:
     """Return every run of a step with its twin, those of the theory's own network among them: one rule throughout."""
     known = {_place(one): one for one in records.of("twin") if one.status == "ok"}
-    found = [(run, known[_place(run)]) for run in networks(records) if _place(run) in known and moments(run)]
-    return [(run, twin) for run, twin in found if step_of(run) and _place(run)[3] == _place(run)[4]]
+    places = [(run, _place(run)) for run in networks(records)]
+    return [(run, known[place]) for run, place in places
+            if place in known and place[3] == place[4] and step_of(run) and moments(run)]  # fmt: skip
 
 
 def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
@@ -132,15 +133,16 @@ def curve_distance(gaps: np.ndarray) -> dict[str, float]:
     Args:
         gaps: network minus twin, shape `(seeds, strengths)`; NaN where there is nothing to compare.
     """
-    generator = np.random.default_rng(0)
-    drawn = generator.integers(len(gaps), size=(RESAMPLES, len(gaps)))
-    resampled = np.array([_curve_gap(gaps[rows]) for rows in drawn])
+    drawn = np.random.default_rng(0).integers(len(gaps), size=(RESAMPLES, len(gaps)))
+    resampled = _curve_gap(gaps[drawn])
     known = len(gaps) > 1 and np.isfinite(resampled).any()
     low, high = np.nanquantile(resampled, [0.025, 0.975]) if known else (np.nan, np.nan)
-    return {"distance": _curve_gap(gaps), "low": float(low), "high": float(high)}
+    return {"distance": float(_curve_gap(gaps)), "low": float(low), "high": float(high)}
 
 
-def _curve_gap(gaps: np.ndarray) -> float:
-    counts = np.isfinite(gaps).sum(axis=0)
-    means = np.nansum(gaps, axis=0)[counts > 0] / counts[counts > 0]
-    return float(np.abs(means).mean()) if len(means) else float("nan")
+def _curve_gap(gaps: np.ndarray) -> np.ndarray:
+    """Return `mean_s |mean_seeds gap|` over the strengths that any seed has; `(..., seeds, strengths)` to `(...)`."""
+    counts = np.isfinite(gaps).sum(axis=-2)
+    means = np.abs(np.nansum(gaps, axis=-2)) / np.maximum(counts, 1)
+    with np.errstate(invalid="ignore"):
+        return means.sum(axis=-1) / (counts > 0).sum(axis=-1)

@@ -1,5 +1,7 @@
 """What rules, methods, models and forget sets are called, and the order in which they stand everywhere."""
 
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from repro.base.parts import RuleFacts, parts
@@ -12,14 +14,14 @@ RULE_MARKERS = {name: one.marker for name, one in _RULES if one.label}
 METHODS = {name: one.label or name for name, one in parts("methods").items()}
 METHOD_MARKERS = {name: one.marker for name, one in parts("methods").items()}
 MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}
-# The paper crosses each of these methods with SGD, SAM and ASAM; Sharp MinMax belongs to NegGrad alone.
-PAPER_METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
+# The rules that the paper crosses with its methods; Sharp MinMax belongs to NegGrad alone.
 CROSSED = ("sgd", "sam", "asam")
 # Forget sets by memorization score, and all others.
 GRADED = ("low", "mid", "high")
 DIFFICULTIES = (*GRADED, "random", "class", "class-part", "index")
 
 
+@cache
 def family(rule: Any) -> str:
     """Return the rule a label belongs to: `sam-0.1` and `sam` are "sam"; `retain_sam` is "retain-sam"."""
     name = str(rule).replace("_", "-")
@@ -42,23 +44,30 @@ def method_label(method: Any) -> str:
 
 
 def rule_place(rule: Any) -> tuple[int, str]:
-    """Return a sort key of rules: SGD, SAM, ASAM, MinMax, then the others, by label within a family."""
+    """Return a sort key of rules: SGD, SAM, ASAM, SAM on R only, MinMax, then the others, by label within a family."""
     known = family(rule)
     return list(RULES).index(known) if known else len(RULES), str(rule)
 
 
-def method_order(table: Any) -> list[str]:
-    """Return the methods of a table, those of the paper first, in its order."""
-    found = list(dict.fromkeys(table["method"]))
-    return [name for name in METHODS if name in found] + [name for name in found if name not in METHODS]
+# The order in which the values of a column stand everywhere: what a plug-in adds behind the known, a mean last.
+_PLACES: dict[str, Callable[[Any], Any]] = {
+    "method": lambda name: list(METHODS).index(name) if name in METHODS else len(METHODS),
+    "rule": rule_place,
+    "pretrain": rule_place,
+    "difficulty": lambda name: (
+        DIFFICULTIES.index(name) if name in DIFFICULTIES else len(DIFFICULTIES) + (name == "mean"),
+        str(name),
+    ),
+}
 
 
-def set_order(table: Any) -> list[str]:
-    """Return the forget sets of a table: the graded ones, the other known ones, then those of plug-ins."""
-    found = list(dict.fromkeys(table["difficulty"]))
-    return [name for name in DIFFICULTIES if name in found] + sorted(name for name in found if name not in DIFFICULTIES)
+def order(table: Any, column: str) -> list[Any]:
+    """Return the values of a table's column, each once, in their order; of an unknown column as they appear."""
+    found = list(dict.fromkeys(table[column]))
+    return sorted(found, key=_PLACES[column]) if column in _PLACES else found
 
 
-def rule_order(table: Any) -> list[str]:
-    """Return the unlearning rules of a table in their order."""
-    return sorted(set(table["rule"]), key=rule_place)
+def in_order(table: Any, columns: Sequence[str]) -> Any:
+    """Return the rows of a table sorted by some columns, each in its order; equal rows stay as they are."""
+    places = {column: {name: place for place, name in enumerate(order(table, column))} for column in columns}
+    return table.sort_values(list(columns), key=lambda one: one.map(places[str(one.name)]), kind="stable")

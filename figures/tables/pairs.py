@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import FEWEST, Table, interval
+from figures.tables.intervals import FEWEST, Table, interval, summarize
 from figures.tables.names import family, method_label
 
 SAME = (
@@ -63,11 +63,13 @@ def by_cell(differences: Table, keys: Sequence[str]) -> Table:
     Cells that a key does not tell apart (other forget sets, say) are averaged within a seed first. `floor` is the root
     mean square of their noise floors: a floor is a standard deviation.
     """
-    keys, rows = list(keys), []
-    seeds = dict(iter(by_seed(differences, keys).groupby(keys)["difference"])) if len(differences) else {}
-    for key, cell in differences.groupby(keys, sort=False) if seeds else ():
-        rows.append(dict(zip(keys, key, strict=True)) | interval(seeds[key]) | {"floor": typical_floor(cell)})
-    return pd.DataFrame(rows, columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "floor"]))
+    keys = list(keys)
+    if differences.empty:
+        return pd.DataFrame(columns=pd.Index([*keys, "mean", "sd", "low", "high", "seeds", "floor"]))
+    found = summarize(by_seed(differences, keys), keys, "difference").drop(columns="diverged")
+    squares = differences.reindex(columns=[*keys, "floor"]).astype({"floor": float})
+    squares = squares.assign(floor=squares["floor"] ** 2).groupby(keys, sort=False)["floor"].mean()
+    return found.merge(squares.pow(0.5).reset_index(), on=keys)
 
 
 def over_cells(differences: Table, keys: Sequence[str]) -> dict[str, float]:
@@ -97,23 +99,35 @@ def by_seed(differences: Table, keys: Sequence[str], *, cell: Sequence[str] = CE
     the scatter; where the others share none, one row is left, whose interval nobody knows.
     """
     keys = list(keys)
+    if differences.empty:
+        return pd.DataFrame(columns=pd.Index([*keys, "seed", "difference"]))
     cell = [*keys, *(name for name in cell if name in differences and name not in keys)]
     table = differences.groupby([*cell, "seed"], dropna=False, sort=False)["difference"].mean().reset_index()
-    own = table.groupby(cell, dropna=False, sort=False)["difference"]
-    table = table.assign(level=own.transform("mean"), several=own.transform("count") > 1)
-    table["scatter"] = table["difference"].where(table["several"])
-    cells = table.drop_duplicates(cell).groupby(keys, dropna=False, sort=False)
-    means = cells.agg(level=("level", "mean"), cells=("several", "sum")).reset_index()
-    seeds = table.groupby([*keys, "seed"], dropna=False, sort=False)["scatter"].agg(["mean", "count"]).reset_index()
-    seeds = seeds.merge(means, on=keys)
-    seeds["shared"] = (seeds["count"] == seeds["cells"]) & (seeds["cells"] > 0)
-    seeds["scatter"] = seeds["mean"].where(seeds["shared"])
-    own = seeds.groupby(keys, dropna=False)
-    alone = ~own["shared"].transform("any") & ~seeds.duplicated(keys)
-    scatter = (seeds["scatter"] - own["scatter"].transform("mean")).mask(alone, 0.0)
-    return seeds.assign(difference=seeds["level"] + scatter).dropna(subset=["difference"])[
-        [*keys, "seed", "difference"]
-    ]
+    groups, cells = (table.groupby(names, dropna=False, sort=False).ngroup().to_numpy() for names in (keys, cell))
+    seeds, names = pd.factorize(table["seed"])
+    values = np.full((cells.max() + 1, len(names)), np.nan)
+    values[cells, seeds] = table["difference"]
+    first = np.unique(cells, return_index=True)[1]
+    means = np.stack([_mean_by_seed(values[groups[first] == group]) for group in range(groups.max() + 1)])
+    known = np.argwhere(np.isfinite(means))
+    heads = table[keys].drop_duplicates().iloc[known[:, 0]].reset_index(drop=True)
+    return heads.assign(seed=names[known[:, 1]], difference=means[tuple(known.T)])
+
+
+def _mean_by_seed(values: np.ndarray) -> np.ndarray:
+    """Return the mean of some cells' means with the scatter of the seeds that they share, NaN for other seeds.
+
+    Args:
+        values: one row a cell, `(cells, seeds)`; NaN where a cell lacks a seed.
+    """
+    level = np.nanmean(values, axis=1).mean()
+    known = np.isfinite(values)
+    several = values[known.sum(axis=1) > 1]
+    shared = np.isfinite(several).all(axis=0) & (len(several) > 0)
+    if not shared.any():
+        return np.where(np.arange(values.shape[1]) == np.argmax(known.any(axis=0)), level, np.nan)
+    scatter = several.mean(axis=0)
+    return np.where(shared, level + scatter - scatter[shared].mean(), np.nan)
 
 
 def typical_floor(differences: Table) -> float:

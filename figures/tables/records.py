@@ -49,8 +49,13 @@ class Records:
 
     def fingerprint(self) -> str:
         """Return a digest of every number a figure could read, and of where it was read from."""
+        return self.once("fingerprint", self._fingerprint)
+
+    def _fingerprint(self) -> str:
+        if self.parts != (self,):
+            return digest([part.fingerprint() for part in self.parts])
         found = sorted([one.run_id, one.source, one.status, digest(one.result)] for one in self.all)
-        return digest([[[part.study, part.said] for part in self.parts], found])
+        return digest([self.study, self.said, found])
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` gives, made once for these records: several verdicts start from the same tables."""
@@ -187,16 +192,6 @@ def measured(run: Record, metric: str) -> bool:
     """Return whether a run has the numbers and arrays of a metric, in the newest version there is of it."""
     made = run.result.get("evaluations")
     return metric in (run.config.get("metrics", ()) if made is None else made)
-
-
-def has_arrays(run: Record) -> bool:
-    """Return whether a run's arrays are there: a study may have been published without them."""
-    return run.has_arrays()
-
-
-def training_images(record: Record) -> int:
-    """Return how many images the original model of a run saw; 1 for what is no network."""
-    return record.result.get("n_retain", 0) + record.result.get("n_forget", 0) or 1
 
 
 def seed_count(record: Record) -> int:

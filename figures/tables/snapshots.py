@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from figures.tables.cells import LANDSCAPE, label, one_forget_set
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
-from figures.tables.records import Records, alike, has_arrays, measured
+from figures.tables.records import Records, alike, measured
 from repro.records.record import Record
 from repro.study.table import has_number
 
@@ -34,11 +34,19 @@ class Snapshot:
         """Return the run whose arrays are drawn, that of the first seed."""
         return self.records[0]
 
+    def value(self, name: str) -> float:
+        """Return a result `<model>_<name>` of the run that is drawn, NaN where it has none."""
+        key = self._key(name)
+        return float(self.record.result[key]) if has_number(self.record, key) else float("nan")
+
     def number(self, name: str) -> str:
         """Return a result `<model>_<name>` as `mean ± sd (seeds)`, or an empty string where no run has it."""
-        key = name if self.model == "unlearned" else f"{self.model}_{name}"
+        key = self._key(name)
         values = interval([run.result[key] for run in self.records if has_number(run, key)])
         return spread_text(values) if values["seeds"] else ""
+
+    def _key(self, name: str) -> str:
+        return name if self.model == "unlearned" else f"{self.model}_{name}"
 
 
 def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = False) -> list[Snapshot]:
@@ -50,7 +58,7 @@ def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = Fa
         most: panels at most.
         starts: show the originals of all pretraining rules, not the main one's alone.
     """
-    having = [run for run in records.of("unlearn") if measured(run, metric) and has_arrays(run)]
+    having = [run for run in records.of("unlearn") if measured(run, metric) and run.has_arrays()]
     # Panels of different forget sets would not be one comparison.
     found = one_forget_set(having + records.of("embedding") * (metric == "features"))
     runs = alike(found, (*CELL, *(LANDSCAPE if metric != "landscape" else ())), records.study)

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, column_intervals, span
-from figures.tables.records import Records, alike, has_arrays, seed_count
+from figures.tables.records import Records, alike, seed_count
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
-STAGES = ("pretrained", "final", "retrained")
 
 
 def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> list[Record]:
@@ -54,28 +53,6 @@ def cell_seeds(cells: Iterable[Record]) -> str:
     return span(len(record.result["seeds"]) for record in cells)
 
 
-def theory_table(records: Iterable[Record]) -> Table:
-    """Return one row a theory cell, stage, metric and seed.
-
-    Columns: `signal_strength`, `pretrain`, `unlearn`, `run_id`, `stage` (pretrained, final, retrained), `metric`,
-    `seed`, `value`, `status`. A seed that diverged is a row with status "diverged" and, where it has no number, a NaN
-    value.
-    """
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        head = {name: record.config.get(name) for name in CELL} | {"run_id": record.run_id}
-        diverged = record.result.get("diverged_at") or [None] * len(record.result["seeds"])
-        for stage in STAGES:
-            for metric, values in record.result.get(stage, {}).items():
-                for seed, value, broken in zip(record.result["seeds"], values, diverged, strict=True):
-                    number = float("nan") if value is None else float(value)
-                    status = "ok" if broken is None or broken == -1 else "diverged"
-                    row = {"stage": stage, "metric": metric, "seed": seed, "value": number, "status": status}
-                    rows.append(head | row)
-    columns = [*CELL, "run_id", "stage", "metric", "seed", "value", "status"]
-    return pd.DataFrame(rows, columns=pd.Index(columns))
-
-
 def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
     """Return one row a metric, seed and unlearning epoch of a theory cell: `metric`, `seed`, `epoch`, `value`."""
     arrays, result = record.arrays(), record.result
@@ -111,7 +88,7 @@ def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
 
 def sweep_record(records: Records, name: str) -> Record | None:
     """Return the sweep of this name that carries its table, of several the last one made; None if there is none."""
-    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and has_arrays(one)]
+    found = [one for one in records.of("theory_sweep") if one.result["sweep"] == name and one.has_arrays()]
     return max(found, key=lambda one: (str(one.provenance.get("finished", "")), one.run_id), default=None)
 
 

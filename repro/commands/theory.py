@@ -59,7 +59,7 @@ PANELS = {
 Rho = Annotated[float | None, typer.Option("--rho", help="SAM radius of unlearning in absolute units, >= 0.")]
 PretrainRho = Annotated[float | None, typer.Option("--pretrain-rho", help="The same for pretraining, >= 0.")]
 
-AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF, CSV and a dark page too.")]
+AllFiles = Annotated[bool, typer.Option("--all-files", help="Draw PDF and CSV too.")]
 
 
 @app.callback(invoke_without_command=True)

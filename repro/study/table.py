@@ -54,8 +54,9 @@ def labels_of(record: Record) -> Row:
 
 def numbers_of(record: Record) -> Row:
     """Return every number and text of a run's result that is not of an outdated version of its metric."""
+    outdated = bool(record.result.get("outdated"))
     return {name: value for name, value in record.result.items()
-            if isinstance(value, int | float | str) and has_number(record, name)}  # fmt: skip
+            if isinstance(value, int | float | str) and (not outdated or has_number(record, name))}  # fmt: skip
 
 
 def forget_set(record: Record) -> str:

@@ -103,7 +103,7 @@ def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path |
 
 
 def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: bool = False) -> None:
-    """Draw figures and name the files; `brief` leaves out PDF, CSV and the dark page."""
+    """Draw figures and name the files; `brief` leaves out PDF and CSV."""
     from figures.drawing.files import draw
 
     for drawn in draw(list(names), studies, out, style="draft" if brief else "paper"):

@@ -33,7 +33,6 @@ MANY = 20  # rows that are named one by one
 UNSTABLE = {"fig-umap": ("x", "y")}
 # What is known to be wrong today, and which issue moves it: a change of the entry then names that issue.
 WRONG = {
-    "fig-umap": "12: E_Wp in the panels is another formula than the record's",
     **dict.fromkeys(
         ["fig-alpha", "fig-mask", "tab-neggrad", "tab-minmax", "tab-differences", "tab-draws", "fig-pareto"],
         "15: on CIFAR-10 57 runs stand on other weights than the rest under the same ids",

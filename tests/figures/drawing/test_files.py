@@ -72,7 +72,7 @@ def test_a_brief_drawing_is_one_png_and_its_origin_until_all_files_are_asked_for
     assert (tmp_path / "fig-published.png").stat().st_mtime_ns == written
     draw(["fig-published"], studies_in(golden), tmp_path)
     kinds = {path.name.removeprefix("fig-published") for path in tmp_path.iterdir()}
-    assert kinds == {".png", ".json", ".pdf", ".csv", "-dark.png"}
+    assert kinds == {".png", ".json", ".pdf", ".csv"}
 
 
 def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callable[..., Record], tmp_path: Path) -> None:
@@ -91,7 +91,20 @@ def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callabl
     assert drawn() == {0.75}
 
 
-@pytest.mark.parametrize("lost", [".png", "-dark.png", ".pdf", ".csv"])
+def test_the_dark_page_is_drawn_when_asked_for_and_the_rest_stays(golden: Store, tmp_path: Path) -> None:
+    draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
+    whole = draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path, dark=True)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
+    assert after.keys() - before.keys() == {"fig-published-dark.png"}
+    assert all(after[name] == content for name, content in before.items())
+    assert draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path) == whole
+    (tmp_path / "fig-published-dark.png").write_bytes(b"")
+    assert draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path, dark=True) == whole
+    assert (tmp_path / "fig-published-dark.png").read_bytes() == after["fig-published-dark.png"]
+
+
+@pytest.mark.parametrize("lost", [".png", ".pdf", ".csv"])
 def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, lost: str) -> None:
     (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
     (tmp_path / f"fig-published{lost}").unlink()
@@ -99,7 +112,7 @@ def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, l
     assert (tmp_path / f"fig-published{lost}").exists()
 
 
-@pytest.mark.parametrize("cut", [".png", "-dark.png", ".pdf", ".csv", ".json"])
+@pytest.mark.parametrize("cut", [".png", ".pdf", ".csv", ".json"])
 def test_any_file_that_was_cut_off_is_written_again(golden: Store, tmp_path: Path, cut: str) -> None:
     (first,) = draw(["fig-published"], studies_in(golden), tmp_path)
     path = tmp_path / f"fig-published{cut}"
@@ -173,4 +186,3 @@ def test_every_item_writes_its_drawing_its_numbers_and_their_origin(drawn_folder
     assert origin["alt"]
     kinds = {path.suffix for path in drawn_folder.glob(f"{name}.*")}
     assert kinds in ({".pdf", ".png", ".csv", ".json"}, {".md", ".tex", ".csv", ".json"})
-    assert (".png" in kinds) == (drawn_folder / f"{name}-dark.png").exists()

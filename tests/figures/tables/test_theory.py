@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from figures.tables.intervals import summarize
 from figures.tables.records import Records
@@ -11,21 +10,12 @@ from figures.tables.theory import (
     claim_records,
     middle_strength,
     theory_cells,
-    theory_table,
     trajectory_summary,
     trajectory_table,
 )
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import save_theory
-
-
-def test_theory_table_has_one_row_a_stage_metric_and_seed(golden: Store) -> None:
-    record = golden.records("theory")[0]
-    table = theory_table([record])
-    assert len(table) == 2 * 6 * 3
-    final = table[(table["stage"] == "final") & (table["metric"] == "test_error")]
-    assert final["value"].tolist() == pytest.approx(record.result["final"]["test_error"])
 
 
 def test_trajectories_keep_every_seed_and_epoch(golden: Store) -> None:
@@ -47,13 +37,6 @@ def test_summaries_of_trajectories_are_those_of_their_rows_with_the_prediction_b
     predicted = record.arrays()["predicted_test_error"]
     assert found[found["metric"] == "test_error"]["predicted"].tolist() == predicted.tolist()
     assert found[found["metric"] == "kappa_retain"]["predicted"].isna().all()  # as in records made before
-
-
-def test_a_seed_that_diverged_is_marked_and_its_missing_number_is_no_zero() -> None:
-    result = {"seeds": [0, 1], "final": {"test_error": [0.5, None]}, "diverged_at": [-1, 7]}
-    table = theory_table([Record("a", "theory", "ok", {}, result, {})])
-    assert table["status"].tolist() == ["ok", "diverged"]
-    assert np.isnan(table["value"].tolist()[1])
 
 
 def test_a_figure_shows_the_cells_of_one_setting_and_the_strength_nearest_to_a_half(golden: Store) -> None:
