@@ -1,4 +1,4 @@
-"""Images that a user holds as a torch `Dataset` or `DataLoader`, as the pipeline reads images."""
+"""Adapts a user's torch `Dataset` or `DataLoader` to the images that the pipeline reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,15 +25,15 @@ from repro.base.settings import reject
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Examples of several datasets that answer like one tensor `(n, c, h, w)`, read anew each time they are asked for.
+    """Images of several datasets that behave like a tensor `(n, c, h, w)` and are read anew at each access.
 
-    A dataset that augments at random therefore keeps doing so.
+    So a dataset with random augmentation continues to augment.
 
     Attributes:
         sides: the datasets, one after the other; each item is `(image, label)`.
-        ends: how many examples there are up to the end of each.
-        shape: `(n, c, h, w)`; dtype: of an image.
-        marks: a hash of each image and its label, as they were when `listed` read them.
+        ends: number of examples up to the end of each dataset.
+        shape: `(n, c, h, w)`; dtype: dtype of an image.
+        marks: a hash of each image and its label, from when `listed` read them.
     """
 
     sides: tuple[Any, ...] = field(repr=False)
@@ -61,15 +61,15 @@ class ListedImages:
         return (self[slice(start, start + count)] for start in range(0, len(self), count))
 
     def to(self, device: torch.device) -> "ListedImages":
-        """Return the images themselves: each batch moves on its own."""
+        """Return the same object, as each batch is moved separately."""
         return self
 
 
 def as_dataset(examples: Any, name: str) -> Any:
-    """Return the dataset of a `DataLoader`, or the dataset itself; of a `SubsetRandomSampler`, the rows it draws from.
+    """Return the dataset of a `DataLoader` (with a `SubsetRandomSampler`, that subset), or the dataset itself.
 
     Raises:
-        ConfigError: when it has no length, or no example, or a loader does more than batch its dataset.
+        ConfigError: if it has no length or no example, or if a loader does more than batch its dataset.
     """
     dataset: Dataset[Any] = _loaded(examples, name) if isinstance(examples, DataLoader) else examples
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
@@ -80,10 +80,10 @@ def as_dataset(examples: Any, name: str) -> Any:
 
 
 def _loaded(loader: DataLoader[Any], name: str) -> Dataset[Any]:
-    """Return what a loader reads, once each and as the dataset gives it.
+    """Return the dataset that a loader reads.
 
     Raises:
-        ConfigError: when it reads anything else: its own choice of rows, weights, a share, batches put together.
+        ConfigError: if the loader does not read every example once, unchanged: own sampler, batches or `collate_fn`.
     """
     sampler, batches, whole = loader.sampler, loader.batch_sampler, cast(Any, loader.dataset)
     remedy = "give the dataset, or a Subset of it"
@@ -100,10 +100,10 @@ def _loaded(loader: DataLoader[Any], name: str) -> Dataset[Any]:
 
 
 def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
-    """Return the images of named datasets one after the other, and their labels `(n,)`, which are read once here.
+    """Return the images of named datasets, one after the other, and their labels `(n,)`, which are read once here.
 
     Raises:
-        ConfigError: when an example is no pair of an image `(c, h, w)` and a whole number, or the shapes differ.
+        ConfigError: if an example is not a pair of an image `(c, h, w)` and a whole number, or if shapes differ.
     """
     datasets = [as_dataset(examples, name) for name, examples in sides]
     first = torch.as_tensor(_pair(datasets[0], sides[0][0], 0)[0])
@@ -125,10 +125,10 @@ def listed(*sides: tuple[str, Any]) -> tuple[ListedImages, Tensor]:
 
 
 def _pair(dataset: Any, name: str, place: int) -> tuple[Any, int]:
-    """Return one example, an image and its label.
+    """Return an example as an image and its label.
 
     Raises:
-        ConfigError: when it is anything else.
+        ConfigError: if it is anything else.
     """
     example = dataset[place]
     try:
@@ -141,11 +141,11 @@ def _pair(dataset: Any, name: str, place: int) -> tuple[Any, int]:
             f"{name}[{place}]", getattr(found, "__name__", found), "a pair (image, label) of a tensor and a number"
         ) from error
     if not value.is_integer():
-        raise reject(f"label of {name}[{place}]", value, "a whole number: the place of the right class")
+        raise reject(f"label of {name}[{place}]", value, "a whole number: the index of the class")
     return image, int(value)
 
 
 def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:
-    """Return images in memory as a data set whose images enter a model as they are."""
+    """Return images in memory as a data set; its images enter a model without normalization."""
     channels = train[0].shape[1]
     return ImageSet("memory", *train, *test, classes, (0.0,) * channels, (1.0,) * channels)

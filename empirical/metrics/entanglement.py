@@ -17,8 +17,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 @metric(
     "entanglement", version=2, switches=("entanglement_scale",),
     terms=(
-        Term("entanglement_var_*", "E_Var: spread within the retain and forget features over the distance between them; "
-             "higher is more entangled. `raw` is unscaled, `scaled` is divided by 1300 and clipped to [0, 1], "
+        Term("entanglement_var_*", "E_Var: spread within retain and forget features over the distance between them. "
+             "Higher is more entangled. `raw` is unscaled, `scaled` is divided by 1300 and clipped to [0, 1], "
              "`class` is taken within classes. Above 10,000 images it uses a sample, up to half of it forget images.",
              "(var R + var F) / (|mu_R - mu|^2 + |mu_F - mu|^2) * 2", "ratio", ">= 0", "retrained"),
         Term("entanglement_wp*", "E_Wp: 1 minus half the optimal-transport distance between retain and forget features "

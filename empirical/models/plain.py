@@ -1,4 +1,4 @@
-"""Any classifier as the pipeline sees a model: with `features(x)` and `head`, whose composition is the model."""
+"""Adapts any classifier to the pipeline: a model with `features(x)` and `head`, whose composition is the model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from repro.base.settings import reject
 
 @torch.no_grad()
 def composed(model: Any, example: Tensor) -> bool:
-    """Return whether a model has `features` and `head` whose composition is its answer to a batch of images."""
+    """Return whether a model has `features` and `head` whose composition gives its output on a batch of images."""
     if not callable(getattr(model, "features", None)) or not callable(getattr(model, "head", None)):
         return False
     with evaluating(model):
         try:
             return torch.equal(model.head(model.features(example)), model(example))
-        except (RuntimeError, TypeError, ValueError):  # by chance parts of these names: layers lie between them
+        except (RuntimeError, TypeError, ValueError):  # parts with these names by chance: layers lie between them
             return False
 
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Put models into evaluation mode inside the block; afterwards each of their parts is in the mode it was in."""
+    """Put models into evaluation mode inside the block, and restore the mode of each of their parts afterwards."""
     modes = {module: module.training for model in models for module in model.modules()}
     for module in modes:
         module.training = False
@@ -36,27 +36,27 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
 
 
 class Wrapped(nn.Module):
-    """A classifier of somebody else's making.
+    """A user's classifier with `features` and `head`.
 
-    Features are what enters its last linear layer, `(b, f)`; where its answer is not that layer's output, for instance
-    because a softmax follows, the answers themselves stand for the features.
+    The features `(b, f)` are the inputs of its last linear layer. If the model's output is not that layer's output, for
+    instance because a softmax follows, the outputs are used as features.
 
     Args:
         model: maps a batch of images to logits `(b, classes)`.
-        example: a batch of images, to see where the features are.
+        example: a batch of images, to find the features.
 
     Raises:
-        ConfigError: when the model does not return a matrix of logits.
+        ConfigError: if the model does not return a matrix of logits.
     """
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         super().__init__()
         self.model = model
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        self._last: list[nn.Linear] = linear[-1:]  # in a list: no second name for its weights
+        self._last: list[nn.Linear] = linear[-1:]  # in a list, so that its weights are not registered twice
         logits = self._answer(example)
         if logits.ndim != 2 or len(logits) != len(example):
-            raise reject("model output", tuple(logits.shape), f"({len(example)}, classes): one row of logits an image")
+            raise reject("model output", tuple(logits.shape), f"({len(example)}, classes): logits for each image")
         if self._last and not self._ends_with(self._last[0], example, logits):
             self._last = []
 
