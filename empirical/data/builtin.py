@@ -50,11 +50,7 @@ class SignalNoise:
     sigma_p: float = setting(1.0, "standard deviation of the noise", symbol="sigma_p", low=0, open_low=True)
     draw: int = setting(0, "seed of the images", low=0)
     labels: str = setting("balanced", "classes in equal numbers, or independent labels", choices=LABELS)
-    noise_patches: str = setting(
-        "independent",
-        "noise vectors of an image's patches",
-        choices=NOISE_PATCHES,
-    )
+    noise_patches: str = setting("independent", "noise vectors of an image's patches", choices=NOISE_PATCHES)
     noise: str = setting("gaussian", "content of the noise patches", choices=NOISES)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Processes started by torchrun that train a network together: each reads its parts of every batch.
 
 A batch is cut into `batch_parts`, whose gradients are summed. The number of processes changes only the order of that
-sum: BatchNorm normalizes each part by itself in any process, and its running statistics end as if a single process had
+sum. BatchNorm normalizes each part by itself in any process, and its running statistics end as if a single process had
 seen the parts one after the other.
 """
 
