@@ -58,12 +58,12 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
 
     try:
         table = pq.ParquetFile(path).read()
-        cells: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
+        columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
                                        if table.column_names.count(name) == 1}  # fmt: skip
     except (pa.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 raises ValueError
         raise IntegrityError(f"{path.name}: not a complete Parquet file ({str(error)[:80]})") from error
-    image = next((name for name in IMAGES if name in cells), None)
-    label = next((name for name in LABELS if name in cells), None)
+    image = next((name for name in IMAGES if name in columns), None)
+    label = next((name for name in LABELS if name in columns), None)
     if image is None or label is None:
         raise ConfigError(f"{path.name}: needs an image (img, image) and a label column, has {table.column_names}")
     if not table.num_rows:
@@ -71,13 +71,13 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
     if not pa.types.is_integer(table.schema.field(label).type):
         kind = table.schema.field(label).type
         raise ConfigError(f"{path.name}: {label} holds {kind}: must be whole numbers >= 0")
-    encoded = [_encoded(cell, f"{path.name} row {row}: {image}") for row, cell in enumerate(cells[image])]
-    return encoded, _labels(cells[label], path, label)
+    encoded = [_encoded(value, f"{path.name} row {row}: {image}") for row, value in enumerate(columns[image])]
+    return encoded, _labels(columns[label], path, label)
 
 
-def _encoded(cell: Any, where: str) -> bytes:
+def _encoded(value: Any, where: str) -> bytes:
     """Return the bytes of an image value: `{"bytes", "path"}` in the hub layout, or bytes."""
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         shown = "empty" if data is None else type(data).__name__
         raise IntegrityError(f"{where} is {shown}: must be the bytes of an image")

@@ -124,12 +124,12 @@ def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
     samples = np.clip(reference, -CLIP, CLIP), np.clip(model, -CLIP, CLIP)
     joint = np.concatenate(samples)
     edges = np.linspace(joint.min(0), joint.max(0), BINS + 1)
-    q, p = (_kept_shares(sample, edges) for sample in samples)
+    q, p = (_shares_in_bins(sample, edges) for sample in samples)
     q = np.where(p > 0, np.maximum(q, FLOOR), q)
     return rel_entr(p, q / np.maximum(q.sum(0), FLOOR)).sum(0)
 
 
-def _kept_shares(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _shares_in_bins(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return the shares of margins `(models, images)` in each bin, `(bins, images)`, without those past the last bin.
 
     Args:
