@@ -1,6 +1,6 @@
 """Network experiments: train, unlearn and evaluate with any method, gradient rule and forget set.
 
-The package imports nothing until an attribute is asked for, so that building a command line needs no torch.
+The package imports nothing until an attribute is asked for, so the command line needs no torch.
 """
 
 import importlib

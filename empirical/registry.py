@@ -1,7 +1,7 @@
-"""What there is: data sets, models, rules, methods, forget sets and metrics by name, loaded on first use.
+"""The registry: data sets, models, rules, methods, forget sets and metrics by name, loaded on first use.
 
-Metrics, methods and rules are declared where they are written, see `repro.base.parts`. A user's package adds its own
-through entry points, in the groups `repro.methods`, `repro.rules`, and so on.
+Metrics, methods and rules are declared next to their code (`repro.base.parts`). A user's package adds parts through
+entry points in the groups `repro.methods`, `repro.rules`, and so on.
 """
 
 import importlib
@@ -25,11 +25,11 @@ class Dataset:
 
     Attributes:
         home: `module:function` of its loader, called with its options and the runtime.
-        files: `module:function` that lists the files it is read from, called with its name, its options and the folder
-            of local data; empty: nobody can say, so its decoded content identifies it.
-        images: how many training images it has, so that a plan can say how long a study takes; 0: not known.
-        test_images: how many for testing; edge: of an image in pixels; 0: not known.
-        estimates: whether memorization scores are estimated here; otherwise they have to be imported.
+        files: `module:function` that lists its files, called with its name, its options and the folder of local data;
+            empty: unknown files, so its decoded content identifies it.
+        images: number of training images, for plans; 0: unknown.
+        test_images: number of test images; edge: edge of an image in pixels; 0: unknown.
+        estimates: whether memorization scores can be estimated; otherwise they must be imported.
     """
 
     home: str
@@ -105,7 +105,7 @@ MODELS = {
     "patch-cnn-head": "empirical.models.others:patch_cnn_head",
     "patch-cnn-deep": "empirical.models.others:patch_cnn_deep",
 }
-# Weights of each model at ten classes, so that a plan can say what a study takes on a disk without building one.
+# Number of weights at ten classes, so that a plan knows the disk space of a study without building a model.
 WEIGHTS = {
     "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet8-wide": 1_227_594,
     "resnet8-coarse": 1_230_666,
@@ -114,8 +114,8 @@ WEIGHTS = {
     "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
     "patch-cnn-bias": 20_500, "patch-cnn-mean": 20_480, "patch-cnn-head": 20_520, "patch-cnn-deep": 20_880,
 }  # fmt: skip
-# Of one image at an edge, in pixels: millions of multiplications and additions, and thousands of numbers that are kept
-# for the way back. Both grow with the area of an image, about; a test counts them.
+# Edge of an image in pixels; per image, millions of multiplications and additions of the forward pass, and thousands of
+# activations for the backward pass. Both grow about with the area of an image; a test counts them.
 WORK = {
     "resnet8": (32, 25.0, 164), "resnet8-narrow": (32, 6.47, 83.5), "resnet8-strided": (32, 6.25, 44.1),
     "resnet8-wide": (32, 97.4, 167), "resnet8-coarse": (32, 24.8, 47.2),
@@ -123,7 +123,7 @@ WORK = {
     "resnet50": (32, 2596, 6442), "resnet18-imagenet": (224, 3627, 5356), "resnet34-imagenet": (224, 7327, 7873),
     "resnet50-imagenet": (224, 8174, 21_340), "vgg16-bn": (32, 628, 925), "vit-s": (32, 2841, 15_747),
 }  # fmt: skip
-# Names with a part of their own, such as `timm:resnet18`: the part behind the colon is the loader's `name`.
+# Families such as `timm:resnet18`: the part after the colon is passed to the loader as `name`.
 FAMILIES: dict[str, dict[str, Any]] = {
     "models": {"timm": "empirical.models.timm_models:timm_model"},
     "datasets": {
@@ -138,12 +138,12 @@ BUILT_IN: dict[str, Mapping[str, Any]] = {
 
 
 def names(kind: str) -> list[str]:
-    """Return every known name of a kind: the built-in ones, then those of installed packages."""
+    """Return all known names of a kind: built-in names, then names from installed packages."""
     return [*BUILT_IN[kind], *(name for name in plugins(kind) if name not in BUILT_IN[kind])]
 
 
 def known(kind: str, name: str, field: str = "") -> str:
-    """Return `name` if it stands for something of this kind.
+    """Return `name` if it is known for this kind.
 
     Raises:
         ConfigError: naming the field and the nearest name.
@@ -155,71 +155,68 @@ def known(kind: str, name: str, field: str = "") -> str:
 
 
 def _member(kind: str, name: str) -> tuple[Any, str] | None:
-    """Return what a name of a family stands for and the part behind its colon; None for any other name."""
+    """Return the entry of a family and the part of the name after the colon; None for any other name."""
     family, _, rest = name.partition(":")
     return (FAMILIES[kind][family], rest) if rest and family in FAMILIES.get(kind, {}) else None
 
 
 def metric(name: str) -> Metric:
-    """Return what a metric needs; a user's entry point is a function, or a `Metric` that names one.
+    """Return the declaration of a metric; a user's entry point is a function, or a `Metric` that names a function.
 
     Raises:
-        ConfigError: when no such metric is known, with the nearest one.
+        ConfigError: for an unknown metric, with the nearest name.
     """
     return _entry("metrics", name, Metric)
 
 
 def method(name: str) -> MethodFacts:
-    """Return what plans know of an unlearning method.
+    """Return the declaration of an unlearning method.
 
     Raises:
-        ConfigError: when no such method is known, with the nearest one.
+        ConfigError: for an unknown method, with the nearest name.
     """
     return _entry("methods", name, MethodFacts)
 
 
 def rule(name: str) -> RuleFacts:
-    """Return what labels and plans know of a gradient rule.
+    """Return the declaration of a gradient rule.
 
     Raises:
-        ConfigError: when no such rule is known, with the nearest one.
+        ConfigError: for an unknown rule, with the nearest name.
     """
     return _entry("rules", name, RuleFacts)
 
 
 def needs_shadows(names: Iterable[str]) -> bool:
-    """Return whether one of some metrics looks at the subset models of the memorization estimate."""
+    """Return whether any of these metrics reads the subset models of the memorization scores."""
     return any(metric(name).shadows for name in names)
 
 
 def dataset(name: str) -> Dataset:
-    """Return where a data set comes from; a user's entry point is a loader, or a `Dataset` that names one.
+    """Return the entry of a data set; a user's entry point is a loader, or a `Dataset` that names a loader.
 
     Raises:
-        ConfigError: when no such data set is known, with the nearest one.
+        ConfigError: for an unknown data set, with the nearest name.
     """
     return _entry("datasets", name, Dataset)
 
 
 def forget_set(name: str) -> ForgetSet:
-    """Return how a forget set is chosen; a user's entry point is a function, or a `ForgetSet` that names one.
+    """Return the entry of a forget set; a user's entry point is a function, or a `ForgetSet` that names a function.
 
     Raises:
-        ConfigError: when no such forget set is known, with the nearest one.
+        ConfigError: for an unknown forget set, with the nearest name.
     """
     return _entry("forget_sets", name, ForgetSet)
 
 
 def model_weights(name: str) -> int:
-    """Return about how many weights a model has at ten classes; 0 where nobody has said."""
+    """Return the approximate number of weights of a model at ten classes; 0 if unknown."""
     return WEIGHTS.get(name, 0)
 
 
 def model_work(name: str, edge: int) -> tuple[float, float]:
-    """Return the multiplications and additions of an image's forward pass, and the numbers kept for the way back.
-
-    Both are 0 where nobody has said.
-    """
+    """Return, per image, multiply-adds of the forward pass and activations for the backward pass; 0 if unknown."""
     known_edge, mega, kilo = WORK.get(name, (1, 0.0, 0.0))
     area = (edge / known_edge) ** 2 if edge else 1.0
     return mega * 1e6 * area, kilo * 1e3 * area
@@ -230,18 +227,18 @@ def _entry(kind: str, name: str, cls: Any) -> Any:
     if member := _member(kind, name):
         return member[0]
     found = BUILT_IN[kind].get(name) or (parts(kind).get(name) if kind in PLACES else None)
-    if found is None:  # a user's, which says nothing of itself in its source; a metric may still do so once imported
+    if found is None:  # a user's part without a declaration in its source; an imported metric may still have one
         if kind in PLACES:
-            declared(plugins(kind)[name].value.partition(":")[0])  # raises where it says something that cannot be read
+            declared(plugins(kind)[name].value.partition(":")[0])  # raises for a declaration that cannot be read
         found = plugins(kind)[name].value if cls in (MethodFacts, RuleFacts) else _plugin(kind, name)
     return found if isinstance(found, cls) else cls(found if isinstance(found, str) else plugins(kind)[name].value)
 
 
 def _plugin(kind: str, name: str) -> Any:
-    """Import what an installed package offers under a name.
+    """Import the part of an installed package.
 
     Raises:
-        ConfigError: naming the package and its error, when it cannot be imported, and when it offers no callable.
+        ConfigError: if it cannot be imported (with the package and its error) or is not callable.
     """
     point = plugins(kind)[name]
     where = f"{kind.removesuffix('s')} = {name!r}: the plug-in {point.value}"
@@ -255,10 +252,10 @@ def _plugin(kind: str, name: str) -> Any:
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
-    """Import and return what `name` stands for.
+    """Import and return the part called `name`.
 
     Raises:
-        ConfigError: when no such name is known, with the nearest one.
+        ConfigError: for an unknown name, with the nearest name.
     """
     known(kind, name)
     if member := _member(kind, name):

@@ -1,9 +1,8 @@
-"""Every discrepancy of the paper's released code, D1 to D26, in one place: the switches, their presets, what they do.
+"""All discrepancies of the paper's released code, D1 to D26: the switches, their presets, and their effects.
 
-A switch takes our behaviour by default and the released code's where a run asks for it. What needs no tensors happens
-here, in the methods of `Fidelity`. Six switches act in the middle of a training step and twelve in the middle of a
-metric or of the data; the module named under `where` reads those. `docs/differences.md` tells each in full.
-Imports no torch.
+By default a switch has our behaviour; a run can ask for the released code's. Effects without tensors are the methods of
+`Fidelity`. The other switches act inside a training step, a metric or the data, in the module named under `where`.
+`docs/differences.md` describes each switch. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from empirical.settings.rule_labels import parse_options
 from repro.base.settings import build, check, choose, limits_of
 
 T = TypeVar("T")
-# What a switch changes, and so which identity it is part of: the weights of an unlearned model by itself; weights by
-# another field of a stage's key, such as its hyper-parameters or rows; or the numbers of a metric that declares it.
+# What a switch changes, and so which id it belongs to: WEIGHTS of an unlearned model directly; weights through another
+# field of a stage's KEY, such as its hyperparameters or rows; or the NUMBERS of a metric that declares it.
 WEIGHTS, KEY, NUMBERS = "weights", "key", "numbers"
 
 
@@ -27,14 +26,14 @@ def switch(
     """Declare a switch.
 
     Args:
-        number: of the discrepancy, `D1` to `D26`.
-        ours: the correct value, the default; released: the value that does as the released code.
+        number: number of the discrepancy, `D1` to `D26`.
+        ours: the correct value and default; released: the value with the released code's behaviour.
         about: what it decides.
         paper: what the paper, its README or the definition says; code: what the released code does.
         changes: `WEIGHTS`, `KEY` or `NUMBERS`.
         where: the module that reads it, within `empirical`.
-        further: values that are neither.
-        in_paper: whether the preset `official-paper` takes the released value, too.
+        further: other allowed values.
+        in_paper: whether the preset `official-paper` takes the released value too.
     """
     choices = None if isinstance(ours, bool) else tuple(dict.fromkeys((ours, released, *further)))
     facts = {"number": number, "released": released, "paper": paper, "code": code, "changes": changes, "where": where}
@@ -44,7 +43,7 @@ def switch(
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Which behaviour each discrepancy takes; D20 (scores read from two files) leaves nothing to switch."""
+    """The value of every switch; D20 (scores read from two files) has none."""
 
     base_optimizer: str = switch(
         "D1", "as-set", "adamw", "optimizer of unlearning and retraining", paper="SGD", code="AdamW",
@@ -60,12 +59,12 @@ class Fidelity:
     )  # fmt: skip
     mask_stage: str = switch(
         "D4", "combined", "perturbed",
-        "what a mask acts on: all of SAM, its result alone, or its second gradient alone",
-        paper="each weight follows its own branch", code="the second gradient alone",
+        "what a mask acts on: all of SAM, only its result, or only its second gradient",
+        paper="each weight follows its own branch", code="only the second gradient",
         changes=WEIGHTS, where="training.rules", further=("result",),
     )  # fmt: skip
     minmax_update: str = switch(
-        "D5", "owned", "double", "an optimizer moves owned weights, or all of them and once for each branch of MinMax",
+        "D5", "owned", "double", "MinMax takes a step on owned weights, or a step on all weights for each branch",
         paper="one step", code="two steps, two optimizers that hold all weights", changes=WEIGHTS,
         where="training.rules",
     )  # fmt: skip
@@ -75,16 +74,16 @@ class Fidelity:
     )  # fmt: skip
     tow_reference: str = switch(
         "D7", "own", "published", "reference accuracies of the reported ToW", paper="a retrained model",
-        code="numbers written into the code", changes=NUMBERS, where="metrics.closeness",
+        code="numbers hard-coded", changes=NUMBERS, where="metrics.closeness",
     )  # fmt: skip
     forget_split: str = switch(
-        "D8", "shared", "reseeded", "split that random and class forget sets come from",
-        paper="the training images", code="another 90 % than the model was trained on", changes=KEY,
+        "D8", "shared", "reseeded", "split that random and class forget sets are drawn from",
+        paper="the training images", code="a different 90 % from the training images", changes=KEY,
         where="data.forget",
     )  # fmt: skip
     m_entropy: str = switch(
-        "D9", "per-row", "released", "modified entropy of the SVC attack", paper="that of Song and Mittal",
-        code="whole columns exchanged, log p for log(1 - p)", changes=NUMBERS, where="metrics.attacks",
+        "D9", "per-row", "released", "modified entropy of the SVC attack", paper="the definition of Song and Mittal",
+        code="whole columns exchanged, log p instead of log(1 - p)", changes=NUMBERS, where="metrics.attacks",
     )  # fmt: skip
     mia_members: str = switch(
         "D10", "stratified", "first", "how attack members are drawn", paper="not stated",
@@ -125,31 +124,31 @@ class Fidelity:
         where="metrics.closeness",
     )  # fmt: skip
     relabel_all: bool = switch(
-        "D19", True, False, "random labels on every data set, not on all but Tiny ImageNet", paper="random labels",
+        "D19", True, False, "random labels on Tiny ImageNet too", paper="random labels",
         code="true labels on Tiny ImageNet", changes=KEY, where="released",
     )  # fmt: skip
     joint_mask: str = switch(
-        "D21", "applied", "ignored", "the mask of SAM in joint NegGrad and ascent", paper="the mask limits the update",
-        code="it is applied after the step, without effect", changes=WEIGHTS, where="training.rules",
+        "D21", "applied", "ignored", "the mask of a masked SAM rule", paper="the mask limits the update",
+        code="it acts after the step, without effect", changes=WEIGHTS, where="training.rules",
     )  # fmt: skip
     entanglement_scale: str = switch(
         "D22", "fixed", "released", "cost scale and cap of the entanglement scores", paper="one scale",
         code="each model's own largest distance", changes=NUMBERS, where="metrics.entanglement",
     )  # fmt: skip
     landscape_norm: str = switch(
-        "D23", "filter", "layer", "unit the directions are scaled to", paper="filter normalization",
+        "D23", "filter", "layer", "unit whose length the directions get", paper="filter normalization",
         code="whole tensors", changes=NUMBERS, where="metrics.landscape",
     )  # fmt: skip
     glass_blur: str = switch(
         "D24", "swap", "copy", "what glass blur does to pixel pairs", paper="pixels change places",
-        code="one of the two is lost", changes=KEY, where="runs.workspace",
+        code="one of them is lost", changes=KEY, where="runs.workspace",
     )  # fmt: skip
     scrub_max_epochs: str = switch(
-        "D25", "exact", "plus-one", "SCRUB ascent epochs", paper="as many as are set", code="one more",
+        "D25", "exact", "plus-one", "SCRUB ascent epochs", paper="as many as set", code="one more",
         changes=KEY, where="released",
     )  # fmt: skip
     constant_score: str = switch(
-        "D26", "chance", "machine", "SVC attack on a score that is the same everywhere", paper="not stated",
+        "D26", "chance", "machine", "result of the SVC attack on a constant score", paper="not stated",
         code="every example is called a member: 0", changes=NUMBERS, where="metrics.attacks",
     )  # fmt: skip
 
@@ -157,21 +156,21 @@ class Fidelity:
         check(self)
 
     def optimizer(self, named: str) -> str:
-        """Return the optimizer of unlearning or retraining: the one that is named, or the released code's (D1)."""
+        """Return the optimizer of unlearning or retraining: the named optimizer, or the released code's (D1)."""
         return named if self.base_optimizer == "as-set" else self.base_optimizer
 
     def retraining(self, pretraining: T) -> T:
-        """Return how the reference is trained: as the original, or with D1's optimizer and D14's schedule."""
+        """Return the hyperparameters of the reference: the original's, or with D1's optimizer and D14's schedule."""
         recipe: Any = pretraining
         schedule = "multistep" if self.retrain_schedule == "multistep" else recipe.schedule
         return replace(recipe, schedule=schedule, optimizer=self.optimizer(recipe.optimizer))
 
     def warmup_rate(self, own: float, pretraining: float) -> float:
-        """Return the rate that the warm-up of unlearning ends at (D15)."""
+        """Return the learning rate at the end of unlearning's warm-up (D15)."""
         return pretraining if self.warmup_target == "pretrain" else own
 
     def of_methods(self, dataset: str) -> dict[str, bool]:
-        """Return the settings that a method takes from here where it has them (D11, D19, D25)."""
+        """Return the switches that a method reads, if it has these settings (D11, D19, D25)."""
         return {
             "cached": self.forget_cycle == "cached",
             "relabel": self.relabel_all or dataset not in ("tiny-imagenet", "tinyimagenet100"),
@@ -183,9 +182,9 @@ class Fidelity:
         return self.double_normalize and dataset in ("tiny-imagenet", "imagenet", "tinyimagenet100")
 
     def of_weights(self) -> dict[str, Any]:
-        """Return the switches that are not at our values and reach the weights by no other field of a stage's key."""
-        theirs = (one for one in fields(self) if one.metadata["changes"] == WEIGHTS)
-        return {one.name: value for one in theirs if (value := getattr(self, one.name)) != one.default}
+        """Return the switches off their defaults that affect the weights through no other field of a stage's key."""
+        switches = (switch for switch in fields(self) if switch.metadata["changes"] == WEIGHTS)
+        return {one.name: value for one in switches if (value := getattr(self, one.name)) != one.default}
 
 
 RELEASE = {one.name: one.metadata["released"] for one in fields(Fidelity)}
@@ -207,7 +206,7 @@ def resolve(preset: str, switches: str = "") -> Fidelity:
     return build(Fidelity, {**PRESETS[preset], **parse_options(switches, "switches")}, where="switches")
 
 
-# D7: accuracies written into the released code as those of retraining, in percent: retain, forget, test.
+# D7: accuracies of retraining that are hard-coded in the released code, in percent: retain, forget, test.
 PUBLISHED_BY_LEVEL: Mapping[tuple[str, str], Mapping[str, tuple[float, float, float]]] = {
     ("cifar100", "vit-s"): {
         "high": (99.9619, 8.23333, 62.73), "mid": (99.96429, 38.5, 61.56), "low": (99.95714, 93.53333, 61.11)
@@ -224,7 +223,7 @@ PUBLISHED_RANDOM = {"tiny-imagenet": (99.985, 59.383, 61.69)}
 
 
 def published_reference(dataset: str, model: str, difficulty: str) -> dict[str, float] | None:
-    """Return the written reference of a run by set, in [0, 1], or None where the code has none and logs ToW 0 (D7)."""
+    """Return the hard-coded reference of a run by set, in [0, 1]; None if the code has none and logs ToW 0 (D7)."""
     levels = PUBLISHED_BY_LEVEL.get((dataset, model)) or PUBLISHED_BY_LEVEL.get((dataset, ""), {})
     found = levels.get(difficulty) or PUBLISHED_AT_ANY_LEVEL.get(dataset)
     if found is None and difficulty == "random":

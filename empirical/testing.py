@@ -1,4 +1,4 @@
-"""What every method, rule, metric and forget set must keep to: checks that run on a user's own as well as on ours."""
+"""Checks that every method, rule, metric and forget set must pass, built-in or a user's."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,12 +24,12 @@ TINY = RunConfig(
 
 
 def check_method(name: str, rule: str, workspace: Workspace) -> None:
-    """Train one epoch with a method and a rule and check what a method promises.
+    """Train an epoch with a method and a rule, and check the method.
 
-    Its loss parts are stated and add up, at least one weight moves, and no weight becomes infinite.
+    Its loss parts must include `all`, at least one weight must move, and no weight may become infinite.
 
     Raises:
-        ConfigError: when method and rule do not go together, or a promise is broken.
+        ConfigError: if method and rule do not fit together, or if a check fails.
     """
     use_threads(1)
     config = replace(TINY, method=name, rule=rule)
@@ -58,10 +58,10 @@ class _Bowls(nn.Module):
 
 
 def check_rule(label: str) -> None:
-    """Apply a rule to a small loss: one gradient per weight, of its shape, finite; weights untouched bit for bit.
+    """Apply a rule to a small loss: it must return a finite gradient of each weight's shape and not change the weights.
 
     Raises:
-        ConfigError: when a promise is broken.
+        ConfigError: if a check fails.
     """
     model = _Bowls()
     before = [weight.detach().clone() for weight in model.parameters()]
@@ -76,16 +76,16 @@ def check_rule(label: str) -> None:
 
 
 def check_metric(name: str, workspace: Workspace, **settings: Any) -> dict[str, Any]:
-    """Run a metric, after those it needs, twice on a finished run and return its numbers and arrays.
+    """Run a metric (after the metrics it needs) twice on a finished run and return its numbers and arrays.
+
+    It must give the same numbers both times and not change the weights of the unlearned model.
 
     Args:
-        name: of the metric; workspace: where the run is kept.
-        settings: of the run where they differ from `TINY`, such as the model of a metric that only some models have.
-
-    It gives the same numbers both times, and leaves the weights and outputs of the models alone.
+        name: name of the metric; workspace: workspace of the run.
+        settings: settings of the run that differ from `TINY`, such as the model.
 
     Raises:
-        ConfigError: when a promise is broken.
+        ConfigError: if a check fails.
     """
     use_threads(1)
     experiment = Experiment(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
@@ -111,10 +111,10 @@ def _measured(name: str, experiment: Experiment) -> tuple[dict[str, Any], dict[s
 def check_forget_set(name: str) -> np.ndarray:
     """Choose a forget set twice on made-up labels and scores and return its rows.
 
-    It gives the same rows both times, each once, all of them rows that may be forgotten, and not every one of those.
+    Both times it must give the same rows, without repetition, all from `candidates.pool`, and not the whole pool.
 
     Raises:
-        ConfigError: when a promise is broken.
+        ConfigError: if a check fails.
     """
     generator = np.random.default_rng(0)
     labels, scores = generator.integers(0, 4, 200), generator.random(200)

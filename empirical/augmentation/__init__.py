@@ -1,1 +1,1 @@
-"""Changes to images while a network trains, and corruptions to test it on."""
+"""Augmentation during training, and corruptions of the training images."""

@@ -1,4 +1,4 @@
-"""Batched augmentation on the device: every random choice is drawn before the epoch, so a step is a pure function."""
+"""Batched augmentation on the device; random numbers are drawn before the epoch, so a step is a pure function."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from repro.base.settings import reject
 
 @dataclass(frozen=True)
 class Augment:
-    """What happens to a training batch.
+    """The augmentation of a training batch.
 
     Attributes:
-        padding: pixels of zero border before the random crop back to the image size; 0 is no crop.
+        padding: width of the zero border, in pixels, before a random crop of the image size; 0: no crop.
         flip: whether half of the images are mirrored.
         randaugment: `(operations, magnitude)`, or None.
-        resized: whether a random part of 8 % to all of an image is scaled to its size, as ImageNet is trained on.
+        resized: whether a random part of the image, 8 % to 100 %, is scaled to its size, as usual for ImageNet.
     """
 
     padding: int = 0
@@ -29,16 +29,16 @@ class Augment:
 
     @property
     def columns(self) -> int:
-        """Uniform numbers needed per image: place of the crop, flip, its size, then two per RandAugment operation."""
+        """Random numbers per image: place of the crop, flip, size of the crop, then two per RandAugment operation."""
         return self.placing + 2 * (self.randaugment[0] if self.randaugment else 0)
 
     @property
     def placing(self) -> int:
-        """How many of them say where an image is cut and whether it is mirrored."""
+        """How many of them are for the crop and the flip."""
         return 5 if self.resized else 3
 
     def after_reading(self) -> "Augment":
-        """Return what is left to do with images that were cut and mirrored where they were read."""
+        """Return the augmentation that is left for images that were cropped and mirrored when they were read."""
         return Read(randaugment=self.randaugment, resized=True) if self.resized else self
 
     def __call__(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
@@ -46,13 +46,13 @@ class Augment:
 
         Args:
             images: `(b, c, h, w)`.
-            draws: `(b, columns)`, uniform in [0, 1).
-            fixed: whether the kernels must not depend on the draws, as on a GPU and in a step that is recorded.
+            draws: `(b, columns)` random numbers, uniform in [0, 1).
+            fixed: whether the sequence of kernels must not depend on `draws`, as on a GPU and in a CUDA graph.
         """
         return self.operate(self.place(images, draws), draws, fixed=fixed)
 
     def place(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Cut and mirror a batch."""
+        """Crop and mirror a batch."""
         if self.resized:
             return resized_crops(images, draws)
         if self.padding or self.flip:
@@ -60,7 +60,7 @@ class Augment:
         return images
 
     def operate(self, images: Tensor, draws: Tensor, *, fixed: bool = True) -> Tensor:
-        """Apply RandAugment, if it is asked for."""
+        """Apply RandAugment, if the augmentation has it."""
         if self.randaugment is None:
             return images
         from empirical.augmentation.randaugment import randaugment
@@ -69,10 +69,10 @@ class Augment:
 
 
 class Read(Augment):
-    """The augmentation of images that were cut and mirrored where they were read."""
+    """The augmentation of images that were cropped and mirrored when they were read."""
 
     def place(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return the images as they are."""
+        """Return the images unchanged."""
         return images
 
 
@@ -83,22 +83,22 @@ PLANS = {
 
 
 def augmentation(config: RunConfig, dtype: torch.dtype) -> Augment:
-    """Return the training augmentation of images of a type; D2 adds RandAugment.
+    """Return the training augmentation for images of a dtype; D2 adds RandAugment.
 
     Raises:
-        ConfigError: when RandAugment would round images that are no whole numbers in [0, 255].
+        ConfigError: if RandAugment would round images that are not uint8.
     """
     plan = PLANS[config.augment]
     if config.fidelity.randaugment and dtype != torch.uint8:
         remedy = f"{str(dtype).removeprefix('torch.')} images would be rounded; set switches to randaugment=false"
-        raise reject("randaugment", True, "false but on uint8 images", remedy)
+        raise reject("randaugment", True, "false except on uint8 images", remedy)
     return replace(plan, randaugment=(2, 15)) if config.fidelity.randaugment else plan
 
 
 def crop_and_flip(images: Tensor, draws: Tensor, *, padding: int, flip: bool) -> Tensor:
-    """Shift each image by a whole number of pixels in [-padding, padding] and mirror it, in one gather.
+    """Shift each image by a whole number of pixels in [-padding, padding] and mirror half of them, in a single gather.
 
-    The gather runs over the pixels of a padded image, whose places the channels of an image share.
+    The gather runs over the pixels of the padded image; all channels of an image share their indices.
     """
     _, channels, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)
@@ -116,10 +116,10 @@ AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 
 
 def boxes(draws: Tensor, height: int, width: int) -> Tensor:
-    """Return a random part of each image, `(b, 4)`: top, left, height and width in pixels, real numbers.
+    """Return a random box in each image, `(b, 4)`: top, left, height and width in pixels, real numbers.
 
-    Its area is uniform in 8 % to 100 % of the image's and the logarithm of its aspect uniform between those of 3/4 and
-    4/3 (Szegedy et al. 2015). A part that does not fit is cut down to the image, where torchvision draws again.
+    Its area is uniform in 8 % to 100 % of the image, and the logarithm of its aspect ratio is uniform between log 3/4
+    and log 4/3 (Szegedy et al. 2015). A box that does not fit is reduced to the image; torchvision draws again.
 
     Args:
         draws: `(b, 5+)`, uniform in [0, 1): top, left, flip, area, aspect; height, width: of the images.
@@ -132,7 +132,7 @@ def boxes(draws: Tensor, height: int, width: int) -> Tensor:
 
 
 def resized_crops(images: Tensor, draws: Tensor) -> Tensor:
-    """Scale a random part of each image to the size of the whole, bilinearly, and mirror half of them.
+    """Scale a random box of each image to the image size, bilinearly, and mirror half of the images.
 
     Args:
         images: `(b, c, h, w)`; draws: `(b, 5+)`, see `boxes`.

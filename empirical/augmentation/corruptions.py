@@ -21,8 +21,8 @@ def corrupt(images: np.ndarray, name: str, *, generator: np.random.Generator, sw
     Args:
         images: `(n, c, h, w)` uint8.
         name: a corruption and its severity, such as `snow-3`.
-        generator: source of all randomness.
-        swap: for glass blur, exchange pixel pairs; False copies one over the other, as the released code does (D24).
+        generator: source of random numbers.
+        swap: glass blur exchanges pixel pairs; False copies a pixel over the other, as the released code does (D24).
     """
     kind, _, severity = name.rpartition("-")
     choose("corruption", kind, CORRUPTIONS)
@@ -41,7 +41,7 @@ def gaussian_noise(images: np.ndarray, level: int, generator: np.random.Generato
 
 
 def glass_blur(images: np.ndarray, level: int, generator: np.random.Generator, *, swap: bool = True) -> np.ndarray:
-    """Blur, exchange each pixel with one at most `reach` away, from bottom right to top left, and blur again."""
+    """Blur, exchange each pixel with a random pixel nearby, from bottom right to top left, and blur again."""
     sigma, reach, rounds = GLASS[level]
     blurred = _blur(images, sigma)
     count, _, height, width = images.shape
@@ -58,7 +58,7 @@ def glass_blur(images: np.ndarray, level: int, generator: np.random.Generator, *
 
 
 def snow(images: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
-    """Whiten the image and lay streaks of motion-blurred flakes over it, from both directions."""
+    """Whiten the images and add motion-blurred flakes from two directions."""
     mean, spread, scale, threshold, length, keep = SNOW[level]
     count, channels, height, width = images.shape
     flakes = np.stack([

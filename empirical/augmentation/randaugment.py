@@ -1,8 +1,8 @@
-"""RandAugment (Cubuk et al. 2020) for a whole batch on the device, without a choice that waits for the device.
+"""RandAugment (Cubuk et al. 2020) for a whole batch on the device, without waiting for the device.
 
-Every image takes its own operation. On a GPU, and in a step that is recorded, operations run on the whole batch and
-`torch.where` keeps the chosen one, so that a step stays a fixed sequence of kernels; the five that move pixels are one
-warp, each image by its own matrix. On a CPU an operation runs on the images that drew it. Images are float in [0, 255].
+Every image has its own operation. On a GPU, and in a CUDA graph, all operations run on the whole batch and
+`torch.where` selects results, so a step is a fixed sequence of kernels. The five operations that move pixels are a
+single warp with a matrix per image. On a CPU an operation runs on its images only. Images are float in [0, 255].
 """
 
 import math
@@ -17,14 +17,13 @@ BINS = 30
 
 
 def randaugment(images: Tensor, draws: Tensor, magnitude: int, *, fixed: bool = True) -> Tensor:
-    """Apply random operations in a row.
+    """Apply random operations one after the other.
 
     Args:
         images: `(b, c, h, w)` uint8 or float in [0, 255].
-        draws: `(b, 2 k)` uniform numbers: for each of k operations which one, and the sign of its strength.
+        draws: `(b, 2 k)` uniform random numbers: two for each of k operations, its number and the sign of its strength.
         magnitude: strength, 0 to 30.
-        fixed: whether the kernels must not depend on the draws; otherwise asking which images drew what is a wait for
-            the device.
+        fixed: whether the sequence of kernels must not depend on `draws`; otherwise operations wait for the device.
     """
     result = images.float()
     for place in range(0, draws.shape[1], 2):
@@ -35,7 +34,7 @@ def randaugment(images: Tensor, draws: Tensor, magnitude: int, *, fixed: bool = 
 
 
 def _on_all(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
-    """Return each image after its operation, by a sequence of kernels that does not depend on what was chosen."""
+    """Return each image after its operation, by a sequence of kernels that does not depend on `chosen`."""
     matrix = _affine(strength, 1.0, 0.0, 0.0, 1.0)
     moved = torch.zeros_like(chosen, dtype=torch.bool)
     result = images
@@ -50,7 +49,7 @@ def _on_all(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
 
 
 def _on_chosen(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
-    """Return each image after its operation, each computed on the images that drew it."""
+    """Return each image after its operation; an operation runs only on its own images."""
     result = images.clone()
     for number, operation in enumerate(OPERATIONS.values()):
         rows = (chosen == number).nonzero()[:, 0]
@@ -61,12 +60,12 @@ def _on_chosen(images: Tensor, chosen: Tensor, strength: Tensor) -> Tensor:
 
 @cache
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Return numbers as a float32 tensor, made once a device: a captured step cannot copy them from the host."""
+    """Return numbers as a float32 tensor, made once per device, as a CUDA graph cannot copy them from the host."""
     return torch.tensor(values, device=device)
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
-    """Resample with an affine map `(b, 2, 3)` from output to input pixels about the centre; nearest, zeros outside."""
+    """Resample by an affine map `(b, 2, 3)` from output to input pixels about the centre: nearest pixel, 0 outside."""
     height, width = images.shape[-2:]
     aspect = _constant((1.0, height / width, width / height, 1.0), images.device).view(2, 2)
     shift = _constant((2 / width, 2 / height), images.device)
@@ -82,12 +81,12 @@ def _affine(strength: Tensor, a: Tensor | float, b: Tensor | float, c: Tensor | 
 
 
 def shear_x(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that shears rows sideways by up to 0.3 pixels a row."""
+    """Return the matrix that shears rows sideways by up to 0.3 pixels per row."""
     return _affine(strength, 1.0, 0.3 * strength, 0.0, 1.0)
 
 
 def shear_y(images: Tensor, strength: Tensor) -> Tensor:
-    """Return the matrix that shears columns upwards by up to 0.3 pixels a column."""
+    """Return the matrix that shears columns upwards by up to 0.3 pixels per column."""
     return _affine(strength, 1.0, 0.0, 0.3 * strength, 1.0)
 
 
@@ -112,7 +111,7 @@ def translate_y(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def warp_by(images: Tensor, strength: Tensor, matrix: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Move the pixels of a batch by the matrices of an operation."""
+    """Warp a batch by the matrices of an operation."""
     return _warp(images, matrix(images, strength))
 
 
@@ -134,17 +133,17 @@ def brightness(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def color(images: Tensor, strength: Tensor) -> Tensor:
-    """Blend with the grey image."""
+    """Blend with the grey version of the image."""
     return _blend(images, _grey(images).expand_as(images), strength)
 
 
 def contrast(images: Tensor, strength: Tensor) -> Tensor:
-    """Blend with the mean grey."""
+    """Blend with the mean grey value."""
     return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True).expand_as(images), strength)
 
 
 def sharpness(images: Tensor, strength: Tensor) -> Tensor:
-    """Blend with a smoothed image; the border stays."""
+    """Blend with the smoothed image; the border does not change."""
     channels = images.shape[1]
     smooth = images.clone()
     kernel = _constant((1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0), images.device).view(3, 3)
@@ -160,13 +159,13 @@ def posterize(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor, strength: Tensor) -> Tensor:
-    """Invert what is at least as bright as a threshold, 255 down to 0."""
+    """Invert pixels that are at least as bright as a threshold, 255 (weak) to 0 (strong)."""
     threshold = (255 * (1 - strength.abs())).view(-1, 1, 1, 1)
     return torch.where(images >= threshold, 255 - images, images)
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
-    """Stretch every channel to the full range; a constant channel stays."""
+    """Stretch every channel to the full range; a constant channel does not change."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     stretched = (images - low) * (255 / (high - low).clamp(min=1))
     return torch.where(high > low, stretched.clamp(0, 255), images)
@@ -184,7 +183,7 @@ def equalize(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def identity(images: Tensor, strength: Tensor) -> Tensor:
-    """Leave the image."""
+    """Return the images unchanged."""
     return images
 
 

@@ -1,1 +1,1 @@
-"""Images, augmentation, corruptions, and which rows are forgotten."""
+"""Data sets, their files, and the choice of the forget set."""

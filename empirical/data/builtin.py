@@ -1,4 +1,4 @@
-"""Data sets that need no file: scikit-learn's scanned digits, and images drawn from the patch model of the theory."""
+"""Data sets that need no files: scikit-learn's scanned digits, and random images of the theory's patch model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ NOISES = ("gaussian", "cifar10")
 
 
 def load_digits(options: dict[str, Any], runtime: Runtime) -> ImageSet:
-    """Return scikit-learn's 1,797 scanned digits (8x8, 10 classes), every class split 80/20 into train and test."""
+    """Return scikit-learn's 1,797 scanned digits (8x8, 10 classes); each class is split 80/20 into train and test."""
     from sklearn.datasets import load_digits as scans
 
     no_options("digits", options)
@@ -38,20 +38,20 @@ class SignalNoise:
     """The patch model: `x = (y phi, xi_1, ..., xi_{P-1})`, `xi ~ N(0, sigma_p^2 (I - phi phi^T / |phi|^2))`.
 
     Chen et al. 2023 (arXiv 2310.07269); the signal norm is `|phi| = s (P - 1) sigma_p (d / n)^(1/4)`. The theory
-    repeats one noise vector in all P - 1 patches and draws labels independently: both are offered here too. With
-    `noise` = "cifar10" real images stand in the noise patches, centred, scaled to the same size and projected alike.
+    repeats a noise vector in all P - 1 patches and draws labels independently (`noise_patches`, `labels`). With
+    `noise` = "cifar10" the noise patches are real images, centred, scaled to the same size and projected too.
     """
 
     signal_strength: float = setting(1.0, "dimensionless signal strength", symbol="s", low=0)
     side: int = setting(32, "edge of a patch; d = side^2", unit="pixels", low=2)
-    patches: int = setting(2, "patches an image", symbol="P", low=2)
+    patches: int = setting(2, "patches per image", symbol="P", low=2)
     n: int = setting(200, "training images", symbol="n", low=4)
     n_test: int = setting(1000, "test images", low=2)
     sigma_p: float = setting(1.0, "standard deviation of the noise", symbol="sigma_p", low=0, open_low=True)
-    draw: int = setting(0, "seed of the draw", low=0)
-    labels: str = setting("balanced", "classes in equal numbers, or every label drawn by itself", choices=LABELS)
-    noise_patches: str = setting("independent", "noise of the patches of an image", choices=NOISE_PATCHES)
-    noise: str = setting("gaussian", "what stands in the noise patches", choices=NOISES)
+    draw: int = setting(0, "seed of the images", low=0)
+    labels: str = setting("balanced", "classes in equal numbers, or independent labels", choices=LABELS)
+    noise_patches: str = setting("independent", "noise vectors of an image's patches", choices=NOISE_PATCHES)
+    noise: str = setting("gaussian", "content of the noise patches", choices=NOISES)
 
     def __post_init__(self) -> None:
         check(self)
@@ -67,16 +67,16 @@ class SignalNoise:
         return self.signal_strength * (self.patches - 1) * self.sigma_p * (self.side**2 / self.n) ** 0.25
 
 
-Noise = Callable[[int], np.ndarray]  # noise vectors (images, P - 1, d) for a number of images, before the projection
+Noise = Callable[[int], np.ndarray]  # number of images -> noise vectors (images, P - 1, d) before the projection
 
 
 def load_signal_noise(options: dict[str, Any], runtime: Runtime) -> ImageSet:
-    """Draw a train and a test set; class 1 is y = +1, class 0 is y = -1.
+    """Return a random train and test set; class 1 is y = +1, class 0 is y = -1.
 
-    The patches lie side by side in one image `(1, side, patches * side)`; the first carries the signal.
+    The patches of an image lie next to each other, `(1, side, patches * side)`; the first carries the signal.
 
     Raises:
-        MissingDataError: when the noise is to be CIFAR-10 and its files are not there.
+        MissingDataError: if the noise is CIFAR-10 and its files are missing.
     """
     model = build(SignalNoise, options, where="dataset_options")
     generator = np.random.default_rng(model.draw)
@@ -95,7 +95,7 @@ def load_signal_noise(options: dict[str, Any], runtime: Runtime) -> ImageSet:
 
 
 def _photographs(model: SignalNoise, generator: np.random.Generator, runtime: Runtime, *, count: int) -> Noise:
-    """Return a source of CIFAR-10 images, grey, none twice; pixels have mean 0 and deviation sigma_p on the whole."""
+    """Return a source of grey CIFAR-10 images without repetition; all pixels have mean 0 and deviation sigma_p."""
     from empirical.data.files import load_cifar10
 
     images = load_cifar10({}, runtime).train_images

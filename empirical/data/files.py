@@ -1,4 +1,4 @@
-"""Data sets from local files: hub-layout Parquet, decoded once, and torchvision's CIFAR archives."""
+"""Data sets from local files: Parquet files in the hub layout, decoded once, and torchvision's CIFAR archives."""
 
 import contextlib
 import io
@@ -18,31 +18,31 @@ from repro.base.progress import track
 from repro.records.folder import read_sealed, write_sealed
 from repro.records.shipped import cache_folder
 
-IMAGES, LABELS = ("img", "image"), ("label", "fine_label")  # the columns of a hub's file
+IMAGES, LABELS = ("img", "image"), ("label", "fine_label")  # column names in the hub layout
 LARGEST_LABEL = 2**20
-DECODING = 2  # counts up when the same bytes give other pixels, so that no cache answers for the way before
+DECODING = 2  # increased when the same bytes give other pixels, so that no old cache is read
 
 
 def decoded(path: Path) -> tuple[Tensor, Tensor]:
     """Return the images `(n, 3, h, w)` uint8 and labels `(n,)` of a Parquet file.
 
     Raises:
-        IntegrityError: when the file is truncated, or a row's image cannot be decoded; names file and row.
-        ConfigError: when it has no image or label column.
+        IntegrityError: for a truncated file or an image that cannot be decoded; names file and row.
+        ConfigError: if it has no image or label column.
     """
     cached = cache_folder() / f"{file_digest(path)}-{DECODING}.sealed"
-    kept = read_sealed(cached)
-    if kept is not None:
-        with np.load(io.BytesIO(kept), allow_pickle=False) as archive:
+    found = read_sealed(cached)
+    if found is not None:
+        with np.load(io.BytesIO(found), allow_pickle=False) as archive:
             return torch.from_numpy(archive["images"]), torch.from_numpy(archive["labels"])
     encoded, labels = read_columns(path)
     pictures = [decode_image(data, f"{path.name} row {row}") for row, data in _numbered(encoded, path.name)]
     odd = next((row for row, one in enumerate(pictures) if one.shape != pictures[0].shape), None)
     if odd is not None:
         sizes = [" x ".join(map(str, one.shape[1:])) for one in (pictures[odd], pictures[0])]
-        raise IntegrityError(f"{path.name} row {odd}: image of {sizes[0]} pixels, that of row 0 has {sizes[1]}")
+        raise IntegrityError(f"{path.name} row {odd}: image of {sizes[0]} pixels, but row 0 has {sizes[1]}")
     images = np.stack(pictures)
-    _keep(cached, images=images, labels=labels)
+    _write_cache(cached, images=images, labels=labels)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -50,34 +50,34 @@ def read_columns(path: Path) -> tuple[list[bytes], np.ndarray]:
     """Return the encoded images and the labels of a hub-layout Parquet file.
 
     Raises:
-        IntegrityError: when it is no whole Parquet file, or a row has no image or no label; names file, row, column.
-        ConfigError: when it has no rows, no image column or no column of whole numbers as labels.
+        IntegrityError: for an incomplete file, or a row without image or label; names file, row and column.
+        ConfigError: if it has no rows, no image column or no label column of whole numbers.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.ParquetFile(path).read()
-        cells: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
+        columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in (*IMAGES, *LABELS)
                                        if table.column_names.count(name) == 1}  # fmt: skip
-    except (pa.ArrowException, OSError, ValueError) as error:  # a text that is not UTF-8 is a ValueError
-        raise IntegrityError(f"{path.name}: not a whole Parquet file ({str(error)[:80]})") from error
-    image = next((name for name in IMAGES if name in cells), None)
-    label = next((name for name in LABELS if name in cells), None)
+    except (pa.ArrowException, OSError, ValueError) as error:  # text that is not UTF-8 raises ValueError
+        raise IntegrityError(f"{path.name}: not a complete Parquet file ({str(error)[:80]})") from error
+    image = next((name for name in IMAGES if name in columns), None)
+    label = next((name for name in LABELS if name in columns), None)
     if image is None or label is None:
         raise ConfigError(f"{path.name}: needs an image (img, image) and a label column, has {table.column_names}")
     if not table.num_rows:
         raise ConfigError(f"{path.name}: has no rows")
     if not pa.types.is_integer(table.schema.field(label).type):
         kind = table.schema.field(label).type
-        raise ConfigError(f"{path.name}: {label} holds {kind}: must be whole numbers from 0 on")
-    encoded = [_encoded(cell, f"{path.name} row {row}: {image}") for row, cell in enumerate(cells[image])]
-    return encoded, _labels(cells[label], path, label)
+        raise ConfigError(f"{path.name}: {label} holds {kind}: must be whole numbers >= 0")
+    encoded = [_encoded(value, f"{path.name} row {row}: {image}") for row, value in enumerate(columns[image])]
+    return encoded, _labels(columns[label], path, label)
 
 
-def _encoded(cell: Any, where: str) -> bytes:
-    """Return the bytes of an image cell: a hub's `{"bytes", "path"}`, or the bytes themselves."""
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
+def _encoded(value: Any, where: str) -> bytes:
+    """Return the bytes of an image value: `{"bytes", "path"}` in the hub layout, or bytes."""
+    data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         shown = "empty" if data is None else type(data).__name__
         raise IntegrityError(f"{where} is {shown}: must be the bytes of an image")
@@ -92,7 +92,7 @@ def _labels(values: list[Any], path: Path, column: str) -> np.ndarray:
 
 
 def decode_image(data: bytes, where: str) -> np.ndarray:
-    """Return one image as `(3, h, w)` uint8; `where` names it in the error."""
+    """Return an image as `(3, h, w)` uint8; `where` names it in the error."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -103,10 +103,10 @@ def decode_image(data: bytes, where: str) -> np.ndarray:
 
 
 def as_rgb(image: Any) -> Any:
-    """Return a Pillow image with three colours of 8 bits; grey of 16 is scaled, where Pillow would cut it off at 255.
+    """Return a Pillow image with three 8-bit colours; 16-bit grey is scaled, while Pillow would clip it at 255.
 
     Raises:
-        ValueError: for whole or real numbers of 32 bits, whose range no file names.
+        ValueError: for pixels of 32 bits, whose range is unknown.
     """
     from PIL import Image
 
@@ -117,8 +117,8 @@ def as_rgb(image: Any) -> Any:
     return image.convert("RGB")
 
 
-def _keep(path: Path, **arrays: np.ndarray) -> None:
-    """Keep decoded arrays; a cache that cannot be written is not needed."""
+def _write_cache(path: Path, **arrays: np.ndarray) -> None:
+    """Write decoded arrays to the cache; a cache that cannot be written is skipped."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     with contextlib.suppress(OSError):
@@ -156,33 +156,33 @@ def load_tinyimagenet100(options: dict[str, Any], runtime: Runtime) -> ImageSet:
 
 
 def image_set(name: str, sides: tuple[Side, Side], classes: int) -> ImageSet:
-    """Return two sides as a data set, with published channel statistics where there are any."""
+    """Return two sides (train and test) as a data set, with published channel statistics if there are any."""
     mean, std = STATISTICS.get(name) or channel_statistics(sides[0][0])
     return ImageSet(name, *sides[0], *sides[1], classes, mean, std)
 
 
 def parquet_sides(name: str, root: Path) -> tuple[Side, Side] | None:
-    """Return (train, test) of local Parquet files, or None where they are not there."""
+    """Return (train, test) from local Parquet files, or None if files are missing."""
     shards = parquet_files(name, {}, root)
     if not all(shards.values()):
         return None
-    train, test = (_joined([decoded(path) for path in side]) for side in shards.values())
+    train, test = (_concatenated([decoded(path) for path in side]) for side in shards.values())
     if train[0].shape[1:] != test[0].shape[1:]:
         sizes = [" x ".join(map(str, side[0].shape[2:])) for side in (train, test)]
         raise IntegrityError(f"{name}: training images have {sizes[0]} pixels, test images {sizes[1]}")
     return train, test
 
 
-def _joined(parts: list[Side]) -> Side:
+def _concatenated(parts: list[Side]) -> Side:
     images, labels = zip(*parts, strict=True)
     sizes = {tuple(part.shape[1:]) for part in images}
     if len(sizes) > 1:
-        raise IntegrityError(f"the files of a data set hold images of several sizes: {sorted(sizes)}")
+        raise IntegrityError(f"the files of a data set hold images of different sizes: {sorted(sizes)}")
     return torch.cat(images), torch.cat(labels)
 
 
 def missing(name: str, root: Path, remedy: str = "") -> MissingDataError:
-    """Return the error for a data set that is not there, with the ways to bring it."""
+    """Return the error for a missing data set, with the ways to provide it."""
     ways = f"put {name}-train.parquet and {name}-test.parquet there, or point --data-root or REPRO_DATA to them"
     return MissingDataError(f"dataset {name}: not found in {root}; {ways}{remedy}")
 
@@ -192,12 +192,12 @@ def _cifar(name: str, archive: str, classes: int, options: dict[str, Any], runti
     root = data_root(runtime)
     sides = parquet_sides(name, root) or _archive_sides(archive, root, runtime)
     if sides is None:
-        raise missing(name, root, ", or let torchvision fetch it with --allow-download")
+        raise missing(name, root, ", or let torchvision download it with --allow-download")
     return image_set(name, sides, classes)
 
 
 def _archive_sides(archive: str, root: Path, runtime: Runtime) -> tuple[Side, Side] | None:
-    """Return torchvision's (train, test), downloaded only if allowed; None where the archive is not there."""
+    """Return torchvision's (train, test), downloaded only if allowed; None if the archive is missing."""
     from torchvision import datasets
 
     kind: Callable[..., Any] = getattr(datasets, archive)

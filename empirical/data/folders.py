@@ -1,4 +1,4 @@
-"""Image folders (`train/<class>/*.jpg`, `val/<class>/*.jpg`): in memory where they fit, read on demand where not."""
+"""Image folders (`train/<class>/*.jpg`, `val/<class>/*.jpg`): in memory if they fit, else read on demand."""
 
 import os
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class FolderOptions:
     """Settings of a folder data set."""
 
-    folder: str = setting("", "folder under the data root; empty is the name of the data set")
-    size: int = setting(64, "edge the images are brought to: short side scaled, centre cut", unit="pixels", low=8)
-    margin: float = setting(1.0, "length of the scaled short side over the edge that is cut out of it", low=1, high=4)
-    memory: float = setting(8.0, "largest data set held in memory", unit="GiB", low=0)
+    folder: str = setting("", "folder under the data root; empty: the name of the data set")
+    size: int = setting(64, "edge of the images: the short side is scaled, the centre cropped", unit="pixels", low=8)
+    margin: float = setting(1.0, "length of the scaled short side divided by the edge of the crop", low=1, high=4)
+    memory: float = setting(8.0, "largest size of a data set in memory", unit="GiB", low=0)
 
     def __post_init__(self) -> None:
         check(self)
-        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB an image")
+        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB per image")
         parts = Path(self.folder).parts
         if Path(self.folder).is_absolute() or ".." in parts:
             raise reject("folder", self.folder, "a folder under the data root, without '..'")
@@ -52,9 +52,9 @@ def load_imagenet(options: dict[str, Any], runtime: Runtime) -> ImageSet:
 
 
 def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSet:
-    """Return the images of a folder anywhere, `folder:PATH`: `train/` and `val/` or `test/`, or one folder a class.
+    """Return the images of any folder, `folder:PATH`: with `train/` and `val/` or `test/`, or with a folder per class.
 
-    Without sides, a fifth of each class is held out for testing, always the same one.
+    Without `train/`, a fifth of each class is held out for testing, always the same images.
     """
     chosen = build(FolderOptions, options, where="dataset_options")
     root = folder_place(name, data_root(runtime))
@@ -62,9 +62,7 @@ def load_any_folder(options: dict[str, Any], runtime: Runtime, *, name: str) -> 
         return _load_sides(f"folder:{name}", root, chosen, runtime)
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
     if len(classes) < 2:
-        raise MissingDataError(
-            f"dataset folder:{name}: {root} holds neither train/ nor a folder for each of its classes"
-        )
+        raise MissingDataError(f"dataset folder:{name}: {root} holds neither train/ nor a folder for each class")
     whole = _files(root, classes)
     test = stratified_subset(whole.labels.numpy(), max(1, len(whole.labels) // 5), np.random.default_rng(0))
     train = np.setdiff1d(np.arange(len(whole.labels)), test)
@@ -99,7 +97,7 @@ class Files(NamedTuple):
 def _image_set(
     name: str, train: Files, test: Files, *, classes: int, chosen: FolderOptions, runtime: Runtime
 ) -> ImageSet:
-    """Return two sides as a data set, in memory where they fit."""
+    """Return two sides as a data set, in memory if they fit."""
     fits = (len(train.names) + len(test.names)) * 3 * chosen.size**2 <= chosen.memory * 2**30
     on_gpu = runtime.device != "cpu" and torch.cuda.is_available()
     how = {"short": round(chosen.size * chosen.margin), "readers": runtime.readers or (_cores() if on_gpu else 0)}
@@ -114,19 +112,19 @@ def _image_set(
 
 
 def _cores() -> int:
-    """Return the cores this process may use, those of the other processes that torchrun started here apart."""
+    """Return the cores per process: those this process may use, shared among torchrun's processes on this host."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, here // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def folder_place(name: str, root: Path) -> Path:
-    """Return where `folder:NAME` is: from the working directory if it is there, else below the data root."""
+    """Return the path of `folder:NAME`: relative to the working directory if it exists there, else to the data root."""
     here = Path(name).expanduser()
     return here if here.is_dir() else root / name
 
 
 def any_folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
-    """Return the image files below `folder:PATH`, by the folder they stand in."""
+    """Return the image files below `folder:PATH`, by their folder."""
     place = folder_place(dataset.partition(":")[2], root)
     found: dict[str, list[Path]] = {}
     for path in image_files(place) if place.is_dir() else []:
@@ -138,8 +136,8 @@ def _files(folder: Path, classes: list[str], *, whole: bool = True) -> Files:
     """Return the image files of a side, ordered by class and name, and their labels.
 
     Raises:
-        MissingDataError: when there are none, or, of a whole side, when a class has none: labels follow from folders,
-            and the digest of the data from the images in them.
+        MissingDataError: if there are none; for a `whole` side, also if a class has none, since labels follow from
+            folders, but the digest of the data only from images.
     """
     names: list[str] = []
     counts = []
@@ -148,7 +146,7 @@ def _files(folder: Path, classes: list[str], *, whole: bool = True) -> Files:
         names += found
         counts.append(len(found))
         if whole and not found:
-            raise MissingDataError(f"{folder / name}: holds no images; a class without one takes no folder")
+            raise MissingDataError(f"{folder / name}: holds no images; remove the folder of a class without images")
     if not names:
         raise MissingDataError(f"{folder}: holds no images ({', '.join(SUFFIXES)}) of the classes in train/")
     return Files(folder, names, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))

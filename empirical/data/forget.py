@@ -1,4 +1,4 @@
-"""Which training images are forgotten, and which the models were trained on."""
+"""The split of the training images: which are forgotten, which retained, which held out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Split:
     """Row numbers of the training images, each ascending.
 
     Attributes:
-        train: rows the original model is trained on.
-        retain, forget: rows to keep and to forget; inside `train` unless D8 asks for the released code's split.
+        train: rows that the original model is trained on.
+        retain, forget: rows to retain and to forget; inside `train`, except with the released code's split (D8).
         validation: rows held out of training.
     """
 
@@ -47,7 +47,7 @@ def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray
 
 
 def train_rows(config: RunConfig, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (training rows, validation rows): everything, unless the released code's split (D8) is asked for."""
+    """Return (training rows, validation rows): all and none, except with the released code's split (D8)."""
     if config.fidelity.forget_split == "reseeded":
         return hold_out(labels, RELEASED_VALIDATION, RELEASED_SPLIT_SEED)
     return np.arange(len(labels)), np.arange(0)
@@ -55,16 +55,16 @@ def train_rows(config: RunConfig, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a choice of the forget set may look at.
+    """The inputs of a function that chooses the forget set.
 
     Attributes:
-        config: the run, which names the size and the class.
+        config: the run; it names the size and the class.
         labels: `(n,)` labels of all training images.
         pool: row numbers that may be forgotten, ascending.
-        count: how many the config asks for.
-        generator: breaks ties and draws rows; seeded by the config's `forget_seed`, apart from the training seed.
-        memorization: returns the memorization scores `(n,)`, estimated or imported, when asked.
-        index: returns the imported row numbers when asked.
+        count: number of rows to forget.
+        generator: orders ties and draws rows; its seed is the config's `forget_seed`, not the training seed.
+        memorization: returns the memorization scores `(n,)`, estimated or imported.
+        index: returns the imported row numbers.
     """
 
     config: RunConfig
@@ -83,7 +83,7 @@ class Candidates:
         return rows
 
     def ranked(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows from the least to the most memorized, ties in random order, and their scores."""
+        """Return the rows from the least to the most memorized, with ties in random order, and their scores."""
         scores = self.memorization()[self.pool]
         shuffled = self.generator.permutation(len(self.pool))
         order = shuffled[np.argsort(scores[shuffled], kind="stable")]
@@ -94,7 +94,7 @@ def choose_forget(
     config: RunConfig, labels: np.ndarray, *,
     memorization: Callable[[], np.ndarray] | None = None, index: Callable[[], np.ndarray] | None = None,
 ) -> Split:  # fmt: skip
-    """Return the split a config asks for.
+    """Return the split that a config asks for.
 
     Args:
         config: names the forget set and its size.
@@ -103,7 +103,7 @@ def choose_forget(
         index: returns the row numbers of an imported file, for `index`.
 
     Raises:
-        ConfigError: when the class does not exist, or an index is out of range or doubled.
+        ConfigError: if the class does not exist, or a row is out of range or repeated.
     """
     train, validation = train_rows(config, labels)
     reseeded = config.fidelity.forget_split == "reseeded" and not forget_set(config.difficulty).graded
@@ -120,7 +120,7 @@ def choose_forget(
 
 
 def _no_file(config: RunConfig) -> np.ndarray:
-    raise ConfigError(f"difficulty = {config.difficulty!r}: needs memorization scores or an index, and none was given")
+    raise ConfigError(f"difficulty = {config.difficulty!r}: needs memorization scores or an index; neither was given")
 
 
 def random_rows(candidates: Candidates) -> np.ndarray:
@@ -139,9 +139,9 @@ def most_memorized(candidates: Candidates) -> np.ndarray:
 
 
 def half_memorized(candidates: Candidates) -> np.ndarray:
-    """Return the rows with scores nearest 0.5, as in the paper, but none that are also among the lowest or highest.
+    """Return the rows with scores nearest 0.5, as in the paper, without rows of the lowest or highest set.
 
-    Where few images are memorized, as on an easy set, nearest 0.5 would otherwise mean the highest once more.
+    If few images are memorized, as in an easy data set, the highest scores would otherwise be nearest to 0.5.
     """
     (rows, scores), count = candidates.ranked(), candidates.count
     between = slice(count, -count) if 3 * count <= len(rows) else slice(None)
@@ -149,12 +149,12 @@ def half_memorized(candidates: Candidates) -> np.ndarray:
 
 
 def whole_class(candidates: Candidates) -> np.ndarray:
-    """Return every row of one class."""
+    """Return all rows of the class."""
     return candidates.of_class()
 
 
 def part_of_class(candidates: Candidates) -> np.ndarray:
-    """Return rows of one class drawn at random, never all of them."""
+    """Return random rows of the class, never all of them."""
     rows = candidates.generator.permutation(candidates.of_class())
     return rows[: min(candidates.count, len(rows) - 1)]
 
@@ -165,11 +165,14 @@ def listed_rows(candidates: Candidates) -> np.ndarray:
 
 
 def check_rows(rows: np.ndarray, pool: np.ndarray, total: int, *, what: str) -> np.ndarray:
-    """Return rows in ascending order, refusing those out of range, doubled, or outside the training rows.
+    """Return rows in ascending order after checking them.
 
     Args:
-        rows: row numbers of an index file or of a user's own forget set; what: what an error calls one.
-        pool: the rows that may be forgotten; total: how many training images there are.
+        rows: row numbers from an index file or a user's forget set; what: the name of a row in an error.
+        pool: the rows that may be forgotten; total: number of training images.
+
+    Raises:
+        ConfigError: for a row that is out of range, repeated, or not in `pool`.
     """
     values, counts = np.unique(np.asarray(rows), return_counts=True)
     outside = values[(values < 0) | (values >= total)]

@@ -1,4 +1,4 @@
-"""Image sets in the layout of a hub's repository, `hub:NAME`: Parquet files of a train and a test side."""
+"""Image sets in the hub layout, `hub:NAME`: Parquet files of a train and a test side."""
 
 import re
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ TEST_SIDES = ("test", "validation", "valid", "val")
 class HubOptions:
     """Settings of a hub data set."""
 
-    size: int = setting(0, "edge the images are brought to, short side scaled and centre cut; 0 keeps them", low=0)
-    test: str = setting("", "side to test on, such as validation; empty takes the first there is of test, validation")
+    size: int = setting(0, "edge of the images: the short side is scaled, the centre cropped; 0: no change", low=0)
+    test: str = setting("", "name of the test side, such as validation; empty: the first of test, validation")
 
     def __post_init__(self) -> None:
         check(self)
-        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB an image")
+        refuse_cost("size", self.size, 3 * self.size**2 * 1e-9, 1, unit="GB per image")
 
 
 def hub_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
     """Return the Parquet files of each side below `<data root>/NAME`: `train.parquet` or `train-*.parquet`."""
     folder = root / checked_name(dataset.partition(":")[2])
-    chosen = str(options.get("test", ""))  # checked where it is read
+    chosen = str(options.get("test", ""))  # checked when the images are read
     sides = {side: _side(folder, side) for side in ("train", *([chosen] if chosen else TEST_SIDES))}
     test = next((paths for side, paths in sides.items() if side != "train" and paths), [])
     return {"train": sides["train"], "test": test}
@@ -46,18 +46,18 @@ def _side(folder: Path, side: str) -> list[Path]:
 
 
 def checked_name(name: str) -> str:
-    """Return a repository's name, refusing one that could lead out of the data root."""
+    """Return a repository's name; `ConfigError` if it could lead out of the data root."""
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name) or ".." in name:
         raise reject("dataset", f"hub:{name}", "hub:NAME or hub:OWNER/NAME")
     return name
 
 
 def load_hub(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSet:
-    """Return a hub's image set from local files; fetched first where `allow_download` permits it.
+    """Return an image set of a hub from local files; missing files are downloaded if `allow_download` is set.
 
     Raises:
-        MissingDataError: when the files are not there, with the ways to bring them.
-        ConfigError: when the images differ in size and no `size` is set.
+        MissingDataError: if files are missing, with the ways to provide them.
+        ConfigError: if the images differ in size and `size` is not set.
     """
     chosen = build(HubOptions, options, where="dataset_options")
     root = data_root(runtime)
@@ -66,11 +66,11 @@ def load_hub(options: dict[str, Any], runtime: Runtime, *, name: str) -> ImageSe
         fetch(name, root / checked_name(name))
         sides = hub_files(f"hub:{name}", options, root)
     if not all(sides.values()):
-        ways = f"put its Parquet files into {root / name}, or let huggingface_hub fetch them with --allow-download"
+        ways = f"put its Parquet files into {root / name}, or let huggingface_hub download them with --allow-download"
         raise MissingDataError(
             f"dataset hub:{name}: {'train' if not sides['train'] else 'test'} side not found; {ways}"
         )
-    train, test = (_joined(paths, chosen.size, name) for paths in sides.values())
+    train, test = (_concatenated(paths, chosen.size, name) for paths in sides.values())
     classes = int(max(train[1].max(), test[1].max())) + 1
     return image_set(f"hub:{name}", (train, test), classes)
 
@@ -80,14 +80,14 @@ def fetch(name: str, folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     try:
-        # What came is part of a run's identity by its digest, so a revision need not be named.
+        # The digest of the files is part of a run's id, so no revision is needed.
         snapshot_download(name, repo_type="dataset", allow_patterns="*.parquet", local_dir=folder)  # nosec B615
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise MissingDataError(f"dataset hub:{name}: the download failed ({reason}); put its files there") from error
 
 
-def _joined(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
+def _concatenated(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
     images, labels = [], []
     for path in paths:
         encoded, found = read_columns(path)
@@ -101,7 +101,7 @@ def _joined(paths: list[Path], size: int, name: str) -> tuple[Tensor, Tensor]:
 
 
 def brought_to(image: np.ndarray, size: int) -> np.ndarray:
-    """Return an image `(3, h, w)` as `(3, size, size)`: the short side scaled to `size`, then the centre cut out."""
+    """Return an image `(3, h, w)` as `(3, size, size)`: the short side is scaled to `size`, then the centre cropped."""
     from PIL import Image
 
     return scaled(Image.fromarray(image.transpose(1, 2, 0)), size)

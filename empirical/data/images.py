@@ -1,4 +1,4 @@
-"""Image sets as one tensor each: decoded once, kept as uint8 (or float where the data is real-valued)."""
+"""Data sets of images as tensors: uint8, or float for real-valued data."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from repro.base.settings import reject
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A data set in memory.
+    """A data set of images; the images may be on disk (`empirical.data.stream`).
 
     Attributes:
         name: registered name.
@@ -24,8 +24,8 @@ class ImageSet:
         test_images, test_labels: the same for the held-out set.
         classes: number of classes.
         mean, std: per-channel statistics of images scaled to [0, 1], `c` numbers each.
-        train_names: file names of the training images, such as `n01440764/n01440764_10026.JPEG`; empty where they are
-            no files.
+        train_names: file names of the training images, such as `n01440764/n01440764_10026.JPEG`; empty if they are
+            not files.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """`(channels, height, width)` of one image."""
+        """`(channels, height, width)` of an image."""
         return tuple(self.train_images.shape[1:])
 
     def to(self, device: torch.device) -> "ImageSet":
@@ -57,7 +57,7 @@ _TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def check_labels(labels: Tensor, classes: int, where: str) -> None:
-    """Raise `ConfigError` naming the first row whose label is outside [0, classes)."""
+    """Raise `ConfigError` with the first row whose label is outside [0, classes)."""
     bad = ((labels < 0) | (labels >= classes)).nonzero()
     if len(bad):
         row = int(bad[0])
@@ -65,10 +65,10 @@ def check_labels(labels: Tensor, classes: int, where: str) -> None:
 
 
 def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
-    """Load the data set a config names, cut to its stratified subsets of `n_train` and `n_test` images.
+    """Load the data set of a config, with stratified subsets of `n_train` and `n_test` images.
 
     Raises:
-        MissingDataError: when its files are not there, with the way to bring them.
+        MissingDataError: if files are missing, with the ways to provide them.
     """
     options = parse_options(config.dataset_options, "dataset_options")
     images: ImageSet = load("datasets", config.dataset)(options, runtime)
@@ -78,29 +78,29 @@ def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
 
 
 def subset(images: ImageSet, side: str, count: int) -> ImageSet:
-    """Return the set with a stratified subset of one side; always the same one.
+    """Return the data set with a stratified subset of a side; always the same subset.
 
     Raises:
-        ConfigError: when there are fewer images.
+        ConfigError: if there are fewer images.
     """
     labels: Tensor = getattr(images, f"{side}_labels")
     if count > len(labels):
         raise reject(f"n_{side}", count, f"at most {len(labels)} on {images.name}")
-    keep = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
-    held = picked(getattr(images, f"{side}_images"), keep)
-    kept: dict[str, Any] = {f"{side}_images": held, f"{side}_labels": labels[keep]}
+    rows = torch.from_numpy(stratified_subset(labels.numpy(), count, np.random.default_rng(0)))
+    held = picked(getattr(images, f"{side}_images"), rows)
+    changed: dict[str, Any] = {f"{side}_images": held, f"{side}_labels": labels[rows]}
     if side == "train" and images.train_names:
-        kept["train_names"] = tuple(images.train_names[row] for row in keep.tolist())
-    return replace(images, **kept)
+        changed["train_names"] = tuple(images.train_names[row] for row in rows.tolist())
+    return replace(images, **changed)
 
 
 def picked(images: Any, rows: Tensor) -> Any:
-    """Return some rows of images: of a tensor as a tensor, of images on disk as images on disk, none of them read."""
+    """Return some rows of a tensor, or of images on disk without reading them."""
     return images.pick(rows) if hasattr(images, "pick") else images[rows]
 
 
 def stratified_subset(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return `count` ascending row numbers with every class in its share (largest remainders rounded up)."""
+    """Return `count` ascending row numbers with each class in proportion (largest remainders are rounded up)."""
     classes, sizes = np.unique(labels, return_counts=True)
     exact = sizes * count / len(labels)
     take = np.floor(exact).astype(int)
@@ -114,7 +114,7 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     """Return the per-channel mean and standard deviation of uint8 images `(n, c, h, w)` scaled to [0, 1].
 
     `mean = sum_v count_v v / N` and `variance = sum_v count_v (v - mean)^2 / N` over the 256 values v. Counting is
-    exact, and at most a million pixels are copied at a time (a tensor of doubles would be eight times the images).
+    exact and copies about a million pixels at a time, while a tensor of doubles would take eight times the images.
     """
     values = np.arange(256) / 255
     means, stds = [], []
@@ -129,13 +129,13 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def no_options(name: str, options: dict[str, Any]) -> None:
-    """Raise `ConfigError` when a data set without settings was given some."""
+    """Raise `ConfigError` if a data set without settings gets any."""
     if options:
         raise reject("dataset_options", ", ".join(options), f"empty: {name} has none")
 
 
 def content_digest(images: ImageSet) -> str:
-    """Return 16 hex digits for the decoded images and labels."""
+    """Return the digest of the decoded images and labels, 16 hex digits."""
     total = hashlib.sha256()
     for name in _TENSORS:
         tensor: Tensor = getattr(images, name)

@@ -13,10 +13,10 @@ SPLITS = 20
 
 
 def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
-    """Return which images each subset holds, `(subsets, n)` boolean, `fraction` of them in every row.
+    """Return which images each subset holds, `(subsets, n)` boolean; each row has a `fraction` of the images.
 
     Raises:
-        ConfigError: when a subset would hold no image, or all.
+        ConfigError: if a subset would hold no image or all images.
     """
     generator = np.random.default_rng(derive_seed(config.seed, "subsets"))
     size = round(config.fraction * count)
@@ -29,7 +29,7 @@ def draw_subsets(config: MemorizationConfig, count: int) -> np.ndarray:
 
 
 def summarize_subsets(inside: np.ndarray, correct: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the numbers and the arrays of an estimate's record."""
+    """Return the numbers and the arrays for the record of an estimate."""
     scores, errors = estimate(inside, correct)
     accuracy = {"inside_accuracy": float(correct[inside].mean()), "outside_accuracy": float(correct[~inside].mean())}
     trust = {"rank_agreement": rank_agreement(inside, correct), "reliability": reliability(inside, correct)}
@@ -44,8 +44,8 @@ def estimate(inside: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.nd
     2020, eq. 1); the variance of each share is `p (1 - p) / k`. An image that is always (or never) inside scores NaN.
 
     Args:
-        inside: `(subsets, n)`, whether a model saw an image.
-        correct: `(subsets, n)`, whether it classifies it correctly.
+        inside: `(subsets, n)`, whether a model was trained on an image.
+        correct: `(subsets, n)`, whether it classifies the image correctly.
     """
     scores, variances = 0.0, 0.0
     for side, sign in ((inside, 1), (~inside, -1)):
@@ -63,10 +63,10 @@ def rank_agreement(inside: np.ndarray, correct: np.ndarray) -> float | None:
 
 
 def reliability(inside: np.ndarray, correct: np.ndarray) -> float | None:
-    """Return how well scores from all subset models would agree with those from as many others, at most 1.
+    """Return how well the scores would agree with scores from as many other subset models, at most 1.
 
     `2 r / (1 + r)` (Spearman 1910, Brown 1910), with r Spearman's correlation between the estimates of two random
-    halves of the models, averaged over 20 ways to halve them; None where a half gives every image the same score.
+    halves of the models, averaged over 20 random splits; None if a half gives all images the same score.
     """
     generator = np.random.default_rng(derive_seed(0, "reliability"))
     found = []
@@ -148,13 +148,13 @@ def _chosen(name: str, scores: np.ndarray, fraction: float, seed: int) -> np.nda
 
 
 def tied_share(scores: np.ndarray) -> float:
-    """Return the share of images whose score is also another's, in [0, 1]; unknown scores are not counted."""
+    """Return the share of images with the same score as another image, in [0, 1], without unknown scores."""
     _, counts = np.unique(scores[np.isfinite(scores)], return_counts=True)
     return float(counts[counts > 1].sum() / max(counts.sum(), 1))
 
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Return Spearman's correlation of two score lists over images both know; None where there is nothing to rank."""
+    """Return Spearman's correlation of two lists of scores, over images known to both; None if it is undefined."""
     from scipy.stats import spearmanr
 
     known = np.isfinite(first) & np.isfinite(second)
@@ -175,5 +175,5 @@ def describe(scores: np.ndarray, errors: np.ndarray) -> dict[str, float | int]:
 
 
 def filled(scores: np.ndarray) -> np.ndarray:
-    """Return scores with unknown ones at the median, so that they are neither the lowest nor the highest."""
+    """Return scores with the median for unknown scores, so that these are neither the lowest nor the highest."""
     return np.where(np.isnan(scores), np.nanmedian(scores), scores)

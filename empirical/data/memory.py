@@ -271,7 +271,7 @@ class ListedImages:
         return (self[slice(start, start + count)] for start in range(0, len(self), count))
 
     def to(self, device: torch.device) -> "ListedImages":
-        """Return the images themselves: each batch moves on its own."""
+        """Return the same object, as each batch is moved separately."""
         return self
 
 
@@ -307,6 +307,6 @@ def joined(*sides: Given) -> tuple[Any, Tensor]:
 
 
 def memory_set(train: tuple[Any, Tensor], test: tuple[Any, Tensor], classes: int) -> ImageSet:
-    """Return images in memory as a data set whose images enter a model as they are."""
+    """Return images in memory as a data set; its images enter a model without normalization."""
     channels = train[0].shape[1]
     return ImageSet("memory", *train, *test, classes, (0.0,) * channels, (1.0,) * channels)

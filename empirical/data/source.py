@@ -1,4 +1,4 @@
-"""Which files a data set is read from, and their digest: part of every identity, asked without loading an image."""
+"""The files of a data set and their digest, which is part of every run's id; no image is loaded."""
 
 import contextlib
 import hashlib
@@ -27,10 +27,10 @@ ARCHIVES = {
 
 
 def data_digest(config: RunConfig, runtime: Runtime) -> str:
-    """Return 16 hex digits for the bytes a config's data set is read from, or an empty text where they are not there.
+    """Return the digest of the files of a config's data set, 16 hex digits, or an empty text if files are missing.
 
-    A data set that is drawn, not read, is identified by its name and options, which the config holds. A user's own
-    data set that does not say what it is read from is identified by its decoded content.
+    Random data sets have no files; their name and options, which the config holds, identify them. A user's data set
+    that does not list its files is identified by its decoded content.
     """
     options = parse_options(config.dataset_options, "dataset_options")
     known = dataset(config.dataset)
@@ -58,20 +58,20 @@ def file_digest(path: Path) -> str:
 
 
 def content_hashes(paths: Iterable[Path]) -> list[str]:
-    """Return the sha256 of each file; kept between calls by place, size and times, so that a file is read once."""
+    """Return the sha256 of each file; a cache by path, size and times makes sure that each file is read once."""
     paths = list(paths)
     stats = [(path, path.stat()) for path in paths]
     for path, status in stats:
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait
             raise IntegrityError(f"{path.parent.name}/{path.name}: no regular file; remove it")
     key = digest([[str(p.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in stats])
-    kept = cache_folder() / "hashes" / f"{key}.sealed"
-    known = read_sealed(kept)
+    cached = cache_folder() / "hashes" / f"{key}.sealed"
+    known = read_sealed(cached)
     if known is not None:
         return json.loads(known)
     found = [_hash(path) for path in paths]
-    with contextlib.suppress(OSError):  # a cache that cannot be written is not needed
-        write_sealed(kept, json.dumps(found).encode())
+    with contextlib.suppress(OSError):  # a cache that cannot be written is skipped
+        write_sealed(cached, json.dumps(found).encode())
     return found
 
 
@@ -88,7 +88,7 @@ def digits_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str,
 
 
 def parquet_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
-    """Return the files of each side: `<name>-<side>.parquet`, or a hub's shards `<name>/**/<side>-*.parquet`."""
+    """Return the files of each side: `<name>-<side>.parquet`, or the hub's shards `<name>/**/<side>-*.parquet`."""
     whole = {side: root / f"{dataset}-{side}.parquet" for side in ("train", "test")}
     return {
         side: [path] if path.is_file() else sorted((root / dataset).rglob(f"{side}-*.parquet"))
@@ -97,7 +97,7 @@ def parquet_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str
 
 
 def cifar_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
-    """Return the Parquet files of CIFAR-10 or CIFAR-100, or those of torchvision's archive where there are none."""
+    """Return the Parquet files of CIFAR-10 or CIFAR-100, else the files of torchvision's archive."""
     sides = parquet_files(dataset, options, root)
     if all(sides.values()):
         return sides
@@ -108,7 +108,7 @@ def cifar_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, 
 
 def folder_files(dataset: str, options: dict[str, Any], root: Path) -> dict[str, list[Path]]:
     """Return the image files of each class folder of `train/` and `val/` (or `test/`)."""
-    root = root / str(options.get("folder") or dataset)  # checked where it is read
+    root = root / str(options.get("folder") or dataset)  # checked when the images are read
     test = next((root / side for side in ("val", "test") if (root / side).is_dir()), root / "val")
     classes = [entry for side in (root / "train", test) if side.is_dir() for entry in sorted(side.iterdir())]
     return {f"{entry.parent.name}/{entry.name}": found for entry in classes if (found := image_files(entry))}

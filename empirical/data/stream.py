@@ -1,6 +1,6 @@
-"""Images on disk: decoded by processes of their own some batches ahead, never by the one that trains.
+"""Images on disk: reader processes decode them some batches ahead of training.
 
-A random crop is drawn before the epoch like every other random choice, so that it depends on nobody's turn.
+Random crops are drawn before the epoch, as all random numbers are, so they do not depend on the order of the readers.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ from repro.base.errors import IntegrityError
 from repro.records.folder import read_bytes, read_checked
 
 LOG = logging.getLogger("repro.fallback")
-AHEAD = 3  # batches that each reader has ready
+AHEAD = 3  # batches that each reader prepares
 SHARED = Path("/dev/shm")  # where readers leave their batches
 Wanted = Mapping[str, tuple[np.ndarray, Tensor | None]]  # by stream: rows, and draws of their crops or None
 
 
 @dataclass(frozen=True)
 class StreamedImages:
-    """Images on disk that answer like a uint8 tensor `(n, 3, size, size)` on the CPU.
+    """Images on disk that behave like a uint8 tensor `(n, 3, size, size)` on the CPU.
 
     Attributes:
-        root: folder of the side; names: one file an image, relative to it (texts: a million paths take a gigabyte).
+        root: folder of the side; names: file of each image, relative to it (text: a million `Path`s take a gigabyte).
         size: edge of the decoded images.
-        short: length the short side is scaled to before the centre is cut out; 0 is `size`.
-        readers: processes that decode; 0 decodes in this one.
-        pinned: whether batches are handed over in memory that a GPU copies from without waiting.
+        short: length of the scaled short side, from which the centre is cropped; 0: `size`.
+        readers: processes that decode; 0: decode in this process.
+        pinned: whether batches are in pinned memory, which a GPU copies from without waiting.
     """
 
     root: Path
@@ -68,7 +68,7 @@ class StreamedImages:
         return self._stacked(list(_threads().map(self._whole, places)))
 
     def read(self, rows: np.ndarray, draws: Tensor | None = None) -> Tensor:
-        """Return some images, `(b, 3, size, size)`: their centres, or a random crop of each by its draws `(b, 5+)`."""
+        """Return images `(b, 3, size, size)`: their centres, or random crops by random numbers `(b, 5+)`."""
         if draws is None:
             return self._stacked([self._whole(row) for row in rows.tolist()])
         pairs = zip(rows.tolist(), draws, strict=True)
@@ -81,7 +81,7 @@ class StreamedImages:
         return torch.stack(images) if images else torch.empty(0, *self.shape[1:], dtype=self.dtype)
 
     def pick(self, rows: Tensor) -> "StreamedImages":
-        """Return the images of some rows, none of them read."""
+        """Return the images of some rows without reading them."""
         return replace(self, names=tuple(self.names[row] for row in rows.tolist()))
 
     def split(self, count: int) -> Iterator[Tensor]:
@@ -91,7 +91,7 @@ class StreamedImages:
         return (found[""] for found in self.ahead(steps))
 
     def ahead(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
-        """Yield the images of one step after the other, decoded ahead by readers that end with the last.
+        """Yield the images of each step, decoded ahead by readers that end after the last step.
 
         Raises:
             IntegrityError: naming the file that cannot be decoded.
@@ -99,17 +99,17 @@ class StreamedImages:
         return Readers(self)(steps)
 
     def readers_of_a_stage(self) -> "Readers":
-        """Return readers that stay from one epoch to the next."""
+        """Return readers that continue from epoch to epoch."""
         return Readers(self)
 
     def to(self, device: torch.device) -> "StreamedImages":
-        """Return the images themselves: each batch moves on its own."""
+        """Return the same object, as each batch is moved separately."""
         return self
 
 
 @dataclass(frozen=True)
 class Batches(Dataset[Any]):
-    """A batch for what a step wants of it; what a reader cannot decode comes back as the line that says so."""
+    """Maps the rows that a step wants to a batch; if an image cannot be decoded, to the error message."""
 
     images: Any  # what has `read(rows, draws)`
 
@@ -125,20 +125,20 @@ class Batches(Dataset[Any]):
 
 @dataclass
 class Turn:
-    """The steps whose images are read now, as readers are told of them."""
+    """The steps whose images the readers decode now."""
 
     steps: Sequence[Wanted] = ()
 
     def __iter__(self) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray | None]]]:
-        """Yield what each step wants, as arrays: a tensor would go to a reader through shared memory."""
+        """Yield the wanted rows of each step as arrays, because tensors would need shared memory."""
         for step in self.steps:
             yield {name: (rows, None if draws is None else draws.numpy()) for name, (rows, draws) in step.items()}
 
 
 class Readers:
-    """Processes that decode images ahead of the steps that take them, the same ones epoch after epoch.
+    """Processes that decode images ahead of the training steps; the same processes serve all epochs.
 
-    How many there are changes no number: they draw nothing, and torch's own generator is left alone.
+    Their number changes no result: they draw no random numbers and do not use torch's global generator.
 
     Args:
         images: what is read; it has `read(rows, draws)`, `shape`, `readers` and `pinned`.
@@ -150,7 +150,7 @@ class Readers:
         self._loader: DataLoader[Any] | None = None
 
     def __call__(self, steps: Sequence[Wanted]) -> Iterator[dict[str, Tensor]]:
-        """Yield the images of one step after the other.
+        """Yield the images of each step.
 
         Raises:
             IntegrityError: naming the file that cannot be decoded.
@@ -166,7 +166,7 @@ class Readers:
             yield found
 
     def _started(self, batch: int) -> DataLoader[Any]:
-        """Return the loader, for batches of at most so many images."""
+        """Return the loader for batches of at most `batch` images."""
         readers, ahead = fitting_readers(self.images.readers, batch * int(np.prod(self.images.shape[1:])))
         more: dict[str, Any] = {"prefetch_factor": ahead, "persistent_workers": True} if readers else {}
         return DataLoader(
@@ -176,13 +176,13 @@ class Readers:
 
 
 def fitting_readers(readers: int, batch_bytes: int) -> tuple[int, int]:
-    """Return how many readers, and batches ahead of each, shared memory holds; fewer than asked for is said in a line.
+    """Return the number of readers, and of batches ahead of each, that fit in shared memory; warn if readers are fewer.
 
-    `readers x ahead + 1` batches exist at once: the last is being handed over. A reader that finds no room dies by a
-    bus error, which names nothing.
+    `readers x ahead + 1` batches exist at the same time, the last of them in transfer. A reader without memory would
+    die by a bus error without a message.
 
     Args:
-        readers: asked for; batch_bytes: of the images of a step.
+        readers: wanted number of readers; batch_bytes: size of the images of a step.
     """
     if not readers or not SHARED.is_dir():
         return readers, AHEAD
@@ -198,12 +198,12 @@ def fitting_readers(readers: int, batch_bytes: int) -> tuple[int, int]:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the one pool of threads that decodes what is asked for out of turn."""
+    """Return the threads that decode images outside the readers."""
     return ThreadPoolExecutor(min(16, os.cpu_count() or 1))
 
 
 def read_image(path: Path, size: int, short: int = 0) -> Tensor:
-    """Return an image file as `(3, size, size)` uint8: the short side scaled to `short`, then the centre cut out.
+    """Return an image file as `(3, size, size)` uint8: the short side is scaled to `short`, then the centre cropped.
 
     Raises:
         IntegrityError: naming the file that cannot be decoded.
@@ -218,7 +218,7 @@ def read_image(path: Path, size: int, short: int = 0) -> Tensor:
 
 
 def scaled(image: Any, size: int, short: int = 0) -> np.ndarray:
-    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `short`, then the centre cut out."""
+    """Return a Pillow image as `(3, size, size)` uint8: the short side scaled to `short`, then the centre cropped."""
     from PIL import Image
 
     scale = (short or size) / min(image.size)
@@ -229,11 +229,11 @@ def scaled(image: Any, size: int, short: int = 0) -> np.ndarray:
 
 
 def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:
-    """Return a random part of an image file, scaled to `(3, size, size)` uint8 and perhaps mirrored.
+    """Return a random crop of an image file, scaled to `(3, size, size)` uint8 and possibly mirrored.
 
     Args:
         path: the file; size: edge of the result.
-        draws: five uniform numbers, see `boxes` of the augmentation; the third mirrors the image from a half on.
+        draws: five uniform random numbers, see `boxes` of the augmentation; a third >= 0.5 mirrors the image.
 
     Raises:
         IntegrityError: naming the file that cannot be decoded.
@@ -247,7 +247,7 @@ def random_crop(path: Path, size: int, draws: Tensor) -> Tensor:
 
 
 def decoded(path: Path) -> Tensor:
-    """Return a whole image file as `(3, h, w)` uint8, by torch's decoder, or by Pillow what that does not know."""
+    """Return a whole image file as `(3, h, w)` uint8, decoded by torch, or by Pillow if torch cannot."""
     from torchvision.io import ImageReadMode, decode_image
 
     raw = read_checked(path)

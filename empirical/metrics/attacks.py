@@ -82,15 +82,13 @@ def svc_attack(
     evaluation: Evaluation,
     *,
     attack_size: Annotated[
-        int,
-        limits_of("number of retain and of test images that train the SVC attack; 0: the size of the test set", low=0),
+        int, limits_of("images per side (retain, test) that train the SVC attack; 0: size of the test set", low=0)
     ] = 1000,
 ) -> dict[str, float]:
-    """Return the fraction of forget images that an attack labels as not trained on, for each model and score.
+    """Return the fraction in [0, 1] of forget images that an attack labels as not trained on, by model and score.
 
     An RBF SVM (C = 3, gamma = 1 / dimension, no scaling) learns to tell retain from test images and then labels F.
-    Values are in [0, 1]; higher means more forgotten, and the target is the retrained model's value, not 1.
-    `mia_m_entropy` is the variant that the preset asks for (D9).
+    The target is the retrained model's value, not 1. `mia_m_entropy` is the variant that the preset asks for (D9).
     """
     generator = np.random.default_rng(evaluation.seed)
     members, others = attack_rows(evaluation, attack_size, generator)

@@ -29,7 +29,7 @@ def entanglement(evaluation: Evaluation) -> dict[str, float]:
     """Return E_Var (raw and scaled) and E_Wp of each model, over all images and class by class.
 
     Features are scaled to unit length. Class values are means over the classes with at least two images in both sets,
-    weighted by their number of images; D22 "released" also includes classes with one image in E_Var.
+    weighted by their number of images. D22 "released" also includes classes with one image in E_Var.
 
     Above 10,000 images only a sample has features (`empirical.metrics.outputs.featured_rows`), and the share p of F in
     it differs from the data set's. E_Var depends on p: `(V_R + V_F) / (0.5 (p^2 + (1 - p)^2) |mu_R - mu_F|^2)`. The

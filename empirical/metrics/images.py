@@ -85,10 +85,10 @@ def features(evaluation: Evaluation) -> dict[str, np.ndarray]:
     labels = []
     for name in ("retain", "forget"):
         outputs, every = evaluation.on("original", name)
-        kept = outputs.labels(every)
-        few = len(kept) <= MOST_FEATURES
-        chosen[name] = np.arange(len(kept)) if few else stratified_subset(kept, MOST_FEATURES, generator)
-        labels.append(kept[chosen[name]])
+        featured = outputs.labels(every)
+        few = len(featured) <= MOST_FEATURES
+        chosen[name] = np.arange(len(featured)) if few else stratified_subset(featured, MOST_FEATURES, generator)
+        labels.append(featured[chosen[name]])
     found = {
         f"features_{role}": np.concatenate(
             [evaluation.on(role, name)[0].features[rows] for name, rows in chosen.items()]

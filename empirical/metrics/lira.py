@@ -47,8 +47,8 @@ class Shadows(NamedTuple):
 def lira(evaluation: Evaluation) -> dict[str, float]:
     """Return how well an attacker with shadow models recognizes the forget set as trained on, for each model.
 
-    The attack of Carlini et al. (2022) on the log-odds of the true class, with a Gaussian for each image: its mean is
-    the image's own, its spread is shared by all images, because shadow models are few. Forget images are compared with
+    The attack of Carlini et al. (2022) on the log-odds of the true class. Each image has a Gaussian with its own mean;
+    all images share a spread, because shadow models are few. Forget images are compared with
     test images by the offline attack: how many deviations an image lies above its mean under the shadow models without
     it. This gives `lira_auc`, `lira_balanced_accuracy`, `lira_tpr_at_1_percent` and `lira_tpr_at_01_percent`.
     `lira_member_share` is the share of F, in [0, 1], that the ratio of densities with and without an image labels as

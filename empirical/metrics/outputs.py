@@ -37,8 +37,8 @@ class Outputs(NamedTuple):
         logits = self.logits[rows].astype(float)
         if self.rows is None:
             return Outputs(logits, self.features[rows])
-        _, places, kept = np.intersect1d(rows, self.rows, assume_unique=True, return_indices=True)
-        return Outputs(logits, self.features[kept], places)
+        _, places, featured = np.intersect1d(rows, self.rows, assume_unique=True, return_indices=True)
+        return Outputs(logits, self.features[featured], places)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Return the labels of the rows that have features."""
@@ -99,8 +99,8 @@ def _outputs(network: Network, images: Tensor, rows: np.ndarray | None, folder: 
         if held is None:
             held = _room((len(images), answers.shape[1]), answers.dtype, folder)
         held[start : start + len(chunk)] = answers
-        kept = _within(rows, start, len(chunk))
-        features.append(seen[torch.from_numpy(kept).to(seen.device)].float().cpu().numpy())
+        featured = _within(rows, start, len(chunk))
+        features.append(seen[torch.from_numpy(featured).to(seen.device)].float().cpu().numpy())
         start += len(chunk)
     return Outputs(held, np.concatenate(features), rows)
 

@@ -124,12 +124,12 @@ def easydub_divergence(reference: np.ndarray, model: np.ndarray) -> np.ndarray:
     samples = np.clip(reference, -CLIP, CLIP), np.clip(model, -CLIP, CLIP)
     joint = np.concatenate(samples)
     edges = np.linspace(joint.min(0), joint.max(0), BINS + 1)
-    q, p = (_kept_shares(sample, edges) for sample in samples)
+    q, p = (_shares_in_bins(sample, edges) for sample in samples)
     q = np.where(p > 0, np.maximum(q, FLOOR), q)
     return rel_entr(p, q / np.maximum(q.sum(0), FLOOR)).sum(0)
 
 
-def _kept_shares(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _shares_in_bins(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return the shares of margins `(models, images)` in each bin, `(bins, images)`, without those past the last bin.
 
     Args:
@@ -152,8 +152,8 @@ def _shares(scaled: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 def halves(reference: np.ndarray, model: np.ndarray, *, weighted: bool = False) -> np.ndarray:
     """Return the divergence of each image, `(..., images)`: the mean of even seeds against odd and odd against even.
 
-    So no model is compared with itself or a model of its seed. Retrained models can then be compared with each other:
-    this gives the noise floor of a divergence between so few models, with as many models as every other value has.
+    So no model is compared with itself or a model of its seed. Retrained models can then be compared with each other.
+    This gives the noise floor of a divergence between few models, from as many models as every other value.
 
     Args:
         reference, model: margins `(models, images)`, in the order of the seeds.
@@ -183,7 +183,7 @@ def ulira(pool: Pool) -> dict[str, float]:
     """Return how well an attacker tells unlearned (or original) models from retrained ones by one forget image.
 
     U-LiRA (Hayes et al. 2024): two Gaussians are fitted to an image's margins under the models of each kind, without
-    the models of the seed at hand; the score of a margin is its log-likelihood ratio. The numbers are
+    the models of the seed itself. The score of a margin is its log-likelihood ratio. The numbers are
     `ulira_<role>_auc` and the true-positive rates at 1 % and 0.1 % false positives, which are 0.01 and 0.001 if nothing
     tells the models apart. `_low` and `_high`: 95 % bootstrap over models, as a model's images are not independent.
     """

@@ -1,1 +1,1 @@
-"""Networks: residual ones, others, and how images enter them."""
+"""Networks: residual and other architectures, and the preparation of their images."""

@@ -1,4 +1,4 @@
-"""A model together with how images enter it: scaling, normalization, arithmetic."""
+"""A model together with the preparation of its images: scaling, normalization, arithmetic."""
 
 import copy
 import importlib.util
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 LOG = logging.getLogger("repro.fallback")
-VARIANTS = 512  # of compiled models in a process
+VARIANTS = 512  # most variants of compiled models in a process
 
 
 class Network:
     """A model that takes raw images.
 
     Args:
-        model: has `features(x)` of shape `(b, f)` and `head`, so that `model(x) = head(features(x))`.
+        model: a module with `features(x)`, `(b, f)`, and `head`, such that `model(x) = head(features(x))`.
         mean, std: per-channel statistics of images scaled to [0, 1].
-        precision: of training: `fp32`, `fp64`, or `bf16` (autocast over fp32 weights).
-        normalize_twice: the released code's slip on ImageNet-like sets (D16).
+        precision: arithmetic of training: `fp32`, `fp64`, or `bf16` (autocast with fp32 weights).
+        normalize_twice: normalize twice, an error of the released code on ImageNet-like data sets (D16).
     """
 
     def __init__(
@@ -48,22 +48,22 @@ class Network:
         return count_parameters(self.model)
 
     def copy(self) -> "Network":
-        """Return the network over a copy of the model, not compiled."""
+        """Return the network with a copy of the model, not compiled."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         other._forward = other.model
         return other
 
     def replace_model(self, model: nn.Module) -> None:
-        """Go on with another model of the same weights."""
+        """Use another model with the same weights."""
         self.model = self._forward = model
 
     def compile(self) -> None:
-        """Generate code for training on full batches, where torch can; evaluation keeps the plain model.
+        """Generate code for training on full batches, if torch can; evaluation uses the plain model.
 
-        Code is generated once a variant: shape, arithmetic, and whether BatchNorm's statistics move, which SAM changes
-        within a step. All ResNets share one `forward`, so that torch's limit of 8 variants is that of a whole process:
-        it is raised, and beyond it the plain model goes on, which `compiled` then says.
+        Code is generated for each variant: shape, arithmetic, and whether BatchNorm's statistics move (SAM changes this
+        within a step). All ResNets share a `forward`, so torch's limit of 8 variants applies to the whole process. The
+        limit is raised; beyond it the plain model runs, and `compiled` is False.
         """
         if not can_generate_code() or self.compiled:
             return
@@ -72,7 +72,7 @@ class Network:
 
         config.recompile_limit = max(config.recompile_limit, VARIANTS)
         config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, VARIANTS)
-        config.fail_on_recompile_limit_hit = True  # otherwise torch runs the plain model and tells nobody
+        config.fail_on_recompile_limit_hit = True  # otherwise torch runs the plain model silently
         generated = torch.compile(self.model, dynamic=False)
 
         def forward(images: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Network:
 
     @property
     def compiled(self) -> bool:
-        """Whether training runs generated code."""
+        """Whether training uses generated code."""
         return self._forward is not self.model
 
     @contextmanager
@@ -100,8 +100,8 @@ class Network:
             self._forward = compiled
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Return images as the model expects them: uint8 is scaled to [0, 1] first, then `(x - mean) / std`."""
-        # One copy, then in place: on a CPU this costs as much as decoding a JPEG.
+        """Return images for the model: `(x - mean) / std`, after scaling uint8 to [0, 1]."""
+        # A single copy, then in place: on a CPU this takes as long as decoding a JPEG.
         scaled = images.to(self.dtype, copy=True, memory_format=torch.channels_last)
         if images.dtype == torch.uint8:
             scaled.div_(255)
@@ -117,7 +117,7 @@ class Network:
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits `(b, classes)` and the features `(b, f)` of raw images, for evaluation.
 
-        In the precision of the weights, fp32 or fp64, whatever training used: bf16 would round logits to three digits.
+        They have the precision of the weights, fp32 or fp64, also after training in bf16, which has three digits.
         """
         model: Any = self.model
         features = model.features(self.prepare(images))
@@ -129,7 +129,7 @@ class Network:
 
 
 def can_generate_code() -> bool:
-    """Return whether torch can compile for a GPU here: Triton, and a C compiler and Python.h for its launchers."""
+    """Return whether torch can compile for a GPU here: it needs Triton, a C compiler and Python.h."""
     compilers = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     builds = headers.is_file() and any(shutil.which(name) for name in compilers)
@@ -143,7 +143,7 @@ def count_parameters(model: nn.Module) -> int:
 
 @contextmanager
 def drawing_from(seed: int) -> Iterator[None]:
-    """Let what draws from torch's own generator (new weights, dropout) follow from a seed inside the block."""
+    """Seed torch's global generator (initial weights, dropout) inside the block, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -168,7 +168,7 @@ def fresh(network: Network, seed: int) -> Network:
 
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Keep BatchNorm's running statistics (and batch count) still while batches still normalize themselves."""
+    """Freeze BatchNorm's running statistics (and batch count) inside the block; batches still normalize themselves."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
@@ -191,6 +191,6 @@ def predict(network: Network, images: Tensor, *, batch_size: int = 512) -> tuple
 
 
 def accuracy(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Return the share of raw images that a network names correctly, in [0, 1]."""
+    """Return the fraction of raw images that a network classifies correctly, in [0, 1]."""
     logits, _ = predict(network, images)
     return float((logits.argmax(1).cpu() == labels).float().mean())

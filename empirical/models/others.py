@@ -1,4 +1,4 @@
-"""Networks that are not residual: VGG-16 with BatchNorm, a small vision transformer, the theory's two-layer CNN."""
+"""Networks without residual blocks: VGG-16 with BatchNorm, a small vision transformer, the theory's two-layer CNN."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from empirical.models.resnet import Classifier, convolution
 from repro.base.errors import MissingDataError
 from repro.base.settings import reject
 
-NEURONS = 10  # m, of each sign, of the theory's network
+NEURONS = 10  # m: neurons of each sign in the theory's network
 SCALE = 0.1  # sigma_0 sqrt(d): initial weights of the theory's network have deviation SCALE / side
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
@@ -33,7 +33,7 @@ def vit_s(shape: Sequence[int], classes: int) -> Classifier:
     """Return ViT-S with patches of an eighth of the image (4 pixels at 32): width 384, depth 12, 6 heads.
 
     Raises:
-        MissingDataError: when timm is not installed.
+        MissingDataError: if timm is not installed.
     """
     try:
         from timm.models.vision_transformer import VisionTransformer
@@ -51,15 +51,15 @@ class PatchCNN(nn.Module):
     """The theory's network: `F_j(x) = (1/m) sum_r sum_p relu(<w_{j,r}, x^(p)>)`, j in {-1, +1}; logits (F_-1, F_+1).
 
     Cross entropy over the two logits is the theory's logistic loss of `f = F_+1 - F_-1`. The second layer is fixed.
-    Each option leaves the theory by one step and, but for `pool`, starts as the same function.
+    Each option departs from the theory in a single aspect; except for `pool`, the network starts as the same function.
 
     Args:
-        shape: `(1, side, patches * side)`: patches side by side.
+        shape: `(1, side, patches * side)`: patches next to each other.
         neurons: m, per sign.
-        bias: add a bias to every neuron, 0 at first.
+        bias: add a bias to every neuron, initially 0.
         pool: "sum" over the patches, or "mean".
-        trained_head: train the second layer, a matrix `(2, 2 m)`, 1/m on a sign's own neurons at first.
-        deep: a further ReLU layer `(2 m, 2 m)` on every patch, the identity at first.
+        trained_head: train the second layer, a matrix `(2, 2 m)`, initially 1/m on the neurons of a sign.
+        deep: add a ReLU layer `(2 m, 2 m)` on every patch, initially the identity.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PatchCNN(nn.Module):
         self.second = nn.Parameter(own) if trained_head else None
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the pooled activations `(b, 2 m)`, those of j = -1 first."""
+        """Return the pooled activations `(b, 2 m)`, neurons of j = -1 first."""
         before = self.patches(images) @ self.weight.T
         active = torch.relu(before if self.bias is None else before + self.bias)
         if self.hidden is not None:
@@ -106,7 +106,7 @@ def patch_cnn(shape: Sequence[int], classes: int, **changes: Any) -> PatchCNN:
     return PatchCNN(shape, **changes)
 
 
-# Steps away from the theory's network, one change each.
+# Variants that change the theory's network in a single aspect.
 patch_cnn_bias = partial(patch_cnn, bias=True)
 patch_cnn_mean = partial(patch_cnn, pool="mean")
 patch_cnn_head = partial(patch_cnn, trained_head=True)

@@ -1,4 +1,4 @@
-"""Any classifier as the pipeline sees a model: with `features(x)` and `head`, whose composition is the model."""
+"""Adapts any classifier to the pipeline: a model with `features(x)` and `head`, whose composition is the model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from repro.base.settings import reject
 
 @torch.no_grad()
 def composed(model: Any, example: Tensor) -> bool:
-    """Return whether a model has `features` and `head` whose composition is its answer to a batch of images."""
+    """Return whether a model has `features` and `head` whose composition gives its output on a batch of images."""
     if not callable(getattr(model, "features", None)) or not callable(getattr(model, "head", None)):
         return False
     with evaluating(model):
@@ -29,7 +29,7 @@ def composed(model: Any, example: Tensor) -> bool:
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Put models into evaluation mode inside the block; afterwards each of their parts is in the mode it was in."""
+    """Put models into evaluation mode inside the block, and restore the mode of each of their parts afterwards."""
     modes = {module: module.training for model in models for module in model.modules()}
     for module in modes:
         module.training = False
@@ -50,22 +50,22 @@ def logits_in(answer: Any) -> Any:
 class Wrapped(nn.Module):
     """A classifier of somebody else's making, which returns logits, `{"logits": ...}`, or an object with `.logits`.
 
-    Features are what enters its last linear layer, `(b, f)`; where its answer is not that layer's output, for instance
-    because a softmax follows, the answers themselves stand for the features.
+    The features `(b, f)` are the inputs of its last linear layer. If the model's output is not that layer's output, for
+    instance because a softmax follows, the outputs are used as features.
 
     Args:
         model: maps a batch of images to logits `(b, classes)`.
-        example: a batch of images, to see where the features are.
+        example: a batch of images, to find the features.
 
     Raises:
-        ConfigError: when the model does not return a matrix of logits.
+        ConfigError: if the model does not return a matrix of logits.
     """
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         super().__init__()
         self.model = model
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        self._last: list[nn.Linear] = linear[-1:]  # in a list: no second name for its weights
+        self._last: list[nn.Linear] = linear[-1:]  # in a list, so that its weights are not registered twice
         logits = self._answer(example)
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(example):

@@ -32,14 +32,14 @@ class Classifier(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A square convolution padded by half its kernel; where that is faster, a CPU computes it as one matrix product.
+    """A square convolution padded by half its kernel; a CPU computes it as a matrix product if that is faster.
 
-    On maps of 2x2 pixels each output pixel sees the four inputs through a tap of its own, and the other five of a 3x3
-    kernel's taps fall on the padding. The product of the four pixels' channels with these weights leaves them out; with
-    256 channels it takes less than half the time of the convolution and its gradients.
+    On 2x2 maps an output pixel sees each of the four input pixels through a different tap of a 3x3 kernel; the other
+    five taps fall on the padding. A matrix product skips those. With 256 channels it takes less than half the time of
+    the convolution and its gradients.
     """
 
-    # Of output pixel p and input pixel q, both in reading order: which tap of the flat kernel lies between them.
+    # TAPS[p][q]: the tap of the flat kernel between output pixel p and input pixel q, both in reading order.
     TAPS = tuple(tuple(3 * (q // 2 - p // 2 + 1) + q % 2 - p % 2 + 1 for q in range(4)) for p in range(4))
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
@@ -57,7 +57,7 @@ class Convolution(nn.Conv2d):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a residual connection; 1x1 where the shape changes."""
+    """Two 3x3 convolutions with a residual connection, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.
 def small_resnet(
     shape: Sequence[int], classes: int, widths: Sequence[int], *, stride: int = 1, kernel: int = 3
 ) -> Classifier:
-    """Return a ResNet with one basic block a stage; every stage after the first halves the image.
+    """Return a ResNet with a basic block per stage; every stage after the first halves the image.
 
     Args:
         shape: `(c, h, w)` of an image.
         classes: outputs.
         widths: channels of the stages.
-        stride: of the first convolution.
+        stride: stride of the first convolution.
         kernel: its width in pixels.
     """
     layers = [*convolution(shape[0], widths[0], kernel, stride), nn.ReLU(inplace=True)]
@@ -110,30 +110,30 @@ def resnet8_narrow(shape: Sequence[int], classes: int) -> Classifier:
 
 
 def resnet8_strided(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 that halves the image at once, a quarter of the work: for 32-pixel images on a CPU."""
+    """Return a ResNet-8 whose first convolution halves the image, for 32-pixel images on CPUs: 1/4 of the work."""
     return small_resnet(shape, classes, (16, 32, 64), stride=2)
 
 
 def resnet8_wide(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 of 64, 128, 256 channels that halves the image at once: 1.2 million weights."""
+    """Return a ResNet-8 of 64, 128, 256 channels whose first convolution halves the image: 1.2 million weights."""
     return small_resnet(shape, classes, (64, 128, 256), stride=2)
 
 
 def resnet8_coarse(shape: Sequence[int], classes: int) -> Classifier:
-    """Return a ResNet-8 of 64, 128, 256 channels that quarters the image at once: a quarter of that work."""
+    """Return a ResNet-8 of 64, 128, 256 channels whose first convolution has stride 4: a quarter of `resnet8_wide`."""
     return small_resnet(shape, classes, (64, 128, 256), stride=4, kernel=5)
 
 
 def deep_resnet(shape: Sequence[int], classes: int, *, name: str, cifar: bool = True) -> Classifier:
-    """Return torchvision's ResNet of four stages (64, 128, 256, 512 channels), initialized as there.
+    """Return torchvision's ResNet of four stages (64, 128, 256, 512 channels) with its initialization.
 
     Args:
         shape: `(c, h, w)` of an image.
         classes: outputs.
         name: `resnet18`, `resnet34` or `resnet50`.
-        cifar: a 3x3 stem without pooling; False is the 7x7 strided stem with max-pooling.
+        cifar: a 3x3 stem without pooling; False: the 7x7 strided stem with max-pooling.
     """
-    import torchvision.models.resnet as published  # takes a second, which runs of small networks need not wait
+    import torchvision.models.resnet as published  # takes a second, so runs of small networks skip it
 
     body: Any = getattr(published, name)()
     kernel, stride = (3, 1) if cifar else (7, 2)

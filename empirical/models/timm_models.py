@@ -1,4 +1,4 @@
-"""Any classifier of timm by its name, such as `timm:resnet10t`, freshly initialized for the data set at hand."""
+"""Classifiers of timm by name, such as `timm:resnet10t`, freshly initialized for a data set."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from repro.base.settings import nearest, reject
 
 
 class TimmClassifier(nn.Module):
-    """A timm model; its features are `forward_head(pre_logits=True)`, what enters its classifier.
+    """A timm model; its features are `forward_head(pre_logits=True)`, the inputs of its classifier.
 
     Args:
         net: the model, with `classes` outputs.
@@ -35,15 +35,15 @@ class TimmClassifier(nn.Module):
 
 
 def timm_model(shape: Sequence[int], classes: int, *, name: str) -> TimmClassifier:
-    """Return a timm classifier for images `(c, h, w)`, its weights drawn from torch's generator.
+    """Return a timm classifier for images `(c, h, w)` with random weights from torch's global generator.
 
     Args:
-        shape: of an image; models with a fixed input size are built for it.
+        shape: shape of an image; models with a fixed input size are built for it.
         classes: outputs.
         name: timm's name of the model.
 
     Raises:
-        ConfigError: for a name timm does not know, with the nearest one, or a model that cannot take such images.
+        ConfigError: for a name that timm does not know, with the nearest name, or a model that cannot take such images.
     """
     import timm
 

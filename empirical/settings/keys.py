@@ -152,7 +152,7 @@ class EvaluationKey:
 
     Attributes:
         metric, version: the metric.
-        stages: ids of the models it looks at, by role; for a metric that pools runs, a list of ids for each role.
+        stages: ids of the models it measures, by role; for a metric that pools runs, a list of ids for each role.
         forget_set: digest of the forget rows.
         seed, unlearn_seed: seeds of its random numbers.
         settings: its settings and switches that are not at their defaults.

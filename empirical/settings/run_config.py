@@ -1,4 +1,4 @@
-"""The config of a network run: a frozen dataclass with all its numbers depend on. Imports no torch."""
+"""The config of a network run: everything that its numbers depend on. Imports no torch."""
 
 import re
 from copy import copy
@@ -82,9 +82,7 @@ class Runtime:
     device: str = setting("auto", "device: auto, cpu, cuda, or a GPU by its number: cuda:0, cuda:1, ...")
     data_root: str = setting("", "folder of local image files; empty: the environment variable REPRO_DATA")
     allow_download: bool = setting(False, "let torchvision download a missing data set")
-    engine: str = setting(
-        "eager", "how training steps run on a GPU: one by one, or as a captured CUDA graph", choices=("eager", "graph")
-    )
+    engine: str = setting("eager", "GPU steps run one by one, or as CUDA graphs", choices=("eager", "graph"))
     require_gpu: bool = setting(False, "end with an error if there is no GPU, or if CUDA graphs cannot run")
     threads: int = setting(
         1, "CPU threads per process; 0: as many as cores; more than 1 may change the last digits", low=0, high=4096
@@ -316,11 +314,10 @@ class MemorizationConfig:
 
 
 def config_for(config: RunConfig) -> MemorizationConfig:
-    """Return the estimate of memorization scores that a run uses.
+    """Return the estimate of memorization scores that a run uses: by its `subset_model`, else by a small ResNet-8.
 
-    The subset models are the config's `subset_model`, else a small ResNet-8. They compute in `subset_precision`; if it
-    is empty, `subset_model` computes in the run's precision and the small model in fp32. With the small model, a study
-    in bf16 therefore forgets the same images as in fp32.
+    If `subset_precision` is empty, `subset_model` computes in the run's precision and the small model in fp32. With the
+    small model, a study in bf16 therefore forgets the same images as in fp32.
     """
     same = {name: getattr(config, name) for name in ("dataset", "dataset_options", "n_train", "subsets", "data")}
     small = config.model if config.model.startswith("resnet8") else "resnet8"

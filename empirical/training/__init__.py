@@ -1,1 +1,1 @@
-"""Gradient rules, batches and the loop: the only place where an optimizer steps."""
+"""Gradient rules, batches and the training loop; optimizers step nowhere else."""

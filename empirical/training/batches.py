@@ -1,4 +1,4 @@
-"""What an epoch reads: streams of rows, ordered by (seed, epoch) before the epoch starts."""
+"""The batches of an epoch: streams of rows, whose order follows from (seed, epoch) before the epoch starts."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from repro.records.identity import derive_seed
 
 
 class Examples(NamedTuple):
-    """One batch of one stream, ready for the model.
+    """A batch of a stream.
 
     Attributes:
-        images: `(b, c, h, w)`; raw in a plan, augmented and normalized when a method sees them.
+        images: `(b, c, h, w)`; raw at first, augmented and normalized when a method sees them.
         labels: `(b,)` int64.
         forget: `(b,)` boolean, True for rows of the forget set.
-        draws: `(b, k)` uniform numbers for the augmentation.
+        draws: `(b, k)` uniform random numbers for the augmentation.
     """
 
     images: Tensor
@@ -35,7 +35,7 @@ class Rows:
 
     Attributes:
         index: `(n,)` int64 row numbers; labels: `(n,)` int64; forget: `(n,)` boolean.
-        batch_size: rows a step.
+        batch_size: rows per step.
     """
 
     index: Tensor
@@ -49,11 +49,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of an epoch in which every step reads one batch of every stream.
+    """A part of an epoch in which every step reads a batch of every stream.
 
     Attributes:
-        streams: by name; the first leads: the segment ends when it is used up, the others start over.
-        cached: whether a stream that starts over repeats its order and augmentation (D11).
+        streams: rows by name; the first stream leads: the segment ends when it is used up, while the others repeat.
+        cached: whether a repeating stream keeps its order and augmentation (D11).
     """
 
     streams: Mapping[str, Rows]
@@ -68,10 +68,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Sets:
-    """What a method may read.
+    """The rows that a method may read.
 
     Attributes:
-        retain, forget: rows of the two sets with their true labels.
+        retain, forget: rows of the sets with their true labels.
         classes: number of classes.
         epochs: epochs of the whole stage.
     """
@@ -84,7 +84,7 @@ class Sets:
 
 @dataclass(frozen=True)
 class Order:
-    """The rows of one stream for a whole segment, in the order the steps take them."""
+    """The rows of a stream for a whole segment, in the order of the steps."""
 
     index: Tensor
     labels: Tensor
@@ -93,25 +93,25 @@ class Order:
     batch_size: int
 
     def rows(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return row numbers, labels, forget flags and draws of a step."""
+        """Return row numbers, labels, forget flags and random numbers of a step."""
         cut = slice(step * self.batch_size, (step + 1) * self.batch_size)
         return self.index[cut], self.labels[cut], self.forget[cut], self.draws[cut]
 
     def batch(self, images: Tensor, step: int, own: slice = slice(None)) -> Examples:
-        """Return the raw batch of a step, or some rows of it: no image of the others is read."""
+        """Return the raw batch of a step, or only its rows `own`; no other image is read."""
         index, *rest = (part[own] for part in self.rows(step))
         picked = images[index.to(images.device)].to(index.device, non_blocking=True)
         return Examples(picked, *rest)
 
 
 class Feed:
-    """Batches of images on disk, decoded ahead of the steps that take them and copied without waiting.
+    """Batches of images on disk, decoded before their steps and copied to the device without waiting.
 
     Args:
-        images: what is read, an `empirical.data.stream.StreamedImages`.
-        crops: whether images are cut and mirrored by their draws as they are read.
-        device: where they go.
-        own: returns which rows of a batch are this process's.
+        images: the images, an `empirical.data.stream.StreamedImages`.
+        crops: whether images are cropped and mirrored when they are read, by their random numbers.
+        device: device of the batches.
+        own: returns this process's rows of a batch of a given size.
     """
 
     def __init__(self, images: Any, *, crops: bool, device: torch.device, own: Callable[[int], slice]) -> None:
@@ -122,7 +122,7 @@ class Feed:
         self._read: Iterator[dict[str, Tensor]] = iter(())
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> dict[str, tuple[Tensor, ...]]:
-        """Return images, labels, forget flags and draws of a step, by stream."""
+        """Return images, labels, forget flags and random numbers of a step, by stream."""
         if orders is not self._orders or number != self._next:
             self._orders, self._read = orders, self._readers(self._wanted(orders, number))
         self._next = number + 1
@@ -134,7 +134,7 @@ class Feed:
         }
 
     def _wanted(self, orders: Mapping[str, Order], start: int) -> list[dict[str, tuple[np.ndarray, Tensor | None]]]:
-        """Return the rows and draws of every step from `start` on; the only wait for the device, once a segment."""
+        """Return rows and random numbers of every step from `start` on; this waits for the device, once per segment."""
         here = {
             name: (order.index.cpu().numpy(), order.draws.cpu() if self.crops else None, order.batch_size)
             for name, order in orders.items()
@@ -153,12 +153,12 @@ class Feed:
 
 @dataclass(frozen=True)
 class Arranger:
-    """Orders rows on the CPU, so that every device and every process sees the same batches.
+    """Orders rows on the CPU, so that all devices and processes see the same batches.
 
     Attributes:
-        seed: root of the stage's orders.
-        columns: uniform numbers per row for the augmentation.
-        device: where the orders are used.
+        seed: seed of the stage's orders.
+        columns: uniform random numbers per row, for the augmentation.
+        device: device of the orders.
     """
 
     seed: int
@@ -166,11 +166,11 @@ class Arranger:
     device: torch.device = field(default=torch.device("cpu"))
 
     def generator(self, *names: object) -> torch.Generator:
-        """Return the CPU generator of a use, such as `("epoch", 3, "forget")`."""
+        """Return the CPU generator for a purpose such as `("epoch", 3, "forget")`."""
         return torch.Generator().manual_seed(derive_seed(self.seed, *names))
 
     def arrange(self, segment: Segment, *names: object) -> dict[str, Order]:
-        """Return the order of every stream of a segment."""
+        """Return the order of the rows of every stream of a segment."""
         steps = segment.steps
         orders = {}
         for place, (name, rows) in enumerate(segment.streams.items()):

@@ -1,8 +1,8 @@
-"""The state of a stage between two steps, as bytes: who goes on from it takes the same steps, bit for bit.
+"""Checkpoints: the state of a stage between two steps, as bytes; a resumed stage takes the same steps, bit for bit.
 
-Batches, labels and augmentation are drawn from `(seed, epoch)` and masks from the model a stage starts with, so that
-what has to be kept is: weights and buffers, the optimizers' moments, the place in the schedule, the losses of the
-epoch so far, the log, and torch's own generators for a model that draws (dropout).
+Batches, labels and augmentation follow from `(seed, epoch)`, and masks from the model that the stage starts with. So a
+checkpoint holds: weights and buffers, the optimizers' moments, the place in the schedule, the losses of the current
+epoch, the log, and torch's random generators, which models with dropout use.
 """
 
 import json
@@ -25,14 +25,14 @@ VERSION = 1
 
 @dataclass
 class Pauses:
-    """When a stage writes its state, and when it ends early.
+    """Decides when a stage writes a checkpoint and when it ends early.
 
     Attributes:
-        kept: where the states go.
-        seconds: time between two states, in seconds; epochs: write one after so many epochs too, 0 is never.
-        deadline: when to end, in seconds since the epoch, or None.
-        unkept: whether the weights are kept nowhere else: the end of a long stage is then written too.
-        ending: hears the signals that end work early.
+        kept: place of the checkpoints.
+        seconds: time between two checkpoints, in seconds; epochs: also write after so many epochs (0: never).
+        deadline: when to end, in seconds since 1970, or None.
+        unkept: whether the weights are stored nowhere else; then the end of a long stage is written too.
+        ending: receives the signals that end work early.
         written: time spent writing, in seconds.
     """
 
@@ -46,15 +46,15 @@ class Pauses:
     _last: float = field(default_factory=time.monotonic)
 
     def __call__(self, state: Callable[[], bytes], *, epochs: int = 0, group: Processes = ALONE) -> None:
-        """Write the state if it is time to.
+        """Write a checkpoint if it is time.
 
         Args:
-            state: makes it.
-            epochs: epochs done, at the end of one; 0 in the middle.
-            group: the processes that train together: the first writes, and all end where one of them hears a signal.
+            state: returns the state.
+            epochs: number of finished epochs at the end of an epoch; 0 within an epoch.
+            group: the processes that train together: the first writes, and all end if one of them receives a signal.
 
         Raises:
-            Stopped: after it was written, when a signal came or the time is up.
+            Stopped: after writing, if a signal came or the time is up.
         """
         heard = self.ending.reason(self.deadline)
         told = group.most(-1 if heard is None else heard)
@@ -71,7 +71,7 @@ class Pauses:
             raise Stopped(reason)
 
     def finish(self, state: Callable[[], bytes], seconds: float) -> None:
-        """Write the end of a stage that took longer than the time between two states and is kept nowhere else."""
+        """Write the end of a stage, if it took longer than `seconds` and its weights are stored nowhere else."""
         if self.unkept and seconds >= self.seconds:
             self.kept.write(state())
 
@@ -80,9 +80,9 @@ def to_bytes(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], lo
     """Return a state as safetensors bytes.
 
     Args:
-        model, optimizers: as they are between two steps.
-        losses: losses of the epoch so far, 0-dimensional.
-        said: the rest, as JSON values.
+        model, optimizers: model and optimizers between two steps.
+        losses: losses of the current epoch, 0-dimensional tensors.
+        said: the rest of the state, as JSON values.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for place, optimizer in enumerate(optimizers):
@@ -101,7 +101,7 @@ def to_bytes(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], lo
 def from_bytes(
     data: bytes, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], device: torch.device
 ) -> tuple[list[Tensor], Any]:
-    """Put a state back and return its losses and the rest; every tensor keeps the layout that its weight has."""
+    """Load a state into model and optimizers, in their memory layout; return its losses and the rest."""
     tensors = load(data)
     said = described(data)
     own = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
@@ -121,7 +121,7 @@ def from_bytes(
 
 
 def described(data: bytes) -> dict[str, Any]:
-    """Return what a state says of itself besides its tensors; empty for what is no state of this version."""
+    """Return the metadata of a state; empty if the bytes are no state of this version."""
     try:
         size = int.from_bytes(data[:8], "little")
         found = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["state"])

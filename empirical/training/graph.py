@@ -1,10 +1,10 @@
-"""A whole training step as one CUDA graph: augmentation, passes, rule and optimizer in a single launch.
+"""A whole training step as a CUDA graph: augmentation, passes, rule and optimizer in a single launch.
 
-The first steps of every batch shape run eagerly on a side stream: they are real steps of the training and, at the same
-time, the warm-up that capture needs. After that a step copies its rows into fixed buffers and replays the graph.
+The first steps of every batch shape run eagerly on a side stream: they are real training steps and also the warm-up
+that capture needs. After that, a step copies its rows into fixed buffers and replays the graph.
 
-All graphs of a stage share one memory pool, because only one replays at a time and its result is copied at once. Eager
-work cannot use that pool, so that an eager step first lets go of the graphs; they are recorded again after it. A stage
+All graphs of a stage share a memory pool, because only one replays at a time and its result is copied at once. Eager
+work cannot use that pool, so an eager step first releases the graphs; they are recorded again after it. A stage
 therefore holds the activations of one step, never of two.
 """
 
@@ -22,20 +22,20 @@ from empirical.training.rules import copy_
 from empirical.training.step import Step
 
 WARMUP_STEPS = 3
-ODD_WARMUP_STEPS = 1  # the optimizer has its moments by then; the libraries choose kernels for the other shape
+ODD_WARMUP_STEPS = 1  # the optimizer has its moments by then; only kernels for the other shape are missing
 Inputs = Mapping[str, tuple[Tensor, ...]]  # by stream: row numbers or images, labels, forget flags and draws
 Fetch = Callable[[Mapping[str, Order], int], Inputs]
 
 
 class Recording(NamedTuple):
-    """Recorded work: the call that does it once more, and the tensor where each replay leaves its result."""
+    """Recorded work: the call that replays it, and the tensor that holds the result of the last replay."""
 
     replay: Callable[[], None]
     result: Tensor
 
 
 class Graphs(Protocol):
-    """What records work on a device and replays it; the tests have one that needs no GPU."""
+    """Records work on a device and replays it; tests have a version that needs no GPU."""
 
     def run(self, work: Callable[[], Tensor]) -> Tensor: ...
 
@@ -67,14 +67,14 @@ class CudaGraphs:
         return result
 
     def capture(self, work: Callable[[], Tensor]) -> Recording:
-        """Record the work; recording executes nothing.
+        """Record the work without executing it.
 
-        An error inside leaves the stream as it was; `torch.cuda.graph` raises an error of its own over it, so that what
-        went wrong is among the causes (`__context__`) of what is raised.
+        An error in the work restores the stream. `torch.cuda.graph` then raises an error of its own, so the original
+        error is in its `__context__`.
         """
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         try:
-            # Other threads may go on: one that pins the images of the next batches asks the driver for memory.
+            # Other threads must be able to continue: pinning images of the next batches needs memory from the driver.
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 result = work()
         finally:
@@ -82,24 +82,24 @@ class CudaGraphs:
         return Recording(graph.replay, result)
 
     def release(self) -> None:
-        """Give the memory of graphs that are gone back, and take a new pool: torch refuses one without a graph."""
+        """Free the memory of deleted graphs and take a new pool, as torch refuses a pool without graphs."""
         torch.cuda.empty_cache()
         self.pool = torch.cuda.graph_pool_handle()
 
     def wait(self) -> None:
-        """Wait for the device, to tell the time of what was asked of it."""
+        """Wait for the device, so that its work can be timed."""
         torch.cuda.synchronize(self.device)
 
 
 @dataclass
 class Stopwatch:
-    """Seconds spent on what happens once: code generation in a step's first call, and recording."""
+    """Seconds spent on work that happens once: code generation in a step's first call, and recording."""
 
     seconds: float = 0.0
 
     @contextmanager
     def running(self, graphs: Graphs) -> Iterator[None]:
-        """Add the time of a block, from an idle device to an idle device."""
+        """Add the time of a block, measured with an idle device at both ends."""
         graphs.wait()
         started = time.perf_counter()
         yield
@@ -109,13 +109,13 @@ class Stopwatch:
 
 @dataclass
 class Captured:
-    """The graph of one set of streams and their batch sizes.
+    """The graph of a step for given streams and batch sizes.
 
     Attributes:
-        buffers: by stream, the row numbers or images, labels, forget flags and draws the graph reads.
+        buffers: by stream, the row numbers or images, labels, forget flags and random numbers that the graph reads.
         recording: None until the step is captured.
-        eager_steps: steps taken so far without it.
-        examples: gradients of single examples that one replay computes.
+        eager_steps: steps taken so far without the graph.
+        examples: gradients of single examples in a replay.
     """
 
     buffers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
@@ -125,23 +125,23 @@ class Captured:
 
 
 def count(ran: dict[str, int], *ways: str) -> None:
-    """Count a step by the ways it ran."""
+    """Count a step under each way it ran."""
     for way in ways:
         ran[way] = ran.get(way, 0) + 1
 
 
 class GraphRunner:
-    """Runs the steps of one training stage, replaying a graph for every set of streams and their batch sizes.
+    """Runs the steps of a training stage; it replays a graph for each combination of streams and batch sizes.
 
-    The odd last batch of an epoch has a graph of its own, of the uncompiled model: it is one step an epoch, and another
+    The smaller last batch of an epoch has its own graph of the uncompiled model: for a single step per epoch, another
     compilation would cost more than it saves.
 
     Args:
-        step: the update to capture; it counts gradients while Python runs it, and replays are added to them.
-        images: all training images `(n, c, h, w)` on the network's device; None where `fetch` gives images.
-        fetch: returns the inputs of a step by stream: row numbers, or images that were read, then the rest.
+        step: the update to capture; it counts gradients when Python runs it, and replays are added.
+        images: all training images `(n, c, h, w)` on the network's device; None if `fetch` returns images.
+        fetch: returns the inputs of a step by stream: row numbers or images, then labels, flags and random numbers.
         graphs: records and replays.
-        preparing: takes the time of each first step, which generates code, and of recording.
+        preparing: measures the time of each first step, which generates code, and of recording.
         ran: counts steps by how they ran: `captured` or `eager`, and `compiled`.
     """
 
@@ -159,7 +159,7 @@ class GraphRunner:
         self.captured: dict[tuple[tuple[str, int], ...], Captured] = {}
 
     def __call__(self, orders: Mapping[str, Order], number: int) -> Tensor:
-        """Take step `number` of a segment and return its loss, on the device."""
+        """Take step `number` of a segment and return its loss on the device."""
         inputs = self.fetch(orders, number)
         sizes = {name: len(parts[0]) for name, parts in inputs.items()}
         captured = self.captured.setdefault(tuple(sizes.items()), Captured())
@@ -180,7 +180,7 @@ class GraphRunner:
         count(self.ran, how, *(["compiled"] if self.step.network.compiled and not odd else []))
 
     def _eager(self, captured: Captured, inputs: Inputs) -> Tensor:
-        """Take a step from Python, with the memory of the graphs at its disposal."""
+        """Take a step from Python, after freeing the memory of the graphs."""
         if any(other.recording for other in self.captured.values()):
             for other in self.captured.values():
                 other.recording = None
@@ -190,7 +190,7 @@ class GraphRunner:
             return self.graphs.run(lambda: self._step(inputs))
 
     def _capture(self, captured: Captured, inputs: Inputs) -> Recording:
-        """Record the step on buffers of its own; the examples it counts are those of one replay."""
+        """Record the step on its own buffers, and count the examples of a replay."""
         captured.buffers = {name: tuple(part.clone() for part in parts) for name, parts in inputs.items()}
         counted = self.step.logits.evaluated
         with self.preparing.running(self.graphs):

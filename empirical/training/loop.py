@@ -1,4 +1,4 @@
-"""The loop: takes a stage's steps epoch by epoch, under its schedules, watched, and with pauses to go on from."""
+"""The training loop: takes a stage's steps epoch by epoch, with schedules, observers and checkpoints."""
 
 import math
 import time
@@ -27,17 +27,17 @@ Tell = Callable[[Mapping[str, Any]], Any]
 
 @dataclass
 class Log:
-    """What training left behind besides the weights.
+    """The results of training besides the weights.
 
     Attributes:
-        epochs: one row an epoch: mean loss, learning rate, and what was observed in it.
-        gradient_evaluations: gradients of single examples that were computed.
+        epochs: a row for each epoch: mean loss, learning rate, and what was observed.
+        gradient_evaluations: number of gradients of single examples.
         diverged_at: `{epoch, step}` of the first loss that is not finite, or None.
-        seconds: wall time of the loop, without looking, writing states and preparing.
-        seconds_preparing: wall time of the first step of each kind, which generates code, and of recording it.
-        resumed: how often it went on from a checkpoint.
-        ran: steps by how they really ran: `captured` and replayed as a graph, or `eager`, from Python; in `compiled`
-            how many of these took their full batches through generated code.
+        seconds: wall time of the loop, without observing, writing checkpoints and preparing.
+        seconds_preparing: wall time of the first step of each kind, which generates code, and of graph capture.
+        resumed: how often training continued from a checkpoint.
+        ran: number of steps by how they ran: `captured`, replayed as a CUDA graph, or `eager`, from Python; `compiled`
+            counts those of both that used generated code.
     """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -51,15 +51,15 @@ class Log:
 
 @dataclass
 class Observer:
-    """Looks at a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
+    """Observes a network between steps: after every epoch, and at 1/4, 1/2 and 3/4 of the first, when most happens.
 
-    A network that has diverged is not looked at.
+    It does not observe a network that has diverged.
 
     Attributes:
         step: the step whose network and counter it reads.
-        observe: called with the network and the epochs done so far; what it returns is kept. None: nobody looks.
-        rows: what was seen since the last epoch's end, with `progress` and `gradient_evaluations`.
-        seconds: time spent looking, which is no training time.
+        observe: called with the network and the epochs done so far, returns numbers to record; None: no observation.
+        rows: what was observed since the end of the last epoch, with `progress` and `gradient_evaluations`.
+        seconds: time spent observing, which does not count as training time.
     """
 
     step: Step
@@ -68,15 +68,15 @@ class Observer:
     seconds: float = 0.0
 
     def __call__(self, epoch: int, done: int, total: int) -> None:
-        """Look, if it is time to, after `done` of an epoch's `total` steps."""
+        """Observe the network, if it is time, after `done` of an epoch's `total` steps."""
         early = {round(total * part / 4) for part in (1, 2, 3)} if epoch == 0 else set()
         if self.observe is None or done not in early | {total}:
             return
         network = self.step.network
         if network.device.type == "cuda":
-            torch.cuda.synchronize(network.device)  # steps still under way are training time
+            torch.cuda.synchronize(network.device)  # the time of pending steps is training time
         started = time.perf_counter()
-        if not finite(self.step):  # it would name the first class everywhere, and seem to have forgotten
+        if not finite(self.step):  # it would predict the first class everywhere and seem to have forgotten
             return
         row = {"progress": epoch + done / total, "gradient_evaluations": self.step.logits.evaluated}
         self.rows.append(row | dict(self.observe(network, row["progress"])))
@@ -84,13 +84,13 @@ class Observer:
         self.seconds += time.perf_counter() - started
 
     def take(self) -> dict[str, Any]:
-        """Return what was seen in the epoch that ends, as a part of its row, and forget it."""
+        """Return the observations of the epoch that ends, for its row in the log, and clear them."""
         rows, self.rows = self.rows, []
         return {"accuracies": rows} if rows else {}
 
 
 def finite(step: Step) -> bool:
-    """Return whether every weight that a step trains is a number."""
+    """Return whether all weights that a step trains are finite."""
     return all(bool(weight.isfinite().all()) for weight in step.weights)
 
 
@@ -98,9 +98,9 @@ def learning_rate(recipe: Hyperparameters, epoch: int, progress: float) -> float
     """Return the learning rate of a step.
 
     Args:
-        recipe: schedule and rates; `multistep` is the released code's: x 0.2 at epochs 91 and 136 of retraining.
+        recipe: schedule and rates; `multistep`, from the released code, multiplies by 0.2 at epochs 91 and 136.
         epoch: epochs finished before this step.
-        progress: share of the current epoch that is done, in [0, 1).
+        progress: fraction of the current epoch that is done, in [0, 1).
     """
     now = epoch + progress
     if now < recipe.warmup_epochs:
@@ -115,7 +115,7 @@ def make_runner(
     step: Step, engine: str, graphs: Graphs | None = None, preparing: Stopwatch | None = None,
     ran: dict[str, int] | None = None,
 ) -> Runner:  # fmt: skip
-    """Return what takes the steps of a segment: graphs where asked for and possible, otherwise Python."""
+    """Return a function that takes the steps of a segment: by CUDA graphs if possible and wanted, else from Python."""
     preparing, ran = preparing or Stopwatch(), {} if ran is None else ran
     stage, network = step.stage, step.network
     images: Any = stage.images
@@ -127,14 +127,14 @@ def make_runner(
     read, on_gpu = hasattr(images, "ahead"), network.device.type == "cuda"
     feed = Feed(images, crops=stage.augment.resized, device=network.device, own=own) if read else None
     if engine in ("graph", "compiled") and on_gpu and (images.is_cuda or read):
-        if not stage.recipe.sync_batchnorm:  # whose forward pass waits for the other processes
+        if not stage.recipe.sync_batchnorm:  # its forward pass waits for the other processes
             network.compile()
         if stage.teacher is not None:
             stage.teacher.compile()
         search_kernels()
         if engine == "graph" and stage.group.size == 1:
             graphs = graphs or CudaGraphs(network.device)
-    if engine == "graph" and stage.group.size == 1 and graphs is not None:  # what processes exchange is in no graph
+    if engine == "graph" and stage.group.size == 1 and graphs is not None:  # graphs hold no exchange of processes
         fetch = feed or (lambda orders, number: {name: order.rows(number) for name, order in orders.items()})
         held = None if read else images
         return GraphRunner(step, held, fetch=fetch, graphs=graphs, preparing=preparing, ran=ran)
@@ -154,7 +154,7 @@ def make_runner(
 
 
 def search_kernels() -> None:
-    """Let cuDNN time its kernels for each new shape, unless somebody asks for the same bits every time."""
+    """Let cuDNN time its kernels for each new shape, unless deterministic results are required."""
     cudnn = torch.backends.cudnn
     cudnn.benchmark = not (cudnn.deterministic or torch.are_deterministic_algorithms_enabled())
 
@@ -164,29 +164,29 @@ def fit(
     graphs: Graphs | None = None, observe: Observe | None = None, pauses: Pauses | None = None,
     tell: Tell | None = None,
 ) -> Log:  # fmt: skip
-    """Train in place and return the log.
+    """Train a network in place and return the log.
 
-    Stops at the end of the first epoch with a loss that is not finite, or a mean loss at or below `recipe.stop_loss`.
+    Training stops after the first epoch with a loss that is not finite, or a mean loss at or below `recipe.stop_loss`.
 
     Args:
         network: the model to train.
         stage: what to train on and how.
-        engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs them from Python over generated
-            code, as several processes do; anything else, and a CPU, runs them from Python as they are written.
-        graphs: what the engine `graph` records with instead of CUDA graphs; the tests' stand-in works on a CPU.
-        observe: looks at the network between steps, see `Observer`; it leaves weights and `seconds` as they are.
-        pauses: where the state between two steps is written now and then; a state found there is gone on from.
+        engine: `graph` replays whole steps as CUDA graphs on a GPU; `compiled` runs steps from Python with generated
+            code, as several processes do; any other value, and a CPU, runs steps from Python without generated code.
+        graphs: replaces CUDA graphs in the engine `graph`; tests pass an object that works on a CPU.
+        observe: observes the network between steps (see `Observer`); it must not change the weights.
+        pauses: writes checkpoints between steps; training continues from a checkpoint that it finds.
         tell: called with the log's row of every epoch as it ends.
 
     Raises:
-        Stopped: with its state written, when `pauses` hears a signal or its time is up.
-        ConfigError: when a batch of one image reaches a BatchNorm that has nothing else to normalize over.
+        Stopped: after writing a checkpoint, if `pauses` receives a signal or its time is up.
+        ConfigError: if a batch is a single image and BatchNorm has nothing else to normalize over.
     """
     prepare_together(network, stage)
     step = Step(network, stage)
     session = Session(step, Observer(step, observe), pauses, tell)
     parts = pauses.ending.at_checkpoints() if pauses else nullcontext()
-    # What a model draws while it trains, as dropout does, follows from the stage too.
+    # Random numbers of the model itself, such as dropout, also follow from the stage.
     with drawing_from(derive_seed(stage.seed, "model", stage.group.rank)), one_image_refused(stage), parts:
         session.resume()
         network.model.train()
@@ -194,21 +194,21 @@ def fit(
         while not session.done:
             if session.epoch in stage.later:
                 step.set_rule(stage.later[session.epoch])
-                # A captured step is one of the rule before.
+                # A captured step belongs to the previous rule.
                 runner = make_runner(step, engine, graphs, session.preparing, session.log.ran)
             _epoch(session, runner)
     session.finish()
     normalize_alone(network, stage)
     for weight in step.weights:
-        weight.grad = None  # the gradients of a captured step live in the graph's own memory
+        weight.grad = None  # the gradients of a captured step lie in the graph's memory
     return session.log
 
 
 def refuse_empty_parts(stage: Stage) -> None:
-    """Refuse batches with fewer rows than parts: a process without a row takes no forward pass.
+    """Refuse batches with fewer rows than parts, for SyncBatchNorm.
 
-    SyncBatchNorm of the others would wait for it for ever. Segments are those of the first epoch; later epochs of a
-    method read the same sets.
+    A process without rows takes no forward pass, and SyncBatchNorm in the others would wait forever. The check covers
+    the first epoch; later epochs of a method read the same sets.
 
     Raises:
         ConfigError: naming the smallest batch.
@@ -216,14 +216,14 @@ def refuse_empty_parts(stage: Stage) -> None:
     for segment in stage.method.segments(stage.sets, 0, torch.Generator()):
         for place, rows in enumerate(segment.streams.values()):
             full = min(rows.batch_size, len(rows))
-            smallest = len(rows) % full or full if place == 0 else full  # the others start over: always full
+            smallest = len(rows) % full or full if place == 0 else full  # the others repeat, so their batches are full
             if smallest < stage.recipe.batch_parts:
-                remedy = f"its last batch has {smallest} images; change batch_size, or leave sync_batchnorm out"
-                raise reject("batch_parts", stage.recipe.batch_parts, "at most the images of every batch", remedy)
+                remedy = f"the last batch has {smallest} images; change batch_size, or omit sync_batchnorm"
+                raise reject("batch_parts", stage.recipe.batch_parts, "at most the size of every batch", remedy)
 
 
 def normalize_alone(network: Network, stage: Stage) -> None:
-    """Give a network that processes have trained together BatchNorm of its own: whoever uses it next may be alone."""
+    """Replace SyncBatchNorm by BatchNorm after joint training, so that a single process can use the network."""
     layers = network.model.modules() if stage.group.size > 1 else ()
     for parent in list(layers):
         for name, layer in parent.named_children():
@@ -238,10 +238,10 @@ def normalize_alone(network: Network, stage: Stage) -> None:
 
 @contextmanager
 def one_image_refused(stage: Stage) -> Iterator[None]:
-    """Say what to do about a batch that BatchNorm cannot normalize.
+    """Raise a readable error for a batch that BatchNorm cannot normalize.
 
     Raises:
-        ConfigError: in place of torch's own error.
+        ConfigError: in place of torch's error, with a remedy.
     """
     try:
         yield
@@ -255,13 +255,13 @@ def one_image_refused(stage: Stage) -> Iterator[None]:
 
 @dataclass
 class Session:
-    """How far a stage has come: all that a resumed one needs besides what its config and its model say.
+    """The progress of a stage: all that is needed to resume it, besides its config and its model.
 
     Attributes:
-        step, observer, pauses: what takes the steps, looks at the network, and writes states.
-        tell: what is told of every epoch.
-        log: the finished epochs; epoch: how many these are; losses: those of the epoch under way, one a step.
-        preparing: the time of what happens once, in this process.
+        step, observer, pauses: take the steps, observe the network, and write checkpoints.
+        tell: called with the log's row of every epoch.
+        log: the finished epochs; epoch: their number; losses: the losses of the current epoch, one per step.
+        preparing: time of what happens once in this process.
     """
 
     step: Step
@@ -276,20 +276,20 @@ class Session:
 
     @property
     def done(self) -> bool:
-        """Whether no epoch is left: all are over, a loss is not finite, or the mean loss is low enough."""
+        """Whether training is over: all epochs are done, a loss is not finite, or the mean loss is low enough."""
         recipe, last = self.step.stage.recipe, self.log.epochs[-1]["loss"] if self.log.epochs else None
         low_enough = last is not None and last <= recipe.stop_loss > 0  # ascent has losses below 0
         return self.epoch >= recipe.epochs or self.log.diverged_at is not None or low_enough
 
     def took(self, loss: Tensor, total: int) -> None:
-        """Count a step of an epoch of `total`."""
+        """Count a step of an epoch of `total` steps, observe, and write a checkpoint if one is due."""
         self.losses.append(loss)
         self.observer(self.epoch, len(self.losses), total)
         if self.pauses is not None and len(self.losses) < total:
             self.pauses(self.state, group=self.step.stage.group)
 
     def end_epoch(self) -> None:
-        """Write the log's row of the epoch whose steps are all taken."""
+        """Add the row of a finished epoch to the log."""
         recipe, losses = self.step.stage.recipe, torch.stack(self.losses) if self.losses else torch.zeros(0)
         counted = torch.tensor(self.step.logits.evaluated)
         self.step.stage.group.sum_([counted])
@@ -307,7 +307,7 @@ class Session:
             self.pauses(self.state, epochs=self.epoch, group=self.step.stage.group)
 
     def finish(self) -> None:
-        """Close the log; weights that the very last step made infinite are a divergence too."""
+        """Close the log; infinite weights after the last step are a divergence too."""
         self.log.seconds = self.seconds()
         self.log.seconds_preparing += self.preparing.seconds
         if self.log.diverged_at is None and not finite(self.step):
@@ -316,18 +316,18 @@ class Session:
             self.pauses.finish(self.state, self.log.seconds)
 
     def seconds(self) -> float:
-        """Return the time spent training, that of the processes before included."""
+        """Return the training time in seconds, including the time before a resume."""
         aside = self.observer.seconds + self.preparing.seconds + (self.pauses.written if self.pauses else 0.0)
         return time.perf_counter() - self._started - aside + self.step.stage.seconds
 
     def state(self) -> bytes:
-        """Return everything as bytes, see `empirical.training.checkpoint`."""
+        """Return the state as bytes, see `empirical.training.checkpoint`."""
         said = {"epoch": self.epoch, "log": asdict(self.log), "seen": self.observer.rows, "seconds": self.seconds()}
         said |= {"observed": self.observer.observe is not None, "evaluated": self.step.logits.evaluated}
         return to_bytes(self.step.network.model, self.step.optimizers, self.losses, said)
 
     def resume(self) -> None:
-        """Go on from the newest state there is; one that was not looked at on its way is of no use to who looks."""
+        """Continue from the newest checkpoint, if it was written with (or without) an observer, as this session has."""
         pauses = self.pauses
         data = self.step.stage.group.tell(pauses.kept.latest) if pauses else None
         said = described(data).get("said") if data else None
@@ -344,7 +344,7 @@ class Session:
 
 
 def _epoch(session: Session, runner: Runner) -> None:
-    """Take the steps of one epoch that are not taken yet."""
+    """Take the remaining steps of an epoch."""
     step, stage, epoch = session.step, session.step.stage, session.epoch
     arranger = Arranger(stage.seed, stage.augment.columns, step.network.device)
     step.epoch.fill_(epoch)
@@ -361,17 +361,17 @@ def _epoch(session: Session, runner: Runner) -> None:
 
 
 def prepare_together(network: Network, stage: Stage) -> None:
-    """Let the processes of a stage start from the same weights, and normalize together where it asks for that.
+    """Give the processes of a stage the same initial weights, and SyncBatchNorm if the stage asks for it.
 
     Raises:
-        ConfigError: when they cannot.
+        ConfigError: if SyncBatchNorm cannot run.
     """
     group, recipe = stage.group, stage.recipe
     if recipe.sync_batchnorm:
         if network.device.type != "cuda":
             raise reject("sync_batchnorm", True, "false on a CPU", "torch synchronizes BatchNorm on GPUs only")
         if group.size != recipe.batch_parts:
-            raise reject("batch_parts", recipe.batch_parts, f"{group.size}, one a process, with sync_batchnorm")
+            raise reject("batch_parts", recipe.batch_parts, f"{group.size}, one per process, with sync_batchnorm")
         refuse_empty_parts(stage)
         network.replace_model(torch.nn.SyncBatchNorm.convert_sync_batchnorm(network.model))
     if group.size > 1:

@@ -1,8 +1,8 @@
 """Gradient rules: how a loss becomes a gradient. One formula, `g0 + s (g1 - g0)`, and one `where(mask, ...)`.
 
-A rule is called as `rule(model, loss)` where `loss(part)` is the loss of `part` in {all, retain, forget}: a scalar, or
-`Pieces` of one where a batch is computed in parts; `gradient` takes either. It returns one gradient per trainable
-parameter and leaves the weights as they were, bit for bit.
+A rule is called as `rule(model, loss)`, where `loss(part)` is the loss of `part` in {all, retain, forget}: a scalar, or
+`Pieces` if a batch is computed in parts. `gradient` accepts both. A rule returns a gradient for each trainable
+parameter and leaves the weights unchanged, bit for bit.
 """
 # pyright: reportPrivateImportUsage=false
 
@@ -40,7 +40,7 @@ def multiply(left: Tensors, right: Tensors | Tensor) -> list[Tensor]:
 
 
 def norm(tensors: Tensors) -> Tensor:
-    """Return the Euclidean length of all entries together, without waiting for the device."""
+    """Return the Euclidean norm of all entries together, without waiting for the device."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
 
 
@@ -51,23 +51,23 @@ def copy_(target: Tensors, source: Tensors) -> None:
 
 def where(mask: Tensors, gradient: Tensors) -> list[Tensor]:
     """Return the gradient with zeros where the mask is False, tensor by tensor."""
-    return [torch.where(kept, g, torch.zeros_like(g)) for kept, g in zip(mask, gradient, strict=True)]
+    return [torch.where(owned, g, torch.zeros_like(g)) for owned, g in zip(mask, gradient, strict=True)]
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """A loss that is a sum: each piece is differentiated on its own and then forgotten.
+    """A loss that is a sum of pieces; each piece is differentiated on its own and then freed.
 
     Attributes:
-        values: functions that return a piece, 0-dimensional; only one of them is in memory at a time.
-        complete: called around them with the sum of their gradients so far: adds those of other processes to it.
+        values: functions that return a piece, a 0-dimensional tensor; only one piece is in memory at a time.
+        complete: context manager around the pieces; it adds the gradients of other processes to their sum.
     """
 
     values: Sequence[Callable[[], Tensor]]
     complete: Callable[[list[Tensor]], AbstractContextManager[None]]
 
     def gradient(self, weights: Tensors) -> tuple[Tensor, ...]:
-        """Return the gradient of the sum, one tensor a weight."""
+        """Return the gradient of the sum, a tensor for each weight."""
         total = [torch.zeros_like(weight) for weight in weights]
         with self.complete(total):
             for value in self.values:
@@ -83,8 +83,8 @@ class Rule(Protocol):
     """What every rule offers.
 
     Attributes:
-        passes: gradient evaluations a step, counted in passes over the batch.
-        parts: the loss parts it asks for; a method must offer them.
+        passes: gradient evaluations per step, counted in passes over the batch.
+        parts: the loss parts it reads; the method must offer them.
     """
 
     @property
@@ -98,19 +98,19 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Scope:
-    """Which weights a rule owns.
+    """The weights that a rule owns.
 
     Attributes:
-        mask: one boolean tensor per parameter, True = owned; None owns all.
-        stage: what the mask acts on (D4). `combined`: gradient, norm and perturbation; `result`: the result alone,
-            after the whole network was perturbed; `perturbed`, as released: g1 alone, so g0 (1 - s) remains outside.
+        mask: a boolean tensor per parameter, True = owned; None: the rule owns all weights.
+        stage: what the mask acts on (D4). `combined`: gradient, norm and perturbation; `result`: only the result, after
+            the whole network was perturbed; `perturbed`, as released: only g1, so g0 (1 - s) remains outside the mask.
     """
 
     mask: Mask | None = field(default=None, repr=False)
     stage: str = "combined"
 
     def clip(self, gradient: Sequence[Tensor], stage: str) -> Sequence[Tensor]:
-        """Return the gradient with weights outside the mask set to zero, if the mask acts at `stage`."""
+        """Return the gradient, set to zero outside the mask if the mask acts at `stage`."""
         if self.mask is None or stage not in (self.stage, "always"):
             return gradient
         return where(self.mask, gradient)
@@ -126,7 +126,7 @@ class Plain:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The one loss part this rule reads."""
+        """The loss part this rule reads."""
         return (self.part,)
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
@@ -159,11 +159,11 @@ class Sam:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The one loss part this rule reads."""
+        """The loss part this rule reads."""
         return (self.part,)
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
-        """Return the combined gradient; BatchNorm statistics move in the first pass only."""
+        """Return the combined gradient; BatchNorm statistics are updated in the first pass only."""
         first = self.scope.clip(gradient(model, loss(self.part)), "combined")
         weights = trainable(model)
         shift = perturbation(weights, first, rho=self.ascent * self.rho, adaptive=self.adaptive)
@@ -175,10 +175,10 @@ class Sam:
 
 @dataclass(frozen=True)
 class Branches:
-    """A retain rule and a forget rule side by side: `g = g_retain + g_forget`.
+    """A retain rule plus a forget rule: `g = g_retain + g_forget`.
 
-    With disjoint scopes this is Sharp MinMax, `g = where(mask, g_forget, g_retain)`; without scopes and with SAM on
-    the retain side alone it is RetainSam.
+    With disjoint scopes this is Sharp MinMax, `g = where(mask, g_forget, g_retain)`. Without scopes, with SAM on the
+    retain side only, it is RetainSam.
 
     Attributes:
         retain: rule of the retain part.
@@ -191,7 +191,7 @@ class Branches:
 
     @property
     def passes(self) -> int:
-        """Passes of the two branches over their halves of the batch, counted as passes over the whole."""
+        """Passes of the branches, each over its half of the batch, counted as passes over the whole batch."""
         return max(self.retain.passes, self.forget.passes)
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
@@ -201,11 +201,11 @@ class Branches:
 
 @dataclass(frozen=True)
 class Masked:
-    """A rule whose weights outside the mask never move, weight decay and momentum included.
+    """A rule under which weights outside the mask never move, not even by weight decay or momentum.
 
     Attributes:
-        rule: the rule inside; its scopes are cut down to the mask.
-        movable: one boolean tensor per parameter, True = may move.
+        rule: the inner rule; its scopes are restricted to the mask.
+        movable: a boolean tensor per parameter, True = may move.
     """
 
     rule: Rule
@@ -213,21 +213,21 @@ class Masked:
 
     @property
     def passes(self) -> int:
-        """Passes of the rule inside."""
+        """Passes of the inner rule."""
         return self.rule.passes
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Parts of the rule inside."""
+        """Parts of the inner rule."""
         return self.rule.parts
 
     def __call__(self, model: nn.Module, loss: Loss) -> list[Tensor]:
-        """Return the gradient of the rule inside, zero outside the mask."""
+        """Return the gradient of the inner rule, zero outside the mask."""
         return where(self.movable, self.rule(model, loss))
 
 
 def restrict(rule: Rule, mask: Mask, stage: str = "combined") -> Rule:
-    """Return the rule with its scopes cut down to `mask`, so that norm and perturbation see owned weights only."""
+    """Return the rule with its scopes restricted to `mask`: norm and perturbation then see owned weights only."""
     if isinstance(rule, Branches):
         return Branches(restrict(rule.retain, mask, stage), restrict(rule.forget, mask, stage))  # type: ignore[arg-type]
     if not isinstance(rule, Plain | Sam):
@@ -238,12 +238,12 @@ def restrict(rule: Rule, mask: Mask, stage: str = "combined") -> Rule:
 
 
 def trainable(model: nn.Module) -> list[Tensor]:
-    """Return the parameters that take a gradient."""
+    """Return the parameters that require a gradient."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def gradient(model: nn.Module, loss: Tensor | Pieces) -> tuple[Tensor, ...]:
-    """Return the gradient of a scalar loss or of one in pieces, zeros where it does not depend on a parameter."""
+    """Return the gradient of a scalar loss or of `Pieces`; zeros for parameters that the loss does not depend on."""
     if isinstance(loss, Pieces):
         return loss.gradient(trainable(model))
     return torch.autograd.grad(loss, trainable(model), materialize_grads=True)
@@ -251,21 +251,21 @@ def gradient(model: nn.Module, loss: Tensor | Pieces) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def perturbation(weights: Sequence[Tensor], grads: Sequence[Tensor], *, rho: float, adaptive: bool) -> list[Tensor]:
-    """Return eps; zero where the gradient is zero, without asking the device for the norm."""
+    """Return eps (see `Sam`), without waiting for the device; zero if the gradient is zero."""
     size = list(torch._foreach_abs(list(weights))) if adaptive else None
     scaled = multiply(grads, size) if size else list(grads)
     length = norm(scaled)
     factor = torch.where(length > 0, rho / length, torch.zeros_like(length))
     if size is None:
         return multiply(scaled, factor)
-    torch._foreach_mul_(scaled, size)  # in place: each of these copies is as large as the weights
+    torch._foreach_mul_(scaled, size)  # in place, as each copy is as large as the weights
     torch._foreach_mul_(scaled, factor)
     return scaled
 
 
 @contextmanager
 def shifted(weights: Sequence[Tensor], shift: Sequence[Tensor]) -> Iterator[None]:
-    """Move the weights by `shift` inside the block and put the saved ones back after it."""
+    """Move the weights by `shift` inside the block, and restore the saved weights after it."""
     weights = [w.detach() for w in weights]
     saved = [w.clone() for w in weights]
     add_(weights, shift)
@@ -277,10 +277,10 @@ def shifted(weights: Sequence[Tensor], shift: Sequence[Tensor]) -> Iterator[None
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What a rule may need to know about its run.
+    """What a rule may need from its run.
 
     Attributes:
-        saliency: computes the boolean mask (True = forget side), one tensor per parameter, when asked.
+        saliency: computes the saliency mask when called: a boolean tensor per parameter, True = forget side.
         fidelity: the discrepancy switches.
     """
 
@@ -289,7 +289,7 @@ class RuleContext:
 
 
 def build_rule(label: str, context: RuleContext) -> Rule:
-    """Return the rule a label names."""
+    """Return the rule that a label names."""
     spec = parse_rule(label)
     return load("rules", spec.name)(spec, context)
 
@@ -314,16 +314,16 @@ def build_asam(spec: RuleSpec, context: RuleContext) -> Rule:
 
 @rule("retain-sam", label="SAM on R only", marker="v", place=4, passes=2, copies=7.0, radius=0.1, forgets=True)
 def build_retain_sam(spec: RuleSpec, context: RuleContext) -> Rule:
-    """Return SAM on the retain loss beside the plain gradient of the forget loss."""
+    """Return SAM on the retain loss plus the plain gradient of the forget loss."""
     return Branches(Sam(spec.rho, part="retain"), Plain(part="forget"))
 
 
 @rule("minmax", label="MinMax", marker="D", place=5, copies=1.5, inner="asam-1.0", forgets=True)
 def build_minmax(spec: RuleSpec, context: RuleContext) -> Rule:
-    """Return Sharp MinMax over the saliency mask; D4, D5 and D13 choose the released code's variants.
+    """Return Sharp MinMax over the saliency mask; D4, D5 and D13 select the variants of the released code.
 
-    D13 "cross-entropy": with `L = -(1 - alpha) CE`, maximizing the sharpness of CE descends `L` at the point where CE
-    is largest, so eps points against the gradient of L and g1 is taken as it is.
+    D13 "cross-entropy": with `L = -(1 - alpha) CE`, maximizing the sharpness of CE means to descend `L` at the point
+    where CE is largest. So eps points against the gradient of L, and g1 is the result.
     """
     fidelity = context.fidelity
     mask = context.saliency()
@@ -351,8 +351,8 @@ def build_masked(spec: RuleSpec, context: RuleContext) -> Rule:
 def mask_rule(rule: Rule, context: RuleContext) -> Rule:
     """Return a rule that moves salient weights only, with the mask at the stage of D4.
 
-    The others keep their bits (`Masked`), except under D5 "double": there, as released, they only lose their gradient
-    and the optimizer's weight decay still moves them. A rule of two branches has no released form and stays `Masked`.
+    The other weights do not move (`Masked`), except with D5 "double": there, as in the released code, they only lose
+    their gradient, and weight decay still moves them. Rules of two branches have no released form and stay `Masked`.
     """
     mask, fidelity = context.saliency(), context.fidelity
     inner = restrict(rule, mask, fidelity.mask_stage)
@@ -361,9 +361,10 @@ def mask_rule(rule: Rule, context: RuleContext) -> Rule:
 
 
 def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
-    """Return the rules that step one after the other, each with an optimizer of its own.
+    """Return the rules that step one after the other, each with its own optimizer.
 
-    One, except for branches under D5 "double": the released code steps on retain, then on forget at the moved weights.
+    There is a single rule, except for branches with D5 "double": the released code steps on the retain part, then on
+    the forget part at the moved weights.
     """
     if fidelity.minmax_update == "owned" or not isinstance(rule, Branches) or rule.retain.scope.mask is None:
         return (rule,)
@@ -371,5 +372,5 @@ def phases(rule: Rule, fidelity: Fidelity) -> tuple[Rule, ...]:
 
 
 def method_rule(method: object, rule: Rule, context: RuleContext) -> Rule:
-    """Return the rule a method runs under: a method marked `masked` (SalUn) moves salient weights only."""
+    """Return the rule for a method: a method marked `masked` (SalUn) moves salient weights only."""
     return mask_rule(rule, context) if getattr(method, "masked", False) else rule

@@ -1,4 +1,4 @@
-"""Which weights the forget set pulls at most: the mask of SalUn and of Sharp MinMax."""
+"""The saliency mask of SalUn and Sharp MinMax: the weights with the largest gradient on the forget set."""
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +11,13 @@ from empirical.training.rules import add_
 def forget_gradient(
     network: Network, images: Tensor, labels: Tensor, rows: Tensor, *, batch_size: int = 256
 ) -> list[Tensor]:
-    """Return `|sum over F of grad CE|`, one tensor per parameter, with the model in evaluation mode.
+    """Return `|sum over F of grad CE|`, a tensor per parameter, with the model in evaluation mode.
 
     Args:
         network: the original model.
         images: `(n, c, h, w)` raw training images; labels: `(n,)`.
         rows: row numbers of the forget set.
-        batch_size: images a pass.
+        batch_size: images per pass.
     """
     weights = network.parameters()
     total = [torch.zeros_like(weight) for weight in weights]
@@ -31,11 +31,11 @@ def forget_gradient(
 
 
 def saliency_mask(magnitude: list[Tensor], fraction: float, *, polarity: str = "high") -> list[Tensor]:
-    """Mark the share `fraction` of all weights with the highest forget gradient: True = forget side.
+    """Return boolean masks that mark the fraction of weights with the largest forget gradient (True = forget side).
 
-    One ranking over every parameter; exactly `int(fraction * weights)` are marked. `polarity="low"` marks the lowest
-    ones, as the released code does (D3). Ties go by position. Each mask lies in memory as its weight does: a
-    contiguous one beside channels-last gradients makes `torch.where` return contiguous ones, which optimizers copy.
+    All parameters are ranked together and exactly `int(fraction * weights)` are marked; ties are ordered by position.
+    `polarity="low"` marks the smallest gradients, as the released code does (D3). Each mask has the memory layout of
+    its weight; otherwise `torch.where` would change the layout of gradients, and optimizers would copy them.
     """
     flat = torch.cat([tensor.flatten() for tensor in magnitude])
     order = torch.argsort(flat, descending=polarity == "high", stable=True)

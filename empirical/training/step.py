@@ -1,4 +1,4 @@
-"""A step: one update of the weights, from raw batches to the optimizer, with no wait for the device."""
+"""A step: an update of the weights, from raw batches to the optimizer, without waiting for the device."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,7 +26,7 @@ class Method(Protocol):
     name of a setting and the values that a search tries in place of learning rates.
 
     Attributes:
-        parts: the loss parts it can give apart; `("all",)` or `("all", "retain", "forget")`.
+        parts: the loss parts it offers; `("all",)` or `("all", "retain", "forget")`.
     """
 
     @property
@@ -39,14 +39,14 @@ class Method(Protocol):
 
 @dataclass
 class Logits:
-    """The logits of a batch, as a method asks for them inside a loss.
+    """Computes the logits of a batch, for the loss of a method.
 
     Attributes:
         network: the model being trained.
         teacher: a frozen copy of the original, or None.
-        epoch: 0-dimensional tensor holding the epoch number.
-        keep_statistics: whether forget batches leave BatchNorm's running statistics alone (D12).
-        evaluated: examples whose logits were asked for, each of which takes a gradient.
+        epoch: the epoch number, a 0-dimensional tensor.
+        keep_statistics: whether forget batches leave BatchNorm's running statistics unchanged (D12).
+        evaluated: number of examples whose logits were computed; each takes a gradient.
         prepared: what the method made before the first step.
     """
 
@@ -111,17 +111,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything one training stage needs.
+    """Everything a training stage needs.
 
     Attributes:
-        method, rule, sets, recipe: what is trained on, how gradients are made, and with which settings.
+        method, rule, sets, recipe: the method, the gradient rule, the rows it reads, and the hyperparameters.
         images: all training images, `(n, c, h, w)`.
-        augment: what happens to a batch.
-        seed: root of data order, augmentation and label draws.
-        teacher: the frozen original, for methods that compare with it.
+        augment: augmentation of a batch.
+        seed: seed of data order, augmentation and random labels.
+        teacher: the frozen original model, for methods that compare with it.
         fidelity: discrepancy switches.
-        later: rules that take the place of `rule`, by the epoch, counted from 0, at whose start each does.
-        group: the processes that train it together.
+        later: rules that replace `rule`, by the epoch (from 0) at whose start they do.
+        group: the processes that train the stage together.
         prepared, evaluated, seconds: what the method made before the first step, and the gradients and time that took.
     """
 
@@ -142,11 +142,11 @@ class Stage:
 
 
 class Step:
-    """One update: augmentation, passes, rule, optimizer. Calling it never waits for the device.
+    """An update: augmentation, passes, rule, optimizer. A call does not wait for the device.
 
     Args:
         network: the model being trained.
-        stage: the stage's method, rule and recipe.
+        stage: method, rule, rows and hyperparameters.
     """
 
     def __init__(self, network: Network, stage: Stage) -> None:
@@ -158,24 +158,24 @@ class Step:
         self.epoch = torch.zeros((), device=network.device, dtype=network.dtype)
         keep = stage.fidelity.forget_statistics == "keep"
         self.logits = Logits(network, stage.teacher, self.epoch, keep, stage.evaluated, stage.prepared)
-        # Images on disk are cut where they are read: the whole of one is seen by nobody else.
+        # Images on disk are cropped by the process that reads them; nothing else sees a whole image.
         self.augment = stage.augment.after_reading() if hasattr(stage.images, "ahead") else stage.augment
-        self.fixed = network.device.type != "cpu"  # the kernels of a step; also where one is recorded
+        self.fixed = network.device.type != "cpu"  # use operations that a CUDA graph can record
         self.parts = stage.recipe.batch_parts
         self.own = stage.group.parts(self.parts)
 
     def set_rule(self, rule: Rule) -> None:
-        """Go on under another rule with the same optimizer: its momentum stays."""
+        """Continue with another rule and the same optimizer; its momentum stays."""
         self.rules = phases(rule, self.stage.fidelity)
 
     def set_rate(self, lr: float) -> None:
-        """Set the learning rate, in place: a captured step reads it from where it was."""
+        """Set the learning rate in place, because a captured step reads it from the same memory."""
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"].fill_(lr)
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:
-        """Run the model, and the original where a method asks it, as they are written inside the block."""
+        """Inside the block, run the model and the teacher without compiled code."""
         teacher = self.stage.teacher
         with self.network.uncompiled(), teacher.uncompiled() if teacher else nullcontext():
             yield
@@ -184,8 +184,8 @@ class Step:
         """Take one step on raw batches and return the loss before it, on the device.
 
         Args:
-            batch: by stream, the rows of this process.
-            sizes: rows of every stream's whole batch, where other processes have some of them.
+            batch: this process's rows of each stream.
+            sizes: rows in each stream's whole batch, if other processes have some of them.
         """
         ready = {name: self._prepare(examples) for name, examples in batch.items()}
         whole = sizes or {name: len(examples.labels) for name, examples in batch.items()}
@@ -201,7 +201,7 @@ class Step:
     def _gradient(
         self, rule: Rule, ready: Mapping[str, Examples], whole: Mapping[str, int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what a rule makes of a batch, and the losses of its first passes."""
+        """Return a rule's gradient of a batch, and the losses of its first passes."""
         if self.parts == 1:
             return self._under(rule, lambda part: self.stage.method.loss(part, ready, self.logits))
         shares = self._shares(ready, whole)
@@ -227,7 +227,7 @@ class Step:
         return rule(self.network.model, loss), losses[:: rule.passes]
 
     def _of_pieces(self, rule: Rule, shares: Sequence["Share"]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what a rule makes of all parts of all processes: it sees one batch."""
+        """Return a rule's gradient of all parts of all processes as a single batch, and the losses."""
         losses: list[Tensor] = []
 
         def loss(part: str) -> Pieces:
@@ -250,7 +250,7 @@ class Step:
         self.stage.group.sum_(total)
 
     def _shares(self, ready: Mapping[str, Examples], whole: Mapping[str, int]) -> list["Share"]:
-        """Return this process's parts of a batch: their examples, and which share of each stream's rows they are."""
+        """Return this process's parts of a batch: their examples, and their share of each stream's rows."""
         found = []
         places = {name: cut(whole[name], self.parts, self.own) for name in ready}
         first = {name: cuts[0].start for name, cuts in places.items()}
@@ -269,7 +269,7 @@ class Step:
 
     def _apply(self, rule: Rule, optimizer: torch.optim.Optimizer, grads: list[Tensor]) -> None:
         for weight, grad in zip(self.weights, grads, strict=True):
-            # Fused optimizers need a gradient laid out like its weight, and a mask may have changed the layout.
+            # Fused optimizers need a gradient with the memory layout of its weight; a mask may change the layout.
             weight.grad = grad if grad.stride() == weight.stride() else torch.empty_like(weight).copy_(grad)
         if not isinstance(rule, Masked):
             optimizer.step()
@@ -286,15 +286,15 @@ class Share:
     """A part of a batch.
 
     Attributes:
-        batch: its examples by stream; shares: which share of each stream's whole batch they are, in [0, 1].
+        batch: its examples by stream; shares: their share of each stream's whole batch, in [0, 1].
     """
 
     batch: Mapping[str, Examples]
     shares: Mapping[str, float]
 
     def loss(self, part: str, method: Method, logits: Logits) -> Tensor:
-        """Return what this part adds to a loss that is a mean over the whole batch; 0 where it has no row."""
-        if part == "all" and len(set(self.shares.values())) > 1:  # streams that do not divide alike
+        """Return this part's contribution to a loss that is a mean over the whole batch; 0 for a part without rows."""
+        if part == "all" and len(set(self.shares.values())) > 1:  # streams whose parts have different shares
             pieces = [self.loss(one, method, logits) for one in method.parts if one != part]
             return torch.stack(pieces).sum()
         stream = part if part in self.shares else next(iter(self.shares))
@@ -305,7 +305,7 @@ class Share:
 
 
 def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """Return the base optimizer; its learning rate is a tensor, so that a captured step can follow it."""
+    """Return the base optimizer; its learning rate is a tensor, so that a captured step reads its current value."""
     device = weights[0].device
     gpu = device.type == "cuda"
     lr = torch.tensor(recipe.lr, device=device, dtype=torch.float32 if gpu else torch.float64)  # CUDA reads float32
@@ -317,7 +317,7 @@ def make_optimizer(recipe: Hyperparameters, weights: list[Tensor]) -> torch.opti
 
 
 def frozen_copy(network: Network) -> Network:
-    """Return the network in evaluation mode with weights that take no gradient, as a teacher."""
+    """Turn a network into a teacher: evaluation mode, and weights that require no gradient."""
     for parameter in network.model.parameters():
         parameter.requires_grad_(False)
     network.model.eval()

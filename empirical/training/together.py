@@ -1,8 +1,8 @@
-"""Processes that train one network together, as torchrun starts them: each reads its parts of every batch.
+"""Processes started by torchrun that train a network together: each reads its parts of every batch.
 
-A batch is cut into `batch_parts`, whose gradients are summed. How many processes share them out changes no number
-beyond the order of a sum: BatchNorm normalizes a part by itself wherever it is computed, and its running statistics end
-as if one process had seen the parts one after the other.
+A batch is cut into `batch_parts`, whose gradients are summed. The number of processes changes only the order of that
+sum. BatchNorm normalizes each part by itself in any process, and its running statistics end as if a single process had
+seen the parts one after the other.
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -23,8 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from repro.base.settings import reject
 
 T = TypeVar("T")
-PATIENCE = datetime.timedelta(days=7)  # how long the others wait while the first measures or reads
-EXCHANGE = datetime.timedelta(minutes=30)  # how long one waits for the gradients of another: longer, and it is gone
+PATIENCE = datetime.timedelta(days=7)  # the longest wait while the first process measures or reads
+EXCHANGE = datetime.timedelta(minutes=30)  # the longest wait for gradients of a process; after it, the process is lost
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Processes:
     """The processes of one training.
 
     Attributes:
-        rank: this one's place, from 0; size: how many there are.
-        patient: torch's group for what the first process tells the others, however long it takes; None: the default.
+        rank: rank of this process, from 0; size: number of processes.
+        patient: torch's group for messages of the first process, with a long time limit; None: the default group.
     """
 
     rank: int = 0
@@ -46,7 +46,7 @@ class Processes:
         return self.rank == 0
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their sums over the processes, in place; one exchange, and the same bits everywhere."""
+        """Replace tensors by their sums over the processes, in place, by a single exchange; all get the same bits."""
         if self.size == 1:
             return
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
@@ -55,7 +55,7 @@ class Processes:
             tensor.copy_(part.view_as(tensor))
 
     def tell(self, make: Callable[[], T]) -> T:
-        """Return what `make` gives the first process, to all of them."""
+        """Return the result of `make` in the first process to all processes."""
         if self.size == 1:
             return make()
         told: list[Any] = [make() if self.first else None]
@@ -63,7 +63,7 @@ class Processes:
         return told[0]
 
     def most(self, number: int) -> int:
-        """Return the largest of a number's values over the processes."""
+        """Return the largest value of a number over the processes."""
         if self.size == 1:
             return number
         found = torch.tensor(number)
@@ -71,13 +71,13 @@ class Processes:
         return int(found)
 
     def parts(self, count: int) -> range:
-        """Return which of a batch's parts are this process's.
+        """Return the numbers of this process's parts of a batch of `count` parts.
 
         Raises:
-            ConfigError: when the processes cannot share them out evenly.
+            ConfigError: if the processes cannot have equally many parts.
         """
         if count % self.size:
-            raise reject("batch_parts", count, f"a multiple of the {self.size} processes", "each takes as many parts")
+            raise reject("batch_parts", count, f"a multiple of the {self.size} processes", "all take the same number")
         own = count // self.size
         return range(self.rank * own, (self.rank + 1) * own)
 
@@ -85,8 +85,8 @@ class Processes:
     def merged_statistics(self, model: nn.Module) -> Iterator[None]:
         """Leave BatchNorm's running statistics as if the processes had seen their batches in the order of their ranks.
 
-        An update is `r <- (1 - m) r + m s`. With n_k of them, process k ends at `(1 - m)^n_k r + b_k`; all after one
-        another end at `(1 - m)^(sum n) r + sum_k (1 - m)^(n_(k+1) + ...) b_k`.
+        An update is `r <- (1 - m) r + m s`. After n_k updates process k is at `(1 - m)^n_k r + b_k`; all processes one
+        after the other end at `(1 - m)^(sum n) r + sum_k (1 - m)^(n_(k+1) + ...) b_k`.
         """
         layers = [one for one in model.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
         layers = [one for one in layers if not isinstance(one, nn.SyncBatchNorm) and one.running_mean is not None]
@@ -95,7 +95,7 @@ class Processes:
             return
         counts = [one.num_batches_tracked for one in layers if one.num_batches_tracked is not None]
         held = [tensor for one in layers for tensor in (one.running_mean, one.running_var) if tensor is not None]
-        # All statistics as one vector: a handful of kernels, however many layers there are.
+        # All statistics form a single vector, so that the number of kernels does not grow with the layers.
         start, seen = torch.cat(held), counts[0].clone()
         widths = [(1 - (one.momentum or 0.0), 2 * one.num_features) for one in layers]
         keep = torch.cat([
@@ -120,19 +120,19 @@ ALONE = Processes()
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun started, if it did, and leave them at the end.
+    """Join the processes that torchrun started, if any, and leave them at the end.
 
     Args:
         device: `auto`, `cpu` or `cuda`; each process takes the GPU of its local rank.
 
     Raises:
-        ConfigError: when `device` names one GPU, which all processes would share.
+        ConfigError: if `device` names a single GPU, which all processes would share.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     if ":" in device:
-        raise reject("device", device, "cuda under torchrun", "each process takes the GPU of its own place")
+        raise reject("device", device, "cuda under torchrun", "each process takes the GPU of its local rank")
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -144,6 +144,6 @@ def joined(device: str) -> Iterator[Processes]:
 
 
 def cut(total: int, parts: int, own: range) -> list[slice]:
-    """Return the rows of some parts of a batch of `total` rows: sizes differ by at most one, the larger come first."""
+    """Return the rows of the parts `own` in a batch of `total` rows; sizes differ by at most 1, larger parts first."""
     size, more = divmod(total, parts)
     return [slice(n * size + min(n, more), (n + 1) * size + min(n + 1, more)) for n in own]

@@ -122,7 +122,7 @@ class RuleFacts:
 
     Attributes:
         home: `module:function`; the function is called with a `RuleSpec` and a `RuleContext` and returns the rule.
-        label: its name in figures; empty: its registered name, without a colour of its own.
+        label: its name in figures; empty: its registered name, in the default colour.
         marker: matplotlib marker.
         place: its rank among the rules of a figure, ascending.
         passes: gradients of a batch per step; a rule with another rule inside takes the inner rule's.

@@ -81,7 +81,7 @@ def refuse_cost(field: str, value: Any, cost: float, most: float, *, unit: str) 
     """
     if not cost <= most:
         shown = f"{value!r}" if len(repr(value)) < 30 else f"a number of {len(repr(value))} digits"
-        raise ConfigError(f"{field} = {shown}: would take about {cost:.2g} {unit}; at most {most:.2g} are allowed")
+        raise ConfigError(f"{field} = {shown}: would take about {cost:.2g} {unit}; the limit is {most:.2g}")
 
 
 def choose(field: str, name: str, options: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ def verdict(sides: Sequence[int], *, mean: int = 0) -> str:
     """Return the verdict on a claim from the sides of its settings and the side of their mean.
 
     - holds: every setting lies on the claimed side, and the mean not on the other;
-    - mixed: some of them (settings or mean) lie on the claimed side, some on the other;
+    - mixed: some settings (or the mean) lie on the claimed side, some on the other;
     - holds in a regime: some lie on the claimed side, none on the other;
     - contradicted: some lie on the other side, none on the claimed side;
     - undecided: every interval contains the border, or nothing could be measured.

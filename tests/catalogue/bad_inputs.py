@@ -214,7 +214,7 @@ LABELS = np.zeros(3, np.int64)
 IMAGES = [
     bad("data", what, CIFAR, code, line, files=cifar(train))
     for what, train, code, line in [
-        ("a Parquet file cut in half", b"PAR1 and then nothing", 6, "not a whole Parquet file"),
+        ("a Parquet file cut in half", b"PAR1 and then nothing", 6, "not a complete Parquet file"),
         ("no image column", images(picture=[PNG], label=[0]), 2, "needs an image"),
         ("a label outside the classes", images(img=[{"bytes": PNG}] * 20, label=[0, 10] * 10), 2, "label of row 1"),
         ("an image that cannot be decoded", images(img=[{"bytes": b"nonsense"}], label=[0]), 6, "cannot be decoded"),

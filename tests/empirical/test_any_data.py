@@ -62,7 +62,7 @@ def test_another_picture_is_another_data_set(tmp_path: Path) -> None:
     before = data_digest(config, Runtime())
     picture(0, 99).save(tmp_path / "pets" / "cats" / "00.png")
     assert data_digest(config, Runtime()) not in ("", before)
-    with pytest.raises(MissingDataError, match="nor a folder for each of its classes"):
+    with pytest.raises(MissingDataError, match="nor a folder for each class"):
         load_dataset(replace(config, dataset=f"folder:{tmp_path / 'nothing'}"), Runtime())
 
 
@@ -127,7 +127,7 @@ def test_a_hub_set_says_what_is_missing_and_never_fetches_unasked(tmp_path: Path
     write_parquet(tmp_path / "p" / "test-2.parquet", [1])
     with pytest.raises(ConfigError, match="2 different sizes"):
         load_dataset(RunConfig(dataset="hub:p"), runtime)
-    with pytest.raises(ConfigError, match=r"size = 100000: would take about 30 GB an image"):
+    with pytest.raises(ConfigError, match=r"size = 100000: would take about 30 GB per image"):
         load_dataset(RunConfig(dataset="hub:p", dataset_options="size=100000"), runtime)
 
 

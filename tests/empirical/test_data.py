@@ -215,7 +215,7 @@ def test_a_truncated_parquet_file_is_named(root: Path) -> None:
 def test_a_parquet_file_whose_names_are_no_text_is_named(root: Path, told: bytes) -> None:
     path = root / "cifar10-train.parquet"
     path.write_bytes(path.read_bytes().replace(told, b"\x80" + told[1:]))
-    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet: not a whole Parquet file"):
+    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet: not a complete Parquet file"):
         load(root)
 
 

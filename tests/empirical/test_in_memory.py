@@ -415,7 +415,7 @@ def test_accuracies_are_those_of_the_model_on_each_set() -> None:
         ({"trajectory": True}, "left out"),
         ({"precision": "fp64"}, r"give `model\.double\(\)`"),
         ({"method": "retrain"}, "one that starts from the model"),
-        ({"preset": "official-release"}, "false but on uint8 images; float32 images would be rounded"),
+        ({"preset": "official-release"}, "false except on uint8 images; float32 images would be rounded"),
         ({"method": "finetune", "rule": "minmax"}, "no separate retain and forget loss"),
         ({"epoch": 3}, "did you mean 'epochs'"),
         ({"learning_rate": 0.1}, "did you mean 'lr'"),

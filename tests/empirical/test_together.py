@@ -150,7 +150,7 @@ def test_a_batch_without_an_image_for_every_process_is_refused_with_synchronized
     """Twenty retain images in batches of 19 leave one image for two processes."""
     rule = build_rule("sgd", RuleContext(list))
     refuse_empty_parts(make_stage(METHODS["neggrad"], rule, batch_size=18, batch_parts=2))
-    with pytest.raises(ConfigError, match=r"batch_parts = 2: .* its last batch has 1 images"):
+    with pytest.raises(ConfigError, match=r"batch_parts = 2: .* the last batch has 1 images"):
         refuse_empty_parts(make_stage(METHODS["neggrad"], rule, batch_size=19, batch_parts=2))
     with pytest.raises(ConfigError, match=r"batch_parts = 7: .* has 6 images"):
         refuse_empty_parts(make_stage(METHODS["scrub"], rule, batch_size=20, batch_parts=7))
