@@ -11,11 +11,11 @@ SECOND := slow or data or gpu or browser or faults or cluster
 
 repro: .venv/installed
 	@for strength in $(STRENGTHS); do $(BIN)/repro theory --signal-strength $$strength || exit $$?; done
-	@$(BIN)/repro empirical grid recipes/digits.toml
+	@$(BIN)/repro study run recipes/digits.toml
 	@$(BIN)/repro figures all
-	@$(BIN)/repro claims
-	@$(BIN)/repro report
-	@$(BIN)/repro summary
+	@$(BIN)/repro paper claims
+	@$(BIN)/repro paper report
+	@$(BIN)/repro paper summary
 
 test: .venv/tested lint
 	$(PYTEST) -m "not ($(SECOND))"
@@ -42,7 +42,7 @@ test-lowest:
 	$(PYTHON) .ci/versions.py lowest > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e '.[figures,networks,test]'
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup -m "not ($(SECOND))"
-	.venv-lowest/bin/repro empirical run --pretrain-epochs 1 --epochs 1 --store .venv-lowest/runs
+	.venv-lowest/bin/repro run --pretrain-epochs 1 --epochs 1 --store .venv-lowest/runs
 	.venv-lowest/bin/repro figures fig-tow --store .venv-lowest/runs
 
 # Our code by bandit, the packages by pip-audit; `make audit OFFLINE=1` where its service cannot be reached.

@@ -297,7 +297,7 @@ def evaluate(
                            **(metric_options or {}))  # fmt: skip
     config = altered(config, retrain="pretrain" if retrained else "none")
     for name in (name for name in config.metrics if metric(name).pooled):
-        raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro empirical evaluate`")
+        raise reject("metrics", name, "left out", "it pools the runs of many seeds: `repro records evaluate`")
     kept, forgotten, fresh_ones = given("retain", retain), given("forget", forget), given("test", test)
     warn_of_overlap(kept, forgotten)
     device = device or next(module_of(unlearned).parameters(), torch.empty(0)).device

@@ -162,7 +162,7 @@ def export_models(record: Record, workspace: Workspace, folder: Path, *, force: 
     kept = {role: known for role, one in ids.items() if (known := workspace.store.read_model(one))}
     lost = [role for role in ids if role not in kept]
     if lost:
-        again = "`repro empirical run` or `grid` in this store trains them (`repro show` lists its settings)"
+        again = "`repro run` or `grid` in this store trains them (`repro records show` lists its settings)"
         raise MissingDataError(f"run {record.run_id}: the weights of {', '.join(lost)} are not in the store; {again}")
     images = workspace.dataset(config)
     network = build_network(config, images, seed=0, device=torch.device("cpu"))

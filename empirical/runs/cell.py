@@ -53,5 +53,5 @@ def check_cell(config: RunConfig) -> None:
         allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
         raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
     if not dataset(config.dataset).estimates and forget_set(config.difficulty).graded and not config.scores:
-        remedy = f"`repro empirical import-scores FILE --dataset {config.dataset}` prints one; estimating would train "
+        remedy = f"`repro records import-scores FILE --dataset {config.dataset}` prints one; estimating would train "
         raise reject("scores", "", f"the id of imported scores on {config.dataset}", f"{remedy}{config.subsets} models")

@@ -30,7 +30,7 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
         return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
     record = workspace.store.load(config.scores)
     if record.kind != ESTIMATE:
-        remedy = "`repro empirical import-scores FILE` prints the id of some"
+        remedy = "`repro records import-scores FILE` prints the id of some"
         raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
     for name in ("dataset", "dataset_options", "n_train", *(["data"] if config.data else [])):
         theirs, ours = record.config.get(name), getattr(config, name)
@@ -59,7 +59,7 @@ def imported_index(config: RunConfig, store: Store) -> np.ndarray:
     """Return the imported row numbers a run forgets."""
     record = store.load(config.forget_index)
     if record.kind != "forget_index":
-        remedy = "`repro empirical import-index FILE` prints the id of one"
+        remedy = "`repro records import-index FILE` prints the id of one"
         raise reject(
             "forget_index", config.forget_index, f"an imported index, not a run of kind {record.kind!r}", remedy
         )

@@ -143,8 +143,8 @@ def operations(pace: Pace) -> float:
 def _of_stages(store: Store) -> dict[Pace, Rate]:
     """Return the median rate of the finished stages by pace; of a large store, of a part of them.
 
-    A stage that is damaged, pruned meanwhile or on a data set that is not installed now tells no rate: `repro verify`
-    names the first, and only an estimate rests on it.
+    A stage tells no rate if it is damaged (`repro records verify` names it), if it was pruned meanwhile, or if its
+    data set is not installed. Only an estimate rests on it.
     """
     seen: dict[Pace, list[tuple[float, str]]] = defaultdict(list)
     folders = list(store.models())

@@ -35,7 +35,7 @@ def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
         recipe = load_recipe(Path(what))
         found = finished_runs(recipe, Finished(readers(store)), runtime)
         if not found:
-            raise MissingDataError(f"recipe {what}: no run is finished; `repro empirical grid {what}` computes them")
+            raise MissingDataError(f"recipe {what}: no run is finished; `repro study run {what}` computes them")
         return found
     record = pick(read_records(readers(store)), what)
     if record.kind != KIND:

@@ -38,7 +38,7 @@ class Recipe:
         search: the search for a learning rate that the recipe leaves open; None: every rate is stated. Its runs are
             measured on the half of the images that the search does not see.
         guessed: settings whose values the paper and its code do not give.
-        expected: values that `repro check` compares with, see `empirical.studies.compare.Expected`.
+        expected: values that `repro study check` compares with, see `empirical.studies.compare.Expected`.
         only: values of settings that a run must have to be computed; empty: every run.
         without: metrics that are not measured, whatever a run asks for.
         skip_committed: whether runs that a published study has are left out; otherwise the store gets them too.
@@ -230,7 +230,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the content of a recipe file, what it extends filled in; `above` are the files that extend it."""
     try:
         if not path.is_file():
-            raise MissingDataError(f"recipe {path}: no such file; `repro empirical recipes` lists those there are")
+            raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are")
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise of_the_system(error) from error

@@ -28,7 +28,7 @@ from repro.records.folder import replace_file
 from repro.statistics.effects import Table
 from repro.study.study import load_study
 
-WRITTEN = "Written by `repro claims --write paper_repro.md` from the committed records; do not edit by hand."
+WRITTEN = "Written by `repro paper claims --write paper_repro.md` from the committed records; do not edit by hand."
 MARKS = ("<!-- answer -->", "<!-- /answer -->")
 SHOWN = 12  # records named on a claim's page
 ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
@@ -112,8 +112,8 @@ def summary(studies: Studies, page: Path) -> list[str]:
         f"Ran here: {kinds['theory']} theory cells, {kinds['unlearn']} network runs; "
         f"{studies.published_runs()} published records beside them.",
         f"{ASKED} {answer_text(assess(studies), studies)}",
-        f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro report'}. "
-        "All claims: repro claims. A word you do not know: repro explain ToW.",
+        f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro paper report'}. "
+        "All claims: repro paper claims. A word you do not know: repro explain ToW.",
         "Next: repro theory --signal-strength 0.7 --alpha 0.5; yours: empirical.unlearn(model, retain, forget)",
     ]
 

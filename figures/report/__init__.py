@@ -1,1 +1,1 @@
-"""The HTML report that `repro report` writes: one self-contained page, with its template, style and script."""
+"""The HTML report that `repro paper report` writes: one self-contained page, with its template, style and script."""

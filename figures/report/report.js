@@ -28,7 +28,7 @@ const data = {
 
   const show = async (id) => {
     open(`Record ${id}`);
-    const about = (await data.records())[id] ?? { show: `repro show ${id}`, note: "not in this page, which holds some of many runs" };
+    const about = (await data.records())[id] ?? { show: `repro records show ${id}`, note: "not in this page, which holds some of many runs" };
     for (const [name, value] of Object.entries(about)) {
       const term = document.createElement("dt");
       const text = document.createElement("dd");

@@ -25,7 +25,7 @@ from repro.study.study import load_study
 TITLE = "Does sharpness-aware minimization help a network to forget?"
 LEAD = (
     "Theory, networks and figures for Tang and Khanna, Sharpness-Aware Machine Unlearning (ICLR 2026). "
-    "This page is one file, needs no network, and was written from records by the command repro report."
+    "This page is one file, needs no network, and was written from records by the command repro paper report."
 )
 # In this order: the page's tools, the closed forms of the theory, the plots.
 SCRIPTS = ("report.js", "closed_forms.js", "plots.js")
@@ -176,13 +176,13 @@ def _first(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _provenance(record: Record) -> dict[str, Any]:
-    # Six digits are more than anybody reads here; `repro show` has all of them.
+    # Six digits are more than anybody reads here; `repro records show` has all of them.
     numbers = {key: float(f"{value:.6g}") if isinstance(value, float) else value
                for key, value in record.result.items() if not isinstance(value, list | dict)}  # fmt: skip
     about = {"store": record.source, "kind": record.kind, "status": record.status}
     about |= {key: value for key, value in record.provenance.items() if value not in ("", None)}
     settings = {key: value for key, value in record.config.items() if key != "type"}
-    return about | {"settings": settings, "numbers": numbers, "show": f"repro show {record.run_id}"}
+    return about | {"settings": settings, "numbers": numbers, "show": f"repro records show {record.run_id}"}
 
 
 def theory_results(records: Records) -> dict[str, Any]:

@@ -316,7 +316,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"sizes only by order.{setting}"
     )
     verdicts = "; ".join(f"{row.name}: {row.verdict}" for row in data.itertuples(index=False))
-    missing = tuple(dict.fromkeys(f"{row.name}: repro empirical grid recipes/{row.recipe}.toml"
+    missing = tuple(dict.fromkeys(f"{row.name}: repro study run recipes/{row.recipe}.toml"
                                   for row in data.itertuples(index=False) if not row.cells))  # fmt: skip
     return Drawing(data, caption, f"A line a prediction. {verdicts}.", tuple(runs), missing, figure)
 

@@ -149,7 +149,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
             raise ConfigError(f"executor = 'slurm': sbatch refused the job: {said[-300:]}") from error
         before = str(jobs[0].job_id).partition("_")[0]
         say(f"submitted job {before}, {wave.jobs} tasks: {wave.title}")
-    say(f"logs: {store / 'cluster'}; state: `repro empirical status`, `repro list`")
+    say(f"logs: {store / 'cluster'}; state: `repro study status`, `repro records list`")
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _show(records: "Records", *, as_json: bool) -> None:
 
     table = agreement(records)
     rows = [agreement_row(row) for _, row in table.iterrows()]
-    emit(rows, as_json=as_json, empty="no runs to compare; `repro empirical grid recipes/signal-noise.toml` makes them")
+    emit(rows, as_json=as_json, empty="no runs to compare; `repro study run recipes/signal-noise.toml` makes them")
     if as_json:
         return
     if rows:

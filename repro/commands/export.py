@@ -1,4 +1,4 @@
-"""`repro export`: a study as flat tables that pandas, R and DuckDB read in one line, and what each column means."""
+"""`repro records export`: a study as flat tables for pandas, R and DuckDB, and what each column means."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence

@@ -96,7 +96,7 @@ def import_checkpoint(
     data_root: Annotated[str, typer.Option(envvar="REPRO_DATA", help="Folder of local image files.")] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro empirical run --original NAME`."""
+    """Keep a checkpoint from elsewhere in the store, to unlearn from it: `repro run --original NAME`."""
     Store(store).ensure_writable()
     from empirical.exchange.models import import_model
     from empirical.runs.workspace import Workspace
@@ -110,7 +110,7 @@ def import_checkpoint(
     folder = import_model(path, config, workspace, name=name, largest=largest)
     found = json_text.loads((folder / "provenance.json").read_bytes())["test_accuracy"]
     say(f"kept as {name} ({folder.name}); test accuracy here {found:.4f}")
-    say(f"repro empirical run --original {name} --model {model} --dataset {dataset} --retrain none")
+    say(f"repro run --original {name} --model {model} --dataset {dataset} --retrain none")
 
 
 @app.command()

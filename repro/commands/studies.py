@@ -281,7 +281,7 @@ def _say_plan(found: Any, counts: list[int]) -> None:
     if found.unseen:
         say(f"the data are not here to compare; records are those made on {', '.join(found.unseen)}")
     for name in found.unscored:
-        say(f"scores of {name} are imported, not estimated: `repro empirical import-scores FILE --dataset {name}`")
+        say(f"scores of {name} are imported, not estimated: `repro records import-scores FILE --dataset {name}`")
     for name, identity in found.absent:
         command = "import-index" if name == "forget_index" else "import-scores"
         say(f"{name} {identity} is not in the store: `repro empirical {command} FILE` keeps it there under that id")
@@ -377,16 +377,16 @@ def check(
     there = [record for record in there if published or record.run_id in own]
     standing = edges(study.searches(finished, Runtime()).values())
     if not there and not standing:
-        remedy = f"`repro empirical grid {recipe}` computes them"
+        remedy = f"`repro study run {recipe}` computes them"
         if published:
             raise MissingDataError(f"{study.name}: none of its runs is published; {remedy}")
-        remedy += f", `repro check {recipe} --published` judges the published records"
+        remedy += f", `repro study check {recipe} --published` judges the published records"
         raise MissingDataError(f"{study.name}: none of its runs is in the store {str(store)!r}; {remedy}")
     rows = check_study(study.expected, there, configs)
     emit([_check_row(row, store, json) for row in rows], as_json=json, empty=f"{recipe} expects nothing")
     if len(there) < len(configs):
         lacking = f"{len(configs) - len(there)} of {len(configs)} runs are not there"
-        typer.echo(f"{lacking}; `repro empirical grid {recipe}` computes them", err=json)
+        typer.echo(f"{lacking}; `repro study run {recipe}` computes them", err=json)
     if finished.unseen and not json:
         say(f"the data are not here to compare; records are those made on {', '.join(sorted(finished.unseen))}")
     if standing:

@@ -247,7 +247,7 @@ def validity(
     record = run_validity(Store(store), seeds=seeds, first_seed=first_seed)
     emit(record.result["worst"], as_json=json)
     if not json:
-        say(f"record: {record.run_id}; every cell: repro show {record.run_id} --json")
+        say(f"record: {record.run_id}; every cell: repro records show {record.run_id} --json")
 
 
 @app.command()

@@ -142,5 +142,5 @@ def pick(records: Iterable[Record], prefix: str) -> Record:
     matches = [record for record in records if prefix and record.run_id.startswith(prefix)]
     if len(matches) != 1:
         found = f"{len(matches)} runs start with it" if matches else "no such run"
-        raise MissingDataError(f"run id = {prefix[:40]!r}: {found}; see `repro list`")
+        raise MissingDataError(f"run id = {prefix[:40]!r}: {found}; see `repro records list`")
     return matches[0]

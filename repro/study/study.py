@@ -31,7 +31,7 @@ BUILT_IN = {
     "validity": (("theory_validity",), "repro theory validity"),
     "scale": ((), "python benchmarks/growth.py"),
     "benchmarks": ((), "python benchmarks/train_step.py"),
-    LOOSE: ((), "repro empirical run"),
+    LOOSE: ((), "repro run"),
 }
 
 
@@ -144,7 +144,7 @@ class Study:
         if self.name in BUILT_IN:
             return BUILT_IN[self.name][1]
         there = (shipped("recipes") / f"{self.name}.toml").is_file()
-        return f"repro empirical grid recipes/{self.name}.toml" if there else f"no shipped recipe has study {self.name}"
+        return f"repro study run recipes/{self.name}.toml" if there else f"no shipped recipe has study {self.name}"
 
 
 def load_study(named: str | Path) -> Study:
@@ -191,9 +191,7 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(read_bytes(str(path)).decode())
     except FileNotFoundError:
-        raise MissingDataError(
-            f"recipe {path}: no such file; `repro empirical recipes` lists those there are"
-        ) from None
+        raise MissingDataError(f"recipe {path}: no such file; `repro study list` lists those there are") from None
     except OSError as error:
         raise of_the_system(error) from error
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""`repro check`: what of a study is there is said beside the values that are compared."""
+"""`repro study check`: what of a study is there is said beside the values that are compared."""
 
 import json
 from pathlib import Path
@@ -78,8 +78,8 @@ def test_check_never_takes_published_numbers_for_the_users_own(tmp_path: Path) -
     nothing = check("--json")
     assert isinstance(nothing.exception, MissingDataError)
     assert nothing.exception.exit_code == 3
-    assert "`repro empirical grid digits`" in str(nothing.exception)
-    assert "`repro check digits --published`" in str(nothing.exception)
+    assert "`repro study run digits`" in str(nothing.exception)
+    assert "`repro study check digits --published`" in str(nothing.exception)
     assert nothing.stdout == ""
     published = check("--published", "--json")
     assert published.exit_code == 0, published.output

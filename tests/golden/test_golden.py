@@ -52,7 +52,7 @@ def test_the_golden_numbers_themselves_tell_unlearning_from_doing_nothing(cell: 
 
 
 def test_the_committed_digits_study_gives_the_values_its_recipe_expects(tmp_path: Path) -> None:
-    """What `repro check digits --published` does on the committed records."""
+    """What `repro study check digits --published` does on the committed records."""
     study = load_recipe(ROOT / "recipes" / "digits.toml")
     packs = readers(Store(tmp_path / "none"), ROOT / "results")[1:]
     found = finished_runs(study, Finished(packs), Runtime(device="cpu"))

@@ -61,7 +61,7 @@ def test_a_forget_index_that_the_store_lacks_is_named_before_anything_is_trained
     )
     name, *words = command
     said = repro(tmp_path, "empirical", name, "mine.toml", *words).stdout
-    assert "forget_index 0123456789abcdef is not in the store: `repro empirical import-index FILE`" in said
+    assert "forget_index 0123456789abcdef is not in the store: `repro records import-index FILE`" in said
 
 
 def test_a_plan_says_stages_hours_disk_batch_and_what_several_processes_take(tmp_path: Path) -> None:

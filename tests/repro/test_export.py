@@ -227,7 +227,7 @@ def test_an_unknown_study_is_refused_before_anything_is_written(tmp_path: Path, 
         committed("digit")
     with pytest.raises(ConfigError, match=r"^.{,1000}$"):
         committed("d" * 5000)
-    with pytest.raises(MissingDataError, match=r"no records; repro empirical grid recipes/cifar10-small\.toml"):
+    with pytest.raises(MissingDataError, match=r"no records; repro study run recipes/cifar10-small\.toml"):
         committed("cifar10-small")
     assert repro(tmp_path, "export", "digit", "--to", "out").returncode == 2
     assert not (tmp_path / "out").exists()

@@ -593,7 +593,7 @@ def test_an_id_that_two_runs_start_with_is_none_of_them() -> None:
 def test_an_ambiguous_or_unknown_id_names_the_command_that_lists_runs(store: Store, prefix: str) -> None:
     save(store)
     save(store, {"a": 2})
-    with pytest.raises(MissingDataError, match="repro list"):
+    with pytest.raises(MissingDataError, match="repro records list"):
         store.load(prefix)
 
 

@@ -47,7 +47,7 @@ def test_a_recipe_names_its_study_and_what_it_extends() -> None:
     assert study.search == {**(load_study("cifar10").search or {}), "at": {"alpha": 0.9}}
     assert load_study("signal-noise").search is None
     assert load_study("recipes/digits.toml") == load_study("digits")
-    assert study.command == "repro empirical grid recipes/cifar10-alpha.toml"
+    assert study.command == "repro study run recipes/cifar10-alpha.toml"
     assert load_study("mine").command == "no shipped recipe has study mine"
 
 

@@ -61,7 +61,7 @@ def test_the_summary_says_the_same_and_names_what_is_not_written_yet(
     said = " ".join(summary(committed, report))
     assert answer_text(found, committed) in said
     assert tally(found) in said
-    assert "repro report" in said
+    assert "repro paper report" in said
     report.touch()
     assert f"open {report}" in " ".join(summary(committed, report))
 

@@ -126,7 +126,7 @@ def test_what_a_study_of_the_store_lacks_is_said(store: Store) -> None:
     store.write_list("digits", RunList((run, "b" * 16)))
     records = Studies(store, Published([])).of("digits")
     assert records.said == "Study digits, local records, 1 of 2 runs missing."
-    assert records.missing == ("1 of 2 runs of study digits: repro empirical grid recipes/digits.toml",)
+    assert records.missing == ("1 of 2 runs of study digits: repro study run recipes/digits.toml",)
 
 
 def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable[[Sequence[Record]], Records]) -> None:
