@@ -19,8 +19,8 @@ from repro.base.errors import OutOfMemoryError_
 from repro.records.claims import in_turn
 from repro.records.identity import run_id
 from repro.records.record import Record
-from repro.records.weights import same_weights
 from repro.records.store import Store
+from repro.records.weights import same_weights
 
 
 def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspace: Workspace | None = None) -> Record:

@@ -43,7 +43,7 @@ def settings(record: Record) -> dict[str, Any]:
 
 
 def diff_runs(left: Record, right: Record) -> list[Difference]:
-    """Return every setting in which two network runs differ, in the order of the config, then stages of other weights."""
+    """Return every setting in which two network runs differ, in the config's order, then stages of other weights."""
     ours, theirs = settings(left), settings(right)
     found = [Difference(name, ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]]
     weights = [dict(known_weights(record.result.get("parents") or {})) for record in (left, right)]

@@ -31,6 +31,7 @@ from figures.tables.names import (
     set_order,
 )
 from figures.tables.records import Records
+from repro.study.table import has_number
 
 MOST = 5
 WHAT = (
@@ -58,9 +59,10 @@ class Row(NamedTuple):
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every cell beside the noise floor of its forget set."""
-    runs = study_runs(records)
+    # A run that has no retrained model (retrain = none) is held against none.
+    runs = [run for run in study_runs(records) if run.status == "diverged" or has_number(run, "tow")]
     if not runs:
-        return empty_figure(lacking("fig-tow", "network runs"), theme)
+        return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
     table = with_references(unlearn_table(runs))
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]
