@@ -31,7 +31,6 @@ from figures.tables.names import (
     set_order,
 )
 from figures.tables.records import Records
-from repro.study.table import has_number
 
 MOST = 5
 WHAT = (
@@ -59,8 +58,7 @@ class Row(NamedTuple):
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every cell beside the noise floor of its forget set."""
-    # A run that has no retrained model (retrain = none) is held against none.
-    runs = [run for run in study_runs(records) if run.status == "diverged" or has_number(run, "tow")]
+    runs = study_runs(records, having="tow")
     if not runs:
         return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
     table = with_references(unlearn_table(runs))
