@@ -51,6 +51,9 @@ def fails(error: BaseException) -> Callable[[], None]:
     [
         (DivergedError("run ab diverged"), 5, "error: run ab diverged"),
         (MemoryError(), 4, "error: out of memory (no more to be had)"),
+        (ImportError("x.so: failed to map segment from shared object"), 4, "error: out of memory (x.so: failed"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 4, "error: out of memory ([Errno 12] Cannot allocate"),
+        (RuntimeError("can't start new thread"), 4, "error: out of memory (can't start new thread)"),
         (OSError(errno.ENOSPC, "No space left on device"), 7, "error: no space left on device: free some space"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 7, "error: disk quota exceeded: free some space"),
         (OSError(errno.EFBIG, "File too large"), 7, "error: file too large: free some space"),
