@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from repro.base.errors import ConfigError
 from repro.base.settings import choose
 from repro.study.study import LOOSE, load_study
 
@@ -139,11 +140,17 @@ def find(name: str) -> DrawFunction:
     """Import and return the function that draws `name`.
 
     Raises:
-        ConfigError: when no figure has this name, with the nearest one.
+        ConfigError: when no figure has this name, with the nearest one, or its package cannot be imported.
     """
     choose("figure", name, figure_names())
     if name not in FIGURES:
-        return _plugins()[name].load()
+        point = _plugins()[name]
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            package = point.dist.name if point.dist else "the package that adds it"
+            reason = f"{point.value} cannot be imported ({str(error)[:100]})"
+            raise ConfigError(f"figure {name}: {reason}; install {package} again, or remove it") from error
     module, attribute = FIGURES[name].draw.split(":")
     return getattr(importlib.import_module(f"figures.{module}"), attribute)
 

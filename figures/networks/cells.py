@@ -81,9 +81,9 @@ class Row(NamedTuple):
 
 def draw_tow(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every cell beside the noise floor of its forget set: a row a pretraining rule and reference."""
-    runs = study_runs(records)
+    runs = study_runs(records, having="tow")
     if not runs:
-        return empty_figure(lacking("fig-tow", "network runs"), theme)
+        return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
     table = with_references(unlearn_table(runs))
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]

@@ -36,7 +36,8 @@ def published_text(method: str, rule: str) -> str:
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as open marks and ours with seeds and interval."""
-    runs = [run for run in study_runs(records) if (label(run, "method"), family(label(run, "rule"))) in TOW]
+    runs = study_runs(records, having="tow")
+    runs = [run for run in runs if (label(run, "method"), family(label(run, "rule"))) in TOW]
     table = unlearn_table(runs)
     table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
     if table.empty:

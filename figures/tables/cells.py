@@ -30,13 +30,15 @@ def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ())
 
     Args:
         records: of one study.
-        having: a number that they must have measured.
+        having: a number that they must have measured; a run that diverged has a ToW, which is 0.
         shown: config fields that a figure shows beside those of `CASE`.
 
     Raises:
         Mixed: when runs of one cell differ in more than their seeds.
     """
-    found = [run for run in records.of("unlearn") if not having or has_number(run, having)]
+    zero = having == "tow"
+    found = [run for run in records.of("unlearn")
+             if not having or has_number(run, having) or (zero and run.status == "diverged")]  # fmt: skip
     free = () if "landscape" in having else LANDSCAPE
     found = alike(found, (*CASE, *shown, *free), records.study)
     return [run for runs in grouped(found, CASE).values() for run in runs]

@@ -46,6 +46,14 @@ class DiskFullError(ReproError):
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# How the loader of libraries and the starter of threads say that memory, or a limit on it, is used up.
+NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread", "can't allocate")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is used up, in whatever words."""
+    said = isinstance(error, ImportError | OSError | RuntimeError) and str(error).lower()
+    return isinstance(error, MemoryError) or (bool(said) and any(words in said for words in NO_MEMORY))
 
 
 def of_the_system(error: OSError) -> ReproError:

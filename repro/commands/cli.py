@@ -14,7 +14,7 @@ import typer
 from repro import __version__
 from repro.base.ending import Ending, Stopped
 from repro.base.environment import check_environment
-from repro.base.errors import ReproError, of_the_system
+from repro.base.errors import ReproError, lacks_memory, of_the_system
 from repro.base.extras import lacking
 from repro.base.settings import reject
 from repro.commands import doctor, empirical, export, figures, models, records, studies, theory, words
@@ -138,16 +138,14 @@ def _run(command: Callable[[], Any], debug: bool) -> int:
         return _fail(f"interrupted: {KEPT}", 130)
     except BrokenPipeError:
         return _silenced(141)
-    except MemoryError as error:
-        return _fail(f"out of memory ({str(error)[:200] or 'no more to be had'}); {KEPT}", 4)
-    except OSError as error:
-        if debug:
-            raise
-        known = of_the_system(error)
-        return _fail(str(known), known.exit_code)
     except Exception as error:
-        if debug:
+        if debug and not isinstance(error, MemoryError):
             raise
+        if lacks_memory(error):
+            return _fail(f"out of memory ({str(error)[:200] or 'no more to be had'}); {KEPT}", 4)
+        if isinstance(error, OSError):
+            known = of_the_system(error)
+            return _fail(str(known), known.exit_code)
         first = (str(error).splitlines() or [""])[0][:200]
         return _fail(f"unexpected {type(error).__name__}: {first}; its traceback is {_keep_traceback()}", 1)
 

@@ -20,8 +20,10 @@ from typing import Any
 from repro.base.ending import Ending
 from repro.base.errors import IntegrityError
 from repro.base.settings import FILE_NAME
-from repro.records.identity import plain, run_id, run_id_of_read
+from repro.records.columns import read_json
+from repro.records.identity import SCALARS, plain, run_id, run_id_of_read
 from repro.records.record import ATTACHED, STATUSES, Content, Record
+from repro.records.shape import shape_fault
 
 RESULT = "result.json"
 TRIES = 5  # readings of a folder that another process rewrites meanwhile
@@ -215,14 +217,17 @@ def _read(folder: Path) -> Record:
     hashes: dict[str, str] = done["files"]
     raw = {name: read_checked(place + name, sha) for name, sha in hashes.items()}
     config, provenance = (_object(raw.get(name, b""), place + name) for name in ("config.json", "provenance.json"))
-    fault = record_fault(done, config, folder.name)
+    fault = record_fault({**done, **config, "provenance": provenance}, folder.name)
+    named = done.get("evaluations", {})
+    if not isinstance(named, dict) or not all(isinstance(one, str) for one in named.values()):
+        fault = fault or "evaluations: must be ids by metric"
     if fault:
         raise _damaged(folder, fault)
     files: dict[str, Content] = {n: partial(read_checked, place + n, hashes[n]) for n in hashes if n in ATTACHED}
     return Record(
         done["run_id"], done["kind"], done["status"], config["config"], done["result"], provenance,
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
-        evaluations=done.get("evaluations", {}),
+        evaluations=named,
     )  # fmt: skip
 
 
@@ -244,29 +249,35 @@ def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def record_fault(done: Mapping[str, Any], config: Mapping[str, Any], name: str) -> str:
+def record_fault(parts: Mapping[str, Any], name: str) -> str:
     """Return what is wrong with the parts of a record, or an empty text.
 
     Args:
-        done: run id, kind, status and result; config: kind, schema, config and identity; name: the id it stands under.
+        parts: run id, kind, status, schema, config, identity, result and provenance; name: the id it stands under.
     """
-    identity = config.get("identity", config.get("config"))  # the first schema hashed every setting
-    types = {"run_id": str, "kind": str, "status": str, "result": dict}
+    identity = parts.get("identity", parts.get("config"))  # the first schema hashed every setting
+    types = {"run_id": str, "kind": str, "status": str, "result": dict, "config": dict, "provenance": dict}
     for key, kind in types.items():
-        if not isinstance(done.get(key), kind):
-            return f"{key} = {str(done.get(key))[:40]!r}: must be {'an object' if kind is dict else 'a text'}"
-    if not FILE_NAME.fullmatch(done["kind"]):  # tables are called by it
-        return f"kind = {done['kind'][:40]!r}: must be a name, no path"
-    if done["status"] not in STATUSES:
-        return f"status = {done['status'][:40]!r}: must be one of {', '.join(STATUSES)}"
-    if not isinstance(config.get("config"), dict) or not isinstance(identity, dict):
-        return "its config is not an object"
-    if type(config.get("schema")) is not int:
-        return f"schema = {config.get('schema')!r}: must be a whole number"
-    hashed = run_id_of_read(done["kind"], identity, config["schema"])
+        if not isinstance(parts.get(key), kind):
+            return f"{key} = {str(parts.get(key))[:40]!r}: must be {'an object' if kind is dict else 'a text'}"
+    if not FILE_NAME.fullmatch(parts["kind"]):  # tables are called by it
+        return f"kind = {parts['kind'][:40]!r}: must be a name, no path"
+    if parts["status"] not in STATUSES:
+        return f"status = {parts['status'][:40]!r}: must be one of {', '.join(STATUSES)}"
+    if not isinstance(identity, dict):
+        return "its identity is not an object"
+    if type(parts.get("schema")) is not int:
+        return f"schema = {parts.get('schema')!r}: must be a whole number"
+    hashed = run_id_of_read(parts["kind"], identity, parts["schema"])
     if hashed != name:
         return f"its config hashes to {hashed}"
-    return "" if done["run_id"] == name else f"says it is {done['run_id'][:40]}"
+    if parts["run_id"] != name:
+        return f"says it is {parts['run_id'][:40]}"
+    unlike = [one for one in identity if one in parts["config"] and type(identity[one]) in SCALARS
+              and parts["config"][one] != identity[one]]  # fmt: skip
+    if unlike:
+        return f"its config and its identity differ in {unlike[0][:40]}"
+    return shape_fault(*(parts[one] for one in ("kind", "status", "config", "result", "provenance")))
 
 
 def folder_faults(marker: Path) -> list[str]:
@@ -299,8 +310,8 @@ def _identity_faults(folder: Path, marker: Path) -> list[str]:
 
 def _object(raw: bytes, path: str | Path) -> dict[str, Any]:
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        found = read_json(raw)
+    except ValueError as error:
         raise _damaged(path, f"unreadable ({str(error)[:80]})") from error
     if not isinstance(found, dict):
         raise _damaged(path, f"holds {str(found)[:20]!r}, not an object")

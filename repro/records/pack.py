@@ -1,40 +1,51 @@
-"""Committed study records: one Parquet file a study, one row a run, so that hundreds of runs are one small file.
+"""Published studies: one Parquet file of plain columns a study, a row a run, and one archive of arrays beside it.
 
-A row carries the hash of its content; the file's metadata carry a manifest: the number of rows, their ids and a hash
-over the rows' hashes. Whoever reads a pack compares; what does not match is named and skipped, never moved.
+    results/<study>.parquet    run_id, kind, status, schema, identity; config.*, result.*, provenance.* (see `columns`)
+    results/<study>.npz        <hash>.npy and <hash>.jsonl: arrays and per-epoch rows, which several runs may share
+
+pandas, polars and DuckDB read the one, numpy reads the other; nothing in them is run. A row carries the hash of its
+values and, in `files` and `file_hashes`, what each of its files is called and holds; the Parquet file's metadata name
+every row and its hash. Whoever reads a study compares: what does not match is named and skipped, never moved.
 """
 
 import hashlib
+import io
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from repro.base.errors import IntegrityError
 from repro.base.settings import file_name
+from repro.records.columns import Row, flat, nested, read_json, rows_of, table_of
 from repro.records.damage import name_damage
-from repro.records.folder import record_fault, replace_file, shared_words
+from repro.records.folder import read_bytes, record_fault, replace_file
 from repro.records.identity import SCHEMA
-from repro.records.index import Head
-from repro.records.record import ATTACHED, Content, Reader, Record
+from repro.records.index import Head, head_of
+from repro.records.old_pack import COLUMNS, old_rows
+from repro.records.record import EPOCHS, Content, Reader, Record
 from repro.records.shipped import packs
 from repro.records.store import Store
 from repro.records.weights import known_weights, require_one_set, two_weights
 
 HEAD = ("run_id", "kind", "status", "schema")
-TEXTS = ("config", "identity", "result", "provenance")
-MANIFEST = b"repro.manifest"
+PARTS = ("config", "result", "provenance")
+SAID = ("provenance.study", "provenance.finished")  # what a listing shows of a run beside its `HEAD`
+FILES, HASHES = "files", "file_hashes"  # of a row: the names of what it has in the archive, and the hash of each
+MANIFEST = b"repro.rows"
 TIMED = ("seconds", "peak_memory")  # numbers of a run that differ each time
 NAMED = ("evaluations", "choice_details")  # by ids of what was measured: said of both copies together
-LISTED = 16  # digits of a row's hash in the manifest
+SHORT = 16  # digits of a hash that stands beside many
 _CHECKED: dict[Path, tuple[tuple[int, ...], tuple[list[Record], list[str]]]] = {}  # by file, what it held at a stamp
 
 
 def pack_path(name: str, folder: Path) -> Path:
-    """Return the file of a pack.
+    """Return the file of a published study.
 
     Raises:
         ConfigError: for a name that is a path, or that a file system would not take.
@@ -43,22 +54,76 @@ def pack_path(name: str, folder: Path) -> Path:
 
 
 def write_pack(records: Iterable[Record], path: Path) -> Path:
-    """Write records to one Parquet file, ordered by run id, so that the same records give the same bytes.
+    """Publish records: rows ordered by run id, so that the same records give the same bytes.
 
     Args:
         records: the runs of one study.
-        path: the file, `results/<study>.parquet`.
+        path: the Parquet file, `results/<study>.parquet`; their arrays stand beside it.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(record) for record in sorted(records, key=lambda record: record.run_id)]
-    schema = _schema().with_metadata({MANIFEST: json.dumps(_manifest(rows)).encode()})
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
+    records = sorted(records, key=lambda record: record.run_id)
+    members: dict[str, bytes] = {}
+    table = table_of([_row(record, members) for record in records])
+    rows = rows_of(table)  # as they will be read: arrow may hold a whole number as a float
+    hashes = [_sha(row) for row in rows]
+    listed = {record.run_id: sha[:SHORT] for record, sha in zip(records, hashes, strict=True)}
+    table = table.append_column("sha256", [hashes]).replace_schema_metadata({MANIFEST: json.dumps(listed)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, buffer.getvalue().to_pybytes())
+    _write_archive(members, path.with_suffix(".npz"))  # first: rows that stay have the same files in it
+    replace_file(path, buffer.getvalue())
     return path
+
+
+def _row(record: Record, members: dict[str, bytes]) -> Row:
+    """Return a record as a row, and add what it has in the archive to `members`."""
+    row: Row = {name: getattr(record, name) for name in HEAD}
+    row["identity"] = json.dumps(record.identity, sort_keys=True)
+    row |= flat({name: getattr(record, name) for name in PARTS})
+    contents = _contents(record)
+    hashes = {name: hashlib.sha256(content).hexdigest()[:SHORT] for name, content in contents.items()}
+    members |= {_place(name, hashes[name]): content for name, content in contents.items()}
+    return row | ({FILES: list(hashes), HASHES: list(hashes.values())} if hashes else {})
+
+
+def _place(name: str, sha: str) -> str:
+    return sha + Path(name).suffix
+
+
+def _sha(row: Row) -> str:
+    """Return the hash over the values of a row.
+
+    Raises:
+        ValueError, TypeError: when one is no plain value.
+    """
+    values = {name: value for name, value in row.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _contents(record: Record) -> dict[str, bytes]:
+    """Return the files of a run: one an array, and its per-epoch rows."""
+    import numpy as np
+
+    found: dict[str, bytes] = {}
+    for name, array in sorted(record.arrays().items()):
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.asarray(array), allow_pickle=False)
+        found[f"{name}.npy"] = buffer.getvalue()
+    epochs = record.read(EPOCHS)
+    return found | ({EPOCHS: epochs} if epochs else {})
+
+
+def _write_archive(members: Mapping[str, bytes], path: Path) -> None:
+    if not members:
+        path.unlink(missing_ok=True)
+        return
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    replace_file(path, buffer.getvalue())
 
 
 def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -> list[Record]:
@@ -116,14 +181,13 @@ def _with_both(before: Record, new: Record) -> Record:
     """Return a run with the evaluations and files of two copies, the new ones where both have some."""
     result = before.result | new.result
     measured = before.result.get("evaluations", {}) | new.result.get("evaluations", {})
-    arrays = {"before.npz": before.attached()["arrays.npz"]} if before.has_arrays() else {}
-    epochs = {"epochs.jsonl": before.attached()["epochs.jsonl"]}
-    files: dict[str, Content] = {**epochs, **arrays, **new.files}
-    return replace(new, result=result | ({"evaluations": measured} if measured else {}), files=files)
+    there: dict[str, Content] = {f"before-{name}" if name.endswith(".npz") else name: content
+                                 for name, content in before.files.items()}  # fmt: skip
+    return replace(new, result=result | ({"evaluations": measured} if measured else {}), files=there | {**new.files})
 
 
 class PackedStore:
-    """The runs of one committed study, read like a store.
+    """The runs of one published study, read like a store.
 
     Args:
         path: the Parquet file; its stem names the study.
@@ -131,13 +195,12 @@ class PackedStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._bytes: dict[str, dict[str, bytes]] = {}
 
     def records(self, *kinds: str) -> list[Record]:
         """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
 
-        A row that does not match its hash, its identity or the manifest is named and left out; a pack without a run of
-        these kinds is not read.
+        A row that does not match its hash, its identity or the list of rows is named and left out; a study without a
+        run of these kinds is not read.
         """
         if kinds and not self._may_hold(kinds):
             return []
@@ -147,16 +210,22 @@ class PackedStore:
         return [record for record in found if (not kinds or record.kind in kinds) and record.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
-        """Return what a listing shows of every row, its hash not compared; nothing of a file that is no pack."""
+        """Return what a listing shows of every row, its hash not compared; nothing of a file that is none of ours."""
         try:
-            rows = self._open().read(columns=[*HEAD, "provenance"]).to_pylist()
-            return [_head(row, f"results/{self.path.stem}") for row in rows]
-        except (IntegrityError, OSError, ValueError, TypeError, AttributeError):
+            file = self._open()
+            if _is_old(file):
+                return [head_of(record) for record in self._checked()[0]]
+            said = [name for name in SAID if name in file.schema_arrow.names]
+            rows = rows_of(file.read(columns=[*HEAD, *said]))
+            source = f"results/{self.path.stem}"
+            return [Head._make((*(row[name] for name in HEAD), *(row.get(name, "") for name in SAID), source))
+                    for row in rows]  # fmt: skip
+        except (IntegrityError, OSError, ValueError, TypeError, KeyError):
             self.records()  # names what is wrong
             return []
 
     def starting(self, prefix: str) -> list[Record]:
-        """Return the rows whose ids start with `prefix`."""
+        """Return the runs whose ids start with `prefix`."""
         if not any(head.run_id.startswith(prefix) for head in self.heads()):
             return []
         return [record for record in self.records() if record.run_id.startswith(prefix)]
@@ -174,12 +243,13 @@ class PackedStore:
         return [record.run_id for record in self._checked()[0] if record.schema != SCHEMA]
 
     def verify(self) -> list[str]:
-        """Return one line for every row that is edited, doubled, missing or of another run, and for a foreign file.
+        """Return one line for every row or file that is edited, doubled, missing or of another run.
 
         A stage with two sets of weights has a line too.
         """
         found, faults = self._checked()
-        return faults + [f"{self.path.name}: {line}" for line, _ in two_weights(found).values()]
+        files = [fault for record in found for fault in _file_faults(record)]
+        return faults + files + [f"{self.path.name}: {line}" for line, _ in two_weights(found).values()]
 
     def _checked(self) -> tuple[list[Record], list[str]]:
         """Return the records whose rows are whole, and a line for everything else.
@@ -187,15 +257,11 @@ class PackedStore:
         A file is checked again when it changed. One written less than a second ago may change again within a tick of
         its clock, so it is not remembered.
         """
-        try:
-            status = self.path.stat()
-        except OSError:
-            return self._check()
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        stamp = _stamp(self.path)
         known = _CHECKED.get(self.path)
         if known is None or known[0] != stamp:
             known = stamp, self._check()
-            if time.time() - status.st_mtime > 1:
+            if stamp and time.time_ns() - stamp[-1] > 10**9:
                 _CHECKED[self.path] = known
         return known[1]
 
@@ -204,60 +270,64 @@ class PackedStore:
         faults: list[str] = []
         seen: list[str] = []
         try:
-            manifest = self._manifest()
-            for place, row in enumerate(self._rows()):
-                fault = row_fault(row) or ("stands in it twice" if row["run_id"] in found else _unlisted(row, manifest))
-                seen.append(str(row["run_id"] or f"row {place}")[:40])
+            file, manifest = self._open(), {}
+            manifest = self._manifest(file)
+            rows = old_rows(self.path, file.iter_batches(256)) if _is_old(file) else self._rows(file)
+            for place, (parts, fault) in enumerate(rows):
+                identity: Any = parts.get("run_id")
+                seen.append(str(identity or f"row {place}")[:40])
+                fault = fault or record_fault(parts, identity)
+                if not fault and identity in found:
+                    fault = "stands in it twice"
+                if not fault and manifest and manifest.get(identity) != parts["sha256"][:SHORT]:
+                    fault = "is not the row that the file's list names"
                 if fault:
                     faults.append(f"{self.path.name}/{seen[-1]}: {fault}")
                 else:
-                    found[row["run_id"]] = self._record(row)
+                    found[identity] = self._record(parts)
         except IntegrityError as error:
             return [], [str(error)]
-        missing = [one for one in manifest if one not in seen]
-        faults += [f"{self.path.name}/{one}: named by the manifest, but missing" for one in missing]
+        faults += [
+            f"{self.path.name}/{one}: named by the file's list, but missing" for one in manifest if one not in seen
+        ]
         if manifest and not faults and seen != list(manifest):
-            faults.append(f"{self.path.name}: its rows stand in another order than the manifest's")
+            faults.append(f"{self.path.name}: its rows stand in another order than its list")
         return list(found.values()), faults
 
-    def _record(self, row: dict[str, Any]) -> Record:
-        texts = {name: shared_words(json.loads(row[name])) for name in TEXTS}
-        files: dict[str, Content] = {name: partial(self._attached, name, row["run_id"]) for name in ATTACHED}
-        head = {name: row[name] for name in HEAD}
-        return Record(**head, **texts, source=f"results/{self.path.stem}", files=files)
-
-    def _attached(self, name: str, identity: str) -> bytes:
-        if name not in self._bytes:
-            self._bytes[name] = {row["run_id"]: row[name] or b"" for row in self._rows() if not row_fault(row)}
-        try:
-            return self._bytes[name][identity]
-        except KeyError:
-            raise IntegrityError(f"{self.path.name}/{identity}: changed while it was read") from None
-
-    def _manifest(self) -> dict[str, str]:
-        """Return the hash of every row by its id, in order; nothing for packs of before the manifest."""
-        raw = (self._open().schema_arrow.metadata or {}).get(MANIFEST)
-        if raw is None:
-            return {}
-        try:
-            found = json.loads(raw)
-            listed = dict(zip(found["ids"], found["hashes"], strict=True))
-            whole = found["rows"] == len(listed) and found["sha256"] == _joint(found["ids"], found["hashes"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"{self.path.name}: its manifest is unreadable ({str(error)[:80]})") from error
-        if not whole:
-            raise IntegrityError(f"{self.path.name}: its manifest does not match its hash")
-        return listed
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows, a few hundred at a time: a large study never stands in memory twice."""
+    def _rows(self, file: Any) -> Iterator[tuple[dict[str, Any], str]]:
+        """Yield the parts of every row, and what is wrong with it, or an empty text."""
         import pyarrow as pa
 
         try:
-            for batch in self._open().iter_batches(batch_size=256):
-                yield from batch.to_pylist()
+            rows = rows_of(file.read())
         except (OSError, ValueError, pa.ArrowException) as error:  # a text that is not UTF-8 is a ValueError
-            raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
+            raise self._unreadable() from error
+        for row in rows:
+            try:
+                fault = "" if _sha(row) == row.get("sha256") else "does not match its hash"
+                parts = {} if fault else self._parts(row)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                parts, fault = {}, f"unreadable ({str(error)[:80]})"
+            yield {"run_id": row.get("run_id")} | parts, fault
+
+    def _parts(self, row: Row) -> dict[str, Any]:
+        names = zip(row.pop(FILES, ()), row.pop(HASHES, ()), strict=True)
+        files = {name: partial(_member, self.path, row["run_id"], name, sha) for name, sha in names}
+        return nested(row) | {"identity": read_json(row["identity"]), "files": files}
+
+    def _record(self, parts: Mapping[str, Any]) -> Record:
+        known = {name: parts[name] for name in (*HEAD, *PARTS, "identity", "files")}
+        return Record(**known, source=f"results/{self.path.stem}")
+
+    def _manifest(self, file: Any) -> dict[str, str]:
+        """Return the hash of every row by its id, in order; nothing for studies of before there was a list."""
+        try:
+            found = json.loads((file.schema_arrow.metadata or {}).get(MANIFEST, b"{}"))
+        except ValueError as error:
+            raise self._unreadable() from error
+        if not isinstance(found, dict):
+            raise self._unreadable()
+        return found
 
     def _open(self) -> Any:
         import pyarrow as pa
@@ -268,75 +338,56 @@ class PackedStore:
                 raise OSError("no regular file")
             file = pq.ParquetFile(self.path)
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise IntegrityError(f"{self.path.name}: unreadable; restore it from version control") from error
-        lacking = [one for one in (*HEAD, *TEXTS, "sha256", *ATTACHED) if one not in file.schema_arrow.names]
+            raise self._unreadable() from error
+        lacking = [one for one in (*HEAD, "identity", "sha256") if one not in file.schema_arrow.names]
         if lacking:
-            raise IntegrityError(f"{self.path.name}: no pack of records, it has no column {', '.join(lacking)}")
+            raise IntegrityError(f"{self.path.name}: no published study, it has no column {', '.join(lacking)}")
         return file
 
-
-def _schema() -> Any:
-    import pyarrow as pa
-
-    texts = ("run_id", "kind", "status", *TEXTS, "sha256")
-    columns = [(name, pa.string()) for name in texts] + [(name, pa.binary()) for name in ATTACHED]
-    return pa.schema([*columns, ("schema", pa.int64())])
+    def _unreadable(self) -> IntegrityError:
+        return IntegrityError(f"{self.path.name}: unreadable; restore it from version control")
 
 
-def _row(record: Record) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(record, name) for name in HEAD}
-    row |= {name: json.dumps(getattr(record, name), sort_keys=True) for name in TEXTS}
-    row |= record.attached()
-    return row | {"sha256": _sha(row)}
+def _is_old(file: Any) -> bool:
+    return set(COLUMNS) <= set(file.schema_arrow.names)
 
 
-def _sha(row: dict[str, Any]) -> str:
-    texts = [str(row[name]).encode() for name in ("run_id", "kind", "status", "schema", *TEXTS)]
-    parts = texts + [row[name] or b"" for name in ATTACHED]
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-def _manifest(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the number of rows, their ids in order, their hashes, and one hash over both."""
-    ids, hashes = [row["run_id"] for row in rows], [row["sha256"][:LISTED] for row in rows]
-    return {"rows": len(rows), "ids": ids, "hashes": hashes, "sha256": _joint(ids, hashes)}
-
-
-def _joint(ids: list[str], hashes: list[str]) -> str:
-    return hashlib.sha256(" ".join([*ids, *hashes]).encode()).hexdigest()
-
-
-def _unlisted(row: dict[str, Any], manifest: dict[str, str]) -> str:
-    if not manifest:
-        return ""
-    listed = manifest.get(row["run_id"])
-    return "" if listed == row["sha256"][:LISTED] else "is not the row that the manifest names"
-
-
-def _head(row: dict[str, Any], source: str) -> Head:
-    said = json.loads(row["provenance"])
-    run, kind, status, schema = (row[name] for name in HEAD)
-    return Head(run, kind, status, schema, said.get("study", ""), said.get("finished", ""), source)
-
-
-def row_fault(row: dict[str, Any]) -> str:
-    """Return what is wrong with a row of a pack, or an empty text: a type, its hash, or its identity."""
-    wrong = [name for name in ("run_id", "kind", "status", *TEXTS, "sha256") if not isinstance(row[name], str)]
-    wrong += [name for name in ATTACHED if not isinstance(row[name], bytes | None)]
-    if wrong:
-        return f"{wrong[0]} = {str(row[wrong[0]])[:40]!r}: must be {'bytes' if wrong[0] in ATTACHED else 'a text'}"
-    if _sha(row) != row["sha256"]:
-        return "does not match its hash"
+def _stamp(path: Path) -> tuple[int, ...]:
     try:
-        texts = {name: json.loads(row[name]) for name in TEXTS}
-    except (ValueError, RecursionError) as error:
-        return f"unreadable ({str(error)[:80]})"
-    if not isinstance(texts["provenance"], dict):
-        return "its provenance is not an object"
-    config = {"config": texts["config"], "identity": texts["identity"], "schema": row["schema"]}
-    return record_fault({**row, "result": texts["result"]}, config, row["run_id"])
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _file_faults(record: Record) -> list[str]:
+    faults = []
+    for name in record.files:
+        try:
+            record.read(name)
+        except IntegrityError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _member(path: Path, run: str, name: str, sha: str) -> bytes:
+    """Return a file of a run from the archive beside a study, compared with its hash."""
+    place = path.with_suffix(".npz")
+    try:
+        content = _archive(place, _stamp(place)).read(_place(name, sha))
+    except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise IntegrityError(f"{place.name}/{run}/{name}: unreadable ({str(error)[:80]})") from error
+    if hashlib.sha256(content).hexdigest()[:SHORT] != sha:
+        raise IntegrityError(f"{place.name}/{run}/{name}: does not match its hash")
+    return content
+
+
+@lru_cache(maxsize=16)
+def _archive(path: Path, _when: tuple[int, ...]) -> zipfile.ZipFile:
+    """Return an archive, held in memory: an open file would be shared by processes that are forked."""
+    return zipfile.ZipFile(io.BytesIO(read_bytes(str(path))))
 
 
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
-    """Return everything a reader of records looks at: the user's own runs first, then every packed study."""
+    """Return everything a reader of records looks at: the user's own runs first, then every published study."""
     return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]

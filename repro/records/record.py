@@ -3,18 +3,27 @@
 import gc
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 
-from repro.base.errors import MissingDataError
+from repro.base.errors import IntegrityError, MissingDataError
 from repro.records.identity import SCHEMA
 
-ATTACHED = ("arrays.npz", "epochs.jsonl")
+EPOCHS = "epochs.jsonl"
+ATTACHED = ("arrays.npz", EPOCHS)
 STATUSES = ("ok", "diverged", "failed")
 EVALUATION = "evaluation"
 Content = bytes | Path | Callable[[], bytes]
+# What numpy raises for bytes that are no arrays, or arrays of objects, which are never unpickled.
+UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error,
+    TokenError, NotImplementedError, SyntaxError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,8 @@ class Record:
         schema: the identity version it was made under.
         identity: the part of the config that `run_id` hashes.
         evaluations: ids of the evaluations that stand for it, by metric, before their numbers are joined to `result`.
-        files: the raw bytes of the epochs and of one or more files of arrays, or a path or a function that reads them
-            on demand.
+        files: the bytes of the epochs and of its files of arrays (`.npz` of several, `.npy` of one), or a path or a
+            function that reads them on demand.
     """
 
     run_id: str
@@ -50,31 +59,46 @@ class Record:
     files: Mapping[str, Content] = field(default_factory=dict, repr=False, compare=False)
 
     def arrays(self) -> dict[str, Any]:
-        """Return the arrays of the run and of its evaluations by name, as numpy arrays; empty when it stored none."""
+        """Return the arrays of the run and of its evaluations by name, as numpy arrays; empty when it stored none.
+
+        Raises:
+            IntegrityError: when a file holds anything but plain arrays.
+        """
         import numpy as np
 
         found: dict[str, Any] = {}
         for name in self.files:
-            if name.endswith(".npz") and (raw := self._read(name)):
-                with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-                    found |= dict(archive)
+            raw = self.read(name) if name.endswith((".npz", ".npy")) else b""
+            try:
+                if name.endswith(".npy"):
+                    found[name.removesuffix(".npy")] = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+                elif raw:
+                    with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+                        found |= dict(archive)
+            except UNREADABLE as error:
+                raise IntegrityError(f"run {self.run_id}: {name}: no plain arrays ({str(error)[:80]})") from error
         return found
 
     def has_arrays(self) -> bool:
-        """Return whether there are arrays: a study may have been packed without them."""
-        return any(name.endswith(".npz") and self._read(name) for name in self.files)
+        """Return whether there are arrays: a study may have been published without them."""
+        return any(name.endswith(".npy") or (name.endswith(".npz") and self.read(name)) for name in self.files)
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Return the per-epoch rows, oldest first."""
-        return [json.loads(line) for line in self._read("epochs.jsonl").decode().splitlines()]
+        """Return the per-epoch rows, oldest first.
 
-    def attached(self) -> dict[str, bytes]:
-        """Return the bytes of `arrays.npz` (one file for the run and its evaluations) and `epochs.jsonl`."""
-        several = sum(name.endswith(".npz") for name in self.files) > 1
-        arrays = npz(self.arrays()) if several else self._read(next((n for n in self.files if n.endswith(".npz")), ""))
-        return {"arrays.npz": arrays, "epochs.jsonl": self._read("epochs.jsonl")}
+        Raises:
+            IntegrityError: when one is no table of values.
+        """
+        try:
+            rows = [json.loads(line) for line in self.read(EPOCHS).decode().splitlines()]
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError(f"run {self.run_id}: {EPOCHS}: unreadable ({str(error)[:80]})") from error
+        if not all(isinstance(row, dict) for row in rows):
+            raise IntegrityError(f"run {self.run_id}: {EPOCHS}: a row is no table of values")
+        return rows
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file of the run, compared with their hash; none where it has no such file."""
         content = self.files.get(name, b"")
         if isinstance(content, Path):
             return content.read_bytes()

@@ -49,6 +49,7 @@ from repro.records.identity import SCHEMA, canonical_json, digest, identifying, 
 from repro.records.index import Head
 from repro.records.lists import RunList
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
+from repro.records.shape import shape_fault
 from repro.records.tables import table_faults
 from repro.records.weights import known_weights, same_weights, two_weights
 
@@ -133,7 +134,7 @@ class Store:
         if status not in STATUSES:
             raise ValueError(f"status = {status!r}: must be one of {', '.join(STATUSES)}")
         folder = self.root / "runs" / run_id(kind, config)
-        files = _contents(kind, config, arrays=arrays, epochs=epochs, provenance=provenance)
+        files = _contents(kind, config, result, status, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
         with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
             before = self._whole(f"runs/{folder.name}")
@@ -163,7 +164,7 @@ class Store:
     ) -> Record:  # fmt: skip
         """Write one metric of one or more stages; `result.json` comes last."""
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
-        files = _contents(EVALUATION, config, arrays=arrays, provenance=provenance)
+        files = _contents(EVALUATION, config, result, "ok", arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
         weights = (provenance or {}).get("weights") or {}
         with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
@@ -441,9 +442,16 @@ def _config(kind: str, config: Any) -> bytes:
 
 
 def _contents(
-    kind: str, config: Any, *, arrays: Mapping[str, Any] | None = None, epochs: Iterable[Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    kind: str, config: Any, result: Mapping[str, Any], status: str, *, arrays: Mapping[str, Any] | None = None,
+    epochs: Iterable[Any] | None = None, provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
+    """Return the files of a record but for its marker.
+
+    Raises:
+        ValueError: when the record is of a shape that nobody could read.
+    """
+    if fault := shape_fault(kind, status, plain(config), plain(result), plain(provenance or {})):
+        raise ValueError(f"{kind}: {fault}")
     files = {"config.json": _config(kind, config), "provenance.json": as_json(provenance or {})}
     if epochs is not None:
         files["epochs.jsonl"] = "".join(canonical_json(row) + "\n" for row in epochs).encode()

@@ -38,11 +38,9 @@ def two_weights(records: Iterable[Record]) -> dict[str, tuple[str, list[str]]]:
     for record in records:
         for stage, checksum in known_weights(record.result.get("parents") or {}):
             found[stage].setdefault(checksum, []).append(record.run_id)
-    return {
-        stage: (_line(stage, by), sorted({run for runs in by.values() for run in runs}))
-        for stage, by in found.items()
-        if len(by) > 1
-    }
+    several = {stage: by for stage, by in found.items() if len(by) > 1}
+    return {stage: (_line(stage, by), sorted({one for runs in by.values() for one in runs}))
+            for stage, by in several.items()}  # fmt: skip
 
 
 def require_one_set(records: Iterable[Record], where: str) -> None:

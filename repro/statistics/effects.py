@@ -50,12 +50,11 @@ def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str
     """
     _require(runs, (*PAIRED, contrast, value))
     for model in ("original", "reference"):
-        checksums = f"{model}_checksum"
-        for stage, of_model in runs.groupby(model) if checksums in runs else ():
-            if of_model[checksums].nunique() > 1:
-                raise reject(
-                    "runs", f"{model} {stage}", "one checksum a model", "runs on other weights are not compared"
-                )
+        known: Table = runs.groupby(model)[f"{model}_checksum"].nunique() if f"{model}_checksum" in runs else {}
+        for stage, checksums in known.items():
+            if checksums > 1:
+                advice = "runs on other weights are not compared"
+                raise reject("runs", f"{model} {stage}", "one checksum a model", advice)
     keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
     bases = runs[runs[contrast] == base][[*keys, value, *optional]]
     if bases.duplicated(keys).any():

@@ -26,8 +26,8 @@ def write_citation(name: str, records: Sequence[Record], folder: Path, *, creato
     title = f"Sharpness-aware machine unlearning: records of the study {name}"
     about = (
         f"{len(records)} runs, made with sharpness-aware-unlearning {__version__} and finished by {finished}: "
-        "settings, numbers, provenance and hashes in one Parquet file. `repro records verify` checks it, "
-        "`repro records export` flattens it."
+        "settings, numbers, provenance and hashes in one Parquet file, their arrays in an archive beside it. "
+        "`repro records verify` checks them, `repro records export` flattens them."
     )
     zenodo = {
         "title": title, "upload_type": "dataset", "description": about, "version": __version__, "license": "mit",

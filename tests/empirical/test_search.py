@@ -231,7 +231,8 @@ def fill(
             numbers = {"tow": 0.98 - cell.unlearn_seed / 1000 if kind == FLOOR else curve(cell.lr)}
             numbers |= {"original_tow": 0.3 + cell.seed / 100}
             ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
-            store.save(kind, cell, result=numbers | {"parents": PARENTS}, evaluations=ids)
+            status = "diverged" if numbers["tow"] is None else "ok"
+            store.save(kind, cell, result=numbers | {"parents": PARENTS}, evaluations=ids, status=status)
     return counts
 
 

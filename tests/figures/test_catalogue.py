@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from figures import catalogue
 from figures.catalogue import FIGURES, figure_names, find
 from figures.drawing.files import draw
+from figures.drawing.style import Theme
+from figures.tables.records import Records
+from repro.base.errors import ConfigError
+from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
 
@@ -23,18 +28,37 @@ def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_p
     assert drawn.run_ids == []
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_runs_that_have_no_retrained_model_are_drawn_or_named(
+    name: str, run: Callable[..., Record], records_of: Callable[..., Records]
+) -> None:
+    numbers = {f"{role}{part}_accuracy": 0.5 for role in ("", "original_") for part in ("retain", "forget", "test")}
+    numbers |= {"parents": {"pretrain": "a", "unlearn": "b", "forget_set": "f"}}
+    found = [
+        run(retrain="none", rule=rule, seed=seed, number=numbers) for rule in ("sgd", "sam-0.1") for seed in (0, 1)
+    ]
+    drawing = find(name)(records_of(found), Theme())
+    assert drawing.missing or drawing.run_ids
+
+
 def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = tmp_path / "mine-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[repro.figures]\nfig-mine = figures_of_mine:draw\nfig-tow = other:draw\n")
+    (about / "entry_points.txt").write_text(
+        "[repro.figures]\nfig-mine = figures_of_mine:draw\nfig-tow = other:draw\n"
+        "fig-gone = gone_from_here:draw\nfig-less = figures_of_mine:absent\n"
+    )
     (tmp_path / "figures_of_mine.py").write_text("def draw(records, theme): return 'mine'\n")
     monkeypatch.syspath_prepend(tmp_path)
     catalogue._plugins.cache_clear()
     try:
-        assert figure_names() == [*FIGURES, "fig-mine"]
+        assert figure_names() == [*FIGURES, "fig-mine", "fig-gone", "fig-less"]
+        for lost in ("fig-gone", "fig-less"):
+            with pytest.raises(ConfigError, match=f"{lost}: .* cannot be imported .*install mine again"):
+                find(lost)
         assert find("fig-mine")(None, None) == "mine"  # type: ignore[arg-type, comparison-overlap]
         assert find("fig-tow").__module__.startswith("figures.networks")
     finally:

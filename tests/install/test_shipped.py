@@ -46,7 +46,7 @@ def test_a_checkout_without_its_records_is_an_error(tmp_path: Path, monkeypatch:
 def test_a_users_own_packs_stand_before_the_committed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store = Store(tmp_path / "runs")
-    record = store.save("theory", {"a": 1}, result={})
+    record = store.save("benchmark", {"a": 1}, result={})
     write_pack([record], tmp_path / "results" / "mine.parquet")
     (tmp_path / "results" / "other.parquet").write_bytes((ROOT / "results" / "claims.parquet").read_bytes())
     found = shipped.packs()

@@ -214,7 +214,7 @@ def test_a_grid_whose_data_is_missing_exits_with_3_and_says_where_to_put_it(tmp_
 
 def test_verify_exits_with_6_and_names_the_damaged_file(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
-    record = store.save("theory", {"a": 1}, result={"x": 1})
+    record = store.save("benchmark", {"a": 1}, result={"x": 1})
     assert repro(tmp_path, "verify").returncode == 0
     (store.root / "runs" / record.run_id / "provenance.json").write_text("{}")
     done = repro(tmp_path, "verify")

@@ -156,11 +156,11 @@ def test_a_model_that_cannot_be_read_is_named_with_what_to_do(store: Store, text
 
 
 def test_runs_of_an_older_schema_are_named(tmp_path: Path) -> None:
-    record = Store(tmp_path / "runs").save("theory", {"a": 1}, result={"x": 1})
+    record = Store(tmp_path / "runs").save("benchmark", {"a": 1}, result={"x": 1})
     path = tmp_path / "runs" / "runs" / record.run_id / "config.json"
     path.write_text(path.read_text().replace('"schema": 2', '"schema": 1'))
     (tmp_path / "runs" / "index.jsonl").unlink()  # which an older version did not write
-    shown = repro(tmp_path, "list", "--kind", "theory", "--json")
+    shown = repro(tmp_path, "list", "--kind", "benchmark", "--json")
     assert record.run_id not in [row["run"] for row in json.loads(shown.stdout)]
     assert record.run_id in shown.stderr
 

@@ -51,6 +51,9 @@ def fails(error: BaseException) -> Callable[[], None]:
     [
         (DivergedError("run ab diverged"), 5, "error: run ab diverged"),
         (MemoryError(), 4, "error: out of memory (no more to be had)"),
+        (ImportError("x.so: failed to map segment from shared object"), 4, "error: out of memory (x.so: failed"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 4, "error: out of memory ([Errno 12] Cannot allocate"),
+        (RuntimeError("can't start new thread"), 4, "error: out of memory (can't start new thread)"),
         (OSError(errno.ENOSPC, "No space left on device"), 7, "error: no space left on device: free some space"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 7, "error: disk quota exceeded: free some space"),
         (OSError(errno.EFBIG, "File too large"), 7, "error: file too large: free some space"),
@@ -176,7 +179,8 @@ def test_a_verdict_has_its_interval_its_sentence_and_where_its_record_is() -> No
 def test_a_sweep_shows_its_axes_and_its_errors_and_to_a_program_every_column(store: Store) -> None:
     names = ("d", "pretrain", "test_error", "test_error_se", "forget_error", "kappa_retain")
     arrays = {name: np.array([place, place + 10]) for place, name in enumerate(names)}
-    record = store.save("theory_sweep", {"a": 1}, result={"axes": ["d", "pretrain"]}, arrays=arrays)
+    record = store.save("theory_sweep", {"a": 1}, arrays=arrays,
+                        result={"sweep": "phase", "boundaries": [], "axes": ["d", "pretrain"]})  # fmt: skip
     shown = theory._sweep_rows(record, everything=False)
     assert shown == [{name: place + more for place, name in enumerate(names[:-1])} for more in (0, 10)]
     assert [row["kappa_retain"] for row in theory._sweep_rows(record, everything=True)] == [5, 15]

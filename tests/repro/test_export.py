@@ -376,7 +376,7 @@ def test_a_study_is_exported_and_packed_with_the_runs_that_it_found_too(
 def test_a_study_has_a_citation(tmp_path: Path) -> None:
     store = Store(tmp_path / "runs")
     for day in (24, 25, 23):
-        store.save("theory", {"a": day}, result={}, provenance={"finished": f"2026-11-{day}T01:02:03+00:00"})
+        store.save("benchmark", {"a": day}, result={}, provenance={"finished": f"2026-11-{day}T01:02:03+00:00"})
     listed(store, "mine", *store.records())
     assert repro(tmp_path, "pack", "mine", "--zenodo").returncode == 0
     assert "toolkit authors" in (tmp_path / "results" / "mine.CITATION.cff").read_text()

@@ -103,8 +103,9 @@ def test_an_evaluation_that_says_the_same_again_stays_and_one_that_says_somethin
 
 
 def test_an_evaluation_that_pools_runs_is_a_record_of_its_own(store: Store) -> None:
-    store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result={"klom": 0.1})
-    assert [record.result for record in store.records("evaluation")] == [{"klom": 0.1}]
+    result = {"klom": 0.1, "labels": {}, "runs": []}
+    store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result=result)
+    assert [record.result for record in store.records("evaluation")] == [result]
 
 
 def test_runs_of_an_older_schema_are_named_and_not_read(store: Store) -> None:
@@ -470,17 +471,21 @@ def edit(path: Path, change: Callable[[list[dict[str, Any]]], object], *, manife
 
 
 def resealed(rows: list[dict[str, Any]]) -> None:
-    rows[0]["result"] = json.dumps({"tow": 1.0})
-    rows[0]["sha256"] = _sha(rows[0])
+    rows[0]["result.tow"] = 1.0
+    seal(rows[0])
+
+
+def seal(row: dict[str, Any]) -> None:
+    row["sha256"] = _sha({name: value for name, value in row.items() if value is not None})
 
 
 EDITS: dict[str, tuple[Callable[[list[dict[str, Any]]], object], int]] = {
-    "a number": (lambda rows: rows[0].update(result=json.dumps({"tow": 1.0})), 1),
+    "a number": (lambda rows: rows[0].update({"result.tow": 1.0}), 1),
     "a number and its hash": (resealed, 1),
-    "an array": (lambda rows: rows[0].update({"arrays.npz": b"x"}), 1),
-    "a null": (lambda rows: rows[0].update(config=None), 1),
+    "the hash of an array": (lambda rows: rows[0].update(file_hashes=rows[0]["file_hashes"][::-1]), 1),
+    "a null": (lambda rows: rows[0].update({"config.a": None}), 1),
     "an id": (lambda rows: rows[0].update(run_id="0" * 16), 1),
-    "two results swapped": (lambda rows: rows[0].update(result=rows[1]["result"], sha256=rows[1]["sha256"]), 1),
+    "two results swapped": (lambda rows: rows[0].update({"result.tow": 0.25, "sha256": rows[1]["sha256"]}), 1),
     "doubled": (lambda rows: rows.append(rows[0]), 0),
     "missing": (lambda rows: rows.pop(0), 1),
     "order": (lambda rows: rows.reverse(), 0),
@@ -534,8 +539,8 @@ def test_a_row_of_another_run_is_named_even_where_no_manifest_lists_it(store: St
     path = write_pack([save(store), save(store, {"a": 2})], tmp_path / "study.parquet")
 
     def another(rows: list[dict[str, Any]]) -> None:
-        rows[0].update(config=rows[1]["config"], identity=rows[1]["identity"])
-        rows[0]["sha256"] = _sha(rows[0])
+        rows[0].update({"config.a": rows[1]["config.a"], "identity": rows[1]["identity"]})
+        seal(rows[0])
 
     edit(path, another, manifest=False)
     (line,) = PackedStore(path).verify()
@@ -673,7 +678,8 @@ def test_a_killed_writer_leaves_only_whole_runs(tmp_path: Path, delay: float) ->
 
 def test_a_listing_comes_from_the_index_and_follows_every_change(store: Store) -> None:
     records = [save(store, {"a": number}, float(number)) for number in range(3)]
-    pooled = store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result={"klom": 0.1})
+    result = {"klom": 0.1, "labels": {}, "runs": []}
+    pooled = store.save_evaluation({"metric": "klom", "version": 1, "pooled": True}, result=result)
     store.save_evaluation({"metric": "tow", "version": 1}, result={"tow": 0.1})
     names = {record.run_id for record in (*records, pooled)}
     assert {head.run_id for head in store.heads()} == names
@@ -925,7 +931,7 @@ def test_a_pipe_in_place_of_a_pack_is_named(tmp_path: Path) -> None:
 
 def test_runs_of_another_kind_are_not_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = store.save("benchmark", {"a": 1}, result={}).run_id
-    store.save("theory", {"a": 1}, result={})
+    store.save("unlearn", {"a": 1}, result={})
     opened: list[str] = []
     monkeypatch.setattr("repro.records.store.read_folder", lambda path: opened.append(path.name) or read_folder(path))
     assert [record.run_id for record in store.records("benchmark")] == [wanted]

@@ -110,7 +110,8 @@ def test_a_seed_that_diverged_costs_neither_a_mean_nor_the_page_its_plots(tmp_pa
     for strength, kappa in ((0.5, [[1.0, 3.0], [2.0, np.nan]]), (1.0, [[1.0, np.inf], [2.0, np.nan]])):
         arrays = {f"pretrain_trajectory_{name}": np.array(kappa) for name in ("kappa_retain", "zeta_retain")}
         arrays |= {"pretrain_trajectory_kappa_forget": np.zeros((2, 2)), "pretrain_epochs": np.array([0, 10])}
-        store.save("theory", config | {"signal_strength": strength}, result={"seeds": [0, 1]}, arrays=arrays)
+        result = {"seeds": [0, 1], "epochs": [0, 10], "final": {}}
+        store.save("theory", config | {"signal_strength": strength}, result=result, arrays=arrays)
     courses = {one["signal_strength"]: one for one in plot_data(Records(store.records()))["courses"]}
     assert [courses[0.5][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, 3.0], [1.5, 3.0], 1]
     assert [courses[1.0][name] for name in ("kappa", "zeta", "seeds")] == [[1.5, None], [1.5, None], 0]
@@ -146,7 +147,8 @@ def test_a_mean_of_the_plots_is_one_over_seeds_and_nothing_else(
 def test_the_errors_of_a_sweep_are_numbers_or_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     arrays = {name: np.array([1.0, np.inf, np.nan]) for name in ("d", *ERRORS)}
-    store.save("theory_sweep", {"sweep": "phase", "base": {}}, result={"sweep": "phase", "rows": 3}, arrays=arrays)
+    result = {"sweep": "phase", "boundaries": []}
+    store.save("theory_sweep", {"sweep": "phase", "base": {}}, result=result, arrays=arrays)
     assert sweep_points(Records(store.records()))["test_error"] == [1.0, None, None]
 
 

@@ -109,8 +109,8 @@ def test_a_figure_is_handed_the_runs_of_the_study_it_names_and_no_other(store: S
 
 def test_a_study_that_is_asked_for_takes_the_place_of_recipes_and_not_of_the_theory(store: Store) -> None:
     mine = store.save("unlearn", {"a": 1}, result={}).run_id
-    sweep = store.save("theory_sweep", {"sweep": "phase"}, result={}).run_id
-    loose = store.save("theory", {"d": 1}, result={}).run_id
+    sweep = store.save("theory_sweep", {"sweep": "phase"}, result={"sweep": "phase", "boundaries": []}).run_id
+    loose = store.save("theory", {"d": 1}, result={"seeds": [], "epochs": [], "final": {}}).run_id
     store.write_list("mine", RunList((mine,)))
     instead = Studies(store, Published([]), [Study("mine")])
     assert [part.study for part in instead.of("cifar10", "cifar10-alpha", "sweeps").parts] == ["mine", "sweeps"]

@@ -1,0 +1,131 @@
+"""Nested values as plain columns and back: `config.method`, `result.tow`, `provenance.versions.torch`.
+
+A column is named by where its values stand. What Parquet has no plain type for (lists of tables, values of several
+types) is JSON text, in a column whose name ends in `.json`.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+JSON = ".json"
+NULLS = "nulls"  # which values of a row are null: in a column, null means that the row has no such value
+LONG = re.compile(rb"\d{309}")  # beyond every float
+Row = dict[str, Any]
+
+
+def flat(values: Mapping[str, Any]) -> Row:
+    """Return the values of nested tables by path; those that are null are named in `NULLS`.
+
+    A table with a name that would not come back (empty, with a dot, or `json`) stays one value; so does an empty one.
+    """
+    every = dict(_leaves(values, ""))
+    nulls = sorted(path for path, value in every.items() if value is None)
+    return {path: value for path, value in every.items() if value is not None} | ({NULLS: nulls} if nulls else {})
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value and all(key and "." not in key and key != JSON[1:] for key in value):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def nested(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested tables from the values of a row by path, as `flat` took them apart.
+
+    Raises:
+        ValueError, AttributeError: when a JSON column is no JSON, or a path leads through what is no table.
+    """
+    if NULLS in row:
+        row = dict(sorted([*row.items(), *((path, None) for path in row[NULLS])]))
+    found: dict[str, Any] = {}
+    for path, value in row.items():
+        tables, name, is_json = _parts(path)
+        table = found
+        for one in tables:
+            table = table.setdefault(one, {})
+        table[name] = read_json(value) if is_json else value
+    found.pop(NULLS, None)
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _parts(path: str) -> tuple[tuple[str, ...], str, bool]:
+    """Return the tables that a path leads through, the name of its value there, and whether that is JSON text."""
+    *tables, name = map(sys.intern, path.removesuffix(JSON).split("."))
+    return tuple(tables), name, path.endswith(JSON)
+
+
+def read_json(raw: str | bytes) -> Any:
+    """Return the value of a JSON text: no NaN, no infinity, no half of a surrogate pair, no number beyond floats.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if LONG.search(raw if isinstance(raw, bytes) else raw.encode()):
+        raise ValueError("a number of more than 308 digits")
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)[:80]) from error
+
+
+def table_of(rows: Sequence[Row]) -> Any:
+    """Return rows as a pyarrow table, its columns in the order of their names."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {}
+    for name in sorted({name for row in rows for name in row}):
+        values = [row.get(name) for row in rows]
+        column = _plain_column(values)
+        if column is None:
+            texts = (None if one is None else json.dumps(one, sort_keys=True, allow_nan=False) for one in values)
+            columns[name + JSON] = pa.array(texts, pa.string())
+        else:
+            columns[name] = column
+    return pa.table(columns)
+
+
+def _plain_column(values: Sequence[Any]) -> Any:
+    """Return values as an arrow array; None where arrow has no plain type for them, or changes one."""
+    import pyarrow as pa
+
+    if any(isinstance(one, dict) for one in values):
+        return None
+    try:
+        found = pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return None
+    if pa.types.is_list(found.type):
+        if pa.types.is_null(found.type.value_type):  # lists that are empty, or of nulls alone
+            found = found.cast(pa.list_(pa.float64()))
+        if pa.types.is_nested(found.type.value_type):
+            return None
+    return found if found.to_pylist() == list(values) else None
+
+
+def rows_of(table: Any) -> list[Row]:
+    """Return a pyarrow table as rows that hold what is not null; equal texts are one object."""
+    rows: list[Row] = [{} for _ in range(table.num_rows)]
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for row, value in zip(rows, _values(column), strict=True):
+            if value is not None:
+                row[name] = value
+    return rows
+
+
+def _values(column: Any) -> Iterable[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return column.to_pylist()
+    found = column.combine_chunks().dictionary_encode()
+    texts = found.dictionary.to_pylist()
+    return (None if place is None else texts[place] for place in found.indices.to_pylist())

@@ -1,0 +1,195 @@
+"""The types of a record's parts by its kind, checked once, when a record is read.
+
+A hash says that a record is as it was written. It does not say that whoever wrote it wrote a record: a metric that is a
+text, or a theory cell without its seeds, would end whatever draws or judges it.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
+
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Scalar = str | bool | Whole | float | None
+Labels = dict[str, Scalar | list[Scalar]]
+Numbers = list[float | None]
+Table = list[dict[str, Any]]
+# A number of one of the package's own metrics, of any model; those of plug-ins may be anything.
+NUMBER = re.compile(r"(original_|retrained_)?(tow|\w*accuracy|(mia|lira|klom|hessian|margin|entanglement)_\w+)")
+ALWAYS = re.compile(r"(original_|retrained_)?(tow|\w*accuracy)")  # has a value for every model; others may be null
+SERIES = re.compile(r"(original_|retrained_)?(attack_\w*interval|relearning_(steps|forget))")
+LARGEST = 1e308
+
+
+class Made(TypedDict):
+    """The evaluation that a metric's numbers come from."""
+
+    id: str
+    version: Whole
+
+
+class Network(TypedDict, total=False):
+    """The result of a network run, but for the numbers of its metrics."""
+
+    labels: Labels
+    parents: dict[str, str | None]
+    evaluations: dict[str, Made]
+    absent_metrics: dict[str, str]
+    outdated: list[str]
+    data_digest: str
+    rows_measured: str
+    n_retain: Whole
+    n_forget: Whole
+    seconds_unlearn: float | None
+    seconds_retrain: float | None
+    seconds_mask: float | None
+
+
+class Pool(TypedDict):
+    """The result of a metric that pools many runs."""
+
+    labels: Labels
+    runs: list[str]
+
+
+class Cell(TypedDict):
+    """The result of a theory cell: a value a seed, by the stage and the name of the number."""
+
+    seeds: list[Whole]
+    epochs: list[Whole]
+    final: dict[str, Numbers]
+    pretrained: NotRequired[dict[str, Numbers]]
+    retrained: NotRequired[dict[str, Numbers]]
+    diverged_at: NotRequired[list[Whole | None]]
+
+
+class Sweep(TypedDict):
+    """The result of a sweep; its cells are arrays."""
+
+    sweep: str
+    boundaries: Table
+
+
+class TheoryClaim(TypedDict):
+    """The result of a claim on the theory."""
+
+    claim: str
+    title: str
+    verdict: str
+    seeds: Whole
+    rows: Table
+    parts: NotRequired[Table]
+    estimate: NotRequired[float | None]
+    interval: NotRequired[Numbers]
+
+
+class Rows(TypedDict):
+    """The result of `repro theory alpha`: a row a rule."""
+
+    rows: Table
+    seeds: NotRequired[Whole]
+
+
+class Beside(TypedDict):
+    """The result of the theory at a network's setting; without departures it has curves."""
+
+    departures: list[str]
+    bridge: NotRequired[Whole]
+    epochs: NotRequired[list[Whole]]
+    metrics: NotRequired[list[str]]
+    seeds: NotRequired[list[Whole] | Whole]
+
+
+class Twin(TypedDict):
+    """The result of the theory on a network's own data."""
+
+    epochs: list[Whole]
+    metrics: list[str]
+    seeds: NotRequired[list[Whole]]
+    theory: dict[str, Any]
+
+
+class Config(TypedDict, total=False):
+    """The settings of a network run that figures read."""
+
+    dataset: str
+    model: str
+    method: str
+    rule: str
+    pretrain: str
+    difficulty: str
+    seed: Whole
+    metrics: list[str]
+
+
+class Provenance(TypedDict, total=False):
+    """How a record came to be."""
+
+    study: str
+    device: str
+    finished: str
+    seconds: float | None
+    weights: dict[str, str | None]
+
+
+NETWORKS = ("unlearn", "choice", "floor")
+RESULTS: dict[str, Any] = {
+    **dict.fromkeys(NETWORKS, Network), "theory": Cell, "theory_sweep": Sweep, "theory_claim": TheoryClaim,
+    "theory_alpha": Rows, "beside": Beside, "twin": Twin,
+}  # fmt: skip
+
+
+def shape_fault(
+    kind: str, status: str, config: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> str:
+    """Return the first part of a record that is of a wrong type, or is missing; an empty text where all is well."""
+    pooled = Pool if kind == "evaluation" and config.get("pooled") else dict[str, Any]
+    types = {
+        "config": (config, Config if kind in NETWORKS else dict[str, Any]),
+        "provenance": (provenance, Provenance),
+        # A run that failed has its error in place of numbers.
+        "result": (result, dict[str, Any] if status == "failed" else RESULTS.get(kind, pooled)),
+    }
+    for name, (value, expected) in types.items():
+        try:
+            msgspec.convert(value, expected)
+        except msgspec.ValidationError as error:
+            return f"its {name}: {error}".replace("`", "")
+    if kind in (*NETWORKS, "evaluation"):
+        null = status == "diverged"  # it has no accuracy, and nothing else
+        return next((fault for name, value in result.items() if (fault := _number_fault(name, value, null))), "")
+    return _ragged(result) if kind == "theory" and status != "failed" else ""
+
+
+def _number_fault(name: str, value: Any, null: bool) -> str:
+    """Return what is wrong with a number of a metric, which may be `null`, or with a series of them."""
+    if not (form := _form(name)):
+        return ""
+    whole = isinstance(value, list) if form == "a list of numbers" else True
+    values = value if form == "a list of numbers" and whole else [value]
+    null = null or form != "a number"
+    whole = whole and all((null and one is None) or _is_number(one) for one in values)
+    return "" if whole else f"its result: {name} = {str(value)[:40]!r}: must be {form}"
+
+
+@lru_cache(maxsize=4096)
+def _form(name: str) -> str:
+    """Return what a name of a result must hold, in words; an empty text where anything may stand."""
+    if NUMBER.fullmatch(name):
+        return "a number" if ALWAYS.fullmatch(name) else "a number or null"
+    return "a list of numbers" if SERIES.fullmatch(name) else ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -LARGEST <= value <= LARGEST
+
+
+def _ragged(result: Mapping[str, Any]) -> str:
+    """Return the first number of a theory cell that has not one value a seed."""
+    seeds = len(result["seeds"])
+    stages = {"": {"diverged_at": result["diverged_at"]} if "diverged_at" in result else {}}
+    stages |= {stage: result.get(stage, {}) for stage in ("final", "pretrained", "retrained")}
+    wrong = [f"{stage} {name}" for stage, found in stages.items() for name, of in found.items() if len(of) != seeds]
+    return f"its result: {wrong[0].strip()} has not {seeds} values, one a seed" if wrong else ""

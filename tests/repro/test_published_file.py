@@ -1,0 +1,155 @@
+"""A published study: plain columns that others read without this package, and the same records back."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repro.base.errors import IntegrityError
+from repro.records.columns import flat, nested, rows_of, table_of
+from repro.records.old_pack import COLUMNS, sha_of
+from repro.records.pack import PackedStore, packed_with, write_pack
+from repro.records.record import Record, npz
+from repro.records.store import Store
+
+CONFIG = {"method": "neggrad", "lr": 0.1, "metrics": ["tow", "mia"], "data": None, "more": {"a.b": 1}}
+RESULT = {"tow": 0.9, "labels": {"seed": 1}, "curve": [[0.1, 1], [0.2, 2]], "checks": {}, "undefined": None}
+
+
+def saved(store: Store, seed: int, **more: Any) -> Record:
+    arrays = {"own": np.arange(3.0) + seed, "shared": np.ones((2, 2), np.float32)}
+    config = CONFIG | {"seed": seed} | more
+    return store.save("unlearn", config, result=RESULT | {"n": seed}, arrays=arrays, epochs=[{"epoch": 1}])
+
+
+@pytest.fixture
+def path(store: Store, tmp_path: Path) -> Path:
+    return write_pack([saved(store, 1), saved(store, 2, width=3)], tmp_path / "study.parquet")
+
+
+def test_everybody_reads_the_numbers_without_this_package(path: Path) -> None:
+    table = pd.read_parquet(path)
+    assert table["config.method"].tolist() == ["neggrad"] * 2
+    assert table["result.tow"].tolist() == [0.9, 0.9]
+    assert sorted(table["config.seed"]) == [1, 2]
+    row = table[table["config.seed"] == 2].iloc[0]
+    sha = dict(zip(row["files"], row["file_hashes"], strict=True))["own.npy"]
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays[sha], [2.0, 3.0, 4.0])
+
+
+def test_the_same_records_come_back(store: Store, path: Path) -> None:
+    published = PackedStore(path)
+    assert published.verify() == []
+    for record, back in zip(store.records(), published.records(), strict=True):
+        for part in ("run_id", "kind", "status", "schema", "config", "identity", "result", "provenance"):
+            assert getattr(back, part) == getattr(record, part)
+        assert back.epochs() == record.epochs()
+        arrays = record.arrays()
+        assert {name: array.dtype for name, array in back.arrays().items()} == {
+            name: array.dtype for name, array in arrays.items()
+        }
+        for name, array in back.arrays().items():
+            np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_what_runs_share_is_kept_once(path: Path) -> None:
+    with zipfile.ZipFile(path.with_suffix(".npz")) as archive:
+        assert len(archive.namelist()) == 4  # an array of each, one of both, and the same per-epoch rows
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "pickled", "garbage"])
+def test_a_damaged_archive_is_named_and_its_arrays_are_not_used(path: Path, damage: str) -> None:
+    """A file of arrays counts by its hash, so that one in its place is never opened, whatever it holds."""
+    place = path.with_suffix(".npz")
+    with zipfile.ZipFile(place) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([print], object), allow_pickle=True)
+    changed = {"changed": b"\0", "pickled": buffer.getvalue(), "garbage": b""}
+    place.unlink()
+    if damage == "garbage":
+        place.write_bytes(b"PK and no more")
+    elif damage != "gone":
+        with zipfile.ZipFile(place, "w") as archive:
+            for name in content:
+                archive.writestr(name, changed[damage])
+    (record, _) = PackedStore(path).records()
+    with pytest.raises(IntegrityError, match=r"study\.npz"):
+        record.arrays()
+    assert len(PackedStore(path).verify()) == 6, "every file of both runs"
+
+
+def test_an_array_of_objects_is_refused_even_under_its_right_hash(store: Store, tmp_path: Path) -> None:
+    record = saved(store, 1)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{"w": np.array([print], object)}, allow_pickle=True)  # type: ignore[arg-type]
+    for name, raw in {"arrays.npz": buffer.getvalue(), "x.npy": b"\x93NUMPY\x01\0\xff\xff{"}.items():
+        odd = Record("a" * 16, "unlearn", "ok", record.config, {}, {}, files={name: raw})
+        with pytest.raises(IntegrityError, match="no plain arrays"):
+            odd.arrays()
+
+
+def old_form(record: Record, path: Path) -> Path:
+    """Write a run as versions up to 0.2 published it."""
+    texts = {name: json.dumps(getattr(record, name)) for name in ("config", "identity", "result", "provenance")}
+    head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "schema")}
+    row = head | texts | {"arrays.npz": npz(record.arrays()), "epochs.jsonl": record.read("epochs.jsonl")}
+    row["sha256"] = sha_of(row)
+    pq.write_table(pa.Table.from_pylist([{name: row[name] for name in COLUMNS}]), path)
+    return path
+
+
+def test_the_form_of_before_is_read_and_packed_anew_in_todays(store: Store, tmp_path: Path) -> None:
+    before, later = saved(store, 1), saved(store, 2)
+    path = old_form(before, tmp_path / "study.parquet")
+    old = PackedStore(path)
+    assert old.verify() == []
+    assert [head.run_id for head in old.heads()] == [before.run_id]
+    (record,) = old.records()
+    assert (record.result, record.epochs()) == (before.result, before.epochs())
+    np.testing.assert_array_equal(record.arrays()["own"], before.arrays()["own"])
+    write_pack(packed_with(path, [later]), path)
+    assert {one.run_id for one in PackedStore(path).records()} == {before.run_id, later.run_id}
+    assert "config.method" in pq.read_schema(path).names
+    np.testing.assert_array_equal(pick_array(path, before), before.arrays()["own"])
+
+
+def test_an_edited_row_of_the_form_of_before_is_named(store: Store, tmp_path: Path) -> None:
+    path = old_form(saved(store, 1), tmp_path / "study.parquet")
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["result"] = json.dumps({"tow": 0.95})
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert ["does not match its hash" in line for line in PackedStore(path).verify()] == [True]
+
+
+def pick_array(path: Path, record: Record) -> Any:
+    return next(one for one in PackedStore(path).records() if one.run_id == record.run_id).arrays()["own"]
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.just("json"), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["config", "result", "provenance"]), VALUES), min_size=1, max_size=4))
+def test_any_values_come_back_from_columns(rows: list[dict[str, Any]]) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(table_of([{"row": place} | flat(row) for place, row in enumerate(rows)]), buffer)
+    back = [nested(row) for row in rows_of(pq.read_table(buffer))]
+    assert [{name: value for name, value in row.items() if name != "row"} for row in back] == rows
