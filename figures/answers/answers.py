@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -99,14 +99,14 @@ def _hardest(studies: Studies) -> Table:
 
 def twice_trained(studies: Studies) -> str:
     """Return what must be said of models that come with two sets of weights under one id; "" where none does."""
-    weights: dict[tuple[str, str], set[tuple[Any, ...]]] = defaultdict(set)
+    weights: dict[tuple[str, str], set[float]] = defaultdict(set)
     for name in (MAIN, SWEEP, MASK, "cifar10-draws"):
         for run in studies.of(name).of("unlearn"):
             for stage, model in (("pretrain", "original"), ("retrain", "retrained")):
                 key = str((run.result.get("parents") or {}).get(stage, "")), str(run.config.get("rows_measured"))
-                numbers = [run.result.get(f"{model}_{one}_accuracy") for one in ("retain", "test")]
-                if key[0] and None not in numbers:
-                    weights[key].add(tuple(numbers))
+                accuracy = run.result.get(f"{model}_test_accuracy")
+                if key[0] and accuracy is not None:
+                    weights[key].add(accuracy)
     twice = sum(len(found) > 1 for found in weights.values())
     if not twice:
         return ""

@@ -186,10 +186,10 @@ def how_sure(said: Sequence[Effect], lacking: Sequence[Missing] = ()) -> str:
     """Return a grade with its reason: how many settings and seeds decide; of what is open, what would decide it."""
     decided = [one for one in said if one.word != OPEN]
     if not decided:
-        return f"not known: {wanted(lacking[0], cost=False)}" if lacking else "not known: too few seeds"
+        return f"not known, {wanted(lacking[0], cost=False)}" if lacking else "not known, too few seeds"
     settings, seeds = (min(getattr(one, name) for one in decided) for name in ("settings", "seeds"))
     grade = "moderate" if settings >= MODERATE else "low"
-    return f"{grade}: {count(settings, 'setting')}, {count(seeds, 'seed')}"
+    return f"{grade}, {count(settings, 'setting')} of at least {count(seeds, 'seed')}"
 
 
 def wanted(missing: Missing, *, cost: bool = True) -> str:

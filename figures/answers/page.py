@@ -82,7 +82,8 @@ def page_text(studies: Studies) -> str:
     found = assess(studies)
     steps, states = ladder(studies), figure_state(studies)
     rows = [{"paper says": one.claim.paper, "we find": f"**{one.found.word}**: {one.found.short}",
-             "how sure": one.found.sure.partition(",")[0], "more": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
+             "how sure": re.split(r" of | \(", one.found.sure)[0],
+             "picture": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
             for one in found]  # fmt: skip
     values = pd.DataFrame([{name: f"{value:.3f}" for name, value in steps.items()}])
     parts = [

@@ -41,10 +41,11 @@ def run_table(records: Records) -> Table:
     same = table.groupby(["method", "pretrain", "forget_identity", "seed"])[models]
     table[models] = table[models].fillna(same.transform("first"))
     after = table["pretrain"].map(rule_label)
-    known = table[[*ORIGINAL, *RETRAINED]].astype(str)
+    known = table[["original_test_accuracy", *RETRAINED]].astype(str)
     table = table.assign(
         setting=table["method"].map(method_label) + " after " + after,
-        original=after + table["seed"].astype(str) + known[ORIGINAL].agg(" ".join, axis=1),
+        # Test accuracy alone: what else is measured of an original depends on the forget set.
+        original=after + table["seed"].astype(str) + " " + known["original_test_accuracy"],
         reference=table["forget_identity"] + known[RETRAINED].agg(" ".join, axis=1),
         forget_set=table["difficulty"],
         untouched=table["original_tow"],

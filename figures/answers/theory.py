@@ -90,7 +90,7 @@ def judged(name: str, studies: Studies) -> Found:
     number = "" if value is None else _number(hypothesis.number, value, low, high)
     beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
-    sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'}, {result['seeds']} seeds"
+    sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
     rows: Table = parts.rename(
         columns={"estimate": "value", "estimate_low": "low", "estimate_high": "high", "part": "setting"}
     )

@@ -17,7 +17,6 @@ from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
 
 DONE, NOT_RUN = "done", "not run"
 DIGITS = "Scanned digits check the pipeline and say nothing on the paper."
-HARDEST = ("high",)
 
 
 class Wish(NamedTuple):

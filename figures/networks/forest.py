@@ -11,6 +11,7 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
+from figures.tables.cells import run_caption, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.records import Given, Records
 
@@ -29,13 +30,14 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-forest", "runs by SAM and by SGD"), theme)
     floors = {f"the {one.part}": one.floor for one in found.effects}
     figure = forest_figure(found.forest, theme, label="ToW, SAM or ASAM minus SGD", floors=floors, margin=found.margin)
+    used = {*found.runs}
+    runs = tuple(run for run in records.of("unlearn") if run.run_id in used)
     caption = (
         f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
-        "where one further setting would lie. The grey band is one noise floor, dotted lines are the margin of 0.01."
+        "where one further setting would lie. The grey band is one noise floor, dotted lines are the margin of 0.01. "
+        f"{run_caption(runs, unlearn_table(runs))}"
     )
-    used = {*found.runs}
-    runs = tuple(run for run in records.of("unlearn") if run.run_id in used)
     return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
 
 

@@ -135,7 +135,7 @@ def combine_seeds(effects: Table) -> Settings:
         effects: rows of `paired_effects`: `CELL`, `block`, `value`. Values of one cell and block are averaged first.
     """
     _require(effects, (*CELL, "block", "value"))
-    cells: Table = effects.pivot_table(index=list(CELL), columns="block", values="value", aggfunc="mean")
+    cells: Table = effects.groupby([*CELL, "block"])["value"].mean().unstack("block")
     cells = cells[cells.notna().sum(axis=1) >= FEWEST]
     places: Table = cells.index.to_frame(index=False)
     sets = places["forget_set"].nunique()

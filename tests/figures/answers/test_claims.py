@@ -139,7 +139,7 @@ def test_what_is_open_is_told_with_what_would_decide_it() -> None:
     rows["value"] += np.repeat([0.1, -0.1, 0.02, 0.0], 3)
     say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
     said = found(answer(rows), rows, say)
-    assert (said.word, said.sure.partition(":")[0]) == (OPEN, "not known")
+    assert (said.word, said.sure.partition(",")[0]) == (OPEN, "not known")
     assert any("would decide it" in line or "would not decide it" in line for line in said.beyond)
 
 
