@@ -6,14 +6,14 @@ samples are replaced by M representative ones, each with its 2m neurons, coupled
 in statistical physics, a dynamical mean field). With coefficients `q = own / D`, `D = sigma_p^2 d`, neuron a holds at
 sample i
 
-    V = (1 + lean) V0 + (1 - reaction) own + sum_blocks amplitude_b g_b
+    V = (1 + overlap) V0 + (1 - reaction) own + sum_blocks amplitude_b g_b
     amplitude_b^2 = N_b E_b[own^2] / d          the sum over other samples of q_k <xi_k, xi_i>, Gaussian across samples
-    lean = sum_b N_b E_b[own V0] / (D sigma_0^2 d)          others lean towards w0_a, as they are active where V0 > 0
+    overlap = sum_b N_b E_b[own V0] / (D sigma_0^2 d)     others overlap with w0_a, as they are active where V0 > 0
     reaction = response(f) n a / (2 d)          others yield where sample i helps them, and i loses that much
 
 over four blocks: R and F, `j = y` ("match", the first m neurons of a sample) and `j = -y` ("oppose"). Neurons of one
-sign share samples, so their kicks share `correlation = E[own_a own_b] / E[own_a^2]` of their variance. By symmetry of
-the labels every neuron has the same signal `j_a u_a = kappa + noise of the start`, and f gains kappa.
+sign share samples, so their cavity fields share `correlation = E[own_a own_b] / E[own_a^2]` of their variance. By
+symmetry of the labels every neuron has the same signal `j_a u_a = kappa + noise of the start`, and f gains kappa.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def advance_population(law: Law, population: Population, course: Course, first: 
 def _move_cohort(law, population, course, which, forces):
     """Move the noise of the samples whose turn it is by gradients at W and at `W + eps`; return their mean pull."""
     own, (part, substep), ((base, lifted), (V, near)) = population.own, which, forces
-    rate = law.eta * law.noise_patches * law.D * course.lift[part]
+    rate = law.eta * law.noise_patches * law.D * course.visits[part]
     m, total, moved = own.shape[2] // 2, 0.0, 0
     for i in range(substep % course.cohorts[part], own.shape[1], course.cohorts[part]):
         total += base[part, i] + lifted[part, i]
@@ -60,21 +60,23 @@ def _move_cohort(law, population, course, which, forces):
 def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
     V0, own = population.V0, population.own
-    amplitudes, lean = _crosstalk(law, V0, own)
+    amplitudes, overlap = _crosstalk(law, V0, own)
     for part in range(2):
         for i in range(own.shape[1]):
             for a in range(own.shape[2]):
                 V[part, i, a] = own[part, i, a]
     for part in range(2):
-        reach = amplitudes.copy()
-        for b in range(4):  # a sample does not kick itself, and within F kicks are followed one by one
+        widths = amplitudes.copy()
+        for b in range(4):  # a sample is no cavity field of its own, and within F the terms are followed one by one
             others = law.counts[b // 2] - (1.0 if b // 2 == part else 0.0)
             followed = b // 2 == part == 1 and population.overlaps.size > 0
             for kind in range(2):
-                reach[b, kind] *= 0.0 if followed else np.sqrt(others)
-        _add_kicks(V[part], population, part, reach, 1.0 + lean[0] * law.counts[0] + lean[1] * law.counts[1])
-    _kick_within_forget_set(V[1], population)
-    lost = _reaction(law, population, V)
+                widths[b, kind] *= 0.0 if followed else np.sqrt(others)
+        _add_cavity_field(
+            V[part], population, part, widths, 1.0 + overlap[0] * law.counts[0] + overlap[1] * law.counts[1]
+        )
+    _add_forget_set_field(V[1], population)
+    lost = _onsager_reaction(law, population, V)
     for part in range(2):
         for i in range(own.shape[1]):
             for a in range(own.shape[2]):
@@ -82,9 +84,9 @@ def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
 
 
 @apart
-def _add_kicks(target, population, part, amplitudes, lean):
-    """Add `lean V0` and the kicks of the four blocks to the samples of R or F."""
-    V0, kicks, shared = population.V0, population.kicks, population.shared
+def _add_cavity_field(target, population, part, amplitudes, overlap):
+    """Add `overlap V0` and the cavity fields of the four blocks to the samples of R or F."""
+    V0, cavity, shared = population.V0, population.cavity, population.shared
     m = V0.shape[2] // 2
     (c0, s0), (c1, s1), (c2, s2), (c3, s3) = amplitudes[0], amplitudes[1], amplitudes[2], amplitudes[3]
     for i in range(V0.shape[1]):
@@ -92,13 +94,13 @@ def _add_kicks(target, population, part, amplitudes, lean):
             common = (s0 * shared[0, part, i, half] + s1 * shared[1, part, i, half]
                       + s2 * shared[2, part, i, half] + s3 * shared[3, part, i, half])  # fmt: skip
             for a in range(half * m, half * m + m):
-                kick = (c0 * kicks[0, part, i, a] + c1 * kicks[1, part, i, a]
-                        + c2 * kicks[2, part, i, a] + c3 * kicks[3, part, i, a])  # fmt: skip
-                target[i, a] += lean * V0[part, i, a] + common + kick
+                alone = (c0 * cavity[0, part, i, a] + c1 * cavity[1, part, i, a]
+                        + c2 * cavity[2, part, i, a] + c3 * cavity[3, part, i, a])  # fmt: skip
+                target[i, a] += overlap * V0[part, i, a] + common + alone
 
 
 @inlined
-def _kick_within_forget_set(target, population):
+def _add_forget_set_field(target, population):
     """Add `sum_k own_k <xi_k, xi_i> / D` over the other samples of a representative forget set."""
     own, overlaps, labels = population.own, population.overlaps, population.labels
     size, neurons = overlaps.shape[1], own.shape[2]
@@ -116,13 +118,13 @@ def _kick_within_forget_set(target, population):
 
 @apart
 def _crosstalk(law, V0, x):
-    """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and leans, `(2,)`.
+    """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and overlaps, `(2,)`.
 
-    Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, leans with
+    Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, overlaps with
     their number.
     """
     samples, m = x.shape[1], x.shape[2] // 2
-    amplitudes, lean = np.zeros((4, 2)), np.zeros(2)
+    amplitudes, overlap = np.zeros((4, 2)), np.zeros(2)
     for b in range(4):
         part, half = b // 2, b % 2
         mean, square, pairs, along = 0.0, 0.0, 0.0, 0.0
@@ -140,16 +142,20 @@ def _crosstalk(law, V0, x):
             size = np.sqrt(square / (samples * m) / (2 * law.d)) * (1.0 if mean > 0.0 else -1.0)
             amplitudes[b, 0] = size * np.sqrt(1.0 - correlation)
             amplitudes[b, 1] = size * np.sqrt(correlation)
-        lean[part] += along / (2 * samples * m) / (law.D * law.start)
-    return amplitudes, lean
+        overlap[part] += along / (2 * samples * m) / (law.D * law.start)
+    return amplitudes, overlap
 
 
 @inlined
-def _reaction(law, population, V):
-    """Return the share of its own push that a sample of R loses because those it helps yield.
+def _onsager_reaction(law, population, V):
+    """Return the Onsager reaction: the share of its own push that a sample of R loses because those it helps yield.
 
-    Where a sample is pushed from outside by `x delta`, growth by `x' = c / (1 + e^x)` yields by
-    `response x delta`, `response = (x e^x - e^x + 1) / (x (1 + e^x))`: nothing at the start, all of it late.
+    A margin grows by `x' = c / (1 + e^x)`. Let others add `x delta` to it. Its own part then becomes `x + eps`, with
+    `d eps / dx = -(eps + x delta) e^x / (1 + e^x)` to first order. The factor `1 + e^x` integrates this to
+
+        (1 + e^x) eps = -delta (x e^x - e^x + 1),    eps = -response x delta,
+
+    `response = (x e^x - e^x + 1) / (x (1 + e^x))`: nothing at the start, all of it late.
     """
     own, kappa = population.own, population.kappa
     samples, m = own.shape[1], own.shape[2] // 2
@@ -182,8 +188,8 @@ def _residuals(law, course, V, kappa, pull):
 def _perturbed(law, population, course, here, there):
     """Write preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
 
-    Besides its own sample, the perturbation of a batch kicks the batch's other samples: a share `B / N` of the kick's
-    variance is the same in every batch (the set's mean), the rest is fresh in each.
+    Besides its own sample, the perturbation of a batch is a cavity field of the batch's other samples: a share `B / N`
+    of its variance is the same in every batch (the set's mean), the rest is fresh in each.
     """
     (V, pull), (near, pull_near, substep) = here, there
     V0, kappa = population.V0, population.kappa
@@ -206,21 +212,21 @@ def _perturbed(law, population, course, here, there):
             move = -scale * course.perturbed[part] * law.noise_patches * law.D * pull[part, i]
             for a in range(neurons):
                 near[part, i, a] = move * (V[part, i, a] > 0.0) * (1.0 if a < m else -1.0)
-    amplitudes, leans = _crosstalk(law, V0, near)
-    alone, together, lean = 0.0, 0.0, 0.0
+    amplitudes, overlaps = _crosstalk(law, V0, near)
+    alone, together, overlap = 0.0, 0.0, 0.0
     for b in range(4):
         part = b // 2
         batch, share = course.batch[part], course.batch[part] / law.counts[part]
         fresh = batch * max(1.0 - share, 0.0)
         alone += fresh * amplitudes[b, 0] ** 2
         together += fresh * amplitudes[b, 1] ** 2
-        lean += batch * leans[part] / 2
+        overlap += batch * overlaps[part] / 2
         for kind in range(2):
             amplitudes[b, kind] *= np.sqrt(batch * share)
     alone, together = np.sqrt(alone), np.sqrt(together)
     place, fresh_normals = substep * 7919, population.fresh
     for part in range(2):
-        _add_kicks(near[part], population, part, amplitudes, lean)
+        _add_cavity_field(near[part], population, part, amplitudes, overlap)
     for part in range(2):
         if course.perturbed[part] == 0.0:
             for i in range(samples):

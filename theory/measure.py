@@ -40,17 +40,6 @@ def weight_gram(start: Start, state: State) -> np.ndarray:
     return K
 
 
-def signal_coefficients(draw: Draw, state: State) -> np.ndarray:
-    """Return `kappa_a = j_a |phi|^2 p_a` split into what retain and forget samples contributed, shape `(2, 2m)`."""
-    signs = np.repeat([1.0, -1.0], state.mask.size // 2)
-    return signs * draw.problem.signal2 * state.p
-
-
-def noise_coefficients(draw: Draw, state: State) -> np.ndarray:
-    """Return `zeta_ai = (P-1) |xi_i|^2 q_ai`, shape `(2m, n)`: positive where noise is memorized (`j_a = y_i`)."""
-    return draw.problem.noise_patches * draw.problem.vectors * np.diag(draw.problem.gram) * state.q
-
-
 def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | None = None) -> dict[str, float]:
     """Return every metric of one network.
 

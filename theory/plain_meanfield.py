@@ -51,7 +51,7 @@ def advance(field: Field, own: np.ndarray, kappa: np.ndarray, course: Course, fi
         base, lifted = (1.0 - s) * pull, s * pull_near
         for part in range(2):
             moving = slice(substep % course.cohorts[part], None, course.cohorts[part])
-            rate = law.eta * law.noise_patches * law.D * course.lift[part]
+            rate = law.eta * law.noise_patches * law.D * course.visits[part]
             force = base[:, part, moving, None] * (V[:, part, moving] > 0.0)
             force += lifted[:, part, moving, None] * (near[:, part, moving] > 0.0)
             own[:, part, moving] += rate * force * signs
@@ -62,30 +62,30 @@ def advance(field: Field, own: np.ndarray, kappa: np.ndarray, course: Course, fi
 def preactivations(field: Field, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
     law, V = field.law, own.copy()
-    amplitudes, lean = crosstalk(field, own)
+    amplitudes, overlap = crosstalk(field, own)
     for part in range(2):
-        # a sample does not kick itself, and within F kicks are followed one by one
+        # a sample is no cavity field of its own, and within F the terms are followed one by one
         others = np.repeat(law.counts - (np.arange(2) == part), 2)
         if part == 1 and field.start.overlaps.size > 0:
             others[2:] = 0.0
-        add_kicks(field, V, part, amplitudes * np.sqrt(others)[:, None], 1.0 + lean @ law.counts)
+        add_cavity_field(field, V, part, amplitudes * np.sqrt(others)[:, None], 1.0 + overlap @ law.counts)
     if field.start.overlaps.shape[1] > 1:
         m = field.signs.size // 2
         V[:, 1] += field.same @ own[:, 1] + field.swapped @ np.roll(own[:, 1], m, axis=2)
-    return V - reaction(field, V, own, kappa)[:, None, None, None] * own
+    return V - onsager_reaction(field, V, own, kappa)[:, None, None, None] * own
 
 
-def add_kicks(field: Field, target: np.ndarray, part: int, amplitudes: np.ndarray, lean: np.ndarray) -> None:
-    """Add `lean V0` and the kicks of the four blocks to the samples of R or F; amplitudes are `(C, 4, 2)`."""
+def add_cavity_field(field: Field, target: np.ndarray, part: int, amplitudes: np.ndarray, overlap: np.ndarray) -> None:
+    """Add `overlap V0` and the cavity fields of the four blocks to samples of R or F; amplitudes are `(C, 4, 2)`."""
     start, (_, _, samples, neurons) = field.start, target.shape
-    alone = amplitudes[..., 0] @ start.kicks[:, part].reshape(4, -1)
+    alone = amplitudes[..., 0] @ start.cavity[:, part].reshape(4, -1)
     common = (amplitudes[..., 1] @ start.shared[:, part].reshape(4, -1)).reshape(-1, samples, 2)
-    target[:, part] += lean[:, None, None] * start.V0[part] + alone.reshape(-1, samples, neurons)
+    target[:, part] += overlap[:, None, None] * start.V0[part] + alone.reshape(-1, samples, neurons)
     target[:, part] += np.repeat(common, neurons // 2, axis=2)
 
 
 def crosstalk(field: Field, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what x does to another sample, for one sample a block: amplitudes, `(C, 4, 2)`, and leans, `(C, 2)`."""
+    """Return what x does to another sample, for one sample a block: amplitudes, `(C, 4, 2)`, and overlaps, `(C, 2)`."""
     law, (C, _, samples, neurons) = field.law, x.shape
     m = neurons // 2
     blocks = x.reshape(C, 2, samples, 2, m)
@@ -95,11 +95,11 @@ def crosstalk(field: Field, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     correlation = np.clip((pairs - square) / ((m - 1) * safe), 0.0, 1.0) if m > 1 else np.zeros_like(square)
     size = np.sqrt(square / (samples * m) / (2 * law.d)) * np.where(rows.sum(axis=2) > 0.0, 1.0, -1.0)
     amplitudes = np.stack([size * np.sqrt(1.0 - correlation), size * np.sqrt(correlation)], axis=-1)
-    lean = (x * field.start.V0).sum(axis=(2, 3)) / (2 * samples * m) / (law.D * law.start)
-    return amplitudes.reshape(C, 4, 2), lean
+    overlap = (x * field.start.V0).sum(axis=(2, 3)) / (2 * samples * m) / (law.D * law.start)
+    return amplitudes.reshape(C, 4, 2), overlap
 
 
-def reaction(field: Field, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+def onsager_reaction(field: Field, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     """Return the share of its own push that a sample of R loses because those it helps yield, shape `(C,)`."""
     law, m, samples = field.law, field.signs.size // 2, V.shape[2]
     noise = (np.maximum(V[:, 0], 0.0) @ field.signs).sum(axis=1)
@@ -136,14 +136,14 @@ def perturbed(
     scale = np.where(norm2 > 0.0, course.rho / np.sqrt(np.where(norm2 > 0.0, norm2, 1.0)), 0.0)
     move = -scale[:, None, None] * course.perturbed[:, None] * law.noise_patches * law.D * pull
     near = move[..., None] * (V > 0.0) * signs
-    amplitudes, leans = crosstalk(field, near)
+    amplitudes, overlaps = crosstalk(field, near)
     kept = course.batch / law.counts
     fresh = np.repeat(course.batch * np.maximum(1.0 - kept, 0.0), 2)
     alone, together = (np.sqrt(amplitudes[..., kind] ** 2 @ fresh)[:, None, None] for kind in range(2))
     amplitudes = amplitudes * np.sqrt(np.repeat(course.batch * kept, 2))[:, None]
     place = substep * 7919
     for part in range(2):
-        add_kicks(field, near, part, amplitudes, leans @ course.batch)
+        add_cavity_field(field, near, part, amplitudes, overlaps @ course.batch)
         if course.perturbed[part] == 0.0:
             near[:, part] = V[:, part]
             continue

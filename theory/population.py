@@ -12,7 +12,7 @@ from theory.config import TheoryConfig
 
 SAMPLES = 64  # about so many representative samples of R, and as many of F
 FRESH = 2**15
-SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: kicks move in between
+SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: cavity fields move in between
 
 
 class Law(NamedTuple):
@@ -43,7 +43,7 @@ class Population(NamedTuple):
     Attributes:
         V0: noise preactivations at the start, shape `(2, M, 2m)`.
         own: what a sample's own gradient has added, `q D`, shape `(2, M, 2m)`.
-        kicks: standard normal directions of the four blocks' kicks, shape `(4, 2, M, 2m)`.
+        cavity: standard normal directions of the four blocks' cavity fields, shape `(4, 2, M, 2m)`.
         shared: the part of them that neurons of one sign share, shape `(4, 2, M, 2)`.
         kappa: signal learned from R and from F, shape `(2,)`.
         overlaps: `<xi_i, xi_k> / D` of the forget samples of one set, shape `(M, n_F)`; of width 0 where F is large.
@@ -53,7 +53,7 @@ class Population(NamedTuple):
 
     V0: np.ndarray
     own: np.ndarray
-    kicks: np.ndarray
+    cavity: np.ndarray
     shared: np.ndarray
     kappa: np.ndarray
     overlaps: np.ndarray
@@ -68,7 +68,7 @@ class Course(NamedTuple):
         weights: how hard a sample of a batch pulls its matching neurons up, `c` in units of `-l' / m`; F pulls down.
         batch: samples of a batch.
         cohorts: parts a set is cut into; one moves in each substep.
-        lift: visits of a moving sample in a substep; 1.0 up to rounding.
+        visits: visits of a moving sample in a substep; 1.0 up to rounding.
         substeps: parts of an epoch.
         steps: batches in a substep.
         rho: radius of the perturbation.
@@ -80,7 +80,7 @@ class Course(NamedTuple):
     weights: np.ndarray
     batch: np.ndarray
     cohorts: np.ndarray
-    lift: np.ndarray
+    visits: np.ndarray
     substeps: int
     steps: float
     rho: float
@@ -99,8 +99,8 @@ def law_of(config: TheoryConfig) -> Law:
 def start_population(config: TheoryConfig) -> Population:
     """Return the population at initialization, a quadrature of its law: the same numbers each time.
 
-    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and kicks are the quantiles of a normal in a
-    random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
+    `V0 ~ N(0, sigma_0^2 sigma_p^2 d)`. Across samples every neuron's V0 and cavity fields are the quantiles of a normal
+    in a random order (a Latin hypercube), and the number of neurons a sample starts with follows the quantiles of its
     Binomial(m, 1/2): a sample with none can never be memorized, and how many such there are must not be left to chance.
     A forget set is often a handful of samples whose ascent knows no bound, far from Gaussian: up to `SAMPLES` of them,
     the representative samples of F are whole forget sets with overlaps of their own.
@@ -111,13 +111,13 @@ def start_population(config: TheoryConfig) -> Population:
     shape = (2, samples, 2 * m)
     V0 = np.abs(_spread_normal(rng, shape)) * (config.sigma_0 * config.sigma_p * config.d**0.5)
     active = np.concatenate([_active_at_start(rng, samples, m), _active_at_start(rng, samples, m)], axis=2)
-    kicks = np.stack([_spread_normal(rng, shape) for _ in range(4)])
+    cavity = np.stack([_spread_normal(rng, shape) for _ in range(4)])
     shared = np.stack([_spread_normal(rng, (2, samples, 2)) for _ in range(4)])
     width = size if whole else 0
     pairs = np.tril(rng.standard_normal((samples // size if whole else 0, width, width)), -1)
     overlaps = (pairs + pairs.transpose(0, 2, 1)).reshape(samples, width) / config.d**0.5
     labels = rng.choice(np.array([-1.0, 1.0]), size=samples)
-    return Population(np.where(active, V0, -V0), np.zeros(shape), kicks, shared, np.zeros(2),
+    return Population(np.where(active, V0, -V0), np.zeros(shape), cavity, shared, np.zeros(2),
                       overlaps, labels, rng.standard_normal(FRESH))  # fmt: skip
 
 
@@ -162,8 +162,8 @@ def unlearn_course(config: TheoryConfig) -> Course:
         np.array([config.alpha / retain, -(1.0 - config.alpha) / forget]),
         np.array([retain, forget], float),
     )
-    lift = np.array([1.0, visits / substeps * cohorts[1]])
+    of_moving = np.array([1.0, visits / substeps * cohorts[1]])
     rho = 0.0 if config.unlearn == "sgd" else config.rho
     perturbed = np.array([1.0, 0.0 if config.unlearn == "retain_sam" else 1.0])
-    return Course(weights, batch, cohorts, lift, substeps, steps / substeps, rho,
+    return Course(weights, batch, cohorts, of_moving, substeps, steps / substeps, rho,
                   -1.0 if config.unlearn == "sharpen" else 1.0, perturbed, flipped)  # fmt: skip

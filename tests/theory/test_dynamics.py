@@ -11,7 +11,7 @@ from tests.theory.dense import DenseNetwork
 from theory.config import TheoryConfig
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
-from theory.measure import noise_coefficients, signal_coefficients, weight_gram
+from theory.measure import weight_gram
 from theory.training import (
     Schedule,
     State,
@@ -184,13 +184,10 @@ def test_kappa_and_zeta_rebuild_the_weights(config):
     state = run_gram(config, drawn)
     phi, xi, start = explicit(drawn)
     signs = np.repeat([1.0, -1.0], config.m)
-    kappa = signal_coefficients(drawn, state)
+    kappa = signs * drawn.problem.signal2 * state.p
+    zeta = drawn.problem.noise_patches * drawn.problem.vectors * np.diag(drawn.problem.gram) * state.q
     directions = xi / np.sum(xi**2, axis=1, keepdims=True) / (config.patches - 1)
-    weights = (
-        state.share[0, 0] * start
-        + (signs * kappa).T @ signals(drawn) / (phi @ phi)
-        + noise_coefficients(drawn, state) @ directions
-    )
+    weights = state.share[0, 0] * start + (signs * kappa).T @ signals(drawn) / (phi @ phi) + zeta @ directions
     np.testing.assert_allclose(weights, rebuild(drawn, state), rtol=0, atol=1e-12 * np.abs(weights).max())
 
 

@@ -81,19 +81,19 @@ def test_one_epoch_of_unlearning_by_hand(method):
 
 
 @pytest.mark.parametrize("n_forget", [3, 70])
-def test_samples_that_meet_kick_each_other_by_the_equation_at_the_head_of_the_module(n_forget):
-    """V = (1 + lean) V0 + (1 - reaction) own + kicks, each term by numpy; up to 64 forget samples one by one."""
+def test_samples_are_cavity_fields_of_each_other_by_the_equation_at_the_head_of_the_module(n_forget):
+    """V = (1 + overlap) V0 + (1 - reaction) own + cavity fields, each term by numpy; few forget samples one by one."""
     config = TheoryConfig(d=500, n=n_forget + 30, n_forget=n_forget, m=3, sigma_p=1.5, patches=3)
     population, (N, F) = start_population(config), (30, n_forget)
     rng, samples = np.random.default_rng(1), population.own.shape[1]
     population.own[:] = rng.normal(np.repeat([0.6, -0.4], 3), 1.0, population.own.shape) * (population.V0 > 0)
     population.kappa[:] = 0.3, -0.1
-    V0, own, kicks, shared = population.V0, population.own, population.kicks, population.shared
+    V0, own, cavity, shared = population.V0, population.own, population.cavity, population.shared
     D, start = 1.5**2 * 500, config.sigma_0**2 * 500
     V = np.zeros_like(own)
     for part in range(2):
-        lean = sum(count * np.mean(own[b] * V0[b]) / (D * start) for b, count in enumerate((N, F)))
-        V[part] = own[part] + (1 + lean) * V0[part]
+        overlap = sum(count * np.mean(own[b] * V0[b]) / (D * start) for b, count in enumerate((N, F)))
+        V[part] = own[part] + (1 + overlap) * V0[part]
         for b in range(4):
             half = slice(3 * (b % 2), 3 * (b % 2) + 3)
             block = own[b // 2][:, half]
@@ -105,7 +105,7 @@ def test_samples_that_meet_kick_each_other_by_the_equation_at_the_head_of_the_mo
             size = np.sqrt(count * square / (2 * 500)) * np.sign(block.mean())
             if (b // 2, part) != (1, 1) or n_forget > SAMPLES:
                 common = np.repeat(shared[b, part], 3, axis=1)
-                V[part] += size * (np.sqrt(1 - correlation) * kicks[b, part] + np.sqrt(correlation) * common)
+                V[part] += size * (np.sqrt(1 - correlation) * cavity[b, part] + np.sqrt(correlation) * common)
     for i in range(samples if n_forget <= SAMPLES else 0):
         first = i // n_forget * n_forget
         for k in range(n_forget):
