@@ -73,7 +73,7 @@ def as_dataset(examples: Any, name: str) -> Any:
     """
     dataset: Dataset[Any] = _loaded(examples, name) if isinstance(examples, DataLoader) else examples
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise reject(name, type(examples).__name__, "a Dataset with a length, or its DataLoader")
+        raise reject(name, type(examples).__name__, "a Dataset with a length, or a DataLoader of one")
     if not len(dataset):  # type: ignore[arg-type]
         raise reject(name, "empty", "at least one example")
     return dataset
