@@ -111,7 +111,7 @@ def as_rgb(image: Any) -> Any:
     from PIL import Image
 
     if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}, 32 bits a pixel: must have 8 or 16")
+        raise ValueError(f"mode {image.mode}, 32 bits per pixel: must have 8 or 16")
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     return image.convert("RGB")

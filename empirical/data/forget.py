@@ -179,7 +179,7 @@ def check_rows(rows: np.ndarray, pool: np.ndarray, total: int, *, what: str) -> 
     if len(outside):
         raise reject(what, int(outside[0]), f"in [0, {total - 1}]", "rows count from 0")
     if (counts > 1).any():
-        raise ConfigError(f"{what} {int(values[counts > 1][0])} is doubled: every row may stand once")
+        raise ConfigError(f"{what} {int(values[counts > 1][0])} is repeated: every row may appear only once")
     unseen = np.setdiff1d(values, pool)
     if len(unseen):
         raise ConfigError(f"{what} {int(unseen[0])} is a validation row: it was never trained on")

@@ -147,7 +147,7 @@ def judgement(numbers: Mapping[str, Any]) -> str:
         return f"Unlearning ended nearer to the retrained model than doing nothing by {by:.4f} ToW."
     forget, retrained = numbers["forget_accuracy"], numbers["retrained_forget_accuracy"]
     if numbers["original_forget_accuracy"] - retrained < NOTHING_TO_FORGET:
-        why = "the retrained model answers the forget set about as well as the original, so there is little to forget"
+        why = "the retrained model is about as good on the forget set as the original, so there is little to forget"
     elif forget < retrained:
         why = "it forgot more than retraining does, so try a smaller learning rate or fewer epochs"
     elif forget < numbers["original_forget_accuracy"]:

@@ -180,7 +180,7 @@ def resamples(models: int) -> np.ndarray:
     ),
 )  # fmt: skip
 def ulira(pool: Pool) -> dict[str, float]:
-    """Return how well an attacker tells unlearned (or original) models from retrained ones by one forget image.
+    """Return how well an attacker tells unlearned (or original) models from retrained models by a forget image.
 
     U-LiRA (Hayes et al. 2024): two Gaussians are fitted to an image's margins under the models of each kind, without
     the models of the seed itself. The score of a margin is its log-likelihood ratio. The numbers are

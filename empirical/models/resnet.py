@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016) with `features(x)` and `head`: small ones for CPU runs, ResNet-18, -34, -50."""
+"""Residual networks (He et al. 2016) with `features(x)` and `head`: small networks, ResNet-18, -34, -50."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -102,7 +102,7 @@ class Runtime:
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise reject("device", self.device, "one of auto, cpu, cuda, cuda:0, cuda:1, ...")
         if self.require_gpu and self.device == "cpu":
-            raise reject("require_gpu", True, "False where device = 'cpu'")
+            raise reject("require_gpu", True, "False with device = 'cpu'")
 
 
 def with_settings_of_metrics(cls: type[T]) -> type[T]:

@@ -22,7 +22,7 @@ def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:
     *early, last = [piece.strip() for piece in text.split(",")]
     schedule = [_entry(piece, text, field) for piece in early]
     if not last or ":" in last:
-        raise reject(field, text, "a schedule whose last rule is a label alone, such as sam-0.1:25, sgd")
+        raise reject(field, text, "a schedule whose last rule has no epochs, such as sam-0.1:25, sgd")
     taken = sum(count for _, count in schedule)
     if schedule and taken >= epochs:
         message = f"{field} = {text!r}: its rules before the last take {taken} epochs of {epochs}"
@@ -33,5 +33,5 @@ def parse_schedule(text: str, epochs: int, field: str) -> list[tuple[str, int]]:
 def _entry(piece: str, text: str, field: str) -> tuple[str, int]:
     label, _, count = (part.strip() for part in piece.partition(":"))
     if not label or not count.isdecimal() or len(count) > DIGITS or int(count) < 1:
-        raise reject(field, text, "rules with their epochs before the last rule, such as sam-0.1:25, sgd")
+        raise reject(field, text, "rules with their epochs, except for the last, such as sam-0.1:25, sgd")
     return label, int(count)

@@ -198,7 +198,7 @@ def test_an_index_file_becomes_a_forget_set(
 
 
 @pytest.mark.parametrize(
-    ("index", "message"), [([1, 100], r"100.*\[0, 99\]"), ([-1, 2], r"-1"), ([4, 4], "4 is doubled")]
+    ("index", "message"), [([1, 100], r"100.*\[0, 99\]"), ([-1, 2], r"-1"), ([4, 4], "4 is repeated")]
 )
 def test_a_bad_index_is_named(index: list[int], message: str) -> None:
     config = RunConfig(difficulty="index", forget_index="x")
@@ -208,7 +208,7 @@ def test_a_bad_index_is_named(index: list[int], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [([3, 3, 4], "mine: row 3 is doubled"), ([-1, 2], r"mine: row = -1: .*\[0, 99\]"), ([0, 100], "mine: row = 100")],
+    [([3, 3, 4], "mine: row 3 is repeated"), ([-1, 2], r"mine: row = -1: .*\[0, 99\]"), ([0, 100], "mine: row = 100")],
 )
 def test_a_users_own_forget_set_is_checked_like_an_index(
     rows: list[int], message: str, monkeypatch: pytest.MonkeyPatch

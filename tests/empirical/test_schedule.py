@@ -73,7 +73,7 @@ def test_a_schedule_replays_as_a_graph_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("field, value, words", [
     ("pretrain", "sam-0.1, sgd", "rules with their epochs"), ("pretrain", "sam-0.1:0, sgd", "rules with their epochs"),
-    ("pretrain", "sam-0.1:9, sgd", "take 9 epochs of 9"), ("pretrain", "sam-0.1:3, sgd:6", "last rule is a label"),
+    ("pretrain", "sam-0.1:9, sgd", "take 9 epochs of 9"), ("pretrain", "sam-0.1:3, sgd:6", "last rule has no epochs"),
     ("pretrain", "sam-0.1:3, minmax", "a rule of one loss"), ("pretrain", "sma-0.1:3, sgd", "did you mean"),
     ("rule", "sam-0.1:3, sgd", "rule"),
 ])  # fmt: skip

@@ -227,7 +227,7 @@ def test_grey_of_16_bits_is_scaled_however_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
 def test_numbers_of_32_bits_are_refused_because_no_file_names_their_range(tmp_path: Path, kind: type) -> None:
     Image.fromarray(np.zeros((8, 8), kind)).save(tmp_path / "a.tiff")
-    with pytest.raises(IntegrityError, match=r"a\.tiff: the image cannot be decoded \(mode ., 32 bits a pixel"):
+    with pytest.raises(IntegrityError, match=r"a\.tiff: the image cannot be decoded \(mode ., 32 bits per pixel"):
         decode_image((tmp_path / "a.tiff").read_bytes(), "a.tiff")
 
 
