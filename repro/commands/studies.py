@@ -49,8 +49,9 @@ def grid(
         int, typer.Option(help="Processes; 0 is one a GPU, or one a core without. No number depends on it.", min=0)
     ] = 0,
     search_only: Annotated[
-        bool, typer.Option("--search-only", "--choose-only", help="Only the trials of the learning-rate search.")
+        bool, typer.Option("--search-only", help="Only trials of the learning-rate search.")
     ] = False,
+    choose_only: Annotated[bool, typer.Option("--choose-only", hidden=True)] = False,  # the name before 0.3
     quiet: Annotated[bool, typer.Option("--quiet", help="Do not print a line for every finished run.")] = False,
     track: Annotated[str, typer.Option(help="Also send finished runs to tensorboard, trackio or wandb.")] = "none",
     store: StoreOption = DEFAULT_STORE,
@@ -73,14 +74,14 @@ def grid(
         own += [f"--workers={workers or launch.workers}", *(["--quiet"] if quiet else [])]
         seconds = min(launch.working_seconds, max_seconds or math.inf)
         words = (*_grid_words(recipe, store, runtime, launch), *own, f"--max-seconds={seconds:g}")
-        _submit(study, Store(store), runtime, launch, words, search_only=search_only)
+        _submit(study, Store(store), runtime, launch, words, search_only=search_only or choose_only)
         return
     from empirical.studies.grid import run_grid
     from empirical.studies.watch import Watch
     from repro.terminal.watching import listeners
 
     count = 1 if launch.executor == "debug" else min(workers, cores()) or processes(runtime)
-    limits = {"max_seconds": max_seconds, "workers": count, "search_only": search_only}
+    limits = {"max_seconds": max_seconds, "workers": count, "search_only": search_only or choose_only}
     watch = Watch(Store(store), listeners(study.name, Store(store), quiet=quiet, track=track))
     report = run_grid(study, Store(store), runtime=runtime, watch=watch, **limits)
     _show_grid(report, json)
@@ -284,7 +285,7 @@ def _say_plan(found: Any, counts: list[int]) -> None:
         say(f"scores of {name} are imported, not estimated: `repro records import-scores FILE --dataset {name}`")
     for name, identity in found.absent:
         command = "import-index" if name == "forget_index" else "import-scores"
-        say(f"{name} {identity} is not in the store: `repro empirical {command} FILE` keeps it there under that id")
+        say(f"{name} {identity} is not in the store: `repro records {command} FILE` keeps it there under that id")
 
 
 @app.command()

@@ -110,7 +110,7 @@ def test_a_rare_setting_is_given_by_its_name_and_checked_like_an_option() -> Non
     for text, said in {"momentum": "NAME=VALUE", "momentun=1": "did you mean 'momentum'"}.items():
         with pytest.raises(ConfigError, match=said):
             parsed(RunConfig, [text], names)
-    with pytest.raises(ConfigError, match="stands already"):
+    with pytest.raises(ConfigError, match="is given too"):
         parsed(RunConfig, ["momentum=0.8", "momentum=0.9"], names)
     result = CliRunner().invoke(app, ["run", "--set", "momentum=x"])
     assert "momentum = 'x': must be of type float" in str(result.exception)

@@ -23,6 +23,9 @@ def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME) -> Studie
     ends = {"estimate": 2.0, "estimate_low": 1.9, "estimate_high": 2.1}
     result = {
         "claim": name,
+        "title": "a claim",
+        "verdict": "holds",
+        "rows": [],
         "seeds": 5,
         "estimate": 2.0,
         "interval": [1.9, 2.1],
