@@ -265,7 +265,7 @@ def test_processes_of_torchrun_do_not_each_do_a_whole_study(tmp_path: Path) -> N
     words = command("empirical", "grid", "digits", "--dry-run")
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "torchrun = 'empirical grid': must be `empirical run`" in done.stderr
+    assert "torchrun = 'empirical grid': must be `repro run`" in done.stderr
     alone = env | {"WORLD_SIZE": "1"}
     assert subprocess.run(words, cwd=tmp_path, env=alone, capture_output=True, timeout=60).returncode == 0
 
