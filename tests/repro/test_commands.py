@@ -438,7 +438,7 @@ def test_figures_for_a_wall_have_a_folder_of_their_own(store: Store, monkeypatch
     folders = [store.root / "figures", store.root / "figures-slides", Path("wall")]
     assert seen == [
         (["fig-tow"], (store.root, instead, folder / "embeddings"), folder, {"style": style})
-        for instead, folder, style in zip((None, ["digits"], None), folders, ("paper", "slides", "dark"), strict=True)
+        for instead, folder, style in zip(([], ["digits"], []), folders, ("paper", "slides", "dark"), strict=True)
     ]
 
 
