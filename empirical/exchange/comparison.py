@@ -72,7 +72,8 @@ class Comparison:
         )
         columns = [name for name in self.rows[0] if any(row[name] != "" for row in self.rows)]
         for name in columns:
-            shown.add_column(name, justify="left" if name in TEXTS else "right", overflow="fold")
+            text = name in TEXTS
+            shown.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
         for row in self.rows:
             best = self.best is not None and all(row[name] == self.best[name] for name in ("method", "rule"))
             shown.add_row(*(_cell(row[name]) for name in columns), style="bold" if best else "")
@@ -112,7 +113,7 @@ def compare(
     Half of the forget and test examples choose the rates, the other half is reported. A score is the tug of war,
     `prod over retain, forget, test of (1 - |a - a*|)`. With a retrained model a* are its accuracies. Without one they
     are the original model's on retain and test, and on forget its test accuracy: a model that never saw the forget set
-    answers it about as well as fresh examples. That does not hold where whole classes are forgotten.
+    answers it about as well as fresh examples. That does not hold where whole classes or wrong labels are forgotten.
 
     Args:
         model, retain, forget: as `unlearn` takes them. test: held-out examples.

@@ -27,13 +27,21 @@ with_runtime = with_settings(
     panels={COMPUTING: tuple(name for name in Runtime.__dataclass_fields__ if name not in ("study", "kind"))},
 )  # fmt: skip
 PANELS = {
-    "Basics": ("dataset", "model", "method", "method_options", "rule", "alpha", "epochs", "lr", "seed", "metrics"),
-    "What is forgotten": ("difficulty", "forget_fraction", "forget_class", "forget_index", "forget_seed", "scores",
-                          "subsets"),
-    "The original and the retrained model": ("original", "pretrain", "retrain", "pretrain_epochs", "pretrain_lr",
-                                             "pretrain_batch_size"),
-    "Data and training": ("dataset_options", "n_train", "n_test", "data", "augment", "corruption", "batch_size",
-                          "batch_parts", "optimizer", "precision", "portable", "preset", "switches"),
+    "Basics": (
+        "dataset", "model", "method", "method_options", "rule", "alpha", "epochs", "lr", "seed", "metrics",
+        "attack_size",
+    ),
+    "What is forgotten": (
+        "difficulty", "forget_fraction", "forget_class", "forget_index", "forget_seed", "scores", "subsets",
+    ),
+    "The original and the retrained model": (
+        "original", "pretrain", "retrain", "pretrain_epochs", "pretrain_lr", "pretrain_batch_size",
+        "pretrain_optimizer",
+    ),
+    "Data and training": (
+        "dataset_options", "n_train", "n_test", "data", "augment", "corruption", "batch_size", "batch_parts",
+        "perturbation", "sync_batchnorm", "optimizer", "precision", "portable", "preset", "switches",
+    ),
 }  # fmt: skip
 
 
