@@ -1,7 +1,7 @@
 """The paper's theory claims, each judged inside its own hypothesis; what lies beyond is a second sentence.
 
-The records of `repro theory claims` hold a claim's parts, each with its interval and the region that is claimed. A part
-may say itself whether it is `inside` the hypothesis; for older records `HYPOTHESES` says it.
+The records of `repro theory claims` hold a claim's parts, each with its interval and the region that is claimed. A
+record may say its `answer` and `hypothesis` itself, and a part whether it is `inside`; else `HYPOTHESES` says it.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,56 +21,38 @@ MOST = 5  # cases named in a sentence
 
 
 class Hypothesis(NamedTuple):
-    """Where a claim is made.
+    """Where a claim is made, for a record that does not say so itself.
 
     Attributes:
-        words: the hypothesis; number: what the central number is, with `{value}` and `{ends}`.
-        holds: whether a part lies inside it, by its name, where the record does not say.
+        words: the hypothesis; holds: whether a part lies inside it, by its name.
     """
 
     words: str
-    number: str
     holds: Callable[[str], bool] = lambda part: True
 
 
-def _all(*texts: str) -> Callable[[str], bool]:
-    return lambda part: all(text in part for text in texts)
+def _with(text: str) -> Callable[[str], bool]:
+    return lambda part: text in part
 
 
-def _without(*texts: str) -> Callable[[str], bool]:
-    return lambda part: not any(text in part for text in texts)
+def _without(text: str) -> Callable[[str], bool]:
+    return lambda part: text not in part
 
 
 HYPOTHESES: Mapping[str, Hypothesis] = {
-    "lemma-3.1-activation": Hypothesis(
-        "The radius is rho_th.",
-        "After SGD pretraining SAM switches off a fraction {value} {ends} of the retain neurons.", _all(", 1 rho_th")),
-    "lemma-3.1-sgd-on-forget": Hypothesis(
-        "The radius is rho_th.", "At a tenth of rho_th SAM needs {value} {ends} times SGD's epochs to forget.",
-        _all("SAM 1,")),
+    "lemma-3.1-activation": Hypothesis("The radius is rho_th.", _with(", 1 rho_th")),
+    "lemma-3.1-sgd-on-forget": Hypothesis("The radius is rho_th.", _with("SAM 1,")),
     "theorem-3.2-sgd-boundary": Hypothesis(
-        "Trained until a given loss or forget error, not for a fixed number of epochs.",
-        "The boundary moves as d to the power {value} {ends}; claimed is 1/4.", _without(" epochs, eta")),
+        "Trained until a given loss or forget error, not for a fixed number of epochs.", _without(" epochs, eta")),
     "theorem-3.3-sam-boundary": Hypothesis(
-        "A first phase by SAM of about d epochs, then SGD to a small loss.",
-        "The signal that is needed moves as d to the power {value} {ends}; the bound allows up to 0.",
-        _all("then SGD to")),
+        "A first phase by SAM of about d epochs, then SGD to a small loss.", _with("then SGD to")),
     "theorem-3.3-matched-forgetting": Hypothesis(
-        "Both rules have forgotten equally much.",
-        "SAM's test error minus SGD's is {value} {ends} after SGD pretraining.", _all("matched forgetting")),
-    "lemma-3.4-surplus-difference": Hypothesis(
-        "Learning is linear: the drive Y is below 0.1.",
-        "The surplus grows as |phi| to the power {value} {ends}; claimed is 2.", _all("linear")),
-    "lemma-3.4-alpha-tolerance": Hypothesis(
-        "Both rules run for equally many epochs.", "SAM's smallest benign alpha is {value} {ends} lower.",
-        _all("matched epochs")),
-    "lemma-3.4-alpha-gap": Hypothesis(
-        "The benign regime.", "The gap in odds grows as d to the power {value} {ends}; the bound allows 1/2."),
-    "random-labels": Hypothesis(
-        "Forget labels are flipped.", "At equal forgetting SAM's test error minus SGD's is {value} {ends}."),
-    "sharp-minmax": Hypothesis(
-        "Both rules have forgotten equally much.",
-        "Its test error minus SGD's is {value} {ends} after SGD pretraining.", _without("fixed at the start")),
+        "Both rules have forgotten equally much.", _with("matched forgetting")),
+    "lemma-3.4-surplus-difference": Hypothesis("Learning is linear: the drive Y is below 0.1.", _with("linear")),
+    "lemma-3.4-alpha-tolerance": Hypothesis("Both rules run for equally many epochs.", _with("matched epochs")),
+    "lemma-3.4-alpha-gap": Hypothesis("The benign regime."),
+    "random-labels": Hypothesis("Forget labels are flipped."),
+    "sharp-minmax": Hypothesis("Both rules have forgotten equally much.", _without("fixed at the start")),
 }  # fmt: skip
 
 
@@ -79,25 +61,26 @@ def judged(name: str, studies: Studies) -> Found:
     record = claim_records(studies.of(CLAIMS_STUDY), [name]).get(name)
     if record is None or not record.result["parts"]:
         return Found()
-    result, hypothesis = record.result, HYPOTHESES[name]
+    result, hypothesis = record.result, HYPOTHESES.get(name, Hypothesis("none stated"))
     parts: Table = pd.DataFrame(result["parts"])
     named: Table = parts["part"].map(hypothesis.holds)
     inside = parts["inside"].where(parts["inside"].notna(), named).astype(bool) if "inside" in parts else named
     sides = parts.loc[inside, "side"].to_list()
-    word = word_of(sides)
+    word = result.get("answer") or word_of(sides)
     held = f"{sides.count(1)} of {len(sides)} cases"
     value, (low, high) = result["estimate"], result["interval"]
-    number = "" if value is None else _number(hypothesis.number, value, low, high)
+    number = "" if value is None else f"{_upper(result['quantity'])}: {_number(value, low, high)}."
     beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
     sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
+    said = f"Hypothesis: {result.get('hypothesis') or hypothesis.words}"
     rows: Table = parts.rename(
         columns={"estimate": "value", "estimate_low": "low", "estimate_high": "high", "part": "setting"}
     )
     rows = rows.assign(forget_set=inside.map(lambda held: "inside the hypothesis" if held else "beyond it"))
     return Found(
         word, held.replace(" of ", "/"), tuple(filter(None, [f"It holds in {held}.", number])), sure,
-        (*_where(parts[inside], word), f"Hypothesis: {hypothesis.words}", *beyond, *_depends(result)),
+        (*_where(parts[inside], word), said, *beyond, *_depends(result)),
         tuple(Effect(str(row.setting), {1: YES, -1: OPPOSITE, 0: OPEN}[row.side], row.value, row.low, row.high, 1,
                      result["seeds"]) for row in rows[inside].itertuples()),
         rows, "", None, (record.run_id,),
@@ -112,8 +95,12 @@ def word_of(sides: list[int]) -> str:
     return ONLY_WHERE if 1 in seen else OPPOSITE if -1 in seen else OPEN
 
 
-def _number(text: str, value: float, low: float | None, high: float | None) -> str:
-    return text.format(value=f"{value:.3g}", ends="" if low is None else f"[{low:.3g}, {high:.3g}]").replace("  ", " ")
+def _number(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.3g}" if low is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _where(inside: Table, word: str) -> list[str]:
@@ -137,12 +124,13 @@ def surplus(studies: Studies) -> Found:
     ratio = claim_records(studies.of(CLAIMS_STUDY), ["lemma-3.4-surplus-ratio"]).get("lemma-3.4-surplus-ratio")
     if ratio is None or not found.runs:
         return found
-    text = _number("Read as a ratio it does not grow: the power is {value} {ends}.", ratio.result["estimate"],
-                   *ratio.result["interval"])  # fmt: skip
+    number = _number(ratio.result["estimate"], *ratio.result["interval"])
+    text = f"Read as a ratio it does not grow with the signal: the power is {number}."
     return replace(found, beyond=(*found.beyond, text), runs=(*found.runs, ratio.run_id))
 
 
 SAID = "public reading notes"
+READING = "As the notes word it, inside its own hypothesis."
 # Record, short name, subject, what the paper says.
 STATED = [
     ("lemma-3.1-activation", "Lemma 3.1", "Which neurons SAM switches off",
@@ -167,7 +155,7 @@ STATED = [
      "Overfitting the forget set helps"),
 ]  # fmt: skip
 CLAIMS = [
-    Claim(name, short, title, text, SAID, HYPOTHESES[name].words, (CLAIMS_STUDY,),
+    Claim(name, short, title, text, SAID, READING, (CLAIMS_STUDY,),
           surplus if name == "lemma-3.4-surplus-difference" else partial(judged, name))
     for name, short, title, text in STATED
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from figures.answers.theory import CLAIMS, HYPOTHESES, judged, surplus, word_of
 from figures.tables.records import Given, Records, Studies
 from repro.records.store import Store
-from repro.statistics.answers import ONLY_WHERE, OPEN, OPPOSITE, YES
+from repro.statistics.answers import NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES
 
 NAME = "lemma-3.4-surplus-difference"
 
@@ -19,7 +19,7 @@ def test_a_word_follows_from_the_sides(sides: list[int], word: str) -> None:
     assert word_of(sides) == word
 
 
-def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME) -> Studies:
+def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME, **more: Any) -> Studies:
     ends = {"estimate": 2.0, "estimate_low": 1.9, "estimate_high": 2.1}
     result = {
         "claim": name,
@@ -29,8 +29,9 @@ def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME) -> Studie
         "seeds": 5,
         "estimate": 2.0,
         "interval": [1.9, 2.1],
+        "quantity": "exponent",
         "parts": [ends | one for one in parts],
-    }
+    } | more
     store.save("theory_claim", {"claim": name, "parts": len(parts)}, result=result)
     return Given(Records(store.records()))
 
@@ -40,7 +41,7 @@ def test_what_lies_beyond_the_hypothesis_has_no_vote(store: Store) -> None:
     said = judged(NAME, studies)
     assert said.word == YES
     assert "Beyond the hypothesis it holds in 0 of 1 cases." in said.beyond
-    assert "2 [1.9, 2.1]" in said.sentences[-1]
+    assert said.sentences[-1] == "Exponent: 2 [1.9, 2.1]."
 
 
 def test_a_part_that_says_itself_where_it_lies_is_believed(store: Store) -> None:
@@ -48,6 +49,12 @@ def test_a_part_that_says_itself_where_it_lies_is_believed(store: Store) -> None
         store, [{"part": "linear", "side": -1, "inside": False}, {"part": "else", "side": 1, "inside": True}]
     )
     assert judged(NAME, studies).word == YES
+
+
+def test_a_record_that_says_its_answer_and_hypothesis_is_believed(store: Store) -> None:
+    said = judged(NAME, claim(store, [{"part": "linear", "side": -1}], answer=NO_DIFFERENCE, hypothesis="n is large."))
+    assert said.word == NO_DIFFERENCE
+    assert "Hypothesis: n is large." in said.beyond
 
 
 def test_the_ratio_stands_beside_the_difference(store: Store) -> None:

@@ -241,7 +241,7 @@ def test_a_point_of_a_plot_is_the_mean_of_the_cell_that_its_sentence_names(brows
 
 def test_a_claim_opens_its_regime_command_and_records(browser: Any) -> None:
     details = browser.find_element("css selector", "#claims details:has(button.behind)")
-    browser.execute_script("arguments[0].open = true; arguments[0].querySelector('button').focus()", details)
+    browser.execute_script("arguments[0].open = true; arguments[0].querySelector('button.behind').focus()", details)
     press(browser, "\ue007")
     dialog = browser.find_element("css selector", "#provenance")
     ui.WebDriverWait(browser, 10).until(lambda _: dialog.find_elements("css selector", "button.run"))
@@ -260,10 +260,10 @@ def test_numbers_drawn_are_shown_when_asked_for(browser: Any) -> None:
 def test_the_first_screen_has_the_answer_and_a_card_and_the_bar_stays(browser: Any, width: int, height: int) -> None:
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.execute_script("window.scrollTo(0, 0)")
+    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 0)")
     tops = "return ['.answer', '.answers h3'].map(part => document.querySelector(part).getBoundingClientRect().top)"
     assert all(0 < top < height for top in browser.execute_script(tops))
-    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 3000)")
+    browser.execute_script("window.scrollTo(0, 3000)")
     assert browser.execute_script("return document.querySelector('nav').getBoundingClientRect().top") == 0
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a, .answers a')].map(a => a.hash.slice(1))"
