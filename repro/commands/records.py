@@ -1,6 +1,5 @@
 """Commands that read or check what runs left behind."""
 
-import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,20 +23,16 @@ KindOption = Annotated[str | None, typer.Option(help="Only runs of this kind, su
 
 def list_runs(kind: KindOption = None, store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """List the finished runs: your own first, then the committed studies."""
-    gc.disable()  # 100,000 rows are a million small objects and no cycle: looking for one doubles the time
-    try:
-        own = Store(store).heads()
-        heads: dict[str, Head] = {}
-        for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
-            if head.schema == SCHEMA:
-                heads.setdefault(head.run_id, head)
-        if kind and heads:
-            choose("kind", kind, sorted({head.kind for head in heads.values()}))
-        rows = [_row(head) for head in heads.values() if kind in (None, head.kind)]
-        emit(rows, as_json=json, empty="no runs yet; start with `repro theory`")
-        _name_outdated([head for head in own if head.schema != SCHEMA], json)
-    finally:
-        gc.enable()
+    own = Store(store).heads()
+    heads: dict[str, Head] = {}
+    for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
+        if head.schema == SCHEMA:
+            heads.setdefault(head.run_id, head)
+    if kind and heads:
+        choose("kind", kind, sorted({head.kind for head in heads.values()}))
+    rows = [_row(head) for head in heads.values() if kind in (None, head.kind)]
+    emit(rows, as_json=json, empty="no runs yet; start with `repro theory`")
+    _name_outdated([head for head in own if head.schema != SCHEMA], json)
 
 
 def _name_outdated(old: list[Head], as_json: bool) -> None:
