@@ -1,6 +1,5 @@
 """Commands that read or check what runs left behind."""
 
-import gc
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -32,26 +31,22 @@ def list_runs(
 
     With --study, --kind or --limit each run has a line of its own, as it has with --json.
     """
-    gc.disable()  # 100,000 rows are a million small objects and no cycle: looking for one doubles the time
-    try:
-        own = Store(store).heads()
-        heads: dict[str, Head] = {}
-        for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
-            if head.schema == SCHEMA:
-                heads.setdefault(head.run_id, head)
-        for name, asked in (("kind", kind), ("study", study)):
-            if asked and heads:
-                choose(name, asked, sorted({getattr(head, name) for head in heads.values()}))
-        rows = [_row(head) for head in heads.values() if kind in (None, head.kind) and study in (None, head.study)]
-        if limit:
-            rows = sorted(rows, key=lambda row: str(row["finished"]), reverse=True)[:limit]
-        if not json:
-            each = [row | {"finished": str(row["finished"])[:16].replace("T", " ")} for row in rows]
-            rows = each if study or kind or limit else _by_study(rows)
-        emit(rows, as_json=json, empty=NOTHING)
-        _name_outdated([head for head in own if head.schema != SCHEMA], json)
-    finally:
-        gc.enable()
+    own = Store(store).heads()
+    heads: dict[str, Head] = {}
+    for head in (*own, *(head for path in packs() for head in PackedStore(path).heads())):
+        if head.schema == SCHEMA:
+            heads.setdefault(head.run_id, head)
+    for name, asked in (("kind", kind), ("study", study)):
+        if asked and heads:
+            choose(name, asked, sorted({getattr(head, name) for head in heads.values()}))
+    rows = [_row(head) for head in heads.values() if kind in (None, head.kind) and study in (None, head.study)]
+    if limit:
+        rows = sorted(rows, key=lambda row: str(row["finished"]), reverse=True)[:limit]
+    if not json:
+        each = [row | {"finished": str(row["finished"])[:16].replace("T", " ")} for row in rows]
+        rows = each if study or kind or limit else _by_study(rows)
+    emit(rows, as_json=json, empty=NOTHING)
+    _name_outdated([head for head in own if head.schema != SCHEMA], json)
 
 
 NOTHING = "no runs yet; start with `repro theory`"

@@ -10,10 +10,9 @@ import json
 import os
 import socket
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from repro.records.shape import shape_fault
 
 RESULT = "result.json"
 TRIES = 5  # readings of a folder that another process rewrites meanwhile
-SHORT = 40  # characters of a text that is likely to be the same in other records
-HOLDERS = (str, dict, list)
 PROCESSES = Path("/proc")  # of Linux alone
 SEAL = 32  # bytes of the digest at the head of a sealed file
 
@@ -229,24 +226,6 @@ def _read(folder: Path) -> Record:
         schema=config["schema"], identity=config.get("identity", config["config"]), files=files,
         evaluations=named,
     )  # fmt: skip
-
-
-def shared_words(values: Any) -> Any:
-    """Return JSON values with their keys and short texts held once for all records: a third of what many would take."""
-    if type(values) is str:
-        return sys.intern(values) if len(values) <= SHORT else values
-    if type(values) is list:
-        return [shared_words(one) for one in values]
-    if type(values) is dict:
-        held = [shared_words(one) if type(one) in HOLDERS else one for one in values.values()]
-        return dict(zip(_keys(tuple(values)), held, strict=True))
-    return values
-
-
-@lru_cache(maxsize=4096)
-def _keys(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the same names, always the first of equal ones."""
-    return names
 
 
 def record_fault(parts: Mapping[str, Any], name: str) -> str:

@@ -238,10 +238,6 @@ class PackedStore:
             return True
         return any(kind in kinds for kind in said)
 
-    def outdated(self) -> list[str]:
-        """Return the ids of runs of an older schema: their configs may mean another computation today."""
-        return [record.run_id for record in self._checked()[0] if record.schema != SCHEMA]
-
     def verify(self) -> list[str]:
         """Return one line for every row or file that is edited, doubled, missing or of another run.
 

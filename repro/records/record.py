@@ -1,6 +1,5 @@
 """What one run left behind, and how records of several stores are read together."""
 
-import gc
 import io
 import json
 import zipfile
@@ -136,24 +135,12 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_records(stores: Iterable[Reader], *kinds: str, wanted: Callable[[Record], bool] | None = None) -> list[Record]:
-    """Return the records of several stores, of some kinds if named.
-
-    A run in two of them is taken, whole, from the first, or from the first in which it is `wanted`: two studies may
-    share a run and have measured other things of it.
-    """
+def read_records(stores: Iterable[Reader], *kinds: str) -> list[Record]:
+    """Return the records of several stores, of some kinds if named; a run in two of them is taken from the first."""
     found: dict[str, Record] = {}
-    collects = gc.isenabled()
-    gc.disable()  # records refer to nothing that refers to them; of many, every search for cycles takes seconds
-    try:
-        for store in stores:
-            for record in store.records(*kinds):
-                known = found.setdefault(record.run_id, record)
-                if wanted and known is not record and not wanted(known) and wanted(record):
-                    found[record.run_id] = record
-    finally:
-        if collects:
-            gc.enable()
+    for store in stores:
+        for record in store.records(*kinds):
+            found.setdefault(record.run_id, record)
     return list(found.values())
 
 

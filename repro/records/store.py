@@ -217,10 +217,6 @@ class Store:
         """Return what a listing shows of every finished run, those of an older schema included, see `index`."""
         return index.listed(self.root, self._whole)
 
-    def outdated(self) -> list[Head]:
-        """Return the finished runs of an older schema: their configs may mean another computation today."""
-        return [head for head in self.heads() if head.schema != SCHEMA]
-
     def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
         """Return the claim on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
         self._mark()

@@ -7,12 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from repro.base.errors import ConfigError, MissingDataError, of_the_system
+from repro.base.errors import ConfigError, IntegrityError, MissingDataError, of_the_system
 from repro.base.settings import choose, reject
 from repro.records.damage import name_damage
 from repro.records.folder import read_bytes
 from repro.records.lists import RunList
-from repro.records.record import Record
+from repro.records.record import EVALUATION, Record
 from repro.records.shipped import recipe_file, shipped
 from repro.records.store import Store
 from repro.records.weights import two_weights
@@ -124,13 +124,20 @@ class Study:
     def records(self, source: Source) -> list[Record]:
         """Return its records from a source, ordered by id.
 
-        Runs on two sets of weights of one stage are named and left out: their difference would say nothing.
+        Runs on two sets of weights of one stage are named and left out: their difference would say nothing. So is a
+        pooled metric whose arrays, which claims read, are none.
         """
         found = source.place.records_of(self.name, set(source.runs.ids))
         unlike = two_weights(found)
         for line, _ in unlike.values():
             name_damage(f"study {self.name}: {line}; these runs are left out")
         left_out = {run for _, runs in unlike.values() for run in runs}
+        for record in (one for one in found if one.kind == EVALUATION):
+            try:
+                record.arrays()
+            except IntegrityError as error:
+                name_damage(f"study {self.name}: {error}; left out")
+                left_out.add(record.run_id)
         return [record for record in found if record.run_id not in left_out]
 
     def table(self, source: Source) -> "pd.DataFrame":

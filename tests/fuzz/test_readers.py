@@ -33,8 +33,11 @@ from repro.records.folder import read_sealed
 from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.study.table import table_of
 from repro.terminal.output import printable
 from tests.empirical.tiny import make_network
+from tests.repro.test_shape import VALUES, WHOLE, config_of
+from tests.repro.test_shape import written as write_record
 
 EXAMPLES = int(os.environ.get("REPRO_FUZZ", "25"))
 TRIED = settings(
@@ -174,6 +177,23 @@ def test_run_folders(data: bytes, name: str) -> None:
         (store.root / "runs" / record.run_id / name).write_bytes(data)
         answers(store.verify)
         answers(store.records)
+
+
+@TRIED
+@given(st.data())
+def test_record_types(data: st.DataObject) -> None:
+    """Any value in any place of a record of any kind, under its right hash."""
+    kind = data.draw(st.sampled_from(sorted(WHOLE)))
+    parts: dict[str, Any] = {"result": WHOLE[kind], "config": config_of(kind), "provenance": {"study": "x"}}
+    part = data.draw(st.sampled_from(sorted(parts)))
+    name = data.draw(st.sampled_from(sorted(parts[part])) | st.text(st.characters(), max_size=4))
+    parts[part] = data.draw(VALUES | VALUES.map(lambda value: {**parts[part], name: value}))
+    with tempfile.TemporaryDirectory(dir=folder()) as place:
+        store = Store(place)
+        write_record(store, kind, **parts)
+        answers(store.verify)
+        answers(lambda: table_of(store.records()))
+        answers(lambda: store.find(kind, {"a": 1}))
 
 
 @TRIED

@@ -115,7 +115,7 @@ def test_runs_of_an_older_schema_are_named_and_not_read(store: Store) -> None:
     done = {"run_id": identity, "kind": "unlearn", "status": "ok", "result": {}}
     write_folder(store.root / "runs" / identity, files, "result.json", done)
     assert store.records() == []
-    assert [old.run_id for old in store.outdated()] == [identity]
+    assert [(old.run_id, old.schema) for old in store.heads()] == [(identity, SCHEMA - 1)]
 
 
 def test_a_run_without_its_result_file_was_never_finished(store: Store) -> None:
@@ -434,19 +434,6 @@ def test_own_runs_come_before_committed_ones(store: Store, tmp_path: Path) -> No
         (0.2, "results/study"),
         (0.9, "runs"),
     ]
-
-
-def test_of_a_run_in_two_packs_the_wanted_copy_is_taken_whole(store: Store, tmp_path: Path) -> None:
-    for study, value in (("alpha", 0.1), ("digits", 0.2)):
-        one = Store(tmp_path / study)
-        one.save("unlearn", {"a": 1}, result={"tow": value}, provenance={"study": study})
-        write_pack(one.records(), tmp_path / "results" / f"{study}.parquet")
-    packs = readers(store, tmp_path / "results")
-    found = {name: read_records(packs, wanted=lambda one, name=name: one.provenance["study"] == name)
-             for name in ("alpha", "digits", "other")}  # fmt: skip
-    assert {name: [one.result["tow"] for one in records] for name, records in found.items()} == {
-        "alpha": [0.1], "digits": [0.2], "other": [0.1]
-    }  # fmt: skip
 
 
 def test_a_pack_gives_back_the_same_record_and_the_same_bytes(store: Store, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """A study: which runs it has, where they are read from, and what its table says."""
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,6 +13,8 @@ from figures.catalogue import find
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.base.errors import ConfigError, MissingDataError
+from repro.records.damage import collected
+from repro.records.folder import read_marker, write_folder
 from repro.records.lists import RunList
 from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
@@ -97,6 +101,23 @@ def test_runs_of_a_store_that_no_list_names_are_loose(store: Store) -> None:
     assert set(Study(LOOSE).own_runs(store).runs) == {loose, claim}
     assert Study("claims").own_runs(store).runs == (claim,)
     assert Study("other").own_runs(store) == RunList()
+
+
+def test_a_pooled_metric_whose_arrays_are_none_is_named_and_the_rest_is_read(store: Store) -> None:
+    config, result = {"metric": "klom", "pooled": True}, {"labels": {}, "runs": []}
+    runs = (save(store, 0), store.save_evaluation(config, result=result, arrays={"klom": np.arange(3)}).run_id)
+    store.write_list("mine", RunList(runs[:1], more=runs[1:]))
+    study, place = Study("mine"), Published([])
+    assert {record.run_id for record in study.records(study.source(store, place))} == set(runs)
+    (folder,) = store.root.glob("evaluations/*")
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([print], object), allow_pickle=True)
+    marker = read_marker(folder / "result.json")
+    files = {name: (folder / name).read_bytes() for name in marker["files"]} | {"arrays.npz": buffer.getvalue()}
+    write_folder(folder, files, "result.json", marker)
+    with collected() as lines:
+        assert [record.run_id for record in study.records(study.source(store, place))] == [runs[0]]
+    assert [runs[1] in line and "arrays" in line for line in lines] == [True]
 
 
 def test_a_row_has_settings_numbers_and_facts_as_plain_values(store: Store) -> None:
