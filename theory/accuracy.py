@@ -13,7 +13,7 @@ from theory.config import TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import quadrature_error
 from theory.study import CELLS
-from theory.validity import columns
+from theory.tables import columns
 
 KIND = "theory_quadrature"
 MANY = 2**15  # points of the value that is taken as true
@@ -35,14 +35,14 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 )
 
 
-def random_settings(count: int = RANDOM) -> list[dict[str, Any]]:
-    """Return settings drawn independently, the same each time.
+def random_settings(count: int = RANDOM, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Return settings drawn independently, the same for each seed.
 
     Log-uniform: d in [500, 10^6], s in [0.1, 2], rho / rho_th in [0.05, 1], m in [4, 40]. Uniform: alpha in
     [0.5, 0.99]; n in {20, 40, 80, 160} with n_F = n / 5; P in {2, 3}; epochs in {50, 100, 200}; pretraining epochs in
     {30, 100, 300}; rule of pretraining, rule and method of unlearning, noise model.
     """
-    rng, found = np.random.default_rng(0), []
+    rng, found = np.random.default_rng(seed), []
     wide = lambda low, high: float(np.exp(rng.uniform(np.log(low), np.log(high))))  # noqa: E731
     any_of = lambda values: values[int(rng.integers(len(values)))]  # noqa: E731
     for _ in range(count):

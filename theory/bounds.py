@@ -9,6 +9,8 @@ import math
 from theory.config import TheoryConfig
 
 HARMFUL_TEST_ERROR = 0.1  # Theorem 3.2: below the boundary the test error is at least this
+S_0 = 0.93  # strength at the boundary of SGD where the start is negligible
+OVERLAP = 0.6  # of the learned weights of two neurons of one sign; the closed forms' share of active neurons, too
 
 
 def sgd_boundary(cell: TheoryConfig) -> float:
@@ -49,3 +51,16 @@ def random_start_boundary(cell: TheoryConfig) -> float:
     steps = cell.pretrain_epochs * -(-cell.n // cell.batch_size)
     scatter = (cell.patches - 1) * cell.sigma_p * cell.sigma_0 * math.sqrt(cell.d * (1 - 1 / math.pi) / cell.m)
     return math.sqrt(4 * cell.m * 1.28 * scatter / (cell.eta * steps)) if steps and cell.eta else float("nan")
+
+
+def crossover_strength(ratio: float, m: int) -> float:
+    """Return s* of SGD where the start adds its noise, `S_0 (1 + r^2 / (1 + (m - 1) a))^(1/4)`.
+
+    The signal must outgrow the noise of a test output, `s*^2 ~ noise`. Learned weights of one sign overlap by a, so
+    that m of them add up to `sqrt((1 + (m - 1) a) / m)` of one neuron's noise; those of the start to `1 / sqrt(m)`.
+
+    Args:
+        ratio: r, start noise over learned noise of a neuron, >= 0.
+        m: neurons of each sign.
+    """
+    return S_0 * (1 + ratio**2 / (1 + (m - 1) * OVERLAP)) ** 0.25

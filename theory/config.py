@@ -16,8 +16,7 @@ NOISES = ("orthogonal", "plain")
 LABELS = ("iid", "balanced")
 NOISE_PATCHES = ("repeated", "independent")
 DRAWS = ("bartlett", "dense")
-SWEEP_NAMES = ("phase", "alpha", "rho", "surplus", "activation", "minmax", "expectations", "drive", "survival", "odds",
-               "angle", "split", "flatness")  # fmt: skip
+SWEEP_NAMES = ("phase", "alpha", "expectations", "drive", "survival", "odds", "angle", "split", "flatness")
 SIGNAL_NORMS = {"low": 1e-161, "high": 1e154}  # |phi| whose square is a finite number above 0
 LARGEST_POWER = 1e300  # of a deviation: beyond are numbers that are not finite
 WIDEST = 20_000  # preactivations of a test point, whose covariance then fills 3 GB
@@ -323,14 +322,10 @@ class SweepConfig:
         (), "Signal strengths", symbol="s", unit="dimensionless", low=0.0, open_low=True
     )
     alpha: tuple[float, ...] = setting((), "Retain weights", symbol="alpha", low=0.0, high=1.0)
-    rho_scale: tuple[float, ...] = setting(
-        (), "SAM radii of unlearning in units of rho_th", symbol="rho / rho_th", unit="dimensionless", low=0.0
-    )
     probe_rho_scale: tuple[float, ...] = setting((), "Radii of the activation probe, in units of rho_th", low=0.0)
     forget_angle: tuple[float, ...] = setting((), "Angles between the signals of R and F", unit="degrees", low=0.0,
                                               high=180.0)  # fmt: skip
     mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
-    mask_refresh: tuple[int, ...] = setting((), "Epochs between masks; 0 keeps the first", unit="epochs", low=0)
     pretrain_epochs: tuple[int, ...] = setting((), "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
     seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)

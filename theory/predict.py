@@ -15,14 +15,14 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from repro.base.errors import ConfigError
-from theory.config import PRETRAIN_RULES, TheoryConfig, checkpoint_epochs
+from theory.config import TheoryConfig, checkpoint_epochs
 from theory.metrics import SIDES, TEST_METRICS
 from theory.points import lattice_count, normal_points
 from theory.population import (
@@ -34,18 +34,11 @@ from theory.population import (
     start_population,
     unlearn_course,
 )
+from theory.trust import QUANTITIES, half_width
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
-# Where predictions were held against simulation (`repro theory validity`), every other setting at its default.
-MEASURED = {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0), "pretrain_epochs": (30, 1000)}
-MEASURED_ALPHA, UNHELD = 0.9, "unlearning at alpha < 0.9, where seeds fall apart and the mean is no typical one"
-MEASURED_AT = ("m", "patches", "sigma_p", "sigma_0_scale", "eta_scale", "batch_size", "pretrain_rho_scale", "labels",
-               "pretrain_stop_loss")  # fmt: skip
-# The same of unlearning, with n_F a fifth of n. What its grid varies is said here once; 0.7 is where it does not hold.
-UNLEARNING_GRID = {"alpha": (MEASURED_ALPHA, 0.7), "d": (1000, 4000, 64_000), "signal_strength": (0.25, 0.5, 1.0, 2.0)}
-UNLEARNED = {name: (min(values), max(values)) for name, values in UNLEARNING_GRID.items() if name != "alpha"}
-UNLEARNED |= {"epochs": (0, TheoryConfig.epochs), "rho_scale": (0.1, 1.0)}
-UNLEARNED_AT = (*MEASURED_AT, "n", "pretrain_epochs", "method", "retain_batch", "forget_batch")
+HELD_ALPHA = 0.9  # below, seeds fall apart after long ascent, and the mean is no typical one: figures draw no line
+WEAK_ALPHA = 0.45  # predicted thresholds of alpha below it are often wrong
 UNPREDICTED = ("forget_angle", "label_noise", "activation_power", "momentum", "weight_decay", "sharpness_batch")
 PREDICTED_RULES = ("sgd", "sam", "retain_sam", "sharpen")
 METRICS = (
@@ -89,41 +82,6 @@ def unpredictable(config: TheoryConfig) -> str:
     if config.unlearn not in PREDICTED_RULES:
         return f"unlearn = {config.unlearn!r}: the prediction covers {', '.join(PREDICTED_RULES)}"
     return ""
-
-
-def outside_measured(config: TheoryConfig) -> list[str]:
-    """Return one line for each setting of pretraining at which predictions were not held against simulation."""
-    return _beyond(config, MEASURED, MEASURED_AT) + _schedule(config)
-
-
-def outside_unlearned(config: TheoryConfig) -> list[str]:
-    """Return one line for each setting, of pretraining or of unlearning, at which the end was not held either.
-
-    Unlearning was held over a smaller grid than pretraining.
-    """
-    lines = _beyond(config, UNLEARNED, UNLEARNED_AT) + _schedule(config)
-    if config.n_forget != config.n // 5:
-        lines.append(f"n_forget = {config.n_forget} instead of n / 5 = {config.n // 5}")
-    if config.alpha > MEASURED_ALPHA:
-        lines.append(f"alpha = {config.alpha:g} instead of {MEASURED_ALPHA:g}")
-    return lines + [UNHELD] * (config.alpha < MEASURED_ALPHA)
-
-
-def _schedule(config: TheoryConfig) -> list[str]:
-    return [f"pretrain = {config.pretrain!r} instead of sgd or sam"] * (config.pretrain not in PRETRAIN_RULES)
-
-
-def _beyond(config: TheoryConfig, ranges: Mapping[str, tuple[float, float]], usual: Sequence[str]) -> list[str]:
-    """Return one line for each setting out of its range or other than its default."""
-    lines = [f"{name} = {getattr(config, name):g} outside [{low:g}, {high:g}]"
-             for name, (low, high) in ranges.items() if not low <= getattr(config, name) <= high]  # fmt: skip
-    values = {name: (getattr(config, name), getattr(TheoryConfig, name)) for name in usual}
-    return lines + [f"{name} = {_text(value)} instead of {_text(at)}" for name, (value, at) in values.items()
-                    if value != at]  # fmt: skip
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def predict(config: TheoryConfig) -> Prediction:
@@ -338,9 +296,7 @@ def pretrained(config: TheoryConfig) -> dict[str, float]:
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:
-    """Return the predicted end points of cells, held against simulation or not, for figures to draw a line of.
-
-    `outside_unlearned` says of a cell whether its end was.
+    """Return the predicted end points of cells, for figures to draw a line of.
 
     Returns:
         `predicted_pretrained_test_error` of each cell that the mean field covers; of unlearning at alpha >= 0.9 also
@@ -351,7 +307,7 @@ def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]
     for prediction in predict_many(covered):
         config, after = prediction.config, {name: float(v[-1]) for name, v in prediction.metrics.items()}
         values = {"predicted_pretrained_test_error": float(prediction.pretrain["test_error"][-1])}
-        if config.alpha >= MEASURED_ALPHA and config.epochs > 0:
+        if config.alpha >= HELD_ALPHA and config.epochs > 0:
             reached = after["forget_error"] >= (config.stop_forget_error or 0.0)
             for name in ("test_error", "forget_error"):
                 values[f"predicted_{name}"] = after[name] if reached else math.nan
@@ -433,17 +389,21 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         config: its `pretrain` and `unlearn` are replaced by SGD and SAM in turn.
 
     Returns:
-        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned"; `drives`, the closed forms of
-        SGD with `a` from the mean field; `boundary` of SGD pretraining with its local `exponent_of_d`; `outside`, why
-        the setting lies outside what was held against simulation.
+        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned", with the half-widths of
+        `theory.trust` beside the errors; `drives`, the closed forms of SGD with `a` from the mean field; `boundary` of
+        SGD pretraining with its local `exponent_of_d`.
     """
     cells = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
     rows = []
     for prediction in predict_many(cells):
         found, cell = as_result(prediction), prediction.config
         if cell.unlearn == "sgd":
-            rows.append({"pretrain": cell.pretrain, "unlearn": ""} | found["pretrained"])
-        rows.append({"pretrain": cell.pretrain, "unlearn": cell.unlearn} | found["final"])
+            rows.append(
+                {"pretrain": cell.pretrain, "unlearn": ""} | with_half_widths("pretrained", cell, found["pretrained"])
+            )
+        rows.append(
+            {"pretrain": cell.pretrain, "unlearn": cell.unlearn} | with_half_widths("final", cell, found["final"])
+        )
     sgd = config.changed(pretrain="sgd")
     active = rows[0]["active_retain_match"]
     strength = boundary(sgd)
@@ -452,8 +412,14 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         "rows": rows,
         "drives": closed_forms(sgd, active) | {"a": active},
         "boundary": {"signal_strength": strength, "signal_norm": strength * sgd.signal_unit, "exponent_of_d": exponent},
-        "outside": outside_unlearned(config),
     }
+
+
+def with_half_widths(stage: str, cell: TheoryConfig, found: dict[str, float | None]) -> dict[str, float | None]:
+    """Return predictions of a stage with the half-width of their 90 % interval, where it is known of a quantity."""
+    widths = {f"{name}_half_width": half_width(f"{stage}, {name}", cell.pretrain, value)
+              for name, value in found.items() if value is not None and f"{stage}, {name}" in QUANTITIES}  # fmt: skip
+    return found | widths
 
 
 def as_result(prediction: Prediction) -> dict[str, dict[str, float | None]]:

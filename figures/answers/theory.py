@@ -1,12 +1,12 @@
 """The paper's theory claims, each judged inside its own hypothesis; what lies beyond is a second sentence.
 
-The records of `repro theory claims` hold a claim's parts, each with its interval and the region that is claimed. A
-record may say its `answer` and `hypothesis` itself, and a part whether it is `inside`; else `HYPOTHESES` says it.
+The records of `repro theory claims` hold the answer, the hypothesis, and a claim's parts, each with its interval and
+whether it lies inside the hypothesis.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -20,60 +20,22 @@ CLAIMS_STUDY = "claims"
 MOST = 5  # cases named in a sentence
 
 
-class Hypothesis(NamedTuple):
-    """Where a claim is made, for a record that does not say so itself.
-
-    Attributes:
-        words: the hypothesis; holds: whether a part lies inside it, by its name.
-    """
-
-    words: str
-    holds: Callable[[str], bool] = lambda part: True
-
-
-def _with(text: str) -> Callable[[str], bool]:
-    return lambda part: text in part
-
-
-def _without(text: str) -> Callable[[str], bool]:
-    return lambda part: text not in part
-
-
-HYPOTHESES: Mapping[str, Hypothesis] = {
-    "lemma-3.1-activation": Hypothesis("The radius is rho_th.", _with(", 1 rho_th")),
-    "lemma-3.1-sgd-on-forget": Hypothesis("The radius is rho_th.", _with("SAM 1,")),
-    "theorem-3.2-sgd-boundary": Hypothesis(
-        "Trained until a given loss or forget error, not for a fixed number of epochs.", _without(" epochs, eta")),
-    "theorem-3.3-sam-boundary": Hypothesis(
-        "A first phase by SAM of about d epochs, then SGD to a small loss.", _with("then SGD to")),
-    "theorem-3.3-matched-forgetting": Hypothesis(
-        "Both rules have forgotten equally much.", _with("matched forgetting")),
-    "lemma-3.4-surplus-difference": Hypothesis("Learning is linear: the drive Y is below 0.1.", _with("linear")),
-    "lemma-3.4-alpha-tolerance": Hypothesis("Both rules run for equally many epochs.", _with("matched epochs")),
-    "lemma-3.4-alpha-gap": Hypothesis("The benign regime."),
-    "random-labels": Hypothesis("Forget labels are flipped."),
-    "sharp-minmax": Hypothesis("Both rules have forgotten equally much.", _without("fixed at the start")),
-}  # fmt: skip
-
-
 def judged(name: str, studies: Studies) -> Found:
     """Return what the record of one theory claim says inside its hypothesis."""
     record = claim_records(studies.of(CLAIMS_STUDY), [name]).get(name)
     if record is None or not record.result["parts"]:
         return Found()
-    result, hypothesis = record.result, HYPOTHESES.get(name, Hypothesis("none stated"))
+    result = record.result
     parts: Table = pd.DataFrame(result["parts"])
-    named: Table = parts["part"].map(hypothesis.holds)
-    inside = parts["inside"].where(parts["inside"].notna(), named).astype(bool) if "inside" in parts else named
-    sides = parts.loc[inside, "side"].to_list()
-    word = result.get("answer") or word_of(sides)
+    inside: Table = parts["inside"].astype(bool)
+    sides, word = parts.loc[inside, "side"].to_list(), result["answer"]
     held = f"{sides.count(1)} of {len(sides)} cases"
     value, (low, high) = result["estimate"], result["interval"]
     number = "" if value is None else f"{_upper(result['quantity'])}: {_number(value, low, high)}."
     beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
     sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
-    said = f"Hypothesis: {result.get('hypothesis') or hypothesis.words}"
+    said = f"Hypothesis: {result['hypothesis']}"
     rows: Table = parts.rename(
         columns={"estimate": "value", "estimate_low": "low", "estimate_high": "high", "part": "setting"}
     )
@@ -85,14 +47,6 @@ def judged(name: str, studies: Studies) -> Found:
                      result["seeds"]) for row in rows[inside].itertuples()),
         rows, "", None, (record.run_id,),
     )  # fmt: skip
-
-
-def word_of(sides: list[int]) -> str:
-    """Return the answer from the sides of parts: +1 inside the claimed region, -1 outside, 0 undecided."""
-    seen = {*sides}
-    if seen == {1}:
-        return YES
-    return ONLY_WHERE if 1 in seen else OPPOSITE if -1 in seen else OPEN
 
 
 def _number(value: float, low: float | None, high: float | None) -> str:
@@ -114,19 +68,6 @@ def _where(inside: Table, word: str) -> list[str]:
 
 def _depends(result: Mapping[str, Any]) -> list[str]:
     return [f"What it depends on: {result['change'][:1].lower()}{result['change'][1:]}"] if result.get("change") else []
-
-
-def surplus(studies: Studies) -> Found:
-    """Judge the surplus as a difference; as a ratio it is read by nobody, which a second sentence says."""
-    from dataclasses import replace
-
-    found = judged("lemma-3.4-surplus-difference", studies)
-    ratio = claim_records(studies.of(CLAIMS_STUDY), ["lemma-3.4-surplus-ratio"]).get("lemma-3.4-surplus-ratio")
-    if ratio is None or not found.runs:
-        return found
-    number = _number(ratio.result["estimate"], *ratio.result["interval"])
-    text = f"Read as a ratio it does not grow with the signal: the power is {number}."
-    return replace(found, beyond=(*found.beyond, text), runs=(*found.runs, ratio.run_id))
 
 
 SAID = "public reading notes"
@@ -153,9 +94,10 @@ STATED = [
      "The same analysis holds with flipped labels"),
     ("sharp-minmax", "Sharp MinMax in theory", "Sharp MinMax",
      "Overfitting the forget set helps"),
+    ("tug-of-war", "ToW in theory", "SAM against SGD by ToW",
+     "SAM unlearns better than SGD, each at its best epoch"),
 ]  # fmt: skip
 CLAIMS = [
-    Claim(name, short, title, text, SAID, READING, (CLAIMS_STUDY,),
-          surplus if name == "lemma-3.4-surplus-difference" else partial(judged, name))
+    Claim(name, short, title, text, SAID, READING, (CLAIMS_STUDY,), partial(judged, name))
     for name, short, title, text in STATED
-]  # fmt: skip
+]

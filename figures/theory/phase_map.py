@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
+from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
 from figures.tables.records import Records
@@ -21,6 +21,7 @@ STAGES: list[tuple[str, tuple[str, float] | None]] = [
 SGD_THRESHOLD = 0.93  # in units of (P-1) sigma_p (d/n)^(1/4); its measured constant with sigma_0 ~ d^(-1/2)
 LEVELS = np.linspace(0.0, 0.5, 11)
 BENIGN = 0.1
+EDGE = "#1A1A1A"  # seen on every shade of the map
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
@@ -46,7 +47,21 @@ def draw(records: Records, theme: Theme) -> Drawing:
         panel.set_xlabel("dimension $d$")
     if image is not None:
         figure.colorbar(image, ax=axes, label="test error", shrink=0.8, pad=0.01)
+    rule_key(
+        figure, theme, [], notes=_lines(theme), head=f"lines: test error 0.1, {record.config['base']['seeds']} seeds"
+    )
     return Drawing(data, _caption(record), _alt(data), (record,), tuple(missing), figure)
+
+
+def _lines(theme: Theme) -> list[tuple[str, dict[str, Any]]]:
+    """Return what each line of a panel is and how it looks."""
+    from matplotlib.patheffects import withStroke
+
+    edge = {"color": "white", "marker": "", "path_effects": [withStroke(linewidth=2.6, foreground=EDGE)]}
+    return [("simulated", {"color": theme.color("sam"), "marker": "", "linestyle": "-", "linewidth": 1.8}),
+            ("mean field", {"color": EDGE, "marker": "", "linestyle": "-", "linewidth": 0.7}),
+            (r"Theorem 3.2, $d^{1/4}$", edge | {"linestyle": "--"}),
+            ("Theorem 3.3, constant", edge | {"linestyle": ":"})]  # fmt: skip
 
 
 def phase_table(record: Record) -> Table:
@@ -79,11 +94,11 @@ def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
     axes.contour(dimensions, norms, wide.to_numpy(), levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
     if rows["predicted"].notna().all():
         foreseen = rows.pivot(index="signal_strength", columns="d", values="predicted").to_numpy()
-        axes.contour(dimensions, norms, foreseen, levels=[BENIGN], colors=["#1A1A1A"], linewidths=0.7, zorder=4)
+        axes.contour(dimensions, norms, foreseen, levels=[BENIGN], colors=[EDGE], linewidths=0.7, zorder=4)
     span = np.array([dimensions.min(), dimensions.max()])
     points = rows.drop_duplicates("d").sort_values("d")
     sgd = SGD_THRESHOLD * np.interp(span, points["d"].to_numpy(dtype=float), points["unit"].to_numpy())
-    edge = {"path_effects": [withStroke(linewidth=2.6, foreground="#1A1A1A")]}  # or it would vanish on yellow
+    edge = {"path_effects": [withStroke(linewidth=2.6, foreground=EDGE)]}  # or it would vanish on yellow
     axes.plot(span, sgd, color="white", linestyle="--", linewidth=1.2, **edge)
     axes.plot(span, [sgd[0], sgd[0]], color="white", linestyle=":", linewidth=1.2, **edge)
     log_axis(axes, "x")
@@ -96,15 +111,6 @@ def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
     return image
 
 
-def _exponents(record: Record) -> str:
-    parts = []
-    for row in record.result["boundaries"]:
-        if row.get("exponent") is not None:
-            stage = "before" if row["stage"] == "pretrained" else f"after {row['unlearn']} {row['rho_scale']:g}"
-            parts.append(f"pretrained {row['pretrain']}, {stage}: {row['exponent']:.2f}")
-    return f" Fitted exponents of d at the boundary: {'; '.join(dict.fromkeys(parts))}." if parts else ""
-
-
 def _caption(record: Record) -> str:
     base = record.config["base"]
     return (
@@ -115,7 +121,7 @@ def _caption(record: Record) -> str:
         "ascent, it does not hold, so that there is none). Each panel "
         "states its mean forget error: a low test error without forgetting is no unlearning. Means over "
         f"{base['seeds']} seeds; standard errors in the CSV. Setting: n = {base['n']}, P = {base['patches']}, "
-        f"m = {base['m']}.{_exponents(record)}"
+        f"m = {base['m']}."
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import log_axis, panel_grid, say_not_run
+from figures.drawing.panels import log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
 from figures.tables.names import rule_label
@@ -16,6 +16,7 @@ from figures.tables.theory import sweep_record, sweep_table
 LEVELS = np.linspace(0.0, 0.5, 11)
 BENIGN = 0.1
 EDGE = "#1A1A1A"  # seen on every shade of the map
+FORGOTTEN = "#FF7FBF"  # seen on the map and on the page
 ACTIVE = 0.6  # share of active noise neurons in X, as in the closed forms
 STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 100): "SAM-pretrained"}
 
@@ -39,6 +40,8 @@ def draw_drive(records: Records, theme: Theme) -> Drawing:
         rows = data[data["pretrain"] == rule]
         missing.append(_map(panel, rows, ("signal_strength", "X"), theme, f"pretrained {rule.upper()}"))
     _label(figure, axes, "signal strength $s$", "noise drive $X$", "test error")
+    predicted = ("test error 0.1, mean field", _line(EDGE, width=0.7))
+    rule_key(figure, theme, [], notes=[_boundary(theme), predicted], head=f"means over {base['seeds']} seeds")
     caption = (
         "Test error after pretraining over signal strength s and noise drive X = eta N a (P-1)^2 sigma_p^2 d / (n m), "
         "with a = 0.6; X grows with the epochs, from 10 to 640. Orange: test error 0.1; "
@@ -115,16 +118,26 @@ def draw_odds(records: Records, theme: Theme) -> Drawing:
                 _forgotten(panel, chosen)
     _label(figure, axes, r"odds $\alpha / (1 - \alpha)$", "signal strength $s$", "test error")
     base = record.config["base"]
+    forgotten = ("forget error 0.5", _line(FORGOTTEN, "--", 1.2))
+    rule_key(figure, theme, [], notes=[_boundary(theme), forgotten], head=f"means over {base['seeds']} seeds")
     caption = (
         "Test error after 100 epochs of NegGrad over the odds alpha / (1 - alpha), the ratio of the weights of the two "
         "losses, and signal strength s: pretraining rule → unlearning rule (SAM with its radius in units of rho_th). "
-        "Orange: test error 0.1; white: forget error 0.5, to whose left F is forgotten. Where a panel is benign but "
-        "nothing is forgotten, nothing was unlearned. No predicted line: below alpha = 0.9, where the boundaries lie, "
-        f"seeds fall apart and the mean field does not hold. Means over {base['seeds']} seeds; d = {base['d']}, "
+        "Orange: test error 0.1; pink, dashed: forget error 0.5; left of it F is forgotten. Where a panel is benign "
+        "but nothing is forgotten, nothing was unlearned. No predicted line: below alpha = 0.9, where the boundaries "
+        f"lie, seeds fall apart and the mean field does not hold. Means over {base['seeds']} seeds; d = {base['d']}, "
         f"n = {base['n']}."
     )
     return Drawing(data, caption, _alt(data, ["pretrain", "unlearn", "rho_scale"]), (record,),
                    tuple(filter(None, missing)), figure)  # fmt: skip
+
+
+def _line(color: str, style: str = "-", width: float = 1.8) -> dict[str, Any]:
+    return {"color": color, "marker": "", "linestyle": style, "linewidth": width}
+
+
+def _boundary(theme: Theme) -> tuple[str, dict[str, Any]]:
+    return "test error 0.1, simulated", _line(theme.color("sam"))
 
 
 def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: str) -> str:
@@ -148,7 +161,7 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
 def _forgotten(axes: Any, rows: Table) -> None:
     x, y, forget = grid_of(rows, ("odds", "signal_strength"), "forget_error")
     if forget.min() < 0.5 < forget.max():
-        axes.contour(x, y, forget, levels=[0.5], colors=["white"], linewidths=1.2, linestyles="--")
+        axes.contour(x, y, forget, levels=[0.5], colors=[FORGOTTEN], linewidths=1.2, linestyles="--")
 
 
 def grid_of(rows: Table, names: tuple[str, str], value: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

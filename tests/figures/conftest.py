@@ -199,7 +199,9 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     dimensions = [100, 400, 1600]
     power = {"axis": dimensions, "along": "d", "forget_error_there": [0.1, 0.2, 0.3], "stage": "pretrained"}
     quarter = power | {"boundary": [float(d**0.25) for d in dimensions]} | exponent(0.25)
+    quarter |= {"boundary_strength": [0.9, 1.0, 1.1], "start_there": [0.1, 0.5, 3.0], "crossover": [0.9, 1.0, 1.1]}
     flat = power | {"boundary": [1.0, 1.0, 1.0]} | exponent(0.0)
+    flat |= {"stage": "pretrained by SAM, 30 epochs", "predicted": [0.8, 1.0, 1.2], "inside": False}
     norms = {"norms": [1.0, 2.0, 4.0], "stage": "pretraining", "start": "initialization", "d": 100, "epochs": 10,
              "branch": "linear", "exponent_closed": 2.0, "misfit": 0.0}  # fmt: skip
     threshold = {"strength": 2.0, "pretrain": "sgd", "clock": "eta ~ 1/d", "every_alpha_sgd": False, "n": 40,
@@ -215,11 +217,30 @@ def claim_rows() -> dict[str, list[dict[str, Any]]]:
     return {
         "theorem-3.2-sgd-boundary": [quarter],
         "theorem-3.3-sam-boundary": [flat],
-        "lemma-3.4-surplus-ratio": [
-            norms | {"ratio": [2.0, 2.0, 2.0], "ratio_closed": [2.0, 2.0, 2.5]} | exponent(0.0)
-        ],
         "lemma-3.4-surplus-difference": [
-            norms | {"difference": [1.0, 4.0, 16.0], "difference_closed": [1.0, 4.0, 12.0]} | exponent(2.0)
+            norms
+            | {"difference": [1.0, 4.0, 16.0], "difference_closed": [1.0, 4.0, 12.0]}
+            | exponent(2.0)
+            | {"ratio": [2.0, 2.0, 2.0], "ratio_closed": [2.0, 2.0, 2.5]}
+        ],
+        "tug-of-war": [
+            {
+                "pretrain": before,
+                "signal_strength": s,
+                "alpha": alpha,
+                "rule": rule,
+                "tow": s / 2,
+                "tow_low": s / 2 - 0.1,
+                "tow_high": s / 2 + 0.1,
+                "untouched": 0.3,
+                "epoch": 5.0,
+                "epochs": [0, 5],
+                "curve": [0.3, s / 2],
+                "minus_sgd": 0.0,
+                "minus_sgd_low": -0.1,
+                "minus_sgd_high": 0.1,
+            }
+            for before, s, alpha, rule in itertools.product(("sgd", "sam"), (0.5, 1.0), (0.7, 0.9), ("SGD", "ASAM 0.1"))
         ],
         "lemma-3.4-alpha-gap": gaps,
         "theorem-3.3-matched-forgetting": compared,

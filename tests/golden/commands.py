@@ -33,7 +33,7 @@ SMALL = "--seeds 2 --d 200 --n 10 --n-forget 2 --m 2 --epochs 5 --pretrain-epoch
 FIRST, SECOND = "b80e7040bf468c4a", "03f7f91c8831144d"  # ids of the two tiny runs
 EMPTY = [
     "list --json", "list --kind theory_claim --json", "list --kind nosuch --json", "show 00aa2936 --json",
-    "show 9964d14a --json", "show zzzz --json", "verify --json", "theory claims --json", "compare --json",
+    "show c4581923 --json", "show zzzz --json", "verify --json", "theory claims --json", "compare --json",
     "explain tow --json", "explain nosuch --json", "schema recipe", "figures tab-ulira --json", "figures fig-toww",
     "figures tab-methods --strict --json", "check digits --json", "check digits --published --json",
     "empirical recipes --json",

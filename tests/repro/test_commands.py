@@ -33,6 +33,7 @@ from repro.records.pack import write_pack
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
+from theory.trust import half_width
 
 
 def called(*words: str) -> Any:
@@ -148,7 +149,11 @@ def test_a_line_of_theory_has_each_mean_beside_its_own_error() -> None:
     simulated, predicted = theory._pretty(row)
     assert list(simulated.values()) == ["sgd", "sam", "ok", "0.100 ± 0.001", "0.2000", "0.300 ± 0.003", "0.400 ± 0.004",
                                         "0.500 ± 0.005", "0.600 ± 0.006", "0.700 ± 0.007", "0.800 ± 0.008"]  # fmt: skip
-    assert list(predicted.values()) == ["", "", "predicted", "1.100", "1.2000", "1.300", "1.400", "1.500", "1.600",
+    width = {
+        name: half_width(f"final, {name}", "sgd", value) for name, value in (("test_error", 1.1), ("forget_error", 1.3))
+    }
+    assert list(predicted.values()) == ["", "", "predicted", f"1.100 ± {width['test_error']:.3f}", "1.2000",
+                                        f"1.300 ± {width['forget_error']:.3f}", "1.400", "1.500", "1.600",
                                         "1.700", "1.800"]  # fmt: skip
     assert theory._pretty(row | {"prediction": None, "test_error": None})[0]["test_error"] == "-"
 
@@ -163,13 +168,14 @@ def test_a_line_of_alpha_has_the_forget_error_at_each_of_the_two() -> None:
     }  # fmt: skip
 
 
-def test_a_verdict_has_its_interval_its_sentence_and_where_its_record_is() -> None:
-    words = {name: f"its {name}" for name in ("title", "verdict", "sentence", "change", "regime")}
+def test_an_answer_has_its_interval_its_sentence_and_where_its_record_is() -> None:
+    words = {name: f"its {name}" for name in ("title", "answer", "sentence", "change", "regime", "beyond")}
     result = words | {"estimate": 0.25, "interval": [0.125, 0.5], "seeds": 40}
     record = Record("ab" * 8, "theory_claim", "ok", {}, result, {}, source="results/claims")
     assert theory.claim_row(record) == {
-        "claim": "its title", "verdict": "its verdict", "estimate": 0.25, "interval": "[0.125, 0.5]", "seeds": 40,
+        "claim": "its title", "answer": "its answer", "estimate": 0.25, "interval": "[0.125, 0.5]", "seeds": 40,
         "sentence": "its sentence", "change": "its change", "regime": "its regime",
+        "beyond": "its beyond",
         "run": f"results/claims/{'ab' * 8}",
     }  # fmt: skip
     result["interval"] = [None, None]

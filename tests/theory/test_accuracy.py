@@ -11,7 +11,7 @@ from repro.records.pack import PackedStore
 from theory.accuracy import random_settings, run_accuracy
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.validity import rows_of
+from theory.tables import rows_of
 
 PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
 SMALL: dict[str, Any] = {"d": 300, "n": 12, "n_forget": 3, "m": 3, "pretrain_epochs": 5, "epochs": 5}

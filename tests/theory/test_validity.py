@@ -1,104 +1,81 @@
-"""The validity record: what it measures, what it calls worst, and that the committed one meets the goals it states."""
-
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+"""Predictions on random settings: the table of half-widths, and its coverage on settings it has not seen."""
 
 import numpy as np
 import pytest
 
 import theory.validity as validity
-from repro.records.pack import PackedStore
+from repro.records.pack import readers
+from repro.records.record import read_records
 from theory.config import TheoryConfig
 from theory.engine import simulate
-from theory.predict import outside_unlearned, predict
-from theory.validity import matched_gap, region_grid, rows_of, run_validity, unlearning_grid, worst
+from theory.predict import WEAK_ALPHA, predict, unpredictable
+from theory.tables import rows_of
+from theory.trust import BANDS, LEVEL, QUANTITIES, TABLE, half_width, place_of
 
-PACK = Path(__file__).parents[2] / "results" / "validity.parquet"
-GOALS = {"test_error": 0.03, "kappa": 0.1}  # before unlearning, everywhere in the region
-
-
-def test_the_grid_spans_the_region():
-    grid = region_grid()
-    for name, ends in {"d": (1000, 10**6), "n": (20, 160), "signal_strength": (0.1, 2.0)}.items():
-        values = {point[name] for point in grid}
-        assert (min(values), max(values)) == ends
-    assert all(not validity.outside_measured(TheoryConfig(**point)) for point in grid)
+SMALL = {"d": 400, "n": 20, "n_forget": 4, "signal_strength": 1.0, "m": 4, "directions": 64, "epochs": 20}
 
 
-def test_what_is_said_of_unlearning_is_what_its_grid_spans():
-    cells = [TheoryConfig(**point) for point in unlearning_grid()]
-    assert {cell.alpha for cell in cells} == {0.9, 0.7}
-    assert all(not outside_unlearned(cell.changed(alpha=0.9)) for cell in cells)
-    for name, further in {"d": 2.0, "signal_strength": 1.01}.items():
-        values = {getattr(cell, name) for cell in cells}
-        for beyond in (min(values) / further, max(values) * further):
-            setting = type(getattr(TheoryConfig, name))(beyond)
-            assert len(outside_unlearned(TheoryConfig(**{name: setting}))) == 1
+def made(errors, predicted: float = 0.2, pretrain: str = "sgd", quantity: str = QUANTITIES[0]) -> list[dict]:
+    """Return rows whose predictions are off by the errors in one quantity, and exact in the others."""
+    exact = {name: 0.0 for one in QUANTITIES for name in (one, f"{one}, predicted")}
+    return [exact | {"pretrain": pretrain, f"{quantity}, predicted": predicted, quantity: predicted + error}
+            for error in errors]  # fmt: skip
 
 
-def test_rows_hold_prediction_and_simulation_of_their_cells(store, monkeypatch):
-    point = {"d": 400, "n": 20, "n_forget": 4, "signal_strength": 1.0, "m": 4, "directions": 64}
-    monkeypatch.setattr(validity, "region_grid", lambda: [point | {"pretrain_epochs": 30}])
-    monkeypatch.setattr(validity, "beyond_grid", lambda: [])
-    monkeypatch.setattr(validity, "unlearning_grid", lambda: [point | {"epochs": 100, "unlearn": "sgd"}])
-    record = run_validity(store, seeds=3)
-    rows = rows_of(record)
-    before, after = rows[0], rows[2]
-    cell = TheoryConfig(**point, pretrain_epochs=30, epochs=0, seeds=3)
-    errors = simulate(cell).pretrain["test_error"][:, -1]
-    assert before["test_error"] == pytest.approx(errors.mean(), rel=1e-3)
-    assert before["test_error_se"] == pytest.approx(errors.std(ddof=1) / 3**0.5, rel=1e-3)
-    run, foreseen = simulate(cell).pretrain, predict(cell).pretrain
-    quadrature = simulate(cell).pretrain["test_error_quadrature"][:, -1]
-    assert before["test_error_quadrature"] == pytest.approx(np.sqrt(np.sum(quadrature**2)) / 3)
-    assert before["test_error_predicted"] == pytest.approx(foreseen["test_error"][-1], rel=1e-3)
-    for name, parts in {"kappa": ("kappa_retain", "kappa_forget"), "zeta": ("zeta_retain",)}.items():
-        assert before[name] == pytest.approx(sum(run[part][:, -1].mean() for part in parts), rel=1e-3)
-        assert before[f"{name}_predicted"] == pytest.approx(sum(foreseen[part][-1] for part in parts), rel=1e-3)
-    cell = TheoryConfig(**point, epochs=100, seeds=3)
-    run, prediction = simulate(cell), predict(cell)
-    gap = np.abs(prediction.metrics["forget_error"] - run.metrics["forget_error"].mean(0)).max()
-    assert after["forget_error_gap"] == pytest.approx(gap)
-    assert after["matched_0.25_gap"] == matched_gap(run, prediction, 0.25)
-    assert run_validity(store, seeds=3).run_id == record.run_id
+def width(table: list[dict], predicted: float = 0.2, pretrain: str = "sgd") -> float:
+    return half_width(QUANTITIES[0], pretrain, predicted, table)
 
 
-def test_the_matched_gap_is_between_the_first_epochs_at_the_level():
-    """Each is read where it reaches the level itself: the prediction an epoch before the simulation here."""
-    run: Any = SimpleNamespace(metrics={"forget_error": np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.4]]),
-                                   "test_error": np.array([[0.9, 0.8, 0.7], [0.9, 0.8, 0.5]])})  # fmt: skip
-    predicted = {"forget_error": np.array([0.1, 0.3, 0.5]), "test_error": np.array([0.5, 0.4, 0.3])}
-    prediction: Any = SimpleNamespace(metrics=predicted)
-    assert matched_gap(run, prediction, 0.25) == pytest.approx(0.4 - 0.6)
-    assert matched_gap(run, prediction, 0.1) == pytest.approx(0.5 - 0.9)
-    assert matched_gap(run, prediction, 0.34) == pytest.approx(0.3 - 0.6)
-    assert matched_gap(run, prediction, 1.5) is None
+def test_a_half_width_is_the_conformal_quantile_of_its_own_group():
+    errors = np.arange(1, 20) / 100  # the 18th of 19: ceil(20 * .9)
+    table = validity.fit([*made(-errors), *made([0.5] * 30, predicted=0.4), *made([0.7] * 30, pretrain="sam")])
+    assert width(table) == pytest.approx(0.18)
+    assert width(table, 0.4) == 0.5
+    assert width(table, pretrain="sam:5, sgd") == 0.7
+    assert len(table) == len(QUANTITIES) * 2 * (len(BANDS) + 1)
 
 
-def test_worst_takes_the_largest_and_the_mean_in_size():
-    row = {"stage": "pretrained", "pretrain": "sgd", "inside": True, "kappa": 2.0, "zeta": 1.0, "zeta_predicted": 1.0}
-    rows = [row | {"test_error": 0.1, "test_error_predicted": 0.05, "kappa_predicted": 2.2},
-            row | {"test_error": 0.1, "test_error_predicted": 0.11, "kappa_predicted": 1.0},
-            row | {"test_error": 0.9, "test_error_predicted": 0.1, "kappa_predicted": 2, "inside": False}]  # fmt: skip
-    found = {(one["quantity"], one["inside"]): one for one in worst(rows) if one["pretrain"] == "sgd"}
-    assert found["test_error", True]["largest"] == pytest.approx(0.05)
-    assert found["test_error", True]["mean"] == pytest.approx(0.03)
-    assert found["test_error", True]["cells"] == 2
-    assert found["kappa", True]["largest"] == pytest.approx(0.5)
-    assert found["test_error", False]["largest"] == pytest.approx(0.8)
+def test_a_group_too_small_takes_all_settings_of_its_pretraining():
+    table = validity.fit([*made([0.9] * 8), *made([0.1] * 100, predicted=0.4), *made([0.3] * 9, pretrain="sam")])
+    assert width(table) == 0.1
+    assert next(row for row in table if row["band"] == place_of(0.2) and row["pretrain"] == "sgd")["settings"] == 8
 
 
-def test_the_committed_record_meets_the_goals_of_the_region():
-    (record,) = PackedStore(PACK).records(validity.KIND)
-    assert record.result["worst"] == pytest.approx(worst(rows_of(record)))
-    found = {(row["quantity"], row["pretrain"]): row for row in record.result["worst"]
-             if row["stage"] == "pretrained" and row["inside"]}  # fmt: skip
-    for pretrain in ("sgd", "sam"):
-        for quantity, goal in GOALS.items():
-            assert found[quantity, pretrain]["largest"] < goal
-            assert found[quantity, pretrain]["cells"] == len(region_grid())
-    matched = [row["largest"] for row in record.result["worst"]
-               if row["quantity"].startswith("test_error at") and row["stage"] == "unlearned, alpha = 0.9"]  # fmt: skip
-    assert len(matched) == 4
-    assert max(matched) < 0.05
+def test_coverage_and_score_are_counted_on_the_settings_given():
+    table = validity.fit([*made([0.1] * 20), *made([0.1] * 20, pretrain="sam")])
+    (found, *_) = validity.coverage(made([0.05] * 3 + [0.2]), table)
+    assert (found["covered"], found["median_half_width"]) == (0.75, 0.1)
+    assert found["interval_score"] == pytest.approx(0.2 + 20 * 0.1 / 4)
+    assert found["largest_error"] == pytest.approx(0.2)
+
+
+def test_settings_are_of_one_distribution_drawn_apart_and_all_predictable():
+    fitted, held_out = (validity.drawn_settings(30, seed) for seed in (1, 2))
+    assert not set(fitted) & set(held_out)
+    assert not any(map(unpredictable, fitted + held_out))
+    assert validity.drawn_settings(10, 1) == fitted[:10]
+
+
+def test_rows_hold_prediction_and_simulation_of_their_settings():
+    (row,) = validity.measure([TheoryConfig(**SMALL, pretrain_epochs=20)], seeds=3, first_seed=5)
+    cell = TheoryConfig(**SMALL, pretrain_epochs=20, seeds=3, first_seed=5)
+    run, foreseen = simulate(cell), predict(cell)
+    errors = run.final("forget_error")
+    assert row["final, forget_error"] == pytest.approx(errors.mean())
+    assert row["final, forget_error, se"] == pytest.approx(errors.std(ddof=1) / 3**0.5)
+    assert row["final, forget_error, predicted"] == pytest.approx(foreseen.metrics["forget_error"][-1])
+    assert row["pretrained, test_error"] == pytest.approx(run.pretrain["test_error"][:, -1].mean())
+    assert row["pretrained, test_error, predicted"] == pytest.approx(foreseen.pretrain["test_error"][-1])
+
+
+def test_the_published_record_carries_the_table_in_use_and_its_coverage(store):
+    """Nine of ten intervals contain the simulation, up to what a hundred settings can tell; the goal was set before."""
+    (record,) = read_records(readers(store), "theory_validity")
+    rows = [row for row in rows_of(record) if row["held_out"]]
+    assert record.result["table"] == TABLE == validity.fit([row for row in rows_of(record) if not row["held_out"]])
+    assert record.result["coverage"] == validity.coverage(rows, TABLE)
+    assert len(rows) == validity.HELD_OUT
+    noise = 2 * (LEVEL * (1 - LEVEL) / validity.HELD_OUT) ** 0.5
+    for found in record.result["coverage"]:
+        assert found["covered"] >= LEVEL - noise, found["quantity"]
+    assert 0 < WEAK_ALPHA < 1

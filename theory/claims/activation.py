@@ -1,5 +1,7 @@
 """Lemma 3.1: which noise neurons the SAM perturbation switches off, counted jointly, and the threshold that decides it.
 
+Under random labels the same is asked of the same networks: whether the joint pattern of signs is that of NegGrad.
+
 A neuron survives when it is active at W *and* at W + eps: shares at either place alone also count neurons that the
 perturbation switches on. Which survive follows from one number, the depth V / V_c of the preactivation over the
 survival threshold of `theory.dynamics.probe`; the radius in units of rho_th hides sqrt(m) / P and a batch of 10 in it.
@@ -20,6 +22,7 @@ SWITCHED_OFF, KEPT = 0.5, 0.8  # "deactivates" means at least half, "leaves acti
 STARTS = {"SGD-pretrained": ("sgd", 100), "SAM-pretrained": ("sam", 100), "initialization": ("sgd", 0)}
 RADII = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the probe, in units of rho_th
 JUDGED = (0.1, 1.0, 3.0)
+SAME = 0.05  # difference of two shares that counts as none
 EPOCHS = (0, 10)
 GROUPS = tuple(f"{side}_{sign}" for side in SIDES for sign in ("match", "oppose"))
 
@@ -57,8 +60,9 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         if radius in JUDGED:
             off, kept = (mean_interval(share) for share in (1 - share_of(run, "retain_match", 0),
                                                             share_of(run, "forget_match", 0)))  # fmt: skip
-            parts[_off(start, radius)] = Part(off, low=SWITCHED_OFF)
-            parts[f"F, j = y stays active, {start}, {radius:g} rho_th"] = Part(kept, low=KEPT)
+            parts[_off(start, radius)] = Part(off, low=SWITCHED_OFF, inside=radius == 1.0)
+            stays = f"F, j = y stays active, {start}, {radius:g} rho_th"
+            parts[stays] = Part(kept, low=KEPT, inside=radius == 1.0)
     return judge(parts, _off("SGD-pretrained", 1.0), config, rows=rows, sentence=_sentence(runs))
 
 
@@ -94,15 +98,56 @@ def _sentence(runs: Runs) -> str:
     )
 
 
+def label_grid(runs: Runs) -> Grid:
+    """Return each start probed at rho_th before any unlearning, under both methods, named (start, method)."""
+    cells = {start: cell for (start, radius), cell in grid(runs).items() if radius == 1.0}
+    return {(start, method): cell.changed(epochs=0, method=method)
+            for (start, cell), method in product(cells.items(), ("neggrad", "random_label"))}  # fmt: skip
+
+
+def analyse_labels(runs: Runs, config: ClaimConfig) -> Finding:
+    """Compare the joint shares of every group under random labels with those under NegGrad, at rho_th."""
+    parts, rows = {}, []
+    for start, group in product(STARTS, GROUPS):
+        ours, neggrad = (share_of(runs[start, method], group, 0) for method in ("random_label", "neggrad"))
+        active = runs[start, "neggrad"].metrics[f"active_{group}"][:, 0]
+        row = {"start": start, "group": group, "active": float(active.mean())}
+        row |= spread("random_label", mean_interval(ours)) | spread("neggrad", mean_interval(neggrad))
+        difference = mean_interval(ours - neggrad)
+        if difference.value is not None:  # a group in which no neuron is active has no pattern
+            parts[f"{group}, {start}"] = Part(difference, -SAME, SAME)
+        rows.append({name: float("nan") if value is None else value for name, value in row.items()}
+                    | spread("difference", difference))  # fmt: skip
+    values = {name: abs(part.estimate.value or 0.0) for name, part in parts.items()}
+    worst = {start: max(value for name, value in values.items() if name.endswith(start)) for start in STARTS}
+    sentence = (
+        f"At rho_th the perturbation under random labels leaves the same share of noise neurons active as under "
+        f"NegGrad: the largest difference of a group is {worst['initialization']:.3f} at initialization, "
+        f"{worst['SAM-pretrained']:.3f} after SAM pretraining and {worst['SGD-pretrained']:.3f} after SGD."
+    )
+    return judge(parts, "forget_match, initialization", config, rows=rows, sentence=sentence)
+
+
 CLAIMS = {
     "lemma-3.1-activation": Claim(
         "Lemma 3.1: activation pattern",
         "the SAM perturbation deactivates the noise neurons of retain samples but leaves those of forget samples "
         "active under NegGrad",
+        "The radius is rho_th.",
         "share of active retain noise neurons (j = y) that the perturbation of radius rho_th switches off (joint "
         "share), SGD-pretrained network",
         "A radius above the depth of the preactivations: whatever makes V smaller than V_c (SAM pretraining, a small "
         "start, a larger rho) switches the neurons off, whatever makes it larger keeps them.",
         grid, analyse,
+    ),
+    "random-labels": Claim(
+        "Random labels",
+        "the same analysis with forget labels flipped: the sign pattern of activations is that of NegGrad",
+        "The radius is rho_th, the networks are those before unlearning.",
+        "share of active forget noise neurons (j = y) that survive the perturbation of radius rho_th, random labels "
+        "minus NegGrad, at initialization",
+        "A forget set that is memorized: there the loss of a flipped label is large and that of the true one small, so "
+        "the two methods weigh F differently.",
+        label_grid, analyse_labels,
     ),
 }  # fmt: skip

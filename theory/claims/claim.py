@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from theory.engine import Trajectory
 
 KIND = "theory_claim"
-VERSION = (
-    4  # of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds
-)
+# Of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds.
+VERSION = 5
 # Name to module; imported when checked, so that listing the claims costs no numba.
 CLAIMS = {
     "lemma-3.1-activation": "activation",
@@ -29,12 +28,12 @@ CLAIMS = {
     "theorem-3.2-sgd-boundary": "boundary",
     "theorem-3.3-sam-boundary": "boundary",
     "theorem-3.3-matched-forgetting": "comparison",
-    "lemma-3.4-surplus-ratio": "surplus",
     "lemma-3.4-surplus-difference": "surplus",
     "lemma-3.4-alpha-tolerance": "alpha",
     "lemma-3.4-alpha-gap": "alpha",
-    "random-labels": "comparison",
+    "random-labels": "activation",
     "sharp-minmax": "comparison",
+    "tug-of-war": "tow",
 }
 Grid = dict[Any, TheoryConfig]  # from what its analysis calls a cell to the cell
 Runs = Mapping[Any, "Trajectory"]  # the same names, simulated
@@ -48,12 +47,16 @@ class Part:
         estimate: with its own 95 % interval; without a value where nothing could be measured, which decides nothing.
         low, high: the claimed region, without its ends: no difference at all is neither lower nor higher.
         why: why there is no value, such as "off the grid".
+        inside: whether it lies inside the claim's hypothesis; what lies beyond decides nothing.
+        margin: the largest size that counts as no difference, where the claim is about the sign of one.
     """
 
     estimate: Estimate
     low: float = float("-inf")
     high: float = float("inf")
     why: str = "no interval"
+    inside: bool = True
+    margin: float | None = None
 
     def side(self, parts: int, seeds: int) -> int:
         """Return +1 where the interval lies wholly in the claimed region, -1 where wholly outside, else 0.
@@ -66,6 +69,19 @@ class Part:
             return 0
         return int(self.low < wide.low and wide.high < self.high) - int(wide.high < self.low or wide.low > self.high)
 
+    def word(self, parts: int, seeds: int) -> str:
+        """Return what it says: yes or the opposite by its side, no difference where it lies within the margin, or open.
+
+        Args:
+            parts, seeds: as in `side`.
+        """
+        from repro.statistics.answers import NO_DIFFERENCE, OPEN, OPPOSITE, YES
+
+        wide, side = simultaneous(self.estimate, parts, seeds), self.side(parts, seeds)
+        if self.margin is not None and wide.above(-self.margin) and wide.below(self.margin):
+            return NO_DIFFERENCE
+        return {1: YES, -1: OPPOSITE, 0: OPEN}[side]
+
     def text(self) -> str:
         """Return its number, or why there is none."""
         return self.why if self.estimate.value is None else f"{self.estimate.value:.3g}"
@@ -76,16 +92,20 @@ class Finding:
     """What the simulation says about a claim.
 
     Attributes:
-        verdict: a word of `repro.base.verdict`.
-        regime: where it holds, where it fails and where the intervals decide nothing.
+        answer: yes, only where, no difference, the opposite or open, inside the claim's hypothesis.
+        verdict: the same as a word of `repro.base.verdict`.
+        regime: where inside the hypothesis it holds, where it fails and where the intervals decide nothing.
+        beyond: the same beyond the hypothesis.
         estimate: the number of the typical setting, with its own 95 % interval.
-        parts: one row a part: its name, estimate and interval, the claimed region, and its side.
+        parts: one row a part: its name, estimate and interval, the claimed region, its side and whether it is inside.
         rows: the table behind it.
         sentence: what a reader may quote.
     """
 
+    answer: str
     verdict: str
     regime: str
+    beyond: str = ""
     estimate: Estimate = NOTHING
     parts: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +119,7 @@ class Claim:
     Attributes:
         title: short name.
         statement: what the paper says, as far as public notes word it.
+        hypothesis: what the paper assumes there, as far as public notes word it; the answer is judged inside it.
         quantity: what the estimate is.
         change: what would change the verdict.
         grid: from the runs so far to the cells wanted, without their seeds; it is asked until it wants no more, so
@@ -109,6 +130,7 @@ class Claim:
 
     title: str
     statement: str
+    hypothesis: str
     quantity: str
     change: str
     grid: Callable[[Runs], Grid]
@@ -185,15 +207,30 @@ def judge(
         rows: the table behind it; numbers are rounded to four digits.
         sentence: what a reader may quote.
     """
-    several = sum(part.estimate.low is not None for part in parts.values())
-    sides = [part.side(several, config.seeds) for part in parts.values()]
-    names = [f"{name} ({part.text()})" for name, part in parts.items()]
-    table = [{"part": name, **spread("estimate", part.estimate), "claimed_low": _round(part.low),
-              "claimed_high": _round(part.high), "side": side}
-             for (name, part), side in zip(parts.items(), sides, strict=True)]  # fmt: skip
+    several = {inside: sum(part.estimate.low is not None for part in parts.values() if part.inside == inside)
+               for inside in (True, False)}  # fmt: skip
+    table, words, told = [], [], {True: ([], []), False: ([], [])}
+    for name, part in parts.items():
+        count = several[part.inside]
+        side, word = part.side(count, config.seeds), part.word(count, config.seeds)
+        table.append({"part": name, **spread("estimate", part.estimate), "claimed_low": part.low,
+                      "claimed_high": part.high, "side": side, "word": word, "inside": part.inside})  # fmt: skip
+        words += [word] * part.inside
+        told[part.inside][0].append(f"{name} ({part.text()})")
+        told[part.inside][1].append(side)
     table, rows = ([{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows))
-    where = regime(names, sides, undecided=True)
-    return Finding(verdict(sides), where, parts[headline].estimate, table, rows, sentence)
+    where, beyond = (regime(*told[inside], undecided=True) for inside in (True, False))
+    return Finding(answer(words), verdict(told[True][1]), where, beyond, parts[headline].estimate, table, rows,
+                   sentence)  # fmt: skip
+
+
+def answer(words: Sequence[str]) -> str:
+    """Return what all parts inside the hypothesis say together, as `repro.statistics.answers.answer` of forget sets."""
+    from repro.statistics.answers import ONLY_WHERE, OPEN, OPPOSITE, YES
+
+    if len({*words}) == 1:
+        return words[0]
+    return ONLY_WHERE if YES in words else OPPOSITE if OPPOSITE in words else OPEN
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
@@ -221,9 +258,12 @@ def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, An
         "claim": config.claim,
         "title": claim.title,
         "statement": claim.statement,
+        "hypothesis": claim.hypothesis,
         "quantity": claim.quantity,
+        "answer": finding.answer,
         "verdict": finding.verdict,
         "sentence": finding.sentence,
+        "beyond": finding.beyond,
         "change": claim.change,
         "regime": finding.regime,
         "estimate": finding.estimate.value,

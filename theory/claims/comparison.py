@@ -1,34 +1,43 @@
-"""Rules compared after the same epochs and at the same forget error: SAM, random labels and Sharp MinMax against SGD.
+"""Rules compared at equal forgetting, and after the same epochs: SAM and Sharp MinMax against SGD.
 
-The three claims are one analysis of three tables: which rules run in which settings, and which differences decide.
+At equal forgetting two things are compared: the test error in one setting, and the boundary s* at which it crosses 0.1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown
+from theory.claims.boundary import BASE, Boundaries, Line, forgotten
+from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import ends
-from theory.stats import Estimate, mean_interval, share_interval
+from theory.stats import NOTHING, Estimate, bootstrap, mean_interval, share_interval
 
-FORGET_LEVEL = 0.5  # a forget error no retrained model exceeds here; see the oracle gap beside it
+FORGET_LEVEL = 0.5  # beyond the forget error of a model retrained on R at s >= .25: over-forgetting, which rows show
 PATIENCE = 1000  # epochs after which a rule counts as not forgetting
 MATCHED = ("epochs", "forgetting")
+MARGIN = 0.01  # difference in test error, or in s*, that counts as none
 Table = dict[TheoryConfig, Sequence[str]]  # setting to the rules run in it, SGD among them
-Decide = Callable[[Runs], Part]  # from the runs to what was measured and where the claim says it lies
+Decide = Callable[[Runs, ClaimConfig], Part]  # from the runs to what was measured and where the claim says it lies
 # Rule, radius in units of rho_th.
 RULES = {
     "SGD": {"unlearn": "sgd"},
     "SAM 0.1": {"unlearn": "sam", "rho_scale": 0.1},
     "SAM 1": {"unlearn": "sam", "rho_scale": 1.0},
+    "ASAM 0.1": {"unlearn": "asam", "rho_scale": 0.1},
     "sharpness maximization 0.1": {"unlearn": "sharpen", "rho_scale": 0.1},
+    "sharpness maximization 1": {"unlearn": "sharpen", "rho_scale": 1.0},
     "retain-only SAM 0.1": {"unlearn": "retain_sam", "rho_scale": 0.1},
     "MinMax 0.1": {"unlearn": "minmax", "rho_scale": 0.1},
     "MinMax 0.1, fixed mask": {"unlearn": "minmax", "rho_scale": 0.1, "mask_refresh": 0},
 }
+PRETRAINS = ("sgd", "sam")
+# The boundary s* of each rule at equal forgetting, after either pretraining: alpha = .7, forget error .25, d = 4000.
+SHIFTED = ("SGD", "SAM 0.1", "sharpness maximization 0.1", "sharpness maximization 1", "MinMax 0.1")
+SHIFTS = Boundaries([Line(forgotten(BASE).changed(pretrain=before, **RULES[rule]), f"{rule}, pretrained {before}",
+                          ({"d": 4000},)) for before in PRETRAINS for rule in SHIFTED])  # fmt: skip
 
 
 def until_forgotten(cell: TheoryConfig) -> TheoryConfig:
@@ -74,14 +83,36 @@ def _predicted(predicted: Mapping[TheoryConfig, Mapping[str, float]], run: Traje
 def _row(runs: Runs, cell: TheoryConfig, rule: str, matched: str) -> dict:
     run, stops = runs[cell, rule, matched], matched == "forgetting"
     test, forget = (mean_interval(run.final(name, matched=stops)) for name in ("test_error", "forget_error"))
-    paired = minus_sgd(runs, cell, rule, matched)
-    row = {"matched": matched, "test_error": test.value, "test_error_low": test.low, "test_error_high": test.high}
-    gap = mean_interval(run.oracle_gap("forget_error", matched=stops))
-    row |= {"forget_error": forget.value, "oracle_gap": gap.value}
-    row |= {"minus_sgd": paired.value, "minus_sgd_low": paired.low, "minus_sgd_high": paired.high}
+    row = {"matched": matched, **spread("test_error", test), "forget_error": forget.value,
+           "retrained_forget_error": mean_interval(run.retrained["forget_error"]).value,
+           "oracle_gap": mean_interval(run.oracle_gap("forget_error", matched=stops)).value}  # fmt: skip
+    row |= spread("minus_sgd", minus_sgd(runs, cell, rule, matched))
     if stops:
         row |= {"reached": float(run.reached.mean()), "epochs": mean_interval(run.epochs_needed).value}
     return row
+
+
+def shift(runs: Runs, before: str, rule: str, config: ClaimConfig) -> Estimate:
+    """Return s* of a rule minus that of SGD at equal forgetting, with a bootstrap interval over seeds.
+
+    Where the rule's test error never falls to 0.1, its s* is the largest strength tried, and the shift a lower bound.
+    """
+    place = PRETRAINS.index(before) * len(SHIFTED)
+    ours, sgd = (SHIFTS.point(runs, place + SHIFTED.index(name), 0) for name in (rule, "SGD"))
+    difference = lambda seeds: ours.threshold(seeds, censored=True) - sgd.threshold(seeds)  # noqa: E731
+    return bootstrap(difference, config.seeds, np.random.default_rng(config.first_seed))
+
+
+def shift_rows(runs: Runs, config: ClaimConfig) -> list[dict]:
+    """Return s* of each rule after each pretraining, and its shift."""
+    rows = []
+    for k, line in enumerate(SHIFTS.lines):
+        before, rule = PRETRAINS[k // len(SHIFTED)], SHIFTED[k % len(SHIFTED)]
+        found = NOTHING if rule == "SGD" else shift(runs, before, rule, config)
+        row = SHIFTS.measure(runs, k).row(config.seeds)
+        keep = {name: row[name][0] for name in ("boundary_strength", "forget_error_there", "compared_there")}
+        rows.append({"stage": line.stage, "pretrain": before, "rule": rule, **keep, **spread("shift", found)})
+    return rows
 
 
 @dataclass(frozen=True)
@@ -93,144 +124,129 @@ class Comparison:
         headline: the part of the typical setting, whose difference to SGD stands for the claim.
         parts: from a part of the claim, in words, to what the runs say of it.
         sentence: what may be quoted, with the name of a part in braces for its number.
-        late: single cells beside the comparisons, by method; a row each shows how far the forget loss went.
     """
 
     settings: Table
     headline: str
     parts: Mapping[str, Decide]
     sentence: str
-    late: Mapping[str, TheoryConfig] = field(default_factory=dict)
 
     def grid(self, runs: Runs) -> Grid:
-        """Return every rule of every setting, matched both ways, and the late cells by their method."""
-        cells: Grid = dict(self.late)
+        """Return every rule of every setting, matched both ways, and the cells of the boundaries."""
+        cells = SHIFTS.grid(runs)
         for cell, rules in self.settings.items():
             cells |= compared_cells(cell, rules)
         return cells
 
     def analyse(self, runs: Runs, config: ClaimConfig) -> Finding:
-        """Decide every part; the table shows both ways of matching side by side."""
+        """Decide every part; the table shows both ways of matching side by side, then the boundaries."""
         rows = [row for cell, rules in self.settings.items() for row in compare(runs, cell, rules)]
-        for method, cell in self.late.items():
-            row = {"pretrain": cell.pretrain, "rule": "SGD", "method": method, "epochs": cell.epochs}
-            metrics = ("forget_loss", "test_error", "forget_error")
-            rows.append(row | {name: mean_interval(runs[method].final(name)).value for name in metrics})
-        parts = {name: decide(runs) for name, decide in self.parts.items()}
+        parts = {name: decide(runs, config) for name, decide in self.parts.items()}
         sentence = self.sentence
         for name, part in parts.items():
             sentence = sentence.replace(f"{{{name}}}", shown(part.estimate))
+        for cell in self.settings:
+            if cell.signal_strength == TheoryConfig.signal_strength:
+                found = mean_interval(runs[cell, "SGD", "epochs"].retrained["forget_error"])
+                sentence = sentence.replace(f"{{retrained {cell.pretrain}}}", shown(found, 2))
+        rows += shift_rows(runs, config)
         return judge(parts, self.headline, config, rows=rows, sentence=sentence)
 
 
-def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Decide:
+def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting", *, inside: bool = True) -> Decide:
     """Return the part that a rule's test error lies below SGD's: the paired difference is claimed to be at most 0."""
-    return lambda runs: Part(minus_sgd(runs, cell, rule, matched), high=0.0, why="too few forget")
+    return lambda runs, config: Part(minus_sgd(runs, cell, rule, matched), high=0.0, why="too few forget",
+                                     inside=inside, margin=MARGIN)  # fmt: skip
 
 
-def higher(cell: TheoryConfig, rule: str, matched: str = "forgetting") -> Decide:
-    """Return the part that a rule's test error lies above SGD's: the paired difference is claimed to be at least 0."""
-    return lambda runs: Part(minus_sgd(runs, cell, rule, matched), low=0.0, why="too few forget")
+def shifted(before: str, rule: str, *, up: bool, inside: bool = True) -> Decide:
+    """Return the part that a rule's boundary lies above SGD's, or below it."""
+    region = {"low": 0.0} if up else {"high": 0.0}
+    return lambda runs, config: Part(shift(runs, before, rule, config), **region, why="no boundary", inside=inside,
+                                     margin=MARGIN)  # fmt: skip
 
 
 def _sam_against_sgd() -> Comparison:
     """SGD, SAM at 0.1 and 1 rho_th and retain-only SAM from both pretrainings, over strengths and alphas."""
-    rules, parts = ("SGD", "SAM 0.1", "SAM 1", "retain-only SAM 0.1"), {}
-    settings: Table = {}
-    for pretrain in ("sgd", "sam"):
+    rules, settings = ("SGD", "SAM 0.1", "SAM 1", "retain-only SAM 0.1"), {}
+    parts: dict[str, Decide] = {}
+    for before in PRETRAINS:
         for s in (0.25, 0.5, 1.0, 2.0):
-            cell = TheoryConfig(pretrain=pretrain, signal_strength=s)
+            cell = TheoryConfig(pretrain=before, signal_strength=s)
             settings[cell] = rules
             for matched in MATCHED:
-                parts[f"matched {matched}, {pretrain}, s = {s:g}"] = lower(cell, "SAM 0.1", matched)
-    for alpha in (0.5, 0.7, 0.8, 0.95):
-        cell = TheoryConfig(pretrain="sam", alpha=alpha)
-        settings[cell] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
-        parts[f"matched forgetting, sam, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
+                name = f"matched {matched}, {before}, s = {s:g}"
+                parts[name] = lower(cell, "SAM 0.1", matched, inside=matched == "forgetting")
+        for alpha in (0.5, 0.7, 0.8, 0.95):
+            cell = TheoryConfig(pretrain=before, alpha=alpha)
+            settings[cell] = ("SGD", "SAM 0.1", "retain-only SAM 0.1")
+            parts[f"matched forgetting, {before}, s = 0.5, alpha = {alpha}"] = lower(cell, "SAM 0.1")
+        parts[f"boundary s* below SGD's, {before}"] = shifted(before, "SAM 0.1", up=False)
     sentence = (
         "At equal forgetting the test error of SAM at a tenth of rho_th minus that of SGD is "
         "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD "
         "(s = .5, alpha = .9); after SAM pretraining it is {matched forgetting, sam, s = 0.5, alpha = 0.5} at "
-        "alpha = .5 and {matched forgetting, sam, s = 0.5, alpha = 0.95} at .95. At equal epochs it is "
-        "{matched epochs, sam, s = 0.5} and {matched epochs, sgd, s = 0.5}, with less forgotten."
+        "alpha = .5 and {matched forgetting, sam, s = 0.5, alpha = 0.95} at .95. At alpha = .7 and forget error .25 "
+        "its boundary s* minus that of SGD is {boundary s* below SGD's, sgd} after SGD pretraining and {boundary s* "
+        "below SGD's, sam} after SAM (a lower bound where there is none up to s = 3.6). A forget error of .5 is "
+        "over-forgetting: at s = .5 the model retrained on R has {retrained sgd} by SGD and {retrained sam} by SAM."
     )
     return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence)
 
 
-def _random_labels() -> Comparison:
-    """The rules under random labels (alpha = 0.7), and the growth of the forget loss beside that of NegGrad."""
-    base = TheoryConfig(alpha=0.7, epochs=100, method="random_label")
-    settings: Table = {base.changed(pretrain=pretrain, signal_strength=s): ("SGD", "SAM 0.1", "SAM 1")
-                for pretrain in ("sgd", "sam") for s in (0.5, 1.0)}  # fmt: skip
-    parts = {f"matched {matched}, {cell.pretrain}, s = {cell.signal_strength:g}": lower(cell, "SAM 0.1", matched)
-             for cell in settings for matched in MATCHED}  # fmt: skip
-    parts["forget loss minus that of NegGrad, both by SGD"] = _limits_itself
-    late = {method: base.changed(method=method, epochs=PATIENCE) for method in ("random_label", "neggrad")}
-    sentence = (
-        "With flipped labels the forget loss minus that of NegGrad is {forget loss minus that of NegGrad, both by SGD} "
-        "after 1000 epochs of SGD; the test error of SAM minus that of SGD at equal forgetting is "
-        "{matched forgetting, sam, s = 0.5} after SAM pretraining and {matched forgetting, sgd, s = 0.5} after SGD."
-    )
-    return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence, late)
-
-
-def _limits_itself(runs: Runs) -> Part:
-    difference = runs["random_label"].final("forget_loss") - runs["neggrad"].final("forget_loss")
-    return Part(mean_interval(difference), high=0.0)
-
-
 def _sharp_minmax() -> Comparison:
-    """Sharp MinMax beside SGD, SAM and sharpness maximization alone, over strengths, pretrainings and mask sizes."""
-    rules = ("SGD", "SAM 0.1", "MinMax 0.1", "MinMax 0.1, fixed mask", "sharpness maximization 0.1")
-    settings: Table = {TheoryConfig(pretrain=pretrain, signal_strength=s): rules
-                for pretrain in ("sgd", "sam") for s in (0.5, 1.0, 2.0)}  # fmt: skip
-    main, parts = TheoryConfig(pretrain="sam"), {}
+    """The boundary of sharpness maximization at equal forgetting; beyond it Sharp MinMax's test error beside SGD's."""
+    settings: Table = {TheoryConfig(pretrain=before, signal_strength=s): ("SGD", "MinMax 0.1", "MinMax 0.1, fixed mask")
+                       for before in PRETRAINS for s in (0.5, 1.0, 2.0)}  # fmt: skip
+    parts = {f"boundary s* above SGD's, sharpness maximization {radius:g} rho_th, {before}":
+             shifted(before, f"sharpness maximization {radius:g}", up=True)
+             for before in PRETRAINS for radius in (0.1, 1.0)}  # fmt: skip
     for cell in settings:
         at = f"{cell.pretrain}, s = {cell.signal_strength:g}"
-        parts[f"MinMax below SGD, {at}"] = lower(cell, "MinMax 0.1")
-        parts[f"sharpness maximization alone above SGD, {at}"] = higher(cell, "sharpness maximization 0.1")
+        parts[f"MinMax below SGD, {at}"] = lower(cell, "MinMax 0.1", inside=False)
+    main = TheoryConfig(pretrain="sam")
     fixed = (main, "MinMax 0.1, fixed mask", "forgetting")
-    parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"] = lambda runs: Part(
-        share_interval(runs[fixed].reached), low=0.5
+    parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"] = lambda runs, config: Part(
+        share_interval(runs[fixed].reached), low=0.5, inside=False
     )
     for fraction in (0.25, 0.75):
         cell = main.changed(mask_fraction=fraction)
         settings[cell] = ("SGD", "MinMax 0.1")
-        parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1")
+        parts[f"MinMax below SGD, sam, s = 0.5, mask of {fraction:.0%}"] = lower(cell, "MinMax 0.1", inside=False)
+    first = "boundary s* above SGD's, sharpness maximization"
     sentence = (
-        "At equal forgetting the test error of Sharp MinMax (mask of half the neurons, renewed every five epochs) "
-        "minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and "
+        f"At equal forgetting the boundary s* of sharpness maximization lies {{{first} 0.1 rho_th, sgd}} above SGD's "
+        f"at a tenth of rho_th and {{{first} 1 rho_th, sgd}} at rho_th (after SGD pretraining; a lower bound where "
+        f"there is none up to s = 3.6), and "
+        f"{{{first} 0.1 rho_th, sam}} at a tenth after SAM. The test error of Sharp MinMax (mask of half the neurons, "
+        "renewed every five epochs) minus that of SGD is {MinMax below SGD, sam, s = 0.5} after SAM pretraining and "
         "{MinMax below SGD, sgd, s = 0.5} after SGD; with a mask fixed at the start a share "
         "{a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the seeds ever forgets."
     )
-    return Comparison(settings, "MinMax below SGD, sgd, s = 0.5", parts, sentence)
+    return Comparison(settings, f"{first} 0.1 rho_th, sgd", parts, sentence)
 
 
-SAM, RANDOM_LABELS, SHARP_MINMAX = _sam_against_sgd(), _random_labels(), _sharp_minmax()
+SAM, SHARP_MINMAX = _sam_against_sgd(), _sharp_minmax()
 CLAIMS = {
     "theorem-3.3-matched-forgetting": Claim(
         "SAM unlearning against SGD unlearning",
         "SAM improves unlearning, as pretraining and as unlearning rule",
+        "Both rules have forgotten equally much.",
         "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5, same seeds, SGD-pretrained, s = 0.5, "
         "alpha = 0.9",
         "What is matched and how the model was trained: at equal epochs SAM wins by forgetting less; at equal "
         "forgetting it wins after SAM pretraining at alpha >= .8 only.",
         SAM.grid, SAM.analyse, oracle=True,
     ),
-    "random-labels": Claim(
-        "Random labels",
-        "the same analysis with forget labels flipped",
-        "test error of SAM (0.1 rho_th) minus SGD at forget error 0.5 under random labels, SGD-pretrained, s = 0.5",
-        "Matched epochs after SAM pretraining, where SAM flips fewer labels and so harms less.",
-        RANDOM_LABELS.grid, RANDOM_LABELS.analyse, oracle=True,
-    ),
     "sharp-minmax": Claim(
         "Sharp MinMax",
         "the forget part needs a stronger signal than SGD to avoid harmful overfitting; overfitting to F helps "
         "sample-level unlearning",
-        "test error of Sharp MinMax (0.1 rho_th, mask of half the neurons, refreshed every 5 epochs) minus SGD at "
-        "forget error 0.5, SGD-pretrained, s = 0.5",
-        "The pretraining, the size of the mask and when it is drawn: fixed at the start it does not forget.",
+        "Both rules have forgotten equally much; the forget part is sharpness maximization.",
+        "boundary s* of sharpness maximization (0.1 rho_th) minus that of SGD at forget error 0.25, alpha = 0.7, "
+        "SGD-pretrained",
+        "The radius and the pretraining. Of the whole rule, the pretraining, the size of the mask and when it is "
+        "drawn: fixed at the start it does not forget.",
         SHARP_MINMAX.grid, SHARP_MINMAX.analyse, oracle=True,
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
 from theory.engine import Trajectory
 from theory.metrics import TEST_METRICS
 from theory.predict import ends
-from theory.stats import crossing, mean_and_error, quadrature_error, slope
+from theory.stats import mean_and_error, quadrature_error
 
 KIND = "theory_sweep"
 Table = dict[str, np.ndarray]  # column to values, one a cell
@@ -33,7 +33,7 @@ STRENGTHS = (0.1, 0.15, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid, the product of its axes, its pretrainings and its rules, and what is read off its table.
+    """A grid, the product of its axes, its pretrainings and its rules.
 
     Attributes:
         axes: field of TheoryConfig to values.
@@ -42,7 +42,6 @@ class Sweep:
         common: changes to every cell.
         matched: whether each cell is also measured where it reaches the forget level.
         clock: how learning rate and epochs follow d.
-        analyse: from the table of finished cells, and the settings that they share, to rows of its own.
     """
 
     axes: dict[str, tuple]
@@ -51,62 +50,15 @@ class Sweep:
     common: dict[str, Any] = field(default_factory=dict)
     matched: bool = True
     clock: Callable[[TheoryConfig], TheoryConfig] = default_clock
-    analyse: Callable[[Table, TheoryConfig], list[dict[str, Any]]] = lambda table, base: []
-
-
-def boundaries(table: Table, base: TheoryConfig) -> list[dict[str, Any]]:
-    """Return |phi*|, where test error crosses 0.1, against d, and its exponent, by stage, pretraining and rule.
-
-    Args:
-        table: the finished cells.
-        base: their number of patches P and noise sigma_p, which the unit of the signal strength depends on.
-    """
-    rows = []
-    keys = sorted(set(zip(*(table[name].tolist() for name in ("pretrain", "unlearn", "rho_scale")), strict=True)))
-    for stage, metric in {"pretrained": "pretrained_test_error", "unlearned": "test_error"}.items():
-        for pretrain, unlearn, rho in keys:
-            line = _where(table, pretrain=pretrain, unlearn=unlearn, rho_scale=rho)
-            sizes = np.unique(line["d"])
-            norms = np.array([_crossing_norm(_where(line, d=d), metric, base) for d in sizes])
-            exponent = slope(np.log(sizes), np.log(norms))
-            row = {"stage": stage, "pretrain": pretrain, "unlearn": unlearn, "rho_scale": rho, "d": sizes.tolist()}
-            row["boundary"] = [float(norm) if np.isfinite(norm) else None for norm in norms]
-            rows.append(row | {"exponent": exponent if np.isfinite(exponent) else None})
-    return rows
-
-
-def _where(table: Table, **values: Any) -> Table:
-    chosen = np.logical_and.reduce([table[name] == value for name, value in values.items()])
-    return {name: column[chosen] for name, column in table.items()}
-
-
-def _crossing_norm(cells: Table, metric: str, base: TheoryConfig) -> float:
-    order = np.argsort(cells["signal_strength"])
-    strength = crossing(cells["signal_strength"][order], cells[metric][order])
-    return strength * base.changed(d=int(cells["d"][0]), n=int(cells["n"][0]), n_forget=1).signal_unit
 
 
 SWEEPS = {
     "phase": Sweep(
         {"d": (500, 1000, 2000, 4000, 8000, 16000), "signal_strength": STRENGTHS},
         common={"alpha": 0.7, "epochs": 100, "checkpoint_every": 1000}, clock=fixed_clock,
-        matched=False, analyse=boundaries,
+        matched=False,
     ),
     "alpha": Sweep({"signal_strength": (0.5, 1.0, 2.0), "alpha": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}),
-    "rho": Sweep(
-        {"signal_strength": (0.25, 0.5, 1.0), "rho_scale": (0.0, 0.05, 0.1, 0.15, 0.3, 1.0)},
-        rules=({"unlearn": "sam"}, {"unlearn": "retain_sam"}),
-    ),
-    "surplus": Sweep(
-        {"signal_strength": (0.08, 0.16, 0.32, 0.63, 1.26, 2.53, 5.06), "epochs": (10, 100)},
-        rules=(SGD, SAM), pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS), matched=False,
-        common={"checkpoint_every": 1000},
-    ),
-    "activation": Sweep(
-        {"signal_strength": (0.25, 0.5, 1.0, 2.0), "epochs": (0, 10), "probe_rho_scale": (0.1, 0.3, 1.0, 3.0)},
-        rules=(SAM,), pretrains=({"pretrain": "sgd", "pretrain_epochs": 0}, *PRETRAINS), matched=False,
-        common={"alpha": 0.7, "checkpoint_every": 1000},
-    ),
     # What the theory expects of networks: see figures/theory/predictions.py.
     "expectations": Sweep(
         {"alpha": (0.5, 0.7, 0.9)},
@@ -144,10 +96,6 @@ SWEEPS = {
         {"signal_strength": (0.25, 0.5, 1.0, 2.0), "epochs": (0, 10, 50, 200)},
         rules=(SGD, WEAK_SAM), matched=False, common={"curvature": True, "checkpoint_every": 1000, "directions": 256},
     ),
-    "minmax": Sweep(
-        {"mask_fraction": (0.1, 0.25, 0.5, 0.75, 0.9), "mask_refresh": (0, 1, 5, 20, 50)},
-        rules=({"unlearn": "minmax"},), pretrains=({"pretrain": "sam"}, {"pretrain": "sgd"}),
-    ),
 }  # fmt: skip
 
 
@@ -179,7 +127,6 @@ def run_sweep(
         store.ensure_writable()
         table = _table(sweep, measure_cells(sweep, base, store, label=f"sweep {name}", workers=workers))
         result = {"sweep": name, "axes": plain(sweep.axes), "rows": len(table["test_error"]), "columns": list(table)}
-        result["boundaries"] = sweep.analyse(table, base)
         found = store.save(KIND, identity, result=result, arrays=table, provenance=collect(study=f"sweep-{name}"))
     write_table(found, store.root)
     return found

@@ -85,6 +85,33 @@ def test_the_surplus_stands_beside_its_closed_form_branch_by_branch(drawing: Dra
     assert "linear: 2.00 to 2.00 (closed form 2.00 to 2.00)" in drawing("fig-theory-surplus").caption
 
 
+def test_boundaries_stand_beside_their_crossover_and_the_closed_form_of_the_start(drawing: Draw) -> None:
+    found = drawing("fig-theory-phase")
+    data = found.data[found.data["claim"] == "theorem-3.2-sgd-boundary"]
+    assert data["start_over_learned"].tolist() == [0.1, 0.5, 3.0]
+    assert data["strength"].tolist() == data["crossover"].tolist()
+    assert found.figure is not None
+    along, beyond, crossing, start = found.figure.axes
+    shaded: Any = crossing.patches[0]
+    assert shaded.get_x() + shaded.get_width() == 1.0  # where the hypothesis ends
+    assert "beyond" not in along.get_legend().get_texts()[0].get_text()
+    assert beyond.get_legend().get_texts()[0].get_text().startswith("beyond: ")
+    (points,) = [line for line in start.get_lines() if line.get_marker() == "o"]
+    assert list(points.get_xdata()) == [0.8, 1.0, 1.2]
+
+
+def test_tow_in_theory_is_drawn_by_pretraining_and_strength(drawing: Draw) -> None:
+    found = drawing("fig-theory-tow")
+    assert found.figure is not None
+    assert len(found.figure.axes) == 3 * 2  # two pretrainings and the curves, two strengths
+    lines: Any = found.figure.axes[1].get_lines()
+    drawn = [line.get_ydata().tolist() for line in lines if line.get_marker() in ("o", "^") and len(line.get_ydata())]
+    assert [0.5, 0.5] in drawn  # at s = 1, for both alphas
+    curve: Any = found.figure.axes[4].get_lines()[0]
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([0, 5], [0.3, 0.25])
+    assert "5 seeds" in found.caption
+
+
 def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing: Draw) -> None:
     found = drawing("fig-theory-vs-empirical")
     key = (found.data[["signal_strength", "pretrain", "unlearn", "stage"]] == [0.5, "sgd", "sam", "after"]).all(axis=1)
@@ -186,15 +213,13 @@ def test_thresholds_of_alpha_stand_over_the_forget_error_at_them_open_where_ever
 
 def test_the_broad_line_has_the_power_of_the_theorem_and_passes_through_the_first_point(store: Store) -> None:
     rows = claim_rows()
-    along = {"axis": [20, 80], "along": "n", "boundary": [2.0, 1.5], "forget_error_there": [0.1, 0.1]}
-    rows["theorem-3.2-sgd-boundary"].append(rows["theorem-3.2-sgd-boundary"][0] | along)
     rows["theorem-3.3-sam-boundary"][0]["boundary"] = [3.0, 2.0, 1.0]
     save_claims(store, rows)
     figure = find("fig-theory-phase")(Records(store.records()), Theme()).figure
     assert figure is not None
-    broad = [[heights(line) for line in panel.get_lines() if line.get_linewidth() == 5]
+    broad = [[heights(line) for line in panel.get_lines() if line.get_linewidth() == 6]
              for panel in figure.axes]  # fmt: skip
-    assert broad == [[pytest.approx([100**0.25, 1600**0.25])], [], [pytest.approx([2.0, 2.0 / 2**0.5])], [[3.0, 3.0]]]
+    assert broad == [[pytest.approx([100**0.25, 1600**0.25])], [[3.0, 3.0]], [], []]
 
 
 def test_a_boundary_off_the_grid_is_said_to_be_so(store: Store) -> None:
@@ -205,9 +230,9 @@ def test_a_boundary_off_the_grid_is_said_to_be_so(store: Store) -> None:
     save_claims(store, rows)
     found = find("fig-theory-phase")(Records(store.records()), Theme())
     assert found.figure is not None
-    for panel in (found.figure.axes[0], found.figure.axes[3]):
+    for panel in found.figure.axes[:2]:
         legend: Any = panel.get_legend()
-        assert legend.get_texts()[0].get_text() == "before\noff the grid"
+        assert legend.get_texts()[0].get_text().endswith(", off the grid")
     assert found.alt.count("along d: off the grid") == 2
 
 
@@ -236,16 +261,13 @@ def test_lines_are_the_theory_and_points_the_networks(drawing: Draw) -> None:
     assert [heights(one[0]) for one in panel.containers] == [[0.5, 0.0]] * 2
 
 
-def test_a_phase_map_is_of_its_own_stage_and_its_caption_has_the_fitted_exponents(store: Store) -> None:
+def test_a_phase_map_is_of_its_own_stage_and_names_its_lines(store: Store) -> None:
     save_phase(store)
     (record,) = store.records("theory_sweep")
     arrays = dict(record.arrays())
     arrays |= {"test_error": arrays["test_error"] / 2, "test_error_se": arrays["test_error_se"] * 3}
     arrays |= {"forget_error": arrays["rho_scale"], "predicted_pretrained_test_error": arrays["signal_strength"]}
-    fits = [{"stage": "pretrained", "pretrain": "sgd", "unlearn": "sam", "rho_scale": 0.1, "exponent": 0.24},
-            {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 0.1, "exponent": 0.51},
-            {"stage": "unlearned", "pretrain": "sam", "unlearn": "sam", "rho_scale": 1, "exponent": None}]  # fmt: skip
-    store.save("theory_sweep", dict(record.config), result=record.result | {"boundaries": fits}, arrays=arrays)
+    store.save("theory_sweep", dict(record.config), result=record.result, arrays=arrays)
     found = find("fig-theory-map")(Records(store.records()), Theme())
     data, weak = found.data, found.data["signal_strength"] < 1
     before = data["stage"] == "before"
@@ -254,8 +276,10 @@ def test_a_phase_map_is_of_its_own_stage_and_its_caption_has_the_fitted_exponent
     np.testing.assert_allclose(data["predicted"], data["signal_strength"].where(before))
     np.testing.assert_allclose(data["forget"], data["stage"].map({"after SGD": 0.1, "after SAM 0.1": 0.1,
                                                                   "after SAM 1": 1.0}))  # fmt: skip
-    assert found.caption.endswith("boundary: pretrained sgd, before: 0.24; pretrained sam, after sam 0.1: 0.51.")
     assert found.figure is not None
+    (key,) = found.figure.legends
+    assert [text.get_text().partition(",")[0] for text in key.get_texts()] == [
+        "simulated", "mean field", "Theorem 3.2", "Theorem 3.3"]  # fmt: skip
     notes = [[text.get_text() for text in panel.texts] for panel in found.figure.axes[:8]]
     told = [[], ["forget error 0.10"], ["forget error 0.10"], ["forget error 1.00"]]
     assert notes == told * 2
@@ -264,8 +288,8 @@ def test_a_phase_map_is_of_its_own_stage_and_its_caption_has_the_fitted_exponent
 def test_the_closed_form_of_the_surplus_is_the_broad_line(drawing: Draw) -> None:
     figure = drawing("fig-theory-surplus").figure
     assert figure is not None
-    for panel, value, closed in ((0, [2.0, 2.0, 2.0], [2.0, 2.0, 2.5]), (1, [1.0, 4.0, 16.0], [1.0, 4.0, 12.0])):
-        learned, form, _ = figure.axes[panel].get_lines()  # the last is that of the legend
+    for panel, value, closed in ((1, [2.0, 2.0, 2.0], [2.0, 2.0, 2.5]), (0, [1.0, 4.0, 16.0], [1.0, 4.0, 12.0])):
+        learned, form, *_ = figure.axes[panel].get_lines()  # the others are those of the legend
         assert (heights(learned), learned.get_linestyle()) == (value, "-")
         assert (heights(form), form.get_linewidth()) == (closed, 4)
 
@@ -273,14 +297,12 @@ def test_the_closed_form_of_the_surplus_is_the_broad_line(drawing: Draw) -> None
 def test_predicted_boundaries_and_errors_are_thin_lines(store: Store) -> None:
     rows = claim_rows()
     rows["theorem-3.2-sgd-boundary"][0]["predicted"] = [1.0, 2.0, None]
-    rows["theorem-3.3-sam-boundary"][0]["random_start"] = [3.0, 4.0, 5.0]
     for row in rows["theorem-3.3-matched-forgetting"]:
         row |= {"predicted_test_error": 0.25 if row["pretrain"] == "sam" else None, "predicted_forget_error": 0.6}
     save_claims(store, rows)
     boundary = find("fig-theory-phase")(Records(store.records()), Theme())
     assert boundary.figure is not None
     assert thin_lines(boundary.figure.axes[0])[0][:2] == [1.0, 2.0]
-    assert thin_lines(boundary.figure.axes[3]) == [[3.0, 4.0, 5.0]]
     matched = find("fig-theory-matched")(Records(store.records()), Theme())
     assert matched.figure is not None
     top, beneath = matched.figure.axes[:4], matched.figure.axes[4:]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
-from theory.claims.activation import JUDGED, STARTS, analyse, grid, share_of
+from theory.claims.activation import GROUPS, JUDGED, STARTS, analyse, analyse_labels, grid, label_grid, share_of
 from theory.claims.claim import load_claim, simulate_grid
 from theory.config import ClaimConfig
 
@@ -68,7 +68,7 @@ def test_simulation_switches_off_what_the_threshold_says_and_the_sign_pattern_is
     assert 0.3 < share["SGD-pretrained", 3.0] < 0.55
     assert share["SGD-pretrained", 10.0] == share["SAM-pretrained", 1.0] == share["initialization", 1.0] == 0.0
     finding = claim.analyse(runs, config)
-    assert finding.verdict == "mixed"
+    assert finding.answer == "only where"
     assert sides(finding)["R, j = y switched off, SGD-pretrained, 1 rho_th"] == -1
     rows = {(row["start"], row["rho_scale"]): row for row in finding.rows if row["epoch"] == 0}
     for name, run in runs.items():  # the radius enters through V_c alone
@@ -76,3 +76,24 @@ def test_simulation_switches_off_what_the_threshold_says_and_the_sign_pattern_is
         assert rows[name]["depth"] == pytest.approx(depth, rel=1e-3)
         assert rows[name]["radius_in_V_over_V_c"] == pytest.approx(1 / depth, rel=1e-3)
     assert rows["SGD-pretrained", 0.1]["depth"] == pytest.approx(10 * rows["SGD-pretrained", 1.0]["depth"], rel=1e-3)
+
+
+@pytest.mark.parametrize("apart, answer", [(0.0, "yes"), (0.2, "the opposite")])
+def test_random_labels_leave_the_joint_pattern_of_neggrad_or_not(apart, answer):
+    runs = {}
+    for name, cell in seeded(label_grid({}), SEEDS).items():
+        kept = 0.4 + apart * (name[1] == "random_label")
+        shares = {
+            f"active_{group}{where}": value for group in GROUPS for where, value in (("", 0.5), ("_joint", 0.5 * kept))
+        }
+        runs[name] = made(cell, epochs=(0,), **shares)
+    finding = analyse_labels(runs, CONFIG)
+    assert finding.answer == answer
+    assert len(finding.parts) == len(STARTS) * len(GROUPS)
+    assert f"is {apart:.3f} at initialization" in finding.sentence
+
+
+def test_both_methods_are_probed_on_the_same_networks_at_full_radius():
+    for (start, method), cell in label_grid({}).items():
+        assert (cell.method, cell.probe_rho_scale, cell.epochs) == (method, 1.0, 0)
+        assert cell.pretrain_key() == grid({})[start, 1.0].pretrain_key()

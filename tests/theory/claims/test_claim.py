@@ -25,21 +25,36 @@ def judged(*estimates: Estimate):
 
 
 @pytest.mark.parametrize(
-    "estimates, verdict, regime",
+    "estimates, answer, regime",
     [
-        ((IN, IN), "holds", "holds: a (0); b (0)"),
-        ((IN, OUT), "mixed", "holds: a (0). fails: b (2)"),
-        ((IN, WIDE), "holds in a regime", "holds: a (0). undecided: b (0.9)"),
-        ((OUT, WIDE), "contradicted", "fails: a (2). undecided: b (0.9)"),
-        ((WIDE, NOTHING), "undecided", "undecided: a (0.9); b (off the grid)"),
-        ((OUT, OUT), "contradicted", "fails: a (2); b (2)"),
+        ((IN, IN), "yes", "holds: a (0); b (0)"),
+        ((IN, OUT), "only where", "holds: a (0). fails: b (2)"),
+        ((IN, WIDE), "only where", "holds: a (0). undecided: b (0.9)"),
+        ((OUT, WIDE), "the opposite", "fails: a (2). undecided: b (0.9)"),
+        ((WIDE, NOTHING), "open", "undecided: a (0.9); b (off the grid)"),
+        ((OUT, OUT), "the opposite", "fails: a (2); b (2)"),
     ],
 )
-def test_intervals_decide_and_what_is_off_the_grid_decides_nothing(estimates, verdict, regime):
+def test_intervals_decide_and_what_is_off_the_grid_decides_nothing(estimates, answer, regime):
     finding = judged(*estimates)
-    assert (finding.verdict, finding.regime) == (verdict, regime)
+    assert (finding.answer, finding.regime) == (answer, regime)
     assert finding.sentence == "so it is"
     assert finding.estimate == estimates[0]  # of the part that was named
+
+
+def test_what_lies_beyond_the_hypothesis_decides_nothing_and_stands_apart():
+    parts = {"a": Part(IN, -1.0, 1.0), "b": Part(OUT, -1.0, 1.0, inside=False)}
+    finding = judge(parts, "a", CONFIG, rows=[], sentence="")
+    assert (finding.answer, finding.regime, finding.beyond) == ("yes", "holds: a (0)", "fails: b (2)")
+    assert [row["inside"] for row in finding.parts] == [True, False]
+
+
+def test_a_difference_within_the_margin_is_none():
+    small = Part(Estimate(0.001, -0.002, 0.004), high=0.0, margin=0.01)
+    assert (small.word(1, 40), Part(small.estimate, high=0.0).word(1, 40)) == ("no difference", "open")
+    assert Part(Estimate(-0.2, -0.3, -0.1), high=0.0, margin=0.01).word(1, 40) == "yes"
+    finding = judge({"a": small, "b": small}, "a", CONFIG, rows=[], sentence="")
+    assert finding.answer == "no difference"
 
 
 def test_intervals_must_hold_together_so_that_one_of_many_is_wider():
@@ -80,7 +95,8 @@ def test_a_table_is_rounded_to_four_digits_and_the_estimate_is_not():
     assert finding.rows == [{"x": 0.1235, "y": None, "z": "text", "w": None}]
     assert finding.estimate.value == 0.123456
     assert finding.parts == [{"part": "a", "estimate": 0.1235, "estimate_low": 0.1, "estimate_high": 0.2,
-                              "claimed_low": None, "claimed_high": None, "side": 1}]  # fmt: skip
+                              "claimed_low": None, "claimed_high": None, "side": 1, "word": "yes",
+                              "inside": True}]  # fmt: skip
 
 
 def test_a_sentence_quotes_an_estimate_with_both_ends_of_its_interval():
@@ -92,7 +108,7 @@ def test_a_sentence_quotes_an_estimate_with_both_ends_of_its_interval():
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_listed_claim_has_words_and_a_grid(name):
     claim = load_claim(name)
-    assert all(text.strip() for text in (claim.title, claim.statement, claim.quantity, claim.change))
+    assert all(text.strip() for text in (claim.title, claim.statement, claim.hypothesis, claim.quantity, claim.change))
     assert all(isinstance(cell, TheoryConfig) for cell in claim.grid({}).values())
 
 
@@ -123,7 +139,7 @@ def test_a_grid_is_asked_again_until_it_wants_no_more(store, monkeypatch):
         asked.append(sorted(runs))
         return {alpha: base.changed(alpha=alpha) for alpha in (0.5, 0.6, 0.7)[: len(asked)]}
 
-    claim = claims.Claim("t", "s", "q", "c", grid, lambda runs, config: judged(IN))
+    claim = claims.Claim("t", "s", "h", "q", "c", grid, lambda runs, config: judged(IN))
     runs = simulate_grid(claim, ClaimConfig(claim="x", seeds=2), store)
     assert asked == [[], [0.5], [0.5, 0.6], [0.5, 0.6, 0.7]]
     assert list(runs) == [0.5, 0.6, 0.7]
@@ -134,7 +150,8 @@ def test_a_record_holds_the_analysis_names_its_cells_and_is_made_once(store, mon
     result = json.loads(json.dumps(record.result))
     assert (result["claim"], result["seeds"]) == (QUICK, 3)
     assert record.config["version"] == claims.VERSION
-    assert result["verdict"] in ("holds", "mixed", "holds in a regime")
+    assert result["answer"] == "only where"
+    assert result["hypothesis"] == load_claim(QUICK).hypothesis
     assert result["sentence"]
     assert result["change"] == load_claim(QUICK).change
     kept = {path.name for path in (store.root / "cells" / "runs").iterdir()}

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import made, seeded, sides
+from tests.theory.claims.synthetic import grown, made, sides
 from theory.claims import comparison
 from theory.claims.claim import load_claim
 from theory.claims.comparison import (
-    RANDOM_LABELS,
     RULES,
     SAM,
     SHARP_MINMAX,
+    SHIFTED,
+    SHIFTS,
     Comparison,
     compare,
     compared_cells,
@@ -25,19 +26,23 @@ CELL = TheoryConfig(pretrain="sam", seeds=SEEDS)
 NOISE = np.array([[-0.01], [0.01], [-0.01], [0.01]])  # the intervals' half-width is about 0.018
 
 
-def runs_with(table: Comparison, *, better=(), worse=(), **late) -> dict:
-    """Return runs in which some (rule, matched) have lower and some higher test error than SGD, each by 0.1."""
-    runs = {}
-    for name, cell in seeded(table.grid({}), SEEDS).items():
-        if isinstance(name, str):
-            runs[name] = made(cell, forget_loss=late.get(name, 0.0) + NOISE)
-        else:
-            _, rule, matched = name
-            sign = ((rule, matched) in worse) - ((rule, matched) in better) * 1.0
-            stopped = 50 if matched == "forgetting" else None
-            noise = 0.0 if rule == "SGD" else NOISE
-            runs[name] = made(cell, stopped_at=stopped, test_error=0.3 + 0.1 * sign + noise)
-    return runs
+def runs_with(table: Comparison, *, better=(), worse=(), moved=None) -> dict:
+    """Return runs in which some (rule, matched) have lower and some higher test error than SGD, each by 0.1.
+
+    The boundary s* at equal forgetting is 1, times `moved[rule]`.
+    """
+
+    def make(name, cell):
+        if isinstance(name[1], int):
+            rule = SHIFTED[name[0] % len(SHIFTED)]
+            distance = np.log(cell.signal_strength / (moved or {}).get(rule, 1.0))
+            return made(cell, stopped_at=5, test_error=0.1 - 0.02 * distance + 1e-4 * NOISE)
+        _, rule, matched = name
+        sign = ((rule, matched) in worse) - ((rule, matched) in better) * 1.0
+        noise = 0.0 if rule == "SGD" else NOISE
+        return made(cell, stopped_at=50 if matched == "forgetting" else None, test_error=0.3 + 0.1 * sign + noise)
+
+    return grown(table.grid, make, SEEDS)
 
 
 def test_a_rule_runs_with_its_radius_and_stops_at_half_the_forget_set():
@@ -93,53 +98,43 @@ def test_a_row_holds_the_prediction_of_its_own_rule_and_way_of_matching(monkeypa
     assert {row["predicted_forget_error"] for row in rows} == {None}
 
 
-def test_sam_improves_unlearning_only_where_its_test_error_is_lower():
+def test_sam_improves_unlearning_only_where_its_test_error_is_lower_at_equal_forgetting():
     better = [("SAM 0.1", "forgetting")]
-    finding = SAM.analyse(runs_with(SAM, better=better, worse=[("SAM 0.1", "epochs")]), CONFIG)
+    runs = runs_with(SAM, better=better, worse=[("SAM 0.1", "epochs")], moved={"SAM 0.1": 0.5})
+    finding = SAM.analyse(runs, CONFIG)
     found = sides(finding)
-    assert len(found) == 2 * 8 + 4  # two pretrainings and four strengths matched both ways, and four alphas
-    assert all(side == (1 if part.startswith("matched forgetting") else -1) for part, side in found.items())
-    assert finding.verdict == "mixed"
+    assert len(found) == 2 * (8 + 4 + 1)  # strengths matched both ways, alphas and a boundary, after each pretraining
+    assert all(side == (-1 if part.startswith("matched epochs") else 1) for part, side in found.items())
+    assert finding.answer == "yes"  # epochs are beyond the hypothesis
+    assert "fails: matched epochs" in finding.beyond
     assert finding.estimate.value == pytest.approx(-0.1)
     assert f"is {-0.1:.3g} [" in finding.sentence
     assert "{" not in finding.sentence
-    assert SAM.analyse(runs_with(SAM), CONFIG).verdict == "undecided"
+    assert SAM.analyse(runs_with(SAM), CONFIG).answer == "open"
 
 
-@pytest.mark.parametrize("flipped, side", [(1.0, 1), (5.0, -1), (3.0, 0)])
-def test_random_labels_limit_the_forget_loss_where_it_stays_below_that_of_neggrad(flipped, side):
-    runs = runs_with(RANDOM_LABELS, better=[("SAM 0.1", "epochs")], random_label=flipped, neggrad=3.0)
-    finding = RANDOM_LABELS.analyse(runs, CONFIG)
-    found = sides(finding)
-    assert found.pop("forget loss minus that of NegGrad, both by SGD") == side
-    assert len(found) == 8
-    assert all(where == ("matched epochs" in part) for part, where in found.items())
-    assert finding.estimate.value == pytest.approx(0.0, abs=1e-9)
-    late = {row["method"]: row for row in finding.rows if "forget_loss" in row}
-    assert late["random_label"]["forget_loss"] == pytest.approx(flipped)
+def test_the_boundary_of_a_rule_is_compared_with_sgds_after_the_same_pretraining():
+    moved = {"sharpness maximization 0.1": 1.1, "sharpness maximization 1": 9.0}
+    finding = SHARP_MINMAX.analyse(runs_with(SHARP_MINMAX, moved=moved), CONFIG)
+    inside = {row["part"]: row for row in finding.parts if row["inside"]}
+    assert len(inside) == 4
+    assert finding.answer == "yes"
+    assert finding.estimate.value == pytest.approx(0.1, abs=1e-3)
+    rows = {row["stage"]: row for row in finding.rows if "stage" in row}
+    assert len(rows) == len(SHIFTS.lines) == 2 * len(SHIFTED)
+    assert rows["sharpness maximization 1, pretrained sgd"]["boundary_strength"] is None  # none up to 3.6
+    assert rows["sharpness maximization 1, pretrained sgd"]["shift"] == pytest.approx(3.6 - 1.0, abs=1e-3)
+    other = SHARP_MINMAX.analyse(runs_with(SHARP_MINMAX, moved=dict.fromkeys(moved, 0.9)), CONFIG)
+    assert other.answer == "the opposite"
+    assert SHARP_MINMAX.analyse(runs_with(SHARP_MINMAX), CONFIG).answer == "no difference"
 
 
-def test_random_labels_are_what_the_comparison_runs():
-    assert {cell.method for cell in RANDOM_LABELS.settings} == {"random_label"}
-    assert {name: cell.method for name, cell in RANDOM_LABELS.late.items()} == {
-        "random_label": "random_label", "neggrad": "neggrad"}  # fmt: skip
-    assert {cell.method for cell in (*SAM.settings, *SHARP_MINMAX.settings)} == {"neggrad"}
-
-
-def test_minmax_must_be_better_and_sharpness_maximization_alone_worse():
-    runs = runs_with(SHARP_MINMAX, better=[("MinMax 0.1", "forgetting")],
-                     worse=[("sharpness maximization 0.1", "forgetting")])  # fmt: skip
-    finding = SHARP_MINMAX.analyse(runs, CONFIG)
-    found = sides(finding)
-    assert found.pop("a mask fixed at the start forgets (most seeds), sam, s = 0.5") == 0  # 4 of 4 seeds: Wilson
-    assert set(found.values()) == {1}
-    assert len(found) == 2 * 6 + 2
-    assert finding.estimate.value == pytest.approx(-0.1)
-    other = runs_with(SHARP_MINMAX, worse=[("MinMax 0.1", "forgetting")],
-                      better=[("sharpness maximization 0.1", "forgetting")])  # fmt: skip
-    assert {side for part, side in sides(SHARP_MINMAX.analyse(other, CONFIG)).items() if "mask fixed" not in part} == {
-        -1
-    }
+def test_boundaries_are_those_at_equal_forgetting_by_the_rules_they_are_named_by():
+    for line in SHIFTS.lines:
+        rule, before = line.stage.split(", pretrained ")
+        assert line.cell.stop_forget_error == 0.25
+        assert (line.cell.pretrain, line.cell.alpha) == (before, 0.7)
+        assert all(getattr(line.cell, name) == value for name, value in RULES[rule].items())
 
 
 @pytest.mark.parametrize("share, side", [(1.0, 1), (0.55, 0), (0.0, -1)])
@@ -148,7 +143,7 @@ def test_a_fixed_mask_forgets_when_most_seeds_do(share, side):
     cell = TheoryConfig(pretrain="sam", seeds=many)
     runs = {(TheoryConfig(pretrain="sam"), "MinMax 0.1, fixed mask", "forgetting"):
             made(cell, stopped_at=np.where(np.arange(many) < share * many, 9, -1))}  # fmt: skip
-    part = SHARP_MINMAX.parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"](runs)
+    part = SHARP_MINMAX.parts["a mask fixed at the start forgets (most seeds), sam, s = 0.5"](runs, CONFIG)
     assert part.side(15, many) == side
 
 
@@ -157,14 +152,13 @@ def test_rows_of_another_mask_say_so():
     assert [row["mask_fraction"] for row in rows if "mask_fraction" in row] == [0.25] * 4 + [0.75] * 4
 
 
-@pytest.mark.parametrize("name", ["theorem-3.3-matched-forgetting", "random-labels", "sharp-minmax"])
-def test_the_headline_is_the_default_setting_at_matched_forgetting_with_its_oracle(name):
+@pytest.mark.parametrize("name, table", [("theorem-3.3-matched-forgetting", SAM), ("sharp-minmax", SHARP_MINMAX)])
+def test_the_headline_is_of_the_default_pretraining_at_matched_forgetting_with_its_oracle(name, table):
     claim = load_claim(name)
     assert claim.oracle
-    assert "SGD-pretrained, s = 0.5" in claim.quantity
+    assert "SGD-pretrained" in claim.quantity
     assert TheoryConfig().pretrain == "sgd"
     assert TheoryConfig().signal_strength == 0.5
-    table = {"random-labels": RANDOM_LABELS, "sharp-minmax": SHARP_MINMAX}.get(name, SAM)
     assert table.headline in table.parts
-    assert "sgd, s = 0.5" in table.headline
+    assert "sgd" in table.headline
     assert "epochs" not in table.headline

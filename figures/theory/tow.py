@@ -1,0 +1,85 @@
+"""Tug of war in the theory, on the axes of fig-tow: a column a signal strength, a row a pretraining rule."""
+
+from typing import Any
+
+import pandas as pd
+
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import outside_legend, panel_grid, spread_note
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table
+from figures.tables.names import rule_label
+from figures.tables.records import Records
+from figures.tables.theory import claim_command, claim_records
+
+CLAIM = "tug-of-war"
+# Rule of the claim to the family that gives its color and marker, and the marker's filling.
+LOOKS = {"SGD": ("sgd", "full"), "SAM 0.1": ("sam", "full"), "SAM 1": ("sam", "none"), "ASAM 0.1": ("asam", "full"),
+         "retain-only SAM 0.1": ("retain-sam", "full"), "MinMax 0.1": ("minmax", "full")}  # fmt: skip
+ALONG = 0.7  # alpha of the curves over epochs
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw ToW at each rule's best epoch over alpha, and beneath, after SGD pretraining, ToW along unlearning."""
+    record = claim_records(records, [CLAIM]).get(CLAIM)
+    if record is None:
+        return empty_figure(f"ToW in theory: {claim_command(CLAIM)}", theme)
+    data: Table = pd.DataFrame(record.result["rows"])
+    befores, strengths = list(data["pretrain"].unique()), sorted(data["signal_strength"].unique())
+    figure, axes = panel_grid(len(befores) + 1, len(strengths), width=WIDE, height=1.6 * (len(befores) + 1) + 0.9,
+                              sharey=True)  # fmt: skip
+    for row, before in zip(axes, befores, strict=False):
+        row[0].set_ylabel(f"ToW, pretrained\n{rule_label(str(before))}")
+        for panel, s in zip(row, strengths, strict=True):
+            _best(panel, data[(data["pretrain"] == before) & (data["signal_strength"] == s)], theme)
+    axes[-1, 0].set_ylabel(f"ToW, pretrained SGD\nα = {ALONG:g}")
+    for panel, s in zip(axes[-1], strengths, strict=True):
+        _along(
+            panel, data[(data["pretrain"] == "sgd") & (data["signal_strength"] == s) & (data["alpha"] == ALONG)], theme
+        )
+        panel.set_xlabel("epoch of unlearning")
+    for panel, s in zip(axes[0], strengths, strict=True):
+        panel.set_title(f"$s$ = {s:g}")
+    axes[0, 0].set_ylim(-0.03, 1.08)
+    outside_legend(figure, axes[0, 0], columns=4, head=spread_note(record.result["seeds"]))
+    return Drawing(data.drop(columns=["epochs", "curve"]), _caption(record.result["seeds"]), _alt(data), (record,), (),
+                   figure)  # fmt: skip
+
+
+def _best(axes: Any, cells: Table, theme: Theme) -> None:
+    alphas = sorted(cells["alpha"].unique())
+    for place, (rule, (family, fill)) in enumerate(LOOKS.items()):
+        line = cells[cells["rule"] == rule].sort_values("alpha")
+        x = [alphas.index(alpha) + 0.12 * (place - (len(LOOKS) - 1) / 2) for alpha in line["alpha"]]
+        gap = [line["tow"] - line["tow_low"], line["tow_high"] - line["tow"]]
+        axes.errorbar(x, line["tow"], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
+                      markersize=3.6, elinewidth=0.9, label=rule)  # fmt: skip
+    for place, alpha in enumerate(alphas):
+        level = cells["untouched"][cells["alpha"] == alpha].mean()
+        axes.plot([place - 0.42, place + 0.42], [level, level], color=theme.ink, linestyle=":", linewidth=0.9,
+                  label="do nothing" if place == 0 else None)  # fmt: skip
+    axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    axes.set_xlabel("retain weight $\\alpha$")
+
+
+def _along(axes: Any, cells: Table, theme: Theme) -> None:
+    for row in cells.to_dict("records"):
+        family, fill = LOOKS[row["rule"]]
+        width = 1.2 if fill == "full" else 0.7
+        axes.plot(row["epochs"], row["curve"], **(theme.lines(family) | {"marker": "", "linewidth": width}))
+
+
+def _caption(seeds: int) -> str:
+    return (
+        "Tug of war (ToW, product of one minus the absolute gaps of retain, forget and test accuracy to the model "
+        "retrained on R; 1 is best) in the exact simulation, NegGrad. Upper rows: at each rule's best epoch of 200, "
+        "which is chosen for each seed on the other seeds; 0 epochs may be the best. A column a signal strength s, a "
+        "row a pretraining rule; bars: 95 % intervals. Dotted: the pretrained model, which does nothing. Lowest row: "
+        f"means of ToW along unlearning. Radii in units of rho_th. {seeds} seeds."
+    )
+
+
+def _alt(data: Table) -> str:
+    rows = data[(data["signal_strength"] == 0.5) & (data["alpha"] == ALONG)]
+    parts = [f"{row.rule} from {row.pretrain}: {row.tow:.3f}" for row in rows.itertuples()]
+    return f"Marks with error bars, ToW at the best epoch. At s = 0.5 and alpha = {ALONG:g}: " + "; ".join(parts) + "."

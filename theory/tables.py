@@ -1,0 +1,23 @@
+"""A table as the arrays of a record, one a column, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from repro.records.record import Record
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return a table as one array a column, NaN where a row has no number: what a record keeps beside its result."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row.get(name) for row in rows] for name in names}
+    return {name: np.array(column if isinstance(column[0], str) else [np.nan if v is None else v for v in column])
+            for name, column in values.items()}  # fmt: skip
+
+
+def rows_of(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of a record's table, None where a cell has no number."""
+    table = {name: column.tolist() for name, column in record.arrays().items()}
+    return [{name: None if value != value else value for name, value in zip(table, row, strict=True)}
+            for row in zip(*table.values(), strict=True)]  # fmt: skip
