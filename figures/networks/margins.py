@@ -8,7 +8,7 @@ import pandas as pd
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
-from figures.drawing.style import Theme
+from figures.drawing.style import WIDE, Theme
 from figures.marks import curve
 from figures.tables.cells import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, column_intervals, interval
@@ -30,7 +30,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         return empty_figure(lacking("fig-margins", "runs with margins"), theme)
     table, edges = unlearn_table(runs), _edges(runs)
     rules = order(table, "rule")
-    figure, axes = panel_grid(1, len(rules), width=max(1.5 * len(rules), 4.0), height=2.4, sharex=True, sharey=True)
+    width = min(1.5 * len(rules) + 1, WIDE)
+    figure, axes = panel_grid(1, len(rules), width=width, height=2.4, sharex=True, sharey=True)
     parts = [_panel(panel, rule, [run for run in runs if label(run, "rule") == rule], edges, theme)
              for panel, rule in zip(axes[0], rules, strict=True)]  # fmt: skip
     data = pd.concat(parts, ignore_index=True)
