@@ -19,7 +19,6 @@ def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME, **more: A
         "verdict": "holds",
         "answer": YES,
         "hypothesis": "Learning is linear.",
-        "quantity": "exponent",
         "rows": [],
         "seeds": 5,
         "estimate": 2.0,
