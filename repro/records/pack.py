@@ -12,13 +12,11 @@ import hashlib
 import io
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repro.base.errors import IntegrityError
 from repro.base.settings import file_name
@@ -28,10 +26,13 @@ from repro.records.folder import read_bytes, record_fault, replace_file
 from repro.records.identity import SCHEMA
 from repro.records.index import Head, head_of
 from repro.records.old_pack import COLUMNS, old_rows
-from repro.records.record import EPOCHS, Content, Reader, Record
+from repro.records.record import EPOCHS, Content, Reader, Record, unreadable
 from repro.records.shipped import packs
 from repro.records.store import Store
 from repro.records.weights import known_weights, require_one_set, two_weights
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 HEAD = ("run_id", "kind", "status", "schema")
 PARTS = ("config", "result", "provenance")
@@ -119,10 +120,12 @@ def _write_archive(members: Mapping[str, bytes], path: Path) -> None:
     if not members:
         path.unlink(missing_ok=True)
         return
+    from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with ZipFile(buffer, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+            archive.writestr(ZipInfo(name), content, ZIP_DEFLATED)
     replace_file(path, buffer.getvalue())
 
 
@@ -371,7 +374,7 @@ def _member(path: Path, run: str, name: str, sha: str) -> bytes:
     place = path.with_suffix(".npz")
     try:
         content = _archive(place, _stamp(place)).read(_place(name, sha))
-    except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except unreadable() as error:
         raise IntegrityError(f"{place.name}/{run}/{name}: unreadable ({str(error)[:80]})") from error
     if hashlib.sha256(content).hexdigest()[:SHORT] != sha:
         raise IntegrityError(f"{place.name}/{run}/{name}: does not match its hash")
@@ -379,9 +382,11 @@ def _member(path: Path, run: str, name: str, sha: str) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _archive(path: Path, _when: tuple[int, ...]) -> zipfile.ZipFile:
+def _archive(path: Path, _when: tuple[int, ...]) -> "ZipFile":
     """Return an archive, held in memory: an open file would be shared by processes that are forked."""
-    return zipfile.ZipFile(io.BytesIO(read_bytes(str(path))))
+    from zipfile import ZipFile
+
+    return ZipFile(io.BytesIO(read_bytes(str(path))))
 
 
 def readers(store: Store, results: Path | None = None) -> list[Reader]:

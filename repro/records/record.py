@@ -2,12 +2,9 @@
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Protocol
 
 from repro.base.errors import IntegrityError, MissingDataError
@@ -18,11 +15,6 @@ ATTACHED = ("arrays.npz", EPOCHS)
 STATUSES = ("ok", "diverged", "failed")
 EVALUATION = "evaluation"
 Content = bytes | Path | Callable[[], bytes]
-# What numpy raises for bytes that are no arrays, or arrays of objects, which are never unpickled.
-UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, TypeError, MemoryError, OverflowError, zipfile.BadZipFile, zlib.error,
-    TokenError, NotImplementedError, SyntaxError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class Record:
                 elif raw:
                     with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
                         found |= dict(archive)
-            except UNREADABLE as error:
+            except unreadable() as error:
                 raise IntegrityError(f"run {self.run_id}: {name}: no plain arrays ({str(error)[:80]})") from error
         return found
 
@@ -102,6 +94,16 @@ class Record:
         if isinstance(content, Path):
             return content.read_bytes()
         return content if isinstance(content, bytes) else content()
+
+
+def unreadable() -> tuple[type[Exception], ...]:
+    """Return what numpy and archives raise for bytes that are no arrays, and for arrays of objects."""
+    from tokenize import TokenError  # loaded for arrays alone: many commands read none
+    from zipfile import BadZipFile
+    from zlib import error
+
+    ours = (OSError, EOFError, ValueError, KeyError, TypeError, MemoryError, OverflowError, RuntimeError, SyntaxError)
+    return *ours, BadZipFile, error, TokenError
 
 
 class Reader(Protocol):
