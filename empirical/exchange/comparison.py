@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +37,7 @@ from repro.base.settings import reject
 HALVES = ("validation", "report")
 MORE_RATES = 2  # that are tried beyond an end of the grid, as long as the last one is the best
 NOTHING = "do nothing"
-TEXTS = ("method", "rule", "options")
+TEXTS = ("method", "rule", "setting")
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,14 @@ class Comparison:
     def show(self, console: Console | None = None) -> None:
         """Print the table, the recommendation and the warnings, at the width of the terminal."""
         console = console or Console()
-        shown = Table(
-            box=SIMPLE, pad_edge=False, title="Each method and rule at its own learning rate", title_justify="left"
-        )
-        columns = [name for name in self.rows[0] if any(row[name] != "" for row in self.rows)]
-        for name in columns:
+        title = "Each method and rule at its own learning rate"
+        shown = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left", header_style="bold underline")
+        for name in (first := _shown(self.rows[0])):
             text = name in TEXTS
             shown.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
         for row in self.rows:
             best = self.best is not None and all(row[name] == self.best[name] for name in ("method", "rule"))
-            shown.add_row(*(_cell(row[name]) for name in columns), style="bold" if best else "")
+            shown.add_row(*(_shown(row)[name] for name in first), style="bold" if best else "")
         console.print(shown)
         for line in (self.recommendation, f"ToW: {self.target}.", *(f"Warning: {one}" for one in self.warnings)):
             console.print(Text(line))
@@ -93,9 +90,17 @@ class Comparison:
         return pd.DataFrame(self.rows)._repr_html_() + f"<p>{self.recommendation}</p>"  # type: ignore[operator]
 
 
+def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row as texts, the rate or the strength in one column: a table of 80 letters holds it."""
+    texts = {name: _cell(value) for name, value in row.items()}
+    rate, options = texts.pop("lr"), texts.pop("options")
+    texts["setting"] = ", ".join(filter(None, (rate and f"lr={rate}", options)))
+    return {name: texts[name] for name in (*TEXTS, *(name for name in texts if name not in TEXTS))}
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.3g}" if value else "0"
+        return "" if np.isnan(value) else f"{value:.3g}"
     return str(value)
 
 
