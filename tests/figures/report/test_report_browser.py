@@ -260,10 +260,9 @@ def test_numbers_drawn_are_shown_when_asked_for(browser: Any) -> None:
 def test_the_first_screen_has_the_answer_and_a_card_and_the_bar_stays(browser: Any, width: int, height: int) -> None:
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 0)")
-    tops = "return ['.answer', '.answers h3'].map(part => document.querySelector(part).getBoundingClientRect().top)"
-    assert all(0 < top < height for top in browser.execute_script(tops))
-    browser.execute_script("window.scrollTo(0, 3000)")
+    top = "return document.querySelector(arguments[0]).getBoundingClientRect().top + scrollY"
+    assert all(0 < browser.execute_script(top, part) < height for part in (".answer", ".answers h3"))
+    browser.execute_script("document.documentElement.style.scrollBehavior = 'auto'; window.scrollTo(0, 3000)")
     assert browser.execute_script("return document.querySelector('nav').getBoundingClientRect().top") == 0
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a, .answers a')].map(a => a.hash.slice(1))"
