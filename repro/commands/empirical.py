@@ -1,4 +1,4 @@
-"""`repro empirical`: one network cell, more numbers of finished ones, and files a user brings."""
+"""`repro run`, more metrics for finished runs, and files that a user brings."""
 
 from dataclasses import replace
 from pathlib import Path
