@@ -14,10 +14,10 @@ with the indicators A of active signal patches and B of active noise patches.
 import numpy as np
 
 from theory.draw import Draw
-from theory.training import State
+from theory.training import NetworkState
 
 
-def outputs(draw: Draw, state: State) -> np.ndarray:
+def outputs(draw: Draw, state: NetworkState) -> np.ndarray:
     """Return `f_i = (1/m) sum_a j_a [relu(y_i u_a) + (P-1) relu(V_ai)]` of the retain samples, shape `(n_R,)`."""
     problem = draw.problem
     m, first, vectors = state.mask.size // 2, problem.n_retain, problem.vectors
@@ -27,7 +27,7 @@ def outputs(draw: Draw, state: State) -> np.ndarray:
     return (hidden[:m].sum(axis=0) - hidden[m:].sum(axis=0)) / m
 
 
-def gradient_kernel(draw: Draw, state: State) -> np.ndarray:
+def gradient_kernel(draw: Draw, state: NetworkState) -> np.ndarray:
     """Return `<grad f_i, grad f_k>` of the retain samples, shape `(n_R, n_R)`."""
     problem = draw.problem
     m, first, vectors = state.mask.size // 2, problem.n_retain, problem.vectors
@@ -40,7 +40,7 @@ def gradient_kernel(draw: Draw, state: State) -> np.ndarray:
     return (kernel + problem.signal2 * np.einsum("ai,ak->ik", signal, signal)) / m**2
 
 
-def curvature(draw: Draw, state: State) -> tuple[float, float]:
+def curvature(draw: Draw, state: NetworkState) -> tuple[float, float]:
     """Return the top eigenvalue and the trace of the Hessian of the mean loss on R, in loss per squared weight."""
     problem = draw.problem
     margins = problem.labels[: problem.n_retain : problem.vectors] * outputs(draw, state)

@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     power: float = 1.0
 
 
-class Start(NamedTuple):
+class InitialWeights(NamedTuple):
     """The inner products of the initial weights `w0_a`.
 
     Attributes:
@@ -76,7 +76,7 @@ class Draw:
     """
 
     problem: Problem
-    start: Start
+    start: InitialWeights
     vectors: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     forget_signal: np.ndarray | None = None
     seed: int = 0
@@ -113,7 +113,9 @@ class Draw:
         overlap, labels = xi @ phi, np.repeat(y, vectors)
         data = (_dots(xi, xi), np.stack([overlap] * 2), labels, labels, float(phi @ phi), float(noise_patches))
         problem = Problem(*data, not overlap.any(), (n_retain or len(y)) * vectors, vectors)
-        return cls(problem, Start(np.stack([w0 @ phi] * 2), _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0), phi, seed)
+        return cls(
+            problem, InitialWeights(np.stack([w0 @ phi] * 2), _dots(w0, xi), _dots(w0, w0)), (phi, xi, w0), phi, seed
+        )
 
 
 def generator(seed: int, *purpose: str) -> np.random.Generator:
@@ -204,7 +206,7 @@ def _inner_products(config: TheoryConfig, labels: tuple, across: tuple, along: t
     true_labels, given = (np.repeat(kind, vectors) for kind in labels)
     data = (gram, overlap, given, true_labels, norm**2, float((config.patches - 1) / vectors))
     sizes = config.noise == "orthogonal", config.n_retain * vectors, vectors
-    return Draw(Problem(*data, *sizes, float(forget[0]), config.activation_power), Start(u, V, K))
+    return Draw(Problem(*data, *sizes, float(forget[0]), config.activation_power), InitialWeights(u, V, K))
 
 
 def _check_vectors(phi: np.ndarray, xi: np.ndarray, w0: np.ndarray, y: np.ndarray, *, vectors: int) -> None:

@@ -32,11 +32,11 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
-from theory.draw import Problem, Start
-from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, Rule, Schedule, State, Velocity
+from theory.draw import InitialWeights, Problem
+from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, NetworkState, NeuronRule, Schedule, Velocity
 
 
-class Work(NamedTuple):
+class StepArrays(NamedTuple):
     """Scratch arrays of one step; B is the padded batch width, N = 2m. Allocated once a call, filled every step."""
 
     u: np.ndarray  # (2, N) signal preactivations before the step
@@ -64,8 +64,8 @@ class Work(NamedTuple):
 
 
 def advance(
-    problem: Problem, state: State, schedule: Schedule, rule: Rule, first: int, last: int,
-    velocity: Velocity | None = None, start: Start | None = None,
+    problem: Problem, state: NetworkState, schedule: Schedule, rule: NeuronRule, first: int, last: int,
+    velocity: Velocity | None = None, start: InitialWeights | None = None,
 ) -> int:  # fmt: skip
     """Take steps `first` to `last - 1` in place; a rule with momentum or weight decay needs a velocity, moved alike.
 
@@ -133,7 +133,7 @@ def _take_steps(problem, power, state, schedule, rule, first, last, velocity, st
 
 
 @compiled
-def probe(problem: Problem, power: float | None, state: State, schedule: Schedule, rho: float) -> np.ndarray:
+def probe(problem: Problem, power: float | None, state: NetworkState, schedule: Schedule, rho: float) -> np.ndarray:
     """Return shares of active noise preactivations at W and at W + eps over the batches of a schedule; no state moves.
 
     A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
@@ -194,7 +194,7 @@ def _workspace(N, B):
     order = np.empty(B, np.int64)
     for b in range(B):
         order[b] = b
-    return Work(
+    return StepArrays(
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # u, V and their perturbed values
         np.empty((2, N)), np.empty((N, B)), np.empty((2, N)), np.empty((N, B)),  # gp, gq and theirs
         np.empty((B, B)), np.empty((2, B)), np.empty(B), np.empty(B), np.empty(B),  # G, h, y, label, c

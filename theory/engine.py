@@ -18,9 +18,9 @@ from theory.draw import Draw, draw, generator
 from theory.metrics import Probe, metric_names
 from theory.training import (
     BY_ENTRY,
-    Rule,
+    NetworkState,
+    NeuronRule,
     Schedule,
-    State,
     Velocity,
     copy_state,
     forgetting_schedule,
@@ -105,7 +105,7 @@ class Trajectory:
 class Phase:
     """One training phase of one seed: values per checkpoint, and how it ended."""
 
-    state: State
+    state: NetworkState
     values: np.ndarray  # (metrics, checkpoints)
     stopped_at: int = -1
     diverged_at: int = -1
@@ -254,11 +254,11 @@ def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray,
 def _pretrain_on(
     config: TheoryConfig, drawn: Draw, schedule: Schedule, *, members: np.ndarray, endpoints: bool = False
 ) -> Phase:
-    plan = Plan(schedule, legs_of(config), endpoints_of(config, endpoints), loss_level(config, members))
+    plan = EnginePlan(schedule, legs_of(config), endpoints_of(config, endpoints), loss_level(config, members))
     return _train(config, drawn, start_state(drawn.start), plan)
 
 
-def legs_of(config: TheoryConfig) -> list[tuple[Rule, int]]:
+def legs_of(config: TheoryConfig) -> list[tuple[NeuronRule, int]]:
     """Return the rules of pretraining in order, each with its epochs."""
     return [(make_rule(name, config, rho=rho), epochs) for name, rho, epochs in config.pretrain_legs()]
 
@@ -300,7 +300,7 @@ def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Read
         return nothing_unlearned(config, pretrained)
     schedule = reading.schedule(config, "unlearn")
     probing = Probe(reading.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
-    plan = Plan(schedule, [(rule, config.epochs)], epochs, forget_level(config))
+    plan = EnginePlan(schedule, [(rule, config.epochs)], epochs, forget_level(config))
     return steps_before(config, pretrained, _train(config, drawn, copy_state(pretrained.state), plan, probing))
 
 
@@ -318,15 +318,15 @@ def steps_before(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Phase
     return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
 
 
-class Plan(NamedTuple):
+class EnginePlan(NamedTuple):
     """A phase before it begins: batches, rules with their epochs, measured epochs, and what ends it early."""
 
     schedule: Schedule
-    legs: list[tuple[Rule, int]]
+    legs: list[tuple[NeuronRule, int]]
     epochs: list[int]
     is_over: Callable[[dict[str, float]], bool]
 
-    def pieces(self, first: int, last: int) -> list[tuple[Rule, int, int]]:
+    def pieces(self, first: int, last: int) -> list[tuple[NeuronRule, int, int]]:
         """Return the rules that rule between two epochs, each with the epochs it begins and ends at."""
         found, begin = [], 0
         for rule, epochs in self.legs:
@@ -335,7 +335,9 @@ class Plan(NamedTuple):
         return found
 
 
-def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing: Probe | None = None) -> Phase:
+def _train(
+    config: TheoryConfig, drawn: Draw, state: NetworkState, plan: EnginePlan, probing: Probe | None = None
+) -> Phase:
     """Advance from checkpoint to checkpoint, until the end, the plan's own end or divergence."""
     from theory.measure import measure
 
@@ -360,7 +362,12 @@ def _train(config: TheoryConfig, drawn: Draw, state: State, plan: Plan, probing:
 
 
 def advance(
-    drawn: Draw, state: State, schedule: Schedule, rule: Rule, steps: tuple[int, int], velocity: Velocity | None
+    drawn: Draw,
+    state: NetworkState,
+    schedule: Schedule,
+    rule: NeuronRule,
+    steps: tuple[int, int],
+    velocity: Velocity | None,
 ) -> int:
     """Advance one network in place by the compiled step, or in numpy where the step needs the vectors themselves."""
     from theory import dynamics, plain

@@ -19,12 +19,12 @@ symmetry of the labels every neuron has the same signal `j_a u_a = kappa + noise
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
-from theory.population import FRESH, Course, Law, Population
+from theory.population import FRESH, Constants, Course, Population
 from theory.training import EXPONENT_LIMIT
 
 
 @compiled
-def advance_population(law: Law, population: Population, course: Course, first: int, last: int) -> None:
+def advance_population(law: Constants, population: Population, course: Course, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place."""
     own, kappa = population.own, population.kappa
     V, near = np.empty(own.shape), np.zeros(own.shape)
@@ -57,7 +57,7 @@ def _move_cohort(law, population, course, which, forces):
 
 
 @compiled
-def preactivations(law: Law, population: Population, V: np.ndarray) -> None:
+def preactivations(law: Constants, population: Population, V: np.ndarray) -> None:
     """Write the noise preactivations V, shape `(2, M, 2m)`, of the equation at the head of this file."""
     V0, own = population.V0, population.own
     amplitudes, overlap = _crosstalk(law, V0, own)

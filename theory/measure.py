@@ -5,16 +5,16 @@ import numpy as np
 from theory.compiled import compiled
 from theory.config import TheoryConfig
 from theory.curvature import curvature
-from theory.draw import Draw, Start
+from theory.draw import Draw, InitialWeights
 from theory.dynamics import curved, probe, signed_power
 from theory.metrics import ACTIVATION_METRICS, TEST_METRICS, TRAINING_METRICS, Probe
 from theory.points import lattice_count, networks_seen, noise_scale, points_of
 from theory.quadrature import test_error
-from theory.training import State
+from theory.training import NetworkState
 
 
 @compiled
-def weight_gram(start: Start, state: State) -> np.ndarray:
+def weight_gram(start: InitialWeights, state: NetworkState) -> np.ndarray:
     """Return `W W^T`, shape `(2m, 2m)`, from inner products alone.
 
     `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i` with the
@@ -40,7 +40,7 @@ def weight_gram(start: Start, state: State) -> np.ndarray:
     return K
 
 
-def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | None = None) -> dict[str, float]:
+def measure(config: TheoryConfig, draw: Draw, state: NetworkState, probing: Probe | None = None) -> dict[str, float]:
     """Return every metric of one network.
 
     Args:
@@ -67,7 +67,7 @@ def measure(config: TheoryConfig, draw: Draw, state: State, probing: Probe | Non
     return found if probing is None else found | _activation(draw, state, probing)
 
 
-def _test_errors(config: TheoryConfig, draw: Draw, state: State, K: np.ndarray) -> dict[str, float]:
+def _test_errors(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndarray) -> dict[str, float]:
     """Return each test error and the standard error of its quadrature."""
     scale, points = noise_scale(config, draw.problem), points_of(config, draw.problem, draw.seed)
     found, lattices = {}, lattice_count(config.directions)
@@ -132,7 +132,7 @@ def _training_numbers(problem, start, state):
     return K, in_order
 
 
-def _activation(draw: Draw, state: State, probing: Probe) -> dict[str, float]:
+def _activation(draw: Draw, state: NetworkState, probing: Probe) -> dict[str, float]:
     """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
 
     Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those

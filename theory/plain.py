@@ -1,6 +1,6 @@
 """The engine in plain numpy, all seeds of a cell at once: what the compiled one computes, with nothing to compile.
 
-The arrays of `theory.training.State` and of `theory.draw.Problem` are stacked over R seeds. Noise vectors come before
+The arrays of `theory.training.NetworkState` and `theory.draw.Problem` are stacked over R seeds. Noise vectors precede
 neurons, so `V` and `q` have the shape `(R, n, 2m)`, and a batch of B noise vectors is one gather. The equations are
 those at the heads of `theory/dynamics.py` and `theory/quadrature.py`. The compiled engine is tested against this one,
 and this one against explicit weights.
@@ -18,9 +18,9 @@ from theory.training import (
     BY_NEURON,
     EXPONENT_LIMIT,
     FORGET,
-    Rule,
+    NetworkState,
+    NeuronRule,
     Schedule,
-    State,
     Velocity,
     start_state,
 )
@@ -35,7 +35,7 @@ class Seeds(NamedTuple):
         labels, true_labels: as training is given them, and as the signal patches carry them, shape `(R, n)`.
         forget: whether a noise vector is of a forget sample, shape `(n,)`.
         signs: `j_a`, shape `(2m,)`.
-        start: the initial weights: `u`, `V`, and in place of `share` the Gram matrix `K` of `theory.draw.Start`.
+        start: `u` and `V` at the start, and in place of `share` the Gram matrix `K` of `theory.draw.InitialWeights`.
         explicit: signals `(R, 2, d)`, noise `(R, n, d)` and initial weights `(R, 2m, d)` of explicit draws, else None.
         signal2, noise_patches, vectors, cosine, power, orthogonal: as in `theory.draw.Problem`.
     """
@@ -96,7 +96,7 @@ class Networks(NamedTuple):
     mask: np.ndarray
 
     @classmethod
-    def of(cls, states: Sequence[State]) -> "Networks":
+    def of(cls, states: Sequence[NetworkState]) -> "Networks":
         """Stack states."""
         stack = lambda name: np.stack([getattr(state, name) for state in states])  # noqa: E731
         across = lambda name: np.ascontiguousarray(stack(name).swapaxes(1, 2))  # noqa: E731
@@ -106,10 +106,10 @@ class Networks(NamedTuple):
         """Return some of the seeds."""
         return Networks(*(array[keep] for array in self))
 
-    def state(self, row: int) -> State:
+    def state(self, row: int) -> NetworkState:
         """Return the state of one seed."""
         u, V, p, q, share, mask = (array[row] for array in self)
-        return State(
+        return NetworkState(
             u.copy(), np.ascontiguousarray(V.T), p.copy(), np.ascontiguousarray(q.T), mask.copy(), share.copy()
         )
 
@@ -258,7 +258,7 @@ def weight_scales(seeds: Seeds, nets: Networks, scaled: int) -> np.ndarray | Non
 
 
 def advance(
-    seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rule: Rule, first: int, last: int,
+    seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rule: NeuronRule, first: int, last: int,
     velocity: Networks | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Take steps `first` to `last - 1` in place.
@@ -293,10 +293,15 @@ def advance(
 
 
 def advance_one(
-    drawn: Draw, state: State, schedule: Schedule, rule: Rule, steps: tuple[int, int], velocity: Velocity | None
+    drawn: Draw,
+    state: NetworkState,
+    schedule: Schedule,
+    rule: NeuronRule,
+    steps: tuple[int, int],
+    velocity: Velocity | None,
 ) -> int:
     """Take the steps of `advance` with one network and its velocity in place; return as `theory.dynamics.advance`."""
-    states = [state] + ([] if velocity is None else [State(*velocity[:4], state.mask, velocity.share)])
+    states = [state] + ([] if velocity is None else [NetworkState(*velocity[:4], state.mask, velocity.share)])
     nets = [Networks.of([one]) for one in states]
     diverged_at = advance(Seeds.of([drawn]), nets[0], [schedule], rule, *steps, *nets[1:])[0]
     for one, net in zip(states, nets, strict=True):
@@ -305,7 +310,7 @@ def advance_one(
     return int(diverged_at)
 
 
-def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: Rule, velocity: Networks | None) -> np.ndarray:
+def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: NeuronRule, velocity: Networks | None) -> np.ndarray:
     """Take one step; return the sum of outputs, which is how divergence is seen."""
     count = np.arange(len(batch.samples))[:, None]
     here, output = (nets.u.copy(), nets.V[count, batch.samples]), np.zeros(len(batch.samples))

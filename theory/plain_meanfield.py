@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from theory.population import FRESH, Course, Law, Population
+from theory.population import FRESH, Constants, Course, Population
 from theory.training import EXPONENT_LIMIT
 
 
-class Field(NamedTuple):
+class PlainMeanField(NamedTuple):
     """What C populations share and do not change: the law, the start, and overlaps within the forget sets.
 
     Attributes:
@@ -22,14 +22,14 @@ class Field(NamedTuple):
         same, swapped: overlaps of forget samples of one set, of equal and of different labels, shape `(M, M)`.
     """
 
-    law: Law
+    law: Constants
     start: Population
     signs: np.ndarray
     same: np.ndarray
     swapped: np.ndarray
 
     @classmethod
-    def of(cls, law: Law, start: Population) -> "Field":
+    def of(cls, law: Constants, start: Population) -> "PlainMeanField":
         """Return the field of a cell."""
         samples, size = start.overlaps.shape
         whole = np.zeros((samples, samples))
@@ -40,7 +40,7 @@ class Field(NamedTuple):
         return cls(law, start, signs, whole * alike, whole * ~alike)
 
 
-def advance(field: Field, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
+def advance(field: PlainMeanField, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
     """Take epochs `first` to `last - 1` in place."""
     law, signs = field.law, field.signs
     s = course.sharpness if course.rho > 0.0 else 0.0
@@ -59,7 +59,7 @@ def advance(field: Field, own: np.ndarray, kappa: np.ndarray, course: Course, fi
             kappa[:, part] += law.eta * law.signal2 / 2 * course.steps * course.batch[part] * mean
 
 
-def preactivations(field: Field, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+def preactivations(field: PlainMeanField, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
     law, V = field.law, own.copy()
     amplitudes, overlap = crosstalk(field, own)
@@ -75,7 +75,9 @@ def preactivations(field: Field, own: np.ndarray, kappa: np.ndarray) -> np.ndarr
     return V - onsager_reaction(field, V, own, kappa)[:, None, None, None] * own
 
 
-def add_cavity_field(field: Field, target: np.ndarray, part: int, amplitudes: np.ndarray, overlap: np.ndarray) -> None:
+def add_cavity_field(
+    field: PlainMeanField, target: np.ndarray, part: int, amplitudes: np.ndarray, overlap: np.ndarray
+) -> None:
     """Add `overlap V0` and the cavity fields of the four blocks to samples of R or F; amplitudes are `(C, 4, 2)`."""
     start, (_, _, samples, neurons) = field.start, target.shape
     alone = amplitudes[..., 0] @ start.cavity[:, part].reshape(4, -1)
@@ -84,7 +86,7 @@ def add_cavity_field(field: Field, target: np.ndarray, part: int, amplitudes: np
     target[:, part] += np.repeat(common, neurons // 2, axis=2)
 
 
-def crosstalk(field: Field, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def crosstalk(field: PlainMeanField, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what x does to another sample, for one sample a block: amplitudes, `(C, 4, 2)`, and overlaps, `(C, 2)`."""
     law, (C, _, samples, neurons) = field.law, x.shape
     m = neurons // 2
@@ -99,7 +101,7 @@ def crosstalk(field: Field, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return amplitudes.reshape(C, 4, 2), overlap
 
 
-def onsager_reaction(field: Field, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+def onsager_reaction(field: PlainMeanField, V: np.ndarray, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     """Return the share of its own push that a sample of R loses because those it helps yield, shape `(C,)`."""
     law, m, samples = field.law, field.signs.size // 2, V.shape[2]
     noise = (np.maximum(V[:, 0], 0.0) @ field.signs).sum(axis=1)
@@ -108,7 +110,7 @@ def onsager_reaction(field: Field, V: np.ndarray, own: np.ndarray, kappa: np.nda
     return response * np.mean(own[:, 0, :, :m] != 0.0, axis=(1, 2)) * law.counts.sum() / (2.0 * law.d)
 
 
-def residuals(field: Field, course: Course, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+def residuals(field: PlainMeanField, course: Course, V: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     """Return how hard each sample pulls its matching neurons up, `weight / (m (1 + e^f))`, shape `(C, 2, M)`."""
     m = field.signs.size // 2
     noise = np.maximum(V, 0.0) @ field.signs
@@ -119,7 +121,7 @@ def residuals(field: Field, course: Course, V: np.ndarray, kappa: np.ndarray) ->
 
 
 def perturbed(
-    field: Field, course: Course, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int
+    field: PlainMeanField, course: Course, here: tuple[np.ndarray, np.ndarray], kappa: np.ndarray, substep: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
 

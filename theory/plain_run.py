@@ -9,8 +9,8 @@ from theory.config import TheoryConfig, checkpoint_epochs
 from theory.curvature import curvature
 from theory.draw import Draw, draw, generator
 from theory.engine import (
+    EnginePlan,
     Phase,
-    Plan,
     Reading,
     Trajectory,
     by_pretraining,
@@ -59,7 +59,7 @@ class Group:
         key = self.key
         schedules = [pretrain_schedule(key, one.problem.labels, generator(one.seed, "pretrain"), members=members)
                      for one in self.draws]  # fmt: skip
-        plans = [Plan(schedule, legs_of(key), endpoints_of(key, endpoints), loss_level(key, members))
+        plans = [EnginePlan(schedule, legs_of(key), endpoints_of(key, endpoints), loss_level(key, members))
                  for schedule in schedules]  # fmt: skip
         return self._train(key, [start_state(one.start) for one in self.draws], np.arange(len(self.draws)), plans)
 
@@ -72,7 +72,7 @@ class Group:
         rule, radius = make_rule(config.unlearn, config, rho=config.rho), config.probe_rho_scale * config.rho_th
         epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
         schedules = [self.readings[row].schedule(config, "unlearn") for row in rows]
-        plans = [Plan(schedule, [(rule, config.epochs)], epochs, forget_level(config)) for schedule in schedules]
+        plans = [EnginePlan(schedule, [(rule, config.epochs)], epochs, forget_level(config)) for schedule in schedules]
         probing = [Probe(self.readings[row].schedule(config, "probe"), radius) for row in rows]
         phases = self._train(config, [pretrained[row].state for row in rows], rows, plans, probing)
         for row, phase in zip(rows, phases, strict=True):
@@ -80,7 +80,7 @@ class Group:
         return found
 
     def _train(
-        self, config: TheoryConfig, states: list, rows: np.ndarray, plans: list[Plan],
+        self, config: TheoryConfig, states: list, rows: np.ndarray, plans: list[EnginePlan],
         probing: list[Probe] | None = None,
     ) -> list[Phase]:  # fmt: skip
         """Advance the seeds `rows` from checkpoint to checkpoint; one that ends early, or diverges, stands aside."""

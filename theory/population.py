@@ -15,7 +15,7 @@ FRESH = 2**15
 SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many batches: cavity fields move in between
 
 
-class Law(NamedTuple):
+class Constants(NamedTuple):
     """The constants of a cell that the recursion knows, and nothing else of it.
 
     Attributes:
@@ -89,10 +89,10 @@ class Course(NamedTuple):
     flipped: bool
 
 
-def law_of(config: TheoryConfig) -> Law:
+def law_of(config: TheoryConfig) -> Constants:
     """Return the constants of a cell."""
     counts = np.array([config.n_retain, config.n_forget], float)
-    return Law(float(config.d), config.sigma_p**2 * config.d, config.sigma_0**2 * config.d, config.signal_norm**2,
+    return Constants(float(config.d), config.sigma_p**2 * config.d, config.sigma_0**2 * config.d, config.signal_norm**2,
                config.patches - 1.0, config.eta, counts)  # fmt: skip
 
 

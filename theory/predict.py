@@ -26,8 +26,8 @@ from theory.config import TheoryConfig, checkpoint_epochs
 from theory.metrics import SIDES, TEST_METRICS
 from theory.points import lattice_count, normal_points
 from theory.population import (
+    Constants,
     Course,
-    Law,
     Population,
     law_of,
     pretrain_course,
@@ -127,7 +127,7 @@ def pretrain_legs(config: TheoryConfig) -> Legs:
     return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
 
 
-class Field(Protocol):
+class MeanField(Protocol):
     """How a population moves and what is seen of it: compiled, or in plain numpy."""
 
     def advance(self, population: Population, course: Course, first: int, last: int) -> None: ...
@@ -140,7 +140,7 @@ class Field(Protocol):
 class CompiledField:
     """The mean field as `theory.meanfield` moves it."""
 
-    def __init__(self, law: Law, start: Population) -> None:
+    def __init__(self, law: Constants, start: Population) -> None:
         self.law = law
 
     def advance(self, population: Population, course: Course, first: int, last: int) -> None:
@@ -165,10 +165,10 @@ class CompiledField:
 class PlainField:
     """The mean field as `theory.plain_meanfield` moves it."""
 
-    def __init__(self, law: Law, start: Population) -> None:
-        from theory.plain_meanfield import Field
+    def __init__(self, law: Constants, start: Population) -> None:
+        from theory.plain_meanfield import PlainMeanField
 
-        self.field = Field.of(law, start)
+        self.field = PlainMeanField.of(law, start)
 
     def advance(self, population: Population, course: Course, first: int, last: int) -> None:
         from theory.plain_meanfield import advance
@@ -193,7 +193,7 @@ def _follow(
 ) -> Followed:
     """Advance a population in place from checkpoint to checkpoint and observe it there, until a mean training loss."""
     law, epochs = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
-    field: Field = (PlainField if plainly else CompiledField)(law, population)
+    field: MeanField = (PlainField if plainly else CompiledField)(law, population)
     rows: list[dict[str, float]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
         for course, first, last in _pieces(legs, begin, end):
@@ -223,7 +223,7 @@ def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.
     return {name: values[np.minimum(np.arange(len(values)), last)] for name, values in metrics.items()}
 
 
-def observe(config: TheoryConfig, population: Population, field: Field | None = None) -> dict[str, float]:
+def observe(config: TheoryConfig, population: Population, field: MeanField | None = None) -> dict[str, float]:
     """Return every metric of a population: errors, margins, kappa, zeta and active shares (see `theory.measure`).
 
     All are NaN where the population diverged: no margin is at most 0 then, which is no error of 0.
@@ -246,7 +246,7 @@ def observe(config: TheoryConfig, population: Population, field: Field | None = 
 
 
 def predicted_test_error(
-    config: TheoryConfig, population: Population, V: np.ndarray, field: Field
+    config: TheoryConfig, population: Population, V: np.ndarray, field: MeanField
 ) -> tuple[float, float]:
     """Return the test error of the mean network and its quadrature's standard error.
 

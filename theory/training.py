@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.config import TheoryConfig
-from theory.draw import Start
+from theory.draw import InitialWeights
 
 EXPONENT_LIMIT = 700.0  # exp(709) is the largest finite double
 LANES = 4  # doubles of a 256-bit register: batches are padded to whole registers
@@ -16,7 +16,7 @@ ALL, RETAIN, FORGET = 0, 1, 2  # which samples or neurons a group of a rule is a
 UNSCALED, BY_NEURON, BY_ENTRY = 0, 1, 2  # what scales a perturbation: nothing, |w_a|, or |w_ai|
 
 
-class State(NamedTuple):
+class NetworkState(NamedTuple):
     """Where a network stands; arrays are updated in place.
 
     Attributes:
@@ -36,20 +36,20 @@ class State(NamedTuple):
     share: np.ndarray
 
 
-def start_state(start: Start) -> State:
+def start_state(start: InitialWeights) -> NetworkState:
     """Return the state at initialization: `p = q = 0`."""
     neurons, n = start.V.shape
     nothing = np.zeros((2, neurons)), np.zeros((neurons, n)), np.zeros(neurons)
-    return State(start.u.copy(), start.V.copy(), *nothing, np.ones((1, 1)))
+    return NetworkState(start.u.copy(), start.V.copy(), *nothing, np.ones((1, 1)))
 
 
-def copy_state(state: State) -> State:
+def copy_state(state: NetworkState) -> NetworkState:
     """Return an independent copy."""
-    return State(*(array.copy() for array in state))
+    return NetworkState(*(array.copy() for array in state))
 
 
 class Velocity(NamedTuple):
-    """Momentum's buffer in the coordinates of the weights it moves; shapes as in `State`."""
+    """Momentum's buffer in the coordinates of the weights it moves; shapes as in `NetworkState`."""
 
     u: np.ndarray
     V: np.ndarray
@@ -58,7 +58,7 @@ class Velocity(NamedTuple):
     share: np.ndarray
 
 
-def rest(config: TheoryConfig, state: State) -> Velocity | None:
+def rest(config: TheoryConfig, state: NetworkState) -> Velocity | None:
     """Return the velocity a phase begins with, zero; None where training has neither momentum nor weight decay."""
     if not config.inertial:
         return None
@@ -173,7 +173,7 @@ def _pack(
     return Schedule(_widened(places, width, 0), weights, size, loss_labels, per_epoch)
 
 
-class Rule(NamedTuple):
+class NeuronRule(NamedTuple):
     """How a loss becomes a step: one entry a group.
 
     Attributes:
@@ -203,7 +203,7 @@ class Rule(NamedTuple):
     scaled: int
 
 
-def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
+def make_rule(name: str, config: TheoryConfig, *, rho: float) -> NeuronRule:
     """Return the rule `name` with absolute radius `rho`.
 
     Sharp MinMax: SAM on R for the retain part of the neurons, sharpness maximization on F for the forget part, each
@@ -229,4 +229,4 @@ def make_rule(name: str, config: TheoryConfig, *, rho: float) -> Rule:
     part_size = config.sharpness_batch if radius.any() else 0
     course = config.eta, config.momentum, config.weight_decay, part_size
     scaled = {"asam": BY_NEURON, "asam_entry": BY_ENTRY}.get(name, UNSCALED)
-    return Rule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh, scaled)
+    return NeuronRule(samples, neurons, radius, sharpness, *course, size, config.mask_refresh, scaled)

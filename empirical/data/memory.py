@@ -53,7 +53,7 @@ class ReadAnew:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenExamples:
     """What was read of a user's data set.
 
     Attributes:
@@ -74,7 +74,7 @@ class Given:
         return len(self.labels)
 
 
-def given(name: str, examples: Any, *, transforms: bool = False) -> Given:
+def given(name: str, examples: Any, *, transforms: bool = False) -> GivenExamples:
     """Read a data set once: two tensors `(x, y)`, a `Dataset`, a `DataLoader`, or anything that yields examples.
 
     Args:
@@ -109,10 +109,10 @@ def given(name: str, examples: Any, *, transforms: bool = False) -> Given:
     whole = torch.cat(images) if held else anew
     if held and transforms and anew is not None and _changes(whole, anew):
         whole = anew
-    return Given(name, whole, shape, dtype, torch.cat(labels).cpu(), tuple(marks), source.workers)
+    return GivenExamples(name, whole, shape, dtype, torch.cat(labels).cpu(), tuple(marks), source.workers)
 
 
-class Source(NamedTuple):
+class ExampleSource(NamedTuple):
     """Where examples come from: batches in order, and the data set with a length behind them, where there is one."""
 
     batches: Iterable[Pair]
@@ -121,27 +121,27 @@ class Source(NamedTuple):
     workers: int = 0
 
 
-def _source(name: str, examples: Any) -> Source:
+def _source(name: str, examples: Any) -> ExampleSource:
     if isinstance(examples, DataLoader):
         rows = _rows(examples)
         if rows is None:  # a sampler of its own, or a stream: whatever it yields is the data set
-            return Source(_batches(name, examples))
+            return ExampleSource(_batches(name, examples))
         dataset = Subset(examples.dataset, rows)
         loader = DataLoader(
             dataset, examples.batch_size, num_workers=examples.num_workers, collate_fn=examples.collate_fn,
             worker_init_fn=examples.worker_init_fn, generator=torch.Generator(),
         )  # fmt: skip
-        return Source(
+        return ExampleSource(
             _batches(name, loader), dataset, examples.collate_fn if examples.batch_size else None, examples.num_workers
         )
     if isinstance(examples, tuple | list) and len(examples) == 2 and all(_is_array(one) for one in examples):
-        return Source([pair(examples, name)] if len(examples[0]) else [])
+        return ExampleSource([pair(examples, name)] if len(examples[0]) else [])
     if hasattr(examples, "__len__") and hasattr(examples, "__getitem__") and not isinstance(examples, Tensor):
         items = (examples[place] for place in range(len(examples)))
-        return Source(_batches(name, items), examples)
+        return ExampleSource(_batches(name, items), examples)
     if not hasattr(examples, "__iter__") or isinstance(examples, str | Tensor):
         raise reject(name, type(examples).__name__, "a Dataset, a DataLoader, two tensors (x, y), or an iterable")
-    return Source(_batches(name, examples))
+    return ExampleSource(_batches(name, examples))
 
 
 def _is_array(value: Any) -> bool:
@@ -287,7 +287,7 @@ class ImagesAhead(ListedImages):
         return Readers(self)(steps)
 
 
-def joined(*sides: Given) -> tuple[Any, Tensor]:
+def joined(*sides: GivenExamples) -> tuple[Any, Tensor]:
     """Return the images of data sets one after the other, and their labels `(n,)`.
 
     Raises:

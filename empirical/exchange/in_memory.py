@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
-from empirical.data.memory import Given, given, joined, memory_set
+from empirical.data.memory import GivenExamples, given, joined, memory_set
 from empirical.exchange.arguments import device_of, known_arguments, memory_config
 from empirical.metrics.closeness import better_than_nothing, judgement
 from empirical.metrics.evaluation import Evaluation
@@ -338,7 +338,7 @@ def warn(text: str) -> None:
     warnings.warn(text, UnlearningWarning, stacklevel=level)
 
 
-def warn_of_overlap(retain: Given, forget: Given) -> None:
+def warn_of_overlap(retain: GivenExamples, forget: GivenExamples) -> None:
     """Warn when the retain set contains examples of the forget set."""
     retained = set(retain.marks)
     if both := sum(mark in retained for mark in forget.marks):
@@ -383,7 +383,10 @@ def plain_model(network: Network) -> nn.Module:
 
 
 def images_of(
-    network: Network, train: tuple[Any, torch.Tensor], sides: tuple[Given, ...], test: Given | None = None
+    network: Network,
+    train: tuple[Any, torch.Tensor],
+    sides: tuple[GivenExamples, ...],
+    test: GivenExamples | None = None,
 ) -> ImageSet:
     """Return what the pipeline reads: `train`, which is `sides` joined, and the test set, or `train` again.
 
@@ -399,7 +402,7 @@ def images_of(
     return memory_set(train, joined(test) if test else train, classes)
 
 
-def split_of(retain: Given, forget: Given) -> Split:
+def split_of(retain: GivenExamples, forget: GivenExamples) -> Split:
     """Return the rows of images in which the retained ones come first."""
     rows = np.arange(len(retain) + len(forget))
     return Split(rows, rows[: len(retain)], rows[len(retain) :], rows[:0])

@@ -11,7 +11,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.finished import Finished
 from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe
-from repro.records.claims import Claim
+from repro.records.claims import Lease
 from repro.records.pack import readers
 from repro.records.record import Record
 from repro.records.store import Store
@@ -99,7 +99,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     )
 
 
-def where(claim: Claim) -> str:
+def where(claim: Lease) -> str:
     """Return who holds a claim, as a person would look for him."""
     return f"{claim.host.partition('?')[0]} process {claim.pid}"
 

@@ -38,7 +38,7 @@ VARIED = ("method", "rule", "pretrain", "difficulty", "alpha")
 
 
 @dataclass(frozen=True)
-class Term:
+class ErrorTerm:
     """One term of a prediction.
 
     Attributes:
@@ -55,7 +55,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Forecast:
     """A sentence about networks that the theory may be held to.
 
     Attributes:
@@ -71,7 +71,7 @@ class Prediction:
     sentence: str
     measure: str
     sign: int
-    terms: tuple[Term, ...]
+    terms: tuple[ErrorTerm, ...]
     recipe: str = "cifar10"
 
 
@@ -86,38 +86,38 @@ THEORY_RULES = {
 }  # fmt: skip
 
 
-def _against(ours: str, base: str = "sgd", pretrain: str = "sgd", alpha: float = 0.9) -> tuple[Term, Term]:
-    return Term(1, ours, pretrain, alpha), Term(-1, base, pretrain, alpha)
+def _against(ours: str, base: str = "sgd", pretrain: str = "sgd", alpha: float = 0.9) -> tuple[ErrorTerm, ErrorTerm]:
+    return ErrorTerm(1, ours, pretrain, alpha), ErrorTerm(-1, base, pretrain, alpha)
 
 
 PREDICTIONS = (
-    Prediction("slower", "SAM forgets more slowly than SGD after SGD pretraining", CLOCK, 1, _against("SAM")),
-    Prediction("slower at .7", "SAM forgets more slowly than SGD after SAM pretraining, at alpha = .7", CLOCK, 1,
+    Forecast("slower", "SAM forgets more slowly than SGD after SGD pretraining", CLOCK, 1, _against("SAM")),
+    Forecast("slower at .7", "SAM forgets more slowly than SGD after SAM pretraining, at alpha = .7", CLOCK, 1,
                _against("SAM", pretrain="sam", alpha=0.7), "cifar10-alpha"),
-    Prediction("full SAM is the brake", "SAM on R only forgets faster than full SAM", CLOCK, -1,
+    Forecast("full SAM is the brake", "SAM on R only forgets faster than full SAM", CLOCK, -1,
                _against("SAM on R", "narrow SAM")),
-    Prediction("MinMax brakes", "Sharp MinMax with a mask fixed at the start forgets more slowly than SGD", CLOCK, 1,
+    Forecast("MinMax brakes", "Sharp MinMax with a mask fixed at the start forgets more slowly than SGD", CLOCK, 1,
                _against("MinMax")),
-    Prediction("radius brakes", "SAM of three times the radius forgets more slowly", CLOCK, 1,
+    Forecast("radius brakes", "SAM of three times the radius forgets more slowly", CLOCK, 1,
                _against("wide SAM", "narrow SAM"), "cifar10-radius"),
-    Prediction("dearer after SGD", "after SGD pretraining SAM keeps less test accuracy than SGD", KEPT, -1,
+    Forecast("dearer after SGD", "after SGD pretraining SAM keeps less test accuracy than SGD", KEPT, -1,
                _against("SAM")),
-    Prediction("cheaper after SAM", "after SAM pretraining SAM keeps more test accuracy than SGD", KEPT, 1,
+    Forecast("cheaper after SAM", "after SAM pretraining SAM keeps more test accuracy than SGD", KEPT, 1,
                _against("SAM", pretrain="sam")),
-    Prediction("SAM pretraining pays", "a model pretrained by SAM keeps more test accuracy than one by SGD", KEPT, 1,
-               (Term(1, "sgd", "sam"), Term(-1, "sgd", "sgd"))),
-    Prediction("SAM on R, after SGD", "after SGD pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
+    Forecast("SAM pretraining pays", "a model pretrained by SAM keeps more test accuracy than one by SGD", KEPT, 1,
+               (ErrorTerm(1, "sgd", "sam"), ErrorTerm(-1, "sgd", "sgd"))),
+    Forecast("SAM on R, after SGD", "after SGD pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
                _against("SAM on R", "narrow SAM")),
-    Prediction("SAM on R, after SAM", "after SAM pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
+    Forecast("SAM on R, after SAM", "after SAM pretraining SAM on R keeps more test accuracy than full SAM", KEPT, 1,
                _against("SAM on R", "narrow SAM", "sam")),
-    Prediction("turns", "at alpha = .5, after SAM pretraining, SAM keeps less test accuracy than SGD", KEPT, -1,
+    Forecast("turns", "at alpha = .5, after SAM pretraining, SAM keeps less test accuracy than SGD", KEPT, -1,
                _against("SAM", pretrain="sam", alpha=0.5), "cifar10-alpha"),
-    Prediction("SAM on R does not turn", "at alpha = .5, after SAM pretraining, SAM on R keeps more than SGD", KEPT, 1,
+    Forecast("SAM on R does not turn", "at alpha = .5, after SAM pretraining, SAM on R keeps more than SGD", KEPT, 1,
                _against("SAM on R", pretrain="sam", alpha=0.5), "cifar10-alpha"),
-    Prediction("shrinks", "after SAM pretraining SAM's advantage is larger at alpha = .9 than at .5", KEPT, 1,
-               (*_against("SAM", pretrain="sam"), Term(-1, "SAM", "sam", 0.5), Term(1, "sgd", "sam", 0.5)),
+    Forecast("shrinks", "after SAM pretraining SAM's advantage is larger at alpha = .9 than at .5", KEPT, 1,
+               (*_against("SAM", pretrain="sam"), ErrorTerm(-1, "SAM", "sam", 0.5), ErrorTerm(1, "sgd", "sam", 0.5)),
                "cifar10-alpha"),
-    Prediction("MinMax is dear", "after SAM pretraining Sharp MinMax keeps less test accuracy than SGD", KEPT, -1,
+    Forecast("MinMax is dear", "after SAM pretraining Sharp MinMax keeps less test accuracy than SGD", KEPT, -1,
                _against("MinMax", pretrain="sam")),
 )  # fmt: skip
 
@@ -141,7 +141,7 @@ def expected(records: Records) -> dict[str, dict[str, float]]:
     return found
 
 
-def _theory_value(table: Table, term: Term, measure: str) -> tuple[float, float]:
+def _theory_value(table: Table, term: ErrorTerm, measure: str) -> tuple[float, float]:
     rule, rho = THEORY_RULES[term.rule]
     chosen = (table["unlearn"] == rule) & (table["pretrain"] == term.pretrain) & np.isclose(table["alpha"], term.alpha)
     row = table[chosen & np.isclose(table["rho_scale"], rho)].iloc[0]
@@ -179,7 +179,7 @@ def _pretraining(rule: str) -> str:
     return "sgd" if family(rule) == "sgd" else "sam"
 
 
-def differences(rows: Table, one: Prediction) -> Table:
+def differences(rows: Table, one: Forecast) -> Table:
     """Return the observed sum of a prediction's terms, one row a cell (`CELL`) and seed.
 
     A run that never forgets has a lower bound for a clock, which stands where it makes the claim weaker than it is.
@@ -191,7 +191,7 @@ def differences(rows: Table, one: Prediction) -> Table:
     return parts[parts["difference"].notna() | parts["open"]]
 
 
-def _one_cell(rows: Table, one: Prediction, label: str) -> Table:
+def _one_cell(rows: Table, one: Forecast, label: str) -> Table:
     """Return the sum of terms where every rule of several labels is the one with this label."""
     total: Any = None
     for number, term in enumerate(one.terms):

@@ -140,7 +140,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
             slurm_array_parallelism=launch.max_parallel or wave.jobs,
             slurm_additional_parameters={"requeue": True, **after, **launch.options}, **given,
         )  # fmt: skip
-        task = Task(wave.words, launch.working_seconds)
+        task = ClusterTask(wave.words, launch.working_seconds)
         try:
             with redirect_stderr(io.StringIO()), executor.batch():  # what sbatch says comes with the error
                 jobs = [executor.submit(task) for _ in range(wave.jobs)]
@@ -153,7 +153,7 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClusterTask:
     """What a job does: a command line. Ended by its time limit it queues itself again, to go on from its checkpoint.
 
     A job that is preempted ends at its next checkpoint, and SLURM queues it again; one that is cancelled ends.

@@ -44,7 +44,7 @@ class Held(Exception):
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """A claim as it stands in the store.
 
     Attributes:
@@ -98,7 +98,7 @@ class Claims:
         finally:
             lease.release()
 
-    def all(self) -> list[Claim]:
+    def all(self) -> list[Lease]:
         """Return every claim that stands, by name; those of dead owners are marked as gone."""
         files = sorted(self.folder.glob("*.claim"))
         now = _file_system_time(self.folder) if files else 0.0
@@ -121,16 +121,16 @@ class Claims:
         self.folder.mkdir(parents=True, exist_ok=True)
         return SoftFileLease(path, lease_duration=LEASE, heartbeat_interval=BEAT)
 
-    def _seen(self, path: Path, now: float) -> Claim | None:
+    def _seen(self, path: Path, now: float) -> Lease | None:
         owner = self._lease(path).owner
         try:
             age = now - path.stat().st_mtime
         except OSError:
             return None  # given back meanwhile
         if owner is None:  # torn: its writer died at once
-            return Claim(path.stem, "", 0, age, age > LEASE)
+            return Lease(path.stem, "", 0, age, age > LEASE)
         dead = owner.hostname == socket.gethostname() and has_ended(owner.pid)
-        return Claim(path.stem, owner.hostname, owner.pid, age, dead or age > LEASE)
+        return Lease(path.stem, owner.hostname, owner.pid, age, dead or age > LEASE)
 
 
 def in_turn(

@@ -33,7 +33,7 @@ class Head(NamedTuple):
     source: str = "runs"
 
 
-class Line(NamedTuple):
+class IndexLine(NamedTuple):
     """A line of the index: the run, where it stands, whether a listing shows it, and its marker's time and size."""
 
     room: str
@@ -48,13 +48,13 @@ def head_of(record: Record) -> Head:
     return Head(record.run_id, record.kind, record.status, record.schema, study, finished, record.source)
 
 
-def line_of(root: Path, room: str, record: Record) -> Line | None:
+def line_of(root: Path, room: str, record: Record) -> IndexLine | None:
     """Return the line of a record that was just written or read; None where it is gone again."""
     stamp = _stamp(f"{root}/{room}/{record.run_id}/{RESULT}")
     if stamp is None:
         return None
     listed = room == "runs" or (record.kind == EVALUATION and bool(record.config.get("pooled")))
-    return Line(room, listed, stamp, head_of(record))
+    return IndexLine(room, listed, stamp, head_of(record))
 
 
 def append(root: Path, room: str, record: Record) -> None:
@@ -95,7 +95,7 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     return [Head._make(line.head) for line in lines if line.listed]
 
 
-def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
+def _read(path: Path) -> tuple[dict[tuple[str, str], IndexLine], int]:
     """Return the lines by room and run id, the last of each, what is not whole left out; and how many there are."""
     try:
         raw = read_bytes(str(path))
@@ -104,10 +104,10 @@ def _read(path: Path) -> tuple[dict[tuple[str, str], Line], int]:
     pairs = [text.partition(b" ") for text in raw.splitlines()]
     whole = [body for check, _, body in pairs if check == b"%08x" % zlib.crc32(body)]
     lines = json.loads(b"[" + b",".join(whole) + b"]")
-    return {(one[0], one[3][0]): Line._make(one) for one in lines}, len(pairs)
+    return {(one[0], one[3][0]): IndexLine._make(one) for one in lines}, len(pairs)
 
 
-def _text(line: Line) -> bytes:
+def _text(line: IndexLine) -> bytes:
     body = json.dumps(line).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 

@@ -30,7 +30,7 @@ class Made(TypedDict):
     version: Whole
 
 
-class Network(TypedDict, total=False):
+class NetworkResult(TypedDict, total=False):
     """The result of a network run, but for the numbers of its metrics."""
 
     labels: Labels
@@ -47,14 +47,14 @@ class Network(TypedDict, total=False):
     seconds_mask: float | None
 
 
-class Pool(TypedDict):
+class PoolResult(TypedDict):
     """The result of a metric that pools many runs."""
 
     labels: Labels
     runs: list[str]
 
 
-class Cell(TypedDict):
+class CellResult(TypedDict):
     """The result of a theory cell: a value a seed, by the stage and the name of the number."""
 
     seeds: list[Whole]
@@ -65,14 +65,14 @@ class Cell(TypedDict):
     diverged_at: NotRequired[list[Whole | None]]
 
 
-class Sweep(TypedDict):
+class SweepResult(TypedDict):
     """The result of a sweep; its cells are arrays."""
 
     sweep: str
     boundaries: Table
 
 
-class TheoryClaim(TypedDict):
+class TheoryClaimResult(TypedDict):
     """The result of a claim on the theory."""
 
     claim: str
@@ -85,14 +85,14 @@ class TheoryClaim(TypedDict):
     interval: NotRequired[Numbers]
 
 
-class Rows(TypedDict):
+class RowsResult(TypedDict):
     """The result of `repro theory alpha`: a row a rule."""
 
     rows: Table
     seeds: NotRequired[Whole]
 
 
-class Beside(TypedDict):
+class BesideResult(TypedDict):
     """The result of the theory at a network's setting; without departures it has curves."""
 
     departures: list[str]
@@ -102,7 +102,7 @@ class Beside(TypedDict):
     seeds: NotRequired[list[Whole] | Whole]
 
 
-class Twin(TypedDict):
+class TwinResult(TypedDict):
     """The result of the theory on a network's own data."""
 
     epochs: list[Whole]
@@ -136,16 +136,21 @@ class Provenance(TypedDict, total=False):
 
 NETWORKS = ("unlearn", "choice", "floor")
 RESULTS: dict[str, Any] = {
-    **dict.fromkeys(NETWORKS, Network), "theory": Cell, "theory_sweep": Sweep, "theory_claim": TheoryClaim,
-    "theory_alpha": Rows, "beside": Beside, "twin": Twin,
-}  # fmt: skip
+    **dict.fromkeys(NETWORKS, NetworkResult),
+    "theory": CellResult,
+    "theory_sweep": SweepResult,
+    "theory_claim": TheoryClaimResult,
+    "theory_alpha": RowsResult,
+    "beside": BesideResult,
+    "twin": TwinResult,
+}
 
 
 def shape_fault(
     kind: str, status: str, config: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
     """Return the first part of a record that is of a wrong type, or is missing; an empty text where all is well."""
-    pooled = Pool if kind == "evaluation" and config.get("pooled") else dict[str, Any]
+    pooled = PoolResult if kind == "evaluation" and config.get("pooled") else dict[str, Any]
     types = {
         "config": (config, Config if kind in NETWORKS else dict[str, Any]),
         "provenance": (provenance, Provenance),

@@ -15,7 +15,7 @@ from repro.base.errors import ConfigError, MissingDataError
 from repro.base.settings import build
 from repro.commands import cli, cluster, studies
 from repro.commands import theory as theory_commands
-from repro.commands.cluster import Launch, Task, Wave
+from repro.commands.cluster import ClusterTask, Launch, Wave
 from repro.terminal.options import words_of
 from theory.config import SweepConfig
 
@@ -200,10 +200,10 @@ def test_a_job_queues_itself_again_when_its_time_ended_it_and_for_no_other_reaso
     monkeypatch.setattr(cluster, "run_program", lambda words: code)
     if code:
         with pytest.raises(SystemExit) as ended:
-            Task(("list",), seconds)()
+            ClusterTask(("list",), seconds)()
         assert ended.value.code == code
     else:
-        Task(("list",), seconds)()
+        ClusterTask(("list",), seconds)()
     assert queue.read_text() == ("requeue 7_3\n" if again else "")
 
 
@@ -224,7 +224,7 @@ def test_the_program_of_a_job_is_that_of_the_command_line(
 def test_a_job_that_never_gets_anywhere_is_not_queued_for_ever(queue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "run_program", lambda words: 0)
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(cluster.RESTARTS))
-    Task(("list",), 0)()
+    ClusterTask(("list",), 0)()
     assert queue.read_text() == ""
 
 

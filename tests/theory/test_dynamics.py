@@ -13,8 +13,8 @@ from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
 from theory.measure import weight_gram
 from theory.training import (
+    NetworkState,
     Schedule,
-    State,
     copy_state,
     make_rule,
     pretrain_schedule,
@@ -62,7 +62,7 @@ def phases(config: TheoryConfig, drawn: Draw) -> list[tuple[Schedule, str, float
     ]
 
 
-def run_gram(config: TheoryConfig, drawn: Draw) -> State:
+def run_gram(config: TheoryConfig, drawn: Draw) -> NetworkState:
     state = start_state(drawn.start)
     for schedule, name, rho in phases(config, drawn):
         steps = 0, len(schedule.size), rest(config, state)
@@ -88,7 +88,7 @@ def reproduces_itself(config: TheoryConfig, seed: int, within: float = 1e-9) -> 
     return bool(np.abs(one - other).max() < within * np.abs(one).max())
 
 
-def rebuild(drawn: Draw, state: State) -> np.ndarray:
+def rebuild(drawn: Draw, state: NetworkState) -> np.ndarray:
     _, xi, weights = explicit(drawn)
     return state.share[0, 0] * weights + state.p.T @ signals(drawn) + state.q @ xi
 
@@ -233,7 +233,7 @@ def test_parts_of_a_batch_are_of_samples_however_many_noise_vectors_each_has():
     np.testing.assert_allclose(other.p, one.p, rtol=0, atol=1e-9 * np.abs(one.p).max())
 
 
-def one_step(state: State, rule: str, rho: float, config: TheoryConfig = SMALL) -> State:
+def one_step(state: NetworkState, rule: str, rho: float, config: TheoryConfig = SMALL) -> NetworkState:
     drawn = draw(config, 0)
     moved = copy_state(state)
     schedule = unlearn_schedule(config, drawn.problem.labels, generator(0, "unlearn"))

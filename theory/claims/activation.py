@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.metrics import SIDES
@@ -129,7 +129,7 @@ def analyse_labels(runs: Runs, config: ClaimConfig) -> Finding:
 
 
 CLAIMS = {
-    "lemma-3.1-activation": Claim(
+    "lemma-3.1-activation": TheoryClaim(
         "Lemma 3.1: activation pattern",
         "the SAM perturbation deactivates the noise neurons of retain samples but leaves those of forget samples "
         "active under NegGrad",
@@ -140,7 +140,7 @@ CLAIMS = {
         "start, a larger rho) switches the neurons off, whatever makes it larger keeps them.",
         grid, analyse,
     ),
-    "random-labels": Claim(
+    "random-labels": TheoryClaim(
         "Random labels",
         "the same analysis with forget labels flipped: the sign pattern of activations is that of NegGrad",
         "The radius is rho_th, the networks are those before unlearning.",

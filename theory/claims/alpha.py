@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.bounds import HARMFUL_TEST_ERROR, alpha_gap
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.claims.comparison import compare, compared_cells, minus_sgd
 from theory.config import ClaimConfig, TheoryConfig, fixed_clock, scaled_clock
 from theory.stats import Estimate, bootstrap, slope
@@ -30,7 +30,7 @@ TOLERANCE = 0.1  # how far an exponent may lie beyond the bound's
 BASE = TheoryConfig(epochs=100, checkpoint_every=1000, directions=256)  # measured at the ends only
 
 
-class Line(NamedTuple):
+class AlphaLine(NamedTuple):
     """A setting along an axis: signal strength, pretraining rule, clock, and "d" or "n"."""
 
     strength: float
@@ -55,8 +55,8 @@ class Line(NamedTuple):
         return f"along {self.along}, s = {self.strength:g}, pretrained {self.pretrain}, {self.clock}"
 
 
-LINES = [*(Line(*setting, "eta ~ 1/d", along) for setting in SETTINGS for along in ("d", "n")),
-         *(Line(*setting, "eta fixed", "d") for setting in SETTINGS[:2])]  # fmt: skip
+LINES = [*(AlphaLine(*setting, "eta ~ 1/d", along) for setting in SETTINGS for along in ("d", "n")),
+         *(AlphaLine(*setting, "eta fixed", "d") for setting in SETTINGS[:2])]  # fmt: skip
 
 
 def threshold(alphas: np.ndarray, errors: np.ndarray) -> float:
@@ -108,14 +108,14 @@ def grid(runs: Runs) -> Grid:
     return cells
 
 
-def simulated(runs: Runs, line: Line, value: int, rule: str) -> dict[float, np.ndarray]:
+def simulated(runs: Runs, line: AlphaLine, value: int, rule: str) -> dict[float, np.ndarray]:
     """Return alpha to test and forget errors there, shape `(2, seeds)`, for the alphas simulated, increasing."""
     there = {name[3]: run for name, run in runs.items() if name[:3] == (line, value, rule)}
     return {alpha: np.array([there[alpha].final("test_error"), there[alpha].final("forget_error")])
             for alpha in sorted(there)}  # fmt: skip
 
 
-def _mean_errors(runs: Runs, line: Line, value: int, rule: str) -> tuple[np.ndarray, np.ndarray]:
+def _mean_errors(runs: Runs, line: AlphaLine, value: int, rule: str) -> tuple[np.ndarray, np.ndarray]:
     found = simulated(runs, line, value, rule)
     return np.array(list(found)), np.array([errors[0].mean() for errors in found.values()])
 
@@ -129,7 +129,7 @@ class Thresholds:
         found: (value, rule) to alpha to test and forget errors, shape `(2, seeds)`.
     """
 
-    line: Line
+    line: AlphaLine
     found: Mapping[tuple[int, str], dict[float, np.ndarray]]
 
     def alpha(self, rule: str, seeds: np.ndarray) -> np.ndarray:
@@ -235,7 +235,7 @@ def rate(runs: Runs, config: ClaimConfig) -> Finding:
 
 
 CLAIMS = {
-    "lemma-3.4-alpha-tolerance": Claim(
+    "lemma-3.4-alpha-tolerance": TheoryClaim(
         "Lemma 3.4: SAM tolerates a smaller alpha",
         "SAM tolerates a smaller alpha than SGD",
         "Both rules run for equally many epochs, and some alpha is benign.",
@@ -244,7 +244,7 @@ CLAIMS = {
         "Matching what was forgotten instead of the epochs: SAM's smaller alphas are those at which it forgets little.",
         grid, tolerance,
     ),
-    "lemma-3.4-alpha-gap": Claim(
+    "lemma-3.4-alpha-gap": TheoryClaim(
         "Lemma 3.4: gap of alpha thresholds",
         "the alpha thresholds of SGD and SAM differ by O(sqrt(d/n)) in the benign regime",
         "Both rules overfit benignly for some alpha, and d / n grows at fixed n.",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
 from theory.engine import Trajectory
 from theory.predict import boundary
@@ -34,7 +34,7 @@ SMALL_LOSS, SGD_EPOCHS = 0.01, 1000  # where the second phase of Chen et al. end
 
 
 @dataclass(frozen=True)
-class Line:
+class Axis:
     """One boundary to find: the cell, what varies, and the clock.
 
     Attributes:
@@ -135,7 +135,7 @@ class Point:
 class Boundaries:
     """The one finder of simulated boundaries: the lines along which they are sought."""
 
-    lines: Sequence[Line]
+    lines: Sequence[Axis]
 
     def grid(self, runs: Runs) -> Grid:
         """Return every line's cells, named (line, place on the axis, signal strength).
@@ -233,7 +233,7 @@ class BoundaryTest(Boundaries):
     predicted: Callable[[TheoryConfig], float]
     sentence: Callable[[list[dict]], str]
 
-    def stated(self, line: Line) -> float:
+    def stated(self, line: Axis) -> float:
         """Return the exponent of the theorem's expression along a line."""
         values = [point[line.along] for point in line.axis]
         return slope(np.log(values), np.log([self.bound(line.cell.changed(**point)) for point in line.axis]))
@@ -258,7 +258,7 @@ class BoundaryTest(Boundaries):
         return judge(parts, self._name(self.lines[0]), config, rows=rows, sentence=self.sentence(rows))
 
     @staticmethod
-    def _name(line: Line) -> str:
+    def _name(line: Axis) -> str:
         return f"exponent of {line.along}, {line.stage}"
 
 
@@ -271,24 +271,24 @@ BEFORE, START = BASE.changed(epochs=0), BASE.changed(epochs=0, pretrain="sam")
 RANDOM_START = "pretrained by SAM, "  # the lines whose boundary is that of the random start
 
 
-def _sgd_lines() -> list[Line]:
+def _sgd_lines() -> list[Axis]:
     """Return the lines of Theorem 3.2: before unlearning, along d and n, with a start that shrinks fast enough and one
     that does not, at equal forget error, and after equal epochs in both clocks.
     """  # fmt: skip
     long = BEFORE.changed(pretrain_epochs=1000)
     return [
-        Line(BEFORE, "pretrained, eta ~ 1/d"),
-        Line(BEFORE, "pretrained, eta ~ 1/d", N_AXIS),
-        Line(long, "pretrained, sigma_0 ~ d^(-3/4), 1000 epochs", FAR_AXIS, small_start),
-        Line(forgotten(BASE), "at forget error .25, eta ~ 1/d"),
-        Line(BEFORE, "pretrained, sigma_0 ~ d^(-1/2), to d = 1e7", FAR_AXIS, inside=False),
-        Line(BASE, "after 100 epochs, eta ~ 1/d", inside=False),
-        Line(BEFORE, "pretrained, eta fixed", D_AXIS, fixed_clock),
-        Line(BASE, "after 100 epochs, eta fixed", D_AXIS, fixed_clock, inside=False),
+        Axis(BEFORE, "pretrained, eta ~ 1/d"),
+        Axis(BEFORE, "pretrained, eta ~ 1/d", N_AXIS),
+        Axis(long, "pretrained, sigma_0 ~ d^(-3/4), 1000 epochs", FAR_AXIS, small_start),
+        Axis(forgotten(BASE), "at forget error .25, eta ~ 1/d"),
+        Axis(BEFORE, "pretrained, sigma_0 ~ d^(-1/2), to d = 1e7", FAR_AXIS, inside=False),
+        Axis(BASE, "after 100 epochs, eta ~ 1/d", inside=False),
+        Axis(BEFORE, "pretrained, eta fixed", D_AXIS, fixed_clock),
+        Axis(BASE, "after 100 epochs, eta fixed", D_AXIS, fixed_clock, inside=False),
     ]
 
 
-def _sam_lines() -> list[Line]:
+def _sam_lines() -> list[Axis]:
     """Return the lines of Theorem 3.3: trained in two phases; beyond it at fixed epochs, and the random start alone."""
     base = BASE.changed(pretrain="sam")
     starts = (
@@ -308,15 +308,15 @@ def _sam_lines() -> list[Line]:
     )
     text = lambda setting: ", ".join(f"{name} = {value:g}" for name, value in setting.items())  # noqa: E731
     return [
-        Line(START, "SAM for T1 ~ d, then SGD to loss .01", WIDE_AXIS, two_phases),
-        Line(forgotten(base), "the same, then SGD to forget error .25", WIDE_AXIS, two_phases),
-        Line(START, f"{RANDOM_START}100 epochs, eta fixed", D_AXIS, fixed_clock, inside=False),
-        Line(START, f"{RANDOM_START}eta ~ 1/d, epochs ~ sqrt(d)", WIDE_AXIS, scaled_clock, inside=False),
-        Line(START, f"{RANDOM_START}eta ~ 1/d, epochs ~ d", WIDE_AXIS, linear_clock, inside=False),
-        *(Line(START, f"{RANDOM_START}{text(setting)}", (setting,), inside=False) for setting in starts),
-        Line(base.changed(unlearn="sam", rho_scale=0.1), "after 100 epochs of SAM 0.1, eta fixed", D_AXIS, fixed_clock,
+        Axis(START, "SAM for T1 ~ d, then SGD to loss .01", WIDE_AXIS, two_phases),
+        Axis(forgotten(base), "the same, then SGD to forget error .25", WIDE_AXIS, two_phases),
+        Axis(START, f"{RANDOM_START}100 epochs, eta fixed", D_AXIS, fixed_clock, inside=False),
+        Axis(START, f"{RANDOM_START}eta ~ 1/d, epochs ~ sqrt(d)", WIDE_AXIS, scaled_clock, inside=False),
+        Axis(START, f"{RANDOM_START}eta ~ 1/d, epochs ~ d", WIDE_AXIS, linear_clock, inside=False),
+        *(Axis(START, f"{RANDOM_START}{text(setting)}", (setting,), inside=False) for setting in starts),
+        Axis(base.changed(unlearn="sam", rho_scale=0.1), "after 100 epochs of SAM 0.1, eta fixed", D_AXIS, fixed_clock,
              inside=False),
-        Line(base, "after 100 epochs of SGD, eta fixed", D_AXIS, fixed_clock, inside=False),
+        Axis(base, "after 100 epochs of SGD, eta fixed", D_AXIS, fixed_clock, inside=False),
     ]  # fmt: skip
 
 
@@ -365,7 +365,7 @@ def _sam_sentence(rows: list[dict]) -> str:
 SGD = BoundaryTest(_sgd_lines(), sgd_boundary, False, mean_field_boundary, _sgd_sentence)
 SAM = BoundaryTest(_sam_lines(), sam_boundary, True, random_start_boundary, _sam_sentence)
 CLAIMS = {
-    "theorem-3.2-sgd-boundary": Claim(
+    "theorem-3.2-sgd-boundary": TheoryClaim(
         "Theorem 3.2: boundary of SGD",
         "benign overfitting iff |phi| >= C1 d^(1/4) n^(-1/4) P sigma_p, else test error >= 0.1",
         "Learned noise exceeds the noise of the random start, and networks are compared before unlearning or at equal "
@@ -375,7 +375,7 @@ CLAIMS = {
         "unlearning epochs in a clock that changes with d.",
         SGD.grid, SGD.analyse,
     ),
-    "theorem-3.3-sam-boundary": Claim(
+    "theorem-3.3-sam-boundary": TheoryClaim(
         "Theorem 3.3: boundary of SAM",
         "low test error already for |phi| >= Omega(1), given enough retain signal",
         "SAM runs for T1 ~ d epochs, then SGD until the training loss is small.",

@@ -113,7 +113,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Claim:
+class TheoryClaim:
     """A statement of the paper, the cells that test it, and their analysis.
 
     Attributes:
@@ -178,12 +178,12 @@ def _check(config: ClaimConfig, store: Store, workers: int) -> Record:
     return store.save(KIND, config, result=result, provenance=provenance)
 
 
-def load_claim(name: str) -> Claim:
+def load_claim(name: str) -> TheoryClaim:
     """Return a claim by name, importing its module."""
     return import_module(f"theory.claims.{CLAIMS[choose('claim', name, CLAIMS)]}").CLAIMS[name]
 
 
-def simulate_grid(claim: Claim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:
+def simulate_grid(claim: TheoryClaim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:
     """Return the trajectory of every cell of a claim on the seeds of a config, by its name in the grid."""
     from theory.claims.cells import run_cells
 
@@ -252,7 +252,7 @@ def _round(value: Any) -> Any:
     return float(f"{value:.4g}") if abs(value) < float("inf") else None
 
 
-def _result(config: ClaimConfig, claim: Claim, finding: Finding) -> dict[str, Any]:
+def _result(config: ClaimConfig, claim: TheoryClaim, finding: Finding) -> dict[str, Any]:
     first = f" --first-seed {config.first_seed}" if config.first_seed else ""
     return {
         "claim": config.claim,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.claims.boundary import BASE, Boundaries, Line, forgotten
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.boundary import BASE, Axis, Boundaries, forgotten
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import ends
@@ -36,7 +36,7 @@ RULES = {
 PRETRAINS = ("sgd", "sam")
 # The boundary s* of each rule at equal forgetting, after either pretraining: alpha = .7, forget error .25, d = 4000.
 SHIFTED = ("SGD", "SAM 0.1", "sharpness maximization 0.1", "sharpness maximization 1", "MinMax 0.1")
-SHIFTS = Boundaries([Line(forgotten(BASE).changed(pretrain=before, **RULES[rule]), f"{rule}, pretrained {before}",
+SHIFTS = Boundaries([Axis(forgotten(BASE).changed(pretrain=before, **RULES[rule]), f"{rule}, pretrained {before}",
                           ({"d": 4000},)) for before in PRETRAINS for rule in SHIFTED])  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def shift_rows(runs: Runs, config: ClaimConfig) -> list[dict]:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RuleComparison:
     """A table of comparisons and what it decides.
 
     Attributes:
@@ -166,7 +166,7 @@ def shifted(before: str, rule: str, *, up: bool, inside: bool = True) -> Decide:
                                      margin=MARGIN)  # fmt: skip
 
 
-def _sam_against_sgd() -> Comparison:
+def _sam_against_sgd() -> RuleComparison:
     """SGD, SAM at 0.1 and 1 rho_th and retain-only SAM from both pretrainings, over strengths and alphas."""
     rules, settings = ("SGD", "SAM 0.1", "SAM 1", "retain-only SAM 0.1"), {}
     parts: dict[str, Decide] = {}
@@ -191,10 +191,10 @@ def _sam_against_sgd() -> Comparison:
         "below SGD's, sam} after SAM (a lower bound where there is none up to s = 3.6). A forget error of .5 is "
         "over-forgetting: at s = .5 the model retrained on R has {retrained sgd} by SGD and {retrained sam} by SAM."
     )
-    return Comparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence)
+    return RuleComparison(settings, "matched forgetting, sgd, s = 0.5", parts, sentence)
 
 
-def _sharp_minmax() -> Comparison:
+def _sharp_minmax() -> RuleComparison:
     """The boundary of sharpness maximization at equal forgetting; beyond it Sharp MinMax's test error beside SGD's."""
     settings: Table = {TheoryConfig(pretrain=before, signal_strength=s): ("SGD", "MinMax 0.1", "MinMax 0.1, fixed mask")
                        for before in PRETRAINS for s in (0.5, 1.0, 2.0)}  # fmt: skip
@@ -223,12 +223,12 @@ def _sharp_minmax() -> Comparison:
         "{MinMax below SGD, sgd, s = 0.5} after SGD; with a mask fixed at the start a share "
         "{a mask fixed at the start forgets (most seeds), sam, s = 0.5} of the seeds ever forgets."
     )
-    return Comparison(settings, f"{first} 0.1 rho_th, sgd", parts, sentence)
+    return RuleComparison(settings, f"{first} 0.1 rho_th, sgd", parts, sentence)
 
 
 SAM, SHARP_MINMAX = _sam_against_sgd(), _sharp_minmax()
 CLAIMS = {
-    "theorem-3.3-matched-forgetting": Claim(
+    "theorem-3.3-matched-forgetting": TheoryClaim(
         "SAM unlearning against SGD unlearning",
         "SAM improves unlearning, as pretraining and as unlearning rule",
         "Both rules have forgotten equally much.",
@@ -238,7 +238,7 @@ CLAIMS = {
         "forgetting it wins after SAM pretraining at alpha >= .8 only.",
         SAM.grid, SAM.analyse, oracle=True,
     ),
-    "sharp-minmax": Claim(
+    "sharp-minmax": TheoryClaim(
         "Sharp MinMax",
         "the forget part needs a stronger signal than SGD to avoid harmful overfitting; overfitting to F helps "
         "sample-level unlearning",

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.claims.comparison import PRETRAINS, until_forgotten
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -74,7 +74,7 @@ def _name(before: str, d: int, radius: float) -> str:
 
 
 CLAIMS = {
-    "lemma-3.1-sgd-on-forget": Claim(
+    "lemma-3.1-sgd-on-forget": TheoryClaim(
         "SAM acts like SGD on F",
         "SAM abandons denoising on F and overfits it about as SGD does",
         "The radius is rho_th; both rules have forgotten equally much.",

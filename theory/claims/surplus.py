@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from theory.bounds import signal_surplus
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import closed_forms, signal_drive
@@ -184,7 +184,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 CLAIMS = {
-    "lemma-3.4-surplus-difference": Claim(
+    "lemma-3.4-surplus-difference": TheoryClaim(
         "Lemma 3.4: signal surplus",
         "SAM learns retain signal Theta(|phi|^2) faster than SGD",
         "Learning is linear: the signal drive Y is below 0.1.",

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from repro.statistics.spread import tug_of_war
-from theory.claims.claim import Claim, Finding, Grid, Part, Runs, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
 from theory.claims.comparison import PRETRAINS, RULES
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -84,7 +84,7 @@ def _sentence(parts: dict[str, Part]) -> str:
 
 
 CLAIMS = {
-    "tug-of-war": Claim(
+    "tug-of-war": TheoryClaim(
         "ToW in theory",
         "SAM unlearns better than SGD by ToW, whatever the pretraining",
         "Each rule is at its best epoch, and has passed it within 200 epochs.",

@@ -11,7 +11,7 @@ from theory.claims.alpha import (
     LINES,
     MATCHED,
     MIDDLE,
-    Line,
+    AlphaLine,
     grid,
     measure,
     next_alpha,
@@ -161,4 +161,4 @@ def test_cells_have_the_sizes_and_weights_they_are_named_by():
 
 
 def test_the_headline_is_the_default_pretraining_in_the_natural_clock():
-    assert LINES[0] == Line(2.0, TheoryConfig().pretrain, "eta ~ 1/d", "d")
+    assert LINES[0] == AlphaLine(2.0, TheoryConfig().pretrain, "eta ~ 1/d", "d")

@@ -14,9 +14,9 @@ from theory.claims.boundary import (
     SAM,
     SGD,
     STRENGTHS,
+    Axis,
     Boundary,
     BoundaryTest,
-    Line,
     Point,
     forgotten,
     small_start,
@@ -249,7 +249,7 @@ def test_nothing_is_retrained_for_a_boundary(name):
 
 
 def test_simulation_finds_a_quarter_for_sgd():
-    line = Line(
+    line = Axis(
         TheoryConfig(epochs=0, checkpoint_every=1000, directions=64, seeds=3),
         "",
         [{"d": d} for d in (1000, 4000, 16000)],

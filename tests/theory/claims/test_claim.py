@@ -139,7 +139,7 @@ def test_a_grid_is_asked_again_until_it_wants_no_more(store, monkeypatch):
         asked.append(sorted(runs))
         return {alpha: base.changed(alpha=alpha) for alpha in (0.5, 0.6, 0.7)[: len(asked)]}
 
-    claim = claims.Claim("t", "s", "h", "q", "c", grid, lambda runs, config: judged(IN))
+    claim = claims.TheoryClaim("t", "s", "h", "q", "c", grid, lambda runs, config: judged(IN))
     runs = simulate_grid(claim, ClaimConfig(claim="x", seeds=2), store)
     assert asked == [[], [0.5], [0.5, 0.6], [0.5, 0.6, 0.7]]
     assert list(runs) == [0.5, 0.6, 0.7]

@@ -12,7 +12,7 @@ from theory.claims.comparison import (
     SHARP_MINMAX,
     SHIFTED,
     SHIFTS,
-    Comparison,
+    RuleComparison,
     compare,
     compared_cells,
     minus_sgd,
@@ -26,7 +26,7 @@ CELL = TheoryConfig(pretrain="sam", seeds=SEEDS)
 NOISE = np.array([[-0.01], [0.01], [-0.01], [0.01]])  # the intervals' half-width is about 0.018
 
 
-def runs_with(table: Comparison, *, better=(), worse=(), moved=None) -> dict:
+def runs_with(table: RuleComparison, *, better=(), worse=(), moved=None) -> dict:
     """Return runs in which some (rule, matched) have lower and some higher test error than SGD, each by 0.1.
 
     The boundary s* at equal forgetting is 1, times `moved[rule]`.
