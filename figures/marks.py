@@ -68,7 +68,8 @@ def _name_groups(axes: "Axes", rows: Table, theme: Theme) -> dict[str, tuple[flo
     groups = rows.groupby(["region", "group"], sort=False)["place"].mean()
     names = [group for _, group in groups.index]
     whole = rows["place"].max() - rows["place"].min() + 2 * STEP
-    width = axes.get_window_extent().width / axes.get_figure(root=True).dpi
+    figure: Any = axes.get_figure(root=True)
+    width = axes.get_window_extent().width / figure.dpi
     room = width * (np.diff(groups).min(initial=whole) / whole)
     letters = max(len(line) for name in names for line in name.split("\n"))
     slanted = (

@@ -91,8 +91,9 @@ def test_boundaries_stand_beside_their_crossover_and_the_closed_form_of_the_star
     assert data["start_over_learned"].tolist() == [0.1, 0.5, 3.0]
     assert data["strength"].tolist() == data["crossover"].tolist()
     assert found.figure is not None
-    along, beyond, crossing, start = found.figure.axes
-    shaded: Any = crossing.patches[0]
+    panels: list[Any] = found.figure.axes
+    along, beyond, crossing, start = panels
+    shaded = crossing.patches[0]
     assert shaded.get_x() + shaded.get_width() == 1.0  # where the hypothesis ends
     assert "beyond" not in along.get_legend().get_texts()[0].get_text()
     assert beyond.get_legend().get_texts()[0].get_text().startswith("beyond: ")
