@@ -29,4 +29,4 @@ def test_every_committed_record_matches_its_hash(tmp_path: Path) -> None:
 def test_a_committed_record_without_arrays_stays_small(tmp_path: Path) -> None:
     packs = readers(Store(tmp_path / "empty"), ROOT / "results")[1:]
     records = [record for pack in packs for record in pack.records()]
-    assert max(len(json.dumps(record.result)) for record in records) < 50_000
+    assert max(len(json.dumps(record.result)) for record in records) < 200_000  # tug-of-war: 216 settings of the theory

@@ -178,7 +178,10 @@ def _short(said: Sequence[Effect], say: Template) -> str:
     ]
     rest = {word: [say.brief.get(one.part, one.part) for one in said if one.word == word]
             for word in (NO_DIFFERENCE, OPEN)}  # fmt: skip
-    parts = [*numbers, *(f"{listed(names)} {word}" for word, names in rest.items() if names)]
+    whole = (*numbers, *rest[NO_DIFFERENCE])
+    told = {word: "the rest" if word == OPEN and len(names) > 1 and whole else listed(names)
+            for word, names in rest.items() if names}  # fmt: skip
+    parts = [*numbers, *(f"{names} {word}" for word, names in told.items())]
     return "; ".join(parts) if len({one.word for one in said}) > 1 or numbers else "everywhere"
 
 

@@ -1,6 +1,7 @@
 """The paper's claims on networks: which effect judges each one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -126,7 +127,10 @@ def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
     judged = answer(voting(effects), margin=None, forget_sets=list(names), alike=False)
     words = {*judged.words.values()}
     word = OPPOSITE if OPPOSITE in words else OPEN if OPEN in words else YES
-    return found(judged, effects, say, word=word, runs=list(runs["run_id"]))
+    said = [f"{names[name]} {abs(part.value):.3f} {'lower' if part.value > 0 else 'higher'}"
+            for name, part in judged.parts.items()]  # fmt: skip
+    told = found(judged, effects, say, word=word, runs=list(runs["run_id"]))
+    return replace(told, short=f"SGD's {' and '.join(said)}")
 
 
 def sgd_collapses_first(studies: Studies) -> Found:
@@ -225,7 +229,7 @@ MEASURES = {"basin": "the basin ratio", "hessian": "the Hessian's top eigenvalue
 MEASURED = {f"{model}{key}": f"{text} of {model.rstrip('_')} models"
             for model in ("original_", "retrained_") for key, text in MEASURES.items()}  # fmt: skip
 BRIEFLY = {"basin": "basin", "hessian": "Hessian", "original_basin": "basin", "original_hessian": "Hessian",
-           "retrained_basin": "basin, retrained", "retrained_hessian": "Hessian, retrained"}  # fmt: skip
+           "retrained_basin": "retrained basin", "retrained_hessian": "retrained Hessian"}  # fmt: skip
 
 
 def sam_models_are_flatter(studies: Studies) -> Found:
@@ -279,7 +283,7 @@ CLAIMS = [
     Claim("2", "2", "Sharp MinMax", "Overfitting helps: Sharp MinMax is best", ABSTRACT,
           "ToW is higher with Sharp MinMax than with its own rule without a mask.",
           (MAIN, MASK), overfitting_helps),
-    Claim("3", "3", "Forgetting more with lower ToW", "SGD can forget more and still have lower ToW", NOTES,
+    Claim("3", "3", "Forgetting more with lower ToW", "SGD can forget more with lower ToW", NOTES,
           "One setting was named beforehand: NegGrad after SGD on the hardest images.",
           (MAIN,), sgd_forgets_more_with_lower_tow),
     Claim("4", "4", "Collapse as alpha shrinks", "As alpha shrinks SGD collapses first, ASAM last", NOTES,

@@ -20,26 +20,30 @@ from figures.answers.answers import (
     twice_trained,
 )
 from figures.answers.strip import strip
+from figures.answers.theory import CLAIMS as THEORY_CLAIMS
 from figures.answers.wishes import WISHES
 from figures.catalogue import FIGURES
 from figures.drawing.files import markdown
 from figures.tables.records import Studies
 from repro.records.folder import replace_file
+from repro.statistics.answers import YES
 from repro.statistics.effects import Table
 from repro.study.study import load_study
 
 WRITTEN = "Written by `repro paper claims --write paper_repro.md` from the committed records; do not edit by hand."
+THEORY = {claim.key for claim in THEORY_CLAIMS}
 MARKS = ("<!-- answer -->", "<!-- /answer -->")
 SHOWN = 12  # records named on a claim's page
 ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
-TOW = "ToW (tug of war) is 1 where a model does as one retrained without the forget images."
+TOW = "ToW (tug of war) is 1 for a model that is as accurate as one retrained without the forget images."
 SURE = (
-    "Above 0 is on the paper's side; brackets are 95 % intervals. How sure: *moderate* is three settings or more, "
-    "*low* fewer, *high* where all cases of the theory agree. No correction is made for three forget sets."
+    "Above 0 supports the paper. A setting is a method after a pretraining. How sure: *moderate* is three settings or "
+    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals, not corrected for "
+    "three forget sets."
 )
 LIMITS = (
-    "**Not known:** what large networks or other data do; this is one small network, CIFAR-10, few seeds. "
-    "{rates}**What would tell:** more settings, counted on each claim's page, and the paper's models."
+    "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}**What would "
+    "tell:** more settings, and the paper's models."
 )
 METHOD = """\
 - **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
@@ -66,32 +70,30 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
     if not steps:
         return f"No network records: nothing can be said on networks. Claims: {tally(found)}."
     said = [
-        TOW,
-        f"On the hardest images of CIFAR-10, those most memorized, doing nothing reaches {steps[NOTHING]:.2f}.",
-        f"The noise floor, the scatter between two retrained models, is {floor(studies):.3f} there.",
         *known["1a"].sentences,
-        "Sharp MinMax is the paper's own rule, which splits the network.",
+        TOW,
+        f"The hardest are CIFAR-10's most memorized; doing nothing reaches {steps[NOTHING]:.2f} there.",
+        f"Two retrained models differ by {floor(studies):.3f}, the noise floor.",
+        "Sharp MinMax, the paper's own rule, overfits the forget images.",
         *known["2"].sentences[:1],
         f"Of {len(found)} claims, the answers are {tally(found)}.",
+        "Every yes is theory." if {one.claim.key for one in found if one.found.word == YES} <= THEORY else "",
     ]
-    return " ".join(sentence for sentence in said if " nan" not in sentence)
+    return " ".join(sentence for sentence in said if sentence and " nan" not in sentence)
 
 
 def page_text(studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
     found = assess(studies)
     steps, states = ladder(studies), figure_state(studies)
-    rows = [{"paper says": one.claim.paper, "we find": f"**{one.found.word}**: {one.found.short}",
-             "how sure": re.split(r" of | \(", one.found.sure)[0],
-             "picture": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
-            for one in found]  # fmt: skip
-    values = pd.DataFrame([{name: f"{value:.3f}" for name, value in steps.items()}])
+    values = pd.DataFrame([{"ToW": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}])
     parts = [
         f"<!-- {WRITTEN} -->",
         "# Does sharpness-aware minimization help a network to forget?",
         f"{ASKED} {answer_text(found, studies)}",
-        f"ToW on the hardest images:\n\n{markdown(values)}" if steps else "",
-        markdown(pd.DataFrame(rows)),
+        markdown(values) if steps else "",
+        _claim_table("networks", [one for one in found if one.claim.key not in THEORY]),
+        _claim_table("theory", [one for one in found if one.claim.key in THEORY]),
         SURE,
         limits(studies),
         "## How it is judged",
@@ -104,6 +106,15 @@ def page_text(studies: Studies) -> str:
         markdown(pd.DataFrame(figure_rows(found, states["drawn"]))),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _claim_table(about: str, found: Sequence[Answered]) -> str:
+    """Return one row a claim: what the paper says, what we find, how sure that is, and a link."""
+    rows = [{about: one.claim.paper, "we find": f"**{one.found.word}**: {one.found.short}",
+             "how sure": re.split(r" of | \(", one.found.sure)[0].removeprefix("not known, "),
+             "picture": f"[{one.claim.name}](docs/claims/{one.slug}.md)"}
+            for one in found]  # fmt: skip
+    return markdown(pd.DataFrame(rows))
 
 
 def summary(studies: Studies, page: Path) -> list[str]:
@@ -123,7 +134,7 @@ def limits(studies: Studies) -> str:
     """Return what these studies cannot tell, and what would."""
     loss = rate_steps(studies)
     rates = "" if loss is None else (
-        f"Rates were chosen on one seed; a grid step away ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
+        f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
     )  # fmt: skip
     return LIMITS.format(rates=rates)
 

@@ -95,7 +95,7 @@ STATED = [
     ("sharp-minmax", "Sharp MinMax in theory", "Sharp MinMax",
      "Overfitting the forget set helps"),
     ("tug-of-war", "ToW in theory", "SAM against SGD by ToW",
-     "SAM unlearns better than SGD, each at its best epoch"),
+     "SAM unlearns better than SGD at best epochs"),
 ]  # fmt: skip
 CLAIMS = [
     Claim(name, short, title, text, SAID, READING, (CLAIMS_STUDY,), partial(judged, name))

@@ -66,11 +66,6 @@ def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[
     return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + names.fillna("")))
 
 
-def mask_runs(records: Records) -> list[Record]:
-    """Return the runs of Sharp MinMax over the cutoff and polarity of its mask."""
-    return swept_runs(records, "mask_fraction", ("switches",))
-
-
 def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
     """Return the runs of a study and their table, of those that measured one of the named numbers.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtri, stdtrit
+from scipy.special import stdtrit
 
 # A pandas DataFrame and one of its rows. Any, because what pandas declares for indexing and grouping is a union of
 # everything it might return, which no caller could use without a cast at every step.
@@ -73,18 +73,6 @@ def pooled_deviation(effects: Table) -> tuple[float, int]:
     if not len(known):
         return float("nan"), 0
     return float(np.sqrt((freedom * known["sd"].astype(float) ** 2).sum() / freedom.sum())), int(freedom.sum())
-
-
-def deviation_text(sd: float, freedom: int) -> str:
-    """Return a standard deviation with its 95 % interval, `sd sqrt(f / chi2_{1 - q, f})`, and its degrees of freedom.
-
-    Args:
-        sd: the deviation of independent values of one normal law; freedom: its degrees of freedom f, or 0.
-    """
-    if not freedom:
-        return "unknown"
-    low, high = (sd * np.sqrt(freedom / chdtri(freedom, tail)) for tail in (0.025, 0.975))
-    return f"{sd:.3f} [{low:.3f}, {high:.3f}] ({freedom} degrees of freedom)"
 
 
 def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:

@@ -1,13 +1,12 @@
 """Differences between two rules in the same cell and seed: what a claim about SAM against SGD rests on."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import FEWEST, Table, interval, summarize
-from figures.tables.names import family, method_label
+from figures.tables.names import family
 
 SAME = (
     "dataset", "model", "method", "pretrain", "difficulty", "alpha", "forget_seed", "seed", "unlearn_seed"
@@ -15,11 +14,6 @@ SAME = (
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
 # What tells the cells of a claim on rules apart, in the order in which they are named.
 CLAIMED = ("rule", "method", "pretrain", "difficulty")
-
-
-def cell_name(row: Any) -> str:
-    """Return what a cell is called, from a named tuple of its `CLAIMED` columns."""
-    return f"{method_label(row.method)} by {row.rule} after {row.pretrain} on {row.difficulty}"
 
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), against: str = "sgd") -> Table:
