@@ -69,7 +69,7 @@ class SweepResult(TypedDict):
     """The result of a sweep; its cells are arrays."""
 
     sweep: str
-    boundaries: Table
+    boundaries: NotRequired[Table]
 
 
 class TheoryClaimResult(TypedDict):

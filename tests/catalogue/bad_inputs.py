@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from repro.commands.cli import app
 from theory.config import SweepConfig, TheoryConfig
 
 Content = str | bytes | Callable[[Path], None]
@@ -55,23 +57,33 @@ def cells(text: str) -> dict[str, Content]:
     return recipe(f"[[runs]]\n{text}\n")
 
 
+def options_of(command: str) -> set[str]:
+    """Return the options of a command; rarer settings are given as `--set name=value`."""
+    found: Any = typer.main.get_command(app)
+    for word in command.split():
+        found = getattr(found, "commands", {}).get(word, found)  # behind a command stand its arguments
+    return {option for parameter in found.params for option in parameter.opts}
+
+
 def settings(command: str, cls: type, skip: tuple[str, ...] = ()) -> Iterator[Bad]:
     """Yield bad values for every numeric setting of a command: not a number, infinite, too long, out of range, a word."""
+    known = options_of(command)
     for one in fields(cls):
         if one.name in skip:
             continue
-        flag = "--" + one.name.replace("_", "-")
+        option = "--" + one.name.replace("_", "-")
+        flag, given = (option, f"{option}=") if option in known else (one.name, f"--set {one.name}=")
         kind = str(one.type)
         if "float" in kind:
-            yield bad("CLI", f"{flag} that is not a number", f"{command} {flag} nan", 2, "must be")
-            yield bad("CLI", f"{flag} that is infinite", f"{command} {flag} inf", 2, "must be")
+            yield bad("CLI", f"{flag} that is not a number", f"{command} {given}nan", 2, "must be")
+            yield bad("CLI", f"{flag} that is infinite", f"{command} {given}inf", 2, "must be")
         if "int" in kind or "float" in kind:
-            yield bad("CLI", f"{flag} that is a word", f"{command} {flag} many", 2, flag)
-            yield bad("CLI", f"{flag} of 400 digits", f"{command} {flag} {DIGITS}", 2, "")
+            yield bad("CLI", f"{flag} that is a word", f"{command} {given}many", 2, "many")
+            yield bad("CLI", f"{flag} of 400 digits", f"{command} {given}{DIGITS}", 2, "")
         if one.metadata.get("low") is not None:
-            yield bad("CLI", f"{flag} below its range", f"{command} {flag}=-1", 2, "must be")
+            yield bad("CLI", f"{flag} below its range", f"{command} {given}-1", 2, "must be")
         if one.metadata.get("choices"):
-            yield bad("CLI", f"{flag} that is none of its choices", f"{command} {flag} nonsense", 2, "must be one of")
+            yield bad("CLI", f"{flag} that is none of its choices", f"{command} {given}nonsense", 2, "must be one of")
 
 
 COMMAND_LINES = [
@@ -111,9 +123,7 @@ COMMAND_LINES = [
     bad("CLI", "a shard past the last", "empirical grid digits --shard 5/4", 2, "must be i/n"),
     bad("CLI", "jobs without a cluster", "empirical grid digits --tasks 4", 2, "it is for --executor slurm"),
     bad("CLI", "another digest of the data", f"{RUN} --data 0123456789abcdef", 2, "the digest of digits"),
-    bad(
-        "CLI", "a condition that fits no cell", f"{GRID} --where seed=7", 2, "must fit a cell", files=cells("seed = 0")
-    ),
+    bad("CLI", "a condition that fits no run", f"{GRID} --where seed=7", 2, "must fit a run", files=cells("seed = 0")),
     bad(
         "CLI",
         "a condition of 5,000 digits",

@@ -120,7 +120,7 @@ CHECKS = {
     **{name: figure(name) for name in ("tab-ulira", "tab-neggrad", "fig-theory-drive", "tab-draws")},
     **{line: command(line) for line in ("figures fig-toww", "show zzzz --json", "check digits --published --json",
        "list --kind theory_claim --json", "empirical plan digits --json", "empirical grid digits --dry-run --json",
-       f"theory {commands.SMALL} --json", "show 9964d14a --json", "figures tab-methods --strict --json",
+       f"theory {commands.SMALL} --json", "show c4581923 --json", "figures tab-methods --strict --json",
        "theory claims --json", "explain tow --json")},
 }  # fmt: skip
 
