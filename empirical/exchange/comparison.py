@@ -121,12 +121,19 @@ def compare(
     answers it about as well as fresh examples. That does not hold where whole classes or wrong labels are forgotten.
 
     Args:
-        model, retain, forget: as `unlearn` takes them. test: held-out examples.
-        methods, rules: one name or several; a pair that does not go together is left out and named.
+        model: the original model, as `unlearn` takes it.
+        retain: the examples to keep, as `unlearn` takes them.
+        forget: the examples to forget.
+        test: held-out examples.
+        methods: one name or several.
+        rules: one name or several; a pair that does not go together is left out and named.
         retrained: a model trained on the retain set alone.
         rates: learning rates that are tried; up to two more beyond an end where that one is the best. A method that
             takes no step tries strengths of its own.
-        epochs, batch_size, seed, device: of every unlearning.
+        epochs: of every unlearning.
+        batch_size: of every unlearning, as `unlearn` takes it.
+        seed: of every unlearning.
+        device: where models are trained; None is where the model is.
         method_options: settings by method, such as `{"scrub": {"beta": 1.0}}`.
         progress: whether a bar is shown for every unlearning.
 

@@ -114,13 +114,27 @@ def unlearn(
         forget: the same of the examples to forget.
         method: such as `neggrad`, `salun`, `scrub`, `ssd`, `finetune`; see `repro run --help`.
         rule: how a loss becomes a gradient, such as `sgd`, `sam-0.1`, `minmax`.
-        epochs, lr, optimizer, momentum, weight_decay, schedule, warmup_epochs: how it trains, see `RunConfig`.
-        batch_size: rows a step; None takes that of the loader `retain`, or 64. forget_batch_size: 0 is the same.
-        alpha: weight of the retain loss against the forget loss. mask_fraction: of the weights, see `RunConfig`.
+        epochs: passes over the retain set.
+        lr: the learning rate.
+        batch_size: rows a step; None takes that of the loader `retain`, or 64.
+        forget_batch_size: forget rows a step; 0 is `batch_size`.
+        alpha: weight of the retain loss against the forget loss, in [0, 1].
+        optimizer: `sgd` or `adamw`.
+        momentum: of SGD.
+        weight_decay: L2 regularization.
+        schedule: of the learning rate, see `repro run --help`.
+        warmup_epochs: epochs of a lower learning rate at the start.
+        mask_fraction: fraction of the weights in the saliency mask.
         method_options: further settings of the method, such as `{"beta": 0.5}`.
         augment: `none` takes images as they are; uint8 is scaled to [0, 1].
-        precision, batch_parts, perturbation, portable, preset, switches: how it computes, see `RunConfig`.
-        seed, unlearn_seed: what the order of the batches follows from, whatever the loader's order is.
+        precision: `fp32`, `fp64` or `bf16`.
+        batch_parts: parts of a batch whose gradients are summed.
+        perturbation: whether SAM perturbs by the gradient of the whole batch or of each part.
+        portable: refuse what would give other digits on another processor.
+        preset: `correct`, or a variant of the released code.
+        switches: single switches on top of it, such as `tow=signed`.
+        seed: what the order of the batches follows from, whatever the loader's order is.
+        unlearn_seed: another order with the same `seed`.
         device: where the new model is trained; None is where the model is.
         progress: whether a bar is shown.
         on_epoch: called after every epoch with `epoch`, `loss`, `lr`, and `retain_accuracy` and `forget_accuracy` of at
@@ -275,13 +289,16 @@ def evaluate(
 
     Args:
         unlearned: the model to look at.
-        retain, forget, test: examples, as `unlearn` takes them; each is read once.
+        retain: the examples to keep, as `unlearn` takes them; each is read once.
+        forget: the examples to forget.
+        test: held-out examples.
         original: the model before unlearning; without it, the unlearned one takes its place and is not reported.
         retrained: the model trained on the retain set alone, which others are held against.
         metrics: one name or several (those they need are measured, too).
         metric_options: settings of the metrics, such as `{"landscape_points": 21}`.
         rows_measured: `all`, or one of two halves of forget and test set: `validation`, `report`.
-        seed: what metrics draw follows from it. portable: refuse what would give other digits elsewhere.
+        seed: what metrics draw follows from it.
+        portable: refuse what would give other digits on another processor.
         device: where the models compute; None is where the unlearned one is.
 
     Raises:
