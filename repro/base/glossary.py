@@ -95,8 +95,8 @@ CONCEPTS = (
     _concept("effect", "The difference of two runs that share everything but what is compared. Example: ToW by ASAM "
              "minus ToW by SGD, 0.05 on the hardest images."),
     _concept("answer", "What the records say on a claim: yes, only where, no difference, the opposite, or open. "
-             "Example: open means that more seeds or settings are needed.", "", "open", "no difference",
-             "the opposite"),
+             "Example: only where stands for yes on one forget set and not on another.", "", "only where", "open",
+             "no difference", "the opposite"),
     _concept("margin", "The largest difference that counts as none, fixed before any interval was seen. Example: 0.01 "
              "ToW."),
     _concept("method", "Which batches unlearning reads and which loss it minimizes. Example: NegGrad or SalUn."),

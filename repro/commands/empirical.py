@@ -61,7 +61,7 @@ def run(
     runtime: Runtime, config: RunConfig, context: typer.Context, store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Run one cell: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
+    """Run one experiment: pretrain, choose the forget set, retrain, unlearn, evaluate, record.
 
     The table holds the unlearned model against doing nothing, which is the original model, and against retraining.
     Under torchrun its processes train every stage together (`--batch-parts`), and the first one writes and prints.
@@ -99,13 +99,17 @@ ALIKE = (
 
 
 def as_searched(config: RunConfig) -> RunConfig:
-    """Return the config with rate, epochs and batch sizes of the data set's published study, where that has them."""
-    published = [PackedStore(path) for path in packs() if path.stem == config.dataset]
-    for record in read_records(published, KIND):
-        other = build(RunConfig, record.config)
-        if "choice" in record.result and all(getattr(other, name) == getattr(config, name) for name in ALIKE):
-            return replace(config, **{name: getattr(other, name) for name in SEARCHED})
-    return config
+    """Return the config with rate, epochs and batch sizes of the published search for its setting, on most seeds."""
+    found: dict[RunConfig, int] = {}
+    for record in read_records(map(PackedStore, packs()), KIND):
+        if "choice" in record.result and record.config["dataset"] == config.dataset:
+            other = build(RunConfig, record.config)
+            if all(getattr(other, name) == getattr(config, name) for name in ALIKE):
+                found[other] = len(record.result["choice_details"].get("more_seeds", ()))
+    if not found:
+        return config
+    best = max(found, key=found.__getitem__)
+    return replace(config, **{name: getattr(best, name) for name in SEARCHED})
 
 
 def _given(context: typer.Context, name: str) -> bool:
