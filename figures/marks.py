@@ -101,6 +101,9 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
     import seaborn as sns
 
     rows = rows[rows["mean"].notna()]
+    axes.set(xlabel="", ylabel="")
+    if rows.empty:
+        return
     names = list(dict.fromkeys(rows["line"]))
     given = {name: {"label": rule_label(name)} | dict((looks or {}).get(name) or theme.lines(name)) for name in names}
     before = len(axes.lines)
@@ -149,7 +152,7 @@ def table(texts: Table, rows: Mapping[str, str], columns: Mapping[str, str], *, 
     """
     names = list(rows)
     wide = texts.drop_duplicates([*names, by], keep="last").set_index([*names, by])["text"].unstack(by)
-    wide = wide.reindex(columns=list(columns)).fillna("—").reset_index()
+    wide = wide.reindex(columns=list(columns)).astype(object).fillna("—").reset_index()
     wide = in_order(texts[names].drop_duplicates().merge(wide, on=names), names)
     for name, label in (("method", method_label), ("rule", rule_label), ("pretrain", rule_label)):
         if name in rows:

@@ -68,6 +68,8 @@ def sam_pretrains_better(studies: Studies) -> Found:
     for name in GRADED:
         rows = mine[mine["forget_set"] == name]
         references = runs[runs["forget_set"] == name].drop_duplicates("reference")[RETRAINED].to_numpy(float)
+        if rows.empty:
+            continue
         tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
         parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
     beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly."]

@@ -18,15 +18,19 @@ from repro.statistics.effects import Table
 
 CLAIMS_STUDY = "claims"
 MOST = 5  # cases named in a sentence
+RESULT = {"answer", "parts", "interval", "estimate", "quantity"}  # what a record must say to be judged
+PART = {"part", "inside", "side", "estimate", "estimate_low", "estimate_high"}
 
 
 def judged(name: str, studies: Studies) -> Found:
     """Return what the record of one theory claim says inside its hypothesis."""
     record = claim_records(studies.of(CLAIMS_STUDY), [name]).get(name)
-    if record is None or not record.result["parts"]:
+    if record is None or not set(record.result) >= RESULT or len(record.result["interval"]) != 2:
         return Found()
     result = record.result
     parts: Table = pd.DataFrame(result["parts"])
+    if not set(parts) >= PART:  # of a version that did not say where a part lies
+        return Found()
     inside: Table = parts["inside"].astype(bool)
     sides, word = parts.loc[inside, "side"].to_list(), result["answer"]
     held = f"{sides.count(1)} of {len(sides)} cases"
@@ -35,7 +39,7 @@ def judged(name: str, studies: Studies) -> Found:
     beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
     sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
-    said = f"Hypothesis: {result['hypothesis']}"
+    said = f"Hypothesis: {result.get('hypothesis', 'not stated')}"
     rows: Table = parts.rename(
         columns={"estimate": "value", "estimate_low": "low", "estimate_high": "high", "part": "setting"}
     )

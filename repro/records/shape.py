@@ -80,6 +80,9 @@ class TheoryClaimResult(TypedDict):
     verdict: str
     seeds: Whole
     rows: Table
+    answer: NotRequired[str]
+    hypothesis: NotRequired[str]
+    quantity: NotRequired[str]
     parts: NotRequired[Table]
     estimate: NotRequired[float | None]
     interval: NotRequired[Numbers]

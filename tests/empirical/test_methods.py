@@ -282,7 +282,7 @@ def test_noise_is_what_the_original_calls_anything_but_its_labels() -> None:
     assert last.shape == (2, 1, 4, 4), "one image for each of a forget batch"
     assert torch.equal(labels, same)
     assert set(labels.tolist()) <= set(case.stage.sets.forget.labels.tolist())
-    loss = [float(cross_entropy(start.network.model(images), labels)) for images in (first, last)]
+    loss = [float(cross_entropy(start.network.model(images), labels).detach()) for images in (first, last)]
     assert loss[1] > loss[0] + 0.5
     assert not torch.equal(last, noise(40, seed=1, penalty=0.0)[1])
     assert float(noise(40)[1].square().sum()) < float(last.square().sum())

@@ -79,8 +79,8 @@ ODD = [
     ("unlearn", with_value(NETWORK, "labels", {"\ud800": 1})),
     *((kind, {name: value for name, value in WHOLE[kind].items() if name != part}) for kind, part in [
         ("theory", "seeds"), ("theory", "epochs"), ("theory", "final"), ("theory_sweep", "sweep"),
-        ("theory_sweep", "boundaries"), ("theory_claim", "claim"),
-        ("theory_claim", "title"), ("theory_claim", "verdict"), ("theory_claim", "rows"), ("theory_alpha", "rows"),
+        ("theory_claim", "claim"), ("theory_claim", "title"), ("theory_claim", "verdict"), ("theory_claim", "rows"),
+        ("theory_alpha", "rows"),
         ("beside", "departures"), ("twin", "epochs"), ("twin", "metrics"), ("evaluation", "labels"),
         ("evaluation", "runs"),
     ]),

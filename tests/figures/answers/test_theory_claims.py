@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from figures.answers.found import NOT_RUN
 from figures.answers.theory import CLAIMS, judged
 from figures.tables.records import Given, Records, Studies
 from figures.tables.theory import claim_records
@@ -39,6 +42,18 @@ def test_what_lies_beyond_the_hypothesis_has_no_vote(store: Store) -> None:
     assert said.word == YES
     assert "Beyond the hypothesis it holds in 0 of 1 cases." in said.beyond
     assert said.sentences[-1] == "Exponent: 2 [1.9, 2.1]."
+
+
+@pytest.mark.parametrize(
+    "part", ["answer", "hypothesis", "parts", "interval", "estimate", "quantity", "inside", "side"]
+)
+def test_a_record_of_a_version_that_says_less_is_not_run(part: str, store: Store) -> None:
+    row = {"part": "linear", "side": 1, "inside": True, "estimate": 2.0, "estimate_low": 1.9, "estimate_high": 2.1}
+    whole = {"claim": NAME, "title": "a claim", "verdict": "holds", "answer": YES, "hypothesis": "Linear.", "seeds": 5,
+             "quantity": "exponent", "rows": [], "estimate": 2.0, "interval": [1.9, 2.1]}  # fmt: skip
+    result = whole | {"parts": [{name: value for name, value in row.items() if name != part}]}
+    store.save("theory_claim", {"claim": NAME}, result={name: value for name, value in result.items() if name != part})
+    assert judged(NAME, Given(Records(store.records()))).word == (YES if part == "hypothesis" else NOT_RUN)
 
 
 def test_every_committed_record_is_a_claim_of_the_page(committed: Studies) -> None:
