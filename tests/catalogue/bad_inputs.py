@@ -78,7 +78,7 @@ def settings(command: str, cls: type, skip: tuple[str, ...] = ()) -> Iterator[Ba
             yield bad("CLI", f"{flag} that is not a number", f"{command} {given}nan", 2, "must be")
             yield bad("CLI", f"{flag} that is infinite", f"{command} {given}inf", 2, "must be")
         if "int" in kind or "float" in kind:
-            yield bad("CLI", f"{flag} that is a word", f"{command} {given}many", 2, "many")
+            yield bad("CLI", f"{flag} that is a word", f"{command} {given}many", 2, one.name.rpartition("_")[2])
             yield bad("CLI", f"{flag} of 400 digits", f"{command} {given}{DIGITS}", 2, "")
         if one.metadata.get("low") is not None:
             yield bad("CLI", f"{flag} below its range", f"{command} {given}-1", 2, "must be")
