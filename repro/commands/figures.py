@@ -89,20 +89,27 @@ def claims(
             say(f"wrote {write} and {len(pages) - 1} files beside it")
 
 
-def report(store: StoreOption = DEFAULT_STORE) -> None:
+def report(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Write one self-contained HTML page with every answer, figure, table and its provenance."""
     from figures.report.report import write_report
 
     folder = store / "figures"
     page = write_report(studies_in(store, cache=folder / "embeddings"), folder, store / "report.html")
-    say(f"report: {page}")
+    if json:
+        emit_json({"report": str(page)})
+    else:
+        say(f"report: {page}")
 
 
-def summary(store: StoreOption = DEFAULT_STORE) -> None:
+def summary(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None:
     """Say what ran, what was found, where to look and what to try next."""
     from figures.answers.page import summary as lines_of
 
-    for line in lines_of(studies_in(store), store / "report.html"):
+    lines = lines_of(studies_in(store), store / "report.html")
+    if json:
+        emit_json(lines)
+        return
+    for line in lines:
         say_folded(line)
 
 
