@@ -63,7 +63,8 @@ def _along(axes: Any, rows: Table, theme: Theme) -> None:
     for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
         inside, fit = bool(line["inside"].iloc[0]), line.iloc[0]
         color = theme.color("sgd" if claim == SGD else "sam") if inside else BEYOND
-        text = f"{'' if inside else 'beyond: '}{_short(str(stage))}, {_fitted(fit)}"
+        found = _fitted(fit) if inside else f"{fit['exponent']:.2f}"
+        text = f"{'' if inside else 'beyond: '}{_short(str(stage))}, {found}"
         axes.plot(line["at"], line["boundary"], color=color, marker=MARKERS[place % len(MARKERS)], label=text,
                   linestyle=LINES[place % len(LINES)], linewidth=1.4 if inside else 0.9, markersize=4)  # fmt: skip
         if inside and line["predicted"].notna().any():
@@ -77,7 +78,7 @@ def _along(axes: Any, rows: Table, theme: Theme) -> None:
     data_ticks(axes, rows["at"])
     log_axis(axes, "y")
     axes.set(xlabel="dimension $d$", ylabel=r"$|\phi|$ at test error 0.1")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), title="fitted exponent [95 %]", fontsize=6,
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), title="fitted exponent [95 %]", fontsize=7,
                 title_fontsize=7)  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def _crossover(axes: Any, rows: Table, theme: Theme) -> None:
     log_axis(axes, "x")
     log_axis(axes, "y")
     axes.set(xlabel="start noise / learned noise, $r$", ylabel="$s^*$ at test error 0.1")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=6)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
 
 
 def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
@@ -117,7 +118,7 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
     log_axis(axes, "y")
     data_ticks(axes, rows["predicted"].round(1), most=4)
     axes.set(xlabel="$|\\phi|^*$ of the closed form", ylabel="$|\\phi|^*$ simulated")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=6)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
 
 
 def _fitted(fit: Any) -> str:
