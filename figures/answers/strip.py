@@ -43,7 +43,7 @@ def _rows(found: Found) -> tuple[str, int]:
 
 def _limit(one: Effect, floor: float) -> float:
     """Return how far the axis reaches: to the interval's ends, but of an absurdly wide one not to them."""
-    return min(max(abs(one.low), abs(one.high), floor), 2.5 * max(abs(one.value), floor, 1e-9)) * 1.05
+    return min(max(abs(one.low), abs(one.high), floor, 1e-9), 2.5 * max(abs(one.value), floor, 1e-9)) * 1.05
 
 
 def _row(one: Effect, floor: float, limit: float, margin: float | None) -> str:
