@@ -101,7 +101,6 @@ def curve(axes: "Axes", rows: Table, x: str, theme: Theme, *, looks: Looks | Non
     import seaborn as sns
 
     rows = rows[rows["mean"].notna()]
-    axes.set(xlabel="", ylabel="")
     if rows.empty:
         return
     names = list(dict.fromkeys(rows["line"]))

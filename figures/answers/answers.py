@@ -1,7 +1,7 @@
 """All answers together: the claims in their order, the tally, ToW from doing nothing to a second retrained model."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from figures.tables.records import Studies
 from repro.statistics.answers import OPPOSITE
 from repro.statistics.effects import Table
 from repro.statistics.spread import tug_of_war
+from repro.study.trained import sets_of_weights
 
 CLAIMS = [*networks.CLAIMS, *theory.CLAIMS]
 NOTHING, SECOND = "doing nothing", "a second retrained model"
@@ -99,15 +100,10 @@ def _hardest(studies: Studies) -> Table:
 
 def twice_trained(studies: Studies) -> str:
     """Return what must be said of models that come with two sets of weights under one id; "" where none does."""
-    weights: dict[tuple[str, str], set[float]] = defaultdict(set)
-    for name in (MAIN, SWEEP, MASK, "cifar10-draws"):
-        for run in studies.of(name).of("unlearn"):
-            for stage, model in (("pretrain", "original"), ("retrain", "retrained")):
-                key = str((run.result.get("parents") or {}).get(stage, "")), str(run.config.get("rows_measured"))
-                accuracy = run.result.get(f"{model}_test_accuracy")
-                if key[0] and accuracy is not None:
-                    weights[key].add(accuracy)
-    twice = sum(len(found) > 1 for found in weights.values())
+    weights = sets_of_weights(
+        run for name in (MAIN, SWEEP, MASK, "cifar10-draws") for run in studies.of(name).of("unlearn")
+    )
+    twice = sum(len(sets) > 1 for sets in weights.values())
     if not twice:
         return ""
     return (
