@@ -63,8 +63,7 @@ def _along(axes: Any, rows: Table, theme: Theme) -> None:
     for place, (stage, line) in enumerate(rows.groupby("stage", sort=False)):
         inside, fit = bool(line["inside"].iloc[0]), line.iloc[0]
         color = theme.color("sgd" if claim == SGD else "sam") if inside else BEYOND
-        found = _fitted(fit) if inside else f"{fit['exponent']:.2f}"
-        text = f"{'' if inside else 'beyond: '}{_short(str(stage))}, {found}"
+        text = f"{'' if inside else 'beyond: '}{_short(str(stage))}, {_fitted(fit, interval=inside)}"
         axes.plot(line["at"], line["boundary"], color=color, marker=MARKERS[place % len(MARKERS)], label=text,
                   linestyle=LINES[place % len(LINES)], linewidth=1.4 if inside else 0.9, markersize=4)  # fmt: skip
         if inside and line["predicted"].notna().any():
@@ -121,10 +120,11 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
 
 
-def _fitted(fit: Any) -> str:
+def _fitted(fit: Any, *, interval: bool = True) -> str:
     if np.isnan(fit["exponent"]):
         return "off the grid"
-    return f"{fit['exponent']:.2f} [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]"
+    bounds = f" [{fit['exponent_low']:.2f}, {fit['exponent_high']:.2f}]" if interval else ""
+    return f"{fit['exponent']:.2f}{bounds}"
 
 
 def _short(stage: str) -> str:
