@@ -85,47 +85,51 @@ FORGET_SETS = {
     "class-part": ForgetSet("empirical.data.forget:part_of_class"),
     "index": ForgetSet("empirical.data.forget:listed_rows"),
 }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, and sizes by which a plan tells what it costs without building it.
+
+    Attributes:
+        home: `module:function`, called with the shape of an image and the number of classes.
+        weights: their number at ten classes; 0: unknown.
+        edge: edge in pixels of the images that the next two are about; both grow about with the area of an image.
+        mega: multiplications and additions of a forward pass per image, in millions; 0: unknown.
+        kilo: activations per image that the backward pass needs, in thousands; 0: unknown.
+    """
+
+    home: str
+    weights: int = 0
+    edge: int = 1
+    mega: float = 0.0
+    kilo: float = 0.0
+
+
+RESNET, OTHERS = "empirical.models.resnet", "empirical.models.others"
 MODELS = {
-    "resnet8": "empirical.models.resnet:resnet8",
-    "resnet8-narrow": "empirical.models.resnet:resnet8_narrow",
-    "resnet8-strided": "empirical.models.resnet:resnet8_strided",
-    "resnet8-wide": "empirical.models.resnet:resnet8_wide",
-    "resnet8-coarse": "empirical.models.resnet:resnet8_coarse",
-    "resnet18": "empirical.models.resnet:resnet18",
-    "resnet34": "empirical.models.resnet:resnet34",
-    "resnet50": "empirical.models.resnet:resnet50",
-    "resnet18-imagenet": "empirical.models.resnet:resnet18_imagenet",
-    "resnet34-imagenet": "empirical.models.resnet:resnet34_imagenet",
-    "resnet50-imagenet": "empirical.models.resnet:resnet50_imagenet",
-    "vgg16-bn": "empirical.models.others:vgg16_bn",
-    "vit-s": "empirical.models.others:vit_s",
-    "patch-cnn": "empirical.models.others:patch_cnn",
-    "patch-cnn-bias": "empirical.models.others:patch_cnn_bias",
-    "patch-cnn-mean": "empirical.models.others:patch_cnn_mean",
-    "patch-cnn-head": "empirical.models.others:patch_cnn_head",
-    "patch-cnn-deep": "empirical.models.others:patch_cnn_deep",
+    "resnet8": Model(f"{RESNET}:resnet8", 78_042, 32, 25.0, 164),
+    "resnet8-narrow": Model(f"{RESNET}:resnet8_narrow", 19_850, 32, 6.47, 83.5),
+    "resnet8-strided": Model(f"{RESNET}:resnet8_strided", 78_042, 32, 6.25, 44.1),
+    "resnet8-wide": Model(f"{RESNET}:resnet8_wide", 1_227_594, 32, 97.4, 167),
+    "resnet8-coarse": Model(f"{RESNET}:resnet8_coarse", 1_230_666, 32, 24.8, 47.2),
+    "resnet18": Model(f"{RESNET}:resnet18", 11_173_962, 32, 1111, 1187),
+    "resnet34": Model(f"{RESNET}:resnet34", 21_282_122, 32, 2319, 2014),
+    "resnet50": Model(f"{RESNET}:resnet50", 23_520_842, 32, 2596, 6442),
+    "resnet18-imagenet": Model(f"{RESNET}:resnet18_imagenet", 11_181_642, 224, 3627, 5356),
+    "resnet34-imagenet": Model(f"{RESNET}:resnet34_imagenet", 21_289_802, 224, 7327, 7873),
+    "resnet50-imagenet": Model(f"{RESNET}:resnet50_imagenet", 23_528_522, 224, 8174, 21_340),
+    "vgg16-bn": Model(f"{OTHERS}:vgg16_bn", 15_311_818, 32, 628, 925),
+    "vit-s": Model(f"{OTHERS}:vit_s", 21_342_346, 32, 2841, 15_747),
+    "patch-cnn": Model(f"{OTHERS}:patch_cnn", 20_480),
+    "patch-cnn-bias": Model(f"{OTHERS}:patch_cnn_bias", 20_500),
+    "patch-cnn-mean": Model(f"{OTHERS}:patch_cnn_mean", 20_480),
+    "patch-cnn-head": Model(f"{OTHERS}:patch_cnn_head", 20_520),
+    "patch-cnn-deep": Model(f"{OTHERS}:patch_cnn_deep", 20_880),
 }
-# Number of weights at ten classes, so that a plan knows the disk space of a study without building a model.
-WEIGHTS = {
-    "resnet8": 78_042, "resnet8-narrow": 19_850, "resnet8-strided": 78_042, "resnet8-wide": 1_227_594,
-    "resnet8-coarse": 1_230_666,
-    "resnet18": 11_173_962, "resnet34": 21_282_122, "resnet50": 23_520_842, "resnet18-imagenet": 11_181_642,
-    "resnet34-imagenet": 21_289_802,
-    "resnet50-imagenet": 23_528_522, "vgg16-bn": 15_311_818, "vit-s": 21_342_346, "patch-cnn": 20_480,
-    "patch-cnn-bias": 20_500, "patch-cnn-mean": 20_480, "patch-cnn-head": 20_520, "patch-cnn-deep": 20_880,
-}  # fmt: skip
-# Edge of an image in pixels; per image, millions of multiplications and additions of the forward pass, and thousands of
-# activations for the backward pass. Both grow about with the area of an image; a test counts them.
-WORK = {
-    "resnet8": (32, 25.0, 164), "resnet8-narrow": (32, 6.47, 83.5), "resnet8-strided": (32, 6.25, 44.1),
-    "resnet8-wide": (32, 97.4, 167), "resnet8-coarse": (32, 24.8, 47.2),
-    "resnet18": (32, 1111, 1187), "resnet34": (32, 2319, 2014),
-    "resnet50": (32, 2596, 6442), "resnet18-imagenet": (224, 3627, 5356), "resnet34-imagenet": (224, 7327, 7873),
-    "resnet50-imagenet": (224, 8174, 21_340), "vgg16-bn": (32, 628, 925), "vit-s": (32, 2841, 15_747),
-}  # fmt: skip
 # Families such as `timm:resnet18`: the part after the colon is passed to the loader as `name`.
 FAMILIES: dict[str, dict[str, Any]] = {
-    "models": {"timm": "empirical.models.timm_models:timm_model"},
+    "models": {"timm": Model("empirical.models.timm_models:timm_model")},
     "datasets": {
         "hub": Dataset("empirical.data.hub:load_hub", "empirical.data.hub:hub_files"),
         "folder": Dataset("empirical.data.folders:load_any_folder", "empirical.data.folders:any_folder_files"),
@@ -212,14 +216,14 @@ def forget_set(name: str) -> ForgetSet:
 
 def model_weights(name: str) -> int:
     """Return the approximate number of weights of a model at ten classes; 0 if unknown."""
-    return WEIGHTS.get(name, 0)
+    return MODELS[name].weights if name in MODELS else 0
 
 
 def model_work(name: str, edge: int) -> tuple[float, float]:
     """Return, per image, multiply-adds of the forward pass and activations for the backward pass; 0 if unknown."""
-    known_edge, mega, kilo = WORK.get(name, (1, 0.0, 0.0))
-    area = (edge / known_edge) ** 2 if edge else 1.0
-    return mega * 1e6 * area, kilo * 1e3 * area
+    known_size = MODELS.get(name, Model(""))
+    area = (edge / known_size.edge) ** 2 if edge else 1.0
+    return known_size.mega * 1e6 * area, known_size.kilo * 1e3 * area
 
 
 def _entry(kind: str, name: str, cls: Any) -> Any:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from empirical.data.forget import choose_forget
-from empirical.runs.cell import build_method, check_cell
 from empirical.runs.evaluations import make_evaluation, numbers_of
-from empirical.runs.experiment import Experiment
+from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.unlearning import build_method, check_run
 from empirical.runs.workspace import Workspace, use_threads
 from empirical.settings.keys import ordered_metrics
 from empirical.settings.run_config import RunConfig
@@ -33,12 +33,12 @@ def check_method(name: str, rule: str, workspace: Workspace) -> None:
     """
     use_threads(1)
     config = replace(TINY, method=name, rule=rule)
-    check_cell(config)
+    check_run(config)
     method = build_method(config)
     if "all" not in method.parts:
         raise reject(f"{name}.parts", method.parts, "a tuple that holds 'all'")
-    experiment = Experiment(workspace.identified(config), workspace)
-    before, after = (list(s.network.model.parameters()) for s in (experiment.original, experiment.unlearned))
+    models = train_models(prepare(workspace.identified(config), workspace))
+    before, after = (list(stage.network.model.parameters()) for stage in (models.original, models.unlearned))
     if all(torch.equal(a, b) for a, b in zip(before, after, strict=True)):
         raise reject(f"{name} x {rule}", "no weight moved", "an update")
     if not all(bool(torch.isfinite(weight).all()) for weight in after):
@@ -88,19 +88,20 @@ def check_metric(name: str, workspace: Workspace, **settings: Any) -> dict[str, 
         ConfigError: if a check fails.
     """
     use_threads(1)
-    experiment = Experiment(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
-    weights = [weight.detach().clone() for weight in experiment.unlearned.network.model.parameters()]
-    (first, arrays), (second, others) = (_measured(name, experiment) for _ in range(2))
+    experiment = prepare(workspace.identified(replace(TINY, landscape_points=3, **settings)), workspace)
+    models = train_models(experiment)
+    weights = [weight.detach().clone() for weight in models.unlearned.network.model.parameters()]
+    (first, arrays), (second, others) = (_measured(name, experiment, models) for _ in range(2))
     if first != second or not all(np.array_equal(arrays[key], others[key], equal_nan=True) for key in arrays):
         raise reject(f"metric {name}", "other numbers the second time", "seeded by evaluation.seed")
-    after = experiment.unlearned.network.model.parameters()
+    after = models.unlearned.network.model.parameters()
     if not all(torch.equal(a, b) for a, b in zip(weights, after, strict=True)):
         raise reject(f"metric {name}", "weights that moved", "a metric that leaves the models alone")
     return first | arrays
 
 
-def _measured(name: str, experiment: Experiment) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    evaluation = make_evaluation(experiment)
+def _measured(name: str, experiment: Experiment, models: Models) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    evaluation = make_evaluation(experiment, models)
     numbers, arrays = {}, {}
     for one in ordered_metrics((name,)):
         numbers, arrays = numbers_of(one, evaluation)

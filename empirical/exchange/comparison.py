@@ -28,7 +28,7 @@ from empirical.metrics.closeness import tow
 from empirical.metrics.evaluation import SETS, measured
 from empirical.models.network import Network
 from empirical.registry import load
-from empirical.runs.cell import check_cell
+from empirical.runs.unlearning import check_run
 from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, altered
 from repro.base.errors import ConfigError, DivergedError
@@ -196,7 +196,7 @@ def _configs(
         for label in rules:
             config = memory_config(options.get(name, ""), method=name, rule=label, **settings)
             try:
-                check_cell(config)
+                check_run(config)
                 found.append(config)
             except ConfigError as error:
                 if len(methods) * len(rules) == 1 or "rule = " not in str(error):

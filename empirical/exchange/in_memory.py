@@ -27,9 +27,8 @@ from empirical.models.network import Network, fresh
 from empirical.models.plain import Wrapped, composed, evaluating
 from empirical.portable import check_portable
 from empirical.registry import metric
-from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import numbers_of
-from empirical.runs.unlearning import Unlearning
+from empirical.runs.unlearning import check_run, unlearning_stage
 from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import RunConfig, altered
 from empirical.training.loop import Log, fit
@@ -156,7 +155,7 @@ def unlearn(
         augment=augment, precision=precision, batch_parts=batch_parts, perturbation=perturbation, seed=seed,
         unlearn_seed=unlearn_seed, portable=portable, preset=preset, switches=switches,
     )  # fmt: skip
-    check_cell(config)
+    check_run(config)
     task = Task.of(model, retain, forget, device)
     task.warn_of_poor_fit()
     return task.unlearned(config, progress=progress, on_epoch=on_epoch)
@@ -239,8 +238,7 @@ class Task:
         if config.portable:
             check_portable(device=network.device.type, threads=torch.get_num_threads())
         held: Any = self.images.train_images
-        unlearning = Unlearning(config, self.images, held, self.split)
-        stage = unlearning.stage(network, teacher=teacher)
+        stage = unlearning_stage(config, self.images, held, self.split, network, teacher=teacher)
         with Progress(transient=True) if progress else nullcontext() as bar:
             label = f"{config.method} by {config.rule}"
             job = bar.add_task(label, total=config.epochs) if bar else None
@@ -259,7 +257,7 @@ class Task:
                     on_epoch({**{name: row[name] for name in ("epoch", "loss", "lr")}, **_accuracies(last)})
 
             log = fit(network, stage, observe=observe if on_epoch else None, tell=tell)
-        log.seconds += unlearning.mask_seconds
+        log.seconds += stage.mask_seconds
         network.model.eval()
         if log.diverged_at:
             where = "epoch {epoch}, step {step}".format(**log.diverged_at)

@@ -1,4 +1,4 @@
-"""Evaluations: each metric of a run measured once, kept by what its numbers depend on, and never trained for."""
+"""Evaluations: each metric of a run is measured once, and its numbers are kept by what they depend on."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,8 +10,8 @@ from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import ModelOutputs, featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import load, metric
-from empirical.runs.experiment import Experiment
-from empirical.runs.stages import Trained, build_network
+from empirical.runs.experiment import Experiment, Models
+from empirical.runs.stages import Trained
 from empirical.runs.subset_models import SubsetModels
 from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import RunConfig, config_for
@@ -32,20 +32,23 @@ class Overflowed(ArithmeticError):
         self.models = models
 
 
-def measure(experiment: Experiment) -> dict[str, str]:
+def measure(experiment: Experiment, models: Models) -> dict[str, str]:
     """Return the ids of the evaluations of every metric the config names and needs; the missing ones are made now.
+
+    Args:
+        experiment: config, images and split; models: what is measured.
 
     Raises:
         Overflowed: when a model's logits are not finite: no metric is defined on them.
     """
     store, found = experiment.workspace.store, {}
-    checksums = experiment.checksums()
+    checksums = models.checksums()
     evaluation: Evaluation | None = None
     numbers: dict[str, Any] = {}
-    for name, key in evaluation_keys(experiment.config, experiment.parents()).items():
+    for name, key in evaluation_keys(experiment.config, models.parents(experiment)).items():
         record = store.find_evaluation(key)
         if record is None or not same_weights(record.provenance.get("weights") or {}, checksums):
-            evaluation = evaluation or make_evaluation(experiment)
+            evaluation = evaluation or make_evaluation(experiment, models)
             evaluation.result.update(numbers)
             result, arrays = numbers_of(name, evaluation)
             result |= evaluation.scope
@@ -69,14 +72,17 @@ def numbers_of(name: str, evaluation: Evaluation) -> tuple[dict[str, Any], dict[
     return finite({key: value for key, value in values.items() if key not in arrays}), arrays
 
 
-def make_evaluation(experiment: Experiment) -> Evaluation:
+def make_evaluation(experiment: Experiment, models: Models) -> Evaluation:
     """Return what metrics see: all images, or the half that the config names.
 
     The outputs of original and retrained model are shared between runs.
+
+    Raises:
+        Overflowed: when a model's logits are not finite.
     """
-    stages = {"original": experiment.original, "unlearned": experiment.unlearned}
-    if experiment.has_reference:
-        stages["retrained"] = experiment.retrained
+    stages = {"original": models.original, "unlearned": models.unlearned}
+    if models.retrained:
+        stages["retrained"] = models.retrained
     networks: dict[str, Callable[[], Network]] = {role: partial(_network, stage) for role, stage in stages.items()}
     outputs = {role: _outputs(experiment, stage, shared=role != "unlearned") for role, stage in stages.items()}
     broken = [role for role, sides in outputs.items() if not sides.finite()]
@@ -84,7 +90,7 @@ def make_evaluation(experiment: Experiment) -> Evaluation:
         raise Overflowed(broken)
     config, workspace, images = experiment.config, experiment.workspace, experiment.images
     seed = derive_seed(config.seed, "evaluate", config.unlearn_seed)
-    networks["random"] = lambda: build_network(config, images, seed=seed, device=workspace.device)
+    networks["random"] = lambda: experiment.new_network(seed)
     networks["initial"] = experiment.initial
     trained = tuple(stages[role].stage_id for role in ("original", "retrained") if role in stages)
     shared = (*trained, experiment.split.identity, config.n_test, *_seen(config))

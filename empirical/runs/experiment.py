@@ -1,13 +1,12 @@
-"""The models of one run, each computed when first asked for: original, retrained, unlearned, and the forget set."""
+"""The data of a run, and the functions that train its models: the original, the retrained and the unlearned one."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split, choose_forget, train_rows
@@ -16,10 +15,10 @@ from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
-from empirical.runs.cell import build_method
-from empirical.runs.imports import imported_index, memorization_scores
-from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, restore, trained
-from empirical.runs.unlearning import Unlearning
+from empirical.runs.imports import imported_index
+from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, restore, train_stage
+from empirical.runs.subset_models import memorization_scores
+from empirical.runs.unlearning import build_method, unlearning_stage
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import StageKey, again_key, original_id, pretrain_key, retrain_key, unlearn_key
 from empirical.settings.rule_labels import parse_legs
@@ -29,61 +28,27 @@ from empirical.training.loop import Observe
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.errors import MissingDataError
+from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, digest
 
 LARGEST = 2000  # retained images a trajectory looks at
 
 
-@dataclass
+@dataclass(frozen=True)
 class Experiment:
-    """A run's data, forget set and three models.
+    """What the models of a run are trained on; `prepare` makes it.
 
     Attributes:
         config: the run, with the digest of its data.
         workspace: where stages are kept and computed.
+        images: the data set, on the CPU.
+        split: which rows are retained and forgotten.
     """
 
     config: RunConfig
     workspace: Workspace
-
-    @cached_property
-    def images(self) -> ImageSet:
-        """The data set, on the CPU."""
-        return self.workspace.dataset(self.config)
-
-    @cached_property
-    def split(self) -> Split:
-        """Which rows are retained and forgotten."""
-        config, workspace = self.config, self.workspace
-        return workspace.group.tell(
-            lambda: choose_forget(
-                config, self.images.train_labels.numpy(),
-                memorization=lambda: memorization_scores(config, workspace.alone()),
-                index=lambda: imported_index(config, workspace.store),
-            )
-        )  # fmt: skip
-
-    @cached_property
-    def original(self) -> Trained:
-        """The model trained on everything."""
-        if self.config.original:
-            return self._imported(self.config.original)
-        rows, _ = train_rows(self.config, self.images.train_labels.numpy())
-        return self._from_scratch(pretrain_key(self.config), rows)
-
-    @cached_property
-    def retrained(self) -> Trained:
-        """The model trained on the retain set from fresh weights: every unlearned model is measured against it."""
-        return self._from_scratch(self.retrain_key(), self.split.retain)
-
-    @cached_property
-    def unlearned(self) -> Trained:
-        """The original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
-        if self.config.method == "retrain":
-            return self._from_scratch(self.unlearn_key(), self.split.retain)
-        ways = {"start": self.copy_original, "stage": self.unlearning, "keep": self.workspace.runtime.keep_models}
-        observe = self.observer() if self.config.trajectory else None
-        return trained(self.workspace, self.unlearn_key(), **ways, observe=observe, aside=lambda: self.mask_seconds)
+    images: ImageSet
+    split: Split
 
     def retrain_key(self) -> StageKey:
         """Return what the retrained model depends on."""
@@ -93,108 +58,162 @@ class Experiment:
         """Return what the unlearned model depends on."""
         if self.config.method == "retrain":
             return again_key(self.config, digest(self.split.retain))
-        parent, rows = original_id(self.config), digest([self.split.retain, self.split.forget])
-        return unlearn_key(self.config, parent, rows, build_method(self.config))
+        rows = digest([self.split.retain, self.split.forget])
+        return unlearn_key(self.config, original_id(self.config), rows, build_method(self.config))
 
-    def parents(self) -> dict[str, str]:
-        """Return the identities of the stages behind the record, without training them."""
-        found = {"pretrain": original_id(self.config), "unlearn": self.unlearn_key().id}
-        if self.has_reference:
-            found["retrain"] = self.retrain_key().id
-        return found | {"forget_set": self.split.identity}
-
-    def checksums(self) -> dict[str, str | None]:
-        """Return the checksums of the weights of these stages: an id says how a model is made, not what came of it."""
-        stages = {"pretrain": self.original, "unlearn": self.unlearned}
-        if self.has_reference:
-            stages["retrain"] = self.retrained
-        return {f"{name}_checksum": stage.checksum for name, stage in stages.items()}
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether the run has a retrained model to be held against."""
-        return self.config.retrain != "none"
-
-    @cached_property
-    def task(self) -> Unlearning:
-        """What the unlearning works on."""
-        workspace = self.workspace
-        held = workspace.train_images(self.config)
-        return Unlearning(self.config, self.images, held, self.split, workspace.group)
-
-    @property
-    def mask_seconds(self) -> float:
-        """Time spent on the saliency mask, no part of the unlearning stage's own time."""
-        return self.task.mask_seconds
-
-    def unlearning(self, network: Network) -> Stage:
-        """Return the stage that turns `network`, a copy of the original, into the unlearned model."""
-        return self.task.stage(network, teacher=self.copy_original())
-
-    def observer(self) -> Observe:
-        """Return what looks at a network on its way: its retain, forget and test accuracy, of the images measured.
-
-        Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Where the
-        config asks for `coefficients`, it sees those of a two-layer network too.
-        """
-        images, retain = self.images, self.split.retain
-        seen = measured(self.config.rows_measured, self.split.forget, images.test_labels.numpy())
-        few = np.random.default_rng(derive_seed(0, "trajectory")).permutation(len(retain))[:LARGEST]
-        rows = {"retain": retain[np.sort(few)], "forget": seen.forget}
-        sets = {
-            name: (images.train_images, images.train_labels, torch.from_numpy(where)) for name, where in rows.items()
-        }
-        sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
-        scope = {"rows_measured": self.config.rows_measured}
-
-        asked = "coefficients" in self.config.metrics
-        learned = coefficient_observer(self.initial(), images, self.split, digits=6) if asked else lambda _: {}
-
-        def observe(network: Network, progress: float) -> dict[str, Any]:
-            shares = {
-                name: accuracy(network, inputs[where], labels[where]) for name, (inputs, labels, where) in sets.items()
-            }
-            return shares | scope | learned(network)
-
-        return observe
-
-    def saliency(self, network: Network) -> list[Tensor]:
-        """Return the saliency mask of the original model, True on the forget side."""
-        return self.task.saliency(network)
+    def new_network(self, seed: int) -> Network:
+        """Return a network with fresh weights."""
+        return build_network(self.config, self.images, seed=seed, device=self.workspace.device)
 
     def initial(self) -> Network:
         """Return the original as it was before its first step."""
-        seed = derive_seed(self.config.seed, "pretrain")
-        return build_network(self.config, self.images, seed=seed, device=self.workspace.device)
+        return self.new_network(derive_seed(self.config.seed, "pretrain"))
 
-    def copy_original(self) -> Network:
-        """Return a new network with the original's weights."""
-        network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
-        network.model.load_state_dict(self.original.network.model.state_dict())
+
+class Models(NamedTuple):
+    """The models of a run; `retrained` is None where the config names no retraining (`retrain = none`)."""
+
+    original: Trained
+    retrained: Trained | None
+    unlearned: Trained
+
+    def parents(self, experiment: Experiment) -> dict[str, str]:
+        """Return the ids of the stages, and that of the forget set."""
+        found = {"pretrain": self.original.stage_id, "unlearn": self.unlearned.stage_id}
+        if self.retrained:
+            found["retrain"] = self.retrained.stage_id
+        return found | {"forget_set": experiment.split.identity}
+
+    def checksums(self) -> dict[str, str | None]:
+        """Return the checksums of the weights: an id says how a model is made, a checksum what came of it."""
+        stages = {"pretrain": self.original, "unlearn": self.unlearned, "retrain": self.retrained}
+        return {f"{name}_checksum": stage.checksum for name, stage in stages.items() if stage}
+
+
+def prepare(config: RunConfig, workspace: Workspace) -> Experiment:
+    """Load the images of a run and choose its forget set.
+
+    A forget set that is graded by memorization may train subset models first.
+
+    Args:
+        config: the run, with the digest of its data.
+        workspace: store, device and shared state.
+    """
+    images = workspace.dataset(config)
+
+    def choose() -> Split:
+        return choose_forget(
+            config, images.train_labels.numpy(), memorization=lambda: memorization_scores(config, workspace.alone()),
+            index=lambda: imported_index(config, workspace.store),
+        )  # fmt: skip
+
+    return Experiment(config, workspace, images, workspace.group.tell(choose))
+
+
+def train_models(experiment: Experiment) -> Models:
+    """Return the models of a run: from the store, or trained now.
+
+    A model that another process trains comes last. The unlearned one is trained after the others, so that no weights
+    that are not kept are lost to a retrained model that is `Held`.
+
+    Raises:
+        ConfigError: before any training, when the forget or test set is too small to be measured as asked.
+        Held: when another process trains one of them and the workspace is not patient.
+    """
+    config, workspace = experiment.config, experiment.workspace
+    measured(config.rows_measured, experiment.split.forget, experiment.images.test_labels.numpy())
+    found: dict[Callable[[Experiment], Trained], Trained] = {}
+
+    def attempt(train: Callable[[Experiment], Trained]) -> None:
+        found[train] = train(experiment)
+
+    reference = [] if config.retrain == "none" else [train_retrained]
+    in_turn([train_original, *reference], attempt, wait=workspace.patient, deadline=workspace.deadline)
+    original = found[train_original]
+    return Models(original, found.get(train_retrained), train_unlearned(experiment, original))
+
+
+def train_original(experiment: Experiment) -> Trained:
+    """Return the model trained on all images, or the imported model that the config names."""
+    config, store = experiment.config, experiment.workspace.store
+    if not config.original:
+        rows, _ = train_rows(config, experiment.images.train_labels.numpy())
+        return _train_afresh(experiment, pretrain_key(config), rows)
+    known = store.read_model(config.original)
+    if known is None:
+        raise MissingDataError(
+            f"original = {config.original!r}: not in the store; `repro models import` keeps one there"
+        )
+    network = restore(experiment.new_network(0), known[0], config.original)
+    return Trained(config.original, network, dict.fromkeys(FACTS), checksum_of(known[0]))
+
+
+def train_retrained(experiment: Experiment) -> Trained:
+    """Return the model trained on the retain set from fresh weights, which unlearned models are measured against."""
+    return _train_afresh(experiment, experiment.retrain_key(), experiment.split.retain)
+
+
+def train_unlearned(experiment: Experiment, original: Trained) -> Trained:
+    """Return the original after unlearning; for the method `retrain`, a model trained afresh under the run's rule."""
+    config, workspace = experiment.config, experiment.workspace
+    if config.method == "retrain":
+        return _train_afresh(experiment, experiment.unlearn_key(), experiment.split.retain)
+
+    def copied() -> Network:
+        network = experiment.new_network(0)
+        network.model.load_state_dict(original.network.model.state_dict())
         return network
 
-    def _imported(self, identity: str) -> Trained:
-        """Return a model that somebody else trained, from the store."""
-        known = self.workspace.store.read_model(identity)
-        if known is None:
-            raise MissingDataError(f"original = {identity!r}: not in the store; `repro models import` keeps one there")
-        network = build_network(self.config, self.images, seed=0, device=self.workspace.device)
-        checksum = checksum_of(known[0])
-        return Trained(identity, restore(network, known[0], identity), dict.fromkeys(FACTS), checksum)
+    def stage(network: Network) -> Stage:
+        held, split = workspace.train_images(config), experiment.split
+        return unlearning_stage(
+            config, experiment.images, held, split, network, teacher=copied(), group=workspace.group
+        )
 
-    def _from_scratch(self, key: StageKey, rows: np.ndarray) -> Trained:
-        config, workspace = self.config, self.workspace
-        seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
+    return train_stage(
+        workspace, experiment.unlearn_key(), start=copied, stage=stage, keep=workspace.runtime.keep_models,
+        observe=trajectory_observer(experiment) if config.trajectory else None,
+    )  # fmt: skip
 
-        def start() -> Network:
-            return build_network(config, self.images, seed=seed, device=workspace.device)
 
-        def stage(network: Network) -> Stage:
-            sets = row_sets(self.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
-            legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
-            rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
-            begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
-            return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
-                         later=dict(zip(begins, later, strict=True)))  # fmt: skip
+def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Trained:
+    """Return a model trained on some rows from fresh weights, with the rules and hyperparameters of its key."""
+    config, workspace = experiment.config, experiment.workspace
+    seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
 
-        return workspace.remember(key.id, lambda: trained(workspace, key, start=start, stage=stage))
+    def stage(network: Network) -> Stage:
+        sets = row_sets(experiment.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
+        legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
+        rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
+        begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+        return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
+                     later=dict(zip(begins, later, strict=True)), group=workspace.group)  # fmt: skip
+
+    def train() -> Trained:
+        return train_stage(workspace, key, start=lambda: experiment.new_network(seed), stage=stage)
+
+    return workspace.remember(key.id, train)
+
+
+def trajectory_observer(experiment: Experiment) -> Observe:
+    """Return a function that measures retain, forget and test accuracy of a network during training.
+
+    Of the retain set it takes at most 2,000 images, the same in every run on the same forget set. Where the config
+    asks for `coefficients`, it sees those of a two-layer network too.
+    """
+    config, images, retain = experiment.config, experiment.images, experiment.split.retain
+    seen = measured(config.rows_measured, experiment.split.forget, images.test_labels.numpy())
+    few = np.random.default_rng(derive_seed(0, "trajectory")).permutation(len(retain))[:LARGEST]
+    rows = {"retain": retain[np.sort(few)], "forget": seen.forget}
+    sets = {name: (images.train_images, images.train_labels, torch.from_numpy(where)) for name, where in rows.items()}
+    sets["test"] = (images.test_images, images.test_labels, torch.from_numpy(seen.test))
+    asked = "coefficients" in config.metrics
+    learned = coefficient_observer(experiment.initial(), images, experiment.split, digits=6) if asked else None
+
+    def observe(network: Network, progress: float) -> dict[str, Any]:
+        shares = {
+            name: accuracy(network, inputs[where], labels[where]) for name, (inputs, labels, where) in sets.items()
+        }
+        return shares | {"rows_measured": config.rows_measured} | (learned(network) if learned else {})
+
+    return observe

@@ -1,18 +1,15 @@
-"""Files a user brings: forget index lists and published memorization scores, imported into the store by content."""
+"""A user's files, kept in the store by their content: row numbers to forget, and published memorization scores."""
 
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from empirical.data.memorization import filled
 from empirical.data.predicate import rows_where
-from empirical.registry import forget_set
-from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import ESTIMATE, RunConfig, config_for
+from empirical.settings.run_config import ESTIMATE, RunConfig
 from repro.base.errors import ConfigError, MissingDataError
 from repro.base.settings import reject
 from repro.records.identity import digest
@@ -22,37 +19,6 @@ from repro.records.store import Store
 
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 LARGEST_FILE = 2**31
-
-
-def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
-    """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
-    if not config.scores:
-        return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
-    record = workspace.store.load(config.scores)
-    if record.kind != ESTIMATE:
-        remedy = "`repro records import-scores FILE` prints the id of some"
-        raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
-    for name in ("dataset", "dataset_options", "n_train", *(["data"] if config.data else [])):
-        theirs, ours = record.config.get(name), getattr(config, name)
-        if theirs and ours != theirs:
-            raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
-    scores = record.arrays()["scores"]
-    expected = len(workspace.dataset(config).train_labels)
-    if len(scores) != expected:
-        raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
-    return filled(scores)
-
-
-def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any]:
-    """Return how far the scores behind a graded forget set can be trusted; nothing where none were estimated here.
-
-    `memorization_reliability` below 0.8 leaves a grading by difficulty undecided; `memorization_ties` is the share of
-    images whose place among others of the same score was drawn.
-    """
-    if config.scores or not forget_set(config.difficulty).graded:
-        return {}
-    found = SubsetModels(config_for(config), workspace).record().result
-    return {f"memorization_{name}": found[name] for name in ("reliability", "ties")}
 
 
 def imported_index(config: RunConfig, store: Store) -> np.ndarray:

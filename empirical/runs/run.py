@@ -1,22 +1,22 @@
-"""One run from config to record: its stages trained, its metrics measured, whatever of it is not there yet."""
+"""One run from config to record: prepare its data, train its models, measure them, write the record."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from empirical.metrics.evaluation import measured
 from empirical.registry import names
-from empirical.runs.cell import check_cell
 from empirical.runs.evaluations import Overflowed, measure
-from empirical.runs.experiment import Experiment
-from empirical.runs.imports import memorization_facts
+from empirical.runs.experiment import Experiment, Models, prepare, train_models
+from empirical.runs.subset_models import memorization_facts
+from empirical.runs.unlearning import check_run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import absent_metrics, complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import OutOfMemoryError_
-from repro.records.claims import in_turn
 from repro.records.identity import run_id
 from repro.records.record import Record
 from repro.records.store import Store
@@ -41,7 +41,7 @@ def run(config: RunConfig, store: Store, runtime: Runtime | None = None, workspa
     """
     workspace = workspace or Workspace(store, runtime or Runtime())
     config = workspace.identified(config)
-    return _finished(config, workspace) or compute(config, workspace)[0]
+    return _finished(config, workspace) or compute_run(config, workspace)[0]
 
 
 def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
@@ -51,8 +51,11 @@ def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
     return found if there else None
 
 
-def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
+def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     """Return the record of a run that was not there, and whether it was computed now: another process may have come.
+
+    It prepares the data, trains the models, measures them, and writes the record last: half a run is no run. Processes
+    that train together train every model; then the first one measures and writes.
 
     Args:
         config: what to run, with the digest of its data.
@@ -61,65 +64,70 @@ def compute(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
     Raises:
         Held: when the run, or a stage of it, is in another process's hands and the workspace is not patient.
     """
-    check_cell(config)
-    store, kind = workspace.store, workspace.runtime.kind
-    workspace.group.parts(config.batch_parts)  # refused before any work
+    check_run(config)
+    store, kind, group = workspace.store, workspace.runtime.kind, workspace.group
+    group.parts(config.batch_parts)  # refused before any work
     store.ensure_writable()
     workspace.take_device(portable=config.portable)
-    with workspace.claim(run_id(kind, config)):
+    with workspace.claim(run_id(kind, config)), memory_named(config):
         if done := _finished(config, workspace):
             return done, False
         found = store.find(kind, config)
         known = found if found and found.status != "failed" else None
-        experiment = Experiment(_on_the_same_images(config, known), workspace)
-        if workspace.group.size == 1:
-            return _compute(config, experiment, workspace, known), True
-        _ = experiment.unlearned, experiment.retrained if experiment.has_reference else None
-        experiment.workspace = workspace.alone()  # all have trained; the first measures and writes
-        identity = workspace.group.tell(lambda: _compute(config, experiment, workspace, known).run_id)
+        experiment = prepare(_on_the_same_images(config, known), workspace)
+        models = train_models(experiment)
+        alone = replace(experiment, workspace=workspace.alone())
+        identity = group.tell(lambda: _measure_and_record(config, alone, models, known).run_id)
         return store.load(identity), True
 
 
-def _compute(config: RunConfig, experiment: Experiment, workspace: Workspace, found: Record | None) -> Record:
-    """Train what is missing, measure, and write the run last: half a run is no run."""
-    try:
-        _prepare(experiment)
-        facts = experiment.unlearned.facts
-        diverged = facts["diverged_at"]
-        evaluations = {} if diverged else measure(experiment)
-        result = _facts(experiment) | ({"diverged_at": diverged} if diverged else {})
-    except Overflowed as error:
-        diverged, evaluations = {"epoch": len(facts["epochs"]), "step": 0}, {}
-        result = _facts(experiment) | {"diverged_at": diverged, "overflowed": error.models}
-    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not ran_out(error):
-            raise
-        raise OutOfMemoryError_(_too_much(config, error)) from error
+def _measure_and_record(config: RunConfig, experiment: Experiment, models: Models, known: Record | None) -> Record:
+    """Measure the models of a run and write its record.
+
+    Args:
+        config: what was asked for.
+        experiment: the same, with the metrics that a record on other images has to measure again.
+        models: what was trained, or found.
+        known: the record that lacked a metric, if there is one.
+    """
+    workspace, facts = experiment.workspace, models.unlearned.facts
+    diverged: dict[str, int] | None = facts["diverged_at"]
+    evaluations: dict[str, str] = {}
+    overflowed: dict[str, Any] = {}
+    if not diverged:
+        try:
+            evaluations = measure(experiment, models)
+        except Overflowed as error:
+            diverged, overflowed = {"epoch": len(facts["epochs"]), "step": 0}, {"overflowed": error.models}
+    result = _facts(experiment, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
     rows = _epochs(facts["epochs"], config.rows_measured)
-    if found and same_weights(found.result["parents"], result["parents"]):  # measured anew, but not trained anew
-        provenance, result["seconds_mask"] = found.provenance, found.result["seconds_mask"]
-        config = replace(config, metrics=tuple(dict.fromkeys((*found.config["metrics"], *config.metrics))))
-        if found.config.get("trajectory") and not config.trajectory:  # nobody looked on this time
-            config, rows = replace(config, trajectory=True), _epochs(found.epochs(), config.rows_measured)
+    if known and same_weights(known.result["parents"], result["parents"]):  # measured anew, but not trained anew
+        provenance, result["seconds_mask"] = known.provenance, known.result["seconds_mask"]
+        config = replace(config, metrics=tuple(dict.fromkeys((*known.config["metrics"], *config.metrics))))
+        if known.config.get("trajectory") and not config.trajectory:  # nobody looked on this time
+            config, rows = replace(config, trajectory=True), _epochs(known.epochs(), config.rows_measured)
     record = workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
         epochs=rows, provenance=provenance, evaluations=evaluations,
     )  # fmt: skip
-    workspace.store.checkpoints(experiment.unlearned.stage_id).clear()  # weights that are not kept had their end there
+    workspace.store.checkpoints(models.unlearned.stage_id).clear()  # weights that are not kept had their end there
     return record
 
 
-def _prepare(experiment: Experiment) -> None:
-    """Train the models a run's unlearning is made from and held against, as far as nobody else has them in hand.
+@contextmanager
+def memory_named(config: RunConfig) -> Iterator[None]:
+    """Raise one line with a remedy in place of whatever says that memory ran out inside the block.
 
-    First of all, so that no unlearning whose weights are not kept is lost to a reference that is `Held`.
+    Raises:
+        OutOfMemoryError_: naming the largest batch that was tried.
     """
-    images = experiment.images
-    measured(experiment.config.rows_measured, experiment.split.forget, images.test_labels.numpy())  # or refused now
-    roles = ["original", *(["retrained"] if experiment.has_reference else [])]
-    in_turn(roles, lambda role: getattr(experiment, role), wait=experiment.workspace.patient,
-            deadline=experiment.workspace.deadline)  # fmt: skip
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise OutOfMemoryError_(_too_much(config, error)) from error
 
 
 def ran_out(error: BaseException) -> bool:
@@ -164,19 +172,19 @@ def _epochs(rows: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name != "accuracies"} if row in other else row for row in rows]
 
 
-def _facts(experiment: Experiment) -> dict[str, Any]:
+def _facts(experiment: Experiment, models: Models) -> dict[str, Any]:
     """Return what a run is and what it cost; the numbers of its metrics are evaluations."""
-    config, facts = experiment.config, experiment.unlearned.facts
-    retrained = experiment.retrained.facts if experiment.has_reference else {}
+    config, facts = experiment.config, models.unlearned.facts
+    retrained = models.retrained.facts if models.retrained else {}
     absent = absent_metrics(config)
     return {
         "labels": config.labels(),
-        "parents": experiment.parents() | experiment.checksums(),
+        "parents": models.parents(experiment) | models.checksums(),
         "n_forget": len(experiment.split.forget),
         "n_retain": len(experiment.split.retain),
-        **memorization_facts(experiment.config, experiment.workspace),
+        **memorization_facts(config, experiment.workspace),
         "data_digest": config.data,
-        "parameters": experiment.original.network.size,
+        "parameters": models.original.network.size,
         "seconds_unlearn": facts["seconds"],
         "seconds_retrain": retrained.get("seconds"),
         "seconds_mask": facts["seconds_mask"],

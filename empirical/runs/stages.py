@@ -1,9 +1,9 @@
-"""Trained stages: what a stage is made of, train a network, keep its weights; the same stage is never trained twice."""
+"""A stage: trained once and kept in the store, or read from there; what its network is made of."""
 
 import hashlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,17 +43,27 @@ class Trained:
     checksum: str | None = None
 
 
-def trained(
+def train_stage(
     workspace: Workspace, key: StageKey, *,
     start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True, observe: Observe | None = None,
-    aside: Callable[[], float] = float,
 ) -> Trained:  # fmt: skip
-    """Return the stage of a key: from the store, or trained now from `start()` and kept.
+    """Return the stage of a key: from the store, or trained now and kept there.
 
-    One process at a time has a stage in hand; another waits or finds it `Held`, as its workspace says. What `observe`
-    sees is kept with the stage; it is no part of its identity, so a stage that was trained unobserved has nothing to
-    tell. A stage that was cut short goes on from its checkpoint; one whose weights do not match their hash is trained
-    again. `aside` tells, after the training, the seconds of a mask that were no part of it.
+    One process at a time trains a stage. A stage that was interrupted continues from its checkpoint. A stage whose
+    weights do not match their hash is trained again.
+
+    Args:
+        workspace: the store, the device, and the processes that train together.
+        key: what the stage depends on; its id is the name in the store.
+        start: returns the network before the first step.
+        stage: returns what the network is trained on and how.
+        keep: whether the weights are kept.
+        observe: looks at the network during training. What it sees is kept with the stage but does not identify it:
+            a stage that was trained without an observer has no such rows.
+
+    Raises:
+        Held: when another process trains it and the workspace is not patient.
+        Stopped: after a signal or at the deadline, when a checkpoint is written.
     """
     group = workspace.group
     with workspace.claim(key.id):
@@ -66,9 +76,9 @@ def trained(
         if workspace.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(workspace.device)
         pauses = workspace.pauses(key.id, keep=keep)
-        course = replace(stage(network), group=group)
+        course = stage(network)
         log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
-        facts = _facts(log, workspace.device, aside())
+        facts = _facts(log, workspace.device, course.mask_seconds)
         made = save(weights(network)) if group.first else None
         if keep and made is not None:
             provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
@@ -103,11 +113,11 @@ def restore(network: Network, known: bytes, stage_id: str) -> Network:
     return network
 
 
-def _facts(log: Log, device: torch.device, aside: float) -> dict[str, Any]:
+def _facts(log: Log, device: torch.device, mask_seconds: float) -> dict[str, Any]:
     """Return what a log says about a stage; memory is the stage's on a GPU, resident in the process on a CPU."""
     on_gpu = device.type == "cuda"
     used = torch.cuda.max_memory_allocated(device) if on_gpu else peak_memory()
-    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, aside, log.ran)
+    values = (log.seconds, log.gradient_evaluations, used, log.diverged_at, log.epochs, mask_seconds, log.ran)
     return dict(zip(FACTS, values, strict=True))
 
 

@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from empirical.augmentation.augment import augmentation
-from empirical.data.memorization import draw_subsets, summarize_subsets
+from empirical.data.memorization import draw_subsets, filled, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
-from empirical.runs.stages import build_network, trained
+from empirical.registry import forget_set
+from empirical.runs.stages import build_network, train_stage
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
-from empirical.settings.run_config import ESTIMATE, MemorizationConfig
+from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfig, config_for
 from empirical.training.batches import row_sets
 from empirical.training.rules import Plain
 from empirical.training.step import Stage
 from repro.base.errors import ConfigError
 from repro.base.progress import track
+from repro.base.settings import reject
 from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
 from repro.records.pack import PackedStore
@@ -115,7 +118,7 @@ class SubsetModels:
 
         start = partial(build_network, training, images, seed=seed, device=device)
         key = subset_key(training, self.config.fraction, number)
-        model = trained(self.workspace, key, start=start, stage=stage)
+        model = train_stage(self.workspace, key, start=start, stage=stage)
         if model.facts["diverged_at"]:
             raise self._diverged(number)
         return model.network
@@ -124,3 +127,34 @@ class SubsetModels:
         batch = f"pretrain_batch_size {self.config.batch_size}, learning rate {self.config.lr:g}"
         remedy = "choose another subset_model, batch size or precision"
         return ConfigError(f"subset_model = {self.config.model!r}: number {number} diverged at {batch}: {remedy}")
+
+
+def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
+    """Return the memorization scores of a run, `(n,)`: imported ones, or an estimate made here."""
+    if not config.scores:
+        return filled(SubsetModels(config_for(config), workspace).record().arrays()["scores"])
+    record = workspace.store.load(config.scores)
+    if record.kind != ESTIMATE:
+        remedy = "`repro records import-scores FILE` prints the id of some"
+        raise reject("scores", config.scores, f"imported scores, not a run of kind {record.kind!r}", remedy)
+    for name in ("dataset", "dataset_options", "n_train", *(["data"] if config.data else [])):
+        theirs, ours = record.config.get(name), getattr(config, name)
+        if theirs and ours != theirs:
+            raise reject("scores", config.scores, f"scores of {name} = {ours!r}, not of {theirs!r}", "import its own")
+    scores = record.arrays()["scores"]
+    expected = len(workspace.dataset(config).train_labels)
+    if len(scores) != expected:
+        raise ConfigError(f"scores = {config.scores!r}: has {len(scores)} rows, {config.dataset} has {expected}")
+    return filled(scores)
+
+
+def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any]:
+    """Return how far the scores behind a graded forget set can be trusted; nothing where none were estimated here.
+
+    `memorization_reliability` below 0.8 leaves a grading by difficulty undecided; `memorization_ties` is the share of
+    images whose place among others of the same score was drawn.
+    """
+    if config.scores or not forget_set(config.difficulty).graded:
+        return {}
+    found = SubsetModels(config_for(config), workspace).record().result
+    return {f"memorization_{name}": found[name] for name in ("reliability", "ties")}

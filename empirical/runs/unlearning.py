@@ -1,7 +1,7 @@
-"""One unlearning: the model, the images, the rows to forget. A run of a study and a user's own program both make it."""
+"""The unlearning of a run or of a user's own model: its method, the rules that go with it, and its stage."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -11,77 +11,113 @@ from empirical.augmentation.augment import augmentation
 from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
-from empirical.runs.cell import build_method
-from empirical.settings.run_config import RunConfig
+from empirical.registry import dataset, forget_set, load, needs_shadows
+from empirical.settings.rule_labels import parse_options
+from empirical.settings.run_config import ONE_LOSS, RunConfig
 from empirical.training.batches import row_sets
-from empirical.training.rules import RuleContext, build_rule, method_rule
+from empirical.training.rules import RuleContext, build_rule, loss_parts, method_rule
 from empirical.training.saliency import forget_gradient, saliency_mask
-from empirical.training.step import Stage, Start, frozen_copy
+from empirical.training.step import Method, Stage, Start, frozen_copy
 from empirical.training.together import ALONE, Processes
+from repro.base.settings import build, reject
 from repro.records.identity import derive_seed
 
 
-@dataclass
-class Unlearning:
-    """What an unlearning works on.
+def build_method(config: RunConfig) -> Method:
+    """Return the method of a run: its own options, the shared alpha, and the switches that concern methods.
 
-    Attributes:
+    Raises:
+        ConfigError: for an option the method does not have, with the nearest name.
+    """
+    method: Any = load("methods", config.method)
+    if not hasattr(method, "__dataclass_fields__"):
+        raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
+    known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
+    shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
+    return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse a run whose rule needs losses that its method does not have, or whose scores are out of reach.
+
+    Raises:
+        ConfigError: naming the setting, what it allows, and the remedy.
+    """
+    method, fidelity, epochs = build_method(config), config.fidelity, config.pretrain_epochs
+    for field, label in {"pretrain": config.pretrain, "retrain": config.retrain_rule}.items():
+        if loss_parts(label, epochs, fidelity) != {"all"}:
+            raise reject(field, label, ONE_LOSS, "there is no forget set to train on")
+    if not loss_parts(config.rule, epochs, fidelity) <= set(method.parts):
+        allowed = "a rule of one loss (sgd, sam-..., asam-..., masked-...)"
+        raise reject("rule", config.rule, allowed, f"{config.method} has no separate retain and forget loss")
+    estimates, graded = dataset(config.dataset).estimates, forget_set(config.difficulty).graded
+    if needs_shadows(config.metrics) and (config.scores or not estimates):
+        name = next(name for name in config.metrics if needs_shadows([name]))
+        remedy = "its shadows are the subset models of scores estimated here, not imported"
+        raise reject("metrics", name, "left out", remedy)
+    if graded and not estimates and not config.scores:
+        remedy = f"`repro records import-scores FILE --dataset {config.dataset}` prints one; estimating would train "
+        raise reject("scores", "", f"the id of imported scores on {config.dataset}", f"{remedy}{config.subsets} models")
+
+
+def unlearning_stage(
+    config: RunConfig, images: ImageSet, held: Tensor, split: Split, network: Network, *, teacher: Network,
+    group: Processes = ALONE,
+) -> Stage:  # fmt: skip
+    """Return the stage that turns a network into the unlearned model; its mask and preparation are computed now.
+
+    Args:
         config: method, rule, hyper-parameters and seeds.
         images: the clean images and their labels.
         held: the images that are trained on, `(n, c, h, w)`: corrupted, or on the device, where the caller wants that.
         split: the rows to retain and to forget.
+        network: a copy of the original, to be trained in place.
+        teacher: another copy, for methods that compare with the original; it is frozen.
         group: the processes that train together; the first one's mask is everybody's.
-        mask_seconds: time spent on the saliency mask, no part of the stage's own time.
     """
+    seconds = 0.0
 
-    config: RunConfig
-    images: ImageSet
-    held: Tensor
-    split: Split
-    group: Processes = ALONE
-    mask_seconds: float = field(default=0.0, init=False)
-
-    def stage(self, network: Network, *, teacher: Network) -> Stage:
-        """Return the stage that turns `network` into the unlearned model.
-
-        Args:
-            network: a copy of the original, to be trained in place.
-            teacher: another copy, for methods that compare with the original; it is frozen.
-        """
-        config = self.config
-        method = build_method(config)
-        context = RuleContext(lambda: self.saliency(network), config.fidelity)
-        rule = method_rule(method, build_rule(config.rule, context), context)
-        settings = config.unlearning()
-        sets = row_sets(self.images, settings, self.split.retain, self.split.forget, device=network.device)
-        seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
-        augment = augmentation(config, self.held.dtype)
-        stage = Stage(method, rule, sets, settings, self.held, augment, seed, frozen_copy(teacher), config.fidelity)
-        return self.prepared(stage, network)
-
-    def prepared(self, stage: Stage, network: Network) -> Stage:
-        """Return the stage with what its method makes of the original before the first step, and what that took."""
-        method: Any = stage.method
-        if not hasattr(method, "prepare"):
-            return stage
+    def mask() -> list[Tensor]:
+        nonlocal seconds
         started = time.perf_counter()
-        start = Start(network, stage.rule, stage.sets, self.held, stage.seed)
-        network.model.eval()
-        made = method.prepare(start)
-        network.model.train()
-        evaluated = start.evaluated if self.group.first else 0  # every process makes the same; they add what they count
-        return replace(stage, prepared=made, evaluated=evaluated, seconds=time.perf_counter() - started)
+        found = group.tell(lambda: forget_mask(config, images, held, split, network))
+        seconds += time.perf_counter() - started
+        return [part.to(network.device) for part in found]
 
-    def saliency(self, network: Network) -> list[Tensor]:
-        """Return the saliency mask of the original model, True on the forget side."""
-        started = time.perf_counter()
-        rows = torch.from_numpy(self.split.forget)
-        fraction, polarity = self.config.mask_fraction, self.config.fidelity.mask_polarity
+    method, context = build_method(config), RuleContext(mask, config.fidelity)
+    rule = method_rule(method, build_rule(config.rule, context), context)
+    settings = config.unlearning()
+    sets = row_sets(images, settings, split.retain, split.forget, device=network.device)
+    seed = derive_seed(config.seed, "unlearn", config.unlearn_seed)
+    stage = Stage(
+        method, rule, sets, settings, held, augmentation(config, held.dtype), seed, frozen_copy(teacher),
+        config.fidelity, group=group, mask_seconds=seconds,
+    )  # fmt: skip
+    return _prepared(stage, network) if hasattr(method, "prepare") else stage
 
-        def make() -> list[Tensor]:
-            gradient = forget_gradient(network, self.held, self.images.train_labels, rows)
-            return [part.cpu() for part in saliency_mask(gradient, fraction, polarity=polarity)]
 
-        mask = [part.to(network.device) for part in self.group.tell(make)]
-        self.mask_seconds += time.perf_counter() - started
-        return mask
+def _prepared(stage: Stage, network: Network) -> Stage:
+    """Return the stage with what its method makes of the original before the first step, and what that took."""
+    method: Any = stage.method
+    started = time.perf_counter()
+    start = Start(network, stage.rule, stage.sets, stage.images, stage.seed)
+    network.model.eval()
+    made = method.prepare(start)
+    network.model.train()
+    evaluated = start.evaluated if stage.group.first else 0  # every process makes the same; they add what they count
+    return replace(stage, prepared=made, evaluated=evaluated, seconds=time.perf_counter() - started)
+
+
+def forget_mask(config: RunConfig, images: ImageSet, held: Tensor, split: Split, network: Network) -> list[Tensor]:
+    """Return the saliency mask of the original model, on the CPU: True on the forget side, a tensor per parameter.
+
+    Args:
+        config: the fraction of weights that are salient, and the switches.
+        images: the labels of the training images.
+        held: the images that are trained on.
+        split: the rows to forget.
+        network: the original model.
+    """
+    gradient = forget_gradient(network, held, images.train_labels, torch.from_numpy(split.forget))
+    mask = saliency_mask(gradient, config.mask_fraction, polarity=config.fidelity.mask_polarity)
+    return [part.cpu() for part in mask]

@@ -26,6 +26,7 @@ AUGMENTS = ("none", "shift", "flip", "crop-flip", "resized-crop")
 PRECISIONS = ("fp32", "bf16", "fp64")
 ROWS = ("all", "validation", "report")
 PERTURBATIONS = ("global", "local")
+ONE_LOSS = "a rule of one loss (sgd, sam-..., asam-...)"
 
 
 @dataclass(frozen=True)
@@ -342,8 +343,9 @@ def _check_rule(field: str, config: RunConfig) -> None:
         parse_rule(label, field)
         return
     names = {parse_rule(entry, field).name for entry, _ in parse_legs(label, config.pretrain_epochs, field)}
-    if field != "rule" and any(rule(name).forgets for name in names):
-        raise reject(field, label, "a rule of one loss (sgd, sam-..., asam-...)", "there is no forget set to train on")
+    if any(rule(name).forgets for name in names):
+        why = "retraining has no forget set" if field == "rule" else "there is no forget set to train on"
+        raise reject(field, label, ONE_LOSS, why)
 
 
 def _check_corruption(text: str) -> None:

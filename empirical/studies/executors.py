@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from empirical.runs.cell import check_cell
-from empirical.runs.run import compute
+from empirical.runs.run import compute_run
+from empirical.runs.unlearning import check_run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
@@ -83,7 +83,7 @@ def run_groups(
     """Compute every group and return the joint report; all runs are validated before the first starts."""
     configs = [config for group in groups for config in group]
     for config in configs:
-        check_cell(config)
+        check_run(config)
     workspace = Workspace(store, runtime, deadline, patient=False)
     if workers <= 1 or len(configs) <= 1:
         return run_all(configs, workspace)
@@ -148,7 +148,7 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
             raise ReproError(f"{found.result.get('error', 'failed before')}; try it again with --retry-failed")
         if workspace.deadline is not None and time.time() >= workspace.deadline:
             raise Stopped(0)
-        record, fresh = compute(config, workspace)
+        record, fresh = compute_run(config, workspace)
     except Held:
         raise
     except ReproError as error:

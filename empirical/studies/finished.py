@@ -69,6 +69,14 @@ class Finished:
             self.unseen.add(str(whole.identity.get("data", "")))
         return whole or next(iter(matching), None)
 
+    def usable(self, configs: Iterable[RunConfig]) -> list[Record]:
+        """Return the finished runs of these configs, in the store or published, whichever study ran them.
+
+        A run that lacks some of its metrics is among them if the others are measured as its config asks.
+        """
+        looked = ((config, self.look(KIND, config)) for config in configs)
+        return [record for config, record in looked if record and _measured_alike(record, config)]
+
     def in_store(self, config: RunConfig) -> bool:
         """Return whether the store itself has the run, with every metric it names."""
         return any(complete(record, config) for record in _matching(self._own, KIND, config))
@@ -81,6 +89,12 @@ class Finished:
         """Return whether the scores of an estimate are there, so that nobody needs its subset models."""
         found = (_matching(known, ESTIMATE, config) for known in (self._own, self._committed))
         return any("reliability" in one.result for records in found for one in records)
+
+
+def _measured_alike(record: Record, config: RunConfig) -> bool:
+    """Return whether the numbers that a record has are measured as its config asks."""
+    there = tuple(name for name in config.metrics if name in record.result.get("evaluations", {}))
+    return complete(record, altered(config, metrics=there) if there else config)
 
 
 def hard_to_forget(config: RunConfig, runtime: Runtime) -> RunConfig:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from empirical.registry import metric
-from empirical.runs.cell import check_cell
+from empirical.runs.unlearning import check_run
 from empirical.settings.keys import EvaluationKey
 from empirical.settings.run_config import FLOOR, KIND, SEARCH, RunConfig, Runtime
 from empirical.studies.executors import GridReport, run_groups
-from empirical.studies.finished import Finished, with_data
+from empirical.studies.finished import Finished
 from empirical.studies.listing import list_of
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
@@ -47,7 +47,7 @@ def run_grid(
     """
     check_limit(max_seconds)
     for config in recipe.runs():
-        check_cell(config)
+        check_run(config)
     store.ensure_writable()
     runtime = replace(runtime or Runtime(), study=recipe.name)
     started = time.time()
@@ -62,12 +62,12 @@ def run_grid(
         report.remaining += len(recipe.runs())
     else:
         keep = runtime.keep_models and recipe.keep_models
-        configs, searches = recipe.settled(finished, runtime), recipe.searches(finished, runtime)
-        with watch.over(recipe.name, configs, runtime):
-            report.merge(run_groups(list(_groups(configs)), store, replace(runtime, keep_models=keep), **limits))
-        _record_search(recipe, searches, store)
-        report.edges = edges(searches.values())
-        report.remaining += sum(not one.place for one in searches.values())  # whose search could not end
+        study = recipe.resolve(finished, runtime)
+        with watch.over(recipe.name, study.runs, runtime):
+            report.merge(run_groups(list(_groups(study.runs)), store, replace(runtime, keep_models=keep), **limits))
+        _record_search(recipe, study.found, store)
+        report.edges = edges(study.searches)
+        report.remaining += len(study.open)  # whose search could not end
         if not report.failed and not report.interrupted:
             _pool(replace(recipe, shard="", skip_committed=False), store, runtime)
     report.seconds = time.time() - started
@@ -82,8 +82,7 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
     """
     report, before = GridReport(), None
     while not report.interrupted:
-        known = recipe.searches(Finished(readers(store)), runtime).values()
-        missing = list(dict.fromkeys(run for one in known for run in one.missing))
+        missing = recipe.resolve(Finished(readers(store)), runtime).missing
         if not missing or missing == before:
             break
         before = missing
@@ -98,12 +97,12 @@ def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, An
     return report
 
 
-def _record_search(recipe: Recipe, searches: Mapping[RunConfig, SearchResult], store: Store) -> None:
-    """Attach to every finished run how its rate was searched for; that is no part of what the run is.
+def _record_search(recipe: Recipe, found: Mapping[RunConfig, SearchResult], store: Store) -> None:
+    """Attach to every finished run how its value was searched for; that is no part of what the run is.
 
     Kept like a number: `result["choice"]` and `result["choice_details"]` of the record, replaced when they change.
     """
-    for config, search in recipe.found(searches).items():
+    for config, search in found.items():
         record = store.find(KIND, config)
         if record is None or record.status == "failed" or recipe.search is None:
             continue
@@ -123,11 +122,10 @@ def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
 
 def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
     """Measure what pools the seeds of a study, if all of its runs are there: of shards, the last one does."""
-    finished = Finished(readers(store))
-    configs = with_data(recipe.settled(finished, runtime), runtime, store)
-    metrics = sorted({name for config in configs for name in config.metrics if metric(name).pooled})
-    if not metrics or not all(one.place for one in recipe.searches(finished, runtime).values()):
+    study = recipe.resolve(Finished(readers(store)), runtime)
+    metrics = sorted({name for config in study.runs for name in config.metrics if metric(name).pooled})
+    if not metrics or study.open:
         return
-    records = [record for config in configs if (record := store.find(KIND, config)) is not None]
-    if len(records) == len(configs):
+    records = [record for config in study.runs if (record := store.find(KIND, config)) is not None]
+    if len(records) == len(study.runs):
         store.list_more(recipe.name, pool_runs(records, metrics, store, study=runtime.study))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from empirical.registry import forget_set
 from empirical.settings.run_config import ESTIMATE, KIND, RunConfig, Runtime, config_for
-from empirical.studies.finished import Finished, with_data
+from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
 from repro.records.identity import run_id
 from repro.records.lists import RunList
@@ -19,15 +19,14 @@ def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
         runtime: names the folder of local data.
     """
     whole = replace(recipe, only={}, without=(), shard="", skip_committed=False)
-    searches = whole.searches(finished, runtime)
-    configs = with_data(whole.settled(finished, runtime), runtime, finished)
-    runs = [_identity(KIND, config, finished) for config in configs]
-    search = {_identity(kind, run, finished) for one in searches.values() for kind, run in one.asked}
+    study = whole.resolve(finished, runtime)
+    runs = [_identity(KIND, config, finished) for config in study.runs]
+    search = {_identity(kind, run, finished) for one in study.searches for kind, run in one.asked}
     graded = (
-        config for config in configs if forget_set(config.difficulty).graded and not config.scores and config.data
+        config for config in study.runs if forget_set(config.difficulty).graded and not config.scores and config.data
     )
     scores = {run_id(ESTIMATE, estimate) for estimate in set(map(config_for, graded))}
-    open_ = sum(not one.place for one in searches.values()) + runs.count("")
+    open_ = len(study.open) + runs.count("")
     return RunList(*(tuple(sorted({*ids} - {""})) for ids in (runs, search, scores)), open=open_)
 
 

@@ -10,7 +10,7 @@ from empirical.settings.keys import complete
 from empirical.settings.rule_labels import parse_value
 from empirical.settings.run_config import KIND, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_runs, own_passes, passes_of, subset_stages
+from empirical.studies.plan import own_passes, passes_of, subset_stages
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import load_recipe
 from repro.base.ending import Stopped
@@ -33,7 +33,8 @@ def runs_of(what: str, store: Store, runtime: Runtime) -> list[Record]:
     """
     if what.endswith(".toml"):
         recipe = load_recipe(Path(what))
-        found = finished_runs(recipe, Finished(readers(store)), runtime)
+        finished = Finished(readers(store))
+        found = finished.usable(recipe.resolve(finished, runtime).runs)
         if not found:
             raise MissingDataError(f"recipe {what}: no run is finished; `repro study run {what}` computes them")
         return found

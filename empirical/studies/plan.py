@@ -12,12 +12,11 @@ from functools import cache, cached_property
 from empirical.registry import dataset, forget_set, method, metric, model_weights, needs_shadows, rule
 from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
-from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, altered, config_for
+from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.cost import Rates, Work, hours_at, hours_together, pace_of
-from empirical.studies.finished import Finished, with_data
+from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
 from repro.records.identity import run_id
-from repro.records.record import Record
 from repro.records.store import Store
 
 Stage = tuple[str, str]
@@ -116,13 +115,13 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         finished: the runs that exist.
         rates: how fast stages train; None takes those of the store's own stages.
     """
-    searches = recipe.searches(finished, runtime)
-    known = list({one.setting: one for one in searches.values()}.values())
-    asked = list(dict.fromkeys(run for one in known for run in one.asked))
-    settled = [(KIND, config) for config in with_data(recipe.settled(finished, runtime), runtime, finished)]
-    searching = dict.fromkeys((KIND, config) for config, one in searches.items() if not one.place)
+    study = recipe.resolve(finished, runtime)
+    asked = list(dict.fromkeys(run for one in study.searches for run in one.asked))
+    settled = [(KIND, config) for config in study.runs]
+    searching = {(KIND, config): one for config, one in study.open.items()}
     everything = [*asked, *settled, *searching]
-    found = Plan(growing=sum(not one.place for one in known), rates=rates or Rates.known(store))
+    growing = sum(not one.place for one in study.searches)
+    found = Plan(growing=growing, rates=rates or Rates.known(store))
     looked = {run: finished.look(*run) for run in (*asked, *settled)}
     shelf = _Shelf(store)
     for run, record in looked.items():
@@ -139,7 +138,7 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         trained = done or config.method == "retrain" or shelf.has(run_name(kind, config))
         own = 0.0 if trained else own_passes(config)
         if not done:
-            first = tuple(run_name(*run) for run in searches[config].asked) if open_ else ()
+            first = tuple(run_name(*run) for run in searching[kind, config].asked) if open_ else ()
             kept = recipe.keep_models and kind == KIND
             _add(found, (kind, config), stages, list(needed), own=own, first=first, kept=kept)
         identity = "" if open_ or not config.data else _identity(kind, config)
@@ -294,25 +293,3 @@ def own_passes(config: RunConfig) -> float:
 def passes_of(label: str, epochs: int) -> int:
     """Return the gradient evaluations of a stage under a rule or a schedule of rules, in passes over its data."""
     return sum(count * cost_of(rule) for rule, count in parse_legs(label, epochs))
-
-
-def finished_runs(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[Record]:
-    """Return the finished runs of a recipe, from the store or the published studies, whichever study ran them.
-
-    A run that lacks some of its metrics is among them: its other numbers stand, and the rest can be measured.
-    """
-    configs = with_data(recipe.settled(finished, runtime), runtime, finished)
-    found = ((config, finished.look(KIND, config)) for config in configs)
-    return [record for config, record in found if record and _stands(record, config)]
-
-
-def every_run(recipe: Recipe, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-    """Return all runs of a study: those that can be run, and those whose search still goes on."""
-    searching = [config for config, one in recipe.searches(finished, runtime).items() if not one.place]
-    return list(dict.fromkeys([*with_data(recipe.settled(finished, runtime), runtime, finished), *searching]))
-
-
-def _stands(record: Record, config: RunConfig) -> bool:
-    """Return whether the numbers that a record has are measured as its config asks."""
-    there = tuple(name for name in config.metrics if name in record.result.get("evaluations", {}))
-    return complete(record, altered(config, metrics=there) if there else config)

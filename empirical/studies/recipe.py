@@ -82,18 +82,24 @@ class Recipe:
         Raises:
             ConfigError: naming the block whose setting is unknown, of the wrong type or out of range.
         """
-        return list(self._every)
-
-    @cached_property
-    def _every(self) -> list[RunConfig]:
-        configs = _ordered(self._runs(range(len(self.blocks)), whole=True))
+        configs = _ordered(self._searched)
         first, last = (round(len(configs) * end) for end in _part(self.shard) or (0, 1))
         return configs[first:last]
 
     @cached_property
-    def _own(self) -> set[RunConfig]:
-        """The runs of the shard."""
-        return set(self._every)
+    def _searched(self) -> dict[RunConfig, bool]:
+        """The runs that meet every condition, of all shards: whether a run's value is searched for."""
+        found: dict[RunConfig, bool] = {}
+        for place, block in enumerate(self.blocks):
+            searched = self.search is not None and self.search.name not in {**self.defaults, **block}
+            for config in self._of_block(place, block):
+                found[config] = found.get(config, True) and searched
+        return found
+
+    def without_value(self) -> list[RunConfig]:
+        """Return the runs whose value is searched for, at its default until it is found."""
+        own = set(self.runs())
+        return [config for config, searched in self._searched.items() if searched and config in own]
 
     def first_trials(self) -> list[RunConfig]:
         """Return the first runs of the search, without those that a growing grid adds.
@@ -106,37 +112,29 @@ class Recipe:
         settings = dict.fromkeys(map(self.search.setting_of, self.without_value()))
         return [run for one in settings for value in self.search.values for run in self.search.trials(one, value)]
 
-    def without_value(self) -> list[RunConfig]:
-        """Return the runs whose value is searched for, at its default until it is found."""
-        return list(self._without_value)
+    def resolve(self, finished: Finished, runtime: Runtime) -> "StudyRuns":
+        """Return the runs of the study with the values that finished runs decide, and with the digests of their data.
 
-    @cached_property
-    def _without_value(self) -> list[RunConfig]:
-        return self._runs(self._open()) if self.search else []
-
-    def searches(self, finished: Finished, runtime: Runtime) -> dict[RunConfig, SearchResult]:
-        """Return the search of each run without a value, these with the digests of their data."""
-        if self.search is None:
-            return {}
-        settings = {run: self.search.setting_of(run) for run in with_data(self.without_value(), runtime, finished)}
-        known = {one: self.search.look(one, finished) for one in dict.fromkeys(settings.values())}
-        return {run: known[one] for run, one in settings.items()}
-
-    def found(self, searches: Mapping[RunConfig, SearchResult]) -> dict[RunConfig, SearchResult]:
-        """Return the runs whose value is found, with that value in place."""
-        ended = {run: one for run, one in searches.items() if one.place and one.value is not None}
-        return {self.search.trial(run, one.value): one for run, one in ended.items() if self.search and one.value}
-
-    def settled(self, finished: Finished, runtime: Runtime) -> list[RunConfig]:
-        """Return the runs that can be computed, those that share stages together: none whose search still goes on."""
-        configs = self.runs()
-        if self.search is not None:
-            rest = self._runs(sorted({*range(len(self.blocks))} - {*self._open()}))
-            configs = _ordered([*self.found(self.searches(finished, runtime)), *rest])
-        if not self.skip_committed:
-            return configs
-        known = with_data(configs, runtime, finished)
-        return [config for config, one in zip(configs, known, strict=True) if not finished.in_a_committed_study(one)]
+        Args:
+            finished: the runs that exist: trials decide values, and committed runs may be left out.
+            runtime: names the folder of local data.
+        """
+        stated = with_data((config for config in self.runs() if not self._searched[config]), runtime, finished)
+        known: dict[RunConfig, SearchResult] = {}
+        found: dict[RunConfig, SearchResult] = {}
+        open_: dict[RunConfig, SearchResult] = {}
+        if search := self.search:
+            for run in with_data(self.without_value(), runtime, finished):
+                setting = search.setting_of(run)
+                one = known[setting] = known.get(setting) or search.look(setting, finished)
+                if not one.place:
+                    open_[run] = one
+                elif one.value:
+                    found[search.trial(run, one.value)] = one
+        runs = _ordered([*found, *stated])
+        if self.skip_committed:
+            runs = [run for run in runs if not finished.in_a_committed_study(run)]
+        return StudyRuns(runs, found, open_, list(known.values()))
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose runs meet every condition.
@@ -168,21 +166,6 @@ class Recipe:
             raise reject("without", ", ".join(without), f"fewer than every metric of a run of {self.name}")
         return replace(self, without=without)
 
-    def _open(self) -> list[int]:
-        """Return the places of the blocks that do not state the value that is searched for."""
-        name = self.search.name if self.search else ""
-        blocks = enumerate(self.blocks) if name not in self.defaults else ()
-        return [place for place, block in blocks if name not in block]
-
-    def _runs(self, places: Iterable[int], *, whole: bool = False) -> list[RunConfig]:
-        found = dict.fromkeys(config for place in places for config in self._of_blocks[place])
-        return list(found) if whole or not self.shard else [config for config in found if config in self._own]
-
-    @cached_property
-    def _of_blocks(self) -> list[list[RunConfig]]:
-        """The runs of each block that meet every condition."""
-        return [self._of_block(place, block) for place, block in enumerate(self.blocks)]
-
     def _of_block(self, place: int, block: Mapping[str, Any]) -> list[RunConfig]:
         unseen = {"rows_measured": "report"} if self.search else {}
         found = []
@@ -194,6 +177,33 @@ class Recipe:
             if all(getattr(config, name) == value for name, value in self.only.items()):
                 found.append(config)
         return found
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """Which runs a study has, as far as its searches have ended.
+
+    Attributes:
+        runs: those that can be computed, with the values that were found; those that share stages are neighbours.
+        found: of the runs whose value was searched for, the search that found it.
+        open: the runs whose search goes on, at the default of the value, each with its search.
+        searches: every search once.
+    """
+
+    runs: list[RunConfig]
+    found: dict[RunConfig, SearchResult]
+    open: dict[RunConfig, SearchResult]
+    searches: list[SearchResult]
+
+    @property
+    def every(self) -> list[RunConfig]:
+        """Every run of the study, also those whose search goes on."""
+        return list(dict.fromkeys([*self.runs, *self.open]))
+
+    @property
+    def missing(self) -> list[tuple[str, RunConfig]]:
+        """The trials that the searches need next, each with its kind."""
+        return list(dict.fromkeys(run for one in self.searches for run in one.missing))
 
 
 def load_recipe(path: str | Path) -> Recipe:

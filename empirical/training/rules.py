@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from empirical.models.network import frozen_statistics
 from empirical.registry import load
 from empirical.released import Fidelity
-from empirical.settings.rule_labels import RuleSpec, parse_rule
+from empirical.settings.rule_labels import RuleSpec, parse_legs, parse_rule
 from repro.base.parts import rule
 from repro.base.settings import reject
 
@@ -292,6 +292,12 @@ def build_rule(label: str, context: RuleContext) -> Rule:
     """Return the rule that a label names."""
     spec = parse_rule(label)
     return load("rules", spec.name)(spec, context)
+
+
+def loss_parts(label: str, epochs: int, fidelity: Fidelity) -> set[str]:
+    """Return the loss parts that a rule, or a schedule of rules over so many epochs, takes gradients of."""
+    context = RuleContext(list, fidelity)
+    return {part for leg, _ in parse_legs(label, epochs) for part in build_rule(leg, context).parts}
 
 
 @rule("sgd", label="SGD", marker="o", place=1, passes=1, copies=3.0)

@@ -123,6 +123,7 @@ class Stage:
         later: rules that replace `rule`, by the epoch (from 0) at whose start they do.
         group: the processes that train the stage together.
         prepared, evaluated, seconds: what the method made before the first step, and the gradients and time that took.
+        mask_seconds: time spent on a saliency mask, which does not count as training time.
     """
 
     method: Method
@@ -139,6 +140,7 @@ class Stage:
     prepared: Any = field(default=None, repr=False)
     evaluated: int = 0
     seconds: float = 0.0
+    mask_seconds: float = 0.0
 
 
 class Step:

@@ -366,17 +366,17 @@ def check(
     """
     from empirical.studies.compare import check_study
     from empirical.studies.finished import Finished
-    from empirical.studies.plan import every_run, finished_runs
     from empirical.studies.recipe import load_recipe
     from empirical.studies.search import edges
 
     study, home = load_recipe(recipe), Store(store)
     # Searches rest on published runs where the store lacks them, as those of `grid` do; the numbers never do.
     finished = Finished(readers(home)[1 if published else 0 :])
-    there, configs = finished_runs(study, finished, Runtime()), every_run(study, finished, Runtime())
+    known = study.resolve(finished, Runtime())
+    there, configs = finished.usable(known.runs), known.every
     own = {head.run_id for head in home.heads()}
     there = [record for record in there if published or record.run_id in own]
-    standing = edges(study.searches(finished, Runtime()).values())
+    standing = edges(known.searches)
     if not there and not standing:
         remedy = f"`repro study run {recipe}` computes them"
         if published:

@@ -11,8 +11,8 @@ from empirical.data.builtin import SignalNoise
 from empirical.data.forget import train_rows
 from empirical.methods.retain import Retrain
 from empirical.models.others import NEURONS, SCALE, PatchCNN
-from empirical.runs.cell import build_method
 from empirical.runs.experiment import Experiment
+from empirical.runs.unlearning import build_method
 from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets

@@ -27,7 +27,7 @@ from empirical.augmentation.augment import augmentation
 from empirical.methods.retain import Finetune
 from empirical.models.network import Network
 from empirical.registry import BUILT_IN, load
-from empirical.runs.cell import build_method, check_cell
+from empirical.runs.unlearning import build_method, check_run
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Rows, Sets
 from empirical.training.rules import RuleContext, build_rule, method_rule
@@ -79,7 +79,7 @@ class Made(TorchFunctionMode):
 
 def allowed(**settings: Any) -> bool:
     try:
-        check_cell(RunConfig(**settings))
+        check_run(RunConfig(**settings))
     except ConfigError:
         return False
     return True

@@ -8,7 +8,7 @@ import pytest
 
 from empirical import registry
 from empirical.released import resolve
-from empirical.runs.cell import build_method, check_cell
+from empirical.runs.unlearning import build_method, check_run
 from empirical.settings.rule_labels import RuleSpec, parse_options, parse_rule
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError
@@ -95,7 +95,7 @@ def test_a_users_own_rule_of_two_losses_trains_no_original(field: str, monkeypat
     monkeypatch.setitem(registry.RULES, "mine", "empirical.training.rules:build_retain_sam")
     for label in ("mine-0.1", "mine-0.1:1, sgd"):
         with pytest.raises(ConfigError, match=f"{field} = '{label}': must be a rule of one loss"):
-            check_cell(build(RunConfig, {field: label}))
-    check_cell(RunConfig(rule="mine-0.1"))
+            check_run(build(RunConfig, {field: label}))
+    check_run(RunConfig(rule="mine-0.1"))
     monkeypatch.setitem(registry.RULES, "mine", "empirical.training.rules:build_sam")
-    check_cell(build(RunConfig, {field: "mine-0.1:1, sgd"}))
+    check_run(build(RunConfig, {field: "mine-0.1:1, sgd"}))

@@ -16,8 +16,6 @@ from empirical.data.memory import memory_set
 from empirical.exchange.model_card import loading_lines, model_card
 from empirical.exchange.models import export_models, import_model, read_tensors
 from empirical.models.network import accuracy, predict
-from empirical.runs.evaluations import make_evaluation
-from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
 from empirical.runs.workspace import Workspace
@@ -26,6 +24,7 @@ from empirical.studies.finished import with_data
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.identity import plain
 from repro.records.record import Record
+from tests.empirical.run_parts import evaluated, prepared, trained_run
 
 Small = Callable[..., RunConfig]
 
@@ -60,7 +59,7 @@ def test_an_original_with_a_retrained_model_has_every_metric(
     small: Small, workspace: Workspace, tmp_path: Path
 ) -> None:
     config = small(pretrain_epochs=8)
-    known = Experiment(workspace.identified(config), workspace).original.network.model.state_dict()
+    known = trained_run(config, workspace).models.original.network.model.state_dict()
     save_file({name: value.contiguous() for name, value in known.items()}, tmp_path / "theirs.safetensors")
     folder = import_model(tmp_path / "theirs.safetensors", config, workspace, name="theirs")
     record = run(replace(config, original="theirs"), workspace.store, workspace=workspace)
@@ -239,7 +238,7 @@ def test_each_exported_file_holds_the_weights_of_its_own_model(
     record = run(config, workspace.store, workspace=workspace)
     export_models(record, workspace, tmp_path)
     card, images = (tmp_path / "README.md").read_text(), workspace.dataset(config)
-    split = Experiment(workspace.identified(config), workspace).split
+    split = prepared(config, workspace).split
     sets = {name: (images.train_images[rows], images.train_labels[rows])
             for name, rows in (("retain", split.retain), ("forget", split.forget))}  # fmt: skip
     sets["test"] = images.test_images, images.test_labels
@@ -318,5 +317,5 @@ def test_a_model_from_elsewhere_is_looked_at_anew_on_other_images(
     import_model(tmp_path / "theirs.safetensors", small(), workspace, name="theirs")
     _ = run(small(original="theirs", retrain="none"), workspace.store, workspace=workspace)
     config = with_data([small(original="theirs", retrain="none", n_train=40)], workspace.runtime, workspace.store)[0]
-    part = make_evaluation(Experiment(config, workspace))
+    part = evaluated(config, workspace)
     assert len(part.outputs["original"].train.logits) == len(part.images.train_labels) == 40

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from empirical.runs import stages
-from empirical.runs.experiment import Experiment
-from empirical.runs.run import compute, run
+from empirical.runs.run import compute_run, run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key, subset_key
@@ -32,6 +31,7 @@ from repro.records import claims
 from repro.records.damage import collected
 from repro.records.identity import run_id
 from repro.records.store import Store
+from tests.empirical.run_parts import prepared
 
 CPU = Runtime(device="cpu")
 
@@ -43,14 +43,14 @@ def cells(small: Callable[..., RunConfig]) -> list[RunConfig]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException, seed: int = 1) -> None:
     """Let the cell of one seed end in an error."""
-    real = executors.compute
+    real = executors.compute_run
 
     def compute(config: RunConfig, workspace: Workspace) -> Any:
         if config.seed == seed:
             raise error
         return real(config, workspace)
 
-    monkeypatch.setattr(executors, "compute", compute)
+    monkeypatch.setattr(executors, "compute_run", compute)
 
 
 def compute_all(cells: list[RunConfig], store: Store, runtime: Runtime = CPU, **more: Any) -> GridReport:
@@ -271,7 +271,7 @@ def test_a_stage_that_nobody_has_is_trained_while_another_process_trains_its_nei
     workspace = Workspace(store, CPU, patient=False)
     elsewhere.hold(pretrain_key(workspace.identified(cells[0])).id)
     with pytest.raises(claims.Held):
-        compute(workspace.identified(cells[0]), workspace)
+        compute_run(workspace.identified(cells[0]), workspace)
     stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.models()]
     assert stages == ["retrain"]
 
@@ -282,13 +282,12 @@ def test_no_unlearning_is_lost_to_a_reference_in_other_hands(
     """The weights of an unlearning that is not kept exist once: what the cell needs besides is asked for before."""
     workspace = Workspace(store, replace(CPU, keep_models=False), patient=False)
     config = workspace.identified(cells[0])
-    experiment = Experiment(config, Workspace(Store(store.root.with_name("other")), CPU))
-    elsewhere.hold(experiment.retrain_key().id)
+    elsewhere.hold(prepared(config, Workspace(Store(store.root.with_name("other")), CPU)).retrain_key().id)
     trained: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stages, "fit", lambda *args, **more: trained.append("a stage") or fit(*args, **more))
         with pytest.raises(claims.Held):
-            compute(config, workspace)
+            compute_run(config, workspace)
     assert trained == ["a stage"]  # the original
 
 

@@ -25,11 +25,9 @@ from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS
 from empirical.released import NUMBERS, Fidelity, published_reference, resolve
-from empirical.runs.cell import build_method
-from empirical.runs.evaluations import make_evaluation
-from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network
+from empirical.runs.unlearning import build_method
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Examples
@@ -38,6 +36,7 @@ from empirical.training.rules import Branches, Masked, Plain, RuleContext, Sam, 
 from empirical.training.step import Logits, Step
 from repro.base.errors import ConfigError
 from tests.empirical.cells import METHODS, build
+from tests.empirical.run_parts import evaluated, mask_of, prepared
 from tests.empirical.tiny import IMAGES, original, weights
 
 Small = Callable[..., RunConfig]
@@ -120,8 +119,7 @@ def test_d2_randaugment() -> None:
 
 
 def test_d3_mask_polarity(small: Small, shared: Workspace) -> None:
-    runs = [Experiment(small(switches=s, rule="minmax"), shared) for s in ("", "mask_polarity=low")]
-    high, low = (experiment.saliency(experiment.copy_original()) for experiment in runs)
+    high, low = (mask_of(prepared(small(switches=s, rule="minmax"), shared)) for s in ("", "mask_polarity=low"))
     share = sum(int(m.sum()) for m in high) / sum(m.numel() for m in high)
     assert share == pytest.approx(0.3, abs=1e-3)
     assert not any((a & b).any() for a, b in zip(high, low, strict=True))
@@ -220,7 +218,7 @@ def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
     members = []
     for switches in ("", "mia_members=first"):
-        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        evaluation = evaluated(small(switches=switches), shared)
         members.append(attack_rows(evaluation, 10, np.random.default_rng(0))[0].tolist())
     assert members[0] != list(range(10)) == members[1]
 
@@ -356,7 +354,7 @@ def test_d22_pools_classes_with_one_image_in_the_released_variance_ratio_only(sm
     """Class 1 keeps one forget image: E_Var as released counts it, ours and E_Wp do not."""
     found = {}
     for switches in ("", "entanglement_scale=released"):
-        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        evaluation = evaluated(small(switches=switches), shared)
         labels = evaluation.images.train_labels.numpy()
         forget = evaluation.split.forget
         kept = np.concatenate([forget[labels[forget] == 0], forget[labels[forget] == 1][:1]])
@@ -389,7 +387,7 @@ def test_d26_constant_score() -> None:
 def test_d26_reaches_the_attack(small: Small, shared: Workspace) -> None:
     found = []
     for switches in ("", "constant_score=machine"):
-        evaluation = make_evaluation(Experiment(small(switches=switches), shared))
+        evaluation = evaluated(small(switches=switches), shared)
         train, test = evaluation.outputs["unlearned"]
         right = [
             np.eye(2)[labels.numpy()] for labels in (evaluation.images.train_labels, evaluation.images.test_labels)

@@ -25,9 +25,9 @@ from empirical.data.memorization import (
 )
 from empirical.data.source import data_digest
 from empirical.registry import ForgetSet
-from empirical.runs.imports import import_index, import_scores, memorization_scores
+from empirical.runs.imports import import_index, import_scores
 from empirical.runs.run import run
-from empirical.runs.subset_models import SubsetModels
+from empirical.runs.subset_models import SubsetModels, memorization_scores
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime, config_for
 from repro.base.errors import ConfigError, MissingDataError

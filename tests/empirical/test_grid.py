@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from empirical.runs.experiment import train_original
 from empirical.runs.run import run
 from empirical.runs.stages import restore
 from empirical.runs.workspace import Workspace
@@ -19,7 +20,7 @@ from empirical.studies.compare import check_study, diff_runs
 from empirical.studies.executors import GridReport, spread
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.grid import run_grid
-from empirical.studies.plan import Plan, finished_runs, plan
+from empirical.studies.plan import Plan, plan
 from empirical.studies.recipe import Recipe, load_recipe
 from empirical.studies.search import Search
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
@@ -29,6 +30,7 @@ from repro.records.lists import RunList
 from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
+from tests.empirical.run_parts import prepared
 
 METRICS = ["accuracy", "gap", "mia", "tow"]
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -48,13 +50,13 @@ def save_numbers(store: Store, cell: RunConfig) -> dict[str, str]:
 
 
 def finished(recipe: Recipe, store: Store) -> list[Record]:
-    return finished_runs(recipe, Finished([store]), CPU)
+    known = Finished([store])
+    return known.usable(recipe.resolve(known, CPU).runs)
 
 
 def needed(recipe: Recipe, store: Store) -> list[tuple[str, RunConfig]]:
     """Return the runs that the choices of a study want next."""
-    known = recipe.searches(Finished([store]), CPU).values()
-    return list(dict.fromkeys(run for one in known for run in one.missing))
+    return recipe.resolve(Finished([store]), CPU).missing
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_the_time_to_read_many_blocks_grows_with_their_number_alone(store: Store
         settings = {"dataset": "digits", **({"lr": 0.5} if search else {})}
         many = Recipe("many", blocks=tuple({**settings, "seed": seed} for seed in range(count)), search=search)
         began = time.process_time()
-        assert len(many.runs()) == len(many.settled(Finished([store]), CPU)) == count
+        assert len(many.runs()) == len(many.resolve(Finished([store]), CPU).runs) == count
         return time.process_time() - began
 
     seconds(100)
@@ -147,7 +149,7 @@ def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe
 def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from empirical.studies import executors
 
-    real = executors.compute
+    real = executors.compute_run
     seen: list[RunConfig] = []
 
     def interrupted(cell: RunConfig, *arguments: object, **options: object) -> object:
@@ -156,7 +158,7 @@ def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeyp
             raise KeyboardInterrupt
         return real(cell, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(executors, "compute", interrupted)
+    monkeypatch.setattr(executors, "compute_run", interrupted)
     report = run_grid(recipe, store, runtime=CPU)
     assert report.interrupted
     assert (len(report.done), report.remaining) == (1, 3)
@@ -244,7 +246,7 @@ def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe, store: Store) 
     for kind, cell in needed(recipe, store):
         result = {"tow": tow.get((cell.difficulty, cell.lr), 0.9), "original_tow": 0.0, "parents": PARENTS}
         store.save(kind, cell, result=result, evaluations=save_numbers(store, cell))
-    chosen = recipe.settled(Finished([store]), CPU)
+    chosen = recipe.resolve(Finished([store]), CPU).runs
     assert {cell.difficulty: cell.lr for cell in chosen} == {"class": 0.1, "random": 0.01}
 
 
@@ -352,13 +354,10 @@ def test_runs_that_choose_leave_no_weights_of_unlearned_models(choosing: Recipe,
 
 
 def test_weights_of_another_architecture_are_refused(small: Callable[..., RunConfig], workspace: Workspace) -> None:
-    from empirical.runs.experiment import Experiment
-
-    experiment = Experiment(workspace.identified(small()), workspace)
-    stage = experiment.original.stage_id
+    stage = train_original(prepared(small(), workspace)).stage_id
     known = workspace.store.read_model(stage)
     assert known
-    other = Experiment(small(model="patch-cnn"), workspace).original.network
+    other = train_original(prepared(small(model="patch-cnn"), workspace)).network
     for weights in (known[0], b"nonsense"):
         with pytest.raises(IntegrityError, match=f"{stage}.*do not fit"):
             restore(other, weights, stage)

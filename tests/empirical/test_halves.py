@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from empirical.metrics.evaluation import measured
-from empirical.runs.evaluations import make_evaluation, numbers_of
-from empirical.runs.experiment import Experiment
+from empirical.runs.evaluations import numbers_of
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys, pretrain_key
@@ -19,6 +18,7 @@ from empirical.studies.measure import measure_runs
 from empirical.studies.pool import pool_runs
 from repro.base.errors import ConfigError
 from repro.records.store import Store
+from tests.empirical.run_parts import evaluated
 
 PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 LABELS = np.repeat(np.arange(5), 21)
@@ -56,9 +56,7 @@ def test_a_number_of_a_cell_does_not_see_the_half_that_chose(
 ) -> None:
     """Other labels and other answers on the validation half change no number; on the reported half they do."""
     config = small(rows_measured="report", attack_size=10)
-    whole = replace(
-        make_evaluation(Experiment(replace(config, rows_measured="all"), shared)), config=config, shared=None
-    )
+    whole = replace(evaluated(replace(config, rows_measured="all"), shared), config=config, shared=None)
     found = {}
     for part in ("report", "validation", "none"):
         spoiled = spoil(whole, part) if part != "none" else whole

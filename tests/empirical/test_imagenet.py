@@ -13,8 +13,9 @@ from empirical.data.folders import _cores
 from empirical.data.forget import choose_forget
 from empirical.data.images import ImageSet
 from empirical.data.stream import StreamedImages
-from empirical.runs.imports import import_scores, memorization_scores
+from empirical.runs.imports import import_scores
 from empirical.runs.run import run
+from empirical.runs.subset_models import memorization_scores
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.recipe import load_recipe

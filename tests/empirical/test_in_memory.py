@@ -30,10 +30,11 @@ from torch.utils.data import (
 
 import empirical
 from empirical.runs.evaluations import measure
-from empirical.runs.experiment import Experiment
+from empirical.runs.experiment import Experiment, Models
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, DivergedError
+from tests.empirical.run_parts import trained_run
 
 Small = Callable[..., RunConfig]
 QUIET = "ignore::empirical.exchange.in_memory.UnlearningWarning"
@@ -54,30 +55,27 @@ def examples(count: int, seed: int = 0) -> TensorDataset:
 @pytest.mark.parametrize("rule", ["sgd", "sam-0.1", "minmax"])
 def test_a_users_model_becomes_what_the_pipelines_becomes(small: Small, shared: Workspace, rule: str) -> None:
     config = shared.identified(small(rule=rule, metrics=("accuracy", "tow", "distances")))
-    experiment = Experiment(config, shared)
-    images, split = experiment.images, experiment.split
+    data, pipeline = trained_run(config, shared)
+    images, split = data.images, data.split
     whole = TensorDataset(images.train_images, images.train_labels)
     retain, forget = (Subset(whole, rows.tolist()) for rows in (split.retain, split.forget))
     settings: dict[str, Any] = {"epochs": config.epochs, "lr": config.lr, "batch_size": config.batch_size}
-    made = empirical.unlearn(experiment.original.network.model, retain, forget, rule=rule, **settings)
-    expected = experiment.unlearned.network.model.state_dict()
+    made = empirical.unlearn(pipeline.original.network.model, retain, forget, rule=rule, **settings)
+    expected = pipeline.unlearned.network.model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in made.model.state_dict().items())
 
     test = TensorDataset(images.test_images, images.test_labels)
-    models: dict[str, Any] = {
-        "original": experiment.original.network.model,
-        "retrained": experiment.retrained.network.model,
-    }
+    models: dict[str, Any] = {role: getattr(pipeline, role).network.model for role in ("original", "retrained")}
     seen = empirical.evaluate(made.model, retain, forget, test, metrics=config.metrics, **models)
-    stored = measured_numbers(experiment)
+    stored = measured_numbers(data, pipeline)
     assert {name: seen[name] for name in stored if "zrf" not in name} == {
         name: value for name, value in stored.items() if "zrf" not in name
     }
 
 
-def measured_numbers(experiment: Experiment) -> dict[str, float]:
-    store, found = experiment.workspace.store, {}
-    for identity in measure(experiment).values():
+def measured_numbers(data: Experiment, models: Models) -> dict[str, float]:
+    store, found = data.workspace.store, {}
+    for identity in measure(data, models).values():
         result = next(store.root.glob(f"evaluations/{identity}/result.json"))
         found |= json.loads(result.read_text())["result"]
     return {name: value for name, value in found.items() if isinstance(value, float)}

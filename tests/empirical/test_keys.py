@@ -31,6 +31,7 @@ from empirical.studies.measure import measure_runs
 from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
+from tests.empirical.run_parts import prepared
 
 CPU = Runtime(device="cpu")
 PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
@@ -137,9 +138,8 @@ UNLEARNING = [
 def test_whatever_reaches_the_unlearned_weights_identifies_them(
     change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
 ) -> None:
-    from empirical.runs.experiment import Experiment
 
-    keys = [Experiment(shared.identified(c), shared).unlearn_key() for c in (small(), small(**change))]
+    keys = [prepared(c, shared).unlearn_key() for c in (small(), small(**change))]
     assert keys[0].id != keys[1].id
 
 
@@ -147,9 +147,8 @@ def test_whatever_reaches_the_unlearned_weights_identifies_them(
 def test_a_switch_that_only_measures_keeps_the_models(
     switch: str, small: Callable[..., RunConfig], shared: Workspace
 ) -> None:
-    from empirical.runs.experiment import Experiment
 
-    keys = [Experiment(shared.identified(c), shared).unlearn_key() for c in (small(), small(switches=switch))]
+    keys = [prepared(c, shared).unlearn_key() for c in (small(), small(switches=switch))]
     assert keys[0].id == keys[1].id
 
 
@@ -278,7 +277,7 @@ def test_a_signal_ends_a_measurement_and_no_run_passes_for_measured(
     def stop(*_: object) -> None:
         raise Stopped(signal.SIGTERM)
 
-    monkeypatch.setattr(executors, "compute", stop)
+    monkeypatch.setattr(executors, "compute_run", stop)
     with pytest.raises(Stopped, match="SIGTERM"):
         measure_runs([record], ["hessian"], store, CPU)
 

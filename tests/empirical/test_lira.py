@@ -13,11 +13,9 @@ from empirical.metrics.images import logit_margin
 from empirical.metrics.lira import Shadows, attack, fitted, lira
 from empirical.models.network import predict
 from empirical.runs import stages
-from empirical.runs.cell import check_cell
-from empirical.runs.evaluations import make_evaluation
-from empirical.runs.experiment import Experiment
 from empirical.runs.run import run
 from empirical.runs.stages import build_network, restore
+from empirical.runs.unlearning import check_run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys, subset_key
 from empirical.settings.run_config import RunConfig, Runtime, config_for
@@ -27,6 +25,7 @@ from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.identity import plain
+from tests.empirical.run_parts import evaluated
 
 MODELS, IMAGES = 400, 4000
 
@@ -74,8 +73,8 @@ def test_an_image_is_judged_by_its_own_mean_and_the_spread_of_all() -> None:
 def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(
     small: Callable[..., RunConfig], shared: Workspace
 ) -> None:
-    config = small(difficulty="high", subsets=6, subset_epochs=2, rows_measured="report")
-    evaluation = replace(make_evaluation(Experiment(config, shared)), shared=None)
+    config = shared.identified(small(difficulty="high", subsets=6, subset_epochs=2, rows_measured="report"))
+    evaluation = replace(evaluated(config, shared), shared=None)
     estimate, images = config_for(config), evaluation.images
     training, forget = estimate.training(), evaluation.split.forget
     inside = draw_subsets(estimate, len(images.train_labels))
@@ -143,9 +142,9 @@ def test_other_shadows_are_another_evaluation(small: Callable[..., RunConfig]) -
 
 def test_a_run_without_subset_models_is_refused_before_it_starts(small: Callable[..., RunConfig]) -> None:
     with pytest.raises(ConfigError, match="metrics = 'lira': must be left out"):
-        check_cell(small(metrics=("lira",), difficulty="high", scores="0" * 16))
+        check_run(small(metrics=("lira",), difficulty="high", scores="0" * 16))
     with pytest.raises(ConfigError, match="metrics = 'lira': must be left out"):
-        check_cell(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
+        check_run(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
 
 
 def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(
@@ -155,7 +154,7 @@ def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(
     found = {}
     for count in (4, 6):
         config = small(subsets=count, subset_epochs=1)
-        found[count] = make_evaluation(Experiment(workspace.identified(config), workspace))
+        found[count] = evaluated(config, workspace)
     few, more = (lira(found[count]) for count in (4, 6))
     assert few != more
     assert more == lira(replace(found[6], shared=None))

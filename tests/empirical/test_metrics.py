@@ -62,11 +62,11 @@ from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
 from empirical.registry import METRICS, load, metric, names
-from empirical.runs.evaluations import make_evaluation, values_of
-from empirical.runs.experiment import Experiment
+from empirical.runs.evaluations import values_of
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime, config_for
+from tests.empirical.run_parts import evaluated
 
 GENERATOR = np.random.default_rng(0)
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]])
@@ -76,7 +76,7 @@ LABELS = np.array([0, 2])
 @pytest.fixture
 def evaluation(small: Callable[..., RunConfig], shared: Workspace) -> Evaluation:
     """A finished run; nothing a metric computes on it is remembered, so every call computes."""
-    return replace(make_evaluation(Experiment(small(landscape_points=3), shared)), shared=None)
+    return replace(evaluated(small(landscape_points=3), shared), shared=None)
 
 
 def with_logits(evaluation: Evaluation, role: str, train: np.ndarray, test: np.ndarray) -> Evaluation:
@@ -648,7 +648,7 @@ def everything(shared: Workspace) -> Evaluation:
         n_train=120, n_test=60, pretrain_epochs=1, epochs=1, corruption="gaussian_noise-3", **own,
         switches="forget_split=reseeded, validation_images=train, tow_reference=published", forget_fraction=0.2,
     )  # fmt: skip
-    return replace(make_evaluation(Experiment(config, shared)), shared=None)
+    return replace(evaluated(config, shared), shared=None)
 
 
 def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation) -> None:
@@ -728,7 +728,7 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     """The original is the same in both; which images an attack draws, and which it judges, are not."""
     base = {"rows_measured": "validation", "attack_size": 10}
     configs = [small(**base), small(**{**base, **change})]
-    first, second = (make_evaluation(Experiment(one, workspace)) for one in configs)
+    first, second = (evaluated(one, workspace) for one in configs)
     found = [values_of("mia", one) for one in (first, second, replace(second, shared=None))]
     assert found[1] == found[2]
     own = [{name: share for name, share in one.items() if name.startswith("original_")} for one in found]
@@ -742,8 +742,8 @@ def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
     change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
 ) -> None:
     configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
-    _, second = [values_of("landscape", make_evaluation(Experiment(one, shared))) for one in configs]
-    anew = values_of("landscape", replace(make_evaluation(Experiment(configs[1], shared)), shared=None))
+    _, second = [values_of("landscape", evaluated(one, shared)) for one in configs]
+    anew = values_of("landscape", replace(evaluated(configs[1], shared), shared=None))
     assert np.array_equal(second["landscape_original_forget"], anew["landscape_original_forget"])
 
 

@@ -15,10 +15,10 @@ from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.outputs import featured_rows, model_outputs
 from empirical.models.network import Network
 from empirical.registry import METRICS, load
-from empirical.runs.evaluations import make_evaluation, values_of
-from empirical.runs.experiment import Experiment
+from empirical.runs.evaluations import values_of
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
+from tests.empirical.run_parts import evaluated
 
 MEASURED = [name for name, one in METRICS.items() if not one.pooled and name not in ("coefficients", "relearning")]
 
@@ -34,7 +34,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
 @pytest.fixture
 def made(small: Callable[..., RunConfig], shared: Workspace) -> Callable[[], Evaluation]:
     def make() -> Evaluation:
-        whole = make_evaluation(Experiment(small(landscape_points=3), shared))
+        whole = evaluated(small(landscape_points=3), shared)
         return replace(whole, shared=None, result={})
 
     return make

@@ -137,9 +137,9 @@ def test_a_sweep_takes_for_all_of_its_points_the_value_chosen_at_one(study: Reci
     assert len(sweep.first_trials()) == 2 * 2  # two values a rule
     own = replace(sweep, defaults={**points, "alpha": 0.9}, search=study.search)
     fill(own, store, {"sgd": peak(0.04)})  # the study that was there before has made the choice
-    finished = Finished([store])
-    assert not [run for one in sweep.searches(finished, CPU).values() for run in one.missing]
-    assert {(one.alpha, one.lr) for one in sweep.settled(finished, CPU)} == {(0.5, 0.04), (0.9, 0.04)}
+    found = sweep.resolve(Finished([store]), CPU)
+    assert not found.missing
+    assert {(one.alpha, one.lr) for one in found.runs} == {(0.5, 0.04), (0.9, 0.04)}
 
 
 @pytest.mark.parametrize(
@@ -221,8 +221,7 @@ def fill(
     """
     counts = []
     for _ in range(rounds):
-        known = study.searches(Finished([store]), CPU).values()
-        missing = list(dict.fromkeys(one for one_search in known for one in one_search.missing))
+        missing = study.resolve(Finished([store]), CPU).missing
         if not missing:
             break
         counts.append(len(missing))
@@ -237,7 +236,7 @@ def fill(
 
 
 def decided(study: Recipe, store: Store) -> dict[str, SearchResult]:
-    return {cell.pretrain: one for cell, one in study.searches(Finished([store]), CPU).items()}
+    return {one.setting.pretrain: one for one in study.resolve(Finished([store]), CPU).searches}
 
 
 def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_runs_more(
@@ -250,7 +249,7 @@ def test_every_pretraining_rule_has_a_choice_of_its_own_and_only_what_needs_it_r
     assert found["sgd"].place == INTERIOR
     assert found["sam-0.1"].place == EDGE
     assert (found["sgd"].floor, found["sgd"].untouched) == (pytest.approx(0.026), pytest.approx(0.35))
-    assert {cell.pretrain: cell.lr for cell in study.settled(Finished([store]), CPU)}["sgd"] == 0.04
+    assert {cell.pretrain: cell.lr for cell in study.resolve(Finished([store]), CPU).runs}["sgd"] == 0.04
 
 
 def test_of_several_seeds_the_mean_chooses_once_all_of_them_have_run(study: Recipe, store: Store) -> None:
@@ -344,8 +343,8 @@ def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_t
 ) -> None:
     run_grid(study, store, runtime=CPU)
     before = {record.run_id: record for record in store.records("unlearn")}
-    searches = study.searches(Finished([store]), CPU)
-    _record_search(study, {cell: replace(one, place="elsewhere") for cell, one in searches.items()}, store)
+    found = study.resolve(Finished([store]), CPU).found
+    _record_search(study, {cell: replace(one, place="elsewhere") for cell, one in found.items()}, store)
     after = {record.run_id: record for record in store.records("unlearn")}
     assert before.keys() == after.keys()
     assert {record.result["choice"] for record in after.values()} == {"elsewhere"}

@@ -16,22 +16,20 @@ from torch import Tensor
 
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network
-from empirical.runs.experiment import Experiment
+from empirical.runs.experiment import train_original, train_retrained, train_unlearned
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace, corrupted_images
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from empirical.training.loop import Log, fit
+from empirical.training.rules import Branches
 from empirical.training.saliency import forget_gradient, saliency_mask
 from empirical.training.step import Stage
 from repro.records.store import Store
+from tests.empirical.run_parts import mask_of, prepared, trained_run
 
 Small = Callable[..., RunConfig]
-
-
-def experiment(config: RunConfig, workspace: Workspace) -> Experiment:
-    return Experiment(workspace.identified(config), workspace)
 
 
 def weights(network: Any) -> Tensor:
@@ -40,28 +38,27 @@ def weights(network: Any) -> Tensor:
 
 def test_unlearning_starts_at_the_weights_of_the_original(small: Small, shared: Workspace) -> None:
     """A step so small that it moves nothing leaves the original, BatchNorm's running statistics apart."""
-    one = experiment(small(lr=1e-12, weight_decay=0.0), shared)
-    assert torch.allclose(weights(one.unlearned.network), weights(one.original.network), atol=1e-6)
-    start = one.copy_original().model.state_dict()
-    assert all(torch.equal(value, start[name]) for name, value in one.original.network.model.state_dict().items())
+    _, models = trained_run(small(lr=1e-12, weight_decay=0.0), shared)
+    assert torch.allclose(weights(models.unlearned.network), weights(models.original.network), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["neggrad", "salun", "random_label", "finetune", "gradient_ascent", "scrub"])
 def test_unlearning_moves_the_copy_and_never_the_original(method: str, small: Small, shared: Workspace) -> None:
-    one = experiment(small(method=method), shared)
-    before = weights(one.original.network).clone()
-    assert not torch.equal(weights(one.unlearned.network), before)
-    assert torch.equal(weights(one.original.network), before)
+    data = prepared(small(method=method), shared)
+    original = train_original(data)
+    before = weights(original.network).clone()
+    assert not torch.equal(weights(train_unlearned(data, original).network), before)
+    assert torch.equal(weights(original.network), before)
 
 
 def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
     """A model retrained without a whole class never names it; the original names it almost always."""
     config = RunConfig(difficulty="class", forget_class=3, pretrain_epochs=4, epochs=1)
-    one = experiment(config, shared)
+    data, models = trained_run(config, shared)
     shares = {}
-    for name, stage in (("original", one.original), ("retrained", one.retrained)):
-        answers = model_outputs(stage.network, one.images).train.logits.argmax(1)
-        shares[name] = float(np.mean(answers[one.split.forget] == 3))
+    for name in ("original", "retrained"):
+        answers = model_outputs(getattr(models, name).network, data.images).train.logits.argmax(1)
+        shares[name] = float(np.mean(answers[data.split.forget] == 3))
     assert shares["original"] > 0.7
     assert shares["retrained"] == 0.0
 
@@ -69,21 +66,22 @@ def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
 def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small: Small, shared: Workspace) -> None:
     cells = [small(pretrain_lr=1e-12, weight_decay=0.0, seed=seed) for seed in (0, 1)]
     models = [
-        weights(stage.network) for c in cells for e in [experiment(c, shared)] for stage in (e.original, e.retrained)
-    ]
+        weights(train(data).network)
+        for data in (prepared(cell, shared) for cell in cells) for train in (train_original, train_retrained)
+    ]  # fmt: skip
     for place, model in enumerate(models):
         assert all(not torch.allclose(model, other, atol=1e-3) for other in models[:place])
 
 
 def test_two_seeds_of_unlearning_part_from_the_same_original(small: Small, shared: Workspace) -> None:
-    first, second = (experiment(small(unlearn_seed=seed, lr=0.05), shared) for seed in (0, 1))
+    first, second = (trained_run(small(unlearn_seed=seed, lr=0.05), shared).models for seed in (0, 1))
     assert first.original.stage_id == second.original.stage_id
     assert not torch.equal(weights(first.unlearned.network), weights(second.unlearned.network))
 
 
 def moved(config: RunConfig, workspace: Workspace) -> float:
-    one = experiment(config, workspace)
-    return float((weights(one.unlearned.network) - weights(one.original.network)).norm())
+    _, models = trained_run(config, workspace)
+    return float((weights(models.unlearned.network) - weights(models.original.network)).norm())
 
 
 @pytest.mark.parametrize(("more", "less"), [
@@ -109,36 +107,27 @@ def test_alpha_shares_out_retain_and_forget_loss(small: Small, shared: Workspace
     assert accuracy[1.0] > accuracy[0.2] + 0.3
 
 
-def test_corruption_reaches_the_images_that_are_trained_on(shared: Workspace) -> None:
-    config = RunConfig(corruption="gaussian_noise-5", pretrain_epochs=1)
-    one = experiment(config, shared)
-    held = one.unlearning(one.copy_original()).images
-    assert not torch.equal(held, one.images.train_images)
-    assert float((held.float() - one.images.train_images.float()).abs().mean()) > 5
-
-
 def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
     small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retrained model of clean images would be a reference for another task, and a mask of them another mask."""
     config = small(dataset="digits", dataset_options="", n_train=60, n_test=20, model="resnet8-narrow", rule="minmax",
                    corruption="gaussian_noise-5")  # fmt: skip
-    one, seen = experiment(config, workspace), []
+    seen: list[Stage] = []
 
     def watched(network: Network, stage: Stage, *args: Any, **kwargs: Any) -> Log:
-        seen.append(stage.images)
+        seen.append(stage)
         return fit(network, stage, *args, **kwargs)
 
     monkeypatch.setattr("empirical.runs.stages.fit", watched)
-    assert {one.original.stage_id, one.retrained.stage_id, one.unlearned.stage_id} == {
-        one.parents()[stage] for stage in ("pretrain", "retrain", "unlearn")
-    }
-    noisy = corrupted_images(one.config, one.images)
-    assert [torch.equal(images, noisy) for images in seen] == [True] * 3
-    rows, labels = torch.from_numpy(one.split.forget), one.images.train_labels
-    gradient = forget_gradient(one.copy_original(), noisy, labels, rows)
-    mask = saliency_mask(gradient, config.mask_fraction)
-    assert all(torch.equal(*pair) for pair in zip(mask, one.saliency(one.copy_original()), strict=True))
+    data, models = trained_run(config, workspace)
+    noisy = corrupted_images(data.config, data.images)
+    assert float((noisy.float() - data.images.train_images.float()).abs().mean()) > 5
+    assert [torch.equal(stage.images, noisy) for stage in seen] == [True] * 3
+    rows, labels = torch.from_numpy(data.split.forget), data.images.train_labels
+    mask = saliency_mask(forget_gradient(models.original.network.copy(), noisy, labels, rows), config.mask_fraction)
+    assert isinstance(rule := seen[-1].rule, Branches)
+    assert all(torch.equal(*pair) for pair in zip(mask, rule.forget.scope.mask or (), strict=True))
 
 
 def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one_way_to_blur(
@@ -153,19 +142,20 @@ def test_the_saliency_mask_is_measured_on_the_forget_set(small: Small, shared: W
     """Another forget set marks other weights."""
     masks = []
     for seed in (0, 1):
-        one = experiment(small(forget_seed=seed, forget_fraction=0.1), shared)
-        masks.append(torch.cat([mask.flatten() for mask in one.saliency(one.copy_original())]))
+        data = prepared(small(forget_seed=seed, forget_fraction=0.1, rule="minmax"), shared)
+        masks.append(torch.cat([mask.flatten() for mask in mask_of(data)]))
     assert int(masks[0].sum()) == int(masks[1].sum()) == int(0.3 * len(masks[0]))
     assert not torch.equal(masks[0], masks[1])
-    assert one.mask_seconds > 0
+    facts = train_unlearned(data, train_original(data)).facts
+    assert facts["seconds_mask"] > 0
 
 
 @pytest.mark.parametrize("cell", [{"method": "salun"}, {"rule": "masked-sam-0.1"}], ids=str)
 def test_a_masked_run_moves_salient_weights_only(cell: dict[str, str], small: Small, shared: Workspace) -> None:
     """Weights outside the mask keep the original's bits, weight decay and momentum included."""
-    one = experiment(small(**cell, epochs=2, weight_decay=0.01), shared)
-    salient = torch.cat([mask.flatten() for mask in one.saliency(one.copy_original())])
-    before, after = weights(one.original.network), weights(one.unlearned.network)
+    data, models = trained_run(small(**cell, epochs=2, weight_decay=0.01), shared)
+    salient = torch.cat([mask.flatten() for mask in mask_of(data)])
+    before, after = weights(models.original.network), weights(models.unlearned.network)
     assert torch.equal(before[~salient], after[~salient])
     assert (before[salient] != after[salient]).float().mean() > 0.9
 

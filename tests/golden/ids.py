@@ -16,7 +16,7 @@ import numpy as np
 from empirical.data.forget import choose_forget
 from empirical.data.memorization import filled
 from empirical.registry import forget_set
-from empirical.runs.cell import build_method
+from empirical.runs.unlearning import build_method
 from empirical.settings.keys import EvaluationKey, again_key, original_id, retrain_key, unlearn_key
 from empirical.settings.run_config import MemorizationConfig, RunConfig, config_for
 from empirical.studies.pool import pool_runs

@@ -10,7 +10,6 @@ import pytest
 from empirical.settings.run_config import Runtime
 from empirical.studies.compare import check_study
 from empirical.studies.finished import Finished
-from empirical.studies.plan import finished_runs
 from empirical.studies.recipe import load_recipe
 from repro.records.pack import readers
 from repro.records.store import Store
@@ -55,7 +54,8 @@ def test_the_committed_digits_study_gives_the_values_its_recipe_expects(tmp_path
     """What `repro study check digits --published` does on the committed records."""
     study = load_recipe(ROOT / "recipes" / "digits.toml")
     packs = readers(Store(tmp_path / "none"), ROOT / "results")[1:]
-    found = finished_runs(study, Finished(packs), Runtime(device="cpu"))
+    finished = Finished(packs)
+    found = finished.usable(study.resolve(finished, Runtime(device="cpu")).runs)
     assert len(found) == len(study.runs())
     rows = check_study(study.expected, found)
     assert rows

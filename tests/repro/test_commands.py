@@ -16,8 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from empirical.runs.imports import memorization_scores
-from empirical.runs.subset_models import SubsetModels
+from empirical.runs.subset_models import SubsetModels, memorization_scores
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import GridReport

@@ -12,7 +12,8 @@ import torch
 from empirical.methods.retain import Retrain
 from empirical.metrics.coefficients import coefficient_observer
 from empirical.models.network import Network, accuracy
-from empirical.runs.experiment import Experiment
+from empirical.runs.experiment import Experiment, prepare, train_original
+from empirical.runs.unlearning import unlearning_stage
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.training.batches import row_sets
@@ -51,7 +52,7 @@ def experiment(tmp_path: Path) -> Callable[..., Experiment]:
     """Make an experiment on 20 images of 16x16 pixels, with settings changed."""
 
     def make(**changes: Any) -> Experiment:
-        return Experiment(replace(BASE, **changes), Workspace(Store(tmp_path), Runtime(device="cpu")))
+        return prepare(replace(BASE, **changes), Workspace(Store(tmp_path), Runtime(device="cpu")))
 
     return make
 
@@ -79,8 +80,9 @@ def watch(experiment: Experiment, rule: Rule | None = None) -> tuple[Curves, Cur
         Retrain(), build_rule(config.pretrain, RuleContext(list)), sets, config.pretraining(), held, seed=seed
     )
     before = fit(network, stage, observe=observe)
-    torch.testing.assert_close(network.parameters(), experiment.original.network.parameters(), rtol=0, atol=0)
-    stage = experiment.unlearning(network)
+    original = train_original(experiment).network
+    torch.testing.assert_close(network.parameters(), original.parameters(), rtol=0, atol=0)
+    stage = unlearning_stage(config, images, held, experiment.split, network, teacher=original.copy())
     after = fit(network, stage if rule is None else replace(stage, rule=rule), observe=observe)
     return by_epoch(before.epochs), by_epoch(after.epochs)
 
@@ -156,7 +158,7 @@ def test_momentum_and_weight_decay_coincide_with_their_twin(
 def test_a_schedule_of_rules_passes_over(experiment: Callable[..., Experiment]) -> None:
     one = experiment(pretrain=f"sam-{RADIUS}:15, sgd", pretrain_epochs=25)
     found = replay(theory_config(one.config), twin_draw(one), twin_orders(one)).pretrain
-    learned = coefficient_observer(one.initial(), one.images, one.split)(one.original.network)
+    learned = coefficient_observer(one.initial(), one.images, one.split)(train_original(one).network)
     for name in ("zeta_retain", "zeta_forget", "zeta_retain_oppose"):
         assert learned[name] == pytest.approx(found[name][0, -1], abs=1e-10)
     plain = replay(theory_config(replace(one.config, pretrain="sgd")), twin_draw(one), twin_orders(one)).pretrain
@@ -166,9 +168,8 @@ def test_a_schedule_of_rules_passes_over(experiment: Callable[..., Experiment]) 
 def test_sharp_minmax_over_whole_neurons_coincides_with_its_twin(experiment: Callable[..., Experiment]) -> None:
     """The theory knows masks of neurons only, so the network gets one: half of them, by their forget gradient."""
     one = experiment(pretrain="sgd")
-    slope = forget_gradient(
-        one.copy_original(), one.images.train_images, one.images.train_labels, torch.from_numpy(one.split.forget)
-    )[0]
+    original, rows = train_original(one).network, torch.from_numpy(one.split.forget)
+    slope = forget_gradient(original, one.images.train_images, one.images.train_labels, rows)[0]
     order = torch.argsort(slope.pow(2).sum(1), descending=True)
     marked = torch.zeros(len(slope), 1, dtype=torch.bool)
     marked[order[: len(order) // 2]] = True
