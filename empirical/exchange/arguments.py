@@ -1,4 +1,4 @@
-"""What the functions of `empirical` say of an argument that they do not have, in the words of the caller."""
+"""Checks of the arguments of `empirical`'s functions, with errors that name the right argument."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ PAIRS = dict.fromkeys(
 
 
 def known_arguments(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function answer an argument that it does not have with one line that names the right one."""
+    """Make a function refuse an unknown argument with one line that names the right one."""
     names = list(inspect.signature(function).parameters)
 
     @wraps(function)
@@ -53,7 +53,7 @@ def memory_config(options: Mapping[str, Any] | str = "", **settings: Any) -> Run
         **settings: fields of `RunConfig`; None takes the default.
 
     Raises:
-        ConfigError: for a value out of range, and for what is named in another way here.
+        ConfigError: for a value out of range, and for a method that has another name here.
     """
     if settings.get("method") in PAIRS:
         raise ConfigError(f"method = {settings['method']!r}: {PAIRS[settings['method']]}")

@@ -1,4 +1,4 @@
-"""Which method, rule and learning rate suit a model of your own: a small search and a table."""
+"""Find the method, rule and learning rate that suit your own model: a small search and a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,12 +45,12 @@ class Comparison:
     """What `compare` returns.
 
     Attributes:
-        rows: one a method and rule at its recommended rate, with `do nothing` first.
-        warnings: what a reader should know of them.
+        rows: one per method and rule at its best rate, with `do nothing` first.
+        warnings: what limits their meaning.
         models: the unlearned model of each row, by (method, rule).
         best: arguments of `unlearn` for the highest validation score, `unlearn(model, retain, forget, **best)`; None
             where doing nothing is best.
-        target: what the score holds accuracies against, in words.
+        target: what accuracies are compared with, in words.
     """
 
     rows: list[dict[str, Any]]
@@ -64,7 +64,7 @@ class Comparison:
         return pd.DataFrame(self.rows)
 
     def show(self, console: Console | None = None) -> None:
-        """Print the table, the recommendation and the warnings, at the width of the terminal."""
+        """Print the table, the recommendation and the warnings."""
         console = console or Console()
         title = "Each method and rule at its own learning rate"
         shown = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left", header_style="bold underline")
@@ -91,7 +91,7 @@ class Comparison:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return a row as texts, the rate or the strength in one column: a table of 80 letters holds it."""
+    """Return a row as texts, with rate and options in one column, so that the table fits 80 characters."""
     texts = {name: _cell(value) for name, value in row.items()}
     rate, options = texts.pop("lr"), texts.pop("options")
     texts["setting"] = ", ".join(filter(None, (rate and f"lr={rate}", options)))
@@ -180,7 +180,7 @@ def compare(
 
 
 def task_network(task: Task, made: Unlearned) -> Network:
-    """Return an unlearned model as the pipeline sees it."""
+    """Return the network of an unlearned model."""
     return network_of(made.model, task.images.train_images)
 
 
@@ -210,11 +210,11 @@ def _configs(
 
 @dataclass(frozen=True)
 class Scores:
-    """How near models come to what is aimed at.
+    """Scores of models by their distance to target accuracies.
 
     Attributes:
-        task: the examples; test: their answers are on its images.
-        networks: the retrained model, where there is one; goal: the accuracies aimed at, by half and set.
+        task: the retain and forget examples; images, labels: the test set.
+        networks: the retrained model, if there is one; goal: the target accuracies, by half and set.
         target: the same in words.
     """
 
@@ -227,7 +227,7 @@ class Scores:
 
     @classmethod
     def of(cls, task: Task, test: Any, retrained: Model | None) -> "Scores":
-        """Read the target off the retrained model, or off the original where there is none."""
+        """Return scores with the target of the retrained model, or of the original if there is none."""
         original = task.network()
         images_of(original, (task.images.train_images, task.images.train_labels), (test,))  # refuses wrong labels
         here = cls(task, test.images, test.labels.numpy(), {}, {}, "")
@@ -279,9 +279,9 @@ class Tried(NamedTuple):
 
 
 def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float], progress: bool) -> list[Tried]:
-    """Return what was tried and did not diverge: learning rates, or strengths of a method that takes no step.
+    """Return the trials that did not diverge: of learning rates, or of strengths of a method that takes no step.
 
-    Learning rates go on beyond an end, by the factor between the last two, while that end is the best.
+    While the best rate is at an end, further rates beyond it are tried, by the factor between the last two.
     """
     method: Any = load("methods", config.method)
     own = parse_options(config.method_options, "method_options")

@@ -1,4 +1,4 @@
-"""Unlearning and evaluation of a model of your own, from Python, without a store: the pipeline's own functions."""
+"""Unlearn and evaluate your own model from Python, without a store, with the same functions that runs use."""
 
 import copy
 import sys
@@ -43,7 +43,7 @@ FIT_ROWS = 1000  # examples of a set that a model is judged by while it is train
 
 
 class UnlearningWarning(UserWarning):
-    """The numbers that follow are valid, but they may not mean what a reader takes them for."""
+    """The numbers are valid, but they may not mean what they seem to mean."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ Model = nn.Module | Unlearned
 
 
 class Numbers(dict[str, Any]):
-    """What `evaluate` returns: numbers and arrays by name, those of other models with theirs in front."""
+    """What `evaluate` returns: numbers and arrays by name; other models' names start with their role."""
 
     def table(self) -> pd.DataFrame:
-        """Return a row a number: each model's value, the best value (`target`), which way is better, and its meaning.
+        """Return a row per number: its value for each model, the best value (`target`), the better side, its meaning.
 
-        The target of most numbers is what the retrained model has; without that model it is not known (NaN).
+        The target of most numbers is the retrained model's value; without that model it is unknown (NaN).
         """
         scalars = {name: value for name, value in self.items() if isinstance(value, int | float)}
         owners = tuple(OWNERS)
@@ -162,7 +162,7 @@ def unlearn(
 
 
 def answers(network: Network, images: Any, rows: np.ndarray) -> np.ndarray:
-    """Return the class that a network gives each of some rows of images, in evaluation mode, `CHUNK` at a time."""
+    """Return the class that a network predicts for each of some rows, in evaluation mode, `CHUNK` at a time."""
     with evaluating(network.model), torch.no_grad():
         chunks = (images[torch.from_numpy(part)] for part in np.array_split(rows, -(-len(rows) // CHUNK)))
         return np.concatenate(
@@ -171,13 +171,13 @@ def answers(network: Network, images: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def size_of(batch_size: int | None, retain: Any) -> int | None:
-    """Return the batch size that is asked for, or that of the retain set's loader; None where neither says one."""
+    """Return the given batch size, else that of the retain set's loader, else None."""
     return retain.batch_size if batch_size is None and isinstance(retain, DataLoader) else batch_size
 
 
 @dataclass(frozen=True)
 class Task:
-    """A model and what it should keep and forget, read once: any number of unlearnings start from it.
+    """A model and the examples to keep and to forget, read once; several unlearnings can start from it.
 
     Attributes:
         model: a copy of the one that was given, on the device.
@@ -193,7 +193,7 @@ class Task:
         """Read the examples and copy the model.
 
         Raises:
-            ConfigError: when one of them is nothing of the kind, or none of the weights can be trained.
+            ConfigError: if the model is no module, the data are no labelled images, or no weight can be trained.
         """
         sides = given("retain", retain, transforms=True), given("forget", forget, transforms=True)
         own = on_device(model, device, copied=True)
@@ -210,7 +210,7 @@ class Task:
         return network_of(copy.deepcopy(self.model), self.images.train_images, precision=precision)
 
     def accuracy(self, network: Network, rows: np.ndarray) -> float:
-        """Return the accuracy on some rows, by at most `FIT_ROWS` of them, in evaluation mode."""
+        """Return the accuracy on at most `FIT_ROWS` of some rows, in evaluation mode."""
         some = rows[np.unique(np.linspace(0, len(rows) - 1, min(FIT_ROWS, len(rows))).astype(int))]
         right = answers(network, self.images.train_images, some) == self.images.train_labels.numpy()[some]
         return float(right.mean())
@@ -376,7 +376,7 @@ def module_of(model: Any, name: str = "model") -> nn.Module:
 
 
 def on_device(model: Any, device: str | torch.device | None, *, copied: bool = False) -> nn.Module:
-    """Return a model on a device: itself where it is there, otherwise a copy."""
+    """Return the model if it is on the device, otherwise a copy there."""
     model = module_of(model)
     here = next(model.parameters()).device
     there = here if device is None else device_of(device)
@@ -385,7 +385,7 @@ def on_device(model: Any, device: str | torch.device | None, *, copied: bool = F
 
 
 def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Network:
-    """Return a model whose images enter as they are; one without `features` and `head` of its own is wrapped."""
+    """Return a network that does not normalize images; a model without `features` and `head` is wrapped."""
     channels, weight = images.shape[1], next(model.parameters())
     example = images[slice(0, 2)].to(weight.device, weight.dtype)
     inner = model if composed(model, example) else Wrapped(model, example)
@@ -393,7 +393,7 @@ def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Net
 
 
 def plain_model(network: Network) -> nn.Module:
-    """Return the model that was given, without what wraps it."""
+    """Return the user's model without its wrapper."""
     return network.model.model if isinstance(network.model, Wrapped) else network.model
 
 
@@ -403,10 +403,10 @@ def images_of(
     sides: tuple[GivenExamples, ...],
     test: GivenExamples | None = None,
 ) -> ImageSet:
-    """Return what the pipeline reads: `train`, which is `sides` joined, and the test set, or `train` again.
+    """Return the image set of `train`, which is `sides` joined, and of the test set, or `train` again.
 
     Raises:
-        ConfigError: for a label that is the place of none of the model's outputs.
+        ConfigError: for a label that is not the number of one of the model's outputs.
     """
     with evaluating(network.model), torch.no_grad():
         classes = network.outputs(train[0][slice(0, 2)].to(network.device))[0].shape[1]
@@ -418,6 +418,6 @@ def images_of(
 
 
 def split_of(retain: GivenExamples, forget: GivenExamples) -> Split:
-    """Return the rows of images in which the retained ones come first."""
+    """Return the split of images in which the retained ones come first."""
     rows = np.arange(len(retain) + len(forget))
     return Split(rows, rows[: len(retain)], rows[len(retain) :], rows[:0])

@@ -1,4 +1,4 @@
-"""Models in and out: somebody else's checkpoint as the original of a run, a run's three models for anybody's torch."""
+"""Import a checkpoint as the original of a run, and export the three models of a run for any program with torch."""
 
 import hashlib
 import io
@@ -25,8 +25,8 @@ from repro.records.identity import run_id
 from repro.records.outputs import write_outputs
 from repro.records.record import Record
 
-LARGEST = 4.0  # GiB of a checkpoint that is read without being asked twice
-# What the readers of two libraries raise on bytes that are not theirs.
+LARGEST = 4.0  # GiB of a checkpoint; a larger one needs --largest
+# What safetensors and torch raise on files of another format.
 UNREADABLE = (RuntimeError, OSError, ValueError, TypeError, EOFError, KeyError, SafetensorError)
 # How our wrappers name the layers of other libraries: torchvision's ResNets, timm's models.
 RENAMED = (
@@ -38,7 +38,7 @@ RENAMED = (
 
 @dataclass(frozen=True)
 class ImportedKey:
-    """What an imported model is: its weights by content, and what they are weights of."""
+    """Identity of an imported model: the hash of its weights, its architecture and its data set."""
 
     model: str
     dataset: str
@@ -55,7 +55,7 @@ def import_model(path: Path, config: RunConfig, workspace: Workspace, *, name: s
             or `model`. It is read with `weights_only`, so that no code in it runs.
         config: names the architecture and the data set it was trained on.
         workspace: the store and where images are.
-        name: what runs call it.
+        name: by which runs name it.
         largest: of the file, in GiB.
 
     Raises:

@@ -52,17 +52,17 @@ def _finished(config: RunConfig, workspace: Workspace) -> Record | None:
 
 
 def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
-    """Return the record of a run that was not there, and whether it was computed now: another process may have come.
+    """Compute a run; return its record, and whether this process computed it (another one may have done it meanwhile).
 
-    It prepares the data, trains the models, measures them, and writes the record last: half a run is no run. Processes
-    that train together train every model; then the first one measures and writes.
+    It prepares the data, trains the models, measures them, and writes the record last. Processes that train together
+    train every model; then the first one measures and writes.
 
     Args:
         config: what to run, with the digest of its data.
         workspace: store, device and shared state.
 
     Raises:
-        Held: when the run, or a stage of it, is in another process's hands and the workspace is not patient.
+        Held: when another process computes the run or one of its stages and the workspace is not patient.
     """
     check_run(config)
     store, kind, group = workspace.store, workspace.runtime.kind, workspace.group
@@ -102,10 +102,10 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
     result = _facts(experiment, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
     rows = _epochs(facts["epochs"], config.rows_measured)
-    if known and same_weights(known.result["parents"], result["parents"]):  # measured anew, but not trained anew
+    if known and same_weights(known.result["parents"], result["parents"]):  # measured again, but not trained again
         provenance, result["seconds_mask"] = known.provenance, known.result["seconds_mask"]
         config = replace(config, metrics=tuple(dict.fromkeys((*known.config["metrics"], *config.metrics))))
-        if known.config.get("trajectory") and not config.trajectory:  # nobody looked on this time
+        if known.config.get("trajectory") and not config.trajectory:  # it was not recorded this time
             config, rows = replace(config, trajectory=True), _epochs(known.epochs(), config.rows_measured)
     record = workspace.store.save(
         workspace.runtime.kind, config, result=result, status="diverged" if diverged else "ok",
@@ -117,7 +117,7 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
 
 @contextmanager
 def memory_named(config: RunConfig) -> Iterator[None]:
-    """Raise one line with a remedy in place of whatever says that memory ran out inside the block.
+    """Turn an error that means that memory ran out inside the block into one line with a remedy.
 
     Raises:
         OutOfMemoryError_: naming the largest batch that was tried.
@@ -125,18 +125,16 @@ def memory_named(config: RunConfig) -> Iterator[None]:
     try:
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not ran_out(error):
+        if (lack := lack_of_memory(error)) is None:
             raise
-        raise OutOfMemoryError_(_too_much(config, error)) from error
-
-
-def ran_out(error: BaseException) -> bool:
-    """Return whether an error, or one that led to it, says that memory ran out, on a device or on the CPU."""
-    return lack_of_memory(error) is not None
+        raise OutOfMemoryError_(_too_much(config, lack)) from error
 
 
 def lack_of_memory(error: BaseException) -> BaseException | None:
-    """Return the error that says so: inside a capture, the end of that capture raises another one over it."""
+    """Return the error, or the one that led to it, that says that memory ran out, on a device or on the CPU.
+
+    The end of a graph capture raises another error over it.
+    """
     found: BaseException | None = error
     while found is not None:
         said = str(found)
@@ -147,9 +145,9 @@ def lack_of_memory(error: BaseException) -> BaseException | None:
     return None
 
 
-def _too_much(config: RunConfig, error: BaseException) -> str:
+def _too_much(config: RunConfig, lack: BaseException) -> str:
     """Return what was asked for, and the largest batch that was tried."""
-    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack_of_memory(error)))
+    asked = re.search(r"allocate ([\d.]+ ?\w+)", str(lack))
     batches = {"batch_size": config.batch_size, "pretrain_batch_size": config.pretrain_batch_size}
     name = max(batches, key=batches.__getitem__)
     request = f"a request of {asked[1]} failed" if asked else "a request failed"
@@ -159,7 +157,7 @@ def _too_much(config: RunConfig, error: BaseException) -> str:
 
 
 def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:
-    """Return the config with every metric that a finished run has on other images: a record is about one half."""
+    """Return the config with the metrics that a finished run has on other images, which are measured again."""
     if found is None or found.result.get("rows_measured", "all") == config.rows_measured:
         return config
     there = [name for name in found.result.get("evaluations", {}) if name in names("metrics")]
@@ -167,13 +165,13 @@ def _on_the_same_images(config: RunConfig, found: Record | None) -> RunConfig:
 
 
 def _epochs(rows: list[dict[str, Any]], part: str) -> list[dict[str, Any]]:
-    """Return a stage's rows without accuracies of other images than those measured: it may have been trained before."""
+    """Return a stage's rows without accuracies on other images than `part`, which an earlier run may have recorded."""
     other = [row for row in rows if any(seen["rows_measured"] != part for seen in row.get("accuracies", []))]
     return [{name: row[name] for name in row if name != "accuracies"} if row in other else row for row in rows]
 
 
 def _facts(experiment: Experiment, models: Models) -> dict[str, Any]:
-    """Return what a run is and what it cost; the numbers of its metrics are evaluations."""
+    """Return the facts of a run's record besides its metrics: labels, parents, sizes and costs."""
     config, facts = experiment.config, models.unlearned.facts
     retrained = models.retrained.facts if models.retrained else {}
     absent = absent_metrics(config)

@@ -1,4 +1,4 @@
-"""The subset models behind memorization scores: each trained once, kept like any stage, shared by all processes."""
+"""Memorization scores, and the subset models they are estimated from, each of which is a stage that is trained once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from repro.records.shipped import packs
 
 @dataclass(frozen=True)
 class SubsetModels:
-    """The training of all subset models of an estimate.
+    """The subset models of an estimate of memorization scores.
 
     Attributes:
         config: the estimate; workspace: where it is computed.
@@ -41,7 +41,7 @@ class SubsetModels:
     workspace: Workspace = field(repr=False)
 
     def record(self) -> Record:
-        """Return the estimate's record, trained now if the store lacks it.
+        """Return the record of the estimate; the subset models are trained now if it does not exist.
 
         Its arrays are `scores`, `errors` (n,), and `inside`, `correct` (subsets, n).
         """
@@ -57,9 +57,9 @@ class SubsetModels:
             return store.save(ESTIMATE, self.config, result=result, arrays=arrays, provenance=provenance)
 
     def _finished(self) -> Record | None:
-        """Return the estimate if it is there or committed; one from before reliability was known is made again.
+        """Return the estimate from the store or a published study; one without a reliability is made again.
 
-        Committed estimates let a study go on elsewhere without its subset models, whose weights are not committed.
+        With a published estimate a study can go on without the subset models, whose weights are not published.
         """
         own, wanted = self.workspace.store.find(ESTIMATE, self.config), run_id(ESTIMATE, self.config)
         committed = (one for pack in packs() for one in PackedStore(pack).records(ESTIMATE))
@@ -69,8 +69,8 @@ class SubsetModels:
     def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which images each model saw and which it classifies correctly, both `(subsets, n)` boolean.
 
-        A model in another process's hands comes after the rest. What is known is kept for the next call, for this one
-        may end with the last models `Held`.
+        A model that another process trains comes last. Results are kept for the next call, because this one may end
+        with `Held`.
         """
         labels, workspace = self.workspace.dataset(self.config.training()).train_labels, self.workspace
         inside = draw_subsets(self.config, len(labels))
@@ -105,7 +105,7 @@ class SubsetModels:
         """Return one subset model, trained now if its weights are not kept.
 
         Raises:
-            ConfigError: when its training diverged: it says nothing of what an image is remembered by.
+            ConfigError: when its training diverged, because its answers then say nothing about memorization.
         """
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
@@ -151,8 +151,8 @@ def memorization_scores(config: RunConfig, workspace: Workspace) -> np.ndarray:
 def memorization_facts(config: RunConfig, workspace: Workspace) -> dict[str, Any]:
     """Return how far the scores behind a graded forget set can be trusted; nothing where none were estimated here.
 
-    `memorization_reliability` below 0.8 leaves a grading by difficulty undecided; `memorization_ties` is the share of
-    images whose place among others of the same score was drawn.
+    With `memorization_reliability` below 0.8 the grading by difficulty is unreliable; `memorization_ties` is the
+    fraction of images whose order among others of the same score was drawn at random.
     """
     if config.scores or not forget_set(config.difficulty).graded:
         return {}

@@ -1,4 +1,4 @@
-"""What the cells of one process share: the store, the device, and the data sets already loaded."""
+"""What the runs of one process share: the store, the device, and the data sets already loaded."""
 
 import logging
 import os
@@ -38,8 +38,8 @@ class Workspace:
         store: where runs and trained stages are kept.
         runtime: device, data folder and engine.
         deadline: when stages end at a checkpoint, in seconds since the epoch; None is never.
-        patient: whether a run or stage in another process's hands is waited for; otherwise it is `Held`, so that a
-            grid goes on with another cell.
+        patient: whether to wait for a run or stage that another process computes; otherwise it raises `Held`, so
+            that a grid goes on with another run.
         group: the processes that train every stage of a run together; the first of them writes.
     """
 
@@ -71,7 +71,7 @@ class Workspace:
         return torch.device(wanted)
 
     def take_device(self, *, portable: bool = False) -> None:
-        """Give this process its threads and its GPU, before anything trains.
+        """Set the threads and the GPU of this process, before anything trains.
 
         Raises:
             ConfigError: when portable numbers are asked for and this process cannot give them.
@@ -84,7 +84,7 @@ class Workspace:
 
     @property
     def device_name(self) -> str:
-        """The device as a person would call it."""
+        """The name of the GPU, or `cpu`."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def engine(self, images: torch.Tensor) -> str:
@@ -113,23 +113,23 @@ class Workspace:
             LOG.warning(line)
 
     def provenance(self, **extra: Any) -> dict[str, Any]:
-        """Return the provenance of something that ends now."""
+        """Return the provenance of a run or stage that ends now."""
         together = {"processes": self.group.size} if self.group.size > 1 else {}
         facts = {"device": self.device_name, "threads": torch.get_num_threads(), **together}
         engine = "compiled" if together and self.runtime.engine == "graph" else self.runtime.engine
         return collect(study=self.runtime.study, **facts, **arithmetic(engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
-        """Return the claim on a run or stage, of which one process, or the first of a group for all, has charge.
+        """Return the claim on a run or stage; the first process of a group holds it for all.
 
         Raises:
-            Held: on entering, when another process holds it and this one does not wait.
-            Stopped: when it waited until the deadline.
+            Held: on entering, if another process holds it and this one does not wait.
+            Stopped: if it waited until the deadline.
         """
         return self.store.lock(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
 
     def alone(self) -> "Workspace":
-        """Return the same workspace for work that one process does by itself."""
+        """Return the same workspace for work of a single process."""
         return replace(self, group=ALONE)
 
     def pauses(self, stage_id: str, *, keep: bool = True) -> Pauses:
@@ -138,7 +138,7 @@ class Workspace:
         return Pauses(self.store.checkpoints(stage_id), seconds, epochs, deadline=self.deadline, unkept=not keep)
 
     def identified(self, config: RunConfig) -> RunConfig:
-        """Return a config with the digest of its data's files in place, which makes it the identity of a run.
+        """Return the config with the digest of its data and the id of its imported model, which identify the run.
 
         Raises:
             MissingDataError: when the data set is not there.
@@ -168,7 +168,7 @@ class Workspace:
         return self.remember(key, lambda: corrupted_images(config, images).to(self.device))
 
     def remember(self, key: Any, make: Callable[[], T]) -> T:
-        """Return the value of a key, made at most once while it is among the last few used."""
+        """Return the value of a key; it is made once while it is among the last 24 keys used."""
         value = self._kept.pop(key) if key in self._kept else make()
         self._kept[key] = value
         while len(self._kept) > KEPT:
@@ -177,7 +177,7 @@ class Workspace:
 
 
 def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
-    """Return what beside the versions decides on the last digits: engine, compiler, TF32 and cuDNN's choices."""
+    """Return what the last digits depend on besides versions: engine, compiler, TF32 and cuDNN's settings."""
     engine = engine if device.type == "cuda" else "eager"
     cudnn = torch.backends.cudnn
     flags = {"matmul_tf32": torch.backends.cuda.matmul.allow_tf32, "cudnn_tf32": cudnn.allow_tf32,
@@ -188,7 +188,7 @@ def arithmetic(engine: str, device: torch.device) -> dict[str, Any]:
 
 
 def imported_id(store: Store, name: str) -> str:
-    """Return the id of an imported model by its name or id; an empty text of an empty one.
+    """Return the id of an imported model by its name or id; empty for an empty name.
 
     Raises:
         MissingDataError: when the store has none of that name.
@@ -220,6 +220,6 @@ def corrupted_images(config: RunConfig, images: ImageSet) -> torch.Tensor:
 def use_threads(count: int) -> None:
     """Give this process `count` threads, 0 for one a core.
 
-    One is the default: sums are then taken in one order whatever the machine, and processes scale out.
+    One is the default, because sums then have the same order on every machine, and several processes use all cores.
     """
     torch.set_num_threads(count or os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Which settings set two runs apart, and whether a study's numbers are the expected ones."""
+"""The settings in which two runs differ, and whether a study's numbers are the expected ones."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -25,10 +25,10 @@ class Difference:
 def settings(record: Record) -> dict[str, Any]:
     """Return every setting of a run by name: its config, its resolved discrepancy switches, its data and forget set.
 
-    How a run is measured is left out: metrics are added to a run, which stays the same.
+    How a run is measured is left out, because metrics can be added to a run.
 
     Raises:
-        ConfigError: for a run of another kind, and for one that failed: nobody knows its data and forget set.
+        ConfigError: for a run of another kind, and for a failed run, whose data and forget set are unknown.
     """
     if record.kind != "unlearn":
         raise ConfigError(f"run {record.run_id}: is of kind {record.kind!r}; only network runs can be compared")

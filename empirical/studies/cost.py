@@ -1,7 +1,7 @@
-"""What work costs: hours by a measured rate, memory by what a step keeps, and how long several processes take.
+"""What work costs: hours by a measured rate, memory by what a step keeps, and the hours of several processes.
 
-Rates are measured: those of the store's own stages, else of a benchmark's record, scaled by arithmetic to a model that
-no record is about. Only what somebody states takes their place. Imports no torch.
+Rates are those of the store's own stages, else of a benchmark record; for a model without either they are scaled by its
+number of operations. A stated rate replaces all of them. Imports no torch.
 """
 
 import json
@@ -21,7 +21,7 @@ from repro.records.folder import read_bytes
 from repro.records.record import Record
 from repro.records.store import Store
 
-LOOKED_AT = 500  # stages of a store that its rates are taken from
+LOOKED_AT = 500  # stages of a store from which rates are taken, at most
 USABLE = 0.9  # share of a device's memory that a step may fill
 
 

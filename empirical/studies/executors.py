@@ -1,7 +1,7 @@
 """Compute runs one after the other, or in several processes; a failure costs only its own run.
 
-A run comes last while another process computes it or one of its stages; when nothing else is left, this process waits
-for it. A signal or a time limit takes effect between two runs, inside a stage at its next checkpoint, and in a wait at
+A run is postponed while another process computes it or one of its stages. When only such runs are left, this process
+waits. A signal or a time limit takes effect between two runs, inside a stage at its next checkpoint, and in a wait at
 once.
 """
 
@@ -38,12 +38,12 @@ class GridReport:
     """How a grid ended.
 
     Attributes:
-        done: run ids computed now; found: run ids that were there, or that somebody else computed meanwhile; diverged:
-            those of `done` that diverged.
+        done: ids of the runs computed now; found: ids of the runs that were there, or that another process computed.
+        diverged: those of `done` that diverged.
         failed: message by run id; failure_code: exit code of the first failure; remaining: runs not reached.
         seconds: wall time; interrupted: whether a signal, the time limit or a full disk ended it.
         signal: the number of the signal that ended it, 0 for none.
-        edges: searches that end on an edge of their grid, which leaves the study unfinished.
+        edges: searches whose best value is at an end of their grid; the study is unfinished then.
     """
 
     done: list[str] = field(default_factory=list)
@@ -68,12 +68,12 @@ class GridReport:
         self.signal = self.signal or other.signal
 
     def fails(self, identity: str, error: ReproError) -> None:
-        """Count a run that failed with an error whose message names the remedy."""
+        """Record a failed run and its error message."""
         self.failed[identity] = str(error)
         self.failure_code = self.failure_code or error.exit_code
 
     def stops(self, stopped: Stopped) -> None:
-        """Say that a signal or the time limit ended it."""
+        """Record that a signal or the time limit ended the grid."""
         self.interrupted, self.signal = True, self.signal or stopped.signal
 
 
@@ -91,7 +91,7 @@ def run_groups(
 
 
 def spread(groups: Groups, workers: int) -> Groups:
-    """Return the groups with the largest halved until every process has one."""
+    """Return the groups; the largest are halved until there is one for every process."""
     groups = list(groups)
     while groups and len(groups) < workers and max(map(len, groups)) > 1:
         groups.sort(key=len)
@@ -101,10 +101,10 @@ def spread(groups: Groups, workers: int) -> Groups:
 
 
 def run_all(configs: list[RunConfig], workspace: Workspace, *, wait: bool = True) -> GridReport:
-    """Compute runs in turn; a failure is reported and the rest go on, unless the disk is full.
+    """Compute runs one by one; after a failure the others go on, unless the disk is full.
 
     Raises:
-        Held: when another process computes all that is left, and `wait` is false.
+        Held: when another process computes all remaining runs and `wait` is false.
     """
     report = GridReport(remaining=len(configs))
 
@@ -130,7 +130,7 @@ class Full(Exception):
 
 
 def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None:
-    """Find or compute one run. An unexpected error becomes a `failed` record, which stays until it is retried.
+    """Find or compute one run; an unexpected error becomes a `failed` record, which stays until it is retried.
 
     Raises:
         Held: when another process computes the run or one of its stages.
@@ -163,7 +163,7 @@ def run_one(config: RunConfig, workspace: Workspace, report: GridReport) -> None
 
 
 def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> ReproError:
-    """Keep a run's unexpected error as its record, traceback included, and return it as one line."""
+    """Save an unexpected error with its traceback as the run's record, and return it as one line."""
     line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     result = {"error": line, "traceback": "".join(traceback.format_exception(error)), "labels": config.labels()}
     with suppress(ReproError, OSError):  # what cannot be kept is still reported
@@ -176,14 +176,14 @@ def save_failure(config: RunConfig, workspace: Workspace, error: Exception) -> R
 
 
 class Killed(RuntimeError):
-    """A process died while it computed a run: it was killed, most often for memory, or crashed."""
+    """A process ended while it computed a run: it crashed or was killed, usually for memory."""
 
 
 class Worker:
-    """A process that is sent one run after another and answers each with a report.
+    """A process that gets one run after another and sends a report for each.
 
     Args:
-        workspace: store, runtime and deadline; the process has a workspace of its own like it.
+        workspace: store, runtime and deadline; the process builds an equal workspace.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -237,7 +237,7 @@ class Worker:
 
 
 def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
-    """Return the workspaces of `count` workers: where there are several GPUs, they take them in turn.
+    """Return the workspaces of `count` workers, which share the GPUs in turn.
 
     The cores that decode images are divided among them.
     """
@@ -253,10 +253,10 @@ def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
 
 @dataclass
 class _Queue:
-    """What is still to be sent to workers.
+    """The runs that no worker has yet.
 
     Attributes:
-        left: groups, the next one last; later: runs that wait for a lease, by its name.
+        left: groups, the next one last; later: postponed runs, by the name of the lease they wait for.
     """
 
     left: Groups
@@ -266,14 +266,14 @@ class _Queue:
         return sum(map(len, [*self.left, *self.later.values()]))
 
     def free(self, store: Store) -> None:
-        """Take back the runs whose leases are free now, or whose owners died."""
+        """Queue the postponed runs again whose leases are free now, or whose owners died."""
         for name in list(self.later):
             with suppress(Held), store.lock(name, wait=False):
                 self.left += [[config] for config in reversed(self.later.pop(name))]
 
 
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
-    """Keep every process busy with a group of its own; a process that dies costs its run and is replaced."""
+    """Keep every process busy with its own group; a process that dies loses its run and is replaced."""
     report, queue = GridReport(), _Queue(list(reversed(groups)))
     crew = [Worker(one) for one in one_a_gpu(workspace, min(count, len(groups)))]
     pause = pauses()
@@ -302,13 +302,13 @@ def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridRepor
 
 
 def _heard(busy: list[Worker], seconds: float | None) -> list[Worker]:
-    """Return the workers that have something to say, or died; none after so many seconds."""
+    """Return the workers that sent a report or died; none if that takes longer than `seconds`."""
     by_connection: dict[Any, Worker] = {worker.connection: worker for worker in busy}
     return [by_connection[one] for one in wait(list(by_connection), seconds)] if busy else []
 
 
 def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
-    """Count the run that a worker had, and return the worker that continues its group: a new one if it died."""
+    """Record the run of a worker and return the worker that continues its group: a new one if it died."""
     config, worker.config = worker.config, None
     assert config is not None
     try:
@@ -328,7 +328,7 @@ def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
 
 
 def _stop(crew: list[Worker], report: GridReport, number: int) -> None:
-    """Pass a signal on once, as SIGTERM, and count what each worker reports before it ends."""
+    """Send each worker SIGTERM once, and record what it reports before it ends."""
     report.interrupted, report.signal = True, report.signal or number
     for worker in crew:
         if worker.process.pid and worker.process.is_alive():
@@ -342,7 +342,7 @@ def _stop(crew: list[Worker], report: GridReport, number: int) -> None:
 
 
 def _work(connection: Connection, root: Path, runtime: Runtime, deadline: float | None) -> None:
-    """Compute runs until there are none: the life of a worker. Ctrl-C is the parent's to hear."""
+    """Compute the runs that the parent sends; the parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Ending().listen(interrupt=False)
     end_with_parent()

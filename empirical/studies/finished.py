@@ -1,4 +1,4 @@
-"""Finished runs found by their configs, wherever they stand; where the data are absent, by the rest of the config."""
+"""Finished runs by their configs, from the store and the published studies; without the data, by the other settings."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -28,14 +28,14 @@ Known = dict[tuple[str, str], list[Record]]
 
 
 class Finished:
-    """Finished network runs of a store and of the committed studies.
+    """Finished network runs of a store and of the published studies.
 
     Args:
-        readers: where to look; a run of a store counts before that of a committed study, and of two committed ones
-            that with every metric which is asked for.
+        readers: where to look. A run of a store counts before a published one; of two published ones, the one with
+            every metric that is asked for counts.
 
     Attributes:
-        unseen: digests of data sets that are not here, on which records were made that `find` returned.
+        unseen: digests of data sets that are not on this machine, of the records that `find` returned.
         benchmarks: records of how fast something is.
     """
 
@@ -60,7 +60,7 @@ class Finished:
         return record if record and complete(record, config) else None
 
     def look(self, kind: str, config: RunConfig) -> Record | None:
-        """Return the run of a config: one with every metric that it names, where there is such a one."""
+        """Return the run of a config, if possible one with every metric that the config names."""
         own, committed = (_matching(known, kind, config) for known in (self._own, self._committed))
         there = {record.run_id for record in own}
         matching = [*own, *(record for record in committed if record.run_id not in there)]
@@ -86,7 +86,7 @@ class Finished:
         return any(complete(record, config) for record in _matching(self._committed, KIND, config))
 
     def estimated(self, config: MemorizationConfig) -> bool:
-        """Return whether the scores of an estimate are there, so that nobody needs its subset models."""
+        """Return whether the scores of an estimate are there, so that its subset models are not needed."""
         found = (_matching(known, ESTIMATE, config) for known in (self._own, self._committed))
         return any("reliability" in one.result for records in found for one in records)
 
@@ -116,7 +116,7 @@ def hard_to_forget(config: RunConfig, runtime: Runtime) -> RunConfig:
 
 
 def _by_config(records: Iterable[Record]) -> Known:
-    """Return records by their kind and by what they are but for their data."""
+    """Return records by their kind and by the digest of their settings without the data."""
     found: Known = defaultdict(list)
     for record in records:
         found[record.kind, _rest(record.identity)].append(record)

@@ -1,4 +1,4 @@
-"""The run of a study: search the rates that its recipe leaves open, then compute its missing runs; resumable."""
+"""Compute a study: search the values that its recipe leaves open, then compute its missing runs."""
 
 import itertools
 import time
@@ -30,7 +30,7 @@ def run_grid(
     recipe: Recipe, store: Store, *, max_seconds: float | None = None, runtime: Runtime | None = None, workers: int = 1,
     watch: Watch | None = None, search_only: bool = False,
 ) -> GridReport:  # fmt: skip
-    """Search the learning rates that the recipe leaves open, then compute its missing runs.
+    """Search the values that the recipe leaves open, then compute its missing runs; it can be stopped and resumed.
 
     Args:
         recipe: the study.
@@ -39,8 +39,8 @@ def run_grid(
             limit.
         runtime: device and data folder.
         workers: processes; runs that share a seed and a pretraining rule stay together.
-        watch: tells somebody of the runs that finish; None tells nobody.
-        search_only: end when every search has ended.
+        watch: reports the runs that finish; None reports nothing.
+        search_only: stop when every search has ended.
 
     Raises:
         ConfigError: before any work, when the limit or a run is not valid or the store cannot be written.
@@ -56,7 +56,7 @@ def run_grid(
     report = _search(recipe, store, runtime, limits, watch)
     finished = Finished(readers(store))
     with suppress(OSError):  # what a full disk does not take, the next grid writes
-        # Before the runs: whoever looks meanwhile sees what is missing.
+        # Before the runs, so that a reader of the list sees what is still missing.
         store.write_list(recipe.name, list_of(recipe, finished, runtime))
     if report.interrupted or search_only:
         report.remaining += len(recipe.runs())
@@ -77,8 +77,8 @@ def run_grid(
 def _search(recipe: Recipe, store: Store, runtime: Runtime, limits: dict[str, Any], watch: Watch) -> GridReport:
     """Run the trials that neither the store nor a published study has, until every search has ended.
 
-    Every round reads what the last one found: a grid grows where its winner stands on an end. Nothing of these runs
-    but the models that they share with others is kept.
+    Each round reads the results of the last one, because a grid grows where its best value is at an end. Of the
+    trials' models only those that other runs share are kept.
     """
     report, before = GridReport(), None
     while not report.interrupted:
@@ -121,7 +121,7 @@ def _groups(configs: Iterable[RunConfig]) -> Iterator[list[RunConfig]]:
 
 
 def _pool(recipe: Recipe, store: Store, runtime: Runtime) -> None:
-    """Measure what pools the seeds of a study, if all of its runs are there: of shards, the last one does."""
+    """Compute the metrics that pool the seeds of a study, once all of its runs are there (with shards: in the last)."""
     study = recipe.resolve(Finished(readers(store)), runtime)
     metrics = sorted({name for config in study.runs for name in config.metrics if metric(name).pooled})
     if not metrics or study.open:

@@ -1,4 +1,4 @@
-"""Which runs a study has: those that its recipe names, at the learning rates that were found."""
+"""The list of a study's runs: those that its recipe names, with the values that were found."""
 
 from dataclasses import replace
 
@@ -11,11 +11,11 @@ from repro.records.lists import RunList
 
 
 def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
-    """Return the list of a study, whatever part of it is being run.
+    """Return the list of the whole study, even if only a part of it is computed.
 
     Args:
         recipe: the study.
-        finished: the runs that exist; they say which learning rates were found.
+        finished: the runs that exist, from which the values are found.
         runtime: names the folder of local data.
     """
     whole = replace(recipe, only={}, without=(), shard="", skip_committed=False)
@@ -31,7 +31,7 @@ def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
 
 
 def _identity(kind: str, config: RunConfig, finished: Finished) -> str:
-    """Return the id of a run; where its data are not here that of its record, else ""."""
+    """Return the id of a run: without its data, the id of its record, else an empty text."""
     if config.data:
         return run_id(kind, config)
     record = finished.look(kind, config)

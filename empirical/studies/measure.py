@@ -1,4 +1,4 @@
-"""More numbers of finished runs: of one, or of every finished run of a study."""
+"""Add metrics to finished runs: to one, or to every finished run of a study."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -20,7 +20,7 @@ from repro.records.pack import readers
 from repro.records.record import Record, pick, read_records
 from repro.records.store import Store
 
-# Settings that say how a finished run is measured, not what it is. A trajectory is seen during training or never.
+# Settings of measuring, which do not identify a run. A trajectory can only be recorded during training.
 MEASURING = [f.name for f in fields(RunConfig) if not f.metadata.get("identifies", True)]
 MEASURING = [name for name in MEASURING if name not in ("metrics", "trajectory")]
 

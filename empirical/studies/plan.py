@@ -1,4 +1,4 @@
-"""What a grid would do: the missing runs of a study, the stages they need, and what these cost.
+"""A plan: the missing runs of a study, the stages they need, and what these cost.
 
 Nothing here loads torch or an image.
 """
@@ -24,14 +24,14 @@ Stage = tuple[str, str]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A row of a dry run.
+    """A row of a plan: a run.
 
     Attributes:
-        config: of the run; run_id: its identity, empty while its value is searched for or its data are not here.
+        config: of the run; run_id: its id, empty while its value is searched for or its data are not on this machine.
         kind: `unlearn`, `choice` (a trial of a search) or `floor`; open: whether its search still goes on.
-        done: whether its record exists with every metric that it names. A run counts where it is in the store, because
-            a grid computes published runs again; a trial counts in a published study too.
-        passes: passes over the training set, those of trained stages that no earlier row needs included.
+        done: whether its record exists with every metric that it names. A run must be in the store, because a grid
+            computes published runs again; a trial may be in a published study.
+        passes: passes over the training set, including those of stages that no earlier row needs.
     """
 
     config: RunConfig
@@ -44,13 +44,13 @@ class PlanRow:
 
 @dataclass
 class Plan:
-    """What a grid would do.
+    """What is missing of a study, and what it costs.
 
     Attributes:
         rows: the trials of searches, then the runs.
-        work: what the missing runs need and the store lacks, by id, each once.
-        rates: how fast it is computed.
-        unseen: digests of the data that records were made on, where the data are not here to compare.
+        work: what the missing runs need and the store lacks, by id.
+        rates: how fast the work is done.
+        unseen: digests of the data of records, where the data are not on this machine to compare.
         growing: how many searches still go on; each may ask for more runs than are listed.
         committed: how many of the missing runs a published study has.
         unscored: data sets whose memorization scores have to be imported first.
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def weights_bytes(self) -> int:
-        """What the weights of these stages take on the disk, in bytes."""
+        """The size of these stages' weights on the disk, in bytes."""
         return sum(work.weights_bytes for work in self.work.values())
 
     @cached_property
@@ -88,25 +88,25 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Hours of one process, of what can be said."""
+        """Hours of one process, without the work whose rate is unknown."""
         return sum(hours or 0.0 for hours in self._hours.values())
 
     @property
     def unmeasured(self) -> set[str]:
-        """Models of which no rate is known, so that nobody can say."""
+        """Models whose rate is unknown."""
         return {work.pace.model for name, work in self.work.items() if self._hours[name] is None}
 
     def hours_of(self, name: str) -> float | None:
-        """Return the hours of one piece of work; None where nobody can say."""
+        """Return the hours of one piece of work; None if its rate is unknown."""
         return self._hours[name]
 
     def hours_with(self, tasks: int) -> float:
-        """Return the hours that several processes take at best: what waits for other work waits for it here too."""
+        """Return the hours that several processes take at best; work starts after the work it needs."""
         return hours_together(self.work, {name: hours or 0.0 for name, hours in self._hours.items()}, tasks)
 
 
 def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rates: Rates | None = None) -> Plan:
-    """Return what a grid would do.
+    """Return what is missing of a study, and what it costs.
 
     Args:
         recipe: the study.
@@ -159,10 +159,10 @@ def run_name(kind: str, config: RunConfig) -> str:
 
 
 class _Shelf:
-    """Which trained stages a store has, under the names that a plan gives them.
+    """Which trained stages a store has, by the names that a plan gives them.
 
-    What depends on the rows of a forget set is named in a plan by what chooses these; a run that is there, with all of
-    its metrics or not, says under which id it is kept.
+    A plan does not know the rows of a forget set, so it names a stage that depends on them by the settings that choose
+    them. The record of a run tells the real ids of its stages.
 
     Args:
         store: where the weights are.
@@ -174,7 +174,7 @@ class _Shelf:
         self._there: dict[str, bool] = {}
 
     def learn(self, run: tuple[str, RunConfig], parents: Mapping[str, str]) -> None:
-        """Take from a run, and the stages that its record names, what no config tells."""
+        """Take the real ids of a run's stages from its record."""
         config, rows = run[1], forget_choice(run[1])
         if "unlearn" in parents:
             name = again_key(config, rows).id if config.method == "retrain" else run_name(*run)
@@ -191,7 +191,7 @@ class _Shelf:
 
 
 def _imported(config: RunConfig) -> list[tuple[str, str]]:
-    """Return the settings of a run that name an imported file of the store, with its id."""
+    """Return the settings of a run that name an imported file, each with the id of the file."""
     reads = {"forget_index": config.difficulty == "index", "scores": forget_set(config.difficulty).graded}
     return [(name, identity) for name, read in reads.items() if read and (identity := getattr(config, name))]
 
@@ -234,8 +234,8 @@ def _add(
         examples = own * images * (1 + beside)
         found.work[trained] = Work(trained, "unlearn", pace, own, examples, (*shared, *first), weights)
     against = [name for (stage, name) in stages if stage == "retrain"]
-    # Looking at an image costs a third of its gradient. Original and retrained model are looked at by who needs them
-    # first, the unlearned one by its own run.
+    # Classifying an image costs a third of its gradient. Original and retrained model are measured by the first run
+    # that needs them, the unlearned one by its own run.
     models = 1 + sum(stage in ("pretrain", "retrain") for stage, _ in needed)
     looks = models / 3 * (images + test + looks_of_metrics(config)) if images else 0.0
     passes = models / 3 if images else 0.0
@@ -251,8 +251,8 @@ def looks_of_metrics(config: RunConfig) -> int:
 def _stages(config: RunConfig, finished: Finished) -> dict[Stage, float]:
     """Return the stages that a run shares with others, as (kind, id), and the passes that each takes.
 
-    The rows of a forget set are not known before its scores are: what chooses them stands in their place. Scores that
-    are there, committed ones included, need no subset models; an attack with these as its shadows does.
+    The rows of a forget set are unknown before its scores are, so the settings that choose them stand for them. With
+    scores in the store or published, subset models are needed only by an attack that uses them as shadow models.
     """
     rows, epochs = forget_choice(config), config.pretrain_epochs
     found: dict[Stage, float] = {}

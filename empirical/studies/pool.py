@@ -1,4 +1,4 @@
-"""Evaluations that pool many runs: those of a study that differ in their seeds only."""
+"""Metrics that pool many runs of a study, which differ in their seeds only."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,9 +23,9 @@ def pool_runs(records: Iterable[Record], metrics: Sequence[str], store: Store, *
 
     Args:
         records: finished runs; those that lack what a metric reads, or a retrained model, are not pooled by it, and
-            groups of fewer than four are left out; runs on other forget sets, or measured on other images, are groups
-            of their own. Of several unlearning seeds of a training seed the first counts: they share the original and
-            the retrained model, which would meet themselves.
+            groups of fewer than four are left out. Runs on other forget sets, or measured on other images, form other
+            groups. Of several unlearning seeds of a training seed only the first counts, because they share the
+            original and the retrained model.
         metrics: names of metrics; those that look at one run are ignored.
         store: where the evaluations are kept.
         study: for their provenance.

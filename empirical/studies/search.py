@@ -26,19 +26,19 @@ UNLEARNING = (
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What the search knows of one setting: a method, rule, forget set and pretraining rule.
+    """The state of the search for one setting: a method, rule, forget set and pretraining rule.
 
     Attributes:
         setting: the run that all trials are, the value searched for at its default.
-        asked: the runs it rests on, each with its kind: of every value tried or wanted, then the noise floor.
+        asked: the runs that it needs, each with its kind: the trials of every value, then those of the noise floor.
         missing: those of them that are not finished.
-        curve: ToW by value, on the validation half, the mean where several seeds are used; None where a run diverged.
+        curve: ToW by value, on the validation half; the mean over seeds; None where a run diverged.
         value: the one with the highest ToW so far; None before any is known.
-        place: `interior`; `edge`, where the grid may not be extended any further; or `no better than doing nothing`,
-            where the lowest value wins and lies within the floor of the original model. Empty while open.
-        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; both likewise the mean,
+        place: `interior`; `edge`, if the grid may not grow any further; or `no better than doing nothing`, if the
+            lowest value is best and its ToW lies within the floor of the original model's. Empty while it goes on.
+        untouched: ToW of the original model; floor: `1 - ToW` of a second retrained model; both the mean over seeds,
             None while unknown.
-        runs: ids of the finished runs it rests on.
+        runs: ids of the finished runs among `asked`.
     """
 
     setting: RunConfig
@@ -62,13 +62,13 @@ class SearchResult:
 class Search:
     """The learning-rate search of a study: the value with the highest ToW, on other seeds and half of the images.
 
-    ToW needs the retrained model, which unlearning in earnest does not have: the search shows each method at its best.
-    Every method, rule, forget set and pretraining rule is searched by itself, because the rate that forgets a hard set
-    destroys what the model knows of an easy one. Of two equal values the lesser wins.
+    ToW needs the retrained model, which real unlearning does not have, so the search shows each method at its best.
+    Every method, rule, forget set and pretraining rule has its own search, because a rate that forgets a hard set
+    destroys what the model knows of an easy one. Of two equal values the smaller one is taken.
 
-    - A winner at an end of the grid is no maximum. The grid grows there until another value wins, the winner is as good
-      as the original model within the noise floor, or `furthest` values were added.
-    - A winner that is worse than the original model by more than the floor is too large: smaller values are tried.
+    - A best value at an end of the grid may not be the maximum. The grid grows there until another value is best, the
+      best one equals the original model within the noise floor, or `furthest` values were added.
+    - If the best value is worse than the original model by more than the floor, smaller values are tried.
 
     Along a sweep only the swept setting should change: `at` holds the settings that its search uses instead, such as
     `at = { alpha = 0.9 }`, so that all points of the sweep take one value.
@@ -149,7 +149,7 @@ class Search:
         return altered(setting, **rest, method="retrain", rule=setting.retrain_rule, unlearn_seed=seed)
 
     def look(self, setting: RunConfig, finished: Finished) -> SearchResult:
-        """Return what the finished runs say of a setting, and which runs it needs next."""
+        """Return the state of a setting's search by the finished runs, and which runs it needs next."""
         second = [(FLOOR, self.retrained(altered(setting, seed=seed))) for seed in self.seeds]
         asked: list[tuple[str, RunConfig]] = []
         noise, missing = _found(second, finished)
@@ -180,7 +180,7 @@ class Search:
         return SearchResult(setting, (*asked, *second), tuple(missing), curve, best, "" if missing else place, *numbers)
 
     def facts(self, found: SearchResult) -> dict[str, Any]:
-        """Return what the record of a run says of the search for its value."""
+        """Return the facts of a search for the record of a run."""
         curve = [[value, found.curve[value]] for value in sorted(found.curve)]
         seeds: dict[str, Any] = {"seed": self.seed, "floor_seed": self.floor_seed or self.seed + 1}
         seeds |= {"more_seeds": list(self.more_seeds)} if self.more_seeds else {}
@@ -191,7 +191,7 @@ class Search:
     def next_values(
         self, curve: Mapping[Value, float | None], untouched: float | None, floor: float | None
     ) -> tuple[list[Value], str]:
-        """Return the values to try after those of a curve, and, where there are none, on what place the winner stands.
+        """Return the values to try next, and, if there are none, the place of the best value in the grid.
 
         Args:
             curve: ToW by value; None where the run diverged.
@@ -235,7 +235,7 @@ class Search:
 def _found(
     wanted: Iterable[tuple[str, RunConfig]], finished: Finished
 ) -> tuple[list[Record], list[tuple[str, RunConfig]]]:
-    """Return the records there are of some runs, and the runs that have none."""
+    """Return the records of some runs, and the runs without one."""
     looked = [(one, finished.find(*one)) for one in wanted]
     return [record for _, record in looked if record], [one for one, record in looked if not record]
 
@@ -271,5 +271,5 @@ def below(tow: float | None, untouched: float | None, floor: float | None) -> bo
 
 
 def edges(results: Iterable[SearchResult]) -> list[str]:
-    """Return the settings whose winner stands on an edge of its grid: a study that has one is not finished."""
+    """Return the settings whose best value is at an end of its grid; a study with one is not finished."""
     return list(dict.fromkeys(f"{one.title}: {one.value}" for one in results if one.place == EDGE))

@@ -1,6 +1,6 @@
-"""Where a study stands, from the store alone: its records say what is done or failed, live claims who has what in hand.
+"""Where a study stands: its records say what is done or failed, and the claims in the store say who computes what.
 
-Nothing is asked of the processes that compute, nor of a queue. Nothing here loads torch or an image.
+Neither the computing processes nor a queue is asked. Nothing here loads torch or an image.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ class StatusRow:
         kind: `unlearn`, `choice` or `floor`.
         title: method, rule, forget set and seed.
         state: one of `STATES`.
-        detail: of one that runs, host and process, and when it was last heard of; of one that failed, the error.
+        detail: of a running one, host and process, and how long ago it last reported; of a failed one, the error.
     """
 
     run_id: str
@@ -48,9 +48,9 @@ class Status:
     Attributes:
         rows: the trials of searches, then the runs.
         counts: how many there are of each state that occurs.
-        workers: who is at work in the store, on anything: host and process.
-        seconds_left: until the rest should be there, at the pace of the last runs; None while nobody is at work, or
-            before two have ended.
+        workers: host and process of everyone who computes in the store.
+        seconds_left: estimated seconds until all runs are done, at the pace of the last ones; None while nobody
+            computes, or before two have ended.
     """
 
     rows: list[StatusRow] = field(default_factory=list)
@@ -100,7 +100,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
 
 
 def where(claim: Lease) -> str:
-    """Return who holds a claim, as a person would look for him."""
+    """Return the host and process that hold a claim, as text."""
     return f"{claim.host.partition('?')[0]} process {claim.pid}"
 
 

@@ -1,7 +1,7 @@
-"""What a grid says while it runs: who finished, how close it came, and when the rest will be there.
+"""Reports while a grid runs: which runs finished, their numbers, and when the rest should be done.
 
-A thread looks at the store, where every finished run appears whoever computes it: this process, another one, or a node
-of a cluster. Nothing is asked of the processes that compute.
+A thread looks at the store, where every finished run appears: of this process, of another one, or of a node of a
+cluster. The computing processes are not asked.
 """
 
 import threading
@@ -19,7 +19,7 @@ from repro.records.record import Record, read_records
 from repro.records.store import RESULT, Store
 
 EVERY = 0.5  # seconds between two looks
-SILENCE = 30.0  # seconds after which it says that it is still at work
+SILENCE = 30.0  # seconds without a finished run, after which it reports that work goes on
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class News:
     Attributes:
         record: what it left behind.
         done, total: runs of this part of the study that are there, and all of them.
-        left: seconds until the rest should be there, at the pace since the start; None before anything is known.
+        left: estimated seconds until the rest is done, at the pace since the start; None before anything is known.
     """
 
     record: Record
@@ -39,7 +39,7 @@ class News:
 
 
 class Listener(Protocol):
-    """Whoever is told: a log, a table on a terminal, a tracker."""
+    """Receives the reports: a log, a table on a terminal, a tracker."""
 
     def begin(self, title: str, done: int, total: int) -> None: ...
 
@@ -52,13 +52,13 @@ class Listener(Protocol):
 
 @dataclass
 class Watch:
-    """Looks at the store between two moments and tells its listeners.
+    """Looks at the store while runs are computed and reports to its listeners.
 
     Attributes:
         store: where runs appear.
-        listeners: who is told.
+        listeners: what receives the reports.
         every: seconds between two looks.
-        silence: seconds without news after which it says that it is still at work.
+        silence: seconds without a finished run, after which it reports that work goes on.
     """
 
     store: Store
@@ -68,7 +68,7 @@ class Watch:
 
     @contextmanager
     def over(self, title: str, configs: Iterable[RunConfig], runtime: Runtime) -> Iterator[None]:
-        """Tell of every run that ends inside the block; the last look is after its end."""
+        """Report every run that ends inside the block; the last look is after its end."""
         configs = list(configs)
         if not self.listeners or not configs:
             yield
@@ -84,7 +84,7 @@ class Watch:
             thread.join(timeout=30)
 
     def each(self, call: Callable[[Listener], None]) -> None:
-        """Let every listener hear; one that fails is heard of once and left alone, for the study goes on."""
+        """Call every listener; one that raises is reported once and removed, because the study must go on."""
         for listener in list(self.listeners):
             try:
                 call(listener)
@@ -95,7 +95,7 @@ class Watch:
 
 
 class _Look:
-    """The thread's own state: which runs are awaited, since when."""
+    """The state of the thread: which runs it waits for, and since when."""
 
     def __init__(self, watch: Watch, title: str, configs: list[RunConfig], runtime: Runtime) -> None:
         self.watch, self.unnamed, self.runtime, self.kind = watch, configs, runtime, runtime.kind or KIND
@@ -115,7 +115,7 @@ class _Look:
         self.watch.each(lambda listener: listener.end())
 
     def _begin(self) -> None:
-        """Name the runs that are awaited, and remember those that are there."""
+        """Remember the runs that are there and name those to wait for."""
         self.before = {record.run_id: record for record in read_records([self.watch.store], self.kind)}
         self.runs = self._runs()
         self._name()
@@ -123,9 +123,9 @@ class _Look:
         self.watch.each(lambda listener: listener.begin(self.title, self.there, self.total))
 
     def _name(self) -> None:
-        """Name the runs whose data are here. Data that a run fetches are looked at later.
+        """Name the runs whose data are here; data that a run downloads are looked at later.
 
-        What was not there in the beginning is awaited, and told at once where it has ended since.
+        A run that was not there in the beginning is waited for, and reported at once if it has ended since.
         """
         configs = with_data(self.unnamed, self.runtime, self.watch.store)
         self.unnamed = [config for config in configs if not config.data]
@@ -144,7 +144,7 @@ class _Look:
         return sum(1 for _ in self.folder.glob(f"*/{RESULT}"))
 
     def _stamp(self, identity: str) -> int:
-        """Return when a run was last written, or got an evaluation, 0 where it is not there."""
+        """Return when a run was last written or got an evaluation; 0 if it is not there."""
         with suppress(FileNotFoundError):  # for a moment, one that is written anew is not there
             return (self.folder / identity / RESULT).stat().st_mtime_ns
         return 0
@@ -172,12 +172,12 @@ class _Look:
 
 
 def _ended(record: Record, config: RunConfig) -> bool:
-    """Return whether a record has what its config asks for; with another metric asked for, it is measured again."""
+    """Return whether a record has all that its config asks for; otherwise it will be measured again."""
     return record.status != "ok" or complete(record, config)
 
 
 def name_of(record: Record) -> str:
-    """Return a run in words: method, rule, forget set and seed, and what tells its candidates apart."""
+    """Return a run in words: method, rule, forget set, seed, and for a trial the value that it tries."""
     config = record.config
     parts = [f"{config['method']} {config['rule']} after {config['pretrain']}", str(config["difficulty"])]
     if record.kind != KIND:

@@ -15,7 +15,7 @@ from empirical.augmentation.augment import Augment
 from empirical.methods.forget import NegGrad
 from empirical.methods.retain import Finetune
 from empirical.released import Fidelity
-from empirical.runs.run import _too_much, ran_out
+from empirical.runs.run import memory_named
 from empirical.settings.run_config import RunConfig
 from empirical.training import graph, step
 from empirical.training.batches import Examples
@@ -25,6 +25,7 @@ from empirical.training.loop import Log, fit, search_kernels
 from empirical.training.rules import Plain, gradient
 from empirical.training.step import Logits, Stage, Step
 from repro.base.ending import Stopped
+from repro.base.errors import OutOfMemoryError_
 from repro.records.checkpoint import Checkpoints
 from tests.empirical.cells import METHODS, PAIRS, build
 from tests.empirical.recorded_ops import ReplayOnCpu
@@ -137,13 +138,13 @@ def test_out_of_memory_inside_a_capture_is_named_and_the_stream_is_put_back(monk
         graphs.capture(too_large)
     assert card.current == "the stream of the caller"
     assert card.pool is graphs.pool
-    assert ran_out(caught.value)
-    said = _too_much(RunConfig(batch_size=512), caught.value)
-    assert "a request of 2.50 GiB failed" in said
-    assert "batch_parts" in said
+    said = r"a request of 2\.50 GiB failed; the largest batch tried is batch_size = 512; .*batch_parts"
+    with pytest.raises(OutOfMemoryError_, match=said), memory_named(RunConfig(batch_size=512)):
+        raise caught.value
     graphs.release()
     assert card.pool is not graphs.pool, "torch refuses a pool whose graphs are gone"
-    assert not ran_out(RuntimeError("an illegal memory access"))
+    with pytest.raises(RuntimeError, match="illegal"), memory_named(RunConfig()):
+        raise RuntimeError("an illegal memory access")
 
 
 def test_kernels_are_searched_for_unless_the_same_bits_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,14 +395,6 @@ def test_without_a_retrained_model_what_needs_one_is_absent_and_named() -> None:
     assert not [name for name in found if "original" in name or "retrained" in name]
 
 
-def test_accuracies_are_those_of_the_model_on_each_set() -> None:
-    model, sets = small_net().eval(), {"retain": examples(24), "forget": examples(6, 1), "test": examples(12, 2)}
-    found = empirical.evaluate(model, *sets.values())
-    for name, data in sets.items():
-        images, labels = data.tensors
-        assert found[f"{name}_accuracy"] == int((model(images).argmax(1) == labels).sum()) / len(labels)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

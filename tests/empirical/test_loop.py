@@ -52,10 +52,6 @@ def test_a_cosine_schedule_shortens_every_step_within_and_between_epochs() -> No
     assert found == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 12)) for k in range(12)], abs=1e-12)
 
 
-def test_a_constant_schedule_keeps_every_step_as_long() -> None:
-    assert distances(schedule="constant", epochs=3) == pytest.approx([0.1] * 3, abs=1e-12)
-
-
 def test_a_multistep_schedule_shortens_the_steps_after_its_milestones() -> None:
     found = distances(schedule="multistep", epochs=140)
     assert [found[epoch] for epoch in (0, 90, 91, 135, 136)] == pytest.approx([0.1, 0.1, 0.02, 0.02, 0.004], abs=1e-9)
@@ -65,10 +61,6 @@ def test_warm_up_lengthens_the_steps_up_to_its_rate() -> None:
     found = distances(schedule="constant", epochs=4, warmup_epochs=2, warmup_lr=0.2)
     assert found[0] < 0.01 < found[1] < found[2]
     assert found[1:] == pytest.approx([0.1, 0.2, 0.2], abs=1e-3)
-
-
-def test_momentum_makes_the_second_step_longer() -> None:
-    assert distances(epochs=3, momentum=0.9) == pytest.approx([0.1, 0.19, 0.271], abs=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -176,14 +168,6 @@ def test_a_network_whose_weights_are_no_numbers_has_no_accuracy_on_its_way() -> 
     log = fit(make_network(), make_stage(Explodes(), epochs=4), observe=lambda network, progress: {"retain": 1.0})
     seen = [[row["progress"] for row in epoch.get("accuracies", [])] for epoch in log.epochs]
     assert seen == [[0.2, 0.4, 0.8, 1.0], []]
-
-
-def test_the_loss_of_fine_tuning_falls_from_epoch_to_epoch() -> None:
-    log = fit(make_network(), make_stage(Finetune(), epochs=8))
-    losses = [row["loss"] for row in log.epochs]
-    assert [row["epoch"] for row in log.epochs] == list(range(1, 9))
-    assert losses[-1] < 0.8 * losses[0]
-    assert log.diverged_at is None
 
 
 class Numbered(Slope):

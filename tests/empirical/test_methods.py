@@ -1,4 +1,4 @@
-"""One step of every method against an update written out by hand, in float64."""
+"""One step of every method against an update written out by hand, in float64, and what an epoch of it reads."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from empirical.methods.dampen import Ssd
 from empirical.methods.forget import GradientAscent, NegGrad, Scrub
@@ -17,44 +17,33 @@ from empirical.methods.relabel import RandomLabel, SalUn
 from empirical.methods.retain import Finetune, L1Sparse, Retrain
 from empirical.methods.teach import BadTeacher
 from empirical.models.network import Network, frozen_statistics
-from empirical.models.resnet import Classifier
-from empirical.settings.run_config import Hyperparameters
+from empirical.registry import method, names
+from empirical.runs.unlearning import build_method
+from empirical.settings.run_config import Hyperparameters, RunConfig
 from empirical.training.batches import Arranger, Examples, Order, Rows, Sets
+from empirical.training.loop import fit
 from empirical.training.rules import Masked, Plain, Sam
 from empirical.training.step import Stage, Start, Step
+from tests.empirical.tiny import IMAGES, LABELS, make_network, make_sets, make_stage, original, rows, state
 
 RECIPE = Hyperparameters(3, 0.1, 4, 2, "sgd", 0.9, 0.01, "constant", 0, 0.0)
 COUNT = 10
-
-
-def network(seed: int) -> Network:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Tanh(), nn.Flatten())
-        return Network(Classifier(body, 8, 3).double(), (0.5,), (2.0,))
-
-
-def rows(index: list[int], labels: Tensor, *, forget: bool, batch_size: int) -> Rows:
-    chosen = torch.tensor(index)
-    return Rows(chosen, labels[chosen], torch.full((len(index),), forget), batch_size)
+SETS = make_sets()
 
 
 class Case:
     """A tiny problem: ten 4x4 images, three classes, the last four to forget; and one step of a method on it."""
 
     def __init__(self, method: Any, rule: Any = Plain(), epoch: int = 0, segment: int = 0) -> None:  # noqa: B008
-        generator = torch.Generator().manual_seed(1)
-        self.images = torch.randn(COUNT, 1, 4, 4, generator=generator, dtype=torch.float64)
-        self.labels = torch.arange(COUNT) % 3
-        retain = rows(list(range(6)), self.labels, forget=False, batch_size=4)
-        forget = rows([6, 7, 8, 9], self.labels, forget=True, batch_size=2)
-        self.network, self.teacher = network(0), network(5)
+        self.images, self.labels = IMAGES[:COUNT], LABELS[:COUNT]
+        retain, forget = rows(torch.arange(6), 4, forget=False), rows(torch.arange(6, COUNT), 2, forget=True)
+        self.network, self.teacher = make_network(0), make_network(5)
         self.teacher.model.eval()
         self.before = [w.detach().clone() for w in self.network.parameters()]
         sets = Sets(retain, forget, 3, 3)
         self.stage = Stage(method, rule, sets, RECIPE, self.images, teacher=self.teacher)
         if hasattr(method, "prepare"):
-            start = Start(network(0), rule, sets, self.images)
+            start = Start(make_network(0), rule, sets, self.images)
             start.network.model.eval()
             self.stage = replace(self.stage, prepared=method.prepare(start))
         self.step = Step(self.network, self.stage)
@@ -71,7 +60,7 @@ class Case:
 
     def by_hand(self, loss: Callable[["Case", Network], Tensor]) -> list[Tensor]:
         """Return `w - lr (grad L + decay w)`, the first SGD step with momentum."""
-        fresh = network(0)
+        fresh = make_network(0)
         grads = torch.autograd.grad(loss(self, fresh), fresh.parameters())
         return [w - 0.1 * (g + 0.01 * w) for w, g in zip(self.before, grads, strict=True)]
 
@@ -163,7 +152,7 @@ def test_one_step_equals_the_update_written_out(name: str) -> None:
 
 def test_neggrad_with_sam_perturbs_along_the_joint_gradient() -> None:
     case = Case(NegGrad(0.8), Sam(0.2))
-    fresh = network(0)
+    fresh = make_network(0)
     grads = torch.autograd.grad(negated(case, fresh), fresh.parameters())
     norm = math.sqrt(sum(float((g**2).sum()) for g in grads))
     with torch.no_grad():
@@ -212,25 +201,18 @@ def test_a_method_that_needs_the_original_says_so() -> None:
         step(case.batch)
 
 
-def test_examples_carry_raw_images_until_the_step_prepares_them() -> None:
-    case = Case(Finetune())
-    first: Examples = case.batch["retain"]
-    assert torch.equal(first.images, case.images[Arranger(7, 3).arrange(
-        Finetune().segments(case.stage.sets, 0, torch.Generator())[0], "epoch", 0)["retain"].index[:4]])  # fmt: skip
-
-
 @pytest.mark.parametrize("rho", [0.0, 0.1])
 def test_ssd_dampens_what_matters_to_the_forget_set_alone(rho: float) -> None:
     """Importance is the mean over batches of g^2, of the plain gradient or of SAM's, and the formula is the paper's."""
     case = Case(Finetune())
-    start = Start(network(0), Sam(rho) if rho else Plain(), case.stage.sets, case.images)
+    start = Start(make_network(0), Sam(rho) if rho else Plain(), case.stage.sets, case.images)
     start.network.model.eval()
     Ssd(selection=1.2, dampening=0.5).prepare(start)
 
     def importance(batches: list[list[int]]) -> list[Tensor]:
         squares = []
         for batch in batches:
-            model = network(0)
+            model = make_network(0)
             model.model.eval()
 
             def gradient(model: Network = model, batch: list[int] = batch) -> tuple[Tensor, ...]:
@@ -259,8 +241,6 @@ def test_ssd_dampens_what_matters_to_the_forget_set_alone(rho: float) -> None:
 
 
 def test_a_method_of_no_steps_costs_what_it_prepares_and_trains_nothing() -> None:
-    from empirical.training.loop import fit
-
     case = Case(Finetune())
     log = fit(case.network, replace(case.stage, method=Ssd(), evaluated=7, seconds=3.0))
     assert log.gradient_evaluations == 7
@@ -274,7 +254,7 @@ def test_noise_is_what_the_original_calls_anything_but_its_labels() -> None:
     case = Case(Finetune())
 
     def noise(steps: int, seed: int = 0, penalty: float = 10.0) -> tuple[Start, Tensor, Tensor]:
-        start = Start(network(0), Plain(), case.stage.sets, case.images, seed)
+        start = Start(make_network(0), Plain(), case.stage.sets, case.images, seed)
         start.network.model.eval()
         return start, *Unsir(noise_steps=steps, noise_penalty=penalty).prepare(start)
 
@@ -298,3 +278,80 @@ def test_a_bad_teacher_never_learned_and_reads_a_share_of_what_is_kept() -> None
     mixed = BadTeacher(retain_share=0.5).segments(case.stage.sets, 0, torch.Generator())[0].streams["mixed"]
     assert sorted(mixed.index[mixed.forget].tolist()) == [6, 7, 8, 9]
     assert int((~mixed.forget).sum()) == 3
+
+
+@pytest.mark.parametrize("name", names("methods"))
+def test_an_epoch_reads_the_sets_that_the_method_declares(name: str) -> None:
+    """What a plan says of a method's cost follows from its declaration; one that takes no step reads nothing."""
+    made, read = build_method(RunConfig(method=name)), set()
+    for segment in made.segments(SETS, 0, torch.Generator()):
+        read |= {flag for stream in segment.streams.values() for flag in stream.forget.tolist()}
+    declared = {one == "forget" for one in method(name).reads}
+    assert read == (declared if getattr(made, "steps", True) else set())
+
+
+def test_scrub_visits_the_forget_set_first_and_in_its_first_epochs_only() -> None:
+    visits = [[next(iter(s.streams)) for s in Scrub().segments(SETS, e, torch.Generator())] for e in range(3)]
+    assert visits == [["forget", "retain"], ["forget", "retain"], ["retain"]]
+
+
+@pytest.mark.parametrize("dense", [3, 4])
+def test_l1_sparse_in_dense_epochs_alone_is_fine_tuning(dense: int) -> None:
+    sparse, tuned = Case(L1Sparse(0.05, dense_epochs=dense, epochs=3)), Case(Finetune())
+    assert all(torch.equal(*pair) for pair in zip(sparse.run(), tuned.run(), strict=True))
+
+
+def test_the_teacher_stays_in_evaluation_mode_and_never_changes() -> None:
+    stage, network = make_stage(Scrub(), epochs=3), original()
+    assert stage.teacher is not None
+    before = state(stage.teacher)
+    fit(network, stage)
+    assert not stage.teacher.model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in state(stage.teacher).items())
+    assert not all(torch.equal(before[name], tensor) for name, tensor in state(network).items())
+
+
+def mixed_rows(method: RandomLabel, seed: int) -> Rows:
+    return method.segments(SETS, 0, torch.Generator().manual_seed(seed))[0].streams["mixed"]
+
+
+def test_random_labels_come_from_the_generator_they_are_given_and_from_nothing_else() -> None:
+    """Retained rows keep their labels, and so do forgotten ones without relabelling."""
+    drawn = []
+    for program, seed in ((1, 5), (2, 5), (2, 6)):
+        torch.manual_seed(program)
+        mixed = mixed_rows(RandomLabel(), seed)
+        drawn.append(mixed.labels[mixed.forget])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[1], drawn[2])
+    assert sorted(mixed.index.tolist()) == list(range(len(LABELS)))
+    assert torch.equal(mixed.labels[~mixed.forget], SETS.retain.labels)
+    assert mixed.batch_size == SETS.retain.batch_size
+    true = mixed_rows(RandomLabel(relabel=False), 5)
+    assert torch.equal(true.labels, LABELS[true.index])
+
+
+def test_the_forget_part_of_a_mixed_batch_reads_the_forget_rows_alone() -> None:
+    mixed = mixed_rows(RandomLabel(), 0)
+    step, images = Step(original(), make_stage(RandomLabel())), (IMAGES[mixed.index] - 0.5) / 2
+    other = torch.where(mixed.forget, mixed.labels, (mixed.labels + 1) % 3)  # other labels on retain rows
+    for part, depends in (("forget", False), ("retain", True)):
+        losses = [
+            RandomLabel().loss(part, {"mixed": Examples(images, labels, mixed.forget, images)}, step.logits)
+            for labels in (mixed.labels, other)
+        ]
+        assert torch.equal(losses[0], losses[1]) != depends
+
+
+def test_every_epoch_of_a_run_draws_new_labels() -> None:
+    seen: list[Tensor] = []
+
+    class Watched(RandomLabel):
+        def loss(self, part: str, batch: Any, logits: Any) -> Tensor:
+            seen.append(batch["mixed"].labels[batch["mixed"].forget.argsort(descending=True, stable=True)][:6])
+            return super().loss(part, batch, logits)
+
+    fit(original(), make_stage(Watched(), batch_size=len(LABELS), epochs=4))
+    counts = {tuple(torch.bincount(labels, minlength=3).tolist()) for labels in seen}
+    assert len(seen) == 4
+    assert len(counts) > 1

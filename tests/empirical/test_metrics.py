@@ -38,7 +38,6 @@ from empirical.metrics.closeness import (
     distances,
     gaps,
     jensen_shannon,
-    tow,
     tug_of_war,
     weight_distances,
 )
@@ -57,7 +56,7 @@ from empirical.metrics.entanglement import (
 from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
-from empirical.metrics.landscape import directions, flatness, landscape, loss_grid
+from empirical.metrics.landscape import directions, flatness, landscape
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
@@ -94,14 +93,6 @@ def truth(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
 def certain(labels: np.ndarray, *, right: np.ndarray | bool = True) -> np.ndarray:
     """Return logits of two classes, sure of the label where `right` holds, of the other one elsewhere."""
     return 8.0 * np.eye(2)[np.where(right, labels, 1 - labels)]
-
-
-def test_tow_multiplies_three_closenesses() -> None:
-    reference = {"retain": 0.9, "forget": 0.5, "test": 0.8}
-    own = {"retain": 0.8, "forget": 0.3, "test": 0.85}
-    assert tow(own, reference) == pytest.approx(0.9 * 0.8 * 0.95)
-    assert tow(own, reference, signed=True) == pytest.approx(0.9 * 1.2 * 1.05)
-    assert tow(reference, reference) == 1
 
 
 def test_entropies_equal_their_sums_written_out() -> None:
@@ -273,17 +264,6 @@ def test_filters_of_a_direction_are_as_long_as_the_networks(evaluation: Evaluati
             torch.testing.assert_close(step.flatten(1).norm(dim=1), weight.detach().flatten(1).norm(dim=1))
         else:
             assert not step.any()
-
-
-def test_a_landscape_leaves_the_weights_and_has_the_loss_at_its_centre(evaluation: Evaluation) -> None:
-    network = evaluation.networks["original"]()
-    before = [w.detach().clone() for w in network.parameters()]
-    images, labels = evaluation.images.test_images, evaluation.images.test_labels
-    pair = directions(network, torch.Generator().manual_seed(0))
-    grid = loss_grid(network, pair, np.array([-0.5, 0.0, 0.5]), images=images, labels=labels)
-    expected = losses(evaluation.outputs["original"].test.logits, labels.numpy()).mean()
-    assert grid[1, 1] == pytest.approx(expected, rel=1e-5)
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
 def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_original(evaluation: Evaluation) -> None:
@@ -506,25 +486,6 @@ def test_entanglement_of_many_images_is_that_of_others_under_another_seed() -> N
     first, other, again = (entangle(replace(one, seed=seed), "unlearned")["wp"] for seed in (1, 2, 1))
     assert first == again
     assert first != pytest.approx(other, rel=1e-6)
-
-
-def test_a_class_with_one_forget_image_counts_in_the_released_variance_ratio_alone(evaluation: Evaluation) -> None:
-    split, labels = evaluation.split, evaluation.images.train_labels.numpy()
-    shared = [
-        c for c in np.unique(labels) if min((labels[rows] == c).sum() for rows in (split.retain, split.forget)) > 1
-    ]
-    first = split.forget[labels[split.forget] == shared[0]]
-    evaluation = replace(evaluation, split=replace(split, forget=np.setdiff1d(split.forget, first[1:])))
-    found = []
-    for switches in ("", "entanglement_scale=released"):
-        one = replace(evaluation, config=replace(evaluation.config, switches=switches))
-        found.append(entangle(one, "unlearned")["var_class_raw"])
-    (retain, kept), (forget, forgotten) = (evaluation.on("unlearned", name) for name in ("retain", "forget"))
-    features = (unit_rows(retain.features.astype(float)), unit_rows(forget.features.astype(float)))
-    of_both = (retain.labels(kept), forget.labels(forgotten))
-    ratios = [weighted(variance_ratio, class_pairs(features, of_both, least=least)) for least in (2, 1)]
-    assert found == pytest.approx(ratios)
-    assert found[0] != found[1]
 
 
 def test_margins_of_an_evaluation_are_those_of_its_forget_images(evaluation: Evaluation) -> None:

@@ -12,8 +12,6 @@ from empirical.models.network import Network
 from empirical.released import Fidelity, resolve
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.rules import (
-    Branches,
-    Masked,
     Plain,
     Rule,
     RuleContext,
@@ -23,7 +21,6 @@ from empirical.training.rules import (
     gradient,
     method_rule,
     perturbation,
-    restrict,
 )
 from empirical.training.step import Stage, Step
 
@@ -55,55 +52,11 @@ def near(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-def test_plain_is_the_gradient() -> None:
-    near(apply(Plain(part="retain")), CURVATURE @ START)
-
-
-def test_sam_is_the_gradient_at_the_end_of_the_normalized_step() -> None:
-    g = CURVATURE @ START
-    near(apply(Sam(0.3, part="retain")), CURVATURE @ (START + 0.3 * g / g.norm()))
-
-
-def test_asam_scales_the_step_by_the_squared_weights() -> None:
-    g = CURVATURE @ START
-    shift = 0.3 * START**2 * g / (START * g).norm()
-    near(apply(Sam(0.3, adaptive=True, part="retain")), CURVATURE @ (START + shift))
-
-
-def test_sharpness_maximization_is_twice_the_gradient_less_the_perturbed_one() -> None:
-    g = CURVATURE @ START
-    near(apply(Sam(0.3, sharpness=-1, part="retain")), 2 * g - CURVATURE @ (START + 0.3 * g / g.norm()))
-
-
-def test_descending_perturbation_looks_against_the_gradient() -> None:
-    g = CURVATURE @ START
-    near(apply(Sam(0.3, ascent=-1, part="retain")), CURVATURE @ (START - 0.3 * g / g.norm()))
-
-
 def branch(matrix: Tensor, owned: Tensor, sign: int) -> Tensor:
     """One branch of MinMax by hand: gradient, norm and perturbation see owned weights only."""
     g = torch.where(owned, matrix @ START, 0.0)
     perturbed = torch.where(owned, matrix @ (START + 0.3 * g / g.norm()), 0.0)
     return g + sign * (perturbed - g)
-
-
-def test_minmax_gives_each_weight_the_gradient_of_the_branch_that_owns_it() -> None:
-    mask = torch.tensor([True, False, False])
-    retain = Sam(0.3, part="retain", scope=Scope([~mask]))
-    forget = Sam(0.3, sharpness=-1, part="forget", scope=Scope([mask]))
-    near(apply(Branches(retain, forget)), torch.where(mask, branch(OTHER, mask, -1), branch(CURVATURE, ~mask, 1)))
-
-
-def test_retain_sam_adds_sam_on_retain_to_the_plain_forget_gradient() -> None:
-    g = CURVATURE @ START
-    rule = Branches(Sam(0.3, part="retain"), Plain(part="forget"))
-    near(apply(rule), CURVATURE @ (START + 0.3 * g / g.norm()) + OTHER @ START)
-
-
-def test_a_mask_restricts_norm_and_perturbation_too() -> None:
-    mask = torch.tensor([True, True, False])
-    found = apply(Masked(restrict(Sam(0.3, part="retain"), [mask]), [mask]))
-    near(found, branch(CURVATURE, mask, 1))
 
 
 MASK = torch.tensor([True, False, False])

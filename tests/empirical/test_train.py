@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import Hyperparameters, RunConfig, Runtime
 from empirical.training.batches import Arranger, Rows, Segment
-from empirical.training.loop import learning_rate
 from repro.records.store import Store
 
 RECIPE = Hyperparameters(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
@@ -23,23 +21,6 @@ RECIPE = Hyperparameters(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
 def rows(count: int, batch_size: int) -> Rows:
     labels, forget = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool)
     return Rows(torch.arange(count), labels, forget, batch_size)
-
-
-def test_cosine_falls_from_the_peak_to_zero() -> None:
-    assert learning_rate(RECIPE, 0, 0.0) == pytest.approx(0.1)
-    assert learning_rate(RECIPE, 5, 0.0) == pytest.approx(0.05)
-    assert learning_rate(RECIPE, 9, 0.999) < 1e-6
-
-
-def test_warm_up_ramps_to_its_own_rate_and_constant_stays() -> None:
-    recipe = replace(RECIPE, schedule="constant", warmup_epochs=2, warmup_lr=0.1)
-    rates = [learning_rate(recipe, epoch, 0.5) for epoch in range(4)]
-    assert rates[0] < rates[1] < rates[2] == rates[3] == pytest.approx(0.1)
-
-
-def test_multistep_drops_at_the_released_milestones() -> None:
-    recipe = replace(RECIPE, schedule="multistep", epochs=200)
-    assert [round(learning_rate(recipe, epoch, 0) / 0.1, 6) for epoch in (90, 91, 136)] == [1, 0.2, 0.04]
 
 
 def test_every_row_of_the_leading_stream_is_read_once_and_the_other_starts_over() -> None:
@@ -87,14 +68,6 @@ def test_training_and_unlearning_seeds_are_nested(small: Callable[..., RunConfig
     assert base["pretrain"] == unlearn["pretrain"] != train["pretrain"]
     assert base["forget_set"] == unlearn["forget_set"]
     assert len({parents["unlearn"] for parents in (base, unlearn, train)}) == 3
-
-
-def test_a_diverged_run_is_a_row_that_names_the_step(small: Callable[..., RunConfig], shared: Workspace) -> None:
-    record = run(small(method="gradient_ascent", lr=1e30, epochs=3), shared.store, workspace=shared)
-    assert record.status == "diverged"
-    assert record.result["diverged_at"]["epoch"] >= 1
-    assert "tow" not in record.result
-    assert record.epochs()[-1]["loss"] is None
 
 
 def test_gradient_evaluations_count_every_example_of_every_pass(

@@ -285,6 +285,6 @@ def test_the_exact_test_error_is_the_networks_on_a_large_test_set(
     one = experiment(dataset_options=BASE.dataset_options.replace("n_test=50", "n_test=20000") + more, lr=0.08,
                      pretrain_lr=0.08, epochs=5)  # fmt: skip
     exact = twin(one).pretrain["test_error"][0, -1]
-    measured = 1 - accuracy(one.original.network, one.images.test_images, one.images.test_labels)
+    measured = 1 - accuracy(train_original(one).network, one.images.test_images, one.images.test_labels)
     assert 0.05 < measured < 0.45
     assert measured == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5)
