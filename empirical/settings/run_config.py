@@ -65,19 +65,7 @@ class Hyperparameters:
 class Runtime:
     """Where and how a run is computed; never part of its identity.
 
-    Attributes:
-        device: `auto`, `cpu`, `cuda`, or a GPU by its number: `cuda:0`, `cuda:1`, ...
-        data_root: folder of local image files; empty: the environment variable `REPRO_DATA`.
-        allow_download: whether torchvision may download a missing data set.
-        engine: `eager`, or `graph` (a captured CUDA graph; falls back to eager steps if it cannot run).
-        require_gpu: refuse to fall back from a GPU to the CPU, or from graphs to eager steps.
-        threads: CPU threads of each process; 0: as many as cores. More than one may change the last digits.
-        readers: processes that decode images on disk; 0: as many as cores with a GPU, none on a CPU.
-        keep_models: store unlearned weights too, so that a metric added later needs no training.
-        checkpoint_seconds, checkpoint_epochs: how often a stage writes a checkpoint; an interrupted stage continues
-            from its last checkpoint with the same bits.
-        retry_failed: repeat runs whose last attempt ended in an unexpected error.
-        study: name of the study, for the provenance of the run; kind: the kind of its record.
+    An interrupted stage continues from its last checkpoint with the same bits. `study` and `kind` are for the record.
     """
 
     device: str = setting("auto", "device: auto, cpu, cuda, or a GPU by its number: cuda:0, cuda:1, ...")

@@ -251,51 +251,39 @@ def one_a_gpu(workspace: Workspace, count: int) -> list[Workspace]:
     return [replace(workspace, runtime=replace(workspace.runtime, device=device)) for device in devices]
 
 
-@dataclass
-class _Queue:
-    """The runs that no worker has yet.
-
-    Attributes:
-        left: groups, the next one last; later: postponed runs, by the name of the lease they wait for.
-    """
-
-    left: Groups
-    later: dict[str, list[RunConfig]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return sum(map(len, [*self.left, *self.later.values()]))
-
-    def free(self, store: Store) -> None:
-        """Queue the postponed runs again whose leases are free now, or whose owners died."""
-        for name in list(self.later):
-            with suppress(Held), store.lock(name, wait=False):
-                self.left += [[config] for config in reversed(self.later.pop(name))]
-
-
 def _in_processes(groups: Groups, workspace: Workspace, count: int) -> GridReport:
-    """Keep every process busy with its own group; a process that dies loses its run and is replaced."""
-    report, queue = GridReport(), _Queue(list(reversed(groups)))
+    """Keep every process busy with its own group; a process that dies loses its run and is replaced.
+
+    A run that another process on the store computes comes after the rest, and is tried again after a pause.
+    """
+    report, left, later, due = GridReport(), list(reversed(groups)), [], 0.0
     crew = [Worker(one) for one in one_a_gpu(workspace, min(count, len(groups)))]
     pause = pauses()
     try:
         while True:
+            report.interrupted |= report.failure_code == DiskFullError.exit_code
+            if later and time.monotonic() >= due:
+                left, later = [[config] for config in reversed(later)] + left, []
             if report.failure_code != DiskFullError.exit_code:
                 for worker in crew:
-                    _ = worker.config is None and worker.take(queue.left)
+                    _ = worker.config is None and worker.take(left)
             busy = [worker for worker in crew if worker.config is not None]
-            report.interrupted |= report.failure_code == DiskFullError.exit_code
-            if not busy and (report.interrupted or not queue.later):
+            if not busy and (report.interrupted or not later):
                 break
+            seconds = max(0.0, due - time.monotonic()) if later else None
             if not busy:
-                sleep(next(pause), workspace.deadline)
-            for worker in _heard(busy, next(pause) if queue.later else None):
-                pause = pauses()
-                crew[crew.index(worker)] = _settle(worker, queue, report)
-            queue.free(workspace.store)
+                sleep(seconds or 0.0, workspace.deadline)
+            for worker in _heard(busy, seconds):
+                postponed = len(later)
+                crew[crew.index(worker)] = _settle(worker, later, report)
+                if len(later) > postponed:
+                    due = time.monotonic() + next(pause)
+                else:
+                    pause = pauses()
     except (KeyboardInterrupt, Stopped) as stopped:
         _stop(crew, report, stopped.signal if isinstance(stopped, Stopped) else signal.SIGINT)
     finally:
-        report.remaining += len(queue) + sum(len(worker.group) for worker in crew)
+        report.remaining += len(later) + sum(map(len, left)) + sum(len(worker.group) for worker in crew)
         for worker in crew:
             worker.end()
     return report
@@ -307,14 +295,14 @@ def _heard(busy: list[Worker], seconds: float | None) -> list[Worker]:
     return [by_connection[one] for one in wait(list(by_connection), seconds)] if busy else []
 
 
-def _settle(worker: Worker, queue: _Queue, report: GridReport) -> Worker:
-    """Record the run of a worker and return the worker that continues its group: a new one if it died."""
+def _settle(worker: Worker, later: list[RunConfig], report: GridReport) -> Worker:
+    """Record the run of a worker, or postpone it; return the worker that continues its group: a new one if it died."""
     config, worker.config = worker.config, None
     assert config is not None
     try:
         report.merge(worker.answer())
-    except Held as held:
-        queue.later.setdefault(held.name, []).append(config)
+    except Held:
+        later.append(config)
     except Killed as error:
         workspace = worker.workspace
         identity = run_id(workspace.runtime.kind, config)
