@@ -195,8 +195,9 @@ def ulira(pool: Pool) -> dict[str, Any]:
         drawn = [_attack(members[rows], others[rows]) for rows in samples]
         for key, value in _attack(members, others).items():
             head, resampled = f"ulira_{role}_{key}", np.array([one[key] for one in drawn])
-            _, low, high = recentred(value, resampled)
-            found |= {head: value, f"{head}_low": low, f"{head}_high": high, f"{head}_resampled": resampled}
+            low, high = np.clip(recentred(value, resampled)[1:], 0.0, 1.0)
+            found |= {head: value, f"{head}_low": float(low), f"{head}_high": float(high)}
+            found[f"{head}_resampled"] = resampled
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.records import Studies
-from repro.statistics.answers import MARGIN, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
+from repro.statistics.answers import MARGIN, MOST, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
 from repro.statistics.effects import Pooled, Table, forest
 
 NOT_RUN = "not run"
@@ -132,7 +132,7 @@ def found(
         word or answer.word,
         _short(said, say),
         tuple(_sentences(said, say)),
-        how_sure(said if (word or answer.word) != OPEN else (), list(answer.missing.values())),
+        how_sure(said if (word or answer.word) != OPEN else (), answer.missing, say),
         (*_against(answer, say), *beyond),
         tuple(replace(one, part=say.name(one.part).removeprefix("the ")) for one in said),
         _forest(answer, effects, say),
@@ -185,25 +185,24 @@ def _short(said: Sequence[Effect], say: Template) -> str:
     return "; ".join(parts) if len({one.word for one in said}) > 1 or numbers else "everywhere"
 
 
-def how_sure(said: Sequence[Effect], lacking: Sequence[Missing] = ()) -> str:
+def how_sure(said: Sequence[Effect], lacking: Mapping[str, Missing], say: Template) -> str:
     """Return a grade with its reason: how many settings and seeds decide; of what is open, what would decide it."""
     decided = [one for one in said if one.word != OPEN]
     if not decided:
-        return f"not known, {wanted(lacking[0], cost=False)}" if lacking else "not known, too few seeds"
+        wants = [f"{say.brief.get(part, part)} needs {wanted(one)}" for part, one in lacking.items()]
+        return f"not known, {wants[0] if wants else 'too few seeds'}"
     settings, seeds = (min(getattr(one, name) for one in decided) for name in ("settings", "seeds"))
     grade = "moderate" if settings >= MODERATE else "low"
     return f"{grade}, {count(settings, 'setting')} of at least {count(seeds, 'seed')}"
 
 
-def wanted(missing: Missing, *, cost: bool = True) -> str:
-    """Return what would decide an open effect, at what cost."""
+def wanted(missing: Missing) -> str:
+    """Return what would decide an open effect, and what that costs."""
     if missing.seeds is None and missing.settings is None:
-        return "100 more seeds or settings would not decide it" if cost else "needs over 100 seeds"
+        return f"over {MOST} more seeds or settings"
     more, what = (missing.seeds, "more seed") if missing.seeds is not None else (missing.settings, "more setting")
-    if not cost:
-        return f"needs {count(more or 0, what)}"
     hours = "" if math.isnan(missing.core_hours) else f", {missing.core_hours:.2g} core-hours"
-    return f"{count(more or 0, what)} would decide it{hours}"
+    return f"{count(more or 0, what)}{hours}"
 
 
 def _against(answer: Answer, say: Template) -> list[str]:
@@ -218,7 +217,8 @@ def _against(answer: Answer, say: Template) -> list[str]:
                 f"{say.place.format(part=say.name(part))} some settings decide by themselves: {listed(told[:5])}."
             )
     lines += [
-        f"{say.place.format(part=say.name(part))}, {wanted(lacking)}." for part, lacking in answer.missing.items()
+        f"{say.place.format(part=say.name(part))} a decision needs {wanted(lacking)}."
+        for part, lacking in answer.missing.items()
     ]
     return lines
 

@@ -10,7 +10,7 @@ from figures.answers.found import Template, count, found, listed
 from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
 from figures.answers.runs import differences
 from figures.tables.names import rule_label
-from figures.tables.pooled import klom_cells, klom_differences, pooled, ulira_differences, ulira_table
+from figures.tables.pooled import klom_cells, klom_differences, pooled, ulira_differences
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
 from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
@@ -109,7 +109,7 @@ def klom(studies: Studies) -> str:
 
 def ulira(studies: Studies) -> str:
     """Answer 8b: true positive rate of U-LiRA at 1 % false positives, unlearned minus untouched models."""
-    effects = ulira_differences(ulira_table(pooled(studies.of("klom"), "ulira")), "tpr_at_1_percent")
+    effects = ulira_differences(pooled(studies.of("klom"), "ulira"), "tpr_at_1_percent")
     return _differences(effects, "Unlearning minus doing nothing") if len(effects) else NOT_RUN
 
 

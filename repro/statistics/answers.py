@@ -10,6 +10,7 @@ from repro.statistics.effects import Pooled, Table, combine_seeds, pool, sattert
 
 YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN = "yes", "only where", "no difference", "the opposite", "open"
 ANSWERS = (YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN)
+BY_SIDE = {1: YES, -1: OPPOSITE, 0: OPEN}  # of an interval: on the claimed side, on the other, on both
 MARGIN = 0.01  # ToW: fixed before any interval was seen, whatever the number of seeds
 MOST = 100  # further seeds, or settings: more than anybody will run
 
@@ -41,8 +42,7 @@ def _word(outer: Sequence[float], inner: Sequence[float], margin: float | None, 
     (low, high), (inner_low, inner_high) = outer, inner
     if margin is not None and -margin < inner_low and inner_high < margin:
         return NO_DIFFERENCE
-    side = int(low > 0) - int(high < 0)
-    return {1: YES, -1: OPPOSITE, 0: OPEN}[side * sign]
+    return BY_SIDE[(int(low > 0) - int(high < 0)) * sign]
 
 
 class Missing(NamedTuple):
@@ -157,6 +157,7 @@ def answer(
 
 
 def common_word(words: Sequence[str]) -> str:
+    """Return what several answers say together, as `answer` does of its forget sets."""
     if len({*words}) == 1:
         return words[0]
     if YES in words:

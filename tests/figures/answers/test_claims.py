@@ -136,11 +136,15 @@ def test_a_curve_that_joins_two_sets_of_weights_has_no_vote(run: Run, records_of
 
 def test_what_is_open_is_told_with_what_would_decide_it() -> None:
     rows = effects({"high": 0.01})
-    rows["value"] += np.repeat([0.1, -0.1, 0.02, 0.0], 3)
+    rows["value"] += np.repeat([0.02, -0.02, 0.01, 0.0], 3)
     say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
     said = found(answer(rows), rows, say)
     assert (said.word, said.sure.partition(",")[0]) == (OPEN, "not known")
-    assert any("would decide it" in line or "would not decide it" in line for line in said.beyond)
+    rows["seconds"] = 3600.0
+    said = found(answer(rows), rows, say)
+    (line,) = (line for line in said.beyond if "a decision needs" in line)
+    assert line.endswith("core-hours.")  # in the sentence beside it and where the answer says how sure it is
+    assert said.sure.removeprefix("not known, hardest needs ") == line.removesuffix(".").partition(" needs ")[2]
 
 
 def test_models_trained_twice_are_counted_and_said(study: Callable[..., list[Record]], records_of: Of) -> None:
