@@ -11,11 +11,11 @@ from figures.answers.found import Claim, Found, Template, found, listed
 from figures.answers.runs import ACCURACIES, RETRAINED, differences, floors_of, run_table
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
-from repro.statistics.answers import OPEN, OPPOSITE, YES, Answer, answer, common_word, judge, missing
+from repro.statistics.answers import OPEN, OPPOSITE, YES, answer, answer_of
 from repro.statistics.effects import Pooled, Table, combine_seeds, pool, unpaired, voting
 from repro.statistics.spread import mean_tug_of_war
 
-MAIN, SWEEP, MASK = "cifar10", "cifar10-alpha", "cifar10-mask"
+MAIN, SWEEP, MASK, VARIANTS = "cifar10", "cifar10-alpha", "cifar10-mask", "cifar10-variants"
 METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
 SAM, GRADED = ("sam-0.1", "asam-1.0"), ("high", "mid", "low")
 NO_ROWS: Table = pd.DataFrame()  # of an effect that is not a difference of pairs
@@ -73,8 +73,8 @@ def sam_pretrains_better(studies: Studies) -> Found:
         tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
         parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
     beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly."]
-    return found(_parts(parts, say), NO_ROWS, say, floors=floors_of(mine), beyond=beyond,
-                 runs=list(mine["run_id"]))  # fmt: skip
+    judged = answer_of(parts, margin=say.margin, sign=say.sign)
+    return found(judged, NO_ROWS, say, floors=floors_of(mine), beyond=beyond, runs=list(mine["run_id"]))
 
 
 def with_pretraining(runs: Table) -> Table:
@@ -97,19 +97,14 @@ def _unpaired(rows: Table, part: str) -> dict[str, Pooled]:
     return {part: pool(settings)} if settings.names else {}
 
 
-def _parts(parts: dict[str, Pooled], say: Template) -> Answer:
-    """Return the answer of parts that are pooled already."""
-    words = {name: judge(part, margin=say.margin, sign=say.sign) for name, part in parts.items()}
-    lacking = {name: missing(parts[name], margin=say.margin, sign=say.sign) for name in parts if words[name] == OPEN}
-    return Answer(common_word(list(words.values())), parts, words, None, (), lacking)
-
-
 def overfitting_helps(studies: Studies) -> Found:
     """Judge 2: ToW of Sharp MinMax minus ToW of its own rule without the mask."""
     say = Template("on {part} Sharp MinMax gains {size} ToW over plain ASAM",
                    "on {part} Sharp MinMax loses {size} ToW to plain ASAM", "ToW")  # fmt: skip
-    runs = main_runs(studies)
-    return compared(runs, "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=best_cutoff(studies))
+    beyond = best_cutoff(studies)
+    if not studies.of(VARIANTS).all:
+        beyond.append(f"The variants of the released code have not been run: recipes/{VARIANTS}.toml.")
+    return compared(main_runs(studies), "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
 
 
 def best_cutoff(studies: Studies) -> list[str]:
@@ -266,7 +261,9 @@ def sam_models_are_flatter(studies: Studies) -> Found:
     beyond = [f"The originals do not fit equally well: training accuracy is {told}.",
               "No record compares them at equal training loss."]  # fmt: skip
     known = runs.dropna(subset=BASINS)
-    return found(_parts(parts, say), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"]))
+    return found(
+        answer_of(parts, margin=say.margin, sign=say.sign), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"])
+    )
 
 
 def sgd_models_get_flatter(studies: Studies) -> Found:

@@ -78,9 +78,9 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
         f"Two retrained models differ by {noise.value:.3f} [{noise.low:.3f}, {noise.high:.3f}], the noise floor."
         if noise
         else "",
-        "Sharp MinMax, the paper's own rule, overfits the forget images.",
+        "Sharp MinMax, the paper's own rule, overfits the forget images on purpose.",
         *known["2"].sentences[:1],
-        f"Of {len(found)} claims, the answers are {tally(found)}.",
+        f"Answers to {len(found)} claims: {tally(found)}.",
         "Every yes is theory." if {one.claim.key for one in found if one.found.word == YES} <= THEORY else "",
     ]
     return " ".join(sentence for sentence in said if sentence and " nan" not in sentence)

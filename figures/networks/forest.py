@@ -75,12 +75,12 @@ def forest_figure(
 
 
 def _agreement(rows: Table) -> str:
-    """Return how far the settings agree: I2, and how many lie above and below 0 by their own interval."""
+    """Return how far the settings agree: how many lie above and below 0 by their own interval, and I2."""
     last, count = rows.iloc[-1], int((rows["low"].notna() & ~rows["pooled"].astype(bool)).sum())
     if count < 2:
         return ""
     above, below = (round(last[side] * count) for side in ("above", "below"))
-    return f"; $I^2$ = {last['i2']:.2f}; of {count} settings {above} above 0 and {below} below"
+    return f"; {above} of {count} settings clearly above 0, {below} below; $I^2$ = {last['i2']:.2f}"
 
 
 def _marks(axes: "Axes", rows: Table, theme: Theme) -> None:

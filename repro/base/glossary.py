@@ -138,7 +138,7 @@ CONCEPTS = (
              "cutoff, `mask_fraction`. Example: 0.3 marks 30 % of the weights for forgetting.", "", "mask",
              "mask cutoff", "cutoff"),
     _concept("interval", "The two numbers in brackets: in 95 of 100 studies like these the true value lies between "
-             "them. Example: +0.042 [+0.020, +0.064].", "", "brackets", "95 % interval"),
+             "them. Example: 0.042 [0.020, 0.064].", "", "brackets", "95 % interval"),
     _concept("core-hour", "An hour of one thread of a processor. Example: another seed of NegGrad by three rules, "
              "with its original and its retrained models, costs about one.", "", "core-hours"),
     _concept("stage", "A training: pretrain, retrain or unlearn. Everything its weights depend on identifies it."),

@@ -35,7 +35,7 @@ def drawn(rows: Any, **options: Any) -> list[Any]:
 
 def test_each_forget_set_has_its_effects_in_the_order_of_the_table(rows: Any) -> None:
     panels = drawn(rows)
-    agree = "$I^2$ = 0.25; of 2 settings 1 above 0 and 0 below"
+    agree = "1 of 2 settings clearly above 0, 0 below; $I^2$ = 0.25"
     assert [panel.get_title(loc="left") for panel in panels] == [f"forget set: {name}; {agree}" for name in EFFECTS]
     for panel, values in zip(panels, EFFECTS.values(), strict=True):
         marks = [container.lines[0] for container in panel.containers]
