@@ -190,8 +190,8 @@ def ulira(pool: Pool) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"resampled": RESAMPLED}
     retrained = pool.margins("retrained", "forget")
-    drawn_rows = draw_models_and_images(*retrained.shape, np.random.default_rng(0))
-    samples = [np.ix_(*rows) for rows in zip(*drawn_rows, strict=True)]
+    models, images = draw_models_and_images(*retrained.shape, rng=np.random.default_rng(0))
+    samples = [np.ix_(*pair) for pair in zip(models, images, strict=True)]
     for role in ("unlearned", "original"):
         members, others = likelihood_ratios(pool.margins(role, "forget"), retrained)
         drawn = [_attack(members[rows], others[rows]) for rows in samples]
