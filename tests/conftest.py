@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def committed() -> Any:
-    """The published studies, read once: what figures and verdicts made of them is kept with them."""
+    """The published studies, read once: what figures and answers made of them is kept with them."""
     from figures.tables.records import Studies
     from repro.study.published import Published
 

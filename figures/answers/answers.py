@@ -1,6 +1,5 @@
 """All answers together: the claims in their order, the tally, ToW from doing nothing to a second retrained model."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,13 +14,13 @@ from figures.answers.runs import RETRAINED
 from figures.catalogue import FIGURES
 from figures.tables.records import Studies
 from repro.statistics.answers import OPPOSITE
-from repro.statistics.effects import Table
-from repro.statistics.spread import tug_of_war
+from repro.statistics.effects import FEWEST, Table
+from repro.statistics.spread import Spread, noise_floor, tug_of_war
 from repro.study.trained import sets_of_weights
 
 CLAIMS = [*networks.CLAIMS, *theory.CLAIMS]
 NOTHING, SECOND = "doing nothing", "a second retrained model"
-EMPTY = pd.DataFrame(columns=pd.Index(["untouched", "floor"]))
+EMPTY = pd.DataFrame(columns=pd.Index(["reference", *RETRAINED]))
 LADDER = {"minmax-asam-1.0": "Sharp MinMax", "sgd": "NegGrad by SGD", "sam-0.1": "by SAM", "asam-1.0": "by ASAM"}
 
 
@@ -78,7 +77,7 @@ def ladder(studies: Studies) -> dict[str, float]:
     if mine.empty:
         return {}
     means = mine.groupby("rule")["tow"].mean()
-    models = mine.drop_duplicates("reference")[RETRAINED].to_numpy(float)
+    models = _retrained(mine)
     steps = {NOTHING: float(mine["untouched"].mean())}
     steps |= {label: float(means[rule]) for rule, label in LADDER.items() if rule in means}
     if len(models) > 1:
@@ -87,10 +86,14 @@ def ladder(studies: Studies) -> dict[str, float]:
     return steps
 
 
-def floor(studies: Studies) -> float:
-    """Return the noise floor of ToW of NegGrad after SGD on the hardest images; NaN where it is not known."""
-    known = _hardest(studies)["floor"]
-    return float(known.iloc[0]) if len(known) else math.nan
+def floor(studies: Studies) -> Spread | None:
+    """Return the noise floor of ToW of NegGrad after SGD on the hardest images; None where it is not known."""
+    models = _retrained(_hardest(studies))
+    return noise_floor(models) if len(models) >= FEWEST else None
+
+
+def _retrained(runs: Table) -> np.ndarray:
+    return runs.drop_duplicates("reference")[RETRAINED].to_numpy(float)
 
 
 def _hardest(studies: Studies) -> Table:

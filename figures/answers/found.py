@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.records import Studies
-from repro.statistics.answers import MARGIN, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
+from repro.statistics.answers import MARGIN, MOST, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
 from repro.statistics.effects import Pooled, Table, forest
 
 NOT_RUN = "not run"
@@ -127,12 +127,16 @@ def found(
     """
     if not answer.parts:
         return Found()
-    said = [_effect(part, answer, floors or {}, say.sign) for part in answer.parts]
+    word, floors = word or answer.word, floors or {}
+    said = [_effect(part, pooled, answer.words[part], floors.get(part, math.nan), say.sign)
+            for part, pooled in answer.parts.items()]  # fmt: skip
+    if answer.average is not None and word not in answer.words.values():  # each is open, and all together decide
+        said = [_effect("all of them together", answer.average, word, math.nan, say.sign)]
     return Found(
-        word or answer.word,
+        word,
         _short(said, say),
         tuple(_sentences(said, say)),
-        how_sure(said if (word or answer.word) != OPEN else (), list(answer.missing.values())),
+        how_sure(said if word != OPEN else (), answer.missing, say),
         (*_against(answer, say), *beyond),
         tuple(replace(one, part=say.name(one.part).removeprefix("the ")) for one in said),
         _forest(answer, effects, say),
@@ -143,33 +147,35 @@ def found(
     )
 
 
-def _effect(part: str, answer: Answer, floors: Mapping[str, float], sign: int) -> Effect:
-    pooled = answer.parts[part]
-    low, high = sorted(sign * end for end in ends(pooled, answer.words[part]))
+def _effect(part: str, pooled: Pooled, word: str, floor: float, sign: int) -> Effect:
+    low, high = sorted(sign * end for end in ends(pooled))
     count, seeds = len(pooled.settings.names), int(pooled.settings.seeds.min())
-    return Effect(part, answer.words[part], sign * pooled.value, low, high, count, seeds, floors.get(part, math.nan))
+    return Effect(part, word, sign * pooled.value, low, high, count, seeds, floor)
 
 
-def ends(pooled: Pooled, word: str) -> tuple[float, float]:
-    """Return the 95 % interval; of two settings that decided each by itself, what their two intervals span."""
-    if len(pooled.settings.names) == 2 and word != OPEN:
-        low, high = pooled.setting_intervals()
+def ends(pooled: Pooled) -> tuple[float, float]:
+    """Return the 95 % interval; of two settings that lie on one side each by itself, what their intervals span."""
+    low, high = pooled.setting_intervals()
+    if len(pooled.settings.names) == 2 and (low.min() > 0 or high.max() < 0):
         return float(low.min()), float(high.max())
     return pooled.interval()
 
 
 def _sentences(said: Sequence[Effect], say: Template) -> list[str]:
-    lines = [f"{_filled(say.gain if one.word == YES else say.loss, one, say)} [{signed(one.low)}, {signed(one.high)}]."
-             for one in said if one.word in (YES, OPPOSITE)]  # fmt: skip
+    lines = [_decided(one, say) for one in said if one.word in (YES, OPPOSITE)]
+    if {one.word for one in said} == {OPEN} and len(said) > 1:
+        return ["It is open everywhere."]
     for word, text in ((NO_DIFFERENCE, f"the difference is smaller than {MARGIN:g} {say.unit}"), (OPEN, "it is open")):
         if names := [say.name(one.part) for one in said if one.word == word]:
             lines.append(f"{say.place.format(part=listed(names))} {text}.")
     return lines
 
 
-def _filled(text: str, one: Effect, say: Template) -> str:
-    filled = text.format(part=say.name(one.part), size=signed(abs(one.value))[1:])
-    return filled[:1].upper() + filled[1:]
+def _decided(one: Effect, say: Template) -> str:
+    """Return the sentence of an effect that is decided: its size and its interval, both in the direction it says."""
+    size, *ends = (signed(abs(value))[1:] for value in (one.value, *sorted((one.low, one.high), key=abs)))
+    text = (say.gain if one.word == YES else say.loss).format(part=say.name(one.part), size=size)
+    return f"{text[:1].upper()}{text[1:]} [{ends[0]}, {ends[1]}]."
 
 
 def _short(said: Sequence[Effect], say: Template) -> str:
@@ -185,25 +191,24 @@ def _short(said: Sequence[Effect], say: Template) -> str:
     return "; ".join(parts) if len({one.word for one in said}) > 1 or numbers else "everywhere"
 
 
-def how_sure(said: Sequence[Effect], lacking: Sequence[Missing] = ()) -> str:
+def how_sure(said: Sequence[Effect], lacking: Mapping[str, Missing], say: Template) -> str:
     """Return a grade with its reason: how many settings and seeds decide; of what is open, what would decide it."""
     decided = [one for one in said if one.word != OPEN]
     if not decided:
-        return f"not known, {wanted(lacking[0], cost=False)}" if lacking else "not known, too few seeds"
+        wants = [f"{say.brief.get(part, part)} needs {wanted(one)}" for part, one in lacking.items()]
+        return f"not known, {wants[0] if wants else 'too few seeds'}"
     settings, seeds = (min(getattr(one, name) for one in decided) for name in ("settings", "seeds"))
     grade = "moderate" if settings >= MODERATE else "low"
     return f"{grade}, {count(settings, 'setting')} of at least {count(seeds, 'seed')}"
 
 
-def wanted(missing: Missing, *, cost: bool = True) -> str:
-    """Return what would decide an open effect, at what cost."""
+def wanted(missing: Missing) -> str:
+    """Return what would decide an open effect, and what that costs."""
     if missing.seeds is None and missing.settings is None:
-        return "100 more seeds or settings would not decide it" if cost else "needs over 100 seeds"
+        return f"over {MOST} more seeds or settings"
     more, what = (missing.seeds, "more seed") if missing.seeds is not None else (missing.settings, "more setting")
-    if not cost:
-        return f"needs {count(more or 0, what)}"
     hours = "" if math.isnan(missing.core_hours) else f", {missing.core_hours:.2g} core-hours"
-    return f"{count(more or 0, what)} would decide it{hours}"
+    return f"{count(more or 0, what)}{hours}"
 
 
 def _against(answer: Answer, say: Template) -> list[str]:
@@ -217,8 +222,10 @@ def _against(answer: Answer, say: Template) -> list[str]:
             lines.append(
                 f"{say.place.format(part=say.name(part))} some settings decide by themselves: {listed(told[:5])}."
             )
+    lines += [f"{say.place.format(part=say.name(part))} no setting has a vote." for part in answer.unjudged]
     lines += [
-        f"{say.place.format(part=say.name(part))}, {wanted(lacking)}." for part, lacking in answer.missing.items()
+        f"{say.place.format(part=say.name(part))} a decision needs {wanted(lacking)}."
+        for part, lacking in answer.missing.items()
     ]
     return lines
 
@@ -240,7 +247,7 @@ def _forest(answer: Answer, effects: Table, say: Template) -> Table:
 
 def signed(value: float) -> str:
     """Return a number with its sign and three decimals, of a large one three digits."""
-    return f"{value:+.3f}" if abs(value) < 1 else f"{value:+.3g}"
+    return f"{value:+z.3f}" if abs(value) < 1 else f"{value:+.3g}"
 
 
 def listed(names: Sequence[str]) -> str:

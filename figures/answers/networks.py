@@ -11,11 +11,11 @@ from figures.answers.found import Claim, Found, Template, found, listed
 from figures.answers.runs import ACCURACIES, RETRAINED, differences, floors_of, run_table
 from figures.tables.names import rule_label
 from figures.tables.records import Studies
-from repro.statistics.answers import OPEN, OPPOSITE, YES, Answer, answer, common_word, judge, missing
+from repro.statistics.answers import OPEN, OPPOSITE, YES, answer, answer_of
 from repro.statistics.effects import Pooled, Table, combine_seeds, pool, unpaired, voting
 from repro.statistics.spread import mean_tug_of_war
 
-MAIN, SWEEP, MASK = "cifar10", "cifar10-alpha", "cifar10-mask"
+MAIN, SWEEP, MASK, VARIANTS = "cifar10", "cifar10-alpha", "cifar10-mask", "cifar10-variants"
 METHODS = ("neggrad", "random_label", "salun", "l1_sparse", "scrub")
 SAM, GRADED = ("sam-0.1", "asam-1.0"), ("high", "mid", "low")
 NO_ROWS: Table = pd.DataFrame()  # of an effect that is not a difference of pairs
@@ -63,7 +63,7 @@ def sam_pretrains_better(studies: Studies) -> Found:
         return Found()
     say = Template("on {part} pretraining by ASAM gains {size} ToW", "on {part} pretraining by ASAM loses {size} ToW",
                    "ToW")  # fmt: skip
-    mine = runs[(runs["method"] == "neggrad") & runs["rule"].isin(["sgd", *SAM])]
+    mine = with_pretraining(runs[(runs["method"] == "neggrad") & runs["rule"].isin(["sgd", *SAM])])
     parts: dict[str, Pooled] = {}
     for name in GRADED:
         rows = mine[mine["forget_set"] == name]
@@ -73,15 +73,22 @@ def sam_pretrains_better(studies: Studies) -> Found:
         tow = mean_tug_of_war(rows[list(ACCURACIES)].to_numpy(float), references)
         parts |= _unpaired(rows.assign(value=tow, setting="NegGrad by " + rows["rule"].map(rule_label)), name)
     beyond = ["The models pretrained by SGD and by ASAM may come from two machines: see what must be said openly."]
-    return found(_parts(parts, say), NO_ROWS, say, floors=floors_of(mine), beyond=beyond,
-                 runs=list(mine["run_id"]))  # fmt: skip
+    judged = answer_of(parts, margin=say.margin, sign=say.sign)
+    return found(judged, NO_ROWS, say, floors=floors_of(mine), beyond=beyond, runs=list(mine["run_id"]))
+
+
+def with_pretraining(runs: Table) -> Table:
+    """Return runs whose seconds have their part of a further seed's retrained and original models.
+
+    No record tells the seconds of pretraining; it counts as long as retraining.
+    """
+    shares = sum(1 / runs.groupby(keys)["run_id"].transform("size") for keys in (["pretrain", "reference"],
+                                                                                  ["pretrain", "seed"]))  # fmt: skip
+    return runs.assign(seconds=runs["seconds"] + runs["shared_seconds"] * shares)
 
 
 def _unpaired(rows: Table, part: str) -> dict[str, Pooled]:
-    """Return the effect of pretraining by ASAM on `value`, from rows with `pretrain`, `seed` and `setting`."""
-    rows = rows.drop(
-        columns="seconds", errors="ignore"
-    )  # what another seed costs is its pretraining, which no run tells
+    """Return the effect of pretraining by ASAM on `value`, from rows with `pretrain`, `seed`, `setting`, `seconds`."""
     arms = [
         combine_seeds(rows[rows["pretrain"] == name].assign(forget_set=part, contrast="", block=rows["seed"].map(str)))
         for name in ("asam-1.0", "sgd")
@@ -90,30 +97,29 @@ def _unpaired(rows: Table, part: str) -> dict[str, Pooled]:
     return {part: pool(settings)} if settings.names else {}
 
 
-def _parts(parts: dict[str, Pooled], say: Template) -> Answer:
-    """Return the answer of parts that are pooled already."""
-    words = {name: judge(part, margin=say.margin, sign=say.sign) for name, part in parts.items()}
-    lacking = {name: missing(parts[name], margin=say.margin, sign=say.sign) for name in parts if words[name] == OPEN}
-    return Answer(common_word(list(words.values())), parts, words, None, (), lacking)
-
-
 def overfitting_helps(studies: Studies) -> Found:
     """Judge 2: ToW of Sharp MinMax minus ToW of its own rule without the mask."""
     say = Template("on {part} Sharp MinMax gains {size} ToW over plain ASAM",
                    "on {part} Sharp MinMax loses {size} ToW to plain ASAM", "ToW")  # fmt: skip
-    runs = main_runs(studies)
-    masks = main_runs(studies, MASK)
-    beyond = []
+    beyond = best_cutoff(studies)
+    if not studies.of(VARIANTS).all:
+        beyond.append(f"The variants of the released code have not been run: recipes/{VARIANTS}.toml.")
+    return compared(main_runs(studies), "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
+
+
+def best_cutoff(studies: Studies) -> list[str]:
+    """Return what is known of the mask's cutoff, in sentences: ToW at the best one, and whether it is an edge."""
+    runs, masks = main_runs(studies), main_runs(studies, MASK)
     means = masks.groupby("mask_fraction")["tow"].mean() if len(masks) else masks
-    if len(means) and len(runs):
-        plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")
-                     & (runs["rule"] == "asam-1.0")]["tow"].mean()  # fmt: skip
-        best, edge = means.idxmax(), means.idxmax() in (means.index.min(), means.index.max())
-        beyond.append(
-            f"At its best cutoff, {best:g}, Sharp MinMax reaches {means.max():.3f}; ASAM reaches {plain:.3f}."
-        )
-        beyond += ["That cutoff is at the edge of those tried: another one may do better."] * edge
-    return compared(runs, "tow", say, rules=["minmax-asam-1.0"], base="asam-1.0", beyond=beyond)
+    if means.empty or runs.empty:
+        return []
+    plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")
+                 & (runs["rule"] == "asam-1.0")]["tow"].mean()  # fmt: skip
+    best, end = float(means.idxmax()), {means.index.min(): "smaller", means.index.max(): "larger"}
+    said = ["Sharp MinMax marks a share of the weights for forgetting, its mask cutoff.",
+            f"The best one tried, {best:g}, reaches {means.max():.3f} ToW on the hardest images; ASAM reaches "
+            f"{plain:.3f}."]  # fmt: skip
+    return said + ([f"No {end[best]} one was tried, and it may do better."] if best in end else [])
 
 
 def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
@@ -147,6 +153,7 @@ def sgd_collapses_first(studies: Studies) -> Found:
     for (after, rule, seed), curve in runs.groupby(["setting", "rule", "seed"]):
         curve = curve.sort_values("alpha")
         rows.append({"setting": after, "rule": rule, "seed": seed, "block": str(seed),
+                     "seconds": curve["seconds"].sum() + curve["shared_seconds"].mean() / runs["rule"].nunique(),
                      "alpha": collapse_alpha(curve["alpha"].to_numpy(float), curve["tow"].to_numpy(float)),
                      "no_vote": "two sets of weights" if curve["original"].nunique() > 1 else ""})  # fmt: skip
     table: Table = pd.DataFrame(rows).dropna(subset=["alpha"])
@@ -155,7 +162,8 @@ def sgd_collapses_first(studies: Studies) -> Found:
     keys = ["setting", "seed", "block", "no_vote"]
     effects: Table = pd.concat(
         table[table["rule"] == a].merge(table[table["rule"] == b], on=keys, suffixes=("", "_b"))
-        .assign(value=lambda both: both["alpha"] - both["alpha_b"], contrast=b, forget_set=f"{a} {b}")
+        .assign(value=lambda both: both["alpha"] - both["alpha_b"], contrast=b, forget_set=f"{a} {b}",
+                seconds=lambda both: both["seconds"] + both["seconds_b"])
         for a, b in pairs
     )  # fmt: skip
     say = Template("{part}: it collapses at an alpha {size} larger", "{part}: the order is reversed, by {size}",
@@ -245,13 +253,17 @@ def sam_models_are_flatter(studies: Studies) -> Found:
     for model in ("original_", "retrained_"):
         rows = _flatness(runs[runs["method"] == "neggrad"], model).drop_duplicates(["measure", "pretrain", "seed"])
         for key in MEASURES:
-            parts |= _unpaired(rows[rows["measure"] == key].assign(setting="ASAM against SGD"), f"{model}{key}")
+            mine = rows[rows["measure"] == key]
+            mine = mine.assign(setting="ASAM against SGD", seconds=mine["shared_seconds"])
+            parts |= _unpaired(mine, f"{model}{key}")
     train = runs.drop_duplicates("original").groupby("pretrain")["original_retain_accuracy"].mean()
     told = listed([f"{accuracy:.3f} by {rule_label(rule)}" for rule, accuracy in train.items()])
     beyond = [f"The originals do not fit equally well: training accuracy is {told}.",
               "No record compares them at equal training loss."]  # fmt: skip
     known = runs.dropna(subset=BASINS)
-    return found(_parts(parts, say), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"]))
+    return found(
+        answer_of(parts, margin=say.margin, sign=say.sign), NO_ROWS, say, beyond=beyond, runs=list(known["run_id"])
+    )
 
 
 def sgd_models_get_flatter(studies: Studies) -> Found:
@@ -259,19 +271,20 @@ def sgd_models_get_flatter(studies: Studies) -> Found:
     runs = main_runs(studies)
     if not set(FLATNESS) <= set(runs):
         return Found()
-    plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["rule"] == "sgd")]
+    plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["rule"] == "sgd")].dropna(subset=BASINS)
+    plain = with_pretraining(plain)
     say = Template("by {part} models are {size} flatter after unlearning", "by {part} models are {size} sharper "
                    "after unlearning", "flatness", MEASURES,
                    BRIEFLY, None, place="By {part}")  # fmt: skip
     after, before = _flatness(plain, ""), _flatness(plain, "original_")
     keys = ["measure", "setting", "seed"]
-    both = after[[*keys, "value"]].merge(before[[*keys, "value"]], on=keys, suffixes=("", "_before"))
+    both = after[[*keys, "value", "seconds"]].merge(before[[*keys, "value"]], on=keys, suffixes=("", "_before"))
     effects = both.assign(value=both["value"] - both["value_before"], forget_set=both["measure"], contrast="sgd",
                           block=both["seed"].astype(str))  # fmt: skip
     judged = answer(effects, margin=None, forget_sets=list(MEASURES), alike=False)
     # Two measures that lean apart are no answer, though one of them decides.
     apart = judged.word == OPPOSITE and any(part.value > 0 for part in judged.parts.values())
-    return found(judged, effects, say, word=OPEN if apart else "", runs=list(plain.dropna(subset=BASINS)["run_id"]))
+    return found(judged, effects, say, word=OPEN if apart else "", runs=list(plain["run_id"]))
 
 
 ABSTRACT, NOTES = "abstract, as public reviews and notes give it", "public reading notes"

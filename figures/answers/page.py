@@ -19,6 +19,7 @@ from figures.answers.answers import (
     tally,
     twice_trained,
 )
+from figures.answers.networks import best_cutoff
 from figures.answers.strip import strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
 from figures.answers.wishes import WISHES
@@ -42,8 +43,8 @@ SURE = (
     "three forget sets."
 )
 LIMITS = (
-    "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}**What would "
-    "tell:** more settings, and the paper's models."
+    "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
+    "would tell:** more settings, and the paper's models."
 )
 METHOD = """\
 - **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
@@ -51,14 +52,15 @@ METHOD = """\
 - **yes**: the 95 % interval lies on the claimed side. **the opposite**: on the other side. **no difference**: the 90 %
   interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: the rest.
 - **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
-  differ: there each must say the same by its own seeds.
+  differ: there each must say the same by its own seeds, and brackets span both intervals.
 - **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
   floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
 - **The noise floor** is how far ToW of two models retrained with other seeds lies apart. It is a yardstick, not the
   margin.
 - **Scanned digits** check that the commands work. They judge nothing about the paper.
 - **Theory claims** are judged inside their own hypotheses. What lies beyond is a second sentence.
-- **Core-hours** are those of unlearning and retraining, from the records' own seconds; pretraining comes on top.
+- **Core-hours** are those of unlearning and retraining, from the records' own seconds. Claims on pretraining and on
+  flatness count pretraining too, as long as retraining; for the others it comes on top.
 
 [How the intervals were chosen](docs/intervals.md) holds them against a known truth.
 """
@@ -66,32 +68,34 @@ METHOD = """\
 
 def answer_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return the answer in at most 120 words, from records alone."""
-    steps, known = ladder(studies), {one.claim.name: one.found for one in found}
+    steps, noise, known = ladder(studies), floor(studies), {one.claim.name: one.found for one in found}
     if not steps:
         return f"No network records: nothing can be said on networks. Claims: {tally(found)}."
     said = [
         *known["1a"].sentences,
         TOW,
         f"The hardest are CIFAR-10's most memorized; doing nothing reaches {steps[NOTHING]:.2f} there.",
-        f"Two retrained models differ by {floor(studies):.3f}, the noise floor.",
-        "Sharp MinMax, the paper's own rule, overfits the forget images.",
+        f"Two retrained models differ by {noise.value:.3f} [{noise.low:.3f}, {noise.high:.3f}], the noise floor."
+        if noise
+        else "",
+        "Sharp MinMax, the paper's own rule, overfits the forget images on purpose.",
         *known["2"].sentences[:1],
-        f"Of {len(found)} claims, the answers are {tally(found)}.",
+        f"Answers to {len(found)} claims: {tally(found)}.",
         "Every yes is theory." if {one.claim.key for one in found if one.found.word == YES} <= THEORY else "",
     ]
     return " ".join(sentence for sentence in said if sentence and " nan" not in sentence)
 
 
-def page_text(studies: Studies) -> str:
+def page_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
-    found = assess(studies)
     steps, states = ladder(studies), figure_state(studies)
-    values = pd.DataFrame([{"ToW": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}])
+    values = {"ToW, NegGrad after SGD": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}
     parts = [
         f"<!-- {WRITTEN} -->",
         "# Does sharpness-aware minimization help a network to forget?",
         f"{ASKED} {answer_text(found, studies)}",
-        markdown(values) if steps else "",
+        markdown(pd.DataFrame([values])) if steps else "",
+        _one_setting(found),
         _claim_table("networks", [one for one in found if one.claim.key not in THEORY]),
         _claim_table("theory", [one for one in found if one.claim.key in THEORY]),
         SURE,
@@ -106,6 +110,17 @@ def page_text(studies: Studies) -> str:
         markdown(pd.DataFrame(figure_rows(found, states["drawn"]))),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _one_setting(found: Sequence[Answered]) -> str:
+    """Return how the table of one setting goes with the mean over all: claim 3 is about that setting, 1a about all."""
+    first, third = ({one.claim.name: one.found.effects for one in found}[name] for name in ("1a", "3"))
+    if not first or not third or first[0].settings == 1:
+        return ""
+    return (
+        f"This table is one of {first[0].settings} settings. In it SAM and ASAM gain {third[0].value:.3f} on average; "
+        f"the mean over all {first[0].settings} is {first[0].value:.3f}."
+    )
 
 
 def _claim_table(about: str, found: Sequence[Answered]) -> str:
@@ -136,7 +151,7 @@ def limits(studies: Studies) -> str:
     rates = "" if loss is None else (
         f"Learning rates were chosen on one seed; one grid step off, ToW falls by {loss[0]:.2f} to {loss[1]:.2f}. "
     )  # fmt: skip
-    return LIMITS.format(rates=rates)
+    return LIMITS.format(rates=rates, cutoff="".join(f"{said} " for said in best_cutoff(studies)))
 
 
 def wish_rows(studies: Studies) -> list[dict[str, str]]:
@@ -186,19 +201,18 @@ def _folded(title: str, text: str) -> str:
 def numbers(forest: Table) -> Table:
     """Return a forest's rows as text, without columns that are empty."""
     order = ["forget_set", "setting", "value", "low", "high", "claimed_low", "claimed_high", "seeds", "predicted_low",
-             "predicted_high", "answer", "no_vote"]  # fmt: skip
+             "predicted_high", "i2", "above", "below", "answer", "no_vote"]  # fmt: skip
     names = {"forget_set": "part", "low": "from", "high": "to", "claimed_low": "claimed from", "no_vote": "no vote",
              "claimed_high": "claimed to", "predicted_low": "predicted from",
-             "predicted_high": "predicted to"}  # fmt: skip
+             "predicted_high": "predicted to", "i2": "I2"}  # fmt: skip
     shown = forest[[name for name in order if name in forest]].rename(columns=names)
     cells = shown.map(lambda value: "" if value is None or value != value else
                       f"{value:.4g}" if isinstance(value, float) else str(value))  # fmt: skip
     return cells.loc[:, (cells != "").any()]
 
 
-def pages(studies: Studies) -> dict[str, str]:
+def pages(found: Sequence[Answered], studies: Studies) -> dict[str, str]:
     """Return every file of `docs/claims/` by its name: a page and a strip a claim, and a list of them."""
-    found = assess(studies)
     texts = {f"{one.slug}.md": claim_text(one) for one in found}
     texts |= {f"{one.slug}.svg": strip(one.found, alone=True) for one in found if one.found.effects}
     rows = [{"claim": f"[{one.claim.name}]({one.slug}.md)", "paper says": one.claim.paper, "answer": one.found.word,
@@ -214,10 +228,11 @@ def write_pages(studies: Studies, path: Path) -> list[Path]:
     """
     folder = path.parent / "docs" / "claims"
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {path: page_text(studies)} | {folder / name: text for name, text in pages(studies).items()}
+    found = assess(studies)
+    texts = {path: page_text(found, studies)} | {folder / name: text for name, text in pages(found, studies).items()}
     readme = path.parent / "README.md"
     if readme.is_file() and MARKS[0] in (text := readme.read_text(encoding="utf-8")):
-        texts[readme] = with_answer(text, answer_text(assess(studies), studies))
+        texts[readme] = with_answer(text, answer_text(found, studies))
     for file, text in texts.items():
         replace_file(file, text.encode())
     return list(texts)

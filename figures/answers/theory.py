@@ -13,7 +13,7 @@ import pandas as pd
 from figures.answers.found import Claim, Effect, Found
 from figures.tables.records import Studies
 from figures.tables.theory import claim_records
-from repro.statistics.answers import ONLY_WHERE, OPEN, OPPOSITE, YES
+from repro.statistics.answers import BY_SIDE, ONLY_WHERE
 from repro.statistics.effects import Table
 
 CLAIMS_STUDY = "claims"
@@ -47,7 +47,7 @@ def judged(name: str, studies: Studies) -> Found:
     return Found(
         word, held.replace(" of ", "/"), tuple(filter(None, [f"It holds in {held}.", number])), sure,
         (*_where(parts[inside], word), said, *beyond, *_depends(result)),
-        tuple(Effect(str(row.setting), {1: YES, -1: OPPOSITE, 0: OPEN}[row.side], row.value, row.low, row.high, 1,
+        tuple(Effect(str(row.setting), BY_SIDE[row.side], row.value, row.low, row.high, 1,
                      result["seeds"]) for row in rows[inside].itertuples()),
         rows, "", None, (record.run_id,),
     )  # fmt: skip

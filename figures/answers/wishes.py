@@ -10,7 +10,7 @@ from figures.answers.found import Template, count, found, listed
 from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
 from figures.answers.runs import differences
 from figures.tables.names import rule_label
-from figures.tables.pooled import klom_cells, klom_differences, pooled, ulira_differences, ulira_table
+from figures.tables.pooled import klom_cells, klom_differences, pooled, resampled, ulira_differences
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
 from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
@@ -102,21 +102,23 @@ def retain_only(studies: Studies) -> str:
 
 def klom(studies: Studies) -> str:
     """Answer 8: mean KLoM on F of SAM minus that of SGD."""
-    effects = klom_differences(klom_cells(studies.of("klom")))
+    cells = klom_cells(studies.of("klom"))
+    effects = klom_differences(cells)
     sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects
-    return _differences(sam, "SAM minus SGD") if len(sam) else NOT_RUN
+    return _differences(sam, "SAM minus SGD", resampled([cell.pooled for cell in cells])) if len(sam) else NOT_RUN
 
 
 def ulira(studies: Studies) -> str:
     """Answer 8b: true positive rate of U-LiRA at 1 % false positives, unlearned minus untouched models."""
-    effects = ulira_differences(ulira_table(pooled(studies.of("klom"), "ulira")), "tpr_at_1_percent")
-    return _differences(effects, "Unlearning minus doing nothing") if len(effects) else NOT_RUN
+    pools = pooled(studies.of("klom"), "ulira")
+    effects = ulira_differences(pools, "tpr_at_1_percent")
+    return _differences(effects, "Unlearning minus doing nothing", resampled(pools)) if len(effects) else NOT_RUN
 
 
-def _differences(effects: Table, what: str) -> str:
+def _differences(effects: Table, what: str, over: str) -> str:
     up, down = (int((effects[end] * side > 0).sum()) for end, side in (("low", 1), ("high", -1)))
     sides = f"{up} of {len(effects)} clearly higher, {down} lower"
-    return f"{what}: {effects['mean'].mean():+.3f} on average; {sides}. {DIGITS}"
+    return f"{what}: {effects['mean'].mean():+.3f} on average; {sides}. Intervals resample {over}. {DIGITS}"
 
 
 def grades(studies: Studies) -> str:
@@ -126,11 +128,12 @@ def grades(studies: Studies) -> str:
         return NOT_RUN
     runs = runs[(runs["method"] == "neggrad") & (runs["rule"] == "sgd")]
     wide = runs.pivot_table(index=["setting", "seed"], columns="forget_set", values="tow").reset_index()
-    steps = {"low - mid": wide["low"] - wide["mid"], "mid - high": wide["mid"] - wide["high"]}
+    steps = {"the easiest to the middle images": wide["low"] - wide["mid"],
+             "the middle to the hardest images": wide["mid"] - wide["high"]}  # fmt: skip
     wide = wide.assign(contrast="", block=wide["setting"] + wide["seed"].map(str))
     rows = pd.concat([wide.assign(value=step, forget_set=name) for name, step in steps.items()])
-    say = Template("{part}: ToW falls by {size} with the grade", "{part}: ToW rises by {size} with the grade", "ToW",
-                   {name: name for name in steps}, margin=None, place="For {part}")  # fmt: skip
+    say = Template("from {part} ToW falls by {size}", "from {part} ToW rises by {size}", "ToW",
+                   {name: name for name in steps}, margin=None, place="From {part}")  # fmt: skip
     return _said(found(answer(rows, margin=None, alike=False), rows, say).sentences)
 
 

@@ -35,7 +35,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     caption = (
         f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
-        "where one further setting would lie. The grey band is one noise floor, dotted lines are the margin of 0.01. "
+        "where one further setting would lie; I2 is the part of the settings' scatter that seeds do not explain. The "
+        "grey band is one noise floor, dotted lines are the margin of 0.01. "
         f"{run_caption(runs, unlearn_table(runs))}"
     )
     return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
@@ -66,11 +67,20 @@ def forest_figure(
         mine = rows[rows["forget_set"] == name]
         _marks(panel, mine, theme)
         _yardsticks(panel, floors.get(name), margin, theme)
-        panel.set_title(f"forget set: {name}", loc="left")
+        panel.set_title(f"forget set: {name}{_agreement(mine)}", loc="left")
         panel.grid(axis="y", visible=False)
     _limit(axes[0, 0], rows)
     axes[-1, 0].set_xlabel(label)
     return figure
+
+
+def _agreement(rows: Table) -> str:
+    """Return how far the settings agree: how many lie above and below 0 by their own interval, and I2."""
+    last, count = rows.iloc[-1], int((rows["low"].notna() & ~rows["pooled"].astype(bool)).sum())
+    if count < 2:
+        return ""
+    above, below = (round(last[side] * count) for side in ("above", "below"))
+    return f"; {above} of {count} settings clearly above 0, {below} below; $I^2$ = {last['i2']:.2f}"
 
 
 def _marks(axes: "Axes", rows: Table, theme: Theme) -> None:

@@ -21,6 +21,7 @@ from figures.tables.pooled import (
     pool_size,
     pooled,
     rate_text,
+    resampled,
     ulira_table,
 )
 from figures.tables.records import Records
@@ -60,8 +61,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "and the star shows what retrained models of other seeds have, where there is nothing to find. KLoM is the KL "
         "divergence of each image's margin (log-odds of its true class) under retrained models from that under "
         "unlearned models, by histograms of 20 bins; mean or 95th percentile over at most 100 images. Bars: 95 % "
-        f"intervals from 200 resamples of the models. Each value is the mean of {models} even against {models} odd "
-        f"seeds and the reverse. Forget set: {label(found[0].pooled, 'difficulty')}.{_setting(runs)}"
+        f"intervals that resample {resampled([found[0].pooled])}. Each value is the mean of {models} even against "
+        f"{models} odd seeds and the reverse. Forget set: {label(found[0].pooled, 'difficulty')}.{_setting(runs)}"
     )
     return Drawing(table, caption, _alt(table), tuple(runs), (), figure)
 
@@ -78,7 +79,7 @@ def _alt(table: Table) -> str:
 
 
 def draw_ulira(records: Records, theme: Theme) -> Drawing:
-    """Write the rates of the untouched original and of each rule, with 95 % intervals that resample models."""
+    """Write the rates of the untouched original and of each rule, with their 95 % intervals."""
     pools = pooled(records, "ulira")
     data = ulira_table(pools)
     if data.empty:
@@ -89,7 +90,7 @@ def draw_ulira(records: Records, theme: Theme) -> Drawing:
         "Can an attacker tell unlearned from retrained models? Lower is nearer to retraining; guessing has AUC .5 and "
         "TPR .01 at 1 % and .001 at .1 % false positives. U-LiRA (Hayes et al. 2024) knows the margins of many "
         "unlearned and many retrained models on an image of F and says which kind a further model is. 95 % intervals "
-        f"resample the {len(pools[0].result['runs'])} models of a pool, whose images are not independent. Forget set: "
+        f"resample {resampled(pools)}: {len(pools[0].result['runs'])} models of a pool on the images of F. Forget set: "
         f"{label(pools[0], 'difficulty')}.{_setting(runs)}"
     )
     shown: Table = pd.DataFrame(

@@ -10,6 +10,7 @@ import pandas as pd
 from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Records
 from repro.records.record import Record
+from repro.statistics.spread import recentred
 
 SETS = ("forget", "retain", "test")
 STATISTICS = {"mean": "mean", "95th percentile": "p95"}
@@ -35,7 +36,7 @@ class Cell:
     runs: tuple[Record, ...]
 
     def resampled(self, role: str) -> np.ndarray:
-        """Return mean KLoM on F of a model in each resample of the models, `(200,)`."""
+        """Return mean KLoM on F of a model in each bootstrap sample."""
         return self.pooled.arrays()[f"klom_{role}_forget_mean_resampled"]
 
     def mean(self, role: str) -> float:
@@ -47,12 +48,14 @@ def pooled(records: Records, metric: str) -> list[Record]:
     """Return the pooled evaluations of a metric, ordered by pretraining and unlearning rule.
 
     A study that went on with more seeds was pooled again: of two pools of a cell the larger one is taken. Pools of
-    fewer than 10 models on either side are no distribution.
+    fewer than 10 models on either side are no distribution. Of two versions of the metric the newer one counts.
 
     Raises:
         Mixed: when two pools of the same rules differ in their forget set or another setting.
     """
     found = [one for one in records.of("evaluation") if one.config["metric"] == metric and pool_size(one) >= FEWEST]
+    newest = max((one.config.get("version", 1) for one in found), default=0)
+    found = [one for one in found if one.config.get("version", 1) == newest]
     cells: dict[tuple[str, str], Record] = {}
     for one in sorted(found, key=pool_size):
         key = one.result["labels"]["pretrain"], one.result["labels"]["rule"]
@@ -66,6 +69,11 @@ def pooled(records: Records, metric: str) -> list[Record]:
 def pool_size(pool: Record) -> int:
     """Return how many models stand on either side of a comparison: half the runs of a pool."""
     return int(pool.result.get("klom_models", len(pool.result["runs"]) // 2))
+
+
+def resampled(pools: Sequence[Record]) -> str:
+    """Return what the intervals of pools resample: of older records the models alone."""
+    return pools[0].result.get("resampled", "models") if pools else ""
 
 
 def klom_cells(records: Records) -> list[Cell]:
@@ -105,24 +113,25 @@ def rate_text(row: Table, number: str) -> str:
     return f"{row[number]:.3f} [{row[f'{number}_low']:.3f}, {row[f'{number}_high']:.3f}]"
 
 
-def ulira_differences(table: Table, number: str) -> Table:
-    """Return a number of each rule minus that of doing nothing, after the same pretraining.
+def ulira_differences(pools: Sequence[Record], number: str) -> Table:
+    """Return a number of each rule minus that of doing nothing, on the same models and images in each bootstrap sample.
 
-    The ends are those of the two intervals at their farthest, for the two numbers are not resampled together: an
-    interval that excludes 0 belongs to two intervals that do not touch. Columns as `klom_differences`.
+    Columns as `klom_differences`. Records that keep no samples have no row.
     """
     rows = []
-    for _, base in table[table["model"] == ORIGINAL].iterrows():
-        for _, row in table[(table["pretrain"] == base["pretrain"]) & (table["model"] != ORIGINAL)].iterrows():
-            ends = {"low": row[f"{number}_low"] - base[f"{number}_high"],
-                    "high": row[f"{number}_high"] - base[f"{number}_low"]}  # fmt: skip
-            names = {"pretrain": row["pretrain"], "rule": row["model"], "seeds": row["models"]}
-            rows.append(names | {"mean": row[number] - base[number], **ends})
+    for pool in pools:
+        samples = [pool.arrays().get(f"ulira_{role}_{number}_resampled") for role in ("unlearned", "original")]
+        if samples[0] is not None and samples[1] is not None:
+            value = pool.result[f"ulira_unlearned_{number}"] - pool.result[f"ulira_original_{number}"]
+            names = {name: pool.result["labels"][name] for name in ("pretrain", "rule")}
+            spread = recentred(value, samples[0] - samples[1])
+            rows.append(names | {"seeds": len(pool.result["runs"]), "mean": value, "low": spread.low,
+                                 "high": spread.high})  # fmt: skip
     return pd.DataFrame(rows, columns=pd.Index(["pretrain", "rule", "seeds", "mean", "low", "high"]))
 
 
 def klom_table(found: Sequence[Cell]) -> Table:
-    """Return one row a pretraining rule, model, set and statistic, with a 95 % interval by resampling models.
+    """Return one row a pretraining rule, model, set and statistic, with its 95 % bootstrap interval.
 
     Columns: `pretrain`, `model` (an unlearning rule, or what it is compared with), `set`, `statistic` (mean or 95th
     percentile over images), `value`, `reverse` (the same with the two samples exchanged), `low`, `high`, `models` on
@@ -154,7 +163,7 @@ def klom_differences(found: Sequence[Cell], *, against: str = "sgd") -> Table:
         others = [(cell.rule, cell, "unlearned") for cell in found if cell.pretrain == base.pretrain and cell != base]
         for rule, cell, role in [*others, (ORIGINAL, base, "original")]:
             value = cell.mean(role) - base.mean("unlearned")
-            half = 1.96 * float(np.std(cell.resampled(role) - base.resampled("unlearned"), ddof=1))
+            spread = recentred(value, cell.resampled(role) - base.resampled("unlearned"))
             names = {"pretrain": base.pretrain, "rule": rule, "seeds": len(base.pooled.result["runs"])}
-            rows.append(names | {"mean": value, "low": value - half, "high": value + half})
+            rows.append(names | {"mean": value, "low": spread.low, "high": spread.high})
     return pd.DataFrame(rows)

@@ -58,7 +58,7 @@ class Records:
         return digest([self.study, self.said, found])
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` gives, made once for these records: several verdicts start from the same tables."""
+        """Return what `make` gives, made once for these records: several answers start from the same tables."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]

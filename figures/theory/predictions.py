@@ -24,8 +24,8 @@ from figures.tables.pairs import by_cell, over_cells, typical_floor
 from figures.tables.records import Records, alike
 from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
-from repro.base.verdict import verdict as word_of
 from repro.records.record import Record
+from repro.statistics.answers import BY_SIDE, OPEN, common_word
 
 CLOCK, KEPT = "clock", "kept"
 # Retraining must change forget accuracy by this much: halfway to a model like the original is no forgetting.
@@ -218,7 +218,7 @@ def _one_cell(rows: Table, one: Forecast, label: str) -> Table:
 
 
 def outcomes(records: Records) -> Table:
-    """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the verdict.
+    """Return one row a prediction: its sign, the theory's value, the observed mean over cells, and the answer.
 
     A prediction is observed in one study: the one it names, or else the first that has its cells. A cell that is open
     in some seed decides nothing, and then nor does the mean.
@@ -228,7 +228,7 @@ def outcomes(records: Records) -> Table:
 
     Returns:
         Columns `name`, `sentence`, `measure`, `sign`, `recipe`, `expected_{mean,low,high}`, `{mean,low,high,floor}` of
-        the mean over cells, `cells`, `seeds` and `verdict`.
+        the mean over cells, `cells`, `seeds` and `answer`.
     """
     rows = {part.study: measured(compared_runs(part)) for part in records.parts}
     theory, found = expected(records), []
@@ -240,10 +240,12 @@ def outcomes(records: Records) -> Table:
         cells = by_cell(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
         cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
         mean = over_cells(told, CELL) if len(told) and opened.empty else interval([])
-        verdict = word_of(_sides(cells, one.sign), mean=_side(mean, one.sign)) if len(cells) else "not run"
+        sides = [*_sides(cells, one.sign), _side(mean, one.sign)]
+        word = common_word([BY_SIDE[side] for side in sides[:-1]]) if len(cells) else "not run"
+        word = BY_SIDE[sides[-1]] if word == OPEN else word  # where each cell is open, their mean may decide
         head = {"name": one.name, "sentence": one.sentence, "measure": one.measure, "sign": one.sign}
         numbers = {f"expected_{end}": value for end, value in theory.get(one.name, {}).items()}
-        counts = {"cells": len(cells), "floor": typical_floor(seen), "verdict": verdict, "recipe": one.recipe}
+        counts = {"cells": len(cells), "floor": typical_floor(seen), "answer": word, "recipe": one.recipe}
         found.append(head | numbers | {end: mean[end] for end in ("mean", "low", "high", "seeds")} | counts)
     return pd.DataFrame(found)
 
@@ -280,7 +282,7 @@ def rows(records: Records) -> list[dict[str, Any]]:
             "observed": _effect(row, ""),
             "cells": row["cells"],
             "seeds": row["seeds"],
-            "verdict": row["verdict"],
+            "answer": row["answer"],
         }
         for _, row in outcomes(records).iterrows()
     ]
@@ -315,10 +317,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "predicted sign. Radii are in units of rho_th in theory and absolute in networks: signs can be compared, "
         f"sizes only by order.{setting}"
     )
-    verdicts = "; ".join(f"{row.name}: {row.verdict}" for row in data.itertuples(index=False))
+    answers = "; ".join(f"{row.name}: {row.answer}" for row in data.itertuples(index=False))
     missing = tuple(dict.fromkeys(f"{row.name}: repro study run recipes/{row.recipe}.toml"
                                   for row in data.itertuples(index=False) if not row.cells))  # fmt: skip
-    return Drawing(data, caption, f"A line a prediction. {verdicts}.", tuple(runs), missing, figure)
+    return Drawing(data, caption, f"A line a prediction. {answers}.", tuple(runs), missing, figure)
 
 
 def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
@@ -339,5 +341,5 @@ def _panel(axes: Any, part: Table, whole: Table, theme: Theme) -> None:
             ends = [[mean - row[f"{prefix}low"]], [row[f"{prefix}high"] - mean]]
             error = ends if np.isfinite(ends).all() else None
             axes.errorbar([mean], [place + shift], xerr=error, capsize=1.6, **look | {"linestyle": "none"})
-    axes.set_yticks(range(len(part)), [f"{row.name}\n{row.verdict}" for row in part.itertuples(index=False)])
+    axes.set_yticks(range(len(part)), [f"{row.name}\n{row.answer}" for row in part.itertuples(index=False)])
     axes.set_ylim(-0.6, len(part) - 0.4)

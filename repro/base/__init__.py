@@ -1,1 +1,1 @@
-"""The lowest layer: settings and their checks, errors, the glossary, verdicts, how a process ends."""
+"""The lowest layer: settings and their checks, errors, the glossary, how a process ends."""

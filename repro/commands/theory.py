@@ -341,7 +341,7 @@ def laws(
 
 
 def claim_row(record: Record) -> dict[str, Any]:
-    """Return one line of a verdict table."""
+    """Return one line of the table of answers."""
     result = record.result
     low, high = result["interval"]
     return {

@@ -77,7 +77,6 @@ class TheoryClaimResult(TypedDict):
 
     claim: str
     title: str
-    verdict: str
     seeds: Whole
     rows: Table
     answer: NotRequired[str]

@@ -1,6 +1,6 @@
 """Five answers to a claim, each from intervals; what is open says what would decide it, at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from repro.statistics.effects import Pooled, Table, combine_seeds, pool, sattert
 
 YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN = "yes", "only where", "no difference", "the opposite", "open"
 ANSWERS = (YES, ONLY_WHERE, NO_DIFFERENCE, OPPOSITE, OPEN)
+BY_SIDE = {1: YES, -1: OPPOSITE, 0: OPEN}  # of an interval: on the claimed side, on the other, on both
 MARGIN = 0.01  # ToW: fixed before any interval was seen, whatever the number of seeds
 MOST = 100  # further seeds, or settings: more than anybody will run
 
@@ -41,8 +42,7 @@ def _word(outer: Sequence[float], inner: Sequence[float], margin: float | None, 
     (low, high), (inner_low, inner_high) = outer, inner
     if margin is not None and -margin < inner_low and inner_high < margin:
         return NO_DIFFERENCE
-    side = int(low > 0) - int(high < 0)
-    return {1: YES, -1: OPPOSITE, 0: OPEN}[side * sign]
+    return BY_SIDE[(int(low > 0) - int(high < 0)) * sign]
 
 
 class Missing(NamedTuple):
@@ -103,21 +103,17 @@ class Answer:
         word: one of `ANSWERS`.
         parts: the pooled effect of each forget set that has one.
         words: what each of them says: yes, no difference, the opposite or open.
+        missing: what would decide each forget set that is open.
         average: the effect averaged over forget sets, where they agree; else None.
         unjudged: forget sets without a setting that has a vote and `FEWEST` seeds.
-        missing: what would decide each forget set that is open.
     """
 
     word: str
     parts: dict[str, Pooled]
     words: dict[str, str]
-    average: Pooled | None
-    unjudged: tuple[str, ...]
     missing: dict[str, Missing]
-
-    def where(self, word: str) -> list[str]:
-        """Return the forget sets that say one word."""
-        return [name for name, said in self.words.items() if said == word]
+    average: Pooled | None = None
+    unjudged: tuple[str, ...] = ()
 
 
 def answer(
@@ -147,16 +143,23 @@ def answer(
     names = list(dict.fromkeys(effects["forget_set"])) if forget_sets is None else list(forget_sets)
     settings = {name: combine_seeds(effects[effects["forget_set"] == name]) for name in names}
     parts = {name: pool(found) for name, found in settings.items() if found.names}
+    unjudged = tuple(name for name in names if name not in parts)
+    found = replace(answer_of(parts, margin=margin, sign=sign), unjudged=unjudged)
+    average = _average(effects, parts, found.words, margin) if alike else None
+    if average is None or found.word != OPEN:
+        return replace(found, average=average)
+    return replace(found, average=average, word=judge(average, margin=margin, sign=sign))
+
+
+def answer_of(parts: Mapping[str, Pooled], *, margin: float | None = MARGIN, sign: int = 1) -> Answer:
+    """Return the answer of effects that are pooled already, each by itself; arguments as of `answer`."""
     words = {name: judge(part, margin=margin, sign=sign) for name, part in parts.items()}
-    average = _average(effects, parts, words, margin) if alike else None
-    word = common_word(list(words.values()))
-    if word == OPEN and average is not None:
-        word = judge(average, margin=margin, sign=sign)
     lacking = {name: missing(parts[name], margin=margin, sign=sign) for name in parts if words[name] == OPEN}
-    return Answer(word, parts, words, average, tuple(name for name in names if name not in parts), lacking)
+    return Answer(common_word([*words.values()]), dict(parts), words, missing=lacking)
 
 
 def common_word(words: Sequence[str]) -> str:
+    """Return what several answers say together, as `answer` does of its forget sets."""
     if len({*words}) == 1:
         return words[0]
     if YES in words:

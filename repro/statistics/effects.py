@@ -298,13 +298,15 @@ def forest(pooled: Pooled) -> Table:
     """Return the rows of a forest plot: each setting with its own 95 % interval over seeds, then the pooled effect.
 
     Columns: `setting`, `value`, `low`, `high`, `seeds` and `pooled`; the pooled row alone has the ends of its 90 %
-    interval, `inner_low` and `inner_high`, and of its prediction interval, `predicted_low` and `predicted_high`.
+    interval, `inner_low` and `inner_high`, and of its prediction interval, `predicted_low` and `predicted_high`. It has
+    `i2` too, and `above` and `below`, the shares of settings whose own interval lies on that side of 0.
     """
     low, high = pooled.setting_intervals()
     rows = {"setting": pooled.settings.names, "value": pooled.settings.values, "low": low, "high": high,
             "seeds": pooled.settings.seeds, "pooled": False}  # fmt: skip
     last = {"setting": "all settings", "value": pooled.value, "seeds": pooled.settings.seeds.min(), "pooled": True}
     ends = {"": pooled.interval(), "inner_": pooled.interval(0.9), "predicted_": pooled.prediction()}
+    last |= {"i2": pooled.i2, **dict(zip(("above", "below"), pooled.sides(), strict=True))}
     last |= {f"{name}{end}": pair[place] for name, pair in ends.items() for place, end in enumerate(("low", "high"))}
     columns = [*rows, *(name for name in last if name not in rows)]
     return pd.concat([pd.DataFrame(rows).reindex(columns=columns), pd.DataFrame([last])], ignore_index=True)

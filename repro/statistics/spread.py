@@ -1,6 +1,5 @@
 """How far numbers scatter that are not means over seeds: the noise floor, and measures over models and images."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -62,27 +61,30 @@ def noise_floor(retrained: np.ndarray) -> Spread:
     return Spread(value, low, high)
 
 
-def over_models_and_images(
-    statistic: Callable[[np.ndarray, np.ndarray], float], models: int, images: int, rng: np.random.Generator,
-    *, repeats: int = REPEATS,
-) -> Spread:  # fmt: skip
-    """Return a statistic of many models on many images, with a 95 % interval that resamples both.
+def draw_models_and_images(
+    models: int, images: int, rng: np.random.Generator, *, repeats: int = REPEATS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which models and which images each bootstrap sample has, `(repeats, models)` and `(repeats, images)`.
 
-    Models and images are drawn with replacement independently of each other (the pigeonhole bootstrap, Owen 2007): an
-    interval over models alone would be that of these very images, of which a few may carry the result. The ends are
-    the percentiles of the samples moved by their bias, `value + q - mean`: a sample repeats models, which raises a
-    divergence. What models and images have by chance together counts three times over; of many it is small.
+    Models and images are drawn with replacement, independently of each other (the pigeonhole bootstrap, Owen 2007). An
+    interval over models alone would be that of these very images, of which a few may carry the result. What a model and
+    an image have by chance together counts more than once, so that the interval is rather too wide than too narrow.
 
     Args:
-        statistic: from how often each model and each image counts, `(models,)` and `(images,)`, to the number. To
-            compare two measures give their difference: both are resampled alike.
-        models, images: their numbers, at least 2 each.
-        rng: source of the samples; repeats: how many.
+        models, images: their numbers; rng: the same one draws the same samples, so that two measures can be compared.
+        repeats: how many samples.
     """
-    if min(models, images) < 2:
-        raise reject("models and images", (models, images), "at least 2 each")
-    value = statistic(np.ones(models), np.ones(images))
-    draws = (rng.multinomial(count, np.full(count, 1 / count), repeats).astype(float) for count in (models, images))
-    samples = np.array([statistic(*weights) for weights in zip(*draws, strict=True)])
+    drawn = [rng.integers(count, size=(repeats, count)) for count in (models, images)]
+    return drawn[0], drawn[1]
+
+
+def recentred(value: float, samples: np.ndarray) -> Spread:
+    """Return a number with the 95 % interval of its bootstrap samples, moved by their bias: `value + q - mean`.
+
+    A sample repeats models, which raises a divergence: its plain percentiles would lie too high.
+
+    Args:
+        value: the number; samples: the same number of each bootstrap sample, `(repeats,)`.
+    """
     low, high = np.quantile(samples, (0.025, 0.975)) - samples.mean()
     return Spread(float(value), float(value + low), float(value + high))

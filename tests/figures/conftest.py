@@ -167,7 +167,7 @@ def save_klom(store: Store) -> None:
     for rule, members in pools.items():
         values = klom(Pool([arrays for _, arrays in members]))
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        config = {"metric": "klom", "version": 1, "stages": [rule], "forget_set": "same", "pooled": True}
+        config = {"metric": "klom", "version": 2, "stages": [rule], "forget_set": "same", "pooled": True}
         labels = {"pretrain": "sgd", "rule": rule, "difficulty": "high", "model": "klom"}
         result = {name: value for name, value in values.items() if name not in arrays}
         result |= {"labels": labels, "runs": [identity for identity, _ in members]}
@@ -182,7 +182,10 @@ def save_ulira(store: Store, config: dict[str, Any], labels: dict[str, Any], run
     ends = (("", 0.0), ("_low", -0.002), ("_high", 0.002))
     found = {f"ulira_{role}_{name}{end}": make(rate) + shift
              for role, rate in levels.items() for name, make in numbers.items() for end, shift in ends}  # fmt: skip
-    store.save_evaluation(config | {"metric": "ulira"}, result={"labels": labels, "runs": runs, **found})
+    samples = {f"ulira_{role}_tpr_at_1_percent_resampled": rate + np.linspace(-width, width, 401)
+               for (role, rate), width in zip(levels.items(), (0.01, 0.03), strict=True)}  # fmt: skip
+    result = {"labels": labels, "runs": runs, "resampled": "models and images", **found}
+    store.save_evaluation(config | {"metric": "ulira"}, result=result, arrays=samples)
 
 
 def save_choice(store: Store) -> None:
@@ -310,8 +313,8 @@ def exponent(value: float) -> dict[str, float]:
 
 def save_claims(store: Store, tables: dict[str, list[dict[str, Any]]] | None = None) -> None:
     for name, rows in (tables or claim_rows()).items():
-        for seeds, verdict in ((2, "contradicted"), (5, "holds")):
-            result = {"claim": name, "title": name, "verdict": verdict, "regime": "everywhere", "estimate": 0.25,
+        for seeds in (2, 5):
+            result = {"claim": name, "title": name, "regime": "everywhere", "estimate": 0.25,
                       "interval": [0.2, 0.3], "seeds": seeds, "rows": rows, "parts": [],
                       "sentence": f"{name} in one sentence", "change": "another clock"}  # fmt: skip
             store.save("theory_claim", {"claim": name, "seeds": seeds, "first_seed": 0}, result=result)

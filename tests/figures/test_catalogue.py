@@ -1,4 +1,4 @@
-"""The one list: every name has a function, a command and a verdict that exists; installed packages add their own."""
+"""The one list: every name has a function, a command and a claim that exists; installed packages add their own."""
 
 import subprocess
 import sys

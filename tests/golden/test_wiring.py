@@ -246,8 +246,8 @@ def first_follows(real: Any) -> Any:
 
 
 def reverse_resampled(real: Any) -> Any:
-    def halves(reference: Any, model: Any, *, weighted: bool = False) -> Any:
-        return real(model, reference, weighted=True) if weighted else real(reference, model)
+    def halves(reference: Any, model: Any, drawn: Any = None) -> Any:
+        return real(reference, model) if drawn is None else real(model, reference, drawn)
 
     return halves
 

@@ -182,7 +182,7 @@ class TestPool:
             ("predicted_", found.prediction()),
         ):
             assert tuple(rows[[f"{prefix}low", f"{prefix}high"]].iloc[-1]) == pytest.approx(ends)
-        assert found.sides() == (0.0, 0.5)
+        assert tuple(rows[["i2", "above", "below"]].iloc[-1]) == pytest.approx((found.i2, 0.0, 0.5))
 
 
 class TestUnpaired:

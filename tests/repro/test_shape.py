@@ -26,7 +26,7 @@ NETWORK = {
 }  # fmt: skip
 THEORY = {"seeds": [0, 1], "epochs": [0, 5], "final": {"test_error": [0.1, None]}, "diverged_at": [None, 3]}
 SWEEP = {"sweep": "phase", "columns": ["d"], "boundaries": [{"boundary": [0.1]}], "rows": 1, "axes": {}}
-CLAIM = {"claim": "x", "title": "t", "verdict": "supported", "seeds": 3, "rows": [{"d": 1}]}
+CLAIM = {"claim": "x", "title": "t", "seeds": 3, "rows": [{"d": 1}]}
 TWIN = {"epochs": [0], "metrics": ["test_error"], "seeds": [0], "theory": {}}
 POOL = {"labels": {"rule": "sam"}, "runs": ["a"], "klom_unlearned_forget_mean": 0.1}
 WHOLE: dict[str, Mapping[str, Any]] = {
@@ -79,7 +79,7 @@ ODD = [
     ("unlearn", with_value(NETWORK, "labels", {"\ud800": 1})),
     *((kind, {name: value for name, value in WHOLE[kind].items() if name != part}) for kind, part in [
         ("theory", "seeds"), ("theory", "epochs"), ("theory", "final"), ("theory_sweep", "sweep"),
-        ("theory_claim", "claim"), ("theory_claim", "title"), ("theory_claim", "verdict"), ("theory_claim", "rows"),
+        ("theory_claim", "claim"), ("theory_claim", "title"), ("theory_claim", "rows"),
         ("theory_alpha", "rows"),
         ("beside", "departures"), ("twin", "epochs"), ("twin", "metrics"), ("evaluation", "labels"),
         ("evaluation", "runs"),

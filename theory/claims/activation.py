@@ -53,7 +53,7 @@ def grid(runs: Runs) -> Grid:
 
 
 def analyse(runs: Runs, config: ClaimConfig) -> Finding:
-    """Measure joint shares before and during SAM unlearning, beside the threshold's; the verdict looks before it."""
+    """Measure joint shares before and during SAM unlearning, beside the threshold's; the answer looks before it."""
     parts, rows = {}, []
     for (start, radius), run in runs.items():
         rows += [_row(run, start, radius, epoch) for epoch in EPOCHS]

@@ -1,4 +1,4 @@
-"""What a claim is, and how it is checked: its cells are simulated and kept, its one analysis gives the verdict."""
+"""What a claim is, and how it is checked: its cells are simulated and kept, its one analysis gives the answer."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from repro.base.settings import choose
-from repro.base.verdict import regime, verdict
 from repro.records.identity import run_id
 from repro.records.provenance import collect
 from repro.records.record import Record
@@ -75,12 +74,12 @@ class Part:
         Args:
             parts, seeds: as in `side`.
         """
-        from repro.statistics.answers import NO_DIFFERENCE, OPEN, OPPOSITE, YES
+        from repro.statistics.answers import BY_SIDE, NO_DIFFERENCE
 
         wide, side = simultaneous(self.estimate, parts, seeds), self.side(parts, seeds)
         if self.margin is not None and wide.above(-self.margin) and wide.below(self.margin):
             return NO_DIFFERENCE
-        return {1: YES, -1: OPPOSITE, 0: OPEN}[side]
+        return BY_SIDE[side]
 
     def text(self) -> str:
         """Return its number, or why there is none."""
@@ -93,7 +92,6 @@ class Finding:
 
     Attributes:
         answer: yes, only where, no difference, the opposite or open, inside the claim's hypothesis.
-        verdict: the same as a word of `repro.base.verdict`.
         regime: where inside the hypothesis it holds, where it fails and where the intervals decide nothing.
         beyond: the same beyond the hypothesis.
         estimate: the number of the typical setting, with its own 95 % interval.
@@ -103,7 +101,6 @@ class Finding:
     """
 
     answer: str
-    verdict: str
     regime: str
     beyond: str = ""
     estimate: Estimate = NOTHING
@@ -121,7 +118,7 @@ class TheoryClaim:
         statement: what the paper says, as far as public notes word it.
         hypothesis: what the paper assumes there, as far as public notes word it; the answer is judged inside it.
         quantity: what the estimate is.
-        change: what would change the verdict.
+        change: what would change the answer.
         grid: from the runs so far to the cells wanted, without their seeds; it is asked until it wants no more, so
             that a threshold can be closed in on. Cells are shared with every claim and sweep that names them.
         analyse: from the simulated cells to a finding; the first seed also seeds a bootstrap.
@@ -207,6 +204,8 @@ def judge(
         rows: the table behind it; numbers are rounded to four digits.
         sentence: what a reader may quote.
     """
+    from repro.statistics.answers import common_word
+
     several = {inside: sum(part.estimate.low is not None for part in parts.values() if part.inside == inside)
                for inside in (True, False)}  # fmt: skip
     table, words, told = [], [], {True: ([], []), False: ([], [])}
@@ -219,18 +218,19 @@ def judge(
         told[part.inside][0].append(f"{name} ({part.text()})")
         told[part.inside][1].append(side)
     table, rows = ([{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows))
-    where, beyond = (regime(*told[inside], undecided=True) for inside in (True, False))
-    return Finding(answer(words), verdict(told[True][1]), where, beyond, parts[headline].estimate, table, rows,
-                   sentence)  # fmt: skip
+    where, beyond = (regime(*told[inside]) for inside in (True, False))
+    return Finding(common_word(words), where, beyond, parts[headline].estimate, table, rows, sentence)
 
 
-def answer(words: Sequence[str]) -> str:
-    """Return what all parts inside the hypothesis say together, as `repro.statistics.answers.answer` of forget sets."""
-    from repro.statistics.answers import ONLY_WHERE, OPEN, OPPOSITE, YES
+def regime(names: Sequence[str], sides: Sequence[int]) -> str:
+    """Return where a claim holds, where it fails and where it is undecided: the names of the parts on either side.
 
-    if len({*words}) == 1:
-        return words[0]
-    return ONLY_WHERE if YES in words else OPPOSITE if OPPOSITE in words else OPEN
+    Args:
+        names: of the parts; sides: +1, -1 or 0 of each.
+    """
+    lists = {word: [name for name, side in zip(names, sides, strict=True) if side == place]
+             for word, place in (("holds", 1), ("fails", -1), ("undecided", 0))}  # fmt: skip
+    return ". ".join(f"{word}: {'; '.join(parts)}" for word, parts in lists.items() if parts)
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
@@ -261,7 +261,6 @@ def _result(config: ClaimConfig, claim: TheoryClaim, finding: Finding) -> dict[s
         "hypothesis": claim.hypothesis,
         "quantity": claim.quantity,
         "answer": finding.answer,
-        "verdict": finding.verdict,
         "sentence": finding.sentence,
         "beyond": finding.beyond,
         "change": claim.change,

@@ -1,4 +1,4 @@
-"""Sweeps, claims without a verdict: grids of the same cells, with one record and one Parquet table each."""
+"""Sweeps, claims without an answer: grids of the same cells, with one record and one Parquet table each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

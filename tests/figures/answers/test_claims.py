@@ -136,11 +136,36 @@ def test_a_curve_that_joins_two_sets_of_weights_has_no_vote(run: Run, records_of
 
 def test_what_is_open_is_told_with_what_would_decide_it() -> None:
     rows = effects({"high": 0.01})
-    rows["value"] += np.repeat([0.1, -0.1, 0.02, 0.0], 3)
+    rows["value"] += np.repeat([0.02, -0.02, 0.01, 0.0], 3)
     say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
     said = found(answer(rows), rows, say)
     assert (said.word, said.sure.partition(",")[0]) == (OPEN, "not known")
-    assert any("would decide it" in line or "would not decide it" in line for line in said.beyond)
+    rows["seconds"] = 3600.0
+    said = found(answer(rows), rows, say)
+    (line,) = (line for line in said.beyond if "a decision needs" in line)
+    assert line.endswith("core-hours.")  # in the sentence beside it and where the answer says how sure it is
+    assert said.sure.removeprefix("not known, hardest needs ") == line.removesuffix(".").partition(" needs ")[2]
+
+
+def test_sets_that_are_open_alone_and_decide_together_are_said_together() -> None:
+    rows = effects({"high": 0.0, "low": 0.0})
+    for name, order in (("high", (0.01, 0.03, 0.05, 0.2)), ("low", (0.2, 0.05, 0.03, 0.01))):
+        rows.loc[rows["forget_set"] == name, "value"] += np.repeat(order, 3)
+    said = found(answer(rows), rows, Template("on {part} it gains {size}", "on {part} it loses {size}", "ToW"))
+    assert said.word == YES
+    assert said.sentences[0].startswith("On all of them together it gains 0.07")
+    assert said.sure.startswith("moderate, 4 settings")
+
+
+def test_of_two_settings_the_brackets_span_both_only_where_each_decides() -> None:
+    say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
+    rows = effects({"high": 0.1})
+    rows = rows[rows["setting"].isin(["0", "1"])].reset_index(drop=True)
+    for shift, both in ((0.0, True), (-0.1, False)):
+        told = found(answer(moved := rows.assign(value=rows["value"] + shift)), moved, say)
+        *settings, pooled = told.forest[["low", "high"]].to_numpy(float)
+        expected = (np.min(settings), np.max(settings)) if both else tuple(pooled)
+        assert (told.effects[0].low, told.effects[0].high) == pytest.approx(expected)
 
 
 def test_models_trained_twice_are_counted_and_said(study: Callable[..., list[Record]], records_of: Of) -> None:

@@ -19,7 +19,6 @@ def claim(store: Store, parts: list[dict[str, Any]], name: str = NAME, **more: A
     result = {
         "claim": name,
         "title": "a claim",
-        "verdict": "holds",
         "answer": YES,
         "hypothesis": "Learning is linear.",
         "rows": [],
@@ -49,7 +48,7 @@ def test_what_lies_beyond_the_hypothesis_has_no_vote(store: Store) -> None:
 )
 def test_a_record_of_a_version_that_says_less_is_not_run(part: str, store: Store) -> None:
     row = {"part": "linear", "side": 1, "inside": True, "estimate": 2.0, "estimate_low": 1.9, "estimate_high": 2.1}
-    whole = {"claim": NAME, "title": "a claim", "verdict": "holds", "answer": YES, "hypothesis": "Linear.", "seeds": 5,
+    whole = {"claim": NAME, "title": "a claim", "answer": YES, "hypothesis": "Linear.", "seeds": 5,
              "quantity": "exponent", "rows": [], "estimate": 2.0, "interval": [1.9, 2.1]}  # fmt: skip
     result = whole | {"parts": [{name: value for name, value in row.items() if name != part}]}
     store.save("theory_claim", {"claim": NAME}, result={name: value for name, value in result.items() if name != part})

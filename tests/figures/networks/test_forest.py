@@ -23,6 +23,7 @@ def rows() -> Any:
         ends = {f"{prefix}_{end}": [np.nan, np.nan, values[-1] + side * width]
                 for prefix, width in (("inner", 0.015), ("predicted", 0.08))
                 for end, side in (("low", -1), ("high", 1))}  # fmt: skip
+        ends |= {"i2": [np.nan, np.nan, 0.25], "above": [np.nan, np.nan, 0.5], "below": [np.nan, np.nan, 0.0]}
         parts.append(part.assign(**ends, no_vote=["", "nobody chose its strength", ""], answer=["", "", "yes"]))
     return pd.concat(parts)
 
@@ -34,7 +35,8 @@ def drawn(rows: Any, **options: Any) -> list[Any]:
 
 def test_each_forget_set_has_its_effects_in_the_order_of_the_table(rows: Any) -> None:
     panels = drawn(rows)
-    assert [panel.get_title(loc="left") for panel in panels] == ["forget set: high", "forget set: low"]
+    agree = "1 of 2 settings clearly above 0, 0 below; $I^2$ = 0.25"
+    assert [panel.get_title(loc="left") for panel in panels] == [f"forget set: {name}; {agree}" for name in EFFECTS]
     for panel, values in zip(panels, EFFECTS.values(), strict=True):
         marks = [container.lines[0] for container in panel.containers]
         assert [float(mark.get_xdata()[0]) for mark in marks] == pytest.approx(values)

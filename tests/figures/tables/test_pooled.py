@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from figures.tables.pooled import (
@@ -16,6 +17,7 @@ from figures.tables.pooled import (
     klom_table,
     pool_size,
     pooled,
+    resampled,
     ulira_differences,
     ulira_table,
 )
@@ -37,10 +39,10 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
-    assert (differences["high"] - differences["mean"]).tolist() == pytest.approx(
-        differences["mean"] - differences["low"]
-    )
-    assert (differences["low"] < differences["mean"]).any()
+    sgd, sam = sorted(klom_cells(Records(golden.records())), key=lambda cell: cell.rule, reverse=True)
+    samples = sam.resampled("unlearned") - sgd.resampled("unlearned")
+    row = differences.set_index("rule").loc["sam-0.1"]
+    assert row["high"] - row["low"] == pytest.approx(np.subtract(*np.quantile(samples, (0.975, 0.025))))
 
 
 def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable[..., Record]) -> None:
@@ -65,17 +67,26 @@ def test_ten_models_are_the_fewest_of_a_distribution(
     labels = {"pretrain": "sgd", "rule": "sgd"}
     pool = replace(
         run(number={"klom_models": models, "labels": labels, "runs": []}),
-        kind="evaluation", config={"metric": "klom", "forget_set": "one"},
+        kind="evaluation", config={"metric": "klom", "version": 2, "forget_set": "one"},
     )  # fmt: skip
     assert bool(pooled(records_of([pool]), "klom")) == taken
 
 
-def test_ulira_differences_take_both_intervals_at_their_farthest(golden: Store) -> None:
+def test_a_difference_of_ulira_is_on_the_same_models_and_images_in_each_sample(golden: Store) -> None:
+    """Samples of the unlearned model are three times as wide as those of the original: two thirds of them are left."""
     pools = pooled(Records(golden.records()), "ulira")
     assert [pool_size(pool) for pool in pools] == [12, 12]
-    table = ulira_table(pools)
     # The original is the same for every rule of a pretraining: it stands once.
-    assert sorted(table["model"]) == [ORIGINAL, "sam-0.1", "sgd"]
-    found = ulira_differences(table, "tpr_at_1_percent").set_index("rule")[["mean", "low", "high"]]
-    assert found.loc["sgd"].tolist() == pytest.approx([-0.01, -0.014, -0.006])
-    assert found.loc["sam-0.1"].tolist() == pytest.approx([0.07, 0.066, 0.074])
+    assert sorted(ulira_table(pools)["model"]) == [ORIGINAL, "sam-0.1", "sgd"]
+    found = ulira_differences(pools, "tpr_at_1_percent").set_index("rule")[["mean", "low", "high"]]
+    assert found.loc["sgd"].tolist() == pytest.approx([-0.01, -0.029, 0.009])
+    assert found.loc["sam-0.1"].tolist() == pytest.approx([0.07, 0.051, 0.089])
+
+
+def test_pools_of_an_older_version_of_the_metric_are_left_out(golden: Store) -> None:
+    pools = pooled(Records(golden.records()), "ulira")
+    older = [replace(one, config=one.config | {"version": 1}, files={}) for one in pools]
+    assert pooled(Records([*pools, *older]), "ulira") == pools
+    assert len(pooled(Records(older), "ulira")) == 2
+    assert ulira_differences(older, "auc").empty
+    assert (resampled(pools), resampled([replace(pools[0], result={})])) == ("models and images", "models")

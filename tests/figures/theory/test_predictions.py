@@ -27,6 +27,7 @@ from figures.theory.predictions import (
 )
 from repro.records.pack import PackedStore
 from repro.records.record import Record
+from repro.statistics.answers import OPEN, OPPOSITE, YES
 
 ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Record]
@@ -104,17 +105,17 @@ def test_a_set_that_retraining_hardly_forgets_is_left_out(unlearned: Make) -> No
     assert len(measured([easy])) == 0
 
 
-def verdict_of(records: list[Record], name: str) -> dict[str, Any]:
+def outcome_of(records: list[Record], name: str) -> dict[str, Any]:
     table = outcomes(Records(records)).set_index("name")
     return table.loc[name].to_dict()
 
 
-@pytest.mark.parametrize(("half", "verdict"), [(3.0, "holds"), (1.0, "contradicted")])
-def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, verdict: str) -> None:
+@pytest.mark.parametrize(("half", "answer"), [(3.0, YES), (1.0, OPPOSITE)])
+def test_slower_forgetting_is_told_from_faster(unlearned: Make, half: float, answer: str) -> None:
     made = [unlearned(half=2 + 0.01 * seed, seed=seed) for seed in range(4)]
     made += [unlearned(half=half, rule=rule, seed=seed) for rule in ("sam-0.1", "asam-1.0") for seed in range(4)]
-    found = verdict_of(made, "slower")
-    assert (found["verdict"], found["cells"], found["seeds"]) == (verdict, 2, 4)
+    found = outcome_of(made, "slower")
+    assert (found["answer"], found["cells"], found["seeds"]) == (answer, 2, 4)
     assert found["mean"] == pytest.approx(math.log(half / 2), abs=0.02)
 
 
@@ -124,46 +125,46 @@ def test_the_mean_over_cells_is_judged_beside_them(unlearned: Make) -> None:
     for rule, turn in (("sam-0.1", 1), ("asam-1.0", -1)):
         made += [unlearned(half=2 * math.exp(0.1 + turn * scatter + 0.001 * seed), rule=rule, seed=seed)
                  for seed, scatter in enumerate((0.3, -0.3, 0.0))]  # fmt: skip
-    assert verdict_of(made, "slower")["verdict"] == "holds in a regime"
+    assert outcome_of(made, "slower")["answer"] == YES
 
 
 def test_a_seed_of_one_cell_alone_does_not_move_the_mean_over_cells(unlearned: Make) -> None:
     made = [unlearned(half=2, seed=seed) for seed in range(4)]
     made += [unlearned(half=2.2, rule="sam-0.1", seed=seed) for seed in range(3)]
     made += [unlearned(half=3, rule="asam-1.0", seed=seed) for seed in range(4)]
-    assert verdict_of(made, "slower")["mean"] == pytest.approx((math.log(1.1) + math.log(1.5)) / 2)
+    assert outcome_of(made, "slower")["mean"] == pytest.approx((math.log(1.1) + math.log(1.5)) / 2)
 
 
 def test_a_run_that_never_forgets_counts_only_where_that_cannot_flatter_the_claim(unlearned: Make) -> None:
     # SAM never comes halfway: at least as slow as its whole length says.
     made = [unlearned(half=2, seed=seed) for seed in range(3)]
     made += [unlearned(half=9, rule="sam-0.1", seed=seed) for seed in range(3)]
-    assert verdict_of(made, "slower")["mean"] == pytest.approx(math.log(2))
+    assert outcome_of(made, "slower")["mean"] == pytest.approx(math.log(2))
     # SGD never does: how much slower SAM is cannot be bounded from below.
     made = [unlearned(half=9, seed=seed) for seed in range(3)]
     made += [unlearned(half=2, rule="sam-0.1", seed=seed) for seed in range(3)]
-    found = verdict_of(made, "slower")
-    assert (found["verdict"], found["cells"]) == ("undecided", 1)
+    found = outcome_of(made, "slower")
+    assert (found["answer"], found["cells"]) == (OPEN, 1)
 
 
 def test_seeds_in_which_only_sgd_never_forgets_are_not_passed_over(unlearned: Make) -> None:
     """In three of six SAM is slower, in three SGD never comes halfway: the three alone would say that SAM is slower."""
     made = [unlearned(half=9 if seed > 2 else 2, seed=seed) for seed in range(6)]
     made += [unlearned(half=3 + 0.01 * seed, rule="sam-0.1", seed=seed) for seed in range(6)]
-    found = verdict_of(made, "slower")
-    assert (found["verdict"], found["cells"], math.isnan(found["mean"])) == ("undecided", 1, True)
+    found = outcome_of(made, "slower")
+    assert (found["answer"], found["cells"], math.isnan(found["mean"])) == (OPEN, 1, True)
     # Where neither comes so far nothing is known of a seed, and it says nothing against the claim.
     both = [unlearned(half=9, rule=rule, seed=9) for rule in ("sgd", "sam-0.1")]
     known = [one for one in made if one.config["seed"] < 3]
-    assert verdict_of([*known, *both], "slower")["verdict"] == "holds"
+    assert outcome_of([*known, *both], "slower")["answer"] == YES
 
 
 def test_unlearning_seeds_are_averaged_within_a_training_seed(unlearned: Make) -> None:
     made = [unlearned(half=half + 0.1 * again, rule=rule, seed=seed, unlearn_seed=again)
             for rule, half in (("sgd", 2), ("sam-0.1", 3)) for seed in range(2) for again in range(3)]  # fmt: skip
     made += [unlearned(half=3.9, seed=seed, unlearn_seed=3) for seed in range(2)]  # which SAM lacks
-    found = verdict_of(made, "slower")
-    assert (found["verdict"], found["cells"], found["seeds"]) == ("undecided", 1, 2)
+    found = outcome_of(made, "slower")
+    assert (found["answer"], found["cells"], found["seeds"]) == (OPEN, 1, 2)
     assert found["mean"] == pytest.approx(sum(math.log((3 + step) / (2 + step)) for step in (0.0, 0.1, 0.2)) / 3)
 
 
@@ -173,8 +174,8 @@ def test_a_pair_is_of_one_pretraining_rule(unlearned: Make) -> None:
                       pretrain=pretrain, seed=seed)
             for pretrain, level in (("sam-0.1", 0.4), ("asam-1.0", 0.7)) for rule in ("sgd", "sam-0.1")
             for seed in range(3)]  # fmt: skip
-    found = verdict_of(made, "cheaper after SAM")
-    assert (found["verdict"], found["cells"], found["mean"]) == ("holds", 2, pytest.approx(0.021))
+    found = outcome_of(made, "cheaper after SAM")
+    assert (found["answer"], found["cells"], found["mean"]) == (YES, 2, pytest.approx(0.021))
 
 
 def test_kept_accuracy_is_compared_after_each_pretraining_apart(unlearned: Make) -> None:
@@ -182,8 +183,8 @@ def test_kept_accuracy_is_compared_after_each_pretraining_apart(unlearned: Make)
     for seed, (pretrain, better) in itertools.product(range(3), (("sgd", -0.1), ("asam-1.0", 0.2))):
         sam = {"rule": "sam-0.1", "test": 0.5 + better + 0.001 * seed}
         made += [unlearned(half=half, pretrain=pretrain, seed=seed, **rule) for half, rule in ((2, {}), (3, sam))]
-    assert verdict_of(made, "dearer after SGD")["mean"] == pytest.approx(-0.099)
-    assert verdict_of(made, "cheaper after SAM")["mean"] == pytest.approx(0.201)
+    assert outcome_of(made, "dearer after SGD")["mean"] == pytest.approx(-0.099)
+    assert outcome_of(made, "cheaper after SAM")["mean"] == pytest.approx(0.201)
 
 
 def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: Make) -> None:
@@ -191,13 +192,13 @@ def test_a_shrinking_advantage_is_the_difference_of_two_differences(unlearned: M
     made = [unlearned(half=2, test=test + 0.001 * seed * (rule != "sgd"), rule=rule, alpha=alpha, pretrain="asam-1.0",
                       seed=seed)
             for (rule, alpha), test in levels.items() for seed in range(3)]  # fmt: skip
-    assert verdict_of(made, "shrinks")["mean"] == pytest.approx(0.3)
+    assert outcome_of(made, "shrinks")["mean"] == pytest.approx(0.3)
     noisy = [replace(one, result=one.result | {"parents": {"forget_set": "one"}, "retrained_test_accuracy":
                                                0.5 + 0.01 * one.config["seed"]}) for one in made]  # fmt: skip
     # Seeds of retraining differ by .01: two of them by the root of two times that, two such differences by twice that.
-    assert verdict_of(noisy, "turns")["floor"] == pytest.approx(0.01 * 2**0.5)
-    assert verdict_of(noisy, "shrinks")["floor"] == pytest.approx(0.02)
-    assert verdict_of(made, "turns")["verdict"] == "holds"
+    assert outcome_of(noisy, "turns")["floor"] == pytest.approx(0.01 * 2**0.5)
+    assert outcome_of(noisy, "shrinks")["floor"] == pytest.approx(0.02)
+    assert outcome_of(made, "turns")["answer"] == YES
 
 
 def test_a_prediction_is_observed_in_the_study_it_names_and_in_no_other_beside_it(unlearned: Make) -> None:
@@ -210,12 +211,12 @@ def test_a_prediction_is_observed_in_the_study_it_names_and_in_no_other_beside_i
 
     def observed(*parts: Records) -> tuple[str, int]:
         row = outcomes(Records(parts=parts)).set_index("name").loc["slower"]
-        return row["verdict"], row["seeds"]
+        return row["answer"], row["seeds"]
 
     named, other = study("cifar10", 3), study("digits", 1)
-    assert observed(other, named) == observed(named) == ("holds", 3)
-    assert observed(other) == ("contradicted", 3)
-    assert observed(Records(study="cifar10"), other) == ("contradicted", 3), "the first that has its cells"
+    assert observed(other, named) == observed(named) == (YES, 3)
+    assert observed(other) == (OPPOSITE, 3)
+    assert observed(Records(study="cifar10"), other) == (OPPOSITE, 3), "the first that has its cells"
 
 
 @pytest.mark.parametrize("other", [{"augment": "none"}, {"epochs": 2}, {"forget_seed": 1}])
@@ -225,7 +226,7 @@ def test_a_run_of_another_setting_is_no_second_run_of_the_same_cell(unlearned: M
     ]
     made += [unlearned(half=3.9, seed=seed, **other) for seed in range(2)]
     with pytest.raises(Mixed, match="differ within a cell"):
-        verdict_of(made, "slower")
+        outcome_of(made, "slower")
 
 
 def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Make) -> None:
@@ -234,12 +235,12 @@ def test_the_command_prints_and_the_figure_draws_every_prediction(unlearned: Mak
     records = Records(parts=[Records(made, study="cifar10"), theory()])
     printed = rows(records)
     assert [row["prediction"] for row in printed] == [one.sentence for one in PREDICTIONS]
-    assert {row["verdict"] for row in printed} == {"holds", "undecided", "not run"}
+    assert {row["answer"] for row in printed} == {YES, OPEN, "not run"}
     drawing = draw(records, Theme("light"))
     assert len(drawing.data) == len(PREDICTIONS)
     assert drawing.figure is not None
     panel = drawing.figure.axes[[one.measure for one in PREDICTIONS].index(CLOCK)]
-    assert any("slower\nholds" in text.get_text() for text in panel.get_yticklabels())
+    assert any(f"slower\n{YES}" in text.get_text() for text in panel.get_yticklabels())
     for axes, measure in zip(drawing.figure.axes[:2], (CLOCK, KEPT), strict=True):
         drawn: Any = axes
         asked = [one for one in reversed(PREDICTIONS) if one.measure == measure]

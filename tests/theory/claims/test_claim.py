@@ -1,4 +1,4 @@
-"""Claims: the listing, the verdict by intervals, the record, and that nothing is computed twice."""
+"""Claims: the listing, the answer by intervals, the record, and that nothing is computed twice."""
 
 import json
 
