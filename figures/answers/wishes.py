@@ -10,7 +10,7 @@ from figures.answers.found import Template, count, found, listed
 from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
 from figures.answers.runs import differences
 from figures.tables.names import rule_label
-from figures.tables.pooled import klom_cells, klom_differences, pooled, ulira_differences, ulira_table
+from figures.tables.pooled import klom_differences, pooled, ulira_differences, ulira_table
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
 from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
@@ -102,7 +102,7 @@ def retain_only(studies: Studies) -> str:
 
 def klom(studies: Studies) -> str:
     """Answer 8: mean KLoM on F of SAM minus that of SGD."""
-    effects = klom_differences(klom_cells(studies.of("klom")))
+    effects = klom_differences(pooled(studies.of("klom"), "klom"))
     sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects
     return _differences(sam, "SAM minus SGD") if len(sam) else NOT_RUN
 
