@@ -15,12 +15,12 @@ from figures.tables.cells import (
     LANDSCAPE,
     TUNED,
     in_table,
-    main_study,
     run_caption,
     study_runs,
+    study_table,
     unlearn_table,
 )  # fmt: skip
-from figures.tables.floor import floor_of, noise_floors, with_references
+from figures.tables.floor import floor_of, floor_text, noise_floors
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
@@ -52,7 +52,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "percent beside the same settings of the study, each rule at the rate chosen for it there: mean ± standard "
         "deviation over training seeds (number of seeds). Noise floor: ToW of one retrained model against another, "
         "mean ± standard deviation over pairs of seeds, or of the one pair that the search for the rates took. "
-        + run_caption(in_table(runs, study), study)
+        + run_caption(study)
         + "".join(f" {one[0].upper()}{one[1:]}: {_original(table[table['changed'] == one])}." for one in settings)
     )
     alt = f"A table of {len(shown)} rows: the study and {len(settings)} changes of it, ToW by rule and minus SGD."
@@ -71,14 +71,15 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
         such as "augment none". No runs and an empty table where nothing was run again.
     """
     usual, *others = records.parts
-    main, table, _ = main_study(usual)
+    main, table = study_table(usual)
     if not main:
         return [], unlearn_table([])
     parts, runs = [table.assign(changed="")], list(main)
-    for found in filter(None, map(study_runs, others)):
-        changed = _difference(found[0], main[0], FREE)
-        parts.append(with_references(unlearn_table(found)).assign(changed=changed))
-        runs += found
+    for part in others:
+        found, table = study_table(part)
+        if found:
+            parts.append(table.assign(changed=_difference(found[0], main[0], FREE)))
+            runs += found
     whole: Table = pd.concat(parts, ignore_index=True)
     again = whole[whole["changed"] != ""][list(CASE)].drop_duplicates()
     return runs, whole.merge(again, on=list(CASE))
@@ -102,7 +103,7 @@ def _floors(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
         floors = noise_floors(rows)
         for pretrain, difficulty, retraining in set(zip(*(rows[n] for n in (*ROW[1:], "retraining")), strict=True)):
             if floor := floor_of(floors, difficulty, retraining):
-                found[changed, pretrain, difficulty] = f"{100 * floor['mean']:.1f} ± {100 * floor['sd']:.1f}"
+                found[changed, pretrain, difficulty] = floor_text(floor)
     return found
 
 

@@ -10,8 +10,7 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import CASE, in_table, run_caption, study_runs, swept_table, unlearn_table
-from figures.tables.floor import with_references
+from figures.tables.cells import CASE, in_table, run_caption, study_table, swept_table
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
@@ -25,11 +24,11 @@ VARIED = {"draw": "over draws", "seed": "over training seeds"}
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD, draw by draw, with both deviations."""
-    every = study_runs(records, shown=(DRAW,))
+    every, table = study_table(records, shown=(DRAW,))
     whole = swept_table(every, DRAW)
     if whole.empty:
         return empty_table(lacking("tab-draws", "NegGrad on three draws of the forget set"), [*ROW, "varied", DRAW])
-    table = with_references(unlearn_table(every)).merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
+    table = table.merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
     table = table.assign(shared=table["run_id"].isin(whole["run_id"]))  # whether every draw has this training seed
     runs, data, main = in_table(every, table), _summaries(table), _fullest_draw(table)
     shown = _display(data, order(table, "rule"))
@@ -39,7 +38,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"with subset models, scores and images of its own, at the rates chosen for draw {main}. All draws share "
         f"training seed {seeds} and so the original model. Last columns: mean ± standard deviation (number) over "
         f"draws, which holds the noise of retraining and unlearning too, and over training seeds on draw {main}. "
-        f"{_reliability(table)}{run_caption(runs, table)}"
+        f"{_reliability(table)}{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: forget set and rule, ToW by draw, its deviation over draws and over seeds."
     return Drawing(data, caption, alt, runs, display=shown)

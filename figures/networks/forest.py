@@ -36,7 +36,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
         "where one further setting would lie. The grey band is one noise floor, dotted lines are the margin of 0.01. "
-        f"{run_caption(runs, unlearn_table(runs))}"
+        f"{run_caption(unlearn_table(runs))}"
     )
     return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
 

@@ -92,7 +92,7 @@ def _runs(records: Records, pools: Sequence[Record]) -> list[Record]:
 
 def _setting(runs: list[Record]) -> str:
     """Return what a caption says of a pool's runs; nothing where the pools came without them."""
-    return f" {run_caption(runs, unlearn_table(runs))}" if runs else ""
+    return f" {run_caption(unlearn_table(runs))}" if runs else ""
 
 
 def _alt(table: Table) -> str:

@@ -83,14 +83,18 @@ def klom_differences(pools: Sequence[Record], *, against: str = "sgd") -> Table:
     """
     rows = []
     for base in (pool for pool in pools if pool.result["labels"]["rule"] == against):
-        pretrain = base.result["labels"]["pretrain"]
+        pretrain, ours = base.result["labels"]["pretrain"], _on_forget_set(base, "unlearned")
         others = [(pool.result["labels"]["rule"], pool, "unlearned") for pool in pools
                   if pool.result["labels"]["pretrain"] == pretrain and pool != base]  # fmt: skip
         for rule, pool, role in [*others, (ORIGINAL, base, "original")]:
-            value = pool.result[f"klom_{role}_forget_mean"] - base.result["klom_unlearned_forget_mean"]
-            resampled = [one.arrays()[f"klom_{name}_forget_mean_resampled"]
-                         for one, name in ((pool, role), (base, "unlearned"))]  # fmt: skip
-            half = 1.96 * float(np.std(resampled[0] - resampled[1], ddof=1))
+            value, resampled = (a - b for a, b in zip(_on_forget_set(pool, role), ours, strict=True))
+            half = 1.96 * float(np.std(resampled, ddof=1))
             names = {"pretrain": pretrain, "rule": rule, "seeds": len(base.result["runs"])}
             rows.append(names | {"mean": value, "low": value - half, "high": value + half})
     return pd.DataFrame(rows)
+
+
+def _on_forget_set(pool: Record, role: str) -> tuple[float, np.ndarray]:
+    """Return mean KLoM on F of a model, and the same in each resample of the models, `(200,)`."""
+    name = f"klom_{role}_forget_mean"
+    return pool.result[name], pool.arrays(f"{name}_resampled")[f"{name}_resampled"]
