@@ -10,7 +10,7 @@ from figures.answers.found import Template, count, found, listed
 from figures.answers.networks import GRADED, MASK, SAM, compared, main_runs
 from figures.answers.runs import differences
 from figures.tables.names import rule_label
-from figures.tables.pooled import klom_cells, klom_differences, pooled, resampled, ulira_differences
+from figures.tables.pooled import klom_differences, pooled, resampled, ulira_differences
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
 from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
@@ -102,10 +102,10 @@ def retain_only(studies: Studies) -> str:
 
 def klom(studies: Studies) -> str:
     """Answer 8: mean KLoM on F of SAM minus that of SGD."""
-    cells = klom_cells(studies.of("klom"))
-    effects = klom_differences(cells)
+    pools = pooled(studies.of("klom"), "klom")
+    effects = klom_differences(pools)
     sam = effects[effects["rule"].isin(SAM)] if len(effects) else effects
-    return _differences(sam, "SAM minus SGD", resampled([cell.pooled for cell in cells])) if len(sam) else NOT_RUN
+    return _differences(sam, "SAM minus SGD", resampled(pools)) if len(sam) else NOT_RUN
 
 
 def ulira(studies: Studies) -> str:

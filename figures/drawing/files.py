@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # No date and no program version inside a file: the same records give the same bytes.
-METADATA = {
+METADATA: dict[str, Any] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None}, "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }  # fmt: skip
@@ -50,9 +50,8 @@ class Drawn:
 
 
 def draw(
-    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper",
-    dark: bool = False,
-) -> list[Drawn]:  # fmt: skip
+    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper"
+) -> list[Drawn]:
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
     Args:
@@ -62,7 +61,6 @@ def draw(
         strict: raise when a part of any figure is not run (after all are written).
         style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
             PNG and its origin only, in half the time.
-        dark: write `<name>-dark.png` too, the picture for a dark page.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
@@ -72,7 +70,7 @@ def draw(
         find(name)
         file_name("figure", name)  # that of an installed package is anybody's
     choose("style", style, STYLES)
-    drawn = [_draw_one(name, studies, Path(out_folder), style, dark=dark) for name in track(list(names), "drawing")]
+    drawn = [_draw_one(name, studies, Path(out_folder), style) for name in track(list(names), "drawing")]
     missing = [line for item in drawn for line in item.missing]
     if strict and missing:
         raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
@@ -90,22 +88,17 @@ def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:
     return replace(drawing, caption=f"{drawing.caption} {said}".strip(), missing=drawing.missing or records.missing)
 
 
-def _draw_one(name: str, studies: Studies, folder: Path, style: str, *, dark: bool) -> Drawn:
+def _draw_one(name: str, studies: Studies, folder: Path, style: str) -> Drawn:
     fingerprint, theme = studies.of(*studies_of(name)).fingerprint(), STYLES[style]
     # Where a draft is asked for, the whole will do.
     inputs = [digest([fingerprint, _code(), one]) for one in ((style, "paper") if style == "draft" else (style,))]
-    origin, contents = _unchanged(name, folder, inputs), {}
+    origin = _unchanged(name, folder, inputs)
     if origin is None:
         with themed(theme):
             drawing = drawing_of(name, studies, theme)
             contents = _contents(drawing, name, style)
-        origin = _origin(drawing, name) | {"inputs": inputs[0], "files": {}}
-    if dark and f"{name}.png" in {*contents, *origin["files"]} and f"{name}-dark.png" not in origin["files"]:
-        page = replace(theme, name="dark")
-        with themed(page):
-            contents[f"{name}-dark.png"] = render(drawing_of(name, studies, page).figure, "png")
-    if contents:
-        origin["files"] = dict(sorted((origin["files"] | {one: _sha(raw) for one, raw in contents.items()}).items()))
+        sums = {one: _sha(raw) for one, raw in sorted(contents.items())}
+        origin = _origin(drawing, name) | {"inputs": inputs[0], "files": sums}
         # The origin is written last: it says that every other file is complete.
         contents[f"{name}.json"] = (json.dumps(origin, indent=1, ensure_ascii=False) + "\n").encode()
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,15 +134,13 @@ def _code() -> str:
 
 
 def _contents(drawing: Drawing, name: str, style: str) -> dict[str, bytes]:
-    """Return the files of a drawing by name, but its origin and those that need another theme."""
+    """Return the files of a drawing by name, but its origin."""
     figure, shown, found = drawing.figure, drawing.display, {}
     if figure is None or style != "draft":
         found["csv"] = csv_bytes(drawing.data, float_format="%.10g")
     if figure is not None:
-        found["png"] = render(figure, "png")
-        figure.set_layout_engine("none")  # the layout stands; computing it again would only take time
-        if style != "draft":
-            found |= {kind: render(figure, kind) for kind in ("pdf", *(("svg",) if STYLES[style].scale != 1 else ()))}
+        kinds = ["png"] if style == "draft" else ["png", "pdf", *(["svg"] if STYLES[style].scale != 1 else [])]
+        found |= {kind: render(figure, kind) for kind in kinds}
     if shown is not None:
         found |= {"md": markdown(shown).encode(), "tex": latex(shown, drawing.caption, name).encode()}
     return {f"{name}.{kind}": raw for kind, raw in found.items()}
@@ -163,11 +154,20 @@ def _origin(drawing: Drawing, name: str) -> dict[str, Any]:
     return words | {"runs": runs, "missing": list(drawing.missing)}
 
 
-def render(figure: "Figure | None", suffix: str) -> bytes:
-    """Return a figure as the bytes of a `pdf` or `png` file, the same each time."""
-    assert figure is not None
+def render(figure: "Figure", kind: str) -> bytes:
+    """Return a figure as the bytes of a `png`, `pdf` or `svg` file, the same each time.
+
+    The layout is computed at the first call and stands from then on. `Figure.savefig` would draw everything twice,
+    the first time without ink, to lay it out.
+    """
+    from matplotlib import rcParams
+    from matplotlib.backend_bases import get_registered_canvas_class
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix, metadata=METADATA[suffix])
+    figure.set_dpi(rcParams["savefig.dpi"])
+    canvas = get_registered_canvas_class(kind)(figure)
+    getattr(canvas, f"print_{kind}")(buffer, metadata=METADATA[kind])
+    figure.set_layout_engine("none")
     return buffer.getvalue()
 
 

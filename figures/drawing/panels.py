@@ -47,11 +47,6 @@ def say_not_run(axes: "Axes", missing: str, theme: Theme) -> None:
     axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", transform=axes.transAxes, fontsize=7)
 
 
-def note(axes: "Axes", text: str) -> None:
-    """Write in the middle of a panel why there is no mark ("not run")."""
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, transform=axes.transAxes)
-
-
 def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) -> None:
     """Draw a mean as a line and its 95 % interval as a band of the same colour.
 

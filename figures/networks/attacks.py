@@ -50,7 +50,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
     caption = (
         "How well a membership attack tells forget images from test images: the aim is the black curve of the "
         f"retrained model, not the dotted line of chance.{why} {MARKS} Forget set: {label(runs[0], 'difficulty')}. "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )
     data = pd.concat([rules, retrained], ignore_index=True)
     return Drawing(data, caption, "ROC curves, a line a rule.", tuple(runs), (), figure)
@@ -58,7 +58,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
 
 def _roc(runs: list[Record], model: str, line: str) -> Table:
     """Return the mean true positive rate of the seeds at each false positive rate, with its interval."""
-    found = [run.arrays() for run in runs]
+    found = [run.arrays("attack_roc_fpr", f"attack_roc_tpr_{model}") for run in runs]
     alarms = np.maximum(np.asarray(found[0]["attack_roc_fpr"], dtype=float), LOW)
     hits = np.asarray([arrays[f"attack_roc_tpr_{model}"] for arrays in found], dtype=float)
     return pd.DataFrame(column_intervals(hits))[["mean", "sd", "low", "high", "seeds"]].assign(
@@ -73,9 +73,10 @@ def _below(*curves: Table) -> bool:
 def draw_lira(records: Records, theme: Theme) -> Drawing:
     """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
     runs = one_forget_set(study_runs(records, having="lira_auc"))
-    data = lira_table(unlearn_table(runs)) if runs else pd.DataFrame(columns=[*FIRST, "number", "mean"])
-    if data.empty:
-        return empty_table(lacking("tab-lira", "runs with the metric lira"), list(data.columns))
+    if not runs:
+        return empty_table(lacking("tab-lira", "runs with the metric lira"), [*FIRST, "number", "mean"])
+    table = unlearn_table(runs)
+    data = lira_table(table)
     texts = data.assign(text=[spread_text(row) for row in data.to_dict("records")])
     shown = marks.table(texts, {"pretrain": "pretrain", "method": "method", "rule": "rule"}, LIRA, by="number")
     shown["method"] = shown["method"].replace(MODELS)
@@ -87,7 +88,7 @@ def draw_lira(records: Records, theme: Theme) -> Drawing:
         "answer stands above that of models without the image. Guessing has AUC .5 and a true-positive rate as large "
         "as its false-positive rate. Called members: fraction of forget images whose answer is likelier for a model "
         "that saw them. Mean ± standard deviation over training seeds (number). "
-        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(runs, unlearn_table(runs))}"
+        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: AUC, two true-positive rates and the share called members."
     return Drawing(data, caption, alt, tuple(runs), display=shown)

@@ -1,6 +1,6 @@
 """Cell by cell (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,31 +9,27 @@ import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import FLOOR_NOTE, floor_band, note, panel_grid, rule_key, spread_note
+from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
-from figures.tables.cells import numbers_with, run_caption, seed_range, study_runs, unlearn_table
-from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
+from figures.tables.cells import in_table, run_caption, seed_range, study_table
+from figures.tables.floor import floor_of, noise_floors, own_reference, reaches
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
-from repro.records.record import Record
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 ROLES = {"retrained": "-", "original": ":"}  # and their lines
 MOST = 5  # rules that stay apart in one panel
 Ends = dict[str, tuple[float, float]]
-TOW = {
-    "tow": "ToW",
-    "retain_accuracy": "retain acc.",
-    "forget_accuracy": "forget acc.",
-    "test_accuracy": "test acc.",
-}
-LABELS = {
+ACCURACIES = {"retain_accuracy": "retain acc.", "forget_accuracy": "forget acc.", "test_accuracy": "test acc."}
+MIA = {
     "mia_correctness": "MIA (correctness)",
     "mia_confidence": "MIA (confidence)",
     "mia_entropy": "MIA (entropy)",
     "mia_m_entropy": "MIA (mod. entropy)",
+}
+ENTANGLEMENT = {
     "entanglement_var_raw": "$E_{Var}$",
     "entanglement_var_class_raw": "$E_{Var}$ by class",
     "entanglement_wp": "$E_{Wp}$",
@@ -81,10 +77,9 @@ class Row(NamedTuple):
 
 def draw_tow(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every cell beside the noise floor of its forget set: a row a pretraining rule and reference."""
-    runs = study_runs(records, having="tow")
+    runs, table = study_table(records, having="tow")
     if not runs:
         return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
-    table = with_references(unlearn_table(runs))
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]
     sets, rows, floors = order(shown, "difficulty"), _rows(shown), noise_floors(table)
@@ -109,7 +104,7 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
     more = [rule_label(rule) for rule in order(table, "rule") if rule not in rules]
     rest = f" Rules in the tables only: {', '.join(more)}." if more else ""
     good = f"{int(data['as_good_as_retraining'][data['metric'] == 'tow'].sum())} cells reach the noise floor"
-    caption = f"{TOW_WHAT} {MARKS}{rest} {run_caption(runs, table)}"
+    caption = f"{TOW_WHAT} {MARKS}{rest} {run_caption(table)}"
     return Drawing(data, caption, _alt(data, "tow", good), tuple(runs), (), figure)
 
 
@@ -145,45 +140,29 @@ def _tow_panel(axes: Any, summary: Table, cells: Table, floor: dict[str, float] 
     return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
 
 
-def draw_accuracies(records: Records, theme: Theme) -> Drawing:
-    """Draw the three accuracies: a row a metric, a column a forget set, a group a method, a colour a rule."""
-    runs = study_runs(records)
-    if not runs:
-        return empty_figure(lacking("fig-accuracies", "network runs"), theme)
-    accuracies = {name: title for name, title in TOW.items() if name != "tow"}
-    return draw_cells(runs, accuracies, theme, what=ACCURACIES_WHAT)
+def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[str, str], what: str) -> Drawing:
+    """Draw numbers with their seeds and intervals: a row a number, a column a forget set, a group a method.
 
-
-def draw_with_prefix(records: Records, theme: Theme, *, name: str, prefix: str, what: str) -> Drawing:
-    """Draw every recorded metric whose name starts with `prefix`, at most four, named ones first."""
-    runs = [run for run in study_runs(records) if numbers_with([run], prefix)]
-    names = numbers_with(runs, prefix)
-    if not names:
-        return empty_figure(lacking(name, f"network runs with metrics {prefix}*"), theme)
-    names = [one for one in LABELS if one in names] + [one for one in names if one not in LABELS]
-    return draw_cells(runs, {one: LABELS.get(one, one) for one in names[:4]}, theme, what=what)
-
-
-draw_mia = partial(draw_with_prefix, name="fig-mia", prefix="mia_", what=MIA_WHAT)
-draw_entanglement = partial(draw_with_prefix, name="fig-entanglement", prefix="entanglement_", what=ENTANGLEMENT_WHAT)
-
-
-def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme, *, what: str) -> Drawing:
-    """Draw `metrics` of every cell with seeds, intervals and the retrained and original model as reference lines.
+    Lines show the same number of the retrained and of the original model, where the runs have it.
 
     Args:
-        runs: comparable network runs.
-        metrics: result name to axis label, a row each; a metric's reference lines are its `retrained_` and `original_`
-            values where the runs have them.
+        records: what there is.
         theme: the page.
+        name: the figure's name in the catalogue.
+        numbers: names of results, with their labels; those that no run has measured are left out.
         what: first sentences of the caption.
     """
-    table = unlearn_table(runs)
+    runs, table = study_table(records)
+    known, diverged = table.reindex(columns=list(numbers)).notna(), table["status"] == "diverged"
+    metrics = {one: text for one, text in numbers.items() if known[one].any() or diverged.all()}
+    if not runs or not metrics:
+        return empty_figure(lacking(name, f"network runs with {', '.join(numbers)}"), theme)
+    table = table[known.any(axis=1) | diverged]
     cells, columns = table[~own_reference(table, table["retraining"])], order(table, "difficulty")
     height = 1.2 + 1.3 * len(metrics)
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex="col", sharey="row")
     parts = []
-    for row, (metric, name) in zip(axes, metrics.items(), strict=True):
+    for row, (metric, text) in zip(axes, metrics.items(), strict=True):
         summary = summarize(cells, KEYS, metric).assign(metric=metric)
         lines = [summarize(cells, ["difficulty", "pretrain"], f"{role}_{metric}").assign(method=role, metric=metric)
                  for role in ROLES if f"{role}_{metric}" in cells]  # fmt: skip
@@ -196,7 +175,7 @@ def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme,
                 _reference(panel, line, ends, theme)
             parts += [part, *known]
         values = [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")]
-        row[0].set_ylabel(name + limits(row[0], values, pd.concat([summary, *lines])))
+        row[0].set_ylabel(text + limits(row[0], values, pd.concat([summary, *lines])))
     several = cells["pretrain"].nunique() > 1
     for panel, difficulty in zip(axes[0], columns, strict=True):
         panel.set_title(f"forget set: {difficulty}", pad=14 if several else None)
@@ -206,15 +185,20 @@ def draw_cells(runs: Sequence[Record], metrics: Mapping[str, str], theme: Theme,
     lines = [("retrained on R", {"marker": "", "linestyle": "-"}), ("do nothing", {"marker": "", "linestyle": ":"})]
     rule_key(figure, theme, order(table, "rule"), notes=lines, head=spread_note(seed_range(table)))
     data = pd.concat(parts, ignore_index=True)
-    caption = f"{what} {MARKS} {run_caption(runs, table)}"
-    return Drawing(data, caption, _alt(data, next(iter(metrics))), tuple(runs), (), figure)
+    caption = f"{what} {MARKS} {run_caption(table)}"
+    return Drawing(data, caption, _alt(data, next(iter(metrics))), in_table(runs, table), (), figure)
+
+
+draw_accuracies = partial(draw_numbers, name="fig-accuracies", numbers=ACCURACIES, what=ACCURACIES_WHAT)
+draw_mia = partial(draw_numbers, name="fig-mia", numbers=MIA, what=MIA_WHAT)
+draw_entanglement = partial(draw_numbers, name="fig-entanglement", numbers=ENTANGLEMENT, what=ENTANGLEMENT_WHAT)
 
 
 def _strip(axes: Any, summary: Table, cells: Table, theme: Theme, *, regions: bool = False) -> Ends:
     """Draw the cells of one forget set, a region a pretraining rule, with their seeds; return the regions' ends."""
     if summary.empty:
         axes.set_xticks([])
-        note(axes, "not run")
+        axes.text(0.5, 0.5, "not run", ha="center", va="center", fontsize=7, transform=axes.transAxes)
         return {}
 
     def named(rows: Table) -> Table:

@@ -6,9 +6,8 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import run_caption, study_runs, unlearn_table
-from figures.tables.floor import with_references
-from figures.tables.intervals import Row, Table
+from figures.tables.cells import run_caption, study_table
+from figures.tables.intervals import Table, points_text
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
 
@@ -36,14 +35,13 @@ EXPLAINED = (
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
-    runs = study_runs(records)
-    table = with_references(unlearn_table(runs))
+    runs, table = study_table(records)
     data = differences(table)
     if data.empty:
         return empty_table(lacking("tab-differences", "network runs"), list(data.columns))
     shown = _display(data)
     alt = f"A table of {len(shown)} rows: role, method, rule and forget set; differences from SGD."
-    return Drawing(data, f"{EXPLAINED} {run_caption(runs, table)}", alt, tuple(runs), display=shown)
+    return Drawing(data, f"{EXPLAINED} {run_caption(table)}", alt, tuple(runs), display=shown)
 
 
 def differences(table: Table) -> Table:
@@ -59,14 +57,7 @@ def differences(table: Table) -> Table:
 
 def _display(data: Table) -> Table:
     """Return a line a role and cell, a column a metric; unlearning rules first."""
-    texts = data.assign(text=[_text(row) for row in data.to_dict("records")])
+    texts = data.assign(text=[points_text(row) for row in data.to_dict("records")])
     known = data[(data["metric"] == "tow") & data["floor"].notna()]
     floors = known.assign(metric="floor", text=[f"{100 * floor:.1f}" for floor in known["floor"]])
     return marks.table(pd.concat([texts, floors]), COLUMNS, METRICS | {"floor": "noise floor"})
-
-
-def _text(row: Row) -> str:
-    mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
-    if pd.isna(low):
-        return f"{mean:+.1f}"
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{' *' if low > 0 or high < 0 else ''}"

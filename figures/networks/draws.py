@@ -1,4 +1,8 @@
-"""ToW on other draws of the forget set (tab-draws): how much it moves with the draw, and how much with the seed."""
+"""ToW on other draws of the forget set (tab-draws): how much it moves with the draw, and how much with the seed.
+
+All training seeds of a study share one forget set, so that its intervals are those of training alone. Another draw has
+subset models, scores and images of its own.
+"""
 
 import pandas as pd
 
@@ -6,12 +10,13 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import run_caption
-from figures.tables.draws import DRAW, drawn_cells, fullest_draw, over_draws, over_seeds
+from figures.tables.cells import CASE, in_table, run_caption, study_table, swept_table
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
+from figures.tables.pairs import rule_differences
 from figures.tables.records import Records
 
+DRAW = "forget_seed"
 ROW = ["pretrain", "difficulty", "model"]
 NOTHING, MINUS = "do nothing", " minus SGD"
 VARIED = {"draw": "over draws", "seed": "over training seeds"}
@@ -19,10 +24,13 @@ VARIED = {"draw": "over draws", "seed": "over training seeds"}
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD, draw by draw, with both deviations."""
-    runs, table = drawn_cells(records)
-    if table.empty:
-        return empty_table(lacking("tab-draws", "cells on three draws of the forget set"), [*ROW, "varied", DRAW])
-    data, main = _summaries(table), fullest_draw(table)
+    every, table = study_table(records, shown=(DRAW,))
+    whole = swept_table(every, DRAW)
+    if whole.empty:
+        return empty_table(lacking("tab-draws", "NegGrad on three draws of the forget set"), [*ROW, "varied", DRAW])
+    table = table.merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
+    table = table.assign(shared=table["run_id"].isin(whole["run_id"]))  # whether every draw has this training seed
+    runs, data, main = in_table(every, table), _summaries(table), _fullest_draw(table)
     shown = _display(data, order(table, "rule"))
     seeds = ", ".join(map(str, sorted(set(table[table["shared"]]["seed"]))))
     caption = (
@@ -30,7 +38,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"with subset models, scores and images of its own, at the rates chosen for draw {main}. All draws share "
         f"training seed {seeds} and so the original model. Last columns: mean ± standard deviation (number) over "
         f"draws, which holds the noise of retraining and unlearning too, and over training seeds on draw {main}. "
-        f"{_reliability(table)}{run_caption(runs, table)}"
+        f"{_reliability(table)}{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: forget set and rule, ToW by draw, its deviation over draws and over seeds."
     return Drawing(data, caption, alt, runs, display=shown)
@@ -38,12 +46,23 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def _summaries(table: Table) -> Table:
     """Return each model's mean on each draw (`varied` is ""), over draws and over training seeds, as `summarize`."""
-    shared, main = table[table["shared"]], table[table[DRAW] == fullest_draw(table)]
-    draws = tow_lines(shared.assign(seed=shared[DRAW]), over_draws(table))
-    seeds = tow_lines(main, over_seeds(table))
+    shared, main = table[table["shared"]], table[table[DRAW] == _fullest_draw(table)]
+    draws = tow_lines(shared.assign(seed=shared[DRAW]), over_draws(shared))
+    seeds = tow_lines(main, rule_differences(main, "tow"))
     parts = [summarize(draws, [*ROW, DRAW]).assign(varied=""), summarize(draws, ROW).assign(varied="draw"),
              summarize(seeds, ROW).assign(varied="seed")]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+def _fullest_draw(table: Table) -> int:
+    """Return the draw with most training seeds."""
+    return int(table.groupby(DRAW)["seed"].nunique().idxmax())
+
+
+def over_draws(table: Table) -> Table:
+    """Return ToW of each other rule minus that of SGD, a row a draw, which stands in the column `seed`."""
+    found = rule_differences(table, "tow")
+    return found.assign(seed=found[DRAW])
 
 
 def tow_lines(table: Table, differences: Table) -> Table:

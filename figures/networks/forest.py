@@ -37,7 +37,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
         "where one further setting would lie; I2 is the part of the settings' scatter that seeds do not explain. The "
         "grey band is one noise floor, dotted lines are the margin of 0.01. "
-        f"{run_caption(runs, unlearn_table(runs))}"
+        f"{run_caption(unlearn_table(runs))}"
     )
     return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
 

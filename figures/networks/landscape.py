@@ -13,23 +13,23 @@ from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
 from figures.tables.snapshots import Snapshot, snapshots, used_records
+from repro.records.record import Record
 
 SETS = {"forget": "F", "test": "test"}
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw surface above heat map for each model (columns) and data set (row pairs), with curvature and basin ratio."""
-    found = snapshots(records, "landscape", starts=True)
-    shown = [one for one in found if f"landscape_{one.model}_forget" in one.record.arrays()]
+    shown = snapshots(records, "landscape", starts=True)
     if not shown:
         return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
     from matplotlib.figure import Figure
 
-    sets = [name for name in SETS if all(f"landscape_{one.model}_{name}" in one.record.arrays() for one in shown)]
+    sets = [name for name in SETS if all(one.record.arrays(f"landscape_{one.model}_{name}") for one in shown)]
     height = min(3.5, 0.7 + 11 / len(shown))  # of a surface above a heat map, in inches
     figure, parts = Figure(figsize=(WIDE, height * len(sets) + 0.2), layout="constrained"), []
     for part, name in zip(figure.subfigures(len(sets), 1, squeeze=False)[:, 0], sets, strict=True):
-        grids = [np.asarray(one.record.arrays()[f"landscape_{one.model}_{name}"], dtype=float) for one in shown]
+        grids = [_grid(one.record, one.model, name)[0] for one in shown]
         values = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
         limits = float(values.min()), float(values.max()) + 1e-9  # one range for all models
         for place, (one, grid) in enumerate(zip(shown, grids, strict=True)):
@@ -67,7 +67,7 @@ def basin_ratio(grid: np.ndarray) -> float:
 def _panel(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray, limits: tuple[float, float]) -> Table:
     """Draw one model's loss as a surface above a heat map with contour lines; return it with its numbers."""
     one, name = what
-    line = np.asarray(one.record.arrays()["landscape_axis"], dtype=float)
+    line = _grid(one.record, one.model, name)[1]
     across, along = np.meshgrid(line, line)
     shown = np.nan_to_num(grid, nan=limits[1])
     above.plot_surface(across, along, shown, cmap="cividis", vmin=limits[0], vmax=limits[1], linewidth=0, rcount=40,
@@ -85,13 +85,18 @@ def _panel(above: Any, below: Any, what: tuple[Snapshot, str], grid: np.ndarray,
     )
 
 
+def _grid(run: Record, model: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the losses of a model on a set, `(k, k)`, and the steps along either direction, `(k,)`."""
+    found = run.arrays("landscape_axis", f"landscape_{model}_{name}")
+    return np.asarray(found[f"landscape_{model}_{name}"], dtype=float), np.asarray(found["landscape_axis"], dtype=float)
+
+
 def _numbers(one: Snapshot, name: str) -> dict[str, float]:
     """Return mean, deviation and number of seeds of the curvature and basin ratio of every seed's own grid."""
     found: dict[str, list[float]] = {"curvature": [], "basin_ratio": []}
     for run in one.records:
-        arrays = run.arrays()
-        grid = np.asarray(arrays[f"landscape_{one.model}_{name}"], dtype=float)
-        found["curvature"].append(curvature(grid, float(arrays["landscape_axis"][-1])))
+        grid, axis = _grid(run, one.model, name)
+        found["curvature"].append(curvature(grid, float(axis[-1])))
         found["basin_ratio"].append(basin_ratio(grid))
     spread = {key: interval(values) for key, values in found.items()}
     return {f"{key}{end}": spread[key][part] for key in spread
@@ -111,8 +116,8 @@ def _caption(shown: list[Snapshot]) -> str:
     return (
         "How sharp the loss is around each model, on the forget set and on test data: a narrow bowl is a sharp "
         "minimum. All models are moved along the same two random directions, filter-normalized, by up to "
-        f"{float(first.arrays()['landscape_axis'][-1]):g} either way; the cross is the model itself, and all models of "
-        "a row share one range of loss. Curvature: mean second derivative at the centre; basin: fraction of points "
+        f"{_grid(first, shown[0].model, 'forget')[1][-1]:g} either way; the cross is the model itself, and all models "
+        "of a row share one range of loss. Curvature: mean second derivative at the centre; basin: fraction of points "
         "within half a standard deviation of the centre's loss, blind to scale. Numbers: mean ± standard deviation "
         "over seeds; pictures: "
         f"seed {label(first, 'seed')}. Setting: {label(first, 'dataset')}, {label(first, 'model')}, forget set "

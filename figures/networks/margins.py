@@ -12,11 +12,12 @@ from figures.drawing.style import WIDE, Theme
 from figures.marks import curve
 from figures.tables.cells import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, column_intervals, interval
-from figures.tables.names import MODELS, order, rule_label
+from figures.tables.names import order, rule_label
 from figures.tables.records import Records, measured
 from repro.records.record import Record
 
 BINS = 40
+MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
@@ -43,39 +44,42 @@ def draw(records: Records, theme: Theme) -> Drawing:
         "the true class minus the largest other one; the coloured steps should lie on the solid black ones. Steps are "
         "means over training seeds, bands 95 % t-intervals, cut at the top. W1: Wasserstein distance between unlearned "
         "and retrained margins, mean ± standard deviation (seeds). "
-        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(runs, table)}"
+        f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(table)}"
     )
     alt = "Histograms of margins, a panel a rule, three models each."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
 def _edges(runs: list[Record]) -> np.ndarray:
-    values = np.concatenate([run.arrays()[f"margin_{model}"] for run in runs for model in ("unlearned", "retrained")])
+    models = "margin_unlearned", "margin_retrained"
+    values = np.concatenate([found for run in runs for found in run.arrays(*models).values()])
     low, high = np.percentile(values, [0.5, 99.5])
     return np.linspace(low, high + 1e-9, BINS + 1)
 
 
 def _panel(axes: Any, rule: str, runs: list[Record], edges: np.ndarray, theme: Theme) -> Table:
-    looks = {"original": (":", theme.ink), "retrained": ("-", theme.ink), "unlearned": ("-", theme.color(rule))}
+    styles = {"original": (":", theme.ink), "retrained": ("-", theme.ink), "unlearned": ("-", theme.color(rule))}
+    looks = {model: {"color": color, "linestyle": line, "label": MODELS[model]}
+             for model, (line, color) in styles.items()}  # fmt: skip
     centres, parts = (edges[1:] + edges[:-1]) / 2, []
-    for model, (line, color) in looks.items():
+    for model in looks:
         densities = [np.histogram(found, edges, density=True)[0] for run in runs
-                     if (found := run.arrays().get(f"margin_{model}")) is not None]  # fmt: skip
+                     if (found := run.arrays(f"margin_{model}").get(f"margin_{model}")) is not None]  # fmt: skip
         if densities:
             numbers = pd.DataFrame(column_intervals(np.asarray(densities)))[["mean", "sd", "low", "high", "seeds"]]
             parts.append(numbers.assign(margin=centres, model=model, rule=rule))
-            shown = parts[-1].assign(line=model, low=numbers["low"].clip(0))
-            look = {"color": color, "linestyle": line, "label": MODELS[model]}
-            curve(axes, shown, "margin", theme, looks={model: look}, drawstyle="steps-mid")
+    data = pd.concat(parts, ignore_index=True)
+    curve(axes, data.assign(line=data["model"], low=data["low"].clip(0)), "margin", theme, looks=looks,
+          drawstyle="steps-mid")  # fmt: skip
     distance = interval([_wasserstein(run) for run in runs])
     axes.set(title=f"NegGrad\n{rule_label(rule)}", xlabel="margin on F")
     spread = f" ± {distance['sd']:.2f}" if distance["seeds"] > 1 else ""
     note = f"W1 =\n{distance['mean']:.2f}{spread} ({distance['seeds']})"
     axes.annotate(note, (0.03, 0.95), xycoords="axes fraction", va="top", fontsize=7)
-    return pd.concat(parts, ignore_index=True).assign(w1_mean=distance["mean"], w1_sd=distance["sd"])
+    return data.assign(w1_mean=distance["mean"], w1_sd=distance["sd"])
 
 
 def _wasserstein(run: Record) -> float:
     """Return W1 of two samples of equal size: the mean gap of their sorted values."""
-    arrays = run.arrays()
-    return float(np.abs(np.sort(arrays["margin_unlearned"]) - np.sort(arrays["margin_retrained"])).mean())
+    ours, goal = (run.arrays(name)[name] for name in ("margin_unlearned", "margin_retrained"))
+    return float(np.abs(np.sort(ours) - np.sort(goal)).mean())

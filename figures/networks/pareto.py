@@ -9,7 +9,7 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits
-from figures.tables.cells import run_caption, seed_range, study_runs, unlearn_table
+from figures.tables.cells import in_table, run_caption, seed_range, study_table
 from figures.tables.floor import average_floor, noise_floors, own_reference
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import METHOD_MARKERS, method_label, order, rule_label
@@ -24,8 +24,8 @@ KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW against cost, a row a forget set, with retraining and doing nothing; the best trade-offs are named."""
-    runs = [run for run in study_runs(records) if run.status == "ok"]
-    table = unlearn_table(runs)
+    runs, table = study_table(records)
+    table = table[table["status"] == "ok"]
     if table.empty or "seconds_retrain" not in table:
         return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
     cells = table[~own_reference(table, table["retraining"])]
@@ -58,7 +58,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
              for rule in order(cells, "rule")]  # fmt: skip
     notes = [*rules, *methods, ("reference: retraining, ToW 1", {"marker": "*", "markersize": 9}), FLOOR_NOTE]
     rule_key(figure, theme, [], notes=notes, head=spread_note(seed_range(cells)))
-    return Drawing(data, _caption(runs, table), _alt(data), tuple(runs), (), figure)
+    return Drawing(data, _caption(table), _alt(data), in_table(runs, table), (), figure)
 
 
 def _summary(table: Table, cost: str) -> Table:
@@ -94,14 +94,14 @@ def _panel(axes: Any, data: Table, theme: Theme) -> None:
     log_axis(axes, "x")
 
 
-def _caption(runs: list, table: Table) -> str:
+def _caption(table: Table) -> str:
     return (
         "What a good unlearned model costs: ToW against time (left) and gradient evaluations (right), both as a share "
         "of retraining. Upper left is best: large marks on the thin line are those that no other mark beats in quality "
         "and cost; small marks are beaten. Shape: method; colour: unlearning rule; star: retraining itself; grey band: "
         "noise floor, ToW of one retrained model against another. Bars: 95 % t-intervals over seeds. Runs that "
         "diverged are left out. "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )
 
 

@@ -9,12 +9,11 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
-from figures.tables.cells import complete, label, run_caption, seed_range, study_runs, unlearn_table
+from figures.tables.cells import complete, in_table, run_caption, seed_range, study_table
 from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
-from repro.records.record import Record
 
 # ToW in percent, mean over F_high, F_mid and F_low: method and unlearning rule (SAM 0.1, ASAM 1.0, Sharp MinMax with
 # ASAM 1.0) to data set to value; Sharp MinMax is quoted to about a tenth.
@@ -36,13 +35,12 @@ def published_text(method: str, rule: str) -> str:
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as open marks and ours with seeds and interval."""
-    runs = study_runs(records, having="tow")
-    runs = [run for run in runs if (label(run, "method"), family(label(run, "rule"))) in TOW]
-    table = unlearn_table(runs)
+    runs, table = study_table(records, having="tow")
+    table = table.loc[[(row.method, family(row.rule)) in TOW for row in table.itertuples()]]
     table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
     if table.empty:
         return empty_figure(lacking("fig-published", "NegGrad on F_low, F_mid, F_high"), theme)
-    dataset = str(label(runs[0], "dataset"))
+    dataset = str(table["dataset"].iloc[0])
     ours = summarize(table, ["rule"], "tow").assign(source=f"ours, {dataset}")
     theirs: Table = pd.DataFrame([
         {"rule": rule, "mean": value / 100, "source": f"paper, {name}"}
@@ -68,10 +66,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     rule_key(figure, theme, order(ours, "rule"), notes=notes, head=head)
     data: Table = pd.concat([ours, theirs], ignore_index=True)
     alt = "; ".join(f"{rule_label(row.rule)} {row.source}: {row.mean:.3f}" for row in data.itertuples())
-    return Drawing(data, _caption(runs, table, dataset), f"Markers by rule. {alt}.", tuple(runs), (), figure)
+    return Drawing(data, _caption(table, dataset), f"Markers by rule. {alt}.", in_table(runs, table), (), figure)
 
 
-def _caption(runs: list[Record], table: Table, dataset: str) -> str:
+def _caption(table: Table, dataset: str) -> str:
     if dataset in SAME_DATA:
         compare = f"Our data set is the paper's {SAME_DATA[dataset]}."
     else:
@@ -81,5 +79,5 @@ def _caption(runs: list[Record], table: Table, dataset: str) -> str:
         f"forget sets and all pretraining rules; open marks are the paper's, without deviation. {compare} The paper's "
         "rules are SAM 0.1, ASAM 1.0 and Sharp MinMax with ASAM 1.0. Grey band: noise floor, one of our retrained "
         "models against another. "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )

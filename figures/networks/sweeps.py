@@ -11,8 +11,15 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import floor_band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
-from figures.networks.cells import TOW
-from figures.tables.cells import FIRST, low_polarity, run_caption, study_runs, swept_studies, unlearn_table
+from figures.networks.cells import ACCURACIES
+from figures.tables.cells import (
+    FIRST,
+    in_table,
+    run_caption,
+    study_runs,
+    swept_table,
+    unlearn_table,
+)
 from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import in_order, method_label, rule_label
@@ -20,6 +27,7 @@ from figures.tables.records import Records
 from repro.records.record import Record
 
 ROW = ["dataset", "difficulty", "pretrain"]
+TOW = {"tow": "ToW"} | ACCURACIES
 REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothing")}
 # Each polarity of the mask takes the look of a rule that cannot appear in that figure otherwise, and has a name.
 POLARITY = {False: ("minmax", "large forget gradient forgets (paper)"),
@@ -38,7 +46,7 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     caption = (
         "What a smaller alpha, which pushes harder on the forget set, does to ToW and its three accuracies under "
         f"NegGrad. Black: retrained model (solid) and original model (dotted); grey band: noise floor of ToW. {MARKS} "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )
     tow = data[(data["metric"] == "tow") & data["rule"].notna()]
     ends = tow[tow["alpha"] == tow["alpha"].min()]
@@ -53,14 +61,14 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
     runs, table = swept_studies(records, "mask_fraction", ("switches",))
     if not runs:
         return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)
-    looks = low_polarity(table).map(POLARITY)
+    looks = table["switches"].astype(str).str.contains("mask_polarity=low").map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
     figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
         "What Sharp MinMax does when a larger share of the weights is given to forgetting: those with the largest "
         "forget gradient, as in the paper, or those with the smallest. Black: retrained model (solid) and original "
-        f"model (dotted); grey band: noise floor of ToW. {MARKS} {run_caption(runs, table)}"
+        f"model (dotted); grey band: noise floor of ToW. {MARKS} {run_caption(table)}"
     )
     alt = "Curves of ToW and three accuracies over the mask cutoff, a line a polarity."
     return Drawing(data, caption, alt, tuple(runs), (), figure)
@@ -77,9 +85,31 @@ def draw_relearning(records: Records, theme: Theme) -> Drawing:
     caption = (
         "How fast the forget set comes back when an unlearned model is tuned on retain data alone: a curve above the "
         f"black one, the retrained model under the same tuning, shows knowledge that was left behind. {MARKS} "
-        f"{run_caption(runs, unlearn_table(runs))}"
+        f"{run_caption(unlearn_table(runs))}"
     )
     return Drawing(data, caption, "Forget accuracy rising over relearning steps.", tuple(runs), (), figure)
+
+
+def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[list[Record], Table]:
+    """Return NegGrad's runs over three or more values of a setting, study by study, and their table.
+
+    Two studies of one data set are told apart by their names.
+
+    Args:
+        records: of one study or several.
+        x: the config field that is swept.
+        shown: further fields that tell curves apart.
+    """
+    runs, studies = [], {}
+    for part in records.parts:
+        found = study_runs(part, shown=(x, *shown))
+        found = in_table(found, swept_table(found, x))
+        runs += found
+        studies |= {run.run_id: part.study for run in found if run.run_id not in studies}
+    table = unlearn_table(runs)
+    names = table["run_id"].map(studies)
+    several = names.groupby(table["dataset"]).transform("nunique") > 1
+    return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + names.fillna("")))
 
 
 def _relearning_curve(run: Record) -> Table:
@@ -142,13 +172,12 @@ def _lines(axes: Any, table: Table, columns: tuple[str, str], theme: Theme, refe
     lines = summary["method"].map(method_label) + ": " if summary["method"].nunique() > 1 else ""
     shown = in_order(summary.assign(line=lines + summary["rule"].map(names)), ["method", "rule"])
     looks = {line: theme.lines(rule) | {"label": line} for line, rule in zip(shown["line"], shown["rule"], strict=True)}
-    curve(axes, shown, x, theme, looks=looks)
-    parts = [summary]
+    parts, drawn = [summary], [shown]
     for role in references:
         name, (style, text) = f"{role}_{metric}", REFERENCES[role]
         if name in table and table[name].notna().any():
-            line = summarize(table, [x, *ROW], name).assign(metric=metric, method=role).sort_values(x)
-            look = {"color": theme.ink, "linestyle": style, "label": text}
-            curve(axes, line.assign(line=role), x, theme, looks={role: look}, linewidth=0.9)
-            parts.append(line)
+            parts.append(summarize(table, [x, *ROW], name).assign(metric=metric, method=role).sort_values(x))
+            drawn.append(parts[-1].assign(line=role))
+            looks[role] = {"color": theme.ink, "linestyle": style, "label": text, "linewidth": 0.9}
+    curve(axes, pd.concat(drawn), x, theme, looks=looks)
     return parts

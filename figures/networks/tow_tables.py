@@ -1,7 +1,6 @@
 """The paper's tables of ToW (tab-neggrad, tab-methods, tab-minmax), with retraining and doing nothing as rows."""
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -10,8 +9,8 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.networks.published import published_text
-from figures.tables.cells import complete, in_table, run_caption, study_runs, unlearn_table
-from figures.tables.floor import average_floor, floor_of, noise_floors, reaches, with_references
+from figures.tables.cells import complete, in_table, run_caption, study_table
+from figures.tables.floor import average_floor, floor_of, floor_text, noise_floors, reaches
 from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import CROSSED, GRADED, family, method_label, order, rule_label
 from figures.tables.records import Records
@@ -36,8 +35,7 @@ def draw(
         methods: keep these methods only, where any is named.
         crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
     """
-    runs = study_runs(records)
-    table = with_references(unlearn_table(runs))
+    runs, table = study_table(records)
     table = table[table["method"].isin(methods or table["method"])]
     table = table[table["rule"].map(lambda rule: not crossed or family(rule) in CROSSED).astype(bool)]
     if table.empty:
@@ -50,7 +48,7 @@ def draw(
         "noise floor. Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of "
         "one retrained model against another of another seed, in the order of the forget sets. A mean is of cells and "
         "seeds that have all graded sets. Against the SGD retrain: ToW with one reference for every pretraining rule. "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
@@ -126,13 +124,15 @@ def _display(data: Table, *, accuracies: bool) -> Table:
         tow = texts[texts["metric"] == "tow"]
         columns = {name: f"ToW {name}" for name in sets} | {"common": f"{COMMON}, {sets[-1]}"}
         shown = marks.table(pd.concat([tow, common.assign(difficulty="common")]), ROWS, columns, by="difficulty")
-    floors = {(rule_label(row.pretrain), row.difficulty): _floor_text(row) for row in data.itertuples()}
+    known = data[data["floor"].notna()][["pretrain", "difficulty", "floor", "floor_sd"]].drop_duplicates()
+    floors = {(rule_label(pretrain), name): floor_text({"mean": mean, "sd": sd})
+              for pretrain, name, mean, sd in known.itertuples(index=False)}  # fmt: skip
     rules = {(method_label(method), rule_label(rule)): published_text(method, rule)
              for method, _, rule in data[ROW].itertuples(index=False)}  # fmt: skip
     paper = [rules[row.method, row.unlearn] for row in shown.itertuples()]
     if accuracies:
         paper = [text if name == "mean" else "—" for text, name in zip(paper, shown["forget set"], strict=True)]
-        noise = [floors[key] for key in zip(shown["pretrain"], shown["forget set"], strict=True)]
+        noise = [floors.get(key, "—") for key in zip(shown["pretrain"], shown["forget set"], strict=True)]
     else:
         noise = [" / ".join(floors.get((pretrain, name), "—") for name in sets) for pretrain in shown["pretrain"]]
     named = {"method": shown["method"].replace(REFERENCES), "unlearn": shown["unlearn"].replace("", "—")}
@@ -143,7 +143,3 @@ def _text(row: Row) -> str:
     if row["method"] == "retrained" and row["metric"] == "tow":
         return "100 by definition"
     return spread_text(row, percent=True, digits=2) + " †" * row["as_good_as_retraining"]
-
-
-def _floor_text(row: Any) -> str:
-    return "—" if pd.isna(row.floor) else f"{100 * row.floor:.1f} ± {100 * row.floor_sd:.1f}"

@@ -9,9 +9,9 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
-from figures.tables.cells import in_table, run_caption, seed_range, study_runs, unlearn_table
-from figures.tables.floor import floor_of, noise_floors
-from figures.tables.intervals import Table, interval, spread_text
+from figures.tables.cells import in_table, run_caption, seed_range, study_table
+from figures.tables.floor import floor_of, floor_text, noise_floors
+from figures.tables.intervals import Table, interval, points_text, spread_text
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.trajectories import matched_rows, trajectory_rows
@@ -24,13 +24,13 @@ NOTHING = "runs with accuracies along the way"
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
-    runs = study_runs(records)
+    runs, table = study_table(records)
     rows = trajectory_rows(runs)
     if rows.empty:
         return empty_figure(lacking("fig-trajectories", NOTHING), theme)
     method = order(rows, "method")[0]
     rows = rows[rows["method"] == method]
-    table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
+    table = table[table["run_id"].isin(rows["run_id"])]
     floors, sets = noise_floors(table), order(rows, "difficulty")
     lines = [(pretrain, metric) for pretrain in order(rows, "pretrain") for metric in METRICS]
     height = 0.9 + 1.35 * len(lines)
@@ -54,7 +54,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"How fast {method_label(method)} comes to the retrained model: ToW should rise to the grey noise floor, and "
         "accuracy on the forget set fall to the black line of the retrained model. All rules start from the original "
         "model; a step of SAM takes two gradient evaluations. On the way, retain accuracy may be that of a part of the "
-        f"retain set, shifted to end where that of the whole set ends. {run_caption(runs, table)}"
+        f"retain set, shifted to end where that of the whole set ends. {run_caption(table)}"
     )
     return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
 
@@ -92,12 +92,12 @@ def _alt(data: Table) -> str:
 
 def draw_matched(records: Records, theme: Theme) -> Drawing:
     """Write ToW of each rule where it has forgotten half as much as retraining would, beside ToW after all epochs."""
-    runs = study_runs(records)
+    runs, table = study_table(records)
     rows = matched_rows(trajectory_rows(runs))
     data = matched_table(rows)
     if data.empty:
         return empty_table(lacking("tab-matched", NOTHING), list(data.columns))
-    table = unlearn_table(run for run in runs if run.run_id in set(rows["run_id"]))
+    table = table[table["run_id"].isin(rows["run_id"])]
     floors = noise_floors(table)
     retraining = {(row.pretrain, row.difficulty): row.retraining for row in table.itertuples()}
     shown = pd.DataFrame([
@@ -106,7 +106,7 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
          "reached": f"{row['reached']} of {row['runs']}"}
         | {title: _spread(row, name, percent=percent) for title, (name, percent) in NUMBERS.items()}
         | {title: _difference(row, name) for title, name in DIFFERENCES.items()}
-        | {"floor": _floor(floor_of(floors, row["difficulty"], retraining[row["pretrain"], row["difficulty"]]))}
+        | {"floor": floor_text(floor_of(floors, row["difficulty"], retraining[row["pretrain"], row["difficulty"]]))}
         for _, row in data.iterrows()
     ])  # fmt: skip
     never = int((data["runs"] - data["reached"]).sum())
@@ -116,7 +116,7 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
         f"between measured moments); {never} of {int(data['runs'].sum())} runs never come so far and have no number "
         "there. ToW and test accuracy in percent, mean ± standard deviation (seeds); minus SGD: difference within a "
         "seed with its 95 % t-interval, in points, * where it excludes 0. Floor: ToW of a second retraining. "
-        f"{run_caption(runs, table)}"
+        f"{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, forget set and rule; ToW at matched forgetting."
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
@@ -163,13 +163,4 @@ def _spread(row: Any, name: str, *, percent: bool) -> str:
 
 def _difference(row: Any, name: str) -> str:
     numbers = {part: row[f"{name}_minus_sgd_{part}"] for part in ("mean", "low", "high")}
-    if family(row["rule"]) == "sgd" or pd.isna(numbers["mean"]):
-        return "—"
-    if pd.isna(numbers["low"]):
-        return f"{100 * numbers['mean']:+.1f}"
-    mean, low, high = (100 * numbers[part] for part in ("mean", "low", "high"))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{' *' if low > 0 or high < 0 else ''}"
-
-
-def _floor(floor: dict[str, float] | None) -> str:
-    return "—" if floor is None else f"{100 * floor['mean']:.1f} ± {100 * floor['sd']:.1f}"
+    return "—" if family(row["rule"]) == "sgd" or pd.isna(numbers["mean"]) else points_text(numbers)

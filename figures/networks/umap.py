@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,7 +48,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def _draw(records: Records, theme: Theme) -> Drawing:
-    shown = [one for one in snapshots(records, "features") if f"features_{one.model}" in one.record.arrays()]
+    shown = snapshots(records, "features")
     if not shown:
         return empty_figure(lacking("fig-umap", "feature records"), theme)
     figure, axes = panel_grid(2, len(shown), width=WIDE, height=4.4, sharex="row", sharey="row")
@@ -78,21 +78,20 @@ def _draw(records: Records, theme: Theme) -> Drawing:
 
 def _samples(shown: Sequence[Snapshot], row: str = "all classes") -> tuple[Table, list[np.ndarray]]:
     """Return the samples of a row, and their features in each model, as they are stored."""
-    arrays = [one.record.arrays() for one in shown]
-    kept = _subset(arrays[0])
-    samples: Table = pd.DataFrame(
-        {"label": arrays[0]["labels"][kept], "is_forget": arrays[0]["is_forget"][kept].astype(bool)}
-    )
+    known = shown[0].record.arrays("labels", "is_forget")
+    is_forget = known["is_forget"].astype(bool)
+    kept = _subset(is_forget)
+    samples: Table = pd.DataFrame({"label": known["labels"][kept], "is_forget": is_forget[kept]})
     largest = samples["label"][samples["is_forget"]].mode()[0]
     chosen = ((samples["label"] == largest) | (row == "all classes")).to_numpy()
-    features = [found[f"features_{one.model}"][kept][chosen] for one, found in zip(shown, arrays, strict=True)]
+    features = [one.record.arrays(name := f"features_{one.model}")[name][kept][chosen] for one in shown]
     return samples[chosen].reset_index(drop=True), features
 
 
-def _subset(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+def _subset(is_forget: np.ndarray) -> np.ndarray:
     """Return the rows to draw: every forget sample that fits, and a fixed draw of retain samples."""
-    forget = np.flatnonzero(arrays["is_forget"])[: MOST // 2]
-    retain = np.random.default_rng(0).permutation(np.flatnonzero(~arrays["is_forget"].astype(bool)))
+    forget = np.flatnonzero(is_forget)[: MOST // 2]
+    retain = np.random.default_rng(0).permutation(np.flatnonzero(~is_forget))
     return np.sort(np.concatenate([forget, retain[: MOST - len(forget)]]))
 
 

@@ -105,11 +105,11 @@ def pretraining_courses(records: Records) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for cell in records.of("theory"):
-        arrays = cell.arrays()
-        if "pretrain_trajectory_kappa_retain" not in arrays:
+        names = [f"pretrain_trajectory_{name}" for name in ("kappa_retain", "kappa_forget", "zeta_retain")]
+        arrays = cell.arrays("pretrain_epochs", *names)
+        if names[0] not in arrays:
             continue
-        retain, forget, zeta = (arrays[f"pretrain_trajectory_{name}"] for name in
-                                ("kappa_retain", "kappa_forget", "zeta_retain"))  # fmt: skip
+        retain, forget, zeta = (arrays[name] for name in names)
         learned = column_intervals(retain + forget)
         epochs = arrays["pretrain_epochs"].tolist()
         setting = {name: cell.config[name] for name in SETTINGS if name not in ("unlearn", "alpha")}
@@ -125,7 +125,7 @@ def sweep_points(records: Records) -> dict[str, list[Any]]:
         name: [] for name in ("d", "signal_strength", "alpha", "pretrain", "unlearn", *ERRORS)
     }
     for sweep in records.of("theory_sweep"):
-        arrays = sweep.arrays()
+        arrays = sweep.arrays(*columns)
         if sweep.result["sweep"] not in ("phase", "alpha") or any(name not in arrays for name in ("d", "test_error")):
             continue
         count = len(arrays["d"])

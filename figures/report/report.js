@@ -104,11 +104,10 @@ const data = {
 
   const enlarged = document.getElementById("enlarged");
   const enlarge = (button) => {
-    const picture = button.querySelector("picture").cloneNode(true);
-    const image = picture.querySelector("img");
+    const image = button.querySelector("img").cloneNode(true);
     image.removeAttribute("width");
     image.removeAttribute("height");
-    enlarged.querySelector(".room").replaceChildren(picture);
+    enlarged.querySelector(".room").replaceChildren(image);
     enlarged.showModal();
   };
 

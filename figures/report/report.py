@@ -48,7 +48,7 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
         figures_folder: where the figures are or will be.
         path: the page.
     """
-    drawn = draw(figure_names(), studies, Path(figures_folder), dark=True)
+    drawn = draw(figure_names(), studies, Path(figures_folder))
     items = [_item(one.name, Path(figures_folder)) for one in drawn]
     names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
     content = _render(studies.of(*names), items, studies)
@@ -135,8 +135,7 @@ def _item(name: str, folder: Path) -> dict[str, Any]:
     image = folder / f"{name}.png"
     if image.exists():
         width, height = struct.unpack(">II", image.read_bytes()[16:24])  # of the PNG header
-        item |= {"light": picture(image), "width": int(0.7 * width), "height": int(0.7 * height)}
-        item["dark"] = picture(folder / f"{name}-dark.png")
+        item |= {"picture": picture(image), "width": int(0.7 * width), "height": int(0.7 * height)}
         item["numbers"] = _numbers(folder / f"{name}.csv")
     else:
         lines = [

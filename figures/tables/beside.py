@@ -101,7 +101,7 @@ def unpaired(records: Records) -> dict[str, list[str]]:
 
 def curves(record: Record) -> dict[str, np.ndarray]:
     """Return the metrics of a theory record, shape `(seeds, epochs)` each; `kappa` is that of R and F together."""
-    values = record.arrays()["curves"].astype(float)
+    values = record.arrays("curves")["curves"].astype(float)
     found = dict(zip(record.result["metrics"], values, strict=True))
     return found | {"kappa": found["kappa_retain"] + found["kappa_forget"]}
 

@@ -1,6 +1,5 @@
 """The network runs of a study as a figure shows them, and their table."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -44,41 +43,12 @@ def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ())
     return [run for runs in grouped(found, CASE).values() for run in runs]
 
 
-def swept_runs(records: Records, x: str, shown: Sequence[str] = ()) -> list[Record]:
-    """Return NegGrad's runs over three or more values of a setting, study by study.
-
-    Args:
-        records: of one study or several.
-        x: the config field that is swept.
-        shown: further fields that tell curves apart.
-    """
-    every = [study_runs(part, shown=(x, *shown)) for part in records.parts]
-    return [run for runs in every for run in in_table(runs, swept_table(runs, x))]
-
-
-def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[list[Record], Table]:
-    """Return the runs of `swept_runs` and their table; two studies of one data set are told apart by their names."""
-    runs = swept_runs(records, x, shown)
-    table = unlearn_table(runs)
-    studies = {run.run_id: part.study for part in reversed(records.parts) for run in part.of("unlearn")}
-    names = table["run_id"].map(studies)
-    several = names.groupby(table["dataset"]).transform("nunique") > 1
-    return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + names.fillna("")))
-
-
-def main_study(records: Records, *numbers: str) -> tuple[list[Record], Table, str]:
-    """Return the runs of a study and their table, of those that measured one of the named numbers.
-
-    The table has the noise floor and the common reference of its runs (`figures.tables.floor.with_references`).
-
-    Args:
-        records: of one study.
-        numbers: names in order of preference; the first that any run has measured is the third value, else "".
-    """
-    having = next((name for name in numbers if any(has_number(run, name) for run in records.of("unlearn"))), "")
-    runs = study_runs(records, having=having)
-    table = records.once(("main study", having), lambda: with_references(unlearn_table(runs)))
-    return runs, table.copy(), having
+def study_table(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> tuple[list[Record], Table]:
+    """Return the runs of `study_runs` and their table, with the references of `figures.tables.floor`."""
+    runs = study_runs(records, having=having, shown=shown)
+    # Many figures show the same runs.
+    table = records.once(("table", having, tuple(shown)), lambda: with_references(unlearn_table(runs)))
+    return runs, table.copy()
 
 
 def label(record: Record, name: str) -> object:
@@ -96,6 +66,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     rows, columns = [], dict.fromkeys(FIRST)
     for record in records:
         row = numbers_of(record) | labels_of(record)
+        row |= {name: label(record, name) for name in ("lr", "preset", "switches")}
         row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
         row |= {"tow": 0.0} if record.status == "diverged" else {}  # it left nothing of the model
         row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
@@ -141,19 +112,6 @@ def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", leas
     return table[(counts == most) & (most >= least)] if len(table) else table
 
 
-def low_polarity(table: Table) -> Table:
-    """Return for each run whether the weights of small forget gradient forget, the reverse of the paper's mask."""
-    switches = table["switches"] if "switches" in table else pd.Series("", index=table.index)
-    return switches.astype(str).str.contains("mask_polarity=low")
-
-
-def numbers_with(runs: Sequence[Record], prefix: str) -> list[str]:
-    """Return the numeric results of the runs whose name starts with `prefix`, ordered."""
-    found = {name for run in runs for name, value in run.result.items()
-             if name.startswith(prefix) and isinstance(value, float) and has_number(run, name)}  # fmt: skip
-    return sorted(found)
-
-
 def in_table(runs: Iterable[Record], table: Table) -> tuple[Record, ...]:
     """Return the runs that have a row in a table."""
     ids = set(table["run_id"])
@@ -174,30 +132,27 @@ def seed_range(table: Table) -> str:
     return span(table.groupby([name for name in CELL if name in table])["seed"].nunique())
 
 
-def run_caption(runs: Sequence[Record], table: Table) -> str:
+def run_caption(table: Table) -> str:
     """Return data set, model, recipe size, training seeds and the originals' test accuracy, for a caption.
 
     Two forget sets that hold the same samples are named: their columns are then not two experiments. Of several data
     sets each has its own.
     """
-    by_data: dict[object, list[Record]] = defaultdict(list)
-    for run in runs:
-        by_data[label(run, "dataset")].append(run)
-    if len(by_data) > 1:
-        parts = ((part, {run.run_id for run in part}) for part in by_data.values())
-        return " ".join(run_caption(part, table[table["run_id"].isin(ids)]) for part, ids in parts)
+    if table["dataset"].nunique() > 1:
+        return " ".join(run_caption(rows) for _, rows in table.groupby("dataset", sort=False))
     names = ("dataset", "model", "alpha", "epochs", "lr", "preset")
-    found = {name: sorted({label(run, name) for run in runs} - {None}, key=str) for name in names}
+    found = {name: sorted(table[name].dropna().unique(), key=str) for name in names if name in table}
     # A number that a figure sweeps is on its axis, not in its setting.
     told = {name: values for name, values in found.items() if len(values) == 1 or (values and name in names[:2])}
-    setting = ", ".join(f"{name} {' and '.join(map(str, values))}" for name, values in told.items())
-    sets: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        if digest := forget_set(run):
-            sets[digest].add(str(label(run, "difficulty")))
-    same = sorted({" and ".join(sorted(names)) for names in sets.values() if len(names) > 1})
+    setting = ", ".join(f"{name} {' and '.join(map(_plain, values))}" for name, values in told.items())
+    sets = table[table["forget_set"] != ""].groupby("forget_set")["difficulty"].agg(lambda found: sorted(set(found)))
+    same = sorted({" and ".join(names) for names in sets if len(names) > 1})
     note = f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
-    return f"Setting: {setting}; {seed_range(table)} training seeds a cell. {original_accuracy(table)}{note}"
+    return f"Setting: {setting}; {seed_range(table)} training seeds a setting. {original_accuracy(table)}{note}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def original_accuracy(table: Table) -> str:

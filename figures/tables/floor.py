@@ -134,6 +134,11 @@ def floor_of(floors: Table, difficulty: str, retraining: str, metric: str = "tow
     return rows.iloc[0].to_dict() if len(rows) == 1 else None
 
 
+def floor_text(floor: dict[str, float] | None) -> str:
+    """Return a noise floor in percent, mean ± standard deviation; a dash where none is known."""
+    return f"{100 * floor['mean']:.1f} ± {100 * floor['sd']:.1f}" if floor else "—"
+
+
 def average_floor(floors: Table) -> dict[str, float] | None:
     """Return the floor of a ToW that is averaged over forget sets: means of `mean` and `sd`; None where none is known.
 

@@ -126,6 +126,14 @@ def effect_text(row: Row) -> str:
     return f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
+def points_text(row: Row) -> str:
+    """Return a difference in percentage points as `+mean [low, high]`, with * where the interval excludes 0."""
+    mean, low, high = (100 * row[name] for name in ("mean", "low", "high"))
+    if np.isnan(low):
+        return f"{mean:+.1f}"
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]{' *' if low > 0 or high < 0 else ''}"
+
+
 def span(counts: Iterable[Any]) -> str:
     """Return "3" or "3-5": the least and the greatest of some counts."""
     found = sorted(int(count) for count in counts)

@@ -53,6 +53,12 @@ def ladder_runs(records: Records) -> list[tuple[Record, Record]]:
             if place in known and place[3] == place[4] and step_of(run) and moments(run)]  # fmt: skip
 
 
+def ladder(records: Records) -> tuple[list[tuple[Record, Record]], Table]:
+    """Return the runs of all steps with their twins, and their table."""
+    found = records.once("ladder", lambda: ladder_runs(records))
+    return found, records.once("ladder table", lambda: ladder_table(found))
+
+
 def lacking_twins(records: Records) -> dict[tuple[Any, ...], Record]:
     """Return the places of runs without a twin, each with a run of the theory's network there but for seed and draw.
 

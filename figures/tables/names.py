@@ -13,7 +13,6 @@ RULES = {name: one.label for name, one in _RULES if one.label}
 RULE_MARKERS = {name: one.marker for name, one in _RULES if one.label}
 METHODS = {name: one.label or name for name, one in parts("methods").items()}
 METHOD_MARKERS = {name: one.marker for name, one in parts("methods").items()}
-MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}
 # The rules that the paper crosses with its methods; Sharp MinMax belongs to NegGrad alone.
 CROSSED = ("sgd", "sam", "asam")
 # Forget sets by memorization score, and all others.

@@ -12,8 +12,6 @@ SAME = (
     "dataset", "model", "method", "pretrain", "difficulty", "alpha", "forget_seed", "seed", "unlearn_seed"
 )  # fmt: skip
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
-# What tells the cells of a claim on rules apart, in the order in which they are named.
-CLAIMED = ("rule", "method", "pretrain", "difficulty")
 
 
 def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), against: str = "sgd") -> Table:

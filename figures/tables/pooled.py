@@ -1,8 +1,6 @@
-"""KLoM and U-LiRA as tables: which pooled evaluations are compared, their values, and differences of two rules."""
+"""KLoM and U-LiRA, numbers of many runs together: which evaluations are compared, and differences of two rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,36 +10,10 @@ from figures.tables.records import Mixed, Records
 from repro.records.record import Record
 from repro.statistics.spread import recentred
 
-SETS = ("forget", "retain", "test")
-STATISTICS = {"mean": "mean", "95th percentile": "p95"}
 FEWEST = 10
 ULIRA = ("auc", "tpr_at_1_percent", "tpr_at_01_percent")
 ENDS = ("", "_low", "_high")
-# What stands beside the unlearning rules: doing nothing, and what the measure gives where there is nothing to find.
-ORIGINAL, RETRAINED = "do nothing", "other retrained models"
-ROLES = {ORIGINAL: "original", RETRAINED: "retrained"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """KLoM of one pretraining and unlearning rule.
-
-    Attributes:
-        pretrain, rule: the rules; pooled: the evaluation; runs: the runs it pools, in the order of their seeds.
-    """
-
-    pretrain: str
-    rule: str
-    pooled: Record
-    runs: tuple[Record, ...]
-
-    def resampled(self, role: str) -> np.ndarray:
-        """Return mean KLoM on F of a model in each bootstrap sample."""
-        return self.pooled.arrays()[f"klom_{role}_forget_mean_resampled"]
-
-    def mean(self, role: str) -> float:
-        """Return mean KLoM on F of a model."""
-        return self.pooled.result[f"klom_{role}_forget_mean"]
+ORIGINAL = "do nothing"
 
 
 def pooled(records: Records, metric: str) -> list[Record]:
@@ -76,18 +48,6 @@ def resampled(pools: Sequence[Record]) -> str:
     return pools[0].result.get("resampled", "models") if pools else ""
 
 
-def klom_cells(records: Records) -> list[Cell]:
-    """Return the cells of the pooled KLoM evaluations, in the order of `pooled`."""
-    runs = {run.run_id: run for run in records.of("unlearn")}
-    return [
-        Cell(
-            one.result["labels"]["pretrain"], one.result["labels"]["rule"], one,
-            tuple(runs[identity] for identity in one.result["runs"] if identity in runs),
-        )
-        for one in pooled(records, "klom")
-    ]  # fmt: skip
-
-
 def ulira_table(pools: Sequence[Record]) -> Table:
     """Return U-LiRA of each rule, and once a pretraining rule of the original model, which nothing was done to.
 
@@ -120,7 +80,8 @@ def ulira_differences(pools: Sequence[Record], number: str) -> Table:
     """
     rows = []
     for pool in pools:
-        samples = [pool.arrays().get(f"ulira_{role}_{number}_resampled") for role in ("unlearned", "original")]
+        wanted = [f"ulira_{role}_{number}_resampled" for role in ("unlearned", "original")]
+        samples = [pool.arrays(*wanted).get(name) for name in wanted]
         if samples[0] is not None and samples[1] is not None:
             value = pool.result[f"ulira_unlearned_{number}"] - pool.result[f"ulira_original_{number}"]
             names = {name: pool.result["labels"][name] for name in ("pretrain", "rule")}
@@ -130,40 +91,25 @@ def ulira_differences(pools: Sequence[Record], number: str) -> Table:
     return pd.DataFrame(rows, columns=pd.Index(["pretrain", "rule", "seeds", "mean", "low", "high"]))
 
 
-def klom_table(found: Sequence[Cell]) -> Table:
-    """Return one row a pretraining rule, model, set and statistic, with its 95 % bootstrap interval.
-
-    Columns: `pretrain`, `model` (an unlearning rule, or what it is compared with), `set`, `statistic` (mean or 95th
-    percentile over images), `value`, `reverse` (the same with the two samples exchanged), `low`, `high`, `models` on
-    either side.
-    """
-    seen: set[str] = set()
-    rows: list[dict[str, Any]] = []
-    for cell in found:
-        models = {cell.rule: "unlearned"} | ({} if cell.pretrain in seen else ROLES)
-        seen.add(cell.pretrain)
-        result = cell.pooled.result
-        for name in SETS:
-            for model, role in models.items():
-                for statistic, key in STATISTICS.items():
-                    head = f"klom_{role}_{name}_{key}"
-                    numbers = {end: result[f"{head}_{end}"] for end in ("reverse", "low", "high")}
-                    names = {"pretrain": cell.pretrain, "model": model, "set": name, "statistic": statistic}
-                    rows.append(names | {"value": result[head], **numbers, "models": result["klom_models"]})
-    return pd.DataFrame(rows)
-
-
-def klom_differences(found: Sequence[Cell], *, against: str = "sgd") -> Table:
+def klom_differences(pools: Sequence[Record], *, against: str = "sgd") -> Table:
     """Return mean KLoM on F of each rule, and of doing nothing, minus that of `against`, with intervals.
 
     Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference are resampled alike.
     """
     rows = []
-    for base in (cell for cell in found if cell.rule == against):
-        others = [(cell.rule, cell, "unlearned") for cell in found if cell.pretrain == base.pretrain and cell != base]
-        for rule, cell, role in [*others, (ORIGINAL, base, "original")]:
-            value = cell.mean(role) - base.mean("unlearned")
-            spread = recentred(value, cell.resampled(role) - base.resampled("unlearned"))
-            names = {"pretrain": base.pretrain, "rule": rule, "seeds": len(base.pooled.result["runs"])}
+    for base in (pool for pool in pools if pool.result["labels"]["rule"] == against):
+        pretrain, ours = base.result["labels"]["pretrain"], _on_forget_set(base, "unlearned")
+        others = [(pool.result["labels"]["rule"], pool, "unlearned") for pool in pools
+                  if pool.result["labels"]["pretrain"] == pretrain and pool != base]  # fmt: skip
+        for rule, pool, role in [*others, (ORIGINAL, base, "original")]:
+            value, samples = (a - b for a, b in zip(_on_forget_set(pool, role), ours, strict=True))
+            spread = recentred(value, samples)
+            names = {"pretrain": pretrain, "rule": rule, "seeds": len(base.result["runs"])}
             rows.append(names | {"mean": value, "low": spread.low, "high": spread.high})
     return pd.DataFrame(rows)
+
+
+def _on_forget_set(pool: Record, role: str) -> tuple[float, np.ndarray]:
+    """Return mean KLoM on F of a model, and the same in each bootstrap sample."""
+    name = f"klom_{role}_forget_mean"
+    return pool.result[name], pool.arrays(f"{name}_resampled")[f"{name}_resampled"]

@@ -192,9 +192,3 @@ def measured(run: Record, metric: str) -> bool:
     """Return whether a run has the numbers and arrays of a metric, in the newest version there is of it."""
     made = run.result.get("evaluations")
     return metric in (run.config.get("metrics", ()) if made is None else made)
-
-
-def seed_count(record: Record) -> int:
-    """Return how many seeds a record holds: a theory cell holds all of its own, a network run is one."""
-    seeds = record.result.get("seeds")
-    return len(seeds) if isinstance(seeds, list) else 1

@@ -11,6 +11,7 @@ from repro.records.record import Record
 from repro.study.table import has_number
 
 CELL = ("method", "rule", "pretrain")
+ARRAYS = {"features": "features_{}", "landscape": "landscape_{}_forget"}  # of a model, by metric
 # The rules that tell most, where not every one has a panel.
 TELLING = ("sgd", "asam", "minmax", "sam")
 
@@ -72,9 +73,10 @@ def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = Fa
         first.setdefault(pretrain, group)
     before = [Snapshot(f"before\n({rule_label(name)})", "original", tuple(runs)) for name, runs in first.items()]
     goal = Snapshot("retrained\non R", "retrained", before[0].records)
-    beside = before if starts else before[:1]
-    beside += [goal] if any(name.split("_")[1:2] == ["retrained"] for name in goal.record.arrays()) else []
-    shown = [_unlearned(*key, group) for key, group in cells.items()]
+    models = [*(before if starts else before[:1]), goal, *(_unlearned(*key, group) for key, group in cells.items())]
+    models = [one for one in models if one.record.arrays(ARRAYS[metric].format(one.model))]
+    beside = [one for one in models if one.model != "unlearned"]
+    shown = [one for one in models if one.model == "unlearned"]
     return [*beside, *_most_telling(shown, most - len(beside))]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.intervals import Table, column_intervals, span
-from figures.tables.records import Records, alike, seed_count
+from figures.tables.records import Records, alike
 from repro.records.record import Record
 
 CELL = ("pretrain", "unlearn", "signal_strength")
@@ -26,7 +26,7 @@ def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> l
     best: dict[tuple[Any, ...], Record] = {}
     for record in alike(records.of("theory"), CELL, records.study):
         key = tuple(record.config.get(name) for name in CELL)
-        if key not in best or seed_count(record) > seed_count(best[key]):
+        if key not in best or len(record.result["seeds"]) > len(best[key].result["seeds"]):
             best[key] = record
     cells = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in CELL])
     return [cell for cell in cells if cell.config["unlearn"] in unlearn]
@@ -55,7 +55,7 @@ def cell_seeds(cells: Iterable[Record]) -> str:
 
 def trajectory_table(record: Record, metrics: Sequence[str]) -> Table:
     """Return one row a metric, seed and unlearning epoch of a theory cell: `metric`, `seed`, `epoch`, `value`."""
-    arrays, result = record.arrays(), record.result
+    arrays, result = record.arrays(*(f"trajectory_{name}" for name in metrics)), record.result
     frames = []
     for metric in metrics:
         values = arrays.get(f"trajectory_{metric}")
@@ -74,7 +74,8 @@ def trajectory_summary(record: Record, metrics: Sequence[str]) -> Table:
     Columns `metric`, `epoch`, `mean`, `sd`, `low`, `high`, `seeds`, `predicted`: those of `summarize` over
     `trajectory_table`, whole arrays at a time, and what theory predicts, NaN in records without predictions.
     """
-    arrays, epochs = record.arrays(), record.result["epochs"]
+    wanted = (f"{kind}_{name}" for kind in ("trajectory", "predicted") for name in metrics)
+    arrays, epochs = record.arrays(*wanted), record.result["epochs"]
     frames = []
     for metric in metrics:
         values = arrays.get(f"trajectory_{metric}")

@@ -10,7 +10,7 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table, interval, span
-from figures.tables.ladder import LEVEL, ORDER, STAGES, distances, ladder_runs, ladder_table
+from figures.tables.ladder import LEVEL, ORDER, STAGES, distances, ladder
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 
@@ -25,10 +25,9 @@ COLUMNS = ["step", "pretrain", "unlearn", "stage", "seeds", "distance", "low", "
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw a panel a step: test error of the original against signal strength, network on theory, and the distance."""
-    pairs = ladder_runs(records)
-    if len(pairs) == 0:
+    pairs, table = ladder(records)
+    if not pairs:
         return empty_figure(_missing(records, "fig-ladder"), theme)
-    table = ladder_table(pairs)
     data, numbers = _points(table), distances(table)
     steps = [name for name in ORDER if name in set(table["step"])]
     rows = -(-len(steps) // 3)
@@ -56,10 +55,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def draw_table(records: Records, theme: Theme) -> Drawing:
     """Draw the distances of each step as a table."""
-    pairs = ladder_runs(records)
+    pairs, table = ladder(records)
     if not pairs:
         return empty_table(_missing(records, "tab-ladder"), COLUMNS, WHAT)
-    found = distances(ladder_table(pairs))
+    found = distances(table)
     display = pd.DataFrame([_display(rows) for _, rows in found.groupby(["step", "pretrain"], sort=False)])
     used = {record.run_id: record for pair in pairs for record in pair}
     missing = _steps_missing(list(found["step"]))

@@ -309,7 +309,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     outside_legend(figure, axes[0, 1], columns=2, head="mean and 95 % interval; arrows: predicted signs")
     runs = [run for part in records.parts for run in compared_runs(part)] if seen else []
     runs = list({run.run_id: run for run in runs}.values())
-    setting = f" {run_caption(runs, unlearn_table(runs))}" if runs else " No network has been run."
+    setting = f" {run_caption(unlearn_table(runs))}" if runs else " No network has been run."
     caption = (
         "What the theory predicts for NegGrad on real images, written down before the study was read. Diamond: the "
         "two-layer network at s = 0.5 (forget error 0.5), 95 % over seeds; circle: observed mean over cells (forget "

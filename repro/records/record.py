@@ -49,8 +49,11 @@ class Record:
     evaluations: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     files: Mapping[str, Content] = field(default_factory=dict, repr=False, compare=False)
 
-    def arrays(self) -> dict[str, Any]:
+    def arrays(self, *wanted: str) -> dict[str, Any]:
         """Return the arrays of the run and of its evaluations by name, as numpy arrays; empty when it stored none.
+
+        Args:
+            *wanted: read these only, which takes a fraction of the time; none named reads all.
 
         Raises:
             IntegrityError: when a file holds anything but plain arrays.
@@ -59,13 +62,16 @@ class Record:
 
         found: dict[str, Any] = {}
         for name in self.files:
-            raw = self.read(name) if name.endswith((".npz", ".npy")) else b""
+            one, kind = Path(name).stem, Path(name).suffix
+            if kind not in (".npy", ".npz") or (kind == ".npy" and wanted and one not in wanted):
+                continue
+            raw = self.read(name)
             try:
-                if name.endswith(".npy"):
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+                if kind == ".npy":
+                    found[one] = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
                 elif raw:
                     with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
-                        found |= dict(archive)
+                        found |= {key: archive[key] for key in archive.files if not wanted or key in wanted}
             except unreadable() as error:
                 raise IntegrityError(f"run {self.run_id}: {name}: no plain arrays ({str(error)[:80]})") from error
         return found

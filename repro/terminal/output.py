@@ -112,7 +112,7 @@ def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: 
 
 def main_file(files: Sequence[Path]) -> Path | None:
     """Return the file a person would open: the picture, or the Markdown of a table."""
-    shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
+    shown = [path for path in files if path.suffix in (".png", ".md")]
     return shown[0] if shown else None
 
 

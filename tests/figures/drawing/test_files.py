@@ -91,19 +91,6 @@ def test_a_draft_of_other_records_does_not_make_the_old_numbers_new(run: Callabl
     assert drawn() == {0.75}
 
 
-def test_the_dark_page_is_drawn_when_asked_for_and_the_rest_stays(golden: Store, tmp_path: Path) -> None:
-    draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
-    whole = draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path, dark=True)
-    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".json"}
-    assert after.keys() - before.keys() == {"fig-published-dark.png"}
-    assert all(after[name] == content for name, content in before.items())
-    assert draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path) == whole
-    (tmp_path / "fig-published-dark.png").write_bytes(b"")
-    assert draw(["fig-published", "tab-lira"], studies_in(golden), tmp_path, dark=True) == whole
-    assert (tmp_path / "fig-published-dark.png").read_bytes() == after["fig-published-dark.png"]
-
-
 @pytest.mark.parametrize("lost", [".png", ".pdf", ".csv"])
 def test_any_file_that_is_gone_is_written_again(golden: Store, tmp_path: Path, lost: str) -> None:
     (first,) = draw(["fig-published"], studies_in(golden), tmp_path)

@@ -14,13 +14,13 @@ from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
 from figures.networks.ablations import draw as draw_ablations
-from figures.networks.cells import TOW, draw_accuracies, draw_tow
+from figures.networks.cells import draw_accuracies, draw_tow
 from figures.networks.choice import draw as draw_choice
 from figures.networks.draws import draw as draw_draws
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.pareto import draw as draw_pareto
 from figures.networks.published import draw as draw_published
-from figures.networks.sweeps import draw_mask
+from figures.networks.sweeps import TOW, draw_mask
 from figures.networks.tow_tables import draw_neggrad
 from figures.networks.trajectories import matched_table
 from figures.tables.cells import unlearn_table
@@ -428,7 +428,7 @@ def test_the_forget_set_of_a_plugin_stands_behind_the_known_ones(run: Make, reco
     points = [{"progress": epoch, "gradient_evaluations": 10 * epoch, "retain": 0.9, "forget": 0.9 - 0.2 * epoch,
                "test": 0.8} for epoch in (1, 2)]  # fmt: skip
     along = {"epochs.jsonl": json.dumps({"epoch": 1, "accuracies": points}).encode()}
-    ends = {f"{role}_{name}_accuracy": level for role, level in (("original", 0.9), ("retrained", 0.5))
+    ends = {f"{role}{name}_accuracy": level for role, level in (("original_", 0.9), ("retrained_", 0.5), ("", 0.6))
             for name in ("retain", "forget", "test")}  # fmt: skip
     relearned = {"relearning_steps": [0, 1], "relearning_forget": [0.2, 0.5], "retrained_relearning_forget": [0.1, 0.2]}
     cells = [{"difficulty": name, "rule": rule, "seed": seed} for name in ("every-twentieth", "high")

@@ -5,16 +5,14 @@ from typing import Any
 
 import pytest
 
+from figures.networks.sweeps import swept_studies
 from figures.tables.cells import (
     CELL,
-    low_polarity,
-    main_study,
     one_forget_set,
     run_caption,
     seed_range,
     study_runs,
-    swept_runs,
-    swept_studies,
+    study_table,
     swept_table,
     unlearn_table,
 )
@@ -58,8 +56,8 @@ def test_the_runs_that_measured_a_number_are_taken(run: Run, records_of: Read) -
     without = [run(rule=rule) for rule in ("sgd", "sam-0.1", "asam-1.0")]
     having = [run(rule="sgd", seed=1, number={"relearning_excess": 0.5})]
     assert len(study_runs(records_of([*without, *having]))) == 4
-    found, table, number = main_study(records_of([*without, *having]), "never_measured", "relearning_excess")
-    assert (found, number) == (having, "relearning_excess")
+    found, table = study_table(records_of([*without, *having]), having="relearning_excess")
+    assert found == having
     assert table["relearning_excess"].tolist() == [0.5]
 
 
@@ -109,15 +107,15 @@ def test_two_sweeps_of_one_data_set_stand_in_panels_of_their_own(run: Run) -> No
         return Records(runs, study=name)
 
     parts = [study("mine"), study("theirs", model="other")]
-    found, table = swept_studies(Records(parts=parts), "alpha")
+    _, table = swept_studies(Records(parts=parts), "alpha")
     assert list(dict.fromkeys(table["dataset"])) == ["digits, mine", "digits, theirs"]
-    assert "dataset digits, model other and resnet8" in run_caption(found, table)
+    assert "dataset digits, theirs, model other" in run_caption(table)
 
 
 def test_a_run_of_a_sweep_may_belong_to_a_study_that_measured_more_of_it(run: Run, records_of: Read) -> None:
     sweep = [run(alpha=alpha, metrics=["tow"], number={"tow": 0.5}) for alpha in (0.1, 0.2)]
     both = run(alpha=0.3, metrics=["tow", "mia"], trajectory=True, landscape_points=25, number={"tow": 0.5})
-    assert len(swept_runs(records_of([*sweep, both]), "alpha")) == 3
+    assert len(swept_studies(records_of([*sweep, both]), "alpha")[0]) == 3
 
 
 def test_samples_of_different_forget_sets_are_never_pooled(run: Run) -> None:
@@ -126,19 +124,13 @@ def test_samples_of_different_forget_sets_are_never_pooled(run: Run) -> None:
     assert one_forget_set([sets["low"], sets["mid"]]) == [sets["mid"]]
 
 
-def test_the_reverse_polarity_is_that_of_the_switch(run: Run) -> None:
-    table = unlearn_table([run(switches="mask_polarity=low", number={"tow": 1.0}), run(switches="")])
-    assert low_polarity(table).tolist() == [True, False]
-    assert low_polarity(unlearn_table([run()])).tolist() == [False]
-
-
 def test_a_caption_states_no_value_of_what_is_swept_and_every_data_set(run: Run) -> None:
     found = [run(alpha=alpha, dataset=name) for alpha in (0.5, 0.9) for name in ("digits", "cifar10")]
-    caption = run_caption(found, unlearn_table(found))
+    caption = run_caption(unlearn_table(found))
     assert "alpha" not in caption
     assert caption.index("Setting: dataset digits, ") < caption.index("Setting: dataset cifar10, ")
     models = [run(model=name) for name in ("narrow", "wide")]
-    assert "model narrow and wide, " in run_caption(models, unlearn_table(models)), "a model is always named"
+    assert "model narrow and wide, " in run_caption(unlearn_table(models)), "a model is always named"
 
 
 def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run) -> None:
@@ -146,9 +138,9 @@ def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run
              for name, seeds in (("low", 2), ("mid", 3)) for seed in range(seeds)]  # fmt: skip
     table = unlearn_table(found)
     assert seed_range(table) == "2-3"
-    caption = run_caption(found, table)
-    assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds a cell." in caption
+    caption = run_caption(table)
+    assert "dataset digits, model resnet8, alpha 0.9, epochs 5; 2-3 training seeds a setting." in caption
     assert caption.endswith("The forget sets low and mid hold the same samples here.")
     apart = [run(difficulty=name, number={"parents": {"forget_set": name}}) for name in ("low", "mid")]
-    assert "hold the same samples" not in run_caption(apart, unlearn_table(apart))
+    assert "hold the same samples" not in run_caption(unlearn_table(apart))
     assert "metrics" in CELL

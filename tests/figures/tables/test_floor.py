@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from figures.tables.cells import main_study, unlearn_table
+from figures.tables.cells import study_table, unlearn_table
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
@@ -80,7 +80,7 @@ def test_every_run_is_also_held_against_the_sgd_retrain_of_its_seed(run: Make) -
 
 def test_differences_carry_the_floor_of_their_metric(run: Make, records_of: Callable[..., Records]) -> None:
     found = [*study(run), *study(run, rule="sam-0.1"), *study(run, pretrain="sam-0.1")]
-    _, table, _ = main_study(records_of(found))
+    _, table = study_table(records_of(found))
     (cell,) = by_cell(rule_differences(table, "tow", rules=["sam"]), ["rule"]).to_dict("records")
     assert cell["floor"] == pytest.approx(0.09 * math.sqrt(4 / 6))
     (cell,) = by_cell(pretrain_differences(table, "common_tow", rules=["sam"]), ["pretrain"]).to_dict("records")

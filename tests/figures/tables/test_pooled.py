@@ -6,15 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from figures.networks.klom import RETRAINED, SETS, STATISTICS, klom_table
 from figures.tables.pooled import (
     ORIGINAL,
-    RETRAINED,
-    SETS,
-    STATISTICS,
-    Cell,
-    klom_cells,
     klom_differences,
-    klom_table,
     pool_size,
     pooled,
     resampled,
@@ -27,7 +22,7 @@ from repro.records.store import Store
 
 
 def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) -> None:
-    table = klom_table(klom_cells(Records(golden.records())))
+    table = klom_table(pooled(Records(golden.records()), "klom"))
     forget = table[(table["set"] == "forget") & (table["statistic"] == "mean")].set_index("model")
     value = forget["value"].to_dict()
     # Synthetic margins: SAM's are the retrained ones, SGD's lie as far away as the original ones.
@@ -35,14 +30,14 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert value["sgd"] == value[ORIGINAL]
     assert value["sgd"] > value[RETRAINED] + 1
     assert set(forget["models"]) == {12}
-    differences = klom_differences(klom_cells(Records(golden.records())))
+    differences = klom_differences(pooled(Records(golden.records()), "klom"))
     assert differences.set_index("rule")["mean"].to_dict() == pytest.approx(
         {"sam-0.1": value["sam-0.1"] - value["sgd"], ORIGINAL: 0.0}
     )
-    sgd, sam = sorted(klom_cells(Records(golden.records())), key=lambda cell: cell.rule, reverse=True)
-    samples = sam.resampled("unlearned") - sgd.resampled("unlearned")
+    name = "klom_unlearned_forget_mean_resampled"
+    sgd, sam = (pool.arrays()[name] for pool in pooled(Records(golden.records()), "klom"))
     row = differences.set_index("rule").loc["sam-0.1"]
-    assert row["high"] - row["low"] == pytest.approx(np.subtract(*np.quantile(samples, (0.975, 0.025))))
+    assert row["high"] - row["low"] == pytest.approx(np.subtract(*np.quantile(sam - sgd, (0.975, 0.025))))
 
 
 def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable[..., Record]) -> None:
@@ -50,14 +45,14 @@ def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable
     numbers = {f"klom_{role}_{name}_{key}{end}": value
                for role, value in values.items() for name in SETS for key in STATISTICS.values()
                for end in ("", "_reverse", "_low", "_high")}  # fmt: skip
-    pool = run(number=numbers | {"klom_models": 12})
-    table = klom_table([Cell("sgd", "sam-0.1", pool, ())])
+    pool = run(number=numbers | {"klom_models": 12, "labels": {"pretrain": "sgd", "rule": "sam-0.1"}})
+    table = klom_table([pool])
     found = set(zip(table["model"], table["value"], strict=True))
     assert found == {("sam-0.1", 1.0), (ORIGINAL, 2.0), (RETRAINED, 3.0)}
 
 
 def test_too_few_models_are_no_distribution(empty: Store) -> None:
-    assert klom_cells(Records(empty.records())) == []
+    assert pooled(Records(empty.records()), "klom") == []
 
 
 @pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])
