@@ -1,7 +1,7 @@
 """A study: the one answer to which runs belong together, for running, drawing, judging and publishing."""
 
 import tomllib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -49,7 +49,7 @@ class Place(Protocol):
 
     title: str
 
-    def records_of(self, study: str, ids: Container[str]) -> list[Record]: ...
+    def records_of(self, study: str, ids: Collection[str]) -> list[Record]: ...
 
 
 class Source(NamedTuple):
