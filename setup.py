@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = {"recipes": ("*.toml",), "results": ("*.parquet", "*.npz", "studies.json")}
+SHIPPED = {"recipes": ("*.toml",), "results": ("*.parquet", "*.npz", "studies.json", "written-by-repro.sha256")}
 
 
 class BuildWithStudies(build_py):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from empirical.registry import forget_set
+from empirical.settings.keys import absent_metrics, ordered_metrics
 from empirical.settings.run_config import ESTIMATE, KIND, RunConfig, Runtime, config_for
 from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
@@ -27,7 +28,13 @@ def list_of(recipe: Recipe, finished: Finished, runtime: Runtime) -> RunList:
     )
     scores = {run_id(ESTIMATE, estimate) for estimate in set(map(config_for, graded))}
     open_ = len(study.open) + runs.count("")
-    return RunList(*(tuple(sorted({*ids} - {""})) for ids in (runs, search, scores)), open=open_)
+    metrics = {run: _metrics(config) for run, config in zip(runs, study.runs, strict=True) if run}
+    return RunList(*(tuple(sorted({*ids} - {""})) for ids in (runs, search, scores)), open=open_, metrics=metrics)
+
+
+def _metrics(config: RunConfig) -> tuple[str, ...]:
+    absent = absent_metrics(config)
+    return tuple(name for name in ordered_metrics(config.metrics) if name not in absent)
 
 
 def _identity(kind: str, config: RunConfig, finished: Finished) -> str:

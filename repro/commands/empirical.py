@@ -11,6 +11,7 @@ from empirical.registry import names
 from empirical.settings.run_config import FLOOR, KIND, KINDS, MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import DivergedError
 from repro.base.settings import build
+from repro.records.identity import plain
 from repro.records.pack import PackedStore, readers
 from repro.records.record import EVALUATION, Record, pick, read_records
 from repro.records.shipped import packs
@@ -101,11 +102,12 @@ ALIKE = (
 def as_searched(config: RunConfig) -> RunConfig:
     """Return the config with rate, epochs and batch sizes of the published search for its setting, on most seeds."""
     found: dict[RunConfig, int] = {}
+    usual, wanted = plain(RunConfig()), plain(config)
     for record in read_records(map(PackedStore, packs()), KIND):
-        if "choice" in record.result and record.config["dataset"] == config.dataset:
+        known = usual | record.config
+        if "choice" in record.result and all(known[name] == wanted[name] for name in ("dataset", *ALIKE)):
             other = build(RunConfig, record.config)
-            if all(getattr(other, name) == getattr(config, name) for name in ALIKE):
-                found[other] = len(record.result["choice_details"].get("more_seeds", ()))
+            found[other] = len(record.result["choice_details"].get("more_seeds", ()))
     if not found:
         return config
     best = max(found, key=found.__getitem__)

@@ -128,4 +128,4 @@ def _values(column: Any) -> Iterable[Any]:
         return column.to_pylist()
     found = column.combine_chunks().dictionary_encode()
     texts = found.dictionary.to_pylist()
-    return (None if place is None else texts[place] for place in found.indices.to_pylist())
+    return [None if place is None else texts[place] for place in found.indices.to_pylist()]

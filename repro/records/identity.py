@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 SCALARS = (str, int, float, bool, type(None))
@@ -27,27 +28,31 @@ def identifying(obj: Any) -> Any:
 
 
 def _plain(obj: Any, *, whole: bool) -> Any:
-    if type(obj) in SCALARS:  # nearly every value of a config, and the cheapest to tell
+    # Most values are scalars: a call for each would take longer than everything else here.
+    if type(obj) in SCALARS:
         return obj
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        kept = [field for field in dataclasses.fields(obj) if whole or _identifies(field, getattr(obj, field.name))]
         version = None if whole else getattr(obj, "VERSION", None)
-        named = {"type": type(obj).__name__} | ({} if version is None else {"VERSION": version})
-        return named | {f.name: _plain(getattr(obj, f.name), whole=whole) for f in kept}
+        found = {"type": type(obj).__name__} | ({} if version is None else {"VERSION": version})
+        for name, identifies, default in _fields(type(obj)):
+            value = getattr(obj, name)
+            if whole or (identifies and value != (default() if callable(default) else default)):
+                found[name] = value if type(value) in SCALARS else _plain(value, whole=whole)
+        return found
     if isinstance(obj, Mapping):
-        return {str(key): _plain(value, whole=whole) for key, value in obj.items()}
+        return {str(name): one if type(one) in SCALARS else _plain(one, whole=whole) for name, one in obj.items()}
     if isinstance(obj, list | tuple):
-        return [_plain(item, whole=whole) for item in obj]
+        return [one if type(one) in SCALARS else _plain(one, whole=whole) for one in obj]
     to_list = getattr(obj, "tolist", None)  # numpy scalars and arrays, without importing numpy
     return to_list() if callable(to_list) else obj
 
 
-def _identifies(field: dataclasses.Field[Any], value: Any) -> bool:
-    if not field.metadata.get("identifies", True):
-        return False
-    if field.default_factory is not dataclasses.MISSING:
-        return value != field.default_factory()
-    return field.default is dataclasses.MISSING or value != field.default
+@cache
+def _fields(cls: Any) -> list[tuple[str, bool, Any]]:
+    """Return each field's name, whether it identifies, and its default or what makes that: no value equals MISSING."""
+    return [(one.name, one.metadata.get("identifies", True),
+             one.default if one.default_factory is dataclasses.MISSING else one.default_factory)
+            for one in dataclasses.fields(cls)]  # fmt: skip
 
 
 def canonical_json(obj: Any) -> str:

@@ -39,6 +39,11 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
     return [folder / name for name in files]
 
 
+def is_as_written(path: Path, data: bytes) -> bool:
+    """Return whether a file's content is what was written here last, or was about to be."""
+    return (path.name, hashlib.sha256(data).hexdigest()) in _listed(path.parent)
+
+
 def csv_bytes(table: Any, **options: Any) -> bytes:
     """Return a pandas table as CSV; a text that a spreadsheet would run begins with an apostrophe, numbers stay."""
     from pandas.api.types import is_numeric_dtype

@@ -5,13 +5,14 @@
 
 pandas, polars and DuckDB read the one, numpy reads the other; nothing in them is run. A row carries the hash of its
 values and, in `files` and `file_hashes`, what each of its files is called and holds; the Parquet file's metadata name
-every row and its hash. Whoever reads a study compares: what does not match is named and skipped, never moved.
+every row and its hash. The list `outputs.LIST` beside them names both files and their hashes. Whoever reads a study
+compares: the file with the list, and where that does not name it, row by row. What does not match is named and skipped,
+never moved.
 """
 
 import hashlib
 import io
 import json
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -22,10 +23,11 @@ from repro.base.errors import IntegrityError
 from repro.base.settings import file_name
 from repro.records.columns import Row, flat, nested, read_json, rows_of, table_of
 from repro.records.damage import name_damage
-from repro.records.folder import read_bytes, record_fault, replace_file
+from repro.records.folder import read_bytes, record_fault
 from repro.records.identity import SCHEMA
 from repro.records.index import Head, head_of
 from repro.records.old_pack import COLUMNS, old_rows
+from repro.records.outputs import is_as_written, write_outputs
 from repro.records.record import EPOCHS, Content, Reader, Record, unreadable
 from repro.records.shipped import packs
 from repro.records.store import Store
@@ -42,7 +44,7 @@ MANIFEST = b"repro.rows"
 TIMED = ("seconds", "peak_memory")  # numbers of a run that differ each time
 NAMED = ("evaluations", "choice_details")  # by ids of what was measured: said of both copies together
 SHORT = 16  # digits of a hash that stands beside many
-_CHECKED: dict[Path, tuple[tuple[int, ...], tuple[list[Record], list[str]]]] = {}  # by file, what it held at a stamp
+PACKS = 64  # published files that are held in memory, by their content
 
 
 def pack_path(name: str, folder: Path) -> Path:
@@ -72,9 +74,11 @@ def write_pack(records: Iterable[Record], path: Path) -> Path:
     table = table.append_column("sha256", [hashes]).replace_schema_metadata({MANIFEST: json.dumps(listed)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_archive(members, path.with_suffix(".npz"))  # first: rows that stay have the same files in it
-    replace_file(path, buffer.getvalue())
+    archive = path.with_suffix(".npz")
+    files = {archive.name: _archived(members)} if members else {}  # first: rows that stay have the same files in it
+    write_outputs(path.parent, files | {path.name: buffer.getvalue()}, force=True)
+    if not members:
+        archive.unlink(missing_ok=True)
     return path
 
 
@@ -116,17 +120,14 @@ def _contents(record: Record) -> dict[str, bytes]:
     return found | ({EPOCHS: epochs} if epochs else {})
 
 
-def _write_archive(members: Mapping[str, bytes], path: Path) -> None:
-    if not members:
-        path.unlink(missing_ok=True)
-        return
+def _archived(members: Mapping[str, bytes]) -> bytes:
     from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
     buffer = io.BytesIO()
     with ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             archive.writestr(ZipInfo(name), content, ZIP_DEFLATED)
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -> list[Record]:
@@ -148,7 +149,7 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
     new = [record if attach else replace(record, files={}) for record in records]
     if not path.exists():
         return new
-    whole, faults = PackedStore(path)._checked()
+    whole, faults = PackedStore(path).checked()
     if faults:
         raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
     found = {record.run_id: record for record in whole}
@@ -199,25 +200,26 @@ class PackedStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def records(self, *kinds: str) -> list[Record]:
-        """Return the study's runs of this schema, of some kinds if named; arrays and epochs are read when asked for.
+    def records(self, *kinds: str, ids: Collection[str] | None = None) -> list[Record]:
+        """Return the study's runs of this schema, of some kinds or ids if named; arrays are read when asked for.
 
         A row that does not match its hash, its identity or the list of rows is named and left out; a study without a
-        run of these kinds is not read.
+        run of these kinds or ids is not read.
         """
-        if kinds and not self._may_hold(kinds):
+        if (kinds and self._lacks("kind", kinds)) or (ids is not None and self._lacks("run_id", ids)):
             return []
-        found, faults = self._checked()
+        found, faults = self.checked()
         for fault in faults:
             name_damage(fault)
-        return [record for record in found if (not kinds or record.kind in kinds) and record.schema == SCHEMA]
+        return [one for one in found if (not kinds or one.kind in kinds) and (ids is None or one.run_id in ids)
+                and one.schema == SCHEMA]  # fmt: skip
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every row, its hash not compared; nothing of a file that is none of ours."""
         try:
-            file = self._open()
+            file = _opened(self.path, self._data())
             if _is_old(file):
-                return [head_of(record) for record in self._checked()[0]]
+                return [head_of(record) for record in self.checked()[0]]
             said = [name for name in SAID if name in file.schema_arrow.names]
             rows = rows_of(file.read(columns=[*HEAD, *said]))
             source = f"results/{self.path.stem}"
@@ -229,122 +231,125 @@ class PackedStore:
 
     def starting(self, prefix: str) -> list[Record]:
         """Return the runs whose ids start with `prefix`."""
-        if not any(head.run_id.startswith(prefix) for head in self.heads()):
-            return []
-        return [record for record in self.records() if record.run_id.startswith(prefix)]
+        return self.records(ids={head.run_id for head in self.heads() if head.run_id.startswith(prefix)})
 
-    def _may_hold(self, kinds: Collection[str]) -> bool:
-        """Return whether a row says that it is of one of these kinds; True of a file that cannot tell."""
+    def _lacks(self, column: str, wanted: Collection[str]) -> bool:
+        """Return whether no row says that it is one of those wanted; False of a file that cannot tell."""
         try:
-            said = self._open().read(columns=["kind"]).column("kind").unique().to_pylist()
+            said = _opened(self.path, self._data()).read(columns=[column]).column(0).unique().to_pylist()
         except (IntegrityError, OSError, ValueError):
-            return True
-        return any(kind in kinds for kind in said)
+            return False
+        return set(wanted).isdisjoint(said)
 
     def verify(self) -> list[str]:
         """Return one line for every row or file that is edited, doubled, missing or of another run.
 
         A stage with two sets of weights has a line too.
         """
-        found, faults = self._checked()
+        found, faults = self.checked(trusting=False)
         files = [fault for record in found for fault in _file_faults(record)]
-        return faults + files + [f"{self.path.name}: {line}" for line, _ in two_weights(found).values()]
+        return [*faults, *files, *(f"{self.path.name}: {line}" for line, _ in two_weights(found).values())]
 
-    def _checked(self) -> tuple[list[Record], list[str]]:
+    def checked(self, *, trusting: bool = True) -> tuple[tuple[Record, ...], tuple[str, ...]]:
         """Return the records whose rows are whole, and a line for everything else.
 
-        A file is checked again when it changed. One written less than a second ago may change again within a tick of
-        its clock, so it is not remembered.
+        Args:
+            trusting: the rows of a file that is as it was written are not hashed one by one.
         """
-        stamp = _stamp(self.path)
-        known = _CHECKED.get(self.path)
-        if known is None or known[0] != stamp:
-            known = stamp, self._check()
-            if stamp and time.time_ns() - stamp[-1] > 10**9:
-                _CHECKED[self.path] = known
-        return known[1]
-
-    def _check(self) -> tuple[list[Record], list[str]]:
-        found: dict[str, Record] = {}
-        faults: list[str] = []
-        seen: list[str] = []
         try:
-            file, manifest = self._open(), {}
-            manifest = self._manifest(file)
-            rows = old_rows(self.path, file.iter_batches(256)) if _is_old(file) else self._rows(file)
-            for place, (parts, fault) in enumerate(rows):
-                identity: Any = parts.get("run_id")
-                seen.append(str(identity or f"row {place}")[:40])
-                fault = fault or record_fault(parts, identity)
-                if not fault and identity in found:
-                    fault = "stands in it twice"
-                if not fault and manifest and manifest.get(identity) != parts["sha256"][:SHORT]:
-                    fault = "is not the row that the file's list names"
-                if fault:
-                    faults.append(f"{self.path.name}/{seen[-1]}: {fault}")
-                else:
-                    found[identity] = self._record(parts)
+            data = self._data()
+            return _read(self.path, data, trusting and is_as_written(self.path, data))
         except IntegrityError as error:
-            return [], [str(error)]
-        faults += [
-            f"{self.path.name}/{one}: named by the file's list, but missing" for one in manifest if one not in seen
-        ]
-        if manifest and not faults and seen != list(manifest):
-            faults.append(f"{self.path.name}: its rows stand in another order than its list")
-        return list(found.values()), faults
+            return (), (str(error),)
 
-    def _rows(self, file: Any) -> Iterator[tuple[dict[str, Any], str]]:
-        """Yield the parts of every row, and what is wrong with it, or an empty text."""
-        import pyarrow as pa
-
+    def _data(self) -> bytes:
         try:
-            rows = rows_of(file.read())
-        except (OSError, ValueError, pa.ArrowException) as error:  # a text that is not UTF-8 is a ValueError
-            raise self._unreadable() from error
-        for row in rows:
-            try:
-                fault = "" if _sha(row) == row.get("sha256") else "does not match its hash"
-                parts = {} if fault else self._parts(row)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                parts, fault = {}, f"unreadable ({str(error)[:80]})"
-            yield {"run_id": row.get("run_id")} | parts, fault
+            return read_bytes(str(self.path))
+        except OSError as error:
+            raise _unreadable(self.path) from error
 
-    def _parts(self, row: Row) -> dict[str, Any]:
-        names = zip(row.pop(FILES, ()), row.pop(HASHES, ()), strict=True)
-        files = {name: partial(_member, self.path, row["run_id"], name, sha) for name, sha in names}
-        return nested(row) | {"identity": read_json(row["identity"]), "files": files}
 
-    def _record(self, parts: Mapping[str, Any]) -> Record:
-        known = {name: parts[name] for name in (*HEAD, *PARTS, "identity", "files")}
-        return Record(**known, source=f"results/{self.path.stem}")
+@lru_cache(maxsize=PACKS)
+def _opened(path: Path, data: bytes) -> Any:
+    """Return a published study as an open Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def _manifest(self, file: Any) -> dict[str, str]:
-        """Return the hash of every row by its id, in order; nothing for studies of before there was a list."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(path) from error
+    lacking = [one for one in (*HEAD, "identity", "sha256") if one not in file.schema_arrow.names]
+    if lacking:
+        raise IntegrityError(f"{path.name}: no published study, it has no column {', '.join(lacking)}")
+    return file
+
+
+@lru_cache(maxsize=PACKS)
+def _read(path: Path, data: bytes, trusted: bool) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """Return the records of a published study whose rows are whole, and a line for everything else."""
+    found: dict[str, Record] = {}
+    faults: list[str] = []
+    seen: list[str] = []
+    file = _opened(path, data)
+    manifest = _manifest(path, file)
+    rows = old_rows(path, file.iter_batches(256)) if _is_old(file) else _rows(path, file, trusted)
+    for place, (parts, fault) in enumerate(rows):
+        identity: Any = parts.get("run_id")
+        seen.append(str(identity or f"row {place}")[:40])
+        fault = fault or record_fault(parts, identity)
+        if not fault and identity in found:
+            fault = "stands in it twice"
+        if not fault and manifest and manifest.get(identity) != parts["sha256"][:SHORT]:
+            fault = "is not the row that the file's list names"
+        if fault:
+            faults.append(f"{path.name}/{seen[-1]}: {fault}")
+        else:
+            known = {name: parts[name] for name in (*HEAD, *PARTS, "identity", "files")}
+            found[identity] = Record(**known, source=f"results/{path.stem}")
+    lost = [one for one in manifest if one not in found and one not in seen]
+    faults += [f"{path.name}/{one}: named by the file's list, but missing" for one in lost]
+    if manifest and not faults and seen != list(manifest):
+        faults.append(f"{path.name}: its rows stand in another order than its list")
+    return tuple(found.values()), tuple(faults)
+
+
+def _rows(path: Path, file: Any, trusted: bool) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the parts of every row, and what is wrong with it, or an empty text."""
+    import pyarrow as pa
+
+    try:
+        rows = rows_of(file.read())
+    except (OSError, ValueError, pa.ArrowException) as error:  # a text that is not UTF-8 is a ValueError
+        raise _unreadable(path) from error
+    for row in rows:
         try:
-            found = json.loads((file.schema_arrow.metadata or {}).get(MANIFEST, b"{}"))
-        except ValueError as error:
-            raise self._unreadable() from error
-        if not isinstance(found, dict):
-            raise self._unreadable()
-        return found
+            fault = "" if trusted or _sha(row) == row.get("sha256") else "does not match its hash"
+            parts = {} if fault else _parts(path, row)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            parts, fault = {}, f"unreadable ({str(error)[:80]})"
+        yield {"run_id": row.get("run_id")} | parts, fault
 
-    def _open(self) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            if not self.path.is_file():  # a pipe would be waited for
-                raise OSError("no regular file")
-            file = pq.ParquetFile(self.path)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise self._unreadable() from error
-        lacking = [one for one in (*HEAD, "identity", "sha256") if one not in file.schema_arrow.names]
-        if lacking:
-            raise IntegrityError(f"{self.path.name}: no published study, it has no column {', '.join(lacking)}")
-        return file
+def _parts(path: Path, row: Row) -> dict[str, Any]:
+    names = zip(row.pop(FILES, ()), row.pop(HASHES, ()), strict=True)
+    files = {name: partial(_member, path, row["run_id"], name, sha) for name, sha in names}
+    return nested(row) | {"identity": read_json(row["identity"]), "files": files}
 
-    def _unreadable(self) -> IntegrityError:
-        return IntegrityError(f"{self.path.name}: unreadable; restore it from version control")
+
+def _manifest(path: Path, file: Any) -> dict[str, str]:
+    """Return the hash of every row by its id, in order; nothing for studies of before there was a list."""
+    try:
+        found = json.loads((file.schema_arrow.metadata or {}).get(MANIFEST, b"{}"))
+    except ValueError as error:
+        raise _unreadable(path) from error
+    if not isinstance(found, dict):
+        raise _unreadable(path)
+    return found
+
+
+def _unreadable(path: Path) -> IntegrityError:
+    return IntegrityError(f"{path.name}: unreadable; restore it from version control")
 
 
 def _is_old(file: Any) -> bool:

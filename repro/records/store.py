@@ -20,7 +20,7 @@ does not match is named once, moved to `damaged/`, and counts as not there, so t
 import json
 import re
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ class Store:
         """Return the evaluation of this config, or None."""
         return self._whole(f"evaluations/{run_id(EVALUATION, config)}")
 
-    def records(self, *kinds: str, ids: Container[str] | None = None) -> list[Record]:
+    def records(self, *kinds: str, ids: Collection[str] | None = None) -> list[Record]:
         """Return the finished runs of this schema, of some kinds or ids if named, ordered by run id.
 
         Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
@@ -193,7 +193,7 @@ class Store:
         found = [read.get(kind, self._run)(identity, self._whole) for kind, identity in listed]
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
-    def records_of(self, study: str, ids: Container[str]) -> list[Record]:
+    def records_of(self, study: str, ids: Collection[str]) -> list[Record]:
         """Return some runs of a study, as `repro.study` asks every place for them."""
         return self.records(ids=ids)
 

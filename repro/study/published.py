@@ -1,7 +1,7 @@
 """The published studies: those that come with the toolkit, and those in `results/` of the working directory."""
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -39,18 +39,15 @@ class Published:
         """Return which runs a study has; None where it is not published."""
         return self.lists.get(study)
 
-    def records_of(self, study: str, ids: Container[str]) -> list[Record]:
+    def records_of(self, study: str, ids: Collection[str]) -> list[Record]:
         """Return some runs of a study, ordered by id; of two copies of a run its own, else that with more metrics."""
-        found: dict[str, Record] = {}
+        found: dict[str, tuple[tuple[bool, int], Record]] = {}
         for path in self._files:
-            for record in PackedStore(path).records():
-                known = found.get(record.run_id)
-                rank = path.stem == study, _measured(record)
-                if record.run_id in ids and (
-                    known is None or rank > (known.source.endswith(f"/{study}"), _measured(known))
-                ):
-                    found[record.run_id] = record
-        return sorted(found.values(), key=lambda record: record.run_id)
+            for record in PackedStore(path).records(ids=ids):
+                rank = path.stem == study, len(record.result.get("evaluations", ()))
+                if record.run_id not in found or rank > found[record.run_id][0]:
+                    found[record.run_id] = rank, record
+        return [found[one][1] for one in sorted(found)]
 
     def verify(self) -> list[str]:
         """Return one line for every file or row that is not what was published."""
@@ -80,7 +77,3 @@ def write_list(folder: Path, study: str, found: RunList) -> None:
     every = known | {study: RunList(runs, search, more)}
     lines = (f"{json.dumps(name)}: {json.dumps(runs.plain())}" for name, runs in sorted(every.items()))
     replace_file(folder / LISTS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
-
-
-def _measured(record: Record) -> int:
-    return len(record.result.get("evaluations", ()))

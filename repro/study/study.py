@@ -1,7 +1,7 @@
 """A study: the one answer to which runs belong together, for running, drawing, judging and publishing."""
 
 import tomllib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -49,7 +49,7 @@ class Place(Protocol):
 
     title: str
 
-    def records_of(self, study: str, ids: Container[str]) -> list[Record]: ...
+    def records_of(self, study: str, ids: Collection[str]) -> list[Record]: ...
 
 
 class Source(NamedTuple):
@@ -106,8 +106,15 @@ class Study:
         return RunList(tuple(head.run_id for head in heads if head.run_id not in listed))
 
     def state(self, store: Store, runs: Iterable[str]) -> dict[str, State]:
-        """Return where each of some runs stands: as its record says, else as live leases do."""
-        ended = {head.run_id: State.FAILED if head.status == "failed" else State.DONE for head in store.heads()}
+        """Return where each of some runs stands: as its record says, else as live leases do.
+
+        A run that lacks a metric which the study's list names for it is missing.
+        """
+        wanted = (store.run_list(self.name) or RunList()).metrics
+        lacking = {one.run_id for one in store.records(ids=wanted) if one.status == "ok"
+                   and not set(wanted[one.run_id]) <= one.result.get("evaluations", {}).keys()}  # fmt: skip
+        ended = {head.run_id: State.FAILED if head.status == "failed" else State.DONE
+                 for head in store.heads() if head.run_id not in lacking}  # fmt: skip
         held = {claim.name: State.RUNNING for claim in store.claims.all() if not claim.gone}
         known = ended | held
         return {one: known.get(one, State.MISSING) for one in runs}

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from repro.base.errors import IntegrityError
 from repro.records.columns import flat, nested, rows_of, table_of
 from repro.records.old_pack import COLUMNS, sha_of
+from repro.records.outputs import LIST
 from repro.records.pack import PackedStore, packed_with, write_pack
 from repro.records.record import Record, npz
 from repro.records.store import Store
@@ -60,6 +61,12 @@ def test_the_same_records_come_back(store: Store, path: Path) -> None:
         }
         for name, array in back.arrays().items():
             np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row_by_row(path: Path) -> None:
+    whole = PackedStore(path).records()
+    (path.parent / LIST).unlink()
+    assert PackedStore(path).records() == whole != []
 
 
 def test_what_runs_share_is_kept_once(path: Path) -> None:

@@ -500,14 +500,14 @@ def test_a_pack_that_is_written_anew_keeps_its_runs_of_an_older_schema(store: St
     assert write_pack(packed_with(path, [new]), path).read_bytes() == before
 
 
-def test_a_pack_without_a_run_of_a_kind_is_not_read_for_it(
+def test_a_pack_without_a_run_of_a_kind_or_an_id_is_not_read_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_pack([save(store)], tmp_path / "study.parquet")
     (record,) = PackedStore(path).records()
     assert PackedStore(path).records("none", record.kind) == [record]
-    monkeypatch.setattr(PackedStore, "_checked", lambda self: pytest.fail("it was read"))
-    assert PackedStore(path).records("none") == []
+    monkeypatch.setattr(PackedStore, "checked", lambda self: pytest.fail("it was read"))
+    assert PackedStore(path).records("none") == PackedStore(path).records(ids=["another"]) == []
     (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
     monkeypatch.undo()
     with collected() as lines:

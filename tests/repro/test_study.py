@@ -73,6 +73,20 @@ def test_where_a_run_stands_is_what_its_record_or_a_live_lease_says(store: Store
     assert list(found.values()) == [State.DONE, State.FAILED, State.DONE, State.RUNNING, State.MISSING]
 
 
+def test_a_run_without_a_metric_that_its_study_wants_is_missing(store: Store, tmp_path: Path) -> None:
+    """`--without` leaves metrics for later, and the part of an evaluation may be lost."""
+    run = save(store, 0)
+    store.write_list("mine", RunList((run,), metrics={run: ("tow",)}))
+    assert store.run_list("mine") == RunList((run,), metrics={run: ("tow",)})
+    study, other = Study("mine"), published(tmp_path, "mine", 1, tow=0.1)
+    assert study.state(store, [run]) == {run: State.MISSING}
+    assert study.source(store, other).place is other
+    made = store.save_evaluation({"metric": "tow", "version": 1, "forget_set": "f"}, result={"tow": 0.9})
+    store.attach(run, {"tow": made.run_id})
+    assert study.state(store, [run]) == {run: State.DONE}
+    assert study.table(study.source(store, other))["tow"].tolist() == [0.9]
+
+
 def test_a_study_is_read_from_the_store_where_it_is_complete_there_and_never_mixed(
     store: Store, tmp_path: Path
 ) -> None:
