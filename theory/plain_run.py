@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -31,23 +32,33 @@ from theory.training import Schedule, make_rule, pretrain_schedule, start_state
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig], *, oracle: bool = True) -> list[Trajectory]:
-    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining."""
-    rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {}
+    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining.
+
+    Those that differ only in their pretraining unlearn together, as seeds of one cell.
+    """
+    rows: dict[TheoryConfig, list[tuple[Phase, Phase, Phase]]] = {}
+    before: dict[TheoryConfig, tuple[Group, list[Phase], list[Phase]]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for key, places in by_pretraining(configs).items():
-            seeds = range(key.first_seed, key.first_seed + key.seeds)
-            group = Group(key, [draw(key, seed) for seed in seeds])
+        for key in by_pretraining(configs):
+            group = Group(key, [draw(key, seed) for seed in range(key.first_seed, key.first_seed + key.seeds)])
             pretrained = group.pretrain(np.arange(key.n))
             retrained = ([nothing_retrained(key, one) for one in pretrained] if not oracle
                          else group.pretrain(np.arange(key.n_retain), endpoints=True))  # fmt: skip
-            for place in places:
-                unlearned = group.unlearn(configs[place], pretrained)
-                rows[place] = list(zip(pretrained, retrained, unlearned, strict=True))
-    return [collected(config, rows[place]) for place, config in enumerate(configs)]
+            before[key] = group, pretrained, retrained
+        alike: dict[TheoryConfig, list[TheoryConfig]] = {}
+        for config in dict.fromkeys(configs):
+            alike.setdefault(config.changed(pretrain=TheoryConfig.pretrain), []).append(config)
+        for config, cells in alike.items():
+            groups, *phases = zip(*(before[cell.pretrain_key()] for cell in cells), strict=True)
+            pretrained, retrained = (list(chain.from_iterable(each)) for each in phases)
+            together = Group(config, list(chain.from_iterable(group.draws for group in groups)))
+            found = list(zip(pretrained, retrained, together.unlearn(config, pretrained), strict=True))
+            rows |= {cell: found[place * cell.seeds : (place + 1) * cell.seeds] for place, cell in enumerate(cells)}
+    return [collected(config, rows[config]) for config in configs]
 
 
 class Group:
-    """The seeds of one pretraining."""
+    """Seeds that are trained together: of one pretraining, or of several whose unlearning is alike."""
 
     def __init__(self, key: TheoryConfig, draws: list[Draw]) -> None:
         self.key, self.draws = key, draws
