@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from repro.base.errors import ConfigError
-from theory.config import TheoryConfig, checkpoint_epochs
+from theory.config import TheoryConfig, checkpoint_epochs, grouped
 from theory.metrics import SIDES, TEST_METRICS
 from theory.points import lattice_count, normal_points
 from theory.population import (
@@ -34,6 +34,7 @@ from theory.population import (
     start_population,
     unlearn_course,
 )
+from theory.training import pieces
 from theory.trust import QUANTITIES, half_width
 
 if TYPE_CHECKING:
@@ -109,13 +110,9 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
     """
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    keys = dict.fromkeys(config.pretrain_key() for config in configs)
-    trained = {key: _pretrained(key, plainly=plainly) for key in keys}
-    alike: dict[TheoryConfig, list[TheoryConfig]] = {}  # cells that differ in their pretraining only
-    for config in configs:
-        alike.setdefault(config.changed(pretrain=TheoryConfig.pretrain), []).append(config)
+    trained = {key: _pretrained(key, plainly=plainly) for key in grouped(configs)}
     found: dict[TheoryConfig, Prediction] = {}
-    for config, cells in alike.items():
+    for config, cells in grouped(configs, TheoryConfig.unlearn_key).items():
         before = [trained[cell.pretrain_key()] for cell in cells]
         own, kappa = (np.stack([getattr(one, name)[0] for one in before]) for name in ("own", "kappa"))
         after = _follow(config, (own, kappa), [(unlearn_course(config), config.epochs)], plainly=plainly)
@@ -160,7 +157,7 @@ def _follow(
     field = _field(law, start, plainly)
     rows: list[dict[str, np.ndarray]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
-        for course, first, last in _pieces(legs, begin, end):
+        for course, first, last in pieces(legs, begin, end):
             field.advance(own, kappa, course, first, last)
         rows.append(observe(config, field, own, kappa))
         loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
@@ -179,15 +176,6 @@ def _field(law: Constants, start: Population, plainly: bool) -> "CompiledMeanFie
     from theory.meanfield import CompiledMeanField
 
     return CompiledMeanField(law, start)
-
-
-def _pieces(legs: Legs, first: int, last: int) -> list[tuple[Course, int, int]]:
-    """Return the courses that are run between two epochs, each with the epochs it begins and ends at."""
-    ends = np.cumsum([epochs for _, epochs in legs])
-    begins = [0, *ends[:-1]]
-    pieces = [(course, max(first, int(begin)), min(last, int(end)))
-              for (course, _), begin, end in zip(legs, begins, ends, strict=True)]  # fmt: skip
-    return [piece for piece in pieces if piece[1] < piece[2]]
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
