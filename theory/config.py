@@ -1,6 +1,7 @@
 """The settings of a theory cell (data, a two-layer ReLU CNN, pretraining, unlearning), of a sweep and of a claim."""
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -258,6 +259,20 @@ class TheoryConfig:
     def pretrain_key(self) -> "TheoryConfig":
         """Return this config with every unlearning field at its default: equal keys share their pretraining."""
         return TheoryConfig(**{name: value for name, value in asdict(self).items() if name not in UNLEARN_FIELDS})
+
+    def unlearn_key(self) -> "TheoryConfig":
+        """Return this config with the default pretraining rule: equal keys unlearn alike, whatever they start from."""
+        return self.changed(pretrain=TheoryConfig.pretrain)
+
+
+def grouped(
+    configs: Iterable[TheoryConfig], key: Callable[[TheoryConfig], TheoryConfig] = TheoryConfig.pretrain_key
+) -> dict[TheoryConfig, list[TheoryConfig]]:
+    """Return the configs, each once, by what those of a group share."""
+    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
+    for config in dict.fromkeys(configs):
+        groups.setdefault(key(config), []).append(config)
+    return groups
 
 
 def check_seeds(config: "TheoryConfig | SweepConfig | ClaimConfig") -> None:

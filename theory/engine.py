@@ -13,7 +13,7 @@ import numpy as np
 
 from repro.base.progress import track
 from repro.base.settings import reject
-from theory.config import TheoryConfig, checkpoint_epochs
+from theory.config import TheoryConfig, checkpoint_epochs, grouped
 from theory.draw import Draw, draw, generator
 from theory.metrics import Probe, metric_names
 from theory.training import (
@@ -25,6 +25,7 @@ from theory.training import (
     copy_state,
     forgetting_schedule,
     make_rule,
+    pieces,
     plain_schedule,
     pretrain_schedule,
     rest,
@@ -111,6 +112,9 @@ class Phase:
     diverged_at: int = -1
 
 
+Phases = tuple[Phase, Phase, Phase]  # of one seed: pretraining, retraining on R, unlearning
+
+
 def simulate(config: TheoryConfig) -> Trajectory:
     """Run one cell for all its seeds."""
     return simulate_many([config], description="simulating")[0]
@@ -124,25 +128,23 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     releases the interpreter lock, so threads suffice. Without `oracle` nothing is retrained on R, and `retrained` is
     NaN.
     """
-    groups = by_pretraining(configs)
+    groups = grouped(configs)
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
-    run = lambda job: _run_seed(job[0], [configs[place] for place in groups[job[0]]], job[1], oracle)  # noqa: E731
-    rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {place: [] for place in range(len(configs))}
+    rows: dict[TheoryConfig, list[Phases]] = {config: [] for config in configs}
+
+    def run(job: tuple[TheoryConfig, int]) -> list[Phases]:
+        key, seed = job
+        group = Group(key, [draw(key, seed)])
+        pretrained, retrained = group.trained(oracle=oracle)
+        return [(pretrained[0], retrained[0], group.unlearn(config, pretrained)[0]) for config in groups[key]]
+
     with ThreadPoolExecutor(thread_count()) as pool:
         done = pool.map(run, jobs)
         shown = track(done, description, total=len(jobs)) if description else done
         for (key, _), found in zip(jobs, shown, strict=True):
-            for place, phases in zip(groups[key], found, strict=True):
-                rows[place].append(phases)
-    return [collected(config, rows[place]) for place, config in enumerate(configs)]
-
-
-def by_pretraining(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, list[int]]:
-    """Return the places of the cells that share their pretraining, by what they share."""
-    groups: dict[TheoryConfig, list[int]] = {}
-    for place, config in enumerate(configs):
-        groups.setdefault(config.pretrain_key(), []).append(place)
-    return groups
+            for config, phases in zip(groups[key], found, strict=True):
+                rows[config].append(phases)
+    return [collected(config, rows[config]) for config in configs]
 
 
 class Orders(NamedTuple):
@@ -189,9 +191,10 @@ def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
         if len(rows) % epochs:
             raise reject(name, epochs, f"a divisor of the {len(rows)} given steps")
         schedules.append(make(config, labels, rows, per_epoch=len(rows) // epochs))
-    pretrained = _pretrain_on(config, drawn, schedules[0], members=np.arange(config.n))
-    unlearned = _unlearn(config, drawn, pretrained, Reading(labels, config.first_seed, given=schedules[1]))
-    return collected(config, [(pretrained, nothing_retrained(config, pretrained), unlearned)])
+    group = Group(config, [drawn], [Reading(labels, config.first_seed, given=schedules[1])])
+    pretrained = group.pretrain_on([schedules[0]], np.arange(config.n))
+    retrained = nothing_retrained(config, pretrained)
+    return collected(config, [(pretrained[0], retrained[0], group.unlearn(config, pretrained)[0])])
 
 
 def thread_count() -> int:
@@ -199,18 +202,6 @@ def thread_count() -> int:
     allowed = os.environ.get("NUMBA_NUM_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return int(allowed) if allowed else cores
-
-
-def _run_seed(
-    key: TheoryConfig, configs: list[TheoryConfig], seed: int, oracle: bool
-) -> list[tuple[Phase, Phase, Phase]]:
-    """Return (pretrained, retrained, unlearned) of each config for one seed."""
-    drawn = draw(key, seed)
-    everyone, retain = np.arange(key.n), np.arange(key.n_retain)
-    pretrained = _pretrain(key, drawn, seed, everyone)
-    retrained = _pretrain(key, drawn, seed, retain, endpoints=True) if oracle else nothing_retrained(key, pretrained)
-    reading = Reading(drawn.problem.labels, seed)
-    return [(pretrained, retrained, _unlearn(config, drawn, pretrained, reading)) for config in configs]
 
 
 @dataclass
@@ -244,30 +235,71 @@ class Reading:
         return self._schedules[weights]
 
 
-def _pretrain(config: TheoryConfig, drawn: Draw, seed: int, members: np.ndarray, *, endpoints: bool = False) -> Phase:
-    """Train on `members` from the draw's initial weights."""
-    rng = generator(seed, "pretrain")
-    schedule = pretrain_schedule(config, drawn.problem.labels, rng, members=members)
-    return _pretrain_on(config, drawn, schedule, members=members, endpoints=endpoints)
+class Group:
+    """Seeds that are trained together: of one pretraining, or of several whose unlearning is alike.
 
+    Here each seed is trained by itself, by compiled code.
 
-def _pretrain_on(
-    config: TheoryConfig, drawn: Draw, schedule: Schedule, *, members: np.ndarray, endpoints: bool = False
-) -> Phase:
-    plan = EnginePlan(schedule, legs_of(config), endpoints_of(config, endpoints), loss_level(config, members))
-    return _train(config, drawn, start_state(drawn.start), plan)
+    Args:
+        key: the settings they share.
+        draws: one a seed.
+        readings: what each seed reads while it unlearns; made from its draw by default.
+    """
 
+    def __init__(self, key: TheoryConfig, draws: list[Draw], readings: list[Reading] | None = None) -> None:
+        self.key, self.draws = key, draws
+        self.readings = readings or [Reading(one.problem.labels, one.seed) for one in draws]
 
-def legs_of(config: TheoryConfig) -> list[tuple[NeuronRule, int]]:
-    """Return the rules of pretraining in order, each with its epochs."""
-    return [(make_rule(name, config, rho=rho), epochs) for name, rho, epochs in config.pretrain_legs()]
+    def trained(self, *, oracle: bool) -> tuple[list[Phase], list[Phase]]:
+        """Return every seed trained on all samples and, if asked, on the retain samples alone."""
+        pretrained = self.pretrain(np.arange(self.key.n))
+        if not oracle:
+            return pretrained, nothing_retrained(self.key, pretrained)
+        return pretrained, self.pretrain(np.arange(self.key.n_retain), endpoints=True)
 
+    def pretrain(self, members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
+        """Train every seed on `members` from its initial weights; `endpoints` are all that is measured then."""
+        schedules = [pretrain_schedule(self.key, one.problem.labels, generator(one.seed, "pretrain"), members=members)
+                     for one in self.draws]  # fmt: skip
+        return self.pretrain_on(schedules, members, endpoints=endpoints)
 
-def endpoints_of(config: TheoryConfig, only: bool) -> list[int]:
-    """Return the measured epochs of pretraining, `only` the first and the last where no loss is to be watched."""
-    if only and config.pretrain_stop_loss is None:
-        return sorted({0, config.pretrain_epochs})
-    return checkpoint_epochs(config.pretrain_epochs, config.checkpoint_every)
+    def pretrain_on(self, schedules: list[Schedule], members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
+        """Train every seed on given batches of `members` from its initial weights."""
+        key = self.key
+        legs = [(make_rule(name, key, rho=rho), epochs) for name, rho, epochs in key.pretrain_legs()]
+        epochs = checkpoint_epochs(key.pretrain_epochs, key.checkpoint_every)
+        if endpoints and key.pretrain_stop_loss is None:  # no loss is to be watched
+            epochs = sorted({0, key.pretrain_epochs})
+        plans = [EnginePlan(schedule, legs, epochs, loss_level(key, members)) for schedule in schedules]
+        return self.train(key, [start_state(one.start) for one in self.draws], np.arange(len(self.draws)), plans)
+
+    def unlearn(self, config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
+        """Unlearn from the pretrained states; a diverged pretraining leaves nothing to unlearn."""
+        epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
+        nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
+        found = [Phase(phase.state, nothing, -1, phase.diverged_at) for phase in pretrained]
+        rows = np.array([row for row, phase in enumerate(pretrained) if phase.diverged_at < 0], int)
+        rule, radius = make_rule(config.unlearn, config, rho=config.rho), config.probe_rho_scale * config.rho_th
+        plans = [EnginePlan(self.readings[row].schedule(config, "unlearn"), [(rule, config.epochs)], epochs,
+                            forget_level(config)) for row in rows]  # fmt: skip
+        probing = [Probe(self.readings[row].schedule(config, "probe"), radius) for row in rows]
+        phases = self.train(config, [pretrained[row].state for row in rows], rows, plans, probing) if len(rows) else []
+        for row, phase in zip(rows, phases, strict=True):
+            found[row] = phase
+            if phase.diverged_at >= 0:  # counted from the start of pretraining
+                trained = pretrained[row].stopped_at if pretrained[row].stopped_at >= 0 else config.pretrain_epochs
+                steps = trained * -(-config.n // config.batch_size)
+                found[row] = replace(phase, diverged_at=phase.diverged_at + steps)
+        return found
+
+    def train(
+        self, config: TheoryConfig, states: list[NetworkState], rows: np.ndarray, plans: list[EnginePlan],
+        probing: list[Probe] | None = None,
+    ) -> list[Phase]:  # fmt: skip
+        """Train the seeds `rows` from their states, which stay as they are."""
+        probes = probing or [None] * len(plans)
+        return [_train(config, self.draws[row], copy_state(state), plan, probe)
+                for row, state, plan, probe in zip(rows, states, plans, probes, strict=True)]  # fmt: skip
 
 
 def loss_level(config: TheoryConfig, members: np.ndarray) -> Callable[[dict[str, float]], bool]:
@@ -282,40 +314,15 @@ def loss_level(config: TheoryConfig, members: np.ndarray) -> Callable[[dict[str,
 
 
 def forget_level(config: TheoryConfig) -> Callable[[dict[str, float]], bool]:
-    """Return what says of a checkpoint whether it has forgotten as much as the cell is to."""
+    """Return what says of a checkpoint whether it has forgotten as much as the setting asks for."""
     level = config.stop_forget_error
     return lambda found: level is not None and found["forget_error"] >= level
 
 
-def nothing_retrained(config: TheoryConfig, pretrained: Phase) -> Phase:
-    """Return the phase of a retraining that was not asked for."""
-    return Phase(pretrained.state, np.full((len(metric_names(config, probing=False)), 1), np.nan))
-
-
-def _unlearn(config: TheoryConfig, drawn: Draw, pretrained: Phase, reading: Reading) -> Phase:
-    """Unlearn from the pretrained state; a diverged pretraining leaves nothing to unlearn."""
-    rule = make_rule(config.unlearn, config, rho=config.rho)
-    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
-    if pretrained.diverged_at >= 0:
-        return nothing_unlearned(config, pretrained)
-    schedule = reading.schedule(config, "unlearn")
-    probing = Probe(reading.schedule(config, "probe"), config.probe_rho_scale * config.rho_th)
-    plan = EnginePlan(schedule, [(rule, config.epochs)], epochs, forget_level(config))
-    return steps_before(config, pretrained, _train(config, drawn, copy_state(pretrained.state), plan, probing))
-
-
-def nothing_unlearned(config: TheoryConfig, pretrained: Phase) -> Phase:
-    """Return the phase of an unlearning whose pretraining diverged."""
-    epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
-    nothing = np.full((len(metric_names(config)), len(epochs)), np.nan)
-    return Phase(pretrained.state, nothing, -1, pretrained.diverged_at)
-
-
-def steps_before(config: TheoryConfig, pretrained: Phase, phase: Phase) -> Phase:
-    """Return a phase of unlearning whose divergence is counted from the start of pretraining."""
-    trained = pretrained.stopped_at if pretrained.stopped_at >= 0 else config.pretrain_epochs
-    before = trained * -(-config.n // config.batch_size)
-    return replace(phase, diverged_at=phase.diverged_at + before) if phase.diverged_at >= 0 else phase
+def nothing_retrained(config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
+    """Return the phases of a retraining that was not asked for."""
+    nothing = np.full((len(metric_names(config, probing=False)), 1), np.nan)
+    return [Phase(phase.state, nothing) for phase in pretrained]
 
 
 class EnginePlan(NamedTuple):
@@ -325,14 +332,6 @@ class EnginePlan(NamedTuple):
     legs: list[tuple[NeuronRule, int]]
     epochs: list[int]
     is_over: Callable[[dict[str, float]], bool]
-
-    def pieces(self, first: int, last: int) -> list[tuple[NeuronRule, int, int]]:
-        """Return the rules that rule between two epochs, each with the epochs it begins and ends at."""
-        found, begin = [], 0
-        for rule, epochs in self.legs:
-            start, end, begin = max(first, begin), min(last, begin + epochs), begin + epochs
-            found += [(rule, start, end)] if start < end else []
-        return found
 
 
 def _train(
@@ -345,7 +344,7 @@ def _train(
     names, velocity = metric_names(config, probing=probing is not None), rest(config, state)
     values = np.full((len(names), len(epochs)), np.nan)
     for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
-        for rule, first, last in plan.pieces(before, epoch):
+        for rule, first, last in pieces(plan.legs, before, epoch):
             steps = first * schedule.per_epoch, last * schedule.per_epoch
             diverged_at = advance(drawn, state, schedule, rule, steps, velocity)
             if diverged_at >= 0:
@@ -362,22 +361,27 @@ def _train(
 
 
 def advance(
-    drawn: Draw,
-    state: NetworkState,
-    schedule: Schedule,
-    rule: NeuronRule,
-    steps: tuple[int, int],
+    drawn: Draw, state: NetworkState, schedule: Schedule, rule: NeuronRule, steps: tuple[int, int],
     velocity: Velocity | None,
-) -> int:
-    """Advance one network in place by the compiled step, or in numpy where the step needs the vectors themselves."""
+) -> int:  # fmt: skip
+    """Advance one network and its velocity in place; return the step whose output left the finite range, or -1.
+
+    By the compiled step, or in numpy where a rule needs the vectors themselves.
+    """
     from theory import dynamics, plain
 
-    if rule.scaled == BY_ENTRY:
-        return plain.advance_one(drawn, state, schedule, rule, steps, velocity)
-    return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
+    if rule.scaled != BY_ENTRY:
+        return dynamics.advance(drawn.problem, state, schedule, rule, *steps, velocity, drawn.start)
+    moved = [state] + ([] if velocity is None else [NetworkState(*velocity[:4], state.mask, velocity.share)])
+    nets = [plain.Networks.of([one]) for one in moved]
+    diverged_at = plain.advance(plain.Seeds.of([drawn]), nets[0], [schedule], rule, *steps, *nets[1:])[0]
+    for one, net in zip(moved, nets, strict=True):
+        for array, values in zip(one, net.state(0), strict=True):
+            array[:] = values
+    return int(diverged_at)
 
 
-def collected(config: TheoryConfig, rows: list[tuple[Phase, Phase, Phase]]) -> Trajectory:
+def collected(config: TheoryConfig, rows: list[Phases]) -> Trajectory:
     """Return the trajectory of a cell from the (pretrained, retrained, unlearned) phases of its seeds."""
     pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
     trained, names = metric_names(config, probing=False), metric_names(config)

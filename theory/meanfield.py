@@ -16,11 +16,41 @@ sign share samples, so their cavity fields share `correlation = E[own_a own_b] /
 symmetry of the labels every neuron has the same signal `j_a u_a = kappa + noise of the start`, and f gains kappa.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from theory.compiled import apart, compiled, inlined
 from theory.population import FRESH, Constants, Course, Population
+from theory.quadrature import test_error
 from theory.training import EXPONENT_LIMIT
+
+
+class CompiledMeanField(NamedTuple):
+    """Several populations that began alike, moved by compiled code; `own` is `(C, 2, M, 2m)`, `kappa` `(C, 2)`."""
+
+    law: Constants
+    start: Population
+
+    def advance(self, own: np.ndarray, kappa: np.ndarray, course: Course, first: int, last: int) -> None:
+        """Take epochs `first` to `last - 1` in place."""
+        for one, signal in zip(own, kappa, strict=True):
+            advance_population(self.law, self.start._replace(own=one, kappa=signal), course, first, last)
+
+    def preactivations(self, own: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+        """Return the noise preactivations V, shape `(C, 2, M, 2m)`."""
+        V = np.empty_like(own)
+        for one, signal, target in zip(own, kappa, V, strict=True):
+            preactivations(self.law, self.start._replace(own=one, kappa=signal), target)
+        return V
+
+    def test_errors(
+        self, K: np.ndarray, u: np.ndarray, scale: float, points: np.ndarray, lattices: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the test errors of networks and the standard errors of their quadrature, each of shape `(C,)`."""
+        found = [test_error(*one, self.law.signal2, scale, points, lattices, 1.0) for one in zip(K, u, strict=True)]
+        errors, of_quadrature = np.array(found).T
+        return errors, of_quadrature
 
 
 @compiled

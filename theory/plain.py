@@ -21,7 +21,6 @@ from theory.training import (
     NetworkState,
     NeuronRule,
     Schedule,
-    Velocity,
     start_state,
 )
 
@@ -290,24 +289,6 @@ def advance(
     total = nets.u.sum((1, 2)) + nets.V.sum((1, 2))
     diverged[(diverged < 0) & ~np.isfinite(total)] = last - 1
     return diverged
-
-
-def advance_one(
-    drawn: Draw,
-    state: NetworkState,
-    schedule: Schedule,
-    rule: NeuronRule,
-    steps: tuple[int, int],
-    velocity: Velocity | None,
-) -> int:
-    """Take the steps of `advance` with one network and its velocity in place; return as `theory.dynamics.advance`."""
-    states = [state] + ([] if velocity is None else [NetworkState(*velocity[:4], state.mask, velocity.share)])
-    nets = [Networks.of([one]) for one in states]
-    diverged_at = advance(Seeds.of([drawn]), nets[0], [schedule], rule, *steps, *nets[1:])[0]
-    for one, net in zip(states, nets, strict=True):
-        for array, moved in zip(one, net.state(0), strict=True):
-            array[:] = moved
-    return int(diverged_at)
 
 
 def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: NeuronRule, velocity: Networks | None) -> np.ndarray:

@@ -2,85 +2,46 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
-from theory.config import TheoryConfig, checkpoint_epochs
+from theory.config import TheoryConfig, grouped
 from theory.curvature import curvature
-from theory.draw import Draw, draw, generator
-from theory.engine import (
-    EnginePlan,
-    Phase,
-    Reading,
-    Trajectory,
-    by_pretraining,
-    collected,
-    endpoints_of,
-    forget_level,
-    legs_of,
-    loss_level,
-    nothing_retrained,
-    nothing_unlearned,
-    steps_before,
-)
+from theory.draw import draw
+from theory.engine import EnginePlan, Group, Phase, Phases, Trajectory, collected
 from theory.metrics import ACTIVATION_METRICS, Probe, metric_names
 from theory.plain import Networks, Seeds, advance
 from theory.plain_measure import plain_test_errors, probed, training_numbers
 from theory.points import lattice_count, networks_seen, noise_scale, points_of
-from theory.training import Schedule, make_rule, pretrain_schedule, start_state
+from theory.training import NetworkState, Schedule, pieces
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig], *, oracle: bool = True) -> list[Trajectory]:
-    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining."""
-    rows: dict[int, list[tuple[Phase, Phase, Phase]]] = {}
+    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining.
+
+    Those that differ only in their pretraining unlearn together, as seeds of one cell.
+    """
+    rows: dict[TheoryConfig, list[Phases]] = {}
+    before: dict[TheoryConfig, tuple[Group, list[Phase], list[Phase]]] = {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for key, places in by_pretraining(configs).items():
-            seeds = range(key.first_seed, key.first_seed + key.seeds)
-            group = Group(key, [draw(key, seed) for seed in seeds])
-            pretrained = group.pretrain(np.arange(key.n))
-            retrained = ([nothing_retrained(key, one) for one in pretrained] if not oracle
-                         else group.pretrain(np.arange(key.n_retain), endpoints=True))  # fmt: skip
-            for place in places:
-                unlearned = group.unlearn(configs[place], pretrained)
-                rows[place] = list(zip(pretrained, retrained, unlearned, strict=True))
-    return [collected(config, rows[place]) for place, config in enumerate(configs)]
+        for key in grouped(configs):
+            group = PlainGroup(key, [draw(key, seed) for seed in range(key.first_seed, key.first_seed + key.seeds)])
+            before[key] = group, *group.trained(oracle=oracle)
+        for config, cells in grouped(configs, TheoryConfig.unlearn_key).items():
+            groups, *phases = zip(*(before[cell.pretrain_key()] for cell in cells), strict=True)
+            pretrained, retrained = (list(chain.from_iterable(each)) for each in phases)
+            together = PlainGroup(config, list(chain.from_iterable(group.draws for group in groups)))
+            found = list(zip(pretrained, retrained, together.unlearn(config, pretrained), strict=True))
+            rows |= {cell: found[place * cell.seeds : (place + 1) * cell.seeds] for place, cell in enumerate(cells)}
+    return [collected(config, rows[config]) for config in configs]
 
 
-class Group:
-    """The seeds of one pretraining."""
+class PlainGroup(Group):
+    """Seeds that are trained together, as arrays with an axis for them."""
 
-    def __init__(self, key: TheoryConfig, draws: list[Draw]) -> None:
-        self.key, self.draws = key, draws
-        self.points = np.stack([points_of(key, one.problem, one.seed) for one in draws])
-        self.readings = [Reading(one.problem.labels, one.seed) for one in draws]
-
-    def pretrain(self, members: np.ndarray, *, endpoints: bool = False) -> list[Phase]:
-        """Train every seed on `members` from its initial weights."""
-        key = self.key
-        schedules = [pretrain_schedule(key, one.problem.labels, generator(one.seed, "pretrain"), members=members)
-                     for one in self.draws]  # fmt: skip
-        plans = [EnginePlan(schedule, legs_of(key), endpoints_of(key, endpoints), loss_level(key, members))
-                 for schedule in schedules]  # fmt: skip
-        return self._train(key, [start_state(one.start) for one in self.draws], np.arange(len(self.draws)), plans)
-
-    def unlearn(self, config: TheoryConfig, pretrained: list[Phase]) -> list[Phase]:
-        """Unlearn from the pretrained states; a diverged pretraining leaves nothing to unlearn."""
-        found = [nothing_unlearned(config, phase) for phase in pretrained]
-        rows = np.array([row for row, phase in enumerate(pretrained) if phase.diverged_at < 0], int)
-        if not len(rows):
-            return found
-        rule, radius = make_rule(config.unlearn, config, rho=config.rho), config.probe_rho_scale * config.rho_th
-        epochs = checkpoint_epochs(config.epochs, config.checkpoint_every)
-        schedules = [self.readings[row].schedule(config, "unlearn") for row in rows]
-        plans = [EnginePlan(schedule, [(rule, config.epochs)], epochs, forget_level(config)) for schedule in schedules]
-        probing = [Probe(self.readings[row].schedule(config, "probe"), radius) for row in rows]
-        phases = self._train(config, [pretrained[row].state for row in rows], rows, plans, probing)
-        for row, phase in zip(rows, phases, strict=True):
-            found[row] = steps_before(config, pretrained[row], phase)
-        return found
-
-    def _train(
-        self, config: TheoryConfig, states: list, rows: np.ndarray, plans: list[EnginePlan],
+    def train(
+        self, config: TheoryConfig, states: list[NetworkState], rows: np.ndarray, plans: list[EnginePlan],
         probing: list[Probe] | None = None,
     ) -> list[Phase]:  # fmt: skip
         """Advance the seeds `rows` from checkpoint to checkpoint; one that ends early, or diverges, stands aside."""
@@ -101,7 +62,7 @@ class Group:
             velocity = velocity.only(~gone) if velocity is not None else None
 
         for column, (before, epoch) in enumerate(zip([0, *epochs], epochs, strict=False)):
-            for rule, first, last in plan.pieces(before, epoch):
+            for rule, first, last in pieces(plan.legs, before, epoch):
                 schedules = [plans[own].schedule for own in going]
                 steps = advance(seeds, nets, schedules, rule, first * per_epoch, last * per_epoch, velocity)
                 if np.any(steps >= 0):
@@ -133,6 +94,7 @@ class Group:
         """Return every metric of the seeds `rows`, each of shape `(len(rows),)`."""
         draws = [self.draws[row] for row in rows]
         K, found = training_numbers(seeds, nets)
+        points = np.stack([points_of(config, one.problem, one.seed) for one in draws])
         problem, lattices = draws[0].problem, lattice_count(config.directions)
         seen = [networks_seen(config, one.problem, u, k) for one, u, k in zip(draws, nets.u, K, strict=True)]
         for name in seen[0]:
@@ -142,7 +104,7 @@ class Group:
                 seen[0][name][2],
             )
             found[name], found[f"{name}_quadrature"] = plain_test_errors(
-                *stacks, noise_scale(config, problem), self.points[rows], lattices, config.activation_power
+                *stacks, noise_scale(config, problem), points, lattices, config.activation_power
             )
         if config.curvature:
             both = [curvature(one, nets.state(place)) for place, one in enumerate(draws)]

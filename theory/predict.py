@@ -17,12 +17,12 @@ exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from repro.base.errors import ConfigError
-from theory.config import TheoryConfig, checkpoint_epochs
+from theory.config import TheoryConfig, checkpoint_epochs, grouped
 from theory.metrics import SIDES, TEST_METRICS
 from theory.points import lattice_count, normal_points
 from theory.population import (
@@ -34,7 +34,12 @@ from theory.population import (
     start_population,
     unlearn_course,
 )
+from theory.training import pieces
 from theory.trust import QUANTITIES, half_width
+
+if TYPE_CHECKING:
+    from theory.meanfield import CompiledMeanField
+    from theory.plain_meanfield import PlainMeanField
 
 ERROR_LEVEL = 0.1  # test error at the boundary of benign overfitting (Theorem 3.2)
 HELD_ALPHA = 0.9  # below, seeds fall apart after long ascent, and the mean is no typical one: figures draw no line
@@ -105,20 +110,29 @@ def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> l
     """
     for reason in filter(None, map(unpredictable, configs)):
         raise ConfigError(reason)
-    keys = dict.fromkeys(config.pretrain_key() for config in configs)
-    trained = {key: _follow(key, start_population(key), pretrain_legs(key), stop_loss=key.pretrain_stop_loss,
-                            plainly=plainly) for key in keys}  # fmt: skip
-    found = []
-    for config in configs:
-        (before, metrics), population = trained[config.pretrain_key()]
-        start = Population(*(array.copy() for array in population))
-        (after, unlearned), _ = _follow(config, start, [(unlearn_course(config), config.epochs)], plainly=plainly)
-        found.append(Prediction(config, after, _held(config, unlearned), before, metrics))
-    return found
+    trained = {key: _pretrained(key, plainly=plainly) for key in grouped(configs)}
+    found: dict[TheoryConfig, Prediction] = {}
+    for config, cells in grouped(configs, TheoryConfig.unlearn_key).items():
+        before = [trained[cell.pretrain_key()] for cell in cells]
+        own, kappa = (np.stack([getattr(one, name)[0] for one in before]) for name in ("own", "kappa"))
+        after = _follow(config, (own, kappa), [(unlearn_course(config), config.epochs)], plainly=plainly)
+        for place, (cell, one) in enumerate(zip(cells, before, strict=True)):
+            unlearned = _held(cell, {name: values[place] for name, values in after.metrics.items()})
+            pretrained = {name: values[0] for name, values in one.metrics.items()}
+            found[cell] = Prediction(cell, after.epochs, unlearned, one.epochs, pretrained)
+    return [found[config] for config in configs]
 
 
 Legs = list[tuple[Course, int]]  # courses, each with its epochs
-Followed = tuple[tuple[np.ndarray, dict[str, np.ndarray]], Population]  # (epochs, metrics), where it ended
+
+
+class Followed(NamedTuple):
+    """C populations that were followed to their end: metrics of shape `(C, checkpoints)`, and what they learned."""
+
+    epochs: np.ndarray
+    metrics: dict[str, np.ndarray]
+    own: np.ndarray
+    kappa: np.ndarray
 
 
 def pretrain_legs(config: TheoryConfig) -> Legs:
@@ -127,92 +141,41 @@ def pretrain_legs(config: TheoryConfig) -> Legs:
     return [(pretrain_course(config, rho if name == "sam" else 0.0), epochs) for name, rho, epochs in legs]
 
 
-class MeanField(Protocol):
-    """How a population moves and what is seen of it: compiled, or in plain numpy."""
-
-    def advance(self, population: Population, course: Course, first: int, last: int) -> None: ...
-
-    def preactivations(self, population: Population) -> np.ndarray: ...
-
-    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]: ...
-
-
-class CompiledField:
-    """The mean field as `theory.meanfield` moves it."""
-
-    def __init__(self, law: Constants, start: Population) -> None:
-        self.law = law
-
-    def advance(self, population: Population, course: Course, first: int, last: int) -> None:
-        from theory.meanfield import advance_population
-
-        advance_population(self.law, population, course, first, last)
-
-    def preactivations(self, population: Population) -> np.ndarray:
-        from theory.meanfield import preactivations
-
-        V = np.empty_like(population.own)
-        preactivations(self.law, population, V)
-        return V
-
-    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
-        from theory.quadrature import test_error
-
-        K, u, signal2 = network
-        return test_error(K, u, signal2, scale, points, lattices, 1.0)
-
-
-class PlainField:
-    """The mean field as `theory.plain_meanfield` moves it."""
-
-    def __init__(self, law: Constants, start: Population) -> None:
-        from theory.plain_meanfield import PlainMeanField
-
-        self.field = PlainMeanField.of(law, start)
-
-    def advance(self, population: Population, course: Course, first: int, last: int) -> None:
-        from theory.plain_meanfield import advance
-
-        advance(self.field, population.own[None], population.kappa[None], course, first, last)
-
-    def preactivations(self, population: Population) -> np.ndarray:
-        from theory.plain_meanfield import preactivations
-
-        return preactivations(self.field, population.own[None], population.kappa[None])[0]
-
-    def test_error(self, network: Any, scale: float, points: np.ndarray, lattices: int) -> tuple[float, float]:
-        from theory.plain_measure import plain_test_errors
-
-        K, u, signal2 = network
-        error, of_quadrature = plain_test_errors(K[None], u[None], signal2, scale, points[None], lattices, 1.0)
-        return float(error[0]), float(of_quadrature[0])
+def _pretrained(config: TheoryConfig, *, plainly: bool = False) -> Followed:
+    start = start_population(config)
+    return _follow(config, (start.own[None], start.kappa[None]), pretrain_legs(config), plainly=plainly,
+                   stop_loss=config.pretrain_stop_loss)  # fmt: skip
 
 
 def _follow(
-    config: TheoryConfig, population: Population, legs: Legs, *, stop_loss: float | None = None, plainly: bool = False
-) -> Followed:
-    """Advance a population in place from checkpoint to checkpoint and observe it there, until a mean training loss."""
-    law, epochs = law_of(config), checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
-    field: MeanField = (PlainField if plainly else CompiledField)(law, population)
-    rows: list[dict[str, float]] = []
+    config: TheoryConfig, learned: tuple[np.ndarray, np.ndarray], legs: Legs, *, stop_loss: float | None = None,
+    plainly: bool = False,
+) -> Followed:  # fmt: skip
+    """Advance populations in place from checkpoint to checkpoint and observe them there, until a mean training loss."""
+    (own, kappa), law, start = learned, law_of(config), start_population(config)
+    epochs = checkpoint_epochs(sum(last for _, last in legs), config.checkpoint_every)
+    field = _field(law, start, plainly)
+    rows: list[dict[str, np.ndarray]] = []
     for begin, end in zip([0, *epochs], epochs, strict=False):
-        for course, first, last in _pieces(legs, begin, end):
-            field.advance(population, course, first, last)
-        rows.append(observe(config, population, field))
+        for course, first, last in pieces(legs, begin, end):
+            field.advance(own, kappa, course, first, last)
+        rows.append(observe(config, field, own, kappa))
         loss = law.counts @ [rows[-1]["retain_loss"], rows[-1]["forget_loss"]] / config.n
-        if stop_loss is not None and loss <= stop_loss:
+        if stop_loss is not None and np.all(loss <= stop_loss):
             rows += [rows[-1]] * (len(epochs) - len(rows))
             break
-    return (np.array(epochs), {name: np.array([row[name] for row in rows]) for name in METRICS}), population
+    metrics = {name: np.stack([row[name] for row in rows], axis=1) for name in METRICS}
+    return Followed(np.array(epochs), metrics, own, kappa)
 
 
-def _pieces(legs: Legs, first: int, last: int) -> list[tuple[Course, int, int]]:
-    """Return the courses that are run between two epochs, each with the epochs it begins and ends at."""
-    ends = np.cumsum([epochs for _, epochs in legs])
-    begins = [0, *ends[:-1]]
-    pieces = [(course, max(first, int(begin)), min(last, int(end)))
-              for (course, _), begin, end in zip(legs, begins, ends, strict=True)]  # fmt: skip
-    return [piece for piece in pieces if piece[1] < piece[2]]
+def _field(law: Constants, start: Population, plainly: bool) -> "CompiledMeanField | PlainMeanField":
+    if plainly:
+        from theory.plain_meanfield import PlainMeanField
+
+        return PlainMeanField.of(law, start)
+    from theory.meanfield import CompiledMeanField
+
+    return CompiledMeanField(law, start)
 
 
 def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -223,55 +186,60 @@ def _held(config: TheoryConfig, metrics: dict[str, np.ndarray]) -> dict[str, np.
     return {name: values[np.minimum(np.arange(len(values)), last)] for name, values in metrics.items()}
 
 
-def observe(config: TheoryConfig, population: Population, field: MeanField | None = None) -> dict[str, float]:
-    """Return every metric of a population: errors, margins, kappa, zeta and active shares (see `theory.measure`).
+def observe(
+    config: TheoryConfig, field: "CompiledMeanField | PlainMeanField", own: np.ndarray, kappa: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return every metric of C populations: errors, margins, kappa, zeta and active shares (see `theory.measure`).
 
-    All are NaN where the population diverged: no margin is at most 0 then, which is no error of 0.
+    All are NaN where a population diverged: no margin is at most 0 then, which is no error of 0.
     """
-    m, kappa, field = config.m, population.kappa, field or CompiledField(law_of(config), population)
-    V = field.preactivations(population)
+    m, V = config.m, field.preactivations(own, kappa)
     hidden = np.maximum(V, 0.0)
-    margins = kappa.sum() + (config.patches - 1) / m * (hidden[..., :m].sum(-1) - hidden[..., m:].sum(-1))
-    found: dict[str, Any] = dict(zip(TEST_METRICS, predicted_test_error(config, population, V, field), strict=True))
+    noise = hidden[..., :m].sum(-1) - hidden[..., m:].sum(-1)
+    margins = kappa.sum(axis=1)[:, None, None] + (config.patches - 1) / m * noise
+    found = dict(zip(TEST_METRICS, predicted_test_errors(config, field, (own, kappa), V), strict=True))
     for part, side in enumerate(SIDES):
-        found |= {f"{side}_error": np.mean(margins[part] <= 0.0), f"{side}_margin": margins[part].mean()}
+        margin, active = margins[:, part], V[:, part] > 0.0
+        found |= {f"{side}_error": np.mean(margin <= 0.0, axis=1), f"{side}_margin": margin.mean(axis=1)}
         with np.errstate(invalid="ignore"):
-            found[f"{side}_loss"] = np.logaddexp(0.0, -margins[part]).mean()
-        found[f"kappa_{side}"] = kappa[part]
-        found[f"zeta_{side}"] = (config.patches - 1) * population.own[part, :, :m].mean()
-        found[f"active_{side}_match"] = np.mean(V[part, :, :m] > 0.0)
-        found[f"active_{side}_oppose"] = np.mean(V[part, :, m:] > 0.0)
-    diverged = not np.isfinite(margins).all()
-    return {name: math.nan if diverged else float(value) for name, value in found.items()}
+            found[f"{side}_loss"] = np.logaddexp(0.0, -margin).mean(axis=1)
+        found[f"kappa_{side}"] = kappa[:, part].copy()
+        found[f"zeta_{side}"] = (config.patches - 1) * own[:, part, :, :m].mean(axis=(1, 2))
+        found[f"active_{side}_match"] = active[..., :m].mean(axis=(1, 2))
+        found[f"active_{side}_oppose"] = active[..., m:].mean(axis=(1, 2))
+    finite = np.isfinite(margins).all(axis=(1, 2))
+    return {name: np.where(finite, values, np.nan) for name, values in found.items()}
 
 
-def predicted_test_error(
-    config: TheoryConfig, population: Population, V: np.ndarray, field: MeanField
-) -> tuple[float, float]:
-    """Return the test error of the mean network and its quadrature's standard error.
+def predicted_test_errors(
+    config: TheoryConfig, field: "CompiledMeanField | PlainMeanField", learned: tuple[np.ndarray, np.ndarray],
+    V: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the test errors of the mean networks and the standard errors of their quadrature, each of shape `(C,)`.
 
-    The mean network has `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`.
+    A mean network has `u_a = j_a kappa + <w0_a, phi>` and the mean of `W W^T`.
     """
-    signs = np.repeat([1.0, -1.0], config.m)
+    (own, kappa), norm2 = learned, config.signal_norm**2
     start = config.sigma_0 * config.signal_norm * _normal_quantiles(config.m)
-    u = signs * (population.kappa.sum() + np.tile(start, 2))
-    K = mean_weight_gram(config, population, V) + np.outer(u, u) / config.signal_norm**2
-    scale = (config.patches - 1) * config.sigma_p / config.m
+    u = np.repeat([1.0, -1.0], config.m) * (kappa.sum(axis=1)[:, None] + np.tile(start, 2))
+    across = np.stack([mean_weight_gram(config, field.start.V0, *one) for one in zip(own, V, strict=True)])
+    K = across + u[:, :, None] * u[:, None] / norm2
     points = normal_points(2 * config.m + 1, config.directions, 0)
-    return field.test_error((K, u, config.signal_norm**2), scale, points, lattice_count(config.directions))
+    scale = (config.patches - 1) * config.sigma_p / config.m
+    return field.test_errors(K, u, scale, points, lattice_count(config.directions))
 
 
-def mean_weight_gram(config: TheoryConfig, population: Population, V: np.ndarray) -> np.ndarray:
+def mean_weight_gram(config: TheoryConfig, V0: np.ndarray, own: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Return the mean of `W W^T` across the signal, shape `(2m, 2m)`.
 
     `W W^T = W0 W0^T + V0 q^T + q V^T` has three means: a neuron's own norm, pairs of one sign, pairs of two signs.
     Half the samples match the neurons of a sign, so each entry is the sum over R and F of N/2 times what the
     match-match and oppose-oppose (or the two mixed) blocks of a sample have in the mean.
     """
-    m, q = config.m, population.own / (config.sigma_p**2 * config.d)
+    m, q = config.m, own / (config.sigma_p**2 * config.d)
     products = np.zeros((2 * m, 2 * m))
     for part, count in enumerate((config.n_retain, config.n_forget)):
-        mean = (population.V0[part].T @ q[part] + q[part].T @ V[part]) / q.shape[1]
+        mean = (V0[part].T @ q[part] + q[part].T @ V[part]) / q.shape[1]
         products += count / 2 * (mean + mean.T) / 2
     match, oppose, mixed = products[:m, :m], products[m:, m:], products[:m, m:]
     both = match + oppose
@@ -291,8 +259,7 @@ def _normal_quantiles(count: int) -> np.ndarray:
 def pretrained(config: TheoryConfig) -> dict[str, float]:
     """Return the prediction at the end of pretraining alone."""
     ends = config if config.pretrain_stop_loss is not None else config.changed(checkpoint_every=10**6)
-    (_, found), _ = _follow(ends, start_population(ends), pretrain_legs(ends), stop_loss=ends.pretrain_stop_loss)
-    return {name: float(values[-1]) for name, values in found.items()}
+    return {name: float(values[0, -1]) for name, values in _pretrained(ends).metrics.items()}
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:

@@ -3,7 +3,8 @@
 The compiled step (`theory/dynamics.py`) reads these three and nothing else, so a phase is fixed before it begins.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +64,20 @@ def rest(config: TheoryConfig, state: NetworkState) -> Velocity | None:
     if not config.inertial:
         return None
     return Velocity(*(np.zeros_like(getattr(state, name)) for name in Velocity._fields))
+
+
+def pieces(legs: Sequence[tuple[Any, int]], first: int, last: int) -> list[tuple[Any, int, int]]:
+    """Return what happens between two epochs: each leg with the epochs it begins and ends at.
+
+    Args:
+        legs: rules, or courses of the mean field, in order, each with its epochs.
+        first, last: epochs.
+    """
+    found, begin = [], 0
+    for leg, epochs in legs:
+        start, end, begin = max(first, begin), min(last, begin + epochs), begin + epochs
+        found += [(leg, start, end)] if start < end else []
+    return found
 
 
 class Schedule(NamedTuple):

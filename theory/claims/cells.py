@@ -7,7 +7,7 @@ Processes that work on one store share the cells out by claims, a group of cells
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
@@ -21,7 +21,7 @@ from repro.records.identity import run_id
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import CELLS, Store
-from theory.config import TheoryConfig
+from theory.config import TheoryConfig, grouped
 from theory.engine import Trajectory, simulate_many
 from theory.metrics import metric_names
 
@@ -65,7 +65,7 @@ def run_cells(
     missing = [cell for cell in wanted if cell not in found]
     if missing:
         own.ensure_writable()
-        found |= _share_out(_groups(missing), own, oracle, label=label, workers=workers)
+        found |= _share_out(list(grouped(missing).values()), own, oracle, label=label, workers=workers)
         found |= {cell: run for cell in missing if cell not in found and (run := find_cell(own, cell, oracle))}
     return {cell: found[cell] for cell in wanted}
 
@@ -107,14 +107,6 @@ def save_cell(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds:
         KIND, identity(run.config, oracle), result=result, status=run.status,
         arrays=arrays | {name: getattr(run, name) for name in ENDS}, provenance=collect(study=study, seconds=seconds),
     )  # fmt: skip
-
-
-def _groups(cells: Sequence[TheoryConfig]) -> Groups:
-    """Return the cells grouped by the pretraining they share."""
-    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
-    for cell in cells:
-        groups.setdefault(cell.pretrain_key(), []).append(cell)
-    return list(groups.values())
 
 
 def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> dict[TheoryConfig, Trajectory]:

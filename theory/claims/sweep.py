@@ -16,7 +16,7 @@ from repro.records.store import Store
 from repro.records.tables import write_table
 from theory.claims.cells import run_cells
 from theory.claims.comparison import until_forgotten
-from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock
+from theory.config import SweepConfig, TheoryConfig, default_clock, fixed_clock, grouped
 from theory.engine import Trajectory
 from theory.metrics import TEST_METRICS
 from theory.predict import ends
@@ -188,14 +188,10 @@ def with_axes(name: str, config: SweepConfig) -> Sweep:
 
 def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
     """Return the cells of a sweep, each once, those that share their pretraining beside each other."""
-    cells: dict[TheoryConfig, None] = {}
-    for pretrain, values, rule in product(sweep.pretrains, product(*sweep.axes.values()), sweep.rules):
-        point = dict(zip(sweep.axes, values, strict=True))
-        cells[sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))] = None
-    groups: dict[TheoryConfig, list[TheoryConfig]] = {}
-    for cell in cells:
-        groups.setdefault(cell.pretrain_key(), []).append(cell)
-    return [cell for group in groups.values() for cell in group]
+    points = (dict(zip(sweep.axes, values, strict=True)) for values in product(*sweep.axes.values()))
+    cells = (sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
+             for pretrain, point, rule in product(sweep.pretrains, points, sweep.rules))  # fmt: skip
+    return [cell for group in grouped(cells).values() for cell in group]
 
 
 def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
