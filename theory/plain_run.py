@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from theory.attacks import attacks
 from theory.config import TheoryConfig, checkpoint_epochs
 from theory.curvature import curvature
 from theory.draw import Draw, draw, generator
@@ -147,6 +148,9 @@ class Group:
         if config.curvature:
             both = [curvature(one, nets.state(place)) for place, one in enumerate(draws)]
             found["retain_curvature_top"], found["retain_curvature_trace"] = np.array(both).T
+        if config.attacks:
+            each = [attacks(config, one, nets.state(place), K[place]) for place, one in enumerate(draws)]
+            found |= {name: np.array([values[name] for values in each]) for name in each[0]}
         if probing is not None:
             schedules: list[Schedule] = [one.schedule for one in probing]
             shares = probed(seeds, nets, schedules, probing[0].rho).reshape(len(rows), -1)
