@@ -45,6 +45,7 @@ QUESTIONS = {
     "digits": "The same question on scanned digits, in minutes.",
     "klom": "How far apart are 100 unlearned and 100 retrained models, image by image?",
     "ladder": "Where does a network leave the theory?",
+    "measurements": "How does the boundary scale, and what do attacks find of F in the theory?",
     "mask": "Which cutoff and polarity suit Sharp MinMax? Scanned digits.",
     "signal-noise": "Does the theory's own network do what the theory says?",
     "sweeps": "How do the theory's results move with its parameters?",

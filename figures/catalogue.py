@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 # The study that has every method, rule and forget set of the paper, and NegGrad in every crossing of them.
 MAIN = ("cifar10",)
-THEORY, CLAIMS, SWEEPS = ("theory",), ("claims",), ("sweeps",)
+THEORY, CLAIMS, SWEEPS, MEASUREMENTS = ("theory",), ("claims",), ("sweeps",), ("measurements",)
 PATCHES, LADDER, KLOM = ("signal-noise",), ("ladder", "signal-noise"), ("klom",)
 BOUNDARIES = ("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary")
 
@@ -89,6 +89,10 @@ FIGURES = {
                                 ("theorem-3.3-matched-forgetting", "sharp-minmax")),
     "fig-theory-tow": Entry("theory.tow:draw", "ToW in theory, at each rule's best epoch and along unlearning", CLAIMS,
                             ("tug-of-war",)),
+    "fig-theory-scaling": Entry("theory.scaling:draw", "how the boundary moves with d, n, epochs and the start",
+                                MEASUREMENTS, BOUNDARIES, "repro theory claims scaling"),
+    "fig-theory-attacks": Entry("theory.attacks:draw", "membership attack and relearning at equal forgetting",
+                                MEASUREMENTS, (), "repro theory claims membership relearning"),
     "fig-theory-vs-empirical": Entry("theory.beside_networks:draw",
                                      "networks on the theory's lines, at their own setting",
                                      PATCHES, BOUNDARIES),

@@ -107,6 +107,7 @@ class TheoryConfig:
                                     low=1)  # fmt: skip
     directions: int = setting(512, "Points of the quadrature of the test error, a power of two", unit="count", low=4)
     curvature: bool = setting(False, "Measure top eigenvalue and trace of the Hessian of the retain loss")
+    attacks: bool = setting(False, "Measure the membership attack on F, and the epochs until F is learned again")
     seeds: int = setting(20, "Independent seeds", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from theory.attacks import attacks
 from theory.compiled import compiled
 from theory.config import TheoryConfig
 from theory.curvature import curvature
@@ -64,6 +65,8 @@ def measure(config: TheoryConfig, draw: Draw, state: NetworkState, probing: Prob
         found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
     if config.curvature:
         found["retain_curvature_top"], found["retain_curvature_trace"] = curvature(draw, state)
+    if config.attacks:
+        found |= attacks(config, draw, state, K)
     return found if probing is None else found | _activation(draw, state, probing)
 
 

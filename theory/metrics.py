@@ -33,7 +33,7 @@ def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ..
     """Return the metrics of a cell in order: those every cell has, and those that its own settings ask for.
 
     With a forget angle the test error on data that carry the forget signal, with label noise the errors against true
-    labels, and the curvature of the retain loss. `probing` takes in the activations.
+    labels, the curvature of the retain loss, and what attacks on F find. `probing` takes in the activations.
     """
     return (TRAINING_METRICS + _own_metrics(config)) + (ACTIVATION_METRICS if probing else ())
 
@@ -43,6 +43,7 @@ def _own_metrics(config: TheoryConfig) -> tuple[str, ...]:
         ("forget_signal_error", "forget_signal_error_quadrature"): config.forget_angle > 0.0,
         ("retain_clean_error", "forget_clean_error"): config.label_noise > 0.0,
         ("retain_curvature_top", "retain_curvature_trace"): config.curvature,
+        ("forget_auc", "forget_auc_quadrature", "relearning_epochs"): config.attacks,
     }
     return tuple(name for names, wanted in asked.items() if wanted for name in names)
 

@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 
+from theory.attacks import attacks
 from theory.config import TheoryConfig, grouped
 from theory.curvature import curvature
 from theory.draw import draw
@@ -109,6 +110,9 @@ class PlainGroup(Group):
         if config.curvature:
             both = [curvature(one, nets.state(place)) for place, one in enumerate(draws)]
             found["retain_curvature_top"], found["retain_curvature_trace"] = np.array(both).T
+        if config.attacks:
+            each = [attacks(config, one, nets.state(place), K[place]) for place, one in enumerate(draws)]
+            found |= {name: np.array([values[name] for values in each]) for name in each[0]}
         if probing is not None:
             schedules: list[Schedule] = [one.schedule for one in probing]
             shares = probed(seeds, nets, schedules, probing[0].rho).reshape(len(rows), -1)

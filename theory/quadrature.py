@@ -36,7 +36,7 @@ from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 @compiled
 def test_error(
     K: np.ndarray, u: np.ndarray, signal2: float, noise_scale: float, points: np.ndarray,
-    lattices: int, power: float = 1.0,  # noqa: PT028 - no test
+    lattices: int, power: float = 1.0, level: float = 0.0,  # noqa: PT028 - no test
 ) -> tuple[float, float]:  # fmt: skip
     """Return the test error of the equation at the head of this file, and the standard error of its quadrature.
 
@@ -48,6 +48,7 @@ def test_error(
         points: `normal_points(2m + 1, count, seed)`.
         lattices: `lattice_count(count)`.
         power: q of the activation `relu(x)^q`.
+        level: margin at or below which a point counts as wrong.
     """
     neurons = u.size
     m = neurons // 2
@@ -60,7 +61,7 @@ def test_error(
         minus -= sign * max(-u[k], 0.0) ** power / m
         reach += abs(b[k]) ** power
     tie = TIE * reach + SMALLEST
-    lower, upper = -plus / noise_scale + tie, minus / noise_scale - tie
+    lower, upper = (level - plus) / noise_scale + tie, (minus - level) / noise_scale - tie
     a, breaks, order = np.empty(neurons), np.empty(neurons), np.empty(neurons, np.int64)
     count = points.shape[0]
     wrong, shift = np.zeros(count), np.zeros(count)

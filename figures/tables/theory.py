@@ -98,7 +98,7 @@ def sweep_table(record: Record) -> Table:
     return pd.DataFrame({name: values for name, values in record.arrays().items() if values.ndim == 1})
 
 
-def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Record]:
+def claim_records(records: Records, wanted: Iterable[str] = (), kind: str = "theory_claim") -> dict[str, Record]:
     """Return claim identifier to its record; of several, the one with most seeds, then the lowest first seed.
 
     Records without `parts` were judged by an older version of the claims and are passed over.
@@ -106,10 +106,11 @@ def claim_records(records: Records, wanted: Iterable[str] = ()) -> dict[str, Rec
     Args:
         records: what there is.
         wanted: keep these claims only, where any is named.
+        kind: "theory_measurement" for what the paper states nothing about.
     """
     rank = lambda record: (-record.result["seeds"], record.config.get("first_seed", 0), record.run_id)  # noqa: E731
     found: dict[str, Record] = {}
-    current = [record for record in records.of("theory_claim") if "parts" in record.result]
+    current = [record for record in records.of(kind) if "parts" in record.result]
     for record in sorted(current, key=rank):
         found.setdefault(record.result["claim"], record)
     kept = set(wanted) or set(found)

@@ -22,6 +22,7 @@ from theory.config import SWEEP_NAMES, ClaimConfig, SweepConfig, TheoryConfig
 app = typer.Typer(help="Exact theory of the two-layer network, at any dimension.", rich_markup_mode="rich")
 CELL = ("signal_strength", "pretrain", "unlearn")
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
+MEASURED = ("curvature", "attacks")  # what a simulation measures where it is asked to
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
 TRUST = (
     "± of a prediction: half of the interval that holds the simulation in nine of ten settings (repro theory validity)"
@@ -166,7 +167,7 @@ def _with_error(mean: float | None, error: float | None) -> str:
 
 @app.command()
 @with_settings(
-    TheoryConfig, skip=(*CELL, *MASK, "seeds", "first_seed", "draw", "probe_rho_scale", "curvature"), panels=PANELS
+    TheoryConfig, skip=(*CELL, *MASK, *MEASURED, "seeds", "first_seed", "draw", "probe_rho_scale"), panels=PANELS
 )
 def predict(
     config: TheoryConfig, context: typer.Context, signal_strength: Strength = None, signal_norm: Norm = None,
@@ -199,7 +200,7 @@ def _predicted(name: str, row: dict[str, Any]) -> Any:
 @app.command()
 @with_settings(
     TheoryConfig,
-    skip=(*CELL, *MASK, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale", "curvature"),
+    skip=(*CELL, *MASK, *MEASURED, "alpha", "checkpoint_every", "stop_forget_error", "probe_rho_scale"),
     panels=PANELS,
 )
 def alpha(
@@ -306,14 +307,14 @@ def claims(
 
     Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
     """
-    from theory.claims.claim import CLAIMS, KIND, run_claims
+    from theory.claims.claim import EVERYTHING, KIND, MEASUREMENT, run_claims
 
-    chosen = [choose("claim", name, CLAIMS) for name in several(names)]
+    chosen = [choose("claim", name, EVERYTHING) for name in several(names)]
     ClaimConfig(seeds=seeds, first_seed=first_seed)  # refused here, not by a job that waited for its turn
     if _away(launch, "claims", store, ["claims", *chosen, f"--seeds={seeds}", f"--first-seed={first_seed}"], workers):
         return
     workers = 1 if launch.executor == "debug" else min(workers, cores())
-    known = read_records(readers(Store(store)), KIND)
+    known = read_records(readers(Store(store)), KIND, MEASUREMENT)
     records = run_claims(Store(store), seeds=seeds, names=chosen or None, first_seed=first_seed,
                          known=known, workers=workers)  # fmt: skip
     rows = [claim_row(record) for record in records]
@@ -329,10 +330,11 @@ def laws(
     """Write the laws of the theory as one table, from the records of the claims."""
     from figures.tables.records import Records
     from figures.tables.theory import claim_records
-    from theory.claims.claim import KIND
+    from theory.claims.claim import KIND, MEASUREMENT
     from theory.claims.laws import page
 
-    records = claim_records(Records(read_records(readers(Store(store)), KIND)))
+    found = Records(read_records(readers(Store(store)), KIND, MEASUREMENT))
+    records = claim_records(found) | claim_records(found, kind=MEASUREMENT)
     text = page({name: record.result for name, record in records.items()})
     if output is None:
         say(text)

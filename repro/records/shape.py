@@ -142,7 +142,7 @@ RESULTS: dict[str, Any] = {
     **dict.fromkeys(NETWORKS, NetworkResult),
     "theory": CellResult,
     "theory_sweep": SweepResult,
-    "theory_claim": TheoryClaimResult,
+    **dict.fromkeys(("theory_claim", "theory_measurement"), TheoryClaimResult),
     "theory_alpha": RowsResult,
     "beside": BesideResult,
     "twin": TwinResult,

@@ -27,6 +27,7 @@ LOOSE = "loose"
 BUILT_IN = {
     "theory": (("theory",), "repro theory --signal-strength 0.5"),
     "claims": (("theory_claim",), "repro theory claims"),
+    "measurements": (("theory_measurement",), "repro theory claims"),
     "sweeps": (("theory_sweep",), "repro theory sweep"),
     "validity": (("theory_validity",), "repro theory validity"),
     "scale": ((), "python benchmarks/growth.py"),

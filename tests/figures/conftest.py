@@ -311,13 +311,33 @@ def exponent(value: float) -> dict[str, float]:
     return {"exponent": value, "exponent_low": value - 0.01, "exponent_high": value + 0.01}
 
 
-def save_claims(store: Store, tables: dict[str, list[dict[str, Any]]] | None = None) -> None:
+def measurement_rows() -> dict[str, list[dict[str, Any]]]:
+    """Return the tables of synthetic measurements: exact powers at four corners, and the same attacks twice."""
+    dimensions = [1000, 4000]
+    corners = [
+        {"rule": rule, "a": a, "b": b, "c": 0.0, "derived": 0.5, "mean_field": 0.4, "mean_field_far": 0.45,
+         "axis": dimensions, "boundary": [d**0.25 for d in dimensions], "boundary_strength": [0.9, 0.9],
+         "start_there": [0.1, 0.1], "predicted": [1.1 * d**0.25 for d in dimensions], "predicted_far": [9.0, 9.0]}
+        | exponent(0.25) for rule, a, b in itertools.product(("sgd", "sam"), (0.5, 1.0), (0.0, 0.5))
+    ]  # fmt: skip
+    levels = {"start": 0.5, "pretrained": 0.9, "retrained": 0.55, "SGD": 0.4, "SAM 0.1": 0.6}
+    attacks = [
+        {"pretrain": before, "signal_strength": s, "stage": "unlearned" if "S" in name else name,
+         "rule": name if "S" in name else "", "value": level, "value_low": level - 0.1, "value_high": level + 0.1}
+        for before, s, (name, level) in itertools.product(("sgd", "sam"), (0.5, 1.0), levels.items())
+    ]  # fmt: skip
+    return {"scaling": corners, "membership": attacks, "relearning": attacks}
+
+
+def save_claims(
+    store: Store, tables: dict[str, list[dict[str, Any]]] | None = None, kind: str = "theory_claim"
+) -> None:
     for name, rows in (tables or claim_rows()).items():
         for seeds in (2, 5):
             result = {"claim": name, "title": name, "regime": "everywhere", "estimate": 0.25,
                       "interval": [0.2, 0.3], "seeds": seeds, "rows": rows, "parts": [],
                       "sentence": f"{name} in one sentence", "change": "another clock"}  # fmt: skip
-            store.save("theory_claim", {"claim": name, "seeds": seeds, "first_seed": 0}, result=result)
+            store.save(kind, {"claim": name, "seeds": seeds, "first_seed": 0}, result=result)
 
 
 def save_phase_diagrams(store: Store) -> None:
@@ -435,6 +455,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Store:
     save_choice(store)
     save_klom(store)
     save_claims(store)
+    save_claims(store, measurement_rows(), "theory_measurement")
     save_phase(store)
     save_phase_diagrams(store)
     save_signal_noise(store)

@@ -28,7 +28,7 @@ from repro.records.pack import readers
 from repro.records.record import Record, read_records
 from repro.records.store import Store
 from theory.accuracy import run_accuracy
-from theory.claims.claim import CLAIMS, run_claims
+from theory.claims.claim import CLAIMS, MEASUREMENTS, run_claims
 from theory.claims.sweep import SWEEPS, run_sweep
 from theory.config import ClaimConfig, SweepConfig, TheoryConfig
 from theory.validity import run_validity
@@ -39,7 +39,8 @@ STAGES = ("pretrain", "retrain", "unlearn", "forget_set")
 RUNS = ("unlearn", "choice", "floor")
 CONFIGS: dict[str, Any] = {
     **dict.fromkeys(RUNS, RunConfig), "memorization": MemorizationConfig, "theory": TheoryConfig,
-    "theory_claim": ClaimConfig, "beside": Beside, "twin": Twin, "evaluation": EvaluationKey,
+    **dict.fromkeys(("theory_claim", "theory_measurement"), ClaimConfig),
+    "beside": Beside, "twin": Twin, "evaluation": EvaluationKey,
 }  # fmt: skip
 ROWS = {"digits": 1437, "cifar10": 50_000, "signal-noise": 40}  # training images of the data sets of committed runs
 
@@ -134,6 +135,11 @@ def _claims(store: Store) -> None:
         run_claims(store, seeds=seeds, names=list(CLAIMS))
 
 
+def _measurements(store: Store) -> None:
+    for seeds in {record.config["seeds"] for record in _of("theory_measurement")}:
+        run_claims(store, seeds=seeds, names=list(MEASUREMENTS))
+
+
 def _sweeps(store: Store) -> None:
     for record in _of("theory_sweep"):
         config = SweepConfig(seeds=record.config["base"]["seeds"])
@@ -163,9 +169,8 @@ def _of(kind: str) -> list[Record]:
 
 # Kind of record to what asks the code for all of that kind, by their names or from the runs behind them.
 ASKS: dict[str, Callable[[Store], object]] = {
-    "theory_claim": _claims, "theory_sweep": _sweeps, "theory_validity": _validity, "theory_quadrature": run_accuracy,
-    "evaluation": _pools,
-    "beside": _settings,
+    "theory_claim": _claims, "theory_measurement": _measurements, "theory_sweep": _sweeps,
+    "theory_validity": _validity, "theory_quadrature": run_accuracy, "evaluation": _pools, "beside": _settings,
 }  # fmt: skip
 
 

@@ -31,8 +31,8 @@ TWIN = {"epochs": [0], "metrics": ["test_error"], "seeds": [0], "theory": {}}
 POOL = {"labels": {"rule": "sam"}, "runs": ["a"], "klom_unlearned_forget_mean": 0.1}
 WHOLE: dict[str, Mapping[str, Any]] = {
     "unlearn": NETWORK, "choice": NETWORK, "floor": NETWORK, "theory": THEORY, "theory_sweep": SWEEP,
-    "theory_claim": CLAIM, "theory_alpha": {"rows": [], "seeds": 2}, "beside": {"departures": []}, "twin": TWIN,
-    "evaluation": POOL,
+    "theory_claim": CLAIM, "theory_measurement": CLAIM, "theory_alpha": {"rows": [], "seeds": 2},
+    "beside": {"departures": []}, "twin": TWIN, "evaluation": POOL,
 }  # fmt: skip
 HUGE = 10**400
 

@@ -144,10 +144,11 @@ def test_curvature_of_independent_patches_sums_over_the_patches_of_a_sample():
 
 def test_only_cells_that_ask_for_them_have_metrics_of_their_own():
     base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=3, epochs=4, seeds=2, directions=64)
-    changed = base.changed(forget_angle=40.0, label_noise=0.2, curvature=True)
+    changed = base.changed(forget_angle=40.0, label_noise=0.2, curvature=True, attacks=True)
     plain, other = simulate_many([base, changed])
     own = {"forget_signal_error", "forget_signal_error_quadrature", "retain_clean_error", "forget_clean_error",
-           "retain_curvature_top", "retain_curvature_trace"}  # fmt: skip
+           "retain_curvature_top", "retain_curvature_trace", "forget_auc", "forget_auc_quadrature",
+           "relearning_epochs"}  # fmt: skip
     assert tuple(plain.metrics) == METRICS == metric_names(base)
     assert set(other.metrics) == set(METRICS) | own
     assert own < set(other.retrained) & set(other.pretrain)

@@ -16,7 +16,9 @@ GROUPS = {
     "default cells": [QUICK.changed(pretrain=before, unlearn=after) for before, after in CELLS],
     "a forget level": [QUICK.changed(alpha=0.2, epochs=60, stop_forget_error=level) for level in (0.25, 1.0)],
     "a training loss": [QUICK.changed(pretrain="sam:5, sgd", pretrain_stop_loss=0.6, momentum=0.5)],
-    "angle, labels, curvature": [QUICK.changed(forget_angle=40.0, label_noise=0.2, curvature=True, unlearn="minmax")],
+    "angle, labels, curvature, attacks": [
+        QUICK.changed(forget_angle=40.0, label_noise=0.2, curvature=True, attacks=True, unlearn="minmax")
+    ],
     "plain independent noise": [QUICK.changed(noise="plain", noise_patches="independent", patches=3, unlearn="sam")],
     "pretraining diverges": [QUICK.changed(eta_scale=1e308)],
     "unlearning diverges": [QUICK.changed(unlearn="sam", rho_scale=1e308), QUICK],

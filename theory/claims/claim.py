@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from theory.engine import Trajectory
 
 KIND = "theory_claim"
+MEASUREMENT = "theory_measurement"  # kind of what is checked like a claim, though the paper states nothing: no answer
 # Of the analyses: raise it when one changes, or the engine. Cells stay, so that checking again takes seconds.
 VERSION = 5
 # Name to module; imported when checked, so that listing the claims costs no numba.
@@ -34,6 +35,8 @@ CLAIMS = {
     "sharp-minmax": "comparison",
     "tug-of-war": "tow",
 }
+MEASUREMENTS = {"scaling": "scaling", "membership": "attacks", "relearning": "attacks"}
+EVERYTHING = CLAIMS | MEASUREMENTS
 Grid = dict[Any, TheoryConfig]  # from what its analysis calls a cell to the cell
 Runs = Mapping[Any, "Trajectory"]  # the same names, simulated
 
@@ -144,7 +147,7 @@ def run_claims(
     Args:
         store: where new records and their cells are kept; stopped at any time, the finished cells stay.
         seeds: independent seeds of every cell.
-        names: claims to check; all by default.
+        names: claims and measurements to check; all by default.
         first_seed: first seed; another one repeats every check on fresh draws.
         known: records from elsewhere, such as committed ones; the same identity is not checked again.
         workers: processes that simulate cells.
@@ -152,13 +155,14 @@ def run_claims(
     Raises:
         ConfigError: for an unknown claim, with the nearest name.
     """
-    chosen = [choose("claim", name, CLAIMS) for name in names or CLAIMS]
+    chosen = [choose("claim", name, EVERYTHING) for name in names or EVERYTHING]
     configs = [ClaimConfig(claim=name, version=VERSION, seeds=seeds, first_seed=first_seed) for name in chosen]
     store.ensure_writable()
     elsewhere = {record.run_id: record for record in known}
     records = []
     for config in configs:
-        record = store.find(KIND, config) or elsewhere.get(run_id(KIND, config))
+        kind = kind_of(config.claim)
+        record = store.find(kind, config) or elsewhere.get(run_id(kind, config))
         records.append(record or _check(config, store, workers))
     return records
 
@@ -172,12 +176,17 @@ def _check(config: ClaimConfig, store: Store, workers: int) -> Record:
     result["cells"] = sorted({cell_id(run.config, claim.oracle) for run in runs.values()})
     seconds, spent = round(time.perf_counter() - begin, 2), round(time.process_time() - cpu, 2)
     provenance = collect(study="claims", seconds=seconds, cpu_seconds=spent)
-    return store.save(KIND, config, result=result, provenance=provenance)
+    return store.save(kind_of(config.claim), config, result=result, provenance=provenance)
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of the record of a claim, or of a measurement."""
+    return MEASUREMENT if name in MEASUREMENTS else KIND
 
 
 def load_claim(name: str) -> TheoryClaim:
-    """Return a claim by name, importing its module."""
-    return import_module(f"theory.claims.{CLAIMS[choose('claim', name, CLAIMS)]}").CLAIMS[name]
+    """Return a claim or measurement by name, importing its module."""
+    return import_module(f"theory.claims.{EVERYTHING[choose('claim', name, EVERYTHING)]}").CLAIMS[name]
 
 
 def simulate_grid(claim: TheoryClaim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:

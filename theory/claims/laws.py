@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from theory.bounds import OVERLAP, S_0
+from theory.claims import attacks, scaling
 from theory.claims.boundary import RANDOM_START, random_start_errors, row_of
+from theory.claims.scaling import boundary_errors, worst_exponent
 from theory.claims.surplus import ratio_errors
 
 Row = dict[str, Any]
@@ -66,6 +69,11 @@ def _of(rows: Rows, **values: Any) -> Row:
     return next(row for row in rows if all(row.get(name) == value for name, value in values.items()))
 
 
+def _at_equal_forgetting(unit: str, rows: Rows) -> str:
+    parts = [f"{attacks.told(rows, 'sgd', name)} {name}" for name in ("pretrained", "retrained", "SGD", "SAM 0.1")]
+    return f"{unit} {', '.join(parts)}"
+
+
 LAWS = (
     Law("lemma-3.1-activation", "Survival under the perturbation", "V / V_c",
         "a retain neuron with j = y stays active iff V > V_c = rho sigma_p sqrt(d) r_i / \\|r\\|_active",
@@ -106,7 +114,24 @@ LAWS = (
             f"+{_between(_of(rows, pretrain='sgd', rule=rule), 'shift', 2)} at {rule.split()[-1]} rho_th"
             for rule in ("sharpness maximization 0.1", "sharpness maximization 1")),
         lambda rows: "–", ""),
+    Law("scaling", "Boundary along a path in d", "a, b, c: sigma_0 ~ d^(-a), epochs ~ d^b, n ~ d^c",
+        "\\|phi\\|* ~ d^x; SGD: x = max((1-c)/4, 3/4 - (a+c)/2); SAM: b/2 less",
+        lambda rows: "x is off by at most " + " and ".join(
+            f"{worst_exponent(rows, rule):.2f} ({rule.upper()})" for rule in ("sgd", "sam")),
+        lambda rows: f"mean field {_largest([error for row in rows for error in boundary_errors(row)])}",
+        "fig-theory-scaling", "eta ~ 1/d; a is in [1/2, 1], b and c in [0, 1/2]."),
+    Law("membership", "Membership attack on F", "margin y f of forget and fresh images",
+        "AUC = mean over F of P(fresh margin < y_i f_i)", partial(_at_equal_forgetting, "AUC"),
+        lambda rows: f"quadrature {max(row['quadrature'] or 0.0 for row in rows if 'quadrature' in row):.4f}",
+        "fig-theory-attacks", "Forget error .25; s = .5, alpha = .7, pretrained by SGD."),
+    Law("relearning", "Relearning of F", "epochs of gradient descent on F alone", "until no forget image is wrong",
+        partial(_at_equal_forgetting, "epochs"), lambda rows: "–", "fig-theory-attacks",
+        "Forget error .25; s = .5, alpha = .7, pretrained by SGD."),
 )  # fmt: skip
+
+
+# Beneath the table: of which measurements, and what is written of their results.
+SECTIONS = ((("scaling",), scaling.section), (("membership", "relearning"), attacks.section))
 
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -133,7 +158,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
                      law.error(result["rows"]), law.figure)  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     seeds = sorted({result["seeds"] for name, result in results.items() if name in {law.claim for law in LAWS}})
-    return "\n".join([TITLE.format(seeds=" or ".join(map(str, seeds))), *lines, "", NOTES])
+    more = [section(*(results[name] for name in names)) for names, section in SECTIONS if {*names} <= {*results}]
+    return "\n".join([TITLE.format(seeds=" or ".join(map(str, seeds))), *lines, "", NOTES, *more])
 
 
 TITLE = """# Laws

@@ -113,6 +113,39 @@ def test_tow_in_theory_is_drawn_by_pretraining_and_strength(drawing: Draw) -> No
     assert "5 seeds" in found.caption
 
 
+def test_a_boundary_that_scales_stands_beside_the_mean_field_with_three_exponents_a_corner(drawing: Draw) -> None:
+    found = drawing("fig-theory-scaling")
+    assert len(found.data) == 2 * 4 * 2  # rules, corners, dimensions
+    np.testing.assert_allclose(found.data["boundary"], found.data["axis"] ** 0.25)
+    assert found.figure is not None
+    along, _, exponents, _ = found.figure.axes
+    curves: list[Any] = along.get_lines()
+    marks, lines = curves[::2], curves[1::2]
+    for mark, line in zip(marks, lines, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), 1.1 * np.array(mark.get_ydata()))
+    assert [mark.get_fillstyle() for mark in marks] == ["none", "none", "full", "full"]  # a = 1/2 is open
+    bars: list[Any] = exponents.get_lines()
+    derived = [list(line.get_ydata()) for line in bars if line.get_label() in ("derived",)]
+    assert derived == [[0.5, 0.5]] * 4
+    crosses = next(line for line in bars if line.get_marker() == "x")
+    assert list(crosses.get_ydata()) == [0.45] * 4
+    assert "5 seeds" in found.caption
+
+
+def test_attacks_are_drawn_by_rule_with_lines_for_the_stages_without_one(drawing: Draw) -> None:
+    found = drawing("fig-theory-attacks")
+    assert set(found.data["attack"]) == {"membership", "relearning"}
+    assert found.figure is not None
+    assert len(found.figure.axes) == 2 * 2  # attacks, pretrainings
+    lines: list[Any] = found.figure.axes[0].get_lines()
+    levels = {line.get_label(): list(line.get_ydata()) for line in lines if len(line.get_ydata()) == 2}
+    assert levels["retrained on R"] == [0.55, 0.55]
+    assert levels["random start"] == [0.5, 0.5]
+    heights = [list(line.get_ydata()) for line in lines if line.get_marker() not in ("", "None", "_")]
+    assert [0.4, 0.4] in heights  # SGD
+    assert [0.6, 0.6] in heights  # SAM, at both strengths
+
+
 def test_networks_stand_on_the_lines_of_the_theory_at_their_own_setting(drawing: Draw) -> None:
     found = drawing("fig-theory-vs-empirical")
     key = (found.data[["signal_strength", "pretrain", "unlearn", "stage"]] == [0.5, "sgd", "sam", "after"]).all(axis=1)

@@ -21,7 +21,8 @@ def test_the_page_is_generated_from_the_published_records(store, tmp_path):
 
 
 def test_every_law_has_a_published_claim_and_stands_with_its_answer_and_hypothesis(store):
-    records = claim_records(Records(read_records(readers(store), "theory_claim")))
+    found = Records(read_records(readers(store), "theory_claim", "theory_measurement"))
+    records = claim_records(found) | claim_records(found, kind="theory_measurement")
     results = {name: record.result for name, record in records.items()}
     text = page(results)
     for law in LAWS:

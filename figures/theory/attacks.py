@@ -1,0 +1,81 @@
+"""Attacks on F in the theory at equal forgetting: the membership attack's AUC, and the epochs until F is back."""
+
+from typing import Any
+
+import pandas as pd
+
+from figures.drawing.drawing import Drawing, empty_figure
+from figures.drawing.panels import outside_legend, panel_grid
+from figures.drawing.style import WIDE, Theme
+from figures.tables.intervals import Table
+from figures.tables.names import rule_label
+from figures.tables.records import Records
+from figures.tables.theory import claim_command, claim_records
+from figures.theory.tow import LOOKS
+
+PANELS = {"membership": "AUC of the\nmembership attack on F", "relearning": "epochs until\nF is relearned"}
+# A stage that no rule has unlearned: its line.
+LINES = {"pretrained": ":", "retrained": "-", "start": "--"}
+WORDS = {"pretrained": "pretrained", "retrained": "retrained on R", "start": "random start"}
+
+
+def draw(records: Records, theme: Theme) -> Drawing:
+    """Draw a row an attack and a column a pretraining rule: every rule and stage over the signal strength."""
+    found = claim_records(records, PANELS, "theory_measurement")
+    missing = [f"{name} in theory: {claim_command(name)}" for name in PANELS if name not in found]
+    if missing:
+        return empty_figure(missing[0], theme)
+    data: Table = pd.concat([pd.DataFrame(found[name].result["rows"]).assign(attack=name) for name in PANELS],
+                            ignore_index=True)  # fmt: skip
+    befores, strengths = list(data["pretrain"].unique()), sorted(data["signal_strength"].unique())
+    figure, axes = panel_grid(len(PANELS), len(befores), width=WIDE, height=5.2, sharex=True, sharey="row")
+    for row, (name, label) in zip(axes, PANELS.items(), strict=True):
+        row[0].set_ylabel(label)
+        for panel, before in zip(row, befores, strict=True):
+            _panel(panel, data[(data["attack"] == name) & (data["pretrain"] == before)], strengths, theme)
+    for panel, before in zip(axes[0], befores, strict=True):
+        panel.set_title(f"pretrained by {rule_label(str(before))}")
+    for panel in axes[-1]:
+        panel.set_xticks(range(len(strengths)), [f"{s:g}" for s in strengths])
+        panel.set_xlabel("signal strength $s$")
+    axes[0, 0].set_ylim(-0.03, 1.03)
+    seeds = found["membership"].result["seeds"]
+    head = f"above means, below medians, with 95 % intervals, {seeds} seeds"
+    outside_legend(figure, axes[0, 0], columns=4, head=head)
+    return Drawing(data, _caption(seeds), _alt(data), tuple(found.values()), (), figure)
+
+
+def _panel(axes: Any, rows: Table, strengths: list[float], theme: Theme) -> None:
+    for place, s in enumerate(strengths):
+        at = rows[rows["signal_strength"] == s]
+        for stage, line in LINES.items():
+            for level in at.loc[at["stage"] == stage, "value"]:
+                axes.plot([place - 0.4, place + 0.4], [level, level], color=theme.ink, linestyle=line, linewidth=0.9,
+                          label=WORDS[stage])  # fmt: skip
+    rules = [rule for rule in LOOKS if (rows["rule"] == rule).any()]
+    for place, rule in enumerate(rules):
+        family, fill = LOOKS[rule]
+        marks = rows[rows["rule"] == rule].sort_values("signal_strength")
+        x = [strengths.index(s) + 0.14 * (place - (len(rules) - 1) / 2) for s in marks["signal_strength"]]
+        gap = [marks["value"] - marks["value_low"], marks["value_high"] - marks["value"]]
+        axes.errorbar(x, marks["value"], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
+                      markersize=4, elinewidth=0.9, label=rule)  # fmt: skip
+
+
+def _caption(seeds: int) -> str:
+    return (
+        "Two attacks on networks that have forgotten a quarter of F by NegGrad (alpha = 0.7), in the exact simulation. "
+        "Above: the probability that a forget image has a larger margin than a fresh one, which is the AUC of the "
+        "membership attack by loss or margin; 0.5 is chance, and below it forget images stand out as worse than fresh "
+        "ones. Below: the median of epochs of gradient descent on F, at the learning rate of training, until no forget "
+        "image is wrong, at most 50. Bars: 95 % intervals. Lines: the pretrained model, the model retrained on R and "
+        "the random start. A rule has no mark where fewer than half of the seeds forget as much. Radii in units of "
+        f"rho_th. {seeds} seeds."
+    )
+
+
+def _alt(data: Table) -> str:
+    rows = data[data["signal_strength"] == 0.5].dropna(subset=["value"])
+    parts = [f"{row.attack}, pretrained {row.pretrain}, {row.rule or row.stage}: {row.value:.2f}"
+             for row in rows.itertuples()]  # fmt: skip
+    return "Marks with error bars over the signal strength. At s = 0.5: " + "; ".join(parts) + "."
