@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from empirical.registry import load
-from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.settings import reject
 
@@ -70,8 +69,7 @@ def load_dataset(config: RunConfig, runtime: Runtime) -> ImageSet:
     Raises:
         MissingDataError: if files are missing, with the ways to provide them.
     """
-    options = parse_options(config.dataset_options, "dataset_options")
-    images: ImageSet = load("datasets", config.dataset)(options, runtime)
+    images: ImageSet = load("datasets", config.dataset)(config.data_settings, runtime)
     for side, count in (("train", config.n_train), ("test", config.n_test)):
         images = subset(images, side, count) if count else images
     return images

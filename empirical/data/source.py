@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from empirical.registry import DATASETS, dataset, load
-from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import IntegrityError
 from repro.records.folder import read_sealed, write_sealed
@@ -32,8 +31,7 @@ def data_digest(config: RunConfig, runtime: Runtime) -> str:
     Random data sets have no files; their name and options, which the config holds, identify them. A user's data set
     that does not list its files is identified by its decoded content.
     """
-    options = parse_options(config.dataset_options, "dataset_options")
-    known = dataset(config.dataset)
+    known, options = dataset(config.dataset), config.data_settings
     if known.files:
         module, name = known.files.split(":")
         lister: Callable[..., dict[str, list[Path]]] = getattr(importlib.import_module(module), name)

@@ -29,7 +29,6 @@ from empirical.metrics.evaluation import SETS, measured
 from empirical.models.network import Network
 from empirical.registry import load
 from empirical.runs.unlearning import check_run
-from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import RunConfig, altered
 from repro.base.errors import ConfigError, DivergedError
 from repro.base.settings import reject
@@ -284,7 +283,7 @@ def _searched(task: Task, scores: Scores, config: RunConfig, rates: list[float],
     While the best rate is at an end, further rates beyond it are tried, by the factor between the last two.
     """
     method: Any = load("methods", config.method)
-    own = parse_options(config.method_options, "method_options")
+    own = config.method_settings
     same = {"method": config.method, "rule": config.rule}
     found: list[Tried] = []
 

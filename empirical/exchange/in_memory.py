@@ -253,8 +253,9 @@ class Task:
                     loss = "" if row["loss"] is None else f", loss {row['loss']:.3g}"
                     bar.update(job, advance=1, description=label + loss)
                 if on_epoch is not None:
-                    last = (row.get("accuracies") or [{}])[-1]
-                    on_epoch({**{name: row[name] for name in ("epoch", "loss", "lr")}, **_accuracies(last)})
+                    seen = (row.get("accuracies") or [{}])[-1]
+                    on_epoch({name: row[name] for name in ("epoch", "loss", "lr")}
+                             | {name: value for name, value in seen.items() if name.endswith("_accuracy")})  # fmt: skip
 
             log = fit(network, stage, observe=observe if on_epoch else None, tell=tell)
         log.seconds += stage.mask_seconds
@@ -263,14 +264,10 @@ class Task:
             where = "epoch {epoch}, step {step}".format(**log.diverged_at)
             remedy = f"lr = {config.lr:g} is too large here; try a smaller one"
             raise DivergedError(f"unlearning diverged at {where}: {remedy}")
-        return Unlearned(plain_model(network), log)
+        return Unlearned(network.model.model if isinstance(network.model, Wrapped) else network.model, log)
 
 
 SEEN = ("retain", "forget")
-
-
-def _accuracies(row: Mapping[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name.endswith("_accuracy")}
 
 
 @known_arguments
@@ -390,11 +387,6 @@ def network_of(model: nn.Module, images: Any, *, precision: str = "fp32") -> Net
     example = images[slice(0, 2)].to(weight.device, weight.dtype)
     inner = model if composed(model, example) else Wrapped(model, example)
     return Network(inner, (0.0,) * channels, (1.0,) * channels, precision=precision)
-
-
-def plain_model(network: Network) -> nn.Module:
-    """Return the user's model without its wrapper."""
-    return network.model.model if isinstance(network.model, Wrapped) else network.model
 
 
 def images_of(

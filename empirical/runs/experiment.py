@@ -16,7 +16,7 @@ from empirical.metrics.coefficients import coefficient_observer
 from empirical.metrics.evaluation import measured
 from empirical.models.network import Network, accuracy
 from empirical.runs.imports import imported_index
-from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, restore, train_stage
+from empirical.runs.stages import FACTS, Trained, build_network, checksum_of, read_stage, restore, train_stage
 from empirical.runs.subset_models import memorization_scores
 from empirical.runs.unlearning import build_method, unlearning_stage
 from empirical.runs.workspace import Workspace
@@ -159,21 +159,22 @@ def train_unlearned(experiment: Experiment, original: Trained) -> Trained:
     if config.method == "retrain":
         return _train_afresh(experiment, experiment.unlearn_key(), experiment.split.retain)
 
-    def copied() -> Network:
-        network = experiment.new_network(0)
-        network.model.load_state_dict(original.network.model.state_dict())
-        return network
+    key, observe = experiment.unlearn_key(), trajectory_observer(experiment) if config.trajectory else None
+    with workspace.claim(key.id):
+        network = _copy(experiment, original)
+        if known := read_stage(workspace, key, network):
+            return known
+        stage = unlearning_stage(
+            config, experiment.images, workspace.train_images(config), experiment.split, network,
+            teacher=_copy(experiment, original), group=workspace.group,
+        )  # fmt: skip
+        return train_stage(workspace, key, network, stage, keep=workspace.runtime.keep_models, observe=observe)
 
-    def stage(network: Network) -> Stage:
-        held, split = workspace.train_images(config), experiment.split
-        return unlearning_stage(
-            config, experiment.images, held, split, network, teacher=copied(), group=workspace.group
-        )
 
-    return train_stage(
-        workspace, experiment.unlearn_key(), start=copied, stage=stage, keep=workspace.runtime.keep_models,
-        observe=trajectory_observer(experiment) if config.trajectory else None,
-    )  # fmt: skip
+def _copy(experiment: Experiment, original: Trained) -> Network:
+    network = experiment.new_network(0)
+    network.model.load_state_dict(original.network.model.state_dict())
+    return network
 
 
 def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Trained:
@@ -181,16 +182,20 @@ def _train_afresh(experiment: Experiment, key: StageKey, rows: np.ndarray) -> Tr
     config, workspace = experiment.config, experiment.workspace
     seed = derive_seed(config.seed, key.stage, *([key.unlearn_seed] if key.unlearn_seed else []))
 
-    def stage(network: Network) -> Stage:
-        sets = row_sets(experiment.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
-        legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
-        rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
-        begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
-        return Stage(Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
-                     later=dict(zip(begins, later, strict=True)), group=workspace.group)  # fmt: skip
-
     def train() -> Trained:
-        return train_stage(workspace, key, start=lambda: experiment.new_network(seed), stage=stage)
+        with workspace.claim(key.id):
+            network = experiment.new_network(seed)
+            if known := read_stage(workspace, key, network):
+                return known
+            sets = row_sets(experiment.images, key.hyperparameters, rows, rows[:0], device=workspace.device)
+            legs, held = parse_legs(key.rule, key.hyperparameters.epochs), workspace.train_images(config)
+            rule, *later = (build_rule(label, RuleContext(list)) for label, _ in legs)
+            begins = itertools.accumulate(epochs for _, epochs in legs[:-1])
+            stage = Stage(
+                Retrain(), rule, sets, key.hyperparameters, held, augmentation(config, held.dtype), seed,
+                later=dict(zip(begins, later, strict=True)), group=workspace.group,
+            )  # fmt: skip
+            return train_stage(workspace, key, network, stage)
 
     return workspace.remember(key.id, train)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,49 +42,47 @@ class Trained:
     checksum: str | None = None
 
 
-def train_stage(
-    workspace: Workspace, key: StageKey, *,
-    start: Callable[[], Network], stage: Callable[[Network], Stage], keep: bool = True, observe: Observe | None = None,
-) -> Trained:  # fmt: skip
-    """Return the stage of a key: from the store, or trained now and kept there.
+def read_stage(workspace: Workspace, key: StageKey, network: Network) -> Trained | None:
+    """Return a stage that the store has, its weights loaded into a network; None if it has none, or damaged ones."""
+    found = workspace.group.tell(lambda: workspace.store.read_model(key.id))
+    if found is None:
+        return None
+    known, facts = found
+    return Trained(
+        key.id, restore(network, known, key.id), {name: facts.get(name) for name in FACTS}, checksum_of(known)
+    )
 
-    One process at a time trains a stage. A stage that was interrupted continues from its checkpoint. A stage whose
-    weights do not match their hash is trained again.
+
+def train_stage(
+    workspace: Workspace, key: StageKey, network: Network, stage: Stage, *, keep: bool = True,
+    observe: Observe | None = None,
+) -> Trained:  # fmt: skip
+    """Train a network in place, from the checkpoint of an interrupted attempt if there is one, and keep its weights.
 
     Args:
-        workspace: the store, the device, and the processes that train together.
+        workspace: the store and the device; the caller has claimed the stage in it.
         key: what the stage depends on; its id is the name in the store.
-        start: returns the network before the first step.
-        stage: returns what the network is trained on and how.
+        network: the network before the first step.
+        stage: what it is trained on and how.
         keep: whether the weights are kept.
         observe: looks at the network during training. What it sees is kept with the stage but does not identify it:
             a stage that was trained without an observer has no such rows.
 
     Raises:
-        Held: when another process trains it and the workspace is not patient.
         Stopped: after a signal or at the deadline, when a checkpoint is written.
     """
-    group = workspace.group
-    with workspace.claim(key.id):
-        network = start()
-        found = group.tell(lambda: workspace.store.read_model(key.id))
-        if found is not None:
-            known, facts = found
-            said = {name: facts.get(name) for name in FACTS}
-            return Trained(key.id, restore(network, known, key.id), said, checksum_of(known))
-        if workspace.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(workspace.device)
-        pauses = workspace.pauses(key.id, keep=keep)
-        course = stage(network)
-        log = fit(network, course, workspace.engine(course.images), observe=observe, pauses=pauses)
-        facts = _facts(log, workspace.device, course.mask_seconds)
-        made = save(weights(network)) if group.first else None
-        if keep and made is not None:
-            provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
-            workspace.store.save_model(key, made, provenance)
-            pauses.kept.clear()
-        if pauses.ending.came is not None:
-            raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
+    if workspace.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(workspace.device)
+    pauses = workspace.pauses(key.id, keep=keep)
+    log = fit(network, stage, workspace.engine(stage.images), observe=observe, pauses=pauses)
+    facts = _facts(log, workspace.device, stage.mask_seconds)
+    made = save(weights(network)) if workspace.group.first else None
+    if keep and made is not None:
+        provenance = workspace.provenance(**facts, resumed=log.resumed, seconds_preparing=log.seconds_preparing)
+        workspace.store.save_model(key, made, provenance)
+        pauses.kept.clear()
+    if pauses.ending.came is not None:
+        raise Stopped(pauses.ending.came)  # it came during the last steps, and waited for the stage to be kept
     return Trained(key.id, network, facts, None if made is None else checksum_of(made))
 
 

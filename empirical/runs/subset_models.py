@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from empirical.data.memorization import draw_subsets, filled, summarize_subsets
 from empirical.methods.retain import Retrain
 from empirical.models.network import Network, predict
 from empirical.registry import forget_set
-from empirical.runs.stages import build_network, train_stage
+from empirical.runs.stages import build_network, read_stage, train_stage
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import subset_key
 from empirical.settings.run_config import ESTIMATE, MemorizationConfig, RunConfig, config_for
@@ -110,15 +109,12 @@ class SubsetModels:
         training, device = self.config.training(), self.workspace.device
         images, held = self.workspace.dataset(training), self.workspace.train_images(training)
         settings, inside = training.pretraining(), np.flatnonzero(subset)
-        seed = derive_seed(self.config.seed, "subset", number)
-
-        def stage(_: Network) -> Stage:
+        seed, key = derive_seed(self.config.seed, "subset", number), subset_key(training, self.config.fraction, number)
+        with self.workspace.claim(key.id):
+            network = build_network(training, images, seed=seed, device=device)
             sets = row_sets(images, settings, inside, inside[:0], device=device)
-            return Stage(Retrain(), Plain(), sets, settings, held, augmentation(training, held.dtype), seed)
-
-        start = partial(build_network, training, images, seed=seed, device=device)
-        key = subset_key(training, self.config.fraction, number)
-        model = train_stage(self.workspace, key, start=start, stage=stage)
+            stage = Stage(Retrain(), Plain(), sets, settings, held, augmentation(training, held.dtype), seed)
+            model = read_stage(self.workspace, key, network) or train_stage(self.workspace, key, network, stage)
         if model.facts["diverged_at"]:
             raise self._diverged(number)
         return model.network

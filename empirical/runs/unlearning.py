@@ -12,7 +12,6 @@ from empirical.data.forget import Split
 from empirical.data.images import ImageSet
 from empirical.models.network import Network
 from empirical.registry import dataset, forget_set, load, needs_shadows
-from empirical.settings.rule_labels import parse_options
 from empirical.settings.run_config import ONE_LOSS, RunConfig
 from empirical.training.batches import row_sets
 from empirical.training.rules import RuleContext, build_rule, loss_parts, method_rule
@@ -34,7 +33,7 @@ def build_method(config: RunConfig) -> Method:
         raise reject("method", config.method, "a dataclass with segments and loss, see empirical/methods/")
     known = {"alpha": config.alpha, "epochs": config.epochs} | config.fidelity.of_methods(config.dataset)
     shared = {field.name: known[field.name] for field in fields(method) if field.name in known}
-    return build(method, shared | parse_options(config.method_options, "method_options"), where="method_options")
+    return build(method, shared | config.method_settings, where="method_options")
 
 
 def check_run(config: RunConfig) -> None:

@@ -206,8 +206,7 @@ class RunConfig:
             known("metrics", metric, "metrics")
         for field in ("rule", "pretrain", "retrain"):
             _check_rule(field, self)
-        for field in ("dataset_options", "method_options"):
-            parse_options(getattr(self, field), field)
+        _ = self.data_settings, self.method_settings
         resolve(self.preset, self.switches)
         _check_corruption(self.corruption)
         if self.dataset == "signal-noise" and self.augment != "none":
@@ -221,6 +220,16 @@ class RunConfig:
     def fidelity(self) -> Fidelity:
         """The resolved discrepancy switches."""
         return resolve(self.preset, self.switches)
+
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """The settings of the data set, by name."""
+        return parse_options(self.dataset_options, "dataset_options")
+
+    @property
+    def method_settings(self) -> dict[str, Any]:
+        """The further settings of the method, by name."""
+        return parse_options(self.method_options, "method_options")
 
     @property
     def retrain_rule(self) -> str:
@@ -253,7 +262,7 @@ class RunConfig:
         """Return the settings by which a table groups this run."""
         shown = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha")
         more = ("forget_seed", "epochs", "lr", "optimizer", "mask_fraction", "corruption", "preset", "switches")
-        return {name: getattr(self, name) for name in shown + more} | parse_options(self.dataset_options, "")
+        return {name: getattr(self, name) for name in shown + more} | self.data_settings
 
 
 def altered(config: RunConfig, **settings: Any) -> RunConfig:

@@ -13,7 +13,6 @@ from empirical.settings.keys import EvaluationKey
 from empirical.settings.run_config import FLOOR, KIND, SEARCH, RunConfig, Runtime
 from empirical.studies.executors import GridReport, run_groups
 from empirical.studies.finished import Finished
-from empirical.studies.listing import list_of
 from empirical.studies.pool import pool_runs
 from empirical.studies.recipe import Recipe
 from empirical.studies.search import SearchResult, edges
@@ -57,7 +56,7 @@ def run_grid(
     finished = Finished(readers(store))
     with suppress(OSError):  # what a full disk does not take, the next grid writes
         # Before the runs, so that a reader of the list sees what is still missing.
-        store.write_list(recipe.name, list_of(recipe, finished, runtime))
+        store.write_list(recipe.name, recipe.whole().resolve(finished, runtime).run_list(finished))
     if report.interrupted or search_only:
         report.remaining += len(recipe.runs())
     else:

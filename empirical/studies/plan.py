@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 from empirical.registry import dataset, forget_set, method, metric, model_weights, needs_shadows, rule
-from empirical.settings.keys import again_key, complete, forget_choice, pretrain_key, retrain_key, subset_key
+from empirical.settings.keys import again_key, forget_choice, pretrain_key, retrain_key, subset_key
 from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import KIND, MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.studies.cost import Rates, Work, hours_at, hours_together, pace_of
 from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
+from empirical.studies.study_runs import StudyRow
 from repro.records.identity import run_id
 from repro.records.store import Store
 
@@ -23,22 +24,9 @@ Stage = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class PlanRow:
-    """A row of a plan: a run.
+class PlanRow(StudyRow):
+    """A row of a plan: a run and its passes over the training set, with those of stages that no earlier row needs."""
 
-    Attributes:
-        config: of the run; run_id: its id, empty while its value is searched for or its data are not on this machine.
-        kind: `unlearn`, `choice` (a trial of a search) or `floor`; open: whether its search still goes on.
-        done: whether its record exists with every metric that it names. A run must be in the store, because a grid
-            computes published runs again; a trial may be in a published study.
-        passes: passes over the training set, including those of stages that no earlier row needs.
-    """
-
-    config: RunConfig
-    run_id: str
-    kind: str
-    open: bool
-    done: bool
     passes: float
 
 
@@ -82,27 +70,24 @@ class Plan:
         return sum(work.weights_bytes for work in self.work.values())
 
     @cached_property
-    def _hours(self) -> dict[str, float | None]:
+    def hours_by_work(self) -> dict[str, float | None]:
+        """The hours of each piece of work, by id; None if its rate is unknown."""
         rates = {pace: self.rates.of(pace) for pace in {work.pace for work in self.work.values()}}
         return {name: hours_at(work, rates[work.pace]) for name, work in self.work.items()}
 
     @property
     def hours(self) -> float:
         """Hours of one process, without the work whose rate is unknown."""
-        return sum(hours or 0.0 for hours in self._hours.values())
+        return sum(hours or 0.0 for hours in self.hours_by_work.values())
 
     @property
     def unmeasured(self) -> set[str]:
         """Models whose rate is unknown."""
-        return {work.pace.model for name, work in self.work.items() if self._hours[name] is None}
-
-    def hours_of(self, name: str) -> float | None:
-        """Return the hours of one piece of work; None if its rate is unknown."""
-        return self._hours[name]
+        return {work.pace.model for name, work in self.work.items() if self.hours_by_work[name] is None}
 
     def hours_with(self, tasks: int) -> float:
         """Return the hours that several processes take at best; work starts after the work it needs."""
-        return hours_together(self.work, {name: hours or 0.0 for name, hours in self._hours.items()}, tasks)
+        return hours_together(self.work, {name: hours or 0.0 for name, hours in self.hours_by_work.items()}, tasks)
 
 
 def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rates: Rates | None = None) -> Plan:
@@ -116,35 +101,29 @@ def plan(recipe: Recipe, store: Store, runtime: Runtime, finished: Finished, rat
         rates: how fast stages train; None takes those of the store's own stages.
     """
     study = recipe.resolve(finished, runtime)
-    asked = list(dict.fromkeys(run for one in study.searches for run in one.asked))
-    settled = [(KIND, config) for config in study.runs]
-    searching = {(KIND, config): one for config, one in study.open.items()}
-    everything = [*asked, *settled, *searching]
+    rows, searching = study.rows(finished), {(KIND, config): one for config, one in study.open.items()}
     growing = sum(not one.place for one in study.searches)
     found = Plan(growing=growing, rates=rates or Rates.known(store))
-    looked = {run: finished.look(*run) for run in (*asked, *settled)}
     shelf = _Shelf(store)
-    for run, record in looked.items():
-        if record:
-            shelf.learn(run, record.result.get("parents", {}))
+    for row in rows:
+        if not row.open and (record := finished.look(row.kind, row.config)):
+            shelf.learn((row.kind, row.config), record.result.get("parents", {}))
     seen: set[Stage] = set()
-    for kind, config in everything:
-        record, open_ = looked.get((kind, config)), (kind, config) in searching
-        done = finished.in_store(config) if kind == KIND else record is not None and complete(record, config)
-        found.committed += kind == KIND and not done and finished.in_a_committed_study(config)
-        stages = {} if done else _stages(config, finished)
+    for row in rows:
+        run, config = (row.kind, row.config), row.config
+        found.committed += row.kind == KIND and not row.done and finished.in_a_committed_study(config)
+        stages = {} if row.done else _stages(config, finished)
         needed = {stage: cost for stage, cost in stages.items() if stage not in seen and not shelf.has(stage[1])}
         seen |= set(needed)
-        trained = done or config.method == "retrain" or shelf.has(run_name(kind, config))
+        trained = row.done or config.method == "retrain" or shelf.has(run_name(*run))
         own = 0.0 if trained else own_passes(config)
-        if not done:
-            first = tuple(run_name(*run) for run in searching[kind, config].asked) if open_ else ()
-            kept = recipe.keep_models and kind == KIND
-            _add(found, (kind, config), stages, list(needed), own=own, first=first, kept=kept)
-        identity = "" if open_ or not config.data else _identity(kind, config)
-        found.rows.append(PlanRow(config, identity, kind, open_, done, sum(needed.values()) + own))
+        if not row.done:
+            first = tuple(run_name(*trial) for trial in searching[run].asked) if row.open else ()
+            kept = recipe.keep_models and row.kind == KIND
+            _add(found, run, stages, list(needed), own=own, first=first, kept=kept)
+        found.rows.append(PlanRow(**vars(row), passes=sum(needed.values()) + own))
     found.unseen = tuple(sorted(finished.unseen))
-    found.unscored = tuple(sorted({config.dataset for _, config in everything if _unscored(config)}))
+    found.unscored = tuple(sorted({config.dataset for row in rows if _unscored(config := row.config)}))
     named = {one for row in found.rows if not row.done for one in _imported(row.config)}
     found.absent = tuple(sorted(one for one in named if not store.starting(one[1])))
     return found

@@ -16,6 +16,7 @@ from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.compare import Expected
 from empirical.studies.finished import Finished, with_data
 from empirical.studies.search import Search, SearchResult
+from empirical.studies.study_runs import StudyRuns
 from repro.base.errors import ConfigError, MissingDataError, of_the_system
 from repro.base.settings import build, check, choose, named_once, reject
 from repro.records.shipped import recipe_file
@@ -112,7 +113,7 @@ class Recipe:
         settings = dict.fromkeys(map(self.search.setting_of, self.without_value()))
         return [run for one in settings for value in self.search.values for run in self.search.trials(one, value)]
 
-    def resolve(self, finished: Finished, runtime: Runtime) -> "StudyRuns":
+    def resolve(self, finished: Finished, runtime: Runtime) -> StudyRuns:
         """Return the runs of the study with the values that finished runs decide, and with the digests of their data.
 
         Args:
@@ -135,6 +136,10 @@ class Recipe:
         if self.skip_committed:
             runs = [run for run in runs if not finished.in_a_committed_study(run)]
         return StudyRuns(runs, found, open_, list(known.values()))
+
+    def whole(self) -> "Recipe":
+        """Return the whole study, of which this may be a part."""
+        return replace(self, only={}, without=(), shard="", skip_committed=False)
 
     def select(self, conditions: Iterable[str]) -> "Recipe":
         """Return the part of the study whose runs meet every condition.
@@ -177,33 +182,6 @@ class Recipe:
             if all(getattr(config, name) == value for name, value in self.only.items()):
                 found.append(config)
         return found
-
-
-@dataclass(frozen=True)
-class StudyRuns:
-    """Which runs a study has, as far as its searches have ended.
-
-    Attributes:
-        runs: those that can be computed, with the values that were found; those that share stages are neighbours.
-        found: of the runs whose value was searched for, the search that found it.
-        open: the runs whose search goes on, at the default of the value, each with its search.
-        searches: every search once.
-    """
-
-    runs: list[RunConfig]
-    found: dict[RunConfig, SearchResult]
-    open: dict[RunConfig, SearchResult]
-    searches: list[SearchResult]
-
-    @property
-    def every(self) -> list[RunConfig]:
-        """Every run of the study, also those whose search goes on."""
-        return list(dict.fromkeys([*self.runs, *self.open]))
-
-    @property
-    def missing(self) -> list[tuple[str, RunConfig]]:
-        """The trials that the searches need next, each with its kind."""
-        return list(dict.fromkeys(run for one in self.searches for run in one.missing))
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.finished import Finished
-from empirical.studies.plan import plan
 from empirical.studies.recipe import Recipe
 from repro.records.claims import Lease
 from repro.records.pack import readers
@@ -74,9 +73,10 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     """
     held = {claim.name: claim for claim in store.claims.all() if not claim.gone}
     known = {record.run_id: record for record in store.records()}
-    planned = plan(recipe, store, runtime, Finished(readers(store))).rows
+    finished = Finished(readers(store))
+    planned = recipe.resolve(finished, runtime).rows(finished)
     stands = Study(recipe.name).state(store, (row.run_id for row in planned))
-    rows, finished = [], []
+    rows, ended = [], []
     for row in planned:
         record, claim = known.get(row.run_id), held.get(row.run_id)
         if stands[row.run_id] is State.RUNNING and claim is not None:
@@ -85,7 +85,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
             state, detail = "failed", str(record.result.get("error", ""))
         elif row.done:
             state, detail = ("diverged" if record and record.status == "diverged" else "done"), ""
-            finished += [record] if record else []
+            ended += [record] if record else []
         else:
             state, detail = ("searching" if row.open else "pending"), ""
         rows.append(StatusRow(row.run_id, row.kind, _title(row.config), state, detail))
@@ -95,7 +95,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
         rows,
         counts={state: counts[state] for state in STATES if counts[state]},
         workers=sorted({where(claim) for claim in held.values()}),
-        seconds_left=_pace(finished) * left if held and len(finished) > 1 else None,
+        seconds_left=_pace(ended) * left if held and len(ended) > 1 else None,
     )
 
 

@@ -101,9 +101,9 @@ def _submit(
     """Submit what a study lacks: first the trials of its search, then its runs if they are wanted."""
     from empirical.settings.run_config import KIND
     from empirical.studies.finished import Finished
-    from empirical.studies.plan import plan
 
-    missing = [row.kind for row in plan(study, store, runtime, Finished(readers(store))).rows if not row.done]
+    finished = Finished(readers(store))
+    missing = [row.kind for row in study.resolve(finished, runtime).rows(finished) if not row.done]
     runs = missing.count(KIND)
     trials = len(missing) - runs
     waves = [Wave(f"{trials} trials of its search", (*words, "--search-only"), min(launch.tasks, trials))]
@@ -231,7 +231,7 @@ def _planned(study: Any, store: Store, runtime: Runtime, images_per_second: floa
 
 
 def _work_row(found: Any, work: Any) -> dict[str, Any]:
-    hours = found.hours_of(work.id)
+    hours = found.hours_by_work[work.id]
     return {
         "stage": work.kind, "id": work.id, "dataset": work.pace.dataset, "model": work.pace.model,
         "passes": work.passes, "hours": "unknown" if hours is None else round(hours, 3),

@@ -13,7 +13,7 @@ from empirical.methods.retain import Retrain
 from empirical.models.others import NEURONS, SCALE, PatchCNN
 from empirical.runs.experiment import Experiment
 from empirical.runs.unlearning import build_method
-from empirical.settings.rule_labels import parse_legs, parse_options, parse_rule
+from empirical.settings.rule_labels import parse_legs, parse_rule
 from empirical.settings.run_config import RunConfig
 from empirical.training.batches import Arranger, Sets, row_sets
 from empirical.training.step import Method
@@ -94,7 +94,7 @@ def _in_units(label: str, rho_th: float) -> str:
 
 def data_of(config: RunConfig) -> SignalNoise:
     """Return the settings of a config's signal-noise images."""
-    return build(SignalNoise, parse_options(config.dataset_options, "dataset_options"), where="dataset_options")
+    return build(SignalNoise, config.data_settings, where="dataset_options")
 
 
 def forgotten(config: RunConfig) -> int:

@@ -325,11 +325,6 @@ def test_imagenet_without_scores_is_refused_before_any_work(store: Store) -> Non
         run_grid(recipe, store, runtime=CPU)
 
 
-def test_the_same_run_is_not_computed_twice(small: Callable[..., RunConfig], store: Store) -> None:
-    first, second = (run(small(), store, CPU) for _ in range(2))
-    assert first.provenance == second.provenance
-
-
 def test_cells_share_their_trained_stages(small: Callable[..., RunConfig], store: Store) -> None:
     for rule in ("sgd", "sam-0.1"):
         run(small(rule=rule), store, CPU)

@@ -6,7 +6,6 @@ import pytest
 
 from empirical.settings.run_config import Runtime
 from empirical.studies.finished import Finished
-from empirical.studies.listing import list_of
 from empirical.studies.recipe import load_recipe
 from repro.records.pack import PackedStore
 from repro.study.published import Published
@@ -23,7 +22,7 @@ def finished() -> Finished:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_published_study_has_the_runs_that_its_recipe_names(name: str, finished: Finished) -> None:
-    found, published = list_of(load_recipe(name), finished, Runtime()), Published(PACKS).lists[name]
+    found, published = load_recipe(name).resolve(finished, Runtime()).run_list(finished), Published(PACKS).lists[name]
     assert found.open == 0
     assert set(found.runs) == set(published.runs)
     assert set(found.search) <= set(published.search), "a rate that nobody would try today may have been tried"
