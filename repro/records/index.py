@@ -8,7 +8,7 @@ numbers: whatever is drawn, judged or trained on is read from records and compar
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     fresh = 0
     for room in ROOMS:
         place = f"{root}/{room}/"
-        for name in _names(root / room):
+        for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
             stamp = _stamp(place + name + MARKER)
             if stamp is None:
                 continue
@@ -111,13 +111,6 @@ def _read(path: Path) -> tuple[dict[tuple[str, str], IndexLine], int]:
 def _text(line: IndexLine) -> bytes:
     body = json.dumps(line).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _names(folder: Path) -> Iterable[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
 
 
 def _stamp(path: str) -> list[int] | None:

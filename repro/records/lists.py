@@ -33,7 +33,7 @@ class RunList(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """Return the list as JSON values, ids in order."""
-        return plain(self._asdict())
+        return plain({name: value for name, value in self._asdict().items() if name != "metrics" or value})
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> "RunList":

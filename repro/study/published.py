@@ -49,10 +49,6 @@ class Published:
                     found[record.run_id] = rank, record
         return [found[one][1] for one in sorted(found)]
 
-    def verify(self) -> list[str]:
-        """Return one line for every file or row that differs from what was published."""
-        return [fault for path in self._files for fault in PackedStore(path).verify()]
-
 
 def read_lists(folder: Path) -> dict[str, RunList]:
     """Return the lists of the studies whose records are in a folder.
