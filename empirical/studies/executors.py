@@ -85,9 +85,19 @@ def run_groups(
     for config in configs:
         check_run(config)
     workspace = Workspace(store, runtime, deadline, patient=False)
-    if workers <= 1 or len(configs) <= 1:
+    # Processes that find every run there would each load torch for nothing.
+    if workers <= 1 or sum(not _is_there(config, workspace) for config in configs) <= 1:
         return run_all(configs, workspace)
     return _in_processes(spread(groups, workers), workspace, workers)
+
+
+def _is_there(config: RunConfig, workspace: Workspace) -> bool:
+    """Return whether the store has a run with every metric; what cannot be read is left to the run's own attempt."""
+    with suppress(ReproError, OSError):
+        config = workspace.identified(config)
+        found = workspace.store.find(workspace.runtime.kind, config)
+        return found is not None and complete(found, config)
+    return False
 
 
 def spread(groups: Groups, workers: int) -> Groups:

@@ -109,7 +109,7 @@ def run(command: Callable[[], Any], *, debug: bool = False) -> int:
     2 usage, 3 data missing, 4 memory, 5 diverged, 6 integrity, 7 disk full, 130 Ctrl-C, 128 + n ended by signal n, 1
     what nobody expected. Damage that was named on the way makes 6 of a command that did all the rest.
     """
-    with collected(_name) as damaged:
+    with collected(lambda line: typer.echo("damaged: " + printable(line), err=True)) as damaged:
         code = _run(command, debug)
     return code or (_fail(f"{len(damaged)} damaged, named above; the rest is done", 6) if damaged else 0)
 
@@ -180,10 +180,6 @@ def _silenced(code: int) -> int:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     return code
-
-
-def _name(line: str) -> None:
-    typer.echo("damaged: " + printable(line), err=True)
 
 
 def _fail(message: str, code: int) -> int:

@@ -39,14 +39,17 @@ OLDEST, NEWEST = (3, 11), (3, 14)
 
 def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
     """Return one row a check: what was looked at, what was found, and the remedy where something is missing."""
-    rows = [_row("python", platform.python_version(), _supported(), "use Python 3.11 to 3.14")]
+    supported = OLDEST <= sys.version_info[:2] <= NEWEST
     return [
-        *rows,
+        _row("python", platform.python_version(), supported, "use Python 3.11 to 3.14"),
         *(_row(name, f"hidden by {path}", False, ALONE) for name, path in shadowed().items()),
         *packages(),
         _device(),
         _portable(),
-        *(_warning(*found) for found in gpu_warnings()),
+        *(
+            {"check": check, "state": "warning", "found": found, "remedy": remedy}
+            for check, found, remedy in gpu_warnings()
+        ),
         _data(data_root),
         _browser(),
     ]
@@ -59,17 +62,9 @@ def packages() -> list[dict[str, Any]]:
     return rows + [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in optional]
 
 
-def _warning(check: str, found: str, remedy: str) -> dict[str, Any]:
-    return {"check": check, "state": "warning", "found": found, "remedy": remedy}
-
-
 def _row(check: str, found: str, ok: bool, remedy: str, optional: bool = False) -> dict[str, Any]:
     state = "ok" if ok else ("optional" if optional else "missing")
     return {"check": check, "state": state, "found": found, "remedy": "" if ok else remedy}
-
-
-def _supported() -> bool:
-    return OLDEST <= sys.version_info[:2] <= NEWEST
 
 
 def _package(name: str, remedy: str, optional: bool = False) -> dict[str, Any]:

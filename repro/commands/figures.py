@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,7 +46,10 @@ def figures(
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     out = out or folder
     drawn = draw(chosen, studies_in(store, several(study), cache=out / "embeddings"), out, style=style)
-    emit([_drawn_row(item) | ({"gaps": item.missing} if json else {}) for item in drawn], as_json=json)
+    rows = [{"figure": item.name, "runs": len(item.run_ids), "missing": len(item.missing),
+             "file": str(main_file(item.files) or "")} | ({"gaps": item.missing} if json else {})
+            for item in drawn]  # fmt: skip
+    emit(rows, as_json=json)
     lacking = [item for item in drawn if item.missing]
     for item in lacking if not json else []:
         say(f'{item.name} lacks {len(item.missing)}, drawn as "not run": {item.missing[0]}')
@@ -54,15 +57,6 @@ def figures(
         commands = dict.fromkeys(line.rpartition(": ")[2] for item in lacking for line in item.missing)
         without = ", ".join(item.name for item in lacking)
         raise MissingDataError(f"not run for: {without}; what runs it: {'; '.join(commands)}")
-
-
-def _drawn_row(drawn: Any) -> dict[str, Any]:
-    return {
-        "figure": drawn.name,
-        "runs": len(drawn.run_ids),
-        "missing": len(drawn.missing),
-        "file": str(main_file(drawn.files) or ""),
-    }
 
 
 def claims(

@@ -168,7 +168,7 @@ def tidy(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Remove what interrupted runs left behind: temporary files, checkpoints of finished stages, dead claims."""
+    """Remove what interrupted runs left behind: temporary files, old checkpoints, leases of dead processes."""
     home = Store(store)
     found = home.leftovers() if dry_run else home.tidy()
     rows = [{"left over" if dry_run else "removed": str(path.relative_to(home.root))} for path in found]

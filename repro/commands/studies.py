@@ -149,16 +149,14 @@ EVERY = 5.0  # seconds between two looks at a study
 
 def _show_status(name: str, found: Any) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in found.counts.items())
-    end = "" if found.seconds_left is None else f"; the last about {_clock(found.seconds_left)}"
+    end = ""
+    if (left := found.seconds_left) is not None:
+        form = "%H:%M" if left < 43_200 else "%d %b %H:%M"
+        end = f"; the last about {time.strftime(form, time.localtime(time.time() + left))}"
     say(f"{name}: {counts}{end}")
     rows = [row for row in found.rows if row.state in ("running", "failed")]
     if rows:
         emit([{"state": row.state, "run": row.run_id, "what": row.title, "where or why": row.detail} for row in rows])
-
-
-def _clock(seconds: float) -> str:
-    end = time.localtime(time.time() + seconds)
-    return time.strftime("%H:%M" if seconds < 43_200 else "%d %b %H:%M", end)
 
 
 @app.command()

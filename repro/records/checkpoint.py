@@ -1,4 +1,4 @@
-"""Checkpoints of long work: at most two sealed files, of which the newest whole one counts, gone when it is done."""
+"""Checkpoints of unfinished work: at most two sealed files, of which the newest whole one counts."""
 
 import re
 from contextlib import suppress
@@ -16,19 +16,19 @@ class Checkpoints:
     """The checkpoints of one stage.
 
     Args:
-        folder: theirs alone, `<store>/checkpoints/<stage id>`.
+        folder: `<store>/checkpoints/<stage id>`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the checkpoints that are there, oldest first."""
+        """Return the numbers of the existing checkpoints, oldest first."""
         found = (NAME.fullmatch(path.name) for path in self.folder.glob("*.sealed"))
         return sorted(int(match[1]) for match in found if match)
 
     def latest(self) -> bytes | None:
-        """Return the newest whole one; one that is damaged is named and removed, and the one before it counts."""
+        """Return the newest whole checkpoint; a damaged one is named and removed, and the one before it counts."""
         for number in reversed(self.numbers()):
             path = self._path(number)
             data = read_sealed(path)
@@ -40,9 +40,9 @@ class Checkpoints:
         return None
 
     def write(self, data: bytes) -> bool:
-        """Keep a checkpoint and the one before it; return False where it could not be written.
+        """Write a checkpoint and keep the one before it; return False if it could not be written.
 
-        The work goes on then: it may yet end well, and the checkpoint before this one is still there.
+        The work goes on then: it may still end well, and the checkpoint before is still there.
         """
         numbers = self.numbers()
         try:
@@ -54,14 +54,14 @@ class Checkpoints:
         return True
 
     def clear(self) -> None:
-        """Remove them all: the work is finished and kept. What else is in their folder stays."""
+        """Remove all checkpoints of finished work; other files in the folder stay."""
         for path in self.files():
             path.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
 
     def files(self) -> list[Path]:
-        """Return them, whole or cut off while they were written."""
+        """Return the files of checkpoints, including those cut off while they were written."""
         return [path for path in self.folder.glob("*") if OURS.fullmatch(path.name)]
 
     def _path(self, number: int) -> Path:

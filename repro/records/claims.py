@@ -1,11 +1,11 @@
-"""Claims: who works on a run or a stage, so that many processes and machines share a store without a coordinator.
+"""Leases: who works on a run or a stage, so that many processes and machines share a store without a coordinator.
 
-    <store>/claims/<name>.claim     host, process and token of whoever works on it, touched every `BEAT` seconds
+    <store>/claims/<name>.claim     host, process and token of the owner, touched every `BEAT` seconds
 
-A claim is made by exclusive creation and taken over by renames, so it holds where `flock` does not (NFS, some Lustre).
-One whose owner is dead on this machine is taken over at once; any other one after `LEASE` seconds without a touch, by
-the watcher's own clock: no clock needs to be right. Work is deterministic and written whole, so that an owner who was
-only suspended, and wakes to find his claim taken, repeats work but spoils none.
+A lease is made by exclusive creation and taken over by renames, so it works where `flock` does not (NFS, some Lustre).
+The lease of a process that died on this machine is taken over at once. Any other lease is taken over after `LEASE`
+seconds without a touch, by the clock of whoever waits: no clock needs to be right. Work is deterministic and written
+whole. So an owner who was only suspended, and finds its lease taken, repeats work but damages none.
 """
 
 import math
@@ -32,10 +32,10 @@ FIRST, LONGEST = 0.05, 2.0  # seconds between two looks at what others have in h
 
 
 class Held(Exception):
-    """Somebody else works on it; nothing of it is done here.
+    """Another process holds the lease, so the work is not done here.
 
     Args:
-        name: of the claim.
+        name: of the lease.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,12 +45,13 @@ class Held(Exception):
 
 @dataclass(frozen=True)
 class Lease:
-    """A claim as it stands in the store.
+    """A lease as it is in the store.
 
     Attributes:
-        name: of the run or the stage; host, pid: of its owner.
+        name: of the run or the stage.
+        host, pid: machine and process of its owner.
         age: seconds since its last touch, by the file system's clock.
-        gone: whether its owner looks dead: no such process here, or silent for `LEASE` seconds.
+        gone: whether its owner seems dead: no such process here, or no touch for `LEASE` seconds.
     """
 
     name: str
@@ -61,27 +62,27 @@ class Lease:
 
 
 class Claims:
-    """The claims of one store, as one process sees them.
+    """The leases of one store, as one process sees them.
 
     Args:
-        folder: where they are; created with the first.
+        folder: of their files; created with the first.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._watched: dict[str, SoftFileLease] = {}  # others' claims, and since when each was seen untouched
+        self._watched: dict[str, SoftFileLease] = {}  # leases of others, each with the time since it was seen untouched
 
     @contextmanager
     def hold(self, name: str, *, wait: bool = True, deadline: float | None = None) -> Iterator[None]:
-        """Hold a claim inside the block.
+        """Hold a lease inside the block.
 
         Args:
             name: of the run or stage.
-            wait: for whoever holds it.
-            deadline: how long, in seconds since the epoch; None is for ever.
+            wait: until its owner gives it back.
+            deadline: when to stop waiting, in seconds since the epoch; None waits for ever.
 
         Raises:
-            Held: when another process, or this one, holds it and `wait` is false.
+            Held: if another process, or this one, holds it and `wait` is false.
             Stopped: at the deadline.
         """
         lease = self._watched.get(name) or self._lease(self._path(name))
@@ -99,13 +100,13 @@ class Claims:
             lease.release()
 
     def all(self) -> list[Lease]:
-        """Return every claim that stands, by name; those of dead owners are marked as gone."""
+        """Return every lease, ordered by name; those of dead owners are marked as gone."""
         files = sorted(self.folder.glob("*.claim"))
         now = _file_system_time(self.folder) if files else 0.0
         return [claim for path in files if (claim := self._seen(path, now)) is not None]
 
     def left_behind(self) -> list[Path]:
-        """Return the files of claims that nobody has touched for long, and of takeovers that were killed half-way."""
+        """Return the files of leases that nobody has touched for long, and of takeovers that were interrupted."""
         claims = [self.folder / f"{claim.name}.claim" for claim in self.all() if claim.age > LEASE]
         return [*claims, *(path for path in self.folder.glob("*.claim.*") if time.time() - path.stat().st_mtime > 3600)]
 
@@ -126,8 +127,8 @@ class Claims:
         try:
             age = now - path.stat().st_mtime
         except OSError:
-            return None  # given back meanwhile
-        if owner is None:  # torn: its writer died at once
+            return None  # given back in the meantime
+        if owner is None:  # an incomplete file: its writer died
             return Lease(path.stem, "", 0, age, age > LEASE)
         dead = owner.hostname == socket.gethostname() and has_ended(owner.pid)
         return Lease(path.stem, owner.hostname, owner.pid, age, dead or age > LEASE)
@@ -136,16 +137,16 @@ class Claims:
 def in_turn(
     items: Iterable[T], attempt: Callable[[T], None], *, wait: bool = True, deadline: float | None = None
 ) -> None:
-    """Attempt every item; what others have in hand comes after the rest, and is waited for when nothing else is left.
+    """Attempt every item; those that others work on come last, and are waited for when nothing else is left.
 
     Args:
-        items: what is to be done.
-        attempt: does one, or raises `Held`; of items that one claim holds up, one is attempted a round.
-        wait: for the last ones; otherwise they are left.
-        deadline: how long, in seconds since the epoch.
+        items: the work.
+        attempt: does one item, or raises `Held`; of items that wait for one lease, one is attempted per round.
+        wait: for the last items; otherwise they are left.
+        deadline: when to stop, in seconds since the epoch.
 
     Raises:
-        Held: when `wait` is false and only such are left.
+        Held: if `wait` is false and only items that others work on are left.
         Stopped: at the deadline.
     """
     left: Iterable[tuple[T, str]] = ((item, "") for item in items)
@@ -175,7 +176,7 @@ def in_turn(
 
 
 def pauses() -> Iterator[float]:
-    """Yield how long to wait before each further look, in seconds."""
+    """Yield the seconds to wait before each further look."""
     pause = FIRST
     while True:
         yield pause
@@ -205,7 +206,7 @@ def _taken(lease: "SoftFileLease") -> bool:
 
 
 def _file_system_time(folder: Path) -> float:
-    """Return the time by the clock that stamps this folder's files, which may be another machine's."""
+    """Return the time by the clock that stamps the files of this folder; it may be another machine's."""
     probe = folder / f".time.{process_tag()}"
     try:
         probe.write_bytes(b"")

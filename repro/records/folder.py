@@ -1,7 +1,7 @@
-"""Files that are whole or not there, and that say so themselves: the folder of one record, and sealed caches.
+"""Files that are whole or absent, and whose content proves it: the folder of one record, and sealed caches.
 
-A folder's marker is written last and carries the sha256 of every other file and of itself; whoever reads a file
-compares. Every write is atomic: a reader sees the old bytes or the new ones, even after a crash.
+A folder's marker is written last and carries the sha256 of every other file and of itself; every reader compares.
+Every write is atomic: a reader sees the old bytes or the new ones, even after a crash.
 """
 
 import errno
@@ -25,8 +25,8 @@ from repro.records.record import ATTACHED, STATUSES, Content, Record
 from repro.records.shape import shape_fault
 
 RESULT = "result.json"
-TRIES = 5  # readings of a folder that another process rewrites meanwhile
-PROCESSES = Path("/proc")  # of Linux alone
+TRIES = 5  # times to read a folder that another process is rewriting
+PROCESSES = Path("/proc")  # on Linux only
 SEAL = 32  # bytes of the digest at the head of a sealed file
 
 
@@ -34,7 +34,7 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, even after a crash.
 
     Raises:
-        OSError: when it cannot be written; nothing of it is left then.
+        OSError: if it cannot be written; no part of it is left then.
     """
     with _beside(path, data) as temporary:
         os.replace(temporary, path)
@@ -42,7 +42,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _beside(path: Path, data: bytes) -> Iterator[Path]:
-    """Write the bytes beside a file, for the block to put in its place; nothing of them is left if it does not."""
+    """Write bytes to a temporary file, which the block puts in place; it is removed if the block fails."""
     temporary = path.with_name(f".{path.name}.{process_tag()}")
     try:
         with temporary.open("wb") as file:
@@ -57,30 +57,30 @@ def _beside(path: Path, data: bytes) -> Iterator[Path]:
 
 @cache
 def host_tag() -> str:
-    """Return eight hexadecimal digits that stand for this machine and, in a container, for its processes' numbers."""
+    """Return eight hexadecimal digits for this machine; a container with process numbers of its own has others."""
     numbers = Path("/proc/self/ns/pid")
     parts = socket.gethostname(), numbers.stat().st_ino if numbers.exists() else 0
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def process_tag() -> str:
-    """Return the end of a temporary file's name: machines that share a store have processes of the same number."""
+    """Return the end of a temporary file's name; the machine is in it, because process numbers repeat on others."""
     return f"{host_tag()}.{os.getpid()}"
 
 
 def has_ended(number: int | str) -> bool:
-    """Return whether no process here has this number; False on a system that does not list them."""
+    """Return whether no process here has this number; False on a system that does not list processes."""
     return (PROCESSES / "self").exists() and not (PROCESSES / str(number)).exists()
 
 
 def write_sealed(path: Path, data: bytes) -> None:
-    """Write a file that carries its own digest, as caches and checkpoints are kept."""
+    """Write a file that starts with its own digest: a cache or a checkpoint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, hashlib.sha256(data).digest() + data)
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """Return the content of a sealed file; None where it is not there or not whole, so that it is made anew."""
+    """Return the content of a sealed file; None if it is missing or damaged, so that it is made again."""
     try:
         raw = read_bytes(str(path))
     except OSError:
@@ -95,13 +95,13 @@ def as_json(obj: Any) -> bytes:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content: dict[str, Any]) -> None:
-    """Write `files`, then the marker with their hashes: what stood there before stays until all bytes are on disk.
+    """Write `files`, then the marker with their hashes; the former content stays until all bytes are on disk.
 
-    Half a run is no run: the old marker goes before the first file is put in place, the new one comes last. Between
-    them are renames alone, which no full disk and no signal but SIGKILL cuts off.
+    Half a run is no run: the old marker is removed before the first file is put in place, and the new one comes last.
+    Between the two there are only renames, which neither a full disk nor a signal except SIGKILL can interrupt.
 
     Raises:
-        OSError: when it cannot be written; what stood there before is whole then, and nothing of the rest is left.
+        OSError: if it cannot be written; the former content is whole then, and nothing new is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -117,7 +117,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], marker: str, content:
 
 
 def sealed_marker(content: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a marker, with the hash of what it says."""
+    """Return the bytes of a marker, with the hash of its content."""
     blank = as_json({**content, "sha256": ""})
     return blank.replace(_seal(""), _seal(hashlib.sha256(blank).hexdigest()))
 
@@ -137,10 +137,10 @@ def _sync(folder: Path) -> None:
 
 
 def read_marker(path: str | Path) -> dict[str, Any]:
-    """Return what a marker says, compared with its own hash; markers of before that hash carry none.
+    """Return the content of a marker, compared with its own hash; older markers carry no hash.
 
     Raises:
-        IntegrityError: when it is no marker, or was changed.
+        IntegrityError: if it is no marker, or was changed.
     """
     raw = read_checked(path)
     content = _object(raw, path)
@@ -159,7 +159,7 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
     """Return the bytes of a file, compared with the hash it should have.
 
     Raises:
-        IntegrityError: naming the file, when it is missing, unreadable or changed.
+        IntegrityError: naming the file, if it is missing, unreadable or changed.
     """
     try:
         data = read_bytes(str(path))
@@ -171,10 +171,10 @@ def read_checked(path: str | Path, sha: str | None = None) -> bytes:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return a file's bytes: many files are small, and a file object takes longer to make than to read.
+    """Return the bytes of a file; without a file object, which takes longer to make than a small file to read.
 
     Raises:
-        OSError: when it cannot be read; a pipe is refused, not waited for.
+        OSError: if it cannot be read; a pipe is refused, not waited for.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -191,10 +191,10 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_folder(folder: Path) -> Record | None:
-    """Return the record of a folder, every file of it compared with its hash; None where no finished run is.
+    """Return the record of a folder, with every file compared with its hash; None if it holds no finished run.
 
     Raises:
-        IntegrityError: naming the file that is damaged.
+        IntegrityError: naming the damaged file.
     """
     for attempt in range(TRIES):
         stamp = _stamp(f"{folder}/{RESULT}")
@@ -229,7 +229,7 @@ def _read(folder: Path) -> Record:
 
 
 def record_fault(parts: Mapping[str, Any], name: str) -> str:
-    """Return what is wrong with the parts of a record, or an empty text.
+    """Return what is wrong with the parts of a record; empty if nothing is.
 
     Args:
         parts: run id, kind, status, schema, config, identity, result and provenance; name: the id it stands under.
@@ -260,7 +260,7 @@ def record_fault(parts: Mapping[str, Any], name: str) -> str:
 
 
 def folder_faults(marker: Path) -> list[str]:
-    """Return one line for every file of a folder that does not match its hash, and for a wrong identity."""
+    """Return one line for every file of a folder that does not match its hash, or one for a wrong identity."""
     folder = marker.parent
     try:
         hashes: dict[str, str] = read_marker(marker)["files"]
@@ -310,6 +310,6 @@ def _damaged(path: str | Path, what: str) -> IntegrityError:
 
 
 def _shown(path: Path) -> str:
-    """Return a path from its room on, such as `runs/<id>/arrays.npz`; no path of the machine."""
+    """Return the end of a path, such as `runs/<id>/arrays.npz`, without the folders of the machine."""
     depth = 2 if len(path.name) == 16 and not path.suffix else 3
     return "/".join(path.parts[-depth:])

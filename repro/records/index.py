@@ -1,14 +1,14 @@
-"""What a listing shows of every finished run, in one file beside the records, so that 100,000 of them list in a second.
+"""A file beside the records that holds what a listing shows of each, so that a large store lists in a second.
 
-`<store>/index.jsonl` has a line a run, appended when it is written. A line says when its run's marker was last written:
-one that does not match is read from the run itself, so that the file may be missing, torn or stale at any time. Numbers
-never come from here: whatever is drawn, judged or trained on is read and compared with its hash.
+`<store>/index.jsonl` has a line per run, appended when the run is written. A line states the time and size of the run's
+marker. If they differ, the run itself is read, so the file may be missing, torn or stale at any time. It holds no
+numbers: whatever is drawn, judged or trained on is read from records and compared with its hash.
 """
 
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +34,12 @@ class Head(NamedTuple):
 
 
 class IndexLine(NamedTuple):
-    """A line of the index: the run, where it stands, whether a listing shows it, and its marker's time and size."""
+    """A line of the index: the room, whether a listing shows the run, its marker's time and size, and its head."""
 
     room: str
     listed: bool
     stamp: list[int]
-    head: Sequence[Any]  # the fields of a `Head`, made one for what is shown
+    head: Sequence[Any]  # the fields of a `Head`
 
 
 def head_of(record: Record) -> Head:
@@ -49,7 +49,7 @@ def head_of(record: Record) -> Head:
 
 
 def line_of(root: Path, room: str, record: Record) -> IndexLine | None:
-    """Return the line of a record that was just written or read; None where it is gone again."""
+    """Return the line of a record that was just written or read; None if the record is gone again."""
     stamp = _stamp(f"{root}/{room}/{record.run_id}/{RESULT}")
     if stamp is None:
         return None
@@ -58,7 +58,7 @@ def line_of(root: Path, room: str, record: Record) -> IndexLine | None:
 
 
 def append(root: Path, room: str, record: Record) -> None:
-    """Add the line of a run that was just written; a line that cannot be written is made up for by reading the run."""
+    """Add the line of a run that was just written; if this fails, `listed` reads the run instead."""
     line = line_of(root, room, record)
     with suppress(OSError):
         descriptor = os.open(root / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0), 0o644)
@@ -72,13 +72,14 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     """Return what a listing shows of every finished run, ordered by room and run id.
 
     Args:
-        root: the store; read: returns the record of a room's folder that the index does not know, None to leave it out.
+        root: the store.
+        read: returns the record of a folder that the index does not know; None leaves it out.
     """
     (known, there), lines = _read(root / NAME), []
     fresh = 0
     for room in ROOMS:
         place = f"{root}/{room}/"
-        for name in _names(root / room):
+        for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
             stamp = _stamp(place + name + MARKER)
             if stamp is None:
                 continue
@@ -96,7 +97,7 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
 
 
 def _read(path: Path) -> tuple[dict[tuple[str, str], IndexLine], int]:
-    """Return the lines by room and run id, the last of each, what is not whole left out; and how many there are."""
+    """Return the last whole line of each run by room and id, and the number of all lines in the file."""
     try:
         raw = read_bytes(str(path))
     except OSError:
@@ -110,13 +111,6 @@ def _read(path: Path) -> tuple[dict[tuple[str, str], IndexLine], int]:
 def _text(line: IndexLine) -> bytes:
     body = json.dumps(line).encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _names(folder: Path) -> Iterable[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
 
 
 def _stamp(path: str) -> list[int] | None:

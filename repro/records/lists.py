@@ -1,4 +1,4 @@
-"""The list of a study's runs: written down when the study runs, published with its records, and read from there."""
+"""The list of a study's runs, which is written when the study runs and is published with its records."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,9 +14,9 @@ class RunList(NamedTuple):
 
     Attributes:
         runs: the runs that the study compares.
-        search: the runs that choose its learning rates, and the noise floors they are held against.
-        more: what was computed from other runs: pooled metrics, memorization scores, matched theory.
-        open: how many runs have no id yet, because their learning rate is not chosen or their data are not here.
+        search: the trials of its learning-rate search, and the noise floors that they are compared with.
+        more: records computed from other runs: pooled metrics, memorization scores, matched theory.
+        open: number of runs without an id yet, because their learning rate is not chosen or their data are not here.
         metrics: the metrics that each run must have to be done, by its id; a run that is absent here needs none.
     """
 
@@ -33,14 +33,14 @@ class RunList(NamedTuple):
 
     def plain(self) -> dict[str, Any]:
         """Return the list as JSON values, ids in order."""
-        return plain(self._asdict())
+        return plain({name: value for name, value in self._asdict().items() if name != "metrics" or value})
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> "RunList":
-        """Return a list that was written as JSON; a part that is absent is empty.
+        """Return a list from its JSON values; an absent part is empty.
 
         Raises:
-            TypeError, ValueError: when a part is of another type.
+            TypeError, ValueError: if a part is of another type.
         """
         parts = {name: tuple(map(str, list(found.get(name, ())))) for name in ("runs", "search", "more")}
         metrics = {str(run): tuple(map(str, list(names))) for run, names in dict(found.get("metrics", {})).items()}

@@ -19,7 +19,7 @@ COLUMNS = (*HEAD, *TEXTS, "sha256", *ATTACHED)
 
 
 def old_rows(path: Path, batches: Iterator[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the parts of every row, and what is wrong with it, or an empty text.
+    """Yield the parts of every row, and what is wrong with it, if anything.
 
     Args:
         path: the file; batches: its rows, as pyarrow reads them.

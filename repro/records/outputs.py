@@ -1,4 +1,4 @@
-"""Files that are written into a user's folder: each replaces only what was written there before, by its hash."""
+"""Files written into a user's folder; a file is replaced only if its hash shows that it was written here before."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from repro.base.errors import ConfigError
 from repro.base.settings import file_name
 from repro.records.folder import read_bytes, replace_file
 
-LIST = "written-by-repro.sha256"  # a line a file, as `sha256sum --check` reads them
+LIST = "written-by-repro.sha256"  # a line per file, as `sha256sum --check` reads it
 FORMULA = ("=", "+", "-", "@", "\t")  # what a spreadsheet runs a text cell for
 
 
@@ -20,7 +20,7 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
     Args:
         folder: made if it is not there.
         files: the content of each file.
-        force: replace files that somebody else wrote or changed, too.
+        force: also replace files that somebody else wrote or changed.
 
     Raises:
         ConfigError: before anything is written, naming a file that is not ours, or a name that is a path.
@@ -40,7 +40,7 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
 
 
 def is_as_written(path: Path, data: bytes) -> bool:
-    """Return whether a file's content is what was written here last, or was about to be."""
+    """Return whether the list beside a file names it with the hash of this content."""
     return (path.name, hashlib.sha256(data).hexdigest()) in _listed(path.parent)
 
 

@@ -1,13 +1,12 @@
-"""Published studies: one Parquet file of plain columns a study, a row a run, and one archive of arrays beside it.
+"""Published studies: a Parquet file of plain columns with a row per run, and an archive of arrays beside it.
 
     results/<study>.parquet    run_id, kind, status, schema, identity; config.*, result.*, provenance.* (see `columns`)
     results/<study>.npz        <hash>.npy and <hash>.jsonl: arrays and per-epoch rows, which several runs may share
 
-pandas, polars and DuckDB read the one, numpy reads the other; nothing in them is run. A row carries the hash of its
-values and, in `files` and `file_hashes`, what each of its files is called and holds; the Parquet file's metadata name
-every row and its hash. The list `outputs.LIST` beside them names both files and their hashes. Whoever reads a study
-compares: the file with the list, and where that does not name it, row by row. What does not match is named and skipped,
-never moved.
+pandas, polars and DuckDB read the Parquet file, numpy reads the archive; neither holds code. A row carries the hash of
+its values, and the names and hashes of its files in `files` and `file_hashes`. The Parquet metadata list every row and
+its hash. `outputs.LIST` lists both files and their hashes. A reader compares the file with that list; if the list does
+not name it, it compares row by row. What does not match is named and skipped, never moved.
 """
 
 import hashlib
@@ -38,12 +37,12 @@ if TYPE_CHECKING:
 
 HEAD = ("run_id", "kind", "status", "schema")
 PARTS = ("config", "result", "provenance")
-SAID = ("provenance.study", "provenance.finished")  # what a listing shows of a run beside its `HEAD`
-FILES, HASHES = "files", "file_hashes"  # of a row: the names of what it has in the archive, and the hash of each
+SAID = ("provenance.study", "provenance.finished")  # what a listing shows of a run besides its `HEAD`
+FILES, HASHES = "files", "file_hashes"  # of a row: names and hashes of its files in the archive
 MANIFEST = b"repro.rows"
-TIMED = ("seconds", "peak_memory")  # numbers of a run that differ each time
-NAMED = ("evaluations", "choice_details")  # by ids of what was measured: said of both copies together
-SHORT = 16  # digits of a hash that stands beside many
+TIMED = ("seconds", "peak_memory")  # numbers that differ each time a run is computed
+NAMED = ("evaluations", "choice_details")  # these name what was measured; two copies of a run are merged
+SHORT = 16  # digits of a shortened hash
 PACKS = 64  # published files that are held in memory, by their content
 
 
@@ -51,13 +50,13 @@ def pack_path(name: str, folder: Path) -> Path:
     """Return the file of a published study.
 
     Raises:
-        ConfigError: for a name that is a path, or that a file system would not take.
+        ConfigError: for a path, or a name that a file system would not take.
     """
     return folder / f"{file_name('pack name', name)}.parquet"
 
 
 def write_pack(records: Iterable[Record], path: Path) -> Path:
-    """Publish records: rows ordered by run id, so that the same records give the same bytes.
+    """Publish records, ordered by run id: the same records give the same bytes.
 
     Args:
         records: the runs of one study.
@@ -68,14 +67,14 @@ def write_pack(records: Iterable[Record], path: Path) -> Path:
     records = sorted(records, key=lambda record: record.run_id)
     members: dict[str, bytes] = {}
     table = table_of([_row(record, members) for record in records])
-    rows = rows_of(table)  # as they will be read: arrow may hold a whole number as a float
+    rows = rows_of(table)  # as they will be read back: arrow may hold a whole number as a float
     hashes = [_sha(row) for row in rows]
     listed = {record.run_id: sha[:SHORT] for record, sha in zip(records, hashes, strict=True)}
     table = table.append_column("sha256", [hashes]).replace_schema_metadata({MANIFEST: json.dumps(listed)})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     archive = path.with_suffix(".npz")
-    files = {archive.name: _archived(members)} if members else {}  # first: rows that stay have the same files in it
+    files = {archive.name: _archived(members)} if members else {}  # first: it also holds the files of rows that stay
     write_outputs(path.parent, files | {path.name: buffer.getvalue()}, force=True)
     if not members:
         archive.unlink(missing_ok=True)
@@ -83,7 +82,7 @@ def write_pack(records: Iterable[Record], path: Path) -> Path:
 
 
 def _row(record: Record, members: dict[str, bytes]) -> Row:
-    """Return a record as a row, and add what it has in the archive to `members`."""
+    """Return a record as a row, and add its files to `members` of the archive."""
     row: Row = {name: getattr(record, name) for name in HEAD}
     row["identity"] = json.dumps(record.identity, sort_keys=True)
     row |= flat({name: getattr(record, name) for name in PARTS})
@@ -101,14 +100,14 @@ def _sha(row: Row) -> str:
     """Return the hash over the values of a row.
 
     Raises:
-        ValueError, TypeError: when one is no plain value.
+        ValueError, TypeError: if a value is not plain.
     """
     values = {name: value for name, value in row.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _contents(record: Record) -> dict[str, bytes]:
-    """Return the files of a run: one an array, and its per-epoch rows."""
+    """Return the files of a run: one per array, and one of its per-epoch rows."""
     import numpy as np
 
     found: dict[str, bytes] = {}
@@ -131,19 +130,18 @@ def _archived(members: Mapping[str, bytes]) -> bytes:
 
 
 def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -> list[Record]:
-    """Return records and those that a pack has beside them, so that a study that goes on in another store loses none.
+    """Return new records and those already published, so that a study that continues in another store loses none.
 
-    Two copies of a run that are of one training have the numbers of both. Of two trainings the one with more
-    evaluations is taken, and else the new one: a row never mixes them. Runs of an older schema stay too.
-    No pack has two sets of weights of one stage.
+    Two copies of a run from one training are merged. Of two trainings, the one with more evaluations is taken, or the
+    new one if they have equally many: a row never mixes trainings. Runs of an older schema stay too.
 
     Args:
-        path: the pack; without a file there is nothing to keep.
-        records: the new ones.
-        attach: take their arrays and per-epoch rows; those that the pack has stay in it.
+        path: the published file; it need not exist.
+        records: the new records.
+        attach: take their arrays and per-epoch rows; those already published stay.
 
     Raises:
-        IntegrityError: when the pack is damaged, or runs of it and new ones stand on two sets of weights of one stage.
+        IntegrityError: if the published file is damaged, or runs stand on two sets of weights of one stage.
     """
     require_one_set(records := list(records), "nothing is packed")
     new = [record if attach else replace(record, files={}) for record in records]
@@ -168,9 +166,9 @@ def _measured(record: Record) -> int:
 
 
 def _one_training(before: Record, new: Record) -> bool:
-    """Return whether two copies of a run are of one training: they know the same checksums of its weights.
+    """Return whether two copies of a run come from one training: they state the same checksums of its weights.
 
-    Where neither knows any, every number of both is the same but for what was timed: a few accuracies agree by chance.
+    If neither states any, all numbers of both must agree, except for times; a few accuracies may agree by chance.
     """
     settings = [{**record.config, "metrics": ()} for record in (before, new)]
     weights = [dict(known_weights(record.result.get("parents") or {})) for record in (before, new)]
@@ -182,7 +180,7 @@ def _one_training(before: Record, new: Record) -> bool:
 
 
 def _with_both(before: Record, new: Record) -> Record:
-    """Return a run with the evaluations and files of two copies, the new ones where both have some."""
+    """Return a run with the evaluations and files of two copies; where both have one, the new one."""
     result = before.result | new.result
     measured = before.result.get("evaluations", {}) | new.result.get("evaluations", {})
     there: dict[str, Content] = {f"before-{name}" if name.endswith(".npz") else name: content
@@ -201,9 +199,9 @@ class PackedStore:
         self.path = path
 
     def records(self, *kinds: str, ids: Collection[str] | None = None) -> list[Record]:
-        """Return the study's runs of this schema, of some kinds or ids if named; arrays are read when asked for.
+        """Return the study's runs of this schema; with kinds or ids, only those. Arrays are read on demand.
 
-        A row that does not match its hash, its identity or the list of rows is named and left out; a study without a
+        A row that does not match its hash, its identity or the list of rows is named and left out. A file without a
         run of these kinds or ids is not read.
         """
         if (kinds and self._lacks("kind", kinds)) or (ids is not None and self._lacks("run_id", ids)):
@@ -215,7 +213,7 @@ class PackedStore:
                 and one.schema == SCHEMA]  # fmt: skip
 
     def heads(self) -> list[Head]:
-        """Return what a listing shows of every row, its hash not compared; nothing of a file that is none of ours."""
+        """Return what a listing shows of every row, without comparing hashes; nothing of any other file."""
         try:
             file = _opened(self.path, self._data())
             if _is_old(file):
@@ -234,7 +232,7 @@ class PackedStore:
         return self.records(ids={head.run_id for head in self.heads() if head.run_id.startswith(prefix)})
 
     def _lacks(self, column: str, wanted: Collection[str]) -> bool:
-        """Return whether no row says that it is one of those wanted; False of a file that cannot tell."""
+        """Return whether a column holds none of the wanted values; False if the file cannot be read."""
         try:
             said = _opened(self.path, self._data()).read(columns=[column]).column(0).unique().to_pylist()
         except (IntegrityError, OSError, ValueError):
@@ -244,17 +242,17 @@ class PackedStore:
     def verify(self) -> list[str]:
         """Return one line for every row or file that is edited, doubled, missing or of another run.
 
-        A stage with two sets of weights has a line too.
+        A stage with two sets of weights gets a line too.
         """
         found, faults = self.checked(trusting=False)
         files = [fault for record in found for fault in _file_faults(record)]
         return [*faults, *files, *(f"{self.path.name}: {line}" for line, _ in two_weights(found).values())]
 
     def checked(self, *, trusting: bool = True) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-        """Return the records whose rows are whole, and a line for everything else.
+        """Return the records of whole rows, and a line for everything else.
 
         Args:
-            trusting: the rows of a file that is as it was written are not hashed one by one.
+            trusting: do not hash each row of a file that is as it was written.
         """
         try:
             data = self._data()
@@ -287,7 +285,7 @@ def _opened(path: Path, data: bytes) -> Any:
 
 @lru_cache(maxsize=PACKS)
 def _read(path: Path, data: bytes, trusted: bool) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """Return the records of a published study whose rows are whole, and a line for everything else."""
+    """Return the records of the whole rows of a published study, and a line for everything else."""
     found: dict[str, Record] = {}
     faults: list[str] = []
     seen: list[str] = []
@@ -315,7 +313,7 @@ def _read(path: Path, data: bytes, trusted: bool) -> tuple[tuple[Record, ...], t
 
 
 def _rows(path: Path, file: Any, trusted: bool) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the parts of every row, and what is wrong with it, or an empty text."""
+    """Yield the parts of every row, and what is wrong with it, if anything."""
     import pyarrow as pa
 
     try:
@@ -338,7 +336,7 @@ def _parts(path: Path, row: Row) -> dict[str, Any]:
 
 
 def _manifest(path: Path, file: Any) -> dict[str, str]:
-    """Return the hash of every row by its id, in order; nothing for studies of before there was a list."""
+    """Return the hash of every row by its id, in order; empty for older studies, which have no such list."""
     try:
         found = json.loads((file.schema_arrow.metadata or {}).get(MANIFEST, b"{}"))
     except ValueError as error:
@@ -388,12 +386,12 @@ def _member(path: Path, run: str, name: str, sha: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _archive(path: Path, _when: tuple[int, ...]) -> "ZipFile":
-    """Return an archive, held in memory: an open file would be shared by processes that are forked."""
+    """Return an archive, held in memory: forked processes would share an open file."""
     from zipfile import ZipFile
 
     return ZipFile(io.BytesIO(read_bytes(str(path))))
 
 
 def readers(store: Store, results: Path | None = None) -> list[Reader]:
-    """Return everything a reader of records looks at: the user's own runs first, then every published study."""
+    """Return every place to read records from: the user's own store first, then every published study."""
     return [store, *(PackedStore(path) for path in (sorted(results.glob("*.parquet")) if results else packs()))]

@@ -23,18 +23,18 @@ class Record:
 
     Attributes:
         run_id: 16 hex digits.
-        kind: what sort of run, such as `theory` or `unlearn`.
+        kind: the kind of run, such as `theory` or `unlearn`.
         status: `ok`, `diverged` or `failed`.
         config: every setting, as plain values.
-        result: its numbers, as plain values, those of its evaluations among them; `result["evaluations"]` names these
-            by metric, each as `{"id", "version"}`.
+        result: its numbers, as plain values, including those of its evaluations; `result["evaluations"]` names these by
+            metric, each as `{"id", "version"}`.
         provenance: versions, device and time.
         source: the store it was read from: `runs`, or `results/<study>`.
-        schema: the identity version it was made under.
+        schema: version of the identity, as the run was made.
         identity: the part of the config that `run_id` hashes.
-        evaluations: ids of the evaluations that stand for it, by metric, before their numbers are joined to `result`.
-        files: the bytes of the epochs and of its files of arrays (`.npz` of several, `.npy` of one), or a path or a
-            function that reads them on demand.
+        evaluations: ids of its evaluations by metric, before their numbers are joined to `result`.
+        files: its per-epoch rows and arrays (`.npz` of several, `.npy` of one): bytes, a path, or a function that
+            reads them on demand.
     """
 
     run_id: str
@@ -56,7 +56,7 @@ class Record:
             *wanted: read these only, which takes a fraction of the time; none named reads all.
 
         Raises:
-            IntegrityError: when a file holds anything but plain arrays.
+            IntegrityError: if a file holds anything but plain arrays.
         """
         import numpy as np
 
@@ -77,14 +77,14 @@ class Record:
         return found
 
     def has_arrays(self) -> bool:
-        """Return whether there are arrays: a study may have been published without them."""
+        """Return whether the run has arrays; a study may have been published without them."""
         return any(name.endswith(".npy") or (name.endswith(".npz") and self.read(name)) for name in self.files)
 
     def epochs(self) -> list[dict[str, Any]]:
         """Return the per-epoch rows, oldest first.
 
         Raises:
-            IntegrityError: when one is no table of values.
+            IntegrityError: if a row is no table of values.
         """
         try:
             rows = [json.loads(line) for line in self.read(EPOCHS).decode().splitlines()]
@@ -95,7 +95,7 @@ class Record:
         return rows
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file of the run, compared with their hash; none where it has no such file."""
+        """Return the bytes of a file of the run, compared with their hash; empty if it has no such file."""
         content = self.files.get(name, b"")
         if isinstance(content, Path):
             return content.read_bytes()
@@ -103,7 +103,7 @@ class Record:
 
 
 def unreadable() -> tuple[type[Exception], ...]:
-    """Return what numpy and archives raise for bytes that are no arrays, and for arrays of objects."""
+    """Return the errors that numpy and archives raise for bytes that are no plain arrays."""
     from tokenize import TokenError  # loaded for arrays alone: many commands read none
     from zipfile import BadZipFile
     from zlib import error
@@ -113,7 +113,7 @@ def unreadable() -> tuple[type[Exception], ...]:
 
 
 class Reader(Protocol):
-    """Anything records can be read from: a store of runs or a committed pack."""
+    """What records can be read from: a store of runs or a published study."""
 
     def records(self, *kinds: str) -> list[Record]: ...
 
@@ -121,7 +121,7 @@ class Reader(Protocol):
 
 
 def join(run: Record, evaluations: Mapping[str, Record]) -> Record:
-    """Return a run with the numbers and arrays of its evaluations, by metric."""
+    """Return a run with the numbers and arrays of its evaluations, which are given by metric."""
     if not evaluations:
         return run
     result, files = dict(run.result), dict(run.files)
@@ -144,7 +144,7 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
 
 
 def read_records(stores: Iterable[Reader], *kinds: str) -> list[Record]:
-    """Return the records of several stores, of some kinds if named; a run in two of them is taken from the first."""
+    """Return the records of several stores; with kinds, only those. A run in two stores is taken from the first."""
     found: dict[str, Record] = {}
     for store in stores:
         for record in store.records(*kinds):
@@ -156,7 +156,7 @@ def pick(records: Iterable[Record], prefix: str) -> Record:
     """Return the one record whose id starts with `prefix`.
 
     Raises:
-        MissingDataError: when none or several do.
+        MissingDataError: if none or several do.
     """
     matches = [record for record in records if prefix and record.run_id.startswith(prefix)]
     if len(matches) != 1:

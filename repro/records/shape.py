@@ -1,7 +1,7 @@
-"""The types of a record's parts by its kind, checked once, when a record is read.
+"""The types of a record's parts by its kind; they are checked when a record is written or read.
 
-A hash says that a record is as it was written. It does not say that whoever wrote it wrote a record: a metric that is a
-text, or a theory cell without its seeds, would end whatever draws or judges it.
+A hash proves that a file is as it was written, not that it holds a record. A metric that is a text, or a theory cell
+without its seeds, would stop the figures and claims that read it.
 """
 
 import re
@@ -16,9 +16,9 @@ Scalar = str | bool | Whole | float | None
 Labels = dict[str, Scalar | list[Scalar]]
 Numbers = list[float | None]
 Table = list[dict[str, Any]]
-# A number of one of the package's own metrics, of any model; those of plug-ins may be anything.
+# Numbers of the package's own metrics, of any model; those of plug-ins may be anything.
 NUMBER = re.compile(r"(original_|retrained_)?(tow|\w*accuracy|(mia|lira|klom|hessian|margin|entanglement)_\w+)")
-ALWAYS = re.compile(r"(original_|retrained_)?(tow|\w*accuracy)")  # has a value for every model; others may be null
+ALWAYS = re.compile(r"(original_|retrained_)?(tow|\w*accuracy)")  # never null; others may be
 SERIES = re.compile(r"(original_|retrained_)?(attack_\w*interval|relearning_(steps|forget))")
 LARGEST = 1e308
 NUMBERS = (int, float)
@@ -32,7 +32,7 @@ class Made(TypedDict):
 
 
 class NetworkResult(TypedDict, total=False):
-    """The result of a network run, but for the numbers of its metrics."""
+    """The result of a network run, except the numbers of its metrics."""
 
     labels: Labels
     parents: dict[str, str | None]
@@ -56,7 +56,7 @@ class PoolResult(TypedDict):
 
 
 class CellResult(TypedDict):
-    """The result of a theory cell: a value a seed, by the stage and the name of the number."""
+    """The result of a theory cell: a value per seed, by stage and name of the number."""
 
     seeds: list[Whole]
     epochs: list[Whole]
@@ -89,7 +89,7 @@ class TheoryClaimResult(TypedDict):
 
 
 class RowsResult(TypedDict):
-    """The result of `repro theory alpha`: a row a rule."""
+    """The result of `repro theory alpha`: a row per rule."""
 
     rows: Table
     seeds: NotRequired[Whole]
@@ -152,7 +152,7 @@ RESULTS: dict[str, Any] = {
 def shape_fault(
     kind: str, status: str, config: Mapping[str, Any], result: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> str:
-    """Return the first part of a record that is of a wrong type, or is missing; an empty text where all is well."""
+    """Return what is wrong with the first part of a record that is missing or of a wrong type; empty if none is."""
     pooled = PoolResult if kind == "evaluation" and config.get("pooled") else dict[str, Any]
     types = {
         "config": (config, Config if kind in NETWORKS else dict[str, Any]),
@@ -171,7 +171,7 @@ def shape_fault(
 
 
 def _number_fault(result: Mapping[str, Any], null: bool) -> str:
-    """Return what is wrong with the first number of a metric, which may be `null`, or series of them, that is none."""
+    """Return what is wrong with the first wrong number of a metric; `null` says whether any of them may be null."""
     for name, value in result.items():
         if not (form := _form(name)):
             continue
@@ -187,14 +187,14 @@ def _number_fault(result: Mapping[str, Any], null: bool) -> str:
 
 @lru_cache(maxsize=4096)
 def _form(name: str) -> str:
-    """Return what a name of a result must hold, in words; an empty text where anything may stand."""
+    """Return in words what a result of this name must hold; empty if it may be anything."""
     if NUMBER.fullmatch(name):
         return "a number" if ALWAYS.fullmatch(name) else "a number or null"
     return "a list of numbers" if SERIES.fullmatch(name) else ""
 
 
 def _ragged(result: Mapping[str, Any]) -> str:
-    """Return the first number of a theory cell that has not one value a seed."""
+    """Return a line on the first number of a theory cell that has not one value per seed; empty if there is none."""
     seeds = len(result["seeds"])
     stages = {"": {"diverged_at": result["diverged_at"]} if "diverged_at" in result else {}}
     stages |= {stage: result.get(stage, {}) for stage in ("final", "pretrained", "retrained")}

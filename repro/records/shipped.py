@@ -1,4 +1,4 @@
-"""What comes with the toolkit, recipes and study records, and where a user's own stand: beside it, never inside it.
+"""Recipes and records that come with the toolkit, and the folders of a user's own, which are outside of it.
 
 A checkout has `recipes/` and `results/` at its top; an installed package carries the same files in `repro/shipped/`,
 with a list of their names that is written when the wheel is built.
@@ -19,8 +19,8 @@ def shipped(name: str) -> Path:
     """Return the folder `recipes` or `results` that belongs to this code.
 
     Raises:
-        MissingDataError: when it, or a file that was installed in it, is not there: an empty page would look like
-            studies that nobody has run.
+        MissingDataError: if it, or a file that was installed in it, is missing; otherwise figures would look as if
+            nobody had run the studies.
     """
     folder = PACKAGE / name if PACKAGE.is_dir() else CHECKOUT / name
     lost = _lost(folder)
@@ -31,7 +31,7 @@ def shipped(name: str) -> Path:
 
 
 def _lost(folder: Path) -> str:
-    """Return the first file that is missing from a shipped folder, or an empty text."""
+    """Return the first file that is missing from a shipped folder; empty if none is."""
     if not folder.is_dir():
         return "*"
     listed = folder / LIST
@@ -42,12 +42,12 @@ def _lost(folder: Path) -> str:
 
 
 def own(name: str) -> Path:
-    """Return the folder of the same name in the working directory: where what a user makes is written."""
+    """Return the folder of this name in the working directory, where a user's own files are written."""
     return Path(name)
 
 
 def packs() -> list[Path]:
-    """Return the files of every study: those in `results/` of the working directory, then the committed ones."""
+    """Return the files of all published studies: first those in `results/` of the working directory."""
     committed = shipped("results")
     here = own("results")
     mine = [] if here.resolve() == committed.resolve() else sorted(here.glob("*.parquet"))
@@ -64,9 +64,9 @@ def recipe_file(path: str | Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return where decoded images, hashes and compiled code are kept: REPRO_CACHE, else the user's cache folder.
+    """Return the folder of decoded images, hashes and compiled code: REPRO_CACHE, else the user's cache folder.
 
-    A user without a home, as in some containers, has a folder among the temporary files.
+    Without a home folder, as in some containers, it is among the temporary files.
     """
     if own := os.environ.get("REPRO_CACHE", ""):
         return Path(own)
@@ -78,8 +78,8 @@ def cache_folder() -> Path:
 
 
 def compiled_folder() -> str:
-    """Return where numba keeps compiled code; empty in a checkout, where it stands beside the source.
+    """Return the folder of code compiled by numba; empty in a checkout, where numba writes beside the source.
 
-    An installed package is never written into.
+    Nothing is written into an installed package.
     """
     return str(cache_folder() / "numba") if PACKAGE.is_dir() else ""

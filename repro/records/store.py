@@ -1,20 +1,20 @@
-"""Runs on disk: one folder a run, written atomically, `result.json` last, so that its presence means done.
+"""Runs on disk: one folder per run. Each file is written atomically; `result.json` comes last and means done.
 
     <store>/models/<stage_id>/{config.json, weights.safetensors, provenance.json}
     <store>/runs/<run_id>/{config.json, provenance.json, epochs.jsonl, arrays.npz, result.json}
     <store>/evaluations/<evaluation_id>/{config.json, provenance.json, arrays.npz, result.json}
-    <store>/checkpoints/<stage_id>/<number>.sealed  states of a stage that is not finished
-    <store>/claims/<name>.claim                     who works on a run or a stage now
+    <store>/checkpoints/<stage_id>/<number>.sealed  states of an unfinished stage
+    <store>/claims/<name>.claim                     leases: who works on a run or a stage now
     <store>/studies/<digest of a name>.json         which runs a study has, see `repro.records.lists`
     <store>/.repro-store                            says that the folder is a store
-    <store>/index.jsonl                             what a listing shows, made anew where it is stale
-    <store>/cells/                                  a store of its own: the cells that sweeps and claims of theory share
+    <store>/index.jsonl                             what a listing shows; rebuilt where it is stale
+    <store>/cells/                                  a store within the store: cells that theory sweeps and claims share
     <store>/sweeps/<run id>.parquet                 the arrays of a sweep's record as one table
-    <store>/damaged/<room>-<id>                     what did not match its hash, moved out of the way
+    <store>/damaged/<room>-<id>                     folders that did not match their hashes, moved out of the way
 
-A run's numbers are the join of its own facts and of its evaluations, which `result.json` names by metric: no part can
-change or go without being noticed. Whatever is read is compared with its hash: what
-does not match is named once, moved to `damaged/`, and counts as not there, so that it is made anew.
+A run's numbers are its own facts joined with its evaluations. `result.json` names the evaluations by metric, so that
+a changed or missing part is noticed. Everything that is read is compared with its hash. A folder that does not match is
+named once, moved to `damaged/` and counts as absent, so that its run is computed again.
 """
 
 import json
@@ -53,14 +53,14 @@ from repro.records.shape import shape_fault
 from repro.records.tables import table_faults
 from repro.records.weights import known_weights, same_weights, two_weights
 
-POINTERS = "evaluations.json"  # which evaluations stand for a run, in stores of before `result.json` said so
+POINTERS = "evaluations.json"  # names a run's evaluations in older stores, whose `result.json` does not
 Reading = Callable[[str], Record | None]  # of the folder of a room, such as `runs/<id>`
 CELLS = "cells"
 FACTS = "provenance.json"  # the marker of a trained stage
 MARK = ".repro-store"
 MARKED = b"A store of the command `repro`: what it wrote here it may tidy up.\n"
 MARKERS = (f"runs/*/{RESULT}", f"evaluations/*/{RESULT}", f"models/*/{FACTS}")
-# Of `replace_file`, or a probe: a name of ours, its machine (not before there were several), its process's number.
+# A temporary file of `replace_file` or a probe: our file name, then machine (absent in old stores) and process number.
 TEMPORARY = re.compile(
     r"\.(?:probe|time|\.repro-store|report\.html|index\.jsonl|epochs\.jsonl|arrays\.npz|weights\.safetensors"
     r"|(?:result|config|provenance|evaluations)\.json|[0-9a-f]+\.(?:json|parquet|sealed))"
@@ -76,7 +76,7 @@ class Store:
         root: the folder; created on the first write.
     """
 
-    title = "local"  # as a source of a study
+    title = "local"  # its name as the source of a study
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -95,9 +95,9 @@ class Store:
             raise ConfigError(message) from error
 
     def require(self) -> None:
-        """Raise `MissingDataError` where the folder holds something and is no store, before anything in it is removed.
+        """Raise `MissingDataError` if the folder holds something but is no store, before anything in it is removed.
 
-        Stores of before the mark hold a finished run or model.
+        Older stores have no mark; they are known by a finished run or model.
         """
         markers = (path for place in MARKERS for root in (self.root, self.root / CELLS) for path in root.glob(place))
         if not ((self.root / MARK).is_file() or any(map(_is_marker, markers)) or not any(self.root.glob("*"))):
@@ -119,24 +119,24 @@ class Store:
         arrays: Mapping[str, Any] | None = None, epochs: Iterable[Any] | None = None,
         provenance: Mapping[str, Any] | None = None, evaluations: Mapping[str, str] | None = None,
     ) -> Record:  # fmt: skip
-        """Write a finished run; `result.json`, which carries the hashes of the others, comes last.
+        """Write a finished run. `result.json` comes last and carries the hashes of the other files.
 
         Args:
-            kind: what sort of run it is.
-            config: its settings; both are its identity.
+            kind: the kind of run, such as `unlearn`.
+            config: its settings; kind and settings together are its identity.
             result: its numbers.
             status: one of `ok`, `diverged`, `failed`.
-            arrays: what else it left, by name.
-            epochs: one row an epoch.
+            arrays: its arrays by name.
+            epochs: one row per epoch.
             provenance: versions, device, time.
-            evaluations: ids of the evaluations that stand for it, by metric.
+            evaluations: ids of its evaluations by metric.
         """
         if status not in STATUSES:
             raise ValueError(f"status = {status!r}: must be one of {', '.join(STATUSES)}")
         folder = self.root / "runs" / run_id(kind, config)
         files = _contents(kind, config, result, status, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
-        with self.lock(f"{folder.name}-write"):  # two analyses of the same cells may end with the same record
+        with self.lock(f"{folder.name}-write"):  # two processes may end with the same record
             before = self._whole(f"runs/{folder.name}")
             known = _evaluations(before, folder) if before else {}
             write_folder(folder, files, RESULT, done | {"evaluations": {**known, **(evaluations or {})}})
@@ -145,13 +145,13 @@ class Store:
         return record
 
     def attach(self, identity: str, evaluations: Mapping[str, str]) -> None:
-        """Let evaluations stand for a finished run: ids by metric, in place of those of the same metrics before.
+        """Add evaluations to a finished run, as ids by metric; they replace earlier ones of the same metrics.
 
         Raises:
-            IntegrityError: when the run is not there, or damaged.
+            IntegrityError: if the run is missing or damaged.
         """
         folder = self.root / "runs" / identity
-        with self.lock(f"{identity}-write"):  # of its own: whoever computes the run holds its claim meanwhile
+        with self.lock(f"{identity}-write"):  # not the run's own lease: whoever computes the run holds that
             known = _evaluations(self._saved(self._whole(f"runs/{identity}"), folder), folder)
             done = read_marker(folder / RESULT) | {"evaluations": {**known, **evaluations}}
             replace_file(folder / RESULT, sealed_marker(done))
@@ -162,7 +162,7 @@ class Store:
         self, config: Any, *, result: Mapping[str, Any], arrays: Mapping[str, Any] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> Record:  # fmt: skip
-        """Write one metric of one or more stages; `result.json` comes last."""
+        """Write the numbers of one metric on one or more stages; `result.json` comes last."""
         folder = self.root / "evaluations" / run_id(EVALUATION, config)
         files = _contents(EVALUATION, config, result, "ok", arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
@@ -182,10 +182,10 @@ class Store:
         return self._whole(f"evaluations/{run_id(EVALUATION, config)}")
 
     def records(self, *kinds: str, ids: Collection[str] | None = None) -> list[Record]:
-        """Return the finished runs of this schema, of some kinds or ids if named, ordered by run id.
+        """Return the finished runs of this schema, ordered by run id; with kinds or ids, only those.
 
-        Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of it.
-        A damaged run is named and left out. The index says which runs there are; each is read and compared.
+        Evaluations that pool many runs are records of kind `evaluation`; those of a single run are part of that run.
+        The index says which runs exist; each is read and compared. A damaged run is named and left out.
         """
         read = {EVALUATION: self._evaluation}
         wanted = (one for one in self.heads() if ids is None or one.run_id in ids)
@@ -194,7 +194,7 @@ class Store:
         return [one for one in found if one and (not kinds or one.kind in kinds) and one.schema == SCHEMA]
 
     def records_of(self, study: str, ids: Collection[str]) -> list[Record]:
-        """Return some runs of a study, as `repro.study` asks every place for them."""
+        """Return some runs of a study; a store needs only their ids."""
         return self.records(ids=ids)
 
     def load(self, prefix: str) -> Record:
@@ -202,7 +202,7 @@ class Store:
         return pick(self.starting(prefix), prefix)
 
     def starting(self, prefix: str) -> list[Record]:
-        """Return the finished runs whose ids start with `prefix`: one, if it is whole or long enough."""
+        """Return the finished runs whose ids start with `prefix`."""
         if not IDENTITY.fullmatch(prefix):
             return []
         rooms = {"runs": self._run, "evaluations": self._evaluation}
@@ -214,27 +214,27 @@ class Store:
         return [one for one in found if one and one.schema == SCHEMA]
 
     def heads(self) -> list[Head]:
-        """Return what a listing shows of every finished run, those of an older schema included, see `index`."""
+        """Return what a listing shows of every finished run, including runs of an older schema; see `index`."""
         return index.listed(self.root, self._whole)
 
     def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
-        """Return the claim on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
+        """Return the lease on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
         self._mark()
         return self.claims.hold(name, wait=wait, deadline=deadline)
 
     def checkpoints(self, stage_id: str) -> Checkpoints:
-        """Return where the states of an unfinished stage are kept."""
+        """Return the checkpoints of an unfinished stage."""
         return Checkpoints(self.root / "checkpoints" / stage_id)
 
     def find_model(self, stage_id: str) -> Path | None:
-        """Return the folder of a trained stage (`weights.safetensors` inside), or None; an id is no path."""
+        """Return the folder of a trained stage, which holds `weights.safetensors`, or None; a path is no id."""
         if not IDENTITY.fullmatch(stage_id):
             return None
         folder = self.root / "models" / stage_id
         return folder if (folder / FACTS).exists() else None
 
     def read_model(self, stage_id: str) -> tuple[bytes, dict[str, Any]] | None:
-        """Return the weights of a trained stage and its facts, both compared with their hashes, or None."""
+        """Return the weights and the facts of a trained stage, compared with their hashes, or None."""
         folder = self.find_model(stage_id)
         if folder is None:
             return None
@@ -259,11 +259,11 @@ class Store:
         return [folder for folder in found if IDENTITY.fullmatch(folder.name)]
 
     def model_files(self, folder: Path) -> list[Path]:
-        """Return what was written of a trained stage: its marker and the files that this names."""
+        """Return the files of a trained stage: its marker and the files that the marker names."""
         return [folder / name for name in (FACTS, *read_marker(folder / FACTS)["files"])]
 
     def remove_model(self, folder: Path) -> list[Path]:
-        """Remove what was written of a trained stage; return what else is in its folder, which stays."""
+        """Remove the files of a trained stage; return the other files in its folder, which stay."""
         for path in self.model_files(folder):  # the marker first: half a model is no model
             path.unlink(missing_ok=True)
         with suppress(OSError):
@@ -271,17 +271,17 @@ class Store:
         return sorted(folder.glob("*"))
 
     def imported(self, name: str) -> str:
-        """Return the id of an imported model by its name or id; an empty text where there is none."""
+        """Return the id of an imported model, given its name or id; empty if there is none."""
         if not name or self.find_model(name) is not None:
             return name
         for folder in self.models():
-            with suppress(OSError, ValueError, AttributeError):  # what is damaged is `verify`'s to name
+            with suppress(OSError, ValueError, AttributeError):  # `verify` names what is damaged
                 if json.loads(read_bytes(str(folder / FACTS))).get("name") == name:
                     return folder.name
         return ""
 
     def write_list(self, study: str, found: RunList) -> None:
-        """Write which runs a study has: they replace those written before, but what was computed from runs is kept."""
+        """Write the list of a study's runs in place of the one before; what was computed from its runs is kept."""
         path = self._list_path(study)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock(f"study-{path.stem}"):
@@ -291,18 +291,18 @@ class Store:
             replace_file(path, as_json(known | {"digest": digest(known)}))
 
     def list_more(self, study: str, found: Iterable[Record]) -> None:
-        """Add what was computed from a study's runs to its list; without a list it belongs to no study."""
+        """Add records that were computed from a study's runs to its list, if it has one."""
         listed = self.run_list(study)
         if listed is not None and (more := tuple(record.run_id for record in found)):
             self.write_list(study, listed._replace(more=more))
 
     def run_list(self, study: str) -> RunList | None:
-        """Return which runs a study has; None without a list, or with a damaged one, which is named."""
+        """Return the list of a study's runs; None if there is none, or if it is damaged, which is named."""
         path = self._list_path(study)
         return _read_list(path)[1] if path.is_file() else None
 
     def lists(self) -> dict[str, RunList]:
-        """Return the list of every study that has one, by the study's name."""
+        """Return the lists of runs by the names of their studies."""
         found = (_read_list(path) for path in sorted(self.root.glob("studies/*.json")))
         return {name: runs for name, runs in found if runs is not None}
 
@@ -310,7 +310,7 @@ class Store:
         return self.root / "studies" / f"{digest(study)}.json"
 
     def set_aside(self, folder: Path, reason: str) -> None:
-        """Name a damaged folder and move it to `damaged/`; one that cannot be moved is named only."""
+        """Name a damaged folder and move it to `damaged/`; if it cannot be moved, only name it."""
         place = self.root / "damaged" / f"{folder.parent.name}-{folder.name}"
         while place.exists():
             place = place.with_name(f"{place.name}-again")
@@ -325,12 +325,12 @@ class Store:
         name_damage(f"{reason}; moved to damaged/{place.name}")
 
     def leftovers(self) -> list[Path]:
-        """Return what nobody needs: temporary files of dead writers, checkpoints of finished stages, dead claims.
+        """Return files nobody needs: temporary files and leases of dead processes, checkpoints of finished stages.
 
-        Locks are what older versions left.
+        Older versions also left locks.
 
         Raises:
-            MissingDataError: when the folder is no store.
+            MissingDataError: if the folder is no store.
         """
         self.require()
         return self._leftovers()
@@ -353,7 +353,7 @@ class Store:
         return found
 
     def verify(self) -> list[str]:
-        """Return one line for every file whose bytes do not match the recorded hash, and every wrong identity."""
+        """Return one line for every file that does not match its hash, and for every wrong identity."""
         markers = sorted(path for place in MARKERS for path in self.root.glob(place))
         found = [fault for marker in markers for fault in folder_faults(marker)]
         found += table_faults(self.root, lambda identity: self._run(identity, self._readable))
@@ -364,7 +364,7 @@ class Store:
         return found + [f"{CELLS}/{fault}" for cells in self._cells() for fault in cells.verify()]
 
     def _evaluation_faults(self, run: Record) -> list[str]:
-        """Return one line for every evaluation of a run that is not there, or not of its metric and its models."""
+        """Return one line for every evaluation of a run that is missing, or of another metric or other models."""
         place, faults = f"runs/{run.run_id}", []
         for metric, identity in _evaluations(run, self.root / place).items():
             part = self._readable(f"evaluations/{identity}")
@@ -374,17 +374,17 @@ class Store:
         return faults
 
     def _cells(self) -> list["Store"]:
-        """Return the store of the cells within this one, if it has one."""
+        """Return the store of cells within this one, if there is one."""
         return [Store(self.root / CELLS)] if (self.root / CELLS).is_dir() else []
 
     def _readable(self, place: str) -> Record | None:
-        """Return the record of a room's folder; None where it is not there or damaged, which is left where it is."""
+        """Return the record of a room's folder; None if it is missing or damaged. A damaged folder stays in place."""
         with suppress(IntegrityError):
             return read_folder(self.root / place)
         return None
 
     def _whole(self, place: str) -> Record | None:
-        """Return the record of a room's folder; None where there is none, or it was damaged and is set aside now."""
+        """Return the record of a room's folder; None if it is missing or damaged. A damaged folder is set aside."""
         folder = self.root / place
         try:
             return read_folder(folder)
@@ -393,12 +393,12 @@ class Store:
             return None
 
     def _evaluation(self, identity: str, whole: Reading) -> Record | None:
-        """Return an evaluation that pools many runs; one of a single run is part of that run."""
+        """Return an evaluation if it pools many runs; that of a single run is part of the run."""
         found = whole(f"evaluations/{identity}")
         return found if found and found.config.get("pooled") else None
 
     def _run(self, identity: str, whole: Reading) -> Record | None:
-        """Return a run joined with its evaluations; one that is gone or another run's stands for nothing."""
+        """Return a run joined with its evaluations, except those that are gone or belong to other models."""
         run = whole(f"runs/{identity}")
         if run is None:
             return None
@@ -421,7 +421,7 @@ def _is_marker(path: Path) -> bool:
 
 
 def _read_list(path: Path) -> tuple[str, RunList | None]:
-    """Return the name and the list of a study; no list where the file is damaged, which is named."""
+    """Return the name and the list of a study; no list if the file is damaged, which is named."""
     try:
         found = json.loads(read_bytes(str(path)))
         if found.pop("digest") == digest(found):
@@ -433,7 +433,7 @@ def _read_list(path: Path) -> tuple[str, RunList | None]:
 
 
 def _config(kind: str, config: Any) -> bytes:
-    """Return what a run is: every setting for people and figures, and the part that its identity hashes."""
+    """Return the config file of a run: every setting, and the part that its identity hashes."""
     return as_json({"kind": kind, "schema": SCHEMA, "config": plain(config), "identity": identifying(config)})
 
 
@@ -441,10 +441,10 @@ def _contents(
     kind: str, config: Any, result: Mapping[str, Any], status: str, *, arrays: Mapping[str, Any] | None = None,
     epochs: Iterable[Any] | None = None, provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
-    """Return the files of a record but for its marker.
+    """Return the files of a record, except its marker.
 
     Raises:
-        ValueError: when the record is of a shape that nobody could read.
+        ValueError: if a part of the record is of a wrong type.
     """
     if fault := shape_fault(kind, status, plain(config), plain(result), plain(provenance or {})):
         raise ValueError(f"{kind}: {fault}")
@@ -457,7 +457,7 @@ def _contents(
 
 
 def _evaluations(run: Record, folder: Path) -> Mapping[str, str]:
-    """Return the ids of a run's evaluations by metric; a list of before that cannot be read is named."""
+    """Return the ids of a run's evaluations by metric; an unreadable list of an older store is named."""
     if run.evaluations or not (folder / POINTERS).exists():
         return run.evaluations
     try:
@@ -472,7 +472,7 @@ def _evaluations(run: Record, folder: Path) -> Mapping[str, str]:
 
 
 def _belongs(part: Record, metric: str, run: Record) -> bool:
-    """Return whether an evaluation is of this metric and looked at this run's own models, weights and forget set."""
+    """Return whether an evaluation is of this metric and of this run's own models, weights and forget set."""
     parents = run.result.get("parents")
     if part.config.get("metric") != metric:
         return False
@@ -488,7 +488,7 @@ def _belongs(part: Record, metric: str, run: Record) -> bool:
 
 
 def _orphan(path: Path, old: float) -> bool:
-    """Return whether a temporary file's process is gone; that of another machine, which cannot be seen, in an hour."""
+    """Return whether the writer of a temporary file is gone; on another machine it counts as gone after an hour."""
     match = TEMPORARY.fullmatch(path.name)
     host, number = match.groups() if match else ("", "0")
     try:

@@ -1,6 +1,6 @@
-"""A record's arrays as one Parquet table beside it, for whoever reads columns: `<store>/sweeps/<run id>.parquet`.
+"""The arrays of a record as a Parquet table for other programs: `<store>/sweeps/<run id>.parquet`.
 
-The record is what counts: the table is written anew where it is missing or says anything else.
+The record is what counts: a table that is missing or differs is written again.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ROOM = "sweeps"
 
 
 def write_table(record: Record, root: Path) -> Path:
-    """Write the arrays of a record, columns of one length, to its table in a store, if it does not say so already."""
+    """Write the arrays of a record, columns of one length, to its table in a store, unless it holds them already."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -32,7 +32,8 @@ def table_faults(root: Path, find: Callable[[str], Record | None]) -> list[str]:
     """Return one line for every table of a store that is damaged, or differs from its record.
 
     Args:
-        root: the store; find: returns the record of a run, None where there is none to compare with.
+        root: the store.
+        find: returns the record of a run, or None.
     """
     paths = sorted(root.glob(f"{ROOM}/*.parquet"))
     known = [(path, record) for path in paths if (record := find(path.stem))]
@@ -40,13 +41,13 @@ def table_faults(root: Path, find: Callable[[str], Record | None]) -> list[str]:
 
 
 def table_fault(path: Path, record: Record) -> str:
-    """Return what is wrong with the table of a record, or an empty text."""
+    """Return what is wrong with the table of a record; empty if nothing is."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with suppress(OSError, ValueError, pa.ArrowException):
         there = pq.read_table(pa.BufferReader(read_bytes(str(path))))
-        same = repr(there.to_pydict()) == repr(_table(record).to_pydict())  # a NaN equals a NaN in words alone
+        same = repr(there.to_pydict()) == repr(_table(record).to_pydict())  # as texts, because a NaN equals no NaN
         return "" if same else "differs from its record"
     return "unreadable"
 

@@ -1,7 +1,7 @@
-"""One stage id, one set of weights: an id says how a model is made, its checksum says which weights came of it.
+"""One stage id, one set of weights: an id says how a model is trained, a checksum says which weights that gave.
 
-The same id can come with two checksums: the last digits of a training depend on the processor and its vector
-instructions, the number of threads, and the versions of torch and of this code. Runs across them are not compared.
+The same id can have two checksums: the last digits of a training depend on the processor and its vector instructions,
+the number of threads, and the versions of torch and of this code. Runs on different weights are not compared.
 """
 
 from collections import defaultdict
@@ -11,14 +11,14 @@ from typing import Any
 from repro.base.errors import IntegrityError
 from repro.records.record import Record
 
-OF = "_checksum"  # behind the name of a stage among the parents of a run
+OF = "_checksum"  # follows the name of a stage among the parents of a run
 REMEDY = "run all of them again in one store, with `--set portable=true` if several machines share the work"
 
 
 def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two runs' parents are the same stages, and no checksum that both know differs.
+    """Return whether two runs have the same stages as parents, and no checksum that both state differs.
 
-    Runs of before checksums were kept have none: what is not known is taken for the same.
+    Older runs state no checksums; an unknown checksum counts as the same.
     """
     unlike = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
     known = one.get, other.get
@@ -26,14 +26,14 @@ def same_weights(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def known_weights(parents: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the id and the checksum of every stage among a run's parents whose checksum is known."""
+    """Yield id and checksum of every stage among a run's parents that has a known checksum."""
     for name, checksum in parents.items():
         if name.endswith(OF) and checksum:
             yield str(parents.get(name.removesuffix(OF))), str(checksum)
 
 
 def two_weights(records: Iterable[Record]) -> dict[str, tuple[str, list[str]]]:
-    """Return the stages that come with more than one checksum, by id: a line that says so, and the ids of the runs."""
+    """Return the stages with more than one checksum, by id: a line that says so, and the ids of their runs."""
     found: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for record in records:
         for stage, checksum in known_weights(record.result.get("parents") or {}):

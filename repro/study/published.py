@@ -19,7 +19,7 @@ class Published:
     """Every published study, read like a store.
 
     Args:
-        files: the files of records, those of the user first; default: all there are.
+        files: the files of records, those of the user first; by default all.
     """
 
     title = "published"
@@ -29,18 +29,18 @@ class Published:
 
     @cached_property
     def lists(self) -> dict[str, RunList]:
-        """The list of every study by its name; of two folders that have one the user's counts."""
+        """The list of every study by its name; if two folders have one, the user's counts."""
         found: dict[str, RunList] = {}
         for folder in dict.fromkeys(path.parent for path in self._files):
             found = read_lists(folder) | found
         return found
 
     def run_list(self, study: str) -> RunList | None:
-        """Return which runs a study has; None where it is not published."""
+        """Return the list of a study's runs; None if it is not published."""
         return self.lists.get(study)
 
     def records_of(self, study: str, ids: Collection[str]) -> list[Record]:
-        """Return some runs of a study, ordered by id; of two copies of a run its own, else that with more metrics."""
+        """Return some runs of a study, ordered by id; of two copies, its own file's, else the one with more metrics."""
         found: dict[str, tuple[tuple[bool, int], Record]] = {}
         for path in self._files:
             for record in PackedStore(path).records(ids=ids):
@@ -49,16 +49,12 @@ class Published:
                     found[record.run_id] = rank, record
         return [found[one][1] for one in sorted(found)]
 
-    def verify(self) -> list[str]:
-        """Return one line for every file or row that is not what was published."""
-        return [fault for path in self._files for fault in PackedStore(path).verify()]
-
 
 def read_lists(folder: Path) -> dict[str, RunList]:
     """Return the lists of the studies whose records are in a folder.
 
     Raises:
-        IntegrityError: when the file of the lists cannot be read.
+        IntegrityError: if the file of the lists cannot be read.
     """
     path = folder / LISTS
     if not path.is_file():

@@ -46,7 +46,7 @@ class State(StrEnum):
 
 
 class Place(Protocol):
-    """Where the runs of a study may be read from: the user's store, or what is published."""
+    """Where the runs of a study may be read from: the user's store, or the published studies."""
 
     title: str
 
@@ -58,8 +58,8 @@ class Source(NamedTuple):
 
     Attributes:
         place: the store or the published studies.
-        runs: which runs the study has there.
-        missing: how many of them are not there.
+        runs: the list of the study's runs there.
+        missing: how many of them are missing.
     """
 
     place: Place
@@ -89,13 +89,13 @@ class Study:
     search: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def runs(self, store: Store, published: Published) -> RunList:
-        """Return the runs it is expected to have: its list in the store, else that of the published study, else own."""
+        """Return its runs: by its list in the store, else by the published list, else those that the store has."""
         return store.run_list(self.name) or published.run_list(self.name) or self.own_runs(store)
 
     def own_runs(self, store: Store) -> RunList:
-        """Return the runs it has in the store, whatever is published.
+        """Return its runs in the store, whatever is published.
 
-        Without a list, a built-in study has the store's records of its kinds, and `loose` those that no list names.
+        Without a list, a built-in study has the store's records of its kinds, and `loose` those that are in no list.
         """
         found = store.run_list(self.name)
         if found is not None or self.name not in BUILT_IN:
@@ -107,9 +107,9 @@ class Study:
         return RunList(tuple(head.run_id for head in heads if head.run_id not in listed))
 
     def state(self, store: Store, runs: Iterable[str]) -> dict[str, State]:
-        """Return where each of some runs stands: as its record says, else as live leases do.
+        """Return the state of each of some runs, from its record or else from live leases.
 
-        A run that lacks a metric which the study's list names for it is missing.
+        A run without a metric that the study's list names for it is missing.
         """
         wanted = (store.run_list(self.name) or RunList()).metrics
         lacking = {one.run_id for one in store.records(ids=wanted) if one.status == "ok"
@@ -121,7 +121,7 @@ class Study:
         return {one: known.get(one, State.MISSING) for one in runs}
 
     def source(self, store: Store, published: Published) -> Source:
-        """Return where to read it: the store where it is complete there, else what is published, else the store."""
+        """Return where to read it: the store if it is complete there, else the published study, else the store."""
         runs, other = self.runs(store, published), published.run_list(self.name)
         states = self.state(store, runs.runs).values()
         missing = runs.open + sum(state is not State.DONE for state in states)
@@ -132,8 +132,8 @@ class Study:
     def records(self, source: Source) -> list[Record]:
         """Return its records from a source, ordered by id.
 
-        Runs on two sets of weights of one stage are named and left out: their difference would say nothing. So is a
-        pooled metric whose arrays, which claims read, are none.
+        Runs on two sets of weights of one stage are named and left out: their difference would mean nothing. So is a
+        pooled metric whose arrays are damaged.
         """
         found = source.place.records_of(self.name, set(source.runs.ids))
         unlike = two_weights(found)
@@ -149,13 +149,13 @@ class Study:
         return [record for record in found if record.run_id not in left_out]
 
     def table(self, source: Source) -> "pd.DataFrame":
-        """Return one row a run that it compares, see `repro.study.table.table_of`."""
+        """Return one row per run that it compares; see `repro.study.table.table_of`."""
         runs = set(source.runs.runs)
         return table_of([record for record in self.records(source) if record.run_id in runs])
 
     @property
     def command(self) -> str:
-        """The command that computes its runs; where nobody wrote a recipe, that none is there."""
+        """The command that computes its runs, or a note that no recipe has them."""
         if self.name in BUILT_IN:
             return BUILT_IN[self.name][1]
         there = (shipped("recipes") / f"{self.name}.toml").is_file()
@@ -166,8 +166,8 @@ def load_study(named: str | Path) -> Study:
     """Return the study of a recipe file, of a shipped recipe by its name, or a built-in or published one.
 
     Raises:
-        ConfigError: for a name that can be none, and when TOML cannot be read.
-        MissingDataError: when there is no such file.
+        ConfigError: for an invalid name or a file that is no TOML.
+        MissingDataError: if there is no such file.
     """
     try:
         path = recipe_file(named)
@@ -182,7 +182,7 @@ def load_study(named: str | Path) -> Study:
 
 
 def known_names(store: Store, published: Published) -> list[str]:
-    """Return the name of every study that there is: built-in, shipped, published, or in the store."""
+    """Return the names of all studies: built-in, shipped, published, and in the store."""
     recipes = (path.stem for path in shipped("recipes").glob("*.toml"))
     return sorted({*BUILT_IN, *recipes, *published.lists, *store.lists()})
 
@@ -191,8 +191,8 @@ def named_studies(names: Sequence[str], store: Store, published: Published) -> l
     """Return the studies of some names or recipe files.
 
     Raises:
-        ConfigError: for a name that no study has, with the nearest one.
-        MissingDataError: when there is no such file.
+        ConfigError: for a name that no study has, with the nearest name.
+        MissingDataError: if there is no such file.
     """
     found = [load_study(name) for name in names]
     for study, name in zip(found, names, strict=True):
@@ -202,7 +202,7 @@ def named_studies(names: Sequence[str], store: Store, published: Published) -> l
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """Return the content of a recipe file, its search with what it takes from the recipe it extends."""
+    """Return the content of a recipe file, with its search completed from the recipe that it extends."""
     try:
         content = tomllib.loads(read_bytes(str(path)).decode())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The runs of a study as a table: one row a run, plain columns, every number of one version of its metric."""
+"""The runs of a study as a table: a row per run, plain columns, each number from one version of its metric."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-# The metric that a number comes from, by how its name starts behind the model's own (`retrained_mia_...`).
+# The metric of a number, by the start of its name after that of the model (`retrained_mia_...`).
 METRIC_OF = {
     "tow": "tow",
     "mia_": "mia",
@@ -27,11 +27,11 @@ METRIC_OF = {
 
 
 def table_of(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return one row a run: what it is, its settings, its numbers and how it came to be.
+    """Return one row per run: its identity, its settings, its numbers and facts about its computation.
 
     Columns: `run_id`, `kind`, `status`; every setting of its config and its data set by name; every number of its
-    result; `forget_set`, the identity of its forget set; `device`, `seconds` and `finished`. A list or a table among
-    them is text. A number from an older version of its metric than another run of the table has is left out.
+    result; `forget_set`, the identity of its forget set; `device`, `seconds` and `finished`. Lists and tables are text.
+    A number is left out if another run of the table has it from a newer version of its metric.
     """
     import pandas as pd
 
@@ -47,25 +47,25 @@ def row_of(record: Record) -> Row:
 
 
 def labels_of(record: Record) -> Row:
-    """Return the settings that name a network run, those of its data set among them; of another run its config."""
+    """Return the settings that name a network run, including those of its data set; for other runs the config."""
     labels = record.result.get("labels") or record.config
     return {name: value for name, value in labels.items() if name != "type"}
 
 
 def numbers_of(record: Record) -> Row:
-    """Return every number and text of a run's result that is not of an outdated version of its metric."""
+    """Return every number and text of a run's result, except those of an outdated version of their metric."""
     outdated = bool(record.result.get("outdated"))
     return {name: value for name, value in record.result.items()
             if isinstance(value, int | float | str) and (not outdated or has_number(record, name))}  # fmt: skip
 
 
 def forget_set(record: Record) -> str:
-    """Return the identity of a run's forget set, or ""."""
+    """Return the identity of a run's forget set; empty if it has none."""
     return str((record.result.get("parents") or {}).get("forget_set") or "")
 
 
 def flat(settings: Mapping[str, Any]) -> Row:
-    """Return settings as plain columns; a list becomes text, the parts of a nested table are named after it."""
+    """Return settings as plain columns; a list becomes text, and parts of a nested table get its name as prefix."""
     found: Row = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -76,7 +76,7 @@ def flat(settings: Mapping[str, Any]) -> Row:
 
 
 def has_number(run: Record, name: str) -> bool:
-    """Return whether a run's result has a number, and not from an outdated version of its metric."""
+    """Return whether a run's result has a number from a version of its metric that is not outdated."""
     if name not in run.result:
         return False
     outdated = run.result.get("outdated", ())
@@ -85,10 +85,10 @@ def has_number(run: Record, name: str) -> bool:
 
 
 def current(records: Sequence[Record]) -> list[Record]:
-    """Return the records with every metric marked that another record has in a newer version.
+    """Return the records, with metrics marked as outdated if another record has a newer version.
 
-    Numbers of two versions of a metric are not one column. The marked metric leaves `result["evaluations"]` and is
-    named in `result["outdated"]`; nothing else of a result changes.
+    Numbers of two versions of a metric do not belong in one column. An outdated metric is moved from
+    `result["evaluations"]` to `result["outdated"]`; nothing else in a result changes.
     """
     newest: dict[str, int] = {}
     for record in records:
@@ -107,11 +107,11 @@ def _marked(record: Record, newest: dict[str, int]) -> Record:
 
 
 def completed(records: Sequence[Record]) -> list[Record]:
-    """Return the records with the settings that came after them, at their defaults.
+    """Return the records with settings that were added later, at their defaults.
 
-    A setting at its default is no part of a run's identity: made again today, an older run is the same and has one
-    setting more. A study that went on after that is still one study. What the default is the newer records say: it is
-    what they have in their config and not in their identity, unless that differs among them.
+    A setting at its default is no part of a run's identity. So an older run computed again today is the same run, with
+    one more setting in its config. Newer records tell the default: it is in their config but not in their identity. If
+    they disagree on it, the setting is not added.
     """
     by_type: dict[str, list[Record]] = defaultdict(list)
     for record in records:

@@ -1,4 +1,4 @@
-"""The models behind a study's runs: what their training took, and which ids name two sets of weights."""
+"""The models behind a study's runs: the cost of their training, and ids that name two sets of weights."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -17,8 +17,8 @@ class Training(NamedTuple):
 
     Attributes:
         stage: `pretrain`, `retrain`, `unlearn` or `subset`; id: of the stage, or of the estimate.
-        seconds: of one thread, None where no record tells or implies them.
-        gradients: of single examples; 0 where unknown.
+        seconds: of one thread; None if no record states or implies them.
+        gradients: of single examples; 0 if unknown.
         estimated: whether the seconds follow from a rate, because no record states them.
         models: how many models were trained.
         config: the settings of a run that it was trained for.
@@ -34,7 +34,7 @@ class Training(NamedTuple):
 
 
 class Model(NamedTuple):
-    """An original (`pretrain`) or retrained (`retrain`) model, its id, and the images that its accuracies are of."""
+    """An original (`pretrain`) or retrained (`retrain`) model, its id, and the images of its accuracies."""
 
     stage: str
     id: str
@@ -45,7 +45,7 @@ def trainings(records: Iterable[Record], rates: Rates) -> list[Training]:
     """Return every training behind some runs once, however many runs share it.
 
     A record states the seconds of the retrained and of the unlearned model. Two runs that state the same seconds for
-    one id share a training; an id with two values was trained twice. Of the others the seconds are estimated:
+    one id share a training; an id with two values was trained twice. The seconds of other models are estimated:
 
         original:       seconds of the retrained model * n / n_retain     (same rule and epochs, all n images)
         subset models:  subsets * fraction * n * epochs / rate
@@ -80,10 +80,10 @@ def sgd_rates(records: Iterable[Record]) -> dict[tuple[str, ...], float]:
 
 
 def sets_of_weights(records: Iterable[Record]) -> dict[Model, dict[float, list[str]]]:
-    """Return the runs that stand on each set of weights of a model, by test accuracy, that of the most runs first.
+    """Return the runs on each set of weights of a model, by test accuracy; the set of most runs comes first.
 
-    One id names how a model is trained. Trained on two machines it can come out as two sets of weights. Records of
-    before checksums tell these apart by the model's accuracy on the same test images; equal accuracies count as one.
+    An id says how a model is trained. Trained on two machines, it can give two sets of weights. Records without
+    checksums tell them apart by the accuracy on the same test images; equal accuracies count as one set.
     """
     found: dict[Model, dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
@@ -96,17 +96,17 @@ def sets_of_weights(records: Iterable[Record]) -> dict[Model, dict[float, list[s
 
 
 def runs_apart(found: Mapping[Model, Mapping[float, list[str]]]) -> set[str]:
-    """Return the runs whose original is not the one that most runs of its id stand on."""
+    """Return the runs whose original has other weights than most runs of its id."""
     others = (list(sets.values())[1:] for model, sets in found.items() if model.stage == "pretrain")
     return {run for sets in others for runs in sets for run in runs}
 
 
 def mixed_settings(runs: Iterable[Record], apart: Collection[str]) -> list[dict[str, Any]]:
-    """Return the settings in which some runs stand apart and others do not: their rules must not be compared.
+    """Return the settings in which some runs, not all, are in `apart`: their rules must not be compared.
 
     Args:
-        runs: those of one study; a setting is all of a run's config but rule, learning rate and metrics.
-        apart: ids, as of `runs_apart`.
+        runs: of one study; a setting is the config of a run without rule, learning rate and metrics.
+        apart: ids, as `runs_apart` returns them.
     """
     sides: dict[str, set[bool]] = defaultdict(set)
     settings: dict[str, dict[str, Any]] = {}
@@ -119,7 +119,7 @@ def mixed_settings(runs: Iterable[Record], apart: Collection[str]) -> list[dict[
 
 
 def _original(record: Record) -> Training:
-    """Return the training of a run's original by that of its retrained model, which is of the same rule and epochs."""
+    """Return the training of a run's original, estimated from that of its retrained model."""
     result, kept = record.result, record.result.get("n_retain")
     if record.config.get("retrain", "pretrain") != "pretrain" or not kept or not result.get("seconds_retrain"):
         return Training("pretrain", result["parents"]["pretrain"], None, 0.0, True, 1, record.config)
@@ -129,7 +129,7 @@ def _original(record: Record) -> Training:
 
 
 def _mean(ways: list[Training]) -> Training:
-    """Return one original as the mean of what several runs imply of it."""
+    """Return the training of one original as the mean of what several runs imply."""
     known = [one for one in ways if one.seconds is not None]
     if not known:
         return ways[0]

@@ -54,15 +54,12 @@ def with_settings(
         parameters += [_set_parameter(rare)] if rare else []
         first = [one for one in own if one.default is inspect.Parameter.empty]  # what other decorators replace
         rest = [one for one in own if one not in first]
-        command.__signature__ = inspect.Signature(_keyword_only([*first, *parameters, *rest]))  # type: ignore[attr-defined]
+        ordered = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*first, *parameters, *rest)]
+        command.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *parameters]}
         return command
 
     return decorate
-
-
-def _keyword_only(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
 
 
 SET = "set"
@@ -123,12 +120,9 @@ def _parameter(
     flag = "--" + field.name.replace("_", "-")
     names = (f"{flag}/--no-{flag[2:]}",) if annotation is bool else (flag,)
     option = typer.Option(*names, help=_help(field, choices), show_default=shown, rich_help_panel=panel)
+    default = [str(one) for one in field.default] if isinstance(field.default, tuple) else field.default
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(field.name, kind, default=_default(field), annotation=Annotated[annotation, option])
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return [str(one) for one in field.default] if isinstance(field.default, tuple) else field.default
+    return inspect.Parameter(field.name, kind, default=default, annotation=Annotated[annotation, option])
 
 
 def _option_type(annotation: Any) -> Any:

@@ -70,8 +70,9 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
         say(empty)
     elif (screen := terminal()) is not None and len(rows) <= MANY:
         _show_table(rows, screen)
-    else:
-        _print_table(rows)
+    else:  # left-aligned columns, two spaces apart: readable in a file and a pipe, too
+        columns = [_column(name, [row.get(name) for row in rows]) for name in rows[0]]
+        say("\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True)))
 
 
 def emit_json(value: Any) -> None:
@@ -157,12 +158,6 @@ def _show_table(rows: Sequence[Mapping[str, Any]], screen: Any) -> None:
         for name, head in zip(rows[0], heads, strict=True):
             block.add_row(head, shown(row.get(name)))
         screen.print(block, "")
-
-
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print left-aligned columns, two spaces apart: readable in a terminal, a file and a pipe alike."""
-    columns = [_column(name, [row.get(name) for row in rows]) for name in rows[0]]
-    say("\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True)))
 
 
 def _column(name: str, values: list[Any]) -> list[str]:
