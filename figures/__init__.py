@@ -7,7 +7,7 @@ item of the paper a file), `report` (the HTML page).
 What the figures read, by record kind (see `repro.records.store.Record`):
 
 - `theory`, `theory_claim`, `theory_measurement`, `theory_sweep`: runs, answers, measurements and grids of the theory.
-- `unlearn`: one network cell and seed; `result` is flat, and a number of the original or retrained model carries that
+- `unlearn`: one network setting and seed; `result` is flat, and a number of the original or retrained model has that
   name in front (`mia_correctness`, `retrained_mia_correctness`). Arrays, with `<model>` in original, retrained,
   unlearned: `landscape_<model>_<set>` (k, k) over `landscape_axis` (k,), set in forget, test;
   `attack_roc_tpr_<model>` over `attack_roc_fpr`; `margin_<model>`, one value a forget sample;

@@ -15,7 +15,6 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import STYLES, Theme, themed
 from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Studies
-from repro.base.errors import MissingDataError
 from repro.base.progress import track
 from repro.base.settings import choose, file_name
 from repro.records.folder import read_bytes
@@ -49,32 +48,24 @@ class Drawn:
     missing: list[str]
 
 
-def draw(
-    names: Sequence[str], studies: Studies, out_folder: Path, *, strict: bool = False, style: str = "paper"
-) -> list[Drawn]:
+def draw(names: Sequence[str], studies: Studies, out_folder: Path, *, style: str = "paper") -> list[Drawn]:
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
     Args:
         names: names in the catalogue.
         studies: where the records of each figure's studies are read from.
         out_folder: where `<name>.{pdf,png,csv,json}` go.
-        strict: raise when a part of any figure is not run (after all are written).
         style: `paper`, for a wall `slides` or `dark`, which are written as SVG too, or `draft`: of a figure the light
             PNG and its origin only, in half the time.
 
     Raises:
         ConfigError: for an unknown name, before anything is drawn.
-        MissingDataError: with `strict`, naming the commands that fill the gaps.
     """
     for name in names:
         find(name)
         file_name("figure", name)  # that of an installed package is anybody's
     choose("style", style, STYLES)
-    drawn = [_draw_one(name, studies, Path(out_folder), style) for name in track(list(names), "drawing")]
-    missing = [line for item in drawn for line in item.missing]
-    if strict and missing:
-        raise MissingDataError("not run: " + "; ".join(dict.fromkeys(missing)))
-    return drawn
+    return [_draw_one(name, studies, Path(out_folder), style) for name in track(list(names), "drawing")]
 
 
 def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:

@@ -9,27 +9,27 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.networks.draws import MINUS, NOTHING, tow_lines
-from figures.tables.cells import (
-    CASE,
-    CELL,
+from figures.tables.floor import floor_of, floor_text, noise_floors
+from figures.tables.intervals import Table, spread_text, summarize
+from figures.tables.names import order, rule_label
+from figures.tables.pairs import rule_differences
+from figures.tables.records import Records, setting
+from figures.tables.runs import (
     LANDSCAPE,
+    SETTING,
     TUNED,
+    WHOLE,
     in_table,
     run_caption,
     study_runs,
     study_table,
     unlearn_table,
 )  # fmt: skip
-from figures.tables.floor import floor_of, floor_text, noise_floors
-from figures.tables.intervals import Table, spread_text, summarize
-from figures.tables.names import order, rule_label
-from figures.tables.pairs import rule_differences
-from figures.tables.records import Records, setting
 from repro.records.record import Record
 
 ROW = ["changed", "pretrain", "difficulty"]
 STUDY = "as in the study"
-FREE = (*CELL, *TUNED, *LANDSCAPE, "rows_measured")
+FREE = (*WHOLE, *TUNED, *LANDSCAPE, "rows_measured")
 # What a retrained model does not depend on, besides: how another is unlearned.
 UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 
@@ -48,10 +48,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     settings = list(dict.fromkeys(table["changed"]))[1:]
     study = table[table["changed"] == ""]
     caption = (
-        f"Does the result hold where a setting of the study is changed ({'; '.join(settings)})? NegGrad's ToW in "
-        "percent beside the same settings of the study, each rule at the rate chosen for it there: mean ± standard "
-        "deviation over training seeds (number of seeds). Noise floor: ToW of one retrained model against another, "
-        "mean ± standard deviation over pairs of seeds, or of the one pair that the search for the rates took. "
+        f"Does the result hold where a part of the study is changed? Changed were: {'; '.join(settings)}. NegGrad's "
+        "ToW in percent, mean ± standard deviation over training seeds (number of seeds), each rule at the rate "
+        "chosen for it there. Noise floor: ToW of one retrained model against another, mean ± standard deviation "
+        "over pairs of seeds, or the one pair of the learning-rate search. "
         + run_caption(study)
         + "".join(f" {one[0].upper()}{one[1:]}: {_original(table[table['changed'] == one])}." for one in settings)
     )
@@ -66,7 +66,7 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
         records: of the study, then of those that changed a setting of it.
 
     Returns:
-        The runs, and a row for each as `figures.tables.cells.unlearn_table` has it, with the references of
+        The runs, and a row for each as `figures.tables.runs.unlearn_table` has it, with the references of
         `figures.tables.floor` among runs of one study; `changed` is "" in the first study, else what differs from it,
         such as "augment none". No runs and an empty table where nothing was run again.
     """
@@ -81,8 +81,8 @@ def changed_runs(records: Records) -> tuple[list[Record], Table]:
             parts.append(table.assign(changed=_difference(found[0], main[0], FREE)))
             runs += found
     whole: Table = pd.concat(parts, ignore_index=True)
-    again = whole[whole["changed"] != ""][list(CASE)].drop_duplicates()
-    return runs, whole.merge(again, on=list(CASE))
+    again = whole[whole["changed"] != ""][list(SETTING)].drop_duplicates()
+    return runs, whole.merge(again, on=list(SETTING))
 
 
 def _difference(mine: Record, usual: Record, free: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
 from figures.networks.sweeps import MARKS
-from figures.tables.cells import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, column_intervals, spread_text, summarize
 from figures.tables.names import in_order, method_label, order, rule_label
 from figures.tables.records import Records, measured
+from figures.tables.runs import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from repro.records.record import Record
 
 RATE = "false_positive_rate"
@@ -84,10 +84,10 @@ def draw_lira(records: Records, theme: Theme) -> Drawing:
     caption = (
         "Can a strong attacker tell that the forget images were once trained on? Compare each row with the retrained "
         "model's, not with chance, since the attacker's models train shorter. LiRA (Carlini et al. 2022) trains models "
-        "on parts of the data, here the subset models behind the memorization scores, and asks how far a model's "
-        "answer stands above that of models without the image. Guessing has AUC .5 and a true-positive rate as large "
-        "as its false-positive rate. Called members: fraction of forget images whose answer is likelier for a model "
-        "that saw them. Mean ± standard deviation over training seeds (number). "
+        "on parts of the data; here they are the subset models behind the memorization scores. It asks how far a "
+        "model's answer stands above the answers of models without the image. Guessing has AUC .5 and a true-positive "
+        "rate as large as its false-positive rate. Called members: fraction of forget images whose answer is likelier "
+        "for a model that saw them. Mean ± standard deviation over training seeds (number). "
         f"Forget set: {label(runs[0], 'difficulty')}. {run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: AUC, two true-positive rates and the share called members."
@@ -95,7 +95,7 @@ def draw_lira(records: Records, theme: Theme) -> Drawing:
 
 
 def lira_table(table: Table) -> Table:
-    """Return the numbers of LiRA of every cell, and of the original and the retrained model of each pretraining rule.
+    """Return the numbers of LiRA of every setting, and of the original and retrained model of each pretraining rule.
 
     Columns: `pretrain`, `method`, `rule` (of the two models a name and nothing), `number` and its `mean`, `sd`, `low`,
     `high`, `seeds`; shares in [0, 1].

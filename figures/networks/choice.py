@@ -9,12 +9,12 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import CASE, label, original_accuracy, study_runs, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.records import Records
+from figures.tables.runs import SETTING, label, original_accuracy, study_runs, unlearn_table
 from repro.records.record import Record
 
-ROW = list(CASE)
+ROW = list(SETTING)
 COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen", "state"]
 INTERIOR, EDGE = "interior", "edge"
 NOTHING = "no better than doing nothing"
@@ -33,8 +33,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})
     caption = (
         f"How the study chose {name}: ToW in percent of every value that was tried; * marks the one the study uses. "
-        f"Winner: {INTERIOR} where values on both sides were tried, {EDGE} where it is the least or the greatest "
-        f"tried, '{NOTHING}' where even the least lies within the noise floor of the original model. "
+        f"Winner: {INTERIOR} where values on both sides were tried, {EDGE} where it is the smallest or largest one. "
+        f"'{NOTHING}': even the smallest is within the noise floor of the original model. "
         f"{edges} of {len(stated)} winners stand on an edge. Setting: {label(runs[0], 'dataset')}, "
         f"{label(runs[0], 'model')}, training seed {', '.join(map(str, seeds))}, which the study does not use. "
         f"{original_accuracy(unlearn_table(runs))}"

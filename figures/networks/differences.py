@@ -1,4 +1,4 @@
-"""Each sharpness-aware rule minus SGD (tab-differences), as unlearning and as pretraining rule, cell by cell."""
+"""Each sharpness-aware rule minus SGD (tab-differences), as unlearning and as pretraining rule, setting by setting."""
 
 import pandas as pd
 
@@ -6,10 +6,10 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import run_caption, study_table
 from figures.tables.intervals import Table, points_text
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
+from figures.tables.runs import run_caption, study_table
 
 METRICS = {
     "tow": "ToW",
@@ -24,9 +24,9 @@ COLUMNS = {"role": "role", "method": "method", "pretrain": "pretrained", "rule":
            "difficulty": "forget set"}  # fmt: skip
 ROW = list(COLUMNS)
 EXPLAINED = (
-    "Does a sharpness-aware rule do better than SGD, cell by cell? Its number minus SGD's in the same cell and "
-    "training seed, in percentage points, mean [95 % t-interval over training seeds], * where the interval excludes 0. "
-    "Of an unlearning rule, the same cell unlearned by SGD is subtracted; of a pretraining rule, the cell unlearned "
+    "Does a sharpness-aware rule do better than SGD, setting by setting? Its number minus SGD's in the same setting "
+    "and training seed, in percentage points, mean [95 % t-interval over seeds], * where the interval excludes 0. "
+    "Of an unlearning rule, the same setting unlearned by SGD is subtracted; of a pretraining rule, the one unlearned "
     "alike after SGD. Cells after SAM or ASAM have a reference of their own: trust a difference of pretraining rules "
     "only where ToW against the common SGD retrain agrees. Noise floor: deviation of such a difference in ToW between "
     "two models that were both retrained. A higher ToW is nearer to retraining; a higher accuracy need not be."
@@ -45,7 +45,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 
 def differences(table: Table) -> Table:
-    """Return one row a role, cell and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
+    """Return one row a role, setting and metric: `mean`, `sd`, `low`, `high`, `seeds`, `floor`."""
     parts = []
     for metric in METRICS:
         unlearning = rule_differences(table, metric, rules=UNLEARNING)
@@ -56,7 +56,7 @@ def differences(table: Table) -> Table:
 
 
 def _display(data: Table) -> Table:
-    """Return a line a role and cell, a column a metric; unlearning rules first."""
+    """Return a line a role and setting, a column a metric; unlearning rules first."""
     texts = data.assign(text=[points_text(row) for row in data.to_dict("records")])
     known = data[(data["metric"] == "tow") & data["floor"].notna()]
     floors = known.assign(metric="floor", text=[f"{100 * floor:.1f}" for floor in known["floor"]])

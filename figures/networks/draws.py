@@ -10,11 +10,11 @@ from figures import marks
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
-from figures.tables.cells import CASE, in_table, run_caption, study_table, swept_table
 from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records
+from figures.tables.runs import SETTING, in_table, run_caption, study_table, swept_table
 
 DRAW = "forget_seed"
 ROW = ["pretrain", "difficulty", "model"]
@@ -28,7 +28,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     whole = swept_table(every, DRAW)
     if whole.empty:
         return empty_table(lacking("tab-draws", "NegGrad on three draws of the forget set"), [*ROW, "varied", DRAW])
-    table = table.merge(whole[list(CASE)].drop_duplicates(), on=list(CASE))
+    table = table.merge(whole[list(SETTING)].drop_duplicates(), on=list(SETTING))
     table = table.assign(shared=table["run_id"].isin(whole["run_id"]))  # whether every draw has this training seed
     runs, data, main = in_table(every, table), _summaries(table), _fullest_draw(table)
     shown = _display(data, order(table, "rule"))
@@ -69,7 +69,7 @@ def tow_lines(table: Table, differences: Table) -> Table:
     """Return a row a run and what it tells: ToW of its rule, of the original, and its rule's minus that of SGD.
 
     Args:
-        table: rows of `figures.tables.cells.unlearn_table`; differences: those of `figures.tables.pairs`.
+        table: rows of `figures.tables.runs.unlearn_table`; differences: those of `figures.tables.pairs`.
     """
     labels = table["rule"].map(rule_label)
     return pd.concat([

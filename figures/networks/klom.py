@@ -10,11 +10,11 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.marks import strip
-from figures.tables.cells import label, run_caption, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import order, rule_label
 from figures.tables.pooled import ORIGINAL, ULIRA, pool_size, pooled, rate_text, resampled, ulira_table
 from figures.tables.records import Records
+from figures.tables.runs import label, run_caption, unlearn_table
 from repro.records.record import Record
 
 SETS = ("forget", "retain", "test")
@@ -51,10 +51,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
              notes=[(name, dict(look)) for name, look in looks.items()],
              head=f"estimate and 95 % bootstrap interval, {models} models on each side")  # fmt: skip
     caption = (
-        "How far the answers of unlearned models lie from those of retrained ones, image by image: lower is nearer, "
-        "and the star shows what retrained models of other seeds have, where there is nothing to find. KLoM is the KL "
-        "divergence of each image's margin (log-odds of its true class) under retrained models from that under "
-        "unlearned models, by histograms of 20 bins; mean or 95th percentile over at most 100 images. Bars: 95 % "
+        "How far unlearned models answer from retrained ones, image by image: lower is nearer. The star compares "
+        "retrained models of different seeds, where there is nothing to find. KLoM is the KL divergence between two "
+        "distributions of an image's margin (log-odds of its true class), over retrained and over unlearned models, "
+        "in histograms of 20 bins. Shown are its mean and its 95th percentile over at most 100 images. Bars: 95 % "
         f"intervals that resample {resampled(pools)}. Each value is the mean of {models} even against {models} odd "
         f"seeds and the reverse. Forget set: {label(pools[0], 'difficulty')}.{_setting(runs)}"
     )

@@ -9,9 +9,9 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import WIDE, Theme
 from figures.marks import field
-from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
+from figures.tables.runs import label, original_accuracy, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.record import Record
 
@@ -116,7 +116,7 @@ def _caption(shown: list[Snapshot]) -> str:
     return (
         "How sharp the loss is around each model, on the forget set and on test data: a narrow bowl is a sharp "
         "minimum. All models are moved along the same two random directions, filter-normalized, by up to "
-        f"{_grid(first, shown[0].model, 'forget')[1][-1]:g} either way; the cross is the model itself, and all models "
+        f"{_grid(first, shown[0].model, 'forget')[1][-1]:g} either way. The cross is the model itself. All models "
         "of a row share one range of loss. Curvature: mean second derivative at the centre; basin: fraction of points "
         "within half a standard deviation of the centre's loss, blind to scale. Numbers: mean ± standard deviation "
         "over seeds; pictures: "

@@ -10,10 +10,10 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve
-from figures.tables.cells import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from figures.tables.intervals import Table, column_intervals, interval
 from figures.tables.names import order, rule_label
 from figures.tables.records import Records, measured
+from figures.tables.runs import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from repro.records.record import Record
 
 BINS = 40

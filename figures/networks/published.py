@@ -9,11 +9,11 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
-from figures.tables.cells import complete, in_table, run_caption, seed_range, study_table
 from figures.tables.floor import average_floor, noise_floors
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
+from figures.tables.runs import complete, in_table, run_caption, seed_range, study_table
 
 # ToW in percent, mean over F_high, F_mid and F_low: method and unlearning rule (SAM 0.1, ASAM 1.0, Sharp MinMax with
 # ASAM 1.0) to data set to value; Sharp MinMax is quoted to about a tenth.
@@ -28,7 +28,7 @@ MARKS = {"ImageNet": "P", "CIFAR-100": "X"}
 
 
 def published_text(method: str, rule: str) -> str:
-    """Return the paper's values as a table cell."""
+    """Return the paper's values as text."""
     known = TOW.get((method, family(rule)), {})
     return ", ".join(f"{name} {value:g}" for name, value in known.items()) or "—"
 

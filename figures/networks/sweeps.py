@@ -11,8 +11,12 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import floor_band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
-from figures.networks.cells import ACCURACIES
-from figures.tables.cells import (
+from figures.networks.strips import ACCURACIES
+from figures.tables.floor import floor_of, noise_floors
+from figures.tables.intervals import Table, span, summarize
+from figures.tables.names import in_order, method_label, rule_label
+from figures.tables.records import Records
+from figures.tables.runs import (
     FIRST,
     in_table,
     run_caption,
@@ -20,10 +24,6 @@ from figures.tables.cells import (
     swept_table,
     unlearn_table,
 )
-from figures.tables.floor import floor_of, noise_floors
-from figures.tables.intervals import Table, span, summarize
-from figures.tables.names import in_order, method_label, rule_label
-from figures.tables.records import Records
 from repro.records.record import Record
 
 ROW = ["dataset", "difficulty", "pretrain"]
@@ -66,7 +66,7 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
     figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
-        "What Sharp MinMax does when a larger share of the weights is given to forgetting: those with the largest "
+        "What Sharp MinMax does when a larger share of the weights forgets. These are the weights with the largest "
         "forget gradient, as in the paper, or those with the smallest. Black: retrained model (solid) and original "
         f"model (dotted); grey band: noise floor of ToW. {MARKS} {run_caption(table)}"
     )
@@ -83,8 +83,8 @@ def draw_relearning(records: Records, theme: Theme) -> Drawing:
     figure, data = draw_curves(table, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
                                x_label="steps of tuning on R", references=("retrained",))  # fmt: skip
     caption = (
-        "How fast the forget set comes back when an unlearned model is tuned on retain data alone: a curve above the "
-        f"black one, the retrained model under the same tuning, shows knowledge that was left behind. {MARKS} "
+        "How fast the forget set comes back when an unlearned model is tuned on retain data alone. The black curve is "
+        f"the retrained model under the same tuning; a curve above it shows knowledge that was left behind. {MARKS} "
         f"{run_caption(unlearn_table(runs))}"
     )
     return Drawing(data, caption, "Forget accuracy rising over relearning steps.", tuple(runs), (), figure)
@@ -128,7 +128,7 @@ def draw_curves(
     A panel has the reference models of its pretraining rule; one of ToW the noise floor of its forget set as a band.
 
     Args:
-        table: rows of `figures.tables.cells.unlearn_table`; a column `line` names the curves in place of their rules.
+        table: rows of `figures.tables.runs.unlearn_table`; a column `line` names the curves in place of their rules.
         x: the swept column.
         metrics: column to axis label.
         theme: the page.
@@ -145,10 +145,10 @@ def draw_curves(
     parts: list[Table] = []
     for line, (dataset, difficulty, pretrain) in zip(axes, rows.itertuples(index=False), strict=True):
         same = table[(table["dataset"] == dataset) & (table["difficulty"] == difficulty)]
-        cell, floors = same[same["pretrain"] == pretrain], noise_floors(same)
+        here, floors = same[same["pretrain"] == pretrain], noise_floors(same)
         for panel, metric in zip(line, metrics, strict=True):
-            parts += _lines(panel, cell, (x, metric), theme, references)
-            for rule in sorted(set(cell["retraining"])) if metric == "tow" else ():
+            parts += _lines(panel, here, (x, metric), theme, references)
+            for rule in sorted(set(here["retraining"])) if metric == "tow" else ():
                 floor_band(panel, floor_of(floors, difficulty, rule), theme, label="noise floor")
         after = f"\nafter {rule_label(pretrain)}" if rows["pretrain"].nunique() > 1 else ""
         of = f"{dataset}, " if rows["dataset"].nunique() > 1 else ""

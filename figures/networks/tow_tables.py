@@ -9,11 +9,11 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_table
 from figures.drawing.style import Theme
 from figures.networks.published import published_text
-from figures.tables.cells import complete, in_table, run_caption, study_table
 from figures.tables.floor import average_floor, floor_of, floor_text, noise_floors, reaches
 from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import CROSSED, GRADED, family, method_label, order, rule_label
 from figures.tables.records import Records
+from figures.tables.runs import complete, in_table, run_caption, study_table
 
 ROW = ["method", "pretrain", "rule"]
 ROWS = {"method": "method", "pretrain": "pretrain", "rule": "unlearn"}
@@ -46,8 +46,9 @@ def draw(
     caption = (
         f"{what} Higher is nearer to retraining; † marks what is as good as retraining, its 95 % interval reaching the "
         "noise floor. Percent, mean ± standard deviation over training seeds (number of seeds). Noise floor: ToW of "
-        "one retrained model against another of another seed, in the order of the forget sets. A mean is of cells and "
-        "seeds that have all graded sets. Against the SGD retrain: ToW with one reference for every pretraining rule. "
+        "one retrained model against another of another seed, in the order of the forget sets. A mean is of "
+        "settings and seeds that have all graded sets. Against the SGD retrain: ToW with one reference for every "
+        "pretraining rule. "
         f"{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
@@ -64,9 +65,9 @@ draw_minmax = partial(
 
 
 def _numbers(table: Table, *, accuracies: bool) -> Table:
-    """Return summary rows: every cell, its mean over the graded sets, and the two reference models.
+    """Return summary rows: every setting, its mean over the graded sets, and the two reference models.
 
-    A mean is of the seeds that have every graded set of the table; a cell that lacks one has no mean.
+    A mean is of the seeds that have every graded set of the table; a setting that lacks one has no mean.
     """
     table = table.assign(graded=table["difficulty"])  # what a row stood for before it became part of a mean
     mean = complete(table[table["difficulty"].isin(GRADED)], ROW, ["difficulty"]).assign(difficulty="mean")
@@ -112,7 +113,7 @@ def _with_floor(data: Table, table: Table) -> Table:
 
 
 def _display(data: Table, *, accuracies: bool) -> Table:
-    """Return the cells as text: a column a forget set or, with accuracies, a row a forget set and a column a metric."""
+    """Return the numbers as text: a column a forget set, or a row a forget set and a column a metric."""
     sets = order(data, "difficulty")
     texts = data.assign(text=[_text(row) for row in data.to_dict("records")])
     if accuracies:

@@ -9,11 +9,11 @@ from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
-from figures.tables.cells import in_table, run_caption, seed_range, study_table
 from figures.tables.floor import floor_of, floor_text, noise_floors
 from figures.tables.intervals import Table, interval, points_text, spread_text
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
+from figures.tables.runs import in_table, run_caption, seed_range, study_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
 
 METRICS = {"tow": "ToW", "forget": "forget acc."}
@@ -51,10 +51,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     outside_legend(figure, axes[0, 0], columns=4, head=f"thick: mean, thin: a training seed, {seed_range(table)} seeds")
     data: Table = pd.concat(parts, ignore_index=True)
     caption = (
-        f"How fast {method_label(method)} comes to the retrained model: ToW should rise to the grey noise floor, and "
-        "accuracy on the forget set fall to the black line of the retrained model. All rules start from the original "
-        "model; a step of SAM takes two gradient evaluations. On the way, retain accuracy may be that of a part of the "
-        f"retain set, shifted to end where that of the whole set ends. {run_caption(table)}"
+        f"How fast {method_label(method)} comes to the retrained model. ToW should rise to the grey noise floor; "
+        "accuracy on the forget set should fall to the black line of the retrained model. All rules start from the "
+        "original model; a step of SAM takes two gradient evaluations. On the way, retain accuracy may be measured on "
+        f"a part of the retain set and shifted to end where the accuracy on the whole set ends. {run_caption(table)}"
     )
     return Drawing(data, caption, _alt(data), in_table(runs, table), (), figure)
 
@@ -112,10 +112,10 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
     never = int((data["runs"] - data["reached"]).sum())
     caption = (
         "Is a rule better than SGD once both have forgotten equally much? Matched forgetting is the first moment at "
-        "which accuracy on the forget set has come halfway from the original's to the retrained model's (linear "
-        f"between measured moments); {never} of {int(data['runs'].sum())} runs never come so far and have no number "
-        "there. ToW and test accuracy in percent, mean ± standard deviation (seeds); minus SGD: difference within a "
-        "seed with its 95 % t-interval, in points, * where it excludes 0. Floor: ToW of a second retraining. "
+        "which forget accuracy is halfway from the original's to the retrained model's, interpolated linearly. "
+        f"{never} of {int(data['runs'].sum())} runs never come so far and have no number there. ToW and test accuracy "
+        "are in percent, mean ± standard deviation (seeds). Minus SGD: difference within a seed in percentage points, "
+        "with its 95 % t-interval, * where that excludes 0. Floor: ToW of a second retraining. "
         f"{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, forget set and rule; ToW at matched forgetting."
@@ -129,7 +129,7 @@ DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, match
 
 
 def matched_table(rows: Table) -> Table:
-    """Return one row a cell: how many of its runs reached, its numbers over seeds, and its differences to SGD.
+    """Return one row a setting: how many of its runs reached, its numbers over seeds, and its differences to SGD.
 
     Columns: method, pretraining rule, forget set, rule, `runs`, `reached`, and for each number of `matched_rows` its
     `<number>_{mean,sd,seeds}` and `<number>_minus_sgd_{mean,low,high,seeds}`.

@@ -17,10 +17,10 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import label, original_accuracy, unlearn_table
 from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records, Studies
+from figures.tables.runs import label, original_accuracy, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.folder import replace_file
 from repro.records.record import npz
@@ -155,11 +155,11 @@ def _caption(shown: Sequence[Snapshot], count: int) -> str:
         "Where unlearning moves the features of forget images (crosses) among those of retain images (dots): "
         f"penultimate features of {count} samples of {label(first, 'dataset')} in two dimensions. Top: all classes, "
         "with arrows from each class mean of forget images before to the mean after. Bottom: the largest class of F. "
-        "The map (UMAP, seed 42; principal components for under 100 samples) is fitted on the original model and used "
-        "for the unlearned ones; the retrained model, whose features have axes of their own, has its own map. "
-        "Distances in such maps mean little, so that the numbers come from the features themselves: E_Wp (1: retain "
-        "and forget cannot be told apart), kNN F (fraction of the 10 nearest neighbours of forget images that are in "
-        f"F), and how far the picture keeps neighbours (trust).{seeds}{lacking_panel} "
+        "The map is UMAP with seed 42, or principal components for under 100 samples. It is fitted on the original "
+        "model and used for the unlearned ones; the features of the retrained model have other axes and a map of "
+        "their own. Distances in such maps mean little, so the numbers come from the features themselves. E_Wp is 1 "
+        "where retain and forget images cannot be told apart. kNN F is the fraction of the 10 nearest neighbours of "
+        f"forget images that are in F. Trust: how far the picture keeps neighbours.{seeds}{lacking_panel} "
         f"Setting: model {label(first, 'model')}, forget set {label(first, 'difficulty')}, seed "
         f"{label(first, 'seed')}. {original_accuracy(unlearn_table(used_records(shown)))}"
     )

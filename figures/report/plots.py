@@ -6,10 +6,10 @@ from math import isfinite, nan
 from typing import Any
 
 from figures.tables.beside import QUANTITIES, agreement
-from figures.tables.cells import LANDSCAPE, unlearn_table
 from figures.tables.intervals import Table, column_intervals
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import MEASURED, Records, setting
+from figures.tables.runs import LANDSCAPE, unlearn_table
 
 RUN = ("study", "method", "rule", "pretrain", "difficulty", "seed", "tow")
 CELL = ("study", "dataset", "pretrain", "difficulty", "method", "rule", "alpha")

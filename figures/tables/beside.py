@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from figures.tables.cells import label
 from figures.tables.intervals import Row, Table, interval, spread_text
 from figures.tables.names import family
 from figures.tables.records import Records
+from figures.tables.runs import label
 from repro.records.identity import digest
 from repro.records.record import Record
 

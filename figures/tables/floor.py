@@ -41,7 +41,7 @@ def own_reference(table: Table, retraining: Any) -> Any:
     """Return which rows are the retrained model itself, `(rows,)` boolean: what they are held against.
 
     Args:
-        table: rows of `figures.tables.cells.unlearn_table`.
+        table: rows of `figures.tables.runs.unlearn_table`.
         retraining: the rule of the retrained model they are held against, one for all or one a row.
     """
     first = table["unlearn_seed"].isin([0, None, float("nan")])  # another seed is another model
@@ -55,7 +55,7 @@ def noise_floors(table: Table) -> Table:
     describe them and no interval is given.
 
     Args:
-        table: rows of `figures.tables.cells.unlearn_table`.
+        table: rows of `figures.tables.runs.unlearn_table`.
 
     Returns:
         Columns `difficulty`, `forget_set`, `retraining`, `metric` ("tow" or an accuracy), `mean` and `sd` of the ToW
@@ -151,6 +151,6 @@ def average_floor(floors: Table) -> dict[str, float] | None:
 def reaches(row: Table, floor: dict[str, float] | None, *, fewest: int = 3) -> bool:
     """Return whether a method is as good as retraining: the interval of its ToW reaches the band `mean - sd`.
 
-    A cell of fewer than three seeds never is: its interval would reach anything.
+    A setting of fewer than three seeds never is: its interval would reach anything.
     """
     return floor is not None and bool(row["seeds"] >= fewest and row["high"] >= floor["mean"] - floor["sd"])

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 Table = Any
 Row = Any
 
-FEWEST = 3  # seeds: a cell of fewer never decides
+FEWEST = 3  # seeds: a setting of fewer never decides
 
 
 def interval(values: Iterable[float]) -> dict[str, float]:
@@ -41,18 +41,18 @@ def column_intervals(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def simultaneous(effects: Table) -> Table:
-    """Return effects with intervals that all hold together at 95 %, the variance pooled over the cells.
+    """Return effects with intervals that all hold together at 95 %, the variance pooled over the settings.
 
-    Among many cells some interval excludes 0 by luck: one in twenty does where nothing is there. Three seeds tell a
-    mean, but hardly a deviation; over the cells of a study they tell one:
+    Among many settings some interval excludes 0 by luck: one in twenty does where nothing is there. Three seeds tell a
+    mean, but hardly a deviation; over the settings of a study they tell one:
 
         mean +- t_{1 - 0.025/m, f} s / sqrt(k),   s^2 = sum (k_c - 1) s_c^2 / f,   f = sum (k_c - 1),
 
-    Bonferroni over the m cells, k the seeds of a cell. It supposes that cells scatter alike.
+    Bonferroni over the m settings, k the seeds of a setting. It supposes that settings scatter alike.
 
     Args:
         effects: columns `mean`, `low`, `high`, `seeds` and `sd`, the deviation over seeds; without `sd` each interval
-            is widened by itself. A cell of one seed, whose interval is NaN, is not counted.
+            is widened by itself. A setting of one seed, whose interval is NaN, is not counted.
     """
     known = effects["low"].notna()
     level, middle = 1 - 0.025 / max(int(known.sum()), 1), effects["mean"].astype(float)
@@ -67,7 +67,7 @@ def simultaneous(effects: Table) -> Table:
 
 
 def pooled_deviation(effects: Table) -> tuple[float, int]:
-    """Return the standard deviation over seeds pooled over cells, and its degrees of freedom, sum of (seeds - 1)."""
+    """Return the standard deviation over seeds pooled over settings, and its degrees of freedom, sum of (seeds - 1)."""
     known = effects[effects["sd"].notna()]
     freedom = known["seeds"].astype(int) - 1
     if not len(known):
@@ -76,14 +76,14 @@ def pooled_deviation(effects: Table) -> tuple[float, int]:
 
 
 def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
-    """Return mean, standard deviation and 95 % t-interval of `value` over training seeds, one row a cell.
+    """Return mean, standard deviation and 95 % t-interval of `value` over training seeds, one row a setting.
 
     `mean +- t_{0.975, k-1} sd / sqrt(k)` over `k` finite training seeds; unlearning seeds nested in a training seed
     are averaged first, for they do not make training seeds more.
 
     Args:
         table: tidy rows with columns `keys`, `value` and, where there are several, `seed` and `status`.
-        keys: columns that name a cell.
+        keys: columns that name a setting.
         value: the column to summarize.
 
     Returns:
@@ -97,7 +97,7 @@ def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
         mean=pd.to_numeric(table[value]) if value in table else np.nan,
         diverged=(table["status"] == "diverged").astype(int) if "status" in table else 0,
     )
-    cells = rows.groupby(keys, sort=False, dropna=False)
+    settings = rows.groupby(keys, sort=False, dropna=False)
     if "seed" in rows:
         rows = rows.groupby([*keys, "seed"], sort=False, dropna=False)["mean"].mean().reset_index()
     found = rows.groupby(keys, sort=False, dropna=False)["mean"].agg(["mean", "std", "count"])
@@ -105,7 +105,7 @@ def summarize(table: Table, keys: Sequence[str], value: str = "value") -> Table:
         half = stdtrit(found["count"] - 1, 0.975) * found["std"] / np.sqrt(found["count"])
     return pd.DataFrame({
         "mean": found["mean"], "sd": found["std"], "low": found["mean"] - half, "high": found["mean"] + half,
-        "seeds": found["count"], "diverged": cells["diverged"].sum(),
+        "seeds": found["count"], "diverged": settings["diverged"].sum(),
     }).reset_index()  # fmt: skip
 
 

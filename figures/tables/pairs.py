@@ -20,7 +20,7 @@ def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), ag
     Where the table has the noise floor of the metric, a row carries it as `floor`.
 
     Args:
-        table: rows of `figures.tables.cells.unlearn_table`.
+        table: rows of `figures.tables.runs.unlearn_table`.
         metric: the number compared.
         rules: families such as "sam" and "asam"; none named takes every other one.
         against: the family subtracted.

@@ -19,7 +19,7 @@ ORIGINAL = "do nothing"
 def pooled(records: Records, metric: str) -> list[Record]:
     """Return the pooled evaluations of a metric, ordered by pretraining and unlearning rule.
 
-    A study that went on with more seeds was pooled again: of two pools of a cell the larger one is taken. Pools of
+    A study that went on with more seeds was pooled again: of two pools of a setting the larger one is taken. Pools of
     fewer than 10 models on either side are no distribution. Of two versions of the metric the newer one counts.
 
     Raises:
@@ -28,14 +28,14 @@ def pooled(records: Records, metric: str) -> list[Record]:
     found = [one for one in records.of("evaluation") if one.config["metric"] == metric and pool_size(one) >= FEWEST]
     newest = max((one.config.get("version", 1) for one in found), default=0)
     found = [one for one in found if one.config.get("version", 1) == newest]
-    cells: dict[tuple[str, str], Record] = {}
+    settings: dict[tuple[str, str], Record] = {}
     for one in sorted(found, key=pool_size):
         key = one.result["labels"]["pretrain"], one.result["labels"]["rule"]
-        before = cells.get(key, one)
+        before = settings.get(key, one)
         if (before.result["labels"], before.config["forget_set"]) != (one.result["labels"], one.config["forget_set"]):
             raise Mixed(f"study {records.study}: pools of {key[1]} after {key[0]} differ in more than their size")
-        cells[key] = one
-    return [cells[key] for key in sorted(cells, reverse=True)]
+        settings[key] = one
+    return [settings[key] for key in sorted(settings, reverse=True)]
 
 
 def pool_size(pool: Record) -> int:

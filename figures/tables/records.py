@@ -68,10 +68,6 @@ class Records:
         by_id = attrgetter("run_id")
         return list(self.once(("of", kind), lambda: sorted((one for one in self.all if one.kind == kind), key=by_id)))
 
-    def part(self, study: str) -> "Records":
-        """Return one of the studies by its name; no records where it is not among them."""
-        return next((one for one in self.parts if one.study == study), Records(study=study))
-
 
 class Studies:
     """The studies that figures and claims name, each read once and from one place.
@@ -146,24 +142,24 @@ class Given(Studies):
 
 
 def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> list[Record]:
-    """Return some runs, of which those of one cell differ in nothing but their seeds and what is measured of them.
+    """Return some runs, of which those of one setting differ in nothing but their seeds and what is measured of them.
 
     Args:
         found: runs of one kind.
-        shown: config fields that tell the cells of a figure apart, and settings that change no number of it.
+        shown: config fields that tell the settings of a figure apart, and others that change no number of it.
         study: for the error.
 
     Raises:
-        Mixed: naming the settings that differ within a cell, which a mean over its runs would hide.
+        Mixed: naming the fields that differ within a setting, which a mean over its runs would hide.
     """
     found = list(found)
-    cells = grouped(found, shown)
+    settings = grouped(found, shown)
     free = {*SEEDS, *MEASURED, *shown}
-    differing = {name for runs in cells.values() for name in _differing(runs) if name not in free}
+    differing = {name for runs in settings.values() for name in _differing(runs) if name not in free}
     if differing:
         raise Mixed(
-            f"study {study}: {', '.join(sorted(differing))} differ within a cell of this figure, which shows the mean; "
-            "draw a study that has one value of each"
+            f"study {study}: {', '.join(sorted(differing))} differ within a setting of this figure, which shows "
+            "the mean; draw a study that has one value of each"
         )
     return found
 

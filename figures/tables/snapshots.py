@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from figures.tables.cells import LANDSCAPE, label, one_forget_set
 from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
 from figures.tables.records import Records, alike, measured
+from figures.tables.runs import LANDSCAPE, label, one_forget_set
 from repro.records.record import Record
 from repro.study.table import has_number
 
-CELL = ("method", "rule", "pretrain")
+SETTING = ("method", "rule", "pretrain")
 ARRAYS = {"features": "features_{}", "landscape": "landscape_{}_forget"}  # of a model, by metric
 # The rules that tell most, where not every one has a panel.
 TELLING = ("sgd", "asam", "minmax", "sam")
@@ -18,7 +18,7 @@ TELLING = ("sgd", "asam", "minmax", "sam")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One model of one cell.
+    """One model of one setting.
 
     Attributes:
         title: what stands above its panel.
@@ -62,18 +62,18 @@ def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = Fa
     having = [run for run in records.of("unlearn") if measured(run, metric) and run.has_arrays()]
     # Panels of different forget sets would not be one comparison.
     found = one_forget_set(having + records.of("embedding") * (metric == "features"))
-    runs = alike(found, (*CELL, *(LANDSCAPE if metric != "landscape" else ())), records.study)
-    cells: dict[tuple[str, str, str], list[Record]] = {}
+    runs = alike(found, (*SETTING, *(LANDSCAPE if metric != "landscape" else ())), records.study)
+    settings: dict[tuple[str, str, str], list[Record]] = {}
     for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
-        cells.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
-    if not cells:
+        settings.setdefault((_text(run, "pretrain"), _text(run, "method"), _text(run, "rule")), []).append(run)
+    if not settings:
         return []
     first: dict[str, list[Record]] = {}
-    for (pretrain, _, _), group in cells.items():
+    for (pretrain, _, _), group in settings.items():
         first.setdefault(pretrain, group)
     before = [Snapshot(f"before\n({rule_label(name)})", "original", tuple(runs)) for name, runs in first.items()]
     goal = Snapshot("retrained\non R", "retrained", before[0].records)
-    models = [*(before if starts else before[:1]), goal, *(_unlearned(*key, group) for key, group in cells.items())]
+    models = [*(before if starts else before[:1]), goal, *(_unlearned(*key, group) for key, group in settings.items())]
     models = [one for one in models if one.record.arrays(ARRAYS[metric].format(one.model))]
     beside = [one for one in models if one.model != "unlearned"]
     shown = [one for one in models if one.model == "unlearned"]

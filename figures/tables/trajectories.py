@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.cells import label, retraining_rule
 from figures.tables.floor import ACCURACIES, tug_of_war
 from figures.tables.intervals import Table
+from figures.tables.runs import SETTING, label, retraining_rule
 from repro.records.record import Record
 
-CELL = ("method", "rule", "pretrain", "difficulty")
 NAMES = ("retain", "forget", "test")
 HALFWAY = 0.5
 
@@ -41,14 +40,14 @@ def trajectory_rows(runs: Sequence[Record]) -> Table:
         values = np.vstack([original, seen])
         if cost[1] == 0:  # the run took its own first point before the first step
             cost, values = cost[1:], values[1:]
-        head = {name: label(run, name) for name in (*CELL, "seed")} | {"retraining": retraining_rule(run)}
+        head = {name: label(run, name) for name in (*SETTING, "seed")} | {"retraining": retraining_rule(run)}
         way = retrained[1] - original[1]
         forgotten = (values[:, 1] - original[1]) / way if way else np.full(len(values), np.nan)
         scores = tug_of_war(values, retrained)
         for point, numbers in enumerate(zip(cost, *values.T, scores, forgotten, strict=True)):
             found = dict(zip(("gradient_evaluations", *NAMES, "tow", "forgotten"), map(float, numbers), strict=True))
             rows.append(head | {"run_id": run.run_id, "point": point} | found)
-    columns = [*CELL, "seed", "retraining", "run_id", "point", "gradient_evaluations", *NAMES, "tow", "forgotten"]
+    columns = [*SETTING, "seed", "retraining", "run_id", "point", "gradient_evaluations", *NAMES, "tow", "forgotten"]
     return pd.DataFrame(rows, columns=pd.Index(columns))
 
 
@@ -60,8 +59,8 @@ def matched_rows(trajectories: Table) -> Table:
     comes so far has `reached` False and NaN there.
 
     Returns:
-        Columns of the cell, `seed`, `reached`, `<number>_matched` for `gradient_evaluations`, `retain`, `test`, `tow`,
-        and `<number>_end`, the same after the last epoch.
+        Columns of the setting, `seed`, `reached`, `<number>_matched` for `gradient_evaluations`, `retain`, `test` and
+        `tow`, and `<number>_end`, the same after the last epoch.
     """
     kept = ("gradient_evaluations", "retain", "test", "tow")
     rows = []
@@ -71,9 +70,9 @@ def matched_rows(trajectories: Table) -> Table:
         matched = _halfway(run["forgotten"].to_numpy(), run[list(kept)].to_numpy())
         numbers = {f"{name}_matched": value for name, value in zip(kept, matched, strict=True)}
         numbers |= {f"{name}_end": last[name] for name in kept}
-        head = {name: first[name] for name in (*CELL, "seed", "retraining", "run_id")}
+        head = {name: first[name] for name in (*SETTING, "seed", "retraining", "run_id")}
         rows.append(head | {"reached": bool(np.isfinite(matched[0]))} | numbers)
-    columns = [*CELL, "seed", "retraining", "run_id", "reached", *(f"{name}{end}" for end in ("_matched", "_end")
+    columns = [*SETTING, "seed", "retraining", "run_id", "reached", *(f"{name}{end}" for end in ("_matched", "_end")
                                                                  for name in kept)]  # fmt: skip
     return pd.DataFrame(rows, columns=pd.Index(columns))
 

@@ -22,10 +22,10 @@ from figures.tables.beside import (
     twins,
     unpaired,
 )
-from figures.tables.cells import label
 from figures.tables.intervals import Table, span
 from figures.tables.names import family, rule_label
 from figures.tables.records import Records
+from figures.tables.runs import label
 from repro.records.record import Record
 
 NAME, TWIN = "fig-theory-vs-empirical", "fig-theory-twin"

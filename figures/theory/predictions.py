@@ -16,12 +16,12 @@ from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.cells import LANDSCAPE, run_caption, unlearn_table
 from figures.tables.floor import with_references
 from figures.tables.intervals import FEWEST, Row, Table, effect_text, interval, simultaneous
 from figures.tables.names import family
 from figures.tables.pairs import by_cell, over_cells, typical_floor
 from figures.tables.records import Records, alike
+from figures.tables.runs import LANDSCAPE, run_caption, unlearn_table
 from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from repro.records.record import Record

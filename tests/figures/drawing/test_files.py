@@ -12,20 +12,13 @@ from figures import catalogue
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
-from repro.base.errors import ConfigError, MissingDataError
+from repro.base.errors import ConfigError
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
 
 Draw = Callable[[str], Drawing]
-
-
-def test_strict_raises_after_everything_is_written(empty: Store, tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="repro theory") as caught:
-        draw(["fig-theory-trajectories", "fig-tow"], studies_in(empty), tmp_path, strict=True)
-    assert caught.value.exit_code == 3
-    assert (tmp_path / "fig-tow.pdf").exists()
 
 
 def test_an_unknown_figure_is_refused_with_the_nearest_name_before_anything_is_drawn(

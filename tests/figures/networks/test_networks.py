@@ -14,18 +14,18 @@ from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
 from figures.networks.ablations import draw as draw_ablations
-from figures.networks.cells import draw_accuracies, draw_tow
 from figures.networks.choice import draw as draw_choice
 from figures.networks.draws import draw as draw_draws
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.pareto import draw as draw_pareto
 from figures.networks.published import draw as draw_published
+from figures.networks.strips import draw_accuracies, draw_tow
 from figures.networks.sweeps import TOW, draw_mask
 from figures.networks.tow_tables import draw_neggrad
 from figures.networks.trajectories import matched_table
-from figures.tables.cells import unlearn_table
 from figures.tables.names import order
 from figures.tables.records import Records
+from figures.tables.runs import unlearn_table
 from repro.records.record import Record
 from repro.records.store import Store
 

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from figures.tables.cells import study_table, unlearn_table
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
 from figures.tables.intervals import Table
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
 from figures.tables.records import Records
+from figures.tables.runs import study_table, unlearn_table
 from repro.records.record import Record
 
 Make = Callable[..., Record]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from figures.tables.cells import unlearn_table
 from figures.tables.intervals import Table, interval
 from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
 from figures.tables.records import Records
+from figures.tables.runs import unlearn_table
 
 # ToW of seeds 0, 1, 2: a seed is worth far more than a rule, so that any other pairing shows.
 SGD, SAM = [0.1, 0.4, 0.8], [0.2, 0.6, 1.1]

@@ -225,7 +225,7 @@ def test_a_run_of_another_setting_is_no_second_run_of_the_same_cell(unlearned: M
         unlearned(half=half, rule=rule, seed=seed) for rule, half in (("sgd", 2), ("sam-0.1", 3)) for seed in range(3)
     ]
     made += [unlearned(half=3.9, seed=seed, **other) for seed in range(2)]
-    with pytest.raises(Mixed, match="differ within a cell"):
+    with pytest.raises(Mixed, match="differ within a setting"):
         outcome_of(made, "slower")
 
 

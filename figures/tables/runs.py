@@ -11,13 +11,13 @@ from figures.tables.records import MEASURED, Records, alike, grouped
 from repro.records.record import Record
 from repro.study.table import forget_set, has_number, labels_of, numbers_of
 
-# What names a cell of a figure.
-CASE = ("method", "rule", "pretrain", "difficulty")
-# The same, and what else is on the axis of no figure.
-CELL = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
-# Settings that a study may choose for each cell.
+# What names a setting of a figure: the runs that differ in their seeds only.
+SETTING = ("method", "rule", "pretrain", "difficulty")
+# The same, and what is on the axis of no figure.
+WHOLE = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED)
+# What a study may choose for each setting.
 TUNED = ("lr", "epochs")
-# Settings that no number reads but a landscape's own.
+# What no number depends on but a landscape's own.
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 # The columns that every table has, in front and behind.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
@@ -25,22 +25,22 @@ LAST = ("forget_set", "retraining", "run_id", "status", "study")
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
-    """Return the network runs of a study cell by cell, those that diverged among them.
+    """Return the network runs of a study setting by setting, those that diverged among them.
 
     Args:
         records: of one study.
         having: a number that they must have measured; a run that diverged has a ToW, which is 0.
-        shown: config fields that a figure shows beside those of `CASE`.
+        shown: config fields that a figure shows beside those of `SETTING`.
 
     Raises:
-        Mixed: when runs of one cell differ in more than their seeds.
+        Mixed: when runs of one setting differ in more than their seeds.
     """
     zero = having == "tow"
     found = [run for run in records.of("unlearn")
              if not having or has_number(run, having) or (zero and run.status == "diverged")]  # fmt: skip
     free = () if "landscape" in having else LANDSCAPE
-    found = alike(found, (*CASE, *shown, *free), records.study)
-    return [run for runs in grouped(found, CASE).values() for run in runs]
+    found = alike(found, (*SETTING, *shown, *free), records.study)
+    return [run for runs in grouped(found, SETTING).values() for run in runs]
 
 
 def study_table(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> tuple[list[Record], Table]:
@@ -82,13 +82,13 @@ def retraining_rule(record: Record) -> str:
 
 
 def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
-    """Return the rows of the cells and seeds that have every combination of `over` which the table has.
+    """Return the rows of the settings and seeds that have every combination of `over` which the table has.
 
     Means over `over` are of the same things then, and can stand beside each other.
 
     Args:
         table: rows of `unlearn_table`.
-        keys: columns that name a cell.
+        keys: columns that name a setting.
         over: columns whose combinations are averaged over.
     """
     parts = table.groupby(list(over), dropna=False).ngroup()
@@ -128,8 +128,8 @@ def one_forget_set(runs: Sequence[Record]) -> list[Record]:
 
 
 def seed_range(table: Table) -> str:
-    """Return "3" or "3-5": the training seeds of the cells."""
-    return span(table.groupby([name for name in CELL if name in table])["seed"].nunique())
+    """Return "3" or "3-5": the training seeds of the settings."""
+    return span(table.groupby([name for name in WHOLE if name in table])["seed"].nunique())
 
 
 def run_caption(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""Cell by cell (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
+"""Strips of means (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,11 +12,11 @@ from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
-from figures.tables.cells import in_table, run_caption, seed_range, study_table
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches
 from figures.tables.intervals import Table, summarize
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
+from figures.tables.runs import in_table, run_caption, seed_range, study_table
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 ROLES = {"retrained": "-", "original": ":"}  # and their lines
@@ -41,8 +41,8 @@ MARKS = (
 )
 TOW_WHAT = (
     "How near each method comes to retraining: the closer a marker is to the grey band, the better. ToW (tug of war) "
-    "multiplies one minus the gap to the retrained model in retain, forget and test accuracy; 1 is best, and a run "
-    "that diverged has 0. Grey band: ToW of one retrained model against another of another seed, mean ± standard "
+    "multiplies one minus the gap to the retrained model in retain, forget and test accuracy. 1 is best; a run that "
+    "diverged has 0. Grey band: ToW of one retrained model against another of another seed, mean ± standard "
     "deviation; a method whose interval reaches it is as good as retraining. Dotted line: the original model, which "
     "does nothing. After ASAM or SAM pretraining, one row compares with the model retrained by the same rule and one "
     "with the model retrained by SGD."
@@ -76,7 +76,7 @@ class Row(NamedTuple):
 
 
 def draw_tow(records: Records, theme: Theme) -> Drawing:
-    """Draw ToW of every cell beside the noise floor of its forget set: a row a pretraining rule and reference."""
+    """Draw ToW of every setting beside the noise floor of its forget set: a row a pretraining rule and reference."""
     runs, table = study_table(records, having="tow")
     if not runs:
         return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
@@ -86,14 +86,14 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
     figure, axes = panel_grid(len(rows), len(sets), width=WIDE, height=0.9 + 1.7 * len(rows), sharey="row")
     parts = []
     for line, row in zip(axes, rows, strict=True):
-        cells = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
-        summary = summarize(cells, KEYS, row.metric).assign(metric=row.metric)
+        members = shown[(shown["pretrain"] == row.pretrain) & ~own_reference(shown, row.retraining)]
+        summary = summarize(members, KEYS, row.metric).assign(metric=row.metric)
         levels = [floor_of(floors, name, row.retraining) for name in sets]
         found = []
         for panel, name, floor in zip(line, sets, levels, strict=True):
-            part, here = (rows[rows["difficulty"] == name] for rows in (summary, cells))
+            part, here = (rows[rows["difficulty"] == name] for rows in (summary, members))
             found.append(_tow_panel(panel, part, here, floor, theme))
-        columns = [cells[row.metric], cells.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
+        columns = [members[row.metric], members.get(f"original_{row.metric}"), [one["mean"] for one in levels if one]]
         line[0].set_ylabel(row.title() + limits(line[0], columns, summary))
         parts += found
     for panel, name in zip(axes[0], sets, strict=True):
@@ -103,7 +103,7 @@ def draw_tow(records: Records, theme: Theme) -> Drawing:
     data: Table = pd.concat(parts, ignore_index=True)
     more = [rule_label(rule) for rule in order(table, "rule") if rule not in rules]
     rest = f" Rules in the tables only: {', '.join(more)}." if more else ""
-    good = f"{int(data['as_good_as_retraining'][data['metric'] == 'tow'].sum())} cells reach the noise floor"
+    good = f"{int(data['as_good_as_retraining'][data['metric'] == 'tow'].sum())} settings reach the noise floor"
     caption = f"{TOW_WHAT} {MARKS}{rest} {run_caption(table)}"
     return Drawing(data, caption, _alt(data, "tow", good), tuple(runs), (), figure)
 
@@ -121,20 +121,20 @@ def _rows(table: Table) -> list[Row]:
     """Return the rows: each pretraining rule against its own retrain, and where that is not SGD's, against SGD's."""
     rows = []
     for pretrain in order(table, "pretrain"):
-        cells = table[table["pretrain"] == pretrain]
-        rows += [Row(pretrain, "tow", str(rule)) for rule in sorted(set(cells["retraining"]))]
-        if "common_tow" in cells and cells["common_tow"].notna().any() and family(rows[-1].retraining) != "sgd":
+        members = table[table["pretrain"] == pretrain]
+        rows += [Row(pretrain, "tow", str(rule)) for rule in sorted(set(members["retraining"]))]
+        if "common_tow" in members and members["common_tow"].notna().any() and family(rows[-1].retraining) != "sgd":
             rows.append(Row(pretrain, "common_tow", "sgd"))
     return rows
 
 
-def _tow_panel(axes: Any, summary: Table, cells: Table, floor: dict[str, float] | None, theme: Theme) -> Table:
-    """Draw the cells of one panel, its floor and its original; return the numbers drawn."""
-    _strip(axes, summary, cells, theme)
+def _tow_panel(axes: Any, summary: Table, members: Table, floor: dict[str, float] | None, theme: Theme) -> Table:
+    """Draw the settings of one panel, its floor and its original; return the numbers drawn."""
+    _strip(axes, summary, members, theme)
     floor_band(axes, floor, theme)
     for metric in summary["metric"].unique():
-        if f"original_{metric}" in cells and cells[f"original_{metric}"].notna().any():
-            axes.axhline(cells[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
+        if f"original_{metric}" in members and members[f"original_{metric}"].notna().any():
+            axes.axhline(members[f"original_{metric}"].mean(), color=theme.ink, linestyle=":", linewidth=0.9, zorder=1)
     level = floor or {"mean": np.nan, "sd": np.nan}
     good = [reaches(row, floor) for row in summary.to_dict("records")]
     return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
@@ -158,17 +158,17 @@ def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[
     if not runs or not metrics:
         return empty_figure(lacking(name, f"network runs with {', '.join(numbers)}"), theme)
     table = table[known.any(axis=1) | diverged]
-    cells, columns = table[~own_reference(table, table["retraining"])], order(table, "difficulty")
+    members, columns = table[~own_reference(table, table["retraining"])], order(table, "difficulty")
     height = 1.2 + 1.3 * len(metrics)
     figure, axes = panel_grid(len(metrics), len(columns), width=WIDE, height=height, sharex="col", sharey="row")
     parts = []
     for row, (metric, text) in zip(axes, metrics.items(), strict=True):
-        summary = summarize(cells, KEYS, metric).assign(metric=metric)
-        lines = [summarize(cells, ["difficulty", "pretrain"], f"{role}_{metric}").assign(method=role, metric=metric)
-                 for role in ROLES if f"{role}_{metric}" in cells]  # fmt: skip
+        summary = summarize(members, KEYS, metric).assign(metric=metric)
+        lines = [summarize(members, ["difficulty", "pretrain"], f"{role}_{metric}").assign(method=role, metric=metric)
+                 for role in ROLES if f"{role}_{metric}" in members]  # fmt: skip
         for panel, difficulty in zip(row, columns, strict=True):
             part, *references = (one[one["difficulty"] == difficulty] for one in (summary, *lines))
-            ends = _strip(panel, part, cells[cells["difficulty"] == difficulty], theme, regions=True)
+            ends = _strip(panel, part, members[members["difficulty"] == difficulty], theme, regions=True)
             known = [one[(one["pretrain"] == pretrain) & (one["seeds"] > 0)]
                      for pretrain in part["pretrain"].unique() for one in references]  # fmt: skip
             for line in known:
@@ -176,7 +176,7 @@ def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[
             parts += [part, *known]
         values = [table.get(f"{role}{metric}") for role in ("", "retrained_", "original_")]
         row[0].set_ylabel(text + limits(row[0], values, pd.concat([summary, *lines])))
-    several = cells["pretrain"].nunique() > 1
+    several = members["pretrain"].nunique() > 1
     for panel, difficulty in zip(axes[0], columns, strict=True):
         panel.set_title(f"forget set: {difficulty}", pad=14 if several else None)
     for panel in axes[1:].flat:
@@ -194,8 +194,8 @@ draw_mia = partial(draw_numbers, name="fig-mia", numbers=MIA, what=MIA_WHAT)
 draw_entanglement = partial(draw_numbers, name="fig-entanglement", numbers=ENTANGLEMENT, what=ENTANGLEMENT_WHAT)
 
 
-def _strip(axes: Any, summary: Table, cells: Table, theme: Theme, *, regions: bool = False) -> Ends:
-    """Draw the cells of one forget set, a region a pretraining rule, with their seeds; return the regions' ends."""
+def _strip(axes: Any, summary: Table, members: Table, theme: Theme, *, regions: bool = False) -> Ends:
+    """Draw the settings of one forget set, a region a pretraining rule, and their seeds; return the regions' ends."""
     if summary.empty:
         axes.set_xticks([])
         axes.text(0.5, 0.5, "not run", ha="center", va="center", fontsize=7, transform=axes.transAxes)
@@ -207,7 +207,7 @@ def _strip(axes: Any, summary: Table, cells: Table, theme: Theme, *, regions: bo
 
     diverged = summary["diverged"].map(lambda count: f"{count} diverged" if count else "")
     rows = named(in_order(summary.assign(note=diverged), ["pretrain", "method", "rule"]))
-    return strip(axes, rows, theme, seeds=named(cells.assign(value=cells.get(summary["metric"].iloc[0]))))
+    return strip(axes, rows, theme, seeds=named(members.assign(value=members.get(summary["metric"].iloc[0]))))
 
 
 def _after(pretrain: str) -> str:
@@ -224,8 +224,8 @@ def _reference(axes: Any, line: Table, ends: Ends, theme: Theme) -> None:
 
 
 def _alt(data: Table, metric: str, more: str = "") -> str:
-    cells = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
+    members = data[(data["metric"] == metric) & data["rule"].notna()].sort_values("mean", ascending=False)
     parts = [f"{method_label(row.method)} with {row.rule} (from {row.pretrain}) on {row.difficulty}: {row.mean:.3f}"
-             for row in cells.head(3).itertuples()]  # fmt: skip
+             for row in members.head(3).itertuples()]  # fmt: skip
     first = f"Dots with error bars, a column a forget set{'; ' if more else ''}{more}."
     return f"{first} Highest {metric}: {'; '.join(parts)}."

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from figures.networks.sweeps import swept_studies
-from figures.tables.cells import (
-    CELL,
+from figures.tables.records import Mixed, Records
+from figures.tables.runs import (
+    WHOLE,
     one_forget_set,
     run_caption,
     seed_range,
@@ -16,7 +17,6 @@ from figures.tables.cells import (
     swept_table,
     unlearn_table,
 )
-from figures.tables.records import Mixed, Records
 from repro.records.record import Record
 from repro.records.store import Store
 
@@ -45,7 +45,7 @@ def test_runs_of_one_cell_that_differ_in_more_than_their_seeds_are_never_pooled(
     run: Run, records_of: Read, name: str
 ) -> None:
     apart = records_of([run(rule="sgd", seed=seed, **{name: value}) for seed, value in ((0, "a"), (1, "b"))])
-    with pytest.raises(Mixed, match=f"{name} differ within a cell"):
+    with pytest.raises(Mixed, match=f"{name} differ within a setting"):
         study_runs(apart)
     tuned = records_of([run(rule=rule, **{name: rule}) for rule in ("sgd", "sam-0.1")])
     assert len(study_runs(tuned)) == 2, "each cell may have its own"
@@ -143,4 +143,4 @@ def test_a_caption_counts_seeds_and_names_forget_sets_that_are_the_same(run: Run
     assert caption.endswith("The forget sets low and mid hold the same samples here.")
     apart = [run(difficulty=name, number={"parents": {"forget_set": name}}) for name in ("low", "mid")]
     assert "hold the same samples" not in run_caption(unlearn_table(apart))
-    assert "metrics" in CELL
+    assert "metrics" in WHOLE
