@@ -19,6 +19,7 @@ from figures.answers.answers import (
     tally,
     twice_trained,
 )
+from figures.answers.found import signed
 from figures.answers.networks import best_cutoff
 from figures.answers.strip import strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
@@ -117,10 +118,8 @@ def _one_setting(found: Sequence[Answered]) -> str:
     first, third = ({one.claim.name: one.found.effects for one in found}[name] for name in ("1a", "3"))
     if not first or not third or first[0].settings == 1:
         return ""
-    return (
-        f"This table is one of {first[0].settings} settings. In it SAM and ASAM gain {third[0].value:.3f} on average; "
-        f"the mean over all {first[0].settings} is {first[0].value:.3f}."
-    )
+    count, mean, here = first[0].settings, signed(first[0].value), signed(third[0].value)
+    return f"This table is one of {count} settings. In it SAM and ASAM gain {here} ToW; the mean over all is {mean}."
 
 
 def _claim_table(about: str, found: Sequence[Answered]) -> str:
@@ -191,7 +190,7 @@ def claim_text(one: Answered) -> str:
 
 
 def _beside(lines: Sequence[str]) -> str:
-    return "\n".join(["Beside it, without a vote:", "", *(f"- {line}" for line in lines)]) if lines else ""
+    return "\n".join(["Beside the answer:", "", *(f"- {line}" for line in lines)]) if lines else ""
 
 
 def _folded(title: str, text: str) -> str:

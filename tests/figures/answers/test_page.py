@@ -116,7 +116,7 @@ def test_the_answer_of_a_readme_is_written_between_its_marks(tmp_path: Path, emp
     ["ToW", "SAM", "ASAM", "SGD", "NegGrad", "Sharp MinMax", "noise floor", "hardest images", "middle images", "open",
      "easiest images", "doing nothing", "retrained", "setting", "seed", "margin", "AUC", "E_Wp", "E_Var", "Hessian",
      "alpha", "memorization", "test error", "MIA correctness", "pretraining", "cutoff",
-     "core-hours", "brackets", "basin"],
+     "core-hours", "brackets", "basin", "I2", "prediction interval"],
 )  # fmt: skip
 def test_every_word_of_a_headline_is_in_the_glossary(word: str) -> None:
     assert explain(word).meaning
