@@ -12,7 +12,6 @@ from figures.answers.answers import (
     NOTHING,
     Answered,
     assess,
-    figure_state,
     floor,
     ladder,
     rate_steps,
@@ -89,7 +88,7 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
 
 def page_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
-    steps, states = ladder(studies), figure_state(studies)
+    steps, rows = ladder(studies), figure_rows(found, studies)
     values = {"ToW, NegGrad after SGD": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}
     parts = [
         f"<!-- {WRITTEN} -->",
@@ -107,8 +106,8 @@ def page_text(found: Sequence[Answered], studies: Studies) -> str:
         "## What the reviewers asked for",
         markdown(pd.DataFrame(wish_rows(studies))),
         "## Figures and tables",
-        f"{len(states['drawn'])} of {len(FIGURES)} are drawn. Missing: {', '.join(states['missing']) or 'none'}.",
-        markdown(pd.DataFrame(figure_rows(found, states["drawn"]))),
+        f"{sum(row['state'] == 'drawn' for row in rows)} of {len(rows)} are drawn.",
+        markdown(pd.DataFrame(rows)),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -158,8 +157,9 @@ def wish_rows(studies: Studies) -> list[dict[str, str]]:
     return [{"asked": wish.asked, "answer": wish.answer(studies), "figure": wish.figure} for wish in WISHES.values()]
 
 
-def figure_rows(found: Sequence[Answered], drawn: Sequence[str]) -> list[dict[str, str]]:
-    """Return one row a figure: what it shows, drawn or missing, and the claims it illustrates."""
+def figure_rows(found: Sequence[Answered], studies: Studies) -> list[dict[str, str]]:
+    """Return one row a figure: what it shows, drawn or (of a study without records) missing, and its claims."""
+    drawn = [name for name, entry in FIGURES.items() if all(studies.of(one).all for one in entry.studies)]
     claims = {
         name: [one.claim.name for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()
     }

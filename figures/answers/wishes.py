@@ -13,7 +13,7 @@ from figures.tables.names import rule_label
 from figures.tables.pooled import klom_cells, klom_differences, pooled, resampled, ulira_differences
 from figures.tables.records import Studies
 from repro.statistics.answers import OPEN, answer
-from repro.statistics.effects import FEWEST, Table, combine_seeds, pool, voting
+from repro.statistics.effects import FEWEST, Table, combine_seeds, paired_effects, pool, voting
 
 DONE, NOT_RUN = "done", "not run"
 FOUND_OUT = "Share found out at 1 % false alarms, unlearning minus doing nothing"
@@ -61,16 +61,14 @@ def cost(studies: Studies) -> str:
 
 def _equal_gradients(runs: Table, longer: Table) -> str:
     """Return ToW under ASAM minus that of SGD of twice the epochs, on the same models."""
-    keys = ["setting", "forget_set", "seed", "original", "reference"]
     if longer.empty:
         return ""
-    asam = runs[runs["rule"] == "asam-1.0"]
-    both = asam.merge(longer, on=keys, suffixes=("", "_sgd"))
-    both = both[both["epochs_sgd"] == 2 * both["epochs"]]
-    if both.empty:
+    asam = runs[(runs["rule"] == "asam-1.0") & runs["setting"].isin(set(longer["setting"]))]
+    twice = longer[(longer["rule"] == "sgd") & (longer["epochs"] == 2 * asam["epochs"].max())]
+    settings = combine_seeds(paired_effects(pd.concat([asam, twice]), "tow"))
+    if not settings.names:
         return ""
-    rows = both.assign(value=both["tow"] - both["tow_sgd"], contrast="asam", block=both["original"])
-    effect = pool(combine_seeds(rows[["setting", "forget_set", "contrast", "block", "value"]]))
+    effect = pool(settings)
     low, high = effect.interval()
     return f"Against SGD of as many gradients, ASAM's ToW differs by {effect.value:+.3f} [{low:+.3f}, {high:+.3f}]."
 
