@@ -39,8 +39,8 @@ ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a ne
 TOW = "ToW (tug of war) is 1 for a model that is as accurate as one retrained without the forget images."
 SURE = (
     "Above 0 supports the paper. A setting is a method after a pretraining. How sure: *moderate* is three settings or "
-    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals, not corrected for "
-    "three forget sets."
+    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals (of two settings, they "
+    "span both), not corrected for three forget sets."
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
