@@ -194,8 +194,8 @@ def ulira(pool: Pool) -> dict[str, Any]:
     samples = [np.ix_(*pair) for pair in zip(models, images, strict=True)]
     for role in ("unlearned", "original"):
         members, others = likelihood_ratios(pool.margins(role, "forget"), retrained)
-        drawn = [_attack(members[rows], others[rows]) for rows in samples]
-        for key, value in _attack(members, others).items():
+        drawn = [attack_rates(members[rows], others[rows]) for rows in samples]
+        for key, value in attack_rates(members, others).items():
             head, resampled = f"ulira_{role}_{key}", np.array([one[key] for one in drawn])
             low, high = np.clip(recentred(value, resampled)[1:], 0.0, 1.0)
             found |= {head: value, f"{head}_low": float(low), f"{head}_high": float(high)}
@@ -226,7 +226,7 @@ def log_density(values: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndar
     return -0.5 * ((values - mean) / sd) ** 2 - np.log(sd)
 
 
-def _attack(members: np.ndarray, others: np.ndarray) -> dict[str, float]:
+def attack_rates(members: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Return AUC and true-positive rates of scores `(models, images)`."""
     truth = np.repeat((1, 0), members.size)
     rates = {"auc": float(roc_auc_score(truth, np.concatenate([members, others], axis=None)))}

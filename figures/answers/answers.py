@@ -128,12 +128,3 @@ def rate_steps(studies: Studies) -> tuple[float, float] | None:
         near = curve[max(best - 1, 0) : best] + curve[best + 1 : best + 2]
         losses += [curve[best] - max(near)] if near else []
     return (min(losses), max(losses)) if losses else None
-
-
-def figure_state(studies: Studies) -> dict[str, list[str]]:
-    """Return which figures and tables are drawn and which are missing: those whose studies have no records."""
-    states: dict[str, list[str]] = {"drawn": [], "missing": []}
-    for name, entry in FIGURES.items():
-        there = all(studies.of(one).all for one in entry.studies)
-        states["drawn" if there else "missing"].append(name)
-    return states

@@ -12,13 +12,13 @@ from figures.answers.answers import (
     NOTHING,
     Answered,
     assess,
-    figure_state,
     floor,
     ladder,
     rate_steps,
     tally,
     twice_trained,
 )
+from figures.answers.found import signed
 from figures.answers.networks import best_cutoff
 from figures.answers.strip import strip
 from figures.answers.theory import CLAIMS as THEORY_CLAIMS
@@ -39,8 +39,8 @@ ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a ne
 TOW = "ToW (tug of war) is 1 for a model that is as accurate as one retrained without the forget images."
 SURE = (
     "Above 0 supports the paper. A setting is a method after a pretraining. How sure: *moderate* is three settings or "
-    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals, not corrected for "
-    "three forget sets."
+    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals (of two settings, they "
+    "span both), not corrected for three forget sets."
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
@@ -88,7 +88,7 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
 
 def page_text(found: Sequence[Answered], studies: Studies) -> str:
     """Return `paper_repro.md`: the answer first, then how it is judged, figures and wishes."""
-    steps, states = ladder(studies), figure_state(studies)
+    steps, rows = ladder(studies), figure_rows(found, studies)
     values = {"ToW, NegGrad after SGD": "hardest images"} | {name: f"{value:.3f}" for name, value in steps.items()}
     parts = [
         f"<!-- {WRITTEN} -->",
@@ -106,8 +106,8 @@ def page_text(found: Sequence[Answered], studies: Studies) -> str:
         "## What the reviewers asked for",
         markdown(pd.DataFrame(wish_rows(studies))),
         "## Figures and tables",
-        f"{len(states['drawn'])} of {len(FIGURES)} are drawn. Missing: {', '.join(states['missing']) or 'none'}.",
-        markdown(pd.DataFrame(figure_rows(found, states["drawn"]))),
+        f"{sum(row['state'] == 'drawn' for row in rows)} of {len(rows)} are drawn.",
+        markdown(pd.DataFrame(rows)),
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -117,10 +117,8 @@ def _one_setting(found: Sequence[Answered]) -> str:
     first, third = ({one.claim.name: one.found.effects for one in found}[name] for name in ("1a", "3"))
     if not first or not third or first[0].settings == 1:
         return ""
-    return (
-        f"This table is one of {first[0].settings} settings. In it SAM and ASAM gain {third[0].value:.3f} on average; "
-        f"the mean over all {first[0].settings} is {first[0].value:.3f}."
-    )
+    count, mean, here = first[0].settings, signed(first[0].value), signed(third[0].value)
+    return f"This table is one of {count} settings. In it SAM and ASAM gain {here} ToW; the mean over all is {mean}."
 
 
 def _claim_table(about: str, found: Sequence[Answered]) -> str:
@@ -159,8 +157,9 @@ def wish_rows(studies: Studies) -> list[dict[str, str]]:
     return [{"asked": wish.asked, "answer": wish.answer(studies), "figure": wish.figure} for wish in WISHES.values()]
 
 
-def figure_rows(found: Sequence[Answered], drawn: Sequence[str]) -> list[dict[str, str]]:
-    """Return one row a figure: what it shows, drawn or missing, and the claims it illustrates."""
+def figure_rows(found: Sequence[Answered], studies: Studies) -> list[dict[str, str]]:
+    """Return one row a figure: what it shows, drawn or (of a study without records) missing, and its claims."""
+    drawn = [name for name, entry in FIGURES.items() if all(studies.of(one).all for one in entry.studies)]
     claims = {
         name: [one.claim.name for one in found if one.claim.key in entry.claims] for name, entry in FIGURES.items()
     }
@@ -191,7 +190,7 @@ def claim_text(one: Answered) -> str:
 
 
 def _beside(lines: Sequence[str]) -> str:
-    return "\n".join(["Beside it, without a vote:", "", *(f"- {line}" for line in lines)]) if lines else ""
+    return "\n".join(["Beside the answer:", "", *(f"- {line}" for line in lines)]) if lines else ""
 
 
 def _folded(title: str, text: str) -> str:

@@ -80,7 +80,7 @@ def test_a_difference_of_ulira_is_on_the_same_models_and_images_in_each_sample(g
 
 def test_pools_of_an_older_version_of_the_metric_are_left_out(golden: Store) -> None:
     pools = pooled(Records(golden.records()), "ulira")
-    older = [replace(one, config=one.config | {"version": 1}, files={}) for one in pools]
+    older = [replace(one, run_id=f"z{one.run_id}", config=one.config | {"version": 1}, files={}) for one in pools]
     assert pooled(Records([*pools, *older]), "ulira") == pools
     assert len(pooled(Records(older), "ulira")) == 2
     assert ulira_differences(older, "auc").empty
