@@ -9,7 +9,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.predict import ERROR_LEVEL, predict_many, unpredictable
-from theory.stats import mean_and_error
+from theory.stats import bisect, mean_and_error
 
 KIND = "theory_alpha"
 TOLERANCE = 0.005
@@ -49,31 +49,30 @@ def benign_alpha(config: TheoryConfig, store: Store) -> Record:
 
 
 def thresholds(cells: Sequence[TheoryConfig], measure: Measure) -> list[dict[str, float | None]]:
-    """Return the smallest benign alpha of each cell, with the errors there; all cells are measured together.
+    """Return the smallest benign alpha of each setting, with the errors there; all are measured together.
 
     Args:
         cells: their alpha is replaced.
-        measure: from cells to their test and forget errors.
+        measure: from settings to their test and forget errors.
 
     Returns:
         `alpha`, `test_error`, `forget_error` and `forget_error_se`; errors are those at alpha = 1 where no alpha is
         benign. A diverged seed makes an alpha harmful.
     """
-    harmful, benign = np.zeros(len(cells)), np.ones(len(cells))
-    there = _errors(cells, benign, measure)
-    none = [not found["test_error"] <= ERROR_LEVEL for found in there]
-    for place, found in enumerate(_errors(cells, harmful, measure)):
-        if not none[place] and found["test_error"] <= ERROR_LEVEL:  # every alpha is benign
-            benign[place], there[place] = 0.0, found
-    while np.max(benign - harmful, where=~np.array(none), initial=0.0) > TOLERANCE:
-        middle = (harmful + benign) / 2
-        for place, found in enumerate(_errors(cells, middle, measure)):
-            if found["test_error"] <= ERROR_LEVEL and not none[place]:
-                benign[place], there[place] = middle[place], found
-            else:
-                harmful[place] = middle[place]
+    there = _errors(cells, np.ones(len(cells)), measure)
+    none = np.array([not found["test_error"] <= ERROR_LEVEL for found in there])
+
+    def is_harmful(alphas: np.ndarray) -> np.ndarray:
+        found = _errors(cells, alphas, measure)
+        harmful = np.array([not one["test_error"] <= ERROR_LEVEL for one in found])
+        for place in np.flatnonzero(~harmful & ~none):
+            there[place] = found[place]
+        return harmful
+
+    highest = np.where(is_harmful(np.zeros(len(cells))) | none, 1.0, 0.0)
+    _, alphas = bisect(is_harmful, np.where(none, 1.0, 0.0), highest, TOLERANCE)
     return [{"alpha": None if missing else float(alpha)} | _plain(found)
-            for missing, alpha, found in zip(none, benign, there, strict=True)]  # fmt: skip
+            for missing, alpha, found in zip(none, alphas, there, strict=True)]  # fmt: skip
 
 
 def _errors(cells: Sequence[TheoryConfig], alphas: np.ndarray, measure: Measure) -> list[dict[str, float]]:

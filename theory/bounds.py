@@ -22,7 +22,7 @@ def sgd_boundary(cell: TheoryConfig) -> float:
 
 
 def sam_boundary(cell: TheoryConfig) -> float:
-    """Return the |phi| from which SAM's test error is low, `Omega(1)`: a constant, whatever the cell (Theorem 3.3)."""
+    """Return the |phi| from which SAM's test error is low, `Omega(1)`: a constant (Theorem 3.3)."""
     return 1.0
 
 

@@ -1,4 +1,4 @@
-"""The settings of a theory cell (data, a two-layer ReLU CNN, pretraining, unlearning), of a sweep and of a claim."""
+"""The settings of theory: data, a two-layer ReLU CNN, pretraining, unlearning; of a sweep and of a claim, too."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -21,14 +21,14 @@ SWEEP_NAMES = ("phase", "alpha", "expectations", "drive", "survival", "odds", "a
 SIGNAL_NORMS = {"low": 1e-161, "high": 1e154}  # |phi| whose square is a finite number above 0
 LARGEST_POWER = 1e300  # of a deviation: beyond are numbers that are not finite
 WIDEST = 20_000  # preactivations of a test point, whose covariance then fills 3 GB
-# Without these the pretrained model is the same: cells that differ in nothing else share their pretraining.
+# Without these the pretrained model is the same: settings that differ in nothing else share their pretraining.
 UNLEARN_FIELDS = ("unlearn", "method", "epochs", "alpha", "rho_scale", "retain_batch", "forget_batch",
                   "mask_fraction", "mask_refresh", "stop_forget_error", "probe_rho_scale")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TheoryConfig:
-    """One cell of the theory study: a pretraining rule, an unlearning method and its rule, and the seeds to run.
+    """One setting of the theory: a pretraining rule, an unlearning method and its rule, and the seeds to run.
 
     The data follow Chen et al. 2023 (arXiv 2310.07269): one patch carries `y phi`, the other `P - 1` patches one noise
     vector `xi ~ N(0, sigma_p^2 I)`, or one each, orthogonal to `phi` unless `noise` is "plain". The first
@@ -295,23 +295,23 @@ def checkpoint_epochs(epochs: int, every: int = 5) -> list[int]:
     return sorted({*dense, *middle, *sparse, epochs})
 
 
-# How learning rate and epochs follow the dimension when cells of different d are compared: a sweep or claim names one.
+# How learning rate and epochs follow the dimension where d varies: a sweep or claim names one.
 # As in Chen et al. 2023; beyond d = 16000 a step then overshoots, eta d / (m B) > 1.
 CHEN_LEARNING_RATE = 0.01
 
 
 def default_clock(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell as it is: a learning rate proportional to 1/d and the epochs it names."""
+    """Return the setting as it is: a learning rate proportional to 1/d and the epochs it names."""
     return cell
 
 
 def fixed_clock(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell at the learning rate of Chen et al. 2023, whatever d is."""
+    """Return the setting at the learning rate of Chen et al. 2023, whatever d is."""
     return cell.changed(eta_scale=CHEN_LEARNING_RATE * cell.d)
 
 
 def scaled_clock(cell: TheoryConfig, power: float = 0.5) -> TheoryConfig:
-    """Return the cell at a learning rate proportional to 1/d, trained longer in proportion to d^power.
+    """Return the setting at a learning rate proportional to 1/d, trained longer in proportion to d^power.
 
     A signal of fixed strength s learns in `1 / (eta |phi|^2) ~ sqrt(d)` epochs, a signal of fixed |phi| in `~ d`.
     """
@@ -320,13 +320,13 @@ def scaled_clock(cell: TheoryConfig, power: float = 0.5) -> TheoryConfig:
 
 
 def linear_clock(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell at a learning rate proportional to 1/d, trained longer in proportion to d."""
+    """Return the setting at a learning rate proportional to 1/d, trained longer in proportion to d."""
     return scaled_clock(cell, power=1.0)
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """A grid of theory cells; an empty axis keeps the sweep's own values.
+    """A grid of settings; an empty axis keeps the sweep's own values.
 
     Raises:
         ConfigError: naming the field, its value and the allowed range.
@@ -343,7 +343,7 @@ class SweepConfig:
                                               high=180.0)  # fmt: skip
     mask_fraction: tuple[float, ...] = setting((), "Neuron shares of Sharp MinMax", low=0.0, high=1.0)
     pretrain_epochs: tuple[int, ...] = setting((), "Epochs of pretraining", symbol="E_0", unit="epochs", low=0)
-    seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=1)
+    seeds: int = setting(20, "Independent seeds of every setting", unit="count", low=1)
     first_seed: int = setting(0, "First seed", low=0)
 
     def __post_init__(self) -> None:
@@ -366,7 +366,7 @@ class ClaimConfig:
 
     claim: str = setting("", "Identifier of the claim")
     version: int = setting(1, "Version of the claims' analyses; records of another are made anew", low=1)
-    seeds: int = setting(20, "Independent seeds of every cell", unit="count", low=2)
+    seeds: int = setting(20, "Independent seeds of every setting", unit="count", low=2)
     first_seed: int = setting(0, "First seed", low=0)
 
     def __post_init__(self) -> None:

@@ -126,8 +126,8 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
 def draw(config: TheoryConfig, seed: int) -> Draw:
     """Draw data and initial weights for one seed.
 
-    The same seed gives the same noise geometry at every signal strength and method, so cells compare in pairs; draws of
-    different dimensions are not coupled.
+    The same seed gives the same noise geometry at every signal strength and method, so that seeds compare in pairs.
+    Draws of different dimensions are not coupled.
     """
     rng = generator(seed, "draw")
     labels = rng.choice(np.array([-1.0, 1.0]), size=config.n)

@@ -33,6 +33,7 @@ import numpy as np
 
 from theory.compiled import apart, compiled, inlined
 from theory.draw import InitialWeights, Problem
+from theory.metrics import ActivationNumbers
 from theory.training import ALL, EXPONENT_LIMIT, FORGET, LANES, UNSCALED, NetworkState, NeuronRule, Schedule, Velocity
 
 
@@ -133,8 +134,10 @@ def _take_steps(problem, power, state, schedule, rule, first, last, velocity, st
 
 
 @compiled
-def probe(problem: Problem, power: float | None, state: NetworkState, schedule: Schedule, rho: float) -> np.ndarray:
-    """Return shares of active noise preactivations at W and at W + eps over the batches of a schedule; no state moves.
+def probe(
+    problem: Problem, power: float | None, state: NetworkState, schedule: Schedule, rho: float
+) -> ActivationNumbers:
+    """Return the noise activations at W and at W + eps over the batches of a schedule; no state moves.
 
     A neuron whose own perturbation lowers its preactivation survives, where noise vectors are orthogonal, iff
 
@@ -149,14 +152,12 @@ def probe(problem: Problem, power: float | None, state: NetworkState, schedule: 
         state: the network.
         schedule: batches, each with its own perturbation `eps = rho g / |g|`.
         rho: radius.
-
-    Returns:
-        Shape `(2, 2, 5)`: retain or forget, `j = y` or `j = -y`, (shares of all pairs: active at W; active at W + eps;
-        at both; active at W and predicted to survive; then mean V over mean V_c of those active at W, 0 for none).
     """
     neurons = state.mask.size
     work = _workspace(neurons, schedule.samples.shape[1])
-    counts = np.zeros((2, 2, 7))
+    pairs, active, perturbed = np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2))
+    joint, predicted = np.zeros((2, 2)), np.zeros((2, 2))
+    depth, threshold = np.zeros((2, 2)), np.zeros((2, 2))  # sums of V and of V_c over the pairs active at W
     for t in range(schedule.samples.shape[0]):
         _gather(problem, state, schedule.samples[t], schedule.loss_labels, work)
         _select(schedule.weights[t], ALL, ALL, state.mask, work)
@@ -169,24 +170,23 @@ def probe(problem: Problem, power: float | None, state: NetworkState, schedule: 
         for a in range(neurons):
             for b in range(schedule.size[t]):
                 oppose = 1 if (2 * a < neurons) != (problem.labels[schedule.samples[t, b]] > 0.0) else 0
-                count = counts[work.part[b], oppose]
-                active, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
+                group = work.part[b], oppose
+                here, near = work.V[a, b] > 0.0, work.V_near[a, b] > 0.0
                 critical = rho * np.sqrt(work.G[b, b]) * abs(work.gq[a, b]) / norm if norm > 0.0 else 0.0
-                count[0] += active
-                count[1] += near
-                count[2] += active and near
-                count[3] += active and (work.gq[a, b] > 0.0 or work.V[a, b] > critical)
-                count[4] += work.V[a, b] if active else 0.0
-                count[5] += critical if active else 0.0
-                count[6] += 1.0
-    found = np.zeros((2, 2, 5))
+                pairs[group] += 1.0
+                active[group] += here
+                perturbed[group] += near
+                joint[group] += here and near
+                predicted[group] += here and (work.gq[a, b] > 0.0 or work.V[a, b] > critical)
+                depth[group] += work.V[a, b] if here else 0.0
+                threshold[group] += critical if here else 0.0
     for part in range(2):
         for oppose in range(2):
-            count = counts[part, oppose]
-            for k in range(4):
-                found[part, oppose, k] = count[k] / max(count[6], 1.0)
-            found[part, oppose, 4] = count[4] / count[5] if count[5] > 0.0 else 0.0
-    return found
+            group = part, oppose
+            for share in (active, perturbed, joint, predicted):
+                share[group] /= max(pairs[group], 1.0)
+            depth[group] = depth[group] / threshold[group] if threshold[group] > 0.0 else 0.0
+    return ActivationNumbers(active, perturbed, joint, predicted, depth)
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Runs cells: draw, pretrain, retrain on R, unlearn, measuring at checkpoints; seeds and cells run in parallel."""
+"""Simulates settings: draw, pretrain, retrain on R, unlearn, measure at checkpoints; seeds run in parallel."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Everything one cell measured.
+    """Everything that was measured in one setting.
 
     Attributes:
         config: its settings.
@@ -72,7 +72,7 @@ class Trajectory:
 
     @property
     def reached(self) -> np.ndarray:
-        """Return which seeds reached the forget level of a cell that stops there, shape `(seeds,)`."""
+        """Return which seeds reached the forget level, where the setting stops there, shape `(seeds,)`."""
         return self.stopped_at >= 0
 
     @property
@@ -116,12 +116,12 @@ Phases = tuple[Phase, Phase, Phase]  # of one seed: pretraining, retraining on R
 
 
 def simulate(config: TheoryConfig) -> Trajectory:
-    """Run one cell for all its seeds."""
+    """Simulate one setting for all its seeds."""
     return simulate_many([config], description="simulating")[0]
 
 
 def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", oracle: bool = True) -> list[Trajectory]:
-    """Run several cells; those that differ only in unlearning share their draw, pretraining and retraining.
+    """Simulate several settings; those that differ only in unlearning share their draw, pretraining and retraining.
 
     A progress bar appears if it has a description. Each job is one seed of one pretraining, and its numbers depend on
     its config and seed alone: neither the number of threads nor the other jobs can change them. The compiled step
@@ -132,14 +132,14 @@ def simulate_many(configs: Sequence[TheoryConfig], *, description: str = "", ora
     jobs = [(key, key.first_seed + i) for key in groups for i in range(key.seeds)]
     rows: dict[TheoryConfig, list[Phases]] = {config: [] for config in configs}
 
-    def run(job: tuple[TheoryConfig, int]) -> list[Phases]:
+    def simulate_seed(job: tuple[TheoryConfig, int]) -> list[Phases]:
         key, seed = job
         group = Group(key, [draw(key, seed)])
         pretrained, retrained = group.trained(oracle=oracle)
         return [(pretrained[0], retrained[0], group.unlearn(config, pretrained)[0]) for config in groups[key]]
 
     with ThreadPoolExecutor(thread_count()) as pool:
-        done = pool.map(run, jobs)
+        done = pool.map(simulate_seed, jobs)
         shown = track(done, description, total=len(jobs)) if description else done
         for (key, _), found in zip(jobs, shown, strict=True):
             for config, phases in zip(groups[key], found, strict=True):
@@ -160,10 +160,12 @@ class Orders(NamedTuple):
 
 
 def replay(config: TheoryConfig, drawn: Draw, orders: Orders) -> Trajectory:
-    """Run one cell on a given draw and given batches: the twin of a network trained elsewhere. Nothing is retrained.
+    """Simulate one setting on a given draw and given batches, such as those of a network trained elsewhere.
+
+    Nothing is retrained.
 
     Args:
-        config: settings of the cell; its `n`, `n_forget`, `m` and epochs must be those of draw and batches.
+        config: the setting; its `n`, `n_forget`, `m` and epochs must be those of draw and batches.
         drawn: data and initial weights, such as `Draw.from_vectors` makes.
         orders: the batches.
 
@@ -206,7 +208,7 @@ def thread_count() -> int:
 
 @dataclass
 class Reading:
-    """What the cells of one seed read while they unlearn: each schedule drawn and laid out once for all that share it.
+    """What one seed reads while it unlearns; settings that share a schedule draw it and lay it out once.
 
     Attributes:
         labels: of the samples, shape `(n,)`.
@@ -221,7 +223,7 @@ class Reading:
     _schedules: dict[tuple, Schedule] = field(default_factory=dict)
 
     def schedule(self, config: TheoryConfig, purpose: str) -> Schedule:
-        """Return the schedule of a cell for "unlearn", or one epoch of batches for "probe"."""
+        """Return the schedule of a setting for "unlearn", or one epoch of batches for "probe"."""
         if purpose == "unlearn" and self.given is not None:
             return self.given
         epochs = config.epochs if purpose == "unlearn" else 1
@@ -382,7 +384,7 @@ def advance(
 
 
 def collected(config: TheoryConfig, rows: list[Phases]) -> Trajectory:
-    """Return the trajectory of a cell from the (pretrained, retrained, unlearned) phases of its seeds."""
+    """Return the trajectory of a setting from the (pretrained, retrained, unlearned) phases of its seeds."""
     pretrained, retrained, unlearned = (list(column) for column in zip(*rows, strict=True))
     trained, names = metric_names(config, probing=False), metric_names(config)
     oracle = {name: values[:, -1] for name, values in _stack(retrained, trained).items()}

@@ -8,7 +8,7 @@ from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import Draw, InitialWeights
 from theory.dynamics import curved, probe, signed_power
-from theory.metrics import ACTIVATION_METRICS, TEST_METRICS, TRAINING_METRICS, Probe
+from theory.metrics import Probe, TrainingNumbers, metric_names
 from theory.points import lattice_count, networks_seen, noise_scale, points_of
 from theory.quadrature import test_error
 from theory.training import NetworkState
@@ -57,17 +57,14 @@ def measure(config: TheoryConfig, draw: Draw, state: NetworkState, probing: Prob
         All of them count labels as training was given them, flipped ones included; `_clean_error` counts true labels.
     """
     K, numbers = _training_numbers(draw.problem, draw.start, state)
-    numbers = numbers.tolist()
-    found = _test_errors(config, draw, state, K) | dict(
-        zip(TRAINING_METRICS[len(TEST_METRICS) :], numbers[:-2], strict=True)
-    )
-    if config.label_noise > 0.0:
-        found["retain_clean_error"], found["forget_clean_error"] = numbers[-2:]
+    found = _test_errors(config, draw, state, K) | numbers.metrics()
     if config.curvature:
         found["retain_curvature_top"], found["retain_curvature_trace"] = curvature(draw, state)
     if config.attacks:
         found |= attacks(config, draw, state, K)
-    return found if probing is None else found | _activation(draw, state, probing)
+    if probing is not None:
+        found |= probe(draw.problem, curved(draw.problem), state, probing.schedule, probing.rho).metrics()
+    return {name: float(found[name]) for name in metric_names(config, probing=probing is not None)}
 
 
 def _test_errors(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndarray) -> dict[str, float]:
@@ -83,63 +80,55 @@ def _test_errors(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.nd
 
 @compiled
 def _training_numbers(problem, start, state):
-    """Return `W W^T` and what it and the training set tell: the metrics behind test error, then the clean errors."""
+    """Return `W W^T` and the `TrainingNumbers` of a network."""
     K, u, V, p, q = weight_gram(start, state), state.u, state.V, state.p, state.q
     if problem.power != 1.0:  # relu of these is relu(x)^q
         u, V = np.empty(u.shape), np.empty(V.shape)
         signed_power(state.u, problem.power, u)
         signed_power(state.V, problem.power, V)
-    y, true, first = problem.labels, problem.true_labels, problem.n_retain
+    y, true, first, vectors = problem.labels, problem.true_labels, problem.n_retain, problem.vectors
     neurons, n = state.V.shape
     m = neurons // 2
-    # error, loss, margin, kappa and its parts by sign, zeta of match and of oppose, pairs of both, clean error; R, F
-    found = np.zeros((11, 2))
-    f, vectors = 0.0, problem.vectors
+    error, loss, margins, clean_error = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
+    kappa, kappa_plus, kappa_minus = np.zeros(2), np.zeros(2), np.zeros(2)
+    zeta, zeta_oppose, pairs, pairs_oppose = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
+    output = 0.0
     for i in range(n):  # a sample ends with the last of its noise vectors
         side = 0 if i < first else 1
-        patches = problem.noise_patches * vectors * problem.gram[i, i]
+        length2 = problem.noise_patches * vectors * problem.gram[i, i]
         for a in range(neurons):
             sign = 1.0 if a < m else -1.0
-            f += sign * (problem.noise_patches * max(V[a, i], 0.0) + max(u[side, a] * true[i], 0.0) / vectors)
-            oppose = 0 if (a < m) == (y[i] > 0.0) else 1
-            found[6 + oppose, side] += patches * q[a, i]
-            found[8 + oppose, side] += 1.0
+            signal = max(u[side, a] * true[i], 0.0) / vectors
+            output += sign * (problem.noise_patches * max(V[a, i], 0.0) + signal)
+            if (a < m) == (y[i] > 0.0):
+                zeta[side] += length2 * q[a, i]
+                pairs[side] += 1.0
+            else:
+                zeta_oppose[side] += length2 * q[a, i]
+                pairs_oppose[side] += 1.0
         if (i + 1) % vectors == 0:
-            found[10, side] += true[i] * f <= 0.0
-            margin, f = y[i] * (f / m), 0.0
-            found[0, side] += margin <= 0.0
-            found[1, side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
-            found[2, side] += margin
+            clean_error[side] += true[i] * output <= 0.0
+            margin, output = y[i] * (output / m), 0.0
+            error[side] += margin <= 0.0
+            loss[side] += max(-margin, 0.0) + np.log1p(np.exp(-abs(margin)))
+            margins[side] += margin
     for a in range(neurons):
         for side in range(2):
-            kappa = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
-            found[3, side] += kappa / neurons
-            found[4 if a < m else 5, side] += kappa / m
+            learned = (1.0 if a < m else -1.0) * problem.signal2 * p[side, a]
+            kappa[side] += learned / neurons
+            if a < m:
+                kappa_plus[side] += learned / m
+            else:
+                kappa_minus[side] += learned / m
     for side in range(2):
         samples = (first if side == 0 else n - first) / vectors
-        for name in (0, 1, 2, 10):
-            found[name, side] /= samples
-        for oppose in range(2):
-            found[6 + oppose, side] /= found[8 + oppose, side]
-    in_order = np.empty(19)  # number by number: a slice that takes an array would compile the text of its error too
-    for side in range(2):
-        for name in range(3):
-            in_order[2 * name + side] = found[name, side]
-            in_order[6 + 3 * side + name] = found[3 + name, side]
-        in_order[12 + 2 * side], in_order[13 + 2 * side] = found[6, side], found[7, side]
-        in_order[17 + side] = found[10, side]
+        error[side], loss[side], margins[side] = error[side] / samples, loss[side] / samples, margins[side] / samples
+        clean_error[side] /= samples
+        zeta[side], zeta_oppose[side] = zeta[side] / pairs[side], zeta_oppose[side] / pairs_oppose[side]
     trace = 0.0
     for a in range(neurons):
         trace += K[a, a]
-    in_order[16] = np.sqrt(max(trace, 0.0))
-    return K, in_order
-
-
-def _activation(draw: Draw, state: NetworkState, probing: Probe) -> dict[str, float]:
-    """Return five numbers of the noise preactivations of R and F, `j = y` and `j = -y`.
-
-    Shares: active at W, at W + eps, at both, active at W and predicted to survive. Depth: mean V over mean V_c of those
-    active at W, the distance from the survival threshold of `dynamics.probe`; 0 where none is active.
-    """
-    found = probe(draw.problem, curved(draw.problem), state, probing.schedule, probing.rho)
-    return dict(zip(ACTIVATION_METRICS, found.ravel().tolist(), strict=True))
+    return K, TrainingNumbers(
+        error, loss, margins, clean_error, kappa, kappa_plus, kappa_minus, zeta, zeta_oppose,
+        np.sqrt(max(trace, 0.0)),
+    )  # fmt: skip

@@ -1,6 +1,6 @@
 """The names of what is measured at a checkpoint, in their order."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from theory.config import TheoryConfig
 from theory.training import Schedule
@@ -14,23 +14,22 @@ TRAINING_METRICS = (
     *(f"zeta_{side}{sign}" for side in SIDES for sign in ("", "_oppose")),
     "weight_norm",
 )
+ACTIVATIONS = {
+    "active": "active_{}",
+    "perturbed": "active_{}_perturbed",
+    "joint": "active_{}_joint",
+    "predicted": "active_{}_predicted",
+    "depth": "depth_{}",
+}  # field of `ActivationNumbers` to the metric of a side and sign
+SIGNS = ("match", "oppose")
 ACTIVATION_METRICS = tuple(
-    f"{name}_{side}_{sign}{where}"
-    for side in SIDES
-    for sign in ("match", "oppose")
-    for name, where in (
-        ("active", ""),
-        ("active", "_perturbed"),
-        ("active", "_joint"),
-        ("active", "_predicted"),
-        ("depth", ""),
-    )
+    name.format(f"{side}_{sign}") for side in SIDES for sign in SIGNS for name in ACTIVATIONS.values()
 )
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
 
 def metric_names(config: TheoryConfig, *, probing: bool = True) -> tuple[str, ...]:
-    """Return the metrics of a cell in order: those every cell has, and those that its own settings ask for.
+    """Return the metrics of a setting in order: those that are always measured, and those it asks for.
 
     With a forget angle the test error on data that carry the forget signal, with label noise the errors against true
     labels, the curvature of the retain loss, and what attacks on F find. `probing` takes in the activations.
@@ -53,3 +52,59 @@ class Probe(NamedTuple):
 
     schedule: Schedule
     rho: float
+
+
+class TrainingNumbers(NamedTuple):
+    """What the training set tells of a network: means over R and over F, each of shape `(2,)`, and `|W|_F`.
+
+    Of several networks the first axis is theirs. `kappa_plus` and `kappa_minus` are means over the neurons of one sign.
+    `zeta` is the mean over the pairs of a neuron and a noise vector with `j = y`, `zeta_oppose` that over `j = -y`.
+    `clean_error` counts true labels.
+    """
+
+    error: Any
+    loss: Any
+    margin: Any
+    clean_error: Any
+    kappa: Any
+    kappa_plus: Any
+    kappa_minus: Any
+    zeta: Any
+    zeta_oppose: Any
+    weight_norm: Any
+
+    def metrics(self) -> dict[str, Any]:
+        """Return them by the names of metrics."""
+        found = {"weight_norm": self.weight_norm}
+        for part, side in enumerate(SIDES):
+            for name in ("error", "loss", "margin", "clean_error"):
+                found[f"{side}_{name}"] = getattr(self, name)[..., part]
+            for name in ("kappa", "kappa_plus", "kappa_minus", "zeta", "zeta_oppose"):
+                what, _, sign = name.partition("_")
+                found["_".join(filter(None, (what, side, sign)))] = getattr(self, name)[..., part]
+        return found
+
+
+class ActivationNumbers(NamedTuple):
+    """What a perturbation does to noise preactivations, by R or F and by `j = y` or `j = -y`, each of shape `(2, 2)`.
+
+    Of several networks the first axis is theirs.
+
+    Attributes:
+        active, perturbed: shares of pairs that are active at W, and at W + eps.
+        joint: share active at both.
+        predicted: share active at W and predicted to survive, see `theory.dynamics.probe`.
+        depth: mean V over mean V_c of those active at W; 0 where none is.
+    """
+
+    active: Any
+    perturbed: Any
+    joint: Any
+    predicted: Any
+    depth: Any
+
+    def metrics(self) -> dict[str, Any]:
+        """Return them by the names of metrics."""
+        return {name.format(f"{side}_{sign}"): getattr(self, field)[..., part, oppose]
+                for field, name in ACTIVATIONS.items()
+                for part, side in enumerate(SIDES) for oppose, sign in enumerate(SIGNS)}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The engine in plain numpy, all seeds of a cell at once: what the compiled one computes, with nothing to compile.
+"""The engine in plain numpy, all seeds at once: what the compiled one computes, with nothing to compile.
 
 The arrays of `theory.training.NetworkState` and `theory.draw.Problem` are stacked over R seeds. Noise vectors precede
 neurons, so `V` and `q` have the shape `(R, n, 2m)`, and a batch of B noise vectors is one gather. The equations are
@@ -56,7 +56,7 @@ class Seeds(NamedTuple):
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> "Seeds":
-        """Stack draws of one cell."""
+        """Stack the draws of one setting."""
         problems = [one.problem for one in draws]
         first, neurons = problems[0], draws[0].start.V.shape[0]
         gram, overlap, labels, true = (np.stack([getattr(one, name) for one in problems])

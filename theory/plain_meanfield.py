@@ -17,7 +17,7 @@ class PlainMeanField(NamedTuple):
     """What C populations share and do not change: the law, the start, and overlaps within the forget sets.
 
     Attributes:
-        law: constants of the cell.
+        law: constants of the setting.
         start: a population at initialization.
         signs: +1 for neurons that match a sample's label, -1 for those that oppose it, shape `(2m,)`.
         directions: of R and of F, what a preactivation is a sum of besides its own part: V0, then the four blocks'
@@ -34,7 +34,7 @@ class PlainMeanField(NamedTuple):
 
     @classmethod
     def of(cls, law: Constants, start: Population) -> "PlainMeanField":
-        """Return the field of a cell."""
+        """Return the field of a setting."""
         (samples, size), m = start.overlaps.shape, start.V0.shape[2] // 2
         whole = np.zeros((samples, samples))
         for first in range(0, samples, max(size, 1)):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from theory.metrics import ActivationNumbers, TrainingNumbers
 from theory.plain import Networks, Seeds, batch_of, gradient, near, raised
 from theory.points import FAR, FEWEST, FLAT, HALVES, SMALLEST, TIE
 from theory.training import Schedule
@@ -15,38 +16,32 @@ from theory.training import Schedule
 CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the cache
 
 
-def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return `W W^T`, shape `(R, 2m, 2m)`, and the metrics that the training set tells, each of shape `(R,)`.
-
-    Args:
-        seeds: the draws.
-        nets: the networks.
-    """
+def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, TrainingNumbers]:
+    """Return `W W^T`, shape `(R, 2m, 2m)`, and what the training set tells of every network."""
     q, signs, m, vectors = seeds.power, seeds.signs, seeds.signs.size // 2, seeds.vectors
     K = weight_gram(seeds.start, nets)
     y, true = seeds.labels[:, ::vectors], seeds.true_labels[:, ::vectors]
-    forget = seeds.forget[::vectors]
     noise = (raised(np.maximum(nets.V, 0.0), q) @ signs).reshape(*y.shape, vectors).sum(axis=2)
+    forget = seeds.forget[::vectors]
     u = np.where(forget[:, None], nets.u[:, 1, None], nets.u[:, 0, None])  # (R, samples, 2m)
     f = (raised(np.maximum(true[..., None] * u, 0.0), q) @ signs + seeds.noise_patches * noise) / m
     margins = y * f
     losses = np.maximum(-margins, 0.0) + np.log1p(np.exp(-np.abs(margins)))
+    by_side = lambda values: np.stack([values[:, ~forget].mean(1), values[:, forget].mean(1)], axis=1)  # noqa: E731
     diagonal = np.diagonal(seeds.gram, axis1=1, axis2=2)
     zeta = seeds.noise_patches * vectors * diagonal[..., None] * nets.q
     match = (signs > 0.0) == (seeds.labels[..., None] > 0.0)
+
+    def over_pairs(chosen: np.ndarray) -> np.ndarray:
+        pairs = [chosen & (seeds.forget[:, None] == part) for part in (False, True)]
+        return np.stack([(zeta * own).sum((1, 2)) / own.sum((1, 2)) for own in pairs], axis=1)
+
     kappa = signs * seeds.signal2 * nets.p
-    found = {}
-    for part, side in enumerate(("retain", "forget")):
-        own = forget == bool(part)
-        of_side = seeds.forget[:, None] == bool(part)
-        found |= {f"{side}_error": np.mean(margins[:, own] <= 0.0, axis=1), f"{side}_loss": losses[:, own].mean(1),
-                  f"{side}_margin": margins[:, own].mean(1), f"kappa_{side}": kappa[:, part].mean(1),
-                  f"kappa_{side}_plus": kappa[:, part, :m].mean(1), f"kappa_{side}_minus": kappa[:, part, m:].mean(1),
-                  f"{side}_clean_error": np.mean((true * f)[:, own] <= 0.0, axis=1)}  # fmt: skip
-        for name, pairs in (("", match & of_side), ("_oppose", ~match & of_side)):
-            found[f"zeta_{side}{name}"] = (zeta * pairs).sum((1, 2)) / pairs.sum((1, 2))
-    found["weight_norm"] = np.sqrt(np.maximum(np.trace(K, axis1=1, axis2=2), 0.0))
-    return K, found
+    return K, TrainingNumbers(
+        by_side(margins <= 0.0), by_side(losses), by_side(margins), by_side(true * f <= 0.0),
+        kappa.mean(2), kappa[..., :m].mean(2), kappa[..., m:].mean(2), over_pairs(match), over_pairs(~match),
+        np.sqrt(np.maximum(np.trace(K, axis1=1, axis2=2), 0.0)),
+    )  # fmt: skip
 
 
 def weight_gram(starts: Networks, nets: Networks) -> np.ndarray:
@@ -59,8 +54,8 @@ def weight_gram(starts: Networks, nets: Networks) -> np.ndarray:
     return 0.5 * (half + half.swapaxes(1, 2))
 
 
-def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: float) -> np.ndarray:
-    """Return what `theory.dynamics.probe` does, shape `(R, 2, 2, 5)`."""
+def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: float) -> ActivationNumbers:
+    """Return what `theory.dynamics.probe` does, of every network."""
     one, count = schedules[0], np.arange(len(nets.u))[:, None]
     loss_labels = np.stack([schedule.loss_labels for schedule in schedules])
     sums = np.zeros((len(nets.u), 2, 2, 7))
@@ -82,10 +77,11 @@ def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: flo
             for against in range(2):
                 pairs = (batch.forget == bool(part))[..., None] & (oppose == bool(against))
                 sums[:, part, against] += np.stack([(term * pairs).sum((1, 2)) for term in terms], axis=1)
-    shares = sums[..., :4] / np.maximum(sums[..., 6:], 1.0)
+    active, near_active, joint, predicted, depth, threshold, pairs = np.moveaxis(sums, -1, 0)
+    pairs = np.maximum(pairs, 1.0)
     with np.errstate(over="ignore"):
-        depth = np.divide(sums[..., 4], sums[..., 5], out=np.zeros_like(sums[..., 4]), where=sums[..., 5] > 0.0)
-    return np.concatenate([shares, depth[..., None]], axis=-1)
+        depth = np.divide(depth, threshold, out=np.zeros_like(depth), where=threshold > 0.0)
+    return ActivationNumbers(active / pairs, near_active / pairs, joint / pairs, predicted / pairs, depth)
 
 
 def plain_test_errors(

@@ -1,4 +1,4 @@
-"""Runs cells in plain numpy, all seeds at once: what `theory.engine.simulate_many` does, with nothing to compile."""
+"""Simulates settings in plain numpy, all seeds at once: what `simulate_many` does, with nothing to compile."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from theory.config import TheoryConfig, grouped
 from theory.curvature import curvature
 from theory.draw import draw
 from theory.engine import EnginePlan, Group, Phase, Phases, Trajectory, collected
-from theory.metrics import ACTIVATION_METRICS, Probe, metric_names
+from theory.metrics import Probe, metric_names
 from theory.plain import Networks, Seeds, advance
 from theory.plain_measure import plain_test_errors, probed, training_numbers
 from theory.points import lattice_count, networks_seen, noise_scale, points_of
@@ -19,9 +19,9 @@ from theory.training import NetworkState, Schedule, pieces
 
 
 def simulate_plainly(configs: Sequence[TheoryConfig], *, oracle: bool = True) -> list[Trajectory]:
-    """Run several cells; those that differ only in unlearning share their draws, pretraining and retraining.
+    """Simulate several settings; those that differ only in unlearning share their draws, pretraining and retraining.
 
-    Those that differ only in their pretraining unlearn together, as seeds of one cell.
+    Those that differ only in their pretraining unlearn together, as if they were seeds of one.
     """
     rows: dict[TheoryConfig, list[Phases]] = {}
     before: dict[TheoryConfig, tuple[Group, list[Phase], list[Phase]]] = {}
@@ -94,7 +94,8 @@ class PlainGroup(Group):
     ) -> dict[str, np.ndarray]:
         """Return every metric of the seeds `rows`, each of shape `(len(rows),)`."""
         draws = [self.draws[row] for row in rows]
-        K, found = training_numbers(seeds, nets)
+        K, numbers = training_numbers(seeds, nets)
+        found = numbers.metrics()
         points = np.stack([points_of(config, one.problem, one.seed) for one in draws])
         problem, lattices = draws[0].problem, lattice_count(config.directions)
         seen = [networks_seen(config, one.problem, u, k) for one, u, k in zip(draws, nets.u, K, strict=True)]
@@ -115,12 +116,11 @@ class PlainGroup(Group):
             found |= {name: np.array([values[name] for values in each]) for name in each[0]}
         if probing is not None:
             schedules: list[Schedule] = [one.schedule for one in probing]
-            shares = probed(seeds, nets, schedules, probing[0].rho).reshape(len(rows), -1)
-            found |= dict(zip(ACTIVATION_METRICS, shares.T, strict=True))
+            found |= probed(seeds, nets, schedules, probing[0].rho).metrics()
         return found
 
 
 def affordable(configs: Sequence[TheoryConfig]) -> bool:
-    """Return whether cells are so few that plain numpy is done before the compiler would be."""
+    """Return whether settings are so few that plain numpy is done before the compiler would be."""
     steps = sum(one.seeds * (one.pretrain_epochs + one.epochs) * math.ceil(one.n / one.batch_size) for one in configs)
     return steps * max(one.n * one.m for one in configs) <= 4e7

@@ -51,7 +51,7 @@ def noise_scale(config: TheoryConfig, problem: Problem) -> float:
 
 
 def points_of(config: TheoryConfig, problem: Problem, seed: int) -> np.ndarray:
-    """Return the points at which the test error of a cell is measured."""
+    """Return the points at which the test error of a setting is measured."""
     return normal_points(2 * config.m * problem.vectors + 1, config.directions, seed)
 
 
@@ -63,7 +63,7 @@ def networks_seen(config: TheoryConfig, problem: Problem, u: np.ndarray, K: np.n
     that along `e`.
 
     Args:
-        config: the cell.
+        config: the setting.
         problem: its draw.
         u: `<w_a, phi_R>` and `<w_a, phi_F>`, shape `(2, 2m)`.
         K: `W W^T`, shape `(2m, 2m)`.

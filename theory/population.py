@@ -1,4 +1,4 @@
-"""The mean field before it moves: constants of a cell, representative samples, and how an epoch runs.
+"""The mean field before it moves: constants of a setting, representative samples, and how an epoch runs.
 
 What moves them is `theory/meanfield.py`, where the equations stand.
 """
@@ -16,7 +16,7 @@ SUBSTEPS = 4  # at least so many parts an epoch is cut into where it has as many
 
 
 class Constants(NamedTuple):
-    """The constants of a cell that the recursion knows, and nothing else of it.
+    """The constants of a setting that the recursion knows, and nothing else of it.
 
     Attributes:
         d: dimension.
@@ -90,7 +90,7 @@ class Course(NamedTuple):
 
 
 def law_of(config: TheoryConfig) -> Constants:
-    """Return the constants of a cell."""
+    """Return the constants of a setting."""
     counts = np.array([config.n_retain, config.n_forget], float)
     return Constants(float(config.d), config.sigma_p**2 * config.d, config.sigma_0**2 * config.d, config.signal_norm**2,
                config.patches - 1.0, config.eta, counts)  # fmt: skip

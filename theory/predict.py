@@ -1,4 +1,4 @@
-"""What theory predicts of a cell without simulating it: closed forms, and the mean field at the cell's own epochs.
+"""What theory predicts of a setting without simulating it: closed forms, and the mean field at its own epochs.
 
 Closed forms (derived here by averaging the step over samples). With N steps of pretraining, the share a of noise
 neurons that are active where `j = y`, and f the output `y f` on the training set, `df/dN` is proportional to
@@ -10,7 +10,7 @@ neurons that are active where `j = y`, and f the output `y f` on the training se
     SGD:                      f + e^f = 1 + 2 Y + X,    kappa = 2 Y f / (2 Y + X),   (P - 1) a V = f - kappa
 
 They hold for N large and n/d small, and need a. `predict` needs neither: it integrates the mean field of
-`theory/meanfield.py` over the very epochs of a cell, from which a follows, and hands `W W^T` of the mean field to the
+`theory/meanfield.py` over the very epochs of a setting, from which a follows. It hands `W W^T` of the mean field to the
 exact test error of `theory/measure.py`. Its cost does not depend on d or n.
 """
 
@@ -34,6 +34,7 @@ from theory.population import (
     start_population,
     unlearn_course,
 )
+from theory.stats import bisect
 from theory.training import pieces
 from theory.trust import QUANTITIES, half_width
 
@@ -56,10 +57,10 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted of one cell, at the epochs a simulation measures; names as in `theory.measure`.
+    """What is predicted of one setting, at the epochs a simulation measures; names as in `theory.measure`.
 
     Attributes:
-        config: the cell.
+        config: the setting.
         epochs: of unlearning, shape `(checkpoints,)`.
         metrics: name to values, shape `(checkpoints,)`.
         pretrain_epochs: of pretraining, shape `(pretrain checkpoints,)`.
@@ -74,7 +75,7 @@ class Prediction:
 
 
 def unpredictable(config: TheoryConfig) -> str:
-    """Return why the mean field says nothing about a cell, or an empty string where it does."""
+    """Return why the mean field says nothing about a setting, or an empty string where it does."""
     if config.noise != "orthogonal":
         return f"noise = {config.noise!r}: the prediction needs noise orthogonal to the signal"
     if config.noise_patches == "independent" and config.patches > 2:
@@ -90,7 +91,7 @@ def unpredictable(config: TheoryConfig) -> str:
 
 
 def predict(config: TheoryConfig) -> Prediction:
-    """Predict pretraining and unlearning of one cell.
+    """Predict pretraining and unlearning of one setting.
 
     Raises:
         ConfigError: where `unpredictable` gives a reason.
@@ -99,10 +100,10 @@ def predict(config: TheoryConfig) -> Prediction:
 
 
 def predict_many(configs: Sequence[TheoryConfig], *, plainly: bool = False) -> list[Prediction]:
-    """Predict several cells; those that differ only in unlearning share their pretraining.
+    """Predict several settings; those that differ only in unlearning share their pretraining.
 
     Args:
-        configs: the cells.
+        configs: the settings.
         plainly: compute in plain numpy, where nothing is compiled.
 
     Raises:
@@ -263,10 +264,10 @@ def pretrained(config: TheoryConfig) -> dict[str, float]:
 
 
 def ends(configs: Sequence[TheoryConfig]) -> dict[TheoryConfig, dict[str, float]]:
-    """Return the predicted end points of cells, for figures to draw a line of.
+    """Return the predicted end points of settings, for figures to draw a line of.
 
     Returns:
-        `predicted_pretrained_test_error` of each cell that the mean field covers; of unlearning at alpha >= 0.9 also
+        `predicted_pretrained_test_error` of each setting that the mean field covers; of unlearning at alpha >= 0.9 also
         `predicted_test_error` and `predicted_forget_error`, NaN where it never reaches the level it is to stop at.
     """
     covered = [config for config in configs if not unpredictable(config)]
@@ -296,7 +297,7 @@ def noise_drive(config: TheoryConfig, active: float) -> float:
     """Return `X = eta N a (P-1)^2 sigma_p^2 d / (n m)`, dimensionless.
 
     Args:
-        config: the cell.
+        config: the setting.
         active: share a of active noise neurons where `j = y`, in [0, 1]; 1/2 at the start and in the limit n/d -> 0.
     """
     unit = (config.patches - 1) ** 2 * config.sigma_p**2 * config.d
@@ -315,7 +316,7 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
     """Return the closed forms at the head of this file.
 
     Args:
-        config: the cell, of which pretraining counts.
+        config: the setting, of which pretraining counts.
         active: share a of active noise neurons where `j = y`.
 
     Returns:
@@ -332,18 +333,20 @@ def boundary(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
 
     By bisection in log s between 1e-3 and 1e3, to four digits; test error falls in s.
     """
-    error = lambda log_s: pretrained(config.changed(signal_strength=math.exp(log_s)))["test_error"]  # noqa: E731
-    low, high = math.log(1e-3), math.log(1e3)
-    if not error(high) < level < error(low):
+
+    def errors(log_s: np.ndarray) -> np.ndarray:
+        cells = (config.changed(signal_strength=math.exp(value)) for value in log_s)
+        return np.array([pretrained(cell)["test_error"] for cell in cells])
+
+    low, high = np.log([1e-3]), np.log([1e3])
+    if not errors(high)[0] < level < errors(low)[0]:
         return math.nan
-    while high - low > 1e-4:
-        middle = (low + high) / 2
-        low, high = (middle, high) if error(middle) > level else (low, middle)
-    return math.exp((low + high) / 2)
+    low, high = bisect(lambda log_s: errors(log_s) > level, low, high, 1e-4)
+    return math.exp((low[0] + high[0]) / 2)
 
 
 def boundary_exponent(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
-    """Return the local exponent of d in `|phi|* = s* (P-1) sigma_p (d/n)^(1/4)`, from d/2 to 2d at the cell's n."""
+    """Return the local exponent of d in `|phi|* = s* (P-1) sigma_p (d/n)^(1/4)`, from d/2 to 2d at the setting's n."""
     ends = [config.changed(d=d) for d in (max(2, config.d // 2), min(2 * config.d, 10**12))]
     logs = [math.log(boundary(cell, level) * cell.signal_unit) for cell in ends]
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)

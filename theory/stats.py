@@ -148,3 +148,20 @@ def crossing(strengths: np.ndarray, errors: np.ndarray, level: float = 0.1) -> f
     i = below[0]
     share = (errors[i - 1] - level) / (errors[i - 1] - errors[i])
     return float(np.exp(np.log(strengths[i - 1]) + share * np.log(strengths[i] / strengths[i - 1])))
+
+
+def bisect(
+    is_below: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each of K searches, the ends of an interval no wider than `tolerance` in which a change lies.
+
+    Args:
+        is_below: from one place a search, shape `(K,)`, to whether the change lies above it.
+        low, high: the intervals to begin with, shape `(K,)`; one of width 0 stays.
+        tolerance: > 0.
+    """
+    while np.max(high - low) > tolerance:
+        middle = (low + high) / 2
+        below = is_below(middle)
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return low, high

@@ -26,10 +26,10 @@ DIGITS = 7  # of the per-seed numbers in a record's result; its arrays keep ever
 
 
 def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, str]] = CELLS) -> list[Record]:
-    """Return the record of every cell, running those the store does not have yet.
+    """Return the record of every pair of rules, simulating those the store does not have yet.
 
     Args:
-        config: settings of all cells; its `pretrain` and `unlearn` are replaced by those of each cell.
+        config: the setting, whose `pretrain` and `unlearn` are replaced.
         store: where records are kept.
         cells: (pretraining rule, unlearning rule) pairs.
     """
@@ -42,7 +42,7 @@ def run_study(config: TheoryConfig, store: Store, *, cells: Sequence[tuple[str, 
 
 
 def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
-    """Run cells together, so that they share pretraining, and write one record each."""
+    """Simulate settings together, so that they share pretraining, and write one record each."""
     from theory.engine import simulate_many
     from theory.plain_run import affordable, simulate_plainly
     from theory.predict import predict_many, unpredictable
@@ -64,7 +64,7 @@ def is_compiled() -> bool:
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return one row a cell: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
+    """Return one row a setting: `<metric>` and `<metric>_se`, the mean and standard error over seeds, test error first.
 
     `test_error_quadrature` is the part of the test error's standard error that averaging over test points makes.
 

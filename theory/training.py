@@ -132,8 +132,8 @@ def unlearn_schedule(config: TheoryConfig, labels: np.ndarray, rng: np.random.Ge
 def unlearn_batches(config: TheoryConfig, rng: np.random.Generator) -> np.ndarray:
     """Return unlearning batches: each retain batch of an epoch meets the next batch of a cycled forget set.
 
-    Shape `(steps, B_R + B_F)`. They depend on sizes and epochs alone, so that cells of one seed which differ in their
-    rule or their weights can read the same ones.
+    Shape `(steps, B_R + B_F)`. They depend on sizes and epochs alone, so that settings which differ in their rule
+    or their weights can read the same ones.
     """
     steps = config.epochs * -(-config.n_retain // config.retain_batch)
     retain = _batches(np.arange(config.n_retain), config.retain_batch, steps, rng, pad=config.n)

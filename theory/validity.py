@@ -20,7 +20,7 @@ from theory.engine import simulate_many
 from theory.predict import predict_many, unpredictable
 from theory.stats import quadrature_error
 from theory.tables import columns
-from theory.trust import BANDS, LEVEL, QUANTITIES, half_width, place_of
+from theory.trust import BANDS, LEVEL, QUANTITIES, Widths, half_width, place_of
 
 KIND = "theory_validity"
 VERSION = 3  # of the settings and of what is measured; another one makes another record
@@ -95,16 +95,23 @@ def fit(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
+def widths_of(table: Sequence[dict[str, Any]]) -> Widths:
+    """Return the half-widths of a table in the order of the bands, by quantity and rule of pretraining."""
+    return {(quantity, pretrain): tuple(row["half_width"] for row in table
+                                        if (row["quantity"], row["pretrain"]) == (quantity, pretrain))
+            for quantity, pretrain in product(QUANTITIES, ("sgd", "sam"))}  # fmt: skip
+
+
 def coverage(rows: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return for each quantity which share of settings lies in its interval, the median half-width and the score.
 
     The interval score (Gneiting and Raftery 2007) is `width + 2 / (1 - LEVEL) * (distance outside)`; lower is better.
     """
-    found = []
+    found, fitted = [], widths_of(table)
     for quantity in QUANTITIES:
         known = [row for row in rows if np.isfinite(row[quantity])]
         widths = np.array(
-            [half_width(quantity, row["pretrain"], row[f"{quantity}, predicted"], table) for row in known]
+            [half_width(quantity, row["pretrain"], row[f"{quantity}, predicted"], fitted) for row in known]
         )
         gaps = np.abs([row[f"{quantity}, predicted"] - row[quantity] for row in known])
         score = 2 * widths + 2 / (1 - LEVEL) * np.maximum(gaps - widths, 0.0)

@@ -65,7 +65,7 @@ def _lines(theme: Theme) -> list[tuple[str, dict[str, Any]]]:
 
 
 def phase_table(record: Record) -> Table:
-    """Return one row a cell and stage: d, |phi|, mean test error with its standard error, mean forget error."""
+    """Return one row a setting and stage: d, |phi|, mean test error with its standard error, mean forget error."""
     base, table = record.config["base"], sweep_table(record)
     unit = (base["patches"] - 1) * base["sigma_p"] * (table["d"] / table["n"]) ** 0.25
     table = table.assign(norm=table["signal_strength"] * unit, unit=unit)

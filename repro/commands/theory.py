@@ -137,7 +137,7 @@ def _show_study(config: TheoryConfig, records: Sequence[Record], *, as_json: boo
 
 
 def _pretty(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a cell's lines of the table: each metric as mean ± standard error, and beneath it what is predicted."""
+    """Return a setting's lines of the table: each metric as mean ± standard error, and beneath it what is predicted."""
     shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
     lines = [shown | {name: _text(name, row) for name in COLUMNS}]
     if row["prediction"]:
@@ -242,7 +242,7 @@ def _alpha_line(row: dict[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def validity(
-    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every simulated cell.")] = 8,
+    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every setting.")] = 8,
     first_seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
@@ -305,7 +305,7 @@ def claims(
 ) -> None:
     """Print answer, effect, interval and a sentence to quote for each claim; only what no record has is computed.
 
-    Cells are kept one by one: stopped at any time, the same command goes on, and several of them share the work.
+    Every simulated setting is kept: stopped at any time, the same command goes on, and several of them share the work.
     """
     from theory.claims.claim import EVERYTHING, KIND, MEASUREMENT, run_claims
 
@@ -371,7 +371,7 @@ def sweep(
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
 ) -> None:
-    """Run one sweep, cell by cell; a second call continues where the first stopped. Repeat an option for its values."""
+    """Run one sweep; a second call continues where the first stopped. Repeat an option for several values."""
     chosen = dataclasses.replace(config, sweep=name)
     Store(store).ensure_writable()
     from theory.claims.sweep import run_sweep, with_axes
@@ -387,7 +387,7 @@ def sweep(
 
 
 def _sweep_rows(record: Record, *, everything: bool) -> list[dict[str, Any]]:
-    """Return one row a cell: the axes and the errors, or every column."""
+    """Return one row a setting: the axes and the errors, or every column."""
     table = record.arrays()
     shown = [*record.result["axes"], "pretrain", "unlearn", "test_error", "test_error_se", "forget_error"]
     names = list(table) if everything else [name for name in dict.fromkeys(shown) if name in table]

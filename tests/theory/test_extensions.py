@@ -71,7 +71,7 @@ def test_a_forget_signal_opposite_to_the_retain_signal_lies_along_it():
 @pytest.mark.parametrize("patches", ["repeated", "independent"])
 @pytest.mark.parametrize("power", [1.5, 2.0, 3.0])
 def test_the_test_error_of_any_power_agrees_with_monte_carlo(power, patches):
-    """The radius integrates in closed form for every q, not for q = 1 and 2 alone."""
+    """Along the line the crossing of any q is found by bisection, not of q = 1 and 2 alone."""
     config = TINY.changed(activation_power=power, patches=3, noise_patches=patches, sigma_p=0.5, epochs=1)
     drawn = draw(config, 2)
     labels = drawn.problem.labels

@@ -10,7 +10,7 @@ from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.predict import WEAK_ALPHA, predict, unpredictable
 from theory.tables import rows_of
-from theory.trust import BANDS, LEVEL, QUANTITIES, TABLE, half_width, place_of
+from theory.trust import BANDS, LEVEL, QUANTITIES, WIDTHS, half_width, place_of
 
 SMALL = {"d": 400, "n": 20, "n_forget": 4, "signal_strength": 1.0, "m": 4, "directions": 64, "epochs": 20}
 
@@ -23,7 +23,7 @@ def made(errors, predicted: float = 0.2, pretrain: str = "sgd", quantity: str = 
 
 
 def width(table: list[dict], predicted: float = 0.2, pretrain: str = "sgd") -> float:
-    return half_width(QUANTITIES[0], pretrain, predicted, table)
+    return half_width(QUANTITIES[0], pretrain, predicted, validity.widths_of(table))
 
 
 def test_a_half_width_is_the_conformal_quantile_of_its_own_group():
@@ -72,8 +72,10 @@ def test_the_published_record_carries_the_table_in_use_and_its_coverage(store):
     """Nine of ten intervals contain the simulation, up to what a hundred settings can tell; the goal was set before."""
     (record,) = read_records(readers(store), "theory_validity")
     rows = [row for row in rows_of(record) if row["held_out"]]
-    assert record.result["table"] == TABLE == validity.fit([row for row in rows_of(record) if not row["held_out"]])
-    assert record.result["coverage"] == validity.coverage(rows, TABLE)
+    table = record.result["table"]
+    assert table == validity.fit([row for row in rows_of(record) if not row["held_out"]])
+    assert validity.widths_of(table) == WIDTHS
+    assert record.result["coverage"] == validity.coverage(rows, table)
     assert len(rows) == validity.HELD_OUT
     noise = 2 * (LEVEL * (1 - LEVEL) / validity.HELD_OUT) ** 0.5
     for found in record.result["coverage"]:

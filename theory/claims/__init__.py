@@ -1,1 +1,1 @@
-"""The paper's theoretical claims and sweeps: a grid of cells and one analysis each; a sweep gives no answer."""
+"""The paper's theoretical claims and sweeps: a grid of settings and one analysis each. A sweep gives no answer."""

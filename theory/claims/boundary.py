@@ -35,7 +35,7 @@ SMALL_LOSS, SGD_EPOCHS = 0.01, 1000  # where the second phase of Chen et al. end
 
 @dataclass(frozen=True)
 class Axis:
-    """One boundary to find: the cell, what varies, and the clock.
+    """One boundary to find: the setting, what varies, and the clock.
 
     Attributes:
         cell: the setting.
@@ -63,12 +63,12 @@ class Axis:
         return {"stage": self.stage, "along": self.along, "inside": self.inside} | fixed
 
     def at(self, point: int, strength: float) -> TheoryConfig:
-        """Return the cell at a place on the axis and a signal strength."""
+        """Return the setting at a place on the axis and a signal strength."""
         return self.clock(self.cell.changed(signal_strength=strength, **self.axis[point]))
 
 
 def two_phases(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell pretrained as Chen et al. 2023 do: SAM for T1 ~ d epochs, then SGD until the loss is 0.01.
+    """Return the setting pretrained as Chen et al. 2023 do: SAM for T1 ~ d epochs, then SGD until the loss is 0.01.
 
     T1 is 100 epochs at d = 4000, with eta ~ 1/d.
     """
@@ -78,12 +78,12 @@ def two_phases(cell: TheoryConfig) -> TheoryConfig:
 
 
 def small_start(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell with a start that shrinks as `sigma_0 ~ d^(-3/4)`, in place of the usual d^(-1/2)."""
+    """Return the setting with a start that shrinks as `sigma_0 ~ d^(-3/4)`, in place of the usual d^(-1/2)."""
     return cell.changed(sigma_0_scale=cell.sigma_0_scale * (cell.d / 1000) ** -0.25)
 
 
 def forgotten(cell: TheoryConfig) -> TheoryConfig:
-    """Return the cell unlearned until its forget error is 0.25, whatever epochs that takes."""
+    """Return the setting unlearned until its forget error is 0.25, whatever epochs that takes."""
     return cell.changed(epochs=PATIENCE, stop_forget_error=FORGOTTEN, checkpoint_every=5)
 
 
@@ -138,7 +138,7 @@ class Boundaries:
     lines: Sequence[Axis]
 
     def grid(self, runs: Runs) -> Grid:
-        """Return every line's cells, named (line, place on the axis, signal strength).
+        """Return every line's settings, named (line, place on the axis, signal strength).
 
         Every third strength comes first, then those between the neighbours of the boundary.
         """
@@ -221,9 +221,9 @@ class BoundaryTest(Boundaries):
 
     Attributes:
         lines: the first is that of the typical setting, whose exponent stands for the claim.
-        bound: the theorem's boundary of a cell, up to a constant.
+        bound: the theorem's boundary of a setting, up to a constant.
         upper: whether the exponent may be lower than that of the theorem.
-        predicted: a boundary |phi*| known without simulating, for cells that are not unlearned; None where there is
+        predicted: a boundary |phi*| known without simulating, for settings that are not unlearned; None where there is
             none.
         sentence: from the rows of the table to what may be quoted.
     """

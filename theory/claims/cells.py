@@ -1,8 +1,8 @@
-"""Cells as records: simulated once, shared by every claim and sweep, kept after a kill, computed by several processes.
+"""Trajectories as records: simulated once, shared by claims and sweeps, kept after a kill, by several processes.
 
-    <store>/cells/runs/<run id>/      one cell: a store of its own, or hundreds of cells would bury the runs in a list
+    <store>/cells/runs/<run id>/      one setting; a store of its own, so that they do not bury the runs in a list
 
-Processes that work on one store share the cells out by claims, a group of cells with the same pretraining at a time.
+Processes that work on one store share the work out by locks, a group of settings with the same pretraining at a time.
 """
 
 import os
@@ -31,30 +31,30 @@ Groups = list[list[TheoryConfig]]
 
 
 def identity(cell: TheoryConfig, oracle: bool) -> dict[str, Any]:
-    """Return what a cell's record is identified by: its settings, and whether it has no model retrained on R."""
+    """Return what a record is identified by: its settings, and whether it has no model retrained on R."""
     return {"cell": cell} | ({} if oracle else {"oracle": False})
 
 
 @lru_cache(maxsize=100_000)
 def cell_id(cell: TheoryConfig, oracle: bool) -> str:
-    """Return the run id of a cell's record; kept, for a hash of every setting costs as much as a hundred steps."""
+    """Return the run id of a record; it is kept, as hashing all fields costs as much as a hundred steps."""
     return run_id(KIND, identity(cell, oracle))
 
 
 def cell_store(store: Store) -> Store:
-    """Return the store of the cells of a store."""
+    """Return the store in which a store keeps its simulated settings."""
     return Store(store.root / CELLS)
 
 
 def run_cells(
     cells: Iterable[TheoryConfig], store: Store, *, oracle: bool = True, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, Trajectory]:
-    """Return the trajectory of every cell, simulating those the store does not have; each is saved when it is done.
+    """Return the trajectory of every setting, simulating those the store does not have; each is saved when it is done.
 
     Args:
         cells: settings; repeated ones are run once.
         store: where records are kept.
-        oracle: whether a model is retrained on R; a cell that has one serves where none is asked for, too.
+        oracle: whether a model is retrained on R; a setting that has one serves where none is asked for, too.
         label: what the progress bar says; none without it.
         workers: processes; one runs a thread a core instead. More of them, here or started elsewhere on the same store,
             change no number.
@@ -71,7 +71,7 @@ def run_cells(
 
 
 def find_cell(own: Store, cell: TheoryConfig, oracle: bool) -> Trajectory | None:
-    """Return a cell of the store of cells, or None where it is not there or was measured before a metric existed."""
+    """Return the trajectory of a setting, or None where it is not there or was measured before a metric existed."""
     for has_oracle in (True, False)[: 1 if oracle else 2]:
         there = (own.root / "runs" / cell_id(cell, has_oracle)).is_dir()  # cheaper than to hash the settings again
         record = own.find(KIND, identity(cell, has_oracle)) if there else None
@@ -110,7 +110,7 @@ def save_cell(run: Trajectory, own: Store, *, oracle: bool, study: str, seconds:
 
 
 def _share_out(groups: Groups, own: Store, oracle: bool, *, label: str, workers: int) -> dict[TheoryConfig, Trajectory]:
-    """Return the cells that this very process simulated."""
+    """Return the trajectories that this very process simulated."""
     if workers <= 1 or len(groups) == 1:
         return work(groups, own.root, oracle, label)
     # spawned: threads and compiled code do not survive a fork; each process takes one thread
@@ -133,7 +133,7 @@ def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConf
     """Simulate the groups, those that somebody else has in hand last: they are waited for, and taken over if he died.
 
     Returns:
-        The cells that were simulated here.
+        The settings that were simulated here.
     """
     own, found = Store(root), {}
 

@@ -1,4 +1,4 @@
-"""What a claim is, and how it is checked: its cells are simulated and kept, its one analysis gives the answer."""
+"""What a claim is, and how it is checked: its settings are simulated and kept, its one analysis gives the answer."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +37,13 @@ CLAIMS = {
 }
 MEASUREMENTS = {"scaling": "scaling", "membership": "attacks", "relearning": "attacks"}
 EVERYTHING = CLAIMS | MEASUREMENTS
-Grid = dict[Any, TheoryConfig]  # from what its analysis calls a cell to the cell
+Grid = dict[Any, TheoryConfig]  # from the name in its analysis to the setting
 Runs = Mapping[Any, "Trajectory"]  # the same names, simulated
 
 
 @dataclass(frozen=True)
 class Part:
-    """One thing a claim says of one cell or line of cells: an estimate, and where the claim says that it lies.
+    """One thing a claim says of a setting, or of a line of them: an estimate, and where the claim says that it lies.
 
     Attributes:
         estimate: with its own 95 % interval; without a value where nothing could be measured, which decides nothing.
@@ -114,7 +114,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TheoryClaim:
-    """A statement of the paper, the cells that test it, and their analysis.
+    """A statement of the paper, the settings that test it, and their analysis.
 
     Attributes:
         title: short name.
@@ -122,9 +122,9 @@ class TheoryClaim:
         hypothesis: what the paper assumes there, as far as public notes word it; the answer is judged inside it.
         quantity: what the estimate is.
         change: what would change the answer.
-        grid: from the runs so far to the cells wanted, without their seeds; it is asked until it wants no more, so
+        grid: from the runs so far to the settings wanted, without their seeds; it is asked until it wants no more, so
             that a threshold can be closed in on. Cells are shared with every claim and sweep that names them.
-        analyse: from the simulated cells to a finding; the first seed also seeds a bootstrap.
+        analyse: from the simulated settings to a finding; the first seed also seeds a bootstrap.
         oracle: whether the analysis compares with the model retrained on R.
     """
 
@@ -145,12 +145,12 @@ def run_claims(
     """Return the record of every claim, checking those that neither the store nor `known` has.
 
     Args:
-        store: where new records and their cells are kept; stopped at any time, the finished cells stay.
-        seeds: independent seeds of every cell.
+        store: where new records and their trajectories are kept; stopped at any time, the finished ones stay.
+        seeds: independent seeds of every setting.
         names: claims and measurements to check; all by default.
         first_seed: first seed; another one repeats every check on fresh draws.
         known: records from elsewhere, such as committed ones; the same identity is not checked again.
-        workers: processes that simulate cells.
+        workers: processes that simulate settings.
 
     Raises:
         ConfigError: for an unknown claim, with the nearest name.
@@ -190,7 +190,7 @@ def load_claim(name: str) -> TheoryClaim:
 
 
 def simulate_grid(claim: TheoryClaim, config: ClaimConfig, store: Store, *, workers: int = 1) -> Runs:
-    """Return the trajectory of every cell of a claim on the seeds of a config, by its name in the grid."""
+    """Return the trajectory of every setting of a claim on the seeds of a config, by its name in the grid."""
     from theory.claims.cells import run_cells
 
     runs: dict[Any, Trajectory] = {}
@@ -207,7 +207,7 @@ def judge(
     """Return the finding of a claim made of parts, by intervals that hold together at 95 % (Bonferroni).
 
     Args:
-        parts: from a cell or line, in words, to what was measured and claimed there.
+        parts: from a setting or line, in words, to what was measured and claimed there.
         headline: the part of the typical setting, whose estimate stands for the claim.
         config: seeds.
         rows: the table behind it; numbers are rounded to four digits.

@@ -41,7 +41,7 @@ SHIFTS = Boundaries([Axis(forgotten(BASE).changed(pretrain=before, **RULES[rule]
 
 
 def until_forgotten(cell: TheoryConfig) -> TheoryConfig:
-    """Return a cell that stops at the first checkpoint whose forget error reaches the level."""
+    """Return a setting that stops at the first checkpoint whose forget error reaches the level."""
     return cell.changed(epochs=PATIENCE, stop_forget_error=FORGET_LEVEL)
 
 
@@ -132,7 +132,7 @@ class RuleComparison:
     sentence: str
 
     def grid(self, runs: Runs) -> Grid:
-        """Return every rule of every setting, matched both ways, and the cells of the boundaries."""
+        """Return every rule of every setting, matched both ways, and what the boundaries need."""
         cells = SHIFTS.grid(runs)
         for cell, rules in self.settings.items():
             cells |= compared_cells(cell, rules)

@@ -1,4 +1,4 @@
-"""Sweeps, claims without an answer: grids of the same cells, with one record and one Parquet table each."""
+"""Sweeps, claims without an answer: grids of the same settings, with one record and one Parquet table each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from theory.predict import ends
 from theory.stats import mean_and_error, quadrature_error
 
 KIND = "theory_sweep"
-Table = dict[str, np.ndarray]  # column to values, one a cell
+Table = dict[str, np.ndarray]  # column to values, one a setting
 PRETRAINS = ({"pretrain": "sgd"}, {"pretrain": "sam"})
 SGD, SAM, WEAK_SAM = ({"unlearn": "sgd"}, {"unlearn": "sam", "rho_scale": 1.0}, {"unlearn": "sam", "rho_scale": 0.1})
 RADII = (SGD, WEAK_SAM, {"unlearn": "sam", "rho_scale": 0.3}, SAM)
@@ -39,8 +39,8 @@ class Sweep:
         axes: field of TheoryConfig to values.
         rules: changes that make each unlearning rule.
         pretrains: changes that make each pretraining.
-        common: changes to every cell.
-        matched: whether each cell is also measured where it reaches the forget level.
+        common: changes to every setting.
+        matched: whether each setting is also measured where it reaches the forget level.
         clock: how learning rate and epochs follow d.
     """
 
@@ -102,17 +102,17 @@ SWEEPS = {
 def run_sweep(
     name: str, config: SweepConfig, store: Store, *, base: TheoryConfig | None = None, workers: int = 1
 ) -> Record:
-    """Return the record of a sweep, running the cells the store does not have yet.
+    """Return the record of a sweep, running the settings the store does not have yet.
 
-    The record's arrays are the columns of one table, a row a cell; the same table is written as Parquet to
-    `<store>/sweeps/<run id>.parquet`. Interrupted, a sweep keeps its finished cells and goes on from there.
+    The record's arrays are the columns of one table, a row a setting; the same table is written as Parquet to
+    `<store>/sweeps/<run id>.parquet`. Interrupted, a sweep keeps its finished settings and goes on from there.
 
     Args:
         name: one of `SWEEPS`.
         config: seeds, and axis values that replace the sweep's own.
-        store: where cells and the record are kept.
+        store: where settings and the record are kept.
         base: settings that are neither an axis nor fixed by the sweep.
-        workers: processes that simulate cells.
+        workers: processes that simulate settings.
 
     Raises:
         ConfigError: for an unknown sweep or an axis it does not have.
@@ -135,9 +135,9 @@ def run_sweep(
 def measure_cells(
     sweep: Sweep, base: TheoryConfig, store: Store, *, label: str = "", workers: int = 1
 ) -> dict[TheoryConfig, dict[str, Any]]:
-    """Return mean and standard error over seeds of every metric of each cell and, if asked, at the forget level.
+    """Return mean and standard error over seeds of every metric of each setting and, if asked, at the forget level.
 
-    What is predicted of a cell without simulating stands beside them.
+    What is predicted of a setting without simulating stands beside them.
     """
     cells = _cells_of(sweep, base)
     stopped = {cell: until_forgotten(cell) for cell in cells} if sweep.matched else {}
@@ -187,7 +187,7 @@ def with_axes(name: str, config: SweepConfig) -> Sweep:
 
 
 def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
-    """Return the cells of a sweep, each once, those that share their pretraining beside each other."""
+    """Return the settings of a sweep, each once, those that share their pretraining beside each other."""
     points = (dict(zip(sweep.axes, values, strict=True)) for values in product(*sweep.axes.values()))
     cells = (sweep.clock(base.changed(**(sweep.common | pretrain | rule | point)))
              for pretrain, point, rule in product(sweep.pretrains, points, sweep.rules))  # fmt: skip
@@ -195,11 +195,11 @@ def _cells_of(sweep: Sweep, base: TheoryConfig) -> list[TheoryConfig]:
 
 
 def _table(sweep: Sweep, measured: dict[TheoryConfig, dict[str, Any]]) -> Table:
-    """Return columns: what each cell varies, then what it measured; NaN where a cell has no value."""
+    """Return columns: what varies, then what was measured; NaN where a setting has no value."""
     labels = ["d", "n", "signal_strength", "pretrain", "pretrain_epochs", "unlearn", "rho_scale", "alpha", "epochs"]
     labels += [axis for axis in sweep.axes if axis not in labels]
     columns = {name: np.array([getattr(cell, name) for cell in measured]) for name in labels}
     for name in dict.fromkeys(name for found in measured.values() for name in found):
-        values = [found.get(name) for found in measured.values()]  # some metrics only some cells have
+        values = [found.get(name) for found in measured.values()]  # some metrics only some settings have
         columns[name] = np.array([np.nan if value is None else value for value in values])
     return columns
