@@ -72,17 +72,17 @@ def _floor(retrained: np.ndarray) -> float:
     return noise_floor(retrained).value if len(retrained) > 2 else float("nan")
 
 
-def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd", *, contrast: str = "rule") -> Table:
+def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd") -> Table:
     """Return `value` of runs by some rules minus that of the run by `base`, with the right to vote of each cell.
 
     Args:
-        runs: rows of `run_table`; value: the column that is compared; contrast: the column that `rules` are values of.
+        runs: rows of `run_table`; value: the column that is compared.
     """
-    rows = runs[runs[contrast].isin([*rules, base])].dropna(subset=[value])
-    effects = gains = paired_effects(rows, "tow", contrast=contrast, base=base)  # the right to vote rests on ToW
+    rows = runs[runs["rule"].isin([*rules, base])].dropna(subset=[value])
+    effects = gains = paired_effects(rows, "tow", base=base)  # the right to vote rests on ToW
     keys = ["setting", "forget_set", "contrast", "seed", "block"]
     if value != "tow":
-        plain = paired_effects(rows.drop(columns="untouched"), value, contrast=contrast, base=base)
+        plain = paired_effects(rows.drop(columns="untouched"), value, base=base)
         effects = plain.merge(gains[[*keys, "gain", "base_gain"]], on=keys)
     floors = rows.groupby(["setting", "forget_set"])["floor"].first().reset_index()
     return with_votes(effects.merge(floors, on=keys[:2]), unchosen=[name for name in set(rows["setting"])

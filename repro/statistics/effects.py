@@ -26,29 +26,30 @@ PAIRED = ("setting", "forget_set", "seed", "original", "reference")
 NO_UNLEARNING, NOT_CHOSEN = "did not unlearn here", "nobody chose its strength"
 
 
-def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str = "sgd") -> Table:
+def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
     """Return `value` of each run minus `value` of the base run that shares its setting, forget set, seed and models.
 
     A run without such a partner has no row: pairs across two originals or two references are not made, and neither are
     pairs across two sets of weights of one of these models.
 
     Args:
-        runs: a row a run: the columns of `PAIRED`, which both runs share, `contrast` and `value`. Optional columns:
-            `untouched`, the value of the original model; `block`, what settings share that may err together, else
-            `original`; `seconds`, core-seconds of the run; `shared_seconds`, those of the models that runs share;
-            `original_checksum`, `reference_checksum`, of the weights of these models, null where they are unknown.
+        runs: a row a run: the columns of `PAIRED`, which both runs share, `rule` and `value`. Optional columns:
+            `untouched`, the value of the original model; `seconds`, core-seconds of the run; `shared_seconds`, those of
+            the models that runs share; `original_checksum`, `reference_checksum`, of the weights of these models, null
+            where they are unknown.
         value: the column that is compared, such as "tow".
-        contrast: the column that tells the two runs apart; base: its value in the run that is subtracted.
+        base: the rule of the run that is subtracted.
 
     Returns:
-        A row a pair: `CELL`, `seed`, `block` and `value`. Where the optional columns are there: `gain` and `base_gain`,
-        how far each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared
-        run or model are split among the rows that share it.
+        A row a pair: `CELL`, of which the contrast is the other rule; `seed`, `value`, and `block`, the original, for
+        settings that share it may err together. Where the optional columns are there: `gain` and `base_gain`, how far
+        each run is above its original; `seconds`, what one more seed of this row costs. The seconds of a shared run or
+        model are split among the rows that share it.
 
     Raises:
         ConfigError: when a column is missing, a run has two partners, or a model has two sets of weights.
     """
-    _require(runs, (*PAIRED, contrast, value))
+    _require(runs, (*PAIRED, "rule", value))
     for model in ("original", "reference"):
         known: Table = runs.groupby(model)[f"{model}_checksum"].nunique() if f"{model}_checksum" in runs else {}
         for stage, checksums in known.items():
@@ -56,14 +57,13 @@ def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str
                 advice = "runs on other weights are not compared"
                 raise reject("runs", f"{model} {stage}", "one checksum a model", advice)
     keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
-    bases = runs[runs[contrast] == base][[*keys, value, *optional]]
+    bases = runs[runs["rule"] == base][[*keys, value, *optional]]
     if bases.duplicated(keys).any():
         twice = bases[bases.duplicated(keys)].iloc[0]
-        raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with {contrast} = {base} a seed")
-    rows = runs[runs[contrast] != base].merge(bases, on=keys, suffixes=("", "_base"))
+        raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with rule = {base} a seed")
+    rows = runs[runs["rule"] != base].merge(bases, on=keys, suffixes=("", "_base"))
     ours, theirs = rows[value].astype(float), rows[f"{value}_base"].astype(float)
-    found = rows[keys].assign(contrast=rows[contrast].astype(str), value=ours - theirs)
-    found["block"] = rows["block" if "block" in rows else "original"].astype(str)
+    found = rows[keys].assign(contrast=rows["rule"], block=rows["original"].astype(str), value=ours - theirs)
     if "untouched" in rows:
         found = found.assign(gain=ours - rows["untouched"], base_gain=theirs - rows["untouched"])
     if "seconds" in rows:
@@ -75,22 +75,21 @@ def paired_effects(runs: Table, value: str, *, contrast: str = "rule", base: str
     return found.dropna(subset=["value"]).reset_index(drop=True)
 
 
-def with_votes(effects: Table, floor: float | None = None, unchosen: Collection[str] = ()) -> Table:
+def with_votes(effects: Table, unchosen: Collection[str] = ()) -> Table:
     """Return effects with a column `no_vote`: why a cell does not count, "" where it counts.
 
     The rule is fixed beforehand. A cell did not unlearn where neither of its two runs is on average above the original
     model by more than one noise floor. A cell in which only one of the two unlearned stays: that is a difference.
 
     Args:
-        effects: rows of `paired_effects` with `gain` and `base_gain`; a column `floor`, a cell's own, is preferred.
-        floor: the noise floor of the value; None or NaN lets every cell vote.
+        effects: rows of `paired_effects` with `gain` and `base_gain`, and a column `floor`, the noise floor of the cell
+            in ToW; NaN lets it vote.
         unchosen: settings whose methods have a strength that nobody chose.
     """
-    _require(effects, (*CELL, "gain", "base_gain"))
-    limit = effects["floor"].astype(float) if "floor" in effects else np.nan if floor is None else floor
+    _require(effects, (*CELL, "gain", "base_gain", "floor"))
     cells = effects.groupby(list(CELL))
     best = np.maximum(cells["gain"].transform("mean"), cells["base_gain"].transform("mean"))
-    reason = np.where(best <= limit, NO_UNLEARNING, "")
+    reason = np.where(best <= effects["floor"].astype(float), NO_UNLEARNING, "")
     return effects.assign(no_vote=np.where(effects["setting"].isin(list(unchosen)), NOT_CHOSEN, reason))
 
 
