@@ -102,10 +102,10 @@ def klom_differences(pools: Sequence[Record], *, against: str = "sgd") -> Table:
         others = [(pool.result["labels"]["rule"], pool, "unlearned") for pool in pools
                   if pool.result["labels"]["pretrain"] == pretrain and pool != base]  # fmt: skip
         for rule, pool, role in [*others, (ORIGINAL, base, "original")]:
-            value, samples = (a - b for a, b in zip(_on_forget_set(pool, role), ours, strict=True))
-            spread = recentred(value, samples)
+            (value, samples), (base_value, base_samples) = _on_forget_set(pool, role), ours
+            spread = recentred(value - base_value, samples - base_samples)
             names = {"pretrain": pretrain, "rule": rule, "seeds": len(base.result["runs"])}
-            rows.append(names | {"mean": value, "low": spread.low, "high": spread.high})
+            rows.append(names | {"mean": spread.value, "low": spread.low, "high": spread.high})
     return pd.DataFrame(rows)
 
 

@@ -62,7 +62,7 @@ def analyse(metric: str, runs: Runs, config: ClaimConfig) -> Finding:
                 if metric == AUC:
                     row["quadrature"] = quadrature_error(run.final(f"{AUC}_quadrature", matched=True).tolist())
             rows.append({key: _short(value) for key, value in row.items()})
-    return Finding("", "", "", estimate=_between(_row(rows, "sgd", "SAM 0.1"), "minus_sgd"), rows=rows,
+    return Finding("", "", estimate=_between(_row(rows, "sgd", "SAM 0.1"), "minus_sgd"), rows=rows,
                    sentence=_sentence(metric, rows))  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         told = found.row(config.seeds)
         rows.append(row | {name: told[name] for name in ("axis", "boundary", "boundary_strength", "start_there")})
     rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
-    return Finding("", "", "", estimate=estimates[0], rows=rows, sentence=_sentence(rows))
+    return Finding("", "", estimate=estimates[0], rows=rows, sentence=_sentence(rows))
 
 
 def _plain(value: Any) -> Any:

@@ -53,7 +53,7 @@ def test_stages_and_rules_stand_beside_the_retrained_model_and_sgd(metric):
     assert row_of(finding.rows, "sgd", 0.5, "SGD")["minus_sgd"] is None
     assert (sam["forget_error"], sam["reached"]) == (0.25, 1.0)
     assert sam.get("quadrature") == (pytest.approx(0.001) if metric == AUC else None)  # 0.002 over four seeds
-    assert (finding.answer, finding.verdict) == ("", "")
+    assert (finding.answer, finding.regime) == ("", "")
     assert "0.6 [0.6, 0.6] by SAM 0.1" in finding.sentence
     assert sam.get("back") == (1.0 if metric == EPOCHS else None)
 

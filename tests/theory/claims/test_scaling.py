@@ -99,7 +99,7 @@ def test_every_corner_has_its_exponent_three_times_and_the_error_of_the_mean_fie
         assert (row["mean_field"], row["mean_field_far"]) == (0.3, 0.3)
         assert max(boundary_errors(row)) == pytest.approx(1.1 * 16**0.05 - 1, abs=2e-3)
         assert row["predicted_far"] == pytest.approx([2.2 * (d / 4000) ** 0.3 for d in FAR], rel=1e-3)
-    assert (finding.answer, finding.verdict, finding.parts) == ("", "", [])
+    assert (finding.answer, finding.regime, finding.parts) == ("", "", [])
     assert worst_exponent(finding.rows, "sam") == pytest.approx(0.375, abs=1e-3)  # a = 1, b = c = 1/2: derived -1/8
     assert "SGD: the simulated exponent is that of the mean field to 0.050 (median of 8 corners)" in finding.sentence
 
