@@ -403,7 +403,7 @@ BUGS = [
         instead(lambda ours, reference: np.prod(1 - (ours - reference), axis=-1)), "tab-neggrad"),
     Bug("figures.networks.tow_tables:noise_floors", "floor of half the models",
         first_as(lambda table: table[table["seed"] > 0]), "tab-neggrad"),
-    Bug("figures.networks.tow_tables:study_runs", "one seed is left out",
+    Bug("figures.tables.runs:study_runs", "one seed is left out",
         result_as(lambda runs: [one for one in runs if one.config["seed"] > 0]), "tab-neggrad"),
     Bug("figures.networks.klom:ulira_table", "one pool is left out", first_as(lambda pools: pools[1:]), "tab-ulira"),
     Bug("figures.theory.regimes:ACTIVE", "another share of active neurons", instead(0.5), "fig-theory-drive"),
