@@ -21,3 +21,12 @@ def rows_of(record: Record) -> list[dict[str, Any]]:
     table = {name: column.tolist() for name, column in record.arrays().items()}
     return [{name: None if value != value else value for name, value in zip(table, row, strict=True)}
             for row in zip(*table.values(), strict=True)]  # fmt: skip
+
+
+def rounded(value: Any) -> Any:
+    """Return a number at four digits, None where it is none; each of a list alike, and anything else as it is."""
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}") if np.isfinite(value) else None

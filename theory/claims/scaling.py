@@ -17,6 +17,7 @@ from theory.claims.claim import Finding, Runs, TheoryClaim, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.predict import boundary
 from theory.stats import slope
+from theory.tables import rounded
 
 MIDDLE = 4000  # the dimension at which every line has the epochs and samples of the default
 DIMENSIONS = (1000, 4000, 16000, 64000)
@@ -80,17 +81,8 @@ def analyse(runs: Runs, config: ClaimConfig) -> Finding:
         row |= spread("exponent", estimates[-1]) | {"predicted": near, "predicted_far": far}
         told = found.row(config.seeds)
         rows.append(row | {name: told[name] for name in ("axis", "boundary", "boundary_strength", "start_there")})
-    rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    rows = [{name: rounded(value) for name, value in row.items()} for row in rows]
     return Finding("", "", estimate=estimates[0], rows=rows, sentence=_sentence(rows))
-
-
-def _plain(value: Any) -> Any:
-    """Return a number, or each of a list, at four digits; None where it is none."""
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
 def boundary_errors(row: Mapping[str, Any]) -> list[float]:
@@ -203,7 +195,7 @@ All have the default epochs and samples at d = {middle}, and `sigma_0 sqrt(d)` t
 Simulated exponents have 95 % bootstrap intervals over {seeds} seeds. Nothing is fitted to what is reported. Far out
 ({far}) the mean field alone shows what is left of corrections to the powers.
 The largest error is that of the mean field's `|phi|*` against the simulated one. The last column is r at the boundary,
-at the first d and at the last that lies on the grid: the further r is from 1, the less of the other noise is left.
+at the first and the last d where every seed has learned noise: the further r is from 1, the less of the other is left.
 
 {table}
 

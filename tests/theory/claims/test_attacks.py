@@ -81,15 +81,19 @@ def test_the_section_has_a_line_a_network_with_both_attacks_after_both_pretraini
     runs = runs_with(EPOCHS)
     for run in runs.values():
         run.metrics[EPOCHS][:, -1] = [1.0, 2.0, 3.0, MOST_EPOCHS]
+    for metric_runs in (runs, aucs := runs_with(AUC)):
+        metric_runs["sam", 0.5, "SAM 1"].stopped_at[1:] = -1
     results = [{"rows": analyse(metric, found, CONFIG).rows, "seeds": SEEDS}
-               for metric, found in ((AUC, runs_with(AUC)), (EPOCHS, runs))]  # fmt: skip
+               for metric, found in ((AUC, aucs), (EPOCHS, runs))]  # fmt: skip
     lines = [line.strip("| ").split(" | ") for line in section(*results).splitlines() if line.startswith("| ")]
     table = {cells[0]: cells[1:] for cells in lines}
     assert len(table) == 1 + 3 + len(COMPARED)
-    assert table["unlearned by SAM 0.1"][0] == table["unlearned by SAM 0.1"][2] == "0.6 [0.6, 0.6]"
+    assert table["unlearned by SAM 0.1"][0] == table["unlearned by SAM 0.1"][3] == "0.6 [0.6, 0.6]"
+    assert table["unlearned by SAM 0.1"][2] == "0.25"
     assert table["unlearned by SAM 0.1"][1].startswith("2.5 [")
     assert table["unlearned by SAM 0.1"][1].endswith("] (75%)")
-    assert table["retrained on R"] == ["0.55 [0.55, 0.55]"] * 4
+    assert table["unlearned by SAM 1"][3:] == ["–"] * 3
+    assert table["retrained on R"] == ["0.55 [0.55, 0.55]", "0.55 [0.55, 0.55]", "0.55"] * 2
 
 
 def test_both_measure_the_same_cells_each_with_its_own_retrained_model():
