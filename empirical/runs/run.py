@@ -76,13 +76,12 @@ def compute_run(config: RunConfig, workspace: Workspace) -> tuple[Record, bool]:
         known = found if found and found.status != "failed" else None
         experiment = prepare(_on_the_same_images(config, known), workspace)
         models = train_models(experiment)
-        alone = replace(experiment, workspace=workspace.alone())
-        identity = group.tell(lambda: _measure_and_record(config, alone, models, known).run_id)
+        identity = group.tell(lambda: _measure_and_record(config, experiment, models, known).run_id)
         return store.load(identity), True
 
 
 def _measure_and_record(config: RunConfig, experiment: Experiment, models: Models, known: Record | None) -> Record:
-    """Measure the models of a run and write its record.
+    """Measure the models of a run and write its record, in one process.
 
     Args:
         config: what was asked for.
@@ -91,15 +90,16 @@ def _measure_and_record(config: RunConfig, experiment: Experiment, models: Model
         known: the record that lacked a metric, if there is one.
     """
     workspace, facts = experiment.workspace, models.unlearned.facts
+    alone = replace(experiment, workspace=workspace.alone())
     diverged: dict[str, int] | None = facts["diverged_at"]
     evaluations: dict[str, str] = {}
     overflowed: dict[str, Any] = {}
     if not diverged:
         try:
-            evaluations = measure(experiment, models)
+            evaluations = measure(alone, models)
         except Overflowed as error:
             diverged, overflowed = {"epoch": len(facts["epochs"]), "step": 0}, {"overflowed": error.models}
-    result = _facts(experiment, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
+    result = _facts(alone, models) | ({"diverged_at": diverged} if diverged else {}) | overflowed
     provenance = workspace.provenance(**{name: facts[name] for name in ("seconds", "peak_memory_bytes", "ran")})
     rows = _epochs(facts["epochs"], config.rows_measured)
     if known and same_weights(known.result["parents"], result["parents"]):  # measured again, but not trained again
