@@ -94,8 +94,8 @@ def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path |
 
     Args:
         store: folder of the user's runs.
-        instead: names or recipe files of studies to draw in place of those that a figure names.
-        cache: folder for slow results that depend on records alone.
+        instead: names or recipe files of studies that take the place of those that a figure names.
+        cache: folder for what is slow to compute and depends on records alone.
     """
     import pandas as pd
 
@@ -115,7 +115,7 @@ def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: 
 
 
 def main_file(files: Sequence[Path]) -> Path | None:
-    """Return the file that people open: the picture, or the Markdown of a table."""
+    """Return the file a person would open: the picture, or the Markdown of a table."""
     shown = [path for path in files if path.suffix in (".png", ".md") and not path.stem.endswith("-dark")]
     return shown[0] if shown else None
 
