@@ -50,10 +50,10 @@ class Record:
     files: Mapping[str, Content] = field(default_factory=dict, repr=False, compare=False)
 
     def arrays(self) -> dict[str, Any]:
-        """Return the arrays of the run and of its evaluations by name, as numpy arrays; empty when it stored none.
+        """Return the numpy arrays of the run and of its evaluations by name; empty if it stored none.
 
         Raises:
-            IntegrityError: when a file holds anything but plain arrays.
+            IntegrityError: if a file holds anything but plain arrays.
         """
         import numpy as np
 
