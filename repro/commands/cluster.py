@@ -1,7 +1,7 @@
 """Who computes: this process (`debug`), processes here (`local`), or an array of SLURM jobs that share the store.
 
-A job is the same command line on the same store, `--executor local`: what is there, in hand and missing is known from
-the store's records and claims alone. Submitit writes the batch script and starts it; what it pickles is that line.
+A job runs the same command line on the same store, with `--executor local`. The store's records and leases alone tell
+which runs are done, being computed or missing. Submitit writes and starts the batch script, and pickles that line.
 """
 
 import io
@@ -27,13 +27,13 @@ from repro.terminal.output import say
 
 EXECUTORS = ("local", "debug", "slurm")
 WARNING = 15  # seconds before the limit that SLURM sends SIGUSR2, should a job still be at work
-RESTARTS = 100  # of one job; a stage that never reaches a checkpoint would otherwise be queued for ever
+RESTARTS = 100  # of one job; otherwise a stage that never reaches a checkpoint would be queued for ever
 TIME = re.compile(r"(?:(?P<days>\d{1,9})-(?=\d))?(?P<rest>\d{1,9}(?::\d{1,9}){0,2})")
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Where a command's work is done. All but `executor` are for SLURM."""
+    """Where the work of a command is done. All settings except `executor` are for SLURM."""
 
     executor: str = setting("local", "who computes: processes here, this process, or jobs", choices=EXECUTORS)
     partition: str = setting("", "SLURM partition")
@@ -64,7 +64,7 @@ class Launch:
 
     @property
     def seconds(self) -> int:
-        """The time limit of a job in seconds; 0 of a text that is none."""
+        """The time limit of a job in seconds; 0 if the text is no time."""
         match = TIME.fullmatch(self.time)
         if match is None:
             return 0
@@ -74,7 +74,7 @@ class Launch:
 
     @property
     def working_seconds(self) -> int:
-        """What a job may spend on cells: a tenth of its limit, at least 20 s, at most 5 minutes, is for its ends."""
+        """Seconds that a job may spend on runs; a tenth of its limit, 20 s to 5 minutes, is left for start and end."""
         return self.seconds - min(300, max(20, self.seconds // 10))
 
     @property
@@ -84,12 +84,12 @@ class Launch:
 
     @property
     def workers(self) -> int:
-        """Processes of a job where none are named: one a GPU, or one a core that it asks for."""
+        """Processes of a job, unless stated: one per GPU, or one per requested core."""
         return 0 if self.gpus_per_task else int(self.options.get("cpus-per-task", "1"))
 
 
 def _check_printable(field: str, text: str) -> None:
-    """Refuse a text that a batch script would not hold on one line: what follows a line break there is run."""
+    """Refuse a text with line breaks: a batch script would run what follows them."""
     if not text.isprintable():
         raise reject(field, text, "printable characters, without line breaks")
 
@@ -113,13 +113,13 @@ class Wave:
 
 
 def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
-    """Submit waves of jobs, each after the end of the one before, and say their numbers.
+    """Submit waves of jobs, each after the end of the one before, and print their numbers.
 
     Raises:
-        MissingDataError: where there is no SLURM.
+        MissingDataError: if there is no SLURM.
         ModuleNotFoundError: without the extra `cluster`.
-        ConfigError: for a name or a store's path with a line break, before anything is written; and with what SLURM
-            answered, when it refuses the job.
+        ConfigError: for a name or a path with a line break, before anything is written; or if SLURM refuses the job,
+            with its answer.
     """
     import submitit
     from submitit.core.utils import FailedJobError
@@ -154,13 +154,13 @@ def submit(launch: Launch, name: str, store: Path, waves: list[Wave]) -> None:
 
 @dataclass(frozen=True)
 class ClusterTask:
-    """What a job does: a command line. Ended by its time limit it queues itself again, to go on from its checkpoint.
+    """The command line of a job. A job that reaches its time limit queues itself again and resumes at its checkpoint.
 
-    A job that is preempted ends at its next checkpoint, and SLURM queues it again; one that is cancelled ends.
+    A preempted job ends at its next checkpoint, and SLURM queues it again; a cancelled job ends.
 
     Attributes:
         words: the command line.
-        seconds: after which its command ends by itself, or is warned by SIGUSR2.
+        seconds: after which the command ends by itself, or gets SIGUSR2 as a warning.
     """
 
     words: tuple[str, ...]
@@ -170,7 +170,7 @@ class ClusterTask:
         """Run the command line; the job's exit code is its own."""
         started = time.monotonic()
         code = run_program(self.words)
-        # One cell that failed (1, or another of its own) is no reason to leave the rest; bad input is.
+        # After a failed run (1, or a code of its own) the rest is still computed; after bad input nothing is.
         late = time.monotonic() - started >= self.seconds and code != ConfigError.exit_code and code < 128
         if late or code == 128 + signal.SIGUSR2:
             self._again()

@@ -1,4 +1,4 @@
-"""What this machine has, what is missing, and the command that brings it."""
+"""What this machine has, what is missing, and the command that installs it."""
 
 import importlib.metadata
 import importlib.util
@@ -33,12 +33,12 @@ OPTIONAL = {
     "umap-learn": ("figures", "fig-umap"),
     "submitit": ("cluster", "SLURM"),
 }
-LOWEST = {"filelock": (4, 2, 6)}  # what an older version lacks is used by every store
+LOWEST = {"filelock": (4, 2, 6)}  # every store needs what older versions lack
 OLDEST, NEWEST = (3, 11), (3, 14)
 
 
 def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
-    """Return one row a check: what was looked at, what was found, and the remedy where something is missing."""
+    """Return one row per check: its name, what was found, and the remedy if something is missing."""
     supported = OLDEST <= sys.version_info[:2] <= NEWEST
     return [
         _row("python", platform.python_version(), supported, "use Python 3.11 to 3.14"),
@@ -56,7 +56,7 @@ def examine(data_root: Path | None = None) -> list[dict[str, Any]]:
 
 
 def packages() -> list[dict[str, Any]]:
-    """Return one row a package: `ok`, `missing`, or `optional` where it is missing and only some features need it."""
+    """Return one row per package: `ok`, `missing`, or `optional` if only some features need the missing package."""
     rows = [_package(name, "pip install sharpness-aware-unlearning") for name in REQUIRED]
     optional = OPTIONAL.items()
     return rows + [_package(name, f"{install_line(extra)} ({why})", optional=True) for name, (extra, why) in optional]
@@ -95,7 +95,7 @@ def _portable() -> dict[str, Any]:
 
 
 def multiplies_bf16() -> bool:
-    """Return whether the device has bf16 arithmetic of its own: any supported GPU; AMX or AVX-512 BF16 on a CPU."""
+    """Return whether the device has bf16 arithmetic: every supported GPU has; a CPU needs AMX or AVX-512 BF16."""
     import torch
 
     cpu: Any = torch.cpu

@@ -1,4 +1,4 @@
-"""What keeps an NVIDIA device from being used well: a CPU-only torch, an old driver, no compiler."""
+"""What prevents good use of an NVIDIA device: a CPU-only torch, an old driver, no compiler."""
 
 import importlib.metadata
 import importlib.util
@@ -13,10 +13,10 @@ Warning_ = tuple[str, str, str]
 
 
 def gpu_warnings(root: Path = Path("/")) -> list[Warning_]:
-    """Return (check, what was found, remedy) for each thing that is wrong; empty without an NVIDIA device or torch.
+    """Return (check, what was found, remedy) for each problem; empty without an NVIDIA device or torch.
 
     Args:
-        root: of the file system; the tests give one of their own.
+        root: of the file system; tests pass their own.
     """
     driver = installed_driver(root)
     if driver is None or importlib.util.find_spec("torch") is None:
@@ -29,10 +29,10 @@ def gpu_warnings(root: Path = Path("/")) -> list[Warning_]:
 
 
 def why_no_device(root: Path = Path("/")) -> str:
-    """Return in one line why torch finds no GPU: the driver, torch's own CUDA, or which devices it may see.
+    """Return in one line why torch finds no GPU: the driver, the CUDA version of torch, or the visible devices.
 
     Args:
-        root: of the file system; the tests give one of their own.
+        root: of the file system; tests pass their own.
     """
     driver, wheel = installed_driver(root), torch_cuda()
     version = importlib.metadata.version("torch")
@@ -52,9 +52,9 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def installed_driver(root: Path) -> tuple[int, int] | None:
-    """Return the version of the NVIDIA kernel driver, `(major, minor)`; None where there is no device.
+    """Return the version of the NVIDIA kernel driver, `(major, minor)`; None if there is no device.
 
-    `(0, 0)` when there is a device whose driver does not say.
+    It is `(0, 0)` if there is a device whose driver does not state its version.
     """
     said = root / "proc/driver/nvidia/version"
     if said.is_file():
@@ -90,7 +90,7 @@ def driver_warning(driver: tuple[int, int], wheel: tuple[int, int] | None) -> Wa
 
 
 def compiler_warning() -> Warning_ | None:
-    """Return what `torch.compile` (the engine `graph`) lacks, or None: a C compiler and Python's own headers."""
+    """Return whether `torch.compile` (the engine `graph`) lacks a C compiler or the headers of Python; None if not."""
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     lacking = [name for name, there in (("a C compiler", compiler), ("Python.h", headers.is_file())) if not there]

@@ -1,4 +1,4 @@
-"""Commands that read or check what runs left behind."""
+"""Commands that list, show, check and publish records."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -53,7 +53,7 @@ NOTHING = "no runs yet; start with `repro theory`"
 
 
 def _by_study(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row a study and place: how many runs of which kinds, and when the last was finished."""
+    """Return a row per study and place: its runs by kind, and when the last was finished."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault((row["study"], row["store"]), []).append(row)
@@ -67,7 +67,7 @@ def _by_study(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _name_outdated(old: list[Head], as_json: bool) -> None:
-    """Say which runs of the store are of an older schema: no reader counts them any more."""
+    """Name the runs of the store that are of an older schema: readers leave them out."""
     if old:
         ids = ", ".join(record.run_id for record in old[:5]) + (f" and {len(old) - 5} more" if len(old) > 5 else "")
         schemas = sorted({record.schema for record in old})
@@ -100,11 +100,11 @@ def show(
     emit([{"setting": key, "value": value} for key, value in _flatten(content).items()])
 
 
-MOST_VALUES = 5_000  # of an array that is shown whole
+MOST_VALUES = 5_000  # a larger array is described, not shown
 
 
 def _array(values: Any, whole: bool) -> Any:
-    """Return an array's values, or of a large one, or where they are not wanted, what it is."""
+    """Return the values of an array; if it is large or its values are not wanted, its type and shape."""
     if whole and values.size <= MOST_VALUES:
         return values.tolist()
     return f"{values.dtype}, shape {values.shape}"

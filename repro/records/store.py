@@ -213,6 +213,10 @@ class Store:
         ]
         return [one for one in found if one and one.schema == SCHEMA]
 
+    def holds(self, ids: Iterable[str]) -> bool:
+        """Return whether there is a finished run of every id."""
+        return all((self.root / "runs" / one / RESULT).exists() for one in ids)
+
     def heads(self) -> list[Head]:
         """Return what a listing shows of every finished run, including runs of an older schema; see `index`."""
         return index.listed(self.root, self._whole)

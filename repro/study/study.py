@@ -123,6 +123,8 @@ class Study:
     def source(self, store: Store, published: Published) -> Source:
         """Return where to read it: the store if it is complete there, else the published study, else the store."""
         runs, other = self.runs(store, published), published.run_list(self.name)
+        if other is not None and not store.holds(runs.runs):  # most studies of most stores: no run is listed for it
+            return Source(published, other)
         states = self.state(store, runs.runs).values()
         missing = runs.open + sum(state is not State.DONE for state in states)
         if other is not None and (missing or not runs.runs):

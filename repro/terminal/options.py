@@ -1,4 +1,4 @@
-"""Command-line options made from a config dataclass, so that a setting is described in one place only."""
+"""Command-line options from a config dataclass, so that a setting is described in one place only."""
 
 import dataclasses
 import inspect
@@ -25,10 +25,10 @@ def with_settings(
     Args:
         cls: a frozen dataclass whose fields were declared with `repro.base.settings.setting`.
         skip: settings that get no option and keep their default.
-        shown: what the help says in place of a default, for settings that a command decides on itself.
-        panels: settings by the panel of the help that they stand in; every other one is given by `--set NAME=VALUE`.
-            None: each has an option, in one panel.
-        choices: what the help names as possible values of a setting that is no choice of a few.
+        shown: text in place of a default in the help, for settings that the command decides itself.
+        panels: settings by their panel of the help; others are given by `--set NAME=VALUE`.
+            With None, every setting has an option, in one panel.
+        choices: possible values that the help names, for settings without fixed choices.
     """
     fields = [field for field in dataclasses.fields(cls) if field.name not in skip]
     placed = {name: panel for panel, names in (panels or {}).items() for name in names}
@@ -52,7 +52,7 @@ def with_settings(
         ]  # fmt: skip
         rare = [field.name for field in fields if field not in optional]
         parameters += [_set_parameter(rare)] if rare else []
-        first = [one for one in own if one.default is inspect.Parameter.empty]  # what other decorators replace
+        first = [one for one in own if one.default is inspect.Parameter.empty]  # other decorators replace it
         rest = [one for one in own if one not in first]
         ordered = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*first, *parameters, *rest)]
         command.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
@@ -72,10 +72,10 @@ def _set_parameter(names: list[str]) -> inspect.Parameter:
 
 
 def parsed(cls: type, texts: Sequence[str], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return settings given as `NAME=VALUE`, each as its type is written.
+    """Return settings given as `NAME=VALUE`, each converted to its type.
 
     Raises:
-        ConfigError: for a text of another form, or a name that is none of `names` or stands twice.
+        ConfigError: for a text of another form, a name that is not in `names`, or a repeated name.
     """
     pairs = []
     for text in texts:
@@ -96,11 +96,11 @@ def _value(annotation: Any, text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text  # which the setting refuses, with its name and its range
+        return text  # the setting refuses it, with its name and its range
 
 
 def _listed(annotation: Any, value: Any) -> Any:
-    """Return the values of a repeatable option, each in its type; of any other option its value."""
+    """Return the values of a repeatable option, each converted to its type; the value of any other option."""
     return _value(annotation, ",".join(several(value))) if _is_list(annotation) and value else value
 
 
@@ -109,7 +109,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def several(values: Iterable[str] | None) -> list[str]:
-    """Return the values of an option that may be repeated, and may name several with commas between."""
+    """Return the values of a repeatable option, each of which may hold several, separated by commas."""
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
@@ -145,7 +145,7 @@ def _help(field: dataclasses.Field[Any], choices: Iterable[str] = ()) -> str:
 
 
 def words_of(config: Any, *, skip: tuple[str, ...] = ()) -> list[str]:
-    """Return the options of a command line that give a config again: those of fields that are not at their defaults."""
+    """Return the command-line options that give a config: one for every field that is not at its default."""
     words: list[str] = []
     for field in dataclasses.fields(config):
         value, flag = getattr(config, field.name), field.name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""How commands speak: a table for people, JSON for programs, errors as one line."""
+"""The output of commands: a table for people, JSON for programs, errors in one line."""
 
 import json
 import math
@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace files that were not written by this command, too.")]
 DEFAULT_STORE = Path("runs")
 MANY = 1_000
-WHOLE = 16  # letters of a word up to which a table does not break it, and that a column of texts gets at least
+WHOLE = 16  # letters: a shorter word is not broken in a table, and a column of texts is at least this wide
 
 
 STYLES = {
@@ -32,7 +32,7 @@ STYLES = {
 
 
 def terminal() -> Any:
-    """Return rich's console where standard output is a terminal, and None where it is a file or a pipe."""
+    """Return rich's console if standard output is a terminal; None if it is a file or a pipe."""
     if not sys.stdout.isatty():
         return None
     from rich.console import Console
@@ -41,7 +41,7 @@ def terminal() -> Any:
 
 
 def say(text: str = "") -> None:
-    """Print a line for a person; on a terminal it is broken between words."""
+    """Print a line for people; on a terminal it is broken between words."""
     screen = terminal()
     if screen is None or len(text) <= screen.width:
         typer.echo(text)
@@ -50,7 +50,7 @@ def say(text: str = "") -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with control characters as numbers: a name read from a file must not command the terminal."""
+    """Return a text with control characters as numbers, because a name from a file must not control the terminal."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
@@ -76,7 +76,7 @@ def emit(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, empty: str
 
 
 def emit_json(value: Any) -> None:
-    """Print one JSON document, of more than `MANY` rows one a line; a NaN or an infinite number becomes null."""
+    """Print one JSON document; more than `MANY` rows get a line each. NaN and infinite numbers become null."""
     try:
         say(_as_json(value, allow_nan=False))
     except ValueError:
@@ -107,7 +107,7 @@ def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path |
 
 
 def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: bool = False) -> None:
-    """Draw figures and name the files; `brief` leaves out PDF and CSV."""
+    """Draw figures and print their files; `brief` leaves out PDF and CSV."""
     from figures.drawing.files import draw
 
     for drawn in draw(list(names), studies, out, style="draft" if brief else "paper"):
@@ -129,7 +129,7 @@ def _finite(value: Any) -> Any:
 
 
 def _show_table(rows: Sequence[Mapping[str, Any]], screen: Any) -> None:
-    """Print a table that folds to the width; one whose words would be torn apart as one block a row."""
+    """Print a table folded to the width of the terminal; if words would be broken, one block per row instead."""
     from rich.table import Table
     from rich.text import Text
 

@@ -14,11 +14,11 @@ SHOWN = 12  # rows of the live table
 
 
 def listeners(study: str, store: Store, *, quiet: bool = False, track: str = "none") -> list[Listener]:
-    """Return who is told of finished runs.
+    """Return the listeners that are told of finished runs.
 
     Raises:
         ConfigError: for an unknown tracker.
-        ModuleNotFoundError: when the tracker is not installed; nothing is computed then.
+        ModuleNotFoundError: if the tracker is not installed; nothing is computed then.
     """
     found: list[Listener] = []
     if not quiet:
@@ -40,23 +40,23 @@ def facts(news: News) -> tuple[str, str, str, str, str]:
 
 
 class Lines:
-    """A log: one line a finished run."""
+    """A log: one line per finished run."""
 
     def begin(self, title: str, done: int, total: int) -> None:
-        """Say what starts."""
+        """Print what starts."""
         self._say(f"{title}: {total} runs, {done} done, {total - done} to run")
 
     def tell(self, news: News) -> None:
-        """Say who finished."""
+        """Print a finished run."""
         name, tow, seconds, done, end = facts(news)
         self._say(f"{name}: ToW {tow}, {seconds} s; {done}, the last about {end}")
 
     def alive(self, stages: int, seconds: float) -> None:
-        """Say that work goes on: runs wait for the stages they share."""
+        """Print that work goes on: no run is finished while shared stages are trained."""
         self._say(f"at work for {seconds:.0f} s: {stages} stages are trained")
 
     def warn(self, text: str) -> None:
-        """Say what went wrong beside the study."""
+        """Print a problem outside of the study."""
         self._say(text)
 
     def end(self) -> None:
@@ -68,7 +68,7 @@ class Lines:
 
 
 class Table:
-    """A terminal: the last runs, how many are done and when the rest will be."""
+    """A live table on a terminal: the last runs, how many are done, and when the rest will be."""
 
     def __init__(self) -> None:
         self._rows: deque[tuple[str, ...]] = deque(maxlen=SHOWN)
@@ -91,12 +91,12 @@ class Table:
         self._live.update(self._table())
 
     def alive(self, stages: int, seconds: float) -> None:
-        """Say that stages are being trained."""
+        """Show that stages are being trained."""
         self._head = f"{self._head.partition(' (')[0]} (at work for {seconds:.0f} s, {stages} stages trained)"
         self._live.update(self._table())
 
     def warn(self, text: str) -> None:
-        """Say above the table what went wrong beside the study."""
+        """Print a problem outside of the study above the table."""
         console().print(text, markup=False, highlight=False)
 
     def end(self) -> None:

@@ -194,9 +194,12 @@ def test_damaged_weights_never_reach_a_record(cells: list[RunConfig], store: Sto
 
 
 @pytest.mark.slow
-def test_workers_give_the_report_of_one_process(cells: list[RunConfig], store: Store) -> None:
+def test_workers_give_the_report_of_one_process(
+    cells: list[RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = run_groups([[cell] for cell in cells], store, CPU, workers=2)
     assert (len(report.done), report.remaining, report.failed) == (3, 0, {})
+    monkeypatch.setattr(executors, "Worker", lambda *_: pytest.fail("a process was started for nothing"))
     again = run_groups([cells], store, CPU, workers=2)
     assert (len(again.found), again.remaining) == (3, 0)
 
