@@ -16,7 +16,7 @@ What the figures read, by record kind (see `repro.records.store.Record`):
   several seeds on one set give the noise floor (`figures.tables.floor`). An epoch row may hold `accuracies`, a list of
   `{"progress", "gradient_evaluations", "retain", "forget", "test"}` (`figures.tables.trajectories`); `choice` and
   `choice_details` say where the winner of its rate stands (`figures.networks.choice`). Which metrics a run has:
-  `figures.tables.records.measured`. Records of kind `embedding` may hold the feature arrays instead.
+  `figures.tables.records.measured`.
 - `choice`: a candidate of a study's search for a rate, like `unlearn`.
 - `evaluation`, pooled over runs: KLoM and U-LiRA (`figures.tables.pooled`).
 """

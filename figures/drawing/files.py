@@ -169,31 +169,31 @@ def markdown(table: Table) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def latex(table: Table, caption: str = "", name: str = "") -> str:
-    """Return a table of texts as a LaTeX tabular with booktabs rules.
+def latex(table: Table, caption: str, name: str) -> str:
+    """Return a table of texts as a LaTeX `table` with booktabs rules, its caption and the label `tab:NAME`.
 
-    With a name it stands in a `table` with the caption and the label `tab:NAME`, to be `\\input` as it is; one of many
-    columns is made as wide as the page.
+    It can be `\\input` as it is; a table of many columns is made as wide as the page.
     """
+    wide = len(table.columns) > 6
     head, *body = [" & ".join(_escape(str(cell)) for cell in row) + r" \\"
                    for row in ([*table.columns], *table.itertuples(index=False))]  # fmt: skip
-    columns = "l" * len(table.columns)
     lines = [
-        f"\\begin{{tabular}}{{{columns}}}",
+        "% needs booktabs and graphicx" if wide else "% needs booktabs",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escape(caption)}}}",
+        f"\\label{{tab:{name.removeprefix('tab-')}}}",
+        *(["\\resizebox{\\textwidth}{!}{%"] if wide else []),
+        f"\\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         "\\toprule",
         head,
         "\\midrule",
         *body,
         "\\bottomrule",
         "\\end{tabular}",
+        *(["}"] if wide else []),
+        "\\end{table}",
     ]
-    if name:
-        label = f"\\label{{tab:{name.removeprefix('tab-')}}}"
-        wide = len(table.columns) > 6
-        needs = "booktabs and graphicx" if wide else "booktabs"
-        top = [f"% needs {needs}", "\\begin{table}", "\\centering", f"\\caption{{{_escape(caption)}}}", label]
-        fitted = ["\\resizebox{\\textwidth}{!}{%", *lines, "}"] if wide else lines
-        lines = [*top, *fitted, "\\end{table}"]
     return "\n".join([*lines, ""])
 
 

@@ -33,26 +33,30 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
                            and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
     if not runs:
         return empty_figure(lacking("fig-roc", "runs with attack scores"), theme)
-    table, panel_of = unlearn_table(runs), panel_grid(1, 1, width=4.2, height=3.8)
-    figure, panel = panel_of[0], panel_of[1][0, 0]
-    by_rule = {rule: [run for run in runs if label(run, "rule") == rule] for rule in order(table, "rule")}
-    rules = pd.concat([_roc(group, "unlearned", rule_label(rule)) for rule, group in by_rule.items()])
-    retrained = _roc(next(iter(by_rule.values())), "retrained", "retrained on R")
-    marks.curve(panel, rules, RATE, theme, looks={rule_label(rule): theme.lines(rule) for rule in by_rule})
-    ink = {"color": theme.ink, "linestyle": "-"}
-    marks.curve(panel, retrained, RATE, theme, looks={"retrained on R": ink}, linewidth=0.9)
+    table = unlearn_table(runs)
+    figure, axes = panel_grid(1, 1, width=4.2, height=3.8)
+    panel, rules = axes[0, 0], order(table, "rule")
+    by_rule = [[run for run in runs if label(run, "rule") == rule] for rule in rules]
+    parts = [_roc(group, "unlearned", rule_label(rule)) for rule, group in zip(rules, by_rule, strict=True)]
+    data: Table = pd.concat([*parts, _roc(by_rule[0], "retrained", "retrained on R")], ignore_index=True)
+    looks = {rule_label(rule): theme.lines(rule) for rule in rules}
+    looks["retrained on R"] = {"color": theme.ink, "linestyle": "-", "linewidth": 0.9}
+    marks.curve(panel, data, RATE, theme, looks=looks)
     panel.plot([0, 1], [0, 1], color=theme.ink, linestyle=":", linewidth=0.9, label="chance")
     panel.set(xlabel="false positive rate (test images)", xlim=(0, 1), ylim=(0, 1.02),
               ylabel="true positive rate (forget images)")  # fmt: skip
     outside_legend(figure, panel, columns=3, head=spread_note(seed_range(table)))
-    below = " All curves lie below chance, that of the retrained model too:" if _below(rules, retrained) else ""
-    why = f"{below} these models are less sure of the forget images than of test images." if below else ""
+    why = (
+        " All curves lie below chance, that of the retrained model too: these models are less sure of the forget "
+        "images than of test images."
+        if (data["mean"] <= data[RATE] + 1e-9).all()
+        else ""
+    )
     caption = (
         "How well a membership attack tells forget images from test images: the aim is the black curve of the "
         f"retrained model, not the dotted line of chance.{why} {MARKS} Forget set: {label(runs[0], 'difficulty')}. "
         f"{run_caption(table)}"
     )
-    data = pd.concat([rules, retrained], ignore_index=True)
     return Drawing(data, caption, "ROC curves, a line a rule.", tuple(runs), (), figure)
 
 
@@ -64,10 +68,6 @@ def _roc(runs: list[Record], model: str, line: str) -> Table:
     return pd.DataFrame(column_intervals(hits))[["mean", "sd", "low", "high", "seeds"]].assign(
         **{RATE: alarms}, line=line
     )
-
-
-def _below(*curves: Table) -> bool:
-    return all((one["mean"] <= one[RATE] + 1e-9).all() for one in curves)
 
 
 def draw_lira(records: Records, theme: Theme) -> Drawing:

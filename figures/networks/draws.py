@@ -25,7 +25,7 @@ VARIED = {"draw": "over draws", "seed": "over training seeds"}
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD, draw by draw, with both deviations."""
     every, table = study_table(records, shown=(DRAW,))
-    whole = swept_table(every, DRAW)
+    whole = swept_table(table, DRAW)
     if whole.empty:
         return empty_table(lacking("tab-draws", "NegGrad on three draws of the forget set"), [*ROW, "varied", DRAW])
     table = table.merge(whole[list(SETTING)].drop_duplicates(), on=list(SETTING))

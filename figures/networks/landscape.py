@@ -20,7 +20,7 @@ SETS = {"forget": "F", "test": "test"}
 
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw surface above heat map for each model (columns) and data set (row pairs), with curvature and basin ratio."""
-    shown = snapshots(records, "landscape", starts=True)
+    shown = snapshots(records, "landscape")
     if not shown:
         return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
     from matplotlib.figure import Figure

@@ -16,14 +16,7 @@ from figures.tables.floor import floor_of, noise_floors
 from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import in_order, method_label, rule_label
 from figures.tables.records import Records
-from figures.tables.runs import (
-    FIRST,
-    in_table,
-    run_caption,
-    study_runs,
-    swept_table,
-    unlearn_table,
-)
+from figures.tables.runs import FIRST, in_table, run_caption, study_table, swept_table
 from repro.records.record import Record
 
 ROW = ["dataset", "difficulty", "pretrain"]
@@ -33,6 +26,7 @@ REFERENCES = {"retrained": ("-", "retrained on R"), "original": (":", "do nothin
 POLARITY = {False: ("minmax", "large forget gradient forgets (paper)"),
             True: ("sgd", "small forget gradient forgets")}  # fmt: skip
 RELEARNED = "relearning_forget"
+RELEARNING = {"relearning_step": "relearning_steps"} | {name: name for name in (RELEARNED, f"retrained_{RELEARNED}")}
 MARKS = "Lines are means, bands 95 % t-intervals; a wider interval than the values span is cut."
 
 
@@ -76,16 +70,18 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
 
 def draw_relearning(records: Records, theme: Theme) -> Drawing:
     """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
-    runs = study_runs(records, having=RELEARNED)
+    runs, table = study_table(records, having=RELEARNED)
     if not runs:
         return empty_figure(lacking("fig-relearning", "runs with the relearning metric"), theme)
-    table = pd.concat([_relearning_curve(run) for run in runs], ignore_index=True)
-    figure, data = draw_curves(table, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
+    steps = pd.concat([pd.DataFrame({"run_id": run.run_id} | {name: run.result.get(key, np.nan) for name, key in
+                                                              RELEARNING.items()}) for run in runs])  # fmt: skip
+    curves = table[["run_id", *FIRST]].merge(steps, on="run_id")
+    figure, data = draw_curves(curves, "relearning_step", {RELEARNED: "forget accuracy"}, theme,
                                x_label="steps of tuning on R", references=("retrained",))  # fmt: skip
     caption = (
         "How fast the forget set comes back when an unlearned model is tuned on retain data alone. The black curve is "
         f"the retrained model under the same tuning; a curve above it shows knowledge that was left behind. {MARKS} "
-        f"{run_caption(unlearn_table(runs))}"
+        f"{run_caption(table)}"
     )
     return Drawing(data, caption, "Forget accuracy rising over relearning steps.", tuple(runs), (), figure)
 
@@ -100,24 +96,14 @@ def swept_studies(records: Records, x: str, shown: Sequence[str] = ()) -> tuple[
         x: the config field that is swept.
         shown: further fields that tell curves apart.
     """
-    runs, studies = [], {}
+    runs, tables = [], []
     for part in records.parts:
-        found = study_runs(part, shown=(x, *shown))
-        found = in_table(found, swept_table(found, x))
-        runs += found
-        studies |= {run.run_id: part.study for run in found if run.run_id not in studies}
-    table = unlearn_table(runs)
-    names = table["run_id"].map(studies)
-    several = names.groupby(table["dataset"]).transform("nunique") > 1
-    return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + names.fillna("")))
-
-
-def _relearning_curve(run: Record) -> Table:
-    steps = run.result["relearning_steps"]
-    retrained = run.result.get(f"retrained_{RELEARNED}", [np.nan] * len(steps))
-    head = unlearn_table([run])[list(FIRST)].iloc[0].to_dict()
-    columns = {"relearning_step": steps, RELEARNED: run.result[RELEARNED], f"retrained_{RELEARNED}": retrained}
-    return pd.DataFrame(columns).assign(**head)
+        found, rows = study_table(part, shown=(x, *shown))
+        tables.append(swept_table(rows, x).assign(of=part.study))
+        runs += in_table(found, tables[-1])
+    table: Table = pd.concat(tables, ignore_index=True)
+    several = table.groupby("dataset")["of"].transform("nunique") > 1
+    return runs, table.assign(dataset=table["dataset"].where(~several, table["dataset"] + ", " + table["of"]))
 
 
 def draw_curves(

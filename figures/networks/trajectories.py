@@ -20,6 +20,10 @@ METRICS = {"tow": "ToW", "forget": "forget acc."}
 ROW = ["method", "pretrain", "difficulty", "rule"]
 COST = "gradient_evaluations"
 NOTHING = "runs with accuracies along the way"
+NUMBERS = {"ToW, matched forgetting": ("tow_matched", True), "test acc. there": ("test_matched", True),
+           "gradient evaluations to it": ("gradient_evaluations_matched", False),
+           "ToW, matched epochs": ("tow_end", True)}  # fmt: skip
+DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, matched epochs": "tow_end"}
 
 
 def draw(records: Records, theme: Theme) -> Drawing:
@@ -120,12 +124,6 @@ def draw_matched(records: Records, theme: Theme) -> Drawing:
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, forget set and rule; ToW at matched forgetting."
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
-
-
-NUMBERS = {"ToW, matched forgetting": ("tow_matched", True), "test acc. there": ("test_matched", True),
-           "gradient evaluations to it": ("gradient_evaluations_matched", False),
-           "ToW, matched epochs": ("tow_end", True)}  # fmt: skip
-DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, matched epochs": "tow_end"}
 
 
 def matched_table(rows: Table) -> Table:

@@ -1,21 +1,18 @@
 """Features of retain and forget samples before and after unlearning (fig-umap), with numbers that no map distorts."""
 
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from figures.catalogue import lacking
 from figures.drawing.drawing import Drawing, empty_figure
-from figures.drawing.panels import panel_grid
+from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
 from figures.tables.names import family
@@ -55,7 +52,7 @@ def _draw(records: Records, theme: Theme) -> Drawing:
     parts = []
     for line, (name, neighbours) in zip(axes, ROWS.items(), strict=True):
         samples, features = _samples(shown, name)
-        pictures = _pictures(shown, features, neighbours=neighbours, cache=records.cache)
+        pictures = _pictures(shown, features, neighbours=neighbours)
         for panel, one, part, picture in zip(line, shown, features, pictures, strict=True):
             found = samples.assign(x=picture[:, 0], y=picture[:, 1])[["x", "y", "label", "is_forget"]]
             _scatter(panel, found, theme)
@@ -71,7 +68,9 @@ def _draw(records: Records, theme: Theme) -> Drawing:
         line[0].set_ylabel(f"{name}\n({'UMAP' if len(samples) >= FEWEST else 'principal components'})")
     for panel, one in zip(axes[0], shown, strict=True):
         panel.set_title(one.title)
-    _key(figure, theme)
+    notes = [("retain", {"marker": ".", "markersize": 6}), ("forget", {"marker": "X", "markersize": 5}),
+             ("mean of a class in F, moved", {"marker": r"$\rightarrow$", "markersize": 9})]  # fmt: skip
+    rule_key(figure, theme, [], notes=notes, head="colour and number: class; one seed a panel")
     data = pd.concat(parts, ignore_index=True)
     return Drawing(data, _caption(shown, len(_samples(shown)[0])), _alt(data), used_records(shown), (), figure)
 
@@ -95,15 +94,18 @@ def _subset(is_forget: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([forget, retain[: MOST - len(forget)]]))
 
 
-def _pictures(
-    shown: Sequence[Snapshot], features: list[np.ndarray], *, neighbours: int, cache: Path | None
-) -> list[np.ndarray]:
-    """Return each model's picture: the original's map, and for a retrained one, whose axes are its own, another."""
-    others = [k for k, one in enumerate(shown) if one.model == "unlearned"]
-    mapped = embed([features[0], *(features[k] for k in others)], neighbours=neighbours, cache=cache)
-    found = dict(zip([0, *others], mapped, strict=True))
-    return [found[k] if k in found else embed([part], neighbours=neighbours, cache=cache)[0]
-            for k, part in enumerate(features)]  # fmt: skip
+def _pictures(shown: Sequence[Snapshot], features: list[np.ndarray], *, neighbours: int) -> list[np.ndarray]:
+    """Return each model's picture, shape `(n, 2)`."""
+    found = {}
+    for places in _sharing(shown):
+        found |= dict(zip(places, embed([features[k] for k in places], neighbours=neighbours), strict=True))
+    return [found[k] for k in range(len(features))]
+
+
+def _sharing(shown: Sequence[Snapshot]) -> list[list[int]]:
+    """Return which models share a map, by their places: all but a retrained one, whose features have other axes."""
+    retrained = [k for k, one in enumerate(shown) if one.model == "retrained"]
+    return [[k for k in range(len(shown)) if k not in retrained], *([k] for k in retrained)]
 
 
 def _scatter(axes: Any, samples: Table, theme: Theme) -> None:
@@ -133,16 +135,6 @@ def _arrows(axes: Any, pictures: tuple[np.ndarray, np.ndarray], samples: Table, 
         start, end = (picture[members.index].mean(axis=0) for picture in pictures)
         axes.annotate("", xy=end, xytext=start,
                       arrowprops={"arrowstyle": "->", "color": theme.ink, "linewidth": 0.8})  # fmt: skip
-
-
-def _key(figure: Any, theme: Theme) -> None:
-    from matplotlib.lines import Line2D
-
-    marks = [("retain", {"marker": ".", "markersize": 6}), ("forget", {"marker": "X", "markersize": 5}),
-             ("mean of a class in F, moved", {"marker": r"$\rightarrow$", "markersize": 9})]  # fmt: skip
-    handles = [Line2D([], [], color=theme.ink, linestyle="none", label=text, **look) for text, look in marks]
-    title = "colour and number: class; one seed a panel"
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)
 
 
 def _caption(shown: Sequence[Snapshot], count: int) -> str:
@@ -192,22 +184,21 @@ def normalize(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def embed(features: Sequence[np.ndarray], *, neighbours: int, cache: Path | None = None) -> list[np.ndarray]:
+def embed(features: Sequence[np.ndarray], *, neighbours: int) -> list[np.ndarray]:
     """Fit a map to two dimensions on the first features and send the others through the same map.
 
     UMAP (McInnes et al. 2018, arXiv 1802.03426) with a fixed seed, on rows of unit length; principal components for
-    fewer than 100 samples. Of published features the coordinates are kept; so are those in `cache`.
+    fewer than 100 samples. The coordinates of published features come with the toolkit.
 
     Args:
         features: of each model, shape `(n, f)`.
         neighbours: UMAP's n_neighbors.
-        cache: folder for finished maps, or None.
 
     Returns:
         Coordinates in each model, shape `(n, 2)`.
 
     Raises:
-        ImportError: without umap-learn, for features that nobody mapped before.
+        ImportError: without umap-learn, for other features.
     """
     if len(features[0]) < FEWEST:
         from sklearn.decomposition import PCA
@@ -215,37 +206,20 @@ def embed(features: Sequence[np.ndarray], *, neighbours: int, cache: Path | None
         components = PCA(n_components=2).fit(normalize(features[0]))
         return [components.transform(normalize(part)) for part in features]
     key = _digest(features, neighbours)
-    path = None if cache is None else cache / f"{key}.npz"
-    if (known := _read(KEPT, key) or (path and _read(path, key))) is not None:
-        return known
-    found = _umap([normalize(part) for part in features], neighbours)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, npz(_named(key, found)))
-    return found
+    with np.load(KEPT) as kept:
+        known = [kept[name] for name in kept.files if name.startswith(key)]
+    return known or _umap([normalize(part) for part in features], neighbours)
 
 
 def keep() -> None:
     """Map the published features anew, once they have changed: `python -m figures.networks.umap`."""
-    shown = snapshots(Studies(None, Published()).of("cifar10"), "features")
-    KEPT.unlink(missing_ok=True)
-    with TemporaryDirectory() as folder:
-        for row, neighbours in ROWS.items():
-            _pictures(shown, _samples(shown, row)[1], neighbours=neighbours, cache=Path(folder))
-        replace_file(KEPT, npz({name: part for path in Path(folder).iterdir() for name, part in np.load(path).items()}))
-
-
-def _named(key: str, found: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{key}_{place}": part.astype(np.float32) for place, part in enumerate(found)}
-
-
-def _read(path: Path, key: str) -> list[np.ndarray] | None:
-    """Return the maps that a file keeps under a key; None where it has none or was cut off."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            return [kept[name] for name in kept.files if name.startswith(key)] or None
-    except (OSError, ValueError, EOFError, BadZipFile):
-        return None
+    shown, kept = snapshots(Studies(None, Published()).of("cifar10"), "features"), {}
+    for row, neighbours in ROWS.items():
+        features = _samples(shown, row)[1]
+        for parts in ([features[k] for k in places] for places in _sharing(shown)):
+            key, found = _digest(parts, neighbours), _umap([normalize(part) for part in parts], neighbours)
+            kept |= {f"{key}_{place}": part.astype(np.float32) for place, part in enumerate(found)}
+    replace_file(KEPT, npz(kept))
 
 
 def _digest(parts: Sequence[np.ndarray], neighbours: int) -> str:

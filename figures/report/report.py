@@ -1,7 +1,6 @@
 """One self-contained HTML page: the answers, every figure and table, and the origin of every number."""
 
 import json
-import os
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records, Studies
 from figures.tables.runs import unlearn_table
+from repro.records.folder import replace_file
 from repro.records.record import Record
 from repro.study.study import load_study
 
@@ -48,15 +48,12 @@ def write_report(studies: Studies, figures_folder: Path, path: Path) -> Path:
         figures_folder: where the figures are or will be.
         path: the page.
     """
-    drawn = draw(figure_names(), studies, Path(figures_folder))
-    items = [_item(one.name, Path(figures_folder)) for one in drawn]
+    drawn = draw(figure_names(), studies, figures_folder)
+    items = [_item(one.name, figures_folder) for one in drawn]
     names = dict.fromkeys([*(study for one in drawn for study in studies_of(one.name)), *studies.own()])
     content = _render(studies.of(*names), items, studies)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, content.encode())
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table
+from figures.tables.intervals import FEWEST, Table
 from figures.tables.names import family
 from repro.statistics.spread import tug_of_war
 
@@ -148,9 +148,9 @@ def average_floor(floors: Table) -> dict[str, float] | None:
     return {name: float(rows[name].mean()) for name in ("mean", "sd")} if len(rows) else None
 
 
-def reaches(row: Table, floor: dict[str, float] | None, *, fewest: int = 3) -> bool:
+def reaches(row: Table, floor: dict[str, float] | None) -> bool:
     """Return whether a method is as good as retraining: the interval of its ToW reaches the band `mean - sd`.
 
     A setting of fewer than three seeds never is: its interval would reach anything.
     """
-    return floor is not None and bool(row["seeds"] >= fewest and row["high"] >= floor["mean"] - floor["sd"])
+    return floor is not None and bool(row["seeds"] >= FEWEST and row["high"] >= floor["mean"] - floor["sd"])

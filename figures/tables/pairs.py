@@ -14,8 +14,8 @@ SAME = (
 CELL = (*(name for name in SAME if "seed" not in name), "rule")
 
 
-def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), against: str = "sgd") -> Table:
-    """Return `metric` under each rule minus `metric` under `against`, one row a shared cell and seed.
+def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = ()) -> Table:
+    """Return `metric` under each rule minus `metric` under SGD, one row a shared setting and seed.
 
     Where the table has the noise floor of the metric, a row carries it as `floor`.
 
@@ -23,26 +23,24 @@ def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = (), ag
         table: rows of `figures.tables.runs.unlearn_table`.
         metric: the number compared.
         rules: families such as "sam" and "asam"; none named takes every other one.
-        against: the family subtracted.
     """
-    return _differences(table, metric, "rule", rules, against)
+    return _differences(table, metric, "rule", "pretrain", rules)
 
 
-def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str], against: str = "sgd") -> Table:
-    """Return `metric` after pretraining with each rule minus after pretraining with `against`, unlearned alike."""
-    return _differences(table, metric, "pretrain", rules, against)
+def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str]) -> Table:
+    """Return `metric` after pretraining with each rule minus after pretraining with SGD, unlearned alike."""
+    return _differences(table, metric, "pretrain", "rule", rules)
 
 
-def _differences(table: Table, metric: str, column: str, rules: Sequence[str], against: str) -> Table:
-    other = {"rule": "pretrain", "pretrain": "rule"}[column]
+def _differences(table: Table, metric: str, column: str, other: str, rules: Sequence[str]) -> Table:
     keys = list(dict.fromkeys(name for name in (*SAME, other) if name in table and name != column))
     if table.empty or metric not in table:
         return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
     # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
     table = table[table["method"] != "retrain"]
     families = table[column].map(family)
-    base = table[families == against][[*keys, metric]].rename(columns={metric: "base"})
-    rows = table[families.isin(rules or {*families} - {against, ""})]
+    base = table[families == "sgd"][[*keys, metric]].rename(columns={metric: "base"})
+    rows = table[families.isin(rules or {*families} - {"sgd", ""})]
     rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
     rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
     rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)

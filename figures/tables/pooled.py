@@ -91,13 +91,13 @@ def ulira_differences(pools: Sequence[Record], number: str) -> Table:
     return pd.DataFrame(rows, columns=pd.Index(["pretrain", "rule", "seeds", "mean", "low", "high"]))
 
 
-def klom_differences(pools: Sequence[Record], *, against: str = "sgd") -> Table:
-    """Return mean KLoM on F of each rule, and of doing nothing, minus that of `against`, with intervals.
+def klom_differences(pools: Sequence[Record]) -> Table:
+    """Return mean KLoM on F of each rule, and of doing nothing, minus that of SGD, with intervals.
 
     Columns: `pretrain`, `rule`, `mean`, `low`, `high`, `seeds`; both sides of a difference are resampled alike.
     """
     rows = []
-    for base in (pool for pool in pools if pool.result["labels"]["rule"] == against):
+    for base in (pool for pool in pools if pool.result["labels"]["rule"] == "sgd"):
         pretrain, ours = base.result["labels"]["pretrain"], _on_forget_set(base, "unlearned")
         others = [(pool.result["labels"]["rule"], pool, "unlearned") for pool in pools
                   if pool.result["labels"]["pretrain"] == pretrain and pool != base]  # fmt: skip

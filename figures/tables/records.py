@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, TypeVar
 
 from repro.base.errors import ConfigError
@@ -33,17 +32,16 @@ class Records:
         said: where it was read from, in a few words.
         missing: a line for what it lacks, `what: command`.
         parts: the studies themselves, where there are several.
-        cache: folder for what is slow to compute and depends on records alone (embeddings), or None.
     """
 
     def __init__(
         self, found: Iterable[Record] = (), *, study: str = "", said: str = "", missing: Sequence[str] = (),
-        parts: Sequence["Records"] = (), cache: Path | None = None,
+        parts: Sequence["Records"] = (),
     ) -> None:  # fmt: skip
         every = [one for part in parts for one in part.all]
         every = every or completed(current([one for one in found if one.status != "failed"]))  # no error is a number
         self.all = list({one.run_id: one for one in reversed(every)}.values())[::-1]
-        self.study, self.said, self.missing, self.cache = study, said, tuple(missing), cache
+        self.study, self.said, self.missing = study, said, tuple(missing)
         self.parts: tuple[Records, ...] = tuple(parts) or (self,)
         self._made: dict[Hashable, Any] = {}
 
@@ -76,13 +74,10 @@ class Studies:
         store: the user's own runs; None where only what is published counts.
         published: the studies that come with the toolkit.
         instead: studies that take the place of those that a figure or a claim names.
-        cache: as of `Records`.
     """
 
-    def __init__(
-        self, store: Store | None, published: Published, instead: Sequence[Study] = (), *, cache: Path | None = None
-    ) -> None:
-        self.store, self._published, self._instead, self._cache = store, published, tuple(instead), cache
+    def __init__(self, store: Store | None, published: Published, instead: Sequence[Study] = ()) -> None:
+        self.store, self._published, self._instead = store, published, tuple(instead)
         self._known: dict[tuple[str, ...], Records] = {}
 
     def of(self, *names: str) -> Records:
@@ -113,7 +108,7 @@ class Studies:
             one = self._one(studies[0]) if len(studies) == 1 else None
             parts = [self._read(study) for study in studies] if one is None else []
             missing = [line for part in parts for line in part.missing]
-            self._known[key] = one or Records(parts=parts, missing=missing, cache=self._cache)
+            self._known[key] = one or Records(parts=parts, missing=missing)
         return self._known[key]
 
     def _one(self, study: Study) -> Records:
@@ -122,7 +117,7 @@ class Studies:
         said = f"Study {study.name}, {source.said()}."
         lacking = f"{source.missing} of {len(source.runs.runs) + source.runs.open} runs of study {study.name}"
         missing = [f"{lacking}: {study.command}"] if source.missing else []
-        return Records(study.records(source), study=study.name, said=said, missing=missing, cache=self._cache)
+        return Records(study.records(source), study=study.name, said=said, missing=missing)
 
 
 class Given(Studies):

@@ -96,20 +96,19 @@ def complete(table: Table, keys: Sequence[str], over: Sequence[str]) -> Table:
     return table[counts == parts.nunique()]
 
 
-def swept_table(runs: Sequence[Record], x: str, *, method: str = "neggrad", least: int = 3) -> Table:
-    """Return the runs of one method whose curve (data set, rules, forget set, switches) was swept over `x`.
+def swept_table(table: Table, x: str) -> Table:
+    """Return the runs of NegGrad whose curve (data set, rules, forget set, switches) has three or more values of `x`.
 
-    A curve is of the seeds with most values of `x`, `least` at least: a seed that was run at one point alone, for
-    another study, would make that point one of other models.
+    A curve is of the seeds with most values of `x`: a seed that was run at one point alone, for another study, would
+    make that point one of other models.
     """
-    table = unlearn_table(runs)
-    if x not in table:
+    if table.empty or x not in table:
         return table.iloc[:0]
-    table = table[table["method"] == method]
-    curve = [name for name in ("dataset", "pretrain", "rule", "difficulty", "switches") if name in table]
+    table = table[table["method"] == "neggrad"]
+    curve = ["dataset", "pretrain", "rule", "difficulty", "switches"]
     counts = table.groupby([*curve, "seed"], dropna=False)[x].transform("nunique")
     most = table.assign(count=counts).groupby(curve, dropna=False)["count"].transform("max")
-    return table[(counts == most) & (most >= least)] if len(table) else table
+    return table[(counts == most) & (most >= 3)]
 
 
 def in_table(runs: Iterable[Record], table: Table) -> tuple[Record, ...]:

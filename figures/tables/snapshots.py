@@ -11,6 +11,7 @@ from repro.records.record import Record
 from repro.study.table import has_number
 
 SETTING = ("method", "rule", "pretrain")
+MOST = 5  # panels
 ARRAYS = {"features": "features_{}", "landscape": "landscape_{}_forget"}  # of a model, by metric
 # The rules that tell most, where not every one has a panel.
 TELLING = ("sgd", "asam", "minmax", "sam")
@@ -50,18 +51,17 @@ class Snapshot:
         return name if self.model == "unlearned" else f"{self.model}_{name}"
 
 
-def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = False) -> list[Snapshot]:
+def snapshots(records: Records, metric: str) -> list[Snapshot]:
     """Return the original and the retrained model of the main pretraining and unlearned models of NegGrad, SGD first.
 
     Args:
         records: what there is.
-        metric: "features" or "landscape"; the runs that measured it are shown.
-        most: panels at most.
-        starts: show the originals of all pretraining rules, not the main one's alone.
+        metric: "features", or "landscape", which shows the originals of all pretraining rules; the runs that measured
+            it are shown.
     """
     having = [run for run in records.of("unlearn") if measured(run, metric) and run.has_arrays()]
     # Panels of different forget sets would not be one comparison.
-    found = one_forget_set(having + records.of("embedding") * (metric == "features"))
+    found = one_forget_set(having)
     runs = alike(found, (*SETTING, *(LANDSCAPE if metric != "landscape" else ())), records.study)
     settings: dict[tuple[str, str, str], list[Record]] = {}
     for run in sorted(runs, key=lambda one: (_place(one), label(one, "seed") or 0, one.run_id)):
@@ -73,11 +73,15 @@ def snapshots(records: Records, metric: str, *, most: int = 5, starts: bool = Fa
         first.setdefault(pretrain, group)
     before = [Snapshot(f"before\n({rule_label(name)})", "original", tuple(runs)) for name, runs in first.items()]
     goal = Snapshot("retrained\non R", "retrained", before[0].records)
-    models = [*(before if starts else before[:1]), goal, *(_unlearned(*key, group) for key, group in settings.items())]
+    models = [
+        *(before if metric == "landscape" else before[:1]),
+        goal,
+        *(_unlearned(*key, group) for key, group in settings.items()),
+    ]
     models = [one for one in models if one.record.arrays(ARRAYS[metric].format(one.model))]
     beside = [one for one in models if one.model != "unlearned"]
     shown = [one for one in models if one.model == "unlearned"]
-    return [*beside, *_most_telling(shown, most - len(beside))]
+    return [*beside, *_most_telling(shown, MOST - len(beside))]
 
 
 def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:

@@ -32,11 +32,11 @@ def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> l
     return [cell for cell in cells if cell.config["unlearn"] in unlearn]
 
 
-def middle_strength(cells: Iterable[Record], wanted: float = 0.5) -> list[Record]:
-    """Return the cells at the signal strength nearest to `wanted`, below SGD's boundary at about 0.93."""
+def middle_strength(cells: Iterable[Record]) -> list[Record]:
+    """Return the cells at the signal strength nearest to 0.5, below SGD's boundary at about 0.93."""
     cells = list(cells)
     strengths = {record.config["signal_strength"] for record in cells}
-    chosen = min(strengths, key=lambda strength: (abs(strength - wanted), strength), default=None)
+    chosen = min(strengths, key=lambda strength: (abs(strength - 0.5), strength), default=None)
     return [record for record in cells if record.config["signal_strength"] == chosen]
 
 

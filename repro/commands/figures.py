@@ -45,7 +45,7 @@ def figures(
     chosen = figure_names() if names == ["all"] else several(names)
     folder = store / ("figures" if style == "paper" else f"figures-{style}")
     out = out or folder
-    drawn = draw(chosen, studies_in(store, several(study), cache=out / "embeddings"), out, style=style)
+    drawn = draw(chosen, studies_in(store, several(study)), out, style=style)
     rows = [{"figure": item.name, "runs": len(item.run_ids), "missing": len(item.missing),
              "file": str(main_file(item.files) or "")} | ({"gaps": item.missing} if json else {})
             for item in drawn]  # fmt: skip
@@ -87,8 +87,7 @@ def report(store: StoreOption = DEFAULT_STORE, json: JsonOption = False) -> None
     """Write one self-contained HTML page with every answer, figure, table and its provenance."""
     from figures.report.report import write_report
 
-    folder = store / "figures"
-    page = write_report(studies_in(store, cache=folder / "embeddings"), folder, store / "report.html")
+    page = write_report(studies_in(store), store / "figures", store / "report.html")
     if json:
         emit_json({"report": str(page)})
     else:

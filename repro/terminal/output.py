@@ -89,13 +89,12 @@ def _as_json(value: Any, *, allow_nan: bool) -> str:
     return "[\n" + ",\n".join(map(encode, value)) + "\n]" if many else encode(value)
 
 
-def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path | None = None) -> "Studies":
+def studies_in(store: Path, instead: Sequence[str] | None = ()) -> "Studies":
     """Return the studies that figures and claims read, from a store and from what is published.
 
     Args:
         store: folder of the user's runs.
         instead: names or recipe files of studies that take the place of those that a figure names.
-        cache: folder for what is slow to compute and depends on records alone.
     """
     import pandas as pd
 
@@ -103,7 +102,7 @@ def studies_in(store: Path, instead: Sequence[str] | None = (), *, cache: Path |
 
     pd.set_option("mode.string_storage", "python")  # in tables of this size arrow's texts take a fifth more time
     home, published = Store(store), Published()
-    return Studies(home, published, named_studies(list(instead or ()), home, published), cache=cache)
+    return Studies(home, published, named_studies(list(instead or ()), home, published))
 
 
 def draw_figures(names: Sequence[str], studies: "Studies", out: Path, *, brief: bool = False) -> None:

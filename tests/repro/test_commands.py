@@ -439,14 +439,14 @@ def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.Captu
 
 def test_figures_for_a_wall_have_a_folder_of_their_own(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("repro.commands.figures.studies_in", lambda home, instead, cache: (home, instead, cache))
+    monkeypatch.setattr("repro.commands.figures.studies_in", lambda home, instead: (home, instead))
     monkeypatch.setattr("figures.drawing.files.draw", lambda *given, **more: seen.append((*given, more)) or [])
     line = ["figures", "fig-tow", "--store", str(store.root), "--json"]
     for words in ([], ["--style", "slides", "--study", "digits"], ["--style", "dark", "--out", "wall"]):
         called(*line, *words)
     folders = [store.root / "figures", store.root / "figures-slides", Path("wall")]
     assert seen == [
-        (["fig-tow"], (store.root, instead, folder / "embeddings"), folder, {"style": style})
+        (["fig-tow"], (store.root, instead), folder, {"style": style})
         for instead, folder, style in zip(([], ["digits"], []), folders, ("paper", "slides", "dark"), strict=True)
     ]
 

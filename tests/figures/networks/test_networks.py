@@ -207,7 +207,7 @@ def test_tables_put_the_paper_beside_our_mean_spread_and_seeds(drawing: Draw) ->
     assert "ImageNet 83.68, CIFAR-100 72.78" in text
     assert "| do nothing | SGD | — | 50.00 ± 0.00 (3) |" in text
     assert "100 by definition" in text
-    source = latex(drawing("tab-neggrad").display)
+    source = latex(drawing("tab-neggrad").display, "", "")
     assert source.count(" \\\\\n") == len(text.splitlines()) - 1
     assert "71.00 $\\pm$ 1.00 (3)" in source
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from figures.drawing.drawing import Drawing
 from figures.drawing.style import Theme
 from figures.networks import umap
-from figures.networks.umap import FEWEST, _pictures, embed, feature_numbers
+from figures.networks.umap import _pictures, embed, feature_numbers
 from figures.tables.records import Records, Studies
 from figures.tables.snapshots import Snapshot, snapshots
 from repro.records.store import Store
@@ -48,26 +47,6 @@ def test_components_send_equal_features_to_equal_places() -> None:
     first, second = embed([features, features], neighbours=5)
     np.testing.assert_allclose(first, second)
     assert first.shape == (40, 2)
-
-
-def test_a_finished_map_is_kept_by_its_features_and_made_again_where_it_was_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(umap, "_umap", lambda parts, _: made.append(1) or [part[:, :2] for part in parts])
-    features, _ = two_clouds(gap=3.0, count=FEWEST)
-    first = embed([features, features + 1], neighbours=5, cache=tmp_path)
-    again = embed([features, features + 1], neighbours=5, cache=tmp_path)
-    assert len(made) == 1
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-    embed([features, features + 2], neighbours=5, cache=tmp_path)
-    embed([features, features + 1], neighbours=6, cache=tmp_path)
-    assert len(made) == 3
-    for path in tmp_path.iterdir():
-        path.write_bytes(path.read_bytes()[:100])
-    embed([features, features + 1], neighbours=5, cache=tmp_path)
-    assert len(made) == 4
 
 
 def test_maps_of_the_published_features_come_with_the_toolkit(
@@ -115,20 +94,19 @@ def test_originals_of_both_pretraining_rules_stand_beside_each_other_where_start
     for pretrain, rule in itertools.product(("asam-1.0", "sgd"), ("asam-1.0", "sgd")):
         save_network(empty, 0.9, rule=rule, pretrain=pretrain, difficulty="high", metrics=["landscape"],
                      arrays=attack_arrays(0, 0.1), method="neggrad")  # fmt: skip
-    found = snapshots(Records(empty.records()), "landscape", starts=True)
+    found = snapshots(Records(empty.records()), "landscape")
     assert [(one.model, one.record.config["pretrain"], one.record.config["rule"]) for one in found] == [
         ("original", "sgd", "sgd"), ("original", "asam-1.0", "sgd"), ("retrained", "sgd", "sgd"),
         ("unlearned", "sgd", "sgd"), ("unlearned", "sgd", "asam-1.0"),
     ]  # fmt: skip
     assert [one.title for one in found[:2]] == ["before\n(SGD)", "before\n(ASAM 1.0)"]
-    assert [one.model for one in snapshots(Records(empty.records()), "landscape")][:2] == ["original", "retrained"]
 
 
 def test_a_retrained_model_has_a_map_of_its_own_and_the_unlearned_ones_that_of_the_original() -> None:
     clouds = [two_clouds(3.0)[0] for _ in range(3)]
     clouds[1] = np.roll(clouds[1], 1, axis=1)
     shown = [Snapshot("", model, ()) for model in ("original", "retrained", "unlearned")]
-    before, retrained, after = _pictures(shown, clouds, neighbours=5, cache=None)
+    before, retrained, after = _pictures(shown, clouds, neighbours=5)
     assert np.allclose(before, after)
     # The same features under other names give the same picture, which the original's map would not give.
     assert np.allclose(retrained, before)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from figures.tables.records import Mixed, Records, Studies, measured
@@ -140,3 +141,13 @@ def test_a_study_has_its_own_copy_of_a_run_that_it_shares_with_another() -> None
     assert (len(digits), len(alpha), len(digits.keys() & alpha.keys())) == (120, 210, 6)
     assert {run.source for run in digits.values()} == {"results/digits"}
     assert {run.source for run in alpha.values()} == {"results/alpha"}
+
+
+def test_a_figure_reads_the_arrays_that_it_asks_for(store: Store, committed: Studies) -> None:
+    arrays = {"margin": np.arange(3.0), "other": np.arange(2.0)}
+    own = store.save("unlearn", {"a": 1}, result={}, arrays=arrays)
+    published = next(run for run in committed.of("cifar10").of("unlearn") if "landscape_axis" in run.arrays())
+    for record, name in ((own, "margin"), (published, "landscape_axis")):
+        assert set(record.arrays()) > {name}
+        assert set(record.arrays(name, "absent")) == {name}
+        np.testing.assert_array_equal(record.arrays(name)[name], record.arrays()[name])

@@ -74,20 +74,20 @@ def test_a_sweep_has_at_least_three_values_in_a_cell(run: Run) -> None:
     swept = [run(rule="sgd", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2, 0.3)]
     short = [run(rule="sam-0.1", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2)]
     other = [run(method="scrub", alpha=alpha, number={"tow": 0.5}) for alpha in (0.1, 0.2, 0.3)]
-    table = swept_table([*swept, *short, *other], "alpha")
+    table = swept_table(unlearn_table([*swept, *short, *other]), "alpha")
     assert table["alpha"].tolist() == [0.1, 0.2, 0.3]
     assert set(table["rule"]) == {"sgd"}
-    assert len(swept_table(swept, "mask_fraction")) == 0
+    assert len(swept_table(unlearn_table(swept), "mask_fraction")) == 0
 
 
 def test_a_curve_is_of_the_seeds_that_were_run_at_all_of_its_points(run: Run) -> None:
     number = {"tow": 0.5}
     whole = [run(rule="sgd", alpha=alpha, seed=seed, number=number) for alpha in (0.1, 0.2, 0.3) for seed in range(2)]
     alone = [run(rule="sgd", alpha=0.3, seed=seed, number=number) for seed in range(5, 9)]
-    assert set(swept_table([*whole, *alone], "alpha")["seed"]) == {0, 1}
+    assert set(swept_table(unlearn_table([*whole, *alone]), "alpha")["seed"]) == {0, 1}
     # Another polarity of a mask is another curve: here one of a single point.
     other = [run(rule="sgd", alpha=0.1, seed=seed, switches="mask_polarity=low", number=number) for seed in range(2)]
-    assert set(swept_table([*whole, *other], "alpha")["switches"].dropna()) == set()
+    assert set(swept_table(unlearn_table([*whole, *other]), "alpha")["switches"].dropna()) == set()
 
 
 def test_every_study_brings_its_sweep_in_the_order_in_which_they_are_named(run: Run) -> None:
