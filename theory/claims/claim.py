@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from repro.base.settings import choose
 from repro.base.verdict import regime, verdict
 from repro.records.identity import run_id
@@ -13,7 +15,7 @@ from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import NOTHING, Estimate, simultaneous
+from theory.stats import NOTHING, Estimate, bootstrap, simultaneous
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -231,6 +233,16 @@ def answer(words: Sequence[str]) -> str:
     if len({*words}) == 1:
         return words[0]
     return ONLY_WHERE if YES in words else OPPOSITE if OPPOSITE in words else OPEN
+
+
+def over_seeds(statistic: Callable[[np.ndarray], float], config: ClaimConfig) -> Estimate:
+    """Return a statistic of the seeds of a claim, given as an index array, with its bootstrap interval."""
+    return bootstrap(statistic, config.seeds, np.random.default_rng(config.first_seed))
+
+
+def rounded(values: Sequence[float] | np.ndarray) -> list[float | None]:
+    """Return numbers to four digits, None where there is none."""
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
