@@ -14,17 +14,27 @@ TRAINING_METRICS = (
     *(f"zeta_{side}{sign}" for side in SIDES for sign in ("", "_oppose")),
     "weight_norm",
 )
-ACTIVATIONS = {
-    "active": "active_{}",
-    "perturbed": "active_{}_perturbed",
-    "joint": "active_{}_joint",
-    "predicted": "active_{}_predicted",
-    "depth": "depth_{}",
-}  # field of `ActivationNumbers` to the metric of a side and sign
 SIGNS = ("match", "oppose")
-ACTIVATION_METRICS = tuple(
-    name.format(f"{side}_{sign}") for side in SIDES for sign in SIGNS for name in ACTIVATIONS.values()
-)
+# Metric, field of `TrainingNumbers`, and 0 for R or 1 for F; then the same of `ActivationNumbers`, and the place of j.
+TRAINING_FIELDS = tuple(
+    (name.format(side), field, part)
+    for part, side in enumerate(SIDES)
+    for field, name in {
+        **{field: f"{{}}_{field}" for field in ("error", "loss", "margin", "clean_error")},
+        "kappa": "kappa_{}", "kappa_plus": "kappa_{}_plus", "kappa_minus": "kappa_{}_minus",
+        "zeta": "zeta_{}", "zeta_oppose": "zeta_{}_oppose",
+    }.items()
+)  # fmt: skip
+ACTIVATION_FIELDS = tuple(
+    (name.format(side, sign), field, part, oppose)
+    for part, side in enumerate(SIDES)
+    for oppose, sign in enumerate(SIGNS)
+    for field, name in {
+        "active": "active_{}_{}", "perturbed": "active_{}_{}_perturbed", "joint": "active_{}_{}_joint",
+        "predicted": "active_{}_{}_predicted", "depth": "depth_{}_{}",
+    }.items()
+)  # fmt: skip
+ACTIVATION_METRICS = tuple(name for name, *_ in ACTIVATION_FIELDS)
 METRICS = TRAINING_METRICS + ACTIVATION_METRICS
 
 
@@ -75,14 +85,8 @@ class TrainingNumbers(NamedTuple):
 
     def metrics(self) -> dict[str, Any]:
         """Return them by the names of metrics."""
-        found = {"weight_norm": self.weight_norm}
-        for part, side in enumerate(SIDES):
-            for name in ("error", "loss", "margin", "clean_error"):
-                found[f"{side}_{name}"] = getattr(self, name)[..., part]
-            for name in ("kappa", "kappa_plus", "kappa_minus", "zeta", "zeta_oppose"):
-                what, _, sign = name.partition("_")
-                found["_".join(filter(None, (what, side, sign)))] = getattr(self, name)[..., part]
-        return found
+        found = {name: getattr(self, field).T[part] for name, field, part in TRAINING_FIELDS}
+        return found | {"weight_norm": self.weight_norm}
 
 
 class ActivationNumbers(NamedTuple):
@@ -105,6 +109,4 @@ class ActivationNumbers(NamedTuple):
 
     def metrics(self) -> dict[str, Any]:
         """Return them by the names of metrics."""
-        return {name.format(f"{side}_{sign}"): getattr(self, field)[..., part, oppose]
-                for field, name in ACTIVATIONS.items()
-                for part, side in enumerate(SIDES) for oppose, sign in enumerate(SIGNS)}  # fmt: skip
+        return {name: getattr(self, field).T[oppose, part] for name, field, part, oppose in ACTIVATION_FIELDS}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from theory.draw import Draw
+from theory.draw import Draw, Problem
 from theory.training import (
     ALL,
     BY_ENTRY,
@@ -24,59 +24,44 @@ from theory.training import (
     start_state,
 )
 
+STACKED = ("gram", "overlap", "labels", "true_labels")  # arrays of a `Problem`
+
 
 class Seeds(NamedTuple):
     """The draws of R seeds.
 
     Attributes:
-        gram: `<xi_i, xi_k>`, shape `(R, n, n)`.
-        overlap: `<phi_R, xi_i>` and `<phi_F, xi_i>`, shape `(R, 2, n)`.
-        labels, true_labels: as training is given them, and as the signal patches carry them, shape `(R, n)`.
+        problem: `theory.draw.Problem`, whose arrays have a first axis for the seeds.
         forget: whether a noise vector is of a forget sample, shape `(n,)`.
         signs: `j_a`, shape `(2m,)`.
         start: `u` and `V` at the start, and in place of `share` the Gram matrix `K` of `theory.draw.InitialWeights`.
         explicit: signals `(R, 2, d)`, noise `(R, n, d)` and initial weights `(R, 2m, d)` of explicit draws, else None.
-        signal2, noise_patches, vectors, cosine, power, orthogonal: as in `theory.draw.Problem`.
     """
 
-    gram: np.ndarray
-    overlap: np.ndarray
-    labels: np.ndarray
-    true_labels: np.ndarray
+    problem: Problem
     forget: np.ndarray
     signs: np.ndarray
     start: "Networks"
     explicit: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-    signal2: float
-    noise_patches: float
-    vectors: int
-    cosine: float
-    power: float
-    orthogonal: bool
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> "Seeds":
         """Stack the draws of one setting."""
-        problems = [one.problem for one in draws]
-        first, neurons = problems[0], draws[0].start.V.shape[0]
-        gram, overlap, labels, true = (np.stack([getattr(one, name) for one in problems])
-                                       for name in ("gram", "overlap", "labels", "true_labels"))  # fmt: skip
-        forget = np.arange(first.labels.size) >= first.n_retain
-        signs = np.repeat([1.0, -1.0], neurons // 2)
+        first = draws[0].problem
+        problem = first._replace(**{name: np.stack([getattr(one.problem, name) for one in draws]) for name in STACKED})
         start = Networks.of([start_state(one.start) for one in draws])
         start = start._replace(share=np.stack([one.start.K for one in draws]))
         known = [(np.stack([one.vectors[0], one.forget_signal]), *one.vectors[1:]) for one in draws
                  if one.vectors is not None and one.forget_signal is not None]  # fmt: skip
         explicit = _thrice(zip(*known, strict=True), np.stack) if known else None
-        return cls(gram, overlap, labels, true, forget, signs, start, explicit, first.signal2, first.noise_patches,
-                   first.vectors, first.cosine, first.power, first.orthogonal)  # fmt: skip
+        forget = np.arange(first.labels.size) >= first.n_retain
+        return cls(problem, forget, np.repeat([1.0, -1.0], draws[0].start.V.shape[0] // 2), start, explicit)
 
     def only(self, keep: np.ndarray) -> "Seeds":
         """Return some of the seeds."""
-        names = ("gram", "overlap", "labels", "true_labels")
+        problem = self.problem._replace(**{name: getattr(self.problem, name)[keep] for name in STACKED})
         explicit = None if self.explicit is None else _thrice(self.explicit, lambda array: array[keep])
-        return self._replace(**{name: getattr(self, name)[keep] for name in names}, start=self.start.only(keep),
-                             explicit=explicit)  # fmt: skip
+        return self._replace(problem=problem, start=self.start.only(keep), explicit=explicit)
 
 
 def _thrice(arrays: Iterable[Any], change: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,10 +126,10 @@ class Batch(NamedTuple):
 def batch_of(seeds: Seeds, samples: np.ndarray, weights: np.ndarray, loss_labels: np.ndarray) -> Batch:
     """Gather a batch; `samples` and `weights` have the shape `(R, B)`."""
     count = np.arange(len(samples))[:, None]
-    rows = seeds.gram[count, samples]
+    rows = seeds.problem.gram[count, samples]
     gram = np.take_along_axis(rows, samples[:, None, :], axis=2)
-    overlap = np.take_along_axis(seeds.overlap, samples[:, None, :], axis=2)
-    return Batch(samples, rows, gram, overlap, seeds.true_labels[count, samples], loss_labels[count, samples],
+    overlap = np.take_along_axis(seeds.problem.overlap, samples[:, None, :], axis=2)
+    return Batch(samples, rows, gram, overlap, seeds.problem.true_labels[count, samples], loss_labels[count, samples],
                  seeds.forget[samples], weights, np.ones((len(samples), seeds.signs.size)))  # fmt: skip
 
 
@@ -153,20 +138,22 @@ Gradient = tuple[np.ndarray, np.ndarray]  # gp (R, 2, 2m) along phi_R and phi_F,
 
 def gradient(seeds: Seeds, batch: Batch, u: np.ndarray, V: np.ndarray) -> tuple[Gradient, np.ndarray]:
     """Return the gradient at signal preactivations u, `(R, 2, 2m)`, and noise V, `(R, B, 2m)`, and the outputs' sum."""
-    q, signs, m = seeds.power, seeds.signs, seeds.signs.size // 2
+    q, signs, m = seeds.problem.power, seeds.signs, seeds.signs.size // 2
     active_u, active_V = np.maximum(u, 0.0), np.maximum(V, 0.0)
     other_u = np.maximum(-u, 0.0)
-    f = seeds.noise_patches * (raised(active_V, q) @ signs)
-    if seeds.vectors > 1:
-        f = pooled(f, seeds.vectors)
+    f = seeds.problem.noise_patches * (raised(active_V, q) @ signs)
+    if seeds.problem.vectors > 1:
+        f = pooled(f, seeds.problem.vectors)
     plus, minus = raised(active_u, q) @ signs, raised(other_u, q) @ signs  # (R, 2): on labels +1 and -1, of R and of F
     side = batch.forget.astype(int)
     f = (f + np.where(batch.y > 0.0, np.take_along_axis(plus, side, 1), np.take_along_axis(minus, side, 1))) / m
     margin = np.minimum(batch.label * f, EXPONENT_LIMIT)
     residual = -batch.weights * batch.label / (m * (1.0 + np.exp(margin)))
     scale = signs * batch.own
-    gq = (seeds.noise_patches * residual)[..., None] * scale[:, None] * (V > 0.0)
-    shares = residual / seeds.vectors  # the signal patch of a sample counts once, however many noise vectors it has
+    gq = (seeds.problem.noise_patches * residual)[..., None] * scale[:, None] * (V > 0.0)
+    shares = (
+        residual / seeds.problem.vectors
+    )  # the signal patch of a sample counts once, however many noise vectors it has
     up, down = shares * (batch.y > 0.0), shares * (batch.y <= 0.0)
     forget = batch.forget
     sums = [(np.where(forget == part, up, 0.0).sum(1), np.where(forget == part, down, 0.0).sum(1)) for part in (0, 1)]
@@ -197,10 +184,10 @@ def image(seeds: Seeds, step: Gradient, gram: np.ndarray, overlap: tuple[np.ndar
         gram: Gram matrix between those noise vectors and the batch, shape `(R, K, B)`.
         overlap: overlaps of the batch, `(R, 2, B)`, and of those noise vectors, `(R, 2, K)`.
     """
-    (gp, gq), c = step, seeds.cosine
-    du = seeds.signal2 * np.stack([gp[:, 0] + c * gp[:, 1], c * gp[:, 0] + gp[:, 1]], axis=1)
+    (gp, gq), c = step, seeds.problem.cosine
+    du = seeds.problem.signal2 * np.stack([gp[:, 0] + c * gp[:, 1], c * gp[:, 0] + gp[:, 1]], axis=1)
     dV = gram @ gq
-    if not seeds.orthogonal:
+    if not seeds.problem.orthogonal:
         of_batch, of_all = overlap
         du += of_batch @ gq
         both, only = gp[:, 0] + gp[:, 1], gp[:, 1]
@@ -300,8 +287,8 @@ def _step(seeds: Seeds, nets: Networks, batch: Batch, rule: NeuronRule, velocity
         for moved, values in zip(velocity[:5], nets[:5], strict=True):
             moved[:] = rule.momentum * moved + rule.decay * values
     moved, eta = (nets, rule.eta) if velocity is None else (velocity, -1.0)
-    parts = part_count(rule.part_size, batch.samples.shape[1] // seeds.vectors)
-    turn = np.arange(batch.samples.shape[1]) // seeds.vectors % parts
+    parts = part_count(rule.part_size, batch.samples.shape[1] // seeds.problem.vectors)
+    turn = np.arange(batch.samples.shape[1]) // seeds.problem.vectors % parts
     for samples, neurons, rho, sharpness in zip(*rule[:4], strict=True):
         group = batch._replace(own=_owned(nets.mask, neurons),
                                weights=batch.weights if samples == ALL else
@@ -333,7 +320,7 @@ def part_count(part_size: int, samples: int) -> int:
 
 def _apply(seeds: Seeds, moved: Networks, batch: Batch, eta: float, step: Gradient) -> None:
     """Move p, q, u and V by `-eta` times a gradient and its image; a batch holds no noise vector twice."""
-    du, dV = image(seeds, step, batch.rows.swapaxes(1, 2), (batch.overlap, seeds.overlap))
+    du, dV = image(seeds, step, batch.rows.swapaxes(1, 2), (batch.overlap, seeds.problem.overlap))
     moved.p[:] -= eta * step[0]
     moved.q[np.arange(len(batch.samples))[:, None], batch.samples] -= eta * step[1]
     moved.u[:] -= eta * du
@@ -347,7 +334,7 @@ def refresh_mask(seeds: Seeds, nets: Networks, loss_labels: np.ndarray, size: in
     batch = batch_of(seeds, samples, np.ones(samples.shape), loss_labels)
     step, _ = gradient(seeds, batch, nets.u, nets.V[:, forget])
     g, gq = step[0][:, 1], step[1]
-    score = g * g * seeds.signal2 + 2.0 * g * np.einsum("rba,rb->ra", gq, batch.overlap[:, 1])
+    score = g * g * seeds.problem.signal2 + 2.0 * g * np.einsum("rba,rb->ra", gq, batch.overlap[:, 1])
     score += (gq * (batch.gram @ gq)).sum(axis=1)
     order = np.argsort(-score, axis=1, kind="stable")
     nets.mask[:] = 0.0

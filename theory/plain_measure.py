@@ -18,25 +18,25 @@ CHUNK = 4  # seeds whose points are worked on together: their arrays stay in the
 
 def training_numbers(seeds: Seeds, nets: Networks) -> tuple[np.ndarray, TrainingNumbers]:
     """Return `W W^T`, shape `(R, 2m, 2m)`, and what the training set tells of every network."""
-    q, signs, m, vectors = seeds.power, seeds.signs, seeds.signs.size // 2, seeds.vectors
+    q, signs, m, vectors = seeds.problem.power, seeds.signs, seeds.signs.size // 2, seeds.problem.vectors
     K = weight_gram(seeds.start, nets)
-    y, true = seeds.labels[:, ::vectors], seeds.true_labels[:, ::vectors]
+    y, true = seeds.problem.labels[:, ::vectors], seeds.problem.true_labels[:, ::vectors]
     noise = (raised(np.maximum(nets.V, 0.0), q) @ signs).reshape(*y.shape, vectors).sum(axis=2)
     forget = seeds.forget[::vectors]
     u = np.where(forget[:, None], nets.u[:, 1, None], nets.u[:, 0, None])  # (R, samples, 2m)
-    f = (raised(np.maximum(true[..., None] * u, 0.0), q) @ signs + seeds.noise_patches * noise) / m
+    f = (raised(np.maximum(true[..., None] * u, 0.0), q) @ signs + seeds.problem.noise_patches * noise) / m
     margins = y * f
     losses = np.maximum(-margins, 0.0) + np.log1p(np.exp(-np.abs(margins)))
     by_side = lambda values: np.stack([values[:, ~forget].mean(1), values[:, forget].mean(1)], axis=1)  # noqa: E731
-    diagonal = np.diagonal(seeds.gram, axis1=1, axis2=2)
-    zeta = seeds.noise_patches * vectors * diagonal[..., None] * nets.q
-    match = (signs > 0.0) == (seeds.labels[..., None] > 0.0)
+    diagonal = np.diagonal(seeds.problem.gram, axis1=1, axis2=2)
+    zeta = seeds.problem.noise_patches * vectors * diagonal[..., None] * nets.q
+    match = (signs > 0.0) == (seeds.problem.labels[..., None] > 0.0)
 
     def over_pairs(chosen: np.ndarray) -> np.ndarray:
         pairs = [chosen & (seeds.forget[:, None] == part) for part in (False, True)]
         return np.stack([(zeta * own).sum((1, 2)) / own.sum((1, 2)) for own in pairs], axis=1)
 
-    kappa = signs * seeds.signal2 * nets.p
+    kappa = signs * seeds.problem.signal2 * nets.p
     return K, TrainingNumbers(
         by_side(margins <= 0.0), by_side(losses), by_side(margins), by_side(true * f <= 0.0),
         kappa.mean(2), kappa[..., :m].mean(2), kappa[..., m:].mean(2), over_pairs(match), over_pairs(~match),
@@ -72,7 +72,7 @@ def probed(seeds: Seeds, nets: Networks, schedules: Sequence[Schedule], rho: flo
         active, beside = V > 0.0, V_near > 0.0
         survive = active & ((gq > 0.0) | (critical < V))
         terms = (active, beside, active & beside, survive, V * active, critical * active, np.ones_like(V))
-        oppose = (seeds.signs > 0.0) != (seeds.labels[count, samples] > 0.0)[..., None]
+        oppose = (seeds.signs > 0.0) != (seeds.problem.labels[count, samples] > 0.0)[..., None]
         for part in range(2):
             for against in range(2):
                 pairs = (batch.forget == bool(part))[..., None] & (oppose == bool(against))

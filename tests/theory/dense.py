@@ -5,11 +5,13 @@ norm and perturbation from the vectors themselves.
 """
 
 import numpy as np
+import pytest
 
 from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.training import Schedule
 
+POINTS = 60_000  # of a Monte Carlo test error
 Part = tuple[np.ndarray, np.ndarray]  # sample indices and their signed weights
 
 
@@ -95,3 +97,31 @@ class DenseNetwork:
         """Return `2 g(W) - g(W + rho g / |g|)`, the gradient of `L - [max_eps L(W + eps) - L]`."""
         plain = self._move(part, schedule, rho=0.0, own=own)
         return 2.0 * plain - self._move(part, schedule, rho=rho, own=own)
+
+
+def monte_carlo(config: TheoryConfig, weights: np.ndarray, signal: np.ndarray, both: np.ndarray) -> float:
+    """Return the test error of explicit weights on points that carry `signal`, noise across `both` where it is so.
+
+    Args:
+        config: noise model, patches and activation.
+        weights: shape `(2m, d)`.
+        signal: shape `(d,)`.
+        both: the signals that orthogonal noise avoids, shape `(signals, d)`.
+    """
+    rng = np.random.default_rng(3)
+    y = rng.choice([-1.0, 1.0], size=POINTS)
+    noise = config.sigma_p * rng.standard_normal((config.noise_vectors, POINTS, config.d))
+    if config.noise == "orthogonal":
+        basis = np.linalg.svd(both, full_matrices=False)
+        axes = basis.Vh[1e-9 * basis.S[0] < basis.S]
+        noise -= noise @ axes.T @ axes
+    q, repeats = config.activation_power, (config.patches - 1) / config.noise_vectors
+    hidden = np.maximum(np.outer(y, weights @ signal), 0) ** q
+    hidden = hidden + repeats * (np.maximum(noise @ weights.T, 0) ** q).sum(axis=0)
+    return float(np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0))
+
+
+def assert_agrees(found: float, sampled: float) -> None:
+    """A test error is that of `monte_carlo`, which is no error of 0."""
+    assert 0.0 < sampled < 0.65
+    assert found == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / POINTS) ** 0.5 + 1e-3)

@@ -9,7 +9,7 @@ import pytest
 
 from repro.base.errors import ConfigError
 from repro.records.identity import identifying
-from tests.theory.dense import DenseNetwork
+from tests.theory.dense import DenseNetwork, assert_agrees, monte_carlo
 from tests.theory.test_dynamics import EXTENSIONS, SMALL, explicit, rebuild, run_gram, signals
 from theory.config import TheoryConfig
 from theory.curvature import curvature
@@ -20,27 +20,6 @@ from theory.metrics import METRICS, metric_names
 from theory.predict import unpredictable
 
 TINY = SMALL.changed(sigma_0_scale=1.0, signal_strength=1.0, directions=4096)
-POINTS = 60_000
-
-
-def monte_carlo(config: TheoryConfig, weights: np.ndarray, signal: np.ndarray, both: np.ndarray) -> float:
-    """Return the test error of explicit weights on points that carry `signal`, noise across `both` where it is so."""
-    rng = np.random.default_rng(3)
-    y = rng.choice([-1.0, 1.0], size=POINTS)
-    noise = config.sigma_p * rng.standard_normal((config.noise_vectors, POINTS, config.d))
-    if config.noise == "orthogonal":
-        basis = np.linalg.svd(both, full_matrices=False)
-        axes = basis.Vh[1e-9 * basis.S[0] < basis.S]
-        noise -= noise @ axes.T @ axes
-    q, repeats = config.activation_power, (config.patches - 1) / config.noise_vectors
-    hidden = np.maximum(np.outer(y, weights @ signal), 0) ** q
-    hidden = hidden + repeats * (np.maximum(noise @ weights.T, 0) ** q).sum(axis=0)
-    return float(np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0))
-
-
-def assert_agrees(found: float, sampled: float) -> None:
-    assert 0.0 < sampled < 0.6
-    assert found == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / POINTS) ** 0.5 + 1e-3)
 
 
 @pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain", 3)])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.theory.dense import DenseNetwork
+from tests.theory.dense import POINTS, DenseNetwork, assert_agrees, monte_carlo
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
 from theory.dynamics import advance
@@ -14,20 +14,6 @@ from theory.metrics import Probe
 from theory.training import Schedule, copy_state, make_rule, pretrain_schedule, start_state, unlearn_schedule
 
 CONFIG = TheoryConfig(d=300, n=12, n_forget=3, m=4, draw="dense", sigma_0_scale=1.0)
-
-
-def monte_carlo(config: TheoryConfig, weights: np.ndarray, phi: np.ndarray, points: int = 200_000) -> float:
-    rng = np.random.default_rng(7)
-    wrong = 0
-    for _ in range(points // 10_000):
-        y = rng.choice([-1.0, 1.0], size=10_000)
-        noise = config.sigma_p * rng.standard_normal((10_000, config.d))
-        if config.noise == "orthogonal":
-            noise -= np.outer(noise @ phi / (phi @ phi), phi)
-        hidden = np.maximum(np.outer(y, weights @ phi), 0) + (config.patches - 1) * np.maximum(noise @ weights.T, 0)
-        output = hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)
-        wrong += np.sum(y * output <= 0)
-    return wrong / points
 
 
 class Trained:
@@ -61,9 +47,9 @@ SETTINGS = pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain
 @pytest.mark.parametrize("strength", [0.5, 8.0])
 def test_test_error_agrees_with_monte_carlo(noise, patches, strength):
     net = Trained(noise, patches, strength)
-    sampled = monte_carlo(net.config, net.weights, net.phi, 40_000)
+    sampled = monte_carlo(net.config, net.weights, net.phi, net.phi[None])
     assert sampled < 0.48  # it has learned something
-    assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / 40_000) + 2e-3)
+    assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / POINTS) + 1e-3)
 
 
 @SETTINGS
@@ -74,8 +60,8 @@ def test_test_noise_lies_along_the_signal_only_where_the_noise_model_says_so(noi
     net.state.p[0] += tilt
     net.state.u[:] += tilt * net.drawn.problem.signal2
     net.state.V[:] += np.outer(tilt, net.drawn.problem.overlap[0])
-    sampled = monte_carlo(net.config, net.weights + np.outer(tilt, net.phi), net.phi, 40_000)
-    assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / 40_000) + 2e-3)
+    sampled = monte_carlo(net.config, net.weights + np.outer(tilt, net.phi), net.phi, net.phi[None])
+    assert_agrees(net.measured()["test_error"], sampled)
 
 
 @SETTINGS
@@ -180,16 +166,10 @@ def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
     assert drawn.vectors is not None
     phi, xi, start = drawn.vectors
     weights = start + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
-    rng = np.random.default_rng(7)
-    y = rng.choice([-1.0, 1.0], size=40_000)
-    patches = config.sigma_p * rng.standard_normal((3, 40_000, config.d))
-    if noise == "orthogonal":
-        patches -= (patches @ phi / (phi @ phi))[..., None] * phi
-    hidden = np.maximum(np.outer(y, weights @ phi), 0) + np.maximum(patches @ weights.T, 0).sum(axis=0)
-    sampled = np.mean(y * (hidden[:, : config.m].sum(axis=1) - hidden[:, config.m :].sum(axis=1)) < 0)
+    sampled = monte_carlo(config, weights, phi, phi[None])
     found = measure(config, drawn, state)
     assert 0.02 < sampled < 0.45
-    assert found["test_error"] == pytest.approx(sampled, abs=4 * (sampled * (1 - sampled) / 40_000) ** 0.5)
+    assert_agrees(found["test_error"], sampled)
     repeated = replace(config, noise_patches="repeated")
     assert (
         abs(measure(repeated, draw(repeated, 2), start_state(draw(repeated, 2).start))["test_error"] - sampled) > 0.02

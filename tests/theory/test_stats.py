@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from theory.stats import (
     NOTHING,
     Estimate,
+    bisect,
     bootstrap,
     crossing,
     mean_and_error,
@@ -100,3 +101,10 @@ def test_mean_and_standard_error_skip_missing_values(values, expected):
 def test_the_quadratures_of_a_mean_add_up_as_independent_errors():
     assert quadrature_error([0.003, 0.004, None, float("nan")]) == pytest.approx(0.0025)
     assert quadrature_error([None]) is None
+
+
+def test_bisection_closes_in_on_every_change_together_and_leaves_an_interval_of_no_width():
+    places = np.array([0.3, 7.2, 5.0])
+    low, high = bisect(lambda x: x < places, np.array([0.0, 0.0, 2.0]), np.array([10.0, 10.0, 2.0]), 1e-3)
+    assert np.all((low <= places)[:2] & (places <= high)[:2] & (high - low <= 1e-3)[:2])
+    assert low[2] == high[2] == 2.0

@@ -4,7 +4,7 @@ alpha is at most 1, so that a gap in alpha is below sqrt(d / n) whatever happens
 are the ratio of the two losses' weights, it is not. Thresholds are closed in on by bisection to 0.005.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.bounds import HARMFUL_TEST_ERROR, alpha_gap
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.claims.comparison import compare, compared_cells, minus_sgd
 from theory.config import ClaimConfig, TheoryConfig, fixed_clock, scaled_clock
-from theory.stats import Estimate, bootstrap, slope
+from theory.stats import slope
 
 COARSE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 CLOSE = 0.005  # in alpha: where bisection ends
@@ -157,10 +157,6 @@ class Thresholds:
         gap = self.odds_gap(seeds)
         return slope(np.log(self.line.values), np.log(np.where(gap > 0, gap, np.nan)))
 
-    def estimate(self, statistic: Callable[[np.ndarray], float], config: ClaimConfig) -> Estimate:
-        """Return a statistic of some seeds with a bootstrap interval over seeds."""
-        return bootstrap(statistic, config.seeds, np.random.default_rng(config.first_seed))
-
     def rows(self) -> list[dict]:
         """Return one row a place: both thresholds, the gap in alpha and in odds, and the forget error at each."""
         seeds = np.arange(next(iter(self.found[self.line.values[0], "sgd"].values())).shape[1])
@@ -189,7 +185,7 @@ def tolerance(runs: Runs, config: ClaimConfig) -> Finding:
     """Compare the smallest benign alpha after 100 epochs; beside it, small alphas at matched forgetting."""
     parts, rows = {}, []
     for found in measure(runs):
-        gap = found.estimate(found.mean_gap, config)
+        gap = over_seeds(found.mean_gap, config)
         parts[f"matched epochs, {found.line.name()}"] = Part(gap, low=0.0, why="off the grid")
         rows += [row | spread("mean_gap", gap) for row in found.rows()]
     for cell in MATCHED:
@@ -216,12 +212,12 @@ def rate(runs: Runs, config: ClaimConfig) -> Finding:
         sizes = [MIDDLE | {line.along: value} for value in line.values]
         scale = np.array([alpha_gap(size["d"] / size["n"]) for size in sizes])
         constants = lambda seeds, found=found, scale=scale: found.odds_gap(seeds) / scale  # noqa: E731
-        sup = found.estimate(lambda seeds, ratio=constants: float(np.nanmax(ratio(seeds))), config)
-        grows = found.estimate(lambda seeds, ratio=constants: float(ratio(seeds)[-1] - ratio(seeds)[0]), config)
+        sup = over_seeds(lambda seeds, ratio=constants: float(np.nanmax(ratio(seeds))), config)
+        grows = over_seeds(lambda seeds, ratio=constants: float(ratio(seeds)[-1] - ratio(seeds)[0]), config)
         parts[f"constant no larger at the end, {line.name()}"] = Part(grows, high=0.0, why="off the grid",
                                                                       inside=line.along == "d")  # fmt: skip
         suprema[line.along] = max(suprema.get(line.along, 0.0), sup.value or 0.0)
-        every, exponent = np.arange(config.seeds), spread("exponent", found.estimate(found.exponent, config))
+        every, exponent = np.arange(config.seeds), spread("exponent", over_seeds(found.exponent, config))
         rows += [row | spread("sup", sup) | spread("grows", grows) | {"constant": float(constant)}
                  | exponent
                  for row, constant in zip(found.rows(), constants(every), strict=True)]  # fmt: skip

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, rounded, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
 from theory.engine import Trajectory
 from theory.predict import boundary
-from theory.stats import Estimate, bootstrap, crossing, slope
+from theory.stats import Estimate, crossing, slope
 
 STRENGTHS = tuple(float(s) for s in np.round(np.geomspace(0.04, 3.6, 14), 4))
 STRIDE = 3  # every third strength is simulated first, then all between the two around the boundary
@@ -191,7 +191,7 @@ class Boundary:
     def exponent(self, config: ClaimConfig) -> Estimate:
         """Return the slope of log |phi*| on the log of the axis, with a bootstrap interval over seeds."""
         fit = lambda chosen: slope(np.log(self.axis), np.log(self.norms(chosen)))  # noqa: E731
-        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed))
+        return over_seeds(fit, config)
 
     def row(self, seeds: int) -> dict:
         """Return |phi*| along the axis, in units of strength too, its local exponents, and what else is true near it.
@@ -208,11 +208,7 @@ class Boundary:
         for name in self.points[0].more:
             found[f"{name}_there"] = [np.nan if at is None else np.mean(point.more[name][at])
                                       for point, at in zip(self.points, near, strict=True)]  # fmt: skip
-        return {"axis": self.axis.tolist()} | {name: _plain(values) for name, values in found.items()}
-
-
-def _plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
+        return {"axis": self.axis.tolist()} | {name: rounded(values) for name, values in found.items()}
 
 
 @dataclass(frozen=True)
@@ -250,9 +246,9 @@ class BoundaryTest(Boundaries):
                 parts[self._name(line)] = Part(fitted, low, stated + TOLERANCE, "off the grid", line.inside)
                 row |= spread("exponent", fitted)
             if line.cell.epochs == 0 and line.clock is not two_phases:
-                row["predicted"] = _plain([self.predicted(line.at(i, 1.0)) for i in range(len(line.axis))])
+                row["predicted"] = rounded([self.predicted(line.at(i, 1.0)) for i in range(len(line.axis))])
             if line.cell.epochs == 0 and not self.upper:
-                row["crossover"] = _plain([np.nan if ratio is None else crossover_strength(ratio, line.cell.m)
+                row["crossover"] = rounded([np.nan if ratio is None else crossover_strength(ratio, line.cell.m)
                                            for ratio in row["start_there"]])  # fmt: skip
             rows.append(row)
         return judge(parts, self._name(self.lines[0]), config, rows=rows, sentence=self.sentence(rows))

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from repro.base.settings import choose
 from repro.records.identity import run_id
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import ClaimConfig, TheoryConfig
-from theory.stats import NOTHING, Estimate, simultaneous
+from theory.stats import NOTHING, Estimate, bootstrap, simultaneous
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -240,6 +242,16 @@ def regime(names: Sequence[str], sides: Sequence[int]) -> str:
     lists = {word: [name for name, side in zip(names, sides, strict=True) if side == place]
              for word, place in (("holds", 1), ("fails", -1), ("undecided", 0))}  # fmt: skip
     return ". ".join(f"{word}: {'; '.join(parts)}" for word, parts in lists.items() if parts)
+
+
+def over_seeds(statistic: Callable[[np.ndarray], float], config: ClaimConfig) -> Estimate:
+    """Return a statistic of the seeds of a claim, given as an index array, with its bootstrap interval."""
+    return bootstrap(statistic, config.seeds, np.random.default_rng(config.first_seed))
+
+
+def rounded(values: Sequence[float] | np.ndarray) -> list[float | None]:
+    """Return numbers to four digits, None where there is none."""
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:

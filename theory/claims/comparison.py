@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.claims.boundary import BASE, Axis, Boundaries, forgotten
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import ends
-from theory.stats import NOTHING, Estimate, bootstrap, mean_interval, share_interval
+from theory.stats import NOTHING, Estimate, mean_interval, share_interval
 
 FORGET_LEVEL = 0.5  # beyond the forget error of a model retrained on R at s >= .25: over-forgetting, which rows show
 PATIENCE = 1000  # epochs after which a rule counts as not forgetting
@@ -100,7 +100,7 @@ def shift(runs: Runs, before: str, rule: str, config: ClaimConfig) -> Estimate:
     place = PRETRAINS.index(before) * len(SHIFTED)
     ours, sgd = (SHIFTS.point(runs, place + SHIFTED.index(name), 0) for name in (rule, "SGD"))
     difference = lambda seeds: ours.threshold(seeds, censored=True) - sgd.threshold(seeds)  # noqa: E731
-    return bootstrap(difference, config.seeds, np.random.default_rng(config.first_seed))
+    return over_seeds(difference, config)
 
 
 def shift_rows(runs: Runs, config: ClaimConfig) -> list[dict]:

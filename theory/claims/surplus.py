@@ -12,11 +12,11 @@ from itertools import product
 import numpy as np
 
 from theory.bounds import signal_surplus
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, rounded, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import closed_forms, signal_drive
-from theory.stats import Estimate, bootstrap, slope
+from theory.stats import Estimate, slope
 
 NORMS = tuple(0.125 * 2.0**k for k in range(9))  # |phi|
 DIMENSIONS = (1000, 4000, 64000)
@@ -63,7 +63,7 @@ class Curve:
     def exponent(self, inside: np.ndarray, config: ClaimConfig) -> Estimate:
         """Return the local exponent of |phi| over some norms, with a bootstrap interval over seeds."""
         fit = lambda seeds: local_slope(self.surplus(seeds), inside)  # noqa: E731
-        return bootstrap(fit, config.seeds, np.random.default_rng(config.first_seed))
+        return over_seeds(fit, config)
 
     def row(self, branch: str, fitted: Estimate) -> dict:
         """Return difference and ratio at the norms of a branch beside their closed forms, and the local exponents."""
@@ -74,7 +74,7 @@ class Curve:
         row = self.label | {"branch": branch, "norms": [NORMS[i] for i in np.flatnonzero(inside)]}
         for name, values in {"difference": found, "difference_closed": sam - sgd, "ratio": ratio,
                              "ratio_closed": sam / sgd}.items():  # fmt: skip
-            row[name] = _plain(values[inside])
+            row[name] = rounded(values[inside])
         row |= spread("exponent", fitted)
         return row | {"exponent_closed": local_slope(sam - sgd, inside), "exponent_ratio": local_slope(ratio, inside)}
 
@@ -177,10 +177,6 @@ def _sentence(parts: dict[str, Part], rows: list[dict]) -> str:
         f"{between['linear', 'exponent_ratio']}): the closed form depends on the noise drive X alone there and is "
         f"right to {np.median(off):.1%} (median of {len(off)} cells), {max(off):.0%} at worst."
     )
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
 CLAIMS = {
