@@ -48,7 +48,7 @@ def test_at_the_random_start_it_becomes_sam_as_the_dimension_grows(scaled):
     def distance(d: int, seed: int) -> float:
         config, drawn, _ = given(d, seed)
         seeds, nets = Seeds.of([drawn]), Networks.of([start_state(drawn.start)])
-        batch = batch_of(seeds, np.arange(8)[None], np.full((1, 8), 1 / 8), seeds.labels)
+        batch = batch_of(seeds, np.arange(8)[None], np.full((1, 8), 1 / 8), seeds.problem.labels)
         here, radius = (nets.u, nets.V), {BY_NEURON: config.rho_th / config.sigma_0 / d**0.5,
                                           BY_ENTRY: config.rho_th / config.sigma_0}[scaled]  # fmt: skip
         step, _ = gradient(seeds, batch, *here)
