@@ -58,9 +58,13 @@ def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
 
 
 def is_compiled() -> bool:
-    """Return whether machine code of the engine's step is kept here, so that running it costs no compiler."""
+    """Return whether machine code of the engine's step is kept here, so that running it costs no compiler.
+
+    Code that was compiled from an older source, before an update, does not count: numba would compile it again.
+    """
     folder = os.environ.get("NUMBA_CACHE_DIR") or compiled_folder() or Path(__file__).parent / "__pycache__"
-    return any(Path(folder).rglob("dynamics._take_steps-*.nbi"))
+    source = Path(__file__).with_name("dynamics.py").stat().st_mtime
+    return any(kept.stat().st_mtime >= source for kept in Path(folder).rglob("dynamics._take_steps-*.nbi"))
 
 
 def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:

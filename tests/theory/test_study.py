@@ -1,14 +1,17 @@
 """The study's records: contract, cache, table."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from theory import dynamics
 from theory.config import TheoryConfig
 from theory.engine import simulate
 from theory.metrics import METRICS, TRAINING_METRICS
-from theory.study import CELLS, run_study, summarize
+from theory.study import CELLS, is_compiled, run_study, summarize
 
 QUICK = TheoryConfig(d=400, n=16, n_forget=4, m=4, pretrain_epochs=10, epochs=10, seeds=3, directions=64)
 
@@ -79,3 +82,15 @@ def test_pretrained_retrained_and_final_numbers_are_those_of_their_models(store)
     row = summarize([record])[0]
     assert row["forget_loss"] == pytest.approx(run.final("forget_loss").mean(), rel=1e-6)
     assert row["forget_loss_se"] == pytest.approx(run.final("forget_loss").std(ddof=1) / 3**0.5, rel=1e-5)
+
+
+def test_code_compiled_from_an_older_source_would_be_compiled_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not is_compiled()
+    kept = tmp_path / "theory_0" / "dynamics._take_steps-100.py311.nbi"
+    kept.parent.mkdir()
+    kept.touch()
+    assert is_compiled()
+    source = Path(dynamics.__file__).stat().st_mtime
+    os.utime(kept, (source - 1, source - 1))
+    assert not is_compiled()
