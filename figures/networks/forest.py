@@ -35,8 +35,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
     caption = (
         f"{' '.join(found.sentences)} A dot is a setting, a method after a pretraining; a hollow one has no vote. "
         "The diamond is the mean over settings. Bars are 95 % intervals, the thick bar a 90 % one. The thin line is "
-        "where one further setting would lie; I2 is the part of the settings' scatter that seeds do not explain. The "
-        "grey band is one noise floor, dotted lines are the margin of 0.01. "
+        "where one further setting would lie. An arrow marks an interval that is longer than the axis. I2 is the part "
+        "of the settings' scatter that seeds do not explain. The grey band is one noise floor, dotted lines are the "
+        "margin of 0.01. "
         f"{run_caption(unlearn_table(runs))}"
     )
     return Drawing(found.forest, caption, f"A forest plot. {' '.join(found.sentences)}", runs, (), figure)
@@ -70,6 +71,8 @@ def forest_figure(
         panel.set_title(f"forget set: {name}{_agreement(mine)}", loc="left")
         panel.grid(axis="y", visible=False)
     _limit(axes[0, 0], rows)
+    for panel, name in zip(axes[:, 0], names, strict=True):
+        _arrows(panel, rows[rows["forget_set"] == name], theme)
     axes[-1, 0].set_xlabel(label)
     return figure
 
@@ -124,3 +127,12 @@ def _limit(axes: "Axes", rows: Table) -> None:
     values = np.append(values[np.isfinite(values)], 0.0)
     spare = 0.1 * float(np.ptp(values)) or 0.01
     axes.set_xlim(values.min() - spare, values.max() + spare)
+
+
+def _arrows(axes: "Axes", rows: Table, theme: Theme) -> None:
+    """Put an arrow at the edge of the axis wherever a 95 % interval goes on beyond it."""
+    left, right = axes.get_xlim()
+    for edge, marker, beyond in ((left, "<", rows["low"] < left), (right, ">", rows["high"] > right)):
+        for place in np.flatnonzero(beyond.to_numpy(bool)):
+            (arrow,) = axes.plot(edge, place, marker, color=theme.ink, markersize=5 * theme.scale, clip_on=False)
+            arrow.set_in_layout(False)  # it lies on the edge: the layout would make room for it
