@@ -72,10 +72,16 @@ def _quoted(word: str) -> str:
 
 
 def ladder(studies: Studies) -> dict[str, float]:
-    """Return mean ToW of NegGrad after SGD on the hardest images, from doing nothing to a second retrained model."""
+    """Return mean ToW of NegGrad after SGD on the hardest images, from doing nothing to a second retrained model.
+
+    Rules are compared over the seeds that all of them have.
+    """
     mine = _hardest(studies)
     if mine.empty:
         return {}
+    rules = mine[mine["rule"].isin(LADDER)]
+    everywhere = rules.groupby("seed")["rule"].nunique() == rules["rule"].nunique()
+    mine = mine[mine["seed"].map(everywhere).fillna(False).astype(bool)]
     means = mine.groupby("rule")["tow"].mean()
     models = _retrained(mine)
     steps = {NOTHING: float(mine["untouched"].mean())}

@@ -107,7 +107,7 @@ class Template:
     brief: Mapping[str, str] = field(default_factory=lambda: BRIEF)
     margin: float | None = MARGIN
     sign: int = 1
-    place: str = "On {part}"
+    place: str = "For {part}"
 
     def name(self, part: str) -> str:
         """Return what a part is called."""
@@ -165,7 +165,10 @@ def _sentences(said: Sequence[Effect], say: Template) -> list[str]:
     lines = [_decided(one, say) for one in said if one.word in (YES, OPPOSITE)]
     if {one.word for one in said} == {OPEN} and len(said) > 1:
         return ["It is open everywhere."]
-    for word, text in ((NO_DIFFERENCE, f"the difference is smaller than {MARGIN:g} {say.unit}"), (OPEN, "it is open")):
+    for word, text in (
+        (NO_DIFFERENCE, f"the difference is below {MARGIN:g} {say.unit} (90 % interval)"),
+        (OPEN, "it is open"),
+    ):
         if names := [say.name(one.part) for one in said if one.word == word]:
             lines.append(f"{say.place.format(part=listed(names))} {text}.")
     return lines

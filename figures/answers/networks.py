@@ -38,7 +38,8 @@ def compared(
     effects = differences(runs, value, rules, base)
     judged = partial(answer, margin=say.margin, sign=say.sign, forget_sets=GRADED)
     silent = sorted(set(effects.loc[effects["no_vote"] != "", "setting"]))
-    beside = [f"With the runs that have no vote the answer is: {judged(effects).word}."] if silent else []
+    beside = [f"{listed(silent)} {'has' if len(silent) == 1 else 'have'} no vote. With all runs the answer is: "
+              f"{judged(effects).word}."] if silent else []  # fmt: skip
     used = runs[runs["rule"].isin([*rules, base])]
     floors = floors_of(used) if say.unit == "ToW" else {}
     return found(judged(voting(effects)), effects, say, floors=floors, beyond=[*beside, *beyond],
@@ -47,8 +48,8 @@ def compared(
 
 def sam_unlearns_better(studies: Studies) -> Found:
     """Judge 1a: ToW with SAM or ASAM minus ToW with SGD, same models and seed."""
-    say = Template("on {part} SAM and ASAM gain {size} ToW over SGD", "on {part} SAM and ASAM lose {size} ToW to SGD",
-                   "ToW")  # fmt: skip
+    say = Template("SAM and ASAM unlearn {part} better than SGD, by {size} ToW",
+                   "SAM and ASAM unlearn {part} worse than SGD, by {size} ToW", "ToW")  # fmt: skip
     return compared(main_runs(studies), "tow", say)
 
 
@@ -61,7 +62,7 @@ def sam_pretrains_better(studies: Studies) -> Found:
     runs = main_runs(studies)
     if runs.empty:
         return Found()
-    say = Template("on {part} pretraining by ASAM gains {size} ToW", "on {part} pretraining by ASAM loses {size} ToW",
+    say = Template("for {part} pretraining by ASAM gains {size} ToW", "for {part} pretraining by ASAM loses {size} ToW",
                    "ToW")  # fmt: skip
     mine = with_pretraining(runs[(runs["method"] == "neggrad") & runs["rule"].isin(["sgd", *SAM])])
     parts: dict[str, Pooled] = {}
@@ -99,8 +100,8 @@ def _unpaired(rows: Table, part: str) -> dict[str, Pooled]:
 
 def overfitting_helps(studies: Studies) -> Found:
     """Judge 2: ToW of Sharp MinMax minus ToW of its own rule without the mask."""
-    say = Template("on {part} Sharp MinMax gains {size} ToW over plain ASAM",
-                   "on {part} Sharp MinMax loses {size} ToW to plain ASAM", "ToW")  # fmt: skip
+    say = Template("the paper's Sharp MinMax unlearns {part} better than plain ASAM, by {size} ToW",
+                   "the paper's Sharp MinMax unlearns {part} worse than plain ASAM, by {size} ToW", "ToW")  # fmt: skip
     beyond = best_cutoff(studies)
     if not studies.of(VARIANTS).all:
         beyond.append(f"The variants of the released code have not been run: recipes/{VARIANTS}.toml.")
@@ -116,10 +117,10 @@ def best_cutoff(studies: Studies) -> list[str]:
     plain = runs[(runs["setting"] == "NegGrad after SGD") & (runs["forget_set"] == "high")
                  & (runs["rule"] == "asam-1.0")]["tow"].mean()  # fmt: skip
     best, end = float(means.idxmax()), {means.index.min(): "smaller", means.index.max(): "larger"}
-    said = ["Sharp MinMax marks a share of the weights for forgetting, its mask cutoff.",
-            f"The best one tried, {best:g}, reaches {means.max():.3f} ToW on the hardest images; ASAM reaches "
+    said = ["Sharp MinMax marks a share of the weights for forgetting: its mask cutoff.",
+            f"The best cutoff tried, {best:g}, reaches {means.max():.3f} ToW on the hardest images; ASAM reaches "
             f"{plain:.3f}."]  # fmt: skip
-    return said + ([f"No {end[best]} one was tried, and it may do better."] if best in end else [])
+    return said + ([f"No {end[best]} cutoff was tried; it may do better."] if best in end else [])
 
 
 def sgd_forgets_more_with_lower_tow(studies: Studies) -> Found:
@@ -195,8 +196,8 @@ def sam_resists_attacks(studies: Studies) -> Found:
     if not {"attack_loss_auc", "retrained_attack_loss_auc", "mia_correctness"} <= set(runs):
         return Found()
     runs = runs.assign(away=(runs["attack_loss_auc"] - runs["retrained_attack_loss_auc"]).abs())
-    say = Template("on {part} SAM and ASAM bring the attack's AUC {size} nearer to the retrained model's",
-                   "on {part} SAM and ASAM take the attack's AUC {size} farther from the retrained model's", "AUC",
+    say = Template("for {part} SAM and ASAM bring the attack's AUC {size} nearer to the retrained model's",
+                   "for {part} SAM and ASAM take the attack's AUC {size} farther from the retrained model's", "AUC",
                    margin=None, sign=-1)  # fmt: skip
     known = runs.dropna(subset=["mia_correctness"])
     same = np.isclose(known["mia_correctness"], 1 - known["forget_accuracy"], atol=1e-9)

@@ -36,15 +36,19 @@ THEORY = {claim.key for claim in THEORY_CLAIMS}
 MARKS = ("<!-- answer -->", "<!-- /answer -->")
 SHOWN = 12  # records named on a claim's page
 ASKED = "The paper says that sharpness-aware minimization (SAM, ASAM) helps a network to forget images."
-TOW = "ToW (tug of war) is 1 for a model that is as accurate as one retrained without the forget images."
+TOW = "ToW (tug of war) is 1 for a model as accurate as one retrained without the forget images."
 SURE = (
-    "Above 0 supports the paper. A setting is a method after a pretraining. How sure: *moderate* is three settings or "
-    "more, *low* fewer; of the theory, *high* where all cases hold. Brackets are 95 % intervals (of two settings, they "
-    "span both), not corrected for three forget sets."
+    "Above 0 supports the paper. A setting is a method after a pretraining rule, a case a setting of the theory. How "
+    "sure: *moderate* is three settings or more, *low* fewer; of the theory, *high* is every case. Brackets are 95 % "
+    "intervals, uncorrected for three forget sets; of two settings they span both."
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
     "would tell:** more settings, and the paper's models."
+)
+FOREST = (
+    "From, to: the 95 % interval. Predicted: where a further setting would lie. I2: the part of the settings' scatter "
+    "that seeds do not explain. Above, below: the share of settings clearly above or below 0."
 )
 METHOD = """\
 - **An effect** is the difference of two runs that share seed, forget set, original and retrained model. Seeds are
@@ -55,8 +59,8 @@ METHOD = """\
   differ: there each must say the same by its own seeds, and brackets span both intervals.
 - **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
   floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
-- **The noise floor** is how far ToW of two models retrained with other seeds lies apart. It is a yardstick, not the
-  margin.
+- **The noise floor** is the deviation of ToW between two models retrained with other seeds. It decides no effect: it
+  only says which runs have a vote. In pictures it is the mean over settings.
 - **Scanned digits** check that the commands work. They judge nothing about the paper.
 - **Theory claims** are judged inside their own hypotheses. What lies beyond is a second sentence.
 - **Core-hours** are those of unlearning and retraining, from the records' own seconds. Claims on pretraining and on
@@ -78,7 +82,6 @@ def answer_text(found: Sequence[Answered], studies: Studies) -> str:
         f"Two retrained models differ by {noise.value:.3f} [{noise.low:.3f}, {noise.high:.3f}], the noise floor."
         if noise
         else "",
-        "Sharp MinMax, the paper's own rule, overfits the forget images on purpose.",
         *known["2"].sentences[:1],
         f"Answers to {len(found)} claims: {tally(found)}.",
         "Every yes is theory." if {one.claim.key for one in found if one.found.word == YES} <= THEORY else "",
@@ -118,7 +121,10 @@ def _one_setting(found: Sequence[Answered]) -> str:
     if not first or not third or first[0].settings == 1:
         return ""
     count, mean, here = first[0].settings, signed(first[0].value), signed(third[0].value)
-    return f"This table is one of {count} settings. In it SAM and ASAM gain {here} ToW; the mean over all is {mean}."
+    return (
+        f"One of {count} settings, over the seeds that all rules share. With all seeds SAM and ASAM gain {here} ToW, "
+        f"over all settings {mean}."
+    )
 
 
 def _claim_table(about: str, found: Sequence[Answered]) -> str:
@@ -181,7 +187,7 @@ def claim_text(one: Answered) -> str:
         f"How sure: {found.sure}.",
         f"![Effects of {claim.name}]({one.slug}.svg)" if found.effects else "",
         _beside(found.beyond),
-        _folded("Forest: every setting", markdown(numbers(found.forest))) if len(found.forest) else "",
+        _folded("Forest: every setting", f"{FOREST}\n\n{markdown(numbers(found.forest))}") if len(found.forest) else "",
         _folded("Commands", "\n".join(f"- `{command}`" for command in [*commands, *figures])),
         _folded(f"{len(found.runs)} records", ", ".join(f"`{run}`" for run in found.runs[:SHOWN])
                 + (f" and {len(found.runs) - SHOWN} more" if len(found.runs) > SHOWN else "")),

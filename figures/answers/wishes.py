@@ -94,7 +94,7 @@ def cutoffs(studies: Studies) -> str:
 
 def retain_only(studies: Studies) -> str:
     """Answer 7: the missing baseline, SAM on R only, minus SGD."""
-    say = Template("on {part} it gains {size} ToW over SGD", "on {part} it loses {size} ToW to SGD", "ToW")
+    say = Template("for {part} it gains {size} ToW over SGD", "for {part} it loses {size} ToW to SGD", "ToW")
     return _said(compared(main_runs(studies), "tow", say, rules=["retain-sam-0.1"]).sentences)
 
 

@@ -155,7 +155,7 @@ TEXT = """## What attacks find of F
 
 Two attacks on networks that NegGrad has brought to a forget error of {level} (alpha = {alpha}, s = {s}, {seeds} seeds;
 `fig-theory-attacks` has other strengths). Radii are in units of rho_th. Where the retrained model has a lower forget
-error than that, they have forgotten more than they should. A rule has no numbers where fewer than half of the seeds
+error than that, they have forgotten more than they should. "Not measured" means that fewer than half of the seeds
 forget as much.
 
 - *Membership* by the margin or the loss. The AUC is the probability that a forget image has a larger margin than a
@@ -164,7 +164,7 @@ forget as much.
   images far above all fresh ones and others far below them cancel.
 - *Relearning* by gradient descent on F alone, at the learning rate of training: median of the epochs until no forget
   image is wrong, and the share of seeds that get there within {most} epochs, where it is not all. A network that takes
-  longer than the retrained one is none that never saw F: its neurons hold noise of F against the label, or an image
+  longer than the retrained one shows that it saw F: its neurons hold noise of F against the label, or an image
   is left that none of them sees.
 
 {table}

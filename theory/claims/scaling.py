@@ -186,16 +186,17 @@ b and c from 0 to 1/2:
    with epochs, so that the powers of step 3 remain. The signal must outgrow the same noise, and each exponent is that
    of SGD less `b/2`: more epochs lower SAM's boundary, and not SGD's.
 
-Of step 5 the first version had no learned noise, hence `3/4 - (a+b+c)/2` everywhere. The mean field far out
-contradicted it at a = 1, c = 1/2, where the start falls below what SAM learns. That V stays as it is was then seen in
-the last column, and not derived.
+That V does not grow in step 5 is seen in the last column; it is not derived. A first derivation left out the noise that
+SAM learns, which gives `3/4 - (a+b+c)/2` everywhere. The mean field far out contradicted it at a = 1, c = 1/2, and step
+5 was changed after that.
 
 The table puts the derived exponent beside that of the mean field and of the exact simulation, over {near}.
 All have the default epochs and samples at d = {middle}, and `sigma_0 sqrt(d)` there is {starts}.
 Simulated exponents have 95 % bootstrap intervals over {seeds} seeds. Nothing is fitted to what is reported. Far out
 ({far}) the mean field alone shows what is left of corrections to the powers.
 The largest error is that of the mean field's `|phi|*` against the simulated one. The last column is r at the boundary,
-at the first and the last d where every seed has learned noise: the further r is from 1, the less of the other is left.
+at the first and the last d where every seed has learned noise. Far above 1 the start alone decides, far below 1 learned
+noise.
 
 {table}
 

@@ -52,7 +52,11 @@ def test_each_forget_set_is_judged_and_said_by_itself(study: Callable[..., list[
         "hardest images": YES, "middle images": OPPOSITE, "easiest images": NO_DIFFERENCE
     }  # fmt: skip
     high, mid, low = said.sentences
-    texts = {high: ("hardest", "gain 0.050 "), mid: ("middle", "lose 0.040 "), low: ("easiest", "smaller than 0.01")}
+    texts = {
+        high: ("hardest", "better than SGD, by 0.050 "),
+        mid: ("middle", "worse than SGD, by 0.040 "),
+        low: ("easiest", "below 0.01"),
+    }
     assert all(part in text for text, parts in texts.items() for part in parts)
 
 
