@@ -39,6 +39,12 @@ def write_outputs(folder: Path, files: Mapping[str, bytes], *, force: bool = Fal
     return [folder / name for name in files]
 
 
+def remove_output(path: Path) -> None:
+    """Remove a file, and its line in the list beside it."""
+    path.unlink(missing_ok=True)
+    _write_list(path.parent, {pair for pair in _listed(path.parent) if pair[0] != path.name})
+
+
 def is_as_written(path: Path, data: bytes) -> bool:
     """Return whether the list beside a file names it with the hash of this content."""
     return (path.name, hashlib.sha256(data).hexdigest()) in _listed(path.parent)

@@ -26,7 +26,7 @@ from repro.records.folder import read_bytes, record_fault
 from repro.records.identity import SCHEMA
 from repro.records.index import Head, head_of
 from repro.records.old_pack import COLUMNS, old_rows
-from repro.records.outputs import is_as_written, write_outputs
+from repro.records.outputs import is_as_written, remove_output, write_outputs
 from repro.records.record import EPOCHS, Content, Reader, Record, unreadable
 from repro.records.shipped import packs
 from repro.records.store import Store
@@ -77,7 +77,7 @@ def write_pack(records: Iterable[Record], path: Path) -> Path:
     files = {archive.name: _archived(members)} if members else {}  # first: it also holds the files of rows that stay
     write_outputs(path.parent, files | {path.name: buffer.getvalue()}, force=True)
     if not members:
-        archive.unlink(missing_ok=True)
+        remove_output(archive)
     return path
 
 
@@ -147,7 +147,7 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
     new = [record if attach else replace(record, files={}) for record in records]
     if not path.exists():
         return new
-    whole, faults = PackedStore(path).checked()
+    whole, faults = PackedStore(path).checked(trusting=False)  # they are written with new hashes
     if faults:
         raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
     found = {record.run_id: record for record in whole}
@@ -201,8 +201,8 @@ class PackedStore:
     def records(self, *kinds: str, ids: Collection[str] | None = None) -> list[Record]:
         """Return the study's runs of this schema; with kinds or ids, only those. Arrays are read on demand.
 
-        A row that does not match its hash, its identity or the list of rows is named and left out. A file without a
-        run of these kinds or ids is not read.
+        A row that does not match its hash, its identity or the list of rows is named and left out. A file that is as it
+        was written and has no run of these kinds or ids is not read.
         """
         if (kinds and self._lacks("kind", kinds)) or (ids is not None and self._lacks("run_id", ids)):
             return []
@@ -232,12 +232,13 @@ class PackedStore:
         return self.records(ids={head.run_id for head in self.heads() if head.run_id.startswith(prefix)})
 
     def _lacks(self, column: str, wanted: Collection[str]) -> bool:
-        """Return whether a column holds none of the wanted values; False if the file cannot be read."""
+        """Return whether a column holds none of the wanted values; False if the file is not as it was written."""
         try:
-            said = _opened(self.path, self._data()).read(columns=[column]).column(0).unique().to_pylist()
+            data = self._data()
+            said = _opened(self.path, data).read(columns=[column]).column(0).unique().to_pylist()
         except (IntegrityError, OSError, ValueError):
             return False
-        return set(wanted).isdisjoint(said)
+        return set(wanted).isdisjoint(said) and is_as_written(self.path, data)
 
     def verify(self) -> list[str]:
         """Return one line for every row or file that is edited, doubled, missing or of another run.

@@ -1,5 +1,6 @@
 """A published study: plain columns that others read without this package, and the same records back."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -67,6 +68,25 @@ def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row
     whole = PackedStore(path).records()
     (path.parent / LIST).unlink()
     assert PackedStore(path).records() == whole != []
+
+
+def test_a_list_that_names_an_edited_file_deceives_neither_a_check_nor_a_new_publication(path: Path) -> None:
+    table = pq.read_table(path)
+    edited = table.to_pandas().assign(**{"result.tow": 1.0})
+    pq.write_table(pa.Table.from_pandas(edited, schema=table.schema, preserve_index=False), path)
+    sums = (f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in path.parent.glob("study.*"))
+    (path.parent / LIST).write_text("".join(sums))
+    assert sum("does not match its hash" in line for line in PackedStore(path).verify()) == 2
+    with pytest.raises(IntegrityError, match="does not match its hash"):
+        packed_with(path, [])
+
+
+def test_the_list_names_no_archive_that_is_gone(store: Store, path: Path) -> None:
+    bare = store.save("unlearn", CONFIG | {"seed": 3}, result=RESULT)
+    write_pack([bare], path)
+    names = [line.split("  ")[1] for line in (path.parent / LIST).read_text().splitlines()]
+    assert names == ["study.parquet"]
+    assert not path.with_suffix(".npz").exists()
 
 
 def test_what_runs_share_is_kept_once(path: Path) -> None:
