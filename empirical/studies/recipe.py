@@ -88,19 +88,22 @@ class Recipe:
         return configs[first:last]
 
     @cached_property
-    def _searched(self) -> dict[RunConfig, bool]:
-        """The runs that meet every condition, of all shards: whether a run's value is searched for."""
-        found: dict[RunConfig, bool] = {}
+    def _searched(self) -> dict[RunConfig, set[bool]]:
+        """The runs that meet every condition, of all shards: whether a run's value is searched for.
+
+        Both hold where one block leaves the value open and another one states the default.
+        """
+        found: dict[RunConfig, set[bool]] = {}
         for place, block in enumerate(self.blocks):
             searched = self.search is not None and self.search.name not in {**self.defaults, **block}
             for config in self._of_block(place, block):
-                found[config] = found.get(config, True) and searched
+                found.setdefault(config, set()).add(searched)
         return found
 
     def without_value(self) -> list[RunConfig]:
         """Return the runs whose value is searched for, at its default until it is found."""
         own = set(self.runs())
-        return [config for config, searched in self._searched.items() if searched and config in own]
+        return [config for config, searched in self._searched.items() if True in searched and config in own]
 
     def first_trials(self) -> list[RunConfig]:
         """Return the first runs of the search, without those that a growing grid adds.
@@ -120,7 +123,7 @@ class Recipe:
             finished: the runs that exist: trials decide values, and committed runs may be left out.
             runtime: names the folder of local data.
         """
-        stated = with_data((config for config in self.runs() if not self._searched[config]), runtime, finished)
+        stated = with_data((config for config in self.runs() if False in self._searched[config]), runtime, finished)
         known: dict[RunConfig, SearchResult] = {}
         found: dict[RunConfig, SearchResult] = {}
         open_: dict[RunConfig, SearchResult] = {}

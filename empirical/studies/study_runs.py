@@ -52,13 +52,13 @@ class StudyRuns:
 
     def rows(self, finished: Finished) -> list[StudyRow]:
         """Return the trials of the searches, then the runs."""
-        asked = dict.fromkeys(run for one in self.searches for run in one.asked)
+        trials = dict.fromkeys(run for one in self.searches for run in one.asked)
+        listed = [*trials, *((KIND, config) for config in self.runs)]
         rows = []
-        for kind, config in [*asked, *((KIND, config) for config in self.every)]:
-            open_ = kind == KIND and config in self.open
-            done = finished.in_store(config) if kind == KIND else finished.find(kind, config) is not None
+        for (kind, config), open_ in [*((run, False) for run in listed), *(((KIND, run), True) for run in self.open)]:
+            there = finished.in_store(config) if kind == KIND else finished.find(kind, config) is not None
             identity = "" if open_ or not config.data else run_id(kind, config)
-            rows.append(StudyRow(config, identity, kind, open_, done))
+            rows.append(StudyRow(config, identity, kind, open_, there and not open_))
         return rows
 
     def run_list(self, finished: Finished) -> RunList:

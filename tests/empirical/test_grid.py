@@ -240,6 +240,22 @@ def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe
     assert len(run_grid(choosing, store, runtime=CPU).found) == 3
 
 
+def test_a_block_that_states_the_default_takes_no_search_from_another_that_leaves_it_open(
+    choosing: Recipe, store: Store
+) -> None:
+    open_block = {**choosing.blocks[0], "rule": "sgd"}
+    recipe = replace(choosing, blocks=(open_block, {**open_block, "lr": RunConfig.lr}))
+    assert [(row.open, row.config.lr) for row in planned(recipe, store).rows if row.kind == "unlearn"] == [
+        (False, RunConfig.lr), (True, RunConfig.lr)
+    ]  # fmt: skip
+    run_grid(replace(recipe, blocks=recipe.blocks[1:], search=None), store, runtime=CPU)
+    assert [row.done for row in planned(recipe, store).rows if row.kind == "unlearn"] == [True, False]
+    for kind, cell in needed(recipe, store):
+        result = {"tow": {0.01: 0.1, 0.1: 0.2}.get(cell.lr, 0.9), "original_tow": 0.0, "parents": PARENTS}
+        store.save(kind, cell, result=result, evaluations=save_numbers(store, cell))
+    assert [cell.lr for cell in recipe.resolve(Finished([store]), CPU).runs] == [0.1, RunConfig.lr]
+
+
 def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe, store: Store) -> None:
     open_block = {**choosing.blocks[0], "rule": "sgd", "difficulty": ["class", "random"]}
     recipe = replace(choosing, blocks=(open_block,))
