@@ -214,8 +214,8 @@ class Store:
         return [one for one in found if one and one.schema == SCHEMA]
 
     def holds(self, ids: Iterable[str]) -> bool:
-        """Return whether there is a finished run of every id."""
-        return all((self.root / "runs" / one / RESULT).exists() for one in ids)
+        """Return whether there is a finished run, or a pooled evaluation, of every id."""
+        return all(any((self.root / room / one / RESULT).exists() for room in index.ROOMS) for one in ids)
 
     def heads(self) -> list[Head]:
         """Return what a listing shows of every finished run, including runs of an older schema; see `index`."""

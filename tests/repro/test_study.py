@@ -88,6 +88,20 @@ def test_a_run_without_a_metric_that_its_study_wants_is_missing(store: Store, tm
     assert study.table(study.source(store, other))["tow"].tolist() == [0.9]
 
 
+def test_runs_and_what_was_pooled_of_them_are_read_from_the_store_that_has_them_all(
+    store: Store, tmp_path: Path
+) -> None:
+    """A study without a list, such as `loose`, is published with its pooled metrics among its runs."""
+    run, key = save(store, 0), {"metric": "klom", "version": 1, "forget_set": "f", "pooled": True}
+    pool = store.save_evaluation(key, result={"labels": {}, "runs": [run]}).run_id
+    assert set(Study(LOOSE).own_runs(store).runs) == {run, pool}
+    other = published(tmp_path, LOOSE, 1, tow=0.1)
+    write_list(tmp_path / "published", LOOSE, Study(LOOSE).own_runs(store))
+    source = Study(LOOSE).source(store, other)
+    assert source.place is store
+    assert {record.run_id for record in Study(LOOSE).records(source)} == {run, pool}
+
+
 def test_a_study_is_read_from_the_store_where_it_is_complete_there_and_never_mixed(
     store: Store, tmp_path: Path
 ) -> None:
