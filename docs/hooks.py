@@ -78,7 +78,7 @@ def parameters(command: Any) -> list[str]:
 
 
 def recipe_keys() -> str:
-    """Return every setting of a run, which is every key of a recipe's `defaults` and `cells`."""
+    """Return every setting of a run, which is every key of a recipe's `[defaults]` and `[[runs]]`."""
     lines = [
         "# Recipe keys", "",
         "`[defaults]` holds settings of every run, each `[[runs]]` a group of runs; a list stands for one run an",

@@ -60,7 +60,7 @@ def train_stage(
     """Train a network in place, from the checkpoint of an interrupted attempt if there is one, and keep its weights.
 
     Args:
-        workspace: the store and the device; the caller has claimed the stage in it.
+        workspace: the store and the device; the caller holds the lease of the stage.
         key: what the stage depends on; its id is the name in the store.
         network: the network before the first step.
         stage: what it is trained on and how.

@@ -120,7 +120,7 @@ class Workspace:
         return collect(study=self.runtime.study, **facts, **arithmetic(engine, self.device), **extra)
 
     def claim(self, name: str) -> AbstractContextManager[None]:
-        """Return the claim on a run or stage; the first process of a group holds it for all.
+        """Return the lease on a run or stage; the first process of a group holds it for all.
 
         Raises:
             Held: on entering, if another process holds it and this one does not wait.

@@ -1,4 +1,4 @@
-"""Where a study stands: its records say what is done or failed, and the claims in the store say who computes what.
+"""Where a study stands: its records say what is done or failed, and leases say who computes what.
 
 Neither the computing processes nor a queue is asked. Nothing here loads torch or an image.
 """
@@ -68,7 +68,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
 
     Args:
         recipe: the study.
-        store: where its runs are, and the claims of those who compute them.
+        store: where its runs are, and the leases of those who compute them.
         runtime: names the folder of local data.
     """
     held = {claim.name: claim for claim in store.claims.all() if not claim.gone}
@@ -100,7 +100,7 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
 
 
 def where(claim: Lease) -> str:
-    """Return the host and process that hold a claim, as text."""
+    """Return the host and process that hold a lease, as text."""
     return f"{claim.host.partition('?')[0]} process {claim.pid}"
 
 

@@ -26,7 +26,7 @@ IDENTITY = {
     "kind": "what sort of run",
     "status": "ok, diverged or failed",
     "study": "the study it belongs to",
-    "source": "the store or the pack it was read from",
+    "source": "the store or the published study it was read from",
     "finished": "when it ended, UTC",
     "device": "what it was computed on",
     "forget_set": "identity of the forget set: a digest of its rows",

@@ -1,4 +1,4 @@
-"""The floor: settings, identity, the store of runs, committed packs, provenance and errors."""
+"""The floor: settings, identity, the store of runs, published studies, provenance and errors."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How a study is cited: the metadata Zenodo asks for, and a CITATION.cff, both beside its pack."""
+"""How a study is cited: the metadata Zenodo asks for, and a CITATION.cff, both beside its published records."""
 
 import json
 from collections.abc import Sequence
