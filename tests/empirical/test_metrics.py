@@ -56,7 +56,7 @@ from empirical.metrics.entanglement import (
 from empirical.metrics.evaluation import Evaluation, probabilities
 from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
-from empirical.metrics.landscape import directions, flatness, landscape
+from empirical.metrics.landscape import directions, flatness, landscape, loss_grid
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
@@ -264,6 +264,17 @@ def test_filters_of_a_direction_are_as_long_as_the_networks(evaluation: Evaluati
             torch.testing.assert_close(step.flatten(1).norm(dim=1), weight.detach().flatten(1).norm(dim=1))
         else:
             assert not step.any()
+
+
+def test_a_landscape_leaves_the_weights_and_has_the_loss_at_its_centre(evaluation: Evaluation) -> None:
+    network = evaluation.networks["original"]()
+    before = [w.detach().clone() for w in network.parameters()]
+    images, labels = evaluation.images.test_images, evaluation.images.test_labels
+    pair = directions(network, torch.Generator().manual_seed(0))
+    grid = loss_grid(network, pair, np.array([-0.5, 0.0, 0.5]), images=images, labels=labels)
+    expected = losses(evaluation.outputs["original"].test.logits, labels.numpy()).mean()
+    assert grid[1, 1] == pytest.approx(expected, rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
 def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_original(evaluation: Evaluation) -> None:
