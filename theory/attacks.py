@@ -33,7 +33,7 @@ def attacks(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.ndarray
     """Return `forget_auc`, the bound on its error, `forget_auc_quadrature`, and `relearning_epochs`.
 
     Args:
-        config: the cell.
+        config: the setting.
         draw: its inner products.
         state: the network.
         K: `W W^T`, shape `(2m, 2m)`.

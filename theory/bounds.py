@@ -40,7 +40,7 @@ def alpha_gap(ratio: float) -> float:
 
 
 def random_start_boundary(cell: TheoryConfig) -> float:
-    """Return the |phi| at which SAM's test error crosses 0.1 while the loss is far from small (`theory.md`, section 9).
+    """Return the |phi| at which SAM's test error crosses 0.1 while the loss is far from small.
 
     The signal must outgrow the noise of the random weights, not anything learned from noise:
 

@@ -48,7 +48,7 @@ def _run(configs: Sequence[TheoryConfig], store: Store) -> None:
     from theory.predict import predict_many, unpredictable
 
     begin, plainly = time.perf_counter(), affordable(configs) and not is_compiled()
-    trajectories = simulate_plainly(configs) if plainly else simulate_many(configs, description="theory cells")
+    trajectories = simulate_plainly(configs) if plainly else simulate_many(configs, description="theory")
     seconds = round((time.perf_counter() - begin) / len(configs), 3)
     predictable = [config for config in configs if not unpredictable(config)]
     predictions = dict(zip(predictable, predict_many(predictable, plainly=plainly), strict=True))

@@ -40,7 +40,7 @@ TOW = "ToW (tug of war) is 1 for a model as accurate as one retrained without th
 SURE = (
     "Above 0 supports the paper. A setting is a method after a pretraining rule, a case a setting of the theory. How "
     "sure: *moderate* is three settings or more, *low* fewer; of the theory, *high* is every case. Brackets are 95 % "
-    "intervals, uncorrected for three forget sets; of two settings they span both."
+    "intervals, uncorrected for three forget sets."
 )
 LIMITS = (
     "**Not known:** large networks, other data: this is one small network, CIFAR-10, few seeds. {rates}{cutoff}**What "
@@ -56,7 +56,8 @@ METHOD = """\
 - **yes**: the 95 % interval lies on the claimed side. **the opposite**: on the other side. **no difference**: the 90 %
   interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: the rest.
 - **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
-  differ: there each must say the same by its own seeds, and brackets span both intervals.
+  differ. Where both say the same by their own seeds, that is the answer; otherwise the pooled interval decides. Where
+  both lie on the same side of 0, brackets span both intervals.
 - **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
   floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
 - **The noise floor** is the deviation of ToW between two models retrained with other seeds. It decides no effect: it
@@ -140,7 +141,7 @@ def summary(studies: Studies, page: Path) -> list[str]:
     """Return paragraphs for a newcomer: what ran, what was found, where to look and what to try next."""
     kinds = Counter(head.kind for head in studies.store.heads()) if studies.store else Counter[str]()
     return [
-        f"Ran here: {kinds['theory']} theory cells, {kinds['unlearn']} network runs; "
+        f"Ran here: {kinds['theory']} theory settings, {kinds['unlearn']} network runs; "
         f"{studies.published_runs()} published records beside them.",
         f"{ASKED} {answer_text(assess(studies), studies)}",
         f"Everything, with the origin of every number: {f'open {page}' if page.exists() else 'repro paper report'}. "

@@ -38,12 +38,13 @@ def drawn(studies: Studies) -> str:
 
 
 def deviations(studies: Studies) -> str:
-    """Answer 3: how many cells have enough training seeds for a deviation."""
+    """Answer 3: how many settings, rules and forget sets have enough training seeds for a deviation."""
     runs = main_runs(studies)
     if runs.empty:
         return NOT_RUN
     seeds = runs.groupby(["setting", "rule", "forget_set"])["seed"].nunique()
-    return f"{(seeds >= FEWEST).sum()} of {len(seeds)} cells have {FEWEST} training seeds or more."
+    means = f"{(seeds >= FEWEST).sum()} of {len(seeds)} means (a setting, rule and forget set each)"
+    return f"{means} have {FEWEST} training seeds or more."
 
 
 def cost(studies: Studies) -> str:

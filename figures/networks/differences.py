@@ -27,9 +27,9 @@ EXPLAINED = (
     "Does a sharpness-aware rule do better than SGD, setting by setting? Its number minus SGD's in the same setting "
     "and training seed, in percentage points, mean [95 % t-interval over seeds], * where the interval excludes 0. "
     "Of an unlearning rule, the same setting unlearned by SGD is subtracted; of a pretraining rule, the one unlearned "
-    "alike after SGD. Cells after SAM or ASAM have a reference of their own: trust a difference of pretraining rules "
-    "only where ToW against the common SGD retrain agrees. Noise floor: deviation of such a difference in ToW between "
-    "two models that were both retrained. A higher ToW is nearer to retraining; a higher accuracy need not be."
+    "alike after SGD. Settings after SAM or ASAM have a reference of their own: trust a difference of pretraining "
+    "rules only where ToW against the common SGD retrain agrees. Noise floor: deviation of such a difference in ToW "
+    "between two models that were both retrained. A higher ToW is nearer to retraining; a higher accuracy need not be."
 )
 
 

@@ -119,7 +119,7 @@
         marker: { color: look(rule).color, symbol: look(rule).symbol, size: 10, line: { width: rows.map((cell) => (front.includes(cell) ? 2 : 0)), color: color("--ink") } },
       }));
       draw(plot, traces, layout("gradient evaluations, as a share of retraining", "mean ToW", { x: { type: "log" } }),
-        `${chosen.length} cells of ${placed(chosen, names)}; nobody is both cheaper and better than ${front.map(called).join("; ")} (outlined).`);
+        `${chosen.length} settings of ${placed(chosen, names)}; none is both cheaper and better than ${front.map(called).join("; ")} (outlined).`);
     };
     const pick = narrow(plot, costed, refresh);
     refresh();

@@ -29,7 +29,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the active fraction at W and at W + eps, for each sign and set, at a few epochs of unlearning."""
     cells = middle_strength(theory_cells(records))
     if not cells:
-        return empty_figure(lacking("fig-theory-activation", "theory cells"), theme)
+        return empty_figure(lacking("fig-theory-activation", "records of the theory"), theme)
     data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
     pretrains = list(dict.fromkeys(cell.config["pretrain"] for cell in cells))
     rows = len(pretrains)

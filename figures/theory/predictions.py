@@ -301,7 +301,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     data = outcomes(records)
     seen = data["cells"].sum()
     if not seen and "expected_mean" not in data:
-        return empty_figure(lacking("fig-predictions", "the predicted cells"), theme)
+        return empty_figure(lacking("fig-predictions", "the settings that the predictions name"), theme)
     figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
     for panel, measure in zip(axes[0], MEASURES, strict=True):
         _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)
@@ -312,7 +312,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     setting = f" {run_caption(unlearn_table(runs))}" if runs else " No network has been run."
     caption = (
         "What the theory predicts for NegGrad on real images, written down before the study was read. Diamond: the "
-        "two-layer network at s = 0.5 (forget error 0.5), 95 % over seeds; circle: observed mean over cells (forget "
+        "two-layer network at s = 0.5 (forget error 0.5), 95 % over seeds; circle: observed mean over settings (forget "
         "accuracy halfway to the retrained model's) with its 95 % t-interval over training seeds; arrow: the "
         "predicted sign. Radii are in units of rho_th in theory and absolute in networks: signs can be compared, "
         f"sizes only by order.{setting}"

@@ -74,9 +74,10 @@ def _exponents(axes: Any, rows: Table, color: str, theme: Theme) -> None:
 def _caption(seeds: int) -> str:
     return (
         "How the boundary of benign overfitting moves with the dimension d where the start follows d^-a, the epochs of "
-        "pretraining d^b and the samples d^c. Above: the signal |phi| at test error 0.1; marks: the exact simulation, "
-        "lines: the mean field, open marks: a = 1/2. Below: the exponent of d at each corner of the box. Bars: derived "
-        "from the closed forms; the mean field over the same dimensions, and far out (d = 4e5 to 4e6), where "
+        "pretraining d^b and the samples d^c. Above: the signal |phi| at test error 0.1. Marks are the simulation, and "
+        "lines the mean field; open marks have a = 1/2. Below: the exponent of d at each corner of the box. "
+        "Horizontal lines are derived from the closed forms, and the marks from above are simulated. Plus signs are "
+        "the mean field over the same dimensions. Crosses are the mean field far out (d = 4e5 to 4e6), where "
         f"corrections to the powers are smaller. {seeds} seeds."
     )
 

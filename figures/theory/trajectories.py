@@ -30,7 +30,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Draw kappa, zeta, test and forget error against the unlearning epoch for each pretraining and unlearning rule."""
     cells = middle_strength(theory_cells(records))
     if not cells:
-        return empty_figure(lacking("fig-theory-trajectories", "theory cells"), theme)
+        return empty_figure(lacking("fig-theory-trajectories", "records of the theory"), theme)
     data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
     figure, axes = panel_grid(2, 3, width=WIDE, height=3.9, sharex=True)
     missing = [_panel(panel, metric, data, theme) for panel, metric in zip(axes.flat, PANELS, strict=True)]

@@ -1,7 +1,7 @@
 """What attackers find of F at equal forgetting: the AUC of the membership attack, and the epochs until F is back.
 
-Two measurements of the same cells. The paper states neither for the theory, so they have no answer. AUCs are means over
-seeds; epochs are medians, as relearning is given up after 50 of them.
+Two measurements of the same settings. The paper states neither for the theory, so they have no answer. AUCs are means
+over seeds; epochs are medians, as relearning is given up after 50 of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -164,8 +164,8 @@ forget as much.
   images far above all fresh ones and others far below them cancel.
 - *Relearning* by gradient descent on F alone, at the learning rate of training: median of the epochs until no forget
   image is wrong, and the share of seeds that get there within {most} epochs, where it is not all. A network that takes
-  longer than the retrained one shows that it saw F: its neurons hold noise of F against the label, or an image
-  is left that none of them sees.
+  longer than the retrained one shows that it saw F. Its neurons may hold noise of F against the label, or none of them
+  may see some image; this was not measured.
 
 {table}
 """

@@ -169,8 +169,8 @@ records of `repro theory claims`, measured on {seeds} seeds.
 
 - The answer says whether the paper's claim holds inside its hypothesis. A law that is no claim of the paper has none.
 - An exponent or value has its 95 % interval in brackets. It is that of the typical setting.
-- The largest error is relative, over as many boundaries or cells as the brackets say. For survival it is a difference
-  of two shares.
+- The largest error is relative, over as many boundaries or settings as the brackets say. For survival it is a
+  difference of two shares.
 """
 NOTES = """## Notation
 

@@ -79,9 +79,9 @@ def test_a_newcomer_is_told_what_ran_here_and_what_is_published(
     cells, runs = len(golden.records("theory")), len(golden.records("unlearn"))
     assert cells != runs
     own = summary(studies_in(golden), tmp_path / "page")[0]
-    assert own == f"Ran here: {cells} theory cells, {runs} network runs; 0 published records beside them."
+    assert own == f"Ran here: {cells} theory settings, {runs} network runs; 0 published records beside them."
     published = {record.run_id for path in PACKS for record in PackedStore(path).records()}
-    said = f"Ran here: 0 theory cells, 0 network runs; {len(published)} published"
+    said = f"Ran here: 0 theory settings, 0 network runs; {len(published)} published"
     assert summary(committed, tmp_path / "page")[0].startswith(said)
 
 
