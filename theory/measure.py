@@ -3,7 +3,7 @@
 import numpy as np
 
 from theory.attacks import attacks
-from theory.compiled import compiled
+from theory.compiled import compiled, inlined
 from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import Draw, InitialWeights
@@ -21,6 +21,11 @@ def weight_gram(start: InitialWeights, state: NetworkState) -> np.ndarray:
     `W W^T = s^2 K0 + s (u0 p^T + V0 q^T) + p u^T + q V^T`, because `w_b = s w0_b + p_b phi + sum_i q_bi xi_i` with the
     share s that decay left of w0; it is symmetric, so a product and its transpose count half each.
     """
+    return _gram_of_weights(start, state)
+
+
+@inlined  # a call could find another copy of the machine code, made for `weight_gram`, that rounds otherwise
+def _gram_of_weights(start, state):
     s, (neurons, n), p, q = state.share[0, 0], state.V.shape, state.p, state.q
     half, across = np.empty((neurons, neurons)), np.empty((n, neurons))
     for i in range(n):
@@ -81,7 +86,7 @@ def _test_errors(config: TheoryConfig, draw: Draw, state: NetworkState, K: np.nd
 @compiled
 def _training_numbers(problem, start, state):
     """Return `W W^T` and the `TrainingNumbers` of a network."""
-    K, u, V, p, q = weight_gram(start, state), state.u, state.V, state.p, state.q
+    K, u, V, p, q = _gram_of_weights(start, state), state.u, state.V, state.p, state.q
     if problem.power != 1.0:  # relu of these is relu(x)^q
         u, V = np.empty(u.shape), np.empty(V.shape)
         signed_power(state.u, problem.power, u)
