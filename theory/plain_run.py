@@ -1,4 +1,7 @@
-"""Simulates settings in plain numpy, all seeds at once: what `simulate_many` does, with nothing to compile."""
+"""Simulates settings in plain numpy, all seeds at once: what `simulate_many` does, with nothing to compile.
+
+But for `attacks`, which are measured by compiled code.
+"""
 
 import math
 from collections.abc import Sequence

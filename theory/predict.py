@@ -345,10 +345,10 @@ def boundary(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
     return math.exp((low[0] + high[0]) / 2)
 
 
-def boundary_exponent(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
+def boundary_exponent(config: TheoryConfig) -> float:
     """Return the local exponent of d in `|phi|* = s* (P-1) sigma_p (d/n)^(1/4)`, from d/2 to 2d at the setting's n."""
     ends = [config.changed(d=d) for d in (max(2, config.d // 2), min(2 * config.d, 10**12))]
-    logs = [math.log(boundary(cell, level) * cell.signal_unit) for cell in ends]
+    logs = [math.log(boundary(cell) * cell.signal_unit) for cell in ends]
     return (logs[1] - logs[0]) / math.log(ends[1].d / ends[0].d)
 
 

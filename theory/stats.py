@@ -32,20 +32,15 @@ class Estimate(NamedTuple):
 NOTHING = Estimate(None, None, None)
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Estimate:
-    """Return the mean of the finite values and its Student t interval.
-
-    Args:
-        values: one value a seed; NaN is left out.
-        level: confidence level in (0, 1).
-    """
+def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
+    """Return the mean of the finite values, one a seed, and its Student t interval; NaN is left out."""
     from scipy.stats import t
 
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]
     if len(finite) < 2:
         return Estimate(float(finite[0]), None, None, 1) if len(finite) else NOTHING
-    half = t.ppf(0.5 + level / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
+    half = t.ppf(0.975, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite))
     return Estimate(float(finite.mean()), float(finite.mean() - half), float(finite.mean() + half), len(finite))
 
 

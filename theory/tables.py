@@ -24,8 +24,8 @@ def rows_of(record: Record) -> list[dict[str, Any]]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a number at four digits, None where it is none; each of a list alike, and anything else as it is."""
-    if isinstance(value, list):
+    """Return a number at four digits, None where it is none; each of a list or array alike, anything else as it is."""
+    if isinstance(value, list | np.ndarray):
         return [rounded(one) for one in value]
     if not isinstance(value, float):
         return value

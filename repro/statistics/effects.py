@@ -229,15 +229,15 @@ class Pooled:
         spread = self.between * len(self.settings.names)
         return self.tau2 / spread if spread > 0 else float("nan")
 
-    def prediction(self, level: float = 0.95) -> tuple[float, float]:
+    def prediction(self) -> tuple[float, float]:
         """Return where the effect of one further setting, run with as many seeds, would lie; NaN for one setting.
 
-        value -+ t_{K-1} sqrt(s^2 + error^2)
+        value -+ t_{K-1, 0.975} sqrt(s^2 + error^2)
 
         It takes `s^2`, not `tau^2` as meta-analyses do: with three seeds a `tau^2` of 0 says little.
         """
         count = len(self.settings.names)
-        half = quantile(count - 1.0, level) * np.sqrt(self.between * count + self.error**2)
+        half = quantile(count - 1.0, 0.95) * np.sqrt(self.between * count + self.error**2)
         return self.value - half, self.value + half
 
     def sides(self) -> tuple[float, float]:

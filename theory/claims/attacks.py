@@ -103,9 +103,9 @@ def _between(row: dict[str, Any], name: str) -> Estimate:
     return Estimate(*(row[key] for key in (name, f"{name}_low", f"{name}_high")))
 
 
-def told(rows: Sequence[dict[str, Any]], before: str, name: str, column: str = "value") -> str:
+def told(rows: Sequence[dict[str, Any]], before: str, name: str) -> str:
     """Return a number of a stage or rule at the typical strength, with its interval."""
-    return shown(_between(_row(rows, before, name), column), 2)
+    return shown(_between(_row(rows, before, name), "value"), 2)
 
 
 WORDS = {

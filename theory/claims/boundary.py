@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.bounds import crossover_strength, random_start_boundary, sam_boundary, sgd_boundary
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, rounded, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig, default_clock, fixed_clock, linear_clock, scaled_clock
 from theory.engine import Trajectory
 from theory.predict import boundary
 from theory.stats import Estimate, crossing, slope
+from theory.tables import rounded
 
 STRENGTHS = tuple(float(s) for s in np.round(np.geomspace(0.04, 3.6, 14), 4))
 STRIDE = 3  # every third strength is simulated first, then all between the two around the boundary

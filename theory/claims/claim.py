@@ -15,6 +15,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from theory.config import ClaimConfig, TheoryConfig
 from theory.stats import NOTHING, Estimate, bootstrap, simultaneous
+from theory.tables import rounded
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -228,7 +229,7 @@ def judge(
         words += [word] * part.inside
         told[part.inside][0].append(f"{name} ({part.text()})")
         told[part.inside][1].append(side)
-    table, rows = ([{name: _round(value) for name, value in row.items()} for row in some] for some in (table, rows))
+    table, rows = ([{name: rounded(value) for name, value in row.items()} for row in some] for some in (table, rows))
     where, beyond = (regime(*told[inside]) for inside in (True, False))
     return Finding(common_word(words), where, beyond, parts[headline].estimate, table, rows, sentence)
 
@@ -249,11 +250,6 @@ def over_seeds(statistic: Callable[[np.ndarray], float], config: ClaimConfig) ->
     return bootstrap(statistic, config.seeds, np.random.default_rng(config.first_seed))
 
 
-def rounded(values: Sequence[float] | np.ndarray) -> list[float | None]:
-    """Return numbers to four digits, None where there is none."""
-    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
-
-
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
     """Return an estimate as three table columns."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -265,12 +261,6 @@ def shown(estimate: Estimate, digits: int = 3) -> str:
         return "not measured"
     between = "" if estimate.low is None else f" [{estimate.low:.{digits}g}, {estimate.high:.{digits}g}]"
     return f"{estimate.value:.{digits}g}{between}"
-
-
-def _round(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.4g}") if abs(value) < float("inf") else None
 
 
 def _result(config: ClaimConfig, claim: TheoryClaim, finding: Finding) -> dict[str, Any]:

@@ -159,11 +159,10 @@ def lower(cell: TheoryConfig, rule: str, matched: str = "forgetting", *, inside:
                                      inside=inside, margin=MARGIN)  # fmt: skip
 
 
-def shifted(before: str, rule: str, *, up: bool, inside: bool = True) -> Decide:
+def shifted(before: str, rule: str, *, up: bool) -> Decide:
     """Return the part that a rule's boundary lies above SGD's, or below it."""
-    region = {"low": 0.0} if up else {"high": 0.0}
-    return lambda runs, config: Part(shift(runs, before, rule, config), **region, why="no boundary", inside=inside,
-                                     margin=MARGIN)  # fmt: skip
+    low, high = (0.0, float("inf")) if up else (float("-inf"), 0.0)
+    return lambda runs, config: Part(shift(runs, before, rule, config), low, high, "no boundary", margin=MARGIN)
 
 
 def _sam_against_sgd() -> RuleComparison:

@@ -12,11 +12,12 @@ from itertools import product
 import numpy as np
 
 from theory.bounds import signal_surplus
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, rounded, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
 from theory.predict import closed_forms, signal_drive
 from theory.stats import Estimate, slope
+from theory.tables import rounded
 
 NORMS = tuple(0.125 * 2.0**k for k in range(9))  # |phi|
 DIMENSIONS = (1000, 4000, 64000)
