@@ -246,6 +246,7 @@ def page(repeats: int) -> str:
     return TEMPLATE.format(
         measured=_table(measured(), 4), hundred=_table(hundred_seeds(repeats)),
         grid=_table(grid), answers=_table(said), attacks=_table(attack_coverage(repeats // 40)), repeats=repeats,
+        draws=repeats // 40,
         low=found.min(), high=found.max(), inside=int(((found >= 0.94) & (found <= 0.96)).sum()), points=len(found),
         below=int((found < 0.94).sum()),
     )  # fmt: skip
@@ -304,8 +305,8 @@ is told "only where" or "the opposite" more often than one set would be; the row
 
 KLoM and U-LiRA compare many unlearned with many retrained models, image by image. Here 40 of either kind were drawn
 on 36 images, of which about one in ten is found out. An interval over models alone is that of these very images. An
-interval over models and images covers enough. That of KLoM is too wide: a sample without some of the models leaves bins
-of its histograms empty.
+interval over models and images covers enough. Both intervals of KLoM are too wide. A likely reason is that a sample
+without some of the models leaves bins of its histograms empty. Intervals are from {draws} draws.
 
 {attacks}
 """
