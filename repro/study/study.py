@@ -30,7 +30,7 @@ BUILT_IN = {
     "measurements": (("theory_measurement",), "repro theory claims"),
     "sweeps": (("theory_sweep",), "repro theory sweep"),
     "validity": (("theory_validity",), "repro theory validity"),
-    "scale": ((), "python benchmarks/growth.py"),
+    "scale": ((), "python benchmarks/many_processes.py"),
     "benchmarks": ((), "python benchmarks/train_step.py"),
     LOOSE: ((), "repro run"),
 }
