@@ -23,8 +23,10 @@ from theory.tables import columns
 from theory.trust import BANDS, LEVEL, QUANTITIES, Widths, half_width, place_of
 
 KIND = "theory_validity"
-VERSION = 3  # of the settings and of what is measured; another one makes another record
+VERSION = 4  # of the settings and of what is measured; another one makes another record
 FITTED, HELD_OUT = 200, 100  # settings on which the table is fitted, and on which it is tried
+# Seeds that draw them. The settings of seed 2 were looked at while the bands were chosen, so they try nothing.
+FITTED_SEED, HELD_OUT_SEED = 1, 3
 SHOWN = ("d", "n", "m", "patches", "signal_strength", "alpha", "pretrain", "unlearn", "method", "rho_scale",
          "pretrain_epochs", "epochs")  # fmt: skip
 FEWEST = 9  # settings of a group: fewer cannot tell a quantile of nine tenths
@@ -48,7 +50,9 @@ def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record
     if found is None:
         store.ensure_writable()
         begin = time.perf_counter()
-        rows = measure([*drawn_settings(FITTED, 1), *drawn_settings(HELD_OUT, 2)], seeds, first_seed)
+        rows = measure(
+            [*drawn_settings(FITTED, FITTED_SEED), *drawn_settings(HELD_OUT, HELD_OUT_SEED)], seeds, first_seed
+        )
         for place, row in enumerate(rows):
             row["held_out"] = place >= FITTED
         table = fit([row for row in rows if not row["held_out"]])

@@ -50,10 +50,10 @@ def test_coverage_and_score_are_counted_on_the_settings_given():
 
 
 def test_settings_are_of_one_distribution_drawn_apart_and_all_predictable():
-    fitted, held_out = (validity.drawn_settings(30, seed) for seed in (1, 2))
+    fitted, held_out = (validity.drawn_settings(30, seed) for seed in (validity.FITTED_SEED, validity.HELD_OUT_SEED))
     assert not set(fitted) & set(held_out)
     assert not any(map(unpredictable, fitted + held_out))
-    assert validity.drawn_settings(10, 1) == fitted[:10]
+    assert validity.drawn_settings(10, validity.FITTED_SEED) == fitted[:10]
 
 
 def test_rows_hold_prediction_and_simulation_of_their_settings():
