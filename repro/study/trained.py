@@ -33,7 +33,7 @@ class Training(NamedTuple):
     config: Mapping[str, Any]
 
 
-class Model(NamedTuple):
+class MeasuredModel(NamedTuple):
     """An original (`pretrain`) or retrained (`retrain`) model, its id, and the images of its accuracies."""
 
     stage: str
@@ -79,23 +79,23 @@ def sgd_rates(records: Iterable[Record]) -> dict[tuple[str, ...], float]:
     return {pace: median(rates) for pace, rates in found.items()}
 
 
-def sets_of_weights(records: Iterable[Record]) -> dict[Model, dict[float, list[str]]]:
+def sets_of_weights(records: Iterable[Record]) -> dict[MeasuredModel, dict[float, list[str]]]:
     """Return the runs on each set of weights of a model, by test accuracy; the set of most runs comes first.
 
     An id says how a model is trained. Trained on two machines, it can give two sets of weights. Records without
     checksums tell them apart by the accuracy on the same test images; equal accuracies count as one set.
     """
-    found: dict[Model, dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[MeasuredModel, dict[float, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         images = f"{record.config.get('rows_measured')} {record.config.get('n_test')}"
         for stage, role in (("pretrain", "original"), ("retrain", "retrained")):
             accuracy = record.result.get(f"{role}_test_accuracy")
             if accuracy is not None and (identity := (record.result.get("parents") or {}).get(stage)):
-                found[Model(stage, identity, images)][accuracy].append(record.run_id)
+                found[MeasuredModel(stage, identity, images)][accuracy].append(record.run_id)
     return {model: dict(sorted(sets.items(), key=lambda one: -len(one[1]))) for model, sets in found.items()}
 
 
-def runs_apart(found: Mapping[Model, Mapping[float, list[str]]]) -> set[str]:
+def runs_apart(found: Mapping[MeasuredModel, Mapping[float, list[str]]]) -> set[str]:
     """Return the runs whose original has other weights than most runs of its id."""
     others = (list(sets.values())[1:] for model, sets in found.items() if model.stage == "pretrain")
     return {run for sets in others for runs in sets for run in runs}
