@@ -176,9 +176,9 @@ def _sentences(said: Sequence[Effect], say: Template) -> list[str]:
 
 def _decided(one: Effect, say: Template) -> str:
     """Return the sentence of an effect that is decided: its size and its interval, both in the direction it says."""
-    size, *ends = (signed(abs(value))[1:] for value in (one.value, *sorted((one.low, one.high), key=abs)))
+    size, near, far = (signed(abs(value))[1:] for value in (one.value, *sorted((one.low, one.high), key=abs)))
     text = (say.gain if one.word == YES else say.loss).format(part=say.name(one.part), size=size)
-    return f"{text[:1].upper()}{text[1:]} [{ends[0]}, {ends[1]}]."
+    return f"{text[:1].upper()}{text[1:]} [{near}, {far}]."
 
 
 def _short(said: Sequence[Effect], say: Template) -> str:
