@@ -5,7 +5,7 @@ The model is the crossed one with random settings and random seeds,
     d_ks = mu + u_k + c_s + e_ks,    Var(u) = tau^2,
 
 where `u_k` is what setting k has of its own, `c_s` what the settings that share an original have in common at seed s,
-and `e_ks` the rest. `benchmarks/coverage.py` holds its intervals, and those of other methods, against a known truth.
+and `e_ks` the rest. `benchmarks/intervals.py` holds its intervals, and those of other methods, against a known truth.
 """
 
 from collections.abc import Collection, Sequence

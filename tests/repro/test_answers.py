@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.coverage import TRUTHS, answers
+from benchmarks.intervals import TRUTHS, answers
 from repro.statistics.answers import ANSWERS, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer, judge, missing
 from repro.statistics.effects import Pooled, combine_seeds, pool
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.coverage import LAYOUTS, balanced, coverage, draw_effects, every_effect, inverse_variance, ours
+from benchmarks.intervals import LAYOUTS, balanced, coverage, draw_effects, every_effect, inverse_variance, ours
 from repro.base.errors import ConfigError
 from repro.statistics.effects import (
     NO_UNLEARNING,
@@ -197,7 +197,7 @@ class TestUnpaired:
 
 
 class TestCoverage:
-    """The intervals against a known truth; `benchmarks/coverage.py` has the whole grid."""
+    """The intervals against a known truth; `benchmarks/intervals.py` has the whole grid."""
 
     @pytest.mark.parametrize(
         ("count", "share", "tau"), [(3, 0.3, 0.014), (4, 0.3, 0.007), (6, 0.3, 0.0), (12, 0.0, 0.014)]

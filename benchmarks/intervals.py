@@ -1,6 +1,6 @@
 """How often 95 % intervals of a pooled effect cover a known truth, and which of the five answers come out.
 
-python benchmarks/coverage.py [--repeats 4000] > docs/intervals.md
+python benchmarks/intervals.py [--repeats 4000] > docs/intervals.md
 
 Effects are drawn from the crossed model of `repro.statistics.effects`, with variances like those of the CIFAR-10 study,
 which are measured first. Besides the method of this project stand three that were not chosen.
@@ -254,7 +254,7 @@ def page(repeats: int) -> str:
 
 TEMPLATE = """# How intervals were chosen
 
-Written by `python benchmarks/coverage.py > docs/intervals.md`; do not edit by hand.
+Written by `python benchmarks/intervals.py > docs/intervals.md`; do not edit by hand.
 
 A claim about SAM is judged from differences in ToW between two runs that share everything but the rule. A *setting* is
 what a difference is repeated in: a data set, a network, a method and a pretraining rule. The pooled effect is the mean
