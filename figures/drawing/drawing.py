@@ -43,6 +43,25 @@ class Drawing:
         return sorted({record.run_id for record in self.records})
 
 
+class NotRun(Exception):
+    """None of a figure's runs exist.
+
+    Args:
+        what: what is missing.
+        columns: of a table, those that its numbers would have; None for a picture.
+        said: first sentence of a table's caption.
+    """
+
+    def __init__(self, what: str, columns: Sequence[str] | None = None, said: str = "") -> None:
+        super().__init__(what)
+        self.what, self.columns, self.said = what, columns, said
+
+    def drawing(self, command: str, theme: Theme) -> Drawing:
+        """Return the empty frame or table, which names the command that fills it."""
+        missing = f"{self.what}: {command}"
+        return empty_figure(missing, theme) if self.columns is None else empty_table(missing, self.columns, self.said)
+
+
 def empty_figure(missing: str, theme: Theme) -> Drawing:
     """Return the frame of a figure none of whose runs exist: "not run" and the command that fills it."""
     figure, axes = panel_grid(1, 1, width=3.4, height=1.9)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.networks.draws import MINUS, NOTHING, tow_lines
 from figures.tables.floor import floor_of, floor_text, noise_floors
@@ -34,12 +34,14 @@ FREE = (*WHOLE, *TUNED, *LANDSCAPE, "rows_measured")
 UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 
 
+@figure("tab-ablations", place=360, shows="ToW with a setting of the study changed, beside the study",
+        studies=("cifar10", "cifar10-plain", "cifar10-resnet18"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD: of the study, then of each change."""
     runs, table = changed_runs(records)
     table = table[table["method"] == "neggrad"]  # a row is of one method
     if table.empty:
-        return empty_table(lacking("tab-ablations", "runs with a setting changed"), [*ROW, "model"])
+        raise NotRun("runs with a setting changed", [*ROW, "model"])
     gains = pd.concat([rule_differences(rows, "tow").assign(changed=name)
                        for name, rows in table.groupby("changed", sort=False)])  # fmt: skip
     data, floors = summarize(tow_lines(table, gains), [*ROW, "model"]), _floors(records, table)

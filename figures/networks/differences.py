@@ -3,8 +3,8 @@
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.tables.intervals import Table, points_text
 from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
@@ -33,12 +33,14 @@ EXPLAINED = (
 )
 
 
+@figure("tab-differences", place=320, shows="each sharpness-aware rule minus SGD, setting by setting",
+        studies=("cifar10",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
     runs, table = study_table(records)
     data = differences(table)
     if data.empty:
-        return empty_table(lacking("tab-differences", "network runs"), list(data.columns))
+        raise NotRun("network runs", list(data.columns))
     shown = _display(data)
     alt = f"A table of {len(shown)} rows: role, method, rule and forget set; differences from SGD."
     return Drawing(data, f"{EXPLAINED} {run_caption(table)}", alt, tuple(runs), display=shown)

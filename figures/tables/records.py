@@ -12,7 +12,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import BUILT_IN, LOOSE, Source, Study, load_study
-from repro.study.table import completed, current
+from repro.study.table import comparable
 
 T = TypeVar("T")
 SEEDS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
@@ -39,7 +39,7 @@ class Records:
         parts: Sequence["Records"] = (),
     ) -> None:  # fmt: skip
         every = [one for part in parts for one in part.all]
-        every = every or completed(current([one for one in found if one.status != "failed"]))  # no error is a number
+        every = every or comparable([one for one in found if one.status != "failed"])  # no error is a number
         self.all = list({one.run_id: one for one in reversed(every)}.values())[::-1]
         self.study, self.said, self.missing = study, said, tuple(missing)
         self.parts: tuple[Records, ...] = tuple(parts) or (self,)

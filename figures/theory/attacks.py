@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
@@ -19,6 +20,8 @@ LINES = {"pretrained": ":", "retrained": "-", "start": "--"}
 WORDS = {"pretrained": "pretrained", "retrained": "retrained on R", "start": "random start"}
 
 
+@figure("fig-theory-attacks", place=220, shows="membership attack and relearning at equal forgetting",
+        studies=("measurements",), made_by="repro theory claims membership relearning")  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw a row an attack and a column a pretraining rule: every rule and stage over the signal strength."""
     found = claim_records(records, PANELS, "theory_measurement")

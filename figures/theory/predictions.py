@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.floor import with_references
@@ -296,12 +296,14 @@ def _effect(row: Any, prefix: str) -> str:
     return effect_text(ends) if np.isfinite(ends["mean"]) else "—"
 
 
+@figure("fig-predictions", place=280, shows="what the theory predicts for networks, beside what was seen",
+        studies=("cifar10", "cifar10-alpha", "cifar10-radius", "sweeps"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw every prediction as a line: the theory's value, and what the studies of real images gave."""
     data = outcomes(records)
     seen = data["cells"].sum()
     if not seen and "expected_mean" not in data:
-        return empty_figure(lacking("fig-predictions", "the settings that the predictions name"), theme)
+        raise NotRun("the settings that the predictions name")
     figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
     for panel, measure in zip(axes[0], MEASURES, strict=True):
         _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure, lacking
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.tables.intervals import Table
@@ -26,11 +26,13 @@ PANELS = {
 CELL = ("pretrain", "unlearn")
 
 
+@figure("fig-theory-trajectories", place=100, shows="kappa and zeta on R and F while unlearning", studies=("theory",),
+        claims=("lemma-3.4-surplus-difference",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw kappa, zeta, test and forget error against the unlearning epoch for each pretraining and unlearning rule."""
     cells = middle_strength(theory_cells(records))
     if not cells:
-        return empty_figure(lacking("fig-theory-trajectories", "records of the theory"), theme)
+        raise NotRun("records of the theory")
     data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
     figure, axes = panel_grid(2, 3, width=WIDE, height=3.9, sharex=True)
     missing = [_panel(panel, metric, data, theme) for panel, metric in zip(axes.flat, PANELS, strict=True)]

@@ -61,7 +61,8 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
     if bases.duplicated(keys).any():
         twice = bases[bases.duplicated(keys)].iloc[0]
         raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with rule = {base} a seed")
-    rows = runs[runs["rule"] != base].merge(bases, on=keys, suffixes=("", "_base"))
+    columns = [*keys, "rule", value, *optional, *(name for name in ("shared_seconds",) if name in runs)]
+    rows = runs.loc[runs["rule"] != base, columns].merge(bases, on=keys, suffixes=("", "_base"))
     ours, theirs = rows[value].astype(float), rows[f"{value}_base"].astype(float)
     found = rows[keys].assign(contrast=rows["rule"], block=rows["original"].astype(str), value=ours - theirs)
     if "untouched" in rows:

@@ -17,7 +17,7 @@ from repro.records.shipped import recipe_file, shipped
 from repro.records.store import Store
 from repro.records.weights import two_weights
 from repro.study.published import Published
-from repro.study.table import table_of
+from repro.study.table import comparable, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,9 +151,12 @@ class Study:
         return [record for record in found if record.run_id not in left_out]
 
     def table(self, source: Source) -> "pd.DataFrame":
-        """Return one row per run that it compares; see `repro.study.table.table_of`."""
+        """Return one row per run that it compares, see `repro.study.table.row_of`.
+
+        A number is left out if another run of the table has it from a newer version of its metric.
+        """
         runs = set(source.runs.runs)
-        return table_of([record for record in self.records(source) if record.run_id in runs])
+        return table_of(comparable([record for record in self.records(source) if record.run_id in runs]))
 
     @property
     def command(self) -> str:

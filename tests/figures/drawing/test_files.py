@@ -33,7 +33,7 @@ def test_a_figure_of_an_installed_package_is_called_by_no_path(
     empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = {"../pwned": EntryPoint("../pwned", "figures.catalogue:lacking", "repro.figures")}
-    monkeypatch.setattr(catalogue, "_plugins", lambda: theirs)
+    monkeypatch.setattr(catalogue, "plugins", lambda kind: theirs)
     with pytest.raises(ConfigError, match="no path"):
         draw(["../pwned"], studies_in(empty), tmp_path / "out")
     assert not list(tmp_path.rglob("*pwned*"))
