@@ -8,8 +8,8 @@ import pandas as pd
 
 from figures.drawing.panels import panel_grid, say_not_run
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,6 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.networks.draws import MINUS, NOTHING, tow_lines
 from figures.tables.floor import floor_of, floor_text, noise_floors
-from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records, setting
@@ -25,7 +24,10 @@ from figures.tables.runs import (
     study_table,
     unlearn_table,
 )  # fmt: skip
+from figures.tables.texts import spread_text
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 ROW = ["changed", "pretrain", "difficulty"]
 STUDY = "as in the study"

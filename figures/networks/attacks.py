@@ -9,11 +9,13 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
 from figures.networks.sweeps import MARKS
-from figures.tables.intervals import Table, column_intervals, spread_text, summarize
 from figures.tables.names import in_order, method_label, order, rule_label
 from figures.tables.records import Records, measured
 from figures.tables.runs import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
+from figures.tables.texts import spread_text
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals, summarize
 
 RATE = "false_positive_rate"
 MODELS = {"original": "do nothing", "retrained": "retrained on R"}

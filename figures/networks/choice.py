@@ -9,10 +9,10 @@ from figures import marks
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.runs import SETTING, label, original_accuracy, study_runs, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 ROW = list(SETTING)
 COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen", "state"]

@@ -6,10 +6,12 @@ from figures import marks
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table, points_text
-from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
+from figures.tables.pairs import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import run_caption, study_table
+from figures.tables.texts import points_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import by_setting
 
 METRICS = {
     "tow": "ToW",
@@ -53,7 +55,7 @@ def differences(table: Table) -> Table:
         unlearning = rule_differences(table, metric, rules=UNLEARNING)
         pretraining = pretrain_differences(table, metric, rules=PRETRAINING)
         for role, found in (("unlearning", unlearning), ("pretraining", pretraining)):
-            parts.append(by_cell(found.assign(role=role), ROW).assign(metric=metric))
+            parts.append(by_setting(found.assign(role=role), ROW).assign(metric=metric))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 

@@ -10,11 +10,13 @@ from figures import marks
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import SETTING, in_table, run_caption, study_table, swept_table
+from figures.tables.texts import spread_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 DRAW = "forget_seed"
 ROW = ["pretrain", "difficulty", "model"]

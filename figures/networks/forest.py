@@ -11,9 +11,9 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Given, Records
 from figures.tables.runs import run_caption, unlearn_table
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,12 +10,12 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.marks import strip
-from figures.tables.intervals import Table
 from figures.tables.names import order, rule_label
 from figures.tables.pooled import ORIGINAL, ULIRA, pool_size, pooled, rate_text, resampled, ulira_table
 from figures.tables.records import Records
 from figures.tables.runs import label, run_caption, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 SETS = ("forget", "retain", "test")
 STATISTICS = {"mean": "mean", "95th percentile": "p95"}

@@ -9,11 +9,12 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import WIDE, Theme
 from figures.marks import field
-from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
 from figures.tables.runs import label, original_accuracy, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 SETS = {"forget": "F", "test": "test"}
 

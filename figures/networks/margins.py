@@ -10,11 +10,12 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve
-from figures.tables.intervals import Table, column_intervals, interval
 from figures.tables.names import order, rule_label
 from figures.tables.records import Records, measured
 from figures.tables.runs import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals, interval
 
 BINS = 40
 MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}

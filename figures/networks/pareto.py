@@ -10,10 +10,11 @@ from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid,
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits
 from figures.tables.floor import average_floor, noise_floors, own_reference
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import METHOD_MARKERS, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 COSTS = {
     "time": ("seconds_unlearn", "seconds_retrain", "unlearning time / retraining time"),

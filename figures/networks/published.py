@@ -10,10 +10,11 @@ from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key,
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
 from figures.tables.floor import average_floor, noise_floors
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import complete, in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 # ToW in percent, mean over F_high, F_mid and F_low: method and unlearning rule (SAM 0.1, ASAM 1.0, Sharp MinMax with
 # ASAM 1.0) to data set to value; Sharp MinMax is quoted to about a tenth.

@@ -12,10 +12,11 @@ from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key,
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 ROLES = {"retrained": "-", "original": ":"}  # and their lines

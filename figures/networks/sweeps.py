@@ -13,11 +13,13 @@ from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.networks.strips import ACCURACIES
 from figures.tables.floor import floor_of, noise_floors
-from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import in_order, method_label, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import FIRST, in_table, run_caption, study_table, swept_table
+from figures.tables.texts import span
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 ROW = ["dataset", "difficulty", "pretrain"]
 TOW = {"tow": "ToW"} | ACCURACIES

@@ -8,10 +8,12 @@ from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.networks.published import published_text
 from figures.tables.floor import average_floor, floor_of, floor_text, noise_floors, reaches
-from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import CROSSED, GRADED, family, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import complete, in_table, run_caption, study_table
+from figures.tables.texts import spread_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import Row, summarize
 
 ROW = ["method", "pretrain", "rule"]
 ROWS = {"method": "method", "pretrain": "pretrain", "rule": "unlearn"}

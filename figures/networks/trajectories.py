@@ -10,11 +10,13 @@ from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.tables.floor import floor_of, floor_text, noise_floors
-from figures.tables.intervals import Table, interval, points_text, spread_text
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from figures.tables.texts import points_text, spread_text
 from figures.tables.trajectories import matched_rows, trajectory_rows
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 METRICS = {"tow": "ToW", "forget": "forget acc."}
 ROW = ["method", "pretrain", "difficulty", "rule"]

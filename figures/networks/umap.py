@@ -14,7 +14,6 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun, empty_figure
 from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records, Studies
 from figures.tables.runs import label, original_accuracy, unlearn_table
@@ -22,6 +21,7 @@ from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.folder import replace_file
 from repro.records.record import npz
 from repro.records.shipped import compiled_folder
+from repro.statistics.effects import Table
 from repro.study.published import Published
 
 SEED = 42

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from figures.tables.floor import with_references
-from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
 from figures.tables.records import MEASURED, Records, alike, grouped
+from figures.tables.texts import span, spread_text
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 from repro.study.table import has_number, table_of
 
 # What names a setting of a figure: the runs that differ in their seeds only.
@@ -19,7 +21,7 @@ TUNED = ("lr", "epochs")
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
 # The columns that every table has.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
-LAST = ("forget_set", "retraining", "run_id", "status", "study")
+LAST = ("lr", "preset", "switches", "forget_set", "retraining", "run_id", "status", "study")
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
@@ -64,6 +66,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     table = table_of(records)
     table = table.reindex(columns=list(dict.fromkeys([*FIRST, *table, *LAST])))
     table = table.assign(retraining=[retraining_rule(record) for record in records])
+    table = table if records else table.astype(object)  # columns of texts, though there are none
     if (diverged := table["status"] == "diverged").any():
         table.loc[diverged, "tow"] = 0.0
     return table

@@ -8,11 +8,11 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
 from figures.theory.tow import LOOKS
+from repro.statistics.effects import Table
 
 PANELS = {"membership": "AUC of the\nmembership attack on F", "relearning": "epochs until\nF is relearned"}
 # A stage that no rule has unlearned: its line.

@@ -22,11 +22,12 @@ from figures.tables.beside import (
     twins,
     unpaired,
 )
-from figures.tables.intervals import Table, span
 from figures.tables.names import family, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import label
+from figures.tables.texts import span
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 NAME, TWIN = "fig-theory-vs-empirical", "fig-theory-twin"
 # Panels against signal strength: (stage, quantity).

@@ -9,10 +9,12 @@ from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table, interval, span
 from figures.tables.ladder import LEVEL, ORDER, STAGES, distances, ladder
 from figures.tables.names import rule_label
 from figures.tables.records import Records
+from figures.tables.texts import span
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 WHAT = (
     "Distance of a network from its twin, the exact theory on the same draw of the data with the weights and batches "

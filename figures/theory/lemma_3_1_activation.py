@@ -9,11 +9,12 @@ from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import estimate, panel_grid, rule_key, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 GROUPS = {
     "active_retain_match": "R, j = y",

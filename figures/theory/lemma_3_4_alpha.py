@@ -8,9 +8,9 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-alpha-gap"
 SETTING = ["strength", "pretrain", "clock", "along"]

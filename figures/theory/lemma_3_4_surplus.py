@@ -8,9 +8,9 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-surplus-difference"
 READINGS = {"difference": "$\\kappa$: SAM − SGD", "ratio": "$\\kappa$: SAM / SGD"}

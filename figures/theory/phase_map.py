@@ -9,10 +9,10 @@ from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 # Title, unlearning rule and radius; None is the pretrained network.
 STAGES: list[tuple[str, tuple[str, float] | None]] = [

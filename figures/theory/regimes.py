@@ -8,10 +8,10 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
+from repro.statistics.effects import Table
 
 LEVELS = np.linspace(0.0, 0.5, 11)
 BENIGN = 0.1

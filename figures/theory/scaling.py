@@ -9,10 +9,10 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 NAME = "scaling"
 PLACE = ["a", "b", "c"]

@@ -9,9 +9,9 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records, claim_seeds
+from repro.statistics.effects import Table
 
 CLAIMS = {"theorem-3.2-sgd-boundary": "SGD-pretrained", "theorem-3.3-sam-boundary": "SAM-pretrained"}
 SGD, SAM = CLAIMS

@@ -8,9 +8,9 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import log_axis, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records, claim_seeds
+from repro.statistics.effects import Table
 
 CLAIMS = ("theorem-3.3-matched-forgetting", "sharp-minmax")
 LOOKS = {  # rule of the claims to family, marker filling

@@ -8,10 +8,10 @@ from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "tug-of-war"
 # Rule of the claim to the family that gives its color and marker, and the marker's filling.

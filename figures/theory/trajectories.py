@@ -8,11 +8,11 @@ from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_summary
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 # Where each metric stands, and the label of its axis.
 PANELS = {
