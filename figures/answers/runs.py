@@ -14,11 +14,12 @@ from repro.study.table import table_of
 UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength beside the rate, which no study has chosen
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 ORIGINAL, RETRAINED = ([f"{model}_{name}" for name in ACCURACIES] for model in ("original", "retrained"))
+TEXTS = ("run_id", "status", "method", "rule", "pretrain", "difficulty", "forget_identity")
 OPTIONAL = ("original_tow", "seconds_unlearn", "seconds_mask", "seconds_retrain")
 
 
 def run_table(records: Records) -> Table:
-    """Return one row a network run, see `repro.study.table.row_of`, and what it shares with others.
+    """Return one row a network run, its `TEXTS` and all numbers of `repro.study.table.row_of`, and what it shares.
 
     Added columns: `setting`, method and pretraining; `forget_set`; `original` and `reference`, the models it starts
     from and is held against, told apart by their accuracies; `untouched`, ToW of doing nothing; `floor`, the noise
@@ -29,6 +30,7 @@ def run_table(records: Records) -> Table:
     table: Table = table_of(records.of("unlearn")).rename(columns={"forget_set": "forget_identity"})
     if table.empty or not {"tow", *ORIGINAL, *RETRAINED} <= set(table):
         return pd.DataFrame()
+    table = table[[*TEXTS, *table.select_dtypes("number")]]
     table = table.assign(**{name: np.nan for name in OPTIONAL if name not in table})
     table.loc[table["status"] == "diverged", "tow"] = 0.0
     models = [*ORIGINAL, *RETRAINED, "original_tow"]
@@ -63,13 +65,9 @@ def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd"
         runs: rows of `run_table`; value: the column that is compared.
     """
     rows = runs[runs["rule"].isin([*rules, base])].dropna(subset=[value])
-    effects = gains = paired_effects(rows, "tow", base=base)  # the right to vote rests on ToW
-    keys = ["setting", "forget_set", "contrast", "seed", "block"]
-    if value != "tow":
-        plain = paired_effects(rows.drop(columns="untouched"), value, base=base)
-        effects = plain.merge(gains[[*keys, "gain", "base_gain"]], on=keys)
+    effects = paired_effects(rows, value, base=base, vote="tow")  # the right to vote rests on ToW
     floors = rows.groupby(["setting", "forget_set"])["floor"].first().reset_index()
-    return with_votes(effects.merge(floors, on=keys[:2]), unchosen=[name for name in set(rows["setting"])
+    return with_votes(effects.merge(floors, on=["setting", "forget_set"]), unchosen=[name for name in set(rows["setting"])
                                          if name.startswith(tuple(map(method_label, UNCHOSEN)))])  # fmt: skip
 
 

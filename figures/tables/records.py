@@ -78,6 +78,7 @@ class Studies:
 
     def __init__(self, store: Store | None, published: Published, instead: Sequence[Study] = ()) -> None:
         self.store, self._published, self._instead = store, published, tuple(instead)
+        self._asked: dict[tuple[str, ...], Records] = {}
         self._known: dict[tuple[str, ...], Records] = {}
 
     def of(self, *names: str) -> Records:
@@ -85,12 +86,17 @@ class Studies:
 
         A recipe takes the place of recipes only: the theory belongs to every study.
         """
+        if names not in self._asked:
+            self._asked[names] = self._read(*self._meant(names))
+        return self._asked[names]
+
+    def _meant(self, names: Sequence[str]) -> list[Study]:
         theory = [name for name in names if name in BUILT_IN]
         if self._instead and self._instead[0].name in BUILT_IN:
-            return self._read(*self._instead)
+            return list(self._instead)
         if self._instead and len(theory) < len(names):
-            return self._read(*self._instead, *map(load_study, theory))
-        return self._read(*map(load_study, names))
+            return [*self._instead, *map(load_study, theory)]
+        return list(map(load_study, names))
 
     def own(self) -> list[str]:
         """Return the names of the studies that have runs in the store: those that were run there, then loose runs."""

@@ -75,12 +75,16 @@ def missing(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> 
     Errors over seeds shrink as 1 / n. What differs between settings no number of seeds brings down: `tau^2` stays, and
     only the mean over more settings knows it better, as 1 / K.
     """
+
+    def decided(later: Pooled) -> bool:  # what two settings say by themselves is known already: it is open
+        return _word(later.interval(0.95), later.interval(0.9), margin, sign) != OPEN
+
     now = effect.settings
     for extra in range(1, MOST + 1):
-        if judge(_with_seeds(effect, extra), margin=margin, sign=sign) != OPEN:
+        if decided(_with_seeds(effect, extra)):
             return Missing(extra, None, float(extra * now.seconds.sum() / 3600))
     for extra in range(1, MOST + 1) if len(now.names) > 1 else ():
-        if judge(_with_settings(effect, extra), margin=margin, sign=sign) != OPEN:
+        if decided(_with_settings(effect, extra)):
             return Missing(None, extra, float(extra * (now.seeds * now.seconds).mean() / 3600))
     return Missing(None, None, float("nan"))
 

@@ -55,9 +55,12 @@ def row_of(record: Record) -> Row:
 
 def facts_of(record: Record) -> Row:
     """Return what a run is, whatever its settings: its ids, where it was read from, and how it was computed."""
-    head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
-    about = {name: record.provenance.get(name) for name in ("finished", "device", "seconds")}
-    return head | {"study": record.provenance.get("study", "")} | about
+    about = record.provenance
+    return {
+        "run_id": record.run_id, "kind": record.kind, "status": record.status, "source": record.source,
+        "study": about.get("study", ""), "finished": about.get("finished"), "device": about.get("device"),
+        "seconds": about.get("seconds"),
+    }  # fmt: skip
 
 
 def flat(settings: Mapping[str, Any]) -> Row:
