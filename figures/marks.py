@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table
 from figures.tables.names import in_order, method_label, rule_label
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -47,8 +47,7 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> Estimate:
 def simultaneous(estimate: Estimate, count: int, seeds: int) -> Estimate:
     """Return an estimate with the interval that holds together with those of `count` estimates (Bonferroni).
 
-    Each end moves from the value by the ratio of Student's t at `1 - 0.025 / count` to that at `0.975`, as
-    `figures.tables.intervals.simultaneous` widens the intervals of networks.
+    Each end moves from the value by the ratio of Student's t at `1 - 0.025 / count` to that at `0.975`.
 
     Args:
         estimate: with its own 95 % interval.

@@ -28,8 +28,8 @@ from empirical.training.loop import Observe
 from empirical.training.rules import RuleContext, build_rule
 from empirical.training.step import Stage
 from repro.base.errors import MissingDataError
-from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, digest
+from repro.records.leases import in_turn
 
 LARGEST = 2000  # retained images a trajectory looks at
 

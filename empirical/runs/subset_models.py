@@ -21,8 +21,8 @@ from empirical.training.step import Stage
 from repro.base.errors import ConfigError
 from repro.base.progress import track
 from repro.base.settings import reject
-from repro.records.claims import in_turn
 from repro.records.identity import derive_seed, run_id
+from repro.records.leases import in_turn
 from repro.records.pack import PackedStore
 from repro.records.record import Record
 from repro.records.shipped import packs
@@ -48,7 +48,7 @@ class SubsetModels:
         if found := self._finished():
             return found
         inside, correct = self.train()
-        with store.lock(f"{run_id(ESTIMATE, self.config)}-estimate"):
+        with store.lease(f"{run_id(ESTIMATE, self.config)}-estimate"):
             if found := self._finished():
                 return found
             result, arrays = summarize_subsets(inside, correct)

@@ -126,7 +126,7 @@ class Workspace:
             Held: on entering, if another process holds it and this one does not wait.
             Stopped: if it waited until the deadline.
         """
-        return self.store.lock(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
+        return self.store.lease(name, wait=self.patient, deadline=self.deadline) if self.group.first else nullcontext()
 
     def alone(self) -> "Workspace":
         """Return the same workspace for work of a single process."""

@@ -25,9 +25,9 @@ from empirical.settings.keys import complete
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.ending import Ending, Stopped, end_with_parent
 from repro.base.errors import DiskFullError, ReproError, of_the_system
-from repro.records.claims import Held, in_turn, pauses, sleep
 from repro.records.damage import collected, name_damage
 from repro.records.identity import run_id
+from repro.records.leases import Held, in_turn, pauses, sleep
 from repro.records.store import Store
 
 Groups = list[list[RunConfig]]

@@ -10,7 +10,7 @@ from datetime import datetime
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.finished import Finished
 from empirical.studies.recipe import Recipe
-from repro.records.claims import Lease
+from repro.records.leases import Lease
 from repro.records.pack import readers
 from repro.records.record import Record
 from repro.records.store import Store
@@ -71,16 +71,16 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
         store: where its runs are, and the leases of those who compute them.
         runtime: names the folder of local data.
     """
-    held = {claim.name: claim for claim in store.claims.all() if not claim.gone}
+    held = {lease.name: lease for lease in store.leases.all() if not lease.gone}
     known = {record.run_id: record for record in store.records()}
     finished = Finished(readers(store))
     planned = recipe.resolve(finished, runtime).rows(finished)
     stands = Study(recipe.name).state(store, (row.run_id for row in planned))
     rows, ended = [], []
     for row in planned:
-        record, claim = known.get(row.run_id), held.get(row.run_id)
-        if stands[row.run_id] is State.RUNNING and claim is not None:
-            state, detail = "running", f"{where(claim)}, heard of {max(claim.age, 0):.0f} s ago"
+        record, lease = known.get(row.run_id), held.get(row.run_id)
+        if stands[row.run_id] is State.RUNNING and lease is not None:
+            state, detail = "running", f"{where(lease)}, heard of {max(lease.age, 0):.0f} s ago"
         elif stands[row.run_id] is State.FAILED and record is not None:
             state, detail = "failed", str(record.result.get("error", ""))
         elif row.done:
@@ -94,14 +94,14 @@ def status_of(recipe: Recipe, store: Store, runtime: Runtime) -> Status:
     return Status(
         rows,
         counts={state: counts[state] for state in STATES if counts[state]},
-        workers=sorted({where(claim) for claim in held.values()}),
+        workers=sorted({where(lease) for lease in held.values()}),
         seconds_left=_pace(ended) * left if held and len(ended) > 1 else None,
     )
 
 
-def where(claim: Lease) -> str:
+def where(lease: Lease) -> str:
     """Return the host and process that hold a lease, as text."""
-    return f"{claim.host.partition('?')[0]} process {claim.pid}"
+    return f"{lease.host.partition('?')[0]} process {lease.pid}"
 
 
 def _title(config: RunConfig) -> str:

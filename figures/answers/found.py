@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.records import Studies
-from repro.statistics.answers import MARGIN, MOST, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, Answer, Missing
+from repro.statistics.answers import (
+    MARGIN,
+    MOST,
+    NO_DIFFERENCE,
+    ONLY_WHERE,
+    OPEN,
+    OPPOSITE,
+    YES,
+    Answer,
+    Missing,
+    bracket,
+)
 from repro.statistics.effects import Pooled, Table, forest
 
 NOT_RUN = "not run"
@@ -128,10 +139,10 @@ def found(
     if not answer.parts:
         return Found()
     word, floors = word or answer.word, floors or {}
-    said = [_effect(part, pooled, answer.words[part], floors.get(part, math.nan), say.sign)
+    said = [_effect(part, pooled, answer.words[part], floors.get(part, math.nan), say)
             for part, pooled in answer.parts.items()]  # fmt: skip
     if answer.average is not None and word not in answer.words.values():  # each is open, and all together decide
-        said = [_effect("all of them together", answer.average, word, math.nan, say.sign)]
+        said = [_effect("all of them together", answer.average, word, math.nan, say)]
     return Found(
         word,
         _short(said, say),
@@ -147,18 +158,10 @@ def found(
     )
 
 
-def _effect(part: str, pooled: Pooled, word: str, floor: float, sign: int) -> Effect:
-    low, high = sorted(sign * end for end in ends(pooled))
+def _effect(part: str, pooled: Pooled, word: str, floor: float, say: Template) -> Effect:
+    low, high = sorted(say.sign * end for end in bracket(pooled, margin=say.margin, sign=say.sign))
     count, seeds = len(pooled.settings.names), int(pooled.settings.seeds.min())
-    return Effect(part, word, sign * pooled.value, low, high, count, seeds, floor)
-
-
-def ends(pooled: Pooled) -> tuple[float, float]:
-    """Return the 95 % interval; of two settings that lie on one side each by itself, what their intervals span."""
-    low, high = pooled.setting_intervals()
-    if len(pooled.settings.names) == 2 and (low.min() > 0 or high.max() < 0):
-        return float(low.min()), float(high.max())
-    return pooled.interval()
+    return Effect(part, word, say.sign * pooled.value, low, high, count, seeds, floor)
 
 
 def _sentences(said: Sequence[Effect], say: Template) -> list[str]:

@@ -25,8 +25,12 @@ BASINS = [f"landscape_{name}_basin_ratio" for name in ("forget", "test")]
 
 def main_runs(studies: Studies, name: str = MAIN) -> Table:
     """Return the runs of a study, of the paper's methods, as `run_table` has them; made once."""
-    runs = studies.of(name).once("answers", lambda: run_table(studies.of(name)))
-    return runs[runs["method"].isin(METHODS)] if len(runs) else runs
+
+    def made() -> Table:
+        runs = run_table(studies.of(name))
+        return runs[runs["method"].isin(METHODS)] if len(runs) else runs
+
+    return studies.of(name).once("answers", made)
 
 
 def compared(

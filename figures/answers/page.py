@@ -56,8 +56,8 @@ METHOD = """\
 - **yes**: the 95 % interval lies on the claimed side. **the opposite**: on the other side. **no difference**: the 90 %
   interval lies within 0.01 ToW of zero, a margin fixed before any interval was seen. **open**: the rest.
 - **only where**: some forget set or measure says yes, and another does not. Two settings do not tell how far settings
-  differ. Where both say the same by their own seeds, that is the answer; otherwise the pooled interval decides. Where
-  both lie on the same side of 0, brackets span both intervals.
+  differ. Where both say the same by their own seeds, that is the answer, and brackets span both intervals. Otherwise
+  the pooled interval decides.
 - **No vote** has a pair of runs that both "did not unlearn here": neither is better than doing nothing by one noise
   floor. Nor have SCRUB and L1, whose strength nobody chose. The answer with all runs stands on the claim's page.
 - **The noise floor** is the deviation of ToW between two models retrained with other seeds. It decides no effect: it

@@ -1,40 +1,36 @@
 """The network runs of a study as one table: what two runs share, so that their difference is an effect."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import Records
-from repro.records.record import Record
 from repro.statistics.effects import Table, paired_effects, with_votes
 from repro.statistics.spread import noise_floor
-from repro.study.table import forget_set, has_number
+from repro.study.table import table_of
 
 UNCHOSEN = ("l1_sparse", "scrub")  # methods with a strength beside the rate, which no study has chosen
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 ORIGINAL, RETRAINED = ([f"{model}_{name}" for name in ACCURACIES] for model in ("original", "retrained"))
-SETTINGS = (
-    "method", "rule", "pretrain", "difficulty", "seed", "forget_seed", "alpha", "epochs", "mask_fraction",
-)  # fmt: skip
+TEXTS = ("run_id", "status", "method", "rule", "pretrain", "difficulty", "forget_identity")
 OPTIONAL = ("original_tow", "seconds_unlearn", "seconds_mask", "seconds_retrain")
 
 
 def run_table(records: Records) -> Table:
-    """Return one row a network run: its `SETTINGS`, its numbers, and what it shares with others.
+    """Return one row a network run, its `TEXTS` and all numbers of `repro.study.table.row_of`, and what it shares.
 
     Added columns: `setting`, method and pretraining; `forget_set`; `original` and `reference`, the models it starts
     from and is held against, told apart by their accuracies; `untouched`, ToW of doing nothing; `floor`, the noise
     floor of ToW from the retrained models of that setting and forget set; `seconds`, `shared_seconds` of the models.
 
-    A run that diverged has ToW 0, and the models of the other runs of its setting and seed. Numbers of an outdated
-    version of their metric are left out.
+    A run that diverged has ToW 0, and the models of the other runs of its setting and seed.
     """
-    table: Table = pd.DataFrame([_row(run) for run in records.of("unlearn")])
+    table: Table = table_of(records.of("unlearn")).rename(columns={"forget_set": "forget_identity"})
     if table.empty or not {"tow", *ORIGINAL, *RETRAINED} <= set(table):
         return pd.DataFrame()
+    table = table[[*TEXTS, *table.select_dtypes("number")]]
     table = table.assign(**{name: np.nan for name in OPTIONAL if name not in table})
     table.loc[table["status"] == "diverged", "tow"] = 0.0
     models = [*ORIGINAL, *RETRAINED, "original_tow"]
@@ -58,16 +54,6 @@ def run_table(records: Records) -> Table:
     return table.assign(floor=[floors.get(key, np.nan) for key in keys]).copy()  # columns of one kind side by side
 
 
-def _row(run: Record) -> dict[str, Any]:
-    known = {**run.config, **(run.result.get("labels") or {})}
-    settings = {name: known.get(name) for name in SETTINGS}
-    outdated = bool(run.result.get("outdated"))
-    numbers = {name: float(value) for name, value in run.result.items()
-               if isinstance(value, int | float) and not (outdated and not has_number(run, name))}  # fmt: skip
-    about = {"run_id": run.run_id, "status": run.status, "forget_identity": forget_set(run)}
-    return {**settings, **numbers, **about}
-
-
 def _floor(retrained: np.ndarray) -> float:
     return noise_floor(retrained).value if len(retrained) > 2 else float("nan")
 
@@ -79,13 +65,9 @@ def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd"
         runs: rows of `run_table`; value: the column that is compared.
     """
     rows = runs[runs["rule"].isin([*rules, base])].dropna(subset=[value])
-    effects = gains = paired_effects(rows, "tow", base=base)  # the right to vote rests on ToW
-    keys = ["setting", "forget_set", "contrast", "seed", "block"]
-    if value != "tow":
-        plain = paired_effects(rows.drop(columns="untouched"), value, base=base)
-        effects = plain.merge(gains[[*keys, "gain", "base_gain"]], on=keys)
+    effects = paired_effects(rows, value, base=base, vote="tow")  # the right to vote rests on ToW
     floors = rows.groupby(["setting", "forget_set"])["floor"].first().reset_index()
-    return with_votes(effects.merge(floors, on=keys[:2]), unchosen=[name for name in set(rows["setting"])
+    return with_votes(effects.merge(floors, on=["setting", "forget_set"]), unchosen=[name for name in set(rows["setting"])
                                          if name.startswith(tuple(map(method_label, UNCHOSEN)))])  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from figures.drawing.panels import panel_grid, say_not_run
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,6 +41,25 @@ class Drawing:
     def run_ids(self) -> list[str]:
         """Return the ids of the runs behind the numbers, ordered."""
         return sorted({record.run_id for record in self.records})
+
+
+class NotRun(Exception):
+    """None of a figure's runs exist.
+
+    Args:
+        what: what is missing.
+        columns: of a table, those that its numbers would have; None for a picture.
+        said: first sentence of a table's caption.
+    """
+
+    def __init__(self, what: str, columns: Sequence[str] | None = None, said: str = "") -> None:
+        super().__init__(what)
+        self.what, self.columns, self.said = what, columns, said
+
+    def drawing(self, command: str, theme: Theme) -> Drawing:
+        """Return the empty frame or table, which names the command that fills it."""
+        missing = f"{self.what}: {command}"
+        return empty_figure(missing, theme) if self.columns is None else empty_table(missing, self.columns, self.said)
 
 
 def empty_figure(missing: str, theme: Theme) -> Drawing:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from figures.catalogue import figure_names, find, studies_of
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.style import STYLES, Theme, themed
-from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Studies
+from repro.base.errors import IntegrityError
 from repro.base.progress import track
 from repro.base.settings import choose, file_name
+from repro.records.damage import name_damage
 from repro.records.folder import read_bytes
 from repro.records.identity import digest
 from repro.records.outputs import csv_bytes
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +53,8 @@ class Drawn:
 def draw(names: Sequence[str], studies: Studies, out_folder: Path, *, style: str = "paper") -> list[Drawn]:
     """Draw figures and tables from records alone; what has not changed since the last time is not drawn again.
 
+    A figure whose records turn out to be damaged is named and left out.
+
     Args:
         names: names in the catalogue.
         studies: where the records of each figure's studies are read from.
@@ -65,7 +69,13 @@ def draw(names: Sequence[str], studies: Studies, out_folder: Path, *, style: str
         find(name)
         file_name("figure", name)  # that of an installed package is anybody's
     choose("style", style, STYLES)
-    return [_draw_one(name, studies, Path(out_folder), style) for name in track(list(names), "drawing")]
+    drawn = []
+    for name in track(list(names), "drawing"):
+        try:
+            drawn.append(_draw_one(name, studies, Path(out_folder), style))
+        except IntegrityError as error:
+            name_damage(f"{name}: not drawn; {error}")
+    return drawn
 
 
 def drawing_of(name: str, studies: Studies, theme: Theme) -> Drawing:

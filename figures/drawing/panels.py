@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures.drawing.style import Theme
-from figures.tables.intervals import Row, Table
 from figures.tables.names import family, rule_label
+from repro.statistics.effects import Table
+from repro.statistics.seeds import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def band(axes: "Axes", x: Any, summary: Table, *, label: str = "", **look: Any) 
     Args:
         axes: the panel.
         x: positions, shape `(points,)`.
-        summary: rows of `figures.tables.intervals.summarize`, in the order of `x`.
+        summary: rows of `repro.statistics.seeds.summarize`, in the order of `x`.
         label: entry of the legend.
         **look: line properties.
     """
@@ -67,7 +68,7 @@ def estimate(axes: "Axes", x: float, row: Row, *, seeds: Any = (), **look: Any) 
     Args:
         axes: the panel.
         x: position.
-        row: one row of `figures.tables.intervals.summarize`.
+        row: one row of `repro.statistics.seeds.summarize`.
         seeds: the seeds' own values, shape `(seeds,)`.
         **look: marker properties.
     """

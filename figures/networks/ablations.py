@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.networks.draws import MINUS, NOTHING, tow_lines
 from figures.tables.floor import floor_of, floor_text, noise_floors
-from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records, setting
@@ -25,7 +24,10 @@ from figures.tables.runs import (
     study_table,
     unlearn_table,
 )  # fmt: skip
+from figures.tables.texts import spread_text
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 ROW = ["changed", "pretrain", "difficulty"]
 STUDY = "as in the study"
@@ -34,12 +36,14 @@ FREE = (*WHOLE, *TUNED, *LANDSCAPE, "rows_measured")
 UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 
 
+@figure("tab-ablations", place=360, shows="ToW with a setting of the study changed, beside the study",
+        studies=("cifar10", "cifar10-plain", "cifar10-resnet18"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD: of the study, then of each change."""
     runs, table = changed_runs(records)
     table = table[table["method"] == "neggrad"]  # a row is of one method
     if table.empty:
-        return empty_table(lacking("tab-ablations", "runs with a setting changed"), [*ROW, "model"])
+        raise NotRun("runs with a setting changed", [*ROW, "model"])
     gains = pd.concat([rule_differences(rows, "tow").assign(changed=name)
                        for name, rows in table.groupby("changed", sort=False)])  # fmt: skip
     data, floors = summarize(tow_lines(table, gains), [*ROW, "model"]), _floors(records, table)

@@ -4,16 +4,18 @@ import numpy as np
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import Theme
 from figures.networks.sweeps import MARKS
-from figures.tables.intervals import Table, column_intervals, spread_text, summarize
 from figures.tables.names import in_order, method_label, order, rule_label
 from figures.tables.records import Records, measured
 from figures.tables.runs import FIRST, label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
+from figures.tables.texts import spread_text
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals, summarize
 
 RATE = "false_positive_rate"
 MODELS = {"original": "do nothing", "retrained": "retrained on R"}
@@ -24,6 +26,7 @@ LIRA = {
 LOW = 1e-3  # the smallest rate that is told apart from 0
 
 
+@figure("fig-roc", place=400, shows="ROC of the membership attack", studies=("cifar10",))
 def draw_roc(records: Records, theme: Theme) -> Drawing:
     """Draw true against false positive rate of the membership attack: a line a NegGrad rule, and the retrained model.
 
@@ -32,7 +35,7 @@ def draw_roc(records: Records, theme: Theme) -> Drawing:
     runs = one_forget_set([run for run in study_runs(records) if measured(run, "attacks") and run.has_arrays()
                            and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
     if not runs:
-        return empty_figure(lacking("fig-roc", "runs with attack scores"), theme)
+        raise NotRun("runs with attack scores")
     table = unlearn_table(runs)
     figure, axes = panel_grid(1, 1, width=4.2, height=3.8)
     panel, rules = axes[0, 0], order(table, "rule")
@@ -70,11 +73,12 @@ def _roc(runs: list[Record], model: str, line: str) -> Table:
     )
 
 
+@figure("tab-lira", place=410, shows="the likelihood-ratio attack with shadow models", studies=("cifar10",))
 def draw_lira(records: Records, theme: Theme) -> Drawing:
     """Write what the likelihood-ratio attack tells of each model on the hardest forget set, retraining's last."""
     runs = one_forget_set(study_runs(records, having="lira_auc"))
     if not runs:
-        return empty_table(lacking("tab-lira", "runs with the metric lira"), [*FIRST, "number", "mean"])
+        raise NotRun("runs with the metric lira", [*FIRST, "number", "mean"])
     table = unlearn_table(runs)
     data = lira_table(table)
     texts = data.assign(text=[spread_text(row) for row in data.to_dict("records")])

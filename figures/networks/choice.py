@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.runs import SETTING, label, original_accuracy, study_runs, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 ROW = list(SETTING)
 COLUMNS = [*ROW, "candidate", "tow", "runs", "chosen", "state"]
@@ -20,6 +20,7 @@ INTERIOR, EDGE = "interior", "edge"
 NOTHING = "no better than doing nothing"
 
 
+@figure("tab-choice", place=340, shows="how the learning rates were chosen", studies=("cifar10",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
     runs = [run for run in study_runs(records) if run.result.get("choice")]
@@ -27,7 +28,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     rows = [row for case, said in stated.items() for row in _rows(case, said)]
     data: Table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     if data.empty:
-        return empty_table(lacking("tab-choice", "runs whose rate was searched for"), COLUMNS)
+        raise NotRun("runs whose rate was searched for", COLUMNS)
     name = next(iter(stated.values()))["name"]
     edges = sum(said["state"] == EDGE for said in stated.values())
     seeds = sorted({seed for said in stated.values() for seed in (said["seed"], *said.get("more_seeds", ()))})

@@ -3,13 +3,15 @@
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table, points_text
-from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
+from figures.tables.pairs import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import run_caption, study_table
+from figures.tables.texts import points_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import by_setting
 
 METRICS = {
     "tow": "ToW",
@@ -33,12 +35,14 @@ EXPLAINED = (
 )
 
 
+@figure("tab-differences", place=320, shows="each sharpness-aware rule minus SGD, setting by setting",
+        studies=("cifar10",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write the differences in ToW and in the three accuracies of the main study."""
     runs, table = study_table(records)
     data = differences(table)
     if data.empty:
-        return empty_table(lacking("tab-differences", "network runs"), list(data.columns))
+        raise NotRun("network runs", list(data.columns))
     shown = _display(data)
     alt = f"A table of {len(shown)} rows: role, method, rule and forget set; differences from SGD."
     return Drawing(data, f"{EXPLAINED} {run_caption(table)}", alt, tuple(runs), display=shown)
@@ -51,7 +55,7 @@ def differences(table: Table) -> Table:
         unlearning = rule_differences(table, metric, rules=UNLEARNING)
         pretraining = pretrain_differences(table, metric, rules=PRETRAINING)
         for role, found in (("unlearning", unlearning), ("pretraining", pretraining)):
-            parts.append(by_cell(found.assign(role=role), ROW).assign(metric=metric))
+            parts.append(by_setting(found.assign(role=role), ROW).assign(metric=metric))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 

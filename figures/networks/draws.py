@@ -7,14 +7,16 @@ subset models, scores and images of its own.
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.intervals import Table, spread_text, summarize
 from figures.tables.names import order, rule_label
 from figures.tables.pairs import rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import SETTING, in_table, run_caption, study_table, swept_table
+from figures.tables.texts import spread_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 DRAW = "forget_seed"
 ROW = ["pretrain", "difficulty", "model"]
@@ -22,12 +24,14 @@ NOTHING, MINUS = "do nothing", " minus SGD"
 VARIED = {"draw": "over draws", "seed": "over training seeds"}
 
 
+@figure("tab-draws", place=350, shows="ToW on other draws of the forget set, beside other training seeds",
+        studies=("cifar10-draws",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW of doing nothing, of each rule and of each rule minus SGD, draw by draw, with both deviations."""
     every, table = study_table(records, shown=(DRAW,))
     whole = swept_table(table, DRAW)
     if whole.empty:
-        return empty_table(lacking("tab-draws", "NegGrad on three draws of the forget set"), [*ROW, "varied", DRAW])
+        raise NotRun("NegGrad on three draws of the forget set", [*ROW, "varied", DRAW])
     table = table.merge(whole[list(SETTING)].drop_duplicates(), on=list(SETTING))
     table = table.assign(shared=table["run_id"].isin(whole["run_id"]))  # whether every draw has this training seed
     runs, data, main = in_table(every, table), _summaries(table), _fullest_draw(table)

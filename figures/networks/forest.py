@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from figures.answers.networks import sam_unlearns_better
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Given, Records
 from figures.tables.runs import run_caption, unlearn_table
+from repro.statistics.effects import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,11 +23,13 @@ ROW = 0.22  # inches a row
 LABEL = 34  # characters of a setting's name
 
 
+@figure("fig-forest", place=30, shows="ToW by SAM or ASAM minus SGD, setting by setting", studies=("cifar10",),
+        claims=("1a",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW by SAM or ASAM minus SGD: every setting, and the mean over settings, for each forget set."""
     found = sam_unlearns_better(Given(records))
     if not found.effects:
-        return empty_figure(lacking("fig-forest", "runs by SAM and by SGD"), theme)
+        raise NotRun("runs by SAM and by SGD")
     floors = {f"the {one.part}": one.floor for one in found.effects}
     figure = forest_figure(found.forest, theme, label="ToW, SAM or ASAM minus SGD", floors=floors, margin=found.margin)
     used = {*found.runs}

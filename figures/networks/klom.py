@@ -5,17 +5,17 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
 from figures.marks import strip
-from figures.tables.intervals import Table
 from figures.tables.names import order, rule_label
 from figures.tables.pooled import ORIGINAL, ULIRA, pool_size, pooled, rate_text, resampled, ulira_table
 from figures.tables.records import Records
 from figures.tables.runs import label, run_caption, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 SETS = ("forget", "retain", "test")
 STATISTICS = {"mean": "mean", "95th percentile": "p95"}
@@ -26,11 +26,12 @@ REFERENCES = {ORIGINAL: "X", RETRAINED: "*"}
 TITLES = dict(zip(ULIRA, ("AUC", "TPR at 1 % FPR", "TPR at .1 % FPR"), strict=True))
 
 
+@figure("fig-klom", place=430, shows="KLoM of each rule on F, R and test data", studies=("klom",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the mean and the 95th percentile of KLoM over images, a column a set, a group a pretraining rule."""
     pools = pooled(records, "klom")
     if not pools:
-        return empty_figure(lacking("fig-klom", "at least 20 retrained models"), theme)
+        raise NotRun("at least 20 retrained models")
     table, runs = klom_table(pools), _runs(records, pools)
     looks = {name: {"color": theme.ink, "marker": marker} for name, marker in REFERENCES.items()}
     groups = table["pretrain"].map(lambda rule: f"pretrained\n{rule_label(rule)}")
@@ -101,12 +102,13 @@ def _alt(table: Table) -> str:
     return "Dots with error bars. Mean KLoM on the forget set, lowest first: " + "; ".join(parts) + "."
 
 
+@figure("tab-ulira", place=440, shows="U-LiRA of each rule and of doing nothing", studies=("klom",))
 def draw_ulira(records: Records, theme: Theme) -> Drawing:
     """Write the rates of the untouched original and of each rule, with their 95 % intervals."""
     pools = pooled(records, "ulira")
     data = ulira_table(pools)
     if data.empty:
-        return empty_table(lacking("tab-ulira", "pools of at least 20 models"), list(data.columns))
+        raise NotRun("pools of at least 20 models", list(data.columns))
     runs = _runs(records, pools)
     caption = (
         "Can an attacker tell unlearned from retrained models? Lower is nearer to retraining; guessing has AUC .5 and "

@@ -5,24 +5,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import WIDE, Theme
 from figures.marks import field
-from figures.tables.intervals import Table, interval
 from figures.tables.records import Records
 from figures.tables.runs import label, original_accuracy, unlearn_table
 from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 SETS = {"forget": "F", "test": "test"}
 
 
+@figure("fig-landscape", place=90, shows="loss landscapes on F and test", studies=("cifar10",), claims=("6a", "6b"))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw surface above heat map for each model (columns) and data set (row pairs), with curvature and basin ratio."""
     shown = snapshots(records, "landscape")
     if not shown:
-        return empty_figure(lacking("fig-landscape", "loss landscapes"), theme)
+        raise NotRun("loss landscapes")
     from matplotlib.figure import Figure
 
     sets = [name for name in SETS if all(one.record.arrays(f"landscape_{one.model}_{name}") for one in shown)]

@@ -5,21 +5,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve
-from figures.tables.intervals import Table, column_intervals, interval
 from figures.tables.names import order, rule_label
 from figures.tables.records import Records, measured
 from figures.tables.runs import label, one_forget_set, run_caption, seed_range, study_runs, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals, interval
 
 BINS = 40
 MODELS = {"original": "before", "retrained": "retrained on R", "unlearned": "unlearned"}
 
 
+@figure("fig-margins", place=420, shows="margins of forget samples", studies=("cifar10",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the density of margins on F of the original, retrained and unlearned model, a panel a NegGrad rule.
 
@@ -28,7 +30,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
     runs = one_forget_set([run for run in study_runs(records) if measured(run, "margins") and run.has_arrays()
                            and (label(run, "method"), label(run, "pretrain")) == ("neggrad", "sgd")])  # fmt: skip
     if not runs:
-        return empty_figure(lacking("fig-margins", "runs with margins"), theme)
+        raise NotRun("runs with margins")
     table, edges = unlearn_table(runs), _edges(runs)
     rules = order(table, "rule")
     width = min(1.5 * len(rules) + 1, WIDE)

@@ -4,16 +4,17 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import FLOOR_NOTE, floor_band, log_axis, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits
 from figures.tables.floor import average_floor, noise_floors, own_reference
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import METHOD_MARKERS, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 COSTS = {
     "time": ("seconds_unlearn", "seconds_retrain", "unlearning time / retraining time"),
@@ -22,12 +23,13 @@ COSTS = {
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 
 
+@figure("fig-pareto", place=380, shows="ToW against time and gradient evaluations", studies=("cifar10",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW against cost, a row a forget set, with retraining and doing nothing; the best trade-offs are named."""
     runs, table = study_table(records)
     table = table[table["status"] == "ok"]
     if table.empty or "seconds_retrain" not in table:
-        return empty_figure(lacking("fig-pareto", "network runs with times"), theme)
+        raise NotRun("network runs with times")
     cells = table[~own_reference(table, table["retraining"])]
     costs = [cost for cost in COSTS if COSTS[cost][1] in table]
     sets, floors = order(cells, "difficulty"), noise_floors(table)

@@ -4,16 +4,17 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
 from figures.tables.floor import average_floor, noise_floors
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import GRADED, family, in_order, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import complete, in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 # ToW in percent, mean over F_high, F_mid and F_low: method and unlearning rule (SAM 0.1, ASAM 1.0, Sharp MinMax with
 # ASAM 1.0) to data set to value; Sharp MinMax is quoted to about a tenth.
@@ -33,13 +34,14 @@ def published_text(method: str, rule: str) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in known.items()) or "—"
 
 
+@figure("fig-published", place=450, shows="the paper's ToW beside ours", studies=("cifar10",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's mean ToW for each rule, the paper's as open marks and ours with seeds and interval."""
     runs, table = study_table(records, having="tow")
     table = table.loc[[(row.method, family(row.rule)) in TOW for row in table.itertuples()]]
     table = complete(table[table["difficulty"].isin(GRADED)], ["rule"], ["pretrain", "difficulty"])
     if table.empty:
-        return empty_figure(lacking("fig-published", "NegGrad on F_low, F_mid, F_high"), theme)
+        raise NotRun("NegGrad on F_low, F_mid, F_high")
     dataset = str(table["dataset"].iloc[0])
     ours = summarize(table, ["rule"], "tow").assign(source=f"ours, {dataset}")
     theirs: Table = pd.DataFrame([

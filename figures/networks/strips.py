@@ -1,22 +1,22 @@
 """Strips of means (fig-tow, fig-accuracies, fig-mia, fig-entanglement): a column a forget set, a group a method."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import FLOOR_NOTE, floor_band, panel_grid, rule_key, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import limits, strip
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 KEYS = ["method", "pretrain", "rule", "difficulty"]
 ROLES = {"retrained": "-", "original": ":"}  # and their lines
@@ -75,11 +75,13 @@ class Row(NamedTuple):
         return f"ToW, pretrained\n{rule_label(self.pretrain)}{against}"
 
 
+@figure("fig-tow", place=20, shows="ToW per method, rule and forget set, with the noise floor", studies=("cifar10",),
+        claims=("1a", "1b"))  # fmt: skip
 def draw_tow(records: Records, theme: Theme) -> Drawing:
     """Draw ToW of every setting beside the noise floor of its forget set: a row a pretraining rule and reference."""
     runs, table = study_table(records, having="tow")
     if not runs:
-        return empty_figure(lacking("fig-tow", "network runs with ToW"), theme)
+        raise NotRun("network runs with ToW")
     rules = shown_rules(table)
     shown = table[table["rule"].isin(rules)]
     sets, rows, floors = order(shown, "difficulty"), _rows(shown), noise_floors(table)
@@ -140,7 +142,7 @@ def _tow_panel(axes: Any, summary: Table, members: Table, floor: dict[str, float
     return summary.assign(floor=level["mean"], floor_sd=level["sd"], as_good_as_retraining=good)
 
 
-def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[str, str], what: str) -> Drawing:
+def draw_numbers(records: Records, theme: Theme, numbers: Mapping[str, str], what: str) -> Drawing:
     """Draw numbers with their seeds and intervals: a row a number, a column a forget set, a group a method.
 
     Lines show the same number of the retrained and of the original model, where the runs have it.
@@ -148,7 +150,6 @@ def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[
     Args:
         records: what there is.
         theme: the page.
-        name: the figure's name in the catalogue.
         numbers: names of results, with their labels; those that no run has measured are left out.
         what: first sentences of the caption.
     """
@@ -156,7 +157,7 @@ def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[
     known, diverged = table.reindex(columns=list(numbers)).notna(), table["status"] == "diverged"
     metrics = {one: text for one, text in numbers.items() if known[one].any() or diverged.all()}
     if not runs or not metrics:
-        return empty_figure(lacking(name, f"network runs with {', '.join(numbers)}"), theme)
+        raise NotRun(f"network runs with {', '.join(numbers)}")
     table = table[known.any(axis=1) | diverged]
     members, columns = table[~own_reference(table, table["retraining"])], order(table, "difficulty")
     height = 1.2 + 1.3 * len(metrics)
@@ -189,9 +190,24 @@ def draw_numbers(records: Records, theme: Theme, *, name: str, numbers: Mapping[
     return Drawing(data, caption, _alt(data, next(iter(metrics))), in_table(runs, table), (), figure)
 
 
-draw_accuracies = partial(draw_numbers, name="fig-accuracies", numbers=ACCURACIES, what=ACCURACIES_WHAT)
-draw_mia = partial(draw_numbers, name="fig-mia", numbers=MIA, what=MIA_WHAT)
-draw_entanglement = partial(draw_numbers, name="fig-entanglement", numbers=ENTANGLEMENT, what=ENTANGLEMENT_WHAT)
+@figure("fig-accuracies", place=40, shows="the three accuracies under ToW", studies=("cifar10",), claims=("3",))
+def draw_accuracies(records: Records, theme: Theme) -> Drawing:
+    """Draw the accuracies behind ToW."""
+    return draw_numbers(records, theme, ACCURACIES, ACCURACIES_WHAT)
+
+
+@figure("fig-entanglement", place=70, shows="E_Var and E_Wp, global and class-wise, before and after",
+        studies=("cifar10",), claims=("5b",))  # fmt: skip
+def draw_entanglement(records: Records, theme: Theme) -> Drawing:
+    """Draw how strongly the features of retain and forget images are mixed."""
+    return draw_numbers(records, theme, ENTANGLEMENT, ENTANGLEMENT_WHAT)
+
+
+@figure("fig-mia", place=80, shows="membership inference on F, with the retrained model's value",
+        studies=("cifar10",), claims=("5a",))  # fmt: skip
+def draw_mia(records: Records, theme: Theme) -> Drawing:
+    """Draw what the membership attack of the paper says of F, for four scores."""
+    return draw_numbers(records, theme, MIA, MIA_WHAT)
 
 
 def _strip(axes: Any, summary: Table, members: Table, theme: Theme, *, regions: bool = False) -> Ends:

@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import floor_band, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.networks.strips import ACCURACIES
 from figures.tables.floor import floor_of, noise_floors
-from figures.tables.intervals import Table, span, summarize
 from figures.tables.names import in_order, method_label, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import FIRST, in_table, run_caption, study_table, swept_table
+from figures.tables.texts import span
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 ROW = ["dataset", "difficulty", "pretrain"]
 TOW = {"tow": "ToW"} | ACCURACIES
@@ -30,11 +32,13 @@ RELEARNING = {"relearning_step": "relearning_steps"} | {name: name for name in (
 MARKS = "Lines are means, bands 95 % t-intervals; a wider interval than the values span is cut."
 
 
+@figure("fig-alpha", place=60, shows="ToW and its accuracies against alpha", studies=("cifar10-alpha", "alpha"),
+        claims=("4",))  # fmt: skip
 def draw_alpha(records: Records, theme: Theme) -> Drawing:
     """Draw NegGrad's ToW and accuracies against alpha, the weight of the retain loss, for SGD, SAM and ASAM."""
     runs, table = swept_studies(records, "alpha")
     if not runs:
-        return empty_figure(lacking("fig-alpha", "a sweep of alpha"), theme)
+        raise NotRun("a sweep of alpha")
     figure, data = draw_curves(table, "alpha", TOW, theme, x_label="alpha (retain weight)",
                                references=("retrained", "original"))  # fmt: skip
     caption = (
@@ -50,11 +54,12 @@ def draw_alpha(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
+@figure("fig-mask", place=370, shows="Sharp MinMax against the cutoff of its mask", studies=("cifar10-mask", "mask"))
 def draw_mask(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and accuracies of Sharp MinMax against the share of weights on the forget side, both polarities."""
     runs, table = swept_studies(records, "mask_fraction", ("switches",))
     if not runs:
-        return empty_figure(lacking("fig-mask", "a sweep of the mask cutoff"), theme)
+        raise NotRun("a sweep of the mask cutoff")
     looks = table["switches"].astype(str).str.contains("mask_polarity=low").map(POLARITY)
     table = table.assign(rule=[rule for rule, _ in looks], line=[name for _, name in looks])
     figure, data = draw_curves(table, "mask_fraction", TOW, theme, x_label="share that forgets",
@@ -68,11 +73,12 @@ def draw_mask(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, alt, tuple(runs), (), figure)
 
 
+@figure("fig-relearning", place=390, shows="how fast F comes back under tuning on R", studies=("cifar10",))
 def draw_relearning(records: Records, theme: Theme) -> Drawing:
     """Draw forget accuracy against relearning steps for each method and rule, with the retrained model's own curve."""
     runs, table = study_table(records, having=RELEARNED)
     if not runs:
-        return empty_figure(lacking("fig-relearning", "runs with the relearning metric"), theme)
+        raise NotRun("runs with the relearning metric")
     steps = pd.concat([pd.DataFrame({"run_id": run.run_id} | {name: run.result.get(key, np.nan) for name, key in
                                                               RELEARNING.items()}) for run in runs])  # fmt: skip
     curves = table[["run_id", *FIRST]].merge(steps, on="run_id")

@@ -1,19 +1,19 @@
 """The paper's tables of ToW (tab-neggrad, tab-methods, tab-minmax), with retraining and doing nothing as rows."""
 
-from functools import partial
-
 import pandas as pd
 
 from figures import marks
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
 from figures.networks.published import published_text
 from figures.tables.floor import average_floor, floor_of, floor_text, noise_floors, reaches
-from figures.tables.intervals import Row, Table, spread_text, summarize
 from figures.tables.names import CROSSED, GRADED, family, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import complete, in_table, run_caption, study_table
+from figures.tables.texts import spread_text
+from repro.statistics.effects import Table
+from repro.statistics.seeds import Row, summarize
 
 ROW = ["method", "pretrain", "rule"]
 ROWS = {"method": "method", "pretrain": "pretrain", "rule": "unlearn"}
@@ -22,15 +22,32 @@ REFERENCES = {"original": "do nothing", "retrained": "retrained on R"}
 ACCURACIES = {"retain_accuracy": "retain", "forget_accuracy": "forget", "test_accuracy": "test"}
 
 
-def draw(
-    records: Records, theme: Theme, *, name: str, what: str, methods: tuple[str, ...] = (), crossed: bool = True
-) -> Drawing:
+@figure("tab-neggrad", place=290, shows="ToW of NegGrad by pretraining and unlearning rule", studies=("cifar10",),
+        claims=("1a", "1b"))  # fmt: skip
+def draw_neggrad(records: Records, theme: Theme) -> Drawing:
+    """Write ToW of NegGrad under SGD, SAM and ASAM."""
+    return tow_table(records, "ToW of NegGrad for each pretraining and unlearning rule.", methods=("neggrad",))
+
+
+@figure("tab-methods", place=300, shows="ToW of every method", studies=("cifar10",), claims=("1a", "1b"))
+def draw_methods(records: Records, theme: Theme) -> Drawing:
+    """Write ToW of every method under SGD, SAM and ASAM."""
+    return tow_table(records, "ToW of every method for each pretraining and unlearning rule.")
+
+
+@figure("tab-minmax", place=310, shows="Sharp MinMax beside SAM on R only and the plain rules", studies=("cifar10",),
+        claims=("2",))  # fmt: skip
+def draw_minmax(records: Records, theme: Theme) -> Drawing:
+    """Write ToW and its accuracies of NegGrad under every rule."""
+    what = "Sharp MinMax, SAM on the retain loss only, and NegGrad under the plain rules: ToW and its three accuracies."
+    return tow_table(records, what, methods=("neggrad",), crossed=False)
+
+
+def tow_table(records: Records, what: str, *, methods: tuple[str, ...] = (), crossed: bool = True) -> Drawing:
     """Write ToW of each row and forget set, its mean over the graded ones, the noise floor and the paper's values.
 
     Args:
         records: what there is.
-        theme: ignored; a table has no colours.
-        name: the table's name in the catalogue.
         what: first sentence of the caption.
         methods: keep these methods only, where any is named.
         crossed: keep SGD, SAM and ASAM; or every rule, with the three accuracies.
@@ -40,7 +57,7 @@ def draw(
     table = table[table["rule"].map(lambda rule: not crossed or family(rule) in CROSSED).astype(bool)]
     if table.empty:
         columns = [*ROW, "difficulty", "metric", "mean", "sd", "low", "high", "seeds", "diverged"]
-        return empty_table(lacking(name, "network runs"), columns, what)
+        raise NotRun("network runs", columns, what)
     data = _with_floor(_numbers(table, accuracies=not crossed), table)
     shown = _display(data, accuracies=not crossed)
     caption = (
@@ -53,15 +70,6 @@ def draw(
     )
     alt = f"A table of {len(shown)} rows: method, pretraining rule, unlearning rule, and ToW for each forget set."
     return Drawing(data, caption, alt, in_table(runs, table), display=shown)
-
-
-draw_neggrad = partial(draw, name="tab-neggrad", methods=("neggrad",),
-                       what="ToW of NegGrad for each pretraining and unlearning rule.")  # fmt: skip
-draw_methods = partial(draw, name="tab-methods", what="ToW of every method for each pretraining and unlearning rule.")
-draw_minmax = partial(
-    draw, name="tab-minmax", methods=("neggrad",), crossed=False,
-    what="Sharp MinMax, SAM on the retain loss only, and NegGrad under the plain rules: ToW and its three accuracies.",
-)  # fmt: skip
 
 
 def _numbers(table: Table, *, accuracies: bool) -> Table:

@@ -4,17 +4,19 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure, empty_table
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import floor_band, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.marks import curve, limits
 from figures.tables.floor import floor_of, floor_text, noise_floors
-from figures.tables.intervals import Table, interval, points_text, spread_text
 from figures.tables.names import family, in_order, method_label, order, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import in_table, run_caption, seed_range, study_table
+from figures.tables.texts import points_text, spread_text
 from figures.tables.trajectories import matched_rows, trajectory_rows
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 METRICS = {"tow": "ToW", "forget": "forget acc."}
 ROW = ["method", "pretrain", "difficulty", "rule"]
@@ -26,12 +28,13 @@ NUMBERS = {"ToW, matched forgetting": ("tow_matched", True), "test acc. there": 
 DIFFERENCES = {"minus SGD, matched forgetting": "tow_matched", "minus SGD, matched epochs": "tow_end"}
 
 
+@figure("fig-trajectories", place=50, shows="ToW and forget accuracy while unlearning", studies=("cifar10",))
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW and forget accuracy against gradient evaluations: a colour a rule, a thin line a seed, a mean."""
     runs, table = study_table(records)
     rows = trajectory_rows(runs)
     if rows.empty:
-        return empty_figure(lacking("fig-trajectories", NOTHING), theme)
+        raise NotRun(NOTHING)
     method = order(rows, "method")[0]
     rows = rows[rows["method"] == method]
     table = table[table["run_id"].isin(rows["run_id"])]
@@ -94,13 +97,14 @@ def _alt(data: Table) -> str:
     return "Curves over gradient evaluations. ToW at the end: " + "; ".join(parts) + "."
 
 
+@figure("tab-matched", place=330, shows="rules at matched forgetting and at matched epochs", studies=("cifar10",))
 def draw_matched(records: Records, theme: Theme) -> Drawing:
     """Write ToW of each rule where it has forgotten half as much as retraining would, beside ToW after all epochs."""
     runs, table = study_table(records)
     rows = matched_rows(trajectory_rows(runs))
     data = matched_table(rows)
     if data.empty:
-        return empty_table(lacking("tab-matched", NOTHING), list(data.columns))
+        raise NotRun(NOTHING, list(data.columns))
     table = table[table["run_id"].isin(rows["run_id"])]
     floors = noise_floors(table)
     retraining = {(row.pretrain, row.difficulty): row.retraining for row in table.itertuples()}

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun, empty_figure
 from figures.drawing.panels import panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records, Studies
 from figures.tables.runs import label, original_accuracy, unlearn_table
@@ -22,6 +21,7 @@ from figures.tables.snapshots import Snapshot, snapshots, used_records
 from repro.records.folder import replace_file
 from repro.records.record import npz
 from repro.records.shipped import compiled_folder
+from repro.statistics.effects import Table
 from repro.study.published import Published
 
 SEED = 42
@@ -36,6 +36,8 @@ ROWS = {"all classes": 40, "largest forget class": 5}  # and UMAP's neighbours, 
 KEPT = Path(__file__).with_name("umap.npz")
 
 
+@figure("fig-umap", place=10, shows="UMAP of features, all classes and the largest forget class",
+        studies=("cifar10",), claims=("5b",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw one map for all models: fitted on the original's features, the others sent through it."""
     try:
@@ -47,7 +49,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
 def _draw(records: Records, theme: Theme) -> Drawing:
     shown = snapshots(records, "features")
     if not shown:
-        return empty_figure(lacking("fig-umap", "feature records"), theme)
+        raise NotRun("feature records")
     figure, axes = panel_grid(2, len(shown), width=WIDE, height=4.4, sharex="row", sharey="row")
     parts = []
     for line, (name, neighbours) in zip(axes, ROWS.items(), strict=True):

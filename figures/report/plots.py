@@ -6,10 +6,11 @@ from math import isfinite, nan
 from typing import Any
 
 from figures.tables.beside import QUANTITIES, agreement
-from figures.tables.intervals import Table, column_intervals
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import MEASURED, Records, setting
 from figures.tables.runs import LANDSCAPE, unlearn_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals
 
 RUN = ("study", "method", "rule", "pretrain", "difficulty", "seed", "tow")
 CELL = ("study", "dataset", "pretrain", "difficulty", "method", "rule", "alpha")
@@ -42,12 +43,12 @@ def network_rows(records: Records) -> dict[str, list[Any]]:
 
 
 def cell_rows(records: Records) -> dict[str, list[Any]]:
-    """Return the same runs cell by cell, column by column: what a plot may call a mean over seeds.
+    """Return the same runs setting by setting, column by column: what a plot may call a mean over seeds.
 
-    Runs of a cell are of one study and differ in nothing but their seeds and what is measured of them.
+    Runs of a setting are of one study and differ in nothing but their seeds and what is measured of them.
 
     Returns:
-        Columns `CELL`; `other`, the settings that tell a cell from the others of this `CELL`, "" where there is none;
+        Columns `CELL`; `other`, what tells a setting from the others of this `CELL`, "" where there is none;
         `seeds`; means of `NUMBERS`, with `_sd` their standard deviations over seeds; and `cost`, the gradient
         evaluations as a share of those of retraining.
     """

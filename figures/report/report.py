@@ -15,11 +15,12 @@ from figures.catalogue import FIGURES, figure_names, studies_of
 from figures.drawing.files import draw
 from figures.report.embed import packed, packed_file, picture
 from figures.report.plots import MOST_POINTS, plot_data
-from figures.tables.intervals import interval, spread_text
 from figures.tables.records import Records, Studies
 from figures.tables.runs import unlearn_table
+from figures.tables.texts import spread_text
 from repro.records.folder import replace_file
 from repro.records.record import Record
+from repro.statistics.seeds import interval
 from repro.study.study import load_study
 
 TITLE = "Does sharpness-aware minimization help a network to forget?"

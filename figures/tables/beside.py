@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from figures.tables.intervals import Row, Table, interval, spread_text
 from figures.tables.names import family
 from figures.tables.records import Records
 from figures.tables.runs import label
+from figures.tables.texts import spread_text
 from repro.records.identity import digest
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import Row, interval
 
 # Every setting of a run that its curves depend on; seeds and what is measured are no part of it.
 SETTING = (

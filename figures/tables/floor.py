@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import FEWEST, Table
 from figures.tables.names import family
-from repro.statistics.spread import tug_of_war
+from repro.statistics.effects import FEWEST, Table
+from repro.statistics.spread import noise_floor, tug_of_war
 
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
 KEYS = ["difficulty", "forget_set", "retraining"]
 RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
-MOST = 1000  # retrained models of a floor; their pairs are held in memory
 
 
 def retrained_models(table: Table, by: Sequence[str] = ()) -> Table:
@@ -51,8 +50,8 @@ def own_reference(table: Table, retraining: Any) -> Any:
 def noise_floors(table: Table) -> Table:
     """Return the noise floor of every forget set and retraining rule with at least two seeds.
 
-    All ordered pairs of seeds are taken, of the first thousand; they are not independent, so mean and deviation
-    describe them and no interval is given.
+    All ordered pairs of seeds are taken; they are not independent, so mean and deviation describe them and no interval
+    is given.
 
     Args:
         table: rows of `figures.tables.runs.unlearn_table`.
@@ -67,13 +66,12 @@ def noise_floors(table: Table) -> Table:
     """
     rows = []
     for key, models in retrained_models(table).groupby(KEYS):
-        values, seeds = models[RETRAINED].to_numpy()[:MOST], len(models)
+        values, seeds = models[RETRAINED].to_numpy(), len(models)
         if seeds < 2:
             continue
         apart = ~np.eye(len(values), dtype=bool)
-        scores = tug_of_war(values[:, None], values[None])[apart].reshape(len(values), -1)  # a row a reference
-        spread = np.sqrt(2 * scores.var(axis=1, ddof=1).mean()) if seeds > 2 else np.nan
-        found = [("tow", scores, spread)]
+        scores = tug_of_war(values[:, None], values[None])[apart]
+        found = [("tow", scores, noise_floor(values).value if seeds >= FEWEST else np.nan)]
         for k, name in enumerate(ACCURACIES):
             gaps = np.abs(values[:, None, k] - values[None, :, k])[apart]
             found.append((name, gaps, np.sqrt(2) * values[:, k].std(ddof=1)))

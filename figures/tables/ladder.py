@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.beside import course_of, curves, moments, networks, pairs, strength_of
-from figures.tables.intervals import Table
 from figures.tables.names import family
 from figures.tables.records import Records
 from figures.tables.runs import label
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 LEVEL = 0.25  # forget error at which models are compared
 RESAMPLES = 2000

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table
 from figures.tables.records import Mixed, Records
 from repro.records.record import Record
+from repro.statistics.effects import Table
 from repro.statistics.spread import recentred
 
 FEWEST = 10

@@ -12,7 +12,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import BUILT_IN, LOOSE, Source, Study, load_study
-from repro.study.table import completed, current
+from repro.study.table import comparable
 
 T = TypeVar("T")
 SEEDS = ("seeds", "first_seed", "seed", "unlearn_seed", "directions")
@@ -39,7 +39,7 @@ class Records:
         parts: Sequence["Records"] = (),
     ) -> None:  # fmt: skip
         every = [one for part in parts for one in part.all]
-        every = every or completed(current([one for one in found if one.status != "failed"]))  # no error is a number
+        every = every or comparable([one for one in found if one.status != "failed"])  # no error is a number
         self.all = list({one.run_id: one for one in reversed(every)}.values())[::-1]
         self.study, self.said, self.missing = study, said, tuple(missing)
         self.parts: tuple[Records, ...] = tuple(parts) or (self,)
@@ -78,6 +78,7 @@ class Studies:
 
     def __init__(self, store: Store | None, published: Published, instead: Sequence[Study] = ()) -> None:
         self.store, self._published, self._instead = store, published, tuple(instead)
+        self._asked: dict[tuple[str, ...], Records] = {}
         self._known: dict[tuple[str, ...], Records] = {}
 
     def of(self, *names: str) -> Records:
@@ -85,12 +86,17 @@ class Studies:
 
         A recipe takes the place of recipes only: the theory belongs to every study.
         """
+        if names not in self._asked:
+            self._asked[names] = self._read(*self._meant(names))
+        return self._asked[names]
+
+    def _meant(self, names: Sequence[str]) -> list[Study]:
         theory = [name for name in names if name in BUILT_IN]
         if self._instead and self._instead[0].name in BUILT_IN:
-            return self._read(*self._instead)
+            return list(self._instead)
         if self._instead and len(theory) < len(names):
-            return self._read(*self._instead, *map(load_study, theory))
-        return self._read(*map(load_study, names))
+            return [*self._instead, *map(load_study, theory)]
+        return list(map(load_study, names))
 
     def own(self) -> list[str]:
         """Return the names of the studies that have runs in the store: those that were run there, then loose runs."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-import pandas as pd
-
 from figures.tables.floor import with_references
-from figures.tables.intervals import Table, interval, span, spread_text
 from figures.tables.names import rule_label
 from figures.tables.records import MEASURED, Records, alike, grouped
+from figures.tables.texts import span, spread_text
 from repro.records.record import Record
-from repro.study.table import forget_set, has_number, labels_of, numbers_of
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
+from repro.study.table import has_number, table_of
 
 # What names a setting of a figure: the runs that differ in their seeds only.
 SETTING = ("method", "rule", "pretrain", "difficulty")
@@ -19,9 +19,9 @@ WHOLE = ("method", "method_options", "rule", "pretrain", "difficulty", *MEASURED
 TUNED = ("lr", "epochs")
 # What no number depends on but a landscape's own.
 LANDSCAPE = ("landscape_points", "landscape_images", "landscape_radius")
-# The columns that every table has, in front and behind.
+# The columns that every table has.
 FIRST = ("dataset", "model", "method", "rule", "pretrain", "difficulty", "seed", "unlearn_seed", "alpha", "epochs")
-LAST = ("forget_set", "retraining", "run_id", "status", "study")
+LAST = ("lr", "preset", "switches", "forget_set", "retraining", "run_id", "status", "study")
 
 
 def study_runs(records: Records, *, having: str = "", shown: Sequence[str] = ()) -> list[Record]:
@@ -57,22 +57,19 @@ def label(record: Record, name: str) -> object:
 
 
 def unlearn_table(records: Iterable[Record]) -> Table:
-    """Return one row a network run: its labels, every number of its result, `status`, `run_id` and `study`.
+    """Return one row a network run, see `repro.study.table.row_of`: with `FIRST` in front.
 
     `forget_set` is the identity of its forget set ("" where it is not recorded) and `retraining` the rule of the
-    retrained model it is held against. A number from an outdated version of its metric is left out. ToW of a run that
-    diverged is 0.
+    retrained model it is held against. ToW of a run that diverged is 0: it left nothing of the model.
     """
-    rows, columns = [], dict.fromkeys(FIRST)
-    for record in records:
-        row = numbers_of(record) | labels_of(record)
-        row |= {name: label(record, name) for name in ("lr", "preset", "switches")}
-        row |= {"forget_set": forget_set(record), "retraining": retraining_rule(record)}
-        row |= {"tow": 0.0} if record.status == "diverged" else {}  # it left nothing of the model
-        row |= {"run_id": record.run_id, "status": record.status, "study": record.provenance.get("study", "")}
-        rows.append(row)
-        columns |= dict.fromkeys(row)
-    return pd.DataFrame(rows, columns=pd.Index(columns | dict.fromkeys(LAST)))
+    records = list(records)
+    table = table_of(records)
+    table = table.reindex(columns=list(dict.fromkeys([*FIRST, *table, *LAST])))
+    table = table.assign(retraining=[retraining_rule(record) for record in records])
+    table = table if records else table.astype(object)  # columns of texts, though there are none
+    if (diverged := table["status"] == "diverged").any():
+        table.loc[diverged, "tow"] = 0.0
+    return table
 
 
 def retraining_rule(record: Record) -> str:
@@ -128,7 +125,7 @@ def one_forget_set(runs: Sequence[Record]) -> list[Record]:
 
 def seed_range(table: Table) -> str:
     """Return "3" or "3-5": the training seeds of the settings."""
-    return span(table.groupby([name for name in WHOLE if name in table])["seed"].nunique())
+    return span(table.groupby([name for name in (*SETTING, "method_options") if name in table])["seed"].nunique())
 
 
 def run_caption(table: Table) -> str:

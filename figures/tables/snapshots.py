@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from figures.tables.intervals import interval, spread_text
 from figures.tables.names import family, method_label, rule_label, rule_place
 from figures.tables.records import Records, alike, measured
 from figures.tables.runs import LANDSCAPE, label, one_forget_set
+from figures.tables.texts import spread_text
 from repro.records.record import Record
+from repro.statistics.seeds import interval
 from repro.study.table import has_number
 
 SETTING = ("method", "rule", "pretrain")

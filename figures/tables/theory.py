@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.tables.intervals import Table, column_intervals, span
 from figures.tables.records import Records, alike
+from figures.tables.texts import span
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import column_intervals
 
 CELL = ("pretrain", "unlearn", "signal_strength")
 

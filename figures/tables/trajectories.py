@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from figures.tables.floor import ACCURACIES, tug_of_war
-from figures.tables.intervals import Table
 from figures.tables.runs import SETTING, label, retraining_rule
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 NAMES = ("retain", "forget", "test")
 HALFWAY = 0.5

@@ -4,14 +4,15 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
 from figures.theory.tow import LOOKS
+from repro.statistics.effects import Table
 
 PANELS = {"membership": "AUC of the\nmembership attack on F", "relearning": "epochs until\nF is relearned"}
 # A stage that no rule has unlearned: its line.
@@ -19,6 +20,8 @@ LINES = {"pretrained": ":", "retrained": "-", "start": "--"}
 WORDS = {"pretrained": "pretrained", "retrained": "retrained on R", "start": "random start"}
 
 
+@figure("fig-theory-attacks", place=220, shows="membership attack and relearning at equal forgetting",
+        studies=("measurements",), made_by="repro theory claims membership relearning")  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw a row an attack and a column a pretraining rule: every rule and stage over the signal strength."""
     found = claim_records(records, PANELS, "theory_measurement")

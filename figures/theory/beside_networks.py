@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
+from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
@@ -22,11 +22,12 @@ from figures.tables.beside import (
     twins,
     unpaired,
 )
-from figures.tables.intervals import Table, span
 from figures.tables.names import family, rule_label
 from figures.tables.records import Records
 from figures.tables.runs import label
+from figures.tables.texts import span
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 NAME, TWIN = "fig-theory-vs-empirical", "fig-theory-twin"
 # Panels against signal strength: (stage, quantity).
@@ -37,6 +38,8 @@ ALONG = ("test_error", "forget_error", "kappa", "zeta_retain", "zeta_forget", "a
 THIN = {"sgd": 0.9, "sam": 1.6}  # line width by the rule of pretraining
 
 
+@figure("fig-theory-vs-empirical", place=230, shows="networks on the theory's lines, at their own setting",
+        studies=("signal-noise",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw each quantity against signal strength: theory as a line with its band, networks as points with intervals."""
     data = agreement(records)
@@ -64,6 +67,9 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, _alt(data), (*(run for run, _ in found), *used.values()), (), figure)
 
 
+@figure("tab-agreement", place=250,
+        shows="how many points of networks lie within 95 % of the theory, and how far twins are",
+        studies=("signal-noise", "ladder"))  # fmt: skip
 def draw_agreement(records: Records, theme: Theme) -> Drawing:
     """Draw how many points of each quantity agree with the theory, as a table; its numbers have z of every point."""
     data = agreement(records)
@@ -96,6 +102,9 @@ def _agreement_line(name: Any, rows: Table) -> dict[str, str]:
             "distance from the twin": gap}  # fmt: skip
 
 
+@figure("fig-theory-twin", place=240,
+        shows="networks and the theory on the same data, weights and batches, along unlearning",
+        studies=("signal-noise",))  # fmt: skip
 def draw_twin(records: Records, theme: Theme) -> Drawing:
     """Draw what networks do along unlearning on the curves of their twins: same data, weights and batches."""
     known = twins(records)

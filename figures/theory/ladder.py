@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
+from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, empty_figure, empty_table
 from figures.drawing.panels import data_ticks, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table, interval, span
 from figures.tables.ladder import LEVEL, ORDER, STAGES, distances, ladder
 from figures.tables.names import rule_label
 from figures.tables.records import Records
+from figures.tables.texts import span
+from repro.statistics.effects import Table
+from repro.statistics.seeds import interval
 
 WHAT = (
     "Distance of a network from its twin, the exact theory on the same draw of the data with the weights and batches "
@@ -23,6 +25,8 @@ WHAT = (
 COLUMNS = ["step", "pretrain", "unlearn", "stage", "seeds", "distance", "low", "high", "reached", "reached_theory"]
 
 
+@figure("fig-ladder", place=260, shows="leaving the theory step by step: how far each step leads away",
+        studies=("ladder", "signal-noise"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw a panel a step: test error of the original against signal strength, network on theory, and the distance."""
     pairs, table = ladder(records)
@@ -53,6 +57,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, _alt(numbers), tuple(used.values()), _steps_missing(steps), figure)
 
 
+@figure("tab-ladder", place=270, shows="the distance of each step from the theory, in numbers",
+        studies=("ladder", "signal-noise"))  # fmt: skip
 def draw_table(records: Records, theme: Theme) -> Drawing:
     """Draw the distances of each step as a table."""
     pairs, table = ladder(records)

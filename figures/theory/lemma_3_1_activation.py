@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure, lacking
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import estimate, panel_grid, rule_key, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table, summarize
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import summarize
 
 GROUPS = {
     "active_retain_match": "R, j = y",
@@ -25,11 +26,13 @@ METRICS = [f"{group}{end}" for group in GROUPS for end in ("", "_perturbed")]
 EPOCHS = (0, 10, 50, 200)
 
 
+@figure("fig-theory-activation", place=110, shows="activation fractions at W and W + eps", studies=("theory",),
+        claims=("lemma-3.1-activation", "lemma-3.1-sgd-on-forget"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the active fraction at W and at W + eps, for each sign and set, at a few epochs of unlearning."""
     cells = middle_strength(theory_cells(records))
     if not cells:
-        return empty_figure(lacking("fig-theory-activation", "records of the theory"), theme)
+        raise NotRun("records of the theory")
     data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
     pretrains = list(dict.fromkeys(cell.config["pretrain"] for cell in cells))
     rows = len(pretrains)

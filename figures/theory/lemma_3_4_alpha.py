@@ -4,12 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-alpha-gap"
 SETTING = ["strength", "pretrain", "clock", "along"]
@@ -17,6 +18,8 @@ SHOWN = "eta ~ 1/d"  # the other clock is in the CSV
 ROWS = {"alpha": "smallest benign alpha", "forget_error": "forget error there"}
 
 
+@figure("fig-theory-alpha", place=180, shows="alpha thresholds against d/n", studies=("claims",),
+        claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw both thresholds and the forget error at them, a column a setting."""
     record = claim_records(records).get(CLAIM)

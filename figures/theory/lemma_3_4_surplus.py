@@ -4,18 +4,21 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "lemma-3.4-surplus-difference"
 READINGS = {"difference": "$\\kappa$: SAM − SGD", "ratio": "$\\kappa$: SAM / SGD"}
 LOOKS = (("sgd", "s"), ("asam", "o"), ("sam", "^"))  # by dimension
 
 
+@figure("fig-theory-surplus", place=170, shows="signal surplus against |phi|", studies=("claims",),
+        claims=("lemma-3.4-surplus-difference",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw difference and ratio of learned signal for each dimension and time, by branch, beside the closed form."""
     record = claim_records(records, [CLAIM]).get(CLAIM)

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure, lacking
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 # Title, unlearning rule and radius; None is the pretrained network.
 STAGES: list[tuple[str, tuple[str, float] | None]] = [
@@ -24,11 +24,14 @@ BENIGN = 0.1
 EDGE = "#1A1A1A"  # seen on every shade of the map
 
 
+@figure("fig-theory-map", place=130, shows="phase diagrams of test error over d and |phi|", studies=("sweeps",),
+        claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
+        made_by="repro theory sweep phase")  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw mean test error over (d, |phi|): a row a pretraining rule, a column a stage."""
     record = sweep_record(records, "phase")
     if record is None:
-        return empty_figure(lacking("fig-theory-map", "the phase sweep"), theme)
+        raise NotRun("the phase sweep")
     data = phase_table(record)
     figure, axes = panel_grid(2, len(STAGES), width=WIDE, height=4.3, sharex=True, sharey=True)
     image, missing = None, []

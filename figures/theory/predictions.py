@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
 from figures.tables.floor import with_references
-from figures.tables.intervals import FEWEST, Row, Table, effect_text, interval, simultaneous
 from figures.tables.names import family
-from figures.tables.pairs import by_cell, over_cells, typical_floor
 from figures.tables.records import Records, alike
 from figures.tables.runs import LANDSCAPE, run_caption, unlearn_table
+from figures.tables.texts import effect_text
 from figures.tables.theory import sweep_record, sweep_table
 from figures.tables.trajectories import matched_rows, trajectory_rows
 from repro.records.record import Record
 from repro.statistics.answers import BY_SIDE, OPEN, common_word
+from repro.statistics.effects import FEWEST, Table
+from repro.statistics.seeds import Row, by_setting, interval, over_settings, simultaneous, typical_floor
 
 CLOCK, KEPT = "clock", "kept"
 # Retraining must change forget accuracy by this much: halfway to a model like the original is no forgetting.
@@ -237,9 +238,9 @@ def outcomes(records: Records) -> Table:
         tried = [differences(rows[study], one) for study in places]
         seen = next((each for each in tried if len(each)), tried[0])
         told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][CELL].drop_duplicates()
-        cells = by_cell(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
+        cells = by_setting(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
         cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan
-        mean = over_cells(told, CELL) if len(told) and opened.empty else interval([])
+        mean = over_settings(told, CELL) if len(told) and opened.empty else interval([])
         sides = [*_sides(cells, one.sign), _side(mean, one.sign)]
         word = common_word([BY_SIDE[side] for side in sides[:-1]]) if len(cells) else "not run"
         word = BY_SIDE[sides[-1]] if word == OPEN else word  # where each cell is open, their mean may decide
@@ -296,12 +297,14 @@ def _effect(row: Any, prefix: str) -> str:
     return effect_text(ends) if np.isfinite(ends["mean"]) else "—"
 
 
+@figure("fig-predictions", place=280, shows="what the theory predicts for networks, beside what was seen",
+        studies=("cifar10", "cifar10-alpha", "cifar10-radius", "sweeps"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw every prediction as a line: the theory's value, and what the studies of real images gave."""
     data = outcomes(records)
     seen = data["cells"].sum()
     if not seen and "expected_mean" not in data:
-        return empty_figure(lacking("fig-predictions", "the settings that the predictions name"), theme)
+        raise NotRun("the settings that the predictions name")
     figure, axes = panel_grid(1, 2, width=WIDE, height=4.2)
     for panel, measure in zip(axes[0], MEASURES, strict=True):
         _panel(panel, data[data["measure"] == measure].iloc[::-1], data, theme)

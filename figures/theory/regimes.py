@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import log_axis, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
+from repro.statistics.effects import Table
 
 LEVELS = np.linspace(0.0, 0.5, 11)
 BENIGN = 0.1
@@ -21,11 +21,14 @@ ACTIVE = 0.6  # share of active noise neurons in X, as in the closed forms
 STARTS = {("sgd", 0): "initialization", ("sgd", 100): "SGD-pretrained", ("sam", 100): "SAM-pretrained"}
 
 
+@figure("fig-theory-drive", place=140, shows="test error over signal strength and noise drive X", studies=("sweeps",),
+        claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
+        made_by="repro theory sweep drive")  # fmt: skip
 def draw_drive(records: Records, theme: Theme) -> Drawing:
     """Draw test error after pretraining over signal strength and noise drive X, a panel a rule."""
     record = sweep_record(records, "drive")
     if record is None:
-        return empty_figure(lacking("fig-theory-drive", "the drive sweep"), theme)
+        raise NotRun("the drive sweep")
     base = record.config["base"]
     table = sweep_table(record)
     steps = table["pretrain_epochs"] * -(-base["n"] // base["batch_size"])
@@ -51,11 +54,13 @@ def draw_drive(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, _alt(data, ["pretrain"]), (record,), tuple(filter(None, missing)), figure)
 
 
+@figure("fig-theory-survival", place=150, shows="surviving neurons over signal strength and V / V_c",
+        studies=("sweeps",), claims=("lemma-3.1-activation",), made_by="repro theory sweep survival")  # fmt: skip
 def draw_survival(records: Records, theme: Theme) -> Drawing:
     """Draw which share of the active retain neurons (j = y) survives the perturbation, over s and V / V_c."""
     record = sweep_record(records, "survival")
     if record is None or "depth_retain_match" not in record.arrays():
-        return empty_figure(lacking("fig-theory-survival", "the survival sweep"), theme)
+        raise NotRun("the survival sweep")
     table = sweep_table(record)
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -95,11 +100,14 @@ def draw_survival(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, f"{alt}.", (record,), (), figure)
 
 
+@figure("fig-theory-odds", place=160, shows="test error over the odds of alpha and signal strength",
+        studies=("sweeps",), claims=("lemma-3.4-alpha-tolerance", "lemma-3.4-alpha-gap"),
+        made_by="repro theory sweep odds")  # fmt: skip
 def draw_odds(records: Records, theme: Theme) -> Drawing:
     """Draw test error after 100 epochs of NegGrad over the odds of alpha and signal strength, a panel a rule."""
     record = sweep_record(records, "odds")
     if record is None:
-        return empty_figure(lacking("fig-theory-odds", "the odds sweep"), theme)
+        raise NotRun("the odds sweep")
     table = sweep_table(record)
     rules = [("sgd", 0.1), ("sam", 0.1), ("sam", 1.0)]
     data = table.assign(odds=table["alpha"] / (1 - table["alpha"]), error=table["test_error"])

@@ -5,19 +5,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, outside_legend, panel_grid
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 NAME = "scaling"
 PLACE = ["a", "b", "c"]
 MARKERS = "osD^vPX*"
 
 
+@figure("fig-theory-scaling", place=210, shows="how the boundary moves with d, n, epochs and the start",
+        studies=("measurements",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"),
+        made_by="repro theory claims scaling")  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw a column a rule: above, the boundary along d at each corner; beneath, the exponents."""
     record = claim_records(records, [NAME], "theory_measurement").get(NAME)

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import data_ticks, log_axis, panel_grid, say_not_run
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records, claim_seeds
+from repro.statistics.effects import Table
 
 CLAIMS = {"theorem-3.2-sgd-boundary": "SGD-pretrained", "theorem-3.3-sam-boundary": "SAM-pretrained"}
 SGD, SAM = CLAIMS
@@ -21,6 +22,8 @@ RANDOM_START = "pretrained by SAM"
 BEYOND = "#808080"  # of lines beyond the hypothesis, seen on both themes
 
 
+@figure("fig-theory-phase", place=120, shows="boundary of benign overfitting, fitted and theoretical",
+        studies=("claims",), claims=("theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw the boundary along d inside and beyond each hypothesis, the crossover to start noise, the random start."""
     found = claim_records(records, CLAIMS)

@@ -4,12 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import log_axis, outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records, claim_seeds
+from repro.statistics.effects import Table
 
 CLAIMS = ("theorem-3.3-matched-forgetting", "sharp-minmax")
 LOOKS = {  # rule of the claims to family, marker filling
@@ -23,6 +24,8 @@ LOOKS = {  # rule of the claims to family, marker filling
 MATCHED = {"epochs": "after 200 epochs", "forgetting": "at forget error 0.5"}
 
 
+@figure("fig-theory-matched", place=190, shows="SAM against SGD at matched epochs and matched forgetting",
+        studies=("claims",), claims=("theorem-3.3-matched-forgetting", "sharp-minmax"))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw test error against signal strength for each rule: columns are pretrainings and ways to compare."""
     found = claim_records(records, CLAIMS)

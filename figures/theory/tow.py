@@ -4,13 +4,14 @@ from typing import Any
 
 import pandas as pd
 
+from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, empty_figure
 from figures.drawing.panels import outside_legend, panel_grid, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
+from repro.statistics.effects import Table
 
 CLAIM = "tug-of-war"
 # Rule of the claim to the family that gives its color and marker, and the marker's filling.
@@ -19,6 +20,8 @@ LOOKS = {"SGD": ("sgd", "full"), "SAM 0.1": ("sam", "full"), "SAM 1": ("sam", "n
 ALONG = 0.7  # alpha of the curves over epochs
 
 
+@figure("fig-theory-tow", place=200, shows="ToW in theory, at each rule's best epoch and along unlearning",
+        studies=("claims",), claims=("tug-of-war",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw ToW at each rule's best epoch over alpha, and beneath, after SGD pretraining, ToW along unlearning."""
     record = claim_records(records, [CLAIM]).get(CLAIM)

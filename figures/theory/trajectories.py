@@ -4,15 +4,15 @@ from typing import Any
 
 import pandas as pd
 
-from figures.catalogue import lacking
-from figures.drawing.drawing import Drawing, empty_figure
+from figures.catalogue import figure, lacking
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.panels import band, fill_style, outside_legend, panel_grid, say_not_run, spread_note
 from figures.drawing.style import WIDE, Theme
-from figures.tables.intervals import Table
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import cell_seeds, describe_theory, middle_strength, theory_cells, trajectory_summary
 from repro.records.record import Record
+from repro.statistics.effects import Table
 
 # Where each metric stands, and the label of its axis.
 PANELS = {
@@ -26,11 +26,13 @@ PANELS = {
 CELL = ("pretrain", "unlearn")
 
 
+@figure("fig-theory-trajectories", place=100, shows="kappa and zeta on R and F while unlearning", studies=("theory",),
+        claims=("lemma-3.4-surplus-difference",))  # fmt: skip
 def draw(records: Records, theme: Theme) -> Drawing:
     """Draw kappa, zeta, test and forget error against the unlearning epoch for each pretraining and unlearning rule."""
     cells = middle_strength(theory_cells(records))
     if not cells:
-        return empty_figure(lacking("fig-theory-trajectories", "records of the theory"), theme)
+        raise NotRun("records of the theory")
     data = pd.concat([_summary(cell) for cell in cells], ignore_index=True)
     figure, axes = panel_grid(2, 3, width=WIDE, height=3.9, sharex=True)
     missing = [_panel(panel, metric, data, theme) for panel, metric in zip(axes.flat, PANELS, strict=True)]

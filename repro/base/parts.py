@@ -1,8 +1,9 @@
-"""Declarations of metrics, methods and gradient rules (the parts), read from their source without importing torch.
+"""Declarations of metrics, methods, gradient rules and figures (the parts), read from their source, not imported.
 
 A part is declared where it is written: `@metric(...)` above a function, `@method(...)` above a class, `@rule(...)`
-above a function that builds a rule. The arguments of a declaration are literals and `Term(...)`. So help, plans,
-figures and the glossary read them from the text of the file and do not import the code.
+above a function that builds a rule, `@figure(...)` above one that draws (`figures.catalogue`). The arguments of a
+declaration are literals and `Term(...)`. So help, plans, figures and the glossary read them from the text of the file,
+without torch and without what draws.
 """
 
 import ast
@@ -143,9 +144,31 @@ class RuleFacts:
     forgets: bool = False
 
 
-KINDS: dict[str, Any] = {"metric": Metric, "method": MethodFacts, "rule": RuleFacts}
-# Where the built-in parts are written: a module, or all modules of a package.
-PLACES = {"metrics": "empirical.metrics", "methods": "empirical.methods", "rules": "empirical.training.rules"}
+@dataclass(frozen=True)
+class FigureFacts:
+    """The declaration of a figure or table.
+
+    Attributes:
+        home: `module:function`; the function draws records in a theme.
+        place: its rank among the figures, ascending: those of the paper in its order, then what its reviewers asked.
+        shows: what is on it.
+        studies: whose records it is drawn from, each in panels of its own.
+        claims: claims of the paper that it illustrates, by their keys (`figures.answers`).
+        made_by: the command that makes its records, where it is not that of its first study.
+    """
+
+    home: str
+    place: int = LAST
+    shows: str = ""
+    studies: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    made_by: str = ""
+
+
+KINDS: dict[str, Any] = {"metric": Metric, "method": MethodFacts, "rule": RuleFacts, "figure": FigureFacts}
+# Where the built-in parts are written: modules, or all modules of a package.
+PLACES = {"metrics": ("empirical.metrics",), "methods": ("empirical.methods",), "rules": ("empirical.training.rules",),
+          "figures": ("figures.networks", "figures.theory")}  # fmt: skip
 
 
 def _declares(kind: str, **facts: Any) -> Callable[[T], T]:
@@ -177,13 +200,13 @@ DECLARED = re.compile(rf'^@({"|".join(KINDS)})\(.*?^[ \t]+r?""".*?"""$', re.MULT
 
 @cache
 def built_in(kind: str) -> dict[str, Any]:
-    """Return the declarations of all built-in parts of a kind (`metrics`, `methods` or `rules`), by name.
+    """Return the declarations of all built-in parts of a kind (a name of `PLACES`), by name.
 
     Raises:
         ConfigError: naming the declaration that is no data, or the name that is declared twice.
     """
     found: dict[str, Any] = {}
-    for module in _modules(PLACES[kind]):
+    for module in (one for place in PLACES[kind] for one in _modules(place)):
         for name, facts in declared(module)[kind].items():
             _add(found, name, facts)
     return dict(sorted(found.items(), key=lambda one: getattr(one[1], "place", 0)))

@@ -17,7 +17,7 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import named_studies
-from repro.study.table import flat
+from repro.study.table import comparable, facts_of, flat, row_of
 from repro.terminal.output import DEFAULT_STORE, ForceOption, StoreOption, say
 from theory.config import SweepConfig, TheoryConfig
 
@@ -28,6 +28,7 @@ IDENTITY = {
     "study": "the study it belongs to",
     "source": "the store or the published study it was read from",
     "finished": "when it ended, UTC",
+    "seconds": "how long it took, in seconds",
     "device": "what it was computed on",
     "forget_set": "identity of the forget set: a digest of its rows",
 }
@@ -72,7 +73,7 @@ def study_records(name: str, store: Store, published: Published) -> dict[str, li
     """
     (study,) = named_studies([name], store, published)
     found: dict[str, list[Record]] = {}
-    for record in study.records(study.source(store, published)):
+    for record in comparable(study.records(study.source(store, published))):
         found.setdefault(record.kind, []).append(record)
     if not found:
         raise MissingDataError(f"study = {study.name!r}: no records; {study.command}")
@@ -81,28 +82,16 @@ def study_records(name: str, store: Store, published: Published) -> dict[str, li
 
 def rows_of(record: Record) -> list[Row]:
     """Return a record's rows: one, but one a seed of a theory cell, a cell of a sweep, a rule of `theory alpha`."""
-    head = {name: getattr(record, name) for name in ("run_id", "kind", "status", "source")}
-    about = {name: record.provenance.get(name) for name in ("study", "finished", "device")}
-    forget_set = (record.result.get("parents") or {}).get("forget_set")
-    same = head | about | ({"forget_set": forget_set} if forget_set else {}) | flat(record.config)
-    if record.kind == "theory":
-        return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
-    if record.kind == "theory_alpha":
-        return [same | row for row in record.result["rows"]]
     if record.kind == "theory_sweep":
         columns = record.arrays()
         cells = zip(*(values.tolist() for values in columns.values()), strict=True)
-        return [head | about | dict(zip(columns, cell, strict=True)) for cell in cells]
-    return [same | {name: value for name, value in _ends(record.result) if isinstance(value, int | float | str)}]
-
-
-def _ends(result: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Yield the numbers of a result; an interval is two, `_low` and `_high`."""
-    for name, value in result.items():
-        if name.endswith("interval") and isinstance(value, list):
-            yield from zip((f"{name}_low", f"{name}_high"), value, strict=True)
-        else:
-            yield name, value
+        return [facts_of(record) | dict(zip(columns, cell, strict=True)) for cell in cells]
+    if record.kind == "theory":
+        same = facts_of(record) | flat(record.config)
+        return [same | {"seed": seed} | final for seed, final in _theory_rows(record.result)]
+    if record.kind == "theory_alpha":
+        return [facts_of(record) | flat(record.config) | row for row in record.result["rows"]]
+    return [row_of(record)]
 
 
 def _theory_rows(result: Mapping[str, Any]) -> Iterable[tuple[int, Row]]:

@@ -28,7 +28,6 @@ from typing import Any
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records import index
 from repro.records.checkpoint import Checkpoints
-from repro.records.claims import Claims
 from repro.records.damage import name_damage
 from repro.records.folder import (
     RESULT,
@@ -47,6 +46,7 @@ from repro.records.folder import (
 )
 from repro.records.identity import SCHEMA, canonical_json, digest, identifying, plain, run_id
 from repro.records.index import Head
+from repro.records.leases import Leases
 from repro.records.lists import RunList
 from repro.records.record import EVALUATION, STATUSES, Record, join, npz, pick
 from repro.records.shape import shape_fault
@@ -80,7 +80,7 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self.claims = Claims(self.root / "claims")
+        self.leases = Leases(self.root / "claims")
 
     def ensure_writable(self) -> None:
         """Raise `ConfigError` before any work when the store cannot be written."""
@@ -136,7 +136,7 @@ class Store:
         folder = self.root / "runs" / run_id(kind, config)
         files = _contents(kind, config, result, status, arrays=arrays, epochs=epochs, provenance=provenance)
         done = {"run_id": folder.name, "kind": kind, "status": status, "result": plain(result)}
-        with self.lock(f"{folder.name}-write"):  # two processes may end with the same record
+        with self.lease(f"{folder.name}-write"):  # two processes may end with the same record
             before = self._whole(f"runs/{folder.name}")
             known = _evaluations(before, folder) if before else {}
             write_folder(folder, files, RESULT, done | {"evaluations": {**known, **(evaluations or {})}})
@@ -151,7 +151,7 @@ class Store:
             IntegrityError: if the run is missing or damaged.
         """
         folder = self.root / "runs" / identity
-        with self.lock(f"{identity}-write"):  # not the run's own lease: whoever computes the run holds that
+        with self.lease(f"{identity}-write"):  # not the run's own lease: whoever computes the run holds that
             known = _evaluations(self._saved(self._whole(f"runs/{identity}"), folder), folder)
             done = read_marker(folder / RESULT) | {"evaluations": {**known, **evaluations}}
             replace_file(folder / RESULT, sealed_marker(done))
@@ -167,7 +167,7 @@ class Store:
         files = _contents(EVALUATION, config, result, "ok", arrays=arrays, provenance=provenance)
         done = {"run_id": folder.name, "kind": EVALUATION, "status": "ok", "result": plain(result)}
         weights = (provenance or {}).get("weights") or {}
-        with self.lock(folder.name):  # runs share evaluations: two processes may end with the same one
+        with self.lease(folder.name):  # runs share evaluations: two processes may end with the same one
             there = self._whole(f"evaluations/{folder.name}")
             known = {} if there is None else there.provenance.get("weights") or {}
             if there is not None and there.result == done["result"] and same_weights(known, weights):
@@ -221,10 +221,10 @@ class Store:
         """Return what a listing shows of every finished run, including runs of an older schema; see `index`."""
         return index.listed(self.root, self._whole)
 
-    def lock(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
-        """Return the lease on a run or a stage, so that no second process repeats the work; see `Claims.hold`."""
+    def lease(self, name: str, *, wait: bool = True, deadline: float | None = None) -> AbstractContextManager[None]:
+        """Return the lease on a run or a stage, so that no second process repeats the work; see `Leases.hold`."""
         self._mark()
-        return self.claims.hold(name, wait=wait, deadline=deadline)
+        return self.leases.hold(name, wait=wait, deadline=deadline)
 
     def checkpoints(self, stage_id: str) -> Checkpoints:
         """Return the checkpoints of an unfinished stage."""
@@ -288,7 +288,7 @@ class Store:
         """Write the list of a study's runs in place of the one before; what was computed from its runs is kept."""
         path = self._list_path(study)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock(f"study-{path.stem}"):
+        with self.lease(f"study-{path.stem}"):
             before = self.run_list(study) or RunList()
             more = tuple(sorted({*before.more, *found.more}))
             known = {"study": study, **found._replace(more=more).plain()}
@@ -346,7 +346,7 @@ class Store:
         done = [path for path in stages if Checkpoints(path).files()]
         locks = [path for path in self.root.glob("locks/*.lock") if path.stat().st_mtime < old]
         within = [path for cells in self._cells() for path in cells._leftovers()]
-        return sorted({*dead, *done, *locks, *self.claims.left_behind(), *within})
+        return sorted({*dead, *done, *locks, *self.leases.left_behind(), *within})
 
     def tidy(self) -> list[Path]:
         """Remove the leftovers and return what was removed."""

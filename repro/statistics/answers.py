@@ -31,11 +31,21 @@ def judge(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> st
         margin: the largest difference that counts as none, in units of the effect; None where nobody fixed one.
         sign: +1 where the claim says greater, -1 where it says smaller.
     """
+    return _agreed(effect, margin, sign) or _word(effect.interval(0.95), effect.interval(0.9), margin, sign)
+
+
+def bracket(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> tuple[float, float]:
+    """Return the 95 % interval behind `judge`: where two settings decide by themselves, what their intervals span."""
+    if _agreed(effect, margin, sign):
+        return float(effect.setting_intervals().min()), float(effect.setting_intervals().max())
+    return effect.interval()
+
+
+def _agreed(effect: Pooled, margin: float | None, sign: int) -> str:
+    """Return what two settings both say by their own seeds; empty where they do not, or are not two."""
     ends = zip(effect.setting_intervals(0.95).T, effect.setting_intervals(0.9).T, strict=True)
     words = {_word(*pair, margin, sign) for pair in ends} if len(effect.settings.names) == 2 else set()
-    if len(words) == 1 and words != {OPEN}:
-        return words.pop()
-    return _word(effect.interval(0.95), effect.interval(0.9), margin, sign)
+    return words.pop() if len(words) == 1 and words != {OPEN} else ""
 
 
 def _word(outer: Sequence[float], inner: Sequence[float], margin: float | None, sign: int) -> str:
@@ -65,12 +75,16 @@ def missing(effect: Pooled, *, margin: float | None = MARGIN, sign: int = 1) -> 
     Errors over seeds shrink as 1 / n. What differs between settings no number of seeds brings down: `tau^2` stays, and
     only the mean over more settings knows it better, as 1 / K.
     """
+
+    def decided(later: Pooled) -> bool:  # what two settings say by themselves is known already: it is open
+        return _word(later.interval(0.95), later.interval(0.9), margin, sign) != OPEN
+
     now = effect.settings
     for extra in range(1, MOST + 1):
-        if judge(_with_seeds(effect, extra), margin=margin, sign=sign) != OPEN:
+        if decided(_with_seeds(effect, extra)):
             return Missing(extra, None, float(extra * now.seconds.sum() / 3600))
     for extra in range(1, MOST + 1) if len(now.names) > 1 else ():
-        if judge(_with_settings(effect, extra), margin=margin, sign=sign) != OPEN:
+        if decided(_with_settings(effect, extra)):
             return Missing(None, extra, float(extra * (now.seeds * now.seconds).mean() / 3600))
     return Missing(None, None, float("nan"))
 

@@ -10,6 +10,7 @@ and `e_ks` the rest. `benchmarks/intervals.py` holds its intervals, and those of
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ PAIRED = ("setting", "forget_set", "seed", "original", "reference")
 NO_UNLEARNING, NOT_CHOSEN = "did not unlearn here", "nobody chose its strength"
 
 
-def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
+def paired_effects(runs: Table, value: str, *, base: str = "sgd", vote: str = "") -> Table:
     """Return `value` of each run minus `value` of the base run that shares its setting, forget set, seed and models.
 
     A run without such a partner has no row: pairs across two originals or two references are not made, and neither are
@@ -39,6 +40,7 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
             where they are unknown.
         value: the column that is compared, such as "tow".
         base: the rule of the run that is subtracted.
+        vote: the column that `untouched` is of, where it is not `value`; runs without it have no row.
 
     Returns:
         A row a pair: `CELL`, of which the contrast is the other rule; `seed`, `value`, and `block`, the original, for
@@ -49,7 +51,8 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
     Raises:
         ConfigError: when a column is missing, a run has two partners, or a model has two sets of weights.
     """
-    _require(runs, (*PAIRED, "rule", value))
+    vote = vote or value
+    _require(runs, (*PAIRED, "rule", value, vote))
     for model in ("original", "reference"):
         known: Table = runs.groupby(model)[f"{model}_checksum"].nunique() if f"{model}_checksum" in runs else {}
         for stage, checksums in known.items():
@@ -57,22 +60,26 @@ def paired_effects(runs: Table, value: str, *, base: str = "sgd") -> Table:
                 advice = "runs on other weights are not compared"
                 raise reject("runs", f"{model} {stage}", "one checksum a model", advice)
     keys, optional = list(PAIRED), [name for name in ("untouched", "seconds") if name in runs]
-    bases = runs[runs["rule"] == base][[*keys, value, *optional]]
+    numbers = [*dict.fromkeys((value, vote)), *optional]
+    bases = runs.loc[runs["rule"] == base, [*keys, *numbers]]
     if bases.duplicated(keys).any():
         twice = bases[bases.duplicated(keys)].iloc[0]
         raise reject("runs", f"{twice['setting']}, seed {twice['seed']}", f"one run with rule = {base} a seed")
-    rows = runs[runs["rule"] != base].merge(bases, on=keys, suffixes=("", "_base"))
+    columns = [*keys, "rule", *numbers, *(name for name in ("shared_seconds",) if name in runs)]
+    rows = runs.loc[runs["rule"] != base, columns].merge(bases, on=keys, suffixes=("", "_base"))
     ours, theirs = rows[value].astype(float), rows[f"{value}_base"].astype(float)
     found = rows[keys].assign(contrast=rows["rule"], block=rows["original"].astype(str), value=ours - theirs)
     if "untouched" in rows:
-        found = found.assign(gain=ours - rows["untouched"], base_gain=theirs - rows["untouched"])
+        gains = {"gain": rows[vote].astype(float), "base_gain": rows[f"{vote}_base"].astype(float)}
+        found = found.assign(**{name: reached - rows["untouched"] for name, reached in gains.items()})
     if "seconds" in rows:
         partners = found.groupby(keys)["value"].transform("size")
         found["seconds"] = rows["seconds"] + rows["seconds_base"] / partners
         if "shared_seconds" in rows:
             sharing = found.groupby(["forget_set", "original", "reference"])["value"].transform("size")
             found["seconds"] += rows["shared_seconds"] / sharing
-    return found.dropna(subset=["value"]).reset_index(drop=True)
+    known = rows[[value, f"{value}_base", vote, f"{vote}_base"]].notna().all(axis=1)
+    return found[known.to_numpy()].reset_index(drop=True)
 
 
 def with_votes(effects: Table, unchosen: Collection[str] = ()) -> Table:
@@ -212,12 +219,12 @@ class Pooled:
         half = quantile(self.freedom, level) * self.error
         return self.value - half, self.value + half
 
-    @property
+    @cached_property
     def within(self) -> float:
         """Return the mean variance of a setting's own error, less what it shares with the others."""
         return max(float(np.diag(self.settings.covariance).mean()) - _mean_off_diagonal(self.settings.covariance), 0.0)
 
-    @property
+    @cached_property
     def tau2(self) -> float:
         """Return the variance between settings that seeds do not explain, `max(0, s^2 - within)`; NaN for one."""
         count = len(self.settings.names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError, of_the_system
+from repro.base.parts import parts
 from repro.base.settings import choose, reject
 from repro.records.damage import name_damage
 from repro.records.folder import read_bytes
@@ -17,7 +18,7 @@ from repro.records.shipped import recipe_file, shipped
 from repro.records.store import Store
 from repro.records.weights import two_weights
 from repro.study.published import Published
-from repro.study.table import table_of
+from repro.study.table import comparable, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,14 +110,15 @@ class Study:
     def state(self, store: Store, runs: Iterable[str]) -> dict[str, State]:
         """Return the state of each of some runs, from its record or else from live leases.
 
-        A run without a metric that the study's list names for it is missing.
+        A run without a metric that the study's list names for it, in its present version, is missing.
         """
         wanted = (store.run_list(self.name) or RunList()).metrics
+        present = {name: facts.version for name, facts in parts("metrics").items()} if wanted else {}
         lacking = {one.run_id for one in store.records(ids=wanted) if one.status == "ok"
-                   and not set(wanted[one.run_id]) <= one.result.get("evaluations", {}).keys()}  # fmt: skip
+                   and any(_version(one, name) < present.get(name, 1) for name in wanted[one.run_id])}  # fmt: skip
         ended = {head.run_id: State.FAILED if head.status == "failed" else State.DONE
                  for head in store.heads() if head.run_id not in lacking}  # fmt: skip
-        held = {claim.name: State.RUNNING for claim in store.claims.all() if not claim.gone}
+        held = {lease.name: State.RUNNING for lease in store.leases.all() if not lease.gone}
         known = ended | held
         return {one: known.get(one, State.MISSING) for one in runs}
 
@@ -151,9 +153,12 @@ class Study:
         return [record for record in found if record.run_id not in left_out]
 
     def table(self, source: Source) -> "pd.DataFrame":
-        """Return one row per run that it compares; see `repro.study.table.table_of`."""
+        """Return one row per run that it compares, see `repro.study.table.row_of`.
+
+        A number is left out if another run of the table has it from a newer version of its metric.
+        """
         runs = set(source.runs.runs)
-        return table_of([record for record in self.records(source) if record.run_id in runs])
+        return table_of(comparable([record for record in self.records(source) if record.run_id in runs]))
 
     @property
     def command(self) -> str:
@@ -162,6 +167,11 @@ class Study:
             return BUILT_IN[self.name][1]
         there = (shipped("recipes") / f"{self.name}.toml").is_file()
         return f"repro study run recipes/{self.name}.toml" if there else f"no shipped recipe has study {self.name}"
+
+
+def _version(run: Record, metric: str) -> int:
+    """Return the version of a metric that a run has; 0 if it has none."""
+    return run.result.get("evaluations", {}).get(metric, {}).get("version", 0)
 
 
 def load_study(named: str | Path) -> Study:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
+PLAIN = (int, float, str)
 # The metric of a number, by the start of its name after that of the model (`retrained_mia_...`).
 METRIC_OF = {
     "tow": "tow",
@@ -27,41 +28,39 @@ METRIC_OF = {
 
 
 def table_of(records: Iterable[Record]) -> "pd.DataFrame":
-    """Return one row per run: its identity, its settings, its numbers and facts about its computation.
-
-    Columns: `run_id`, `kind`, `status`; every setting of its config and its data set by name; every number of its
-    result; `forget_set`, the identity of its forget set; `device`, `seconds` and `finished`. Lists and tables are text.
-    A number is left out if another run of the table has it from a newer version of its metric.
-    """
+    """Return one row per run, see `row_of`."""
     import pandas as pd
 
-    return pd.DataFrame([row_of(record) for record in current(completed(list(records)))])
+    return pd.DataFrame([row_of(record) for record in records])
 
 
 def row_of(record: Record) -> Row:
-    """Return a run as a row of plain values."""
-    head = {"run_id": record.run_id, "kind": record.kind, "status": record.status}
-    facts = {name: record.provenance.get(name) for name in ("device", "seconds", "finished")}
-    settings = flat(record.config) | flat(labels_of(record))
-    return head | settings | numbers_of(record) | {"forget_set": forget_set(record)} | facts
+    """Return a run as a row of plain values: what it is, its settings and its numbers.
 
-
-def labels_of(record: Record) -> Row:
-    """Return the settings that name a network run, including those of its data set; for other runs the config."""
-    labels = record.result.get("labels") or record.config
-    return {name: value for name, value in labels.items() if name != "type"}
-
-
-def numbers_of(record: Record) -> Row:
-    """Return every number and text of a run's result, except those of an outdated version of their metric."""
+    Columns: those of `facts_of`; `forget_set`, the identity of its forget set or ""; every setting of its config and
+    its data set by name, where lists and tables become text; every number and text of its result. An interval is two
+    numbers, `<name>_low` and `<name>_high`. Numbers from an outdated version of their metric (see `current`) are left
+    out.
+    """
+    settings = flat({**record.config, **(record.result.get("labels") or {})})
     outdated = bool(record.result.get("outdated"))
-    return {name: value for name, value in record.result.items()
-            if isinstance(value, int | float | str) and (not outdated or has_number(record, name))}  # fmt: skip
+    numbers = {name: value for name, value in record.result.items()
+               if isinstance(value, PLAIN) and (not outdated or has_number(record, name))}  # fmt: skip
+    ends = {f"{name}_{end}": value for name, pair in record.result.items()
+            if name.endswith("interval") and isinstance(pair, list)
+            for end, value in zip(("low", "high"), pair, strict=True)}  # fmt: skip
+    forget_set = str((record.result.get("parents") or {}).get("forget_set") or "")
+    return facts_of(record) | {"forget_set": forget_set} | settings | numbers | ends
 
 
-def forget_set(record: Record) -> str:
-    """Return the identity of a run's forget set; empty if it has none."""
-    return str((record.result.get("parents") or {}).get("forget_set") or "")
+def facts_of(record: Record) -> Row:
+    """Return what a run is, whatever its settings: its ids, where it was read from, and how it was computed."""
+    about = record.provenance
+    return {
+        "run_id": record.run_id, "kind": record.kind, "status": record.status, "source": record.source,
+        "study": about.get("study", ""), "finished": about.get("finished"), "device": about.get("device"),
+        "seconds": about.get("seconds"),
+    }  # fmt: skip
 
 
 def flat(settings: Mapping[str, Any]) -> Row:
@@ -82,6 +81,11 @@ def has_number(run: Record, name: str) -> bool:
     outdated = run.result.get("outdated", ())
     plain = name.removeprefix("original_").removeprefix("retrained_")
     return not any(plain.startswith(start) for start, metric in METRIC_OF.items() if metric in outdated)
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """Return records whose columns can stand in one table: `current` and `completed`."""
+    return completed(current(records))
 
 
 def current(records: Sequence[Record]) -> list[Record]:

@@ -45,7 +45,7 @@ def hold_up(store: Store, recipe: Path, seed: int) -> ExitStack:
     workspace = Workspace(store, Runtime(device="cpu"))
     (first, *_) = [cell for cell in load_recipe(recipe).runs() if cell.seed == seed]
     held = ExitStack()
-    held.enter_context(store.lock(pretrain_key(workspace.identified(first)).id))
+    held.enter_context(store.lease(pretrain_key(workspace.identified(first)).id))
     return held
 
 
@@ -74,7 +74,7 @@ def test_a_grid_as_an_array_survives_a_cancel_a_kill_and_a_requeue(slurm: Slurm,
     assert "Restarts=1" in slurm.call("scontrol", "show", "job", names[2])
     assert content(store) == alone(recipe, tmp_path / "alone")
     assert store.verify() == []
-    assert store.claims.all() == []
+    assert store.leases.all() == []
     assert "nothing to submit" in slurm.call(*ours, "--executor", "slurm")
     found = json.loads(slurm.call(*status))
     assert (found["counts"], found["workers"]) == ({"done": len(found["rows"])}, [])

@@ -27,7 +27,7 @@ from empirical.training.together import Processes
 from repro.base.ending import Ending, Stopped
 from repro.base.errors import ConfigError, MissingDataError, OutOfMemoryError_
 from repro.commands.empirical import processes
-from repro.records import claims
+from repro.records import leases
 from repro.records.damage import collected
 from repro.records.identity import run_id
 from repro.records.store import Store
@@ -210,10 +210,10 @@ class Elsewhere:
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store, self.held = Store(store.root), ExitStack()
         self.cell: RunConfig | None = None
-        monkeypatch.setattr(claims.time, "sleep", lambda _: self.end())  # while this process waits
+        monkeypatch.setattr(leases.time, "sleep", lambda _: self.end())  # while this process waits
 
     def hold(self, name: str) -> None:
-        self.held.enter_context(self.store.lock(name))
+        self.held.enter_context(self.store.lease(name))
 
     def end(self) -> None:
         """Give everything back, the cell computed."""
@@ -273,7 +273,7 @@ def test_a_stage_that_nobody_has_is_trained_while_another_process_trains_its_nei
     """Two processes share a single cell: one pretrains, the other trains the reference."""
     workspace = Workspace(store, CPU, patient=False)
     elsewhere.hold(pretrain_key(workspace.identified(cells[0])).id)
-    with pytest.raises(claims.Held):
+    with pytest.raises(leases.Held):
         compute_run(workspace.identified(cells[0]), workspace)
     stages = [json.loads((path / "config.json").read_text())["config"]["stage"] for path in store.models()]
     assert stages == ["retrain"]
@@ -289,14 +289,14 @@ def test_no_unlearning_is_lost_to_a_reference_in_other_hands(
     trained: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stages, "fit", lambda *args, **more: trained.append("a stage") or fit(*args, **more))
-        with pytest.raises(claims.Held):
+        with pytest.raises(leases.Held):
             compute_run(config, workspace)
     assert trained == ["a stage"]  # the original
 
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_the_time_limit_ends_a_wait_for_another_process(cells: list[RunConfig], store: Store, patient: bool) -> None:
-    with Store(store.root).lock(identity(cells[0], store)):
+    with Store(store.root).lease(identity(cells[0], store)):
         report = compute_all(cells[:1], store, patient=patient, deadline=time.time() + 0.5)
     assert (report.interrupted, report.signal, report.remaining, report.done) == (True, 0, 1, [])
 
@@ -316,7 +316,7 @@ def test_subset_models_in_other_hands_come_last_and_what_is_known_is_not_compute
         return found
 
     monkeypatch.setattr(SubsetModels, "correct", correct)
-    with pytest.raises(claims.Held):
+    with pytest.raises(leases.Held):
         SubsetModels(estimate, workspace).record()
     elsewhere.end()
     record = SubsetModels(estimate, workspace).record()
@@ -379,7 +379,7 @@ def test_falling_back_is_said_once_and_refused_where_a_gpu_is_required(
 @pytest.mark.slow
 def test_a_parent_postpones_what_others_hold_and_its_workers_go_on(cells: list[RunConfig], store: Store) -> None:
     names, held = [identity(cell, store) for cell in cells], ExitStack()
-    held.enter_context(Store(store.root).lock(names[0]))
+    held.enter_context(Store(store.root).lease(names[0]))
 
     def give_back() -> None:
         while not all((store.root / "runs" / name / "result.json").exists() for name in names[1:]):

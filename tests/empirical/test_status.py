@@ -44,7 +44,7 @@ def test_every_run_is_done_running_failed_or_pending(recipe: Recipe, store: Stor
     workspace = Workspace(store, CPU)
     third, fourth = (workspace.identified(cell) for cell in recipe.runs()[2:])
     save_failure(third, workspace, ZeroDivisionError("by a method of mine"))
-    with store.lock(run_id("unlearn", fourth)):
+    with store.lease(run_id("unlearn", fourth)):
         found = seen(recipe, store)
     assert found.counts == {"done": 2, "failed": 1, "running": 1}
     assert [row.state for row in found.rows] == ["done", "done", "failed", "running"]
@@ -69,7 +69,7 @@ def test_the_rest_is_foretold_by_the_mean_time_between_the_runs_that_ended(
         ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
         store.save("unlearn", cell, result={"parents": PARENTS}, evaluations=ids,
                    provenance={"finished": f"2026-01-01T{ended}+00:00"})  # fmt: skip
-    with store.lock(run_id("unlearn", cells[3])):
+    with store.lease(run_id("unlearn", cells[3])):
         assert seen(five, store).seconds_left == pytest.approx(2 * 150)
         monkeypatch.setattr("empirical.studies.status.RECENT", 2)
         assert seen(five, store).seconds_left == pytest.approx(2 * 240), "of the last two alone"
@@ -79,13 +79,13 @@ def test_a_run_that_is_made_anew_counts_as_running(recipe: Recipe, store: Store)
     workspace = Workspace(store, CPU)
     first = workspace.identified(recipe.runs()[0])
     save_failure(first, workspace, ZeroDivisionError("once"))
-    with store.lock(run_id("unlearn", first)):
+    with store.lease(run_id("unlearn", first)):
         assert seen(recipe, store).counts == {"running": 1, "pending": 3}
 
 
 def test_a_claim_whose_owner_fell_silent_is_nobody_at_work(recipe: Recipe, store: Store) -> None:
     first = Workspace(store, CPU).identified(recipe.runs()[0])
-    with store.lock(run_id("unlearn", first)):
-        (marker,) = store.claims.folder.glob("*.claim")
+    with store.lease(run_id("unlearn", first)):
+        (marker,) = store.leases.folder.glob("*.claim")
         os.utime(marker, (1, 1))
         assert (seen(recipe, store).counts, seen(recipe, store).workers) == ({"pending": 4}, [])

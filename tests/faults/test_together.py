@@ -36,7 +36,7 @@ def test_processes_on_one_grid_share_it(processes: int, victims: Victims, tmp_pa
     store = Store(tmp_path / "store")
     assert content(store) == whole
     assert store.verify() == []
-    assert store.claims.all() == []
+    assert store.leases.all() == []
     lines = [json.loads(line.partition(" ")[2]) for line in (store.root / "index.jsonl").read_text().splitlines()]
     written = [head[0] for room, _, _, head in lines if room == "runs"]
     assert sorted(written) == sorted(set(written))  # a run that two had computed would have been written twice
@@ -51,7 +51,7 @@ def test_a_process_that_waits_for_another_ends_at_once(
     cells = [workspace.identified(cell) for cell in recipe(1, 1).runs()]
     with ExitStack() as kept:
         for cell in cells:
-            kept.enter_context(workspace.store.lock(run_id("unlearn", cell)))
+            kept.enter_context(workspace.store.lease(run_id("unlearn", cell)))
         session = victims.start(workspace.store.root, workers=workers, epochs=1, seeds=1, seconds=None if number else 3)
         time.sleep(3)
         started = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_process_that_waits_for_another_ends_at_once(
         assert victims.wait() == (128 + number if number else 0)
         end_of(session, 5)
         assert time.monotonic() - started < 5
-        assert len(workspace.store.claims.all()) == len(cells)
+        assert len(workspace.store.leases.all()) == len(cells)
     assert workspace.store.records() == []
 
 

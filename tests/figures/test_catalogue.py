@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from figures import catalogue
-from figures.catalogue import FIGURES, figure_names, find
+from figures.catalogue import FIGURES, command_of, figure_names, find
 from figures.drawing.files import draw
 from figures.drawing.style import Theme
 from figures.tables.records import Records
 from repro.base.errors import ConfigError
+from repro.base.parts import plugins
 from repro.records.record import Record
 from repro.records.store import Store
 from tests.figures.conftest import studies_in
@@ -23,7 +23,8 @@ def test_an_empty_store_gives_a_frame_that_names_the_command(empty: Store, tmp_p
     (drawn,) = draw([name], studies_in(empty), tmp_path / "out")
     assert drawn.missing
     commands = {line.rpartition(": ")[2] for line in drawn.missing}
-    wanted = "repro theory" if FIGURES[name].command.startswith("repro theory") else FIGURES[name].command
+    command = command_of(FIGURES[name])
+    wanted = "repro theory" if command.startswith("repro theory") else command
     assert all(command.startswith(wanted) for command in commands)
     assert drawn.run_ids == []
 
@@ -53,7 +54,7 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
     )
     (tmp_path / "figures_of_mine.py").write_text("def draw(records, theme): return 'mine'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    catalogue._plugins.cache_clear()
+    plugins.cache_clear()
     try:
         assert figure_names() == [*FIGURES, "fig-mine", "fig-gone", "fig-less"]
         for lost in ("fig-gone", "fig-less"):
@@ -62,7 +63,7 @@ def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(
         assert find("fig-mine")(None, None) == "mine"  # type: ignore[arg-type, comparison-overlap]
         assert find("fig-tow").__module__.startswith("figures.networks")
     finally:
-        catalogue._plugins.cache_clear()
+        plugins.cache_clear()
 
 
 def test_figures_load_neither_torch_nor_the_engine_and_that_of_the_theory_no_seaborn(

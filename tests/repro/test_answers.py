@@ -9,7 +9,18 @@ import pytest
 from scipy import stats
 
 from benchmarks.intervals import TRUTHS, answers
-from repro.statistics.answers import ANSWERS, NO_DIFFERENCE, ONLY_WHERE, OPEN, OPPOSITE, YES, answer, judge, missing
+from repro.statistics.answers import (
+    ANSWERS,
+    NO_DIFFERENCE,
+    ONLY_WHERE,
+    OPEN,
+    OPPOSITE,
+    YES,
+    answer,
+    bracket,
+    judge,
+    missing,
+)
 from repro.statistics.effects import Pooled, combine_seeds, pool
 
 TIGHT = np.array([-0.001, 0.0, 0.001])  # errors of three seeds
@@ -54,6 +65,18 @@ def test_two_settings_decide_where_each_does_by_itself() -> None:
     assert (judge(pooled), judge(pooled, sign=-1)) == (YES, OPPOSITE)
     rows.loc[rows["setting"] == "1", "value"] -= 0.4
     assert judge(pool(combine_seeds(rows))) == OPEN  # they say the opposite of each other
+
+
+def test_the_bracket_of_two_settings_without_a_difference_spans_theirs() -> None:
+    rows = effects({"high": 0.0})
+    rows = rows[rows["setting"].isin(["0", "1"])]
+    pooled = pool(combine_seeds(rows))
+    low, high = pooled.setting_intervals()
+    assert (low < 0).all()
+    assert (high > 0).all()
+    assert judge(pooled) == NO_DIFFERENCE
+    assert bracket(pooled) == pytest.approx((low.min(), high.max()))
+    assert bracket(pooled, margin=None) == pytest.approx(pooled.interval()), "nothing is decided: they are pooled"
 
 
 def test_measures_that_are_not_alike_are_not_averaged() -> None:

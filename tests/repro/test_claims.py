@@ -1,4 +1,4 @@
-"""Claims: one owner at a time, whatever dies, on whatever machine, and whatever the clocks say."""
+"""Leases: one owner at a time, whatever dies, on whatever machine, and whatever the clocks say."""
 
 import os
 import signal
@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from repro.base.ending import Ending, Stopped
-from repro.records import claims
-from repro.records.claims import BEAT, FIRST, LEASE, LONGEST, Claims, Held, in_turn
+from repro.records import leases
+from repro.records.leases import BEAT, FIRST, LEASE, LONGEST, Held, Leases, in_turn
 
 ROOT = Path(__file__).parents[2]
-START = "import socket, sys, time; from pathlib import Path; from repro.records.claims import *; folder = sys.argv[1]; "
+START = "import socket, sys, time; from pathlib import Path; from repro.records.leases import *; folder = sys.argv[1]; "
 # Takes a claim on a machine of some name and keeps it until it is killed.
 OWNER = START + (
     "socket.gethostname = lambda: sys.argv[2]\n"
-    "with Claims(Path(folder)).hold('stage'):\n    print('held', flush=True)\n    time.sleep(600)\n"
+    "with Leases(Path(folder)).hold('stage'):\n    print('held', flush=True)\n    time.sleep(600)\n"
 )
 # Waits for the start, then takes what it can get of many claims and says which.
 TAKER = START + (
@@ -30,7 +30,7 @@ TAKER = START + (
     "    print('ready', flush=True)\n    sys.stdin.readline()\n"
     "    for number in range(40):\n"
     "        with suppress(Held):\n"
-    "            kept.enter_context(Claims(Path(folder)).hold(f'stage-{number}', wait=False))\n"
+    "            kept.enter_context(Leases(Path(folder)).hold(f'stage-{number}', wait=False))\n"
     "            print(number, flush=True)\n"
     "    print('done', flush=True)\n    sys.stdin.readline()\n"
 )
@@ -84,7 +84,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return advance
 
 
-def is_held(watcher: Claims) -> bool:
+def is_held(watcher: Leases) -> bool:
     try:
         with watcher.hold("stage", wait=False):
             return False
@@ -93,7 +93,7 @@ def is_held(watcher: Claims) -> bool:
 
 
 def test_a_claim_has_one_owner_and_is_given_back_whatever_happens(tmp_path: Path) -> None:
-    one, other = Claims(tmp_path), Claims(tmp_path)
+    one, other = Leases(tmp_path), Leases(tmp_path)
     with suppress(ZeroDivisionError), one.hold("stage"):
         assert is_held(other)
         assert is_held(one)
@@ -104,7 +104,7 @@ def test_a_claim_has_one_owner_and_is_given_back_whatever_happens(tmp_path: Path
 
 def test_a_claim_whose_owner_was_killed_here_is_taken_over_at_once(tmp_path: Path, owned: Own) -> None:
     owner = owned()
-    watcher = Claims(tmp_path)
+    watcher = Leases(tmp_path)
     assert is_held(watcher)
     end(owner)
     assert not is_held(watcher)
@@ -114,7 +114,7 @@ def test_a_claim_of_another_machine_is_taken_over_after_a_lease_without_a_touch(
     tmp_path: Path, owned: Own, pass_time: Callable[[float], None]
 ) -> None:
     end(owned("elsewhere"))
-    watcher, late = Claims(tmp_path), Claims(tmp_path)
+    watcher, late = Leases(tmp_path), Leases(tmp_path)
     assert is_held(watcher)  # no process of that number is here, which says nothing of another machine
     pass_time(LEASE - 1)
     assert is_held(watcher)
@@ -128,7 +128,7 @@ def test_a_claim_that_is_touched_is_never_taken_over(
     tmp_path: Path, owned: Own, pass_time: Callable[[float], None]
 ) -> None:
     end(owned("elsewhere"))
-    watcher, marker = Claims(tmp_path), tmp_path / "stage.claim"
+    watcher, marker = Leases(tmp_path), tmp_path / "stage.claim"
     for beat in range(20):
         assert is_held(watcher)
         os.utime(marker, (beat, beat))  # by a file server whose clock has been wrong for fifty years
@@ -142,12 +142,12 @@ def test_a_claim_that_is_touched_is_never_taken_over(
 def test_a_clock_that_is_off_makes_no_claim_stale(tmp_path: Path, owned: Own, off: float) -> None:
     owned("elsewhere")
     os.utime(tmp_path / "stage.claim", (time.time() + off, time.time() + off))
-    assert is_held(Claims(tmp_path))
+    assert is_held(Leases(tmp_path))
 
 
 def test_an_owner_touches_its_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "BEAT", 0.01)
-    with Claims(tmp_path).hold("stage"):
+    monkeypatch.setattr(leases, "BEAT", 0.01)
+    with Leases(tmp_path).hold("stage"):
         os.utime(tmp_path / "stage.claim", (0, 0))
         limit = time.monotonic() + 30
         while os.stat(tmp_path / "stage.claim").st_mtime == 0:
@@ -172,37 +172,37 @@ def test_of_several_that_take_a_dead_claim_at_once_one_wins(tmp_path: Path) -> N
 
 def test_claims_are_listed_with_their_owners(tmp_path: Path, owned: Own) -> None:
     owner = owned()
-    (seen,) = Claims(tmp_path).all()
+    (seen,) = Leases(tmp_path).all()
     assert (seen.name, seen.host, seen.pid) == ("stage", socket.gethostname(), owner.pid)
     assert not seen.gone
     assert 0 <= seen.age < LEASE
     end(owner)
-    (seen,) = Claims(tmp_path).all()
+    (seen,) = Leases(tmp_path).all()
     assert seen.gone
-    assert Claims(tmp_path).left_behind() == []  # what takes it over removes it; only old ones are swept
+    assert Leases(tmp_path).left_behind() == []  # what takes it over removes it; only old ones are swept
     os.utime(tmp_path / "stage.claim", (1, 1))
-    assert Claims(tmp_path).left_behind() == [tmp_path / "stage.claim"]
-    assert Claims(tmp_path / "none").all() == []
+    assert Leases(tmp_path).left_behind() == [tmp_path / "stage.claim"]
+    assert Leases(tmp_path / "none").all() == []
 
 
 def test_a_wait_ends_at_the_deadline_and_at_a_signal_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Claims(tmp_path).hold("stage"):
-        with pytest.raises(Stopped) as stopped, Claims(tmp_path).hold("stage", deadline=time.time() - 1):
+    with Leases(tmp_path).hold("stage"):
+        with pytest.raises(Stopped) as stopped, Leases(tmp_path).hold("stage", deadline=time.time() - 1):
             pass
         assert stopped.value.signal == 0
         ending = Ending()
         monkeypatch.setattr(time, "sleep", lambda _: ending(signal.SIGTERM, None))  # it comes during the wait
-        with pytest.raises(Stopped, match="SIGTERM"), Claims(tmp_path).hold("stage"):
+        with pytest.raises(Stopped, match="SIGTERM"), Leases(tmp_path).hold("stage"):
             pass
-    assert not is_held(Claims(tmp_path))
+    assert not is_held(Leases(tmp_path))
 
 
 def test_a_wait_ends_when_the_claim_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = ExitStack()
-    held.enter_context(Claims(tmp_path).hold("stage"))
+    held.enter_context(Leases(tmp_path).hold("stage"))
     monkeypatch.setattr(time, "sleep", lambda _: held.close())
-    with Claims(tmp_path).hold("stage"):
-        assert is_held(Claims(tmp_path))
+    with Leases(tmp_path).hold("stage"):
+        assert is_held(Leases(tmp_path))
 
 
 class Others:

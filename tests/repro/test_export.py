@@ -95,7 +95,7 @@ def test_a_row_of_theory_has_each_stage_under_its_own_name_and_where_it_diverged
     about = {"study": "mine", "finished": "2026-11-25", "device": "cpu", "seconds": 2.0}
     record = Record("ab", "theory", "diverged", {"type": "TheoryConfig", "d": 300}, result, about)
     same = {"run_id": "ab", "kind": "theory", "status": "diverged", "source": "runs", "d": 300}
-    same |= {"study": "mine", "finished": "2026-11-25", "device": "cpu"}
+    same |= about
     assert rows_of(record) == [
         same | {"seed": 4, "diverged_at": None, "test_error": 0.1, "pretrained_test_error": 0.3,
                 "retrained_test_error": 0.5},

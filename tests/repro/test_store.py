@@ -573,7 +573,7 @@ def test_a_pack_is_a_name_and_no_path(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["../pwned", "memorization-folder:../../pwned", "/tmp/pwned", ""])
 def test_a_claim_is_a_name_and_no_path(store: Store, name: str) -> None:
     with pytest.raises(ConfigError, match="no path"):
-        store.lock(name).__enter__()
+        store.lease(name).__enter__()
     assert not list(store.root.parent.rglob("*pwned*"))
 
 
@@ -721,7 +721,7 @@ def test_the_cells_within_a_store_are_verified_and_tidied_with_it(store: Store) 
     assert store.verify() == []
     flip(cells.root / "runs" / cell.run_id / "arrays.npz")
     assert store.verify() == [f"cells/runs/{cell.run_id}/arrays.npz: does not match its hash"]
-    claim = cells.claims.folder / "old.claim"
+    claim = cells.leases.folder / "old.claim"
     claim.write_bytes(b"")
     old = time.time() - 7200
     os.utime(claim, (old, old))
@@ -737,7 +737,7 @@ def test_two_processes_that_measure_one_run_lose_none_of_its_evaluations(store: 
     record = save(store)
     context = multiprocessing.get_context("spawn")
     both = [context.Process(target=attach_many, args=(str(store.root), record.run_id, one)) for one in "ab"]
-    with store.lock(record.run_id):  # whoever computes a run holds its claim while it attaches
+    with store.lease(record.run_id):  # whoever computes a run holds its claim while it attaches
         for process in both:
             process.start()
         for process in both:
@@ -752,9 +752,9 @@ def test_where_the_system_lists_no_processes_nobody_is_taken_for_dead(
 ) -> None:
     save(store)
     (store.root / "runs" / f".result.json.{process_tag()}").write_bytes(b"")  # what this process is writing
-    with store.lock("held"):
+    with store.lease("held"):
         monkeypatch.setattr("repro.records.folder.PROCESSES", tmp_path / "proc")  # as on macOS
-        assert [claim.gone for claim in store.claims.all()] == [False]
+        assert [claim.gone for claim in store.leases.all()] == [False]
         assert store.leftovers() == []
 
 
@@ -771,7 +771,7 @@ def test_tidy_removes_what_nobody_needs_and_nothing_else(store: Store) -> None:
         (store.root / path).parent.mkdir(exist_ok=True)
         (store.root / path).write_bytes(b"")
         os.utime(store.root / path, (time.time(), time.time()) if "new" in path else (old, old))
-    with store.lock("held"):
+    with store.lease("held"):
         removed = {path.name for path in store.tidy()}
     assert removed == {model.name, gone, "old.lock", "old.claim", "torn.claim.break.7.ab"}
     assert (store.root / "runs" / elsewhere).exists()  # of a machine whose processes cannot be seen from here
@@ -882,7 +882,7 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
         store.imported("theirs")
         store.checkpoints("0" * 16).latest()
         store.lists()
-        store.claims.all()
+        store.leases.all()
         store.verify()
         store.leftovers()
         with suppress(IntegrityError):
@@ -905,7 +905,7 @@ def test_a_pipe_in_place_of_any_file_of_a_store_is_named_and_not_waited_for(tmp_
     (pipe.root / "claims").mkdir()
     os.mkfifo(pipe.root / "claims" / "held.claim")
     with pytest.raises(IntegrityError, match=r"claims/held\.claim: no regular file"):
-        pipe.lock("held").__enter__()
+        pipe.lease("held").__enter__()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

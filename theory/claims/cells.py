@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from repro.base.progress import track
-from repro.records.claims import in_turn
 from repro.records.identity import run_id
+from repro.records.leases import in_turn
 from repro.records.provenance import collect
 from repro.records.record import Record
 from repro.records.store import CELLS, Store
@@ -138,7 +138,7 @@ def work(groups: Groups, root: Any, oracle: bool, label: str) -> dict[TheoryConf
     own, found = Store(root), {}
 
     def attempt(group: list[TheoryConfig]) -> None:
-        with own.lock(cell_id(group[0].pretrain_key(), oracle), wait=False):
+        with own.lease(cell_id(group[0].pretrain_key(), oracle), wait=False):
             found.update(_simulate(group, own, oracle, label))
 
     in_turn(track(groups, label) if label else groups, attempt)

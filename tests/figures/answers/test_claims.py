@@ -162,11 +162,12 @@ def test_sets_that_are_open_alone_and_decide_together_are_said_together() -> Non
 
 
 def test_of_two_settings_the_brackets_span_both_only_where_each_decides() -> None:
-    say = Template("on {part} +{size}", "on {part} -{size}", "ToW")
     rows = effects({"high": 0.1})
     rows = rows[rows["setting"].isin(["0", "1"])].reset_index(drop=True)
-    for shift, both in ((0.0, True), (-0.1, False)):
-        told = found(answer(moved := rows.assign(value=rows["value"] + shift)), moved, say)
+    for shift, margin, both in ((0.0, 0.01, True), (-0.1, 0.01, True), (-0.1, None, False)):
+        say = Template("on {part} +{size}", "on {part} -{size}", "ToW", margin=margin)
+        moved = rows.assign(value=rows["value"] + shift)
+        told = found(answer(moved, margin=margin), moved, say)
         *settings, pooled = told.forest[["low", "high"]].to_numpy(float)
         expected = (np.min(settings), np.max(settings)) if both else tuple(pooled)
         assert (told.effects[0].low, told.effects[0].high) == pytest.approx(expected)

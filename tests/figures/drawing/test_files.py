@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +13,8 @@ from figures import catalogue
 from figures.catalogue import FIGURES
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import draw, latex, markdown
-from repro.base.errors import ConfigError
+from repro.base.errors import ConfigError, IntegrityError
+from repro.records.damage import collected
 from repro.records.lists import RunList
 from repro.records.record import Record
 from repro.records.store import Store
@@ -33,10 +35,23 @@ def test_a_figure_of_an_installed_package_is_called_by_no_path(
     empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = {"../pwned": EntryPoint("../pwned", "figures.catalogue:lacking", "repro.figures")}
-    monkeypatch.setattr(catalogue, "_plugins", lambda: theirs)
+    monkeypatch.setattr(catalogue, "plugins", lambda kind: theirs)
     with pytest.raises(ConfigError, match="no path"):
         draw(["../pwned"], studies_in(empty), tmp_path / "out")
     assert not list(tmp_path.rglob("*pwned*"))
+
+
+def test_a_figure_of_damaged_records_is_named_and_the_others_are_drawn(
+    golden: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(record: Record, *wanted: str) -> dict[str, Any]:
+        raise IntegrityError(f"run {record.run_id}: arrays.npz: no plain arrays")
+
+    monkeypatch.setattr(Record, "arrays", torn)
+    with collected() as damage:
+        drawn = draw(["fig-margins", "tab-minmax"], studies_in(golden), tmp_path)
+    assert [one.name for one in drawn] == ["tab-minmax"]
+    assert [line for line in damage if line.startswith("fig-margins: not drawn; run ")]
 
 
 def test_the_same_records_give_the_same_bytes(golden: Store, tmp_path: Path) -> None:

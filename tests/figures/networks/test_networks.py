@@ -129,7 +129,7 @@ def test_at_most_five_rules_are_drawn_and_the_rest_are_named(run: Make, records_
 
 
 def test_every_network_figure_names_the_accuracy_of_its_originals(drawing: Draw) -> None:
-    networks = [name for name, entry in FIGURES.items() if entry.draw.startswith("networks")]
+    networks = [name for name, entry in FIGURES.items() if entry.home.startswith("figures.networks")]
     lacking = [name for name in networks if "Test accuracy of the originals in percent:" not in drawing(name).caption]
     assert lacking == []
     assert "SAM 0.1 90.0 ± 0.0 (3); SGD 90.0 ± 0.0 (3)." in drawing("fig-tow").caption

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
-from figures.tables.intervals import Table
-from figures.tables.pairs import by_cell, pretrain_differences, rule_differences
+from figures.tables.pairs import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import study_table, unlearn_table
 from repro.records.record import Record
+from repro.statistics.effects import Table
+from repro.statistics.seeds import by_setting
 
 Make = Callable[..., Record]
 # Accuracies on R, F and test of models retrained with seeds 0, 1, 2.
@@ -81,9 +82,9 @@ def test_every_run_is_also_held_against_the_sgd_retrain_of_its_seed(run: Make) -
 def test_differences_carry_the_floor_of_their_metric(run: Make, records_of: Callable[..., Records]) -> None:
     found = [*study(run), *study(run, rule="sam-0.1"), *study(run, pretrain="sam-0.1")]
     _, table = study_table(records_of(found))
-    (cell,) = by_cell(rule_differences(table, "tow", rules=["sam"]), ["rule"]).to_dict("records")
+    (cell,) = by_setting(rule_differences(table, "tow", rules=["sam"]), ["rule"]).to_dict("records")
     assert cell["floor"] == pytest.approx(0.09 * math.sqrt(4 / 6))
-    (cell,) = by_cell(pretrain_differences(table, "common_tow", rules=["sam"]), ["pretrain"]).to_dict("records")
+    (cell,) = by_setting(pretrain_differences(table, "common_tow", rules=["sam"]), ["pretrain"]).to_dict("records")
     assert cell["floor"] == pytest.approx(0.09 * math.sqrt(4 / 6))
 
 

@@ -7,16 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from figures.tables.intervals import (
-    column_intervals,
-    effect_text,
-    interval,
-    pooled_deviation,
-    simultaneous,
-    span,
-    spread_text,
-    summarize,
-)
+from figures.tables.texts import effect_text, span, spread_text
+from repro.statistics.seeds import column_intervals, interval, simultaneous, summarize
 
 
 def test_interval_is_the_t_interval_over_seeds() -> None:
@@ -73,18 +65,10 @@ def test_simultaneous_intervals_pool_the_variance_over_cells() -> None:
     # Deviations 1 (three seeds) and 2 (five): s^2 = (2 * 1 + 4 * 4) / 6 = 3, six degrees of freedom, two cells.
     values = [[0.0, 1.0, 2.0], [10.0, 14.0, 10.0, 14.0, 12.0]]
     table = pd.DataFrame([interval(row) for row in values])
-    assert pooled_deviation(table) == (pytest.approx(math.sqrt(3.0)), 6)
     wider = simultaneous(table)
     for row, (low, high) in zip(values, wider[["low", "high"]].to_numpy(), strict=True):
         expected = scipy.stats.t.interval(0.975, 6, np.mean(row), math.sqrt(3.0 / len(row)))
         assert (low, high) == pytest.approx(expected, rel=1e-10)
-
-
-def test_intervals_that_are_no_t_intervals_are_widened_each_by_itself() -> None:
-    table = pd.DataFrame([{"mean": 0.5, "low": 0.4, "high": 0.7, "seeds": 4}] * 2)
-    wider = simultaneous(table).iloc[0]
-    ratio = scipy.stats.t.ppf(0.9875, 3) / scipy.stats.t.ppf(0.975, 3)
-    assert [wider["low"], wider["high"]] == pytest.approx([0.5 - 0.1 * ratio, 0.5 + 0.2 * ratio])
 
 
 def test_simultaneous_intervals_count_only_cells_that_have_one() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from figures.tables.intervals import Table, interval
-from figures.tables.pairs import by_cell, over_cells, pretrain_differences, rule_differences
+from figures.tables.pairs import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import unlearn_table
+from repro.statistics.effects import Table
+from repro.statistics.seeds import by_setting, interval, over_settings
 
 # ToW of seeds 0, 1, 2: a seed is worth far more than a rule, so that any other pairing shows.
 SGD, SAM = [0.1, 0.4, 0.8], [0.2, 0.6, 1.1]
@@ -86,14 +87,14 @@ def rows() -> Table:
 
 
 def test_cells_have_their_intervals_over_seeds_and_forget_sets_are_averaged_first() -> None:
-    found = by_cell(rows(), ["cell"]).set_index("cell")
+    found = by_setting(rows(), ["cell"]).set_index("cell")
     # A floor is a deviation: that of two sets is sqrt((0.1^2 + 0.7^2) / 2) = 0.5.
     for cell, values, floor in (("a", [0.1, 0.2, 0.6], math.nan), ("b", [10.1, 10.2, 10.6], 0.5)):
         assert found.loc[cell].to_dict() == pytest.approx(interval(values) | {"floor": floor}, nan_ok=True)
 
 
 def test_a_mean_over_cells_counts_each_once_in_a_seed() -> None:
-    assert over_cells(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]) | {"floor": 0.5})
+    assert over_settings(rows(), ["cell"]) == pytest.approx(interval([5.1, 5.2, 5.6]) | {"floor": 0.5})
 
 
 def test_a_mean_over_cells_scatters_as_the_seeds_that_all_of_them_have() -> None:
@@ -104,26 +105,26 @@ def test_a_mean_over_cells_scatters_as_the_seeds_that_all_of_them_have() -> None
             for seed in seeds]  # fmt: skip
     made[4]["difference"] += 5.0  # of the fifth seed: the mean of its cell is 2
     made[3]["difference"] -= 50.0  # of the one that SAM lacks: -8
-    found = over_cells(pd.DataFrame(made), ["set"])
+    found = over_settings(pd.DataFrame(made), ["set"])
     assert (found["mean"], found["seeds"]) == (pytest.approx((9.0 - 8.0) / 2), 4)
     assert found["sd"] == pytest.approx(interval([0.1, -0.2, 0.3, 2.5 - 0.2])["sd"], rel=1e-9)
     # The same within one cell: another forget set with fewer seeds does not widen the interval of both.
     named = pd.DataFrame(made).rename(columns={"difficulty": "set", "set": "difficulty"})
-    (cell,) = by_cell(named, ["set"]).to_dict("records")
+    (cell,) = by_setting(named, ["set"]).to_dict("records")
     assert (cell["mean"], cell["sd"], cell["seeds"]) == pytest.approx((0.5, found["sd"], 4))
 
 
 def test_cells_that_share_fewer_than_two_seeds_have_a_mean_and_no_interval() -> None:
     made = [{"rule": rule, "seed": seed, "difference": float(seed)}
             for rule, seeds in (("asam-1.0", (0, 1, 2)), ("sam-0.1", (2, 3, 4))) for seed in seeds]  # fmt: skip
-    found = over_cells(pd.DataFrame(made), ["rule"])
+    found = over_settings(pd.DataFrame(made), ["rule"])
     assert (found["mean"], found["seeds"], math.isnan(found["low"])) == (pytest.approx(2.0), 1, True)
 
 
 def test_cells_of_one_seed_each_say_nothing_of_the_scatter_of_seeds() -> None:
     made = [{"rule": rule, "seed": seed, "difference": value}
             for rule, seed, value in (("asam-1.0", 0, 0.2), ("sam-0.1", 1, 0.4))]  # fmt: skip
-    found = over_cells(pd.DataFrame(made), ["rule"])
+    found = over_settings(pd.DataFrame(made), ["rule"])
     assert (found["mean"], found["seeds"], math.isnan(found["low"])) == (pytest.approx(0.3), 1, True)
     more = pd.DataFrame([*made, {"rule": "asam-1.0", "seed": 1, "difference": 0.3}])
-    assert over_cells(more, ["rule"]) == pytest.approx(interval([0.275, 0.375]) | {"floor": math.nan}, nan_ok=True)
+    assert over_settings(more, ["rule"]) == pytest.approx(interval([0.275, 0.375]) | {"floor": math.nan}, nan_ok=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from figures.tables.intervals import summarize
 from figures.tables.records import Records
 from figures.tables.theory import (
     claim_records,
@@ -15,6 +14,7 @@ from figures.tables.theory import (
 )
 from repro.records.record import Record
 from repro.records.store import Store
+from repro.statistics.seeds import summarize
 from tests.figures.conftest import save_theory
 
 

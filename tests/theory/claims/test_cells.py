@@ -92,7 +92,7 @@ def test_a_group_that_another_process_has_in_hand_is_left_to_it_and_taken_over_a
     own = cell_store(store)
     order = []
     held = ExitStack()
-    held.enter_context(own.lock(cells.cell_id(GRID[0].pretrain_key(), True)))
+    held.enter_context(own.lease(cells.cell_id(GRID[0].pretrain_key(), True)))
     monkeypatch.setattr(cells, "_simulate", lambda group, *rest: dict.fromkeys(
         (order.append(group[0].signal_strength), held.close())))  # fmt: skip
     cells.work([GRID[:2], GRID[2:]], own.root, True, "")

@@ -61,7 +61,7 @@ class Lease:
     gone: bool
 
 
-class Claims:
+class Leases:
     """The leases of one store, as one process sees them.
 
     Args:
@@ -103,15 +103,15 @@ class Claims:
         """Return every lease, ordered by name; those of dead owners are marked as gone."""
         files = sorted(self.folder.glob("*.claim"))
         now = _file_system_time(self.folder) if files else 0.0
-        return [claim for path in files if (claim := self._seen(path, now)) is not None]
+        return [lease for path in files if (lease := self._seen(path, now)) is not None]
 
     def left_behind(self) -> list[Path]:
         """Return the files of leases that nobody has touched for long, and of takeovers that were interrupted."""
-        claims = [self.folder / f"{claim.name}.claim" for claim in self.all() if claim.age > LEASE]
-        return [*claims, *(path for path in self.folder.glob("*.claim.*") if time.time() - path.stat().st_mtime > 3600)]
+        old = [self.folder / f"{lease.name}.claim" for lease in self.all() if lease.age > LEASE]
+        return [*old, *(path for path in self.folder.glob("*.claim.*") if time.time() - path.stat().st_mtime > 3600)]
 
     def _path(self, name: str) -> Path:
-        path = self.folder / f"{file_name('claim', name)}.claim"
+        path = self.folder / f"{file_name('lease', name)}.claim"
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise IntegrityError(f"claims/{path.name}: no regular file; remove it")
         return path
