@@ -21,7 +21,8 @@ SETTINGS = {
     "default": {},
     "plain noise, 4 patches": {"noise": "plain", "patches": 4},
     "a patch each": {"noise": "plain", "patches": 3, "noise_patches": "independent"},
-    "random labels": {"method": "random_label", "pretrain": "sam"},
+    "random labels": {"method": "random_label", "pretrain": "sam", "label_noise": 0.3},
+    "parts of a batch": {"sharpness_batch": 2, "pretrain": "sam"},
     "momentum, decay, angle": {"momentum": 0.8, "weight_decay": 0.2, "forget_angle": 60.0},
     "smooth activation": {"activation_power": 2.0, "noise": "plain"},
 }
@@ -99,7 +100,9 @@ class Network:
                 most = torch.argsort(-g.norm(dim=1))[: round(config.mask_fraction * 2 * config.m)]
                 self.owns_forget[:] = False
                 self.owns_forget[most] = True
-            g = self.by_rule(name, samples, weights, labels[samples])
+            parts = -(-len(samples) // (config.sharpness_batch or len(samples)))
+            each = [slice(first, None, parts) for first in range(parts)]
+            g = sum(self.by_rule(name, samples[one], weights[one], labels[samples[one]]) for one in each)
             self.velocity = config.momentum * self.velocity + g + config.weight_decay * self.W
             self.W = self.W - config.eta * self.velocity
 

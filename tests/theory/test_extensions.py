@@ -14,7 +14,7 @@ from tests.theory.test_dynamics import EXTENSIONS, SMALL, explicit, rebuild, run
 from theory.config import TheoryConfig
 from theory.curvature import curvature
 from theory.draw import draw
-from theory.engine import replay, simulate, simulate_many
+from theory.engine import replay, simulate_many
 from theory.measure import measure
 from theory.metrics import METRICS, metric_names
 from theory.predict import unpredictable
@@ -148,15 +148,6 @@ def test_flips_grow_with_the_share_and_leave_everything_else_as_it_is():
     assert np.all(wrong[2][wrong[1]])
     np.testing.assert_array_equal(none.true_labels, more.true_labels)
     np.testing.assert_array_equal(none.gram, more.gram)
-
-
-def test_unlearning_begins_at_rest_and_momentum_lasts_through_a_phase():
-    base = TheoryConfig(d=300, n=12, n_forget=3, m=3, pretrain_epochs=10, epochs=10, seeds=2, directions=64)
-    fast = base.changed(momentum=0.9, eta_scale=4.0)
-    often, rarely = (simulate(fast.changed(checkpoint_every=every)) for every in (1, 1000))
-    np.testing.assert_array_equal(often.final("retain_loss"), rarely.final("retain_loss"))
-    still = simulate(fast.changed(alpha=1.0, eta_scale=0.0)).metrics["weight_norm"]
-    np.testing.assert_array_equal(still[:, 0], still[:, -1])
 
 
 @pytest.mark.parametrize(
