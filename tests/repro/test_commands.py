@@ -416,14 +416,6 @@ def test_a_watched_study_is_looked_at_until_nothing_of_it_is_open(
     assert lines[-1].endswith("no file")
 
 
-def test_a_plan_says_what_is_chosen_still_and_what_is_there() -> None:
-    row = SimpleNamespace(config=RunConfig(lr=0.5, seed=3), kind="choice", run_id="ab", passes=2, open=False, done=True)
-    shown = studies._plan_row(row)
-    assert (shown["lr"], shown["state"], shown["seed"], shown["passes"]) == (0.5, "done", 3, 2)
-    row.open, row.done = True, False
-    assert (studies._plan_row(row)["lr"], studies._plan_row(row)["state"]) == ("searching", "missing")
-
-
 def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     left = store.checkpoints(store.save_model({"a": 1}, b"w", {}).name)
     left.write(b"of a finished stage")

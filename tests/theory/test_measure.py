@@ -154,28 +154,3 @@ def test_measuring_changes_nothing():
     net.measured(Probe(net.schedule, 0.3))
     for one, two in zip(before, net.state, strict=True):
         np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
-def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
-    config = replace(CONFIG, noise=noise, patches=4, noise_patches="independent", signal_strength=1.0, directions=4096)
-    drawn = draw(config, 2)
-    state, labels = start_state(drawn.start), drawn.problem.labels
-    schedule = pretrain_schedule(config, labels, generator(1, "a"), members=np.arange(config.n))
-    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, 20)
-    assert drawn.vectors is not None
-    phi, xi, start = drawn.vectors
-    weights = start + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
-    sampled = monte_carlo(config, weights, phi, phi[None])
-    found = measure(config, drawn, state)
-    assert 0.02 < sampled < 0.45
-    assert_agrees(found["test_error"], sampled)
-    repeated = replace(config, noise_patches="repeated")
-    assert (
-        abs(measure(repeated, draw(repeated, 2), start_state(draw(repeated, 2).start))["test_error"] - sampled) > 0.02
-    )
-    own = np.maximum(np.outer(labels[::3], weights @ phi), 0) + np.maximum(xi @ weights.T, 0).reshape(-1, 3, 8).sum(
-        axis=1
-    )
-    margins = labels[::3] * (own[:, : config.m].sum(axis=1) - own[:, config.m :].sum(axis=1)) / config.m
-    assert found["retain_margin"] == pytest.approx(margins[: config.n_retain].mean())
