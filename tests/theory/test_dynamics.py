@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.control import currently_in_test_context
 
-from tests.theory.dense import DenseNetwork
+from tests.theory.explicit import Network, explicit, signals
 from theory.config import TheoryConfig
 from theory.draw import Draw, draw, generator
 from theory.dynamics import advance
@@ -73,21 +74,19 @@ def run_gram(config: TheoryConfig, drawn: Draw) -> NetworkState:
     return state
 
 
-def run_dense(config: TheoryConfig, drawn: Draw, *, moved: float = 0.0) -> DenseNetwork:
-    """Run explicit weights, from a start that is moved by a share of itself."""
-    network = DenseNetwork(config, drawn)
-    network.weights *= 1 + moved * np.random.default_rng(0).standard_normal(network.weights.shape)
-    for schedule, name, rho in phases(config, drawn):
-        network.velocity[:] = 0.0
-        for t in range(len(schedule.size)):
-            network.step(schedule, t, name, rho)
-    return network
+def run_explicit(config: TheoryConfig, drawn: Draw, *, moved: float = 0.0) -> np.ndarray:
+    """Return where explicit weights end, from a start that is moved by a share of itself."""
+    network = Network(config, drawn)
+    network.W *= torch.tensor(1 + moved * np.random.default_rng(0).standard_normal(network.W.shape))
+    for unlearning, (schedule, name, _) in enumerate(phases(config, drawn)):
+        network.train(name, schedule, unlearning=bool(unlearning))
+    return network.W.numpy()
 
 
 def reproduces_itself(config: TheoryConfig, seed: int, within: float = 1e-9) -> bool:
     """Return whether explicit weights end where they did, `within` their largest, if rounding moves their start."""
     drawn = draw(config, seed)
-    one, other = (run_dense(config, drawn, moved=moved).weights for moved in (0.0, 1e-15))
+    one, other = (run_explicit(config, drawn, moved=moved) for moved in (0.0, 1e-15))
     return bool(np.abs(one - other).max() < within * np.abs(one).max())
 
 
@@ -96,26 +95,16 @@ def rebuild(drawn: Draw, state: NetworkState) -> np.ndarray:
     return state.share[0, 0] * weights + state.p.T @ signals(drawn) + state.q @ xi
 
 
-def explicit(drawn: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    assert drawn.vectors is not None
-    return drawn.vectors
-
-
-def signals(drawn: Draw) -> np.ndarray:
-    assert drawn.forget_signal is not None
-    return np.stack([explicit(drawn)[0], drawn.forget_signal])
-
-
 def assert_same_network(config: TheoryConfig, tolerance: float) -> None:
     drawn = draw(config, 0)
-    state, network = run_gram(config, drawn), run_dense(config, drawn)
+    state, weights = run_gram(config, drawn), run_explicit(config, drawn)
     xi = explicit(drawn)[1]
     scale = max(np.abs(state.V).max(), np.abs(state.u).max())
-    np.testing.assert_allclose(state.u / scale, signals(drawn) @ network.weights.T / scale, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(state.V / scale, network.weights @ xi.T / scale, rtol=0, atol=tolerance)
-    size = np.abs(network.weights).max()
-    np.testing.assert_allclose(rebuild(drawn, state) / size, network.weights / size, rtol=0, atol=tolerance)
-    product = network.weights @ network.weights.T
+    np.testing.assert_allclose(state.u / scale, signals(drawn) @ weights.T / scale, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(state.V / scale, weights @ xi.T / scale, rtol=0, atol=tolerance)
+    size = np.abs(weights).max()
+    np.testing.assert_allclose(rebuild(drawn, state) / size, weights / size, rtol=0, atol=tolerance)
+    product = weights @ weights.T
     np.testing.assert_allclose(weight_gram(drawn.start, state), product, rtol=0, atol=tolerance * np.abs(product).max())
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import grown, made, sides
+from tests.theory.claims.synthetic import falling, grown, made, sides
 from theory.bounds import random_start_boundary, sam_boundary, sgd_boundary
 from theory.claims import boundary as boundaries
 from theory.claims.boundary import (
@@ -28,16 +28,13 @@ SEEDS = 5
 CONFIG = ClaimConfig(claim="x", seeds=SEEDS)
 
 
+def at_powers(in_d: float, in_n: float):
+    """Return a boundary at |phi| = 2 (d/4000)^in_d (n/40)^in_n."""
+    return lambda name, cell: 2 * (cell.d / 4000) ** in_d * (cell.n / 40) ** in_n
+
+
 def runs_with(test: BoundaryTest, in_d: float, in_n: float) -> dict:
-    """Return runs whose error falls through 0.1 at |phi| = 2 (d/4000)^in_d (n/40)^in_n, the forget error rising."""
-
-    def make(name, cell):
-        distance = np.log(cell.signal_norm / (2 * (cell.d / 4000) ** in_d * (cell.n / 40) ** in_n))
-        reached = 5 if cell.stop_forget_error else None
-        return made(cell, test_error=0.1 - 0.02 * distance, forget_error=0.5 + 0.02 * distance, stopped_at=reached,
-                    retain_loss=0.6)  # fmt: skip
-
-    return grown(test.grid, make, SEEDS)
+    return falling(test.grid, SEEDS, at_powers(in_d, in_n))
 
 
 @pytest.mark.parametrize(
@@ -63,13 +60,11 @@ def test_sam_holds_where_the_boundary_does_not_grow_with_d(in_d, side):
 def powers(test: BoundaryTest, values: list[float]) -> dict:
     """Return runs in which the boundary of each line moves as its axis to the power of its own."""
 
-    def make(name, cell):
+    def norm(name, cell):
         line, i, _ = name
-        value = test.lines[line].axis[i][test.lines[line].along]
-        distance = np.log(cell.signal_norm / (value / 2000) ** values[line])
-        return made(cell, test_error=0.1 - 0.02 * distance, stopped_at=5, retain_loss=0.6)
+        return (test.lines[line].axis[i][test.lines[line].along] / 2000) ** values[line]
 
-    return grown(test.grid, make, SEEDS)
+    return falling(test.grid, SEEDS, norm)
 
 
 def test_the_sentence_quotes_the_line_that_it_speaks_of():
@@ -139,18 +134,13 @@ def test_a_boundary_off_the_grid_decides_nothing_and_has_no_number():
 
 def test_only_strengths_about_the_boundary_are_simulated_and_the_boundary_is_that_of_all():
     few = runs_with(SGD, 0.25, -0.25)
-    every = {(k, i, s): made(SGD.lines[k].at(i, s).changed(seeds=SEEDS), stopped_at=5,
-                             test_error=few_error(SGD, k, i, s))
-             for k, line in enumerate(SGD.lines) for i in range(len(line.axis)) for s in STRENGTHS}  # fmt: skip
+    every = {(k, i, s): line.at(i, s) for k, line in enumerate(SGD.lines) for i in range(len(line.axis))
+             for s in STRENGTHS}  # fmt: skip
     assert len(few) < 0.6 * len(every)
+    every = falling(lambda runs: every, SEEDS, at_powers(0.25, -0.25))
     for k in range(len(SGD.lines)):
         np.testing.assert_array_equal(SGD.measure(few, k).norms(np.arange(SEEDS)),
                                       SGD.measure(every, k).norms(np.arange(SEEDS)))  # fmt: skip
-
-
-def few_error(test: BoundaryTest, k: int, i: int, s: float) -> float:
-    cell = test.lines[k].at(i, s)
-    return 0.1 - 0.02 * np.log(cell.signal_norm / (2 * (cell.d / 4000) ** 0.25 * (cell.n / 40) ** -0.25))
 
 
 def test_a_strength_at_which_fewer_than_half_of_the_seeds_compare_does_not_count():

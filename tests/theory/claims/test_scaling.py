@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import grown, made
+from tests.theory.claims.synthetic import falling, grown, made
 from theory.claims import scaling
 from theory.claims.scaling import (
     CORNERS,
@@ -64,12 +64,7 @@ def test_the_formula_is_continuous_and_that_of_the_theorem_where_the_start_is_sm
 
 def power_runs(power: float) -> dict:
     """Return runs whose boundary is |phi| = 2 (d / 4000)^power on every line."""
-
-    def make(name, cell):
-        distance = np.log(cell.signal_norm / (2 * (cell.d / 4000) ** power))
-        return made(cell, test_error=0.1 - 0.02 * distance)
-
-    return grown(LINES.grid, make, SEEDS)
+    return falling(LINES.grid, SEEDS, lambda name, cell: 2 * (cell.d / 4000) ** power)
 
 
 @pytest.fixture
