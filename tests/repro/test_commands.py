@@ -167,20 +167,6 @@ def test_a_line_of_alpha_has_the_forget_error_at_each_of_the_two() -> None:
     }  # fmt: skip
 
 
-def test_an_answer_has_its_interval_its_sentence_and_where_its_record_is() -> None:
-    words = {name: f"its {name}" for name in ("title", "answer", "sentence", "change", "regime", "beyond")}
-    result = words | {"estimate": 0.25, "interval": [0.125, 0.5], "seeds": 40}
-    record = Record("ab" * 8, "theory_claim", "ok", {}, result, {}, source="results/claims")
-    assert theory.claim_row(record) == {
-        "claim": "its title", "answer": "its answer", "estimate": 0.25, "interval": "[0.125, 0.5]", "seeds": 40,
-        "sentence": "its sentence", "change": "its change", "regime": "its regime",
-        "beyond": "its beyond",
-        "run": f"results/claims/{'ab' * 8}",
-    }  # fmt: skip
-    result["interval"] = [None, None]
-    assert theory.claim_row(record)["interval"] == "-"
-
-
 def test_a_sweep_shows_its_axes_and_its_errors_and_to_a_program_every_column(store: Store) -> None:
     names = ("d", "pretrain", "test_error", "test_error_se", "forget_error", "kappa_retain")
     arrays = {name: np.array([place, place + 10]) for place, name in enumerate(names)}
