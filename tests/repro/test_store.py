@@ -328,54 +328,38 @@ def save_epochs(store: Store, count: int) -> Record:
     return store.save("benchmark", {"a": 1}, result={"x": count}, epochs=[{"epoch": one} for one in range(count)])
 
 
-@pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), Stopped(signal.SIGTERM)])
-def test_a_rewrite_cut_off_while_it_writes_leaves_the_run_of_before(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException
-) -> None:
-    before = save_epochs(store, 1)
-    folder = store.root / "runs" / before.run_id
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", at_call(number, os.fsync, lambda: raise_(error), folder.resolve()))
-        with pytest.raises(type(error)):
-            save_epochs(store, 2)
-    assert store.find("benchmark", {"a": 1}) == before
-    assert store.verify() == []
-    assert not list(store.root.rglob(".*.*"))
+# What ends a rewrite, at which call of the system, as which error, and which of the two runs is left, if any.
+ENDS: dict[str, tuple[str, Callable[[], None], type[BaseException], int | None]] = {
+    "a full disk": ("fsync", partial(raise_, OSError(errno.ENOSPC, "no space left")), OSError, 1),
+    "a signal while it writes": ("fsync", partial(raise_, Stopped(signal.SIGTERM)), Stopped, 1),
+    "a kill between its renames": ("replace", partial(raise_, Killed()), Killed, None),
+    "a signal between its renames": ("replace", lambda: os.kill(os.getpid(), signal.SIGTERM), Stopped, 2),
+}
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_rewrite_killed_between_its_renames_leaves_no_run_and_no_damage(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize("end", ENDS)
+def test_a_rewrite_that_ends_early_leaves_the_run_of_before_or_no_run_or_the_whole_new_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, end: str, number: int
 ) -> None:
-    folder = store.root / "runs" / save_epochs(store, 1).run_id
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", at_call(number, os.replace, lambda: raise_(Killed()), folder))
-        with pytest.raises(Killed):
-            save_epochs(store, 2)
-    with collected() as damaged:
-        assert store.records() == []
-    assert damaged == []
-    assert save_epochs(store, 2) == store.find("benchmark", {"a": 1})
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_a_signal_between_the_renames_waits_until_the_run_is_whole(
-    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    folder = store.root / "runs" / save_epochs(store, 1).run_id
+    call, act, error, left = ENDS[end]
+    folder = store.root.resolve() / "runs" / save_epochs(store, 1).run_id
     heard = signal.signal(signal.SIGTERM, Ending())
     try:
         with monkeypatch.context() as patch:
-            end = partial(os.kill, os.getpid(), signal.SIGTERM)
-            patch.setattr(os, "replace", at_call(number, os.replace, end, folder))
-            with pytest.raises(Stopped, match="SIGTERM"):
+            patch.setattr(os, call, at_call(number, getattr(os, call), act, folder))
+            with pytest.raises(error):
                 save_epochs(store, 2)
     finally:
         signal.signal(signal.SIGTERM, heard)
-    found = store.find("benchmark", {"a": 1})
-    assert found is not None
-    assert (found.result, len(found.epochs())) == ({"x": 2}, 2)
+    with collected() as damaged:
+        found = [(one.result["x"], len(one.epochs())) for one in store.records()]
+    assert found == ([] if left is None else [(left, left)])
+    assert damaged == []
+    if left:
+        assert store.verify() == []
+        assert not list(store.root.rglob(".*.*"))
+    assert save_epochs(store, 2) == store.find("benchmark", {"a": 1})
 
 
 def test_damage_that_is_met_twice_is_named_once() -> None:
