@@ -71,10 +71,3 @@ def test_there_are_no_import_cycles_and_none_hides_in_a_function() -> None:
         leaves = {name for name, targets in graph.items() if not targets & set(graph)}
         assert leaves, f"cycle among {sorted(graph)}"
         graph = {name: targets for name, targets in graph.items() if name not in leaves}
-
-
-def test_product_code_prints_nothing_outside_the_command_line() -> None:
-    for path in FILES:
-        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-        prints = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-        assert not prints, path

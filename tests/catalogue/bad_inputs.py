@@ -101,12 +101,19 @@ COMMAND_LINES = [
     bad(
         "CLI", "options of a sweep before its name", "theory --d 5000 sweep drive", 2, "--d: must stand behind `sweep`"
     ),
+    bad("CLI", "a signal in both units", "theory --signal-strength 1 --signal-norm 2", 2, "give one of the two"),
+    bad("CLI", "more to forget than there is", "theory --n-forget 40", 2, "n_forget = 40: must be in [1, n - 1 = 39]"),
+    bad("CLI", "more to forget, for alpha", "theory alpha --n-forget 40", 2, "must be in [1, n - 1 = 39]"),
+    bad("CLI", "a noise nobody predicts", "theory predict --noise plain", 2, "the prediction needs noise orthogonal"),
+    bad("CLI", "a prediction in one dimension", "theory predict --d 1", 2, "d = 1: must be in [2, 1000000000000]"),
+    bad("CLI", "validity of one seed", "theory validity --seeds 1", 2, "--seeds"),
     bad("CLI", "a radius in both units", "theory --rho 0.5 --rho-scale 0.1", 2, "rho = 0.5 and rho_scale = 0.1"),
     bad("CLI", "claims of 10^12 seeds", "theory claims --seeds 1000000000000", 2, "would take"),
     bad("CLI", "directions that are no power of two", "theory --directions 100", 2, "a power of two"),
     bad("CLI", "explicit vectors of 10^9 numbers", "theory --draw dense --d 1000000000", 2, "would not fit"),
     bad("CLI", "10^15 epochs of unlearning", f"{RUN} --epochs 1000000000000000", 2, "would take"),
     bad("CLI", "an unknown method", f"{RUN} --method neg_grad", 2, "did you mean 'neggrad'"),
+    bad("CLI", "an unknown rule", f"{RUN} --rule smm-0.1", 2, "did you mean"),
     bad("CLI", "a rule without its radius", f"{RUN} --rule sam-", 2, "such as sam-0.1"),
     bad("CLI", "a rule nested a thousand times", f"{RUN} --rule {'masked-' * 1000}sgd", 2, "rule"),
     bad(
@@ -230,6 +237,7 @@ IMAGES = [
     ]
 ] + [
     bad("data", "no data at all", CIFAR, 3, "cifar10-train.parquet"),
+    bad("data", "no data at all for a grid", GRID, 3, "cifar10-train.parquet", files=cells("dataset = 'cifar10'")),
     bad("data", "a folder outside the data root", f"{RUN} --dataset folder --dataset-options folder=../x", 2, "'..'"),
     bad("data", "an index of objects (a pickle)", INDEX, 2, "not readable", files={"rows.npy": array(np.array([{}], object))}),
     bad("data", "a text index with a word", "empirical import-index rows.txt", 2, "line 2", files={"rows.txt": "1\ntwo\n"}),
@@ -279,7 +287,7 @@ STORES = [
     for name in ("result_json", "config_json", "provenance_json", "arrays_npz")
 ] + [
     bad("store", f"a store below a file, for {command}", f"{command} --store file/runs", 2, "file", files={"file": "x"})
-    for command in (RUN, "theory", "empirical memorization", "theory sweep phase")
+    for command in (RUN, "theory", "theory alpha", "empirical memorization", "theory sweep phase")
 ] + [
     bad("store", f"a pack with {what}", "verify", 6, "damaged", files=pack_file(change))
     for what, change in (

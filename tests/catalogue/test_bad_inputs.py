@@ -65,6 +65,7 @@ def test_a_bad_input_gives_one_line_and_its_exit_code(
     assert len(errors[0]) < 3000
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", error)
     assert took < LIMIT
+    assert (tmp_path / "runs").exists() == any(name.startswith("runs") for name in case.files), "it wrote something"
 
 
 @pytest.mark.slow

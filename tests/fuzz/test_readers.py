@@ -121,21 +121,8 @@ def damaged(draw: st.DrawFn, kind: str) -> bytes:
     return bytes(raw)
 
 
-NASTY = [
-    b"\0",
-    b"\xff",
-    b"null",
-    b"[]",
-    b"{}",
-    b"NaN",
-    b"1e999",
-    b"9" * 400,
-    b"[" * 300,
-    b'"\\ud800"',
-    b"-",
-    b"../",
-    b"\x1b[",
-]
+NASTY = [b"\0", b"\xff", b"null", b"[]", b"{}", b"NaN", b"1e999", b"9" * 400, b"[" * 300, b'"\\ud800"', b"-", b"../",
+         b"\x1b["]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -150,22 +137,35 @@ def answers(read: Callable[[], Any]) -> None:
         read()
 
 
+def read_arrays(pack: PackedStore) -> None:
+    for record in pack.records():
+        record.arrays()
+
+
+def of_pack(read: Callable[[PackedStore], Any]) -> Callable[[bytes], Any]:
+    return lambda data: read(PackedStore(written(data, "p.parquet")))
+
+
+READERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+    "recipe": ("recipe", lambda data: load_recipe(written(data, "r.toml"))),
+    "index of rows": ("npy", lambda data: import_index(written(data, "rows.npy"), Store(folder() / "imports"))),
+    "text of rows": ("npy", lambda data: import_index(written(data, "rows.txt"), Store(folder() / "imports"))),
+    "scores": ("npz", lambda data: _published(written(data, "s.npz"))),
+    "images": ("images", lambda data: read_columns(written(data, "i.parquet"))),
+    "picture": ("picture", lambda data: decode_image(data, "row 0")),
+    "weights": ("weights", lambda data: restore(make_network(), data, "a stage")),
+    **{f"pack: {read.__name__}": ("pack", of_pack(read))
+       for read in (PackedStore.verify, PackedStore.records, PackedStore.heads, read_arrays)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
 @TRIED
-@given(damaged("recipe"))
-def test_recipes(data: bytes) -> None:
-    answers(lambda: load_recipe(written(data, "r.toml")))
-
-
-@TRIED
-@given(damaged("npy"), st.sampled_from(["rows.npy", "rows.txt"]))
-def test_index_files(data: bytes, name: str) -> None:
-    answers(lambda: import_index(written(data, name), Store(folder() / "imports")))
-
-
-@TRIED
-@given(damaged("npz"))
-def test_score_files(data: bytes) -> None:
-    answers(lambda: _published(written(data, "s.npz")))
+@given(data=st.data())
+def test_a_reader_of_a_file(name: str, data: st.DataObject) -> None:
+    kind, read = READERS[name]
+    content = data.draw(damaged(kind))
+    answers(lambda: read(content))
 
 
 @TRIED
@@ -203,32 +203,6 @@ def test_the_index_of_a_store(data: bytes) -> None:
     record = store.save("unlearn", {"a": 1}, result={"tow": 0.5})
     written(data, "indexed/index.jsonl")
     assert [head.run_id for head in store.heads()] == [record.run_id]
-
-
-@TRIED
-@given(damaged("pack"))
-def test_packs(data: bytes) -> None:
-    pack = PackedStore(written(data, "p.parquet"))
-    for read in (pack.verify, pack.records, pack.heads, lambda: [one.arrays() for one in pack.records()]):
-        answers(read)
-
-
-@TRIED
-@given(damaged("images"))
-def test_image_files(data: bytes) -> None:
-    answers(lambda: read_columns(written(data, "i.parquet")))
-
-
-@TRIED
-@given(damaged("picture"))
-def test_pictures(data: bytes) -> None:
-    answers(lambda: decode_image(data, "row 0"))
-
-
-@TRIED
-@given(damaged("weights"))
-def test_weights(data: bytes) -> None:
-    answers(lambda: restore(make_network(), data, "a stage"))
 
 
 @TRIED

@@ -7,12 +7,6 @@ from typing import Any
 
 import pytest
 
-from empirical.settings.run_config import Runtime
-from empirical.studies.compare import check_study
-from empirical.studies.finished import Finished
-from empirical.studies.recipe import load_recipe
-from repro.records.pack import readers
-from repro.records.store import Store
 from tests.golden.cells import CELLS, FILE, golden_numbers
 
 ROOT = Path(__file__).parents[2]
@@ -48,15 +42,3 @@ def test_the_golden_numbers_themselves_tell_unlearning_from_doing_nothing(cell: 
     assert found["original_forget_accuracy"] > found["retrained_forget_accuracy"] + 0.2
     assert found["tow"] > found["original_tow"] + 2 * NEAR
     assert found["tow"] > 0.8
-
-
-def test_the_committed_digits_study_gives_the_values_its_recipe_expects(tmp_path: Path) -> None:
-    """What `repro study check digits --published` does on the committed records."""
-    study = load_recipe(ROOT / "recipes" / "digits.toml")
-    packs = readers(Store(tmp_path / "none"), ROOT / "results")[1:]
-    finished = Finished(packs)
-    found = finished.usable(study.resolve(finished, Runtime(device="cpu")).runs)
-    assert len(found) == len(study.runs())
-    rows = check_study(study.expected, found)
-    assert rows
-    assert [row for row in rows if not row.passes] == []

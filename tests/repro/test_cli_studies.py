@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,25 +21,6 @@ metrics = ["accuracy"]
 [[runs]]
 rule = ["sgd", "sam-0.1"]
 """
-HEAVY = ("torch", "scipy", "pandas", "sklearn", "numba", "matplotlib")
-
-
-@pytest.mark.parametrize("words", [
-    ["empirical", "recipes"],
-    ["empirical", "grid", "recipes/digits.toml", "--dry-run"],
-    ["empirical", "plan", "recipes/digits.toml", "--images-per-second", "1000"],
-    ["check", "--published", "recipes/digits.toml"],
-    ["list", "--kind", "unlearn"],
-], ids=lambda words: words[-1])  # fmt: skip
-def test_listing_and_planning_load_nothing_heavy(words: list[str], tmp_path: Path) -> None:
-    if words[-1] != "recipes":
-        words = [*words, "--store", str(tmp_path)]
-    code = f"import sys; from repro.commands.cli import run, app; run(lambda: app({words!r}, standalone_mode=False));"
-    code += f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60
-    )
-    assert done.stderr.strip().splitlines()[-1] == "[]", done.stderr
 
 
 def test_a_dry_run_counts_every_stage_once(tmp_path: Path) -> None:

@@ -167,20 +167,6 @@ def test_a_line_of_alpha_has_the_forget_error_at_each_of_the_two() -> None:
     }  # fmt: skip
 
 
-def test_an_answer_has_its_interval_its_sentence_and_where_its_record_is() -> None:
-    words = {name: f"its {name}" for name in ("title", "answer", "sentence", "change", "regime", "beyond")}
-    result = words | {"estimate": 0.25, "interval": [0.125, 0.5], "seeds": 40}
-    record = Record("ab" * 8, "theory_claim", "ok", {}, result, {}, source="results/claims")
-    assert theory.claim_row(record) == {
-        "claim": "its title", "answer": "its answer", "estimate": 0.25, "interval": "[0.125, 0.5]", "seeds": 40,
-        "sentence": "its sentence", "change": "its change", "regime": "its regime",
-        "beyond": "its beyond",
-        "run": f"results/claims/{'ab' * 8}",
-    }  # fmt: skip
-    result["interval"] = [None, None]
-    assert theory.claim_row(record)["interval"] == "-"
-
-
 def test_a_sweep_shows_its_axes_and_its_errors_and_to_a_program_every_column(store: Store) -> None:
     names = ("d", "pretrain", "test_error", "test_error_se", "forget_error", "kappa_retain")
     arrays = {name: np.array([place, place + 10]) for place, name in enumerate(names)}
@@ -414,14 +400,6 @@ def test_a_watched_study_is_looked_at_until_nothing_of_it_is_open(
     assert lines[0].startswith("digits: 1 running, 1 done; the last about ")
     assert [line.split()[0] for line in lines if "neggrad sgd" in line] == ["running", "failed", "running", "failed"]
     assert lines[-1].endswith("no file")
-
-
-def test_a_plan_says_what_is_chosen_still_and_what_is_there() -> None:
-    row = SimpleNamespace(config=RunConfig(lr=0.5, seed=3), kind="choice", run_id="ab", passes=2, open=False, done=True)
-    shown = studies._plan_row(row)
-    assert (shown["lr"], shown["state"], shown["seed"], shown["passes"]) == (0.5, "done", 3, 2)
-    row.open, row.done = True, False
-    assert (studies._plan_row(row)["lr"], studies._plan_row(row)["state"]) == ("searching", "missing")
 
 
 def test_a_dry_run_of_tidying_removes_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

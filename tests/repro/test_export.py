@@ -81,14 +81,6 @@ def test_a_study_becomes_tables_with_one_row_a_run(tmp_path: Path, committed: Co
     assert named.loc["lr", "role"] == "setting"
 
 
-def test_a_theory_cell_has_one_row_a_seed(committed: Committed) -> None:
-    record = committed("theory")["theory"][0]
-    rows = rows_of(record)
-    assert [row["seed"] for row in rows] == record.result["seeds"]
-    assert [row["kappa_retain"] for row in rows] == record.result["final"]["kappa_retain"]
-    assert [row["retrained_test_error"] for row in rows] == record.result["retrained"]["test_error"]
-
-
 def test_a_row_of_theory_has_each_stage_under_its_own_name_and_where_it_diverged() -> None:
     result = {"seeds": [4, 7], "diverged_at": [None, 3], "final": {"test_error": [0.1, 0.2]},
               "pretrained": {"test_error": [0.3, 0.4]}, "retrained": {"test_error": [0.5, 0.6]}}  # fmt: skip

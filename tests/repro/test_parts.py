@@ -101,27 +101,26 @@ def test_a_part_of_an_installed_package_stands_behind_ours_and_takes_no_name_of_
     assert found["sam"] == built_in("rules")["sam"]
 
 
-@pytest.mark.parametrize("broken", [
-    '@metric("share", version=computed())\ndef share(evaluation):\n    """Return it."""\n',
-    '@metric("share", colour="red")\ndef share(evaluation):\n    """Return it."""\n',
-    '@metric("share")\ndef share(evaluation, *, size=3):\n    """Return it."""\n',
-    '@metric("share")\ndef share(e):\n    return {}\n\n\n@metric("b")\ndef b(e):\n    """Return it."""\n',
-    '@metric("share", pooled=True)\ndef share(p, *, n: Annotated[int, limits_of("n")] = 3):\n    """Return it."""\n',
+@pytest.mark.parametrize(("broken", "said"), [
+    *((text, r'@metric\("share".*literals') for text in (
+        '@metric("share", version=computed())\ndef share(evaluation):\n    """Return it."""\n',
+        '@metric("share", colour="red")\ndef share(evaluation):\n    """Return it."""\n',
+        '@metric("share")\ndef share(evaluation, *, size=3):\n    """Return it."""\n',
+        '@metric("share")\ndef share(e):\n    return {}\n\n\n@metric("b")\ndef b(e):\n    """Return it."""\n',
+        '@metric("share", pooled=True)\ndef share(p, *, n: Annotated[int, limits_of("n")] = 3):\n    """Do."""\n',
+    )),
+    ("".join(f'@rule("half")\ndef build_{n}(spec, context):\n    """Return it."""\n' for n in ("one", "two")),
+     "half: is declared twice, as .*:build_one and as .*:build_two"),
 ])  # fmt: skip
-def test_a_declaration_that_is_no_data_is_named(broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_parts.py").write_text(broken)
+def test_a_declaration_that_is_no_data_or_stands_twice_is_named(
+    broken: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = tmp_path.name  # of each case its own: a module is looked for once
+    (tmp_path / f"{name}.py").write_text(broken)
     monkeypatch.syspath_prepend(tmp_path)
-    declared.cache_clear()
-    with pytest.raises(ConfigError, match=r'broken_parts, @metric\("share".*literals'):
-        declared("broken_parts")
-
-
-def test_a_name_that_is_declared_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    twice = "".join(f'@rule("half")\ndef build_{n}(spec, context):\n    """Return it."""\n' for n in ("one", "two"))
-    (tmp_path / "twice_parts.py").write_text(twice)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match="half: is declared twice, as twice_parts:build_one and as twice_parts:build"):
-        declared("twice_parts")
+    with pytest.raises(ConfigError, match=said) as refused:
+        declared(name)
+    assert name in str(refused.value)
 
 
 def test_a_broken_declaration_of_a_package_ends_only_what_asks_for_it(

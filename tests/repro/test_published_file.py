@@ -3,7 +3,10 @@
 import hashlib
 import io
 import json
+import os
+import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,12 @@ from hypothesis import strategies as st
 
 from repro.base.errors import IntegrityError
 from repro.records.columns import flat, nested, rows_of, table_of
+from repro.records.damage import collected
+from repro.records.identity import SCHEMA, run_id
 from repro.records.old_pack import COLUMNS, sha_of
 from repro.records.outputs import LIST
-from repro.records.pack import PackedStore, packed_with, write_pack
-from repro.records.record import Record, npz
+from repro.records.pack import PackedStore, _sha, packed_with, readers, write_pack
+from repro.records.record import Record, npz, read_records
 from repro.records.store import Store
 
 CONFIG = {"method": "neggrad", "lr": 0.1, "metrics": ["tow", "mia"], "data": None, "more": {"a.b": 1}}
@@ -52,6 +57,8 @@ def test_everybody_reads_the_numbers_without_this_package(path: Path) -> None:
 def test_the_same_records_come_back(store: Store, path: Path) -> None:
     published = PackedStore(path)
     assert published.verify() == []
+    again = write_pack(reversed(store.records()), path.with_name("again.parquet"))
+    assert again.read_bytes() == path.read_bytes()
     for record, back in zip(store.records(), published.records(), strict=True):
         for part in ("run_id", "kind", "status", "schema", "config", "identity", "result", "provenance"):
             assert getattr(back, part) == getattr(record, part)
@@ -70,10 +77,121 @@ def test_a_file_that_the_list_beside_it_does_not_name_gives_the_same_records_row
     assert PackedStore(path).records() == whole != []
 
 
-def test_a_list_that_names_an_edited_file_deceives_neither_a_check_nor_a_new_publication(path: Path) -> None:
+Rows = list[dict[str, Any]]
+
+
+def edit(path: Path, change: Callable[[Rows], object], *, manifest: bool = True) -> None:
+    """Rewrite a file with its rows changed."""
     table = pq.read_table(path)
-    edited = table.to_pandas().assign(**{"result.tow": 1.0})
-    pq.write_table(pa.Table.from_pandas(edited, schema=table.schema, preserve_index=False), path)
+    rows = table.to_pylist()
+    change(rows)
+    schema = table.schema if manifest else table.schema.remove_metadata()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def seal(row: dict[str, Any], **changes: Any) -> None:
+    """Change a row and write the hash that it then has."""
+    row.update(changes)
+    row["sha256"] = _sha({name: value for name, value in row.items() if value is not None})
+
+
+EDITS: dict[str, tuple[Callable[[Rows], object], int]] = {  # with the number of rows that are lost
+    "a number": (lambda rows: rows[0].update({"result.tow": 1.0}), 1),
+    "a number and its hash": (lambda rows: seal(rows[0], **{"result.tow": 1.0}), 1),
+    "the hash of an array": (lambda rows: rows[0].update(file_hashes=rows[0]["file_hashes"][::-1]), 1),
+    "a null": (lambda rows: rows[0].update({"config.seed": None}), 1),
+    "an id": (lambda rows: rows[0].update(run_id="0" * 16), 1),
+    "two results swapped": (lambda rows: rows[0].update({name: rows[1][name] for name in ("result.n", "sha256")}), 1),
+    "doubled": (lambda rows: rows.append(rows[0]), 0),
+    "missing": (lambda rows: rows.pop(0), 1),
+    "order": (lambda rows: rows.reverse(), 0),
+    "none": (lambda rows: rows.clear(), 2),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_file_changed_by_hand_is_named_and_its_other_rows_are_read(path: Path, name: str) -> None:
+    ids = [record.run_id for record in PackedStore(path).records()]
+    change, lost = EDITS[name]
+    edit(path, change)
+    for wanted in (None, ids, ids[:1]):  # a file that lost a row does not pass for one that never had it
+        with collected() as lines:
+            found = PackedStore(path).records("unlearn", ids=wanted)
+        assert wanted == ids[:1] or len(found) == 2 - lost
+        assert lines == PackedStore(path).verify()
+    assert all(line.startswith("study.parquet") for line in lines)
+    assert lines
+    assert name != "missing" or any(ids[0] in line and "missing" in line for line in lines)
+
+
+def test_without_a_list_of_rows_one_that_is_doubled_or_of_another_run_is_named(path: Path) -> None:
+    edit(path, lambda rows: None, manifest=False)
+    assert PackedStore(path).verify() == []
+    edit(path, lambda rows: rows.append(rows[0]), manifest=False)
+    with collected() as lines:
+        assert len(PackedStore(path).records()) == 2
+    assert len(lines) == 1
+
+    def another(rows: Rows) -> None:
+        seal(rows[0], **{name: rows[1][name] for name in ("config.seed", "identity")})
+
+    edit(path, lambda rows: rows.pop(), manifest=False)
+    edit(path, another, manifest=False)
+    (line,) = PackedStore(path).verify()
+    assert "its config hashes to" in line
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "cut": lambda path: path.write_bytes(b"PAR1 and then nothing"),
+    "a table of images": lambda path: pq.write_table(pa.table({"image": [b"x"], "label": [1]}), path),
+    "a value that is no text": lambda path: path.write_bytes(path.read_bytes().replace(b'{"a": 1}', b'\x80"a": 1}')),
+    "a column that is no text": lambda path: path.write_bytes(path.read_bytes().replace(b"run_id", b"\x80un_id")),
+    "a pipe": lambda path: path.unlink() or os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_no_published_study_is_named_and_skipped(store: Store, tmp_path: Path, name: str) -> None:
+    path = write_pack([store.save("unlearn", {"a": 1}, result={"tow": 0.5})], tmp_path / "results" / "study.parquet")
+    BROKEN[name](path)
+    found: list[Any] = []
+
+    def read() -> None:
+        with collected() as lines:
+            found.append(read_records(readers(Store(tmp_path / "none"), path.parent)))
+        found.append([line.partition(":")[0] for line in (*lines, *PackedStore(path).verify())])
+
+    reader = threading.Thread(target=read, daemon=True)  # no alarm ends Arrow's own waiting for a pipe
+    reader.start()
+    reader.join(30)
+    assert found == [[], ["study.parquet"] * 2]
+
+
+def test_a_pack_that_is_written_anew_keeps_its_runs_of_an_older_schema(store: Store, tmp_path: Path) -> None:
+    new, identity = saved(store, 1), run_id("unlearn", CONFIG, SCHEMA - 1)
+    old = Record(identity, "unlearn", "ok", CONFIG, {}, {}, schema=SCHEMA - 1, identity=CONFIG)
+    path = write_pack([old, new], tmp_path / "study.parquet")
+    before = path.read_bytes()
+    assert write_pack(packed_with(path, [new]), path).read_bytes() == before
+
+
+def test_a_pack_without_a_run_of_a_kind_or_an_id_is_not_read_for_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_pack([saved(store, 1)], tmp_path / "study.parquet")
+    (record,) = PackedStore(path).records()
+    assert PackedStore(path).records("none", record.kind) == [record]
+    monkeypatch.setattr(PackedStore, "checked", lambda self: pytest.fail("it was read"))
+    assert PackedStore(path).records("none") == PackedStore(path).records(ids=["another"]) == []
+    (tmp_path / "half.parquet").write_bytes(b"PAR1 and then nothing")
+    monkeypatch.undo()
+    with collected() as lines:
+        assert PackedStore(tmp_path / "half.parquet").records("none") == []
+    assert len(lines) == 1, "a file that cannot tell is looked at, and named"
+
+
+def test_a_list_that_names_an_edited_file_deceives_neither_a_check_nor_a_new_publication(path: Path) -> None:
+    edit(path, lambda rows: [row.update({"result.tow": 1.0}) for row in rows])
     sums = (f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in path.parent.glob("study.*"))
     (path.parent / LIST).write_text("".join(sums))
     assert sum("does not match its hash" in line for line in PackedStore(path).verify()) == 2

@@ -137,21 +137,21 @@ def test_a_record_of_such_a_shape_is_not_written(store: Store) -> None:
     assert store.save("theory", {"a": 1}, result={"error": "it failed"}, status="failed").result
 
 
-@pytest.mark.parametrize("raw", [b"PK garbage", b"\x93NUMPY", b"\0"])
-def test_arrays_that_are_none_are_named(raw: bytes) -> None:
+def cut_archive() -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, w=np.arange(3))
-    for content in (raw, buffer.getvalue()[:-30]):
-        record = Record("a" * 16, "unlearn", "ok", {}, {}, {}, files={"arrays.npz": content})
-        with pytest.raises(IntegrityError, match=f"{'a' * 16}.*arrays"):
-            record.arrays()
+    return buffer.getvalue()[:-30]
 
 
-def test_rows_of_epochs_that_are_none_are_named() -> None:
-    for content in (b"{", b"[1]", b"\xff"):
-        record = Record("a" * 16, "unlearn", "ok", {}, {}, {}, files={"epochs.jsonl": content})
-        with pytest.raises(IntegrityError, match="epochs"):
-            record.epochs()
+@pytest.mark.parametrize(("name", "raw"), [
+    *(("arrays.npz", raw) for raw in (b"PK garbage", b"\x93NUMPY", b"\0", cut_archive())),
+    *(("epochs.jsonl", raw) for raw in (b"{", b"[1]", b"\xff")),
+])  # fmt: skip
+def test_arrays_and_rows_of_epochs_that_are_none_are_named(name: str, raw: bytes) -> None:
+    record = Record("a" * 16, "unlearn", "ok", {}, {}, {}, files={name: raw})
+    part = name.partition(".")[0]
+    with pytest.raises(IntegrityError, match=f"{'a' * 16}.*{part}"):
+        getattr(record, part)()
 
 
 VALUES = st.recursive(

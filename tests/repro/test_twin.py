@@ -1,6 +1,6 @@
 """The engine on a torch network's data, weights and batches: float64 curves coincide, settings pass over unchanged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,6 @@ BASE = RunConfig(
 )  # fmt: skip
 RADIUS = 0.5
 Curves = list[dict[str, float]]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -113,44 +105,28 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("pretrain", "rule"),
-    [("sgd", "sgd"), (f"sam-{RADIUS}", f"sam-{RADIUS / 5}"), ("sgd", f"retain-sam-{RADIUS}"), (f"sam-{RADIUS}", "sgd")],
-)
+PATCHES = f"{BASE.dataset_options}, patches=4, noise_patches="
+SMALL_STEPS = {"lr": 0.03, "pretrain_lr": 0.03, "pretrain": f"sam-{RADIUS}", "rule": f"sam-{RADIUS / 5}"}
+
+
+@pytest.mark.parametrize("changes", [
+    {"pretrain": "sgd", "rule": "sgd"}, {"pretrain": f"sam-{RADIUS}", "rule": f"sam-{RADIUS / 5}"},
+    {"pretrain": "sgd", "rule": f"retain-sam-{RADIUS}"}, {"pretrain": f"sam-{RADIUS}", "rule": "sgd"},
+    SMALL_STEPS | {"dataset_options": f"{PATCHES}repeated", "rule": f"retain-sam-{RADIUS}"},
+    SMALL_STEPS | {"dataset_options": f"{PATCHES}independent"},
+    SMALL_STEPS | {"momentum": 0.8}, SMALL_STEPS | {"momentum": 0.8, "weight_decay": 0.02},
+], ids=lambda changes: ", ".join(map(str, changes.values())))  # fmt: skip
 def test_a_float64_network_and_its_twin_coincide_over_the_whole_run(
-    experiment: Callable[..., Experiment], pretrain: str, rule: str
-) -> None:
-    one = experiment(pretrain=pretrain, rule=rule)
-    config = replace(theory_config(one.config), checkpoint_every=1)
-    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *watch(one))
-    assert set(found) == CURVES
-    assert max(found.values()) < 1e-10, found
-
-
-@pytest.mark.parametrize("kind", ["repeated", "independent"])
-def test_four_patches_coincide_with_their_twin(experiment: Callable[..., Experiment], kind: str) -> None:
-    data = f"{BASE.dataset_options}, patches=4, noise_patches={kind}"
-    one = experiment(dataset_options=data, pretrain=f"sam-{RADIUS}", rule=f"retain-sam-{RADIUS}", lr=0.05,
-                     pretrain_lr=0.05)  # fmt: skip
-    config = replace(theory_config(one.config), checkpoint_every=1)
-    found = farthest(replay(config, twin_draw(one), twin_orders(one)), *watch(one))
-    assert max(found.values()) < 1e-10, found
-    other = config.changed(noise_patches="repeated" if kind == "independent" else "independent")
-    with pytest.raises(ConfigError, match="noise_patches"):
-        replay(other, twin_draw(one), twin_orders(one))
-
-
-@pytest.mark.parametrize("kept", [{"momentum": 0.8}, {"momentum": 0.8, "weight_decay": 0.02}])
-def test_momentum_and_weight_decay_coincide_with_their_twin(
-    experiment: Callable[..., Experiment], kept: dict[str, float]
+    experiment: Callable[..., Experiment], changes: dict[str, Any]
 ) -> None:
     """Under weight decay kappa and zeta of a network, read off W - W0, also hold what decay took from W0."""
-    one = experiment(lr=0.03, pretrain_lr=0.03, pretrain=f"sam-{RADIUS}", rule=f"sam-{RADIUS / 5}", **kept)
-    config, curves = replace(theory_config(one.config), checkpoint_every=1), watch(one)
+    one = experiment(**changes)
+    config, curves = theory_config(one.config).changed(checkpoint_every=1), watch(one)
     found = farthest(replay(config, twin_draw(one), twin_orders(one)), *curves)
-    shown = {name for name in CURVES if "weight_decay" not in kept or not name.startswith(("kappa", "zeta"))}
+    assert set(found) == CURVES
+    shown = {name for name in CURVES if "weight_decay" not in changes or not name.startswith(("kappa", "zeta"))}
     assert max(found[name] for name in shown) < 1e-10, found
-    for name in kept:
+    for name in {"momentum", "weight_decay"} & set(changes):
         other = replay(config.changed(**{name: 0.0}), twin_draw(one), twin_orders(one))
         assert farthest(other, *curves)["forget_loss"] > 1e-3
 
@@ -246,12 +222,12 @@ def test_what_the_theory_cannot_express_is_named(changes: dict[str, Any], named:
         theory_config(config)
 
 
-def test_a_draw_that_is_not_the_configs_is_refused(experiment: Callable[..., Experiment]) -> None:
-    one = experiment()
-    config = theory_config(one.config)
-    for changes, message in (({"m": 3}, "m = 3"), ({"n_forget": 5}, "n_forget = 5"), ({"epochs": 7}, "epochs = 7")):
-        with pytest.raises(ConfigError, match=message):
-            replay(config.changed(**changes), twin_draw(one), twin_orders(one))
+@pytest.mark.parametrize("changes", [{"m": 3}, {"n_forget": 5}, {"epochs": 7}, {"noise_patches": "independent"}])
+def test_a_draw_that_is_not_the_configs_is_refused(experiment: Callable[..., Experiment], changes: Any) -> None:
+    one = experiment(dataset_options=f"{PATCHES}repeated")
+    (name,) = changes
+    with pytest.raises(ConfigError, match=name):
+        replay(theory_config(one.config).changed(**changes), twin_draw(one), twin_orders(one))
 
 
 VECTORS = {"phi": np.eye(4)[0], "xi": np.eye(4)[1:], "w0": np.ones((2, 4)), "y": np.array([1.0, -1.0, 1.0])}

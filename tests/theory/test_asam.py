@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from repro.base.errors import ConfigError
-from tests.theory.test_dynamics import explicit
+from tests.theory.explicit import explicit
 from theory.config import TheoryConfig
 from theory.draw import Draw
 from theory.engine import Orders, replay, simulate

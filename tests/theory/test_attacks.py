@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.theory.dense import DenseNetwork
-from tests.theory.test_dynamics import SMALL, rebuild, run_gram, signals
+from tests.theory.explicit import Network, fresh_margins, signals
+from tests.theory.test_dynamics import SMALL, rebuild, run_gram
 from theory.attacks import FINE, MOST_EPOCHS, attacks, forget_margins, membership, relearning
 from theory.config import TheoryConfig
 from theory.draw import draw
@@ -15,17 +15,9 @@ from theory.training import start_state
 POINTS = 200_000
 
 
-def sampled_auc(config: TheoryConfig, weights: np.ndarray, margins: np.ndarray, signal: np.ndarray) -> float:
+def sampled_auc(config: TheoryConfig, weights: np.ndarray, margins: np.ndarray, both: np.ndarray) -> float:
     """Return how often a forget image beats a fresh one by its margin, both from explicit weights; ties count half."""
-    rng = np.random.default_rng(4)
-    y = rng.choice([-1.0, 1.0], size=POINTS)
-    noise = config.sigma_p * rng.standard_normal((POINTS, config.d))
-    if config.noise == "orthogonal":
-        noise -= np.outer(noise @ signal, signal) / (signal @ signal)
-    q, signs = config.activation_power, np.repeat([1.0, -1.0], config.m)
-    hidden = np.maximum(np.outer(y, weights @ signal), 0) ** q
-    hidden = hidden + (config.patches - 1) * np.maximum(noise @ weights.T, 0) ** q
-    fresh = np.sort(y * (hidden @ signs) / config.m)
+    fresh = np.sort(fresh_margins(config, weights, both[1], both, points=POINTS))
     off = 1e-9 * np.abs(fresh).max()
     below = [np.searchsorted(fresh, margins + step) for step in (-off, off)]
     return float(np.mean(below) / POINTS)
@@ -46,7 +38,7 @@ def test_auc_is_that_of_sampled_fresh_points(name):
     drawn = draw(config, 5)
     state = run_gram(config, drawn)
     weights = rebuild(drawn, state)
-    truth = sampled_auc(config, weights, forget_margins(drawn, state), signals(drawn)[1])
+    truth = sampled_auc(config, weights, forget_margins(drawn, state), signals(drawn))
     found, error = membership(config, drawn, state, weight_gram(drawn.start, state))
     assert 0.02 < truth < 0.98
     assert 0.0 < error < 0.01
@@ -70,8 +62,8 @@ def test_an_image_that_no_neuron_sees_ties_with_fresh_ones_that_none_sees():
     K, weights = weight_gram(drawn.start, state), rebuild(drawn, state)
     state.V[:, config.n_retain :] = -1.0  # the noise of every forget image is behind every neuron
     margins = forget_margins(drawn, state)
-    truth = sampled_auc(config, weights, margins, signals(drawn)[0])
-    strictly = sampled_auc(config, weights, margins * (1 - 1e-6), signals(drawn)[0])
+    truth = sampled_auc(config, weights, margins, signals(drawn))
+    strictly = sampled_auc(config, weights, margins * (1 - 1e-6), signals(drawn))
     found, error = membership(config, drawn, state, K)
     assert abs(truth - strictly) > 0.03, "many fresh images have just this margin"
     assert found == pytest.approx(truth, abs=4 * np.hypot(0.5 / POINTS**0.5, error))
@@ -119,22 +111,15 @@ def test_relearning_is_gradient_descent_on_f_by_explicit_weights(rule):
     drawn = draw(config, 3)
     state = run_gram(config, drawn)
     before = [array.copy() for array in state]
-    network, forget = DenseNetwork(config, drawn), np.arange(config.n_retain, config.n)
-    weights, labels, steps = rebuild(drawn, state), drawn.problem.labels, 0
-    part = forget, np.full(len(forget), 1 / len(forget))
-    while np.any(labels[forget] * outputs(config, network, weights, forget) <= 0.0):
-        weights = weights - config.eta / FINE * network.gradient(weights, part, labels)
+    network, forget = Network(config, drawn), np.arange(config.n_retain, config.n)
+    weights, labels, steps = rebuild(drawn, state), drawn.problem.labels[forget], 0
+    while np.any(labels * network.outputs(weights, forget).numpy() <= 0.0):
+        weights = weights - config.eta / FINE * network.gradient(weights, forget, 1 / len(forget), labels).numpy()
         steps += 1
     assert 0 < steps < FINE * MOST_EPOCHS
     assert relearning(config, drawn, state) == steps / FINE
     for array, old in zip(state, before, strict=True):
         np.testing.assert_array_equal(array, old)  # the attacker has a copy
-
-
-def outputs(config: TheoryConfig, network: DenseNetwork, weights: np.ndarray, index: np.ndarray) -> np.ndarray:
-    hidden = np.maximum(network.labels[index, None] * (network.signals[index] @ weights.T), 0.0)
-    hidden = hidden + (config.patches - 1) * np.maximum(network.xi[index] @ weights.T, 0.0)
-    return hidden @ network.signs / config.m
 
 
 def test_what_is_never_learned_again_takes_the_longest_time():

@@ -54,6 +54,11 @@ def test_radii_may_be_given_in_absolute_units():
         ({"directions": 500}, ["directions", "500", "power of two"]),
         ({"draw": "dense", "d": 10**7}, ["draw", "bartlett"]),
         ({"d": 2.5}, ["d", "2.5", "int"]),
+        ({"forget_angle": 181.0}, ["forget_angle = 181.0: must be in [0.0, 180.0]"]),
+        ({"forget_angle": 10.0, "d": 2}, ["d = 2: must be >= 3 with two signals"]),
+        ({"momentum": 1.0}, ["momentum = 1.0: must be in [0.0, 1.0)"]),
+        ({"activation_power": 0.5}, ["activation_power = 0.5: must be in [1.0, 10.0]"]),
+        ({"curvature": True, "activation_power": 2.0}, ["curvature = True: must be False unless activation_power = 1"]),
         ({"signal_strength": 1e200}, ["signal_strength", "1e+200", "[1e-161, 1e+154]", "|phi|"]),
         ({"sigma_p": 1e200}, ["sigma_p = 1e+200", "[1e-161, 1e+154]", "|phi|"]),
         ({"sigma_p": 1e40, "activation_power": 10.0}, ["sigma_p = 1e+40", "<= 1e+30 at activation_power = 10"]),
@@ -69,6 +74,7 @@ def test_a_bad_setting_is_refused_by_name_value_and_range(change, words):
     with pytest.raises(ConfigError) as error:
         TheoryConfig(**change)
     assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)
 
 
 def test_as_many_noise_patches_as_directions_have_coordinates_for_are_taken():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.theory.dense import DenseNetwork
+from tests.theory.explicit import Network
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
 from theory.dynamics import advance
@@ -35,24 +35,19 @@ def test_a_seed_does_not_depend_on_the_seeds_and_cells_beside_it():
         np.testing.assert_array_equal(values[0], together.metrics[name][2], err_msg=name)
 
 
-def test_axes_are_seed_then_epoch():
-    run = simulate(QUICK)
+def test_axes_are_seed_then_epoch_and_a_frame_has_a_row_for_each():
+    run = simulate(QUICK.changed(pretrain_epochs=25))
     assert run.seeds.tolist() == [0, 1, 2, 3]
     assert all(values.shape == (4, len(run.epochs)) for values in run.metrics.values())
     assert all(values.shape == (4, len(run.pretrain_epochs)) for values in run.pretrain.values())
     assert all(values.shape == (4,) for values in run.retrained.values())
     for name, values in run.pretrain.items():
         np.testing.assert_array_equal(values[:, -1], run.metrics[name][:, 0], err_msg=name)
-
-
-def test_frame_has_a_row_for_every_seed_phase_and_epoch():
-    run = simulate(QUICK.changed(pretrain_epochs=25))
     frame = run.to_frame()
     assert len(frame) == 4 * (len(run.epochs) + len(run.pretrain_epochs))
-    row = frame[(frame.phase == "unlearn") & (frame.seed == 2) & (frame.epoch == 20)]
-    assert row.test_error.item() == run.metrics["test_error"][2, -1]
-    row = frame[(frame.phase == "pretrain") & (frame.seed == 1) & (frame.epoch == 25)]
-    assert row.test_error.item() == run.pretrain["test_error"][1, -1]
+    for phase, seed, epoch, values in (("unlearn", 2, 20, run.metrics), ("pretrain", 1, 25, run.pretrain)):
+        row = frame[(frame.phase == phase) & (frame.seed == seed) & (frame.epoch == epoch)]
+        assert row.test_error.item() == values["test_error"][seed, -1]
 
 
 def test_a_run_stops_at_the_first_checkpoint_with_the_forget_level_and_stays_there():
@@ -81,43 +76,37 @@ def test_without_pretraining_unlearning_starts_at_initialization():
     assert np.all(run.metrics["kappa_retain"] == 0.0)
 
 
-def test_forget_everything_weight_leaves_the_retain_coefficients_alone():
-    run = simulate(QUICK.changed(alpha=0.0))
-    np.testing.assert_array_equal(run.metrics["zeta_retain"][:, 0], run.metrics["zeta_retain"][:, -1])
-    np.testing.assert_array_equal(run.metrics["kappa_retain"][:, 0], run.metrics["kappa_retain"][:, -1])
-    assert np.all(run.metrics["forget_loss"][:, -1] > run.metrics["forget_loss"][:, 0])
-
-
 def test_without_an_oracle_nothing_else_changes():
     with_oracle, without = (simulate_many([QUICK], oracle=oracle)[0] for oracle in (True, False))
     assert_equal(with_oracle, without)
     assert np.all(np.isnan(without.retrained["test_error"]))
 
 
-def test_oracle_never_learned_the_forget_samples():
-    run = simulate(QUICK)
+def test_the_oracle_is_the_finished_model_trained_on_retain_that_never_learned_the_forget_samples():
+    run, untrained = simulate(QUICK), simulate(QUICK.changed(pretrain_epochs=0))
     assert np.all(run.retrained["zeta_forget"] == 0.0)
     assert np.all(run.retrained["kappa_forget"] == 0.0)
+    assert np.all(run.retrained["retain_error"] == 0.0)
+    assert np.all(run.retrained["kappa_retain"] > 0.0)
+    assert np.all(run.retrained["weight_norm"] > untrained.retrained["weight_norm"])
     gap = np.abs(run.metrics["forget_error"][:, -1] - run.retrained["forget_error"])
     np.testing.assert_array_equal(run.oracle_gap("forget_error"), gap)
     assert gap.max() > 0.0
 
 
-def test_perturbed_activation_equals_plain_activation_at_radius_zero():
-    run = simulate(QUICK.changed(probe_rho_scale=0.0))
-    for side in ("retain", "forget"):
-        for sign in ("match", "oppose"):
-            name = f"active_{side}_{sign}"
-            np.testing.assert_array_equal(run.metrics[name], run.metrics[f"{name}_perturbed"])
-
-
-@pytest.mark.parametrize("pretrain_epochs, first_step", [(20, 0), (0, 0)])
-def test_leaving_the_finite_range_is_a_row_with_its_step(pretrain_epochs, first_step):
-    run = simulate(QUICK.changed(eta_scale=1e308, pretrain_epochs=pretrain_epochs))
+@pytest.mark.parametrize("changes, first, last, pretrained", [
+    ({"eta_scale": 1e308}, 0, 200, False),
+    ({"eta_scale": 1e308, "pretrain_epochs": 0}, 0, 200, True),
+    ({"unlearn": "sam", "rho_scale": 1e308}, 40, 80, True),  # after 20 epochs of 2 batches
+    ({"unlearn": "sam", "rho_scale": 1e308, "pretrain_stop_loss": 5.0}, 0, 40, True),  # random weights have ln 2
+])  # fmt: skip
+def test_leaving_the_finite_range_is_a_row_with_its_step_counted_from_the_start(changes, first, last, pretrained):
+    run = simulate(QUICK.changed(**changes))
     assert run.status == "diverged"
-    assert np.all(run.diverged_at >= first_step)
-    assert np.all(run.diverged_at < 200)
+    assert np.all((run.diverged_at >= first) & (run.diverged_at < last))
+    assert np.all(np.isfinite(run.pretrain["test_error"][:, -1]) == pretrained)
     assert np.all(np.isnan(run.final("test_error")))
+    assert set(run.pretrained_at) == ({0} if "pretrain_stop_loss" in changes else {-1})
 
 
 def test_stronger_signal_lowers_the_test_error():
@@ -126,26 +115,27 @@ def test_stronger_signal_lowers_the_test_error():
 
 
 @pytest.mark.parametrize("rules, data", [
-    (("sgd", "sam"), {}), (("sam", "minmax"), {}), (("sgd", "sam"), {"label_noise": 0.3, "forget_angle": 40.0})
+    (("sgd", "sam"), {}), (("sam", "minmax"), {"momentum": 0.8}),
+    (("sgd", "sam"), {"label_noise": 0.3, "forget_angle": 40.0}),
 ])  # fmt: skip
 def test_a_seed_is_explicit_training_on_its_own_draw_and_batches(rules, data):
-    """Training reads the labels it is given, of which some may be wrong."""
+    """Training reads the labels it is given, of which some may be wrong, and each phase begins at rest."""
     config = QUICK.changed(draw="dense", pretrain=rules[0], unlearn=rules[1], rho_scale=0.7, pretrain_rho_scale=0.4,
                            **data)  # fmt: skip
     run = simulate(config.changed(seeds=1, first_seed=3))
     drawn = draw(config, 3)
-    labels, network = drawn.problem.labels, DenseNetwork(config, drawn)
+    labels, network = drawn.problem.labels, Network(config, drawn)
     first = pretrain_schedule(config, labels, generator(3, "pretrain"), members=np.arange(config.n))
     second = unlearn_schedule(config, labels, generator(3, "unlearn"))
-    for schedule, rule, scale, values in ((first, rules[0], 0.4, run.pretrain), (second, rules[1], 0.7, run.metrics)):
-        for t in range(len(schedule.size)):
-            network.step(schedule, t, rule, scale * config.rho_th)
-        assert values["weight_norm"][0, -1] == pytest.approx(np.linalg.norm(network.weights), rel=1e-9)
+    for schedule, unlearning, values in ((first, False, run.pretrain), (second, True, run.metrics)):
+        network.train(rules[unlearning], schedule, unlearning=unlearning)
+        assert values["weight_norm"][0, -1] == pytest.approx(float(network.W.norm()), rel=1e-9)
 
 
-@pytest.mark.parametrize("unlearn", ["sam", "minmax"])
-def test_how_often_a_run_is_measured_changes_no_number(unlearn):
-    often, rarely = (simulate(QUICK.changed(unlearn=unlearn, checkpoint_every=every)) for every in (1, 1000))
+@pytest.mark.parametrize("changes", [{"unlearn": "sam"}, {"unlearn": "minmax", "mask_refresh": 2},
+                                     {"momentum": 0.9, "eta_scale": 4.0}])  # fmt: skip
+def test_how_often_a_run_is_measured_changes_no_number(changes):
+    often, rarely = (simulate(QUICK.changed(checkpoint_every=every, **changes)) for every in (1, 1000))
     for name in often.metrics:
         np.testing.assert_array_equal(often.final(name), rarely.final(name), err_msg=name)
 
@@ -162,34 +152,6 @@ def test_a_setting_that_changes_pretraining_is_never_shared():
     alone = [simulate(cell).pretrain["weight_norm"][0, -1] for cell in cells]
     assert together == alone
     assert len(set(together) - {together[0]}) == len(changes) - 1  # which samples are F changes no pretraining
-
-
-def test_unlearning_that_leaves_the_finite_range_counts_its_steps_after_those_of_pretraining():
-    run = simulate(QUICK.changed(unlearn="sam", rho_scale=1e308))
-    assert np.all((run.diverged_at >= 40) & (run.diverged_at < 80))  # after 20 epochs of 2 batches
-    assert np.all(np.isfinite(run.pretrain["test_error"]))
-    assert np.all(np.isnan(run.final("test_error")))
-
-
-def test_after_pretraining_that_stopped_early_they_count_from_where_it_stopped():
-    run = simulate(QUICK.changed(unlearn="sam", rho_scale=1e308, pretrain_stop_loss=5.0))
-    assert set(run.pretrained_at) == {0}  # the loss of random weights is ln 2
-    assert np.all((run.diverged_at >= 0) & (run.diverged_at < 40))  # 20 epochs of 2 batches
-
-
-def test_the_oracle_is_the_finished_model_trained_on_retain():
-    run = simulate(QUICK)
-    assert np.all(run.retrained["retain_error"] == 0.0)
-    assert np.all(run.retrained["kappa_retain"] > 0.0)
-    untrained = simulate(QUICK.changed(pretrain_epochs=0))
-    assert np.all(run.retrained["weight_norm"] > untrained.retrained["weight_norm"])
-
-
-def test_activation_is_probed_at_its_own_radius():
-    near, far = simulate_many([QUICK.changed(unlearn="sam", probe_rho_scale=scale) for scale in (0.01, 3.0)])
-    np.testing.assert_array_equal(near.final("weight_norm"), far.final("weight_norm"))
-    kept = [run.metrics["active_retain_match_perturbed"][:, 0].mean() for run in (near, far)]
-    assert kept[0] > kept[1]
 
 
 def test_activation_is_probed_over_one_epoch_of_batches_of_its_own():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.theory.dense import POINTS, DenseNetwork, assert_agrees, monte_carlo
+from tests.theory.explicit import POINTS, Network, assert_agrees, fresh_margins
 from theory.config import TheoryConfig
 from theory.draw import draw, generator
 from theory.dynamics import advance
@@ -36,6 +36,11 @@ class Trained:
         self.sides = {"retain": np.arange(self.config.n) < self.config.n_retain}
         self.sides["forget"] = ~self.sides["retain"]
 
+    def gradient(self, index: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """Return the gradient on a batch of the schedule."""
+        network = Network(self.config, self.drawn)
+        return network.gradient(self.weights, index, c, self.schedule.loss_labels[index]).numpy()
+
     def measured(self, probing: Probe | None = None) -> dict[str, float]:
         return measure(self.config.changed(directions=4096), self.drawn, self.state, probing)
 
@@ -47,7 +52,7 @@ SETTINGS = pytest.mark.parametrize("noise, patches", [("orthogonal", 2), ("plain
 @pytest.mark.parametrize("strength", [0.5, 8.0])
 def test_test_error_agrees_with_monte_carlo(noise, patches, strength):
     net = Trained(noise, patches, strength)
-    sampled = monte_carlo(net.config, net.weights, net.phi, net.phi[None])
+    sampled = np.mean(fresh_margins(net.config, net.weights, net.phi, net.phi[None]) < 0)
     assert sampled < 0.48  # it has learned something
     assert net.measured()["test_error"] == pytest.approx(sampled, abs=4 * np.sqrt(sampled / POINTS) + 1e-3)
 
@@ -60,8 +65,8 @@ def test_test_noise_lies_along_the_signal_only_where_the_noise_model_says_so(noi
     net.state.p[0] += tilt
     net.state.u[:] += tilt * net.drawn.problem.signal2
     net.state.V[:] += np.outer(tilt, net.drawn.problem.overlap[0])
-    sampled = monte_carlo(net.config, net.weights + np.outer(tilt, net.phi), net.phi, net.phi[None])
-    assert_agrees(net.measured()["test_error"], sampled)
+    tilted = net.weights + np.outer(tilt, net.phi)
+    assert_agrees(net.measured()["test_error"], net.config, tilted, net.phi, net.phi[None])
 
 
 @SETTINGS
@@ -101,7 +106,7 @@ def test_activation_is_that_of_the_explicit_network_at_the_batch_and_beside_it(n
     net = Trained(noise, patches, 0.5)
     counts = {(side, match, near): [0, 0] for side in net.sides for match in (True, False) for near in (True, False)}
     for index, c in batches(net.schedule):
-        gradient = DenseNetwork(net.config, net.drawn).gradient(net.weights, (index, c), net.schedule.loss_labels)
+        gradient = net.gradient(index, c)
         for near, weights in ((False, net.weights), (True, net.weights + rho * gradient / np.linalg.norm(gradient))):
             active = weights @ net.xi[index].T > 0.0
             for (side, match, where), count in counts.items():
@@ -122,7 +127,7 @@ def test_joint_shares_survivors_and_depth_are_those_of_the_explicit_network(nois
     net = Trained(noise, patches, 0.5)
     counts = {(side, match): np.zeros(5) for side in net.sides for match in (True, False)}
     for index, c in batches(net.schedule):
-        gradient = DenseNetwork(net.config, net.drawn).gradient(net.weights, (index, c), net.schedule.loss_labels)
+        gradient = net.gradient(index, c)
         V, near = (weights @ net.xi[index].T for weights in (
             net.weights, net.weights + rho * gradient / np.linalg.norm(gradient)))  # fmt: skip
         hidden = np.maximum(np.outer(net.weights @ net.phi, net.labels[index]), 0) + (patches - 1) * np.maximum(V, 0)
@@ -154,28 +159,3 @@ def test_measuring_changes_nothing():
     net.measured(Probe(net.schedule, 0.3))
     for one, two in zip(before, net.state, strict=True):
         np.testing.assert_array_equal(one, two)
-
-
-@pytest.mark.parametrize("noise", ["orthogonal", "plain"])
-def test_the_test_error_of_independent_patches_agrees_with_monte_carlo(noise):
-    config = replace(CONFIG, noise=noise, patches=4, noise_patches="independent", signal_strength=1.0, directions=4096)
-    drawn = draw(config, 2)
-    state, labels = start_state(drawn.start), drawn.problem.labels
-    schedule = pretrain_schedule(config, labels, generator(1, "a"), members=np.arange(config.n))
-    advance(drawn.problem, state, schedule, make_rule("sgd", config, rho=0.0), 0, 20)
-    assert drawn.vectors is not None
-    phi, xi, start = drawn.vectors
-    weights = start + np.outer(state.p.sum(axis=0), phi) + state.q @ xi
-    sampled = monte_carlo(config, weights, phi, phi[None])
-    found = measure(config, drawn, state)
-    assert 0.02 < sampled < 0.45
-    assert_agrees(found["test_error"], sampled)
-    repeated = replace(config, noise_patches="repeated")
-    assert (
-        abs(measure(repeated, draw(repeated, 2), start_state(draw(repeated, 2).start))["test_error"] - sampled) > 0.02
-    )
-    own = np.maximum(np.outer(labels[::3], weights @ phi), 0) + np.maximum(xi @ weights.T, 0).reshape(-1, 3, 8).sum(
-        axis=1
-    )
-    margins = labels[::3] * (own[:, : config.m].sum(axis=1) - own[:, config.m :].sum(axis=1)) / config.m
-    assert found["retain_margin"] == pytest.approx(margins[: config.n_retain].mean())

@@ -24,6 +24,9 @@ from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
 
+Make = Callable[..., Record]
+Of = Callable[..., Records]
+
 
 @pytest.fixture(scope="module")
 def records(golden: Store) -> Records:
@@ -38,9 +41,7 @@ def test_a_setting_is_the_same_for_every_seed_and_draw_and_another_for_anything_
         assert setting_of(one | changes) != setting_of(one)
 
 
-def test_only_networks_that_the_theory_expresses_are_paired(
-    records: Records, records_of: Callable[..., Records]
-) -> None:
+def test_only_networks_that_the_theory_expresses_are_paired(records: Records, records_of: Of) -> None:
     assert {run.config["momentum"] for run, _ in pairs(records)} == {0.0}
     assert len(pairs(records)) == 16
     again = [replace(run, config=run.config | {"unlearn_seed": 1}) for run, _ in pairs(records)]
@@ -91,7 +92,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_is_known_by_what_it_changes(run: Callable[..., Record], name: str) -> None:
+def test_a_step_is_known_by_what_it_changes(run: Make, name: str) -> None:
     settings = {"dataset": "signal-noise", "model": "patch-cnn", "unlearn_seed": 0, "momentum": 0.0}
     assert step_of(run(**(settings | {"weight_decay": 0.0} | STEPS[name]))) == name
 
@@ -124,7 +125,7 @@ def test_distances_are_taken_step_by_step_and_say_who_forgot() -> None:
     assert math.isnan(one.loc[("bias", "before"), "low"])
 
 
-def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of: Callable[..., Records]) -> None:
+def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of: Of) -> None:
     found = [record for record in golden.records() if record.config.get("dataset") == "signal-noise"]
     found += golden.records("beside")
     assert len(lacking_twins(records_of(found))) == 16
@@ -134,7 +135,7 @@ def test_a_step_on_a_draw_without_a_twin_asks_for_one(golden: Store, records_of:
     assert ladder_table([]).empty
 
 
-def test_a_twin_at_another_alpha_or_of_other_data_is_none(records: Records, records_of: Callable[..., Records]) -> None:
+def test_a_twin_at_another_alpha_or_of_other_data_is_none(records: Records, records_of: Of) -> None:
     twins, runs = records.of("twin"), [run for run, _ in ladder_runs(records)]
     assert len(runs) == 24
     for setting in ({"alpha": 0.7}, {"sigma_p": 2.0}):

@@ -16,6 +16,7 @@ from repro.statistics.effects import Table
 from repro.statistics.seeds import by_setting
 
 Make = Callable[..., Record]
+Of = Callable[..., Records]
 # Accuracies on R, F and test of models retrained with seeds 0, 1, 2.
 MODELS = [(1.0, 0.8, 0.8), (1.0, 0.7, 0.8), (0.9, 0.7, 0.8)]
 
@@ -79,7 +80,7 @@ def test_every_run_is_also_held_against_the_sgd_retrain_of_its_seed(run: Make) -
     assert with_references(unlearn_table(own))["common_tow"].isna().all()
 
 
-def test_differences_carry_the_floor_of_their_metric(run: Make, records_of: Callable[..., Records]) -> None:
+def test_differences_carry_the_floor_of_their_metric(run: Make, records_of: Of) -> None:
     found = [*study(run), *study(run, rule="sam-0.1"), *study(run, pretrain="sam-0.1")]
     _, table = study_table(records_of(found))
     (cell,) = by_setting(rule_differences(table, "tow", rules=["sam"]), ["rule"]).to_dict("records")

@@ -12,11 +12,13 @@ from figures.tables.runs import unlearn_table
 from repro.statistics.effects import Table
 from repro.statistics.seeds import by_setting, interval, over_settings
 
+Of = Callable[..., Records]
+
 # ToW of seeds 0, 1, 2: a seed is worth far more than a rule, so that any other pairing shows.
 SGD, SAM = [0.1, 0.4, 0.8], [0.2, 0.6, 1.1]
 
 
-def table(runs: Callable[..., Records], cells: list) -> Table:
+def table(runs: Of, cells: list) -> Table:
     return unlearn_table(runs(cells).of("unlearn"))
 
 
@@ -24,7 +26,7 @@ def values(differences: Table, *keys: str) -> dict:
     return differences.set_index(list(keys))["difference"].to_dict()
 
 
-def test_a_rule_is_compared_with_sgd_of_the_same_seed(runs: Callable[..., Records]) -> None:
+def test_a_rule_is_compared_with_sgd_of_the_same_seed(runs: Of) -> None:
     found = rule_differences(table(runs, [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1"}, {"tow": SAM})]), "tow",
                              rules=["sam"])  # fmt: skip
     assert values(found, "rule", "seed") == pytest.approx(
@@ -34,17 +36,17 @@ def test_a_rule_is_compared_with_sgd_of_the_same_seed(runs: Callable[..., Record
 
 @pytest.mark.parametrize("setting", [{"difficulty": "high"}, {"pretrain": "sam-0.1"}, {"method": "scrub"},
                                      {"model": "resnet18"}, {"alpha": 0.5}])  # fmt: skip
-def test_no_run_is_compared_with_another_cell(runs: Callable[..., Records], setting: dict) -> None:
+def test_no_run_is_compared_with_another_cell(runs: Of, setting: dict) -> None:
     cells = [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1", **setting}, {"tow": SAM})]
     assert len(rule_differences(table(runs, cells), "tow", rules=["sam"])) == 0
 
 
-def test_rules_whose_epochs_were_chosen_for_each_are_compared(runs: Callable[..., Records]) -> None:
+def test_rules_whose_epochs_were_chosen_for_each_are_compared(runs: Of) -> None:
     cells = [({"rule": "sgd", "epochs": 3}, {"tow": SGD}), ({"rule": "sam-0.1", "epochs": 9}, {"tow": SAM})]
     assert len(rule_differences(table(runs, cells), "tow", rules=["sam"])) == 3
 
 
-def test_only_the_named_rules_are_compared(runs: Callable[..., Records]) -> None:
+def test_only_the_named_rules_are_compared(runs: Of) -> None:
     cells = [({"rule": rule}, {"tow": SGD}) for rule in ("sgd", "sam-0.1", "asam-1.0", "retain-sam-0.1")]
     assert set(rule_differences(table(runs, cells), "tow", rules=["asam", "retain-sam"])["rule"]) == {
         "asam-1.0",
@@ -52,7 +54,7 @@ def test_only_the_named_rules_are_compared(runs: Callable[..., Records]) -> None
     }
 
 
-def test_a_pretraining_rule_is_compared_with_the_same_unlearning_rule(runs: Callable[..., Records]) -> None:
+def test_a_pretraining_rule_is_compared_with_the_same_unlearning_rule(runs: Of) -> None:
     cells = [
         ({"pretrain": "sgd", "rule": "sgd"}, {"tow": SGD}),
         ({"pretrain": "sam-0.1", "rule": "sgd"}, {"tow": SAM}),
@@ -64,14 +66,14 @@ def test_a_pretraining_rule_is_compared_with_the_same_unlearning_rule(runs: Call
     )
 
 
-def test_retraining_is_no_method_that_a_pretraining_rule_could_improve(runs: Callable[..., Records]) -> None:
+def test_retraining_is_no_method_that_a_pretraining_rule_could_improve(runs: Of) -> None:
     cells = [({"method": method, "pretrain": pretrain}, {"tow": SGD}) for method in ("neggrad", "retrain")
              for pretrain in ("sgd", "sam-0.1")]  # fmt: skip
     found = pretrain_differences(table(runs, cells), "tow", rules=["sam"])
     assert set(found["method"]) == {"neggrad"}
 
 
-def test_a_number_that_is_missing_on_one_side_gives_no_difference(runs: Callable[..., Records]) -> None:
+def test_a_number_that_is_missing_on_one_side_gives_no_difference(runs: Of) -> None:
     both = table(runs, [({"rule": "sgd"}, {"tow": SGD}), ({"rule": "sam-0.1"}, {"tow": SAM})])
     both["tow"] = both["tow"].mask((both["rule"] == "sgd") & (both["seed"] == 1))
     assert values(rule_differences(both, "tow", rules=["sam"]), "seed") == pytest.approx({0: 0.1, 2: 0.3})

@@ -20,6 +20,9 @@ from figures.tables.records import Records
 from repro.records.record import Record
 from repro.records.store import Store
 
+Make = Callable[..., Record]
+Of = Callable[..., Records]
+
 
 def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) -> None:
     table = klom_table(pooled(Records(golden.records()), "klom"))
@@ -40,7 +43,7 @@ def test_models_of_the_same_seeds_are_compared_on_one_forget_set(golden: Store) 
     assert row["high"] - row["low"] == pytest.approx(np.subtract(*np.quantile(sam - sgd, (0.975, 0.025))))
 
 
-def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Callable[..., Record]) -> None:
+def test_doing_nothing_is_the_original_and_not_the_unlearned_model(run: Make) -> None:
     values = {"unlearned": 1.0, "original": 2.0, "retrained": 3.0}
     numbers = {f"klom_{role}_{name}_{key}{end}": value
                for role, value in values.items() for name in SETS for key in STATISTICS.values()
@@ -56,9 +59,7 @@ def test_too_few_models_are_no_distribution(empty: Store) -> None:
 
 
 @pytest.mark.parametrize(("models", "taken"), [(9, False), (10, True)])
-def test_ten_models_are_the_fewest_of_a_distribution(
-    run: Callable[..., Record], records_of: Callable[..., Records], models: int, taken: bool
-) -> None:
+def test_ten_models_are_the_fewest_of_a_distribution(run: Make, records_of: Of, models: int, taken: bool) -> None:
     labels = {"pretrain": "sgd", "rule": "sgd"}
     pool = replace(
         run(number={"klom_models": models, "labels": labels, "runs": []}),

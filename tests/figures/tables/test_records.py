@@ -1,6 +1,6 @@
 """Which records may stand in one figure: one setting, and one version of every metric."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from repro.records.store import Store
 from repro.study.published import Published
 from repro.study.study import LOOSE, Study
 from repro.study.table import current, has_number
+
+Of = Callable[..., Records]
 
 ROOT = Path(__file__).parents[3]
 Run = Callable[..., Record]
@@ -39,17 +41,9 @@ def test_evaluations_say_what_was_measured_whatever_the_config_says(run: Run) ->
     assert not measured(found, "margins")
 
 
-def test_a_run_that_failed_has_no_numbers(run: Run, records_of: Callable[..., Records]) -> None:
+def test_a_run_that_failed_has_no_numbers(run: Run, records_of: Of) -> None:
     found = [run(), replace(run(seed=1), status="failed"), replace(run(seed=2), status="diverged")]
     assert [one.status for one in records_of(found).all] == ["ok", "diverged"]
-
-
-def test_of_two_versions_of_a_metric_only_the_newest_counts(run: Run) -> None:
-    old, new = current([evaluated(run, 0, mia=9, tow=1), evaluated(run, 1, mia=10, tow=1)])
-    assert not measured(old, "mia")
-    assert measured(old, "tow")
-    assert measured(new, "mia")
-    assert measured(new, "tow")
 
 
 def test_nothing_but_marks_is_taken_from_an_outdated_result(run: Run) -> None:
@@ -63,7 +57,7 @@ def test_nothing_but_marks_is_taken_from_an_outdated_result(run: Run) -> None:
     assert "outdated" not in before.result
 
 
-def test_numbers_of_two_versions_never_stand_in_one_column(run: Run, records_of: Callable[..., Records]) -> None:
+def test_numbers_of_two_versions_never_stand_in_one_column(run: Run, records_of: Of) -> None:
     records = records_of([evaluated(run, 0, mia=1, tow=1), evaluated(run, 1, mia=2, tow=1)])
     table = unlearn_table(records.of("unlearn")).set_index("seed")
     assert table["tow"].notna().all()
@@ -75,9 +69,7 @@ def test_numbers_of_two_versions_never_stand_in_one_column(run: Run, records_of:
     assert [one.config["seed"] for one in study_runs(records, having="mia_correctness")] == [1]
 
 
-def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(
-    run: Run, records_of: Callable[..., Records]
-) -> None:
+def test_a_study_that_went_on_after_a_setting_was_added_is_still_one_study(run: Run, records_of: Of) -> None:
     older = [run(rule=rule, seed=0) for rule in ("sgd", "sam-0.1")]
     newer = [run(rule=rule, seed=seed) for rule in ("sgd", "sam-0.1") for seed in (1, 2)]
     # What was added is in the config of the newer runs and, at its default, in no identity.
@@ -128,7 +120,7 @@ def test_what_a_study_of_the_store_lacks_is_said(store: Store) -> None:
     assert records.missing == ("1 of 2 runs of study digits: repro study run recipes/digits.toml",)
 
 
-def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Callable[[Sequence[Record]], Records]) -> None:
+def test_a_changed_number_changes_the_fingerprint(run: Run, records_of: Of) -> None:
     one, same, other = (records_of([run(number={"tow": value})]) for value in (0.5, 0.5, 0.6))
     assert one.fingerprint() == same.fingerprint()
     assert one.fingerprint() != other.fingerprint()

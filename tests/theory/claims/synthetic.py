@@ -48,6 +48,17 @@ def grown(grid, make, seeds: int) -> dict:
     return runs
 
 
+def falling(grid, seeds: int, norm) -> dict:
+    """Return runs whose test error falls through 0.1 at |phi| = `norm(name, cell)`, the forget error rising there."""
+
+    def make(name, cell):
+        distance = np.log(cell.signal_norm / norm(name, cell))
+        return made(cell, test_error=0.1 - 0.02 * distance, forget_error=0.5 + 0.02 * distance, retain_loss=0.6,
+                    stopped_at=5 if cell.stop_forget_error else None)  # fmt: skip
+
+    return grown(grid, make, seeds)
+
+
 def sides(finding) -> dict[str, int]:
     """Return each part of a finding and its side: +1 where claimed, -1 elsewhere, 0 undecided."""
     return {row["part"]: row["side"] for row in finding.parts}

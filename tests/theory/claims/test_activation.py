@@ -47,14 +47,6 @@ def test_the_sentence_says_how_far_the_predicted_share_is_from_the_surviving_one
     assert "(the surviving share is right to within 0.050 at any start and radius)" in analyse(runs, CONFIG).sentence
 
 
-def test_the_pattern_is_measured_under_neggrad_with_sam_at_full_radius_and_probed_at_several():
-    for (start, radius), cell in grid({}).items():
-        assert (cell.unlearn, cell.rho, cell.alpha, cell.method) == ("sam", cell.rho_th, 0.7, "neggrad")
-        assert cell.probe_rho_scale == radius
-        assert (cell.pretrain_epochs == 0) == (start == "initialization")
-        assert (cell.pretrain == "sam") == (start == "SAM-pretrained")
-
-
 def test_simulation_switches_off_what_the_threshold_says_and_the_sign_pattern_is_exact(store):
     claim = load_claim("lemma-3.1-activation")
     config = ClaimConfig(claim="x", seeds=6)
@@ -91,9 +83,3 @@ def test_random_labels_leave_the_joint_pattern_of_neggrad_or_not(apart, answer):
     assert finding.answer == answer
     assert len(finding.parts) == len(STARTS) * len(GROUPS)
     assert f"is {apart:.3f} at initialization" in finding.sentence
-
-
-def test_both_methods_are_probed_on_the_same_networks_at_full_radius():
-    for (start, method), cell in label_grid({}).items():
-        assert (cell.method, cell.probe_rho_scale, cell.epochs) == (method, 1.0, 0)
-        assert cell.pretrain_key() == grid({})[start, 1.0].pretrain_key()

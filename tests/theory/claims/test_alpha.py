@@ -147,18 +147,5 @@ def test_the_bound_is_the_root_of_d_over_n():
     assert alpha_gap(400.0) == 20.0
 
 
-def test_cells_have_the_sizes_and_weights_they_are_named_by():
-    assert {line.along for line in LINES} == {"d", "n"}
-    for name, cell in grid({}).items():
-        if len(name) != 4:
-            continue
-        line, value, rule, alpha = name
-        assert (cell.signal_strength, cell.pretrain, cell.unlearn) == (line.strength, line.pretrain, rule)
-        assert (getattr(cell, line.along), cell.alpha) == (value, alpha)
-        assert cell.n_forget == cell.n // 5
-        assert cell.eta == pytest.approx(0.01 if line.clock == "eta fixed" else 40 / cell.d)
-        assert rule == "sgd" or cell.rho == pytest.approx(cell.rho_th)
-
-
 def test_the_headline_is_the_default_pretraining_in_the_natural_clock():
     assert LINES[0] == AlphaLine(2.0, TheoryConfig().pretrain, "eta ~ 1/d", "d")

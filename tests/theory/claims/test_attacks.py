@@ -6,10 +6,7 @@ import pytest
 from tests.theory.claims.synthetic import made, seeded
 from theory.attacks import MOST_EPOCHS
 from theory.claims.attacks import AUC, COMPARED, EPOCHS, PRETRAINS, STRENGTHS, analyse, grid, section
-from theory.claims.boundary import FORGOTTEN
-from theory.claims.claim import load_claim
 from theory.config import ClaimConfig
-from theory.metrics import metric_names
 
 SEEDS = 4
 CONFIG = ClaimConfig(claim="x", seeds=SEEDS)
@@ -94,11 +91,3 @@ def test_the_section_has_a_line_a_network_with_both_attacks_after_both_pretraini
     assert table["unlearned by SAM 0.1"][1].endswith("] (75%)")
     assert table["unlearned by SAM 1"][3:] == ["–"] * 3
     assert table["retrained on R"] == ["0.55 [0.55, 0.55]", "0.55 [0.55, 0.55]", "0.55"] * 2
-
-
-def test_both_measure_the_same_cells_each_with_its_own_retrained_model():
-    cells = grid({})
-    assert {cell.stop_forget_error for cell in cells.values()} == {FORGOTTEN}
-    assert all({AUC, EPOCHS} < set(metric_names(cell)) for cell in cells.values())
-    both = [load_claim(name) for name in ("membership", "relearning")]
-    assert all(one.oracle and one.grid({}) == cells for one in both)

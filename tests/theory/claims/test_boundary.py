@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import grown, made, sides
+from tests.theory.claims.synthetic import falling, grown, made, sides
 from theory.bounds import random_start_boundary, sam_boundary, sgd_boundary
 from theory.claims import boundary as boundaries
 from theory.claims.boundary import (
-    BASE,
     FEWEST,
-    FORGOTTEN,
     RANDOM_START,
     SAM,
     SGD,
@@ -18,13 +16,11 @@ from theory.claims.boundary import (
     Boundary,
     BoundaryTest,
     Point,
-    forgotten,
     small_start,
     start_share,
     two_phases,
 )
-from theory.claims.claim import load_claim
-from theory.config import ClaimConfig, TheoryConfig, linear_clock, scaled_clock
+from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import simulate_many
 from theory.stats import slope
 
@@ -32,16 +28,13 @@ SEEDS = 5
 CONFIG = ClaimConfig(claim="x", seeds=SEEDS)
 
 
+def at_powers(in_d: float, in_n: float):
+    """Return a boundary at |phi| = 2 (d/4000)^in_d (n/40)^in_n."""
+    return lambda name, cell: 2 * (cell.d / 4000) ** in_d * (cell.n / 40) ** in_n
+
+
 def runs_with(test: BoundaryTest, in_d: float, in_n: float) -> dict:
-    """Return runs whose error falls through 0.1 at |phi| = 2 (d/4000)^in_d (n/40)^in_n, the forget error rising."""
-
-    def make(name, cell):
-        distance = np.log(cell.signal_norm / (2 * (cell.d / 4000) ** in_d * (cell.n / 40) ** in_n))
-        reached = 5 if cell.stop_forget_error else None
-        return made(cell, test_error=0.1 - 0.02 * distance, forget_error=0.5 + 0.02 * distance, stopped_at=reached,
-                    retain_loss=0.6)  # fmt: skip
-
-    return grown(test.grid, make, SEEDS)
+    return falling(test.grid, SEEDS, at_powers(in_d, in_n))
 
 
 @pytest.mark.parametrize(
@@ -67,13 +60,11 @@ def test_sam_holds_where_the_boundary_does_not_grow_with_d(in_d, side):
 def powers(test: BoundaryTest, values: list[float]) -> dict:
     """Return runs in which the boundary of each line moves as its axis to the power of its own."""
 
-    def make(name, cell):
+    def norm(name, cell):
         line, i, _ = name
-        value = test.lines[line].axis[i][test.lines[line].along]
-        distance = np.log(cell.signal_norm / (value / 2000) ** values[line])
-        return made(cell, test_error=0.1 - 0.02 * distance, stopped_at=5, retain_loss=0.6)
+        return (test.lines[line].axis[i][test.lines[line].along] / 2000) ** values[line]
 
-    return grown(test.grid, make, SEEDS)
+    return falling(test.grid, SEEDS, norm)
 
 
 def test_the_sentence_quotes_the_line_that_it_speaks_of():
@@ -143,18 +134,13 @@ def test_a_boundary_off_the_grid_decides_nothing_and_has_no_number():
 
 def test_only_strengths_about_the_boundary_are_simulated_and_the_boundary_is_that_of_all():
     few = runs_with(SGD, 0.25, -0.25)
-    every = {(k, i, s): made(SGD.lines[k].at(i, s).changed(seeds=SEEDS), stopped_at=5,
-                             test_error=few_error(SGD, k, i, s))
-             for k, line in enumerate(SGD.lines) for i in range(len(line.axis)) for s in STRENGTHS}  # fmt: skip
+    every = {(k, i, s): line.at(i, s) for k, line in enumerate(SGD.lines) for i in range(len(line.axis))
+             for s in STRENGTHS}  # fmt: skip
     assert len(few) < 0.6 * len(every)
+    every = falling(lambda runs: every, SEEDS, at_powers(0.25, -0.25))
     for k in range(len(SGD.lines)):
         np.testing.assert_array_equal(SGD.measure(few, k).norms(np.arange(SEEDS)),
                                       SGD.measure(every, k).norms(np.arange(SEEDS)))  # fmt: skip
-
-
-def few_error(test: BoundaryTest, k: int, i: int, s: float) -> float:
-    cell = test.lines[k].at(i, s)
-    return 0.1 - 0.02 * np.log(cell.signal_norm / (2 * (cell.d / 4000) ** 0.25 * (cell.n / 40) ** -0.25))
 
 
 def test_a_strength_at_which_fewer_than_half_of_the_seeds_compare_does_not_count():
@@ -193,39 +179,6 @@ def test_a_row_gives_the_boundary_in_both_units_and_the_forget_error_there():
     assert row["local_exponent"] == pytest.approx([0.25] * 4, abs=1e-3)
 
 
-def test_cells_are_those_of_the_theorems_in_both_clocks():
-    for test, rule in ((SGD, "sgd"), (SAM, "sam")):
-        assert {cell.pretrain.split(":")[0] for cell in test.grid({}).values()} == {rule}
-        assert {cell.alpha for cell in test.grid({}).values()} == {0.7}
-        for line in test.lines:
-            cells = [line.at(i, 1.0) for i in range(len(line.axis))]
-            natural = [cell.eta * cell.d for cell in cells]
-            assert natural == pytest.approx([40.0] * len(cells)) or "eta fixed" in line.stage
-            if "eta fixed" in line.stage:
-                assert [cell.eta for cell in cells] == pytest.approx([0.01] * len(cells))
-            matched = "forget error" in line.stage
-            assert {cell.stop_forget_error for cell in cells} == {FORGOTTEN if matched else None}
-    assert [line.along for line in SGD.lines] == ["d", "n"] + ["d"] * 6
-    assert forgotten(BASE).stop_forget_error == 0.25
-
-
-def test_two_phases_are_sam_in_proportion_to_d_and_then_sgd_to_a_small_loss():
-    for d, first in ((1000, 25), (4000, 100), (64000, 1600)):
-        cell = two_phases(BASE.changed(d=d, pretrain="sam"))
-        (name, rho, epochs), (then, *_) = cell.pretrain_legs()
-        assert (name, epochs, then) == ("sam", first, "sgd")
-        assert rho == pytest.approx(cell.rho_th)
-        assert cell.pretrain_stop_loss == 0.01
-        assert cell.eta == pytest.approx(40 / d)
-    assert SAM.lines[0].clock is two_phases  # the headline: the theorem is about a trained network
-
-
-def test_clocks_train_longer_in_proportion_to_the_root_of_d_or_to_d():
-    for clock, longer in ((scaled_clock, 2), (linear_clock, 4)):
-        cell = clock(BASE.changed(d=16000, pretrain_epochs=30, epochs=50))
-        assert (cell.pretrain_epochs, cell.epochs) == (30 * longer, 50 * longer)
-
-
 def test_the_exponents_compared_with_are_those_of_the_theorems_expressions():
     assert [SGD.stated(line) for line in SGD.lines[:2]] == pytest.approx([0.25, -0.25])
     assert {round(SAM.stated(line), 12) for line in SAM.lines if len(line.axis) >= FEWEST} == {0.0}
@@ -241,11 +194,6 @@ def test_the_random_start_closed_form_is_where_sam_crosses_after_few_epochs():
     errors = [run.pretrain["test_error"][:, -1].mean() for run in simulate_many([low, high], oracle=False)]
     assert errors[0] > 0.1 > errors[1]
     assert np.isnan(random_start_boundary(cell.changed(pretrain_epochs=0)))
-
-
-@pytest.mark.parametrize("name", ["theorem-3.2-sgd-boundary", "theorem-3.3-sam-boundary"])
-def test_nothing_is_retrained_for_a_boundary(name):
-    assert not load_claim(name).oracle
 
 
 def test_simulation_finds_a_quarter_for_sgd():

@@ -1,20 +1,26 @@
 """Claims: the listing, the answer by intervals, the record, and that nothing is computed twice."""
 
 import json
+from functools import cache
+from pathlib import Path
 
 import pytest
 from scipy.stats import t
 
 from repro.base.errors import ConfigError
+from repro.records.pack import PackedStore
 from repro.records.store import Store
 from tests.theory.claims.synthetic import sides
 from theory.claims import cells
 from theory.claims import claim as claims
-from theory.claims.claim import CLAIMS, Part, judge, load_claim, run_claims, shown, simulate_grid
+from theory.claims.claim import CLAIMS, MEASUREMENTS, Part, judge, load_claim, run_claims, shown, simulate_grid
 from theory.config import ClaimConfig, TheoryConfig
 from theory.stats import NOTHING, Estimate, mean_interval, simultaneous
 
 QUICK = "lemma-3.1-activation"
+ROOT = Path(__file__).parents[3]
+PUBLISHED = cache(lambda: [record for name in ("claims", "measurements")
+                           for record in PackedStore(ROOT / "results" / f"{name}.parquet").records()])  # fmt: skip
 CONFIG = ClaimConfig(claim="x", seeds=40)
 IN, OUT, WIDE = Estimate(0.0, -0.1, 0.1), Estimate(2.0, 1.9, 2.1), Estimate(0.9, 0.5, 1.3)
 
@@ -105,16 +111,20 @@ def test_a_sentence_quotes_an_estimate_with_both_ends_of_its_interval():
     assert (shown(Estimate(0.5, None, None)), shown(NOTHING)) == ("0.5", "not measured")
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_every_listed_claim_has_words_and_a_grid(name):
+@pytest.mark.parametrize("name", [*CLAIMS, *MEASUREMENTS])
+def test_a_claim_has_words_and_runs_the_cells_that_its_published_record_names(name):
+    """An id of a cell holds every setting of it, and whether a model was retrained beside it."""
     claim = load_claim(name)
-    assert all(text.strip() for text in (claim.title, claim.statement, claim.hypothesis, claim.quantity, claim.change))
-    assert all(isinstance(cell, TheoryConfig) for cell in claim.grid({}).values())
+    words = (claim.title, claim.statement, claim.quantity, claim.change, claim.hypothesis)
+    assert all(text.strip() for text in (words if name in CLAIMS else words[:1]))
+    (record,) = [one for one in PUBLISHED() if one.result["claim"] == name]
+    seeds = {setting: record.config[setting] for setting in ("seeds", "first_seed")}
+    first_round = claim.grid({}).values()
+    assert {cells.cell_id(cell.changed(**seeds), claim.oracle) for cell in first_round} <= {*record.result["cells"]}
 
 
-def test_every_claim_that_a_module_defines_is_listed():
-    modules = {name: load_claim(name) for name in CLAIMS}
-    assert len({claim.title for claim in modules.values()}) == len(CLAIMS)
+def test_no_two_claims_have_one_title():
+    assert len({load_claim(name).title for name in CLAIMS}) == len(CLAIMS)
 
 
 def test_an_unknown_claim_names_the_nearest(store):

@@ -7,7 +7,6 @@ from tests.theory.claims.synthetic import grown, made, sides
 from theory.claims import comparison
 from theory.claims.claim import load_claim
 from theory.claims.comparison import (
-    RULES,
     SAM,
     SHARP_MINMAX,
     SHIFTED,
@@ -16,7 +15,6 @@ from theory.claims.comparison import (
     compare,
     compared_cells,
     minus_sgd,
-    until_forgotten,
 )
 from theory.config import ClaimConfig, TheoryConfig
 
@@ -43,17 +41,6 @@ def runs_with(table: RuleComparison, *, better=(), worse=(), moved=None) -> dict
         return made(cell, stopped_at=50 if matched == "forgetting" else None, test_error=0.3 + 0.1 * sign + noise)
 
     return grown(table.grid, make, SEEDS)
-
-
-def test_a_rule_runs_with_its_radius_and_stops_at_half_the_forget_set():
-    cells = compared_cells(CELL, list(RULES))
-    for rule, change in RULES.items():
-        for name, value in change.items():
-            assert getattr(cells[CELL, rule, "epochs"], name) == value
-        assert cells[CELL, rule, "forgetting"] == until_forgotten(cells[CELL, rule, "epochs"])
-        assert cells[CELL, rule, "epochs"].stop_forget_error is None
-    assert until_forgotten(CELL).stop_forget_error == 0.5
-    assert until_forgotten(CELL).epochs == 1000
 
 
 def test_a_difference_is_the_rules_minus_sgds_paired_by_seed():
@@ -127,14 +114,6 @@ def test_the_boundary_of_a_rule_is_compared_with_sgds_after_the_same_pretraining
     other = SHARP_MINMAX.analyse(runs_with(SHARP_MINMAX, moved=dict.fromkeys(moved, 0.9)), CONFIG)
     assert other.answer == "the opposite"
     assert SHARP_MINMAX.analyse(runs_with(SHARP_MINMAX), CONFIG).answer == "no difference"
-
-
-def test_boundaries_are_those_at_equal_forgetting_by_the_rules_they_are_named_by():
-    for line in SHIFTS.lines:
-        rule, before = line.stage.split(", pretrained ")
-        assert line.cell.stop_forget_error == 0.25
-        assert (line.cell.pretrain, line.cell.alpha) == (before, 0.7)
-        assert all(getattr(line.cell, name) == value for name, value in RULES[rule].items())
 
 
 @pytest.mark.parametrize("share, side", [(1.0, 1), (0.55, 0), (0.0, -1)])

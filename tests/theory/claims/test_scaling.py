@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tests.theory.claims.synthetic import grown, made
+from tests.theory.claims.synthetic import falling, grown, made
 from theory.claims import scaling
 from theory.claims.scaling import (
     CORNERS,
@@ -62,24 +62,9 @@ def test_the_formula_is_continuous_and_that_of_the_theorem_where_the_start_is_sm
     assert Corner(0.5, 0.0, 0.0).exponent("sgd") == Corner(0.5, 0.0, 0.0).exponent("sam") == 0.5
 
 
-def test_start_epochs_and_samples_follow_the_dimension_and_nothing_else_does():
-    for (rule, corner), line in zip(PLACES, LINES.lines, strict=True):
-        small, middle, large = (line.at(DIMENSIONS.index(d), 1.0) for d in (1000, 4000, 16000))
-        assert (middle.n, middle.pretrain_epochs, middle.pretrain) == (40, 100, rule)
-        assert (large.n / small.n, large.pretrain_epochs / small.pretrain_epochs) == (16**corner.c, 16**corner.b)
-        assert large.sigma_0 / small.sigma_0 == pytest.approx(16**-corner.a)
-        same = {"n": 0, "n_forget": 0, "pretrain_epochs": 0, "sigma_0_scale": 0.0, "d": 0}
-        assert not {name for name in vars(small) if getattr(small, name) != getattr(large, name)} - set(same)
-
-
 def power_runs(power: float) -> dict:
     """Return runs whose boundary is |phi| = 2 (d / 4000)^power on every line."""
-
-    def make(name, cell):
-        distance = np.log(cell.signal_norm / (2 * (cell.d / 4000) ** power))
-        return made(cell, test_error=0.1 - 0.02 * distance)
-
-    return grown(LINES.grid, make, SEEDS)
+    return falling(LINES.grid, SEEDS, lambda name, cell: 2 * (cell.d / 4000) ** power)
 
 
 @pytest.fixture

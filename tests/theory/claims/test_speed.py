@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.theory.claims.synthetic import made, seeded, sides
-from theory.claims.speed import DIMENSIONS, RADII, analyse, grid
+from theory.claims.speed import DIMENSIONS, analyse, grid
 from theory.config import ClaimConfig
 
 SEEDS = 4
@@ -53,12 +53,3 @@ def test_a_rule_that_hardly_ever_forgets_decides_nothing():
     part = "opposing memory as SGD's, SAM 1, d = 4000, pretrained sgd"
     assert sides(finding)[part] == 0
     assert f"{part} (never forgets)" in finding.regime
-
-
-def test_memory_is_measured_by_dimension_and_radius_when_half_the_forget_set_is_wrong():
-    cells = grid({})
-    assert {name[1] for name in cells} == set(DIMENSIONS) >= {1000, 1000000}
-    assert {name[2] for name in cells} == {0.0, *RADII}
-    for (pretrain, d, radius), cell in cells.items():
-        assert (cell.pretrain, cell.d, cell.alpha, cell.stop_forget_error) == (pretrain, d, 0.7, 0.5)
-        assert (cell.unlearn, cell.rho_scale) == (("sam", radius) if radius else ("sgd", 0.1))

@@ -112,19 +112,5 @@ def test_growth_in_unlearning_is_measured_from_where_it_began():
         np.testing.assert_allclose(curve.surplus(np.arange(SEEDS)), 2.0)
 
 
-def test_cells_compare_sgd_with_full_radius_sam_at_the_norms_named():
-    for name, cell in grid({}).items():
-        assert cell.signal_norm == pytest.approx(name[2])
-        if name[0] in ("sgd", "sam"):
-            assert (cell.pretrain, cell.d, cell.epochs) == (name[0], name[1], 0)
-            assert cell.pretrain_rho == pytest.approx(cell.rho_th)
-        else:
-            start, rule, _ = name
-            assert (cell.unlearn, cell.alpha) == (rule, 0.9)
-            assert cell.rho == pytest.approx(cell.rho_th)
-            assert (cell.pretrain_epochs == 0) == (start == "initialization")
-            assert (cell.pretrain == "sam") == (start == "SAM-pretrained")
-
-
 def test_the_lemma_says_the_square():
     assert signal_surplus(4.0) == 16.0

@@ -47,27 +47,6 @@ def test_a_table_that_is_damaged_or_of_another_record_is_named_and_written_anew(
     assert store.verify() == []
 
 
-def test_an_interrupted_sweep_keeps_its_finished_cells(store, monkeypatch):
-    simulate_cells, calls = cells.simulate_many, []
-
-    def interrupted(configs, **options):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(len(configs))
-        return simulate_cells(configs, **options)
-
-    monkeypatch.setattr(cells, "simulate_many", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_sweep("odds", TINY, store, base=BASE)
-    kept = len(list((store.root / "cells" / "runs").iterdir()))
-    assert kept == sum(calls) > 0
-    calls.clear()
-    monkeypatch.setattr(cells, "simulate_many", lambda configs, **options: calls.append(len(configs)) or simulate_cells(
-        configs, **options))  # fmt: skip
-    record = run_sweep("odds", TINY, store, base=BASE)
-    assert sum(calls) == record.result["rows"] - kept
-
-
 def test_a_sweep_and_a_claim_read_the_same_cells(store, monkeypatch):
     run_sweep("odds", TINY, store, base=BASE)
     (strong, *_) = [cell for cell in sweeps._cells_of(SWEEPS["odds"], BASE.changed(seeds=2))

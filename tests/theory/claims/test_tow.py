@@ -53,10 +53,3 @@ def test_a_rule_that_is_best_at_the_last_epoch_decides_nothing():
     finding = analyse(runs, CONFIG)
     assert finding.answer == "no difference"  # of SAM after SAM
     assert "fails: SAM 0.1, pretrained sgd" in finding.beyond
-
-
-def test_every_rule_runs_after_every_pretraining_with_its_own_retrained_model():
-    cells = grid({})
-    assert {cell.unlearn for cell in cells.values()} == {"sgd", "sam", "asam", "retain_sam", "minmax"}
-    for (before, s, alpha, _), cell in cells.items():
-        assert (cell.pretrain, cell.signal_strength, cell.alpha, cell.stop_forget_error) == (before, s, alpha, None)
