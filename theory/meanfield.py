@@ -74,14 +74,14 @@ def advance_population(law: Constants, population: Population, course: Course, f
 @inlined
 def _move_cohort(law, population, course, which, forces):
     """Move the noise of the samples whose turn it is by gradients at W and at `W + eps`; return their mean pull."""
-    own, (part, substep), ((base, lifted), (V, near)) = population.own, which, forces
+    own, (part, substep), ((plain, perturbed), (V, near)) = population.own, which, forces
     rate = law.eta * law.noise_patches * law.D * course.visits[part]
     m, total, moved = own.shape[2] // 2, 0.0, 0
     for i in range(substep % course.cohorts[part], own.shape[1], course.cohorts[part]):
-        total += base[part, i] + lifted[part, i]
+        total += plain[part, i] + perturbed[part, i]
         moved += 1
         for a in range(2 * m):
-            force = base[part, i] * (V[part, i, a] > 0.0) + lifted[part, i] * (near[part, i, a] > 0.0)
+            force = plain[part, i] * (V[part, i, a] > 0.0) + perturbed[part, i] * (near[part, i, a] > 0.0)
             own[part, i, a] += rate * force * (1.0 if a < m else -1.0)
     return total / moved
 

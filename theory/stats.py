@@ -94,22 +94,18 @@ def quadrature_error(values: Sequence[float | None]) -> float | None:
     return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else None
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator, *, repeats: int | None = None
-) -> Estimate:
-    """Return a statistic over seeds and its percentile bootstrap interval.
+def bootstrap(statistic: Callable[[np.ndarray], float], seeds: int, rng: np.random.Generator) -> Estimate:
+    """Return a statistic over seeds and its percentile bootstrap interval; samples where it is undefined are left out.
 
     Args:
         statistic: from an index array, shape `(seeds,)`, to the statistic of those seeds; NaN where undefined.
         seeds: number of seeds.
         rng: source of resampling.
-        repeats: bootstrap samples, 400 by default; those with an undefined statistic are left out.
     """
-    repeats = repeats or REPEATS
     value = statistic(np.arange(seeds))
-    drawn = np.array([statistic(rng.integers(seeds, size=seeds)) for _ in range(repeats)])
+    drawn = np.array([statistic(rng.integers(seeds, size=seeds)) for _ in range(REPEATS)])
     drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(drawn) < repeats / 2:
+    if not np.isfinite(value) or len(drawn) < REPEATS / 2:
         return NOTHING
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Estimate(float(value), float(low), float(high))

@@ -67,8 +67,8 @@ def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd"
     rows = runs[runs["rule"].isin([*rules, base])].dropna(subset=[value])
     effects = paired_effects(rows, value, base=base, vote="tow")  # the right to vote rests on ToW
     floors = rows.groupby(["setting", "forget_set"])["floor"].first().reset_index()
-    return with_votes(effects.merge(floors, on=["setting", "forget_set"]), unchosen=[name for name in set(rows["setting"])
-                                         if name.startswith(tuple(map(method_label, UNCHOSEN)))])  # fmt: skip
+    unchosen = [name for name in set(rows["setting"]) if name.startswith(tuple(map(method_label, UNCHOSEN)))]
+    return with_votes(effects.merge(floors, on=["setting", "forget_set"]), unchosen=unchosen)
 
 
 def floors_of(runs: Table) -> dict[str, float]:

@@ -11,7 +11,7 @@ from figures.drawing.style import WIDE, Theme
 from figures.tables.names import rule_label
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records
-from figures.theory.tow import LOOKS
+from figures.theory.tow import rule_marks
 from repro.statistics.effects import Table
 
 PANELS = {"membership": "AUC of the\nmembership attack on F", "relearning": "epochs until\nF is relearned"}
@@ -55,14 +55,7 @@ def _panel(axes: Any, rows: Table, strengths: list[float], theme: Theme) -> None
             for level in at.loc[at["stage"] == stage, "value"]:
                 axes.plot([place - 0.4, place + 0.4], [level, level], color=theme.ink, linestyle=line, linewidth=0.9,
                           label=WORDS[stage])  # fmt: skip
-    rules = [rule for rule in LOOKS if (rows["rule"] == rule).any()]
-    for place, rule in enumerate(rules):
-        family, fill = LOOKS[rule]
-        marks = rows[rows["rule"] == rule].sort_values("signal_strength")
-        x = [strengths.index(s) + 0.14 * (place - (len(rules) - 1) / 2) for s in marks["signal_strength"]]
-        gap = [marks["value"] - marks["value_low"], marks["value_high"] - marks["value"]]
-        axes.errorbar(x, marks["value"], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
-                      markersize=4, elinewidth=0.9, label=rule)  # fmt: skip
+    rule_marks(axes, rows, "signal_strength", "value", theme, spread=0.14, markersize=4)
 
 
 def _caption(seeds: int) -> str:

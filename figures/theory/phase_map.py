@@ -7,10 +7,11 @@ import pandas as pd
 
 from figures.catalogue import figure, lacking
 from figures.drawing.drawing import Drawing, NotRun
-from figures.drawing.panels import data_ticks, log_axis, panel_grid, rule_key, say_not_run
+from figures.drawing.panels import data_ticks, panel_grid, rule_key, say_not_run
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
 from figures.tables.theory import sweep_record, sweep_table
+from figures.theory.regimes import BENIGN, EDGE, shade
 from repro.records.record import Record
 from repro.statistics.effects import Table
 
@@ -19,9 +20,6 @@ STAGES: list[tuple[str, tuple[str, float] | None]] = [
     ("before", None), ("after SGD", ("sgd", 0.1)), ("after SAM 0.1", ("sam", 0.1)), ("after SAM 1", ("sam", 1.0))
 ]  # fmt: skip
 SGD_THRESHOLD = 0.93  # in units of (P-1) sigma_p (d/n)^(1/4); its measured constant with sigma_0 ~ d^(-1/2)
-LEVELS = np.linspace(0.0, 0.5, 11)
-BENIGN = 0.1
-EDGE = "#1A1A1A"  # seen on every shade of the map
 
 
 @figure("fig-theory-map", place=130, shows="phase diagrams of test error over d and |phi|", studies=("sweeps",),
@@ -93,21 +91,17 @@ def _panel(axes: Any, rows: Table, theme: Theme) -> Any:
     wide = rows.pivot(index="signal_strength", columns="d", values="error")
     norms = rows.pivot(index="signal_strength", columns="d", values="norm").to_numpy()
     dimensions = np.tile(wide.columns.to_numpy(dtype=float), (len(wide), 1))
-    image = axes.contourf(dimensions, norms, wide.to_numpy().clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
-    axes.contour(dimensions, norms, wide.to_numpy(), levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
+    foreseen = None
     if rows["predicted"].notna().all():
         foreseen = rows.pivot(index="signal_strength", columns="d", values="predicted").to_numpy()
-        axes.contour(dimensions, norms, foreseen, levels=[BENIGN], colors=[EDGE], linewidths=0.7, zorder=4)
+    image = shade(axes, dimensions, norms, wide.to_numpy(), foreseen, theme)
     span = np.array([dimensions.min(), dimensions.max()])
     points = rows.drop_duplicates("d").sort_values("d")
     sgd = SGD_THRESHOLD * np.interp(span, points["d"].to_numpy(dtype=float), points["unit"].to_numpy())
     edge = {"path_effects": [withStroke(linewidth=2.6, foreground=EDGE)]}  # or it would vanish on yellow
     axes.plot(span, sgd, color="white", linestyle="--", linewidth=1.2, **edge)
     axes.plot(span, [sgd[0], sgd[0]], color="white", linestyle=":", linewidth=1.2, **edge)
-    log_axis(axes, "x")
-    log_axis(axes, "y")
     data_ticks(axes, rows["d"])
-    axes.grid(False)
     if rows["forget"].notna().any():
         axes.annotate(f"forget error {rows['forget'].mean():.2f}", (0.04, 0.05), xycoords="axes fraction", fontsize=7,
                       color="#FFFFFF", bbox={"facecolor": "#1A1A1A", "edgecolor": "none", "pad": 1.5})  # fmt: skip

@@ -156,14 +156,20 @@ def _map(axes: Any, rows: Table, names: tuple[str, str], theme: Theme, title: st
         say_not_run(axes, missing, theme)
         return missing
     x, y, error = grid_of(rows, names, "error")
-    axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
+    shade(axes, x, y, error, grid_of(rows, names, "predicted")[2] if "predicted" in rows else None, theme)
+    return ""
+
+
+def shade(axes: Any, x: np.ndarray, y: np.ndarray, error: np.ndarray, predicted: Any, theme: Theme) -> Any:
+    """Draw test error, shape `(rows, columns)`, as shades with its contour at 0.1 and that of a prediction, if any."""
+    image = axes.contourf(x, y, error.clip(0, 0.4999), levels=LEVELS, cmap="cividis_r")
     axes.contour(x, y, error, levels=[BENIGN], colors=[theme.color("sam")], linewidths=1.8)
-    if "predicted" in rows:
-        axes.contour(x, y, grid_of(rows, names, "predicted")[2], levels=[BENIGN], colors=[EDGE], linewidths=0.7)
+    if predicted is not None:
+        axes.contour(x, y, predicted, levels=[BENIGN], colors=[EDGE], linewidths=0.7, zorder=4)
     log_axis(axes, "x")
     log_axis(axes, "y")
     axes.grid(False)
-    return ""
+    return image
 
 
 def _forgotten(axes: Any, rows: Table) -> None:

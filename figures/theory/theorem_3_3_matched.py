@@ -10,17 +10,10 @@ from figures.drawing.panels import log_axis, outside_legend, panel_grid, spread_
 from figures.drawing.style import WIDE, Theme
 from figures.tables.records import Records
 from figures.tables.theory import claim_command, claim_records, claim_seeds
+from figures.theory.tow import LOOKS
 from repro.statistics.effects import Table
 
 CLAIMS = ("theorem-3.3-matched-forgetting", "sharp-minmax")
-LOOKS = {  # rule of the claims to family, marker filling
-    "SGD": ("sgd", "full"),
-    "SAM 0.1": ("sam", "full"),
-    "SAM 1": ("sam", "none"),
-    "retain-only SAM 0.1": ("retain-sam", "full"),
-    "MinMax 0.1": ("minmax", "full"),
-    "MinMax 0.1, fixed mask": ("minmax", "none"),
-}
 MATCHED = {"epochs": "after 200 epochs", "forgetting": "at forget error 0.5"}
 
 

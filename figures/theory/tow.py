@@ -14,9 +14,10 @@ from figures.tables.theory import claim_command, claim_records
 from repro.statistics.effects import Table
 
 CLAIM = "tug-of-war"
-# Rule of the claim to the family that gives its color and marker, and the marker's filling.
+# Rule of the claims to the family that gives its color and marker, and the marker's filling.
 LOOKS = {"SGD": ("sgd", "full"), "SAM 0.1": ("sam", "full"), "SAM 1": ("sam", "none"), "ASAM 0.1": ("asam", "full"),
-         "retain-only SAM 0.1": ("retain-sam", "full"), "MinMax 0.1": ("minmax", "full")}  # fmt: skip
+         "retain-only SAM 0.1": ("retain-sam", "full"), "MinMax 0.1": ("minmax", "full"),
+         "MinMax 0.1, fixed mask": ("minmax", "none")}  # fmt: skip
 ALONG = 0.7  # alpha of the curves over epochs
 
 
@@ -51,18 +52,25 @@ def draw(records: Records, theme: Theme) -> Drawing:
 
 def _best(axes: Any, cells: Table, theme: Theme) -> None:
     alphas = sorted(cells["alpha"].unique())
-    for place, (rule, (family, fill)) in enumerate(LOOKS.items()):
-        line = cells[cells["rule"] == rule].sort_values("alpha")
-        x = [alphas.index(alpha) + 0.12 * (place - (len(LOOKS) - 1) / 2) for alpha in line["alpha"]]
-        gap = [line["tow"] - line["tow_low"], line["tow_high"] - line["tow"]]
-        axes.errorbar(x, line["tow"], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
-                      markersize=3.6, elinewidth=0.9, label=rule)  # fmt: skip
+    rule_marks(axes, cells, "alpha", "tow", theme, spread=0.12, markersize=3.6)
     for place, alpha in enumerate(alphas):
         level = cells["untouched"][cells["alpha"] == alpha].mean()
         axes.plot([place - 0.42, place + 0.42], [level, level], color=theme.ink, linestyle=":", linewidth=0.9,
                   label="do nothing" if place == 0 else None)  # fmt: skip
     axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
     axes.set_xlabel("retain weight $\\alpha$")
+
+
+def rule_marks(axes: Any, rows: Table, x: str, value: str, theme: Theme, *, spread: float, markersize: float) -> None:
+    """Draw a value from `<value>_low` to `<value>_high` for every rule, side by side at each place of the axis."""
+    places, rules = sorted(rows[x].unique()), [rule for rule in LOOKS if (rows["rule"] == rule).any()]
+    for order, rule in enumerate(rules):
+        family, fill = LOOKS[rule]
+        marks = rows[rows["rule"] == rule].sort_values(x)
+        at = [places.index(one) + spread * (order - (len(rules) - 1) / 2) for one in marks[x]]
+        gap = [marks[value] - marks[f"{value}_low"], marks[f"{value}_high"] - marks[value]]
+        axes.errorbar(at, marks[value], gap, **(theme.lines(family) | {"fillstyle": fill, "linestyle": "none"}),
+                      markersize=markersize, elinewidth=0.9, label=rule)  # fmt: skip
 
 
 def _along(axes: Any, cells: Table, theme: Theme) -> None:

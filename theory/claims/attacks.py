@@ -13,10 +13,10 @@ import numpy as np
 
 from theory.attacks import MOST_EPOCHS
 from theory.claims.boundary import BASE, FORGOTTEN, forgotten
-from theory.claims.claim import Finding, Grid, Runs, TheoryClaim, shown, spread
+from theory.claims.claim import Finding, Grid, Runs, TheoryClaim, over_pairs, shown, spread
 from theory.claims.comparison import PRETRAINS, RULES
 from theory.config import ClaimConfig
-from theory.stats import NOTHING, Estimate, bootstrap, mean_interval, quadrature_error
+from theory.stats import NOTHING, Estimate, mean_interval, quadrature_error
 from theory.tables import rounded
 
 COMPARED = ("SGD", "SAM 0.1", "SAM 1", "ASAM 0.1", "MinMax 0.1")
@@ -77,14 +77,10 @@ def typical(metric: str, values: np.ndarray, reference: np.ndarray, config: Clai
         values, reference: shape `(seeds,)`; NaN where a seed did not forget as much.
         config: seeds.
     """
-    there = np.isfinite(values) & np.isfinite(reference)
-    values, reference = values[there], reference[there]
-    if len(values) < config.seeds / 2:
-        return NOTHING
-    if metric == AUC:
-        return mean_interval(values - reference)
-    gap = lambda chosen: float(np.median(values[chosen]) - np.median(reference[chosen]))  # noqa: E731
-    return bootstrap(gap, len(values), np.random.default_rng(config.first_seed))
+    if metric == EPOCHS:
+        return over_pairs(lambda ours, other: np.median(ours) - np.median(other), values, reference, config)
+    gap = values - reference
+    return mean_interval(gap) if np.isfinite(gap).sum() >= config.seeds / 2 else NOTHING
 
 
 def _share_back(epochs: np.ndarray) -> float:

@@ -317,9 +317,9 @@ def _sam_lines() -> list[Axis]:
     ]  # fmt: skip
 
 
-def row_of(rows: Sequence[dict], stage: str, along: str = "d") -> dict:
-    """Return the row of a stage."""
-    return next(row for row in rows if row["stage"] == stage and row["along"] == along)
+def row_of(rows: Sequence[dict], stage: str) -> dict:
+    """Return the row of a stage along d."""
+    return next(row for row in rows if row["stage"] == stage and row["along"] == "d")
 
 
 def _exponent(row: dict) -> str:

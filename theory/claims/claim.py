@@ -250,6 +250,26 @@ def over_seeds(statistic: Callable[[np.ndarray], float], config: ClaimConfig) ->
     return bootstrap(statistic, config.seeds, np.random.default_rng(config.first_seed))
 
 
+def over_pairs(
+    statistic: Callable[[np.ndarray, np.ndarray], float], values: np.ndarray, reference: np.ndarray, config: ClaimConfig
+) -> Estimate:
+    """Return a statistic of two measurements over the seeds that have both, with its bootstrap interval.
+
+    Nothing where fewer than half of the seeds have both.
+
+    Args:
+        statistic: from the chosen seeds of both.
+        values, reference: shape `(seeds,)`; NaN where a seed has none.
+        config: seeds.
+    """
+    pairs = np.stack([values, reference])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < config.seeds / 2:
+        return NOTHING
+    return bootstrap(lambda chosen: float(statistic(*pairs[:, chosen])), pairs.shape[1],
+                     np.random.default_rng(config.first_seed))  # fmt: skip
+
+
 def spread(name: str, estimate: Estimate) -> dict[str, float | None]:
     """Return an estimate as three table columns."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

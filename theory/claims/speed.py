@@ -4,11 +4,11 @@ from itertools import product
 
 import numpy as np
 
-from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, shown, spread
+from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_pairs, shown, spread
 from theory.claims.comparison import PRETRAINS, until_forgotten
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
-from theory.stats import NOTHING, Estimate, bootstrap, mean_interval
+from theory.stats import mean_interval
 
 SAME = 1.25  # a memory may differ from SGD's by a quarter either way before "acts like SGD" fails
 RADII = (0.1, 0.3, 1.0)  # of SAM, in units of rho_th
@@ -33,26 +33,14 @@ def opposing_memory(run: Trajectory) -> np.ndarray:
     return run.final("zeta_forget_oppose", matched=True)
 
 
-def memory_ratio(run: Trajectory, sgd: Trajectory, config: ClaimConfig) -> Estimate:
-    """Return the mean opposing memory of a rule over that of SGD, over the seeds both have, with a bootstrap interval.
-
-    None where fewer than half of the seeds forgot as much by both.
-    """
-    pairs = np.stack([opposing_memory(run), opposing_memory(sgd)])
-    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if pairs.shape[1] < config.seeds / 2:
-        return NOTHING
-    quotient = lambda chosen: float(pairs[0, chosen].mean() / pairs[1, chosen].mean())  # noqa: E731
-    return bootstrap(quotient, pairs.shape[1], np.random.default_rng(config.first_seed))
-
-
 def analyse(runs: Runs, config: ClaimConfig) -> Finding:
     """Compare the opposing noise memory of F at equal forgetting with SGD's; epochs stand beside it."""
     parts, rows, memory = {}, [], {}
     for before, d, radius in product(PRETRAINS, DIMENSIONS, (0.0, *RADII)):
         run, sgd = runs[before, d, radius], runs[before, d, 0.0]
         memory[before, d, radius] = mean_interval(opposing_memory(run))
-        ratio = memory_ratio(run, sgd, config)
+        ratio = over_pairs(lambda ours, other: ours.mean() / other.mean(), opposing_memory(run), opposing_memory(sgd),
+                           config)  # fmt: skip
         row = {"pretrain": before, "d": d, "rho_scale": radius, "reached": float(run.reached.mean())}
         row |= spread("opposing_memory", memory[before, d, radius]) | spread("memory_ratio", ratio)
         rows.append(row | {"epochs_ratio": mean_interval(run.epochs_needed / sgd.epochs_needed).value})

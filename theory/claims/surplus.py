@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from theory.bounds import signal_surplus
+from theory.bounds import OVERLAP, signal_surplus
 from theory.claims.claim import Finding, Grid, Part, Runs, TheoryClaim, judge, over_seeds, shown, spread
 from theory.config import ClaimConfig, TheoryConfig
 from theory.engine import Trajectory
@@ -27,7 +27,7 @@ TOLERANCE = 0.25  # an exponent counts as the claimed one within this distance
 STARTS = {"initialization": ("sgd", 0), "SGD-pretrained": ("sgd", 100), "SAM-pretrained": ("sam", 100)}
 RULES = ("sgd", "sam")
 BRANCHES = {"linear": (0.0, 0.1), "saturated": (3.0, float("inf"))}  # Y
-ACTIVE = 0.6  # share of active noise neurons in the closed forms, their one constant
+ACTIVE = OVERLAP  # share of active noise neurons in the closed forms, their one constant
 FEWEST = 3  # norms of a branch
 TYPICAL = {"stage": "pretraining", "start": "initialization", "d": 4000, "epochs": 100}
 
