@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[1]
 SEED = 0
 SECONDS = 300  # after so many, a mutant hangs and is killed
 NETWORKS, THEORY = "tests/empirical/test_", "tests/theory/test_"
-METHODS = [f"{NETWORKS}methods.py", f"{NETWORKS}method_effects.py"]
+METHODS = [f"{NETWORKS}methods.py"]
 # Module to the tests that are its own.
 MODULES = {
-    "empirical/training/rules.py": [f"{NETWORKS}rules.py", f"{NETWORKS}train.py", METHODS[1]],
-    "empirical/training/step.py": [f"{NETWORKS}loop.py", f"{NETWORKS}train.py", METHODS[1]],
+    "empirical/training/rules.py": [f"{NETWORKS}rules.py", f"{NETWORKS}train.py", *METHODS],
+    "empirical/training/step.py": [f"{NETWORKS}loop.py", f"{NETWORKS}train.py", *METHODS],
     "empirical/training/loop.py": [f"{NETWORKS}loop.py", f"{NETWORKS}schedule.py", f"{NETWORKS}checkpoint.py"],
     "empirical/methods/forget.py": METHODS,
     "empirical/methods/relabel.py": METHODS,

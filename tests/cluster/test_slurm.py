@@ -28,7 +28,7 @@ def write_recipe(path: Path, *, epochs: int, seeds: int, choose: bool = True) ->
     defaults = {**SMALL, "pretrain_epochs": epochs, **({} if choose else {"lr": 0.02})}
     lines = ["[defaults]", *(f"{name} = {json.dumps(value)}" for name, value in defaults.items())]
     lines += ["[[runs]]", 'method = "neggrad"', 'rule = ["sgd", "sam-0.1"]', f"seed = {list(range(seeds))}"]
-    lines += ["[choose]", "values = [0.01, 0.02]", "seed = 50", "furthest = 0"] if choose else []
+    lines += ["[search]", "values = [0.01, 0.02]", "seed = 50", "furthest = 0"] if choose else []
     path.write_text("\n".join(lines) + "\n")
     return path
 

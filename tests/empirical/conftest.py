@@ -12,6 +12,7 @@ from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.store import Store
 
+Small = Callable[..., RunConfig]  # the fixture `small`
 SMALL = RunConfig(
     dataset="signal-noise", dataset_options="side=8, n=48, n_test=40, signal_strength=2.0", forget_fraction=0.25,
     pretrain_epochs=2, epochs=1, batch_size=16, pretrain_batch_size=16, augment="none", pretrain_lr=0.05, subsets=4,
@@ -38,7 +39,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def small() -> Callable[..., RunConfig]:
+def small() -> Small:
     """Return a run on 48 tiny two-class images, with settings changed."""
 
     def make(**changes: Any) -> RunConfig:

@@ -1,6 +1,6 @@
-"""The parts of a run by themselves: its data, its trained models, what metrics see, and its saliency mask."""
+"""The parts of a run by themselves: its data, its trained models, what metrics see, its mask, and its record."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -9,7 +9,15 @@ from empirical.runs.evaluations import make_evaluation
 from empirical.runs.experiment import Experiment, Models, prepare, train_models, train_original
 from empirical.runs.unlearning import forget_mask
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig
+from empirical.settings.keys import evaluation_keys
+from empirical.settings.run_config import RunConfig, Runtime
+from empirical.studies.recipe import Recipe
+from repro.records.identity import plain
+from repro.records.record import Record
+from repro.records.store import Store
+
+CPU = Runtime(device="cpu")
+PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 
 
 class TrainedRun(NamedTuple):
@@ -36,3 +44,15 @@ def mask_of(data: Experiment) -> list[Tensor]:
     """Return the saliency mask of the original model."""
     held, network = data.workspace.train_images(data.config), train_original(data).network.copy()
     return forget_mask(data.config, data.images, held, data.split, network)
+
+
+def recipe_of(config: RunConfig, *blocks: dict[str, Any], leave_open: str = "", **settings: Any) -> Recipe:
+    """Return a recipe `tiny` of a config's settings and of `settings`, one of them left open for a search."""
+    defaults = {name: value for name, value in plain(config).items() if name not in ("type", leave_open)}
+    return Recipe("tiny", defaults=defaults | settings, blocks=blocks)
+
+
+def save_finished(store: Store, cell: RunConfig, kind: str = "unlearn", *, status: str = "ok", **result: Any) -> Record:
+    """Save a run with all that it measures, as if it had been run."""
+    ids = {name: store.save_evaluation(key, result={}).run_id for name, key in evaluation_keys(cell, PARENTS).items()}
+    return store.save(kind, cell, result={"parents": PARENTS} | result, evaluations=ids, status=status)

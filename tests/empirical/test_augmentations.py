@@ -1,13 +1,15 @@
-"""RandAugment operation by operation against torchvision, and corruptions by their statistics."""
+"""Crops and flips by their draws, RandAugment operation by operation, and corruptions by their statistics."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
+from empirical.augmentation.augment import PLANS, Augment
 from empirical.augmentation.corruptions import CORRUPTIONS, corrupt
 from empirical.augmentation.randaugment import OPERATIONS, randaugment
 
@@ -41,14 +43,6 @@ def test_an_operation_agrees_with_torchvision(name: str) -> None:
 
 def test_every_operation_is_covered_or_a_shear() -> None:
     assert set(OPERATIONS) - set(REFERENCE) == {"ShearX", "ShearY"}
-
-
-def test_shear_moves_rows_about_the_centre_and_mirrors_with_its_sign() -> None:
-    column = torch.zeros(1, 1, 16, 16)
-    column[..., 8] = 255
-    right, left = (OPERATIONS["ShearX"](column, torch.tensor([s])) for s in (1.0, -1.0))
-    assert torch.equal(right[0, 0].flip(0), left[0, 0])
-    assert not torch.equal(right, left)
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.5])
@@ -123,3 +117,32 @@ def test_each_image_is_the_same_bit_for_bit_alone_in_the_whole_batch_and_among_t
     assert torch.equal(randaugment(images, draws, 15, fixed=False), together)
     one_by_one = [randaugment(images[n : n + 1], draws[n : n + 1], 15) for n in range(len(images))]
     assert torch.equal(torch.cat(one_by_one), together)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize(("padding", "flip"), [(2, True), (1, False), (0, True)])
+def test_every_image_is_cut_and_mirrored_by_its_own_draws(padding: int, flip: bool, dtype: torch.dtype) -> None:
+    images = torch.randint(0, 256, (60, 3, 5, 6), generator=torch.Generator().manual_seed(3)).to(dtype)
+    drawn = torch.rand(60, 3, generator=torch.Generator().manual_seed(0))
+    padded = F.pad(images, (padding,) * 4)
+    for image, draws, shown in zip(padded, drawn, Augment(padding=padding, flip=flip)(images, drawn), strict=True):
+        top, left = (int(draw * (2 * padding + 1)) for draw in draws[:2])
+        window = image[:, top : top + 5, left : left + 6]
+        assert torch.equal(shown, window.flip(2) if flip and draws[2] >= 0.5 else window)
+
+
+def test_the_plans_are_those_they_are_named_after() -> None:
+    assert (PLANS["crop-flip"].padding, PLANS["crop-flip"].flip) == (4, True)
+    assert (PLANS["shift"], PLANS["flip"]) == (Augment(padding=1), Augment(flip=True))
+    assert PLANS["none"](IMAGES, torch.rand(4, 3)) is IMAGES
+
+
+def test_randaugment_takes_its_draws_after_those_of_crop_and_flip() -> None:
+    images = torch.randint(0, 256, (64, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    plan = Augment(randaugment=(2, 15))
+    assert plan.columns == 7
+    draws = torch.rand(64, plan.columns, generator=torch.Generator().manual_seed(2))
+    changed = plan(images, draws)
+    assert (changed != images).flatten(1).any(1).sum() > 40
+    assert torch.equal(plan(images, torch.cat([1 - draws[:, :3], draws[:, 3:]], 1)), changed)
+    assert not torch.equal(plan(images, torch.cat([draws[:, :5], 1 - draws[:, 5:]], 1)), changed)

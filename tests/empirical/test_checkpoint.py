@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from empirical.models.resnet import Classifier
 from empirical.released import resolve
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.settings.run_config import MemorizationConfig, Runtime
 from empirical.training.checkpoint import Pauses, described, from_bytes, to_bytes
-from empirical.training.loop import Log, Observe, fit
+from empirical.training.loop import Log, fit
 from empirical.training.rules import Plain, Sam
 from empirical.training.step import Stage, Step
 from repro.base.ending import Ending, Stopped
@@ -26,6 +27,7 @@ from repro.records.checkpoint import Checkpoints
 from repro.records.damage import collected
 from repro.records.store import Store
 from tests.empirical.cells import METHODS, PAIRS, build
+from tests.empirical.conftest import Small
 from tests.empirical.recorded_ops import ReplayOnCpu
 from tests.empirical.test_loop import Slope
 from tests.empirical.tiny import IMAGES, LABELS, make_network, make_stage, original, state
@@ -68,47 +70,44 @@ def told(log: Log) -> dict[str, Any]:
     return {"epochs": log.epochs, "evaluations": log.gradient_evaluations, "diverged": log.diverged_at}
 
 
+def resumes(
+    stage: Callable[[], Stage], folder: Path, *steps: int, start: Callable[[], Network] = original, **options: Any
+) -> Log:
+    """Check that a stage cut after every so many steps ends as the uninterrupted one; return the log of the latter."""
+    straight = start()
+    log = fit(straight, stage(), **options)
+    for count in steps:
+        pieces, pieced = in_pieces(stage, Checkpoints(folder / str(count)), count, start=start, **options)
+        assert pieced.resumed >= 1
+        assert same(straight, pieces)
+        assert told(pieced) == told(log)
+    return log
+
+
 @pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_with_every_rule_resumes_bit_for_bit(method: str, rule: str, tmp_path: Path) -> None:
-    def stage() -> Stage:
-        return build(METHODS[method], rule)
-
-    straight = original()
-    log = fit(straight, stage())
-    pieces, pieced = in_pieces(stage, Checkpoints(tmp_path), 2)
-    assert pieced.resumed >= 1
-    assert same(straight, pieces)
-    assert told(pieced) == told(log)
+    resumes(lambda: build(METHODS[method], rule), tmp_path, 2)
 
 
-@pytest.mark.parametrize("steps", [0, 2, 4])
-def test_a_resumed_stage_goes_on_under_the_rule_of_its_epoch_and_ends_where_it_would(
-    steps: int, tmp_path: Path
-) -> None:
+def test_a_resumed_stage_goes_on_under_the_rule_of_its_epoch_and_ends_where_it_would(tmp_path: Path) -> None:
     def stage(stop: float = 0.0) -> Stage:
-        schedule = {1: Plain(), 2: Sam(0.3)}  # the last of them holds for two epochs
+        schedule = {1: Plain(), 2: Sam(0.3, adaptive=True)}  # the last of them holds for two epochs
         return replace(make_stage(Retrain(), epochs=4, stop_loss=stop), rule=Sam(0.5), later=schedule)
 
-    straight = make_network()
-    losses = [row["loss"] for row in fit(straight, stage()).epochs]
-    pieces, _ = in_pieces(stage, Checkpoints(tmp_path / "all"), steps, start=make_network)
-    assert same(straight, pieces)
-    short = lambda: stage((losses[1] + losses[0]) / 2)  # noqa: E731
-    _, log = in_pieces(short, Checkpoints(tmp_path / "short"), steps, start=make_network)
-    assert [row["loss"] for row in log.epochs] == losses[:2]
+    losses = [row["loss"] for row in resumes(stage, tmp_path / "all", 0, 2, 4, start=make_network).epochs]
+    short = partial(stage, (losses[1] + losses[0]) / 2)
+    stopped = resumes(short, tmp_path / "short", 0, 2, 4, start=make_network)
+    assert [row["loss"] for row in stopped.epochs] == losses[:2]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("steps", [0, 1, 6, 7, 8])
-def test_every_optimizer_resumes_at_any_step_of_an_epoch(optimizer: str, steps: int, tmp_path: Path) -> None:
-    def stage() -> Stage:
-        return build(METHODS["neggrad"], "sam-0.1", optimizer=optimizer)  # seven steps an epoch
+def test_every_optimizer_resumes_at_any_step_of_an_epoch(optimizer: str, tmp_path: Path) -> None:
+    """Of seven steps."""
+    resumes(lambda: build(METHODS["neggrad"], "sam-0.1", optimizer=optimizer), tmp_path, 0, 1, 6, 7, 8)
 
-    straight = original()
-    log = fit(straight, stage())
-    pieces, pieced = in_pieces(stage, Checkpoints(tmp_path), steps)
-    assert same(straight, pieces)
-    assert told(pieced) == told(log)
+
+def test_a_recorded_step_resumes_bit_for_bit(tmp_path: Path) -> None:
+    resumes(lambda: build(METHODS["neggrad"], "minmax-sam-0.1"), tmp_path, 9, engine="graph", graphs=ReplayOnCpu())
 
 
 @pytest.mark.parametrize("preset", ["official-paper", "official-release"])
@@ -122,34 +121,7 @@ def test_the_released_presets_resume_with_the_optimizers_of_both_branches(
         return build(METHODS["neggrad"], "minmax-sam-0.1", fidelity=resolve(preset), optimizer=optimizer)
 
     assert len(Step(original(), stage()).optimizers) == 2
-    straight = original()
-    log = fit(straight, stage())
-    for steps in (1, 7):
-        pieces, pieced = in_pieces(stage, Checkpoints(tmp_path / str(steps)), steps)
-        assert pieced.resumed >= 1
-        assert same(straight, pieces)
-        assert told(pieced) == told(log)
-
-
-def test_a_schedule_of_rules_resumes_under_the_rule_of_its_epoch(tmp_path: Path) -> None:
-    def stage() -> Stage:
-        return replace(build(METHODS["finetune"], "sgd"), later={1: Sam(0.2), 2: Sam(0.5, adaptive=True)})
-
-    for steps in (0, 3, 7):
-        straight = original()
-        fit(straight, stage())
-        pieces, _ = in_pieces(stage, Checkpoints(tmp_path / str(steps)), steps)
-        assert same(straight, pieces)
-
-
-def test_a_recorded_step_resumes_bit_for_bit(tmp_path: Path) -> None:
-    def stage() -> Stage:
-        return build(METHODS["neggrad"], "minmax-sam-0.1")
-
-    straight = original()
-    fit(straight, stage(), "graph", graphs=ReplayOnCpu())
-    pieces, _ = in_pieces(stage, Checkpoints(tmp_path), 9, engine="graph", graphs=ReplayOnCpu())
-    assert same(straight, pieces)
+    resumes(stage, tmp_path, 1, 7)
 
 
 def test_a_model_that_draws_goes_on_with_the_same_draws(tmp_path: Path) -> None:
@@ -158,26 +130,14 @@ def test_a_model_that_draws_goes_on_with_the_same_draws(tmp_path: Path) -> None:
         body = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.Dropout(0.5))
         return Network(Classifier(body, 12, 3).double(), (0.5,), (2.0,))
 
-    def stage() -> Stage:
-        return make_stage(METHODS["finetune"])
-
-    straight = network()
-    fit(straight, stage())
-    pieces, _ = in_pieces(stage, Checkpoints(tmp_path), 2, start=network)
-    assert same(straight, pieces)
+    resumes(lambda: make_stage(METHODS["finetune"]), tmp_path, 2, start=network)
 
 
 def test_what_was_seen_on_the_way_is_part_of_the_state(tmp_path: Path) -> None:
-    def stage() -> Stage:
-        return make_stage(METHODS["finetune"])
-
     def look(network: Network, progress: float) -> dict[str, float]:
         return {"loss": float(nn.functional.cross_entropy(network.logits(IMAGES), LABELS).detach())}
 
-    observe: Observe = look
-    log = fit(original(), stage(), observe=observe)
-    _, pieced = in_pieces(stage, Checkpoints(tmp_path), 1, observe=observe)
-    assert told(pieced) == told(log)
+    log = resumes(lambda: make_stage(METHODS["finetune"]), tmp_path, 1, observe=look)
     assert len(log.epochs[0]["accuracies"]) == 4
 
 
@@ -283,7 +243,7 @@ class Once(Ending):
 
 
 def test_subset_models_resume_bit_for_bit_and_leave_no_checkpoint(
-    small: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = small()
     config = MemorizationConfig(

@@ -1,7 +1,6 @@
 """An id says how a model is made; the checksum beside it says what came of it."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file, save
@@ -9,12 +8,12 @@ from safetensors.torch import load_file, save
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import pretrain_key
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import Runtime
 from repro.records.record import Record
 from repro.records.store import Store
 from repro.records.weights import same_weights
-
-Small = Callable[..., RunConfig]
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU
 
 
 def weights_file(record: Record, store: Store, stage: str) -> Path:
@@ -30,7 +29,7 @@ def test_a_record_names_the_weights_it_is_about(small: Small, workspace: Workspa
 
 
 def test_weights_that_are_not_kept_have_a_checksum_too(small: Small, store: Store, tmp_path: Path) -> None:
-    kept = run(small(), store, Runtime(device="cpu"))
+    kept = run(small(), store, CPU)
     lean = Store(tmp_path / "lean")
     record = run(small(), lean, Runtime(device="cpu", keep_models=False))
     assert not weights_file(record, lean, "unlearn").exists()
@@ -40,11 +39,11 @@ def test_weights_that_are_not_kept_have_a_checksum_too(small: Small, store: Stor
 def test_numbers_of_other_weights_are_measured_again(small: Small, store: Store) -> None:
     """The original is trained anew elsewhere: its id is the same, its weights and its accuracy are others."""
     config = Workspace(store, Runtime()).identified(small())
-    first = run(config, store, Runtime(device="cpu"))
+    first = run(config, store, CPU)
     weights = {name: 0 * tensor for name, tensor in load_file(weights_file(first, store, "pretrain")).items()}
     store.save_model(pretrain_key(config), save(weights), {})
     (store.root / "runs" / first.run_id).rename(store.root / "gone")
-    again = run(config, store, Runtime(device="cpu"))
+    again = run(config, store, CPU)
     assert again.run_id == first.run_id
     assert again.result["evaluations"] == first.result["evaluations"]
     assert again.result["parents"]["pretrain_checksum"] != first.result["parents"]["pretrain_checksum"]

@@ -19,6 +19,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"method": "negrad"}, r"method = 'negrad'.*did you mean 'neggrad'"),
     ({"dataset": "digit"}, r"did you mean 'digits'"),
     ({"model": "resnet19"}, r"did you mean 'resnet"),
+    ({"model": "tim:resnet18"}, "timm:NAME"),
+    ({"dataset": "hub:"}, "hub:NAME"),
     ({"rule": "sma-0.1"}, r"rule = 'sma-0.1'.*did you mean"),
     ({"rule": "sam--1"}, r"rule = 'sam--1': must be a rule name and a radius >= 0"),
     ({"rule": "sam-big"}, r"radius"),

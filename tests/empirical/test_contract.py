@@ -1,5 +1,6 @@
 """The contract of every registered method, rule and metric, those of installed plug-ins included."""
 
+import numpy as np
 import pytest
 
 from empirical.registry import load, metric, names
@@ -64,4 +65,6 @@ def test_every_rule_leaves_the_weights_and_returns_their_gradients(rule: str) ->
 @pytest.mark.parametrize("metric", [name for name in names("metrics") if not metric(name).pooled])
 def test_every_metric_is_repeatable_and_leaves_the_models_alone(metric: str, shared: Workspace) -> None:
     settings = {"model": "patch-cnn"} if metric == "coefficients" else {}  # which this network alone has
-    assert check_metric(metric, shared, **settings)
+    found = check_metric(metric, shared, **settings)
+    assert found
+    assert all(np.isfinite(value).all() for value in found.values() if not isinstance(value, str | list))

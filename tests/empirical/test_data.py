@@ -1,41 +1,33 @@
 """Data sets: contents, the patch model's statistics, file formats, and files that are broken."""
 
-import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
-from empirical.augmentation.augment import Augment, crop_and_flip
 from empirical.data.builtin import SignalNoise
 from empirical.data.images import ImageSet, load_dataset, stratified_subset
 from empirical.data.stream import StreamedImages
-from empirical.models.network import Network
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.records.store import Store
-
-
-def jpeg(seed: int, size: int = 32) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+from tests.empirical.pictures import picture, png, write_folder, write_parquet
 
 
 def parquet(path: Path, count: int, broken: int | None = None, label: int | None = None) -> None:
-    rows = [{"bytes": b"nonsense" if i == broken else jpeg(i), "path": None} for i in range(count)]
-    labels = [i % 10 for i in range(count)]
-    if label is not None:
-        labels[3] = label
-    pq.write_table(pa.table({"img": rows, "label": labels}), path)
+    labels = [label if label is not None and i == 3 else i % 10 for i in range(count)]
+    write_parquet(path, [b"nonsense" if i == broken else png(i) for i in range(count)], label=labels)
+
+
+def folder(root: Path) -> None:
+    for side, count in (("train", 3), ("val", 2)):
+        write_folder(root / "pets" / side, count, classes=("cat", "dog"), size=(24, 24))
 
 
 @pytest.fixture
@@ -122,7 +114,7 @@ def test_a_stratified_subset_has_every_class_in_its_share() -> None:
 def test_hub_parquet_is_decoded_once_and_then_read_from_the_cache(root: Path) -> None:
     first = load(root)
     assert first.train_images.shape == (20, 3, 32, 32)
-    expected = np.asarray(Image.open(io.BytesIO(jpeg(4)))).transpose(2, 0, 1)
+    expected = np.asarray(picture(4)).transpose(2, 0, 1)
     assert np.array_equal(first.train_images[4].numpy(), expected)
     assert first.mean == (0.4914, 0.4822, 0.4465)  # as published, whatever the pixels
     assert first.std == (0.2470, 0.2435, 0.2616)
@@ -137,9 +129,8 @@ def test_the_hubs_cifar100_is_read_by_its_hundred_classes(tmp_path: Path, monkey
     classes = {"train": [99, 0, 42, 57], "test": [3, 98]}
     for side, fine in classes.items():
         coarse = [label // 5 for label in fine]
-        rows = [{"bytes": jpeg(label), "path": None} for label in fine]
         for names in ({"coarse_label": coarse, "fine_label": fine}, {"fine_label": fine, "coarse_label": coarse}):
-            pq.write_table(pa.table({"img": rows, **names}), tmp_path / f"cifar100-{side}.parquet")
+            write_parquet(tmp_path / f"cifar100-{side}.parquet", [png(label) for label in fine], **names)
     for _ in ("decoded", "from the cache"):
         images = load(tmp_path, "cifar100")
         assert (images.train_labels.tolist(), images.test_labels.tolist()) == (classes["train"], classes["test"])
@@ -173,7 +164,7 @@ def test_folders_of_one_process_are_told_apart_by_their_options(tmp_path: Path, 
     folder(tmp_path)
     (tmp_path / "pets").rename(tmp_path / "others")
     folder(tmp_path)
-    (tmp_path / "pets" / "train" / "cat" / "0.png").write_bytes(jpeg(77, 24))
+    (tmp_path / "pets" / "train" / "cat" / "0.png").write_bytes(png(77, 0, (24, 24)))
     workspace = Workspace(store, Runtime(device="cpu", data_root=str(tmp_path)))
     configs = [RunConfig(dataset="folder", dataset_options=f"folder={name}, size=16") for name in ("pets", "others")]
     assert len({workspace.identified(config).data for config in configs} - {""}) == 2
@@ -192,30 +183,21 @@ def test_shards_of_a_hub_are_joined_in_order(tmp_path: Path, monkeypatch: pytest
     assert len(images.test_labels) == 4
 
 
-def test_a_corrupt_image_is_named_by_file_and_row(root: Path) -> None:
-    parquet(root / "cifar10-train.parquet", 20, broken=13)
-    with pytest.raises(IntegrityError, match=r"cifar10-train.parquet row 13"):
-        load(root)
+def changed(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(change(path.read_bytes()))
 
 
-def test_a_label_outside_the_classes_is_named_by_row(root: Path) -> None:
-    parquet(root / "cifar10-train.parquet", 20, label=10)
-    with pytest.raises(ConfigError, match=r"label of row 3 = 10: must be in \[0, 9\]"):
-        load(root)
-
-
-def test_a_truncated_parquet_file_is_named(root: Path) -> None:
-    path = root / "cifar10-train.parquet"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet"):
-        load(root)
-
-
-@pytest.mark.parametrize("told", [b"img", b"label"])
-def test_a_parquet_file_whose_names_are_no_text_is_named(root: Path, told: bytes) -> None:
-    path = root / "cifar10-train.parquet"
-    path.write_bytes(path.read_bytes().replace(told, b"\x80" + told[1:]))
-    with pytest.raises(IntegrityError, match=r"cifar10-train\.parquet: not a complete Parquet file"):
+@pytest.mark.parametrize(("spoil", "error", "said"), [
+    (lambda path: parquet(path, 20, broken=13), IntegrityError, r"cifar10-train.parquet row 13"),
+    (lambda path: parquet(path, 20, label=10), ConfigError, r"label of row 3 = 10: must be in \[0, 9\]"),
+    (lambda path: changed(path, lambda raw: raw[:-100]), IntegrityError, r"cifar10-train\.parquet"),
+    *((lambda path, name=name: changed(path, lambda raw: raw.replace(name, b"\x80" + name[1:])), IntegrityError,
+       r"cifar10-train\.parquet: not a complete Parquet file") for name in (b"img", b"label")),
+])  # fmt: skip
+def test_a_damaged_parquet_file_is_named(spoil: Callable[[Path], None], error: type, said: str, root: Path) -> None:
+    """Its row where one image or label is wrong; names of columns may be no text."""
+    spoil(root / "cifar10-train.parquet")
+    with pytest.raises(error, match=said):
         load(root)
 
 
@@ -224,14 +206,6 @@ def test_missing_data_names_the_ways_to_bring_it(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(MissingDataError, match=r"train/<class>"):
         load(tmp_path, "tiny-imagenet")
-
-
-def folder(root: Path) -> None:
-    for side, count in (("train", 3), ("val", 2)):
-        for name in ("cat", "dog"):
-            (root / "pets" / side / name).mkdir(parents=True)
-            for number in range(count):
-                (root / "pets" / side / name / f"{number}.png").write_bytes(jpeg(number, 24))
 
 
 def test_a_folder_reads_the_same_in_memory_and_streamed(tmp_path: Path) -> None:
@@ -244,6 +218,9 @@ def test_a_folder_reads_the_same_in_memory_and_streamed(tmp_path: Path) -> None:
     index = torch.tensor([4, 0])
     assert torch.equal(held.train_images[index], streamed.train_images[index])
     assert [len(chunk) for chunk in streamed.train_images.split(4)] == [4, 2]
+    (tmp_path / "pets" / "train" / "dog" / "1.png").write_bytes(b"nonsense")
+    with pytest.raises(IntegrityError, match=r"dog/1.png"):
+        load(tmp_path, "folder", dataset_options="folder=pets, size=16")
 
 
 @pytest.mark.parametrize("shape", [(20, 40), (40, 20)])
@@ -267,42 +244,3 @@ def test_a_run_reads_its_images_from_disk(tmp_path: Path, store: Store) -> None:
     record = run(config, store, Runtime(device="cpu", data_root=str(tmp_path), engine="graph"))
     assert record.status == "ok"
     assert record.result["n_retain"] == 4
-
-
-def test_a_corrupt_file_of_a_folder_is_named(tmp_path: Path) -> None:
-    folder(tmp_path)
-    (tmp_path / "pets" / "train" / "dog" / "1.png").write_bytes(b"nonsense")
-    with pytest.raises(IntegrityError, match=r"dog/1.png"):
-        load(tmp_path, "folder", dataset_options="folder=pets, size=16")
-
-
-def test_crops_and_flips_move_pixels_as_the_draws_say() -> None:
-    images = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3).expand(3, 1, 3, 3)
-    draws = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.9], [0.0, 0.5, 0.0]])
-    plain, flipped, down = crop_and_flip(images, draws, padding=1, flip=True)
-    assert torch.equal(plain, images[0])
-    assert torch.equal(flipped, images[0].flip(2))
-    assert torch.equal(down[0, 1:], images[0, 0, :2])
-    assert int(down[0, 0].sum()) == 0
-
-
-def test_no_augmentation_leaves_the_batch() -> None:
-    images = torch.rand(2, 1, 4, 4)
-    assert Augment()(images, torch.rand(2, 3)) is images
-
-
-def test_images_are_scaled_and_normalized_once_unless_asked() -> None:
-    model = torch.nn.Linear(1, 1)
-    image = torch.full((1, 1, 2, 2), 51, dtype=torch.uint8)
-    once = Network(model, (0.1,), (0.5,)).prepare(image)
-    twice = Network(model, (0.1,), (0.5,), normalize_twice=True).prepare(image)
-    assert once.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5])
-    assert twice.unique().tolist() == pytest.approx([(0.2 - 0.1) / 0.5 / 0.5 - 0.1 / 0.5])
-
-
-def test_images_that_are_numbers_already_are_left_as_they_were() -> None:
-    network = Network(torch.nn.Linear(1, 1), (0.1,) * 3, (0.5,) * 3)
-    images = torch.full((2, 3, 4, 4), 0.3).to(memory_format=torch.channels_last)  # nothing has to be changed of it
-    first, again = network.prepare(images), network.prepare(images)
-    assert torch.equal(first, again)
-    assert images.unique().tolist() == pytest.approx([0.3])

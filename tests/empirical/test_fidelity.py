@@ -17,7 +17,6 @@ from empirical.data.forget import Split, choose_forget
 from empirical.data.images import ImageSet
 from empirical.metrics.attacks import attack_rows, forgotten_share, svc_attack
 from empirical.metrics.closeness import accuracies
-from empirical.metrics.entanglement import entangle, unit_rows, variance_ratio
 from empirical.metrics.evaluation import Evaluation
 from empirical.metrics.landscape import directions
 from empirical.metrics.outputs import ModelOutputs, model_outputs
@@ -36,13 +35,12 @@ from empirical.training.rules import Masked, RuleContext, Sam, build_rule
 from empirical.training.step import Logits, Step
 from repro.base.errors import ConfigError
 from tests.empirical.cells import METHODS, build
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated, mask_of, prepared
 from tests.empirical.tiny import IMAGES, original, weights
 
-Small = Callable[..., RunConfig]
 DOCS = Path(__file__).parents[2] / "docs" / "differences.md"
 LABELS = np.repeat(np.arange(10), 40)
-MASK = [torch.tensor([True, False])]
 
 
 def single(name: str, value: Any) -> Fidelity:
@@ -51,10 +49,6 @@ def single(name: str, value: Any) -> Fidelity:
 
 def switch_names() -> list[str]:
     return [field.name for field in fields(Fidelity)]
-
-
-def context(name: str, value: Any) -> RuleContext:
-    return RuleContext(lambda: MASK, single(name, value))
 
 
 def result(small: Small, shared: Workspace, switches: str = "", **changes: Any) -> dict[str, Any]:
@@ -104,11 +98,53 @@ def test_single_switches_override_a_preset() -> None:
     assert (fidelity.tow, fidelity.randaugment, fidelity.mask_polarity) == ("absolute", True, "low")
 
 
-def test_d1_base_optimizer() -> None:
-    for switches, expected in (("", "sgd"), ("base_optimizer=adamw", "adamw")):
-        config = RunConfig(switches=switches)
-        assert config.unlearning().optimizer == config.retraining().optimizer == expected
-        assert config.pretraining().optimizer == "sgd"
+def optimizers(config: RunConfig) -> list[str]:
+    return [one.optimizer for one in (config.unlearning(), config.retraining(), config.pretraining())]
+
+
+def relabels(config: RunConfig) -> list[bool]:
+    made: list[Any] = [
+        build_method(replace(config, method="random_label", dataset=name))
+        for name in ("cifar10", "tiny-imagenet", "tinyimagenet100")
+    ]
+    return [one.relabel for one in made]
+
+
+def warmed_up(config: RunConfig) -> float:
+    return learning_rate(replace(config, lr=0.01, pretrain_lr=0.1, warmup_epochs=2).unlearning(), 4, 0)
+
+
+def masked_rule(config: RunConfig) -> type:
+    return type(build_rule("masked-sam-0.1", RuleContext(list, config.fidelity)))
+
+
+@pytest.mark.parametrize(("switch", "read", "correct", "other"), [
+    pytest.param("base_optimizer=adamw", optimizers, ["sgd"] * 3, ["adamw", "adamw", "sgd"], id="D1"),
+    pytest.param("forget_cycle=cached", lambda one: build_method(one).cached, False, True, id="D11"),
+    pytest.param("retrain_schedule=multistep", lambda one: one.retraining().schedule, RunConfig.pretrain_schedule,
+                 "multistep", id="D14"),
+    pytest.param("warmup_target=pretrain", warmed_up, pytest.approx(0.01), pytest.approx(0.1), id="D15"),
+    pytest.param("relabel_all=false", relabels, [True] * 3, [True, False, False], id="D19"),
+    pytest.param("joint_mask=ignored", masked_rule, Masked, Sam, id="D21"),
+])  # fmt: skip
+def test_a_switch_of_training_reaches_what_it_is_about(
+    switch: str, read: Callable[[RunConfig], Any], correct: Any, other: Any
+) -> None:
+    assert read(RunConfig()) == correct
+    assert read(RunConfig(switches=switch)) == other
+
+
+@pytest.mark.parametrize(("switch", "reported", "correct", "other"), [
+    pytest.param("tow=signed", "tow_reported", "tow", "tow_signed", id="D6"),
+    pytest.param("m_entropy=released", "mia_m_entropy", "mia_m_entropy_per_row", "mia_m_entropy_released", id="D9"),
+])  # fmt: skip
+def test_a_switch_of_a_metric_chooses_what_is_reported(
+    switch: str, reported: str, correct: str, other: str, small: Small, shared: Workspace
+) -> None:
+    changes: dict[str, Any] = {"lr": 0.2, "epochs": 3, "metrics": ("accuracy", "tow", "mia")}
+    ours, released = (result(small, shared, switches, **changes) for switches in ("", switch))
+    assert ours[reported] == ours[correct] == released[correct]
+    assert released[reported] == released[other] != ours[reported]
 
 
 def test_d2_randaugment() -> None:
@@ -144,13 +180,6 @@ def test_d5_double_follows_the_schedule_with_the_optimizers_of_both_branches() -
     assert all(any((part & own).any() for part, own in zip(moved, mask, strict=True)) for mask in masks)
 
 
-def test_d6_tow(small: Small, shared: Workspace) -> None:
-    for switches, key in (("", "tow"), ("tow=signed", "tow_signed")):
-        found = result(small, shared, switches, lr=0.2, epochs=3)
-        assert found["tow_reported"] == found[key]
-    assert found["tow"] != found["tow_signed"]
-
-
 def test_d7_tow_reference(small: Small, shared: Workspace) -> None:
     assert result(small, shared, "tow_reference=published")["tow_reported"] == 0.0
     levels = ("high", "mid", "low")
@@ -177,24 +206,12 @@ def test_d8_forget_split() -> None:
     assert not np.isin(np.concatenate([released.forget, released.retain]), released.train).all()
 
 
-def test_d9_m_entropy(small: Small, shared: Workspace) -> None:
-    for switches, key in (("", "per_row"), ("m_entropy=released", "released")):
-        found = result(small, shared, switches, metrics=("accuracy", "mia"))
-        assert found["mia_m_entropy"] == found[f"mia_m_entropy_{key}"]
-        assert found["mia_m_entropy_per_row"] != found["mia_m_entropy_released"]
-
-
 def test_d10_mia_members(small: Small, shared: Workspace) -> None:
     members = []
     for switches in ("", "mia_members=first"):
         evaluation = evaluated(small(switches=switches), shared)
         members.append(attack_rows(evaluation, 10, np.random.default_rng(0))[0].tolist())
     assert members[0] != list(range(10)) == members[1]
-
-
-def test_d11_forget_cycle(small: Small) -> None:
-    assert not build_method(small()).cached  # type: ignore[attr-defined]
-    assert build_method(small(switches="forget_cycle=cached")).cached  # type: ignore[attr-defined]
 
 
 def test_d12_forget_statistics(small: Small, shared: Workspace) -> None:
@@ -206,19 +223,6 @@ def test_d12_forget_statistics(small: Small, shared: Workspace) -> None:
         Logits(network, None, torch.zeros(()), keep).forget(network.prepare(images.train_images[:8]))
         moved.append(not torch.equal(before, network.model.state_dict()["body.1.running_mean"]))
     assert moved == [True, False]
-
-
-def test_d14_retrain_schedule() -> None:
-    assert RunConfig().retraining() == RunConfig().pretraining()
-    assert RunConfig(switches="retrain_schedule=multistep").retraining().schedule == "multistep"
-
-
-def test_d15_warmup_target() -> None:
-    config = RunConfig(lr=0.01, pretrain_lr=0.1, warmup_epochs=2)
-    own = config.unlearning()
-    other = replace(config, switches="warmup_target=pretrain").unlearning()
-    assert learning_rate(own, 4, 0) == pytest.approx(0.01)
-    assert learning_rate(other, 4, 0) == pytest.approx(0.1)
 
 
 def test_d16_double_normalize(small: Small, shared: Workspace) -> None:
@@ -280,29 +284,8 @@ def test_d18_every_model_is_scored_on_the_corrupted_images_by_its_own_answers() 
     for prefix, (retain, forget) in shares.items():
         assert found[f"{prefix}corrupted_retain_accuracy"] == retain
         assert found[f"{prefix}corrupted_forget_accuracy"] == forget
-
-
-def test_d18_corrupted_evaluation(shared: Workspace) -> None:
-    config = RunConfig(corruption="gaussian_noise-5", pretrain_epochs=1, epochs=1, metrics=("accuracy",))
-    both = run(config, shared.store, workspace=shared).result
-    clean = run(replace(config, switches="corrupted_evaluation=false"), shared.store, workspace=shared).result
-    assert both["corrupted_retain_accuracy"] != both["retain_accuracy"]
-    assert "corrupted_retain_accuracy" not in clean
-
-
-def test_d19_relabel_all() -> None:
-    config = RunConfig(dataset="tiny-imagenet", method="random_label")
-    assert build_method(config).relabel  # type: ignore[attr-defined]
-    released = replace(config, switches="relabel_all=false")
-    assert not build_method(released).relabel  # type: ignore[attr-defined]
-    assert not build_method(replace(released, dataset="tinyimagenet100")).relabel  # type: ignore[attr-defined]
-    assert build_method(replace(released, dataset="cifar10")).relabel  # type: ignore[attr-defined]
-
-
-def test_d21_joint_mask() -> None:
-    applied, ignored = (build_rule("masked-sam-0.1", context("joint_mask", v)) for v in ("applied", "ignored"))
-    assert isinstance(applied, Masked)
-    assert ignored == Sam(0.1)
+    clean = accuracies(pixels("corrupted_evaluation=false", **models))
+    assert not [name for name in clean if "corrupted" in name]
 
 
 def test_d22_entanglement_scale(small: Small, shared: Workspace) -> None:
@@ -310,31 +293,6 @@ def test_d22_entanglement_scale(small: Small, shared: Workspace) -> None:
     fixed, released = (result(small, shared, s, metrics=metrics) for s in ("", "entanglement_scale=released"))
     assert released["entanglement_wp"] < fixed["entanglement_wp"]
     assert released["entanglement_var_raw"] == fixed["entanglement_var_raw"]
-
-
-def test_d22_pools_classes_with_one_image_in_the_released_variance_ratio_only(small: Small, shared: Workspace) -> None:
-    """Class 1 keeps one forget image: E_Var as released counts it, ours and E_Wp do not."""
-    found = {}
-    for switches in ("", "entanglement_scale=released"):
-        evaluation = evaluated(small(switches=switches), shared)
-        labels = evaluation.images.train_labels.numpy()
-        forget = evaluation.split.forget
-        kept = np.concatenate([forget[labels[forget] == 0], forget[labels[forget] == 1][:1]])
-        fewer = replace(evaluation, split=replace(evaluation.split, forget=kept), shared=None)
-        found[switches] = entangle(fewer, "original") | {"apart": class_values(fewer)}
-    (zero, n_zero), (one, n_one) = found[""]["apart"]
-    assert found[""]["var_class_raw"] == pytest.approx(zero)
-    pooled = (n_zero * zero + n_one * one) / (n_zero + n_one)
-    assert found["entanglement_scale=released"]["var_class_raw"] == pytest.approx(pooled)
-    assert one != pytest.approx(zero)
-
-
-def class_values(evaluation: Evaluation) -> list[tuple[float, int]]:
-    """Return E_Var and the images of both classes of the original model."""
-    (retain, y), (forget, z) = (evaluation.on("original", name) for name in ("retain", "forget"))
-    rows = [(unit_rows(retain.features[y == c].astype(float)), unit_rows(forget.features[z == c].astype(float)))
-            for c in (0, 1)]  # fmt: skip
-    return [(variance_ratio(r, f), len(r) + len(f)) for r, f in rows]
 
 
 def test_d26_constant_score() -> None:

@@ -1,6 +1,5 @@
 """Forget sets: sizes, disjointness, memorization levels, imported files and their mistakes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -29,10 +28,11 @@ from empirical.runs.imports import import_index, import_scores
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels, memorization_scores
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime, config_for
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.pack import write_pack
 from repro.records.store import Store
+from tests.empirical.conftest import Small
 
 LABELS = np.repeat(np.arange(5), 20)
 
@@ -45,6 +45,9 @@ def test_retain_and_forget_share_out_the_training_rows(difficulty: str) -> None:
     assert np.array_equal(np.sort(np.concatenate([split.retain, split.forget])), np.arange(100))
     if difficulty.startswith("class"):
         assert set(LABELS[split.forget]) == {2}
+    if difficulty == "class-part":
+        most = choose_forget(replace(config, forget_fraction=0.5), LABELS)
+        assert len(most.forget) == 19, "never all of the class"
 
 
 def test_levels_take_the_lowest_the_middle_and_the_highest_scores() -> None:
@@ -61,12 +64,6 @@ def test_where_few_images_are_memorized_the_middle_is_none_of_the_lowest_or_high
     assert choose_forget(mid, labels, memorization=lambda: scores).forget.tolist() == [12, 13, 14, 15]
     most = replace(mid, forget_fraction=0.4)  # three such sets have no room: then nearness alone decides
     assert choose_forget(most, labels, memorization=lambda: scores).forget.tolist() == list(range(12, 20))
-
-
-def test_a_part_of_a_class_is_never_all_of_it() -> None:
-    split = choose_forget(RunConfig(difficulty="class-part", forget_class=2, forget_fraction=0.5), LABELS)
-    assert len(split.forget) == 19
-    assert set(LABELS[split.forget]) == {2}
 
 
 def test_the_released_split_holds_out_a_tenth_of_each_class_drawn_by_its_seed_1() -> None:
@@ -88,11 +85,10 @@ def test_memorization_is_the_difference_of_two_shares() -> None:
     scores, errors = estimate(inside, correct)
     assert scores.tolist() == [1.0, 0.5]
     assert errors.tolist() == [0.0, np.sqrt(0.25 / 2)]
-
-
-def test_an_image_that_is_never_outside_has_no_score() -> None:
-    scores, _ = estimate(np.array([[True], [True]]), np.array([[True], [True]]))
-    assert np.isnan(scores[0])
+    never_outside, _ = estimate(np.array([[True], [True]]), np.array([[True], [True]]))
+    assert np.isnan(never_outside[0])
+    # Without a score an image is neither the easiest nor the hardest.
+    assert filled(np.array([0.0, np.nan, 0.2, 1.0])).tolist() == [0.0, 0.2, 0.2, 1.0]
 
 
 def test_rank_agreement_is_one_for_the_same_order_and_skips_unknown_scores() -> None:
@@ -140,22 +136,13 @@ def test_scores_are_described_by_their_quartiles() -> None:
     found = describe(np.append(np.arange(101.0), np.nan), np.full(102, 0.5))
     assert (found["quartile_low"], found["median"], found["quartile_high"]) == (25, 50, 75)
     assert (found["n"], found["unknown"], found["mean"], found["mean_standard_error"]) == (102, 1, 50, 0.5)
+    assert tied_share(np.array([0.0, 0.0, 0.5, 1.0, np.nan, np.nan])) == 0.5
 
 
 def test_subsets_hold_the_stated_share() -> None:
     inside = draw_subsets(MemorizationConfig(subsets=6), 50)
     assert inside.sum(1).tolist() == [35] * 6
     assert len(np.unique(inside, axis=0)) == 6
-
-
-def test_another_forget_seed_draws_other_subsets() -> None:
-    one, again, other = (draw_subsets(config_for(RunConfig(forget_seed=seed)), 50) for seed in (0, 0, 1))
-    assert np.array_equal(one, again)
-    assert not any(np.array_equal(*rows) for rows in zip(one, other, strict=True))
-
-
-def test_images_without_a_score_are_neither_the_easiest_nor_the_hardest() -> None:
-    assert filled(np.array([0.0, np.nan, 0.2, 1.0])).tolist() == [0.0, 0.2, 0.2, 1.0]
 
 
 ESTIMATE = MemorizationConfig(
@@ -187,37 +174,28 @@ def test_a_committed_estimate_needs_no_subset_models(
     assert len(elsewhere.store.models()) == ESTIMATE.subsets
 
 
-def test_an_index_file_becomes_a_forget_set(
-    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
-    path = tmp_path / "mine.txt"
-    path.write_text("3\n5\n8\n")
-    record = import_index(path, workspace.store)
-    done = run(small(difficulty="index", forget_index=record.run_id), workspace.store, workspace=workspace)
-    assert done.result["n_forget"] == 3
-
-
+@pytest.mark.parametrize("kind", ["index", "mine"])
 @pytest.mark.parametrize(
-    ("index", "message"), [([1, 100], r"100.*\[0, 99\]"), ([-1, 2], r"-1"), ([4, 4], "4 is repeated")]
+    ("index", "message"),
+    [([1, 100], r"100.*\[0, 99\]"), ([-1, 2], r"-1"), ([3, 4, 4], "4 is repeated")],
 )
-def test_a_bad_index_is_named(index: list[int], message: str) -> None:
-    config = RunConfig(difficulty="index", forget_index="x")
-    with pytest.raises(ConfigError, match=message):
-        choose_forget(config, LABELS, index=lambda: np.array(index))
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [([3, 3, 4], "mine: row 3 is repeated"), ([-1, 2], r"mine: row = -1: .*\[0, 99\]"), ([0, 100], "mine: row = 100")],
-)
-def test_a_users_own_forget_set_is_checked_like_an_index(
-    rows: list[int], message: str, monkeypatch: pytest.MonkeyPatch
+def test_a_bad_index_and_a_users_own_bad_forget_set_are_named(
+    kind: str, index: list[int], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(registry.FORGET_SETS, "mine", ForgetSet("tests.empirical.cells:rows_of_a_class_file"))
-    config = RunConfig(difficulty="mine")
+    config = RunConfig(difficulty=kind, forget_index="x")
     with pytest.raises(ConfigError, match=message):
-        choose_forget(config, LABELS, index=lambda: np.array(rows))
+        choose_forget(config, LABELS, index=lambda: np.array(index))
     assert choose_forget(config, LABELS, index=lambda: np.array([7, 5])).forget.tolist() == [5, 7]
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"difficulty": "class", "forget_class": 9}, r"forget_class = 9.*\[0, 4\]"),
+    ({"difficulty": "high"}, "difficulty = 'high': needs memorization scores"),
+])  # fmt: skip
+def test_a_class_that_does_not_exist_and_scores_that_nobody_gave_are_named(settings: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        choose_forget(RunConfig(**settings), LABELS)
 
 
 def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> None:
@@ -230,33 +208,29 @@ def test_a_bad_line_of_an_index_file_is_named(tmp_path: Path, store: Store) -> N
 
 
 def score_file(path: Path, labels: np.ndarray) -> Path:
-    np.savez(path, tr_mem=np.linspace(0, 1, len(labels)), tr_labels=labels)
+    scores = np.linspace(0, 1, len(labels))
+    scores[5] = np.nan
+    np.savez(path, tr_mem=scores, tr_labels=labels)
     return path
 
 
-def test_published_scores_are_used_after_their_labels_agree(
-    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
-    labels = workspace.dataset(small()).train_labels.numpy()
-    record = import_scores(score_file(tmp_path / "good.npz", labels), small(), workspace)
-    config = small(difficulty="high", scores=record.run_id)
-    assert run(config, workspace.store, workspace=workspace).result["n_forget"] == 12
-
-
-def test_scores_made_for_another_order_are_refused(
-    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
+def test_published_scores_belong_to_one_order_of_one_data_set_and_may_lack_some(
+    tmp_path: Path, small: Small, workspace: Workspace
 ) -> None:
     labels = workspace.dataset(small()).train_labels.numpy().copy()
+    record = import_scores(score_file(tmp_path / "good.npz", labels), small(), workspace)
+    assert np.isnan(record.arrays()["scores"]).sum() == 1
+    config = small(difficulty="high", scores=record.run_id)
+    assert run(config, workspace.store, workspace=workspace).result["n_forget"] == 12
+    elsewhere = workspace.store.save("memorization", {**record.config, "dataset": "cifar10"}, result={"n": len(labels)},
+                                     arrays=record.arrays())  # fmt: skip
+    with pytest.raises(ConfigError, match=r"must be scores of dataset = .*, not of 'cifar10'"):
+        memorization_scores(small(difficulty="high", scores=elsewhere.run_id), workspace)
     labels[7] = 1 - labels[7]
     with pytest.raises(ConfigError, match=r"row 7.*another order"):
         import_scores(score_file(tmp_path / "bad.npz", labels), small(), workspace)
     with pytest.raises(ConfigError, match="10 rows"):
         import_scores(score_file(tmp_path / "short.npz", labels[:10]), small(), workspace)
-
-
-def test_a_class_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"forget_class = 9.*\[0, 4\]"):
-        choose_forget(RunConfig(difficulty="class", forget_class=9), LABELS)
 
 
 @pytest.mark.parametrize("level", ["random", "low", "mid", "high"])
@@ -269,11 +243,6 @@ def test_a_forget_set_depends_on_its_own_seed_and_not_on_the_training_seed(level
 
     assert len({drawn(seed=seed) for seed in range(3)}) == 1
     assert len({drawn(forget_seed=seed) for seed in range(3)}) == 3
-
-
-def test_an_index_or_scores_that_nobody_gave_are_asked_for() -> None:
-    with pytest.raises(ConfigError, match="difficulty = 'high': needs memorization scores"):
-        choose_forget(RunConfig(difficulty="high"), LABELS)
 
 
 def test_an_estimate_cut_short_goes_on_with_the_models_it_lacks(
@@ -349,24 +318,3 @@ def test_draws_foretell_what_other_estimates_share_and_what_their_images_are_lik
     truth = 1 - np.random.default_rng(0).random(images)  # of `subset_estimates`
     assert found.other == pytest.approx(np.mean([truth[top].mean() for top in tops]), abs=0.02)
     assert found.spread == pytest.approx(np.mean([truth[top].std() for top in tops]), abs=0.02)
-
-
-def test_ties_are_images_with_the_score_of_another() -> None:
-    assert tied_share(np.array([0.0, 0.0, 0.5, 1.0, np.nan, np.nan])) == 0.5
-
-
-def test_published_scores_may_lack_some_and_belong_to_one_data_set(
-    tmp_path: Path, small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
-    labels = workspace.dataset(small()).train_labels.numpy()
-    path = score_file(tmp_path / "some.npz", labels)
-    scores = np.linspace(0, 1, len(labels))
-    scores[5] = np.nan
-    np.savez(path, tr_mem=scores, tr_labels=labels)
-    record = import_scores(path, small(), workspace)
-    assert np.isnan(record.arrays()["scores"]).sum() == 1
-    assert run(small(difficulty="high", scores=record.run_id), workspace.store, workspace=workspace).status == "ok"
-    elsewhere = workspace.store.save("memorization", {**record.config, "dataset": "cifar10"}, result={"n": len(labels)},
-                                     arrays=record.arrays())  # fmt: skip
-    with pytest.raises(ConfigError, match=r"must be scores of dataset = .*, not of 'cifar10'"):
-        memorization_scores(small(difficulty="high", scores=elsewhere.run_id), workspace)

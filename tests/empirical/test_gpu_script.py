@@ -26,10 +26,7 @@ RECIPE = ROOT / "recipes" / "gpu-tinyimagenet100-resnet18.toml"
 def test_the_short_study_is_the_longest_that_fits_the_measured_rate(
     rate: float, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    gpu: Any = importlib.import_module("gpu")
-
-    store = Store(tmp_path)
+    gpu, store = script(monkeypatch), Store(tmp_path)
     with pytest.raises(MissingDataError, match=r"benchmarks/train_step\.py"):
         gpu.fitting(load_recipe(RECIPE), store, Runtime(), card="H100", seconds=1800.0, images=50_000)
     # Another card, a processor and another network say nothing.

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from empirical.runs.experiment import train_original
 from empirical.runs.run import run
 from empirical.runs.stages import restore
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys, pretrain_key
+from empirical.settings.keys import pretrain_key
 from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies import grid
 from empirical.studies.compare import check_study, diff_runs
@@ -25,28 +26,19 @@ from empirical.studies.recipe import Recipe, load_recipe
 from empirical.studies.search import Search
 from repro.base.errors import ConfigError, IntegrityError, MissingDataError
 from repro.commands.studies import _planned
-from repro.records.identity import plain
 from repro.records.lists import RunList
 from repro.records.pack import PackedStore, write_pack
 from repro.records.record import Record
 from repro.records.store import Store
-from tests.empirical.run_parts import prepared
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU, prepared, recipe_of, save_finished
 
 METRICS = ["accuracy", "gap", "mia", "tow"]
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
-CPU = Runtime(device="cpu")
 
 
 def planned(recipe: Recipe, store: Store) -> Plan:
     return plan(recipe, store, CPU, Finished([store]))
-
-
-PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
-
-
-def save_numbers(store: Store, cell: RunConfig) -> dict[str, str]:
-    keys = evaluation_keys(cell, PARENTS)
-    return {name: store.save_evaluation(key, result={}).run_id for name, key in keys.items()}
 
 
 def finished(recipe: Recipe, store: Store) -> list[Record]:
@@ -60,10 +52,10 @@ def needed(recipe: Recipe, store: Store) -> list[tuple[str, RunConfig]]:
 
 
 @pytest.fixture
-def recipe(small: Callable[..., RunConfig]) -> Recipe:
-    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "method")}
-    blocks = ({"method": "neggrad", "rule": ["sgd", "sam-0.1"]}, {"method": "random_label", "seed": [0, 1]})
-    return Recipe("tiny", defaults=defaults, blocks=blocks)
+def recipe(small: Small) -> Recipe:
+    return recipe_of(
+        small(), {"method": "neggrad", "rule": ["sgd", "sam-0.1"]}, {"method": "random_label", "seed": [0, 1]}
+    )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -128,6 +120,8 @@ def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store
     assert {record.provenance["study"] for record in store.records("unlearn")} == {"tiny"}
     assert store.verify() == []
     assert all(row.done and not row.passes for row in planned(recipe, store).rows)
+    stages = [json.loads((folder / "config.json").read_text())["config"]["stage"] for folder in store.models()]
+    assert Counter(stages) == {"pretrain": 2, "retrain": 2, "unlearn": 4}, "of two seeds, shared by their runs"
     # Asked for one number more the runs are there and not done: it is measured, and nothing is trained for it.
     asks_more = replace(recipe, defaults={**recipe.defaults, "metrics": [*recipe.defaults["metrics"], "distances"]})
     asked = planned(asks_more, store)
@@ -136,34 +130,6 @@ def test_a_grid_runs_once_and_then_finds_everything(recipe: Recipe, store: Store
     assert asked.passes == 0
     run_grid(asks_more, store, runtime=CPU)
     assert all(row.done for row in planned(asks_more, store).rows)
-
-
-def test_a_time_limit_ends_between_two_cells_and_a_rerun_finishes(recipe: Recipe, store: Store) -> None:
-    cut = run_grid(recipe, store, runtime=CPU, max_seconds=1e-6)
-    assert cut.interrupted
-    assert cut.remaining == 4
-    assert run_grid(recipe, store, runtime=CPU).remaining == 0
-
-
-@pytest.mark.slow
-def test_an_interrupt_keeps_finished_cells(recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from empirical.studies import executors
-
-    real = executors.compute_run
-    seen: list[RunConfig] = []
-
-    def interrupted(cell: RunConfig, *arguments: object, **options: object) -> object:
-        seen.append(cell)
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return real(cell, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(executors, "compute_run", interrupted)
-    report = run_grid(recipe, store, runtime=CPU)
-    assert report.interrupted
-    assert (len(report.done), report.remaining) == (1, 3)
-    monkeypatch.undo()
-    assert len(run_grid(recipe, store, runtime=CPU).found) == 1
 
 
 def test_a_study_has_the_finished_cells_of_its_recipe_whichever_study_ran_them(recipe: Recipe, store: Store) -> None:
@@ -183,8 +149,7 @@ def test_a_recipe_that_names_an_imported_model_finds_its_runs(recipe: Recipe, st
     model = store.save_model({"made": "elsewhere"}, b"", {"name": "mine"}).name
     named = replace(recipe, defaults={**recipe.defaults, "original": "mine"})
     for cell in with_data(recipe.runs(), CPU, Finished([store])):
-        store.save("unlearn", replace(cell, original=model), result={"parents": PARENTS},
-                   evaluations=save_numbers(store, cell))  # fmt: skip
+        save_finished(store, replace(cell, original=model))
     assert [row.done for row in planned(recipe, store).rows] == [False] * 4
     assert [row.done for row in planned(named, store).rows] == [True] * 4
     assert len(finished(named, store)) == 4
@@ -237,6 +202,7 @@ def test_a_rate_is_chosen_on_a_seed_of_its_own_before_the_study(choosing: Recipe
     assert lrs == {("neggrad", rule): lr for rule, lr in winners.items()} | {("gradient_ascent", "sgd"): 0.004}
     assert {run.config["seed"] for run in store.records("unlearn")} == {0}
     assert all(row.done for row in planned(choosing, store).rows)
+    assert not any(store.find_model(run.result["parents"]["unlearn"]) for run in store.records("choice"))
     assert len(run_grid(choosing, store, runtime=CPU).found) == 3
 
 
@@ -251,20 +217,8 @@ def test_a_block_that_states_the_default_takes_no_search_from_another_that_leave
     run_grid(replace(recipe, blocks=recipe.blocks[1:], search=None), store, runtime=CPU)
     assert [row.done for row in planned(recipe, store).rows if row.kind == "unlearn"] == [True, False]
     for kind, cell in needed(recipe, store):
-        result = {"tow": {0.01: 0.1, 0.1: 0.2}.get(cell.lr, 0.9), "original_tow": 0.0, "parents": PARENTS}
-        store.save(kind, cell, result=result, evaluations=save_numbers(store, cell))
+        save_finished(store, cell, kind, tow={0.01: 0.1, 0.1: 0.2}.get(cell.lr, 0.9), original_tow=0.0)
     assert [cell.lr for cell in recipe.resolve(Finished([store]), CPU).runs] == [0.1, RunConfig.lr]
-
-
-def test_every_forget_set_has_a_rate_of_its_own(choosing: Recipe, store: Store) -> None:
-    open_block = {**choosing.blocks[0], "rule": "sgd", "difficulty": ["class", "random"]}
-    recipe = replace(choosing, blocks=(open_block,))
-    tow = {("class", 0.01): 0.1, ("class", 0.1): 0.2, ("random", 0.01): 0.4, ("random", 0.1): 0.3}
-    for kind, cell in needed(recipe, store):
-        result = {"tow": tow.get((cell.difficulty, cell.lr), 0.9), "original_tow": 0.0, "parents": PARENTS}
-        store.save(kind, cell, result=result, evaluations=save_numbers(store, cell))
-    chosen = recipe.resolve(Finished([store]), CPU).runs
-    assert {cell.difficulty: cell.lr for cell in chosen} == {"class": 0.1, "random": 0.01}
 
 
 def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Store) -> None:
@@ -273,34 +227,24 @@ def test_a_choice_cut_short_leaves_the_whole_study(choosing: Recipe, store: Stor
     assert cut.remaining == 4 + 1 + 3
     assert not store.records("unlearn")
     assert finished(choosing, store) == []
+    assert run_grid(choosing.select(["method=gradient_ascent"]), store, runtime=CPU).remaining == 0, "it goes on"
 
 
-def test_the_study_must_not_see_the_seed_that_chose(choosing: Recipe) -> None:
+def test_the_study_must_not_see_the_seed_that_chose_and_guessed_settings_must_exist(choosing: Recipe) -> None:
     with pytest.raises(ConfigError, match=r"search\.seed = 0"):
         replace(choosing, search=Search(seed=0)).first_trials()
     with pytest.raises(ConfigError, match="values"):
         replace(choosing, search=Search(values=())).first_trials()
+    with pytest.raises(ConfigError, match=r"guessed = 'lrr'.*did you mean 'lr'"):
+        replace(choosing, guessed=("lrr",))
 
 
-def test_groups_are_halved_until_every_process_has_one(small: Callable[..., RunConfig]) -> None:
+def test_groups_are_halved_until_every_process_has_one(small: Small) -> None:
     cells = [small(seed=seed) for seed in range(5)]
     parts = spread([cells], 4)
     assert sorted(len(part) for part in parts) == [1, 1, 1, 2]
     assert sorted(cell.seed for part in parts for cell in part) == [0, 1, 2, 3, 4]
     assert len(spread([[cells[0]]], 4)) == 1
-
-
-@pytest.mark.slow
-def test_processes_give_the_records_of_one_process(recipe: Recipe, tmp_path: Path) -> None:
-    stores = [Store(tmp_path / name) for name in ("one", "two")]
-    for workers, store in enumerate(stores, 1):
-        assert run_grid(recipe, store, runtime=CPU, workers=workers).remaining == 0
-    timed = ("seconds", "peak")
-    results = [
-        {r.run_id: {k: v for k, v in r.result.items() if not k.startswith(timed)} for r in store.records("unlearn")}
-        for store in stores
-    ]
-    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -316,36 +260,40 @@ def test_processes_give_the_records_of_one_process(recipe: Recipe, tmp_path: Pat
 ])  # fmt: skip
 def test_a_bad_recipe_is_refused_by_name(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
+    with pytest.raises(MissingDataError, match=r"mine\.toml"):
+        load_recipe(path)
     path.write_text(text)
     with pytest.raises(ConfigError, match=rf"(?s)mine.*{message}"):
         load_recipe(path)
 
 
-def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"mine\.toml"):
-        load_recipe(tmp_path / "mine.toml")
-
-
-def test_a_cell_whose_method_and_rule_disagree_stops_the_grid_before_any_work(
-    small: Callable[..., RunConfig], store: Store
-) -> None:
-    recipe = Recipe("bad", blocks=({"method": "finetune", "rule": "minmax"},))
-    with pytest.raises(ConfigError, match="rule = 'minmax'"):
-        run_grid(recipe, store, runtime=CPU)
+@pytest.mark.parametrize(("block", "message"), [
+    ({"method": "finetune", "rule": "minmax"}, "rule = 'minmax'"),
+    ({"dataset": "imagenet", "difficulty": "high", "subsets": 64}, r"scores = ''.*import-scores.*64 models"),
+])  # fmt: skip
+def test_a_run_that_cannot_be_stops_the_grid_before_any_work(block: dict[str, Any], message: str, store: Store) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_grid(Recipe("bad", blocks=(block,)), store, runtime=CPU)
     assert not store.records()
 
 
-def test_imagenet_without_scores_is_refused_before_any_work(store: Store) -> None:
-    recipe = Recipe("graded", blocks=({"dataset": "imagenet", "difficulty": "high", "subsets": 64},))
-    with pytest.raises(ConfigError, match=r"scores = ''.*import-scores.*64 models"):
-        run_grid(recipe, store, runtime=CPU)
-
-
-def test_cells_share_their_trained_stages(small: Callable[..., RunConfig], store: Store) -> None:
-    for rule in ("sgd", "sam-0.1"):
-        run(small(rule=rule), store, CPU)
-    stages = [json.loads((folder / "config.json").read_text())["config"]["stage"] for folder in store.models()]
-    assert sorted(stages) == ["pretrain", "retrain", "unlearn", "unlearn"]
+@pytest.mark.parametrize(("conditions", "message"), [
+    (["rul=sgd"], "did you mean 'rule'"),
+    (["rule"], "where = .*must be SETTING=VALUE"),
+    (["rule=asam-1.0"], "must fit a run of tiny"),
+    (["seed=0", "rule=sgd", "seed=1"], "'seed=1': .* seed = 0 is given too"),
+    (["seed=" + "9" * 5000], "at most 4300 digits"),
+    (["seed=" + "[" * 5000], "at most 4300 digits"),
+])  # fmt: skip
+def test_a_part_of_a_study_is_chosen_by_settings(
+    conditions: list[str], message: str, recipe: Recipe, choosing: Recipe
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipe.select(conditions)
+    part = recipe.select(["method=random_label", "seed=1"])
+    assert [(cell.method, cell.seed) for cell in part.runs()] == [("random_label", 1)]
+    assert len(choosing.select(["rule=sam-0.1"]).first_trials()) == 2
+    assert recipe.select([]).runs() == recipe.runs()
 
 
 def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, store: Store, tmp_path: Path) -> None:
@@ -359,13 +307,7 @@ def test_unlearned_weights_are_kept_unless_a_recipe_says_no(recipe: Recipe, stor
     }
 
 
-@pytest.mark.slow
-def test_runs_that_choose_leave_no_weights_of_unlearned_models(choosing: Recipe, store: Store) -> None:
-    run_grid(choosing, store, runtime=CPU)
-    assert not any(store.find_model(record.result["parents"]["unlearn"]) for record in store.records("choice"))
-
-
-def test_weights_of_another_architecture_are_refused(small: Callable[..., RunConfig], workspace: Workspace) -> None:
+def test_weights_of_another_architecture_are_refused(small: Small, workspace: Workspace) -> None:
     stage = train_original(prepared(small(), workspace)).stage_id
     known = workspace.store.read_model(stage)
     assert known
@@ -375,7 +317,7 @@ def test_weights_of_another_architecture_are_refused(small: Callable[..., RunCon
             restore(other, weights, stage)
 
 
-def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., RunConfig], shared: Workspace) -> None:
+def test_diff_names_every_setting_in_which_two_runs_differ(small: Small, shared: Workspace) -> None:
     left, right = (run(small(**c), shared.store, workspace=shared) for c in ({}, {"seed": 1, "switches": "tow=signed"}))
     assert {d.setting for d in diff_runs(left, right)} == {"seed", "switches", "switch tow"}
     assert diff_runs(left, left) == []
@@ -383,7 +325,7 @@ def test_diff_names_every_setting_in_which_two_runs_differ(small: Callable[..., 
         diff_runs(left, replace(right, status="failed", result={"error": "", "traceback": ""}))
 
 
-def test_check_compares_means_with_expected_values(small: Callable[..., RunConfig], shared: Workspace) -> None:
+def test_check_compares_means_with_expected_values(small: Small, shared: Workspace) -> None:
     record = run(small(), shared.store, workspace=shared)
     where = {"method": "neggrad", "seed": 0}
     entries = [
@@ -396,14 +338,8 @@ def test_check_compares_means_with_expected_values(small: Callable[..., RunConfi
     assert [row.runs for row in rows] == [1, 1, 0]
 
 
-def test_a_record_is_small(small: Callable[..., RunConfig], shared: Workspace) -> None:
-    record = run(small(), shared.store, workspace=shared)
-    folder = shared.store.root / "runs" / record.run_id
-    assert sum(path.stat().st_size for path in folder.iterdir() if path.name != "arrays.npz") < 50_000
-
-
 @pytest.mark.slow
-def test_a_process_takes_one_thread_unless_told_otherwise(small: Callable[..., RunConfig], tmp_path: Path) -> None:
+def test_a_process_takes_one_thread_unless_told_otherwise(small: Small, tmp_path: Path) -> None:
     run(small(), Store(tmp_path / "one"), CPU)
     assert torch.get_num_threads() == 1
     run(small(), Store(tmp_path / "two"), Runtime(device="cpu", threads=2))
@@ -437,13 +373,6 @@ def test_a_recipe_extends_another_one_beside_it_only(name: str, tmp_path: Path) 
     (tmp_path / "mine.toml").write_text(f"extends = {name if name == '3' else repr(name)}\n[[runs]]\n")
     with pytest.raises(ConfigError, match="must name another recipe file beside it"):
         load_recipe(tmp_path / "mine.toml")
-
-
-def test_a_part_of_a_study_is_chosen_by_settings(recipe: Recipe, choosing: Recipe) -> None:
-    part = recipe.select(["method=random_label", "seed=1"])
-    assert [(cell.method, cell.seed) for cell in part.runs()] == [("random_label", 1)]
-    assert len(choosing.select(["rule=sam-0.1"]).first_trials()) == 2
-    assert recipe.select([]).runs() == recipe.runs()
 
 
 def test_a_metric_that_is_left_out_is_measured_later_of_the_same_runs(recipe: Recipe, store: Store) -> None:
@@ -504,33 +433,10 @@ def test_what_is_left_out_is_a_metric_of_the_study_and_not_all_of_it(
     assert part.leave_out(["gap"]).runs() == part.runs()
 
 
-@pytest.mark.parametrize(("condition", "message"), [
-    ("rul=sgd", "did you mean 'rule'"),
-    ("rule", "must be SETTING=VALUE"),
-    ("rule=asam-1.0", "must fit a run of tiny"),
-])  # fmt: skip
-def test_a_condition_that_fits_nothing_is_named(condition: str, message: str, recipe: Recipe) -> None:
-    with pytest.raises(ConfigError, match=rf"where = .*{message}"):
-        recipe.select([condition])
-
-
-def test_a_setting_that_two_conditions_name_and_a_value_that_cannot_be_read_are_refused(recipe: Recipe) -> None:
-    with pytest.raises(ConfigError, match=r"where = 'seed=1': .* seed = 0 is given too"):
-        recipe.select(["seed=0", "rule=sgd", "seed=1"])
-    for text in ("9" * 5000, "[" * 5000):
-        with pytest.raises(ConfigError, match="at most 4300 digits"):
-            recipe.select([f"seed={text}"])
-
-
 def test_a_part_without_cells_is_planned_like_any_other(recipe: Recipe, store: Store) -> None:
     empty = replace(recipe, shard="1/1000")
     assert empty.runs() == []
     assert _planned(empty, store, CPU).rows == []
-
-
-def test_a_guessed_setting_must_exist() -> None:
-    with pytest.raises(ConfigError, match=r"guessed = 'lrr'.*did you mean 'lr'"):
-        Recipe("mine", guessed=("lrr",))
 
 
 def test_a_plan_tells_hours_by_the_rate_of_the_stores_own_stages_or_that_none_is_known(store: Store) -> None:
@@ -570,9 +476,8 @@ def test_a_shard_runs_its_own_cells_and_their_choices_only(recipe: Recipe, store
     assert (len(store.records("unlearn")), report.remaining) == (2, 0)
 
 
-def test_the_last_shard_pools_the_seeds(small: Callable[..., RunConfig], store: Store) -> None:
-    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "rule", "method", "seed")}
-    seeds = Recipe("pooled", defaults={**defaults, "metrics": ["klom"]}, blocks=({"seed": [0, 1, 2, 3, 4]},))
+def test_the_last_shard_pools_the_seeds(small: Small, store: Store) -> None:
+    seeds = recipe_of(small(metrics=("klom",)), {"seed": [0, 1, 2, 3, 4]})
     for number in range(1, 6):
         assert store.records("evaluation") == []  # four would do for a pool, which is not the study's
         run_grid(replace(seeds, shard=f"{number}/5"), store, runtime=CPU)

@@ -1,6 +1,5 @@
 """Two halves of the images: one that choices see, one that is reported."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +11,14 @@ from empirical.metrics.evaluation import measured
 from empirical.runs.evaluations import numbers_of
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys, pretrain_key
-from empirical.settings.run_config import RunConfig, Runtime
+from empirical.settings.run_config import Runtime
 from empirical.studies.measure import measure_runs
 from empirical.studies.pool import pool_runs
 from repro.base.errors import ConfigError
 from repro.records.store import Store
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
 
-PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
 LABELS = np.repeat(np.arange(5), 21)
 FORGET = np.arange(3, 300, 4)
 
@@ -31,11 +29,8 @@ def test_the_halves_are_disjoint_and_together_everything() -> None:
         assert sorted([*left, *right]) == whole.tolist()
         assert abs(len(left) - len(right)) <= 1
     assert np.array_equal(measured("all", FORGET, LABELS).forget, FORGET)
-
-
-def test_every_class_of_the_test_images_is_shared_out() -> None:
-    counts = [np.bincount(LABELS[measured(part, FORGET, LABELS).test]) for part in ("validation", "report")]
-    assert np.abs(counts[0] - counts[1]).max() <= 1
+    counts = [np.bincount(LABELS[half.test]) for half in (one, other)]
+    assert np.abs(counts[0] - counts[1]).max() <= 1, "every class of the test images is shared out"
 
 
 def test_the_halves_belong_to_the_forget_set() -> None:
@@ -45,15 +40,8 @@ def test_the_halves_belong_to_the_forget_set() -> None:
     assert np.array_equal(other.test, again.test)
 
 
-def test_a_forget_set_of_one_image_has_no_halves() -> None:
-    with pytest.raises(ConfigError, match="rows_measured = 'report'"):
-        measured("report", FORGET[:1], LABELS)
-
-
 @pytest.mark.parametrize("name", ["accuracy", "mia", "attacks", "margins", "klom_margins", "entanglement", "features"])
-def test_a_number_of_a_cell_does_not_see_the_half_that_chose(
-    name: str, small: Callable[..., RunConfig], shared: Workspace
-) -> None:
+def test_a_number_of_a_cell_does_not_see_the_half_that_chose(name: str, small: Small, shared: Workspace) -> None:
     """Other labels and other answers on the validation half change no number; on the reported half they do."""
     config = small(rows_measured="report", attack_size=10)
     whole = replace(evaluated(replace(config, rows_measured="all"), shared), config=config, shared=None)
@@ -89,23 +77,16 @@ def same(left: Any, right: Any) -> bool:
     return left[0] == right[0] and all(np.array_equal(left[1][key], right[1][key]) for key in left[1])
 
 
-def test_halves_that_cannot_be_are_refused_before_anything_is_trained(
-    small: Callable[..., RunConfig], store: Store
-) -> None:
+def test_halves_that_cannot_be_are_refused_before_anything_is_trained(small: Small, store: Store) -> None:
     config = small(difficulty="random", forget_fraction=0.001, rows_measured="report", metrics=("accuracy",))
     with pytest.raises(ConfigError, match="one image has no halves"):
         run(config, store)
     assert list(store.models()) == []
+    with pytest.raises(ConfigError, match="rows_measured = 'report'"):
+        measured("report", FORGET[:1], LABELS)
 
 
-def test_the_half_is_part_of_every_number_and_of_no_model() -> None:
-    whole, half = RunConfig(metrics=("tow", "margins")), RunConfig(metrics=("tow", "margins"), rows_measured="report")
-    assert pretrain_key(whole).id == pretrain_key(half).id
-    ids = [{name: key.id for name, key in evaluation_keys(c, PARENTS).items()} for c in (whole, half)]
-    assert all(ids[0][name] != ids[1][name] for name in ids[0])
-
-
-def test_a_record_says_how_many_images_it_was_measured_on(small: Callable[..., RunConfig], shared: Workspace) -> None:
+def test_a_record_says_how_many_images_it_was_measured_on(small: Small, shared: Workspace) -> None:
     result = run(small(rows_measured="validation"), shared.store, workspace=shared).result
     assert (result["n_forget"], result["n_forget_measured"], result["n_test_measured"]) == (12, 6, 20)
     for name, count in (("forget", 6), ("test", 20)):
@@ -113,7 +94,7 @@ def test_a_record_says_how_many_images_it_was_measured_on(small: Callable[..., R
         assert share == pytest.approx(round(share), abs=1e-9)
 
 
-def test_a_record_is_about_one_half_at_a_time(small: Callable[..., RunConfig], store: Store) -> None:
+def test_a_record_is_about_one_half_at_a_time(small: Small, store: Store) -> None:
     """Measured again on the other half, a run leaves no number of the first behind; the retain set stays whole."""
     cpu = Runtime(device="cpu")
     first = run(small(metrics=("accuracy", "margins")), store, cpu)
@@ -126,7 +107,7 @@ def test_a_record_is_about_one_half_at_a_time(small: Callable[..., RunConfig], s
     assert {store.load(third.run_id).result["rows_measured"]} == {"report"}
 
 
-def test_runs_measured_on_different_halves_are_not_pooled(small: Callable[..., RunConfig], store: Store) -> None:
+def test_runs_measured_on_different_halves_are_not_pooled(small: Small, store: Store) -> None:
     cpu = Runtime(device="cpu")
     parts = ["report"] * 4 + ["all"]
     records = [

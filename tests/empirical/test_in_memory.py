@@ -20,6 +20,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import (
+    ConcatDataset,
     DataLoader,
     SequentialSampler,
     Subset,
@@ -34,9 +35,9 @@ from empirical.runs.experiment import Experiment, Models
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig
 from repro.base.errors import ConfigError, DivergedError
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import trained_run
 
-Small = Callable[..., RunConfig]
 QUIET = "ignore::empirical.exchange.in_memory.UnlearningWarning"
 pytestmark = pytest.mark.filterwarnings(QUIET)  # most models here learned nothing; the last tests are of the warnings
 
@@ -107,19 +108,6 @@ def alike(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_loader_that_draws_from_some_rows_gives_these_alone() -> None:
-    """One data set, two samplers: the usual way to tell retained from forgotten examples."""
-    whole, model = examples(30), small_net()
-    rows = [list(range(20)), list(range(20, 30))]
-    loaders: list[Any] = [DataLoader(whole, 8, sampler=SubsetRandomSampler(part)) for part in rows]
-    subsets: list[Any] = [Subset(whole, part) for part in rows]
-    parts = empirical.unlearn(model, *loaders), empirical.unlearn(model, *subsets, batch_size=8)
-    assert alike(parts[0].model, parts[1].model)
-    assert empirical.evaluate(model, loaders[0], loaders[1], whole) == empirical.evaluate(
-        model, subsets[0], subsets[1], whole
-    )
-
-
 def pairs_of(batch: list[Any]) -> Any:
     """Collate images alone, upside down, with their labels: the user's own function."""
     return torch.stack([image.flip(1) for image, _ in batch]), torch.tensor([int(label) for _, label in batch])
@@ -165,6 +153,9 @@ WAYS: dict[str, Callable[[TensorDataset], Any]] = {
     "batches": lambda data: [(data.tensors[0][:7], data.tensors[1][:7]), (data.tensors[0][7:], data.tensors[1][7:])],
     "workers": lambda data: DataLoader(data, 5, num_workers=1),
     "batch sampler": lambda data: DataLoader(data, batch_sampler=[list(range(9)), list(range(9, len(data)))]),
+    "some rows of a larger set": lambda data: DataLoader(
+        ConcatDataset([data, examples(9, 3)]), 8, sampler=SubsetRandomSampler(range(len(data)))
+    ),
     "no batches": lambda data: DataLoader(data, batch_size=None),
     "drop last": lambda data: DataLoader(data, 5, shuffle=True, drop_last=True),
 }
@@ -343,19 +334,6 @@ def follows(first: dict[str, Any], other: dict[str, Any], role: str) -> set[str]
     return {name for name, as_other in pairs.items() if not np.allclose(first[name], other[as_other], rtol=1e-5)}
 
 
-def test_a_landscape_has_the_loss_of_its_model_on_its_images_at_the_centre() -> None:
-    models = {role: small_net(seed=seed) for seed, role in enumerate(("unlearned", "original", "retrained"))}
-    sets = {"retain": examples(24), "forget": examples(9, 1), "test": examples(12, 2)}
-    settings: dict[str, Any] = {"metrics": ["landscape"], "metric_options": {"landscape_points": 3}}
-    others = {role: models[role] for role in ("original", "retrained")}
-    found = empirical.evaluate(models["unlearned"], *sets.values(), **others, **settings)
-    for role, model in models.items():
-        for name in ("forget", "test"):
-            images, labels = sets[name].tensors
-            loss = nn.functional.cross_entropy(model.eval()(images), labels).item()
-            assert found[f"landscape_{role}_{name}"][1, 1] == pytest.approx(loss, rel=1e-5)
-
-
 def test_relearning_is_sgd_at_a_tenth_of_the_pretraining_rate_in_training_mode() -> None:
     retain, forget, test = examples(36), examples(90, 1), examples(12, 2)
     models = [small_net(seed=seed) for seed in range(2)]
@@ -372,6 +350,8 @@ def test_relearning_is_sgd_at_a_tenth_of_the_pretraining_rate_in_training_mode()
             nn.functional.cross_entropy(model.train()(retain.tensors[0]), retain.tensors[1]).backward()
             optimizer.step()
         assert len(set(found[name])) > 3
+    pairs = zip(found["relearning_forget"], found["retrained_relearning_forget"], strict=True)
+    assert found["relearning_excess"] == pytest.approx(np.mean([a - b for a, b in pairs]))
 
 
 def test_features_are_what_enters_the_last_linear_layer() -> None:
@@ -442,6 +422,10 @@ class Ragged(torch.utils.data.Dataset[tuple[Tensor, int]]):
         ([{"picture": torch.rand(1, 8, 8), "label": 0}], r"'dict of picture, label': must be a pair .*`pixel_values`"),
         (TensorDataset(torch.rand(4, 5), torch.zeros(4)), "an image \\(c, h, w\\)"),
         (TensorDataset(torch.rand(4, 1, 8, 8)), r"retain\[0\] = 'tuple of 1': must be a pair \(image, label\)"),
+        (
+            TensorDataset(torch.rand(4, 1, 8, 8), torch.arange(4)),
+            r"label of retain\[3\] = 3: must be in \[0, 2\]",
+        ),
         (torch.rand(4, 1, 8, 8), "retain = 'Tensor': must be a Dataset, a DataLoader, two tensors"),
         ([1, 2], r"retain\[0\] = 'int': must be a pair"),
         (TensorDataset(torch.rand(4, 1, 8, 8), torch.full((4,), 0.5)), r"label of retain\[0\] = 0.5: must be a whole"),
@@ -452,7 +436,16 @@ def test_data_that_are_no_images_are_refused(retain: Any, said: str) -> None:
         empirical.unlearn(small_net(), retain, examples(6, 1))
 
 
-def test_a_model_that_gives_no_numbers_has_no_metrics() -> None:
+@pytest.mark.parametrize(("model", "said"), [
+    ("resnet18", r"an nn\.Module with weights"), (nn.ReLU(), r"an nn\.Module with weights"),
+    (small_net().requires_grad_(False), "none of its weights can be trained"),
+])  # fmt: skip
+def test_a_model_that_cannot_be_trained_is_refused(model: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        empirical.unlearn(model, examples(24), examples(6, 1))
+
+
+def test_a_model_that_gives_no_numbers_has_no_metrics_and_one_alone_none_that_pools_runs() -> None:
     broken: Any = small_net()
     with torch.no_grad():
         broken[-1].weight.fill_(torch.nan)
@@ -461,28 +454,8 @@ def test_a_model_that_gives_no_numbers_has_no_metrics() -> None:
         empirical.evaluate(broken, *sets, metrics=("accuracy",))
     with pytest.raises(ConfigError, match="retrained: its outputs are not finite"):
         empirical.evaluate(small_net(), *sets, retrained=broken)
-
-
-def test_what_pools_the_runs_of_many_seeds_is_refused_of_one_model() -> None:
     with pytest.raises(ConfigError, match="metrics = 'ulira': must be left out; it pools"):
-        empirical.evaluate(small_net(), examples(24), examples(6, 1), examples(6, 2), metrics=("ulira",))
-
-
-def test_a_model_of_which_nothing_may_move_is_refused() -> None:
-    with pytest.raises(ConfigError, match="none of its weights can be trained"):
-        empirical.unlearn(small_net().requires_grad_(False), examples(24), examples(6, 1))
-
-
-def test_a_model_must_be_a_module_with_weights() -> None:
-    for model in ("resnet18", nn.ReLU()):
-        with pytest.raises(ConfigError, match=r"an nn\.Module with weights"):
-            empirical.unlearn(cast("nn.Module", model), examples(4), examples(6, 1))
-
-
-def test_a_label_outside_the_models_classes_is_refused() -> None:
-    wrong = TensorDataset(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3]))
-    with pytest.raises(ConfigError, match=r"label of retain\[3\] = 3: must be in \[0, 2\]; the model has 3 outputs"):
-        empirical.unlearn(small_net(), wrong, examples(6, 1))
+        empirical.evaluate(small_net(), *sets, metrics=("ulira",))
 
 
 # What may mislead is said.

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from empirical import registry
@@ -31,10 +30,9 @@ from empirical.studies.measure import measure_runs
 from repro.base.ending import Stopped
 from repro.base.errors import ConfigError, MissingDataError
 from repro.records.store import Store
-from tests.empirical.run_parts import prepared
-
-CPU = Runtime(device="cpu")
-PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+from tests.empirical.conftest import Small
+from tests.empirical.pictures import png, write_parquet
+from tests.empirical.run_parts import CPU, PARENTS, prepared
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_more_metrics_train_nothing_and_change_no_identity(
-    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None]
+    small: Small, store: Store, no_training: Callable[[], None]
 ) -> None:
     first = run(small(metrics=("accuracy",)), store, CPU)
     no_training()
@@ -61,14 +59,14 @@ def test_more_metrics_train_nothing_and_change_no_identity(
     assert second.provenance["finished"] == first.provenance["finished"]
 
 
-def test_a_metric_runs_after_what_it_needs_without_being_told(small: Callable[..., RunConfig], store: Store) -> None:
+def test_a_metric_runs_after_what_it_needs_without_being_told(small: Small, store: Store) -> None:
     """`tow` alone used to die after training, and `accuracy` alone to crash the printing."""
     assert ordered_metrics(("gap", "accuracy")) == ["accuracy", "mia", "gap"]
     assert 0 < run(small(metrics=("tow",)), store, CPU).result["tow"] <= 1
 
 
 def test_a_setting_of_a_metric_is_part_of_its_numbers_only(
-    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None]
+    small: Small, store: Store, no_training: Callable[[], None]
 ) -> None:
     coarse = run(small(metrics=("landscape", "accuracy"), landscape_points=3), store, CPU)
     no_training()
@@ -85,7 +83,7 @@ def test_a_setting_of_a_metric_is_part_of_its_numbers_only(
 
 
 def test_a_new_version_of_a_metric_is_measured_again_and_so_is_what_reads_it(
-    small: Callable[..., RunConfig], store: Store, no_training: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    small: Small, store: Store, no_training: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = run(small(metrics=("tow", "margins")), store, CPU)
     no_training()
@@ -98,14 +96,19 @@ def test_a_new_version_of_a_metric_is_measured_again_and_so_is_what_reads_it(
     assert before["margins"] == after["margins"]
 
 
-def test_the_numbers_of_a_subset_of_the_test_images_are_other_numbers_of_the_same_models() -> None:
-    whole, part = RunConfig(), RunConfig(n_test=100)
+@pytest.mark.parametrize("change", [{"n_test": 100}, {"rows_measured": "report"}], ids=str)
+def test_other_images_measured_are_other_numbers_of_the_same_models(change: dict[str, Any]) -> None:
+    whole, part = RunConfig(metrics=("tow", "margins")), RunConfig(metrics=("tow", "margins"), **change)
     assert pretrain_key(whole).id == pretrain_key(part).id
-    assert evaluation_keys(whole, PARENTS)["accuracy"].id != evaluation_keys(part, PARENTS)["accuracy"].id
+    ids = [{name: key.id for name, key in evaluation_keys(one, PARENTS).items()} for one in (whole, part)]
+    assert all(ids[0][name] != ids[1][name] for name in ids[0])
+
+
+TOGETHER = [{"batch_parts": 2}, {"perturbation": "local"}, {"sync_batchnorm": True}]  # how processes share a step
 
 
 @pytest.mark.parametrize("change", [
-    {"data": "other"}, {"model": "resnet8"}, {"pretrain": "sam-0.1"}, {"seed": 1}, {"pretrain_lr": 0.2},
+    *TOGETHER, {"data": "other"}, {"model": "resnet8"}, {"pretrain": "sam-0.1"}, {"seed": 1}, {"pretrain_lr": 0.2},
     {"pretrain_epochs": 3}, {"pretrain_batch_size": 8}, {"pretrain_optimizer": "adam"}, {"momentum": 0.5},
     {"weight_decay": 0.1}, {"pretrain_schedule": "constant"}, {"augment": "none"}, {"corruption": "snow-3"},
     {"precision": "fp64"}, {"n_train": 500}, {"dataset": "cifar10"}, {"switches": "randaugment=true"},
@@ -126,6 +129,7 @@ def test_what_comes_after_pretraining_does_not_identify_the_original(change: dic
 
 
 UNLEARNING = [
+    *TOGETHER,
     {"lr": 0.5}, {"alpha": 0.5}, {"unlearn_seed": 3}, {"epochs": 2}, {"rule": "asam-1.0"}, {"batch_size": 8},
     {"switches": "mask_polarity=low"}, {"switches": "forget_cycle=cached"}, {"schedule": "cosine"},
     {"switches": "forget_statistics=keep"}, {"mask_fraction": 0.1}, {"optimizer": "adamw"}, {"momentum": 0.1},
@@ -134,22 +138,16 @@ UNLEARNING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("change", UNLEARNING, ids=str)
+MEASURING = ("tow=signed", "m_entropy=released", "mia_members=first", "landscape_norm=layer")
+
+
+@pytest.mark.parametrize("change", [*UNLEARNING, *({"switches": switch} for switch in MEASURING)], ids=str)
 def test_whatever_reaches_the_unlearned_weights_identifies_them(
-    change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
+    change: dict[str, Any], small: Small, shared: Workspace
 ) -> None:
 
     keys = [prepared(c, shared).unlearn_key() for c in (small(), small(**change))]
-    assert keys[0].id != keys[1].id
-
-
-@pytest.mark.parametrize("switch", ["tow=signed", "m_entropy=released", "mia_members=first", "landscape_norm=layer"])
-def test_a_switch_that_only_measures_keeps_the_models(
-    switch: str, small: Callable[..., RunConfig], shared: Workspace
-) -> None:
-
-    keys = [prepared(c, shared).unlearn_key() for c in (small(), small(switches=switch))]
-    assert keys[0].id == keys[1].id
+    assert (keys[0].id == keys[1].id) == (change.get("switches") in MEASURING), "what only measures keeps the models"
 
 
 def test_retraining_is_identified_by_what_chooses_its_rows() -> None:
@@ -172,9 +170,7 @@ def test_the_method_retrain_trains_the_reference_under_the_runs_rule() -> None:
     assert again_key(under_sam, rows).id != again_key(cell, rows).id
 
 
-def test_a_run_without_a_metric_that_is_asked_for_is_not_finished(
-    small: Callable[..., RunConfig], store: Store
-) -> None:
+def test_a_run_without_a_metric_that_is_asked_for_is_not_finished(small: Small, store: Store) -> None:
     record = run(small(metrics=("accuracy",)), store, CPU)
     (cell,) = with_data([small(metrics=("accuracy",))], CPU, Finished([]))
     found = Finished([store]).find("unlearn", cell)
@@ -183,29 +179,18 @@ def test_a_run_without_a_metric_that_is_asked_for_is_not_finished(
     assert Finished([store]).find("unlearn", replace(cell, metrics=("accuracy", "margins"))) is None
 
 
-def write_parquet(folder: Path, shade: int) -> Path:
-    import io
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from PIL import Image
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for side, count in (("train", 40), ("test", 20)):
-        rows = []
-        for number in range(count):
-            file = io.BytesIO()
-            Image.fromarray(np.full((32, 32, 3), shade + number, np.uint8)).save(file, "PNG")
-            rows.append({"img": {"bytes": file.getvalue()}, "label": number % 10})
-        pq.write_table(pa.Table.from_pylist(rows), folder / f"cifar10-{side}.parquet")
-    return folder
-
-
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runtime]:
     monkeypatch.setenv("REPRO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("REPRO_DATA", raising=False)
-    return lambda name, shade=0: Runtime(device="cpu", data_root=str(write_parquet(tmp_path / name, shade)))
+
+    def written(name: str, first: int = 0) -> Runtime:
+        for side, count in (("train", 40), ("test", 20)):
+            images = [png(first + number) for number in range(count)]
+            write_parquet(tmp_path / name / f"cifar10-{side}.parquet", images, label=[one % 10 for one in range(count)])
+        return Runtime(device="cpu", data_root=str(tmp_path / name))
+
+    return written
 
 
 CIFAR = RunConfig(
@@ -214,7 +199,7 @@ CIFAR = RunConfig(
 
 
 def test_the_same_config_on_other_pixels_is_another_run(pictures: Callable[..., Runtime], store: Store) -> None:
-    first, again, other = pictures("a"), pictures("b"), pictures("c", shade=100)
+    first, again, other = pictures("a"), pictures("b"), pictures("c", 100)
     records = [run(CIFAR, store, runtime) for runtime in (first, again, other)]
     assert records[0].run_id == records[1].run_id
     assert records[0].run_id != records[2].run_id
@@ -258,7 +243,7 @@ def test_without_the_data_records_are_found_by_the_rest_and_their_data_are_named
     assert finished.find("unlearn", replace(cell, data="feed")) is None
 
 
-def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Callable[..., RunConfig], store: Store) -> None:
+def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Small, store: Store) -> None:
     record = run(small(rule="sam-0.1"), store, CPU)
     shutil.rmtree(store.root / "models" / record.result["parents"]["unlearn"])
     with pytest.raises(MissingDataError, match=r"weights of 1 of 1 runs are gone.* 2 passes .* --retrain"):
@@ -270,7 +255,7 @@ def test_weights_that_are_gone_are_trained_again_only_when_asked(small: Callable
 
 
 def test_a_signal_ends_a_measurement_and_no_run_passes_for_measured(
-    small: Callable[..., RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+    small: Small, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = run(small(), store, CPU)
 
@@ -282,7 +267,7 @@ def test_a_signal_ends_a_measurement_and_no_run_passes_for_measured(
         measure_runs([record], ["hessian"], store, CPU)
 
 
-def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunConfig], store: Store) -> None:
+def test_what_is_asked_for_is_checked_before_any_work(small: Small, store: Store) -> None:
     record = run(small(), store, CPU)
     with pytest.raises(ConfigError, match="did you mean 'hessian'"):
         measure_runs([record], ["hesian"], store, CPU)
@@ -293,7 +278,7 @@ def test_what_is_asked_for_is_checked_before_any_work(small: Callable[..., RunCo
 
 
 def test_two_runs_that_share_their_models_share_the_numbers_of_these(
-    small: Callable[..., RunConfig], store: Store, monkeypatch: pytest.MonkeyPatch
+    small: Small, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[str] = []
     real = evaluations.numbers_of
@@ -315,7 +300,7 @@ def test_what_a_user_declares_of_a_metric_is_read_from_the_registry(monkeypatch:
 
 
 def test_a_run_without_a_retrained_model_and_one_that_is_retrained_by_several_rules_are_measured_later(
-    small: Callable[..., RunConfig], store: Store
+    small: Small, store: Store
 ) -> None:
     bare = run(small(retrain="none", metrics=("accuracy",)), store, CPU)
     legs = run(small(method="retrain", rule="sam-0.1:1, sgd", pretrain_epochs=3, epochs=1), store, CPU)

@@ -1,6 +1,5 @@
 """LiRA: what an attacker with shadow models tells of a forget set."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,14 +17,13 @@ from empirical.runs.stages import build_network, restore
 from empirical.runs.unlearning import check_run
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys, subset_key
-from empirical.settings.run_config import RunConfig, Runtime, config_for
+from empirical.settings.run_config import config_for
 from empirical.studies.finished import Finished
 from empirical.studies.measure import measure_runs
 from empirical.studies.plan import plan
-from empirical.studies.recipe import Recipe
 from repro.base.errors import ConfigError, MissingDataError
-from repro.records.identity import plain
-from tests.empirical.run_parts import evaluated
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU, PARENTS, evaluated, recipe_of
 
 MODELS, IMAGES = 400, 4000
 
@@ -70,9 +68,7 @@ def test_an_image_is_judged_by_its_own_mean_and_the_spread_of_all() -> None:
     assert deviation == pytest.approx(np.sqrt(pooled * np.array([1 + 1 / 2, 1 + 1 / 3])))
 
 
-def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(
-    small: Callable[..., RunConfig], shared: Workspace
-) -> None:
+def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(small: Small, shared: Workspace) -> None:
     config = shared.identified(small(difficulty="high", subsets=6, subset_epochs=2, rows_measured="report"))
     evaluation = replace(evaluated(config, shared), shared=None)
     estimate, images = config_for(config), evaluation.images
@@ -100,56 +96,50 @@ def test_the_shadows_are_the_subset_models_and_each_knows_what_it_saw(
 
 
 def test_it_is_added_to_a_finished_run_and_trains_nothing(
-    small: Callable[..., RunConfig], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run(small(difficulty="high", subsets=4, subset_epochs=1), workspace.store, Runtime(device="cpu"))
+    done = run(small(difficulty="high", subsets=4, subset_epochs=1), workspace.store, CPU)
 
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("a stage is trained")
 
     monkeypatch.setattr(stages, "fit", trained)
-    (found,) = measure_runs([done], ["lira"], workspace.store, Runtime(device="cpu"))
+    (found,) = measure_runs([done], ["lira"], workspace.store, CPU)
     assert 0 <= found.result["lira_auc"] <= 1
 
 
-def test_subset_models_that_are_gone_are_named_before_anything_is_trained(
-    small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
-    runtime, asked = Runtime(device="cpu"), plain(small(subsets=4, subset_epochs=1, metrics=("accuracy", "lira")))
-    recipe = Recipe("shadows", defaults=asked, blocks=({"seed": 0},))
+def test_subset_models_that_are_gone_are_named_before_anything_is_trained(small: Small, workspace: Workspace) -> None:
+    recipe = recipe_of(small(subsets=4, subset_epochs=1, metrics=("accuracy", "lira")), {"seed": 0})
 
     def subset_models() -> int:
-        work = plan(recipe, workspace.store, runtime, Finished([workspace.store])).work.values()
+        work = plan(recipe, workspace.store, CPU, Finished([workspace.store])).work.values()
         return sum(one.kind == "subset" for one in work)
 
-    done = run(small(subsets=4, subset_epochs=1), workspace.store, runtime)  # a random forget set needs no scores
+    done = run(small(subsets=4, subset_epochs=1), workspace.store, CPU)  # a random forget set needs no scores
     assert subset_models() == 4
     with pytest.raises(MissingDataError, match=r"takes 2\.8 passes over the training images: add --retrain"):
-        measure_runs([done], ["lira"], workspace.store, runtime)
-    (found,) = measure_runs([done], ["lira"], workspace.store, runtime, retrain=True)
+        measure_runs([done], ["lira"], workspace.store, CPU)
+    (found,) = measure_runs([done], ["lira"], workspace.store, CPU, retrain=True)
     assert found.result["lira_images"] > 0
     assert subset_models() == 0
 
 
-def test_other_shadows_are_another_evaluation(small: Callable[..., RunConfig]) -> None:
-    parents = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+def test_other_shadows_are_another_evaluation(small: Small) -> None:
     ids = {
-        evaluation_keys(small(metrics=("lira",), **changes), parents)["lira"].id
+        evaluation_keys(small(metrics=("lira",), **changes), PARENTS)["lira"].id
         for changes in ({}, {"subsets": 5}, {"subset_epochs": 3}, {"subset_model": "resnet8"}, {"forget_seed": 1})
     }
     assert len(ids) == 5
 
 
-def test_a_run_without_subset_models_is_refused_before_it_starts(small: Callable[..., RunConfig]) -> None:
+def test_a_run_without_subset_models_is_refused_before_it_starts(small: Small) -> None:
     with pytest.raises(ConfigError, match="metrics = 'lira': must be left out"):
         check_run(small(metrics=("lira",), difficulty="high", scores="0" * 16))
     with pytest.raises(ConfigError, match="metrics = 'lira': must be left out"):
         check_run(replace(small(metrics=("lira",)), dataset="imagenet", dataset_options=""))
 
 
-def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(
-    small: Callable[..., RunConfig], workspace: Workspace
-) -> None:
+def test_runs_of_other_shadows_do_not_share_their_answers_within_a_process(small: Small, workspace: Workspace) -> None:
     """Original and split are the same, and so is what the process remembers of both; the attacker's models are not."""
     found = {}
     for count in (4, 6):

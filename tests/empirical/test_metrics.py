@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, cast
 
@@ -54,17 +53,16 @@ from empirical.metrics.entanglement import (
     weighted,
 )
 from empirical.metrics.evaluation import Evaluation, probabilities
-from empirical.metrics.hessian import top_eigenvalue
 from empirical.metrics.images import fixed_rows, logit_margin, margin
-from empirical.metrics.landscape import directions, flatness, landscape, loss_grid
+from empirical.metrics.landscape import directions, flatness, landscape
 from empirical.metrics.outputs import ModelOutputs, Outputs
 from empirical.models.network import Network, predict
 from empirical.models.resnet import Classifier
-from empirical.registry import METRICS, load, metric, names
+from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
-from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime, config_for
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
 
 GENERATOR = np.random.default_rng(0)
@@ -73,16 +71,18 @@ LABELS = np.array([0, 2])
 
 
 @pytest.fixture
-def evaluation(small: Callable[..., RunConfig], shared: Workspace) -> Evaluation:
+def evaluation(small: Small, shared: Workspace) -> Evaluation:
     """A finished run; nothing a metric computes on it is remembered, so every call computes."""
     return replace(evaluated(small(landscape_points=3), shared), shared=None)
 
 
-def with_logits(evaluation: Evaluation, role: str, train: np.ndarray, test: np.ndarray) -> Evaluation:
-    """Return the evaluation with other logits of one model."""
-    old = evaluation.outputs[role]
-    outputs = ModelOutputs(old.train._replace(logits=train), old.test._replace(logits=test))
-    return replace(evaluation, outputs={**evaluation.outputs, role: outputs})
+def with_logits(evaluation: Evaluation, **models: tuple[np.ndarray, np.ndarray]) -> Evaluation:
+    """Return the evaluation with other logits of some models, on the training and the test images."""
+    outputs = dict(evaluation.outputs)
+    for role, (train, test) in models.items():
+        old = outputs[role]
+        outputs[role] = ModelOutputs(old.train._replace(logits=train), old.test._replace(logits=test))
+    return replace(evaluation, outputs=outputs)
 
 
 def truth(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
@@ -108,13 +108,10 @@ def test_entropies_equal_their_sums_written_out() -> None:
     assert (found["entropy"][0], found["m_entropy"][1]) == (pytest.approx(-first), pytest.approx(-second))
 
 
-def test_released_modified_entropy_by_hand() -> None:
-    """Classes 0 and 2 are labels of some row, class 1 is not: its column keeps p, and log p stands everywhere."""
+def test_released_modified_entropy_ignores_the_labels_once_all_are_present() -> None:
+    """Of `LABELS` class 1 is missing: its column keeps p, and log p stands everywhere."""
     first = -(0.3 * np.log(0.7) + 0.2 * np.log(0.2) + 0.9 * np.log(0.1))
     assert released_modified_entropy(P, LABELS)[0] == pytest.approx(first)
-
-
-def test_released_modified_entropy_ignores_the_labels_once_all_are_present() -> None:
     p = GENERATOR.dirichlet(np.ones(4), 40)
     labels = np.arange(40) % 4
     np.testing.assert_allclose(released_modified_entropy(p, labels), -((1 - p) * np.log(p)).sum(1))
@@ -187,22 +184,11 @@ def test_transport_is_exact() -> None:
         assert transport_cost(cost) == pytest.approx(transport_by_program(cost))
 
 
-def test_transport_on_a_line_is_the_distance_of_sorted_points() -> None:
-    a, b = GENERATOR.random(12), GENERATOR.random(12)
-    assert transport_cost(np.abs(a[:, None] - b)) == pytest.approx(np.abs(np.sort(a) - np.sort(b)).mean())
-
-
 def test_overlap_is_one_for_the_same_points_and_depends_on_the_scale() -> None:
     points, other = (unit_rows(GENERATOR.normal(size=(30, 5))) for _ in range(2))
     values = [overlap(points, other, generator=np.random.default_rng(0), scale=s) for s in ("diameter", "max")]
     assert overlap(points, points, generator=np.random.default_rng(0), scale="max") == pytest.approx(1)
     assert 0 <= values[1] < values[0] < 1
-
-
-def test_classes_need_two_images_in_both_sets() -> None:
-    pair = (np.zeros((5, 2)), np.zeros((5, 2)))
-    labels = (np.array([0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 2]))
-    assert [len(r) for r, _ in class_pairs(pair, labels)] == [2]
 
 
 @pytest.mark.parametrize("switches", ["", "entanglement_scale=released"])
@@ -216,11 +202,17 @@ def test_scores_by_class_are_those_of_the_classes_one_by_one(switches: str, eval
     sides = [unit_rows(features[rows[labels[rows] == 0]]) for rows in (split.retain, forget)]
     cost = np.linalg.norm(sides[0][:, None] - sides[1], axis=2)
     assert found["wp_class"] == pytest.approx(1 - transport_by_program(cost / (cost.max() if switches else 2)))
+    pairs = [[unit_rows(features[rows[labels[rows] == c]]) for rows in (split.retain, forget)] for c in (0, 1)]
+    counted = [(variance_ratio(*pair), sum(map(len, pair))) for pair in pairs[: 2 if switches else 1]]
+    expected = sum(value * count for value, count in counted) / sum(count for _, count in counted)
+    assert found["var_class_raw"] == pytest.approx(expected)
     assert found["var_class_scaled"] == pytest.approx(min(1, found["var_class_raw"] / 1300))
     assert found["var_scaled"] == pytest.approx(min(1, found["var_raw"] / 1300)) != found["var_class_scaled"]
 
 
-def test_classes_count_by_their_images_of_both_sets() -> None:
+def test_classes_need_two_images_in_both_sets_and_count_by_the_images_of_both() -> None:
+    labels = (np.array([0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 2]))
+    assert [len(r) for r, _ in class_pairs((np.zeros((5, 2)), np.zeros((5, 2))), labels)] == [2]
     pairs = [(np.zeros((6, 2)), np.zeros((2, 2))), (np.ones((3, 2)), np.ones((9, 2)))]
     assert weighted(lambda retain, forget: float(retain[0, 0]), pairs) == pytest.approx(12 / 20)
     assert np.isnan(weighted(lambda retain, forget: 1.0, []))
@@ -232,13 +224,6 @@ def test_jensen_shannon_is_one_bit_between_certain_opposites() -> None:
     assert jensen_shannon(P, P).tolist() == pytest.approx([0, 0])
 
 
-def test_power_iteration_finds_the_largest_eigenvalue() -> None:
-    matrix = torch.diag(torch.tensor([1.0, -2.0, 7.0], dtype=torch.float64))
-    w = torch.randn(3, dtype=torch.float64, requires_grad=True)
-    found = top_eigenvalue(lambda: 0.5 * w @ matrix @ w, [w], torch.Generator().manual_seed(0))
-    assert found == pytest.approx(7, rel=1e-2)
-
-
 def test_flatness_of_a_known_grid() -> None:
     grid = np.zeros((3, 3))
     grid[0] = 3.0
@@ -247,13 +232,9 @@ def test_flatness_of_a_known_grid() -> None:
     assert numbers["basin_ratio"] == pytest.approx(6 / 9)
     assert numbers["slope"] == pytest.approx((3 + 1.5 + 0) / 3)
     assert numbers["rise"] == pytest.approx(1)
-
-
-def test_stability_is_the_share_of_a_landscape_near_its_centre() -> None:
-    """Centre 2; the others lie 0, 5, 9, 19, 30, 49, 60 and 100 percent of it away, above and below."""
-    numbers = flatness(2 * np.array([[1.0, 0.95, 1.09], [0.81, 1.0, 1.3], [0.51, 1.6, 2.0]]))
-    shares = [numbers[f"stability_{t}"] for t in (10, 25, 50, 75)]
-    assert shares == pytest.approx([4 / 9, 5 / 9, 7 / 9, 8 / 9])
+    # Centre 2; the others lie 0, 5, 9, 19, 30, 49, 60 and 100 percent of it away, above and below.
+    near = flatness(2 * np.array([[1.0, 0.95, 1.09], [0.81, 1.0, 1.3], [0.51, 1.6, 2.0]]))
+    assert [near[f"stability_{t}"] for t in (10, 25, 50, 75)] == pytest.approx([4 / 9, 5 / 9, 7 / 9, 8 / 9])
 
 
 def test_filters_of_a_direction_are_as_long_as_the_networks(evaluation: Evaluation) -> None:
@@ -266,15 +247,13 @@ def test_filters_of_a_direction_are_as_long_as_the_networks(evaluation: Evaluati
             assert not step.any()
 
 
-def test_a_landscape_leaves_the_weights_and_has_the_loss_at_its_centre(evaluation: Evaluation) -> None:
-    network = evaluation.networks["original"]()
-    before = [w.detach().clone() for w in network.parameters()]
-    images, labels = evaluation.images.test_images, evaluation.images.test_labels
-    pair = directions(network, torch.Generator().manual_seed(0))
-    grid = loss_grid(network, pair, np.array([-0.5, 0.0, 0.5]), images=images, labels=labels)
-    expected = losses(evaluation.outputs["original"].test.logits, labels.numpy()).mean()
-    assert grid[1, 1] == pytest.approx(expected, rel=1e-5)
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+def test_a_landscape_has_the_loss_of_each_model_on_each_set_at_its_centre(evaluation: Evaluation) -> None:
+    found = landscape(evaluation, landscape_points=3)
+    for role in ("original", "retrained", "unlearned"):
+        for name in ("forget", "test"):
+            outputs, labels = evaluation.on(role, name)
+            expected = losses(outputs.logits, labels).mean()
+            assert found[f"landscape_{role}_{name}"][1, 1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_directions_of_all_landscapes_are_as_long_as_the_filters_of_the_original(evaluation: Evaluation) -> None:
@@ -302,25 +281,11 @@ def test_another_evaluation_seed_looks_at_other_images_of_a_landscape(evaluation
         assert not np.allclose(one[name], other[name])
 
 
-def test_a_model_is_at_no_distance_from_itself(evaluation: Evaluation) -> None:
-    network = evaluation.networks["retrained"]()
-    assert set(weight_distances(network, network).values()) == {0.0}
-
-
 def test_the_distance_of_weights_is_measured_in_lengths_of_the_retrained_ones() -> None:
     ours, theirs = (Network(nn.Linear(2, 1), (0.0,), (1.0,)) for _ in range(2))
     for network, weight, bias in ((ours, [3.0, 4.0], 2.0), (theirs, [6.0, 8.0], 0.0)):
         network.model.load_state_dict({"weight": torch.tensor([weight]), "bias": torch.tensor([bias])})
     assert weight_distances(ours, theirs) == {"weight": 5 / 10, "bias": 2}  # no length at all counts as 1
-
-
-@pytest.mark.parametrize("name", [name for name in names("metrics") if not metric(name).needs])
-def test_every_metric_returns_finite_numbers_on_a_finished_run(name: str, evaluation: Evaluation) -> None:
-    found = values_of(name, evaluation)
-    assert found or name == "coefficients"  # which the theory's network alone has
-    for value in found.values():
-        if not isinstance(value, str | list):
-            assert np.isfinite(value).all()
 
 
 def test_accuracies_are_those_of_the_models_on_their_own_images(evaluation: Evaluation) -> None:
@@ -346,10 +311,8 @@ def test_tow_and_the_gaps_of_a_model_that_does_as_the_retrained_one_are_perfect(
     """The retrained model knows R and T and fails on F; the original knows all, so doing nothing scores 0."""
     train, test = truth(evaluation)
     forgotten = np.isin(np.arange(len(train)), evaluation.split.forget)
-    ideal = (certain(train, right=~forgotten), certain(test))
-    for role in ("unlearned", "retrained"):
-        evaluation = with_logits(evaluation, role, *ideal)
-    evaluation = with_logits(evaluation, "original", certain(train), certain(test))
+    ideal, known = (certain(train, right=~forgotten), certain(test)), (certain(train), certain(test))
+    evaluation = with_logits(evaluation, unlearned=ideal, retrained=ideal, original=known)
     for name in ("accuracy", "mia", "tow", "gap"):
         evaluation.result.update(load("metrics", name)(evaluation))
     result = evaluation.result
@@ -359,23 +322,15 @@ def test_tow_and_the_gaps_of_a_model_that_does_as_the_retrained_one_are_perfect(
     assert result["original_average_gap"] >= 0.25
 
 
-def test_doing_nothing_has_a_tow_with_and_one_without_signs(evaluation: Evaluation) -> None:
-    own, original, retrained = ([0.9, 0.4, 0.8], [1.0, 0.7, 0.9], [0.95, 0.2, 0.7])
-    numbers = {f"{prefix}{name}_accuracy": value
-               for prefix, values in (("", own), ("original_", original), ("retrained_", retrained))
-               for name, value in zip(("retain", "forget", "test"), values, strict=True)}  # fmt: skip
-    found = tug_of_war(replace(evaluation, result=numbers))
-    assert found["original_tow"] == pytest.approx(0.95 * 0.5 * 0.8)
-    assert found["original_tow_signed"] == pytest.approx(1.05 * 0.5 * 1.2)
-    assert found["tow_signed"] == pytest.approx(0.95 * 0.8 * 1.1)
-
-
-def test_the_average_gap_is_the_mean_of_four_distances(evaluation: Evaluation) -> None:
+def test_tow_and_the_average_gap_of_a_model_and_of_doing_nothing(evaluation: Evaluation) -> None:
     names = ("retain_accuracy", "forget_accuracy", "test_accuracy", "mia_confidence")
     own, original, retrained = ([0.9, 0.4, 0.8, 0.3], [1.0, 0.7, 0.9, 0.1], [0.95, 0.2, 0.7, 0.6])
     numbers = {f"{prefix}{n}": v for prefix, values in (("", own), ("original_", original), ("retrained_", retrained))
                for n, v in zip(names, values, strict=True)}  # fmt: skip
-    found = gaps(replace(evaluation, result=numbers))
+    found = tug_of_war(replace(evaluation, result=numbers)) | gaps(replace(evaluation, result=numbers))
+    assert found["original_tow"] == pytest.approx(0.95 * 0.5 * 0.8)
+    assert found["original_tow_signed"] == pytest.approx(1.05 * 0.5 * 1.2)
+    assert found["tow_signed"] == pytest.approx(0.95 * 0.8 * 1.1)
     assert found["average_gap"] == pytest.approx((0.05 + 0.2 + 0.1 + 0.3) / 4)
     assert found["tow_mia"] == pytest.approx(0.95 * 0.9 * 0.7)
     assert found["original_tow_mia"] == pytest.approx(0.95 * 0.8 * 0.5)
@@ -384,18 +339,16 @@ def test_the_average_gap_is_the_mean_of_four_distances(evaluation: Evaluation) -
 def test_zrf_is_one_for_a_model_that_answers_like_an_untrained_one(evaluation: Evaluation) -> None:
     train, test = truth(evaluation)
     untrained, _ = predict(evaluation.networks["random"](), evaluation.images.train_images)
-    evaluation = with_logits(evaluation, "unlearned", untrained.double().numpy(), certain(test))
-    evaluation = with_logits(evaluation, "original", certain(train), certain(test))
-    found = distances(evaluation)
+    like = (untrained.double().numpy(), certain(test))
+    found = distances(with_logits(evaluation, unlearned=like, original=(certain(train), certain(test))))
     assert found["zrf"] == pytest.approx(1)
     assert found["original_zrf"] < 0.8
 
 
 def test_distances_grow_with_the_difference_of_answers_and_vanish_for_equal_ones(evaluation: Evaluation) -> None:
     train, test = truth(evaluation)
-    evaluation = with_logits(evaluation, "retrained", certain(train), certain(test))
-    evaluation = with_logits(evaluation, "unlearned", certain(train), certain(test, right=False))
-    found = distances(evaluation)
+    ours, theirs = ((certain(train), certain(test, right=right)) for right in (False, True))
+    found = distances(with_logits(evaluation, unlearned=ours, retrained=theirs))
     assert found["jsd_retain"] == found["activation_distance_retain"] == found["jsd_forget"] == 0
     assert found["jsd_test"] > 0.9
     assert found["activation_distance_test"] == pytest.approx(np.sqrt(2), rel=1e-2)
@@ -409,7 +362,7 @@ def forgetful(evaluation: Evaluation, *, forget_like_test: bool) -> Evaluation:
     logits = certain(train) + np.random.default_rng(0).normal(0, 0.1, (len(train), 2))
     if forget_like_test:
         logits[evaluation.split.forget] /= 20
-    return with_logits(evaluation, "unlearned", logits, certain(test) / 20)
+    return with_logits(evaluation, unlearned=(logits, certain(test) / 20))
 
 
 def test_the_svc_attack_is_a_machine_of_cost_3_whose_kernel_is_as_wide_as_the_scores_are_many() -> None:
@@ -441,8 +394,8 @@ def test_the_svc_attack_calls_forgotten_images_non_members(score: str, evaluatio
 
 
 def test_the_svc_attack_learns_from_other_images_under_another_seed(evaluation: Evaluation) -> None:
-    noise = [GENERATOR.normal(size=(len(labels), 2)) for labels in truth(evaluation)]
-    evaluation = with_logits(evaluation, "unlearned", *noise)
+    train, test = (GENERATOR.normal(size=(len(labels), 2)) for labels in truth(evaluation))
+    evaluation = with_logits(evaluation, unlearned=(train, test))
     first, other, again = (svc_attack(replace(evaluation, seed=seed), attack_size=8) for seed in (1, 2, 1))
     assert first == again != other
 
@@ -502,8 +455,8 @@ def test_entanglement_of_many_images_is_that_of_others_under_another_seed() -> N
 def test_margins_of_an_evaluation_are_those_of_its_forget_images(evaluation: Evaluation) -> None:
     train, test = truth(evaluation)
     sure = np.isin(np.arange(len(train)), evaluation.split.forget)
-    evaluation = with_logits(evaluation, "unlearned", np.where(sure[:, None], certain(train), 0), certain(test))
-    evaluation = with_logits(evaluation, "retrained", certain(train) * 0, certain(test))
+    ours, theirs = np.where(sure[:, None], certain(train), 0), certain(train) * 0
+    evaluation = with_logits(evaluation, unlearned=(ours, certain(test)), retrained=(theirs, certain(test)))
     found = load("metrics", "margins")(evaluation)
     assert found["margin_unlearned"].tolist() == [8] * len(evaluation.split.forget)
     assert found["margin_distance"] == 8
@@ -519,7 +472,7 @@ def test_models_with_the_same_margins_on_other_images_are_at_no_distance(evaluat
     sure = np.zeros((len(train), 1))
     for role, order in (("unlearned", 1), ("retrained", -1)):
         sure[forget, 0] = np.arange(len(forget))[::order]
-        evaluation = with_logits(evaluation, role, sure * certain(train), certain(test))
+        evaluation = with_logits(evaluation, **{role: (sure * certain(train), certain(test))})
     found = load("metrics", "margins")(evaluation)
     assert found["margin_unlearned"].tolist() == found["margin_retrained"].tolist()[::-1]
     assert found["margin_unlearned"].tolist() == [8 * k for k in range(len(forget))]
@@ -560,24 +513,6 @@ def test_seeds_start_elsewhere_and_find_the_same_top_eigenvalue(evaluation: Eval
     first, other, again = (load("metrics", "hessian")(replace(one, seed=seed))["hessian_top"] for seed in (1, 2, 1))
     assert first == again != other
     assert first == pytest.approx(other, rel=1e-3)
-
-
-def test_relearning_trains_on_the_retain_set_alone(evaluation: Evaluation) -> None:
-    """R says class 0 everywhere and F says class 1: whoever trains on R alone ends at forget accuracy 0."""
-    labels = torch.zeros_like(evaluation.images.train_labels)
-    labels[evaluation.split.forget] = 1
-    config = replace(evaluation.config, pretrain_lr=1.0)
-    torn = replace(evaluation, config=config, images=replace(evaluation.images, train_labels=labels))
-    network = torn.networks["unlearned"]()
-    before = [w.detach().clone() for w in network.model.parameters()]
-    found = load("metrics", "relearning")(torn)
-    answers = predict(network, torn.images.train_images[evaluation.split.forget])[0].argmax(1)
-    assert found["relearning_forget"][0] == pytest.approx(float((answers == 1).float().mean()))
-    assert found["relearning_forget"][-1] == found["retrained_relearning_forget"][-1] == 0
-    assert found["relearning_steps"] == [0, 1, 2, 4, 8, 16, 32]
-    pairs = zip(found["relearning_forget"], found["retrained_relearning_forget"], strict=True)
-    assert found["relearning_excess"] == pytest.approx(np.mean([a - b for a, b in pairs]))
-    assert all(torch.equal(a, b) for a, b in zip(before, network.model.parameters(), strict=True))
 
 
 # What the stages are made of, and therefore part of every number's identity already.
@@ -640,7 +575,7 @@ def test_a_metric_declares_all_it_reads_and_nothing_else(everything: Evaluation)
         makers |= dict.fromkeys(found, name)
 
 
-def test_an_attack_declares_all_that_decides_on_its_shadows(small: Callable[..., RunConfig]) -> None:
+def test_an_attack_declares_all_that_decides_on_its_shadows(small: Small) -> None:
     read: set[str] = set()
     config_for(cast(RunConfig, Recorder(small(subset_model="resnet8"), read)))
     config_for(cast(RunConfig, Recorder(small(), read)))
@@ -652,22 +587,6 @@ def test_what_metrics_need_is_read_without_torch() -> None:
     program = "import sys; from empirical.registry import METRICS; print(len(METRICS), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(METRICS)), "False"]
-
-
-def test_the_method_retrain_reaches_tow_one(small: Callable[..., RunConfig], shared: Workspace) -> None:
-    assert run(small(method="retrain"), shared.store, workspace=shared).result["tow"] == 1
-
-
-def test_a_margin_is_the_true_score_less_the_best_other() -> None:
-    logits = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
-    assert margin(logits, np.array([0, 2])).tolist() == [1.0, -4.0]
-
-
-def test_features_of_all_models_belong_to_the_same_images(evaluation: Evaluation) -> None:
-    found = load("metrics", "features")(evaluation)
-    assert found["is_forget"].sum() == 12
-    for role in ("original", "retrained", "unlearned"):
-        assert len(found[f"features_{role}"]) == len(found["labels"]) == 48
 
 
 def test_features_of_many_images_stand_beside_the_labels_of_these(
@@ -695,7 +614,7 @@ def test_numbers_of_shared_models_are_computed_once(evaluation: Evaluation, shar
 
 @pytest.mark.parametrize("change", [{"unlearn_seed": 1}, {"rows_measured": "report"}, {"attack_size": 6}], ids=str)
 def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
-    change: dict[str, Any], small: Callable[..., RunConfig], workspace: Workspace
+    change: dict[str, Any], small: Small, workspace: Workspace
 ) -> None:
     """The original is the same in both; which images an attack draws, and which it judges, are not."""
     base = {"rows_measured": "validation", "attack_size": 10}
@@ -711,7 +630,7 @@ def test_what_runs_share_of_a_model_are_numbers_of_one_seed_and_the_same_images(
     "change", [{"landscape_radius": 0.5}, {"landscape_images": 4}, {"forget_fraction": 0.125}], ids=str
 )
 def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
-    change: dict[str, Any], small: Callable[..., RunConfig], shared: Workspace
+    change: dict[str, Any], small: Small, shared: Workspace
 ) -> None:
     configs = [small(**{"landscape_points": 3, "retrain": "none", **one}) for one in ({}, change)]
     _, second = [values_of("landscape", evaluated(one, shared)) for one in configs]
@@ -719,7 +638,8 @@ def test_what_runs_share_of_a_landscape_is_on_one_plane_and_of_one_forget_set(
     assert np.array_equal(second["landscape_original_forget"], anew["landscape_original_forget"])
 
 
-def test_the_klom_margin_is_the_log_odds_of_the_true_class() -> None:
+def test_a_margin_is_the_true_score_less_the_best_other_and_that_of_klom_the_log_odds() -> None:
+    assert margin(np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0]]), np.array([0, 2])).tolist() == [1.0, -4.0]
     logits = np.random.default_rng(0).standard_normal((6, 4))
     labels = np.arange(6) % 4
     p = probabilities(logits)[np.arange(6), labels]
@@ -736,7 +656,7 @@ def patch_network(images: ImageSet) -> Network:
     return Network(load("models", "patch-cnn")(images.image_shape, 2).double(), (0.0,), (1.0,))
 
 
-def test_coefficients_are_read_from_weights_that_have_them(small: Callable[..., RunConfig]) -> None:
+def test_coefficients_are_read_from_weights_that_have_them(small: Small) -> None:
     """Weights are made of known coefficients of the signal and of two noise vectors a sample."""
     config = small(dataset_options="side=8, patches=3, n=12, n_test=4")
     images = load_dataset(config, Runtime())

@@ -17,7 +17,7 @@ from empirical.models.network import Network
 from empirical.registry import METRICS, load
 from empirical.runs.evaluations import values_of
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import RunConfig
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import evaluated
 
 MEASURED = [name for name, one in METRICS.items() if not one.pooled and name not in ("coefficients", "relearning")]
@@ -32,7 +32,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
 
 
 @pytest.fixture
-def made(small: Callable[..., RunConfig], shared: Workspace) -> Callable[[], Evaluation]:
+def made(small: Small, shared: Workspace) -> Callable[[], Evaluation]:
     def make() -> Evaluation:
         whole = evaluated(small(landscape_points=3), shared)
         return replace(whole, shared=None, result={})

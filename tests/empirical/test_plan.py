@@ -19,8 +19,21 @@ from empirical.studies.plan import Plan, plan
 from empirical.studies.recipe import Recipe
 from empirical.studies.search import Search
 from repro.records.store import Store
+from tests.empirical.run_parts import CPU
 
 PACE = Pace("cifar10", "resnet18", "bf16", 32)
+
+
+def benchmark(store: Store, device: str, rates: dict[str, float], precision: str = "bf16") -> None:
+    """Save the measured images per second of steps, by network and rule."""
+    rows = [{"case": case, "images_per_second": rate, "precision": precision} for case, rate in rates.items()]
+    store.save("benchmark", {"benchmark": "train_step", "device": device}, result={"rows": rows})
+
+
+def finished_stage(store: Store, model: str, examples: int, precision: str = "bf16", device: str = "cpu") -> None:
+    """Save a pretrained model that took ten seconds for so many gradients."""
+    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model=model, precision=precision))
+    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": examples, "device": device})
 
 
 def made(name: str, *needs: str) -> Work:
@@ -79,11 +92,8 @@ def test_scores_that_are_there_need_no_subset_models(store: Store) -> None:
 
 
 def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_arithmetic(store: Store) -> None:
-    rows = [{"case": "resnet18/sgd", "images_per_second": 4000.0, "precision": "bf16"},
-            {"case": "resnet18/asam", "images_per_second": 2000.0, "precision": "bf16"}]  # fmt: skip
-    slow = [{"case": "resnet50/sgd", "images_per_second": 1.0, "precision": "fp32"}]
-    for device, measured in (("a card", rows), ("cpu", slow)):
-        store.save("benchmark", {"benchmark": "train_step", "device": device}, result={"rows": measured})
+    benchmark(store, "a card", {"resnet18/sgd": 4000.0, "resnet18/asam": 2000.0})
+    benchmark(store, "cpu", {"resnet50/sgd": 1.0}, "fp32")
     benchmarks = store.records("benchmark")
     known = Rates.known(store, benchmarks)
     scaled = known.of(Pace("cifar10", "resnet50", "bf16", 32))
@@ -92,8 +102,7 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
     assert (scaled.device, scaled.scaled) == ("a card", True)
     assert any(record.run_id[:8] in scaled.source for record in benchmarks)
     assert known.of(Pace("cifar10", "timm:unheard", "bf16", 32)) is None
-    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet50", precision="bf16"))
-    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 9000, "device": "mine"})
+    finished_stage(store, "resnet50", 9000, device="mine")
     own = Rates.known(store, benchmarks).of(Pace("cifar10", "resnet50", "bf16", 32))
     assert own == Rate(900.0, "a finished stage", "mine", False)
     processor = Rates.known(store, [one for one in benchmarks if one.config["device"] == "cpu"])
@@ -107,16 +116,13 @@ def test_the_rate_of_a_plan_is_that_of_its_own_stages_then_of_a_record_then_of_a
 
 
 def test_a_rate_of_the_network_itself_counts_before_that_of_a_larger_one(store: Store) -> None:
-    rows = [{"case": f"{model}/sgd", "images_per_second": rate, "precision": "bf16"}
-            for model, rate in (("resnet18", 20_000.0), ("resnet50", 9000.0))]  # fmt: skip
-    for device, of in (("a card", rows), ("cpu", [rows[0] | {"images_per_second": 1.0}])):
-        store.save("benchmark", {"benchmark": "epoch", "device": device}, result={"rows": of})
+    benchmark(store, "a card", {"resnet18/sgd": 20_000.0, "resnet50/sgd": 9000.0})
+    benchmark(store, "cpu", {"resnet18/sgd": 1.0})
     known = Rates.known(store, store.records("benchmark"))
     found = known.of(Pace("cifar10", "resnet18", "bf16", 32))
     assert found is not None
     assert (found.per_second, found.device, found.scaled) == (20_000.0, "a card", False)
-    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet18", precision="bf16"))
-    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 70, "device": "cpu"})
+    finished_stage(store, "resnet18", 70)
     assert Rates.known(store, store.records("benchmark")).of(Pace("cifar10", "resnet18", "bf16", 32)) == Rate(
         7.0, "a finished stage", "cpu", False
     )
@@ -125,15 +131,13 @@ def test_a_rate_of_the_network_itself_counts_before_that_of_a_larger_one(store: 
 def test_ascent_takes_the_passes_of_the_forget_images_alone(store: Store) -> None:
     cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 2, "forget_fraction": 0.1, "rule": "sam-0.1"}
     recipe = Recipe("ascent", defaults=cells, blocks=({"method": ["finetune", "gradient_ascent"]},))
-    found = plan(recipe, store, Runtime(device="cpu"), Finished([store]))
+    found = plan(recipe, store, CPU, Finished([store]))
     assert [work.passes for work in found.work.values() if work.kind == "unlearn"] == pytest.approx([4.0, 0.4])
 
 
 def test_a_cards_rate_is_scaled_before_a_processors_however_large_the_network_there(store: Store) -> None:
-    key: StageKey = pretrain_key(RunConfig(dataset="cifar10", model="resnet50", precision="fp32"))
-    store.save_model(key, b"", {"seconds": 10.0, "gradient_evaluations": 90, "device": "cpu"})
-    rows = [{"case": "resnet18/sgd", "images_per_second": 4000.0, "precision": "bf16"}]
-    store.save("benchmark", {"benchmark": "train_step", "device": "a card"}, result={"rows": rows})
+    finished_stage(store, "resnet50", 90, "fp32")
+    benchmark(store, "a card", {"resnet18/sgd": 4000.0})
     unseen = Pace("cifar10", "resnet8", "bf16", 32)
     scaled = Rates.known(store, store.records("benchmark")).of(unseen)
     assert scaled is not None
@@ -171,7 +175,7 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
     rates = Rates(given=1e12)
 
     def planned(recipe: Recipe) -> Plan:
-        return plan(recipe, store, Runtime(device="cpu"), Finished([store]), rates)
+        return plan(recipe, store, CPU, Finished([store]), rates)
 
     one, both = planned(fixed), planned(choosing)
     by_kind = {work.kind: work for work in one.work.values()}
@@ -188,7 +192,7 @@ def test_a_choice_is_waited_for_and_retraining_is_needed_to_measure_only(store: 
 def test_a_landscape_is_looked_at_point_by_point(store: Store) -> None:
     def looks(**changes: Any) -> float:
         recipe = Recipe("one", defaults={"model": "resnet8"}, blocks=(changes,))
-        found = plan(recipe, store, Runtime(device="cpu"), Finished([store]), Rates(given=1e12))
+        found = plan(recipe, store, CPU, Finished([store]), Rates(given=1e12))
         return next(work.examples for work in found.work.values() if work.kind == "measure")
 
     more = looks(metrics=["tow", "landscape"], landscape_points=5) - looks(metrics=["tow"])
@@ -228,7 +232,7 @@ def test_a_plan_counts_the_forget_batch_beside_each_other_and_the_weights_that_a
 ) -> None:
     cells = {"model": "resnet8", "pretrain_epochs": 4, "epochs": 2, "batch_size": 64, "forget_batch_size": 16}
     recipe = Recipe("beside", defaults=cells, blocks=({},), keep_models=kept)
-    found = plan(recipe, store, Runtime(device="cpu"), Finished([store]))
+    found = plan(recipe, store, CPU, Finished([store]))
     examples = {work.kind: work.examples for work in found.work.values()}
     assert (examples["unlearn"], examples["retrain"]) == (2 * 1437 * (1 + 16 / 64), 4 * 1437)
     assert found.weights_bytes == 4 * (2 + kept) * model_weights("resnet8")

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from empirical.settings.keys import pretrain_key, subset_key
 from empirical.settings.run_config import RunConfig, config_for
 from repro.base.errors import ConfigError
 from repro.records.identity import run_id
+from tests.empirical.conftest import Small
 
 ROOT = Path(__file__).parents[2]
 # Curves, for which numpy chooses vector instructions of its own.
@@ -87,7 +87,7 @@ def test_nothing_is_set_for_runs_that_do_not_ask(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_torch_that_chose_its_kernels_already_is_refused(
-    small: Callable[..., RunConfig], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process of the tests has imported torch without the environment."""
     for name in ENVIRONMENT:

@@ -6,23 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from empirical.registry import METHODS, RULES
 from empirical.released import PRESETS
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
 from empirical.settings.run_config import RunConfig, Runtime
 from repro.records.store import Store
+from tests.empirical.test_contract import PAIRS
 
 pytestmark = pytest.mark.data
 SHORT = RunConfig(
     dataset="cifar10", n_train=2000, n_test=500, model="resnet8-strided", pretrain_epochs=1, epochs=1, batch_size=250,
     pretrain_batch_size=250, forget_batch_size=50, lr=0.001, augment="crop-flip", metrics=("accuracy",),
 )  # fmt: skip
-BRANCHED = ("neggrad", "random_label", "salun")
-CELLS = [
-    (method, rule) for method in METHODS for rule in RULES
-    if (rule not in ("minmax", "retain-sam") or method in BRANCHED) and (method, rule) != ("retrain", "masked")
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +29,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize(("method", "rule"), CELLS)
+@pytest.mark.parametrize(("method", "rule"), PAIRS)
 def test_every_method_rule_and_preset_runs_on_real_images(
     method: str, rule: str, preset: str, images: Workspace
 ) -> None:

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.keys import evaluation_keys
 from empirical.settings.run_config import FLOOR, SEARCH, RunConfig, Runtime
 from empirical.studies import grid
 from empirical.studies.executors import GridReport
@@ -23,13 +22,12 @@ from empirical.studies.recipe import Recipe, load_recipe
 from empirical.studies.search import EDGE, INTERIOR, NOTHING, Search, SearchResult, Value, best_value
 from repro.base.errors import ConfigError
 from repro.commands.cli import app
-from repro.records.identity import plain, run_id
+from repro.records.identity import run_id
 from repro.records.pack import PackedStore, write_pack
 from repro.records.store import Store
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU, recipe_of, save_finished
 
-CPU = Runtime(device="cpu")
-PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
-Small = Callable[..., RunConfig]
 TWO_RATES = Search(values=(0.01, 0.02), seed=5, finer=True)
 
 
@@ -51,23 +49,59 @@ def peak(at: float) -> Callable[[float], float]:
     return lambda value: 1 / (1 + abs(value - at))
 
 
-def test_a_winner_between_two_values_ends_the_search() -> None:
-    assert rounds_of(Search(values=(1, 2, 4)), peak(2)) == "1 2 4 -> 2 interior"
+def collapse(value: float) -> float:
+    """All of 1, 2 and 4 is far past the peak, where a bump of noise would win."""
+    return 0.9 if value < 0.3 else 0.97 if value < 0.6 else 0.006 if value == 2 else 0.003
 
 
-def test_a_grid_grows_past_the_end_on_which_its_winner_stands_until_another_wins() -> None:
-    assert rounds_of(Search(values=(1, 2, 4)), peak(17)) == "1 2 4 | 8 | 16 | 32 -> 16 interior"
-    assert rounds_of(Search(values=(1, 2, 8)), peak(0.2)) == "1 2 8 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
+def bump(height: float) -> Callable[[float], float]:
+    return lambda value: height if value == 2 else 0.1
 
 
-def test_a_grid_grows_by_the_ratio_at_its_end_or_by_the_factor_it_is_told() -> None:
-    assert rounds_of(Search(values=(1, 2, 8)), peak(30)) == "1 2 8 | 32 | 128 -> 32 interior"
-    assert rounds_of(Search(values=(1, 2, 8), factor=3.0), peak(30)) == "1 2 8 | 24 | 72 -> 24 interior"
+TWO, THREE, FAR = Search(values=(1, 2)), Search(values=(1, 2, 4)), Search(values=(1, 2, 8))
+FINE, FINE_THREE = Search(values=(1, 4, 16), finer=True), replace(THREE, finer=True)
+IDLE = {"untouched": 0.9, "floor": 0.02}  # what doing nothing scores, and by how much two retrained models differ
 
 
-def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
-    assert rounds_of(Search(values=(1, 2, 4), furthest=2), peak(100)) == "1 2 4 | 8 | 16 -> 16 edge"
-    assert rounds_of(Search(values=(1, 2, 4), furthest=0), peak(0.1)) == "1 2 4 -> 1 edge"
+@pytest.mark.parametrize(("search", "tow", "idle", "found"), [
+    # A winner between two values ends the search; at an end the grid grows until another value wins.
+    (THREE, peak(2), {}, "1 2 4 -> 2 interior"),
+    (THREE, peak(17), {}, "1 2 4 | 8 | 16 | 32 -> 16 interior"),
+    (FAR, peak(0.2), {}, "1 2 8 | 0.5 | 0.25 | 0.125 -> 0.25 interior"),
+    # It grows by the ratio at its end or by the factor that it is told, and no further than it may.
+    (FAR, peak(30), {}, "1 2 8 | 32 | 128 -> 32 interior"),
+    (replace(FAR, factor=3.0), peak(30), {}, "1 2 8 | 24 | 72 -> 24 interior"),
+    (replace(THREE, furthest=2), peak(100), {}, "1 2 4 | 8 | 16 -> 16 edge"),
+    (replace(THREE, furthest=0), peak(0.1), {}, "1 2 4 -> 1 edge"),
+    # Finer: one value more halfway on each side of the winner. Of a lowest value that is as good as doing nothing, on
+    # the one side that it has.
+    (FINE, peak(7), {}, "1 4 16 | 2 8 -> 8 interior"),
+    (FINE, peak(63), {}, "1 4 16 | 64 | 256 | 32 128 -> 64 interior"),
+    (FINE, peak(1.8), {"untouched": 0.5, "floor": 0.1}, "1 4 16 | 2 -> 2 interior"),
+    (FINE, peak(1.0), {"untouched": 0.95, "floor": 0.1}, f"1 4 16 | 2 -> 1 {NOTHING}"),
+    (replace(TWO, finer=True), peak(2.1), {"untouched": 0.5, "floor": 0.1}, "1 2 | 4 | 1.41 2.83 -> 2 interior"),
+    # A lowest value that is no better than doing nothing ends the search.
+    (TWO, peak(0.1), {"untouched": 0.5, "floor": 0.05}, f"1 2 -> 1 {NOTHING}"),
+    (TWO, peak(0.1), {"untouched": 0.9, "floor": 0.05}, f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"),
+    # A winner that is worse than doing nothing, by more than the noise, sends the search to smaller values.
+    (THREE, collapse, {}, "1 2 4 -> 2 interior"),  # as far as nobody knows what doing nothing gives
+    (THREE, collapse, IDLE, "1 2 4 | 0.5 | 0.25 -> 0.5 interior"),
+    (THREE, bump(0.89), IDLE, "1 2 4 -> 2 interior"),
+    (THREE, bump(0.5), IDLE, "1 2 4 | 0.5 | 0.25 | 0.125 | 0.0625 -> 2 edge"),
+    (FINE_THREE, collapse, IDLE, "1 2 4 | 0.5 | 0.25 | 0.354 0.707 -> 0.354 interior"),
+    # A run that diverged loses; epochs stay whole numbers of at least one.
+    (TWO, lambda value: None if value > 0.3 else peak(0.25)(value), {}, "1 2 | 0.5 | 0.25 | 0.125 -> 0.25 interior"),
+    (Search(name="epochs", values=(2, 3), finer=True), peak(0), {}, "2 3 | 1 -> 1 edge"),
+])  # fmt: skip
+def test_a_search_tries_values_until_its_winner_stands_between_two(
+    search: Search, tow: Callable[[float], float | None], idle: dict[str, float], found: str
+) -> None:
+    assert rounds_of(search, tow, **idle) == found
+
+
+def test_of_two_equal_values_the_lesser_wins_and_one_that_diverged_never_does() -> None:
+    for curve in ({0.1: None, 0.01: 0.2}, {0.1: 0.5, 0.01: 0.5}, {0.01: 0.5, 0.1: 0.5}):
+        assert best_value(curve) == 0.01
 
 
 @pytest.mark.parametrize(
@@ -81,51 +115,6 @@ def test_a_grid_that_may_grow_no_further_leaves_its_winner_on_an_edge() -> None:
 def test_a_grid_that_grows_beyond_all_numbers_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Search(**settings)
-
-
-def test_finer_adds_one_value_halfway_on_each_side_of_the_winner_and_stops() -> None:
-    fine = Search(values=(1, 4, 16), finer=True)
-    assert rounds_of(fine, peak(7)) == "1 4 16 | 2 8 -> 8 interior"
-    assert rounds_of(fine, peak(63)) == "1 4 16 | 64 | 256 | 32 128 -> 64 interior"
-    idle = {"untouched": 0.5, "floor": 0.1}  # of the lowest value, as good as doing nothing, the one side that it has
-    assert rounds_of(fine, peak(1.8), **idle) == "1 4 16 | 2 -> 2 interior"
-    assert rounds_of(fine, peak(1.0), untouched=0.95, floor=0.1) == f"1 4 16 | 2 -> 1 {NOTHING}"
-
-
-def test_a_lowest_value_that_is_no_better_than_doing_nothing_ends_the_search() -> None:
-    curve = peak(0.1)
-    assert rounds_of(Search(values=(1, 2)), curve, untouched=0.5, floor=0.05) == f"1 2 -> 1 {NOTHING}"
-    assert rounds_of(Search(values=(1, 2)), curve, untouched=0.9, floor=0.05) == f"1 2 | 0.5 | 0.25 -> 0.25 {NOTHING}"
-    assert rounds_of(Search(values=(1, 2), finer=True), peak(2.1), untouched=0.5, floor=0.1).endswith("2 interior")
-
-
-def test_a_winner_that_is_worse_than_doing_nothing_sends_the_search_to_smaller_values() -> None:
-    def collapse(value: float) -> float:  # all of the first grid is far past the peak, where a bump of noise would win
-        return 0.9 if value < 0.3 else 0.97 if value < 0.6 else 0.006 if value == 2 else 0.003
-
-    three = Search(values=(1, 2, 4))
-    assert rounds_of(three, collapse) == "1 2 4 -> 2 interior"  # as far as nobody knows what doing nothing gives
-    found = rounds_of(three, collapse, untouched=0.9, floor=0.02)
-    assert found == "1 2 4 | 0.5 | 0.25 -> 0.5 interior"
-    close = rounds_of(three, lambda value: 0.89 if value == 2 else 0.1, untouched=0.9, floor=0.02)
-    assert close == "1 2 4 -> 2 interior"  # worse by less than the noise
-    low = rounds_of(three, lambda value: 0.5 if value == 2 else 0.1, untouched=0.9, floor=0.02)
-    assert low == "1 2 4 | 0.5 | 0.25 | 0.125 | 0.0625 -> 2 edge"
-    fine = rounds_of(replace(three, finer=True), collapse, untouched=0.9, floor=0.02)
-    assert fine == "1 2 4 | 0.5 | 0.25 | 0.354 0.707 -> 0.354 interior"
-
-
-def test_runs_that_diverged_lose_and_of_two_equal_values_the_lesser_wins() -> None:
-    assert best_value({0.1: None, 0.01: 0.2}) == 0.01
-    assert [best_value(dict(pairs)) for pairs in ([(0.1, 0.5), (0.01, 0.5)], [(0.01, 0.5), (0.1, 0.5)])] == [0.01, 0.01]
-    high = rounds_of(Search(values=(1, 2)), lambda value: None if value > 0.3 else 1 - abs(value - 0.25))
-    assert high == "1 2 | 0.5 | 0.25 | 0.125 -> 0.25 interior"
-
-
-def test_epochs_stay_whole_numbers_and_never_fall_below_one() -> None:
-    search = Search(name="epochs", values=(2, 3), finer=True)
-    assert all(isinstance(value, int) and value >= 1 for value in search.grid)
-    assert rounds_of(search, peak(0)) == "2 3 | 1 -> 1 edge"
 
 
 def test_a_sweep_takes_for_all_of_its_points_the_value_chosen_at_one(study: Recipe, store: Store) -> None:
@@ -205,9 +194,8 @@ def test_the_noise_floor_is_a_second_model_retrained_from_another_seed(small: Sm
 @pytest.fixture
 def study(small: Small) -> Recipe:
     """One rule after two pretraining rules, its rate left open."""
-    defaults = {k: v for k, v in plain(small()).items() if k not in ("type", "rule", "method", "lr", "rows_measured")}
     block = {"method": "neggrad", "rule": "sgd", "pretrain": ["sgd", "sam-0.1"]}
-    return Recipe("growing", defaults=defaults, blocks=(block,), search=TWO_RATES)
+    return replace(recipe_of(small(rows_measured="report"), block, leave_open="lr"), name="growing", search=TWO_RATES)
 
 
 def fill(
@@ -228,10 +216,8 @@ def fill(
         for kind, cell in missing:
             curve = tow.get(cell.seed) or tow[cell.pretrain]
             numbers = {"tow": 0.98 - cell.unlearn_seed / 1000 if kind == FLOOR else curve(cell.lr)}
-            numbers |= {"original_tow": 0.3 + cell.seed / 100}
-            ids = {n: store.save_evaluation(k, result={}).run_id for n, k in evaluation_keys(cell, PARENTS).items()}
             status = "diverged" if numbers["tow"] is None else "ok"
-            store.save(kind, cell, result=numbers | {"parents": PARENTS}, evaluations=ids, status=status)
+            save_finished(store, cell, kind, status=status, **numbers, original_tow=0.3 + cell.seed / 100)
     return counts
 
 
@@ -317,32 +303,23 @@ def test_a_signal_while_trials_run_ends_the_grid_before_its_next_phase(
     assert report.remaining == len(plan(study, store, CPU, Finished([store])).rows), "the floor's runs among them"
 
 
-@pytest.mark.slow
-def test_a_study_of_real_runs_says_how_its_cells_were_chosen(study: Recipe, store: Store, tmp_path: Path) -> None:
+def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_the_choice(
+    study: Recipe, store: Store, tmp_path: Path
+) -> None:
     report = run_grid(study, store, runtime=CPU)
     assert not report.failed
-    cells = {record.config["pretrain"]: record for record in store.records("unlearn")}
-    for pretrain, one_search in decided(study, store).items():
-        result = cells[pretrain].result
-        assert (result["choice"], result["choice_details"]["value"]) == (one_search.place, cells[pretrain].config["lr"])
-        assert dict(map(tuple, result["choice_details"]["curve"])) == one_search.curve
-        assert result["choice_details"]["tow"] == max(tow for tow in one_search.curve.values() if tow is not None)
-        assert result["rows_measured"] == "report"
-    assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
-    assert len(report.edges) == sum(one.place == EDGE for one in decided(study, store).values())
-    packed = PackedStore(write_pack(store.records(), tmp_path / "growing.parquet"))
-    assert {r.run_id: r.result["choice"] for r in packed.records("unlearn")} == {
-        r.run_id: r.result["choice"] for r in cells.values()
-    }
-    assert len(run_grid(study, store, runtime=CPU).found) == 2
-    assert store.verify() == []
-
-
-def test_what_a_record_says_of_its_choice_is_no_part_of_what_it_is_and_follows_the_choice(
-    study: Recipe, store: Store
-) -> None:
-    run_grid(study, store, runtime=CPU)
     before = {record.run_id: record for record in store.records("unlearn")}
+    searches = decided(study, store)
+    for record in before.values():
+        one, told = searches[record.config["pretrain"]], record.result["choice_details"]
+        assert (record.result["choice"], told["value"]) == (one.place, record.config["lr"])
+        assert dict(map(tuple, told["curve"])) == one.curve
+        assert told["tow"] == max(tow for tow in one.curve.values() if tow is not None)
+        assert record.result["rows_measured"] == "report"
+    assert {record.result["rows_measured"] for record in store.records("choice")} == {"validation"}
+    assert len(report.edges) == sum(one.place == EDGE for one in searches.values())
+    packed = PackedStore(write_pack(store.records(), tmp_path / "growing.parquet"))
+    assert all(one.result["choice"] == before[one.run_id].result["choice"] for one in packed.records("unlearn"))
     found = study.resolve(Finished([store]), CPU).found
     _record_search(study, {cell: replace(one, place="elsewhere") for cell, one in found.items()}, store)
     after = {record.run_id: record for record in store.records("unlearn")}

@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,39 +15,24 @@ from torch import Tensor
 
 from empirical.metrics.outputs import model_outputs
 from empirical.models.network import Network
-from empirical.runs.experiment import train_original, train_retrained, train_unlearned
+from empirical.runs.evaluations import make_evaluation
+from empirical.runs.experiment import train_original, train_retrained
 from empirical.runs.run import run
 from empirical.runs.subset_models import SubsetModels
 from empirical.runs.workspace import Workspace, corrupted_images
 from empirical.settings.keys import subset_key
-from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime
+from empirical.settings.run_config import MemorizationConfig, RunConfig, Runtime, config_for
 from empirical.training.loop import Log, fit
 from empirical.training.rules import Branches
 from empirical.training.saliency import forget_gradient, saliency_mask
 from empirical.training.step import Stage
 from repro.records.store import Store
+from tests.empirical.conftest import Small
 from tests.empirical.run_parts import mask_of, prepared, trained_run
-
-Small = Callable[..., RunConfig]
 
 
 def weights(network: Any) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in network.parameters()])
-
-
-def test_unlearning_starts_at_the_weights_of_the_original(small: Small, shared: Workspace) -> None:
-    """A step so small that it moves nothing leaves the original, BatchNorm's running statistics apart."""
-    _, models = trained_run(small(lr=1e-12, weight_decay=0.0), shared)
-    assert torch.allclose(weights(models.unlearned.network), weights(models.original.network), atol=1e-6)
-
-
-@pytest.mark.parametrize("method", ["neggrad", "salun", "random_label", "finetune", "gradient_ascent", "scrub"])
-def test_unlearning_moves_the_copy_and_never_the_original(method: str, small: Small, shared: Workspace) -> None:
-    data = prepared(small(method=method), shared)
-    original = train_original(data)
-    before = weights(original.network).clone()
-    assert not torch.equal(weights(train_unlearned(data, original).network), before)
-    assert torch.equal(weights(original.network), before)
 
 
 def test_retraining_has_never_seen_the_forget_set(shared: Workspace) -> None:
@@ -73,12 +57,6 @@ def test_retraining_starts_from_fresh_weights_and_other_seeds_from_others(small:
         assert all(not torch.allclose(model, other, atol=1e-3) for other in models[:place])
 
 
-def test_two_seeds_of_unlearning_part_from_the_same_original(small: Small, shared: Workspace) -> None:
-    first, second = (trained_run(small(unlearn_seed=seed, lr=0.05), shared).models for seed in (0, 1))
-    assert first.original.stage_id == second.original.stage_id
-    assert not torch.equal(weights(first.unlearned.network), weights(second.unlearned.network))
-
-
 def moved(config: RunConfig, workspace: Workspace) -> float:
     _, models = trained_run(config, workspace)
     return float((weights(models.unlearned.network) - weights(models.original.network)).norm())
@@ -98,15 +76,6 @@ def test_the_settings_of_unlearning_reach_its_steps(
     assert moved(small(**(base | more)), shared) > 1.2 * moved(small(**(base | less)), shared)
 
 
-def test_alpha_shares_out_retain_and_forget_loss(small: Small, shared: Workspace) -> None:
-    """With alpha = 1 NegGrad is fine-tuning: the forget set is kept; with a small alpha it is lost."""
-    accuracy = {}
-    for alpha in (1.0, 0.2):
-        config = small(alpha=alpha, epochs=8, lr=0.05, pretrain_epochs=8, metrics=("accuracy",))
-        accuracy[alpha] = run(config, shared.store, workspace=shared).result["forget_accuracy"]
-    assert accuracy[1.0] > accuracy[0.2] + 0.3
-
-
 def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
     small: Small, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +93,7 @@ def test_every_model_of_a_corrupted_run_and_its_mask_see_the_corrupted_images(
     noisy = corrupted_images(data.config, data.images)
     assert float((noisy.float() - data.images.train_images.float()).abs().mean()) > 5
     assert [torch.equal(stage.images, noisy) for stage in seen] == [True] * 3
+    assert torch.equal(make_evaluation(data, models).trained_on, noisy), "and so do the metrics"
     rows, labels = torch.from_numpy(data.split.forget), data.images.train_labels
     mask = saliency_mask(forget_gradient(models.original.network.copy(), noisy, labels, rows), config.mask_fraction)
     assert isinstance(rule := seen[-1].rule, Branches)
@@ -136,18 +106,6 @@ def test_images_that_a_process_has_corrupted_are_those_of_one_corruption_and_one
     runs = [("none", ""), ("snow-1", ""), ("glass_blur-1", ""), ("glass_blur-1", "glass_blur=copy")]
     held = [shared.train_images(RunConfig(n_train=20, corruption=kind, switches=one)) for kind, one in runs]
     assert not any(torch.equal(one, other) for one, other in itertools.combinations(held, 2))
-
-
-def test_the_saliency_mask_is_measured_on_the_forget_set(small: Small, shared: Workspace) -> None:
-    """Another forget set marks other weights."""
-    masks = []
-    for seed in (0, 1):
-        data = prepared(small(forget_seed=seed, forget_fraction=0.1, rule="minmax"), shared)
-        masks.append(torch.cat([mask.flatten() for mask in mask_of(data)]))
-    assert int(masks[0].sum()) == int(masks[1].sum()) == int(0.3 * len(masks[0]))
-    assert not torch.equal(masks[0], masks[1])
-    facts = train_unlearned(data, train_original(data)).facts
-    assert facts["seconds_mask"] > 0
 
 
 @pytest.mark.parametrize("cell", [{"method": "salun"}, {"rule": "masked-sam-0.1"}], ids=str)
@@ -183,14 +141,6 @@ def test_subset_models_of_another_seed_or_number_are_other_models_of_the_same_im
         weights.append(load_file(kept / "weights.safetensors")["head.weight"])
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_a_memorization_estimate_belongs_to_the_data_and_the_forget_seed(small: Small, shared: Workspace) -> None:
-    from empirical.settings.run_config import config_for
-
-    one, other = (config_for(small(difficulty="high", data="d", **c)) for c in ({}, {"forget_seed": 3}))
-    assert (one.data, one.seed, other.seed) == ("d", 0, 3)
-    assert config_for(small(difficulty="high", seed=5)) == config_for(small(difficulty="high", seed=6))
 
 
 def test_a_run_that_diverges_is_a_row_with_its_epoch_and_without_numbers(small: Small, store: Store) -> None:
@@ -261,8 +211,6 @@ def test_accuracies_on_other_images_than_those_measured_stay_out_of_a_record(sma
 
 
 def test_a_graded_cell_says_how_far_its_scores_can_be_trusted(small: Small, shared: Workspace) -> None:
-    from empirical.settings.run_config import config_for
-
     config = small(difficulty="high", subsets=8)
     result = run(config, shared.store, workspace=shared).result
     estimate = SubsetModels(config_for(shared.identified(config)), shared).record().result
@@ -272,8 +220,6 @@ def test_a_graded_cell_says_how_far_its_scores_can_be_trusted(small: Small, shar
 
 
 def test_subset_models_are_those_a_config_names(small: Small) -> None:
-    from empirical.settings.run_config import config_for
-
     default = config_for(small(difficulty="high", precision="bf16"))
     named = config_for(small(difficulty="high", precision="bf16", subset_model="resnet8-wide", subset_epochs=6))
     assert (default.model, default.epochs, default.precision) == ("resnet8-narrow", 2, "fp32")
@@ -281,14 +227,14 @@ def test_subset_models_are_those_a_config_names(small: Small) -> None:
     assert named.training().precision == "bf16"
     fp32 = small(difficulty="high", precision="bf16", subset_model="resnet8-wide", subset_precision="fp32")
     assert config_for(fp32).training().precision == "fp32"
-
-
-def test_subset_models_train_as_long_as_the_original_but_20_epochs_at_most_unless_a_config_says(small: Small) -> None:
-    from empirical.settings.run_config import config_for
-
+    # They train as long as the original, but 20 epochs at most unless a config says otherwise.
     epochs = [config_for(small(pretrain_epochs=50, subset_epochs=asked)).epochs for asked in (0, 30)]
     assert epochs == [20, 30]
     assert config_for(small(pretrain_epochs=19)).epochs == 19
+    # An estimate belongs to the data and to the forget seed.
+    one, other = (config_for(small(difficulty="high", data="d", **c)) for c in ({}, {"forget_seed": 3}))
+    assert (one.data, one.seed, other.seed) == ("d", 0, 3)
+    assert config_for(small(difficulty="high", seed=5)) == config_for(small(difficulty="high", seed=6))
 
 
 def test_a_run_whose_stage_was_kept_before_it_was_killed_knows_what_its_mask_cost(

@@ -1,30 +1,26 @@
 """Where a study stands, from records and claims alone."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from empirical.runs.workspace import Workspace
 from empirical.settings.keys import evaluation_keys
-from empirical.settings.run_config import RunConfig, Runtime
 from empirical.studies.executors import save_failure
 from empirical.studies.grid import run_grid
 from empirical.studies.recipe import Recipe
 from empirical.studies.search import Search
 from empirical.studies.status import Status, status_of
-from repro.records.identity import plain, run_id
+from repro.records.identity import run_id
 from repro.records.store import Store
-
-CPU = Runtime(device="cpu")
-PARENTS = {"pretrain": "a", "retrain": "b", "unlearn": "c", "forget_set": "d"}
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU, PARENTS, recipe_of
 
 
 @pytest.fixture
-def recipe(small: Callable[..., RunConfig]) -> Recipe:
-    defaults = {name: value for name, value in plain(small()).items() if name not in ("type", "seed", "metrics")}
-    return Recipe("tiny", defaults=defaults | {"metrics": ["accuracy"]}, blocks=({"seed": [0, 1, 2, 3]},))
+def recipe(small: Small) -> Recipe:
+    return recipe_of(small(metrics=("accuracy",)), {"seed": [0, 1, 2, 3]})
 
 
 def seen(recipe: Recipe, store: Store) -> Status:

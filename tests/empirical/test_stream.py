@@ -42,8 +42,6 @@ def images(tmp_path: Path) -> StreamedImages:
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (20, 16)) -> str:
     """Write a smooth picture and return its name."""
-    from PIL import Image
-
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path, quality=95)
     return path.name
@@ -232,8 +230,6 @@ def test_numbers_of_32_bits_are_refused_because_no_file_names_their_range(tmp_pa
 
 
 def test_a_picture_that_torch_does_not_know_is_read_by_pillow(tmp_path: Path) -> None:
-    from PIL import Image
-
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "BMP")

@@ -1,6 +1,5 @@
 """The loop: schedules, order of data, determinism, divergence."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,33 +10,15 @@ import torch
 from empirical.models.network import Network, can_generate_code, frozen_statistics
 from empirical.runs.run import run
 from empirical.runs.workspace import Workspace
-from empirical.settings.run_config import Hyperparameters, RunConfig, Runtime
+from empirical.settings.run_config import Runtime
 from empirical.training.batches import Arranger, Rows, Segment
 from repro.records.store import Store
-
-RECIPE = Hyperparameters(10, 0.1, 4, 0, "sgd", 0.9, 0.0, "cosine", 0, 0.0)
+from tests.empirical.conftest import Small
 
 
 def rows(count: int, batch_size: int) -> Rows:
     labels, forget = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool)
     return Rows(torch.arange(count), labels, forget, batch_size)
-
-
-def test_every_row_of_the_leading_stream_is_read_once_and_the_other_starts_over() -> None:
-    orders = Arranger(0, 3).arrange(Segment({"retain": rows(10, 4), "forget": rows(3, 2)}), "epoch", 0)
-    assert sorted(orders["retain"].index.tolist()) == list(range(10))
-    forget = orders["forget"].index.tolist()
-    assert len(forget) == 6
-    assert sorted(forget[:3]) == sorted(forget[3:]) == [0, 1, 2]
-
-
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    segment = Segment({"retain": rows(50, 4)})
-    keys = ((0, 0), (0, 1), (1, 0))
-    index = {(s, e): Arranger(s, 3).arrange(segment, "epoch", e)["retain"].index for s, e in keys}
-    assert torch.equal(index[0, 0], Arranger(0, 3).arrange(segment, "epoch", 0)["retain"].index)
-    assert not torch.equal(index[0, 0], index[0, 1])
-    assert not torch.equal(index[0, 0], index[1, 0])
 
 
 def test_cached_streams_repeat_order_and_augmentation() -> None:
@@ -50,29 +31,7 @@ def test_cached_streams_repeat_order_and_augmentation() -> None:
     assert len(set(rounds)) > 1
 
 
-def test_the_same_run_gives_the_same_numbers(small: Callable[..., RunConfig], tmp_path) -> None:
-    from repro.records.store import Store
-
-    results = []
-    for folder in ("a", "b"):
-        store = Store(tmp_path / folder)
-        record = run(small(rule="minmax-sam-0.1"), store)
-        results.append({k: v for k, v in record.result.items() if not k.startswith(("seconds", "peak"))})
-    assert results[0] == results[1]
-
-
-def test_training_and_unlearning_seeds_are_nested(small: Callable[..., RunConfig], shared: Workspace) -> None:
-    base, unlearn, train = (run(small(**change), shared.store, workspace=shared).result["parents"] for change in (
-        {}, {"unlearn_seed": 1}, {"seed": 1}
-    ))  # fmt: skip
-    assert base["pretrain"] == unlearn["pretrain"] != train["pretrain"]
-    assert base["forget_set"] == unlearn["forget_set"]
-    assert len({parents["unlearn"] for parents in (base, unlearn, train)}) == 3
-
-
-def test_gradient_evaluations_count_every_example_of_every_pass(
-    small: Callable[..., RunConfig], shared: Workspace
-) -> None:
+def test_gradient_evaluations_count_every_example_of_every_pass(small: Small, shared: Workspace) -> None:
     counts = {
         rule: run(small(rule=rule, forget_batch_size=4), shared.store, workspace=shared).result["gradient_evaluations"]
         for rule in ("sgd", "sam-0.1", "retain-sam-0.1", "minmax-sam-0.1")
@@ -86,7 +45,7 @@ def test_gradient_evaluations_count_every_example_of_every_pass(
 
 @pytest.mark.parametrize(("retrain", "passes"), [("sgd", 1), ("sam-0.1", 2)])
 def test_gradient_evaluations_of_retraining_are_those_of_its_own_epochs_and_rule(
-    retrain: str, passes: int, small: Callable[..., RunConfig], shared: Workspace
+    retrain: str, passes: int, small: Small, shared: Workspace
 ) -> None:
     epochs, n_retain = 2, 36
     result = run(small(retrain=retrain, metrics=("accuracy",)), shared.store, workspace=shared).result
@@ -126,7 +85,7 @@ def test_more_models_than_torch_allows_by_default_are_compiled_and_one_too_many_
     torch._dynamo.reset()
 
 
-def test_the_graph_engine_on_a_cpu_is_the_eager_one(small: Callable[..., RunConfig], tmp_path: Path) -> None:
+def test_the_graph_engine_on_a_cpu_is_the_eager_one(small: Small, tmp_path: Path) -> None:
     records = [
         run(small(), Store(tmp_path / engine), Runtime(device="cpu", engine=engine)) for engine in ("eager", "graph")
     ]

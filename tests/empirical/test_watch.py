@@ -3,7 +3,6 @@
 import io
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +22,8 @@ from repro.records.record import Record
 from repro.records.store import Store
 from repro.terminal.trackers import curves, tracker
 from repro.terminal.watching import Lines, Table, facts, listeners
-
-Small = Callable[..., RunConfig]
+from tests.empirical.conftest import Small
+from tests.empirical.run_parts import CPU
 
 
 class Heard:
@@ -71,12 +70,9 @@ def study(small: Small, **more: Any) -> Recipe:
 
 def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -> None:
     recipe, heard = study(small), Heard()
-    run(recipe.runs()[0], store, Runtime(device="cpu"))
-    report = run_grid(recipe, store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=0.01))
+    run(recipe.runs()[0], store, CPU)
+    report = run_grid(recipe, store, runtime=CPU, watch=Watch(store, [heard], every=0.01))
     assert heard.began == [("brief", 1, 4)]
-    assert [news.record.run_id for news in heard.news] == sorted(
-        report.done, key=[news.record.run_id for news in heard.news].index
-    )
     assert {news.record.run_id for news in heard.news} == set(report.done)
     assert [(news.done, news.total) for news in heard.news] == [(2, 4), (3, 4), (4, 4)]
     assert heard.news[-1].left == 0
@@ -85,7 +81,7 @@ def test_every_cell_is_told_once_with_what_is_done(small: Small, store: Store) -
 
 
 def test_a_cell_that_another_metric_is_asked_of_is_no_finished_one(small: Small, store: Store) -> None:
-    runtime, heard = Runtime(device="cpu"), Heard()
+    runtime, heard = CPU, Heard()
     run_grid(study(small), store, runtime=runtime)
     more = study(small, metrics=["accuracy", "tow", "hessian"])
     run_grid(more, store, runtime=runtime, watch=Watch(store, [heard], every=0.01))
@@ -96,22 +92,14 @@ def test_a_cell_that_another_metric_is_asked_of_is_no_finished_one(small: Small,
 
 def test_what_ended_since_the_last_look_is_told_at_the_end(small: Small, store: Store) -> None:
     heard = Heard()
-    run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [heard], every=600))
-    assert len(heard.news) == 4
-
-
-@pytest.mark.slow
-def test_cells_of_other_processes_are_told_too(small: Small, store: Store) -> None:
-    heard = Heard()
-    runtime = Runtime(device="cpu")
-    run_grid(study(small), store, runtime=runtime, workers=2, watch=Watch(store, [heard], every=0.05))
+    run_grid(study(small), store, runtime=CPU, watch=Watch(store, [heard], every=600))
     assert len(heard.news) == 4
 
 
 @pytest.mark.parametrize("error", [OSError("the service is gone"), CommError("no network"), KeyError("run")], ids=repr)
 def test_a_listener_that_fails_never_stops_the_study(small: Small, store: Store, error: Exception) -> None:
     deaf, heard = Deaf(error), Heard()
-    report = run_grid(study(small), store, runtime=Runtime(device="cpu"), watch=Watch(store, [deaf, heard], every=0.01))
+    report = run_grid(study(small), store, runtime=CPU, watch=Watch(store, [deaf, heard], every=0.01))
     assert len(report.done) == 4
     assert len(heard.news) == 4
     assert deaf.ends == 0
@@ -154,7 +142,7 @@ def test_cells_whose_data_are_fetched_only_now_are_told_too(small: Small, store:
 def test_silence_is_broken(small: Small, store: Store) -> None:
     heard = Heard()
     watch = Watch(store, [heard], every=0.01, silence=0.05)
-    with watch.over("waiting", [small()], Runtime(device="cpu")):
+    with watch.over("waiting", [small()], CPU):
         time.sleep(0.5)
     assert heard.signs > 1
 
@@ -162,7 +150,7 @@ def test_silence_is_broken(small: Small, store: Store) -> None:
 def test_a_line_has_name_tow_seconds_done_and_end(
     small: Small, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = run(small(), store, Runtime(device="cpu"))
+    record = run(small(), store, CPU)
     Lines().tell(News(record, 3, 10, 60.0))
     said = capsys.readouterr().err
     assert said.startswith("neggrad sgd after sgd, random, seed 0: ToW ")
@@ -230,7 +218,7 @@ def test_a_tracker_gets_settings_curves_and_final_numbers(
 ) -> None:
     service = Service()
     monkeypatch.setitem(sys.modules, name, service)
-    record = run(small(trajectory=True), store, Runtime(device="cpu"))
+    record = run(small(trajectory=True), store, CPU)
     tracker(name, "mine", tmp_path).tell(News(record, 1, 1, None))
     first, *rows, last, done = service.sent
     assert first["project"] == "mine"
@@ -256,6 +244,6 @@ def test_a_tracker_that_is_not_installed_is_noticed_before_any_work(
 def test_the_study_of_a_runtime_is_not_changed_by_watching(small: Small, store: Store) -> None:
     plain, watched = Store(store.root / "a"), Store(store.root / "b")
     for one, watch in ((plain, None), (watched, Watch(watched, [Heard()], every=0.01))):
-        run_grid(study(small), one, runtime=replace(Runtime(device="cpu")), watch=watch)
+        run_grid(study(small), one, runtime=replace(CPU), watch=watch)
     assert [r.run_id for r in plain.records()] == [r.run_id for r in watched.records()]
     assert [r.result["tow"] for r in plain.records()] == [r.result["tow"] for r in watched.records()]

@@ -5,12 +5,11 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from empirical.augmentation.augment import Augment
 from empirical.methods.retain import Retrain
-from empirical.models.network import Network, frozen_statistics
+from empirical.models.network import Network
 from empirical.models.resnet import Classifier
 from empirical.settings.run_config import Hyperparameters
 from empirical.training.batches import Rows, Sets
@@ -81,13 +80,3 @@ def weights(network: Network) -> list[Tensor]:
 def state(network: Network) -> dict[str, Tensor]:
     """Return weights and BatchNorm statistics, copied."""
     return {name: tensor.detach().clone() for name, tensor in network.model.state_dict().items()}
-
-
-def logits(network: Network, images: Tensor) -> Tensor:
-    """Return the logits a training step sees, statistics left alone."""
-    with torch.no_grad(), frozen_statistics(network.model):
-        return network.logits(network.prepare(images))
-
-
-def loss_on(network: Network, chosen: Rows) -> float:
-    return float(F.cross_entropy(logits(network, IMAGES[chosen.index]), chosen.labels))

@@ -54,4 +54,5 @@ def test_randaugment_can_be_captured() -> None:
     torch.use_deterministic_algorithms(False)  # equalize sums floats in an order of the device's own
     stage = build(Finetune(), "sgd", device="cuda")
     pixels = (stage.images * 40 + 128).clamp(0, 255).to(torch.uint8)
-    train(replace(stage, images=pixels, augment=Augment(randaugment=(2, 15))), "graph")
+    stage = replace(stage, images=pixels, augment=Augment(randaugment=(2, 15)))
+    assert fit(on_device(make_network(), "cuda"), stage, "graph").ran["captured"] > 0
