@@ -9,8 +9,10 @@ drawn towards 1/2, as seeds differ and the prediction is that of a mean network.
 fitted settings, so that nothing is extrapolated.
 """
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 LEVEL = 0.9  # nine of ten intervals contain the simulation
@@ -41,6 +43,12 @@ class ErrorModel(NamedTuple):
     log_scale: float
     terms: Mapping[str, Term]
 
+    @classmethod
+    def of(cls, told: Numbers) -> "ErrorModel":
+        """Return the model that a record or `error_models.json` tells of."""
+        terms = {name: Term(*term) for name, term in told["terms"].items()}
+        return cls(told["factor"], told["shift"], told["log_scale"], terms)
+
     def interval(self, predicted: float, features: Numbers) -> tuple[float, float]:
         """Return the ends of the interval about a prediction, in [0, 1]."""
         shift, log_scale = self.shift, self.log_scale
@@ -50,6 +58,11 @@ class ErrorModel(NamedTuple):
         scale = math.exp(log_scale)
         low, high = (min(max(predicted + scale * (shift + side), 0.0), 1.0) for side in (-self.factor, self.factor))
         return low, high
+
+
+# As `repro theory validity` has fitted them; the published record holds the same.
+_FILE = Path(__file__).with_name("error_models.json")
+MODELS = {quantity: ErrorModel.of(told) for quantity, told in json.loads(_FILE.read_text(encoding="utf-8")).items()}
 
 
 def features_of(setting: Numbers, pretrained: Numbers, final: Numbers | None = None) -> dict[str, float]:
@@ -128,64 +141,3 @@ def with_intervals(setting: Numbers, predicted: Mapping[str, Numbers]) -> dict[s
             low, high = (float(f"{end:.7g}") for end in model.interval(predicted[stage][name], features[stage]))
             found[stage] |= {f"{name}_low": low, f"{name}_high": high}
     return found
-
-
-# As `repro theory validity` has fitted them; the published record holds the same.
-MODELS: dict[str, ErrorModel] = {
-    "pretrained, test_error": ErrorModel(1.8, 1.971, -2.916, {
-        "log m": Term(1.386, 3.689, 0.02032, -0.2521),
-        "log n": Term(2.996, 5.075, -0.1729, -0.2376),
-        "log pretrained error's variance": Term(-6.908, -1.382, 0.2208, 0.5611),
-        "log pretrained kappa": Term(-6.775, 1.666, 0.01657, 0.1452),
-        "log pretrained loss": Term(-6.122, -0.3979, 0.1689, 0.2868),
-        "log pretraining epochs": Term(3.434, 5.707, -0.03801, 0.03216),
-        "patches": Term(2.0, 3.0, 0.01966, -0.001322),
-        "pretrained error": Term(0.0, 0.4963, -1.692, -2.458),
-        "pretrained error's distance from chance": Term(0.003713, 0.5, 1.692, 2.458),
-        "pretrained zeta": Term(0.00363, 2.5, 0.3279, 0.6453),
-    }),
-    "final, test_error": ErrorModel(3.023, 1.227, -1.77, {
-        "active share of F where j = -y": Term(0.0, 0.7587, 2.217, 0.8355),
-        "error": Term(0.0, 1.0, -2.727, -0.1182),
-        "error's distance from chance": Term(0.0003965, 0.5, 2.759, 0.4143),
-        "forget error": Term(0.0, 1.0, -0.75, -0.2616),
-        "forget error squared": Term(0.0, 1.0, -0.6041, 0.04134),
-        "log change of error": Term(-6.908, 0.0009995, 0.006899, 0.4742),
-        "log change of kappa": Term(-6.903, 2.581, -0.04811, -0.008018),
-        "log forget kappa": Term(-6.903, 2.646, 0.07253, 0.04955),
-        "log forget loss": Term(-5.995, 5.777, 0.09926, -0.05654),
-        "log m": Term(1.386, 3.689, 0.01297, -0.2556),
-        "log n": Term(2.996, 5.075, 0.0004608, -0.3224),
-        "log pretrained kappa": Term(-6.775, 1.666, -0.1016, 0.05187),
-        "log pretraining epochs": Term(3.434, 5.707, -0.224, -0.2289),
-        "log s": Term(-2.293, 0.6831, -0.2271, 0.02792),
-        "patches": Term(2.0, 3.0, -0.1045, 0.01157),
-        "pretrained by SAM": Term(0.0, 1.0, 0.3748, 0.413),
-        "pretrained error's distance from chance": Term(0.003713, 0.5, -1.007, 1.757),
-        "pretrained zeta": Term(0.00363, 2.5, 0.4286, 0.5562),
-        "share of forget kappa": Term(-0.8976, 0.4084, -0.5583, -0.7344),
-        "sharpness maximized": Term(0.0, 1.0, -0.1156, 0.1216),
-    }),
-    "final, forget_error": ErrorModel(2.334, 0.05155, -1.309, {
-        "active share of F where j = -y": Term(0.0, 0.7587, 1.667, -1.241),
-        "error": Term(0.0, 1.0, -0.2163, -0.9753),
-        "error's distance from chance": Term(0.0003965, 0.5, 0.717, -3.516),
-        "forget error": Term(0.0, 1.0, -0.6241, 2.344),
-        "forget error squared": Term(0.0, 1.0, -2.336, -2.669),
-        "log change of error": Term(-6.908, 0.0009995, 0.05432, 0.03055),
-        "log change of kappa": Term(-6.903, 2.581, -0.02577, -0.06869),
-        "log forget kappa": Term(-6.903, 2.646, 0.008669, -0.09509),
-        "log forget loss": Term(-5.995, 5.777, 0.0223, 0.09811),
-        "log m": Term(1.386, 3.689, 0.0354, -0.03778),
-        "log n": Term(2.996, 5.075, 0.07843, -0.1914),
-        "log pretrained kappa": Term(-6.775, 1.666, 0.05455, 0.2548),
-        "log pretraining epochs": Term(3.434, 5.707, 0.08633, -0.09336),
-        "log s": Term(-2.293, 0.6831, -0.2188, 0.03298),
-        "patches": Term(2.0, 3.0, -0.1879, -0.1799),
-        "pretrained by SAM": Term(0.0, 1.0, 0.2478, 0.3255),
-        "pretrained error's distance from chance": Term(0.003713, 0.5, -0.05215, 1.398),
-        "pretrained zeta": Term(0.00363, 2.5, 0.1241, 0.2655),
-        "share of forget kappa": Term(-0.8976, 0.4084, -2.137, -1.19),
-        "sharpness maximized": Term(0.0, 1.0, 0.1643, 0.31),
-    }),
-}  # fmt: skip

@@ -107,8 +107,8 @@ def test_the_published_record_carries_the_models_in_use_and_their_coverage(store
     assert len(rows) == validity.HELD_OUT
     assert set(MODELS) == set(QUANTITIES)
     for quantity, model in MODELS.items():
-        told, again = record.result["models"][quantity], validity.fit(fitted, quantity)
-        assert ErrorModel(**told | {"terms": {name: Term(*term) for name, term in told["terms"].items()}}) == model
+        again = validity.fit(fitted, quantity)
+        assert ErrorModel.of(record.result["models"][quantity]) == model
         assert again[:3] == pytest.approx(model[:3], rel=1e-3)
         for name, term in model.terms.items():
             assert tuple(again.terms[name]) == pytest.approx(term, rel=1e-3), name
