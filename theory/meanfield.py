@@ -55,7 +55,11 @@ class CompiledMeanField(NamedTuple):
 
 @compiled
 def advance_population(law: Constants, population: Population, course: Course, first: int, last: int) -> None:
-    """Take epochs `first` to `last - 1` in place."""
+    """Take epochs `first` to `last - 1` in place.
+
+    A step adds `eta |phi|^2 (B / 2) <r>` to the signal that a set has taught, of a batch of B with mean residual `<r>`:
+    a neuron learns signal from the samples of its own label, which are half of them.
+    """
     own, kappa = population.own, population.kappa
     V, near = np.empty(own.shape), np.zeros(own.shape)
     pull, pull_near = np.empty(own.shape[:2]), np.zeros(own.shape[:2])
@@ -151,7 +155,7 @@ def _crosstalk(law, V0, x):
     """Return what x does to another sample, for one sample a block: amplitudes, shape `(4, 2)`, and overlaps, `(2,)`.
 
     Amplitudes (a neuron's own, and shared by those of its sign) grow with the root of a block's samples, overlaps with
-    their number.
+    their number. Half of a set's samples match a neuron and half oppose it, hence the factors 2.
     """
     samples, m = x.shape[1], x.shape[2] // 2
     amplitudes, overlap = np.zeros((4, 2)), np.zeros(2)
@@ -217,6 +221,13 @@ def _residuals(law, course, V, kappa, pull):
 @inlined
 def _perturbed(law, population, course, here, there):
     """Write preactivations and residuals at `W + rho g / |g|`; a set that has no part in it keeps its own.
+
+    With residuals r_i of the batch and a_i active noise neurons of sample i,
+
+        |g|^2 = (P-1)^2 D sum_i r_i^2 a_i + 2m |phi|^2 ((sum_i r_i / 2)^2 + sum_i r_i^2 / 4)
+
+    Noise vectors are orthogonal to leading order, so that their squares add. A sample teaches a neuron signal if its
+    label is the neuron's sign: with probability 1/2, of mean 1/2 and variance 1/4.
 
     Besides its own sample, the perturbation of a batch is a cavity field of the batch's other samples: a share `B / N`
     of its variance is the same in every batch (the set's mean), the rest is fresh in each.

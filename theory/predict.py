@@ -36,7 +36,7 @@ from theory.population import (
 )
 from theory.stats import bisect
 from theory.training import pieces
-from theory.trust import QUANTITIES, half_width
+from theory.trust import with_intervals
 
 if TYPE_CHECKING:
     from theory.meanfield import CompiledMeanField
@@ -328,8 +328,8 @@ def closed_forms(config: TheoryConfig, active: float) -> dict[str, float]:
     return {"Y": Y, "X": X, "kappa_sam": saturate(2 * Y), "kappa_sgd": kappa, "zeta_sgd": f - kappa}
 
 
-def boundary(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
-    """Return s*, the signal strength at which the predicted test error after pretraining is `level`; NaN if none is.
+def boundary(config: TheoryConfig) -> float:
+    """Return s*, the signal strength at which the predicted test error after pretraining is 0.1; NaN if none is.
 
     By bisection in log s between 1e-3 and 1e3, to four digits; test error falls in s.
     """
@@ -339,9 +339,9 @@ def boundary(config: TheoryConfig, level: float = ERROR_LEVEL) -> float:
         return np.array([pretrained(cell)["test_error"] for cell in cells])
 
     low, high = np.log([1e-3]), np.log([1e3])
-    if not errors(high)[0] < level < errors(low)[0]:
+    if not errors(high)[0] < ERROR_LEVEL < errors(low)[0]:
         return math.nan
-    low, high = bisect(lambda log_s: errors(log_s) > level, low, high, 1e-4)
+    low, high = bisect(lambda log_s: errors(log_s) > ERROR_LEVEL, low, high, 1e-4)
     return math.exp((low[0] + high[0]) / 2)
 
 
@@ -359,21 +359,18 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         config: its `pretrain` and `unlearn` are replaced by SGD and SAM in turn.
 
     Returns:
-        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned", with the half-widths of
+        `rows`, a dict a pretraining and unlearning rule, "" standing for "not unlearned", with the intervals of
         `theory.trust` beside the errors; `drives`, the closed forms of SGD with `a` from the mean field; `boundary` of
         SGD pretraining with its local `exponent_of_d`.
     """
     cells = [config.changed(pretrain=before, unlearn=after) for before in ("sgd", "sam") for after in ("sgd", "sam")]
     rows = []
     for prediction in predict_many(cells):
-        found, cell = as_result(prediction), prediction.config
+        cell = prediction.config
+        found = with_intervals(vars(cell), as_result(prediction))
         if cell.unlearn == "sgd":
-            rows.append(
-                {"pretrain": cell.pretrain, "unlearn": ""} | with_half_widths("pretrained", cell, found["pretrained"])
-            )
-        rows.append(
-            {"pretrain": cell.pretrain, "unlearn": cell.unlearn} | with_half_widths("final", cell, found["final"])
-        )
+            rows.append({"pretrain": cell.pretrain, "unlearn": ""} | found["pretrained"])
+        rows.append({"pretrain": cell.pretrain, "unlearn": cell.unlearn} | found["final"])
     sgd = config.changed(pretrain="sgd")
     active = rows[0]["active_retain_match"]
     strength = boundary(sgd)
@@ -383,13 +380,6 @@ def outlook(config: TheoryConfig) -> dict[str, Any]:
         "drives": closed_forms(sgd, active) | {"a": active},
         "boundary": {"signal_strength": strength, "signal_norm": strength * sgd.signal_unit, "exponent_of_d": exponent},
     }
-
-
-def with_half_widths(stage: str, cell: TheoryConfig, found: dict[str, float | None]) -> dict[str, float | None]:
-    """Return predictions of a stage with the half-width of their 90 % interval, where it is known of a quantity."""
-    widths = {f"{name}_half_width": half_width(f"{stage}, {name}", cell.pretrain, value)
-              for name, value in found.items() if value is not None and f"{stage}, {name}" in QUANTITIES}  # fmt: skip
-    return found | widths
 
 
 def as_result(prediction: Prediction) -> dict[str, dict[str, float | None]]:

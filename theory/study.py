@@ -15,6 +15,7 @@ from repro.records.shipped import compiled_folder
 from repro.records.store import Store
 from theory.config import TheoryConfig
 from theory.stats import mean_and_error, quadrature_error
+from theory.trust import with_intervals
 
 if TYPE_CHECKING:
     from theory.engine import Trajectory
@@ -73,7 +74,8 @@ def summarize(records: Sequence[Record]) -> list[dict[str, Any]]:
     `test_error_quadrature` is the part of the test error's standard error that averaging over test points makes.
 
     A seed that diverged is left out of means and counted in `diverged`. `prediction` maps metrics to what theory
-    predicts of them; it is empty in records made before there were predictions, and where the mean field says nothing.
+    predicts of them, with the intervals of `theory.trust`; it is empty in records made before there were predictions,
+    and where the mean field says nothing.
     """
     return [_summary(record) for record in records]
 
@@ -88,7 +90,8 @@ def _summary(record: Record) -> dict[str, Any]:
             row[name] = quadrature_error(values)
         else:
             row[name], row[f"{name}_se"] = mean_and_error(values)
-    row["prediction"] = record.result.get("prediction", {}).get("final", {})
+    predicted = record.result.get("prediction")
+    row["prediction"] = with_intervals(record.config, predicted)["final"] if predicted else {}
     return row | {"run_id": record.run_id, "source": record.source}
 
 

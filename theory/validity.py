@@ -1,12 +1,11 @@
 """How far predictions lie from simulation on random settings, and from it an interval for any other setting.
 
-Settings are drawn from one committed distribution. The table of half-widths is fitted on the first of them. On the
-rest, which it has not seen, its coverage is counted. `theory/trust.py` keeps the table for use without it.
+Settings are drawn from one committed distribution. The models of `theory/trust.py` are fitted on the first of them. On
+the rest, which they have not seen, the intervals are tried.
 """
 
 import time
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,25 @@ from repro.records.store import Store
 from theory.accuracy import random_settings
 from theory.config import TheoryConfig
 from theory.engine import simulate_many
-from theory.predict import predict_many, unpredictable
-from theory.stats import quadrature_error
+from theory.predict import as_result, predict_many, unpredictable
+from theory.stats import mean_and_error, quadrature_error
 from theory.tables import columns
-from theory.trust import BANDS, LEVEL, QUANTITIES, Widths, half_width, place_of
+from theory.trust import LEVEL, QUANTITIES, ErrorModel, Term, stage_features
 
 KIND = "theory_validity"
-VERSION = 4  # of the settings and of what is measured; another one makes another record
-FITTED, HELD_OUT = 200, 100  # settings on which the table is fitted, and on which it is tried
-# Seeds that draw them. The settings of seed 2 were looked at while the bands were chosen, so they try nothing.
-FITTED_SEED, HELD_OUT_SEED = 1, 3
+VERSION = 5  # of the settings and of what is measured; another one makes another record
+FITTED, HELD_OUT = 600, 200  # settings on which the models are fitted, and on which their intervals are tried
+# Seeds that draw them. Settings of seeds 2 and 3 tried earlier intervals, so they try nothing any more.
+FITTED_SEED, HELD_OUT_SEED = 1, 4
 SHOWN = ("d", "n", "m", "patches", "signal_strength", "alpha", "pretrain", "unlearn", "method", "rho_scale",
          "pretrain_epochs", "epochs")  # fmt: skip
-FEWEST = 9  # settings of a group: fewer cannot tell a quantile of nine tenths
+FLOOR = {"test_error": 5e-4, "forget_error": 1e-2}  # added to an error whose log is fitted: none is exact by chance
+FOLDS = 10
+SHRINK_SCALE, SHRINK_SHIFT = 10.0, 30.0  # penalties of the two regressions
+FARTHEST = 4.0  # in scales: what a single setting can count in the shift
+MOVED = 0.1  # change of the predicted test error by unlearning: intervals are tried on either side of it, too
+Rows = Sequence[Mapping[str, Any]]
+Line = tuple[float, np.ndarray]  # constant and slopes
 
 
 def drawn_settings(count: int, seed: int) -> list[TheoryConfig]:
@@ -38,88 +43,131 @@ def drawn_settings(count: int, seed: int) -> list[TheoryConfig]:
     return [cell for cell in cells if not unpredictable(cell)][:count]
 
 
-def run_validity(store: Store, *, seeds: int = 8, first_seed: int = 0) -> Record:
+def run_validity(store: Store, *, seeds: int = 20, first_seed: int = 0) -> Record:
     """Return the record of predictions against simulations, measuring it if the store has none.
 
-    Its arrays are the columns of a table, a row a setting: whether it is held out, what decides its group, and for each
-    of `QUANTITIES` prediction, mean and standard error over seeds. `table` has the fitted half-widths, `coverage` one
-    row a quantity, counted on the held-out settings.
+    Its arrays are the columns of a table, a row a setting: whether it is held out, for each of `QUANTITIES` prediction,
+    mean over seeds and its standard error, and the features of its interval. `models` has what was fitted, `coverage` a
+    row a quantity and region, counted on the held-out settings.
     """
     identity = {"version": VERSION, "seeds": seeds, "first_seed": first_seed}
     found = store.find(KIND, identity)
     if found is None:
         store.ensure_writable()
         begin = time.perf_counter()
-        rows = measure(
-            [*drawn_settings(FITTED, FITTED_SEED), *drawn_settings(HELD_OUT, HELD_OUT_SEED)], seeds, first_seed
-        )
+        drawn = [*drawn_settings(FITTED, FITTED_SEED), *drawn_settings(HELD_OUT, HELD_OUT_SEED)]
+        rows = measure(drawn, seeds, first_seed)
         for place, row in enumerate(rows):
             row["held_out"] = place >= FITTED
-        table = fit([row for row in rows if not row["held_out"]])
-        covered = coverage([row for row in rows if row["held_out"]], table)
-        result = {"seeds": seeds, "settings": len(rows), "table": table, "coverage": covered}
+        models = {quantity: fit(rows[:FITTED], quantity) for quantity in QUANTITIES}
+        told = {quantity: model._asdict() for quantity, model in models.items()}
+        result = {"seeds": seeds, "settings": len(rows), "models": told, "coverage": coverage(rows[FITTED:], models)}
         made = collect(study="validity", seconds=round(time.perf_counter() - begin, 1))
         found = store.save(KIND, identity, result=result, arrays=columns(rows), provenance=made)
     return found
 
 
 def measure(cells: Sequence[TheoryConfig], seeds: int, first_seed: int) -> list[dict[str, Any]]:
-    """Return a row a setting: its group's variables, and prediction and simulation of each quantity."""
+    """Return a row a setting: its fields, the features of its intervals, prediction and simulation of each quantity."""
     cells = [cell.changed(seeds=seeds, first_seed=first_seed, checkpoint_every=10**6) for cell in cells]
     runs = simulate_many(cells, description=f"{len(cells)} settings", oracle=False)
     rows = []
-    for cell, run, prediction in zip(cells, runs, predict_many(cells), strict=True):
+    for cell, run, prediction in zip(cells, runs, map(as_result, predict_many(cells)), strict=True):
         row: dict[str, Any] = {name: getattr(cell, name) for name in SHOWN}
+        for stage, found in stage_features(vars(cell), prediction).items():
+            row |= {f"{stage}: {name}": value for name, value in found.items()}
         for quantity in QUANTITIES:
             stage, name = quantity.split(", ")
-            ours = (prediction.pretrain if stage == "pretrained" else prediction.metrics)[name][-1]
-            theirs = (run.pretrain if stage == "pretrained" else run.metrics)[name][:, -1]
-            row |= {f"{quantity}, predicted": float(ours), quantity: float(np.mean(theirs)),
-                    f"{quantity}, se": float(np.std(theirs, ddof=1) / len(theirs) ** 0.5)}  # fmt: skip
+            simulated = (run.pretrain if stage == "pretrained" else run.metrics)[name][:, -1]
+            mean, error = mean_and_error(simulated.tolist())
+            whole = mean if np.isfinite(simulated).all() else None
+            row |= {f"{quantity}, predicted": prediction[stage][name], quantity: whole, f"{quantity}, se": error}
         row["test_error_quadrature"] = quadrature_error(run.metrics["test_error_quadrature"][:, -1].tolist())
         rows.append(row)
     return rows
 
 
-def fit(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the half-width of every group: the conformal quantile of the errors of its settings.
+def known_rows(rows: Rows, quantity: str) -> list[Mapping[str, Any]]:
+    """Return the rows that have both a prediction and a simulation in which no seed diverged."""
+    names = quantity, f"{quantity}, predicted"
+    return [row for row in rows if all(row[name] is not None and np.isfinite(row[name]) for name in names)]
 
-    The `ceil((k + 1) LEVEL)`-th smallest of k absolute errors covers a further setting of the group with probability
-    LEVEL at least. A group of fewer than `FEWEST` settings takes those of its quantity and pretraining.
+
+def fit(rows: Rows, quantity: str) -> ErrorModel:
+    """Return the model of a quantity's errors, with the factor that makes its intervals conformal.
+
+    The factor is the `ceil((k + 1) LEVEL)`-th smallest of k errors in units of their scale, each from a model that was
+    fitted without the tenth of the settings it belongs to (cross-conformal, Vovk 2015).
     """
-    table = []
-    for quantity, pretrain, band in product(QUANTITIES, ("sgd", "sam"), range(len(BANDS) + 1)):
-        alike = [row for row in rows if row["pretrain"] == pretrain and np.isfinite(row[quantity])]
-        own = [row for row in alike if place_of(row[f"{quantity}, predicted"]) == band]
-        errors = np.sort([abs(row[f"{quantity}, predicted"] - row[quantity])
-                          for row in (own if len(own) >= FEWEST else alike)])  # fmt: skip
-        last = min(int(np.ceil((len(errors) + 1) * LEVEL)), len(errors)) - 1
-        table.append({"quantity": quantity, "pretrain": pretrain, "band": band, "settings": len(own),
-                      "half_width": float(f"{errors[last]:.2g}")})  # fmt: skip
-    return table
+    known = known_rows(rows, quantity)
+    stage, metric = quantity.split(", ")
+    names = [name for name in known[0] if name.startswith(f"{stage}: ")]
+    x = np.array([[row[name] for name in names] for row in known])
+    errors = np.array([row[quantity] - row[f"{quantity}, predicted"] for row in known])
+    ratios, places = np.empty(len(errors)), np.arange(len(errors)) % FOLDS
+    for fold in range(FOLDS):
+        own = places == fold
+        (b_0, b), (a_0, a) = _shift_and_scale(x[~own], errors[~own], FLOOR[metric])
+        at = np.clip(x[own], x[~own].min(axis=0), x[~own].max(axis=0))
+        ratios[own] = np.abs(errors[own] * np.exp(-a_0 - at @ a) - b_0 - at @ b)
+    last = min(int(np.ceil((len(ratios) + 1) * LEVEL)), len(ratios)) - 1
+    (b_0, b), (a_0, a) = _shift_and_scale(x, errors, FLOOR[metric])
+    rows_of_terms = np.stack([x.min(axis=0), x.max(axis=0), b, a], axis=1)
+    terms = {name.removeprefix(f"{stage}: "): Term(*map(_short, row))
+             for name, row in zip(names, rows_of_terms, strict=True)}  # fmt: skip
+    return ErrorModel(_short(np.sort(ratios)[last]), _short(b_0), _short(a_0), terms)
 
 
-def widths_of(table: Sequence[dict[str, Any]]) -> Widths:
-    """Return the half-widths of a table in the order of the bands, by quantity and rule of pretraining."""
-    return {(quantity, pretrain): tuple(row["half_width"] for row in table
-                                        if (row["quantity"], row["pretrain"]) == (quantity, pretrain))
-            for quantity, pretrain in product(QUANTITIES, ("sgd", "sam"))}  # fmt: skip
+def _shift_and_scale(x: np.ndarray, errors: np.ndarray, floor: float) -> tuple[Line, Line]:
+    """Return b and a of `errors = exp(a.x) (b.x + noise)`: a by the sizes of errors, then b in its units."""
+    a_0, a = _ridge(x, np.log(np.abs(errors) + floor), SHRINK_SCALE)
+    in_scales = np.clip(errors * np.exp(-a_0 - x @ a), -FARTHEST, FARTHEST)
+    return _ridge(x, in_scales, SHRINK_SHIFT), (a_0, a)
 
 
-def coverage(rows: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> Line:
+    """Return constant and slopes of least squares with `penalty |slopes|^2`, the slopes of standardized features."""
+    middle, unit = x.mean(axis=0), x.std(axis=0) + 1e-12
+    z = (x - middle) / unit
+    slopes = np.linalg.solve(z.T @ z + penalty * np.eye(len(unit)), z.T @ (y - y.mean())) / unit
+    return float(y.mean() - middle @ slopes), slopes
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def coverage(rows: Rows, models: Mapping[str, ErrorModel]) -> list[dict[str, Any]]:
     """Return for each quantity which share of settings lies in its interval, the median half-width and the score.
 
     The interval score (Gneiting and Raftery 2007) is `width + 2 / (1 - LEVEL) * (distance outside)`; lower is better.
+    After unlearning it is counted in three regions: everywhere, and where the predicted test error moved by at most
+    `MOVED` or by more.
     """
-    found, fitted = [], widths_of(table)
-    for quantity in QUANTITIES:
-        known = [row for row in rows if np.isfinite(row[quantity])]
-        widths = np.array(
-            [half_width(quantity, row["pretrain"], row[f"{quantity}, predicted"], fitted) for row in known]
-        )
-        gaps = np.abs([row[f"{quantity}, predicted"] - row[quantity] for row in known])
-        score = 2 * widths + 2 / (1 - LEVEL) * np.maximum(gaps - widths, 0.0)
-        found.append({"quantity": quantity, "settings": len(known), "covered": float(np.mean(gaps <= widths)),
-                      "median_half_width": float(np.median(widths)), "interval_score": float(score.mean()),
-                      "median_error": float(np.median(gaps)), "largest_error": float(gaps.max())})  # fmt: skip
+    found = []
+    for quantity, model in models.items():
+        stage, _ = quantity.split(", ")
+        known = known_rows(rows, quantity)
+        x = [{name.removeprefix(f"{stage}: "): value for name, value in row.items()} for row in known]
+        predicted, simulated = (np.array([row[name] for row in known]) for name in (f"{quantity}, predicted", quantity))
+        low, high = np.array([model.interval(p, features) for p, features in zip(predicted, x, strict=True)]).T
+        outside = np.maximum(np.maximum(low - simulated, simulated - high), 0.0)
+        score, off = high - low + 2 / (1 - LEVEL) * outside, np.abs(predicted - simulated)
+        for region, own in _regions(known, stage).items():
+            found.append({"quantity": quantity, "region": region, "settings": int(own.sum()),
+                          "covered": float(np.mean(outside[own] == 0.0)),
+                          "median_half_width": float(np.median(high[own] - low[own]) / 2),
+                          "interval_score": float(score[own].mean()), "median_error": float(np.median(off[own])),
+                          "largest_error": float(off[own].max())})  # fmt: skip
     return found
+
+
+def _regions(rows: Rows, stage: str) -> dict[str, np.ndarray]:
+    """Return which rows lie in a region, by its name; those in which none lies are left out."""
+    regions = {"all": np.full(len(rows), True)}
+    if stage == "final":
+        before, after = (np.array([row[f"{one}, test_error, predicted"] for row in rows], float)
+                         for one in ("pretrained", "final"))  # fmt: skip
+        moved = np.abs(after - before) > MOVED
+        regions |= {f"moved by at most {MOVED}": ~moved, f"moved by more than {MOVED}": moved}
+    return {name: own for name, own in regions.items() if own.any()}

@@ -76,12 +76,8 @@ def _along(axes: Any, rows: Table, theme: Theme) -> None:
         power = POWERS[claim, axis]
         axes.plot(span, first["boundary"] * (span / first["at"]) ** power, color=theme.faint, linewidth=6, alpha=0.7,
                   zorder=0, label=f"theorem: $d^{{{power:g}}}$")  # fmt: skip
-    log_axis(axes, "x")
+    _frame(axes, "dimension $d$", r"$|\phi|$ at test error 0.1", "fitted exponent [95 %]")
     data_ticks(axes, rows["at"])
-    log_axis(axes, "y")
-    axes.set(xlabel="dimension $d$", ylabel=r"$|\phi|$ at test error 0.1")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), title="fitted exponent [95 %]", fontsize=7,
-                title_fontsize=7)  # fmt: skip
 
 
 def _crossover(axes: Any, rows: Table, theme: Theme) -> None:
@@ -97,10 +93,7 @@ def _crossover(axes: Any, rows: Table, theme: Theme) -> None:
         text = f"{_short(str(stage))}, along {axis}"
         axes.plot(line["start_over_learned"], line["strength"], color=theme.color("sgd"), linestyle="none",
                   marker=MARKERS[place % len(MARKERS)], markersize=4, label=text)  # fmt: skip
-    log_axis(axes, "x")
-    log_axis(axes, "y")
-    axes.set(xlabel="start noise / learned noise, $r$", ylabel="$s^*$ at test error 0.1")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
+    _frame(axes, "start noise / learned noise, $r$", "$s^*$ at test error 0.1")
 
 
 def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
@@ -116,11 +109,16 @@ def _random_start(axes: Any, rows: Table, theme: Theme) -> None:
     if len(rows):
         ends = np.array([rows["predicted"].min(), rows["predicted"].max()])
         axes.plot(ends, ends, color=theme.ink, linewidth=0.9, label="as predicted")
+    _frame(axes, "$|\\phi|^*$ of the closed form", "$|\\phi|^*$ simulated")
+    data_ticks(axes, rows["predicted"].round(1), most=4)
+
+
+def _frame(axes: Any, x: str, y: str, title: str | None = None) -> None:
+    """Make both axes logarithmic, name them, and put the key beneath."""
     log_axis(axes, "x")
     log_axis(axes, "y")
-    data_ticks(axes, rows["predicted"].round(1), most=4)
-    axes.set(xlabel="$|\\phi|^*$ of the closed form", ylabel="$|\\phi|^*$ simulated")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=7)
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), title=title, fontsize=7, title_fontsize=7)
 
 
 def _fitted(fit: Any, *, interval: bool = True) -> str:

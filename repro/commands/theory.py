@@ -24,9 +24,7 @@ CELL = ("signal_strength", "pretrain", "unlearn")
 MASK = ("mask_fraction", "mask_refresh")  # of Sharp MinMax, which only sweeps and claims run
 MEASURED = ("curvature", "attacks")  # what a simulation measures where it is asked to
 # Forget error always stands beside test error: the model that forgot nothing has the best test error.
-TRUST = (
-    "± of a prediction: half of the interval that holds the simulation in nine of ten settings (repro theory validity)"
-)
+TRUST = "[ ] of a prediction: the interval that contains the simulation in nine of ten settings (repro theory validity)"
 COLUMNS = (
     "test_error",
     "test_error_quadrature",
@@ -141,12 +139,7 @@ def _pretty(row: dict[str, Any]) -> list[dict[str, Any]]:
     shown = {name: row[name] for name in ("pretrain", "unlearn", "status")}
     lines = [shown | {name: _text(name, row) for name in COLUMNS}]
     if row["prediction"]:
-        from theory.trust import QUANTITIES, half_width
-
-        known = row["prediction"]
-        widths = {f"{name}_se": half_width(f"final, {name}", row["pretrain"], known[name]) for name in COLUMNS
-                  if f"final, {name}" in QUANTITIES and known.get(name) is not None}  # fmt: skip
-        found = {name: _text(name, row["prediction"] | widths) for name in COLUMNS}
+        found = {name: _predicted(name, row["prediction"]) for name in COLUMNS}
         lines.append({"pretrain": "", "unlearn": "", "status": "predicted"} | found)
     return lines
 
@@ -192,9 +185,10 @@ def predict(
     say(TRUST)
 
 
-def _predicted(name: str, row: dict[str, Any]) -> Any:
-    width = row.get(f"{name}_half_width")
-    return row[name] if width is None else _with_error(row[name], width)
+def _predicted(name: str, values: dict[str, Any]) -> str:
+    """Return a predicted metric, with its interval if it has one."""
+    low, high = (values.get(f"{name}_{end}") for end in ("low", "high"))
+    return _text(name, values) + (f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else "")
 
 
 @app.command()
@@ -242,7 +236,7 @@ def _alpha_line(row: dict[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def validity(
-    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every setting.")] = 8,
+    seeds: Annotated[int, typer.Option(min=2, help="Independent seeds of every setting.")] = 20,
     first_seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     store: StoreOption = DEFAULT_STORE,
     json: JsonOption = False,
