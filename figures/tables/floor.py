@@ -1,4 +1,4 @@
-"""What ToW is held against: the noise floor of retraining, and one common SGD retrain for every pretraining rule.
+"""What a run is held against: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
 
 Two models retrained on the same R with other seeds are both perfect unlearning; what they differ by is the floor that
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
@@ -15,6 +15,9 @@ from repro.statistics.effects import FEWEST, Table
 from repro.statistics.spread import noise_floor, tug_of_war
 
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+SAME = (
+    "dataset", "model", "method", "pretrain", "difficulty", "alpha", "forget_seed", "seed", "unlearn_seed"
+)  # fmt: skip
 KEYS = ["difficulty", "forget_set", "retraining"]
 RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
 
@@ -152,3 +155,36 @@ def reaches(row: Table, floor: dict[str, float] | None) -> bool:
     A setting of fewer than three seeds never is: its interval would reach anything.
     """
     return floor is not None and bool(row["seeds"] >= FEWEST and row["high"] >= floor["mean"] - floor["sd"])
+
+
+def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = ()) -> Table:
+    """Return `metric` under each rule minus `metric` under SGD, one row a shared setting and seed.
+
+    Where the table has the noise floor of the metric, a row carries it as `floor`.
+
+    Args:
+        table: rows of `figures.tables.runs.unlearn_table`.
+        metric: the number compared.
+        rules: families such as "sam" and "asam"; none named takes every other one.
+    """
+    return _differences(table, metric, "rule", "pretrain", rules)
+
+
+def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str]) -> Table:
+    """Return `metric` after pretraining with each rule minus after pretraining with SGD, unlearned alike."""
+    return _differences(table, metric, "pretrain", "rule", rules)
+
+
+def _differences(table: Table, metric: str, column: str, other: str, rules: Sequence[str]) -> Table:
+    keys = list(dict.fromkeys(name for name in (*SAME, other) if name in table and name != column))
+    if table.empty or metric not in table:
+        return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
+    # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
+    table = table[table["method"] != "retrain"]
+    families = table[column].map(family)
+    base = table[families == "sgd"][[*keys, metric]].rename(columns={metric: "base"})
+    rows = table[families.isin(rules or {*families} - {"sgd", ""})]
+    rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
+    rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
+    rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
+    return rows.dropna(subset=["difference"])
