@@ -67,8 +67,12 @@ def noise_floors(table: Table) -> Table:
         ToW(k, i)` over triples of seeds for ToW (NaN with two seeds): the root of twice the variance over models,
         averaged over the references i.
     """
+    return _floors(retrained_models(table))
+
+
+def _floors(retrained: Table) -> Table:
     rows = []
-    for key, models in retrained_models(table).groupby(KEYS):
+    for key, models in retrained.groupby(KEYS):
         values, seeds = models[RETRAINED].to_numpy(), len(models)
         if seeds < 2:
             continue
@@ -91,35 +95,34 @@ def with_references(table: Table) -> Table:
     reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
     floor of a difference in `<metric>`.
     """
-    if retrained_models(table).empty:
+    models = retrained_models(table)
+    if models.empty:
         return table
-    common = _common_references(table)
+    common = _common_references(table, models)
     for role in ("", "original_"):
         if {f"{role}{name}" for name in ACCURACIES} <= set(table):
             ours = table[[f"{role}{name}" for name in ACCURACIES]].to_numpy(float)
             table[f"{role}common_tow"] = tug_of_war(ours, common)
     if "common_tow" in table:
         table["common_tow"] = table["common_tow"].mask(table["status"] == "diverged", 0.0)
-    floors = noise_floors(table)
-    for metric in ("tow", *ACCURACIES):
-        wanted = floors[floors["metric"] == metric].rename(columns={"difference_sd": f"floor_{metric}"})
-        table = table.merge(wanted[[*KEYS, f"floor_{metric}"]], on=KEYS, how="left")
+    floors = _floors(models)
+    wide = floors.pivot(index=KEYS, columns="metric", values="difference_sd").reindex(columns=["tow", *ACCURACIES])
+    table = table.merge(wide.add_prefix("floor_").reset_index(), on=KEYS, how="left")
     # Both sides of such a difference are held against SGD retrains.
     plain = floors[(floors["metric"] == "tow") & (floors["retraining"].map(family) == "sgd")]
     common_floor = plain.rename(columns={"difference_sd": "floor_common_tow"})
     return table.merge(common_floor[["difficulty", "forget_set", "floor_common_tow"]], on=KEYS[:2], how="left")
 
 
-def _common_references(table: Table) -> np.ndarray:
+def _common_references(table: Table, models: Table) -> np.ndarray:
     """Return the accuracies of the model retrained with SGD that each row is held against, `(rows, 3)`.
 
     It is the one that runs of the row's method are held against after SGD: both sides of a difference have one
     reference. Where these have none, it is that of most runs.
     """
     same, parts = ["difficulty", "forget_set", "seed"], []
-    for by in (["method"], []):
-        models = retrained_models(table, by)
-        sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates([*same, *by])
+    for by, found in ((["method"], retrained_models(table, ["method"])), ([], models)):
+        sgd = found[found["retraining"].map(family) == "sgd"].drop_duplicates([*same, *by])
         parts.append(table[[*same, *by]].merge(sgd[[*same, *by, *RETRAINED]], on=[*same, *by], how="left")[RETRAINED])
     return parts[0].fillna(parts[1]).to_numpy(float)
 

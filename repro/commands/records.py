@@ -156,7 +156,7 @@ def pack(
     write_pack(whole, path)
     write_list(path.parent, study.name, listed)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
-    say(f"packed {len(records)} runs into {path}{before}")
+    say(f"published {len(records)} runs in {path}{before}")
 
 
 def tidy(
