@@ -63,7 +63,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     retrained model it is held against. ToW of a run that diverged is 0: it left nothing of the model.
     """
     records = list(records)
-    table = table_of(records)
+    table: Table = table_of(records)
     table = table.reindex(columns=list(dict.fromkeys([*FIRST, *table, *LAST])))
     table = table.assign(retraining=[retraining_rule(record) for record in records])
     table = table if records else table.astype(object)  # columns of texts, though there are none
