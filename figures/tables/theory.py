@@ -15,12 +15,11 @@ from repro.statistics.seeds import column_intervals
 CELL = ("pretrain", "unlearn", "signal_strength")
 
 
-def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> list[Record]:
-    """Return the theory cells of a study, in reading order.
+def theory_cells(records: Records) -> list[Record]:
+    """Return the theory cells of a study that unlearn by SGD or SAM, in reading order.
 
     Args:
         records: of a study; of two records of one cell the one with more seeds is taken.
-        unlearn: the unlearning rules that are kept.
 
     Raises:
         Mixed: when its cells are of more than one setting.
@@ -31,7 +30,7 @@ def theory_cells(records: Records, unlearn: Sequence[str] = ("sgd", "sam")) -> l
         if key not in best or len(record.result["seeds"]) > len(best[key].result["seeds"]):
             best[key] = record
     cells = sorted(best.values(), key=lambda record: [str(record.config.get(name)) for name in CELL])
-    return [cell for cell in cells if cell.config["unlearn"] in unlearn]
+    return [cell for cell in cells if cell.config["unlearn"] in ("sgd", "sam")]
 
 
 def middle_strength(cells: Iterable[Record]) -> list[Record]:
