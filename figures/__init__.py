@@ -1,8 +1,8 @@
 """Figures and tables drawn from records alone: this package imports neither torch nor the code that ran them.
 
-Rooms, each importing only those above it: `catalogue` (the one list), `tables` (records to frames), `drawing` (look,
-marks, files), `answers` (what the records say on each claim, and `paper_repro.md`), `networks` and `theory` (one
-item of the paper a file), `report` (the HTML page).
+Rooms, each importing only those above it: `tables` (records to frames), `drawing` (look, files), `marks`, `catalogue`
+(`@figure`, and every figure by name), `answers` (what the records say on each claim, and `paper_repro.md`), `networks`
+and `theory` (what is drawn, by subject), `report` (the HTML page).
 
 What the figures read, by record kind (see `repro.records.store.Record`):
 

@@ -37,7 +37,7 @@ def figure(name: str, **facts: Any) -> Callable[[DrawFunction], DrawFunction]:
             except NotRun as lack:
                 return lack.drawing(command_of(declared), theme)
 
-        drawn.studies = declared.studies  # pyright: ignore[reportFunctionMemberAccess]
+        drawn.studies = declared.studies  # pyright: ignore[reportAttributeAccessIssue]
         return drawn
 
     return declare

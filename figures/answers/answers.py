@@ -64,11 +64,8 @@ def assess(studies: Studies) -> list[Answered]:
 def tally(found: Sequence[Answered]) -> str:
     """Return how many claims have each answer, in words."""
     counts = Counter(one.found.word for one in found)
-    return listed([f"{counts[word]} {_quoted(word)}" for word in ORDER if counts[word]])
-
-
-def _quoted(word: str) -> str:
-    return word if word in (NOT_RUN, OPPOSITE) else f'"{word}"'
+    quoted = {word: word if word in (NOT_RUN, OPPOSITE) else f'"{word}"' for word in ORDER}
+    return listed([f"{counts[word]} {quoted[word]}" for word in ORDER if counts[word]])
 
 
 def ladder(studies: Studies) -> dict[str, float]:

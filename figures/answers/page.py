@@ -187,17 +187,13 @@ def claim_text(one: Answered) -> str:
         f"**Answer: {found.word}.** {' '.join(found.sentences)}",
         f"How sure: {found.sure}.",
         f"![Effects of {claim.name}]({one.slug}.svg)" if found.effects else "",
-        _beside(found.beyond),
+        "\n".join(["Beside the answer:", "", *(f"- {line}" for line in found.beyond)]) if found.beyond else "",
         _folded("Forest: every setting", f"{FOREST}\n\n{markdown(numbers(found.forest))}") if len(found.forest) else "",
         _folded("Commands", "\n".join(f"- `{command}`" for command in [*commands, *figures])),
         _folded(f"{len(found.runs)} records", ", ".join(f"`{run}`" for run in found.runs[:SHOWN])
                 + (f" and {len(found.runs) - SHOWN} more" if len(found.runs) > SHOWN else "")),
     ]  # fmt: skip
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
-
-
-def _beside(lines: Sequence[str]) -> str:
-    return "\n".join(["Beside the answer:", "", *(f"- {line}" for line in lines)]) if lines else ""
 
 
 def _folded(title: str, text: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.tables.names import method_label, rule_label
 from figures.tables.records import Records
-from repro.statistics.effects import Table, paired_effects, with_votes
+from repro.statistics.effects import FEWEST, Table, paired_effects, with_votes
 from repro.statistics.spread import noise_floor
 from repro.study.table import table_of
 
@@ -49,13 +49,9 @@ def run_table(records: Records) -> Table:
         shared_seconds=table["seconds_retrain"],
     )
     retrained = table.drop_duplicates(["setting", "reference"]).groupby(["setting", "forget_identity"])[RETRAINED]
-    floors = {key: _floor(rows.to_numpy(float)) for key, rows in retrained}
+    floors = {key: noise_floor(rows.to_numpy(float)).value for key, rows in retrained if len(rows) >= FEWEST}
     keys = zip(table["setting"], table["forget_identity"], strict=True)
     return table.assign(floor=[floors.get(key, np.nan) for key in keys]).copy()  # columns of one kind side by side
-
-
-def _floor(retrained: np.ndarray) -> float:
-    return noise_floor(retrained).value if len(retrained) > 2 else float("nan")
 
 
 def differences(runs: Table, value: str, rules: Sequence[str], base: str = "sgd") -> Table:

@@ -4,9 +4,7 @@ The records of `repro theory claims` hold the answer, the hypothesis, and a clai
 whether it lies inside the hypothesis.
 """
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -35,10 +33,13 @@ def judged(name: str, studies: Studies) -> Found:
     sides, word = parts.loc[inside, "side"].to_list(), result["answer"]
     held = f"{sides.count(1)} of {len(sides)} cases"
     value, (low, high) = result["estimate"], result["interval"]
-    number = "" if value is None else f"{_upper(result['quantity'])}: {_number(value, low, high)}."
+    quantity, spread = result["quantity"], "" if low is None else f" [{low:.3g}, {high:.3g}]"
+    number = "" if value is None else f"{quantity[:1].upper()}{quantity[1:]}: {value:.3g}{spread}."
     beyond = [f"Beyond the hypothesis it holds in {outside.count(1)} of {len(outside)} cases."
               for outside in [parts.loc[~inside, "side"].to_list()] if outside]  # fmt: skip
     sure = f"{'high' if abs(sum(sides)) == len(sides) else 'moderate'} ({result['seeds']} seeds)"
+    change = result.get("change") or ""
+    depends = [f"What it depends on: {change[:1].lower()}{change[1:]}"] if change else []
     said = f"Hypothesis: {result.get('hypothesis', 'not stated')}"
     rows: Table = parts.rename(
         columns={"estimate": "value", "estimate_low": "low", "estimate_high": "high", "part": "setting"}
@@ -46,19 +47,11 @@ def judged(name: str, studies: Studies) -> Found:
     rows = rows.assign(forget_set=inside.map(lambda held: "inside the hypothesis" if held else "beyond it"))
     return Found(
         word, held.replace(" of ", "/"), tuple(filter(None, [f"It holds in {held}.", number])), sure,
-        (*_where(parts[inside], word), said, *beyond, *_depends(result)),
+        (*_where(parts[inside], word), said, *beyond, *depends),
         tuple(Effect(str(row.setting), BY_SIDE[row.side], row.value, row.low, row.high, 1,
                      result["seeds"]) for row in rows[inside].itertuples()),
         rows, "", None, (record.run_id,),
     )  # fmt: skip
-
-
-def _number(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.3g}" if low is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _where(inside: Table, word: str) -> list[str]:
@@ -68,10 +61,6 @@ def _where(inside: Table, word: str) -> list[str]:
     sides = {"It holds for": inside["side"] == 1, "It fails for": inside["side"] == -1}
     told = min(sides, key=lambda said: (not sides[said].any(), sides[said].sum()))
     return [f"{told}: {'; '.join(inside.loc[sides[told], 'part'][:MOST])}."]
-
-
-def _depends(result: Mapping[str, Any]) -> list[str]:
-    return [f"What it depends on: {result['change'][:1].lower()}{result['change'][1:]}"] if result.get("change") else []
 
 
 SAID = "public reading notes"

@@ -126,10 +126,11 @@ def _sha(content: bytes) -> str:
 
 @cache
 def _code() -> str:
-    """Return a digest of this package and of what it draws with: new code draws anew."""
-    content = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        content.update(path.read_bytes())
+    """Return a digest of this package, of the numbers' own code and of what draws them: new code draws anew."""
+    content, home = hashlib.sha256(), Path(__file__).parents[2]
+    for package in ("figures", "repro/statistics", "repro/study"):
+        for path in sorted((home / package).rglob("*.py")):
+            content.update(path.read_bytes())
     versions = [importlib.metadata.version(name) for name in ("matplotlib", "pandas", "seaborn", "numpy")]
     return digest([content.hexdigest(), versions, sorted(figure_names())])
 

@@ -25,7 +25,10 @@ def draw(records: Records, theme: Theme) -> Drawing:
     """Write ToW in percent of every candidate of every case, the winner marked, and whether it stands on an edge."""
     runs = [run for run in study_runs(records) if run.result.get("choice")]
     stated = stated_choices(runs)
-    rows = [row for case, said in stated.items() for row in _rows(case, said)]
+    rows = [dict(zip(ROW, case, strict=True))
+            | {"candidate": candidate, "tow": tow, "chosen": candidate == said["value"]}
+            | {"runs": 1 + len(said.get("more_seeds", ())), "state": said["state"]}
+            for case, said in stated.items() for candidate, tow in said["curve"]]  # fmt: skip
     data: Table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     if data.empty:
         raise NotRun("runs whose rate was searched for", COLUMNS)
@@ -44,14 +47,6 @@ def draw(records: Records, theme: Theme) -> Drawing:
     return Drawing(data, caption, alt, tuple(runs), display=_display(data, name, stated))
 
 
-def _rows(case: tuple[object, ...], said: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one row a candidate; one with a run that diverged has no ToW."""
-    same = {"runs": 1 + len(said.get("more_seeds", ())), "state": said["state"]}
-    return [dict(zip(ROW, case, strict=True)) | {"candidate": candidate, "tow": tow,
-                                                 "chosen": candidate == said["value"], **same}
-            for candidate, tow in said["curve"]]  # fmt: skip
-
-
 def stated_choices(runs: Iterable[Record]) -> dict[tuple[object, ...], dict[str, Any]]:
     """Return what the runs of a study say of the search in each case: `name`, `value`, `curve`, `seed`, `state`.
 
@@ -66,14 +61,12 @@ def _display(data: Table, name: str, stated: dict[tuple[Any, ...], dict[str, Any
     """Return a line a case, a column a candidate."""
     nothing = [stated.get(key, {}).get("original_tow") for key in data[ROW].itertuples(index=False, name=None)]
     texts = data.assign(
-        text=[_text(row.tow, row.chosen) for row in data.itertuples()],
+        text=[
+            "diverged" if pd.isna(row.tow) else f"{100 * row.tow:.2f}{' *' * row.chosen}" for row in data.itertuples()
+        ],
         nothing=["—" if tow is None else f"{100 * tow:.2f}" for tow in nothing],
     )
     rows = {"method": "method", "rule": "unlearn", "difficulty": "forget set", "pretrain": "pretrain",
             "state": "winner", "nothing": "do nothing"}  # fmt: skip
     candidates = {one: f"{name} {one:g}" for one in sorted(set(data["candidate"]))}
     return marks.table(texts, rows, candidates, by="candidate")
-
-
-def _text(tow: float, chosen: bool) -> str:
-    return "diverged" if pd.isna(tow) else f"{100 * tow:.2f}{' *' if chosen else ''}"

@@ -6,7 +6,7 @@ from figures import marks
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
-from figures.tables.pairs import pretrain_differences, rule_differences
+from figures.tables.floor import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import run_caption, study_table
 from figures.tables.texts import points_text

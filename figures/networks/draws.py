@@ -1,8 +1,10 @@
-"""ToW on other draws of the forget set (tab-draws): how much it moves with the draw, and how much with the seed.
+"""ToW on other draws of the forget set (tab-draws), and with a setting of the study changed (tab-ablations).
 
 All training seeds of a study share one forget set, so that its intervals are those of training alone. Another draw has
 subset models, scores and images of its own.
 """
+
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -10,17 +12,34 @@ from figures import marks
 from figures.catalogue import figure
 from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.style import Theme
+from figures.tables.floor import floor_of, floor_text, noise_floors, rule_differences
 from figures.tables.names import order, rule_label
-from figures.tables.pairs import rule_differences
-from figures.tables.records import Records
-from figures.tables.runs import SETTING, in_table, run_caption, study_table, swept_table
+from figures.tables.records import Records, setting
+from figures.tables.runs import (
+    LANDSCAPE,
+    SETTING,
+    TUNED,
+    WHOLE,
+    in_table,
+    run_caption,
+    study_runs,
+    study_table,
+    swept_table,
+    unlearn_table,
+)
 from figures.tables.texts import spread_text
+from repro.records.record import Record
 from repro.statistics.effects import Table
 from repro.statistics.seeds import summarize
 
 DRAW = "forget_seed"
 ROW = ["pretrain", "difficulty", "model"]
 NOTHING, MINUS = "do nothing", " minus SGD"
+CHANGED = ["changed", "pretrain", "difficulty"]
+STUDY = "as in the study"
+FREE = (*WHOLE, *TUNED, *LANDSCAPE, "rows_measured")
+# What a retrained model does not depend on, besides: how another is unlearned.
+UNLEARNED = ("batch_size", "forget_batch_size", "optimizer", "schedule", "warmup_epochs")
 VARIED = {"draw": "over draws", "seed": "over training seeds"}
 
 
@@ -35,6 +54,8 @@ def draw(records: Records, theme: Theme) -> Drawing:
     table = table.merge(whole[list(SETTING)].drop_duplicates(), on=list(SETTING))
     table = table.assign(shared=table["run_id"].isin(whole["run_id"]))  # whether every draw has this training seed
     runs, data, main = in_table(every, table), _summaries(table), _fullest_draw(table)
+    known = table.get("memorization_reliability", pd.Series(dtype=float)).dropna()
+    reliability = f"Reliability of the scores: {known.min():.2f} to {known.max():.2f}. " if len(known) else ""
     shown = _display(data, order(table, "rule"))
     seeds = ", ".join(map(str, sorted(set(table[table["shared"]]["seed"]))))
     caption = (
@@ -42,7 +63,7 @@ def draw(records: Records, theme: Theme) -> Drawing:
         f"with subset models, scores and images of its own, at the rates chosen for draw {main}. All draws share "
         f"training seed {seeds} and so the original model. Last columns: mean ± standard deviation (number) over "
         f"draws, which holds the noise of retraining and unlearning too, and over training seeds on draw {main}. "
-        f"{_reliability(table)}{run_caption(table)}"
+        f"{reliability}{run_caption(table)}"
     )
     alt = f"A table of {len(shown)} rows: forget set and rule, ToW by draw, its deviation over draws and over seeds."
     return Drawing(data, caption, alt, runs, display=shown)
@@ -73,7 +94,7 @@ def tow_lines(table: Table, differences: Table) -> Table:
     """Return a row a run and what it tells: ToW of its rule, of the original, and its rule's minus that of SGD.
 
     Args:
-        table: rows of `figures.tables.runs.unlearn_table`; differences: those of `figures.tables.pairs`.
+        table: rows of `figures.tables.runs.unlearn_table`; differences: those of `rule_differences`.
     """
     labels = table["rule"].map(rule_label)
     return pd.concat([
@@ -96,6 +117,95 @@ def _display(data: Table, rules: list[str]) -> Table:
     return marks.table(texts, dict(zip(ROW, ("pretrained", "forget set", "model"), strict=True)), columns, by="column")
 
 
-def _reliability(table: Table) -> str:
-    known = table.get("memorization_reliability", pd.Series(dtype=float)).dropna()
-    return f"Reliability of the scores: {known.min():.2f} to {known.max():.2f}. " if len(known) else ""
+@figure("tab-ablations", place=360, shows="ToW with a setting of the study changed, beside the study",
+        studies=("cifar10", "cifar10-plain", "cifar10-resnet18"))  # fmt: skip
+def draw_ablations(records: Records, theme: Theme) -> Drawing:
+    """Write ToW of doing nothing, of each rule and of each rule minus SGD: of the study, then of each change."""
+    runs, table = changed_runs(records)
+    table = table[table["method"] == "neggrad"]  # a row is of one method
+    if table.empty:
+        raise NotRun("runs with a setting changed", [*CHANGED, "model"])
+    gains = pd.concat([rule_differences(rows, "tow").assign(changed=name)
+                       for name, rows in table.groupby("changed", sort=False)])  # fmt: skip
+    data, floors = summarize(tow_lines(table, gains), [*CHANGED, "model"]), _floors(records, table)
+    data = data.assign(floor=[floors.get(key, "—") for key in data[CHANGED].itertuples(index=False, name=None)])
+    shown = _changes(data, table)
+    settings = list(dict.fromkeys(table["changed"]))[1:]
+    study = table[table["changed"] == ""]
+    caption = (
+        f"Does the result hold where a part of the study is changed? Changed were: {'; '.join(settings)}. NegGrad's "
+        "ToW in percent, mean ± standard deviation over training seeds (number of seeds), each rule at the rate "
+        "chosen for it there. Noise floor: ToW of one retrained model against another, mean ± standard deviation "
+        "over pairs of seeds, or the one pair of the learning-rate search. "
+        + run_caption(study)
+        + "".join(f" {one[0].upper()}{one[1:]}: {_original(table[table['changed'] == one])}." for one in settings)
+    )
+    alt = f"A table of {len(shown)} rows: the study and {len(settings)} changes of it, ToW by rule and minus SGD."
+    return Drawing(data, caption, alt, in_table(runs, table), display=shown)
+
+
+def changed_runs(records: Records) -> tuple[list[Record], Table]:
+    """Return the runs of a study that others ran again with a setting changed, and their runs there.
+
+    Args:
+        records: of the study, then of those that changed a setting of it.
+
+    Returns:
+        The runs, and a row for each as `figures.tables.runs.unlearn_table` has it, with the references of
+        `figures.tables.floor` among runs of one study; `changed` is "" in the first study, else what differs from it,
+        such as "augment none". No runs and an empty table where nothing was run again.
+    """
+    usual, *others = records.parts
+    main, table = study_table(usual)
+    if not main:
+        return [], unlearn_table([])
+    parts, runs = [table.assign(changed="")], list(main)
+    for part in others:
+        found, table = study_table(part)
+        if found:
+            parts.append(table.assign(changed=_difference(found[0], main[0], FREE)))
+            runs += found
+    whole: Table = pd.concat(parts, ignore_index=True)
+    again = whole[whole["changed"] != ""][list(SETTING)].drop_duplicates()
+    return runs, whole.merge(again, on=list(SETTING))
+
+
+def _difference(mine: Record, usual: Record, free: Sequence[str]) -> str:
+    """Return in what one run differs from another, but for some settings: "" where in nothing."""
+    one, other = setting(mine, free), setting(usual, free)
+    apart = [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+    return ", ".join(f"{name.replace('_', ' ')} {one.get(name) or 'as ever'}" for name in apart)
+
+
+def _floors(records: Records, table: Table) -> dict[tuple[str, str, str], str]:
+    """Return the noise floor of each row as text; where seeds tell none, that of the pair which the search took."""
+    found, usual = {}, study_runs(records.parts[0])[0]
+    for pair in (pair for part in records.parts for pair in part.of("floor")):
+        if pair.result.get("tow") is not None:
+            key = _difference(pair, usual, (*FREE, *UNLEARNED)), pair.config["pretrain"], pair.config["difficulty"]
+            found[key] = f"{100 * pair.result['tow']:.1f} (1 pair)"
+    for changed, rows in table.groupby("changed"):
+        floors = noise_floors(rows)
+        for pretrain, difficulty, retraining in set(zip(*(rows[n] for n in (*CHANGED[1:], "retraining")), strict=True)):
+            if floor := floor_of(floors, difficulty, retraining):
+                found[changed, pretrain, difficulty] = floor_text(floor)
+    return found
+
+
+def _original(rows: Table) -> str:
+    values = rows.groupby("seed")["original_test_accuracy"].mean()
+    return f"test accuracy of the originals {100 * values.mean():.1f} ({len(values)})"
+
+
+def _changes(data: Table, table: Table) -> Table:
+    """Return a line a setting, pretraining rule and forget set, a column a model."""
+    labels = [rule_label(rule) for rule in order(table, "rule")]
+    models = [NOTHING, *labels, *(f"{one}{MINUS}" for one in labels)]
+    texts = data.assign(text=[spread_text(row, percent=True, digits=1) for row in data.to_dict("records")],
+                        changed=data["changed"].replace("", STUDY))  # fmt: skip
+    changes = {name or STUDY: place for place, name in enumerate(dict.fromkeys(table["changed"]))}
+    texts = texts.sort_values("changed", key=lambda names: names.map(changes), kind="stable")
+    rows = {"pretrain": "pretrained", "difficulty": "forget set", "changed": "setting", "floor": "noise floor"}
+    columns = {name: name for name in models if name in set(data["model"])}
+    shown = marks.table(texts, rows, columns, by="model")
+    return shown[["setting", "pretrained", "forget set", *columns, "noise floor"]]

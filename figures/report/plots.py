@@ -26,7 +26,11 @@ def plot_data(records: Records) -> dict[str, Any]:
     return {
         "runs": network_rows(records),
         "cells": cell_rows(records),
-        "names": {"method": _names(records, "method", method_label), "rule": _rules(records), "quantity": QUANTITIES},
+        "names": {
+            "method": _names(records, "method", method_label),
+            "quantity": QUANTITIES,
+            "rule": _names(records, "rule", rule_label) | _names(records, "pretrain", rule_label),
+        },
         "beside": points(records),
         "courses": pretraining_courses(records),
         "sweeps": sweep_points(records),
@@ -82,10 +86,6 @@ def _network_table(records: Records) -> Table:
 
 def _names(records: Records, field: str, label: Any) -> dict[str, str]:
     return {str(run.config[field]): label(run.config[field]) for run in records.of("unlearn")}
-
-
-def _rules(records: Records) -> dict[str, str]:
-    return _names(records, "rule", rule_label) | _names(records, "pretrain", rule_label)
 
 
 def points(records: Records) -> list[dict[str, Any]]:

@@ -1,7 +1,10 @@
 """One self-contained HTML page: the answers, every figure and table, and the origin of every number."""
 
+import base64
+import io
 import json
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +16,6 @@ from figures.answers.page import ASKED, SURE, answer_text, limits, numbers, wish
 from figures.answers.strip import strip
 from figures.catalogue import FIGURES, figure_names, studies_of
 from figures.drawing.files import draw
-from figures.report.embed import packed, packed_file, picture
 from figures.report.plots import MOST_POINTS, plot_data
 from figures.tables.records import Records, Studies
 from figures.tables.runs import unlearn_table
@@ -33,6 +35,7 @@ SCRIPTS = ("report.js", "closed_forms.js", "plots.js")
 GROUPS = {"fig-theory": "Theory", "fig": "Networks", "tab": "Tables"}
 SECTIONS = [("claims", "Claims"), ("openly", "Limits"), ("wishes", "Reviewers"), ("explore", "Explore"),
             *GROUPS.items(), ("results", "Runs"), ("missing", "Not run"), ("environment", "Environment")]  # fmt: skip
+QUALITY = 85  # of a WebP picture, which is twice as fine as it is shown
 MOST_NUMBERS = 120  # rows of a figure's numbers shown in the page; all are in its CSV
 MOST_RUNS = 600  # rows of a table of runs, and runs named as those behind a figure or a claim
 THEORY = ("signal_strength", "pretrain", "unlearn", "method", "d", "n", "alpha", "rho_scale", "epochs")
@@ -226,3 +229,28 @@ def _text(value: Any) -> Any:
     if isinstance(value, float):
         return "—" if value != value else f"{value:.4g}"
     return value
+
+
+def picture(path: Path) -> str:
+    """Return a PNG file as the address of a WebP picture."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").save(buffer, "webp", quality=QUALITY, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def packed(value: Any) -> str:
+    """Return a JSON value as text that the page's script inflates: zlib's format in base64.
+
+    Raises:
+        ValueError: for a number that is not finite: JSON has none, and one would cost the page all its plots.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def packed_file(path: Path) -> str:
+    """Return a gzip file in base64."""
+    return base64.b64encode(path.read_bytes()).decode()

@@ -1,4 +1,4 @@
-"""What ToW is held against: the noise floor of retraining, and one common SGD retrain for every pretraining rule.
+"""What a run is held against: the noise floor, one common SGD retrain for every pretraining rule, the run by SGD.
 
 Two models retrained on the same R with other seeds are both perfect unlearning; what they differ by is the floor that
 no method can be told from. A floor needs retrained models of several seeds on *the same* forget set.
@@ -15,6 +15,9 @@ from repro.statistics.effects import FEWEST, Table
 from repro.statistics.spread import noise_floor, tug_of_war
 
 ACCURACIES = ("retain_accuracy", "forget_accuracy", "test_accuracy")
+SAME = (
+    "dataset", "model", "method", "pretrain", "difficulty", "alpha", "forget_seed", "seed", "unlearn_seed"
+)  # fmt: skip
 KEYS = ["difficulty", "forget_set", "retraining"]
 RETRAINED = [f"retrained_{name}" for name in ACCURACIES]
 
@@ -64,8 +67,12 @@ def noise_floors(table: Table) -> Table:
         ToW(k, i)` over triples of seeds for ToW (NaN with two seeds): the root of twice the variance over models,
         averaged over the references i.
     """
+    return _floors(retrained_models(table))
+
+
+def _floors(retrained: Table) -> Table:
     rows = []
-    for key, models in retrained_models(table).groupby(KEYS):
+    for key, models in retrained.groupby(KEYS):
         values, seeds = models[RETRAINED].to_numpy(), len(models)
         if seeds < 2:
             continue
@@ -88,35 +95,34 @@ def with_references(table: Table) -> Table:
     reference is, and `original_common_tow` that of the original; NaN where there is none. `floor_<metric>` is the noise
     floor of a difference in `<metric>`.
     """
-    if retrained_models(table).empty:
+    models = retrained_models(table)
+    if models.empty:
         return table
-    common = _common_references(table)
+    common = _common_references(table, models)
     for role in ("", "original_"):
         if {f"{role}{name}" for name in ACCURACIES} <= set(table):
             ours = table[[f"{role}{name}" for name in ACCURACIES]].to_numpy(float)
             table[f"{role}common_tow"] = tug_of_war(ours, common)
     if "common_tow" in table:
         table["common_tow"] = table["common_tow"].mask(table["status"] == "diverged", 0.0)
-    floors = noise_floors(table)
-    for metric in ("tow", *ACCURACIES):
-        wanted = floors[floors["metric"] == metric].rename(columns={"difference_sd": f"floor_{metric}"})
-        table = table.merge(wanted[[*KEYS, f"floor_{metric}"]], on=KEYS, how="left")
+    floors = _floors(models)
+    wide = floors.pivot(index=KEYS, columns="metric", values="difference_sd").reindex(columns=["tow", *ACCURACIES])
+    table = table.merge(wide.add_prefix("floor_").reset_index(), on=KEYS, how="left")
     # Both sides of such a difference are held against SGD retrains.
     plain = floors[(floors["metric"] == "tow") & (floors["retraining"].map(family) == "sgd")]
     common_floor = plain.rename(columns={"difference_sd": "floor_common_tow"})
     return table.merge(common_floor[["difficulty", "forget_set", "floor_common_tow"]], on=KEYS[:2], how="left")
 
 
-def _common_references(table: Table) -> np.ndarray:
+def _common_references(table: Table, models: Table) -> np.ndarray:
     """Return the accuracies of the model retrained with SGD that each row is held against, `(rows, 3)`.
 
     It is the one that runs of the row's method are held against after SGD: both sides of a difference have one
     reference. Where these have none, it is that of most runs.
     """
     same, parts = ["difficulty", "forget_set", "seed"], []
-    for by in (["method"], []):
-        models = retrained_models(table, by)
-        sgd = models[models["retraining"].map(family) == "sgd"].drop_duplicates([*same, *by])
+    for by, found in ((["method"], retrained_models(table, ["method"])), ([], models)):
+        sgd = found[found["retraining"].map(family) == "sgd"].drop_duplicates([*same, *by])
         parts.append(table[[*same, *by]].merge(sgd[[*same, *by, *RETRAINED]], on=[*same, *by], how="left")[RETRAINED])
     return parts[0].fillna(parts[1]).to_numpy(float)
 
@@ -152,3 +158,36 @@ def reaches(row: Table, floor: dict[str, float] | None) -> bool:
     A setting of fewer than three seeds never is: its interval would reach anything.
     """
     return floor is not None and bool(row["seeds"] >= FEWEST and row["high"] >= floor["mean"] - floor["sd"])
+
+
+def rule_differences(table: Table, metric: str, *, rules: Sequence[str] = ()) -> Table:
+    """Return `metric` under each rule minus `metric` under SGD, one row a shared setting and seed.
+
+    Where the table has the noise floor of the metric, a row carries it as `floor`.
+
+    Args:
+        table: rows of `figures.tables.runs.unlearn_table`.
+        metric: the number compared.
+        rules: families such as "sam" and "asam"; none named takes every other one.
+    """
+    return _differences(table, metric, "rule", "pretrain", rules)
+
+
+def pretrain_differences(table: Table, metric: str, *, rules: Sequence[str]) -> Table:
+    """Return `metric` after pretraining with each rule minus after pretraining with SGD, unlearned alike."""
+    return _differences(table, metric, "pretrain", "rule", rules)
+
+
+def _differences(table: Table, metric: str, column: str, other: str, rules: Sequence[str]) -> Table:
+    keys = list(dict.fromkeys(name for name in (*SAME, other) if name in table and name != column))
+    if table.empty or metric not in table:
+        return pd.DataFrame(columns=pd.Index([*keys, column, "floor", "difference"]))
+    # Retraining is what methods are held against: it knows nothing of the original or how that was trained.
+    table = table[table["method"] != "retrain"]
+    families = table[column].map(family)
+    base = table[families == "sgd"][[*keys, metric]].rename(columns={metric: "base"})
+    rows = table[families.isin(rules or {*families} - {"sgd", ""})]
+    rows = rows.assign(floor=rows.get(f"floor_{metric}", np.nan))
+    rows = rows[[*keys, column, metric, "floor"]].merge(base, on=keys)
+    rows["difference"] = rows[metric].astype(float) - rows["base"].astype(float)
+    return rows.dropna(subset=["difference"])

@@ -156,7 +156,9 @@ def alike(found: Iterable[Record], shown: Collection[str], study: str = "") -> l
     found = list(found)
     settings = grouped(found, shown)
     free = {*SEEDS, *MEASURED, *shown}
-    differing = {name for runs in settings.values() for name in _differing(runs) if name not in free}
+    differing = {name for first, *others in settings.values() for run in others
+                 for name in first.config.keys() | run.config.keys()
+                 if name not in free and first.config.get(name) != run.config.get(name)}  # fmt: skip
     if differing:
         raise Mixed(
             f"study {study}: {', '.join(sorted(differing))} differ within a setting of this figure, which shows "
@@ -176,13 +178,6 @@ def grouped(found: Iterable[Record], names: Collection[str]) -> dict[str, list[R
 def setting(run: Record, without: Collection[str] = ()) -> dict[str, Any]:
     """Return everything in a run's config but its seeds and some settings."""
     return {name: value for name, value in sorted(run.config.items()) if name not in SEEDS and name not in without}
-
-
-def _differing(runs: Sequence[Record]) -> set[str]:
-    """Return the names of the settings in which some runs differ."""
-    first = runs[0].config
-    return {name for run in runs[1:] for name in first.keys() | run.config.keys()
-            if first.get(name) != run.config.get(name)}  # fmt: skip
 
 
 def measured(run: Record, metric: str) -> bool:

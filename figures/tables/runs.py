@@ -63,7 +63,7 @@ def unlearn_table(records: Iterable[Record]) -> Table:
     retrained model it is held against. ToW of a run that diverged is 0: it left nothing of the model.
     """
     records = list(records)
-    table = table_of(records)
+    table: Table = table_of(records)
     table = table.reindex(columns=list(dict.fromkeys([*FIRST, *table, *LAST])))
     table = table.assign(retraining=[retraining_rule(record) for record in records])
     table = table if records else table.astype(object)  # columns of texts, though there are none
@@ -140,15 +140,13 @@ def run_caption(table: Table) -> str:
     found = {name: sorted(table[name].dropna().unique(), key=str) for name in names if name in table}
     # A number that a figure sweeps is on its axis, not in its setting.
     told = {name: values for name, values in found.items() if len(values) == 1 or (values and name in names[:2])}
-    setting = ", ".join(f"{name} {' and '.join(map(_plain, values))}" for name, values in told.items())
+    texts = {name: [f"{one:g}" if isinstance(one, float) else str(one) for one in values]
+             for name, values in told.items()}  # fmt: skip
+    setting = ", ".join(f"{name} {' and '.join(values)}" for name, values in texts.items())
     sets = table[table["forget_set"] != ""].groupby("forget_set")["difficulty"].agg(lambda found: sorted(set(found)))
     same = sorted({" and ".join(names) for names in sets if len(names) > 1})
     note = f" The forget sets {'; '.join(same)} hold the same samples here." if same else ""
     return f"Setting: {setting}; {seed_range(table)} training seeds a setting. {original_accuracy(table)}{note}"
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def original_accuracy(table: Table) -> str:

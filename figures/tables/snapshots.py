@@ -77,7 +77,7 @@ def snapshots(records: Records, metric: str) -> list[Snapshot]:
     models = [
         *(before if metric == "landscape" else before[:1]),
         goal,
-        *(_unlearned(*key, group) for key, group in settings.items()),
+        *(Snapshot(_title(*key), "unlearned", tuple(group)) for key, group in settings.items()),
     ]
     models = [one for one in models if one.record.arrays(ARRAYS[metric].format(one.model))]
     beside = [one for one in models if one.model != "unlearned"]
@@ -90,9 +90,9 @@ def used_records(shown: Sequence[Snapshot]) -> tuple[Record, ...]:
     return tuple({run.run_id: run for snapshot in shown for run in snapshot.records}.values())
 
 
-def _unlearned(pretrain: str, method: str, rule: str, runs: list[Record]) -> Snapshot:
+def _title(pretrain: str, method: str, rule: str) -> str:
     start = "" if family(pretrain) in ("", "sgd") else f"{rule_label(pretrain)} → "
-    return Snapshot(f"{start}{method_label(method)}\n{rule_label(rule)}", "unlearned", tuple(runs))
+    return f"{start}{method_label(method)}\n{rule_label(rule)}"
 
 
 def _most_telling(shown: Sequence[Snapshot], most: int) -> list[Snapshot]:

@@ -235,8 +235,9 @@ def outcomes(records: Records) -> Table:
     theory, found = expected(records), []
     for one in PREDICTIONS:
         places = sorted(rows, key=lambda study: study != one.recipe)
-        tried = [differences(rows[study], one) for study in places]
-        seen = next((each for each in tried if len(each)), tried[0])
+        tried = (differences(rows[study], one) for study in places)
+        first = next(tried)
+        seen = first if len(first) else next((each for each in tried if len(each)), first)
         told, opened = seen.dropna(subset=["difference"]), seen[seen["open"].astype(bool)][CELL].drop_duplicates()
         cells = by_setting(told, CELL).merge(opened, on=CELL, how="outer", indicator="side")
         cells.loc[cells["side"] != "left_only", ["seeds", "low", "high"]] = 0, np.nan, np.nan

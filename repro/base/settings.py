@@ -188,15 +188,12 @@ def build(cls: type[T], mapping: Mapping[str, Any], *, where: str = "") -> T:
                 f"{prefix}unknown setting {str(key)[:100]!r}{nearest(key[:100], names)}; known: {', '.join(names)}"
             )
     try:
-        return cls(**{key: _nested(hints(cls)[key], value, key) for key, value in values.items()})
+        for key, value in values.items():
+            if isinstance(value, Mapping) and dataclasses.is_dataclass(hints(cls)[key]):
+                values[key] = build(hints(cls)[key], value, where=key)
+        return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from None
-
-
-def _nested(annotation: Any, value: Any, key: str) -> Any:
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(annotation):
-        return build(annotation, value, where=key)  # type: ignore[arg-type]
-    return value
 
 
 def _coerce(name: str, value: Any, annotation: Any) -> Any:

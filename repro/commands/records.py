@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from repro.records.identity import SCHEMA
 from repro.records.index import Head
 from repro.records.pack import PackedStore, pack_path, packed_with, readers, write_pack
 from repro.records.record import pick
-from repro.records.shipped import own, packs
+from repro.records.shipped import packs
 from repro.records.store import Store
 from repro.study.published import write_list
 from repro.study.study import load_study
@@ -93,7 +94,9 @@ def show(
     record = pick(found.values(), run)
     names = ("run_id", "kind", "status", "source", "config", "result", "provenance")
     content = {name: getattr(record, name) for name in names}
-    content["arrays"] = {name: _array(values, json) for name, values in record.arrays().items()}
+    content["arrays"] = {name: values.tolist() if json and values.size <= MOST_VALUES
+                         else f"{values.dtype}, shape {values.shape}"
+                         for name, values in record.arrays().items()}  # fmt: skip
     if json:
         emit_json(content)
         return
@@ -101,13 +104,6 @@ def show(
 
 
 MOST_VALUES = 5_000  # a larger array is described, not shown
-
-
-def _array(values: Any, whole: bool) -> Any:
-    """Return the values of an array; if it is large or its values are not wanted, its type and shape."""
-    if whole and values.size <= MOST_VALUES:
-        return values.tolist()
-    return f"{values.dtype}, shape {values.shape}"
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -142,7 +138,7 @@ def pack(
 
     What the file has and the store has not stays in it; remove the file to pack anew.
     """
-    path = pack_path(name, own("results"))
+    path = pack_path(name, Path("results"))
     if creator and not zenodo:
         raise reject("creator", ", ".join(creator), "given with --zenodo", "it is for the citation alone")
     study = load_study(name)
@@ -160,7 +156,7 @@ def pack(
     write_pack(whole, path)
     write_list(path.parent, study.name, listed)
     before = f", with {len(whole) - len(records)} that were there before" if len(whole) > len(records) else ""
-    say(f"packed {len(records)} runs into {path}{before}")
+    say(f"published {len(records)} runs in {path}{before}")
 
 
 def tidy(

@@ -197,13 +197,13 @@ def read_folder(folder: Path) -> Record | None:
         IntegrityError: naming the damaged file.
     """
     for attempt in range(TRIES):
-        stamp = _stamp(f"{folder}/{RESULT}")
-        if stamp is None:
+        before = stamp(f"{folder}/{RESULT}")
+        if before is None:
             return None
         try:
             return _read(folder)
         except IntegrityError:
-            if _stamp(f"{folder}/{RESULT}") == stamp or attempt == TRIES - 1:
+            if stamp(f"{folder}/{RESULT}") == before or attempt == TRIES - 1:
                 raise  # nobody has rewritten it meanwhile: a writer removes the marker first
     return None
 
@@ -297,7 +297,8 @@ def _object(raw: bytes, path: str | Path) -> dict[str, Any]:
     return found
 
 
-def _stamp(path: str) -> tuple[int, ...] | None:
+def stamp(path: str) -> tuple[int, int, int] | None:
+    """Return number, size in bytes and time of change of a file, which tell that it was rewritten; None without one."""
     try:
         found = os.stat(path)
     except OSError:

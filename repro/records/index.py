@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from repro.records.folder import RESULT, read_bytes, replace_file
+from repro.records.folder import RESULT, read_bytes, replace_file, stamp
 from repro.records.record import EVALUATION, Record
 
 NAME = "index.jsonl"
@@ -50,11 +50,11 @@ def head_of(record: Record) -> Head:
 
 def line_of(root: Path, room: str, record: Record) -> IndexLine | None:
     """Return the line of a record that was just written or read; None if the record is gone again."""
-    stamp = _stamp(f"{root}/{room}/{record.run_id}/{RESULT}")
-    if stamp is None:
+    written = _when(f"{root}/{room}/{record.run_id}/{RESULT}")
+    if written is None:
         return None
     listed = room == "runs" or (record.kind == EVALUATION and bool(record.config.get("pooled")))
-    return IndexLine(room, listed, stamp, head_of(record))
+    return IndexLine(room, listed, written, head_of(record))
 
 
 def append(root: Path, room: str, record: Record) -> None:
@@ -80,11 +80,11 @@ def listed(root: Path, read: Callable[[str], Record | None]) -> list[Head]:
     for room in ROOMS:
         place = f"{root}/{room}/"
         for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-            stamp = _stamp(place + name + MARKER)
-            if stamp is None:
+            written = _when(place + name + MARKER)
+            if written is None:
                 continue
             line = known.get((room, name))
-            if line is None or line.stamp != stamp:
+            if line is None or line.stamp != written:
                 fresh += 1
                 record = read(f"{room}/{name}")
                 line = line_of(root, room, record) if record else None
@@ -113,9 +113,7 @@ def _text(line: IndexLine) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
-def _stamp(path: str) -> list[int] | None:
-    try:
-        found: Any = os.stat(path)
-    except OSError:
-        return None
-    return [found.st_mtime_ns, found.st_size]
+def _when(path: str) -> list[int] | None:
+    """Return time of change and size of a file, as a line of the index states them."""
+    found = stamp(path)
+    return found and [found[2], found[1]]

@@ -22,7 +22,7 @@ from repro.base.errors import IntegrityError
 from repro.base.settings import file_name
 from repro.records.columns import Row, flat, nested, read_json, rows_of, table_of
 from repro.records.damage import name_damage
-from repro.records.folder import read_bytes, record_fault
+from repro.records.folder import read_bytes, record_fault, stamp
 from repro.records.identity import SCHEMA
 from repro.records.index import Head, head_of
 from repro.records.old_pack import COLUMNS, old_rows
@@ -52,7 +52,7 @@ def pack_path(name: str, folder: Path) -> Path:
     Raises:
         ConfigError: for a path, or a name that a file system would not take.
     """
-    return folder / f"{file_name('pack name', name)}.parquet"
+    return folder / f"{file_name('name', name)}.parquet"
 
 
 def write_pack(records: Iterable[Record], path: Path) -> Path:
@@ -143,13 +143,13 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
     Raises:
         IntegrityError: if the published file is damaged, or runs stand on two sets of weights of one stage.
     """
-    require_one_set(records := list(records), "nothing is packed")
+    require_one_set(records := list(records), "nothing is published")
     new = [record if attach else replace(record, files={}) for record in records]
     if not path.exists():
         return new
     whole, faults = PackedStore(path).checked(trusting=False)  # they are written with new hashes
     if faults:
-        raise IntegrityError(f"{faults[0]}; restore the pack from version control, or remove it to pack anew")
+        raise IntegrityError(f"{faults[0]}; restore the file from version control, or remove it to publish anew")
     found = {record.run_id: record for record in whole}
     for record in new:
         before = found.get(record.run_id, record)
@@ -157,7 +157,7 @@ def packed_with(path: Path, records: Iterable[Record], *, attach: bool = True) -
             found[record.run_id] = _with_both(before, record)
         elif _measured(record) >= _measured(before):
             found[record.run_id] = record
-    require_one_set(found.values(), f"nothing is packed into {path.name}")
+    require_one_set(found.values(), f"nothing is published in {path.name}")
     return list(found.values())
 
 
@@ -355,14 +355,6 @@ def _is_old(file: Any) -> bool:
     return set(COLUMNS) <= set(file.schema_arrow.names)
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def _file_faults(record: Record) -> list[str]:
     faults = []
     for name in record.files:
@@ -377,7 +369,7 @@ def _member(path: Path, run: str, name: str, sha: str) -> bytes:
     """Return a file of a run from the archive beside a study, compared with its hash."""
     place = path.with_suffix(".npz")
     try:
-        content = _archive(place, _stamp(place)).read(_place(name, sha))
+        content = _archive(place, stamp(str(place))).read(_place(name, sha))
     except unreadable() as error:
         raise IntegrityError(f"{place.name}/{run}/{name}: unreadable ({str(error)[:80]})") from error
     if hashlib.sha256(content).hexdigest()[:SHORT] != sha:
@@ -386,7 +378,7 @@ def _member(path: Path, run: str, name: str, sha: str) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _archive(path: Path, _when: tuple[int, ...]) -> "ZipFile":
+def _archive(path: Path, _when: tuple[int, ...] | None) -> "ZipFile":
     """Return an archive, held in memory: forked processes would share an open file."""
     from zipfile import ZipFile
 

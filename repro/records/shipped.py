@@ -41,15 +41,10 @@ def _lost(folder: Path) -> str:
     return next((name for name in names if not any(folder.glob(name))), "")
 
 
-def own(name: str) -> Path:
-    """Return the folder of this name in the working directory, where a user's own files are written."""
-    return Path(name)
-
-
 def packs() -> list[Path]:
     """Return the files of all published studies: first those in `results/` of the working directory."""
     committed = shipped("results")
-    here = own("results")
+    here = Path("results")
     mine = [] if here.resolve() == committed.resolve() else sorted(here.glob("*.parquet"))
     return mine + sorted(committed.glob("*.parquet"))
 

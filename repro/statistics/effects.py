@@ -149,7 +149,7 @@ def combine_seeds(effects: Table) -> Settings:
     cells, places = cells[complete.to_numpy()], places[complete]
     names = tuple(sorted(places["setting"].unique()))
     # Each cell's weight in its setting, (settings, cells): contrasts count alike in a forget set, forget sets alike.
-    own = np.array([places["setting"] == name for name in names]).reshape(len(names), len(places))
+    own = places["setting"].to_numpy() == np.array(names, dtype=object)[:, None]
     weights = own / places.groupby(["setting", "forget_set"])["contrast"].transform("size").to_numpy() / max(sets, 1)
     known = cells.notna().to_numpy().astype(int)
     counts = known.sum(axis=1)

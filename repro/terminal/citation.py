@@ -18,7 +18,7 @@ def write_citation(name: str, records: Sequence[Record], folder: Path, *, creato
     Args:
         name: of the study.
         records: its runs, at least one.
-        folder: where its pack is.
+        folder: where its published records are.
         creators: who made it, each as "Family, Given" or the name of a group; nobody: the authors of this toolkit.
     """
     creators = creators or [AUTHORS]

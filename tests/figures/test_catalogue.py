@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from figures.catalogue import FIGURES, command_of, figure_names, find
+from figures.catalogue import FIGURES, command_of, figure, figure_names, find
+from figures.drawing.drawing import Drawing, NotRun
 from figures.drawing.files import draw
 from figures.drawing.style import Theme
 from figures.tables.records import Records
@@ -40,6 +41,19 @@ def test_runs_that_have_no_retrained_model_are_drawn_or_named(
     ]
     drawing = find(name)(records_of(found), Theme())
     assert drawing.missing or drawing.run_ids
+
+
+def test_a_figure_says_of_which_studies_it_is_and_names_the_command_where_they_were_not_run() -> None:
+    @figure("tab-mine", studies=("digits",))
+    def mine(records: Records, theme: Theme) -> Drawing:
+        raise NotRun("runs of mine", ["tow"])
+
+    drawing = mine(Records(), Theme())
+    assert drawing.missing == ("runs of mine: repro study run recipes/digits.toml",)
+    assert list(drawing.data.columns) == ["tow"]
+    assert mine.studies == ("digits",)  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="colour"):
+        figure("tab-mine", colour="red")
 
 
 def test_an_installed_package_adds_its_figures_behind_the_built_in_ones(

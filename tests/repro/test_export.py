@@ -301,7 +301,7 @@ def test_a_study_that_goes_on_in_another_store_keeps_what_is_packed(tmp_path: Pa
     new = save("two", 3, 2.0)
     assert [save("two", 0, 2.0), save("two", 1, 2.0, metrics=("tow",))] == [shared, rich]
     done = repro(tmp_path, "pack", "mine", "--store", "two")
-    assert "packed 3 runs" in done.stderr + done.stdout
+    assert "published 3 runs" in done.stderr + done.stdout
     found = {record.run_id: record for record in PackedStore(pack).records()}
     assert {run: (record.result["x"], record.arrays()["w"][0]) for run, record in found.items()} == {
         shared: (2.0, 2.0), rich: (1.0, 1.0), mine: (1.0, 1.0), new: (2.0, 2.0)

@@ -16,9 +16,9 @@ from figures.catalogue import FIGURES, find
 from figures.drawing.drawing import Drawing
 from figures.drawing.files import latex, markdown
 from figures.drawing.style import Theme
-from figures.networks.ablations import draw as draw_ablations
 from figures.networks.choice import draw as draw_choice
 from figures.networks.draws import draw as draw_draws
+from figures.networks.draws import draw_ablations
 from figures.networks.landscape import basin_ratio, curvature
 from figures.networks.pareto import draw as draw_pareto
 from figures.networks.published import draw as draw_published

@@ -14,7 +14,6 @@ from PIL import Image
 from figures.answers.answers import assess
 from figures.answers.page import summary
 from figures.catalogue import FIGURES
-from figures.report.embed import packed, packed_file, picture
 from figures.report.plots import (
     ERRORS,
     MOST_POINTS,
@@ -26,7 +25,7 @@ from figures.report.plots import (
     pretraining_courses,
     sweep_points,
 )
-from figures.report.report import MOST_RUNS, _card, _first, _shown_runs
+from figures.report.report import MOST_RUNS, _card, _first, _shown_runs, packed, packed_file, picture
 from figures.tables.beside import agreement
 from figures.tables.records import Records, Studies
 from repro.records.pack import PackedStore

@@ -7,8 +7,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from figures.tables.floor import floor_of, noise_floors, own_reference, reaches, with_references
-from figures.tables.pairs import pretrain_differences, rule_differences
+from figures.tables.floor import (
+    floor_of,
+    noise_floors,
+    own_reference,
+    pretrain_differences,
+    reaches,
+    rule_differences,
+    with_references,
+)
 from figures.tables.records import Records
 from figures.tables.runs import study_table, unlearn_table
 from repro.records.record import Record

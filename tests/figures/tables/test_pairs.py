@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from figures.tables.pairs import pretrain_differences, rule_differences
+from figures.tables.floor import pretrain_differences, rule_differences
 from figures.tables.records import Records
 from figures.tables.runs import unlearn_table
 from repro.statistics.effects import Table
